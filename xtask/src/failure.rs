@@ -1,0 +1,158 @@
+//! What went wrong, as a kind that decides the exit code, a message and hints.
+//!
+//! Everything is carried by `anyhow`; a [`Failure`] anywhere in the chain
+//! decides the exit code, and the hints of all of them are printed after the
+//! message. An error without a `Failure` is an internal one: code 1.
+
+use std::fmt;
+
+/// The exit codes of every command; `--help` and the README list them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A build failed, or the tool itself did.
+    Build = 1,
+    /// The command line, a spec or another input file is wrong.
+    Usage = 2,
+    /// The machine lacks something: engine, network, disk, rights.
+    Environment = 3,
+    /// A smoke check failed.
+    Smoke = 4,
+    /// A `--check` found a file that is not what it should be.
+    Drift = 5,
+    /// SIGINT or SIGTERM.
+    Interrupted = 130,
+}
+
+/// An error that knows its exit code and what the user can do next.
+#[derive(Debug)]
+pub struct Failure {
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// Lower case, no full stop, names the file and the place.
+    pub message: String,
+    /// Each a whole instruction, with the command where there is one.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure without hints.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Adds what the user can do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// [`Kind::Build`].
+pub fn build(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Build, message)
+}
+
+/// [`Kind::Usage`].
+pub fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Usage, message)
+}
+
+/// [`Kind::Environment`].
+pub fn environment(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Environment, message)
+}
+
+/// [`Kind::Smoke`].
+pub fn smoke(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Smoke, message)
+}
+
+/// [`Kind::Drift`].
+pub fn drift(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Drift, message)
+}
+
+/// [`Kind::Interrupted`].
+pub fn interrupted() -> Failure {
+    Failure::new(Kind::Interrupted, "interrupted")
+}
+
+/// The kind of the outermost [`Failure`] in the chain; [`Kind::Build`] where
+/// there is none.
+pub fn kind(error: &anyhow::Error) -> Kind {
+    // anyhow keeps context values as links of the chain that can be downcast
+    // only through the error itself, so both ways are asked.
+    error
+        .downcast_ref::<Failure>()
+        .or_else(|| error.chain().find_map(|cause| cause.downcast_ref()))
+        .map_or(Kind::Build, |failure: &Failure| failure.kind)
+}
+
+/// The message as it is printed: outermost first, causes joined by `: `, then
+/// a `hint:` line for each hint.
+pub fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error:#}");
+    let mut hints: Vec<&str> = Vec::new();
+    let outer = error.downcast_ref::<Failure>().into_iter();
+    let inner = error.chain().filter_map(|cause| cause.downcast_ref());
+    for failure in outer.chain(inner) {
+        let failure: &Failure = failure;
+        for hint in &failure.hints {
+            if !hints.contains(&hint.as_str()) {
+                hints.push(hint);
+            }
+        }
+    }
+    if !hints.is_empty() {
+        text.push('\n');
+    }
+    for hint in hints {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn kind_is_found_below_context() {
+        let error = Err::<(), _>(environment("no engine").hint("start Docker"))
+            .context("build image genie")
+            .unwrap_err();
+        assert_eq!(kind(&error), Kind::Environment);
+        assert_eq!(
+            render(&error),
+            "error: build image genie: no engine\n\nhint: start Docker"
+        );
+    }
+
+    #[test]
+    fn kind_of_context_value_wins() {
+        let error = Err::<(), _>(anyhow::anyhow!("exit code 1"))
+            .context(smoke("agent failed"))
+            .unwrap_err();
+        assert_eq!(kind(&error), Kind::Smoke);
+    }
+
+    #[test]
+    fn plain_errors_are_internal() {
+        assert_eq!(kind(&anyhow::anyhow!("boom")), Kind::Build);
+    }
+}

@@ -1,0 +1,76 @@
+//! The machine as commands see it: environment, folders, processes, terminal.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::Runner;
+use crate::report::Report;
+
+/// Every variable the tool reads; `main` fills it, nobody else looks.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`.
+    pub xdg_cache_home: Option<PathBuf>,
+    /// `HIVE_CACHE_DIR`: overrides the cache folder (private engine, bases).
+    pub hive_cache_dir: Option<PathBuf>,
+    /// `HIVE_STATE_DIR`: overrides the state folder (logs, records, stages).
+    pub hive_state_dir: Option<PathBuf>,
+    /// `DOCKER_HOST`.
+    pub docker_host: Option<String>,
+    /// `SSL_CERT_FILE`: the CA bundle that builds get when it is set.
+    pub ssl_cert_file: Option<PathBuf>,
+    /// `NO_COLOR`, set and not empty.
+    pub no_color: bool,
+    /// `CI`, set and not empty: plain progress, no questions.
+    pub ci: bool,
+    /// `GITHUB_STEP_SUMMARY`: the file that gets a Markdown summary.
+    pub github_step_summary: Option<PathBuf>,
+    /// `PATH`.
+    pub path: Option<std::ffi::OsString>,
+}
+
+/// What every command gets.
+#[derive(Debug)]
+pub struct Host {
+    /// The variables, read once.
+    pub env: Environment,
+    /// The top of the checkout.
+    pub root: PathBuf,
+    /// Makes processes.
+    pub runner: Runner,
+    /// Prints.
+    pub report: Report,
+}
+
+impl Host {
+    /// Logs, records and stages of this checkout. Deleting it is always safe.
+    pub fn state_dir(&self) -> PathBuf {
+        match &self.env.hive_state_dir {
+            Some(dir) => dir.clone(),
+            None => self.root.join("target/images"),
+        }
+    }
+
+    /// What several checkouts share: the private engine and bootstrapped bases.
+    pub fn cache_dir(&self) -> PathBuf {
+        if let Some(dir) = &self.env.hive_cache_dir {
+            return dir.clone();
+        }
+        let base = match (&self.env.xdg_cache_home, &self.env.home) {
+            (Some(xdg), _) if xdg.is_absolute() => xdg.clone(),
+            (_, Some(home)) => home.join(".cache"),
+            (_, None) => PathBuf::from("/var/cache"),
+        };
+        base.join("hive-images")
+    }
+
+    /// `path` as a user would type it: relative to the checkout where it lies
+    /// inside.
+    pub fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root)
+            .unwrap_or(path)
+            .display()
+            .to_string()
+    }
+}

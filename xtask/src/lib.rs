@@ -1,0 +1,9 @@
+//! Builds, proves and tags all-in-one containers. `ARCHITECTURE.md` has the
+//! bird's eye view, the code map and the invariants.
+
+pub mod cli;
+pub mod commands;
+pub mod failure;
+pub mod host;
+pub mod process;
+pub mod report;
