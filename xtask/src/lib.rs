@@ -3,7 +3,9 @@
 
 pub mod cli;
 pub mod commands;
+pub mod engine;
 pub mod failure;
 pub mod host;
 pub mod process;
 pub mod report;
+pub mod spec;

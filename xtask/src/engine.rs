@@ -1,0 +1,211 @@
+//! The Docker Engine in use: the system's, or the private one.
+//!
+//! An [`Engine`] is a way to call the `docker` CLI: which program, with which
+//! environment. Its methods are docker's verbs, one call each; everything that
+//! is made for a run carries that run's label, so that it can be found and
+//! removed (see [`reaper`]).
+
+pub mod container;
+pub mod reaper;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::process::{Command, Runner};
+
+/// Label of everything that a run makes: its value is the run's id.
+pub const RUN_LABEL: &str = "dev.hive.run";
+/// Label of images: the image's name.
+pub const IMAGE_LABEL: &str = "dev.hive.image";
+/// Label of images: the fingerprint of the definition they were built from.
+pub const FINGERPRINT_LABEL: &str = "dev.hive.fingerprint";
+
+/// Loading, pulling and saving move hundreds of megabytes.
+const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
+
+/// Whose engine it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The engine that `docker` reaches on this machine.
+    System,
+    /// The one the tool provisions where there is none.
+    Private,
+}
+
+/// How to reach an engine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The CLI.
+    pub docker: PathBuf,
+    /// Set for each call: `DOCKER_HOST`, `DOCKER_CONFIG`, `PATH`.
+    pub env: Vec<(String, String)>,
+}
+
+impl Engine {
+    /// `docker ARGS…`, to be run by the caller.
+    pub fn cmd<'a>(&self, runner: &'a Runner, args: &[&str]) -> Command<'a> {
+        let mut command = runner.cmd(&self.docker).args(args);
+        for (key, value) in &self.env {
+            command = command.env(key, value);
+        }
+        // Hints of the CLI ("What's next") are noise in a log.
+        command.env("DOCKER_CLI_HINTS", "false")
+    }
+
+    /// What `docker image inspect` says of a reference or ID; `None` where the
+    /// engine has no such image.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn image(&self, runner: &Runner, reference: &str) -> Result<Option<Image>> {
+        let output = self
+            .cmd(runner, &["image", "inspect", "--format", "{{json .}}", reference])
+            .output()?;
+        if output.success() {
+            let value: Value =
+                serde_json::from_slice(&output.stdout).context("read `docker image inspect`")?;
+            return Ok(Some(Image { value }));
+        }
+        let said = output.stderr_text();
+        // 25: "Error: No such image: x"; 28: "Error response from daemon: No such image: x".
+        if said.to_lowercase().contains("no such image") {
+            return Ok(None);
+        }
+        bail!("inspect image {reference}: {said}")
+    }
+
+    /// IDs (`sha256:…`) of the images with all these labels, newest first.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn images_with(&self, runner: &Runner, labels: &[(&str, &str)]) -> Result<Vec<String>> {
+        let filters: Vec<String> = labels
+            .iter()
+            .map(|(key, value)| format!("label={key}={value}"))
+            .collect();
+        let mut args = vec!["image", "ls", "--no-trunc", "--quiet"];
+        for filter in &filters {
+            args.extend(["--filter", filter]);
+        }
+        let listed = self.cmd(runner, &args).read()?;
+        let mut ids: Vec<String> = Vec::new();
+        for id in listed.lines() {
+            if !ids.iter().any(|known| known == id) {
+                ids.push(id.to_owned());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// `docker tag`.
+    ///
+    /// # Errors
+    /// When the image is gone or the engine refuses the name.
+    pub fn tag(&self, runner: &Runner, id: &str, reference: &str) -> Result<()> {
+        self.cmd(runner, &["tag", id, reference]).run().map(drop)
+    }
+
+    /// Removes a tag; the image goes with its last one, unless it is in use.
+    ///
+    /// # Errors
+    /// When the engine refuses; a tag that is already gone is no error.
+    pub fn untag(&self, runner: &Runner, reference: &str) -> Result<()> {
+        let output = self
+            .cmd(runner, &["image", "rm", "--no-prune", reference])
+            .output()?;
+        let said = output.stderr_text();
+        if output.success() || said.to_lowercase().contains("no such image") {
+            return Ok(());
+        }
+        bail!("remove tag {reference}: {said}")
+    }
+
+    /// `docker load` of an archive.
+    ///
+    /// # Errors
+    /// When the file is no image archive or the engine has no room.
+    pub fn load(&self, runner: &Runner, archive: &std::path::Path) -> Result<()> {
+        let archive = archive.to_str().context("the archive's path is not UTF-8")?;
+        self.cmd(runner, &["load", "--quiet", "--input", archive])
+            .deadline(TRANSFER_DEADLINE)
+            .run()
+            .map(drop)
+    }
+
+    /// `docker pull`, `Err` with the engine's last words where it fails.
+    ///
+    /// # Errors
+    /// When the registry does not answer, refuses, or has no such image.
+    pub fn pull(&self, runner: &Runner, reference: &str) -> Result<()> {
+        self.cmd(runner, &["pull", "--quiet", reference])
+            .deadline(TRANSFER_DEADLINE)
+            .run()
+            .map(drop)
+    }
+}
+
+/// What the engine knows of an image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    value: Value,
+}
+
+impl Image {
+    /// `sha256:…`: the config digest (classic store) or the manifest's
+    /// (containerd store).
+    pub fn id(&self) -> &str {
+        self.text("/Id")
+    }
+
+    /// A label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.value.pointer("/Config/Labels")?.get(key)?.as_str()
+    }
+
+    /// Bytes of all layers, as the engine counts them.
+    pub fn size(&self) -> u64 {
+        self.value.get("Size").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// `repository:tag` names.
+    pub fn tags(&self) -> Vec<&str> {
+        let tags = self.value.get("RepoTags").and_then(Value::as_array);
+        tags.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// `repository@sha256:…` names; empty for images that never met a registry.
+    pub fn digests(&self) -> Vec<&str> {
+        let digests = self.value.get("RepoDigests").and_then(Value::as_array);
+        digests.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// Ports like `48886/tcp`.
+    pub fn exposed_ports(&self) -> Vec<&str> {
+        let ports = self
+            .value
+            .pointer("/Config/ExposedPorts")
+            .and_then(Value::as_object);
+        ports
+            .into_iter()
+            .flatten()
+            .map(|(port, _)| port.as_str())
+            .collect()
+    }
+
+    /// The whole document, for reports.
+    pub fn document(&self) -> &Value {
+        &self.value
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+}

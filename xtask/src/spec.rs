@@ -1,0 +1,117 @@
+//! What one image is: `images/<name>/image.json` over `images/defaults.json`.
+//!
+//! JSON → [`raw::RawSpec`] → [`ImageSpec`]. The first step checks the shape
+//! against the schema that editors use, the second the meaning; both collect
+//! every problem before anything is said. This module does no I/O: [`load`]
+//! takes what `commands` read.
+
+pub mod load;
+pub mod names;
+pub mod raw;
+pub mod shape;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use names::ImageName;
+
+pub use raw::{Budgets, Check, HttpProbe, Probe, SqlProbe};
+
+/// A valid spec of one image; everything after this trusts it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSpec {
+    /// The folder below `images/`, and the middle of `hive-<name>`.
+    pub name: ImageName,
+    /// One line for people.
+    pub title: String,
+    /// Where the spec was read from, as shown to users.
+    pub file: String,
+    /// What runs beside the database.
+    pub app: App,
+    /// The database inside.
+    pub database: Database,
+    /// Extra labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Extra packages of the distribution in the final image.
+    pub packages: Vec<String>,
+    /// Extra packages of the distribution while dependencies are built.
+    pub build_packages: Vec<String>,
+    /// The version in `hive-<image>:<version>`; the app's own where absent.
+    pub version: Option<String>,
+    /// Release tags; `{version}` stands for the version.
+    pub tags: Vec<String>,
+    /// Outer limits of what smoke measures.
+    pub budgets: Budgets,
+    /// Smoke checks of this image's own.
+    pub checks: Vec<Check>,
+}
+
+/// The application's part of a spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// The application's folder.
+    pub source: PathBuf,
+    /// ASGI import string, `package.module:attribute`.
+    pub import: String,
+    /// Whether `import` names a function that makes the app.
+    pub factory: bool,
+    /// Runs instead of uvicorn.
+    pub command: Option<Vec<String>>,
+    /// uvicorn worker processes.
+    pub workers: u32,
+    /// TCP port, in the container and by default outside.
+    pub port: u16,
+    /// Path that answers 200 only when the service works.
+    pub health_path: String,
+    /// Runs once per boot between the database's and the app's start.
+    pub before_start: Option<Vec<String>>,
+    /// Extra environment; values may hold placeholders.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The database's part of a spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// Name of the database.
+    pub name: String,
+    /// The app's role, owner of the database, no superuser.
+    pub role: String,
+    /// Extensions that exist before the app starts.
+    pub extensions: Vec<String>,
+    /// Statements that run once, as the app's role, in one transaction.
+    pub initial_sql: Vec<String>,
+}
+
+impl ImageSpec {
+    /// `/etc/hive/image.json`: the part of the spec that the container needs.
+    pub fn runtime(&self) -> serde_json::Value {
+        let (app, database) = (&self.app, &self.database);
+        serde_json::json!({
+            "image": self.name.as_str(),
+            "app": {
+                "import": app.import,
+                "factory": app.factory,
+                "command": app.command,
+                "workers": app.workers,
+                "port": app.port,
+                "health_path": app.health_path,
+                "before_start": app.before_start,
+                "environment": app.environment,
+            },
+            "database": {
+                "name": database.name,
+                "role": database.role,
+                "extensions": database.extensions,
+                "initial_sql": database.initial_sql,
+            },
+        })
+    }
+
+    /// The release tags for an app of this version.
+    pub fn release_tags(&self, version: &str) -> Vec<String> {
+        self.tags
+            .iter()
+            .map(|tag| tag.replace("{version}", version))
+            .collect()
+    }
+}

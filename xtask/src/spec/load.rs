@@ -1,0 +1,599 @@
+//! From texts to specs, with every problem of every file at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::names::{ImageName, check_reference, version_tag};
+use super::raw::{self, Probe, RawApp, RawSpec};
+use super::shape::{self, Problem};
+use super::{App, Database, ImageSpec};
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// As users know it, such as `images/genie/image.json`.
+    pub shown: String,
+    /// The folder that relative paths inside start from.
+    pub folder: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
+/// A problem, with its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The file as users know it.
+    pub file: String,
+    /// Where in it, and what.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { path, message } = &self.problem;
+        if path.is_empty() {
+            write!(f, "{}: {message}", self.file)
+        } else {
+            write!(f, "{}: `{path}` {message}", self.file)
+        }
+    }
+}
+
+/// Parses the specs of all images over the defaults they share.
+///
+/// # Errors
+/// Every problem found, in the order of the files.
+pub fn load(
+    defaults: Option<&SourceFile>,
+    specs: &[(String, SourceFile)],
+) -> Result<Vec<ImageSpec>, Vec<Located>> {
+    let mut problems = Vec::new();
+    let shared = defaults.and_then(|file| parse(file, &mut problems).map(|value| (file, value)));
+    let mut images = Vec::new();
+    let before = problems.len();
+    for (name, file) in specs {
+        let Some(own) = parse(file, &mut problems) else {
+            continue;
+        };
+        let layers = Layers {
+            own: (file, own),
+            shared: shared.as_ref(),
+        };
+        match layers.image(name) {
+            Ok(image) => images.push(image),
+            Err(found) => {
+                for problem in found {
+                    // A mistake in the defaults would be told once per image.
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+    if before == problems.len() {
+        clashes(&images, &mut problems);
+    }
+    if problems.is_empty() {
+        Ok(images)
+    } else {
+        Err(problems)
+    }
+}
+
+fn parse(file: &SourceFile, problems: &mut Vec<Located>) -> Option<Value> {
+    match serde_json::from_str(&file.text) {
+        Ok(value @ Value::Object(_)) => Some(value),
+        Ok(_) => {
+            problems.push(whole(file, "must be a JSON object".to_owned()));
+            None
+        }
+        Err(error) => {
+            problems.push(whole(file, format!("is no valid JSON: {error}")));
+            None
+        }
+    }
+}
+
+fn whole(file: &SourceFile, message: String) -> Located {
+    Located {
+        file: file.shown.clone(),
+        problem: Problem {
+            path: String::new(),
+            message,
+        },
+    }
+}
+
+/// One image's file over the shared one.
+struct Layers<'a> {
+    own: (&'a SourceFile, Value),
+    shared: Option<&'a (&'a SourceFile, Value)>,
+}
+
+impl Layers<'_> {
+    fn image(&self, name: &str) -> Result<ImageSpec, Vec<Located>> {
+        let mut merged = self
+            .shared
+            .map_or(Value::Object(serde_json::Map::new()), |(_, value)| value.clone());
+        merge(&mut merged, &self.own.1);
+        let found = shape::problems(&raw::schema(), &merged);
+        if !found.is_empty() {
+            return Err(self.locate(found));
+        }
+        let raw: RawSpec = serde_json::from_value(merged).map_err(|error| {
+            self.locate(vec![Problem {
+                path: String::new(),
+                message: format!("cannot be read: {error}"),
+            }])
+        })?;
+        let source_folder = &self.file_of("app.source").folder;
+        validate(name, raw, &self.own.0.shown, source_folder).map_err(|found| self.locate(found))
+    }
+
+    /// The file that has this path; the image's own where neither has.
+    fn file_of(&self, path: &str) -> &SourceFile {
+        match self.shared {
+            Some((file, value)) if lookup(&self.own.1, path).is_none() && lookup(value, path).is_some() => {
+                file
+            }
+            _ => self.own.0,
+        }
+    }
+
+    fn locate(&self, found: Vec<Problem>) -> Vec<Located> {
+        found
+            .into_iter()
+            .map(|problem| Located {
+                file: self.file_of(&problem.path).shown.clone(),
+                problem,
+            })
+            .collect()
+    }
+}
+
+/// Objects key by key, everything else whole.
+fn merge(under: &mut Value, over: &Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(under.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over.clone(),
+    }
+}
+
+fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut at = value;
+    for part in path.split(['.', '[']) {
+        at = match part.strip_suffix(']') {
+            Some(index) => at.get(index.parse::<usize>().ok()?)?,
+            None => at.get(part)?,
+        };
+    }
+    Some(at)
+}
+
+fn validate(name: &str, raw: RawSpec, file: &str, source_folder: &Path) -> Result<ImageSpec, Vec<Problem>> {
+    let mut meaning = Meaning::default();
+    let image_name = meaning.take("", ImageName::parse(name));
+    meaning.app(&raw.app);
+    meaning.database(&raw);
+    meaning.packages("packages", &raw.packages);
+    meaning.packages("build_packages", &raw.build_packages);
+    meaning.checks(&raw);
+    for (key, value) in &raw.labels {
+        meaning.line(&format!("labels.{key}"), value);
+        if key.starts_with("dev.hive.") {
+            meaning.tell(
+                &format!("labels.{key}"),
+                "starts with `dev.hive.`, which is the tool's own",
+            );
+        }
+    }
+    meaning.line("title", &raw.title);
+    if let Some(version) = &raw.version {
+        meaning.take("version", super::names::check_tag(&version_tag(version)));
+    }
+    let tags = raw
+        .tags
+        .unwrap_or_else(|| vec![format!("hive-{name}:latest"), format!("hive-{name}:{{version}}")]);
+    if tags.is_empty() {
+        meaning.tell("tags", "is empty: an image without a tag cannot be used");
+    }
+    for (n, tag) in tags.iter().enumerate() {
+        meaning.take(
+            &format!("tags[{n}]"),
+            check_reference(&tag.replace("{version}", "0")),
+        );
+    }
+    let Some(image_name) = image_name.filter(|_| meaning.found.is_empty()) else {
+        return Err(meaning.found);
+    };
+    Ok(ImageSpec {
+        name: image_name,
+        title: raw.title,
+        file: file.to_owned(),
+        app: App {
+            source: source_folder.join(raw.app.source),
+            import: raw.app.import,
+            factory: raw.app.factory,
+            command: raw.app.command,
+            workers: raw.app.workers,
+            port: raw.app.port,
+            health_path: raw.app.health_path,
+            before_start: raw.app.before_start,
+            environment: raw.app.environment,
+        },
+        database: Database {
+            name: raw.database.name,
+            role: raw.database.role,
+            extensions: raw.database.extensions,
+            initial_sql: raw.database.initial_sql,
+        },
+        labels: raw.labels,
+        packages: raw.packages,
+        build_packages: raw.build_packages,
+        version: raw.version,
+        tags,
+        budgets: raw.budgets,
+        checks: raw.checks,
+    })
+}
+
+/// The placeholders of environment values and commands.
+pub const PLACEHOLDERS: [&str; 8] = [
+    "database_url",
+    "database_host",
+    "database_port",
+    "database_name",
+    "database_user",
+    "database_password",
+    "database_password_urlencoded",
+    "port",
+];
+
+/// PostgreSQL cuts longer identifiers off silently (`NAMEDATALEN` - 1).
+const MAX_IDENTIFIER_BYTES: usize = 63;
+
+/// Collects what the shape cannot say.
+#[derive(Default)]
+struct Meaning {
+    found: Vec<Problem>,
+}
+
+impl Meaning {
+    fn tell(&mut self, path: &str, message: impl Into<String>) {
+        self.found.push(Problem {
+            path: path.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    fn take<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.tell(path, message)).ok()
+    }
+
+    fn app(&mut self, app: &RawApp) {
+        let import_ok = app.import.split_once(':').is_some_and(|(module, attribute)| {
+            !attribute.is_empty()
+                && module.split('.').all(is_python_name)
+                && attribute.split('.').all(is_python_name)
+        });
+        if !import_ok {
+            self.tell(
+                "app.import",
+                format!("is {:?}, must be `package.module:attribute`", app.import),
+            );
+        }
+        self.path("app.health_path", &app.health_path);
+        for (path, command) in [
+            ("app.command", &app.command),
+            ("app.before_start", &app.before_start),
+        ] {
+            let Some(command) = command else { continue };
+            if command.first().is_none_or(String::is_empty) {
+                self.tell(path, "is empty: name a program, or leave the key out");
+            }
+            for (n, word) in command.iter().enumerate() {
+                self.template(&format!("{path}[{n}]"), word);
+            }
+        }
+        for (key, value) in &app.environment {
+            let path = format!("app.environment.{key}");
+            let head = key
+                .bytes()
+                .next()
+                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+            if !head || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                self.tell(&path, "is no name of an environment variable");
+            }
+            self.template(&path, value);
+        }
+    }
+
+    fn database(&mut self, raw: &RawSpec) {
+        for (path, name) in [
+            ("database.name", &raw.database.name),
+            ("database.role", &raw.database.role),
+        ] {
+            if name.is_empty() || name.len() > MAX_IDENTIFIER_BYTES {
+                self.tell(path, format!("must have 1 to {MAX_IDENTIFIER_BYTES} bytes"));
+            }
+            if name.contains(|c: char| c.is_control()) {
+                self.tell(path, "holds a control character");
+            }
+        }
+        if raw.database.role == "postgres" || raw.database.role.starts_with("pg_") {
+            self.tell(
+                "database.role",
+                "is reserved by PostgreSQL: choose a role of the app's own",
+            );
+        }
+        if ["postgres", "template0", "template1"].contains(&raw.database.name.as_str()) {
+            self.tell(
+                "database.name",
+                "is reserved by PostgreSQL: choose a database of the app's own",
+            );
+        }
+        for (n, extension) in raw.database.extensions.iter().enumerate() {
+            if !extension
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                || extension.is_empty()
+            {
+                self.tell(&format!("database.extensions[{n}]"), "is no name of an extension");
+            }
+        }
+        for (n, sql) in raw.database.initial_sql.iter().enumerate() {
+            if sql.trim().is_empty() || sql.contains('\0') {
+                self.tell(&format!("database.initial_sql[{n}]"), "is no statement");
+            }
+        }
+    }
+
+    /// Debian policy 5.6.1, with the architecture and version suffixes of apt.
+    fn packages(&mut self, key: &str, packages: &[String]) {
+        for (n, package) in packages.iter().enumerate() {
+            let head = package
+                .bytes()
+                .next()
+                .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            let good = |b: u8| b.is_ascii_alphanumeric() || b"+-.:=~".contains(&b);
+            if !head || !package.bytes().all(good) {
+                self.tell(
+                    &format!("{key}[{n}]"),
+                    format!("{package:?} is no name of a package"),
+                );
+            }
+        }
+    }
+
+    fn checks(&mut self, raw: &RawSpec) {
+        for (n, check) in raw.checks.iter().enumerate() {
+            self.line(&format!("checks[{n}].name"), &check.name);
+            if raw.checks.iter().take(n).any(|other| other.name == check.name) {
+                self.tell(
+                    &format!("checks[{n}].name"),
+                    format!("{:?} is used twice", check.name),
+                );
+            }
+            match &check.probe {
+                Probe::Http(probe) => self.path(&format!("checks[{n}].http.path"), &probe.path),
+                Probe::Sql(probe) if probe.query.trim().is_empty() => {
+                    self.tell(&format!("checks[{n}].sql.query"), "is empty");
+                }
+                Probe::Sql(_) => {}
+            }
+        }
+    }
+
+    fn path(&mut self, at: &str, path: &str) {
+        if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            self.tell(
+                at,
+                format!("is {path:?}, must be a path that starts with `/` and has no blanks"),
+            );
+        }
+    }
+
+    fn line(&mut self, path: &str, text: &str) {
+        if text.trim().is_empty() || text.contains(|c: char| c.is_control()) {
+            self.tell(path, "must be one line of text");
+        }
+    }
+
+    fn template(&mut self, path: &str, text: &str) {
+        if text.contains('\0') {
+            self.tell(path, "holds a NUL character");
+        }
+        if let Err(message) = check_template(text) {
+            self.tell(path, message);
+        }
+    }
+}
+
+fn is_python_name(name: &str) -> bool {
+    name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Checks that each `{…}` is a known placeholder and each other brace doubled,
+/// as the container's launcher reads them.
+fn check_template(text: &str) -> Result<(), String> {
+    let known = || {
+        format!(
+            "known are {}; write `{{{{` for a brace",
+            PLACEHOLDERS.map(|p| format!("{{{p}}}")).join(", ")
+        )
+    };
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let tail = &rest[at..];
+        if tail.starts_with("{{") || tail.starts_with("}}") {
+            rest = &tail[2..];
+            continue;
+        }
+        let name = tail.strip_prefix('{').and_then(|tail| tail.split_once('}'));
+        match name {
+            Some((name, after)) if PLACEHOLDERS.contains(&name) => rest = after,
+            Some((name, _)) => return Err(format!("has the unknown placeholder {{{name}}}; {}", known())),
+            None => return Err(format!("has a brace without its partner; {}", known())),
+        }
+    }
+    Ok(())
+}
+
+/// What only all images together show.
+fn clashes(images: &[ImageSpec], problems: &mut Vec<Located>) {
+    let mut ports: BTreeMap<u16, &ImageSpec> = BTreeMap::new();
+    let mut tags: BTreeMap<&str, &ImageSpec> = BTreeMap::new();
+    for image in images {
+        let mut clash = |path: String, message: String| {
+            problems.push(Located {
+                file: image.file.clone(),
+                problem: Problem { path, message },
+            });
+        };
+        if let Some(other) = ports.insert(image.app.port, image) {
+            clash(
+                "app.port".to_owned(),
+                format!("is {}, which {} has too", image.app.port, other.file),
+            );
+        }
+        for (n, tag) in image.tags.iter().enumerate() {
+            if let Some(other) = tags.insert(tag, image) {
+                clash(
+                    format!("tags[{n}]"),
+                    format!("is {tag:?}, which {} has too", other.file),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: &str = include_str!("../../../images/defaults.json");
+
+    fn file(shown: &str, text: &str) -> SourceFile {
+        SourceFile {
+            shown: shown.to_owned(),
+            folder: PathBuf::from("images/x"),
+            text: text.to_owned(),
+        }
+    }
+
+    fn sentences(specs: &[(&str, &str)]) -> Vec<String> {
+        let specs: Vec<(String, SourceFile)> = specs
+            .iter()
+            .map(|(name, text)| {
+                (
+                    (*name).to_owned(),
+                    file(&format!("images/{name}/image.json"), text),
+                )
+            })
+            .collect();
+        match load(Some(&file("images/defaults.json", DEFAULTS)), &specs) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn spec(port: u16, more: &str) -> String {
+        format!(r#"{{"title":"t","app":{{"port":{port}}},"database":{{"name":"d","role":"r"}}{more}}}"#)
+    }
+
+    #[test]
+    fn a_small_spec_is_enough() {
+        assert_eq!(
+            sentences(&[("a", &spec(2000, "")), ("b", &spec(2001, ""))]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn five_mistakes_are_told_at_once() {
+        let text = r#"{"title":7,"app":{"prot":1,"port":80,"workers":"two"},"database":{"name":"d","role":"r"},"budgets":{"ready_seconds":900},"checks":[{"name":"x"}]}"#;
+        assert_eq!(
+            sentences(&[("a", text)]),
+            [
+                "images/a/image.json: `app.prot` is no known key, did you mean `port`?",
+                "images/a/image.json: `app.port` is 80, must be between 1024 and 65535",
+                "images/a/image.json: `app.workers` is a string, must be an integer",
+                "images/a/image.json: `budgets.ready_seconds` is 900, must be between 0.001 and 60",
+                "images/a/image.json: `title` is a number, must be a string",
+                "images/a/image.json: `checks[0]` must have exactly one of http, sql",
+            ]
+        );
+    }
+
+    #[test]
+    fn meaning_is_checked() {
+        let text = r#"{"title":"t","app":{"port":2000,"import":"serve","health_path":"health","environment":{"A B":"x","C":"{nope}","D":"{","E":"{{ok}} {database_url}"}},
+            "database":{"name":"","role":"pg_x"},"tags":["Hive:latest","x:-1"],"labels":{"dev.hive.image":"no"}}"#;
+        let found = sentences(&[("a", text)]);
+        for expected in [
+            "`app.import` is \"serve\", must be `package.module:attribute`",
+            "`app.health_path` is \"health\", must be a path",
+            "`app.environment.A B` is no name of an environment variable",
+            "`app.environment.C` has the unknown placeholder {nope}",
+            "`app.environment.D` has a brace without its partner",
+            "`database.name` must have 1 to 63 bytes",
+            "`database.role` is reserved by PostgreSQL",
+            "`labels.dev.hive.image` starts with",
+            "`tags[0]` \"Hive\" is no repository name",
+            "`tags[1]` \"-1\" is no tag",
+        ] {
+            assert!(
+                found.iter().any(|line| line.contains(expected)),
+                "{expected}\n{found:#?}"
+            );
+        }
+        assert_eq!(found.len(), 10, "{found:#?}");
+    }
+
+    #[test]
+    fn ports_and_tags_must_not_clash() {
+        let first = spec(2000, r#","tags":["x:1"]"#);
+        assert_eq!(
+            sentences(&[("a", &first), ("b", &first)]),
+            [
+                "images/b/image.json: `app.port` is 2000, which images/a/image.json has too",
+                "images/b/image.json: `tags[0]` is \"x:1\", which images/a/image.json has too",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_json_names_line_and_column() {
+        let found = sentences(&[("a", "{\n \"title\": }")]);
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].contains("is no valid JSON") && found[0].contains("line 2"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_the_defaults_is_told_once_and_there() {
+        let defaults = DEFAULTS.replacen('{', "{\"nonsense\": 1,", 1);
+        let specs = [
+            ("a".to_owned(), file("images/a/image.json", &spec(2000, ""))),
+            ("b".to_owned(), file("images/b/image.json", &spec(2001, ""))),
+        ];
+        let problems = load(Some(&file("images/defaults.json", &defaults)), &specs).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0]
+                .to_string()
+                .starts_with("images/defaults.json: `nonsense` is no known key")
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! The types behind `images/image.schema.json`; the doc comments are what
+//! editors show.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one image is. `images/defaults.json` has what all images share; a key
+/// here wins over the same key there.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSpec {
+    /// The schema for editors: `../image.schema.json`.
+    #[serde(rename = "$schema", default)]
+    #[expect(dead_code, reason = "read by editors only")]
+    schema_link: Option<String>,
+    /// One line for people.
+    pub title: String,
+    /// The application.
+    pub app: RawApp,
+    /// The database.
+    pub database: RawDatabase,
+    /// Extra labels of the image.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Extra packages of the distribution in the final image.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Extra packages of the distribution while Python dependencies are built,
+    /// such as `gcc` and `libpq-dev`.
+    #[serde(default)]
+    pub build_packages: Vec<String>,
+    /// The version in `hive-<image>:<version>`. Default: `project.version` of
+    /// the app's pyproject.toml.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Release tags; `{version}` stands for the version. Default:
+    /// `hive-<image>:latest` and `hive-<image>:{version}`.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+    /// Outer limits of what smoke measures.
+    pub budgets: Budgets,
+    /// Smoke checks of this image's own.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
+/// The application.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawApp {
+    /// The application's folder, relative to the file that names it. It holds
+    /// pyproject.toml and uv.lock, or requirements.txt. `--app DIR` overrides.
+    pub source: String,
+    /// ASGI import string, such as `api.serve:app`.
+    pub import: String,
+    /// Whether `import` names a function that makes the app.
+    #[serde(default)]
+    pub factory: bool,
+    /// Runs instead of uvicorn, from the app's folder. `{port}` and the
+    /// placeholders of `environment` are replaced.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// uvicorn worker processes.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 64))]
+    pub workers: u32,
+    /// TCP port, in the container and by default outside. Above 1023, since
+    /// nothing in the container runs as root.
+    #[schemars(range(min = 1024, max = 65535))]
+    pub port: u16,
+    /// Path that answers 200 only when the service works, database included.
+    pub health_path: String,
+    /// Runs once per boot after the database answers and before the app
+    /// starts, such as `["alembic", "upgrade", "head"]`.
+    #[serde(default)]
+    pub before_start: Option<Vec<String>>,
+    /// Extra environment. Values may hold `{database_url}`, `{database_host}`,
+    /// `{database_port}`, `{database_name}`, `{database_user}`,
+    /// `{database_password}`, `{database_password_urlencoded}` and `{port}`;
+    /// `{{` and `}}` stand for braces. No secrets: this is part of the image.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The database.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawDatabase {
+    /// Name of the database.
+    pub name: String,
+    /// The app's role: owner of the database, no superuser.
+    pub role: String,
+    /// Extensions that exist before the app starts.
+    #[serde(default)]
+    pub extensions: Vec<String>,
+    /// Statements that run once, as the app's role, in one transaction.
+    #[serde(default)]
+    pub initial_sql: Vec<String>,
+}
+
+/// Outer limits of what smoke measures; a figure above fails the image.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budgets {
+    /// `docker run` on an empty volume until healthy, in seconds.
+    #[schemars(range(min = 0.001, max = 60))]
+    pub ready_seconds: f64,
+    /// Start on an existing volume until healthy, in seconds.
+    #[schemars(range(min = 0.001, max = 60))]
+    pub restart_seconds: f64,
+    /// `docker stop` until the container has ended, in seconds.
+    #[schemars(range(min = 0.001, max = 60))]
+    pub stop_seconds: f64,
+    /// Health endpoint, median of several requests, in milliseconds.
+    #[schemars(range(min = 0.001, max = 1000))]
+    pub health_ms: f64,
+    /// Vector query, median of several, in milliseconds.
+    #[schemars(range(min = 0.001, max = 100))]
+    pub query_ms: f64,
+    /// Memory of the whole container when idle, in MB (10^6 bytes).
+    #[schemars(range(min = 1, max = 512))]
+    pub memory_mb: f64,
+    /// Size of the image, in MB (10^6 bytes).
+    #[schemars(range(min = 1, max = 100_000))]
+    pub size_mb: f64,
+}
+
+/// A smoke check of an image's own.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Unique within the image; shown in reports.
+    pub name: String,
+    /// What is asked and what has to come back.
+    #[serde(flatten)]
+    pub probe: Probe,
+}
+
+/// Exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// A request to the app.
+    Http(HttpProbe),
+    /// A query as the app's role, over TCP.
+    Sql(SqlProbe),
+}
+
+/// A request to the app and what has to come back.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpProbe {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    #[serde(default)]
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// JSON body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<serde_json::Value>,
+    /// Expected status.
+    #[serde(default = "two_hundred")]
+    #[schemars(range(min = 100, max = 599))]
+    pub status: u16,
+    /// Text that the body has to contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+}
+
+fn two_hundred() -> u16 {
+    200
+}
+
+/// HTTP method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    #[default]
+    /// Read.
+    Get,
+    /// Create.
+    Post,
+    /// Replace.
+    Put,
+    /// Change.
+    Patch,
+    /// Remove.
+    Delete,
+}
+
+impl Method {
+    /// As it stands in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// A query and what has to come back.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlProbe {
+    /// One statement.
+    pub query: String,
+    /// The whole output, as `psql -At` prints it.
+    pub expect: String,
+}
+
+/// The schema that editors and [`super::shape`] use.
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(RawSpec).to_value();
+    if let Some(map) = schema.as_object_mut() {
+        map.insert("title".into(), "image spec".into());
+    }
+    schema
+}
