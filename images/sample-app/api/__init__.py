@@ -1,0 +1,1 @@
+"""The sample app: sessions, deployments and documents with embeddings."""
