@@ -1,0 +1,8 @@
+"""What runs in the container around PostgreSQL and the app. Standard library only.
+
+`image`        what this image is: /etc/hive/image.json and the environment of its programs
+`volume`       the data volume: whose it is, its lock, and how an empty one becomes a cluster
+`database`     role, database, extensions: made so at each start
+`supervision`  supervisord as PID 1, without its waits, that stops when it cannot go on
+`logs`         each program's output: to `docker logs` by name, and rotated on disk
+"""

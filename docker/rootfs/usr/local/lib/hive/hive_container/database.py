@@ -1,0 +1,168 @@
+"""Makes the database what the image says: role, database, extensions, initial SQL.
+
+Runs at each start, through the socket, before the app. Every step may run again; one that is
+already so costs a look.
+"""
+
+import os
+import socket
+import subprocess
+import time
+
+from hive_container.image import (
+    DATABASE_HOST,
+    DATABASE_PORT,
+    PASSFILE,
+    RUN,
+    SUPERUSER,
+    Fatal,
+    Image,
+)
+from hive_container.volume import PGDATA, POSTGRES_BIN, SUPERUSER_PASSFILE
+
+SOCKET = f"{RUN}/.s.PGSQL.{DATABASE_PORT}"
+
+#: Between two looks whether PostgreSQL answers. It is usually there 35 ms after its start.
+LOOK_SECONDS = 0.01
+#: Between two lines that say we are still waiting: recovery may take minutes.
+SAY_SECONDS = 10
+
+#: Where it is kept that the initial SQL has been run.
+MARKER = "hive_image.initial_sql"
+
+
+def wait_until_it_answers() -> None:
+    """Returns when PostgreSQL takes connections. Waits for ever: supervisord watches over it."""
+    start = said = time.monotonic()
+    while not takes_connections():
+        now = time.monotonic()
+        if now - said > SAY_SECONDS:
+            said = now
+            print(f"waiting for PostgreSQL since {now - start:.0f} s", flush=True)
+        time.sleep(LOOK_SECONDS)
+
+
+def takes_connections() -> bool:
+    """Whether the server asks a client to log in; while it starts it answers with an error."""
+    if not says_ready():
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(SOCKET)
+            # StartupMessage, protocol 3.0; no such role is needed to be asked for a password.
+            parameters = b"user\0hive_probe\0\0"
+            size = (8 + len(parameters)).to_bytes(4, "big")
+            connection.sendall(size + (0x30000).to_bytes(4, "big") + parameters)
+            return connection.recv(1024).startswith(b"R")
+    except OSError:
+        return False
+
+
+def says_ready() -> bool:
+    """What the postmaster wrote into its lock file. Asking the server instead would leave an
+    error in its log each time; but a file left by a server that was killed also says `ready`."""
+    try:
+        with open(f"{PGDATA}/postmaster.pid", encoding="utf-8") as file:
+            return file.read().split("\n")[7].strip() == "ready"
+    except (OSError, IndexError):
+        return False
+
+
+def ensure(image: Image, password: str) -> None:
+    """Brings the running server to what the image says; raises Fatal when it cannot."""
+    as_superuser(role_and_database(image, password), "postgres")
+    as_superuser(contents(image), image.database)
+    if image.initial_sql:
+        run_initial_sql(image)
+
+
+def role_and_database(image: Image, password: str) -> str:
+    role, name = identifier(image.role), identifier(image.database)
+    # The password must not reach the server's log, should one of these fail.
+    return f"""
+        SET log_min_error_statement = panic;
+        SET log_statement = none;
+        SET log_min_duration_statement = -1;
+        SELECT 'CREATE ROLE {escape(role)}'
+            WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal(image.role)}) \\gexec
+        ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+            PASSWORD {literal(password)};
+        SELECT 'CREATE DATABASE {escape(name)} OWNER {escape(role)}'
+            WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {literal(image.database)})
+            \\gexec
+        ALTER DATABASE {name} OWNER TO {role};
+    """
+
+
+def contents(image: Image) -> str:
+    statements = [
+        f"CREATE EXTENSION IF NOT EXISTS {identifier(extension)};" for extension in image.extensions
+    ]
+    if image.initial_sql:
+        schema, _, _ = MARKER.partition(".")
+        role = identifier(image.role)
+        statements += [
+            f"CREATE SCHEMA IF NOT EXISTS {schema};",
+            f"CREATE TABLE IF NOT EXISTS {MARKER} (run_at timestamptz NOT NULL DEFAULT now());",
+            f"GRANT USAGE ON SCHEMA {schema} TO {role};",
+            f"GRANT SELECT, INSERT ON {MARKER} TO {role};",
+        ]
+    return "SET client_min_messages = warning;\n" + "\n".join(statements)
+
+
+def run_initial_sql(image: Image) -> None:
+    """Runs the spec's SQL as the app's role, once in the life of the volume.
+
+    The mark that it has been run is part of the same transaction.
+    """
+    if as_app_role(image, f"SELECT EXISTS (SELECT FROM {MARKER});") == "t":
+        return
+    body = "\n;\n".join(image.initial_sql)
+    as_app_role(image, f"BEGIN;\n{body}\n;\nINSERT INTO {MARKER} DEFAULT VALUES;\nCOMMIT;\n")
+
+
+def as_superuser(sql: str, database: str) -> str:
+    return psql(sql, RUN, SUPERUSER, database, SUPERUSER_PASSFILE)
+
+
+def as_app_role(image: Image, sql: str) -> str:
+    return psql(sql, DATABASE_HOST, image.role, image.database, PASSFILE)
+
+
+def psql(sql: str, host: str, user: str, database: str, passfile: str) -> str:
+    """Runs SQL given on stdin, so that no password is in an argument; returns its output."""
+    environment = {
+        "PATH": os.defpath,
+        "PGHOST": host,
+        "PGPORT": str(DATABASE_PORT),
+        "PGUSER": user,
+        "PGDATABASE": database,
+        "PGPASSFILE": passfile,
+        "PGCONNECT_TIMEOUT": "10",
+        "PGCLIENTENCODING": "UTF8",
+        "PGAPPNAME": "hive-start",
+    }
+    done = subprocess.run(
+        [f"{POSTGRES_BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-f", "-"],
+        input=sql.encode(),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Fatal(f"SQL as {user!r} failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode().strip()
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    return " E'" + escape(text.replace("\\", "\\\\")) + "'"
+
+
+def escape(text: str) -> str:
+    return text.replace("'", "''")

@@ -1,0 +1,215 @@
+"""What this image is, where things lie, and the environment its programs get."""
+
+import json
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from urllib.parse import quote
+
+IMAGE_FILE = "/etc/hive/image.json"
+RUN = "/run/hive"
+APP = "/app"
+
+#: The app reaches PostgreSQL here: a literal address, as `localhost` may be ::1 first.
+DATABASE_HOST = "127.0.0.1"
+DATABASE_PORT = 5432
+
+#: The superuser of the prepared cluster. No role of an app may have this name.
+SUPERUSER = "postgres"
+
+#: Where the app's password is looked for when no HIVE_DATABASE_PASSWORD_FILE names a file.
+PASSWORD_SECRET = "/run/secrets/hive_database_password"
+
+#: Password of the app's role, in libpq's form. For the app, its health check and `psql`.
+PASSFILE = f"{RUN}/pgpass"
+#: What the bash scripts need to know, in shell syntax.
+SHELL_FILE = f"{RUN}/image.sh"
+#: `psql` in the container connects as the app's role; `psql service=superuser` as the superuser.
+SERVICE_FILE = f"{RUN}/pg_service.conf"
+#: There when the database is ready and the spec's command has been run, in this start.
+READY = f"{RUN}/database-ready"
+
+#: Exit status of a program, and of the container, when trying again cannot help.
+EXIT_CONFIG = 78
+
+
+class Fatal(Exception):
+    """The container cannot start like this. One line that says why, and what to do."""
+
+    def __init__(self, message: str, hint: str | None = None):
+        super().__init__(f"{message}; hint: {hint}" if hint else message)
+
+
+@dataclass(frozen=True)
+class Image:
+    """/etc/hive/image.json, with the port that this container was asked to serve on."""
+
+    name: str
+    import_string: str | None
+    factory: bool
+    command: list[str] | None
+    workers: int
+    port: int
+    health_path: str
+    before_start: list[str] | None
+    environment: dict[str, str]
+    database: str
+    role: str
+    extensions: list[str]
+    initial_sql: list[str]
+
+
+def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
+    """Reads what the image is; HIVE_API_PORT in `environ` moves the port."""
+    with open(path, encoding="utf-8") as file:
+        document = json.load(file)
+    app, database = document["app"], document["database"]
+    for what in ("name", "role"):
+        if any(ord(character) < 32 for character in database[what]):
+            raise Fatal(f"the database's {what} has a control character")
+    if database["role"] == SUPERUSER:
+        raise Fatal(f"the app's role may not be {SUPERUSER!r}: that is the superuser")
+    return Image(
+        name=document["image"],
+        import_string=app.get("import"),
+        factory=app.get("factory", False),
+        command=app.get("command"),
+        workers=app.get("workers", 1),
+        port=_port(environ.get("HIVE_API_PORT") or app["port"]),
+        health_path=app["health_path"],
+        before_start=app.get("before_start"),
+        environment=app.get("environment", {}),
+        database=database["name"],
+        role=database["role"],
+        extensions=database.get("extensions", []),
+        initial_sql=database.get("initial_sql", []),
+    )
+
+
+def _port(value: str | int) -> int:
+    try:
+        port = int(value)
+    except ValueError:
+        port = 0
+    if not 0 < port < 65536 or port == DATABASE_PORT:
+        raise Fatal(f"HIVE_API_PORT is {value!r}", f"a port other than {DATABASE_PORT}")
+    return port
+
+
+def placeholders(image: Image, password: str) -> dict[str, str]:
+    """The values of `{name}` in environment values and commands of the spec."""
+    user, secret, name = (quote(text, safe="") for text in (image.role, password, image.database))
+    return {
+        "database_url": f"postgresql://{user}:{secret}@{DATABASE_HOST}:{DATABASE_PORT}/{name}",
+        "database_host": DATABASE_HOST,
+        "database_port": str(DATABASE_PORT),
+        "database_name": image.database,
+        "database_user": image.role,
+        "database_password": password,
+        "database_password_urlencoded": secret,
+        "port": str(image.port),
+    }
+
+
+def fill(text: str, values: dict[str, str]) -> str:
+    """`text` with each `{name}` replaced; `{{` and `}}` are literal braces."""
+
+    def one(match: re.Match) -> str:
+        if match[0] in ("{{", "}}"):
+            return match[0][0]
+        if match["name"] not in values:
+            raise Fatal(f"unknown placeholder {match[0]!r} in {text!r}", f"one of {list(values)}")
+        return values[match["name"]]
+
+    return re.sub(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]", one, text)
+
+
+def app_environment(image: Image, password: str, environ: dict[str, str]) -> dict[str, str]:
+    """The environment of the app and of its commands.
+
+    What `docker run -e` gives wins over the spec. How to reach the database wins over both:
+    an image that is told to use another database would still report the health of its own.
+    """
+    values = placeholders(image, password)
+    ours = {
+        "HIVE_DATABASE_URL": "postgresql+psycopg" + values["database_url"].removeprefix("postgresql"),
+        "DATABASE_URL": values["database_url"],
+        "PGHOST": DATABASE_HOST,
+        "PGPORT": str(DATABASE_PORT),
+        "PGDATABASE": image.database,
+        "PGUSER": image.role,
+        "PGPASSFILE": PASSFILE,
+        "HIVE_API_PORT": str(image.port),
+        # No program finds modules in its working directory before the installed ones: a folder
+        # `docker/` in /app must not hide the package of that name. /app comes last, by a .pth
+        # file in the venv, which is where an editable install would put it.
+        "PYTHONSAFEPATH": "1",
+    }
+    hidden = ("PGSERVICE", "PGSERVICEFILE", "PGDATA", "HIVE_DATABASE_PASSWORD_FILE")
+    given = {key: value for key, value in environ.items() if key not in hidden}
+    spec = {key: fill(value, values) for key, value in image.environment.items()}
+    return spec | given | ours
+
+
+def read_password(environ: dict[str, str]) -> str | None:
+    """The password given from outside, or None: then the volume keeps one of our own making."""
+    if environ.get("HIVE_DATABASE_PASSWORD"):
+        raise Fatal(
+            "a password in the environment is seen by everyone who may inspect the container",
+            "put it into a file and set HIVE_DATABASE_PASSWORD_FILE",
+        )
+    path = environ.get("HIVE_DATABASE_PASSWORD_FILE")
+    if not path and not os.path.exists(PASSWORD_SECRET):
+        return None
+    path = path or PASSWORD_SECRET
+    try:
+        with open(path, encoding="utf-8") as file:
+            password = file.read().removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Fatal(f"cannot read the password file {path}: {error}") from error
+    if not password or any(character in password for character in "\n\r\0"):
+        raise Fatal(f"the password file {path} must hold one line that is not empty")
+    return password
+
+
+def pgpass_line(user: str, password: str) -> str:
+    """One line of a libpq password file, for any host, port and database."""
+    escaped = (text.replace("\\", "\\\\").replace(":", "\\:") for text in (user, password))
+    return ":".join(["*", "*", "*", *escaped]) + "\n"
+
+
+def write_run_files(image: Image, password: str, superuser_passfile: str) -> None:
+    """Writes what the other programs of this start read, into the run directory."""
+    write_private(PASSFILE, pgpass_line(image.role, password))
+    shell = {
+        "HIVE_PORT": str(image.port),
+        "HIVE_HEALTH_PATH": image.health_path,
+        "PGHOST": DATABASE_HOST,
+        "PGPORT": str(DATABASE_PORT),
+        "PGDATABASE": image.database,
+        "PGUSER": image.role,
+        "PGPASSFILE": PASSFILE,
+    }
+    lines = [f"export {key}={shlex.quote(value)}\n" for key, value in shell.items()]
+    # The service is the socket, and it would win over PGHOST.
+    lines.append("unset PGSERVICE PGSERVICEFILE\n")
+    write_private(SHELL_FILE, "".join(lines))
+    write_private(
+        SERVICE_FILE,
+        f"[app]\nhost={RUN}\nport={DATABASE_PORT}\ndbname={image.database}\n"
+        f"user={image.role}\npassfile={PASSFILE}\n\n"
+        f"[superuser]\nhost={RUN}\nport={DATABASE_PORT}\ndbname={image.database}\n"
+        f"user={SUPERUSER}\npassfile={superuser_passfile}\n",
+    )
+
+
+def write_private(path: str, text: str) -> None:
+    """Writes a file of mode 0600 that is there whole or not at all, also after a power cut."""
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    os.rename(temporary, path)

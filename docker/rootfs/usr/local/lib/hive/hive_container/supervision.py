@@ -1,0 +1,188 @@
+"""supervisord as PID 1, with what a container needs of it and it does not do.
+
+* It stops when it cannot go on: a program that is FATAL, that flaps, or that says by its exit
+  status that trying again is useless, takes the container down with a status other than 0.
+  Stock supervisord stays up, the container looks alive, and no restart policy acts.
+* It reacts at once. Stock supervisord sleeps up to a second before it starts the first
+  program, restarts one that died, or notices a signal.
+* It hands each program's output to `logs`.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+
+from hive_container.image import EXIT_CONFIG
+from hive_container.logs import ProgramLog
+
+sys.path.append("/usr/local/lib/hive/shims")
+
+from supervisor import events, loggers  # noqa: E402
+from supervisor.options import ServerOptions  # noqa: E402
+from supervisor.poller import PollPoller  # noqa: E402
+from supervisor.states import SupervisorStates  # noqa: E402
+from supervisor.supervisord import Supervisor, asyncore  # noqa: E402
+
+CONFIGURATION = "/etc/hive/supervisord.conf"
+
+#: Exit status of the container when a program could not be kept running.
+EXIT_PROGRAM = 1
+
+#: More unexpected exits of one program than this, within this many seconds, is flapping.
+FLAPS = 5
+FLAP_SECONDS = 60
+
+#: Lines of supervisord's own log that tell a container's user nothing.
+CHATTER = ("without any HTTP authentication", "RPC interface ", "reaped unknown pid")
+
+#: PostgreSQL's children leave by themselves when the postmaster is gone.
+LEAVES_BY_ITSELF = "postgresql"
+
+
+def run() -> int:
+    """Runs the programs until one cannot be kept running or a signal asks to stop.
+
+    Returns the container's exit status.
+    """
+    options = Options()
+    options.realize(["-c", CONFIGURATION])
+    options.first = True
+    options.test = False
+    options.poller = WakefulPoller(options)
+    supervisor = ContainerSupervisor(options)
+    try:
+        supervisor.main()
+    except asyncore.ExitNow:
+        pass
+    return supervisor.status
+
+
+class WakefulPoller(PollPoller):
+    """Waits for output of programs, and for signals; does not sleep while work is left."""
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+        self._poller.register(self.wake_reader, select.POLLIN)
+        # Rounds of supervisord's loop to go without waiting: one starts programs, and after a
+        # signal one reaps, one restarts what was reaped.
+        self.rounds = 1
+
+    def poll(self, timeout: float) -> tuple[list[int], list[int]]:
+        if self.rounds:
+            self.rounds -= 1
+            timeout = 0
+        readables, writables = super().poll(timeout)
+        if self.wake_reader in readables:
+            readables.remove(self.wake_reader)
+            os.read(self.wake_reader, 4096)
+            self.rounds = 2
+        return readables, writables
+
+
+class Options(ServerOptions):
+    """supervisord's options, with our log in place of its own."""
+
+    #: How the last child that was reaped ended: supervisord forgets it for one that ended
+    #: within its first second.
+    last_status = 0
+
+    def waitpid(self) -> tuple[int | None, int | None]:
+        pid, status = super().waitpid()
+        if pid:
+            self.last_status = status
+        return pid, status
+
+    def make_logger(self) -> None:
+        self.logger = loggers.getLogger(self.loglevel)
+        self.logger.addHandler(LogHandler())
+        for warning in self.parse_warnings:
+            self.logger.warn(warning)
+
+
+class LogHandler(loggers.Handler):
+    """Writes supervisord's own lines like those of a program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = ProgramLog("supervisord")
+
+    def emit(self, record: loggers.LogRecord) -> None:
+        message = record.asdict()["message"]
+        if not any(chatter in message for chatter in CHATTER):
+            self.log.write(message.rstrip("\n").encode() + b"\n")
+
+    def reopen(self) -> None:
+        """SIGUSR2 asks for it; `logs` rotates by itself."""
+
+
+class ContainerSupervisor(Supervisor):
+    """supervisord that gives up when it should."""
+
+    def __init__(self, options: Options):
+        super().__init__(options)
+        self.status = 0
+        self.logs: dict[str, ProgramLog] = {}
+        self.exits: dict[str, list[float]] = {}
+
+    def runforever(self) -> None:
+        # Supervisor.run() clears all subscriptions just before it comes here.
+        events.subscribe(events.ProcessLogStdoutEvent, self.on_output)
+        events.subscribe(events.ProcessStateExitedEvent, self.on_exit)
+        events.subscribe(events.ProcessStateBackoffEvent, self.on_exit)
+        events.subscribe(events.ProcessStateFatalEvent, self.on_fatal)
+        events.subscribe(events.ProcessStateStoppedEvent, self.on_stopped)
+        # A terminal that goes away, or `docker kill -s HUP`, is no reason to restart everything.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        super().runforever()
+
+    def on_output(self, event: events.ProcessLogStdoutEvent) -> None:
+        self.log_of(event.process).write(event.data)
+
+    def on_exit(self, event: events.ProcessStateEvent) -> None:
+        process = event.process
+        name = process.config.name
+        self.log_of(process).flush()
+        if name != LEAVES_BY_ITSELF:
+            kill_group(event.process.pid)
+        status = self.options.last_status
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
+            self.give_up(f"{name} says that it cannot run like this")
+            return
+        now = time.monotonic()
+        recent = [at for at in self.exits.get(name, []) if now - at < FLAP_SECONDS] + [now]
+        self.exits[name] = recent
+        if len(recent) > FLAPS:
+            self.give_up(f"{name} ended {len(recent)} times within {FLAP_SECONDS} s")
+
+    def on_fatal(self, event: events.ProcessStateFatalEvent) -> None:
+        self.give_up(f"{event.process.config.name} could not be started")
+
+    def on_stopped(self, event: events.ProcessStateStoppedEvent) -> None:
+        self.log_of(event.process).flush()
+
+    def give_up(self, why: str) -> None:
+        """Stops all programs in order and ends the container with a failure."""
+        if self.options.mood < SupervisorStates.RUNNING:
+            return
+        self.options.logger.critical(f"stopping the container: {why}")
+        self.status = EXIT_PROGRAM
+        self.options.mood = SupervisorStates.SHUTDOWN
+
+    def log_of(self, process: object) -> ProgramLog:
+        name = process.config.name
+        if name not in self.logs:
+            self.logs[name] = ProgramLog(name)
+        return self.logs[name]
+
+
+def kill_group(leader: int) -> None:
+    """Kills what a program left behind: workers of a killed parent still hold its port."""
+    if leader > 1:
+        try:
+            os.killpg(leader, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

@@ -1,0 +1,107 @@
+ARG BASE={{base}}
+ARG PYTHON_PACKAGES="{{python_packages}}"
+ARG POSTGRES_PACKAGES="{{postgres_packages}}"
+ARG SUPERVISOR_PACKAGES="{{supervisor_packages}}"
+ARG PG_MAJOR={{pg_major}}
+ARG UV_VERSION={{uv_version}}
+ARG UV_HASHES="{{uv_hashes}}"
+
+# ---------------------------------------------------------------------------------------------
+# Stage 1 · python-deps
+# Leaves /opt/venv (dependencies), /opt/project (the app's package, if it is one) and /app.
+# Nothing else of this stage reaches the image: no uv, no pip, no compiler.
+# ---------------------------------------------------------------------------------------------
+FROM ${BASE} AS python-deps
+ARG PYTHON_PACKAGES
+ARG UV_VERSION
+ARG UV_HASHES
+
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=secret,id=ca-bundle <<'SH'
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+ca=/run/secrets/ca-bundle
+apt() { apt-get -qq ${CA:+-o "Acquire::https::CAInfo=$CA"} "$@"; }
+if [ -s "$ca" ]; then CA=$ca; else CA=; fi
+apt update
+apt install --yes --no-install-recommends ca-certificates $PYTHON_PACKAGES {{build_packages}}
+SH
+
+# uv itself, checked against its hashes, in a place of its own.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=ca-bundle <<'SH'
+set -eu
+if [ -s /run/secrets/ca-bundle ]; then export PIP_CERT=/run/secrets/ca-bundle; fi
+python3 -m venv /opt/uv
+echo "uv==$UV_VERSION $UV_HASHES" > /opt/uv/requirements.txt
+/opt/uv/bin/pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+    ${UV_HASHES:+--require-hashes} --requirement /opt/uv/requirements.txt
+ln -s /opt/uv/bin/uv /usr/local/bin/uv
+SH
+
+# The interpreter in the venv is the distribution's: it is the one that runs in the image.
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv \
+    UV_PYTHON=/usr/bin/python3 \
+    UV_PYTHON_DOWNLOADS=never \
+    UV_LINK_MODE=copy \
+    UV_NO_PROGRESS=1
+
+# Dependencies: from the lock file alone, so that a change of the app does not come here.
+# The brackets make each file optional: a pattern may match nothing, a name may not.
+WORKDIR /deps
+COPY [p]yproject.toml [u]v.lock [u]v.toml requirements*.tx[t] ./
+RUN --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=secret,id=ca-bundle <<'SH'
+set -eu
+if [ -s /run/secrets/ca-bundle ]; then
+    export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+fi
+if [ -f uv.lock ]; then
+    uv sync --frozen --no-dev --no-install-project --no-install-workspace --no-install-local
+elif [ -f requirements.txt ]; then
+    uv venv /opt/venv
+    uv pip install --python /opt/venv/bin/python --requirement requirements.txt
+else
+    echo "the app has neither uv.lock nor requirements.txt" >&2
+    echo "hint: run 'uv lock' next to its pyproject.toml" >&2
+    exit 1
+fi
+# What uv notes about its own run (times, cache keys) would make each build another one.
+rm -f /opt/venv/.lock
+find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
+find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
+# /app and the app's package come last on sys.path, in every Python of this venv: no file of
+# the app hides an installed package (a folder `docker/` is not PyPI's `docker`).
+site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+project=/opt/project${site#/opt/venv}
+printf '/app\nimport site; site.addsitedir("%s")\n' "$project" > "$site/hive-app.pth"
+# Never compared with its source again: quick to load, and the same bytes in each build.
+/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
+SH
+
+# The app, and its package when it is one: installed beside the venv, so that the venv's layer
+# stays as it is when the app changes. Editable, as uv does it: /app is what runs.
+WORKDIR /app
+COPY . /app
+RUN --mount=type=cache,target=/root/.cache/uv \
+    --mount=type=secret,id=ca-bundle <<'SH'
+set -eu
+if [ -s /run/secrets/ca-bundle ]; then
+    export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+fi
+mkdir -p /opt/project
+if [ -f uv.lock ]; then
+    uv export --quiet --frozen --no-dev --no-hashes --no-header --no-annotate \
+        --output-file /tmp/exported
+    # What lies in the app itself: the project, members of its workspace, local packages.
+    grep -E '^(-e )?(\.|file:)' /tmp/exported > /tmp/local || true
+    if [ -s /tmp/local ]; then
+        uv pip install --python /opt/venv/bin/python --prefix /opt/project --no-deps \
+            --requirement /tmp/local
+    fi
+fi
+# A file that this Python cannot compile (a template, an old fixture) is not the image's business.
+/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app /opt/project ||
+    echo "some files were not compiled"
+SH

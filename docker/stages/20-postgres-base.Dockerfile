@@ -1,0 +1,126 @@
+# ---------------------------------------------------------------------------------------------
+# Stage 2 · postgres-base
+# Python, supervisord, PostgreSQL with pgvector, and a prepared cluster. The same for each image.
+# ---------------------------------------------------------------------------------------------
+FROM ${BASE} AS postgres-base
+ARG POSTGRES_PACKAGES
+ARG SUPERVISOR_PACKAGES
+ARG PG_MAJOR
+
+# One step: what a later step deletes is still in the image. docker/README.md lists each removal,
+# what it saves and why nothing misses it.
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+    --mount=type=secret,id=ca-bundle <<'SH'
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+if [ -s /run/secrets/ca-bundle ]; then CA=/run/secrets/ca-bundle; else CA=; fi
+apt() { apt-get -qq ${CA:+-o "Acquire::https::CAInfo=$CA"} "$@"; }
+
+# Left out while unpacking: documentation, translations.
+printf 'path-exclude=%s\n' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' \
+    '/usr/share/doc/*' > /etc/dpkg/dpkg.cfg.d/hive
+echo 'path-include=/usr/share/doc/*/copyright' >> /etc/dpkg/dpkg.cfg.d/hive
+
+# The package would make a cluster of its own, 40 MB that no volume ever sees.
+mkdir -p /etc/postgresql-common
+echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
+
+apt update
+apt install --yes --no-install-recommends \
+    ca-certificates python3 libnss-extrausers $SUPERVISOR_PACKAGES $POSTGRES_PACKAGES
+apt install --yes --no-install-recommends ca-certificates {{packages}}
+
+# Needed to install, or by what is never used here: Perl tools for many clusters on one machine
+# (PostgreSQL's own programs are called directly), the JIT compiler, data to make locales,
+# setuptools for supervisord (see shims/pkg_resources.py).
+unused='^(perl|perl-modules-.*|libperl5.*|lib[a-z-]+-perl|libgdbm.*|postgresql-common.*
+|postgresql-client-common|ssl-cert|ucf|sensible-utils|adduser|procps|libproc2-.*
+|locales|libc-l10n|libllvm.*|libz3-.*
+|python3-(pkg-resources|autocommand|more-itertools|typing-extensions|typeguard|inflect|jaraco.*))$'
+dpkg-query --show --showformat '${Package}\n' |
+    grep -E "$(echo "$unused" | tr -d '\n')" |
+    xargs dpkg --purge --force-depends > /dev/null 2>&1
+cd /usr/lib/postgresql/$PG_MAJOR
+rm -rf lib/bitcode lib/llvmjit*
+
+# A private key made at installation, the same in each container.
+rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
+find /etc/ssl/certs -xtype l -delete
+rm -rf /etc/supervisor /etc/postgresql /var/log/supervisor /var/log/postgresql
+find /var/log -type f -delete
+rm -rf /var/cache/ldconfig /var/cache/debconf/*-old /usr/bin/supervisord /usr/bin/supervisorctl \
+    /usr/bin/echo_supervisord_conf /var/lib/postgresql
+
+# PostgreSQL's programs by name, without Debian's wrappers.
+ln -sfn $PG_MAJOR /usr/lib/postgresql/current
+for program in bin/*; do ln -sf "/usr/lib/postgresql/current/$program" /usr/bin/; done
+
+# Nothing here becomes another user.
+find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+
+# uid 1000, which some bases give to a user of their own.
+if user=$(id --user --name 1000 2> /dev/null); then userdel --force "$user"; fi
+groupadd --gid 1000 hive
+useradd --uid 1000 --gid 1000 --home-dir /home/hive --create-home --shell /bin/bash hive
+rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow-
+
+# Directories that programs write to. 1777: any uid may run the container, and a new volume
+# takes over owner and mode of the directory it is mounted on.
+for directory in /run/hive /var/log/hive /var/lib/postgresql/data; do
+    install -d -m 1777 -o 1000 -g 1000 "$directory"
+done
+rm -rf /run/postgresql
+ln -s hive /run/postgresql
+# The name of a uid that /etc/passwd does not know: written at start (libnss-extrausers).
+mkdir -p /var/lib/extrausers
+ln -s /run/hive/passwd /var/lib/extrausers/passwd
+sed -i 's/^passwd:.*/passwd: files extrausers/' /etc/nsswitch.conf
+
+# Never compared with its source again: quick to load, and the same bytes in each build.
+python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /usr/lib/python3*
+SH
+
+# The cluster that an empty volume gets: 1000 small files, made once instead of at each first boot.
+RUN <<'SH'
+set -eu
+cluster=/usr/share/hive/cluster
+bin=/usr/lib/postgresql/current/bin
+install -d -m 700 -o 1000 -g 1000 "$cluster"
+as_hive() { setpriv --reuid=1000 --regid=1000 --clear-groups "$@"; }
+
+# Text sorts by code point. A collation of the C library would change with the base image, and
+# indexes with it; `builtin` is PostgreSQL's own. Before 17 only C.UTF-8 of libc does the same.
+if [ "$PG_MAJOR" -ge 17 ]; then provider=--locale-provider=builtin; else provider=; fi
+as_hive $bin/initdb --pgdata="$cluster" --username=postgres --auth=trust --no-sync \
+    --data-checksums --encoding=UTF8 $provider --locale=C.UTF-8 > /dev/null
+echo '# Not read: see /etc/hive/pg_hba.conf' > "$cluster/pg_hba.conf"
+echo '# Not read: see /etc/hive/postgresql.conf' > "$cluster/postgresql.conf"
+
+# Every database made in this cluster has vectors.
+printf 'CREATE EXTENSION vector\nVACUUM FREEZE\n' |
+    as_hive $bin/postgres --single -F -D "$cluster" template1 2>&1 | tee /tmp/single
+! grep -E 'ERROR|FATAL|PANIC' /tmp/single
+rm /tmp/single
+
+# Start a fresh WAL segment and leave out the zeros it ends in; keep equal files once. The copy
+# on the volume has both back.
+as_hive $bin/pg_resetwal "$cluster" > /dev/null
+python3 - "$cluster" <<'PY'
+import hashlib, os, pathlib, sys
+
+cluster = pathlib.Path(sys.argv[1])
+for segment in (cluster / "pg_wal").iterdir():
+    if segment.is_file():
+        used = len(segment.read_bytes().rstrip(b"\0"))
+        os.truncate(segment, -(-used // 8192) * 8192)
+seen = {}
+for path in sorted(path for path in cluster.rglob("*") if path.is_file()):
+    first = seen.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
+    if first is not path:
+        path.unlink()
+        os.link(first, path)
+PY
+# Any uid may copy it.
+chmod -R a+rX "$cluster"
+SH

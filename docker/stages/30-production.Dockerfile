@@ -1,0 +1,53 @@
+# ---------------------------------------------------------------------------------------------
+# Stage 3 · production: {{title}}
+# Layers in the order of how rarely they change: system, our files, dependencies, app, settings.
+# ---------------------------------------------------------------------------------------------
+FROM postgres-base AS production
+
+# Entry point, health check, configuration. Not COPY: a checkout's umask must not decide the modes.
+RUN --mount=type=bind,from=rootfs,target=/rootfs <<'SH'
+set -eu
+umask 022
+cp -r --no-preserve=all /rootfs/. /
+cd /usr/local/lib/hive
+chmod 755 entrypoint run-postgresql run-app healthcheck health-monitor supervisorctl
+ln -s /usr/local/lib/hive/supervisorctl /usr/local/lib/hive/run-app /usr/local/bin/
+python3 -m compileall -q --invalidation-mode unchecked-hash .
+SH
+
+COPY --link --from=python-deps /opt/venv /opt/venv
+COPY --link --from=python-deps /opt/project /opt/project
+COPY --link --from=python-deps --chown=1000:1000 /app /app
+
+COPY <<'JSON' /etc/hive/image.json
+{{runtime_json}}
+JSON
+
+# What starts the app must be there now, and not be missed at the first start.
+RUN ["/opt/venv/bin/python", "-P", "/usr/local/lib/hive/run-app", "--check"]
+
+ENV PATH=/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin \
+    VIRTUAL_ENV=/opt/venv \
+    LANG=C.UTF-8 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PGDATA=/var/lib/postgresql/data/pgdata \
+    PGSERVICEFILE=/run/hive/pg_service.conf \
+    PGSERVICE=app \
+    HIVE_SERVICE_MODE={{image}} \
+    HIVE_API_PORT={{port}}
+{{labels}}
+WORKDIR /app
+USER 1000:1000
+EXPOSE {{port}}
+
+# Without a volume of the user's own the engine makes one: data never lies in the container's
+# layer, where it would go with the container and slow every write.
+VOLUME /var/lib/postgresql/data
+
+# Often while starting; then every 5 s: two failures, and the engine says so within 10 s.
+HEALTHCHECK --start-period=60s --start-interval=250ms --interval=5s --timeout=5s --retries=2 \
+    CMD ["/usr/local/lib/hive/healthcheck"]
+
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/lib/hive/entrypoint"]
