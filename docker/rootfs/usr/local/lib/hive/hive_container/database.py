@@ -17,6 +17,7 @@ from hive_container.image import (
     SUPERUSER,
     Fatal,
     Image,
+    identifier,
 )
 from hive_container.volume import PGDATA, POSTGRES_BIN, SUPERUSER_PASSFILE
 
@@ -154,10 +155,6 @@ def psql(sql: str, host: str, user: str, database: str, passfile: str) -> str:
     if done.returncode != 0:
         raise Fatal(f"SQL as {user!r} failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout.decode().strip()
-
-
-def identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:

@@ -173,6 +173,11 @@ def read_password(environ: dict[str, str]) -> str | None:
     return password
 
 
+def identifier(name: str) -> str:
+    """A name as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def pgpass_line(user: str, password: str) -> str:
     """One line of a libpq password file, for any host, port and database."""
     escaped = (text.replace("\\", "\\\\").replace(":", "\\:") for text in (user, password))
