@@ -6,6 +6,7 @@
 //! removed (see [`reaper`]).
 
 pub mod container;
+pub mod private;
 pub mod reaper;
 
 use std::path::PathBuf;
