@@ -85,6 +85,9 @@ impl Root {
     /// `Environment` when a package cannot be fetched.
     pub fn fetch_only(&self, names: &[String], host: &Host) -> Result<Vec<PathBuf>> {
         self.clear()?;
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         // `download` writes into the current directory and nowhere else.
         let output = in_english(host.runner.cmd("env"))
             .arg("--chdir")

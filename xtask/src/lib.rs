@@ -2,11 +2,13 @@
 //! bird's eye view, the code map and the invariants.
 
 pub mod apt;
+pub mod base;
 pub mod cli;
 pub mod commands;
 pub mod engine;
 pub mod failure;
 pub mod host;
+pub mod lock;
 pub mod process;
 pub mod report;
 pub mod spec;

@@ -129,6 +129,19 @@ impl Source {
         lines
     }
 
+    /// The key block, where the source contains one, without apt's indentation.
+    pub fn key_block(&self) -> Option<String> {
+        let block = self
+            .signed_by
+            .as_deref()
+            .filter(|key| key.contains("BEGIN PGP"))?;
+        let lines = block.lines().map(|line| match line.trim() {
+            "." => "",
+            line => line,
+        });
+        Some(lines.collect::<Vec<_>>().join("\n").trim_start().to_owned() + "\n")
+    }
+
     /// The keyring file, where the source names one.
     pub fn keyring(&self) -> Option<&str> {
         self.signed_by.as_deref().filter(|key| key.starts_with('/'))
@@ -209,6 +222,30 @@ pub fn of_suite(configured: &[Source], distribution: Distribution, suite: &str) 
         }
     }
     found
+}
+
+/// The distribution's own servers, for a machine that has no source of it.
+pub fn official(distribution: Distribution, suite: &str, architecture: &str) -> Vec<Source> {
+    let source = |uri: &str, pockets: &[&str], components: &[&str]| Source {
+        uris: vec![uri.to_owned()],
+        suites: pockets.iter().map(|pocket| format!("{suite}{pocket}")).collect(),
+        components: components.iter().map(|name| (*name).to_owned()).collect(),
+        signed_by: None,
+    };
+    match distribution {
+        Distribution::Debian => vec![
+            source("http://deb.debian.org/debian", &["", "-updates"], &["main"]),
+            source("http://deb.debian.org/debian-security", &["-security"], &["main"]),
+        ],
+        Distribution::Ubuntu => {
+            let uri = if matches!(architecture, "amd64" | "i386") {
+                "http://archive.ubuntu.com/ubuntu"
+            } else {
+                "http://ports.ubuntu.com/ubuntu-ports"
+            };
+            vec![source(uri, &["", "-updates", "-security"], &["main", "universe"])]
+        }
+    }
 }
 
 /// What follows the codename: nothing, `-updates`, `-security`. Other pockets
@@ -327,11 +364,27 @@ mod tests {
                       PGP PUBLIC KEY BLOCK-----\n .\n abc\n -----END PGP PUBLIC KEY BLOCK-----\n";
         let source = parse_stanza(stanza).unwrap();
         assert_eq!(source.keyring(), None);
+        let block = source.key_block().unwrap();
+        assert_eq!(
+            block,
+            "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n"
+        );
         assert!(
             source.to_stanza().contains("Signed-By: \n -----BEGIN PGP"),
             "{}",
             source.to_stanza()
         );
+    }
+
+    #[test]
+    fn official_servers_by_architecture() {
+        let uri = |architecture| {
+            official(Distribution::Ubuntu, "noble", architecture)[0]
+                .uris
+                .clone()
+        };
+        assert_eq!(uri("amd64"), ["http://archive.ubuntu.com/ubuntu"]);
+        assert_eq!(uri("arm64"), ["http://ports.ubuntu.com/ubuntu-ports"]);
     }
 
     #[test]

@@ -19,16 +19,16 @@ mod requirements;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use rustix::fs::FlockOperation;
 
 use crate::engine::private::daemon::Daemon;
-pub use crate::engine::private::packages::{Packages, require_space};
+pub use crate::engine::private::packages::{NEWER_DEBIAN, Packages, require_space};
 pub use crate::engine::private::requirements::{Missing, refusal};
 use crate::engine::{Engine, Owner};
 use crate::host::Host;
+use crate::lock;
 use crate::report::seconds;
 
 /// Containers, build cache and logs need room to grow.
@@ -233,36 +233,11 @@ impl Private {
         self.cache_dir.join("engine.lock")
     }
 
-    /// Waits until no other run changes the engine.
     fn lock(&self, host: &Host) -> Result<File> {
-        fs_err::create_dir_all(&self.cache_dir)?;
-        let path = self.lock_path();
-        let mut told = false;
-        loop {
-            let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // A purge may have removed the file while we waited for it.
-                Ok(()) if is_at(&file, &path) => return Ok(file),
-                Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    if !told {
-                        host.report
-                            .step("engine", "wait for another run that is busy with it");
-                        told = true;
-                    }
-                    host.runner.sleep(Duration::from_millis(100))?;
-                }
-                Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
-            }
-        }
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(ours), Ok(theirs)) => id(ours) == id(theirs),
-        _ => false,
+        lock::exclusive(
+            &self.lock_path(),
+            "another run is busy with the private engine",
+            host,
+        )
     }
 }

@@ -25,7 +25,7 @@ use crate::report::{megabytes, seconds};
 const MINIMUM_ENGINE: u32 = 25;
 
 /// The Debian release whose engine runs on older ones too (glibc 2.34).
-const NEWER_DEBIAN: &str = "trixie";
+pub const NEWER_DEBIAN: &str = "trixie";
 
 /// What fetching and extracting takes on disk at its height: indices, 90 MB of
 /// packages, 370 MB of programs.

@@ -1,0 +1,4 @@
+//! Base images: where the operating system below an image comes from.
+
+pub mod archive;
+pub mod bootstrap;
