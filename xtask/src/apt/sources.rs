@@ -17,7 +17,8 @@ pub struct Source {
 }
 
 /// Which distribution a machine or an image is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Distribution {
     /// debian.org's.
     Debian,

@@ -159,11 +159,10 @@ impl<'a> Plan<'a> {
         part(&RECIPE_VERSION.to_string());
         part(&self.architecture);
         part(&self.lines().join("\n"));
-        for package in self.recipe.packages {
-            part(package);
-        }
         part(DPKG_RULES);
-        part(FINISH);
+        for argument in arguments(self, Path::new("")) {
+            part(&argument);
+        }
         hash.finalize().to_hex().as_str()[..16].to_owned()
     }
 
