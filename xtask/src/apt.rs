@@ -89,7 +89,7 @@ impl Root {
             return Ok(Vec::new());
         }
         // `download` writes into the current directory and nowhere else.
-        let output = in_english(host.runner.cmd("env"))
+        let output = in_english(mortal(host, "env"))
             .arg("--chdir")
             .arg(self.dir.join("archives"))
             .args(["apt-get", "--config-file"])
@@ -130,10 +130,16 @@ impl Root {
 
     fn command<'a>(&self, host: &'a Host, program: &str) -> Command<'a> {
         // Not by APT_CONFIG: the system's files would come after it and win.
-        in_english(host.runner.cmd(program))
+        in_english(mortal(host, program))
             .arg("--config-file")
             .arg(self.dir.join("apt.conf"))
     }
+}
+
+/// A command that ends with this process, even by kill -9: the next run deletes
+/// what it was about to write.
+pub fn mortal<'a>(host: &'a Host, program: &str) -> Command<'a> {
+    host.runner.cmd("setpriv").args(["--pdeathsig", "KILL", program])
 }
 
 fn in_english(command: Command<'_>) -> Command<'_> {
@@ -150,8 +156,7 @@ fn in_english(command: Command<'_>) -> Command<'_> {
 pub fn extract(debs: &[PathBuf], into: &Path, host: &Host) -> Result<()> {
     fs_err::create_dir_all(into)?;
     for deb in debs {
-        host.runner
-            .cmd("dpkg-deb")
+        mortal(host, "dpkg-deb")
             .arg("--extract")
             .arg(deb)
             .arg(into)
@@ -190,7 +195,10 @@ fn configuration(dir: &Path) -> String {
         // The cache folder of a user is closed to `_apt`.
         "APT::Sandbox::User \"root\";".to_owned(),
         "Acquire::Languages \"none\";".to_owned(),
-        "Acquire::Retries \"3\";".to_owned(),
+        // Without a network, say so soon.
+        "Acquire::Retries \"2\";".to_owned(),
+        "Acquire::http::Timeout \"15\";".to_owned(),
+        "Acquire::https::Timeout \"15\";".to_owned(),
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";".to_owned(),
         "Acquire::IndexTargets::deb::CNF::DefaultEnabled \"false\";".to_owned(),
         "#clear APT::Update::Pre-Invoke;".to_owned(),

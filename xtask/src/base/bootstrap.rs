@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::apt;
 use crate::apt::sources::{self, Distribution, Source, System};
 use crate::base::archive;
-use crate::engine::private::{NEWER_DEBIAN, require_space};
+use crate::disk;
+use crate::engine::private::NEWER_DEBIAN;
 use crate::failure;
 use crate::host::Host;
 use crate::lock;
@@ -43,12 +44,11 @@ path-include=/usr/share/locale/locale.alias
 path-exclude=/usr/share/lintian/*
 ";
 
-const SET_UP: &str =
-    "mkdir -p \"$1/etc/dpkg/dpkg.cfg.d\" && cp \"$HIVE_DPKG_RULES\" \"$1/etc/dpkg/dpkg.cfg.d/no-docs\"";
+const SET_UP: &str = "umask 022 && mkdir -p \"$1/etc/dpkg/dpkg.cfg.d\" && cp \"$HIVE_DPKG_RULES\" \"$1/etc/dpkg/dpkg.cfg.d/no-docs\"";
 
 /// Removes what was extracted before dpkg could keep to its rules, and files
 /// that differ between two runs or machines; puts the image's sources in place.
-const FINISH: &str = "cd \"$1\" \
+const FINISH: &str = "umask 022 && cd \"$1\" \
 && find usr/share/doc -type f ! -name copyright -delete \
 && find usr/share/doc -type l -delete \
 && find usr/share/doc -type d -empty -delete \
@@ -105,13 +105,14 @@ pub fn base(recipe: Recipe<'_>, cache_dir: &Path, fresh: bool, host: &Host) -> R
         }
     }
     require(host)?;
-    require_space(&dir, SPACE_NEEDED, "a base image")?;
+    disk::require_space(&dir, SPACE_NEEDED, "a base image")?;
+    // Also what a killed run has left.
     let scratch = dir.join("scratch");
-    discard(&scratch)?;
+    disk::remove(&scratch)?;
     fs_err::create_dir_all(&scratch)?;
     let made = make(&plan, &place, &scratch, host);
     // Never leave half a gigabyte behind a failure.
-    discard(&scratch)?;
+    disk::remove(&scratch)?;
     made
 }
 
@@ -132,7 +133,7 @@ impl<'a> Plan<'a> {
             failure::environment(format!(
                 "a base can be made from packages on Debian and Ubuntu only: {error:#}"
             ))
-            .hint("use a registry: --base-source registry")
+            .hint("let the base come from a registry instead")
         })?;
         let own = sources::of_suite(&configured, recipe.distribution, recipe.suite);
         let foreign = own.is_empty();
@@ -230,7 +231,7 @@ fn make(plan: &Plan<'_>, place: &Path, scratch: &Path, host: &Host) -> Result<Ba
         checksum: archive::checksum(&half)?,
     };
     // The description comes last: without it the archive does not count.
-    discard(&place.with_extension("json"))?;
+    disk::remove(&place.with_extension("json"))?;
     fs_err::rename(half, &base.archive)?;
     let described = scratch.join("base.json");
     fs_err::write(&described, serde_json::to_vec_pretty(&base)?)?;
@@ -251,9 +252,20 @@ fn bootstrap(plan: &Plan<'_>, layer: &Path, scratch: &Path, host: &Host) -> Resu
     let rules = scratch.join("dpkg-rules");
     fs_err::write(&rules, DPKG_RULES)?;
     let input = input_lines(&plan.sources, &tools.keyring, scratch)?;
-    let output = host
-        .runner
-        .cmd(&tools.program)
+    // mmdebstrap binds the host's /dev and /sys into the tree. In namespaces of
+    // its own they vanish with it, however it ends; outside, deleting the tree
+    // after kill -9 would reach through them.
+    let output = apt::mortal(host, "unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .arg(&tools.program)
         .args(arguments(plan, layer))
         .env("SOURCE_DATE_EPOCH", archive::EPOCH.to_string())
         .env("TMPDIR", scratch)
@@ -468,19 +480,6 @@ fn require(host: &Host) -> Result<()> {
             .hint("run it as root, or where the registry answers")
             .into(),
     )
-}
-
-/// Removes a file or folder; a missing one is fine.
-fn discard(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() {
-        fs_err::remove_dir_all(path)
-    } else {
-        fs_err::remove_file(path)
-    };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -23,8 +23,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use crate::disk;
 use crate::engine::private::daemon::Daemon;
-pub use crate::engine::private::packages::{NEWER_DEBIAN, Packages, require_space};
+pub use crate::engine::private::packages::{NEWER_DEBIAN, Packages};
 pub use crate::engine::private::requirements::{Missing, refusal};
 use crate::engine::{Engine, Owner};
 use crate::host::Host;
@@ -118,7 +119,7 @@ impl Private {
             daemon.stop(host)?;
         }
         if !daemon.is_alive() {
-            require_space(&self.dir(), SPACE_TO_RUN, "the private engine's data")?;
+            disk::require_space(&self.dir(), SPACE_TO_RUN, "the private engine's data")?;
             fs_err::create_dir_all(self.dir().join("run"))?;
             let started = Instant::now();
             host.report.step(
@@ -177,7 +178,7 @@ impl Private {
         }
         let _lock = self.lock(host)?;
         self.daemon().stop(host)?;
-        packages::remove_if_there(&self.dir())?;
+        disk::remove(&self.dir())?;
         fs_err::remove_file(self.lock_path())?;
         Ok(())
     }

@@ -6,6 +6,7 @@
 # Whatever happens to dockerd, its containers, mounts, addresses and ports end
 # with the process namespace; nothing can be orphaned on the host.
 set -eu
+umask 022
 
 case $1 in
 processes)

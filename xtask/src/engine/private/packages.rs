@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::apt;
 use crate::apt::sources::{self, Distribution, Source, System};
+use crate::disk;
 use crate::failure;
 use crate::host::Host;
 use crate::report::{megabytes, seconds};
@@ -67,8 +68,9 @@ impl Packages {
     /// # Errors
     /// `Environment` for want of network, packages or space.
     pub fn provision(dir: &Path, scratch: &Path, host: &Host) -> Result<Self> {
-        require_space(dir.parent().unwrap_or(dir), SPACE_NEEDED, "the private engine")?;
-        remove_if_there(scratch)?;
+        disk::require_space(dir.parent().unwrap_or(dir), SPACE_NEEDED, "the private engine")?;
+        // Also what a killed run has left.
+        disk::remove(scratch)?;
         let root = scratch.join("root");
         fs_err::create_dir_all(&root)?;
         let debs = fetch(scratch, host)?;
@@ -82,9 +84,9 @@ impl Packages {
             packages: debs.iter().filter_map(name).collect(),
         };
         fs_err::write(root.join("manifest.json"), serde_json::to_vec_pretty(&manifest)?)?;
-        remove_if_there(dir)?;
+        disk::remove(dir)?;
         fs_err::rename(&root, dir)?;
-        remove_if_there(scratch)?;
+        disk::remove(scratch)?;
         Ok(Self {
             dir: dir.to_owned(),
             manifest,
@@ -132,39 +134,6 @@ impl Packages {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(multiarch)
             .collect()
-    }
-}
-
-/// An error when the file system of `dir` has less than `needed` bytes free.
-///
-/// # Errors
-/// `Environment`, with the path and both numbers.
-pub fn require_space(dir: &Path, needed: u64, what: &str) -> Result<()> {
-    fs_err::create_dir_all(dir)?;
-    let stat =
-        rustix::fs::statvfs(dir).with_context(|| format!("ask for free space at {}", dir.display()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < needed {
-        return Err(failure::environment(format!(
-            "not enough space for {what} at {}: {} free, {} needed",
-            dir.display(),
-            megabytes(free),
-            megabytes(needed)
-        ))
-        .hint("free some space, or set HIVE_CACHE_DIR to a folder on another disk")
-        .into());
-    }
-    Ok(())
-}
-
-/// Removes a folder and everything in it; a missing one is fine.
-///
-/// # Errors
-/// When something in it cannot be removed.
-pub fn remove_if_there(dir: &Path) -> Result<()> {
-    match fs_err::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
     }
 }
 
@@ -354,17 +323,5 @@ mod tests {
         assert!(Packages::existing(dir.path()).is_none());
         fs_err::write(dir.path().join("manifest.json"), "{\"packages\": [\"runc_1\"]}").unwrap();
         assert!(Packages::existing(dir.path()).is_some());
-    }
-
-    #[test]
-    fn want_of_space_names_place_and_bytes() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = require_space(dir.path(), u64::MAX, "a test").unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Environment);
-        let message = error.to_string();
-        assert!(
-            message.contains(&dir.path().display().to_string()) && message.contains("needed"),
-            "{message}"
-        );
     }
 }

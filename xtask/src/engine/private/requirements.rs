@@ -32,8 +32,8 @@ struct Machine {
 
 /// All of these come with every Debian and Ubuntu; none needs a package that a
 /// minimal system lacks.
-const TOOLS: [&str; 8] = [
-    "apt-get", "dpkg-deb", "unshare", "nsenter", "mount", "setsid", "flock", "readlink",
+const TOOLS: [&str; 9] = [
+    "apt-get", "dpkg-deb", "unshare", "nsenter", "mount", "setsid", "flock", "readlink", "setpriv",
 ];
 
 const CAP_NET_ADMIN: u32 = 12;
