@@ -8,6 +8,7 @@ pub mod commands;
 pub mod disk;
 pub mod engine;
 pub mod failure;
+pub mod fingerprint;
 pub mod host;
 pub mod lock;
 pub mod process;
