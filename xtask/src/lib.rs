@@ -5,6 +5,7 @@ pub mod apt;
 pub mod base;
 pub mod cli;
 pub mod commands;
+pub mod context;
 pub mod disk;
 pub mod engine;
 pub mod failure;

@@ -1,0 +1,212 @@
+//! What the content of a file hashed to when its stat was this one: an
+//! unchanged tree is stat'ed and not read.
+//!
+//! A stat is trusted only if it was already two seconds old when the file was
+//! read. A younger file could be written again within the same tick of its
+//! file system's clock and keep its stat, which is the race git knows too.
+//!
+//! The file is a cache: one that is missing, foreign, of another version or
+//! damaged counts as empty.
+
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::Stat;
+
+use super::input::Digest;
+
+/// Names the format; a change of it takes another number.
+const MAGIC: &[u8] = b"hive stat index 1\n";
+
+/// Coarser than the clock of any file system in use.
+const RACY: Duration = Duration::from_secs(2);
+
+/// The facts that change whenever a file's content does. The change time
+/// cannot be set by a program, so same size and modification time are no
+/// disguise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) size: u64,
+    modified: (i64, u64),
+    changed: (i64, u64),
+    inode: u64,
+}
+
+impl From<&Stat> for Stamp {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            size: stat.st_size as u64,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+            inode: stat.st_ino,
+        }
+    }
+}
+
+impl Stamp {
+    /// Whether both times lie well before `moment`.
+    fn is_settled(&self, moment: SystemTime) -> bool {
+        let Some(moment) = moment
+            .checked_sub(RACY)
+            .and_then(|moment| moment.duration_since(UNIX_EPOCH).ok())
+        else {
+            return false;
+        };
+        let limit = (moment.as_secs() as i64, u64::from(moment.subsec_nanos()));
+        self.modified.max(self.changed) < limit
+    }
+
+    fn numbers(&self) -> [u64; 6] {
+        [
+            self.size,
+            self.modified.0 as u64,
+            self.modified.1,
+            self.changed.0 as u64,
+            self.changed.1,
+            self.inode,
+        ]
+    }
+}
+
+/// A loaded index and the one that will take its place.
+pub(super) struct Index {
+    file: PathBuf,
+    old: Vec<u8>,
+    /// Where the entries start in `old`.
+    start: usize,
+    old_count: usize,
+    new: Vec<u8>,
+    new_count: usize,
+    kept: usize,
+}
+
+impl Index {
+    /// Loads what `file` knows of the tree at `root`.
+    pub(super) fn load(file: &Path, root: &Path) -> Self {
+        let mut new = MAGIC.to_vec();
+        put(&mut new, root.as_os_str().as_bytes());
+        let start = new.len();
+        let bytes = std::fs::read(file).unwrap_or_default();
+        let old = sealed(bytes, &new).unwrap_or_else(|| new.clone());
+        let old_count = Entries { rest: &old[start..] }.count();
+        Self {
+            file: file.to_owned(),
+            old,
+            start,
+            old_count,
+            new,
+            new_count: 0,
+            kept: 0,
+        }
+    }
+
+    /// For lookups in the order of the paths.
+    pub(super) fn lookup(&self) -> Lookup<'_> {
+        let mut entries = Entries {
+            rest: &self.old[self.start..],
+        };
+        Lookup {
+            next: entries.next(),
+            entries,
+        }
+    }
+
+    /// Remembers a digest, in the order of the paths: one that the old index
+    /// had, or one whose reading had begun at `begun`.
+    pub(super) fn note(&mut self, path: &str, stamp: Stamp, digest: Digest, read: bool, begun: SystemTime) {
+        if read && !stamp.is_settled(begun) {
+            return;
+        }
+        put(&mut self.new, path.as_bytes());
+        for number in stamp.numbers() {
+            self.new.extend_from_slice(&number.to_le_bytes());
+        }
+        self.new.extend_from_slice(&digest.0);
+        self.new_count += 1;
+        self.kept += usize::from(!read);
+    }
+
+    /// Replaces the file, at once or not at all; leaves it alone where nothing
+    /// would change.
+    pub(super) fn save(mut self) -> std::io::Result<()> {
+        if self.kept == self.old_count && self.kept == self.new_count {
+            return Ok(());
+        }
+        let seal = blake3::hash(&self.new);
+        self.new.extend_from_slice(seal.as_bytes());
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        temporary.write_all(&self.new)?;
+        temporary.persist(&self.file)?;
+        Ok(())
+    }
+}
+
+/// Walks along the index while the caller walks along the tree.
+pub(super) struct Lookup<'a> {
+    entries: Entries<'a>,
+    next: Option<(&'a [u8], [u64; 6], Digest)>,
+}
+
+impl Lookup<'_> {
+    /// The digest of the file, if nothing about it has changed. Paths have to
+    /// come in their order.
+    pub(super) fn find(&mut self, path: &str, stamp: &Stamp) -> Option<Digest> {
+        while let Some((known, numbers, digest)) = self.next {
+            match known.cmp(path.as_bytes()) {
+                std::cmp::Ordering::Less => self.next = self.entries.next(),
+                std::cmp::Ordering::Equal if numbers == stamp.numbers() => return Some(digest),
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+
+/// The content without its seal, if it is whole and starts with `head`.
+fn sealed(mut bytes: Vec<u8>, head: &[u8]) -> Option<Vec<u8>> {
+    let end = bytes.len().checked_sub(32)?;
+    let seal: [u8; 32] = bytes[end..].try_into().ok()?;
+    bytes.truncate(end);
+    let whole = blake3::hash(&bytes) == blake3::Hash::from_bytes(seal);
+    (whole && bytes.starts_with(head)).then_some(bytes)
+}
+
+fn put(bytes: &mut Vec<u8>, value: &[u8]) {
+    bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(value);
+}
+
+struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], [u64; 6], Digest);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let path = self.take(length)?;
+        let mut numbers = [0; 6];
+        for number in &mut numbers {
+            *number = self.number()?;
+        }
+        let digest = self.take(32)?.try_into().ok().map(Digest)?;
+        Some((path, numbers, digest))
+    }
+}

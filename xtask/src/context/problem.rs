@@ -1,0 +1,90 @@
+//! Why an entry of a context cannot be used.
+
+use std::fmt;
+
+use rustix::io::Errno;
+
+/// An entry and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Relative to the root; bytes that are not UTF-8 as `\xff`, a newline as
+    /// `\n`.
+    pub path: String,
+    /// What is wrong.
+    pub what: What,
+}
+
+/// The ways in which an entry is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// It was written to, replaced or removed while it was read.
+    Changed,
+    /// BuildKit refuses such names and link targets.
+    NotUtf8,
+    /// A link whose target lies outside of the context.
+    LinkLeaves(String),
+    /// Neither file, directory nor link.
+    Special(&'static str),
+    /// The system's answer, such as "permission denied".
+    Io(String),
+    /// A pattern of the ignore file fails on it.
+    Pattern(String),
+}
+
+impl Problem {
+    pub(super) fn new(path: &[u8], what: What) -> Self {
+        Self {
+            path: printable(path),
+            what,
+        }
+    }
+
+    pub(super) fn errno(path: &[u8], errno: Errno) -> Self {
+        Self::io(path, &errno.into())
+    }
+
+    pub(super) fn io(path: &[u8], error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let what = match error.kind() {
+            // It was there when its directory was read.
+            ErrorKind::NotFound | ErrorKind::NotADirectory => What::Changed,
+            ErrorKind::PermissionDenied => What::Io("permission denied".to_owned()),
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => What::Changed,
+            _ => What::Io(error.to_string()),
+        };
+        Self::new(path, what)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = if self.path.is_empty() { "." } else { &self.path };
+        write!(f, "{path}: ")?;
+        match &self.what {
+            What::Changed => write!(f, "changed while it was read"),
+            What::NotUtf8 => write!(f, "its name or target is not UTF-8"),
+            What::LinkLeaves(target) => {
+                write!(f, "the link points out of the context, to {target:?}")
+            }
+            What::Special(kind) => write!(f, "a {kind} cannot be built"),
+            What::Io(message) | What::Pattern(message) => f.write_str(message),
+        }
+    }
+}
+
+fn printable(path: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}

@@ -1,0 +1,260 @@
+//! Which entries of a context are inputs: the app's own ignore file and, on
+//! top of it, what no image should hold even if the app forgot to say so.
+//!
+//! | left out | where | `!pattern` takes it back |
+//! |---|---|---|
+//! | `.git`, `.hg`, `.svn`, `.bzr` | anywhere | no: history holds what was deleted |
+//! | `.env`, `.envrc`, `.envs`, `.env.*`, `.env-*`, `.env_*` | anywhere | no: secrets |
+//! | `.env.example`, `.sample`, `.template`, `.dist`; other `.env*` | anywhere | yes |
+//! | `.ssh`, `.aws`, `.gnupg`, `.netrc`, `.pypirc`, `.git-credentials`, `id_rsa` and its like | anywhere | no: secrets |
+//! | `.venv`, `venv`, any directory with `pyvenv.cfg` | anywhere | yes |
+//! | `__pycache__`, `*.pyc`, `*.pyo`, `node_modules`, `.pytest_cache`, `.mypy_cache`, `.ruff_cache`, `.tox`, `.nox`, `.DS_Store` | anywhere | yes |
+//! | any directory with `PG_VERSION`; `pgdata` and its like | anywhere | yes |
+//! | directories `data/postgres*`, `data/pg*` | the root's `data` | yes |
+//! | directories that cannot be read, in `data` or named like a database's | – | no |
+//! | `.dockerignore` | the root | yes |
+//!
+//! Taken back are only entries that an exception names: one of its parts,
+//! with a letter or digit in it, has to match the entry's name. `!src/**` does
+//! not name `src/.venv`; `!src/.venv` does.
+
+use std::sync::Arc;
+
+use super::ignore::{self, Ignore, Problem, Verdict};
+
+/// Why an entry is left out although the app's ignore file lets it through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// A version control system's own.
+    History,
+    /// Holds, or may hold, a secret.
+    Secret,
+    /// A virtual environment of this machine.
+    Environment,
+    /// Made by tools from what is there.
+    Cache,
+    /// A database's data.
+    Data,
+    /// It is for the builder, not for the image.
+    Builder,
+    /// A directory of a database that another user owns.
+    Unreadable,
+}
+
+impl Reason {
+    /// In a word or two, for messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::History => "history",
+            Self::Secret => "secret",
+            Self::Environment => "virtual environment",
+            Self::Cache => "cache",
+            Self::Data => "database",
+            Self::Builder => "builder's file",
+            Self::Unreadable => "unreadable data",
+        }
+    }
+}
+
+/// The rules for one context.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    ignore: Ignore,
+    safe: bool,
+}
+
+/// Where a walk is: what is known of a directory for its entries to build on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scope {
+    verdict: Verdict,
+    /// Exceptions from the safe set that hold below.
+    taken_back: Vec<(Arc<Ignore>, Verdict)>,
+}
+
+impl Scope {
+    /// Whether the directory is an input of its own, not only the way to one.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.verdict.excluded && !self.taken_back.iter().any(|(_, verdict)| verdict.excluded)
+    }
+}
+
+/// What to do with an entry.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// An input; a directory is entered.
+    Keep(Scope),
+    /// A directory that is no input, but may hold one.
+    Enter(Scope),
+    /// The app's ignore file excludes it.
+    Ignore,
+    /// The safe set does. `refused`: exceptions that would take it back.
+    LeaveOut { reason: Reason, refused: Vec<String> },
+}
+
+impl Rules {
+    /// What BuildKit does with an ignore file, no more and no less.
+    pub fn exact(ignore: Ignore) -> Self {
+        Self { ignore, safe: false }
+    }
+
+    /// The same with the safe set on top.
+    pub fn safe(ignore: Ignore) -> Self {
+        Self { ignore, safe: true }
+    }
+
+    /// Whether the safe set is on.
+    pub fn is_safe(&self) -> bool {
+        self.safe
+    }
+
+    pub(super) fn ignore(&self) -> &Ignore {
+        &self.ignore
+    }
+
+    /// Decides on an entry before anything but its name and kind is known.
+    pub(super) fn decide(
+        &self,
+        path: &[u8],
+        is_directory: bool,
+        parent: &Scope,
+    ) -> Result<Decision, Problem> {
+        let verdict = self.ignore.judge(path, &parent.verdict)?;
+        if verdict.excluded && !(is_directory && self.ignore.may_keep_below(path)) {
+            return Ok(Decision::Ignore);
+        }
+        let mut scope = Scope {
+            verdict,
+            taken_back: Vec::with_capacity(parent.taken_back.len()),
+        };
+        for (exceptions, above) in &parent.taken_back {
+            let verdict = exceptions.judge(path, above)?;
+            scope.taken_back.push((Arc::clone(exceptions), verdict));
+        }
+        let reason = if self.safe {
+            named(path, is_directory)
+        } else {
+            None
+        };
+        match reason {
+            Some((reason, locked)) => self.leave_out(path, is_directory, reason, locked, scope),
+            None => Ok(decision(path, is_directory, scope)),
+        }
+    }
+
+    /// Decides again on a directory when the names in it are known: a database
+    /// or a virtual environment shows by what it holds.
+    pub(super) fn decide_by_entries(
+        &self,
+        path: &[u8],
+        scope: Scope,
+        holds: impl Fn(&[u8]) -> bool,
+    ) -> Result<Decision, Problem> {
+        let reason = match () {
+            () if !self.safe => None,
+            () if holds(b"PG_VERSION") => Some(Reason::Data),
+            () if holds(b"pyvenv.cfg") => Some(Reason::Environment),
+            () => None,
+        };
+        match reason {
+            // The name has said so already, and an exception has spoken.
+            Some(_) if named(path, true).is_some() => Ok(decision(path, true, scope)),
+            Some(reason) => self.leave_out(path, true, reason, false, scope),
+            None => Ok(decision(path, true, scope)),
+        }
+    }
+
+    /// Whether a directory that cannot be read may be left out for it.
+    pub(super) fn may_be_unreadable(&self, path: &[u8]) -> bool {
+        let is_data = path == b"data" || path.starts_with(b"data/");
+        self.safe && (is_data || is_database_name(name_of(path)))
+    }
+
+    fn leave_out(
+        &self,
+        path: &[u8],
+        is_directory: bool,
+        reason: Reason,
+        locked: bool,
+        mut scope: Scope,
+    ) -> Result<Decision, Problem> {
+        let name = name_of(path);
+        let naming = |exception: &[u8]| ignore::names(exception, name);
+        if locked || !self.ignore.exceptions().any(naming) {
+            let named = self.ignore.exceptions().filter(|text| naming(text));
+            let refused = named.map(|text| String::from_utf8_lossy(text).into_owned());
+            return Ok(Decision::LeaveOut {
+                reason,
+                refused: refused.collect(),
+            });
+        }
+        let exceptions = Arc::new(self.ignore.everything_but_exceptions(naming));
+        let verdict = exceptions.judge(path, &Verdict::default())?;
+        if verdict.excluded && !(is_directory && exceptions.may_keep_below(path)) {
+            return Ok(Decision::LeaveOut {
+                reason,
+                refused: Vec::new(),
+            });
+        }
+        scope.taken_back.push((exceptions, verdict));
+        Ok(decision(path, is_directory, scope))
+    }
+}
+
+fn decision(path: &[u8], is_directory: bool, scope: Scope) -> Decision {
+    if scope.is_kept() {
+        return Decision::Keep(scope);
+    }
+    let mut below = scope.taken_back.iter();
+    let open = below.all(|(exceptions, verdict)| !verdict.excluded || exceptions.may_keep_below(path));
+    if is_directory && open {
+        Decision::Enter(scope)
+    } else {
+        Decision::Ignore
+    }
+}
+
+fn name_of(path: &[u8]) -> &[u8] {
+    let start = path.iter().rposition(|byte| *byte == b'/');
+    &path[start.map_or(0, |slash| slash + 1)..]
+}
+
+/// The safe set, by path and name. The flag: no exception takes it back.
+fn named(path: &[u8], is_directory: bool) -> Option<(Reason, bool)> {
+    let name = name_of(path);
+    match name {
+        b".git" | b".hg" | b".svn" | b".bzr" => Some((Reason::History, true)),
+        b".env.example" | b".env.sample" | b".env.template" | b".env.dist" => Some((Reason::Secret, false)),
+        b".env" | b".envrc" | b".envs" | b".ssh" | b".aws" | b".gnupg" | b".netrc" | b".pypirc"
+        | b".git-credentials" | b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519" => {
+            Some((Reason::Secret, true))
+        }
+        b".venv" | b"venv" => Some((Reason::Environment, false)),
+        b"__pycache__" | b"node_modules" | b".pytest_cache" | b".mypy_cache" | b".ruff_cache" | b".tox"
+        | b".nox" | b".DS_Store" => Some((Reason::Cache, false)),
+        _ if name.ends_with(b".pyc") || name.ends_with(b".pyo") => Some((Reason::Cache, false)),
+        _ if name.starts_with(b".env") => {
+            let locked = matches!(name.get(4), Some(b'.' | b'-' | b'_'));
+            Some((Reason::Secret, locked))
+        }
+        _ if path == ignore::FILE_NAME.as_bytes() => Some((Reason::Builder, false)),
+        _ if is_directory && is_database(path) => Some((Reason::Data, false)),
+        _ => None,
+    }
+}
+
+fn is_database(path: &[u8]) -> bool {
+    let in_data = |prefix: &[u8]| {
+        path.strip_prefix(b"data/")
+            .is_some_and(|rest| rest.starts_with(prefix) && !rest.contains(&b'/'))
+    };
+    in_data(b"postgres") || in_data(b"pg") || is_database_name(name_of(path))
+}
+
+fn is_database_name(name: &[u8]) -> bool {
+    let plain: Vec<u8> = name
+        .iter()
+        .filter(|byte| !b".-_".contains(byte))
+        .copied()
+        .collect();
+    matches!(plain.as_slice(), b"pgdata" | b"postgresdata" | b"postgresqldata")
+}

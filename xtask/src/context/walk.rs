@@ -1,0 +1,488 @@
+//! From a directory and its rules to sorted inputs.
+//!
+//! The walk goes level by level with the directories of a level in parallel,
+//! so depth costs no stack. Contents are hashed afterwards, and only those that
+//! the stat index does not know.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::index::{Index, Stamp};
+use super::input::{Digest, Input, Kind};
+use super::link;
+use super::problem::{Problem, What};
+use super::rules::{Decision, Reason, Rules, Scope};
+
+/// A directory with more entries than this is stat'ed in parallel.
+const ENTRIES_PER_TASK: usize = 512;
+
+/// Read at once; small enough for the cache next to the processor.
+const READ_SIZE: usize = 128 * 1024;
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Sorted by the bytes of their paths.
+    pub inputs: Vec<Input>,
+    /// What the safe set kept out, only the topmost of each tree; sorted.
+    pub left_out: Vec<LeftOut>,
+    /// How many files were read because the index did not know them.
+    pub hashed: usize,
+}
+
+/// An entry that the safe set keeps out of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Relative to the root, with what is not UTF-8 replaced.
+    pub path: String,
+    /// Why.
+    pub reason: Reason,
+    /// Exceptions of the app that name it and are not obeyed.
+    pub refused: Vec<String>,
+}
+
+/// Walks `root` and hashes what the rules let through. `index` is a file that
+/// remembers digests from run to run; losing it costs time only.
+///
+/// # Errors
+/// All inputs that cannot be used, with their paths.
+pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, Vec<Problem>> {
+    let walk = Walk::open(root, rules).map_err(|problem| vec![problem])?;
+    let mut level = Level {
+        directories: vec![Directory::default()],
+        ..Level::default()
+    };
+    let mut all = Level::default();
+    while !level.directories.is_empty() {
+        let directories = std::mem::take(&mut level.directories);
+        let parts: Vec<Level> = directories
+            .into_par_iter()
+            .map(|directory| walk.read(directory))
+            .collect();
+        for part in parts {
+            level.directories.extend(part.directories);
+            all.entries.extend(part.entries);
+            all.ways.extend(part.ways);
+            all.left_out.extend(part.left_out);
+            all.problems.extend(part.problems);
+        }
+    }
+    let entries = with_ways(all.entries, all.ways);
+    let mut problems = all.problems;
+    let mut index = index.map(|file| Index::load(file, &walk.path));
+    let (inputs, hashed) = walk.hash(entries, index.as_mut(), &mut problems);
+    if let Some(index) = index {
+        // A lost index costs time only: not worth a failure.
+        index.save().ok();
+    }
+    problems.sort();
+    problems.dedup();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut left_out = all.left_out;
+    left_out.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Found {
+        inputs,
+        left_out,
+        hashed,
+    })
+}
+
+struct Walk<'a> {
+    path: PathBuf,
+    root: OwnedFd,
+    rules: &'a Rules,
+}
+
+/// A directory that is to be read.
+#[derive(Default)]
+struct Directory {
+    /// Empty for the root.
+    path: Vec<u8>,
+    scope: Scope,
+}
+
+/// A name in a directory and the kind of what bears it.
+type Name = (Box<[u8]>, FileType);
+
+/// An entry that the rules let through.
+struct Entry {
+    path: Box<str>,
+    what: EntryKind,
+}
+
+enum EntryKind {
+    File { executable: bool, stamp: Stamp },
+    Directory,
+    Symlink { target: Box<str> },
+}
+
+/// How the digest of a file came about.
+struct Read {
+    stamp: Stamp,
+    /// From the content, not from the index.
+    fresh: bool,
+}
+
+/// What reading some directories gave.
+#[derive(Default)]
+struct Level {
+    entries: Vec<Entry>,
+    directories: Vec<Directory>,
+    /// Directories that are inputs only if something below them is.
+    ways: Vec<Box<str>>,
+    left_out: Vec<LeftOut>,
+    problems: Vec<Problem>,
+}
+
+impl Level {
+    fn merge(mut self, other: Self) -> Self {
+        self.entries.extend(other.entries);
+        self.directories.extend(other.directories);
+        self.ways.extend(other.ways);
+        self.left_out.extend(other.left_out);
+        self.problems.extend(other.problems);
+        self
+    }
+
+    fn leave_out(&mut self, path: &[u8], reason: Reason, refused: Vec<String>) {
+        let path = String::from_utf8_lossy(path).into_owned();
+        self.left_out.push(LeftOut {
+            path,
+            reason,
+            refused,
+        });
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn open(root: &Path, rules: &'a Rules) -> Result<Self, Problem> {
+        let problem = |error| Problem::new(root.as_os_str().as_bytes(), What::Io(error));
+        // A root that is itself a link is followed, as BuildKit does.
+        let path = root.canonicalize().map_err(|error| problem(error.to_string()))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, &path, flags, Mode::empty()).map_err(|errno| problem(errno.to_string()))?;
+        Ok(Self { path, root, rules })
+    }
+
+    /// Reads one directory. An error is part of what was found: the others go
+    /// on, so that all of them are reported.
+    fn read(&self, directory: Directory) -> Level {
+        let mut level = Level::default();
+        let path = &directory.path;
+        let listing = self.open_directory(path).and_then(|handle| {
+            let names = list(&handle)?;
+            Ok((handle, names))
+        });
+        match listing {
+            Ok((handle, names)) => match self.enter(directory, &names, &mut level) {
+                Some(directory) => level.merge(self.read_entries(&directory, &handle, &names)),
+                None => level,
+            },
+            // BuildKit passes over what it may not read and would not send.
+            Err(Errno::ACCESS) if !path.is_empty() && !directory.scope.is_kept() => level,
+            Err(Errno::ACCESS) if self.rules.may_be_unreadable(path) => {
+                level.leave_out(path, Reason::Unreadable, Vec::new());
+                level
+            }
+            Err(errno) => {
+                level.problems.push(Problem::errno(path, errno));
+                level
+            }
+        }
+    }
+
+    fn open_directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let path: &[u8] = if path.is_empty() { b"." } else { path };
+        openat(&self.root, OsStr::from_bytes(path), flags, Mode::empty())
+    }
+
+    /// Decides on a directory whose names are known and adds it to the level.
+    /// `None`: it is left out after all.
+    fn enter(&self, directory: Directory, names: &[Name], level: &mut Level) -> Option<Directory> {
+        let Directory { path, scope } = directory;
+        if path.is_empty() {
+            return Some(Directory { path, scope });
+        }
+        let holds = |wanted: &[u8]| names.iter().any(|(name, _)| **name == *wanted);
+        let scope = match self.rules.decide_by_entries(&path, scope, holds) {
+            Ok(Decision::Keep(scope) | Decision::Enter(scope)) => scope,
+            Ok(Decision::Ignore) => return None,
+            Ok(Decision::LeaveOut { reason, refused }) => {
+                level.leave_out(&path, reason, refused);
+                return None;
+            }
+            Err(problem) => {
+                level
+                    .problems
+                    .push(Problem::new(&path, What::Pattern(problem.to_string())));
+                return None;
+            }
+        };
+        match std::str::from_utf8(&path) {
+            Ok(text) if scope.is_kept() => level.entries.push(Entry {
+                path: text.into(),
+                what: EntryKind::Directory,
+            }),
+            Ok(text) => level.ways.push(text.into()),
+            Err(_) if scope.is_kept() => {
+                level.problems.push(Problem::new(&path, What::NotUtf8));
+                return None;
+            }
+            // What may be kept below has the same name in its path.
+            Err(_) => {}
+        }
+        Some(Directory { path, scope })
+    }
+
+    fn read_entries(&self, directory: &Directory, handle: &OwnedFd, names: &[Name]) -> Level {
+        names
+            .par_chunks(ENTRIES_PER_TASK)
+            .map(|names| {
+                let mut level = Level::default();
+                for (name, kind) in names {
+                    let path = join(&directory.path, name);
+                    self.read_entry(&directory.scope, handle, name, path, *kind, &mut level);
+                }
+                level
+            })
+            .reduce(Level::default, Level::merge)
+    }
+
+    fn read_entry(
+        &self,
+        parent: &Scope,
+        handle: &OwnedFd,
+        name: &[u8],
+        path: Vec<u8>,
+        kind: FileType,
+        level: &mut Level,
+    ) {
+        let is_directory = kind == FileType::Directory;
+        match self.rules.decide(&path, is_directory, parent) {
+            Ok(Decision::Ignore) => {}
+            Ok(Decision::LeaveOut { reason, refused }) => level.leave_out(&path, reason, refused),
+            Ok(Decision::Keep(scope) | Decision::Enter(scope)) if is_directory => {
+                level.directories.push(Directory { path, scope });
+            }
+            Ok(Decision::Keep(_) | Decision::Enter(_)) => match self.examine(handle, name, &path, kind) {
+                Ok(entry) => level.entries.push(entry),
+                Err(problem) => level.problems.push(problem),
+            },
+            Err(problem) => {
+                level
+                    .problems
+                    .push(Problem::new(&path, What::Pattern(problem.to_string())));
+            }
+        }
+    }
+
+    /// The facts about a file or link that the rules let through.
+    fn examine(&self, handle: &OwnedFd, name: &[u8], path: &[u8], kind: FileType) -> Result<Entry, Problem> {
+        let problem = |what| Problem::new(path, what);
+        let Ok(text) = std::str::from_utf8(path) else {
+            return Err(problem(What::NotUtf8));
+        };
+        let what = match kind {
+            FileType::RegularFile => self.examine_file(handle, name, path)?,
+            FileType::Symlink => {
+                let target = readlinkat(handle, OsStr::from_bytes(name), Vec::new())
+                    .map_err(|errno| Problem::errno(path, errno))?;
+                let target = target.into_string().map_err(|_| problem(What::NotUtf8))?;
+                if link::leaves(&self.root, path, target.as_bytes()) {
+                    return Err(problem(What::LinkLeaves(target)));
+                }
+                EntryKind::Symlink {
+                    target: target.into(),
+                }
+            }
+            FileType::Socket => return Err(problem(What::Special("socket"))),
+            FileType::Fifo => return Err(problem(What::Special("fifo"))),
+            _ => return Err(problem(What::Special("device"))),
+        };
+        Ok(Entry {
+            path: text.into(),
+            what,
+        })
+    }
+
+    fn examine_file(&self, handle: &OwnedFd, name: &[u8], path: &[u8]) -> Result<EntryKind, Problem> {
+        let stat = statat(handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| Problem::errno(path, errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Problem::new(path, What::Changed));
+        }
+        let stamp = Stamp::from(&stat);
+        let ignore = self.rules.ignore();
+        if stamp.size > 0 && ignore.has_exceptions() {
+            let pattern =
+                |problem: super::ignore::Problem| Problem::new(path, What::Pattern(problem.to_string()));
+            if let Some(emptied) = ignore.emptied(path).map_err(pattern)? {
+                return Err(pattern(emptied));
+            }
+        }
+        let executable = stat.st_mode & 0o100 != 0;
+        Ok(EntryKind::File { executable, stamp })
+    }
+
+    /// Turns entries into inputs: digests come from the index or the content.
+    fn hash(
+        &self,
+        entries: Vec<Entry>,
+        mut index: Option<&mut Index>,
+        problems: &mut Vec<Problem>,
+    ) -> (Vec<Input>, usize) {
+        let begun = SystemTime::now();
+        let known: Vec<Option<Digest>> = {
+            let mut lookup = index.as_ref().map(|index| index.lookup());
+            let mut known = |entry: &Entry| match (&entry.what, &mut lookup) {
+                (EntryKind::File { stamp, .. }, Some(lookup)) => lookup.find(&entry.path, stamp),
+                _ => None,
+            };
+            entries.iter().map(&mut known).collect()
+        };
+        let count = entries.len();
+        let results: Vec<Result<(Input, Option<Read>), Problem>> = entries
+            .into_par_iter()
+            .zip(known)
+            .map(|(entry, known)| self.input(entry, known))
+            .collect();
+        let mut inputs = Vec::with_capacity(count);
+        let mut hashed = 0;
+        for result in results {
+            match result {
+                Err(problem) => problems.push(problem),
+                Ok((input, read)) => {
+                    if let (Some(Read { stamp, fresh }), Kind::File { digest, .. }) = (read, &input.kind) {
+                        hashed += usize::from(fresh);
+                        if let Some(index) = &mut index {
+                            index.note(&input.path, stamp, *digest, fresh, begun);
+                        }
+                    }
+                    inputs.push(input);
+                }
+            }
+        }
+        (inputs, hashed)
+    }
+
+    fn input(&self, entry: Entry, known: Option<Digest>) -> Result<(Input, Option<Read>), Problem> {
+        let (kind, read) = match entry.what {
+            EntryKind::Directory => (Kind::Directory, None),
+            EntryKind::Symlink { target } => (Kind::Symlink { target }, None),
+            EntryKind::File { executable, stamp } => {
+                let digest = match known {
+                    Some(digest) => digest,
+                    None => self.digest(&entry.path, &stamp)?,
+                };
+                let fresh = known.is_none();
+                let size = stamp.size;
+                (
+                    Kind::File {
+                        executable,
+                        size,
+                        digest,
+                    },
+                    Some(Read { stamp, fresh }),
+                )
+            }
+        };
+        let path = entry.path;
+        Ok((Input { path, kind }, read))
+    }
+
+    /// Hashes a file and makes sure that it is the one that was stat'ed and
+    /// stays as it is meanwhile.
+    fn digest(&self, path: &str, stamp: &Stamp) -> Result<Digest, Problem> {
+        let bytes = path.as_bytes();
+        let io = |error: std::io::Error| Problem::io(bytes, &error);
+        // A fifo that has taken the file's place must not block the walk.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = File::from(
+            openat(&self.root, path, flags, Mode::empty()).map_err(|errno| Problem::errno(bytes, errno))?,
+        );
+        let unchanged =
+            |file: &File| rustix::fs::fstat(file.as_fd()).map(|stat| Stamp::from(&stat) == *stamp);
+        let changed = Problem::new(bytes, What::Changed);
+        if !unchanged(&file).map_err(|errno| Problem::errno(bytes, errno))? {
+            return Err(changed);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; READ_SIZE.min(stamp.size as usize + 1)];
+        loop {
+            match file.read(&mut buffer).map_err(io)? {
+                0 => break,
+                read => hasher.update(&buffer[..read]),
+            };
+        }
+        let whole = hasher.count() == stamp.size;
+        if whole && unchanged(&file).map_err(|errno| Problem::errno(bytes, errno))? {
+            Ok(Digest(*hasher.finalize().as_bytes()))
+        } else {
+            Err(changed)
+        }
+    }
+}
+
+/// The names in a directory and their kinds.
+fn list(handle: &OwnedFd) -> Result<Vec<Name>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(handle)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let stat = statat(handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
+            }
+            kind => kind,
+        };
+        names.push((name.into(), kind));
+    }
+    Ok(names)
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() {
+        return name.to_vec();
+    }
+    [directory, b"/", name].concat()
+}
+
+/// Sorts the entries and adds the directories on the way to them.
+fn with_ways(mut entries: Vec<Entry>, ways: Vec<Box<str>>) -> Vec<Entry> {
+    let by_path = |a: &Entry, b: &Entry| a.path.cmp(&b.path);
+    entries.par_sort_unstable_by(by_path);
+    let leads = |way: &str| {
+        let below = format!("{way}/");
+        let first = entries.partition_point(|entry| *entry.path < *below);
+        entries
+            .get(first)
+            .is_some_and(|entry| entry.path.starts_with(&below))
+    };
+    let needed: Vec<Entry> = ways
+        .into_iter()
+        .filter(|way| leads(way))
+        .map(|path| Entry {
+            path,
+            what: EntryKind::Directory,
+        })
+        .collect();
+    entries.extend(needed);
+    entries.par_sort_unstable_by(by_path);
+    entries
+}
