@@ -35,7 +35,6 @@ pub fn finish(command: &mut Command) -> Run {
     }
 }
 
-#[allow(dead_code)] // The first engine tests come with the engine.
 /// Whether engine tests are on; says so when they are not.
 pub fn engine_tests() -> bool {
     let on = std::env::var_os("HIVE_TEST_ENGINE").is_some();
@@ -43,4 +42,21 @@ pub fn engine_tests() -> bool {
         eprintln!("skipped: needs an engine, run `cargo xtask test`");
     }
     on
+}
+
+/// `docker` of the engine that tests may use.
+pub fn docker() -> Command {
+    let docker = std::env::var_os("HIVE_TEST_DOCKER").unwrap_or_else(|| "docker".into());
+    let mut command = Command::new(docker);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A setting of a test, such as how many cases it makes.
+pub fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
 }

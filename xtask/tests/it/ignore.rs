@@ -1,0 +1,497 @@
+//! Our reading of ignore files against BuildKit's own.
+//!
+//! A generator makes trees and ignore files; BuildKit copies each tree into an
+//! empty image and that back out. What came out has to be what our walk says.
+//! `HIVE_TEST_CASES` sets how many cases, `HIVE_TEST_SEED` which. A failing
+//! case is shrunk and printed in the form of `fixtures/ignore.json`, whose
+//! cases are checked without an engine too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use xtask::context::problem::What;
+use xtask::context::{Ignore, Kind, Rules, walk::walk};
+
+use crate::sandbox;
+
+/// Cases in one call of bake: each is a target.
+const BATCH: usize = 40;
+
+/// A tree and an ignore file.
+#[derive(Clone, Debug, PartialEq)]
+struct Case {
+    ignore: Vec<u8>,
+    /// Path to what is there; parents are implied.
+    tree: BTreeMap<Vec<u8>, Node>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    File(&'static str),
+    Directory,
+    Link(&'static str),
+}
+
+/// What a build would see; text of each entry by path.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Entries(BTreeMap<String, String>),
+    Refused(String),
+}
+
+impl Case {
+    fn write(&self, root: &Path) {
+        fs::create_dir_all(root).unwrap();
+        for (path, node) in &self.tree {
+            let path = root.join(OsStr::from_bytes(path));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match node {
+                Node::File(content) => fs::write(path, content).unwrap(),
+                Node::Directory => fs::create_dir_all(path).unwrap(),
+                Node::Link(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+            }
+        }
+        fs::write(root.join(".dockerignore"), &self.ignore).unwrap();
+    }
+
+    /// What our walk says. Files that BuildKit empties are entries here: they
+    /// have to come out of it empty.
+    fn ours(&self, root: &Path) -> Outcome {
+        let ignore = match Ignore::parse(&self.ignore) {
+            Ok(ignore) => ignore,
+            Err(problems) => return Outcome::Refused(format!("{problems:?}")),
+        };
+        let problems = match walk(root, &Rules::exact(ignore), None) {
+            Ok(found) => return entries(&found.inputs),
+            Err(problems) => problems,
+        };
+        let mut emptied = self.clone();
+        for problem in &problems {
+            let file = emptied.tree.get_mut(problem.path.as_bytes());
+            match (&problem.what, file) {
+                (What::Pattern(text), Some(file)) if text.ends_with("would send it empty") => {
+                    *file = Node::File("");
+                }
+                _ => return Outcome::Refused(format!("{problems:?}")),
+            }
+        }
+        let copy = tempfile::tempdir().unwrap();
+        emptied.write(copy.path());
+        emptied.ours(copy.path())
+    }
+
+    fn to_json(&self) -> Value {
+        let tree: serde_json::Map<String, Value> = self
+            .tree
+            .iter()
+            .map(|(path, node)| {
+                (
+                    String::from_utf8_lossy(path).into_owned(),
+                    json!(format!("{node:?}")),
+                )
+            })
+            .collect();
+        json!({ "ignore": String::from_utf8_lossy(&self.ignore), "tree": tree })
+    }
+}
+
+fn entries(inputs: &[xtask::context::Input]) -> Outcome {
+    let text = |kind: &Kind| match kind {
+        Kind::File { digest, size, .. } => format!("{size} bytes {digest}"),
+        Kind::Directory => "directory".to_owned(),
+        Kind::Symlink { target } => format!("link to {target}"),
+    };
+    let entries = inputs
+        .iter()
+        .map(|input| (input.path.to_string(), text(&input.kind)));
+    Outcome::Entries(entries.collect())
+}
+
+/// What BuildKit copies out of each case; a batch that fails is tried case by
+/// case.
+fn buildkit(cases: &[&Case], folder: &Path) -> Vec<Outcome> {
+    let dirs: Vec<_> = (0..cases.len())
+        .map(|index| folder.join(format!("in{index}")))
+        .collect();
+    let mut targets = serde_json::Map::new();
+    for (index, (case, dir)) in cases.iter().zip(&dirs).enumerate() {
+        if !dir.exists() {
+            case.write(dir);
+        }
+        targets.insert(
+            format!("t{index}"),
+            json!({
+                "context": dir,
+                "dockerfile-inline": "FROM scratch\nCOPY . /\n",
+                "output": [format!("type=local,dest={}", folder.join(format!("out{index}")).display())],
+            }),
+        );
+    }
+    let names: Vec<&String> = targets.keys().collect();
+    let file = folder.join("bake.json");
+    fs::write(
+        &file,
+        json!({ "group": { "default": { "targets": names } }, "target": targets }).to_string(),
+    )
+    .unwrap();
+    let mut bake = sandbox::docker();
+    bake.args(["buildx", "bake", "--progress=plain", "-f"]).arg(&file);
+    bake.env("BUILDX_BAKE_ENTITLEMENTS_FS", "0").current_dir(folder);
+    let run = sandbox::finish(&mut bake);
+    if run.code == 0 {
+        return (0..cases.len())
+            .map(|index| copied_out(&folder.join(format!("out{index}"))))
+            .collect();
+    }
+    if let [_] = cases {
+        let error = run.stderr.lines().last().unwrap_or_default();
+        assert!(!error.contains("Cannot connect"), "{error}");
+        return vec![Outcome::Refused(error.to_owned())];
+    }
+    let single = |(index, case)| {
+        let folder = folder.join(format!("single{index}"));
+        fs::create_dir(&folder).unwrap();
+        buildkit(&[case], &folder).remove(0)
+    };
+    cases.iter().copied().enumerate().map(single).collect()
+}
+
+fn copied_out(folder: &Path) -> Outcome {
+    match walk(folder, &Rules::exact(Ignore::default()), None) {
+        Ok(found) => entries(&found.inputs),
+        // Some versions of BuildKit refuse such names, others copy them.
+        Err(problems) if problems.iter().all(|problem| problem.what == What::NotUtf8) => {
+            Outcome::Refused(format!("{problems:?}"))
+        }
+        Err(problems) => panic!("{problems:?}"),
+    }
+}
+
+fn agree(ours: &Outcome, theirs: &Outcome) -> bool {
+    match (ours, theirs) {
+        (Outcome::Refused(_), Outcome::Refused(_)) => true,
+        (ours, theirs) => ours == theirs,
+    }
+}
+
+#[test]
+fn ignore_files_mean_what_buildkit_makes_of_them() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let count = sandbox::number("HIVE_TEST_CASES").unwrap_or(200);
+    let seed = sandbox::number("HIVE_TEST_SEED").unwrap_or(1);
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let cases: Vec<Case> = (0..count).map(|_| random.case()).collect();
+    let mut wrong = Vec::new();
+    let mut refused = 0;
+    let mut some = 0;
+    let (fine, faulty): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| {
+        let folder = tempfile::tempdir().unwrap();
+        case.write(folder.path());
+        matches!(case.ours(folder.path()), Outcome::Entries(_))
+    });
+    for batch in fine.chunks(BATCH).chain(faulty.chunks(1)) {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = buildkit(batch, folder.path());
+        for (index, (case, theirs)) in batch.iter().zip(theirs).enumerate() {
+            let tree = folder.path().join(format!("in{index}"));
+            let ours = case.ours(&tree);
+            refused += usize::from(matches!(ours, Outcome::Refused(_)));
+            if let Outcome::Entries(entries) = &ours {
+                let all = walkdir::WalkDir::new(&tree).min_depth(1).into_iter().count();
+                some += usize::from((2..all).contains(&entries.len()));
+            }
+            if !agree(&ours, &theirs) {
+                wrong.push((*case).clone());
+            }
+        }
+    }
+    eprintln!(
+        "{count} cases: {some} keep a part, {refused} are refused, {} differ",
+        wrong.len()
+    );
+    assert!(some * 4 > count as usize, "the generator makes dull cases");
+    for case in wrong.iter().take(3) {
+        let (case, ours, theirs) = shrink(case.clone());
+        eprintln!("{:#}\nours: {ours:#?}\nBuildKit's: {theirs:#?}", case.to_json());
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} cases differ (seed {seed})",
+        wrong.len()
+    );
+}
+
+/// Takes away lines and entries as long as the case still fails.
+fn shrink(mut case: Case) -> (Case, Outcome, Outcome) {
+    let differs = |case: &Case| {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = buildkit(&[case], folder.path()).remove(0);
+        let ours = case.ours(&folder.path().join("in0"));
+        (!agree(&ours, &theirs)).then_some((ours, theirs))
+    };
+    let mut outcome = differs(&case);
+    loop {
+        let mut smaller: Vec<Case> = Vec::new();
+        let lines: Vec<&[u8]> = case.ignore.split(|byte| *byte == b'\n').collect();
+        for index in 0..lines.len() {
+            let mut lines = lines.clone();
+            lines.remove(index);
+            smaller.push(Case {
+                ignore: lines.join(&b'\n'),
+                ..case.clone()
+            });
+        }
+        for path in case.tree.keys() {
+            let mut next = case.clone();
+            next.tree.remove(path);
+            smaller.push(next);
+        }
+        smaller.retain(|next| *next != case);
+        let Some((next, found)) = smaller
+            .into_iter()
+            .find_map(|next| Some((next.clone(), differs(&next)?)))
+        else {
+            let (ours, theirs) = outcome.expect("it differed a moment ago");
+            return (case, ours, theirs);
+        };
+        case = next;
+        outcome = Some(found);
+    }
+}
+
+/// Xorshift: the same cases from the same seed, everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit
+    }
+
+    fn one_in(&mut self, odds: usize) -> bool {
+        self.below(odds) == 0
+    }
+
+    fn of<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len())]
+    }
+
+    fn name(&mut self) -> &'static [u8] {
+        const PLAIN: [&[u8]; 12] = [
+            b"a", b"b", b"foo", b"bar", b"ab", b"a.txt", b"b.py", b".env", b"sub", b"aa", b"c1", b"foo.d",
+        ];
+        const ODD: [&[u8]; 28] = [
+            b"a b",
+            "é".as_bytes(),
+            b"[a]",
+            b"a*b",
+            b"!x",
+            b"#h",
+            b"a\\b",
+            b"a{2}",
+            b"-",
+            b"^",
+            b"x\ny",
+            b"A",
+            b"a+",
+            b"a|b",
+            b"(a)",
+            b"$",
+            b"1",
+            b"_",
+            b" a",
+            b"b ",
+            b"**",
+            b"?",
+            b"\xff",
+            b"a\xffb",
+            "\u{fffd}".as_bytes(),
+            b"x]",
+            b"\t",
+            "e\u{301}".as_bytes(),
+        ];
+        if self.one_in(4) {
+            self.of(&ODD)
+        } else {
+            self.of(&PLAIN)
+        }
+    }
+
+    fn path(&mut self) -> Vec<u8> {
+        let depth = 1 + self.below(4);
+        let parts: Vec<&[u8]> = (0..depth).map(|_| self.name()).collect();
+        parts.join(&b'/')
+    }
+
+    fn tree(&mut self) -> BTreeMap<Vec<u8>, Node> {
+        let mut tree = BTreeMap::new();
+        let mut directories = BTreeSet::new();
+        // Most trees hold no name that BuildKit refuses wherever it is kept.
+        let text_only = !self.one_in(5);
+        for _ in 0..4 + self.below(30) {
+            let path = self.path();
+            if text_only && std::str::from_utf8(&path).is_err() {
+                continue;
+            }
+            let parents: Vec<Vec<u8>> = path
+                .iter()
+                .enumerate()
+                .filter(|(_, byte)| **byte == b'/')
+                .map(|(at, _)| path[..at].to_vec())
+                .collect();
+            let blocked = parents
+                .iter()
+                .any(|parent| matches!(tree.get(parent), Some(Node::File(_) | Node::Link(_))));
+            if blocked || directories.contains(&path) {
+                continue;
+            }
+            directories.extend(parents);
+            let node = match self.below(10) {
+                0 => Node::Directory,
+                1 => Node::Link(self.of(&["a", "foo", "nowhere", "."])),
+                2 => Node::File(""),
+                _ => Node::File(self.of(&["content\n", "other\n", "third"])),
+            };
+            tree.insert(path, node);
+        }
+        tree
+    }
+
+    fn case(&mut self) -> Case {
+        let tree = self.tree();
+        let paths: Vec<&[u8]> = tree.keys().map(Vec::as_slice).collect();
+        let mut ignore = Vec::new();
+        if self.one_in(12) {
+            ignore.extend_from_slice(b"\xEF\xBB\xBF");
+        }
+        for _ in 0..1 + self.below(6) {
+            let line = self.line(&paths);
+            ignore.extend_from_slice(&line);
+            ignore.extend_from_slice(if self.one_in(10) { b"\r\n" } else { b"\n" });
+        }
+        if self.one_in(6) {
+            ignore.pop();
+        }
+        Case { ignore, tree }
+    }
+
+    fn line(&mut self, paths: &[&[u8]]) -> Vec<u8> {
+        let mut line: Vec<u8> = match self.below(12) {
+            0 => self
+                .of(&[
+                    "", "# c", " # c", "*", "**", "!", "/", ".", "..", "***", "!**", "*/*",
+                ])
+                .into(),
+            1 => (0..1 + self.below(7))
+                .flat_map(|_| self.piece().to_vec())
+                .collect(),
+            2..6 => self.path(),
+            _ if paths.is_empty() => self.path(),
+            _ => self.of(paths).to_vec(),
+        };
+        for _ in 0..self.below(3) {
+            self.change(&mut line);
+        }
+        if self.one_in(3) {
+            line.insert(0, b'!');
+        }
+        if self.one_in(10) {
+            line.insert(0, self.of(b" \t!/"));
+        }
+        line
+    }
+
+    fn piece(&mut self) -> &'static [u8] {
+        const PIECES: [&[u8]; 40] = [
+            b"*",
+            b"**",
+            b"?",
+            b"[",
+            b"]",
+            b"[a-c]",
+            b"[^a]",
+            b"\\",
+            b"\\*",
+            b"!",
+            b"{",
+            b"}",
+            b"|",
+            b"-",
+            b"#",
+            b".",
+            b"/",
+            b"a",
+            b"b",
+            b"foo",
+            b"^",
+            b"$",
+            b"(",
+            b")",
+            b"+",
+            b"[]",
+            b"[*]",
+            b"\\d",
+            b"\\w",
+            b"{2}",
+            b"{1,2}",
+            b"a|b",
+            b"\\Q",
+            b"[[:alpha:]]",
+            b"[\\]a]",
+            b" ",
+            "é".as_bytes(),
+            b"\xff",
+            b"\\.",
+            b"[?]",
+        ];
+        self.of(&PIECES)
+    }
+
+    /// Makes something like a pattern of something like a path.
+    fn change(&mut self, line: &mut Vec<u8>) {
+        let at = self.below(line.len() + 1);
+        let replace = |line: &mut Vec<u8>, from: usize, to: usize, with: &[u8]| {
+            line.splice(from..to, with.iter().copied());
+        };
+        match self.below(9) {
+            0 => line.splice(..0, b"**/".iter().copied()).for_each(drop),
+            1 => line.extend_from_slice(b"/**"),
+            2 => line.extend_from_slice(self.of(&["/", "/*", "**", "/.", "/..", " ", "*"]).as_bytes()),
+            3 => {
+                // A whole part becomes wild.
+                let start = line[..at]
+                    .iter()
+                    .rposition(|byte| *byte == b'/')
+                    .map_or(0, |slash| slash + 1);
+                let end = line[at..]
+                    .iter()
+                    .position(|byte| *byte == b'/')
+                    .map_or(line.len(), |slash| at + slash);
+                let wild = self.of(&["*", "**", "?", "*.*", "*.txt", "[a-f]*"]);
+                replace(line, start, end, wild.as_bytes());
+            }
+            4 if !line.is_empty() => {
+                let at = at.min(line.len() - 1);
+                let wild = self.of(&["*", "?", "[a-z]", "**"]);
+                replace(line, at, at + 1, wild.as_bytes());
+            }
+            5 => line.truncate(at),
+            6 => line
+                .splice(..0, self.of(&["/", "./", "../", "*/", "**"]).bytes())
+                .for_each(drop),
+            7 => {
+                let piece = self.piece();
+                replace(line, at, at, piece);
+            }
+            _ => replace(line, at, at, b"*"),
+        }
+    }
+}
