@@ -157,6 +157,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// From a document of `docker image inspect`.
+    pub fn from_document(value: Value) -> Self {
+        Self { value }
+    }
+
     /// `sha256:…`: the config digest (classic store) or the manifest's
     /// (containerd store).
     pub fn id(&self) -> &str {

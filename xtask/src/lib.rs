@@ -14,4 +14,5 @@ pub mod host;
 pub mod lock;
 pub mod process;
 pub mod report;
+pub mod smoke;
 pub mod spec;

@@ -60,6 +60,22 @@ impl Lab {
         Ok(container)
     }
 
+    /// `docker run --rm` in the foreground with the run's label, whatever its
+    /// exit code. `options` stand before the image, `command` after it.
+    ///
+    /// # Errors
+    /// When the CLI cannot be started, or the command passes its deadline.
+    pub fn call(&self, name: &str, image: &str, options: &[&str], command: &[&str]) -> Result<Output> {
+        let label = format!("{RUN_LABEL}={}", self.run);
+        let mut args = vec![
+            "run", "--rm", "--pull", "never", "--name", name, "--label", &label,
+        ];
+        args.extend(options);
+        args.push(image);
+        args.extend(command);
+        self.docker(&args).output()
+    }
+
     fn docker(&self, args: &[&str]) -> crate::process::Command<'_> {
         self.engine.cmd(&self.runner, args)
     }
@@ -185,6 +201,21 @@ impl Container {
             .cmd(&runner, &["logs", "--timestamps", &self.name])
             .output()?;
         Ok(format!("{}\n{}", output.stdout_text(), output.stderr_text()))
+    }
+
+    /// `docker cp` of a file or folder inside to a path on this host; works on
+    /// stopped containers too.
+    ///
+    /// # Errors
+    /// When there is no such path inside.
+    pub fn copy_out(&self, inside: &str, outside: &std::path::Path) -> Result<()> {
+        let runner = self.lab.runner.for_cleanup();
+        let outside = outside.to_str().context("the target's path is not UTF-8")?;
+        self.lab
+            .engine
+            .cmd(&runner, &["cp", &format!("{}:{inside}", self.name), outside])
+            .run()
+            .map(drop)
     }
 
     /// `docker stop`: the stop signal, and SIGKILL after `grace`.

@@ -171,6 +171,10 @@ pub struct HttpProbe {
     /// Text that the body has to contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
+    /// Values of the JSON answer to keep, each by a name and a JSON pointer
+    /// such as `/id`. `{name}` in the checks that follow stands for the value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub save: BTreeMap<String, String>,
 }
 
 fn two_hundred() -> u16 {

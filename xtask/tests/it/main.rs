@@ -8,6 +8,7 @@
 
 mod ignore;
 mod sandbox;
+mod smoke_gate;
 
 #[test]
 fn help_lists_exit_codes() {

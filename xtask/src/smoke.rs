@@ -1,0 +1,268 @@
+//! Boots a candidate by image ID, with its real entrypoint, and proves it.
+//!
+//! `Subject → Bench (what is done) → Facts (what was seen) → judges → Verdict
+//! → Verified`. The suite is data ([`suite::GATE`]): to add a check, write its
+//! judge in `checks/` and name it there. Every check is run and reported, also
+//! when an early one fails; no checks at all are a failure. Only this module
+//! makes a [`Verified`], and nothing is tagged without one.
+
+pub mod ask;
+pub mod bench;
+pub mod boot;
+pub mod bundle;
+pub mod checks;
+pub mod clock;
+pub mod facts;
+pub mod figure;
+pub mod http;
+pub mod report;
+pub mod spec_checks;
+pub mod suite;
+pub mod verdict;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::container::Lab;
+use crate::engine::{Engine, IMAGE_LABEL};
+use crate::failure;
+use crate::process::Runner;
+use crate::report::Report;
+use crate::spec::ImageSpec;
+use bench::Bench;
+use facts::Facts;
+use suite::{CheckDef, GATE, How};
+use verdict::CheckResult;
+
+pub use verdict::{FailedVerdict, Outcome, Proof, Verdict, Verified};
+
+/// What is to be proved.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What the image has to be.
+    pub spec: ImageSpec,
+    /// `sha256:…`: booted and inspected by it, whatever tags do meanwhile.
+    pub image_id: String,
+    /// How the user or the build calls it; for reports only.
+    pub reference: String,
+}
+
+/// An image that the engine has, with the spec that it says it was built from
+/// (label `dev.hive.image`).
+///
+/// # Errors
+/// A usage failure when the engine has no such image or no spec matches.
+pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[ImageSpec]) -> Result<Subject> {
+    let Some(image) = engine.image(runner, reference)? else {
+        return Err(failure::usage(format!("the engine has no image {reference}"))
+            .hint("build it: cargo xtask build-images")
+            .into());
+    };
+    let known: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let hint = format!("specs are: {}", known.join(", "));
+    let Some(label) = image.label(IMAGE_LABEL) else {
+        let message =
+            format!("image {reference} has no label {IMAGE_LABEL}: it is not known what it has to be");
+        return Err(failure::usage(message).hint(hint).into());
+    };
+    let Some(spec) = specs.iter().find(|spec| spec.name.as_str() == label) else {
+        let message = format!("image {reference} says it is {label:?}, and there is no such spec");
+        return Err(failure::usage(message).hint(hint).into());
+    };
+    Ok(Subject {
+        spec: spec.clone(),
+        image_id: image.id().to_owned(),
+        reference: reference.to_owned(),
+    })
+}
+
+/// Proves several images, all at the same time; verdicts in the same order.
+///
+/// # Errors
+/// As [`run`]; one error ends the others at their next step only if it was
+/// Ctrl-C, so nothing is left behind.
+pub fn run_all(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject]) -> Result<Vec<Verdict>> {
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for subject in subjects {
+            // A runner belongs to one thread.
+            let lab = lab.clone();
+            threads.push(scope.spawn(move || run(report, state_dir, &lab, subject)));
+        }
+        let mut verdicts = Vec::new();
+        for thread in threads {
+            verdicts.push(thread.join().map_err(|_| anyhow!("the smoke run panicked"))?);
+        }
+        verdicts.into_iter().collect()
+    })
+}
+
+/// Proves one image. Whatever is wrong with it is in the verdict; a failed one
+/// leaves a bundle in the state folder. Containers and the volume are gone at
+/// the end.
+///
+/// # Errors
+/// When the engine does not answer, the bundle cannot be written, or on Ctrl-C.
+pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> Result<Verdict> {
+    let began = Instant::now();
+    let name = subject.spec.name.as_str();
+    let image = lab
+        .engine
+        .image(&lab.runner, &subject.image_id)?
+        .with_context(|| format!("the engine has no image {}", subject.image_id))?;
+    report.step("smoke", format!("{name}: {}", short(&subject.image_id)));
+    let mut bench = Bench::new(lab, subject, image, container_prefix(name, &lab.run))?;
+    bench.run().with_context(|| format!("smoke-test image {name}"))?;
+    for line in &bench.timeline {
+        report.debug(format!("{name}: {line}"));
+    }
+    let mut checks: Vec<CheckResult> = GATE.iter().map(|check| judge(check, &bench.facts)).collect();
+    checks.append(&mut bench.own);
+    attribute(&mut checks);
+    let mut verdict = Verdict {
+        image: name.to_owned(),
+        image_id: subject.image_id.clone(),
+        reference: subject.reference.clone(),
+        suite_key: suite::key(&subject.spec)?,
+        checks,
+        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        bundle: None,
+    };
+    if !verdict.passed() {
+        let folder = bundle::folder(state_dir, name);
+        verdict.bundle = Some(folder.clone());
+        bundle::write(&folder, &bench, &verdict)
+            .with_context(|| format!("write the failure bundle {}", folder.display()))?;
+    }
+    report.step("smoke", format!("{name}: {}", self::report::summary(&verdict)));
+    Ok(verdict)
+}
+
+fn judge(check: &CheckDef, facts: &Facts) -> CheckResult {
+    let (took, judged) = match check.how {
+        How::Watch(part, judge) => (facts.took.get(&part).copied(), judge(facts)),
+        How::Ask(when, _, judge) => match facts.answer(when, check.name) {
+            Ok(answer) => (Some(answer.took), judge(facts, answer)),
+            Err(why) => (None, Err(why)),
+        },
+    };
+    CheckResult::new(check.name, took.unwrap_or(Duration::ZERO), judged)
+}
+
+/// Says of each failure which other one explains it: the first failed need,
+/// and that one's cause in turn. A spec's own checks need a healthy app.
+fn attribute(checks: &mut [CheckResult]) {
+    let failed: Vec<String> = checks
+        .iter()
+        .filter(|c| c.failed())
+        .map(|c| c.name.clone())
+        .collect();
+    let need_of = |name: &str| -> Option<&'static str> {
+        let needs = GATE
+            .iter()
+            .find(|check| check.name == name)
+            .map_or(&["health"][..], |check| check.needs);
+        needs
+            .iter()
+            .copied()
+            .find(|need| failed.iter().any(|f| f == need))
+    };
+    for check in checks.iter_mut().filter(|check| check.failed()) {
+        let mut cause = need_of(&check.name);
+        while let Some(deeper) = cause.and_then(need_of) {
+            cause = Some(deeper);
+        }
+        check.because = cause.map(str::to_owned);
+    }
+}
+
+/// `hive-smoke-<image>-<hash>`: unique among runs and within this one.
+fn container_prefix(image: &str, run: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let hash = Sha256::digest(format!("{run}/{count}"));
+    let hash: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    format!("hive-smoke-{image}-{hash}")
+}
+
+/// The part of an image ID that people compare.
+fn short(id: &str) -> &str {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    hex.get(..12).unwrap_or(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Image;
+    use crate::spec::load::{SourceFile, load};
+    use verdict::{flaw, seen};
+
+    /// genie, with a check of its own.
+    pub(in crate::smoke) fn spec() -> ImageSpec {
+        let text = serde_json::json!({
+            "title": "genie",
+            "app": {"source": "app", "import": "api:app", "port": 48886, "health_path": "/health"},
+            "database": {"name": "hive_genie", "role": "hive", "extensions": ["vector"]},
+            "budgets": {
+                "ready_seconds": 10, "restart_seconds": 6, "stop_seconds": 5, "health_ms": 100,
+                "query_ms": 25, "memory_mb": 200, "size_mb": 330,
+            },
+            "checks": [{"name": "root", "http": {"path": "/"}}],
+        })
+        .to_string();
+        let file = SourceFile {
+            shown: "image.json".into(),
+            folder: "/nowhere".into(),
+            text,
+        };
+        load(None, &[("genie".into(), file)]).unwrap().remove(0)
+    }
+
+    /// Nothing seen yet.
+    pub(in crate::smoke) fn facts() -> Facts {
+        let image = Image::from_document(serde_json::json!({"Id": "sha256:1"}));
+        Facts::new(&spec(), image, "smoke-volume")
+    }
+
+    #[test]
+    fn nothing_seen_fails_every_check() {
+        for check in GATE {
+            let result = judge(check, &facts());
+            assert!(result.failed(), "{}", check.name);
+        }
+    }
+
+    #[test]
+    fn failures_are_traced_to_their_root() {
+        let result = |name: &str, good: bool| {
+            let judged = if good { seen("") } else { Err(flaw("")) };
+            CheckResult::new(name, Duration::ZERO, judged)
+        };
+        let mut checks = vec![
+            result("programs-running", false),
+            result("postgresql-ready", false),
+            result("sql-login", false),
+            result("image-port", false),
+            result("wrong-password", true),
+            result("spec: root", false),
+            result("health", false),
+        ];
+        attribute(&mut checks);
+        let because: Vec<Option<&str>> = checks.iter().map(|c| c.because.as_deref()).collect();
+        let root = Some("programs-running");
+        assert_eq!(because, [None, root, root, None, None, root, root]);
+    }
+
+    #[test]
+    fn names_are_unique_and_short_enough() {
+        let run = "1-2-3-4";
+        let name = container_prefix("genie", run);
+        assert_ne!(name, container_prefix("genie", run));
+        assert!(name.len() < 63, "{name}");
+    }
+}

@@ -1,0 +1,248 @@
+//! Starts a container of the image under test and watches it until it is
+//! healthy, dead or hopeless.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::ask;
+use super::checks::programs;
+use super::clock;
+use super::facts::{Boot, Death};
+use super::http::{Client, one_line};
+use crate::engine::container::{Container, Lab};
+use crate::failure::{self, Kind};
+use crate::spec::ImageSpec;
+
+/// Where the volume is mounted; the images' contract.
+pub const MOUNT: &str = "/var/lib/postgresql/data";
+
+/// The documents' outer limit: nobody waits longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Between two requests to the health endpoint.
+const HTTP_PAUSE: Duration = Duration::from_millis(25);
+/// Between two looks at the container; each starts a process.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// The same once the endpoint said 200.
+const LOOK_PAUSE_LATE: Duration = Duration::from_millis(60);
+/// Between two looks for a FATAL program, which good images never see.
+const PROGRAMS_PAUSE: Duration = Duration::from_secs(4);
+/// Healthy for the engine, yet no 200 from outside: then the port is wrong.
+const REACHABLE: Duration = Duration::from_secs(3);
+
+/// A container that is watched.
+#[derive(Debug)]
+pub struct Guest {
+    /// The container; removed with this.
+    pub container: Container,
+    /// Where its app is published on 127.0.0.1.
+    pub port: u16,
+    /// When it was started.
+    pub started: Instant,
+}
+
+impl Guest {
+    /// `docker run` with the image's own entrypoint, by image ID, on a port
+    /// that the kernel picks.
+    ///
+    /// # Errors
+    /// When the engine cannot create or start it.
+    pub fn start(lab: &Lab, image_id: &str, name: &str, volume: &str, port: u16) -> Result<Self> {
+        let started = Instant::now();
+        let publish = format!("127.0.0.1::{port}");
+        let mount = format!("{volume}:{MOUNT}");
+        let options = ["--publish", publish.as_str(), "--volume", mount.as_str()];
+        let container = lab.start(name, image_id, &options, &[])?;
+        Ok(Self {
+            port: container.published_port(port)?,
+            container,
+            started,
+        })
+    }
+
+    /// How it ended, where it did.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn death(&self, during: &'static str) -> Result<Option<Death>> {
+        let state = self.container.inspect()?;
+        if state.pointer("/State/Running").and_then(Value::as_bool) == Some(true) {
+            return Ok(None);
+        }
+        Ok(Some(self.epitaph(&state, during)?))
+    }
+
+    fn epitaph(&self, inspect: &Value, during: &'static str) -> Result<Death> {
+        let code = inspect.pointer("/State/ExitCode").and_then(Value::as_i64);
+        let out_of_memory = inspect.pointer("/State/OOMKilled").and_then(Value::as_bool) == Some(true);
+        let log = self.container.logs()?;
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        Ok(Death {
+            during,
+            after: self.started.elapsed(),
+            how: format!(
+                "exit code {}{}",
+                code.unwrap_or(-1),
+                if out_of_memory { ", out of memory" } else { "" }
+            ),
+            last_lines: one_line_each(&lines[lines.len().saturating_sub(6)..]),
+        })
+    }
+}
+
+fn one_line_each(lines: &[&str]) -> String {
+    let lines: Vec<String> = lines
+        .iter()
+        // `docker logs --timestamps` puts a time before each.
+        .map(|line| one_line(line.split_once(' ').map_or(*line, |(_, rest)| rest)))
+        .collect();
+    lines.join(" ⏎ ")
+}
+
+/// What watching a boot gave.
+#[derive(Debug)]
+pub enum Watched {
+    /// It runs, healthy or not.
+    Up(Boot),
+    /// It ended.
+    Dead(Death),
+}
+
+/// Watches until the endpoint says 200 and the engine says healthy.
+///
+/// # Errors
+/// When the engine does not answer, or on Ctrl-C.
+pub fn watch(
+    lab: &Lab,
+    guest: &Guest,
+    spec: &ImageSpec,
+    budget: f64,
+    during: &'static str,
+) -> Result<Watched> {
+    let mut watch = Watch {
+        guest,
+        boot: Boot::default(),
+        healthy: None,
+        has_check: true,
+    };
+    let client = Client::new(guest.port, false);
+    // A slow machine's figure is worth knowing, a minute of waiting is not.
+    let limit = Duration::from_secs_f64(budget * 3.0 + 5.0).min(LONGEST);
+    let mut next_look = LOOK_PAUSE;
+    let mut next_programs = PROGRAMS_PAUSE;
+    loop {
+        let now = guest.started.elapsed();
+        watch.boot.gave_up = now;
+        if watch.boot.first_200.is_none() {
+            match client.get(&spec.app.health_path, Duration::from_secs(2)) {
+                Ok(reply) if reply.status == 200 => {
+                    watch.boot.first_200 = Some(guest.started.elapsed());
+                    next_look = Duration::ZERO;
+                }
+                Ok(reply) => watch.boot.last_words = reply.shown(),
+                Err(error) => watch.boot.last_words = error,
+            }
+        }
+        if now >= next_look {
+            let state = guest.container.inspect()?;
+            if state.pointer("/State/Running").and_then(Value::as_bool) != Some(true) {
+                return Ok(Watched::Dead(guest.epitaph(&state, during)?));
+            }
+            watch.look(&state);
+            let pause = if watch.boot.first_200.is_some() {
+                LOOK_PAUSE_LATE
+            } else {
+                LOOK_PAUSE
+            };
+            next_look = guest.started.elapsed() + pause;
+        }
+        if watch.is_over(limit) {
+            return Ok(Watched::Up(watch.boot));
+        }
+        if now >= next_programs {
+            if let Some(fatal) = fatal_program(guest)? {
+                watch.boot.last_words = fatal;
+                return Ok(Watched::Up(watch.boot));
+            }
+            next_programs = guest.started.elapsed() + PROGRAMS_PAUSE;
+        }
+        lab.runner.sleep(HTTP_PAUSE)?;
+    }
+}
+
+struct Watch<'a> {
+    guest: &'a Guest,
+    boot: Boot,
+    /// Since start, and when we saw it.
+    healthy: Option<(Duration, Instant)>,
+    has_check: bool,
+}
+
+impl Watch<'_> {
+    /// Takes over what the engine says of the container's health.
+    fn look(&mut self, inspect: &Value) {
+        let Some(health) = inspect.pointer("/State/Health") else {
+            self.has_check = false;
+            return;
+        };
+        if self.healthy.is_none() && health.get("Status").and_then(Value::as_str) == Some("healthy") {
+            let seen = self.guest.started.elapsed();
+            let exact = first_success(health).and_then(|end| end.elapsed().ok());
+            // The engine's clock may not be ours: then what we saw is the truth.
+            let since = exact.map_or(seen, |ago| seen.saturating_sub(ago));
+            self.healthy = Some((since, Instant::now()));
+        } else if self.healthy.is_none() {
+            let last = health.pointer("/Log").and_then(Value::as_array);
+            let said = last.and_then(|log| log.last()?.get("Output")?.as_str());
+            if let Some(said) = said.filter(|said| !said.trim().is_empty()) {
+                self.boot.last_words = said.trim().to_owned();
+            }
+        }
+    }
+
+    fn is_over(&mut self, limit: Duration) -> bool {
+        match (self.boot.first_200, self.healthy) {
+            (Some(_), Some((healthy, _))) => {
+                self.boot.ready = Some(healthy);
+                true
+            }
+            (Some(first), None) if !self.has_check => {
+                self.boot.ready = Some(first);
+                true
+            }
+            (None, Some((healthy, seen))) if seen.elapsed() > REACHABLE => {
+                self.boot.ready = Some(healthy);
+                true
+            }
+            _ => self.guest.started.elapsed() > limit,
+        }
+    }
+}
+
+/// When the first good probe of the image's own health check ended.
+fn first_success(health: &Value) -> Option<SystemTime> {
+    let log = health.get("Log")?.as_array()?;
+    let good = log
+        .iter()
+        .find(|probe| probe.get("ExitCode").and_then(Value::as_i64) == Some(0))?;
+    clock::parse(good.get("End")?.as_str()?)
+}
+
+/// A program that supervisord gave up: waiting for it is no use.
+fn fatal_program(guest: &Guest) -> Result<Option<String>> {
+    let output = guest
+        .container
+        .exec(ask::DEADLINE, &[], &["sh", "-c", programs::STATUS], None);
+    let output = match output {
+        Err(error) if failure::kind(&error) == Kind::Interrupted => return Err(error),
+        Err(_) => return Ok(None),
+        Ok(output) => output,
+    };
+    let text = output.stdout_text();
+    let fatal = programs::states(&text)
+        .into_iter()
+        .find(|(_, state)| *state == "FATAL");
+    Ok(fatal.map(|(name, _)| format!("{name} is FATAL")))
+}

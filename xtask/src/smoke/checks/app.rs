@@ -1,0 +1,57 @@
+//! The app as its users reach it: HTTP through the published port.
+
+use crate::smoke::bench::OUTAGE_LIMIT;
+use crate::smoke::facts::Facts;
+use crate::smoke::figure::{Figure, median, percentile};
+use crate::smoke::verdict::{Judged, Seen, flaw, measured};
+
+/// All 200, median against the budget.
+pub fn health(facts: &Facts) -> Judged {
+    let samples = facts.health.as_ref().map_err(Clone::clone)?;
+    let path = &facts.spec.app.health_path;
+    let all = samples.took_ms.len() + samples.bad.len();
+    if let Some(first) = samples.bad.first() {
+        return Err(flaw(format!(
+            "GET {path}: {} of {all} answers were not 200, the first {first}",
+            samples.bad.len()
+        )));
+    }
+    let (Some(middle), Some(p99)) = (median(&samples.took_ms), percentile(&samples.took_ms, 0.99)) else {
+        return Err(flaw(format!("GET {path}: not one request was made")));
+    };
+    measured(
+        Figure::new(middle, Some(facts.spec.budgets.health_ms), "ms"),
+        format!("GET {path}: {all} times 200, median; p99 {p99:.1} ms"),
+    )
+}
+
+/// Left 200 within the limit and came back within it.
+pub fn honest(facts: &Facts) -> Judged {
+    let outage = facts.outage.as_ref().map_err(Clone::clone)?;
+    let limit = OUTAGE_LIMIT.as_secs();
+    let Some(noticed) = outage.noticed else {
+        return Err(flaw(format!(
+            "PostgreSQL was stopped, and health still said {} after {limit} s",
+            outage.said
+        )));
+    };
+    let Some(back) = outage.back else {
+        return Err(flaw(format!(
+            "PostgreSQL was started again, and health was not back after {limit} s: {}",
+            outage.said
+        )));
+    };
+    Ok(Seen {
+        detail: format!(
+            "PostgreSQL stopped: health left 200 after {:.1} s ({}); started: back after {:.1} s",
+            noticed.as_secs_f64(),
+            outage.said,
+            back.as_secs_f64()
+        ),
+        figure: Some(Figure::new(
+            noticed.as_secs_f64(),
+            Some(OUTAGE_LIMIT.as_secs_f64()),
+            "s",
+        )),
+    })
+}

@@ -1,0 +1,298 @@
+//! The suite as data. To add a check, write its judge in `checks/` and name it
+//! in [`GATE`]; everything else follows from there.
+
+use sha2::{Digest as _, Sha256};
+
+use super::ask::Answer;
+use super::checks::{app, database, image, lifecycle, programs};
+use super::facts::{Facts, Part};
+use super::verdict::Judged;
+use crate::spec::ImageSpec;
+
+/// One thing that is proved of an image.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckDef {
+    /// Kebab-case, unique; others read it in `smoke --json`.
+    pub name: &'static str,
+    /// What holds when it passes, in one line.
+    pub proves: &'static str,
+    /// Checks whose failure explains a failure of this one.
+    pub needs: &'static [&'static str],
+    /// Where the answer comes from.
+    pub how: How,
+}
+
+/// Where a check's answer comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// From what a part of the run saw.
+    Watch(Part, fn(&Facts) -> Judged),
+    /// From a shell script that is run inside the container at a moment; see
+    /// [`super::ask`] for what it may use.
+    Ask(Moment, &'static str, fn(&Facts, &Answer) -> Judged),
+}
+
+/// When a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Right after the first boot.
+    Fresh,
+    /// When nothing may have restarted for [`super::bench::WINDOW`].
+    Settled,
+    /// After the boot on the same volume.
+    Again,
+}
+
+impl Moment {
+    /// In file names and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Settled => "settled",
+            Self::Again => "again",
+        }
+    }
+}
+
+/// What every image has to pass before it gets a tag.
+pub const GATE: &[CheckDef] = &[
+    CheckDef {
+        name: "image-user",
+        proves: "the image runs as an ordinary user",
+        needs: &[],
+        how: How::Watch(Part::Image, image::user),
+    },
+    CheckDef {
+        name: "image-port",
+        proves: "the image exposes the spec's port and no other",
+        needs: &[],
+        how: How::Watch(Part::Image, image::port),
+    },
+    CheckDef {
+        name: "image-labels",
+        proves: "the image says which image it is and from which definition it was built",
+        needs: &[],
+        how: How::Watch(Part::Image, image::labels),
+    },
+    CheckDef {
+        name: "image-secrets",
+        proves: "no password, token or key lies in the image's environment, labels or history",
+        needs: &[],
+        how: How::Watch(Part::Image, image::secrets),
+    },
+    CheckDef {
+        name: "image-size",
+        proves: "the image is no larger than its budget",
+        needs: &[],
+        how: How::Watch(Part::Image, image::size),
+    },
+    CheckDef {
+        name: "stays-up",
+        proves: "the container starts and ends only when it is told to",
+        needs: &[],
+        how: How::Watch(Part::Boot, lifecycle::stays_up),
+    },
+    CheckDef {
+        name: "programs-running",
+        proves: "supervisord has postgresql and app, and every program is RUNNING",
+        needs: &["stays-up", "nothing-restarted"],
+        how: How::Ask(Moment::Settled, programs::STATUS, programs::running),
+    },
+    CheckDef {
+        name: "nothing-restarted",
+        proves: "no program was started twice until some seconds after ready",
+        needs: &["stays-up"],
+        how: How::Ask(Moment::Settled, programs::PROCESSES, programs::nothing_restarted),
+    },
+    CheckDef {
+        name: "no-root-process",
+        proves: "not one process has a user id of root: real, effective, saved or file system",
+        needs: &["stays-up"],
+        how: How::Ask(Moment::Fresh, programs::PROCESSES, programs::no_root),
+    },
+    CheckDef {
+        name: "postgresql-ready",
+        proves: "pg_isready says that the server takes connections",
+        needs: &["programs-running", "stays-up"],
+        how: How::Ask(Moment::Fresh, database::ISREADY, database::is_ready),
+    },
+    CheckDef {
+        name: "sql-login",
+        proves: "the app's role logs in over TCP with its password and is no superuser",
+        needs: &["postgresql-ready"],
+        how: How::Ask(Moment::Fresh, database::LOGIN, database::login),
+    },
+    CheckDef {
+        name: "wrong-password",
+        proves: "a wrong password and none at all are refused over TCP",
+        needs: &["postgresql-ready"],
+        how: How::Ask(Moment::Fresh, database::WRONG_PASSWORD, database::wrong_password),
+    },
+    CheckDef {
+        name: "data-on-volume",
+        proves: "the running server's data directory lies on the mounted volume",
+        needs: &["postgresql-ready"],
+        how: How::Ask(Moment::Fresh, database::DATA_DIRECTORY, database::data_on_volume),
+    },
+    CheckDef {
+        name: "pgvector",
+        proves: "exact and HNSW nearest neighbours are the known ones",
+        needs: &["sql-login"],
+        how: How::Ask(Moment::Fresh, database::VECTORS, database::vectors),
+    },
+    CheckDef {
+        name: "query-latency",
+        proves: "a nearest-neighbour query by index over TCP keeps its budget",
+        needs: &["pgvector"],
+        how: How::Ask(Moment::Fresh, database::LATENCY, database::latency),
+    },
+    CheckDef {
+        name: "time-to-ready",
+        proves: "an empty volume is healthy within the budget",
+        needs: &["stays-up", "health"],
+        how: How::Watch(Part::Boot, lifecycle::time_to_ready),
+    },
+    CheckDef {
+        name: "memory",
+        proves: "the whole container, idle, keeps its budget",
+        needs: &["stays-up"],
+        how: How::Ask(Moment::Fresh, programs::MEMORY, programs::memory),
+    },
+    CheckDef {
+        name: "health",
+        proves: "the health endpoint says 200 each time, within its budget",
+        needs: &["stays-up", "programs-running", "postgresql-ready"],
+        how: How::Watch(Part::Health, app::health),
+    },
+    CheckDef {
+        name: "health-honest",
+        proves: "health leaves 200 when PostgreSQL is stopped, and comes back with it",
+        needs: &["health"],
+        how: How::Watch(Part::Outage, app::honest),
+    },
+    CheckDef {
+        name: "clean-stop",
+        proves: "docker stop with an open session is in time, exit code 0, and a clean shutdown",
+        needs: &["stays-up", "postgresql-ready"],
+        how: How::Watch(Part::Stop, lifecycle::clean_stop),
+    },
+    CheckDef {
+        name: "restart",
+        proves: "a new container on the same volume is healthy within the budget",
+        needs: &["stays-up", "health"],
+        how: How::Watch(Part::Again, lifecycle::restart),
+    },
+    CheckDef {
+        name: "rows-survive",
+        proves: "rows committed before the stop are there after it, and an open transaction's are not",
+        needs: &["restart", "sql-login"],
+        how: How::Ask(Moment::Again, database::ROWS, database::rows_survive),
+    },
+    CheckDef {
+        name: "no-secret-leaked",
+        proves: "the passwords made at first boot are in no log and in nothing docker inspect shows",
+        needs: &["stays-up"],
+        how: How::Watch(Part::Stop, lifecycle::no_secret_leaked),
+    },
+];
+
+/// The suite's own source: a change of a check is a change of the proof, and
+/// nobody has to remember to count a version up.
+const SOURCE: &[&str] = &[
+    include_str!("suite.rs"),
+    include_str!("bench.rs"),
+    include_str!("ask.rs"),
+    include_str!("http.rs"),
+    include_str!("spec_checks.rs"),
+    include_str!("checks/app.rs"),
+    include_str!("checks/database.rs"),
+    include_str!("checks/image.rs"),
+    include_str!("checks/lifecycle.rs"),
+    include_str!("checks/programs.rs"),
+];
+
+/// What an image is proved against: the suite, and of the spec whatever the
+/// suite looks at. Together with an image ID it decides whether an old verdict
+/// still says something. SHA-256 in hex.
+///
+/// # Errors
+/// When the spec cannot be written as JSON, which a valid one always can.
+pub fn key(spec: &ImageSpec) -> serde_json::Result<String> {
+    let budgets = serde_json::to_string(&spec.budgets)?;
+    let checks = serde_json::to_string(&spec.checks)?;
+    let runtime = serde_json::to_string(&spec.runtime())?;
+    let mut fields = vec![
+        ("image", spec.name.as_str()),
+        ("budgets", budgets.as_str()),
+        ("checks", checks.as_str()),
+        ("runtime", runtime.as_str()),
+    ];
+    fields.extend(GATE.iter().map(|check| ("check", check.name)));
+    fields.extend(SOURCE.iter().map(|source| ("source", *source)));
+    Ok(framed(&fields))
+}
+
+/// Each field as name, length and bytes, so that no two lists of fields give
+/// one stream.
+fn framed(fields: &[(&str, &str)]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"hive-smoke-suite-1\0");
+    for (name, value) in fields {
+        for part in [name, value] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_needs_exist() {
+        for (n, check) in GATE.iter().enumerate() {
+            assert!(
+                !GATE[..n].iter().any(|other| other.name == check.name),
+                "{}",
+                check.name
+            );
+            for need in check.needs {
+                assert!(GATE.iter().any(|other| other.name == *need), "{need}");
+                assert_ne!(*need, check.name);
+            }
+            assert!(
+                check.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{}",
+                check.name
+            );
+        }
+    }
+
+    #[test]
+    fn framing_is_stable_and_unambiguous() {
+        assert_eq!(
+            framed(&[("a", "b")]),
+            "5fabcdd8f8eef49d366167c78ccde3d190996b18405659e4126e0311918b25f4"
+        );
+        assert_ne!(framed(&[("ab", "c")]), framed(&[("a", "bc")]));
+        assert_ne!(framed(&[("a", "b"), ("c", "d")]), framed(&[("a", "bcd")]));
+    }
+
+    #[test]
+    fn the_key_moves_with_budgets_checks_and_spec() {
+        let spec = crate::smoke::tests::spec();
+        let before = key(&spec).unwrap();
+        assert_eq!(before, key(&spec.clone()).unwrap());
+        let mut other = spec.clone();
+        other.budgets.ready_seconds += 1.0;
+        assert_ne!(before, key(&other).unwrap());
+        let mut other = spec.clone();
+        other.checks.pop();
+        assert_ne!(before, key(&other).unwrap());
+        let mut other = spec;
+        other.app.health_path.push('x');
+        assert_ne!(before, key(&other).unwrap());
+    }
+}

@@ -1,0 +1,374 @@
+//! What a suite found on one image, and the proof that only a good verdict
+//! becomes.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::figure::Figure;
+use crate::failure::{self, Failure};
+
+/// How a check ended. There is no third way: what could not be looked at is
+/// not proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Looked at, and as it has to be.
+    Pass,
+    /// Looked at and wrong, or not reached.
+    Fail,
+}
+
+/// What a judge says of something good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// One sentence: what was done and seen.
+    pub detail: String,
+    /// What was measured.
+    pub figure: Option<Figure>,
+}
+
+/// What a judge says of something wrong, or of something it did not get to see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flaw {
+    /// One sentence: what was done and seen.
+    pub detail: String,
+    /// What was measured.
+    pub figure: Option<Figure>,
+}
+
+/// The answer of a judge.
+pub type Judged = Result<Seen, Flaw>;
+
+/// Good, with no figure.
+///
+/// # Errors
+/// Never; the type is a judge's.
+pub fn seen(detail: impl Into<String>) -> Judged {
+    Ok(Seen {
+        detail: detail.into(),
+        figure: None,
+    })
+}
+
+/// Wrong, with no figure.
+pub fn flaw(detail: impl Into<String>) -> Flaw {
+    Flaw {
+        detail: detail.into(),
+        figure: None,
+    }
+}
+
+/// Good or wrong by the figure alone.
+///
+/// # Errors
+/// When the figure exceeds its limit.
+pub fn measured(figure: Figure, detail: impl Into<String>) -> Judged {
+    let (detail, figure_seen) = (detail.into(), Some(figure));
+    if figure.is_within() {
+        Ok(Seen {
+            detail,
+            figure: figure_seen,
+        })
+    } else {
+        Err(Flaw {
+            detail: format!(
+                "{} is over the budget of {}; {detail}",
+                figure.shown(),
+                figure.shown_limit().trim_start_matches("≤ ")
+            ),
+            figure: figure_seen,
+        })
+    }
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckResult {
+    /// As in the suite; checks of a spec's own start with `spec: `.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was done and seen, on one line.
+    pub detail: String,
+    /// What was measured.
+    pub value: Option<f64>,
+    /// Unit of `value` and `limit`.
+    pub unit: Option<&'static str>,
+    /// The most that `value` may be.
+    pub limit: Option<f64>,
+    /// How long it took to find out, in milliseconds. Checks that look at the
+    /// same event share its time.
+    pub took_ms: u64,
+    /// The failed check that explains this failure.
+    pub because: Option<String>,
+}
+
+impl CheckResult {
+    /// A judge's answer under its check's name.
+    pub fn new(name: impl Into<String>, took: std::time::Duration, judged: Judged) -> Self {
+        let (outcome, detail, figure) = match judged {
+            Ok(seen) => (Outcome::Pass, seen.detail, seen.figure),
+            Err(flaw) => (Outcome::Fail, flaw.detail, flaw.figure),
+        };
+        Self {
+            name: name.into(),
+            outcome,
+            detail: detail.replace(char::is_control, " "),
+            value: figure.map(|f| f.value),
+            unit: figure.map(|f| f.unit),
+            limit: figure.and_then(|f| f.limit),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            because: None,
+        }
+    }
+
+    /// The figure again, for people.
+    pub fn figure(&self) -> Option<Figure> {
+        Some(Figure {
+            value: self.value?,
+            limit: self.limit,
+            unit: self.unit?,
+        })
+    }
+
+    /// Whether it failed.
+    pub fn failed(&self) -> bool {
+        self.outcome == Outcome::Fail
+    }
+}
+
+/// The outcome of a suite on one image. Only the suite makes one.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub(super) image: String,
+    pub(super) image_id: String,
+    pub(super) reference: String,
+    pub(super) suite_key: String,
+    pub(super) checks: Vec<CheckResult>,
+    pub(super) took_ms: u64,
+    pub(super) bundle: Option<PathBuf>,
+}
+
+impl Verdict {
+    /// The image's name.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// The ID that was booted.
+    pub fn image_id(&self) -> &str {
+        &self.image_id
+    }
+
+    /// How the user or the build called it.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// See [`super::suite::key`].
+    pub fn suite_key(&self) -> &str {
+        &self.suite_key
+    }
+
+    /// All results, in the suite's order, the spec's own last.
+    pub fn checks(&self) -> &[CheckResult] {
+        &self.checks
+    }
+
+    /// Whole time, in milliseconds.
+    pub fn took_ms(&self) -> u64 {
+        self.took_ms
+    }
+
+    /// The failure bundle's folder.
+    pub fn bundle(&self) -> Option<&Path> {
+        self.bundle.as_deref()
+    }
+
+    /// Whether every check passed. No checks prove nothing.
+    pub fn passed(&self) -> bool {
+        !self.checks.is_empty() && !self.checks.iter().any(CheckResult::failed)
+    }
+
+    /// The failures that no other failure explains.
+    pub fn causes(&self) -> Vec<&CheckResult> {
+        let failed = self.checks.iter().filter(|check| check.failed());
+        failed.filter(|check| check.because.is_none()).collect()
+    }
+
+    /// The ticket that promotion asks for.
+    ///
+    /// # Errors
+    /// When a check failed or there is none.
+    pub fn verified(self) -> Result<Verified, FailedVerdict> {
+        if self.passed() {
+            Ok(Verified {
+                proof: Proof {
+                    image: self.image,
+                    image_id: self.image_id,
+                    suite_key: self.suite_key,
+                },
+            })
+        } else {
+            Err(FailedVerdict(Box::new(self)))
+        }
+    }
+}
+
+/// A verdict that proves nothing.
+#[derive(Debug)]
+pub struct FailedVerdict(pub Box<Verdict>);
+
+impl FailedVerdict {
+    /// The error that ends a command: names the checks at fault, points to the
+    /// bundle.
+    pub fn failure(&self) -> Failure {
+        let failure = failure::smoke(self.to_string());
+        match &self.0.bundle {
+            Some(bundle) => failure.hint(format!(
+                "everything known about the failure is in {}; start with timeline.txt",
+                bundle.display()
+            )),
+            None => failure,
+        }
+    }
+}
+
+impl fmt::Display for FailedVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = &self.0;
+        if verdict.checks.is_empty() {
+            return write!(f, "image {} was not checked at all", verdict.image);
+        }
+        let failed = verdict.checks.iter().filter(|check| check.failed()).count();
+        let causes: Vec<&str> = verdict.causes().iter().map(|c| c.name.as_str()).collect();
+        write!(
+            f,
+            "image {} failed {failed} of {} smoke checks: {}",
+            verdict.image,
+            verdict.checks.len(),
+            causes.join(", ")
+        )?;
+        match failed - causes.len() {
+            0 => Ok(()),
+            1 => f.write_str(" (and one that follows from it)"),
+            more => write!(f, " (and {more} that follow)"),
+        }
+    }
+}
+
+impl std::error::Error for FailedVerdict {}
+
+/// What a record keeps of a good verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The image's name.
+    pub image: String,
+    /// The ID that passed.
+    pub image_id: String,
+    /// The suite that it passed.
+    pub suite_key: String,
+}
+
+/// An image ID that passed every check of the suite. Made by a run of the
+/// suite or from the proof of an earlier one, nowhere else.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    proof: Proof,
+}
+
+impl Verified {
+    /// From the record of an earlier run; `None` unless it is about this very
+    /// image, ID and suite.
+    pub fn recall(proof: &Proof, image: &str, image_id: &str, suite_key: &str) -> Option<Self> {
+        let same = proof.image == image && proof.image_id == image_id && proof.suite_key == suite_key;
+        let whole = !image.is_empty() && !image_id.is_empty() && !suite_key.is_empty();
+        (same && whole).then(|| Self { proof: proof.clone() })
+    }
+
+    /// The image's name.
+    pub fn image(&self) -> &str {
+        &self.proof.image
+    }
+
+    /// The ID that passed: the one to tag.
+    pub fn image_id(&self) -> &str {
+        &self.proof.image_id
+    }
+
+    /// The suite that it passed.
+    pub fn suite_key(&self) -> &str {
+        &self.proof.suite_key
+    }
+
+    /// For a record.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    pub(in crate::smoke) fn verdict(checks: Vec<CheckResult>) -> Verdict {
+        Verdict {
+            image: "genie".into(),
+            image_id: "sha256:0123456789abcdef".into(),
+            reference: "hive-genie:latest".into(),
+            suite_key: "k".into(),
+            checks,
+            took_ms: 7215,
+            bundle: None,
+        }
+    }
+
+    fn check(name: &str, judged: Judged) -> CheckResult {
+        CheckResult::new(name, Duration::from_millis(12), judged)
+    }
+
+    #[test]
+    fn no_checks_are_a_failure() {
+        let error = verdict(Vec::new()).verified().unwrap_err();
+        assert_eq!(error.to_string(), "image genie was not checked at all");
+    }
+
+    #[test]
+    fn one_failure_is_enough_and_consequences_are_not_causes() {
+        let mut follows = check("health", Err(flaw("503")));
+        follows.because = Some("postgresql-ready".into());
+        let failed = verdict(vec![
+            check("image-user", seen("1000:1000")),
+            check("postgresql-ready", Err(flaw("no answer"))),
+            follows,
+        ])
+        .verified()
+        .unwrap_err();
+        assert_eq!(
+            failed.to_string(),
+            "image genie failed 2 of 3 smoke checks: postgresql-ready (and one that follows from it)"
+        );
+        assert_eq!(failed.failure().kind, failure::Kind::Smoke);
+    }
+
+    #[test]
+    fn a_good_verdict_is_remembered_for_the_same_id_and_suite_only() {
+        let good = verdict(vec![check("image-user", seen("1000:1000"))]);
+        let verified = good.verified().unwrap();
+        let proof = verified.proof().clone();
+        let id = "sha256:0123456789abcdef";
+        assert!(Verified::recall(&proof, "genie", id, "k").is_some());
+        assert!(Verified::recall(&proof, "genie", id, "other suite").is_none());
+        assert!(Verified::recall(&proof, "genie", "sha256:other", "k").is_none());
+        assert!(Verified::recall(&proof, "agent", id, "k").is_none());
+    }
+
+    #[test]
+    fn over_budget_says_by_how_much() {
+        let over = measured(Figure::new(12.0, Some(10.0), "s"), "until healthy").unwrap_err();
+        assert_eq!(over.detail, "12 s is over the budget of 10 s; until healthy");
+    }
+}
