@@ -1,0 +1,192 @@
+//! What is wanted and what is there: walks the contexts, asks the engine, and
+//! hands both to [`plan`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::base::Base;
+use crate::context::{self, Input, Rules};
+use crate::definition::Definition;
+use crate::dockerfile;
+use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL};
+use crate::host::Host;
+use crate::plan::{self, Present, Step, Wanted};
+use crate::record;
+use crate::request::{Job, Request};
+use crate::smoke;
+
+/// The named context with the files that every image gets.
+pub const ROOTFS: &str = "rootfs";
+
+/// One image: what is asked for, from what, and what has to happen.
+#[derive(Debug)]
+pub struct Surveyed<'a> {
+    /// What is asked for.
+    pub job: &'a Job,
+    /// From what; absent while the base is unknown.
+    pub definition: Option<Definition>,
+    /// What has to happen.
+    pub step: Step,
+}
+
+/// The engine's and the base's part of a survey; absent where nothing runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// Where images are.
+    pub engine: &'a Engine,
+    /// The base, where the engine has it.
+    pub base: Option<&'a Base>,
+    /// `linux/amd64`.
+    pub platform: &'a str,
+}
+
+/// Surveys all images of a request.
+///
+/// # Errors
+/// A usage error for a context that cannot be used; an engine that does not
+/// answer.
+pub fn survey<'a>(
+    host: &Host,
+    request: &'a Request,
+    ground: Option<Ground<'_>>,
+) -> Result<Vec<Surveyed<'a>>> {
+    let mut contexts = Contexts::new(host);
+    let mut surveyed = Vec::new();
+    for job in &request.jobs {
+        let inputs = contexts.of(&job.app.folder)?;
+        let definition = ground
+            .and_then(|ground| Some((ground, ground.base?)))
+            .map(|(ground, base)| Definition {
+                dockerfile: job.dockerfile.clone(),
+                target: dockerfile::TARGET.to_owned(),
+                arguments: request.arguments.clone(),
+                platform: ground.platform.to_owned(),
+                base: base.identity.clone(),
+                contexts: inputs,
+            });
+        let step = step(host, request, job, definition.as_ref(), ground)?;
+        surveyed.push(Surveyed {
+            job,
+            definition,
+            step,
+        });
+    }
+    Ok(surveyed)
+}
+
+fn step(
+    host: &Host,
+    request: &Request,
+    job: &Job,
+    definition: Option<&Definition>,
+    ground: Option<Ground<'_>>,
+) -> Result<Step> {
+    let name = job.spec.name.as_str();
+    let fingerprint = definition.map(Definition::fingerprint);
+    let tags = job.tags(&fingerprint.map_or_else(|| "unversioned".to_owned(), |f| f.short()));
+    let present = match (ground, fingerprint) {
+        (Some(ground), Some(fingerprint)) => {
+            present(host, ground.engine, job, &fingerprint.to_string(), &tags)?
+        }
+        _ => Present::default(),
+    };
+    let last = record::read(&host.state_dir(), name);
+    let wanted = Wanted {
+        definition,
+        base_set: &request.base_name,
+        last: last.as_ref().map(|record| &record.definition),
+        tags: &tags,
+        forced: request.no_cache,
+    };
+    Ok(plan::decide(name, &wanted, present))
+}
+
+fn present(host: &Host, engine: &Engine, job: &Job, fingerprint: &str, tags: &[String]) -> Result<Present> {
+    let name = job.spec.name.as_str();
+    let runner = &host.runner;
+    let ids = engine.images_with(runner, &[(IMAGE_LABEL, name), (FINGERPRINT_LABEL, fingerprint)])?;
+    let mut present = Present {
+        image_id: ids.first().cloned(),
+        ..Present::default()
+    };
+    // Of several images of one fingerprint (two checkouts at once) a proved one.
+    for id in ids {
+        if smoke::recall(engine, runner, &job.spec, &id)?.is_some() {
+            present.image_id = Some(id);
+            present.proved = true;
+            break;
+        }
+    }
+    for tag in tags {
+        if let Some(image) = engine.image(runner, tag)? {
+            present.tags.insert(tag.clone(), image.id().to_owned());
+        }
+    }
+    Ok(present)
+}
+
+/// Walks each folder once, however many images use it.
+struct Contexts<'a> {
+    host: &'a Host,
+    walked: BTreeMap<PathBuf, Vec<Input>>,
+}
+
+impl<'a> Contexts<'a> {
+    fn new(host: &'a Host) -> Self {
+        Self {
+            host,
+            walked: BTreeMap::new(),
+        }
+    }
+
+    fn of(&mut self, app: &Path) -> Result<BTreeMap<String, Vec<Input>>> {
+        let ignore = context::ignore(app, None)?;
+        let app = self.walk(app, &Rules::safe(ignore))?;
+        let rootfs = self.walk(
+            &rootfs_folder(self.host),
+            &Rules::exact(context::Ignore::default()),
+        )?;
+        Ok(BTreeMap::from([
+            (String::new(), app),
+            (ROOTFS.to_owned(), rootfs),
+        ]))
+    }
+
+    fn walk(&mut self, folder: &Path, rules: &Rules) -> Result<Vec<Input>> {
+        if let Some(inputs) = self.walked.get(folder) {
+            return Ok(inputs.clone());
+        }
+        let index = self.host.state_dir().join("index").join(folder_key(folder));
+        let found = context::scan(folder, rules, Some(&index))?;
+        for left_out in &found.left_out {
+            self.host.report.debug(format!(
+                "not in the image: {} ({})",
+                folder.join(&left_out.path).display(),
+                left_out.reason.as_str()
+            ));
+            for pattern in &left_out.refused {
+                self.host.report.warn(format!(
+                    "{} stays out of the image although `{pattern}` names it ({})",
+                    left_out.path,
+                    left_out.reason.as_str()
+                ));
+            }
+        }
+        self.walked.insert(folder.to_owned(), found.inputs.clone());
+        Ok(found.inputs)
+    }
+}
+
+/// `docker/rootfs` of the checkout.
+pub fn rootfs_folder(host: &Host) -> PathBuf {
+    host.root.join("docker/rootfs")
+}
+
+/// A file name for a folder: two folders never share an index or a stage.
+pub fn folder_key(folder: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let digest = blake3::hash(folder.as_os_str().as_bytes());
+    digest.to_hex().chars().take(16).collect()
+}
