@@ -5,6 +5,7 @@
 //! is made for a run carries that run's label, so that it can be found and
 //! removed (see [`reaper`]).
 
+pub mod choose;
 pub mod container;
 pub mod private;
 pub mod reaper;
@@ -56,6 +57,34 @@ impl Engine {
         }
         // Hints of the CLI ("What's next") are noise in a log.
         command.env("DOCKER_CLI_HINTS", "false")
+    }
+
+    /// What images are built for: `linux/amd64`.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn platform(&self, runner: &Runner) -> Result<String> {
+        self.cmd(
+            runner,
+            &["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"],
+        )
+        .read()
+    }
+
+    /// The digest that a registry has for a reference now.
+    ///
+    /// # Errors
+    /// When no registry answers or it has no such image.
+    pub fn registry_digest(&self, runner: &Runner, reference: &str) -> Result<String> {
+        let args = [
+            "buildx",
+            "imagetools",
+            "inspect",
+            "--format",
+            "{{.Manifest.Digest}}",
+            reference,
+        ];
+        self.cmd(runner, &args).read()
     }
 
     /// What `docker image inspect` says of a reference or ID; `None` where the
@@ -188,6 +217,18 @@ impl Image {
     pub fn digests(&self) -> Vec<&str> {
         let digests = self.value.get("RepoDigests").and_then(Value::as_array);
         digests.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// Digests of the uncompressed layers, lowest first.
+    pub fn layers(&self) -> Vec<&str> {
+        let layers = self.value.pointer("/RootFS/Layers").and_then(Value::as_array);
+        layers.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// `NAME=value` entries of the configured environment.
+    pub fn env(&self) -> Vec<&str> {
+        let env = self.value.pointer("/Config/Env").and_then(Value::as_array);
+        env.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     /// Ports like `48886/tcp`.

@@ -38,7 +38,7 @@ use facts::Facts;
 use suite::{CheckDef, GATE, How};
 use verdict::CheckResult;
 
-pub use verdict::{FailedVerdict, Outcome, Proof, Verdict, Verified};
+pub use verdict::{FailedVerdict, Outcome, Verdict, Verified};
 
 /// What is to be proved.
 #[derive(Clone, Debug)]
@@ -78,6 +78,27 @@ pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[Image
         image_id: image.id().to_owned(),
         reference: reference.to_owned(),
     })
+}
+
+/// The proof of an earlier run: the engine's proof tag of this image and the
+/// present suite names this very ID.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn recall(
+    engine: &Engine,
+    runner: &Runner,
+    spec: &ImageSpec,
+    image_id: &str,
+) -> Result<Option<Verified>> {
+    let (image, suite_key) = (spec.name.to_string(), suite::key(spec)?);
+    let tagged = engine.image(runner, &verdict::proof_tag(&image, &suite_key))?;
+    let same = tagged.is_some_and(|tagged| tagged.id() == image_id);
+    Ok(same.then(|| Verified {
+        image,
+        image_id: image_id.to_owned(),
+        suite_key,
+    }))
 }
 
 /// Proves several images, all at the same time; verdicts in the same order.

@@ -188,6 +188,11 @@ impl Private {
         self.dir().join("data")
     }
 
+    /// What `DOCKER_HOST` is for clients of this engine.
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}", self.daemon().socket().display())
+    }
+
     fn provision_locked(&self, host: &Host) -> Result<Packages> {
         if let Some(packages) = Packages::existing(&self.packages_dir()) {
             return Ok(packages);

@@ -9,22 +9,22 @@ use super::verdict::{CheckResult, Outcome, Verdict};
 
 /// The document of `smoke --json`: other programs read these names.
 pub fn json(verdicts: &[Verdict]) -> Value {
-    let images: Vec<Value> = verdicts
-        .iter()
-        .map(|verdict| {
-            json!({
-                "name": verdict.image,
-                "image_id": verdict.image_id,
-                "reference": verdict.reference,
-                "passed": verdict.passed(),
-                "suite_key": verdict.suite_key,
-                "took_ms": verdict.took_ms,
-                "bundle": verdict.bundle.as_ref().map(|path| path.display().to_string()),
-                "checks": verdict.checks,
-            })
-        })
-        .collect();
-    json!({ "images": images })
+    let images: Vec<Value> = verdicts.iter().map(entry).collect();
+    json!({ "schema": 1, "images": images })
+}
+
+/// One image's entry in it, and in that of `build-images --json`.
+pub fn entry(verdict: &Verdict) -> Value {
+    json!({
+        "name": verdict.image,
+        "image_id": verdict.image_id,
+        "reference": verdict.reference,
+        "passed": verdict.passed(),
+        "suite_key": verdict.suite_key,
+        "took_ms": verdict.took_ms,
+        "bundle": verdict.bundle.as_ref().map(|path| path.display().to_string()),
+        "checks": verdict.checks,
+    })
 }
 
 /// One line for each check; failures with their detail below.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::figure::Figure;
 use crate::failure::{self, Failure};
@@ -205,11 +205,9 @@ impl Verdict {
     pub fn verified(self) -> Result<Verified, FailedVerdict> {
         if self.passed() {
             Ok(Verified {
-                proof: Proof {
-                    image: self.image,
-                    image_id: self.image_id,
-                    suite_key: self.suite_key,
-                },
+                image: self.image,
+                image_id: self.image_id,
+                suite_key: self.suite_key,
             })
         } else {
             Err(FailedVerdict(Box::new(self)))
@@ -261,52 +259,42 @@ impl fmt::Display for FailedVerdict {
 
 impl std::error::Error for FailedVerdict {}
 
-/// What a record keeps of a good verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Proof {
-    /// The image's name.
-    pub image: String,
-    /// The ID that passed.
-    pub image_id: String,
-    /// The suite that it passed.
-    pub suite_key: String,
-}
-
 /// An image ID that passed every check of the suite. Made by a run of the
-/// suite or from the proof of an earlier one, nowhere else.
+/// suite or from the proof tag of an earlier one, nowhere else.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    proof: Proof,
+    pub(super) image: String,
+    pub(super) image_id: String,
+    pub(super) suite_key: String,
 }
 
 impl Verified {
-    /// From the record of an earlier run; `None` unless it is about this very
-    /// image, ID and suite.
-    pub fn recall(proof: &Proof, image: &str, image_id: &str, suite_key: &str) -> Option<Self> {
-        let same = proof.image == image && proof.image_id == image_id && proof.suite_key == suite_key;
-        let whole = !image.is_empty() && !image_id.is_empty() && !suite_key.is_empty();
-        (same && whole).then(|| Self { proof: proof.clone() })
-    }
-
     /// The image's name.
     pub fn image(&self) -> &str {
-        &self.proof.image
+        &self.image
     }
 
     /// The ID that passed: the one to tag.
     pub fn image_id(&self) -> &str {
-        &self.proof.image_id
+        &self.image_id
     }
 
     /// The suite that it passed.
     pub fn suite_key(&self) -> &str {
-        &self.proof.suite_key
+        &self.suite_key
     }
 
-    /// For a record.
-    pub fn proof(&self) -> &Proof {
-        &self.proof
+    /// The tag that keeps the proof: it names the very ID that passed, so that
+    /// the engine knows what was proved and no side file has to be trusted.
+    pub fn proof_tag(&self) -> String {
+        proof_tag(&self.image, &self.suite_key)
     }
+}
+
+/// `hive-proof:<image>-<suite key>`.
+pub(super) fn proof_tag(image: &str, suite_key: &str) -> String {
+    let short = suite_key.get(..16).unwrap_or(suite_key);
+    format!("hive-proof:{image}-{short}")
 }
 
 #[cfg(test)]
@@ -355,15 +343,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_good_verdict_is_remembered_for_the_same_id_and_suite_only() {
+    fn a_proof_is_named_after_image_and_suite() {
         let good = verdict(vec![check("image-user", seen("1000:1000"))]);
-        let verified = good.verified().unwrap();
-        let proof = verified.proof().clone();
-        let id = "sha256:0123456789abcdef";
-        assert!(Verified::recall(&proof, "genie", id, "k").is_some());
-        assert!(Verified::recall(&proof, "genie", id, "other suite").is_none());
-        assert!(Verified::recall(&proof, "genie", "sha256:other", "k").is_none());
-        assert!(Verified::recall(&proof, "agent", id, "k").is_none());
+        assert_eq!(good.verified().unwrap().proof_tag(), "hive-proof:genie-k");
+        let key = "0123456789abcdef0123";
+        assert_eq!(proof_tag("agent", key), "hive-proof:agent-0123456789abcdef");
     }
 
     #[test]

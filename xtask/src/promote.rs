@@ -1,0 +1,91 @@
+//! Moves tags onto images that passed: all of them or none.
+//!
+//! Takes [`Verified`], which only `smoke` can make. The proof itself is a tag,
+//! too: `hive-proof:<image>-<suite key>` names the very ID that passed that
+//! suite, so that the engine, and no side file, knows what was proved.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+use crate::engine::Engine;
+use crate::process::Runner;
+use crate::smoke::Verified;
+
+/// The tags that an image gets.
+#[derive(Debug)]
+pub struct Promotion<'a> {
+    /// What passed.
+    pub verified: &'a Verified,
+    /// `repository:tag` names.
+    pub tags: Vec<String>,
+}
+
+/// Moves all tags of all promotions, proofs first. Where one cannot be moved,
+/// those already moved go back to where they were.
+///
+/// # Errors
+/// When the engine refuses a tag; then no tag has moved.
+pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -> Result<()> {
+    // From here on Ctrl-C waits: half a promotion is what must not happen.
+    let runner = &runner.for_cleanup();
+    let mut moves: Vec<(String, &str)> = Vec::new();
+    for promotion in promotions {
+        let verified = promotion.verified;
+        moves.push((verified.proof_tag(), verified.image_id()));
+    }
+    for promotion in promotions {
+        moves.extend(
+            promotion
+                .tags
+                .iter()
+                .map(|tag| (tag.clone(), promotion.verified.image_id())),
+        );
+    }
+    move_all(engine, runner, &moves)
+}
+
+fn move_all(engine: &Engine, runner: &Runner, moves: &[(String, &str)]) -> Result<()> {
+    let mut before: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    for (tag, _) in moves {
+        let old = engine.image(runner, tag)?.map(|image| image.id().to_owned());
+        before.insert(tag, old);
+    }
+    for (n, (tag, id)) in moves.iter().enumerate() {
+        if before
+            .get(tag.as_str())
+            .is_some_and(|old| old.as_deref() == Some(*id))
+        {
+            continue;
+        }
+        if let Err(error) = engine.tag(runner, id, tag) {
+            let undone = undo(engine, runner, &moves[..n], &before);
+            return Err(match undone {
+                Ok(()) => error.context(format!("move tag {tag}; no tag has moved")),
+                Err(second) => error.context(format!(
+                    "move tag {tag}; moving the others back failed, too: {second:#}"
+                )),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn undo(
+    engine: &Engine,
+    runner: &Runner,
+    moved: &[(String, &str)],
+    before: &BTreeMap<&str, Option<String>>,
+) -> Result<()> {
+    for (tag, _) in moved {
+        match before.get(tag.as_str()).and_then(Option::as_ref) {
+            Some(old) => engine
+                .tag(runner, old, tag)
+                .with_context(|| format!("move {tag} back"))?,
+            None => engine
+                .untag(runner, tag)
+                .with_context(|| format!("remove {tag}"))?,
+        }
+    }
+    Ok(())
+}
