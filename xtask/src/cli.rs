@@ -1,6 +1,10 @@
 //! The whole grammar of the command line, and nothing else.
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::Origin;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -12,13 +16,24 @@ Exit codes:
   5    a --check found drift
   130  interrupted";
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask build-images                     build, prove and tag all images
+  cargo xtask build-images genie --app ../app  the same for one image with your app
+  cargo xtask plan                             what build-images would do, and why
+  cargo xtask smoke agent                      prove the image that hive-agent:latest names
+  eval \"$(cargo xtask engine env)\"             let `docker` talk to the same engine";
+
 /// Builds, smoke-tests and tags all-in-one containers. A tag is a proof.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = EXIT_CODES)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Cli {
-    /// Print each command that is run.
+    /// Print each command that is run
     #[arg(long, short, global = true)]
     pub verbose: bool,
+    /// The checkout to work on; without it the one this was compiled in
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -27,6 +42,218 @@ pub struct Cli {
 /// One verb each; `commands/<verb>.rs` runs it.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run all tests, engine tests included.
-    Test,
+    /// Build what has changed, smoke-test it, and move the tags if all passes
+    ///
+    /// Prints `<tag> <image id>` for each tag on stdout. The tags of all requested
+    /// images move together or not at all; a failed run leaves them where they were.
+    #[command(after_help = EXIT_CODES)]
+    BuildImages(BuildImages),
+    /// Run the smoke suite on an image that exists
+    ///
+    /// IMAGE is a name from `images/` (then its `latest` tag is tested) or any
+    /// reference or ID that the engine has and this tool has built.
+    #[command(after_help = EXIT_CODES)]
+    Smoke(Smoke),
+    /// Show what build-images would do, and why
+    Plan(Plan),
+    /// Write the rendered files: Dockerfiles and the JSON schema
+    Render(Render),
+    /// The engine in use: the system's, or a private one
+    Engine(EngineArgs),
+    /// The operating-system bases
+    Base(BaseArgs),
+    /// Run all checks and tests, engine tests included
+    Test(Test),
+}
+
+/// What build-images and plan share: which definitions.
+#[derive(Debug, Clone, Args)]
+pub struct Selection {
+    /// Images to work on; all in `images/` where none is named
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// The application's folder, instead of the spec's
+    #[arg(long, value_name = "DIR")]
+    pub app: Option<PathBuf>,
+    /// Base set from images/base-sets.json
+    #[arg(long, value_name = "SET")]
+    pub base: Option<String>,
+    /// Where the base comes from; without it the registry if it answers, else packages
+    #[arg(long, value_name = "ORIGIN", value_enum)]
+    pub base_from: Option<Origin>,
+    /// One more tag for each image, such as `v1.2` or `registry.example/x:v1` (then name one IMAGE)
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Build everything again, without any cache
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+/// Which engine is used.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct EngineOption {
+    /// Force the engine; without it the system's where it is good enough, else a private one
+    #[arg(long, value_name = "OWNER", value_enum)]
+    pub engine: Option<EngineChoice>,
+}
+
+/// A forced engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// The one the tool provisions.
+    Private,
+    /// The one `docker` reaches.
+    System,
+}
+
+/// Arguments of `build-images`.
+#[derive(Debug, Args)]
+pub struct BuildImages {
+    /// Which definitions.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// CA bundle for builds behind a TLS-intercepting proxy; without it `SSL_CERT_FILE`
+    #[arg(long, value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Smoke all images even if one fails; tags still move for all or none
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Print the plan and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// How builds are shown
+    #[arg(long, value_enum, default_value_t)]
+    pub progress: Progress,
+    /// Leave the smoke containers and volumes where they are, for debugging
+    #[arg(long)]
+    pub keep_containers: bool,
+}
+
+/// How builds are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// One line per step that was not cached.
+    #[default]
+    Auto,
+    /// Each line that each step prints, too.
+    Plain,
+    /// Nothing.
+    Quiet,
+}
+
+/// Arguments of `smoke`.
+#[derive(Debug, Args)]
+pub struct Smoke {
+    /// Image names or references; all in `images/` where none is given
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Leave the containers and volumes where they are, for debugging
+    #[arg(long)]
+    pub keep_containers: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Which definitions.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `render`.
+#[derive(Debug, Args)]
+pub struct Render {
+    /// Only compare; exit code 5 where a file is not what it should be
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `engine`.
+#[derive(Debug, Args)]
+pub struct EngineArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: EngineAction,
+}
+
+/// What to do with the engine.
+#[derive(Debug, Subcommand)]
+pub enum EngineAction {
+    /// Say which engine is used, and whether it runs
+    Status(EngineOption),
+    /// Start the private engine, provisioning it first where needed
+    Up,
+    /// Stop the private engine; its images and volumes stay
+    Down,
+    /// Stop the private engine and delete it, with all its images and volumes
+    Purge {
+        /// Really delete the volumes inside, too
+        #[arg(long)]
+        delete_data: bool,
+    },
+    /// Print shell exports for `eval`; nothing where the system's engine is used
+    Env(EngineOption),
+}
+
+/// Arguments of `base`.
+#[derive(Debug, Args)]
+pub struct BaseArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: BaseAction,
+}
+
+/// What to do with bases.
+#[derive(Debug, Subcommand)]
+pub enum BaseAction {
+    /// List the base sets, and what the engine has of them
+    List(EngineOption),
+    /// Get a base into the engine, from a registry or from packages
+    Make {
+        /// Base set from images/base-sets.json
+        set: Option<String>,
+        /// Force where it comes from
+        #[arg(long, value_name = "ORIGIN", value_enum)]
+        from: Option<Origin>,
+        /// Make it again, with the packages of today
+        #[arg(long)]
+        again: bool,
+        /// Which engine.
+        #[command(flatten)]
+        engine: EngineOption,
+    },
+    /// Pin the registry images of the base sets by digest in images/base-sets.lock.json
+    Lock(EngineOption),
+}
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Leave the engine tests out; they are reported as skipped
+    #[arg(long)]
+    pub no_engine: bool,
+    /// For the test harness: names to run, `--nocapture`, …
+    #[arg(last = true)]
+    pub args: Vec<String>,
 }

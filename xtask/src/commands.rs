@@ -1,8 +1,17 @@
 //! One verb a file, each a short story of calls into the domain.
 
+mod base;
+mod build_images;
+mod engine;
+mod plan;
+mod render;
+mod smoke;
+mod test;
+
 use anyhow::Result;
 
 use crate::cli::Command;
+use crate::engine::{Engine, reaper};
 use crate::host::Host;
 
 /// Runs a parsed command.
@@ -10,8 +19,24 @@ use crate::host::Host;
 /// # Errors
 /// Whatever stopped the command; see [`crate::failure`] for what the caller
 /// makes of it.
-pub fn run(command: Command, _host: &Host) -> Result<()> {
+pub fn run(command: Command, host: &Host) -> Result<()> {
     match command {
-        Command::Test => Ok(()),
+        Command::BuildImages(args) => build_images::run(&args, host),
+        Command::Smoke(args) => smoke::run(&args, host),
+        Command::Plan(args) => plan::run(&args, host),
+        Command::Render(args) => render::run(&args, host),
+        Command::Engine(args) => engine::run(&args, host),
+        Command::Base(args) => base::run(&args, host),
+        Command::Test(args) => test::run(&args, host),
     }
+}
+
+/// Removes what killed runs left in the engine, and says so.
+fn reap(host: &Host, engine: &Engine) -> Result<()> {
+    let count = reaper::reap(engine, &host.runner)?;
+    if count > 0 {
+        host.report
+            .step("cleaned", format!("{count} leftovers of runs that were killed"));
+    }
+    Ok(())
 }

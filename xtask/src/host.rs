@@ -22,10 +22,6 @@ pub struct Environment {
     pub ssl_cert_file: Option<PathBuf>,
     /// `NO_COLOR`, set and not empty.
     pub no_color: bool,
-    /// `CI`, set and not empty: plain progress, no questions.
-    pub ci: bool,
-    /// `GITHUB_STEP_SUMMARY`: the file that gets a Markdown summary.
-    pub github_step_summary: Option<PathBuf>,
     /// `PATH`.
     pub path: Option<std::ffi::OsString>,
 }

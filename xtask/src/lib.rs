@@ -1,18 +1,28 @@
 //! Builds, proves and tags all-in-one containers. `ARCHITECTURE.md` has the
 //! bird's eye view, the code map and the invariants.
 
+pub mod app;
 pub mod apt;
 pub mod base;
+pub mod buildkit;
+pub mod catalog;
 pub mod cli;
 pub mod commands;
 pub mod context;
+pub mod definition;
 pub mod disk;
+pub mod dockerfile;
 pub mod engine;
 pub mod failure;
 pub mod fingerprint;
 pub mod host;
 pub mod lock;
+pub mod plan;
 pub mod process;
+pub mod promote;
+pub mod record;
 pub mod report;
+pub mod request;
 pub mod smoke;
 pub mod spec;
+pub mod survey;

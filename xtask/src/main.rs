@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = environment();
     let report = Report::new(env.no_color, cli.verbose);
-    let host = match runner().and_then(|runner| Ok((runner, root()?))) {
+    let host = match runner().and_then(|runner| Ok((runner, root(cli.root)?))) {
         Ok((runner, root)) => Host {
             env,
             root,
@@ -54,9 +54,12 @@ fn runner() -> Result<Runner> {
     Runner::new(interrupted)
 }
 
-/// The top of the checkout: where `cargo xtask` was compiled, so that it works
-/// from every folder inside.
-fn root() -> Result<PathBuf> {
+/// The top of the checkout: what `--root` says, else where `cargo xtask` was
+/// compiled, so that it works from every folder inside.
+fn root(asked: Option<PathBuf>) -> Result<PathBuf> {
+    if let Some(folder) = asked {
+        return Ok(std::path::absolute(folder)?);
+    }
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     manifest
         .parent()
@@ -77,8 +80,6 @@ fn environment() -> Environment {
         docker_host: text("DOCKER_HOST"),
         ssl_cert_file: set("SSL_CERT_FILE").map(PathBuf::from),
         no_color: set("NO_COLOR").is_some(),
-        ci: set("CI").is_some(),
-        github_step_summary: set("GITHUB_STEP_SUMMARY").map(PathBuf::from),
         path: std::env::var_os("PATH"),
     }
 }

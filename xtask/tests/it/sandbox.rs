@@ -1,7 +1,9 @@
-//! Runs the real binary and tells whether an engine may be used.
-#![expect(clippy::disallowed_methods, reason = "tests are a world of their own")]
+//! Runs the real binary on a checkout of its own, and tells whether an engine
+//! may be used.
+#![allow(clippy::disallowed_methods, dead_code)] // Tests spawn and read the environment.
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What a finished run left.
@@ -9,8 +11,38 @@ use std::process::{Command, Stdio};
 pub struct Run {
     /// The exit code; -1 after a signal.
     pub code: i32,
+    /// Its data.
     pub stdout: String,
+    /// Its talk.
     pub stderr: String,
+}
+
+impl Run {
+    /// Fails with everything it printed unless it ended with this code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "--- stdout\n{}\n--- stderr\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// Fails unless stderr has each of these texts.
+    #[track_caller]
+    pub fn says(&self, texts: &[&str]) -> &Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "no {text:?} in:\n{}", self.stderr);
+        }
+        self
+    }
+
+    /// Stdout as one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in:\n{}", self.stdout))
+    }
 }
 
 /// Runs `cargo xtask ARGS` (the built binary) without TTY and stdin.
@@ -18,10 +50,13 @@ pub fn xtask<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Run {
     finish(command().args(args))
 }
 
-/// The binary with a clean environment for more settings.
+/// The binary, for more settings.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+        .env("NO_COLOR", "1")
+        .env_remove("DOCKER_HOST")
+        .stdin(Stdio::null());
     command
 }
 
@@ -35,6 +70,82 @@ pub fn finish(command: &mut Command) -> Run {
     }
 }
 
+/// The top of this very checkout.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A copy of `images/` and `docker/` that a test may change.
+pub struct Checkout {
+    folder: tempfile::TempDir,
+}
+
+impl Checkout {
+    /// The copy as it is in the repository.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["images", "docker"] {
+            copy(&repository().join(part), &folder.path().join(part));
+        }
+        Self { folder }
+    }
+
+    /// The copy with one image of this name in place of the repository's, so
+    /// that no test moves a tag that somebody uses.
+    pub fn with_image(name: &str, spec: &str) -> Self {
+        let checkout = Self::new();
+        for image in ["genie", "agent"] {
+            fs_err::remove_dir_all(checkout.path("images").join(image)).unwrap();
+        }
+        checkout.write(&format!("images/{name}/image.json"), spec);
+        checkout
+    }
+
+    /// A path inside.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    /// Writes a file and the folders above it.
+    pub fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+
+    /// Replaces a text that has to be there once.
+    #[track_caller]
+    pub fn edit(&self, relative: &str, from: &str, to: &str) {
+        let text = fs_err::read_to_string(self.path(relative)).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "{from:?} in {relative}");
+        self.write(relative, &text.replace(from, to));
+    }
+
+    /// The binary, working on this checkout.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = command();
+        command.arg("--root").arg(self.folder.path()).args(args);
+        command
+    }
+
+    /// Runs it.
+    pub fn xtask(&self, args: &[&str]) -> Run {
+        finish(&mut self.command(args))
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs_err::create_dir_all(target).unwrap();
+        } else {
+            fs_err::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Whether engine tests are on; says so when they are not.
 pub fn engine_tests() -> bool {
     let on = std::env::var_os("HIVE_TEST_ENGINE").is_some();
@@ -44,7 +155,7 @@ pub fn engine_tests() -> bool {
     on
 }
 
-/// `docker` of the engine that tests may use.
+/// `docker` of the engine that tests may use; `cargo xtask test` says which.
 pub fn docker() -> Command {
     let docker = std::env::var_os("HIVE_TEST_DOCKER").unwrap_or_else(|| "docker".into());
     let mut command = Command::new(docker);

@@ -1,0 +1,63 @@
+//! `cargo xtask plan`: what build-images would do, and why. Changes nothing.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::base::obtain;
+use crate::catalog::Catalog;
+use crate::cli::{EngineOption, Plan, Selection};
+use crate::engine::choose;
+use crate::host::Host;
+use crate::plan::Step;
+use crate::report::Report;
+use crate::request::Request;
+use crate::survey::{Ground, survey};
+
+/// Prints the plan.
+pub fn run(args: &Plan, host: &Host) -> Result<()> {
+    show(&args.selection, args.engine, args.json, host)
+}
+
+/// The plan of a selection, for `--dry-run` too. Starts no engine and gets no
+/// base: what is unknown without them is planned as a build.
+pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
+    let catalog = Catalog::read(&host.root)?;
+    let request = Request::resolve(host, &catalog, selection)?;
+    let engine = choose::find(host, engine.engine)?;
+    let base = match &engine {
+        Some(engine) => obtain::known(host, engine, super::base::wanted(&request, &catalog))?,
+        None => None,
+    };
+    let platform = match &engine {
+        Some(engine) => engine.platform(&host.runner)?,
+        None => String::new(),
+    };
+    let ground = engine.as_ref().map(|engine| Ground {
+        engine,
+        base: base.as_ref(),
+        platform: &platform,
+    });
+    let steps: Vec<Step> = survey(host, &request, ground)?
+        .into_iter()
+        .map(|surveyed| surveyed.step)
+        .collect();
+    if as_json {
+        let document = json!({ "schema": 1, "base": base, "images": steps });
+        return host.report.data(&serde_json::to_string_pretty(&document)?);
+    }
+    for step in &steps {
+        host.report
+            .data(&format!("{}: {} ({})", step.name, step.action, step.reason))?;
+    }
+    Ok(())
+}
+
+/// The plan as talk, before the work starts.
+pub fn announce(report: &Report, steps: &[&Step]) {
+    for step in steps {
+        report.step(
+            "plan",
+            format!("{}: {} ({})", step.name, step.action, step.reason),
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! `cargo xtask render`: Dockerfiles and the JSON schema, written or compared.
+
+use anyhow::Result;
+
+use crate::catalog::Catalog;
+use crate::cli::Render;
+use crate::dockerfile;
+use crate::failure;
+use crate::host::Host;
+use crate::spec::raw;
+
+/// Writes every rendered file that differs, or names it with `--check`.
+pub fn run(args: &Render, host: &Host) -> Result<()> {
+    let mut stale = Vec::new();
+    for (shown, text) in rendered(host)? {
+        let path = host.root.join(&shown);
+        let there = fs_err::read_to_string(&path).ok();
+        if there.as_ref() == Some(&text) {
+            continue;
+        }
+        if !args.check {
+            fs_err::write(&path, &text)?;
+            host.report.step("rendered", &shown);
+        }
+        stale.push(shown);
+    }
+    if args.check && !stale.is_empty() {
+        let message = format!("not what the specs and fragments say: {}", stale.join(", "));
+        return Err(failure::drift(message)
+            .hint("run `cargo xtask render` and commit the result")
+            .into());
+    }
+    if stale.is_empty() {
+        host.report.step("rendered", "everything is up to date");
+    }
+    Ok(())
+}
+
+/// Path within the checkout → what the file has to hold.
+fn rendered(host: &Host) -> Result<Vec<(String, String)>> {
+    let catalog = Catalog::read(&host.root)?;
+    let (_, base) = catalog.bases.choose(None)?;
+    let schema = serde_json::to_string_pretty(&raw::schema())?;
+    let mut files = vec![("images/image.schema.json".to_owned(), format!("{schema}\n"))];
+    for spec in &catalog.images {
+        let text = dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)?;
+        files.push((format!("images/{}/Dockerfile", spec.name), text));
+    }
+    Ok(files)
+}

@@ -1,0 +1,85 @@
+//! `cargo xtask smoke`: the suite on images that exist.
+
+use anyhow::Result;
+
+use crate::catalog::Catalog;
+use crate::cli::Smoke;
+use crate::engine::container::Lab;
+use crate::engine::{Engine, choose, reaper};
+use crate::failure::{self, Failure};
+use crate::host::Host;
+use crate::smoke::{self, Subject, Verdict, report};
+
+/// Proves the named images; tags nothing.
+pub fn run(args: &Smoke, host: &Host) -> Result<()> {
+    let catalog = Catalog::read(&host.root)?;
+    let engine = choose::obtain(host, args.engine.engine)?;
+    super::reap(host, &engine)?;
+    let names: Vec<String> = match args.images.as_slice() {
+        [] => catalog
+            .images
+            .iter()
+            .map(|image| image.name.to_string())
+            .collect(),
+        names => names.to_vec(),
+    };
+    let subjects: Vec<Subject> = names
+        .iter()
+        .map(|name| {
+            let known = catalog.images.iter().find(|image| image.name.as_str() == name);
+            // A name of ours means what it is released as.
+            let reference = known.map_or_else(
+                || name.clone(),
+                |image| format!("{}:latest", image.name.repository()),
+            );
+            smoke::subject(&engine, &host.runner, &reference, &catalog.images)
+        })
+        .collect::<Result<_>>()?;
+    let verdicts = prove(host, &engine, &subjects, args.keep_containers)?;
+    if let Some(file) = &args.junit {
+        fs_err::write(file, report::junit(&verdicts))?;
+    }
+    if args.json {
+        host.report
+            .data(&serde_json::to_string_pretty(&report::json(&verdicts))?)?;
+    }
+    let failed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.passed()).collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(self::failed(&failed).into())
+    }
+}
+
+/// Runs the suite on all subjects at once and shows the tables.
+pub fn prove(host: &Host, engine: &Engine, subjects: &[Subject], keep: bool) -> Result<Vec<Verdict>> {
+    let lab = Lab {
+        engine: engine.clone(),
+        runner: host.runner.clone(),
+        run: reaper::run_id()?,
+        keep,
+    };
+    let verdicts = smoke::run_all(&host.report, &host.state_dir(), &lab, subjects)?;
+    for verdict in &verdicts {
+        for line in report::table(verdict).lines() {
+            host.report.talk(line);
+        }
+    }
+    Ok(verdicts)
+}
+
+/// One error for all images that failed.
+pub fn failed(verdicts: &[&Verdict]) -> Failure {
+    let mut messages = Vec::new();
+    let mut hints = Vec::new();
+    for verdict in verdicts {
+        if let Err(failed) = Verdict::clone(verdict).verified() {
+            let failure = failed.failure();
+            messages.push(failure.message);
+            hints.extend(failure.hints);
+        }
+    }
+    let mut failure = failure::smoke(messages.join("; "));
+    failure.hints = hints;
+    failure
+}

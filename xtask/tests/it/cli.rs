@@ -1,0 +1,174 @@
+//! What users see without an engine: sentences, exit codes, rendered files.
+
+use crate::sandbox::{self, Checkout};
+
+#[test]
+fn help_lists_exit_codes_and_every_command() {
+    let run = sandbox::xtask(["--help"]).expect(0);
+    for word in [
+        "Exit codes:",
+        "build-images",
+        "smoke",
+        "plan",
+        "render",
+        "engine",
+        "base",
+        "test",
+    ] {
+        assert!(run.stdout.contains(word), "{word} in {}", run.stdout);
+    }
+}
+
+#[test]
+fn unknown_command_is_a_usage_error() {
+    sandbox::xtask(["frobnicate"]).expect(2).says(&["frobnicate"]);
+}
+
+#[test]
+fn unknown_image_lists_the_known() {
+    let run = Checkout::new().xtask(&["plan", "gennie"]).expect(2);
+    run.says(&[
+        "error: there is no image \"gennie\"",
+        "hint: known images: agent, genie",
+    ]);
+}
+
+#[test]
+fn mistakes_of_all_files_are_told_at_once() {
+    let checkout = Checkout::new();
+    checkout.edit(
+        "images/genie/image.json",
+        "\"port\": 48886",
+        "\"prot\": 48886, \"workers\": 0",
+    );
+    checkout.edit(
+        "images/agent/image.json",
+        "\"role\": \"agent\"",
+        "\"role\": \"postgres\"",
+    );
+    checkout.edit("images/base-sets.lock.json", "\"schema\": 1", "\"schema\": 9");
+    let run = checkout.xtask(&["build-images"]).expect(2);
+    run.says(&[
+        "problems in the input files:",
+        "images/genie/image.json: `app.prot` is no known key, did you mean `port`?",
+        "images/genie/image.json: `app.port` is missing",
+        "images/genie/image.json: `app.workers` is 0, must be between 1 and 64",
+        "images/agent/image.json: `database.role` is reserved by PostgreSQL",
+        "images/base-sets.lock.json: has schema 9, this version reads schema 1",
+    ]);
+    assert_eq!(run.stdout, "");
+    assert!(
+        !checkout.path("target").exists(),
+        "work began before the input was right"
+    );
+}
+
+#[test]
+fn app_problems_come_with_their_way_out() {
+    let checkout = Checkout::new();
+    checkout.write(
+        "app/pyproject.toml",
+        "[project]\nname = 'x'\nrequires-python = '>=3.11,<3.13'\n",
+    );
+    let app = checkout.path("app");
+    let app = app.to_str().unwrap();
+    let run = checkout.xtask(&["build-images", "genie", "--app", app]).expect(2);
+    run.says(&["--app: ", "has no uv.lock beside it: run `uv lock`"]);
+    checkout.write("app/uv.lock", "");
+    let run = checkout.xtask(&["build-images", "genie", "--app", app]).expect(2);
+    run.says(&[
+        "requires Python >=3.11,<3.13, but base set debian has Python",
+        "`--base ubuntu`",
+    ]);
+    let run = checkout
+        .xtask(&["build-images", "genie", "--app", "/nonexistent"])
+        .expect(2);
+    run.says(&["--app: the app's folder /nonexistent does not exist"]);
+}
+
+#[test]
+fn tags_on_the_command_line_are_checked_before_work() {
+    let run = Checkout::new()
+        .xtask(&["build-images", "--tag=-x", "--tag", "reg.example/a:1"])
+        .expect(2);
+    run.says(&["--tag: \"-x\" is no tag", "cannot name 2 images at once"]);
+}
+
+#[test]
+fn rendered_files_are_what_the_specs_say() {
+    sandbox::xtask(["render", "--check"]).expect(0);
+}
+
+#[test]
+fn drift_has_its_own_exit_code_and_render_repairs_it() {
+    let checkout = Checkout::new();
+    checkout.edit("images/genie/image.json", "48886", "48887");
+    let run = checkout.xtask(&["render", "--check"]).expect(5);
+    run.says(&["images/genie/Dockerfile", "hint: run `cargo xtask render`"]);
+    checkout.xtask(&["render"]).expect(0);
+    checkout.xtask(&["render", "--check"]).expect(0);
+    let dockerfile = fs_err::read_to_string(checkout.path("images/genie/Dockerfile")).unwrap();
+    assert!(dockerfile.contains("EXPOSE 48887"));
+}
+
+#[test]
+fn plan_works_without_any_engine() {
+    let checkout = Checkout::new();
+    let cache = checkout.path("cache");
+    let run = sandbox::finish(
+        checkout
+            .command(&["plan", "--json"])
+            .env("HIVE_CACHE_DIR", &cache)
+            .env("DOCKER_HOST", "unix:///nonexistent"),
+    )
+    .expect(0);
+    let plan = run.json();
+    let images = plan["images"].as_array().unwrap();
+    assert_eq!(images.len(), 2);
+    for image in images {
+        assert_eq!(image["action"], "build");
+        assert_eq!(image["fingerprint"], serde_json::Value::Null);
+    }
+    assert!(!cache.exists(), "a plan provisions nothing");
+}
+
+#[test]
+fn a_forced_system_engine_that_is_down_is_an_environment_error() {
+    let checkout = Checkout::new();
+    let run = sandbox::finish(
+        checkout
+            .command(&["build-images", "--engine", "system"])
+            .env("DOCKER_HOST", "unix:///nonexistent"),
+    )
+    .expect(3);
+    run.says(&[
+        "error: the system's engine cannot be used:",
+        "hint: start or install Docker Engine 25 or newer",
+    ]);
+}
+
+#[test]
+fn purge_needs_the_flag_that_names_the_data() {
+    let checkout = Checkout::new();
+    let cache = checkout.path("cache");
+    checkout.write("cache/engine/data/volume", "precious");
+    let run = sandbox::finish(
+        checkout
+            .command(&["engine", "purge"])
+            .env("HIVE_CACHE_DIR", &cache),
+    )
+    .expect(2);
+    run.says(&[
+        "this would delete the private engine with all its images, containers and volumes",
+        "--delete-data",
+    ]);
+    assert!(checkout.path("cache/engine/data/volume").exists());
+}
+
+#[test]
+fn a_missing_ca_bundle_is_told_before_work() {
+    let run = Checkout::new()
+        .xtask(&["build-images", "--ca-bundle", "/nonexistent.crt"])
+        .expect(2);
+    run.says(&["--ca-bundle: there is no file /nonexistent.crt"]);
+}
