@@ -106,30 +106,27 @@ impl Private {
         let _lock = self.lock(host)?;
         let packages = self.provision_locked(host)?;
         let daemon = self.daemon();
+        // Alive and silent: somebody's start was cut short, it ends, or it hangs.
+        if daemon.is_alive() && (daemon.answers() || daemon.wait_until_up(host).is_ok()) {
+            return Ok(self.engine(&packages));
+        }
+        host.runner.check_interrupt()?;
         if daemon.is_alive() {
-            // Somebody else's start was cut short, or it hangs.
-            if !daemon.answers() && daemon.wait_until_up(host).is_err() {
-                host.runner.check_interrupt()?;
-                host.report
-                    .warn("the private engine lives but does not answer, restarting it");
-                daemon.stop(host)?;
-            }
-        } else {
-            // After kill -9 or a reboot.
-            daemon.stop(host)?;
-        }
-        if !daemon.is_alive() {
-            disk::require_space(&self.dir(), SPACE_TO_RUN, "the private engine's data")?;
-            fs_err::create_dir_all(self.dir().join("run"))?;
-            let started = Instant::now();
-            host.report.step(
-                "engine",
-                format!("start the private engine in {}", self.dir().display()),
-            );
-            daemon.start(&packages, &self.program, host)?;
             host.report
-                .detail(format!("answers after {}", seconds(started.elapsed())));
+                .warn("the private engine does not answer, restarting it");
         }
+        // Also after kill -9 or a reboot.
+        daemon.stop(host)?;
+        disk::require_space(&self.dir(), SPACE_TO_RUN, "the private engine's data")?;
+        fs_err::create_dir_all(self.dir().join("run"))?;
+        let started = Instant::now();
+        host.report.step(
+            "engine",
+            format!("start the private engine in {}", self.dir().display()),
+        );
+        daemon.start(&packages, &self.program, host)?;
+        host.report
+            .detail(format!("answers after {}", seconds(started.elapsed())));
         Ok(self.engine(&packages))
     }
 
@@ -211,10 +208,7 @@ impl Private {
             owner: Owner::Private,
             docker: packages.docker(),
             env: vec![
-                (
-                    "DOCKER_HOST".to_owned(),
-                    format!("unix://{}", text(daemon.socket())),
-                ),
+                ("DOCKER_HOST".to_owned(), self.docker_host()),
                 // Knows where buildx and compose lie.
                 ("DOCKER_CONFIG".to_owned(), text(daemon.client_config())),
             ],

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
 
 mod cli;
+mod engine_private;
 mod ignore;
 mod sandbox;
 mod smoke_gate;

@@ -1,0 +1,436 @@
+//! The private engine on the real machine: root, apt and a mirror are needed.
+#![expect(clippy::disallowed_methods, reason = "tests are a world of their own")]
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use xtask::apt::sources::Distribution;
+use xtask::base::bootstrap::{Base, Recipe, base};
+use xtask::engine::Engine;
+use xtask::engine::private::Private;
+use xtask::host::{Environment, Host};
+use xtask::process::Runner;
+use xtask::report::Report;
+
+use crate::sandbox;
+
+/// Serves `hello` on port 8000 with what every Debian has.
+const SERVER: &str = r#"perl -MIO::Socket::INET -e '
+    my $s = IO::Socket::INET->new(LocalPort => 8000, Listen => 5, ReuseAddr => 1) or die;
+    while (my $c = $s->accept) { my $r = <$c>; print $c "HTTP/1.0 200 OK\r\n\r\nhello"; close $c }'"#;
+
+#[test]
+fn two_starts_at_once_make_one_engine_and_down_leaves_only_its_data() {
+    let Some(machine) = Machine::new() else { return };
+    let before = Traces::of_host();
+    let machine_cache = machine.cache();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| private(machine_cache).up(&host()).unwrap());
+        }
+    });
+    let engine = machine.up();
+    let status = machine.private().status();
+    assert!(status.answers && status.pid.is_some(), "{status:?}");
+    assert_eq!(
+        processes_of(machine.cache())
+            .iter()
+            .filter(|line| line.contains("dockerd"))
+            .count(),
+        1
+    );
+    assert_eq!(
+        Traces::of_host(),
+        before,
+        "a running engine shows in the host's network or mounts"
+    );
+    docker(&machine, &engine, &["volume", "create", "kept"]);
+
+    assert!(machine.private().down(&machine.host).unwrap());
+    assert!(
+        !machine.private().down(&machine.host).unwrap(),
+        "the second time there is nothing to stop"
+    );
+    assert_eq!(processes_of(machine.cache()), Vec::<String>::new());
+    assert!(machine.private().running().is_none());
+    assert!(!status.socket.exists());
+
+    let engine = machine.up();
+    assert_eq!(docker(&machine, &engine, &["volume", "ls", "--quiet"]), "kept");
+    machine.private().purge(&machine.host).unwrap();
+    let left: Vec<_> = std::fs::read_dir(machine.cache()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(processes_of(machine.cache()), Vec::<String>::new());
+    assert_eq!(Traces::of_host(), before);
+}
+
+#[test]
+fn published_ports_are_on_the_hosts_loopback_and_containers_have_egress() {
+    let Some(machine) = Machine::new() else { return };
+    let engine = machine.up();
+    let image = machine.load_base(&engine);
+    let container = docker(
+        &machine,
+        &engine,
+        &[
+            "run",
+            "-d",
+            "--init",
+            "-p",
+            "127.0.0.1::8000",
+            &image,
+            "sh",
+            "-c",
+            SERVER,
+        ],
+    );
+    let shown = docker(&machine, &engine, &["port", &container, "8000/tcp"]);
+    assert_eq!(get(&shown), "hello");
+    let update = docker(
+        &machine,
+        &engine,
+        &["run", "--rm", &image, "apt-get", "--error-on=any", "update"],
+    );
+    assert!(update.contains("Reading package lists"), "{update}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = machine
+        .docker(
+            &engine,
+            &[
+                "run",
+                "--rm",
+                "-p",
+                &format!("127.0.0.1:{port}:8000"),
+                &image,
+                "true",
+            ],
+        )
+        .unwrap_err();
+    assert!(error.contains("in use"), "{error}");
+    docker(&machine, &engine, &["rm", "--force", &container]);
+    assert!(
+        TcpStream::connect(&shown).is_err(),
+        "the port outlives its container"
+    );
+}
+
+#[test]
+fn kill_9_of_dockerd_leaves_nothing_and_the_next_start_repairs() {
+    let Some(machine) = Machine::new() else { return };
+    let before = Traces::of_host();
+    let engine = machine.up();
+    let image = machine.load_base(&engine);
+    let run = [
+        "run",
+        "-d",
+        "--init",
+        "--name",
+        "kept",
+        "--restart",
+        "always",
+        "-p",
+        "127.0.0.1::8000",
+        &image,
+        "sh",
+        "-c",
+        SERVER,
+    ];
+    docker(&machine, &engine, &run);
+    kill_9(&only(&processes_of(machine.cache()), "dockerd"));
+    wait_until(|| processes_of(machine.cache()).is_empty());
+    assert_eq!(Traces::of_host(), before);
+    let status = machine.private().status();
+    assert!(status.pid.is_none() && !status.answers, "{status:?}");
+
+    let engine = machine.up();
+    let shown = docker(&machine, &engine, &["port", "kept", "8000/tcp"]);
+    wait_until(|| TcpStream::connect(&shown).is_ok());
+    assert_eq!(get(&shown), "hello");
+
+    // The rest of the engine dies with its first process as well.
+    let top = machine.private().status().pid.unwrap();
+    kill_9(&top.to_string());
+    wait_until(|| processes_of(machine.cache()).is_empty());
+    machine.up();
+}
+
+#[test]
+fn two_engines_do_not_touch_each_other() {
+    let (Some(one), Some(other)) = (Machine::new(), Machine::new()) else {
+        return;
+    };
+    let (first, second) = (one.up(), other.up());
+    let image = one.load_base(&first);
+    assert_eq!(image, other.load_base(&second));
+    let id = |machine: &Machine, engine| {
+        docker(
+            machine,
+            engine,
+            &["image", "inspect", "--format", "{{.Id}}", &image],
+        )
+    };
+    assert_eq!(id(&one, &first), id(&other, &second), "one archive, one image ID");
+    let run = [
+        "run",
+        "-d",
+        "--init",
+        "--name",
+        "web",
+        "-p",
+        "127.0.0.1::8000",
+        &image,
+        "sh",
+        "-c",
+        SERVER,
+    ];
+    docker(&one, &first, &run);
+    docker(&other, &second, &run);
+    let shown = docker(&one, &first, &["port", "web", "8000/tcp"]);
+    assert_ne!(shown, docker(&other, &second, &["port", "web", "8000/tcp"]));
+    kill_9(&only(&processes_of(other.cache()), "dockerd"));
+    other.up();
+    other.private().down(&other.host).unwrap();
+    assert_eq!(get(&shown), "hello");
+    docker(
+        &one,
+        &first,
+        &["run", "--rm", &image, "apt-get", "--error-on=any", "update"],
+    );
+}
+
+#[test]
+fn a_base_is_the_same_each_time_and_a_damaged_one_is_made_again() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let (cache, host) = (tempfile::tempdir().unwrap(), host());
+    let first = make_base(shared(), &host);
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(shared().join("bases"))
+        .arg(cache.path())
+        .status();
+    assert!(copied.unwrap().success());
+    let started = Instant::now();
+    let kept = make_base(cache.path(), &host);
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "made, not kept: {:?}",
+        started.elapsed()
+    );
+    std::fs::write(&kept.archive, b"damaged").unwrap();
+    let again = make_base(cache.path(), &host);
+    assert_eq!(again, kept);
+    assert_eq!(again.layer, first.layer);
+    assert!(!cache.path().join("bases/scratch").exists());
+}
+
+/// A cache folder of its own with an engine that goes with it.
+struct Machine {
+    host: Host,
+    cache: TempDir,
+}
+
+impl Machine {
+    /// With the programs already there; `None` where engine tests are off.
+    fn new() -> Option<Self> {
+        if !sandbox::engine_tests() {
+            return None;
+        }
+        let cache = tempfile::tempdir().unwrap();
+        let engine = cache.path().join("engine");
+        std::fs::create_dir(&engine).unwrap();
+        let copied = Command::new("cp")
+            .arg("-al")
+            .arg(shared().join("engine/packages"))
+            .arg(engine)
+            .status();
+        assert!(copied.unwrap().success());
+        Some(Self { host: host(), cache })
+    }
+
+    fn cache(&self) -> &Path {
+        self.cache.path()
+    }
+
+    fn private(&self) -> Private {
+        private(self.cache())
+    }
+
+    fn up(&self) -> Engine {
+        self.private().up(&self.host).unwrap()
+    }
+
+    /// The reference of a base that is in the engine now.
+    fn load_base(&self, engine: &Engine) -> String {
+        let base = make_base(shared(), &self.host);
+        engine.load(&self.host.runner, &base.archive).unwrap();
+        base.reference
+    }
+
+    /// Stdout, or stderr of a failure.
+    fn docker(&self, engine: &Engine, args: &[&str]) -> Result<String, String> {
+        let output = engine.cmd(&self.host.runner, args).output().unwrap();
+        if output.success() {
+            Ok(output.stdout_text())
+        } else {
+            Err(output.stderr_text())
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Nothing to purge after a purge.
+        self.private().purge(&self.host).ok();
+    }
+}
+
+fn docker(machine: &Machine, engine: &Engine, args: &[&str]) -> String {
+    machine.docker(engine, args).unwrap()
+}
+
+/// Provisioned once, over what a killed run left behind.
+fn shared() -> &'static Path {
+    static SHARED: OnceLock<PathBuf> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("private-engine");
+        let engine = cache.join("engine");
+        for (half, file) in [("packages", "usr/bin/docker"), ("scratch", "root/usr/bin/docker")] {
+            let path = engine.join(half).join(file);
+            std::fs::remove_dir_all(engine.join(half)).ok();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"half an exec").unwrap();
+        }
+        let packages = private(&cache).provision(&host()).unwrap();
+        assert!(std::fs::metadata(packages.docker()).unwrap().len() > 1_000_000);
+        assert!(!engine.join("scratch").exists());
+        cache
+    })
+}
+
+fn private(cache: &Path) -> Private {
+    Private::at(cache)
+        .unwrap()
+        .forwarding_by(env!("CARGO_BIN_EXE_xtask").into())
+}
+
+fn make_base(cache: &Path, host: &Host) -> Base {
+    let packages = ["ca-certificates".to_owned()];
+    let recipe = Recipe {
+        set: "debian",
+        distribution: Distribution::Debian,
+        suite: "trixie",
+        packages: &packages,
+    };
+    base(recipe, cache, false, host).unwrap()
+}
+
+fn host() -> Host {
+    Host {
+        env: Environment {
+            path: std::env::var_os("PATH"),
+            ..Environment::default()
+        },
+        root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+        runner: Runner::new(Arc::new(AtomicBool::new(false))).unwrap(),
+        report: Report::new(true, false),
+    }
+}
+
+/// What an engine could leave on the host.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    interfaces: BTreeSet<String>,
+    routes: String,
+    mounts: BTreeSet<String>,
+}
+
+impl Traces {
+    fn of_host() -> Self {
+        let names = |dir: &str| {
+            std::fs::read_dir(dir)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+        };
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        Self {
+            interfaces: names("/sys/class/net")
+                .map(|name| name.into_string().unwrap())
+                .collect(),
+            routes: std::fs::read_to_string("/proc/net/route").unwrap(),
+            mounts: mounts.lines().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// `pid command line` of all processes that name the folder, zombies left out.
+fn processes_of(cache: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let pid = entry.file_name().into_string().unwrap();
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if pid.parse::<u32>().is_ok() && line.contains(&cache.display().to_string()) {
+            found.push(format!("{pid} {line}"));
+        }
+    }
+    found
+}
+
+/// The pid of the process that is `program`.
+fn only(processes: &[String], program: &str) -> String {
+    let mut found = processes.iter().filter_map(|line| {
+        let (pid, line) = line.split_once(' ')?;
+        line.starts_with(program).then(|| pid.to_owned())
+    });
+    found
+        .next()
+        .unwrap_or_else(|| panic!("no {program} in {processes:?}"))
+}
+
+fn kill_9(pid: &str) {
+    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(15),
+            "it did not come about"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The body of `GET /`, tried until the server in the container listens.
+fn get(address: &str) -> String {
+    let started = Instant::now();
+    loop {
+        let body = try_get(address).unwrap_or_default();
+        if !body.is_empty() || started.elapsed() > Duration::from_secs(10) {
+            return body;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn try_get(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
+}
