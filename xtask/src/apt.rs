@@ -5,6 +5,7 @@
 pub mod sources;
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::process::Command;
 
 /// Fetching indices or packages over a slow line.
 const FETCH_DEADLINE: Duration = Duration::from_secs(900);
+
+/// Four hundred megabytes onto a slow disk.
+const EXTRACT_DEADLINE: Duration = Duration::from_secs(600);
 
 /// apt with lists, cache and sources of its own.
 #[derive(Debug)]
@@ -149,20 +153,31 @@ fn in_english(command: Command<'_>) -> Command<'_> {
         .deadline(FETCH_DEADLINE)
 }
 
-/// Extracts `.deb` files on top of each other into `into`.
+/// Extracts `.deb` files on top of each other into `into`, as many at a time as
+/// there are processors: most of the time goes into decompression.
 ///
 /// # Errors
 /// When dpkg-deb fails, for instance for want of space.
 pub fn extract(debs: &[PathBuf], into: &Path, host: &Host) -> Result<()> {
     fs_err::create_dir_all(into)?;
-    for deb in debs {
-        mortal(host, "dpkg-deb")
-            .arg("--extract")
-            .arg(deb)
-            .arg(into)
-            .run()
-            .with_context(|| format!("extract {}", deb.display()))?;
+    if debs.is_empty() {
+        return Ok(());
     }
+    let mut names = Vec::new();
+    for deb in debs {
+        names.extend_from_slice(deb.as_os_str().as_bytes());
+        names.push(0);
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    mortal(host, "xargs")
+        .args(["--null", "--replace={}", "--max-procs"])
+        .arg(processors.to_string())
+        .args(["dpkg-deb", "--extract", "{}"])
+        .arg(into)
+        .stdin(names)
+        .deadline(EXTRACT_DEADLINE)
+        .run()
+        .with_context(|| format!("extract packages into {}", into.display()))?;
     Ok(())
 }
 
