@@ -131,6 +131,7 @@ impl Daemon {
             .env("LD_LIBRARY_PATH", libraries.join(":"))
             .env("HIVE_RUN", &self.run)
             .env("HIVE_CIDR", network.cidr())
+            .env("HIVE_PORTS", self.random_ports())
             .env("HIVE_LEGACY", packages.legacy_iptables())
             .env_remove("DOCKER_HOST")
             .env_remove("NOTIFY_SOCKET");
@@ -200,6 +201,20 @@ impl Daemon {
         .hint(format!("its whole log: {}", self.log().display()))
         .hint("start afresh, deleting its images and volumes: cargo xtask engine purge --delete-data")
         .into())
+    }
+
+    /// `first last`, as the kernel wants it.
+    fn random_ports(&self) -> String {
+        let table = |name: &str| fs_err::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
+        // Hex digits of a hash, so a number.
+        let seed = u64::from_str_radix(self.id(), 16).unwrap_or(0);
+        let ports = network::random_ports(seed, &(table("tcp") + &table("tcp6")));
+        format!("{} {}", ports.start(), ports.end())
+    }
+
+    /// Eight hex digits.
+    fn id(&self) -> &str {
+        self.cgroup.rsplit('-').next().unwrap_or_default()
     }
 
     fn wait_until_gone(&self, patience: Duration) {

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Starts the private engine in namespaces of its own, in three stages. All
 # values come in by the environment: PATH, HIVE_RUN (folder of this run),
-# HIVE_CIDR (network between engine and host).
+# HIVE_CIDR (network between engine and host), HIVE_PORTS (first and last of
+# its random ports), HIVE_LEGACY (folder with another iptables).
 #
 # Whatever happens to dockerd, its containers, mounts, addresses and ports end
 # with the process namespace; nothing can be orphaned on the host.
@@ -48,9 +49,18 @@ daemon)
         [ ! -e "$resolv" ] || mount --bind "$HIVE_RUN/resolv.conf" "$resolv"
         ;;
     esac
-    # Random ports come from where hosts take none for outgoing connections;
-    # the engine cannot see which of the host's are taken.
-    echo '61000 64999' >/proc/sys/net/ipv4/ip_local_port_range
+    # The bridge's state files of this network namespace; newer engines wait
+    # for them at each start of a container.
+    mkdir /run/sys
+    mount --rbind /sys /run/sys
+    if mount -t sysfs sysfs /sys; then
+        for kept in fs/cgroup kernel/security; do
+            ! mountpoint -q "/run/sys/$kept" || mount --rbind "/run/sys/$kept" "/sys/$kept"
+        done
+    fi
+    umount --lazy /run/sys
+    # The engine cannot see which of the host's ports are taken.
+    echo "$HIVE_PORTS" >/proc/sys/net/ipv4/ip_local_port_range
     # Not every kernel has nf_tables.
     if ! iptables --wait -t nat -L -n >/dev/null 2>&1; then
         PATH=$HIVE_LEGACY:$PATH

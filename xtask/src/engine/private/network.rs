@@ -1,6 +1,7 @@
-//! The addresses between the private engine and the host.
+//! Addresses and ports that the private engine and the host do not both use.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 /// An IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,40 @@ fn parse_routes(routes: &str) -> Vec<Network> {
     routes.lines().filter_map(parse).collect()
 }
 
+/// Where hosts take no ports for outgoing connections.
+const PORTS: RangeInclusive<u16> = 61_000..=64_999;
+
+/// How many random ports an engine gets.
+const BLOCK: u16 = 500;
+
+/// The ports an engine hands out for `-p 127.0.0.1::80`. It cannot see what
+/// listens on the host, and engines from 28 on give up at the first port that
+/// is taken; so each engine (`seed` says which) gets a block of its own where
+/// nobody listens now. `listening` are `/proc/net/tcp` and `tcp6`.
+pub fn random_ports(seed: u64, listening: &str) -> RangeInclusive<u16> {
+    let taken = parse_listening(listening);
+    let blocks: Vec<RangeInclusive<u16>> = PORTS
+        .step_by(usize::from(BLOCK))
+        .map(|first| first..=first + BLOCK - 1)
+        .collect();
+    let count = blocks.len() as u64;
+    let preferred = (0..count).filter_map(|n| blocks.get(usize::try_from((seed % count + n) % count).ok()?));
+    let free = |block: &&RangeInclusive<u16>| !taken.iter().any(|port| block.contains(port));
+    preferred.into_iter().find(free).cloned().unwrap_or(PORTS)
+}
+
+/// Local ports of sockets in state LISTEN.
+fn parse_listening(table: &str) -> Vec<u16> {
+    let parse = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let local = fields.nth(1)?;
+        let listens = fields.nth(1)? == "0A";
+        let (_, port) = local.rsplit_once(':')?;
+        u16::from_str_radix(port, 16).ok().filter(|_| listens)
+    };
+    table.lines().filter_map(parse).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +131,29 @@ mod tests {
             .map(|net| format!("e\t{net}\t0\t1\t0\t0\t0\t000000FF\t0\t0\t0\n"))
             .concat();
         assert_eq!(choose(&all).cidr(), "10.0.2.0/24");
+    }
+
+    #[test]
+    fn engines_get_blocks_of_random_ports() {
+        assert_eq!(random_ports(0, ""), 61_000..=61_499);
+        assert_eq!(random_ports(7, ""), 64_500..=64_999);
+        assert_eq!(random_ports(8, ""), random_ports(0, ""));
+    }
+
+    #[test]
+    fn a_block_where_somebody_listens_is_left_alone() {
+        // 127.0.0.1:61001 listens, 127.0.0.1:61500 is a connection's end.
+        let table = "  sl  local_address rem_address   st\n   0: 0100007F:EE49 00000000:0000 0A 0:0\n   \
+                     1: 0100007F:F03C 0100007F:0050 01 0:0\n";
+        assert_eq!(random_ports(0, table), 61_500..=61_999);
+        assert_eq!(random_ports(3, table), 62_500..=62_999);
+    }
+
+    #[test]
+    fn without_a_free_block_all_are_offered() {
+        let all: String = (0..8)
+            .map(|n| format!("0: 0100007F:{:04X} 00000000:0000 0A\n", 61_000 + n * 500))
+            .collect();
+        assert_eq!(random_ports(0, &all), 61_000..=64_999);
     }
 }

@@ -32,8 +32,18 @@ struct Machine {
 
 /// All of these come with every Debian and Ubuntu; none needs a package that a
 /// minimal system lacks.
-const TOOLS: [&str; 9] = [
-    "apt-get", "dpkg-deb", "unshare", "nsenter", "mount", "setsid", "flock", "readlink", "setpriv",
+const TOOLS: [&str; 11] = [
+    "apt-get",
+    "dpkg-deb",
+    "unshare",
+    "nsenter",
+    "mount",
+    "setsid",
+    "flock",
+    "readlink",
+    "setpriv",
+    "mountpoint",
+    "xargs",
 ];
 
 const CAP_NET_ADMIN: u32 = 12;
@@ -135,7 +145,7 @@ impl Machine {
             need(
                 false,
                 format!("no {tool}"),
-                "install the packages apt, dpkg, util-linux, mount and coreutils",
+                "install the packages apt, dpkg, util-linux, mount, coreutils and findutils",
             );
         }
         list
