@@ -258,3 +258,6 @@ fn is_database_name(name: &[u8]) -> bool {
         .collect();
     matches!(plain.as_slice(), b"pgdata" | b"postgresdata" | b"postgresqldata")
 }
+
+#[cfg(test)]
+mod tests;

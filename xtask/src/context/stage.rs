@@ -7,11 +7,16 @@
 //! so that BuildKit's transfer remains incremental; for that the directory has
 //! to keep its path from build to build.
 //!
+//! BuildKit tells contexts apart by the last part of their paths only. Two
+//! directories called `app` take each other's place in its memory: at best all
+//! is sent again, at worst one project gets a file of the other. The tree is
+//! therefore named after its whole path.
+//!
 //! ```text
-//! <folder>/tree/      what BuildKit gets
-//! <folder>/tmp/       files that are being written
-//! <folder>/manifest   stat index of the tree: gone while the tree changes
-//! <folder>/lock       held as long as a [`Stage`] lives
+//! <folder>/context-<hash>/   what BuildKit gets
+//! <folder>/tmp/              files that are being written
+//! <folder>/manifest          stat index of the tree: gone while the tree changes
+//! <folder>/lock              held as long as a [`Stage`] lives
 //! ```
 //!
 //! After a run that was killed there is no manifest, and every file of the tree
@@ -23,6 +28,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +56,7 @@ const COPY_SIZE: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Stage {
     folder: PathBuf,
+    tree: PathBuf,
     _lock: File,
 }
 
@@ -73,6 +80,7 @@ impl Stage {
     /// cannot be made.
     pub fn lock(folder: &Path, patience: Duration) -> Result<Self> {
         fs::create_dir_all(folder)?;
+        let folder = fs::canonicalize(folder)?;
         let path = folder.join("lock");
         let lock = File::options()
             .create(true)
@@ -96,15 +104,18 @@ impl Stage {
                 }
             }
         }
+        let name = blake3::hash(folder.as_os_str().as_bytes()).to_hex();
+        let tree = folder.join(format!("context-{}", &name[..16]));
         Ok(Self {
-            folder: folder.to_owned(),
+            folder,
+            tree,
             _lock: lock,
         })
     }
 
     /// The directory to give to BuildKit.
-    pub fn tree(&self) -> PathBuf {
-        self.folder.join("tree")
+    pub fn tree(&self) -> &Path {
+        &self.tree
     }
 
     /// Makes the tree hold exactly `inputs`, which [`walk`] found in `root`.
@@ -128,12 +139,12 @@ impl Stage {
         }
         remove(&manifest)?;
         for input in plan.gone.iter().rev() {
-            remove(&self.tree().join(&*input.path))?;
+            remove(&self.tree.join(&*input.path))?;
         }
         self.make_directories(&plan.new)?;
         let writer = Writer {
             root,
-            tree: &self.tree(),
+            tree: &self.tree,
             tmp: &tmp,
             count: AtomicU64::new(0),
         };
@@ -157,15 +168,15 @@ impl Stage {
 
     /// What lies in the tree. A tree that cannot be understood is removed.
     fn present(&self) -> Result<Vec<Input>> {
-        let (tree, manifest) = (self.tree(), self.folder.join("manifest"));
+        let (tree, manifest) = (&self.tree, self.folder.join("manifest"));
         let is_directory = tree.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-        if is_directory && let Ok(found) = walk(&tree, &Rules::exact(Ignore::default()), Some(&manifest)) {
+        if is_directory && let Ok(found) = walk(tree, &Rules::exact(Ignore::default()), Some(&manifest)) {
             return Ok(found.inputs);
         }
         remove(&manifest)?;
-        remove(&tree)?;
-        fs::create_dir(&tree)?;
-        fs::set_permissions(&tree, Permissions::from_mode(0o755))?;
+        remove(tree)?;
+        fs::create_dir(tree)?;
+        fs::set_permissions(tree, Permissions::from_mode(0o755))?;
         Ok(Vec::new())
     }
 
@@ -206,13 +217,13 @@ impl Stage {
 
     /// Whether the staged entry has the mode that was hashed, to the bit.
     fn has_mode(&self, input: &Input) -> Result<bool> {
-        let metadata = fs::symlink_metadata(self.tree().join(&*input.path))?;
+        let metadata = fs::symlink_metadata(self.tree.join(&*input.path))?;
         Ok(metadata.is_symlink() || metadata.mode() & 0o7777 == input.mode())
     }
 
     fn make_directories(&self, new: &[&Input]) -> Result<()> {
         for input in new.iter().filter(|input| input.kind == Kind::Directory) {
-            let path = self.tree().join(&*input.path);
+            let path = self.tree.join(&*input.path);
             match fs::create_dir(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 other => other?,
@@ -327,3 +338,6 @@ fn remove(path: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -486,3 +486,6 @@ fn with_ways(mut entries: Vec<Entry>, ways: Vec<Box<str>>) -> Vec<Entry> {
     entries.par_sort_unstable_by(by_path);
     entries
 }
+
+#[cfg(test)]
+mod tests;

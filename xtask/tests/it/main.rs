@@ -11,4 +11,5 @@ mod engine_private;
 mod ignore;
 mod sandbox;
 mod smoke_gate;
+mod staging;
 mod tidy;

@@ -1,0 +1,150 @@
+use std::fs;
+
+use super::*;
+use crate::context::walk::{Found, walk};
+
+/// Walks a tree of these files with the safe set on top of an ignore file.
+fn scan(ignore: &str, files: &[&str]) -> Found {
+    let folder = tempfile::tempdir().unwrap();
+    for path in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "content").unwrap();
+    }
+    let rules = Rules::safe(Ignore::parse(ignore.as_bytes()).unwrap());
+    walk(folder.path(), &rules, None).unwrap()
+}
+
+/// Which of the files are inputs.
+fn kept<'a>(ignore: &str, files: &[&'a str]) -> Vec<&'a str> {
+    let found = scan(ignore, files);
+    let is_input = |path: &&str| found.inputs.iter().any(|input| *input.path == **path);
+    files.iter().copied().filter(is_input).collect()
+}
+
+const JUNK: &[&str] = &[
+    ".git/HEAD",
+    "sub/.git",
+    ".env",
+    ".env.local",
+    "sub/.envrc",
+    ".env.example",
+    ".dockerignore",
+    ".venv/bin/python",
+    "src/venv/x",
+    "strange/pyvenv.cfg",
+    "strange/lib/x.py",
+    "src/__pycache__/a.pyc",
+    "b.pyc",
+    "web/node_modules/x",
+    ".pytest_cache/x",
+    ".mypy_cache/x",
+    ".ruff_cache/x",
+    ".DS_Store",
+    "data/postgres/x",
+    "data/postgres-agent/pgdata/base/1",
+    "db/PG_VERSION",
+    "db/base/1",
+    "pg_data/x",
+    ".ssh/config",
+    "deploy/id_rsa",
+];
+
+const WANTED: &[&str] = &[
+    "main.py",
+    "src/environment.py",
+    "src/data/postgres/client.py",
+    "data/words.txt",
+    "data/postgres.py",
+    "src/dockerignore",
+    "sub/.dockerignore",
+    "src/id_rsa.pub.py",
+    ".gitignore",
+    ".github/x",
+    "env/x",
+];
+
+#[test]
+fn junk_stays_out_and_the_app_stays_in() {
+    let all = [JUNK, WANTED].concat();
+    assert_eq!(kept("", &all), WANTED);
+    assert_eq!(kept("nothing", &all), WANTED);
+}
+
+#[test]
+fn exceptions_that_do_not_name_it_take_nothing_back() {
+    let all = [JUNK, WANTED].concat();
+    for ignore in ["*\n!**", "!*", "!**/*", "!.*", "*\n!*\n!*/**", "!**/**", "!*.*"] {
+        assert_eq!(kept(ignore, &all), WANTED, "{ignore:?}");
+    }
+    assert_eq!(kept("*\n!src", &["src/.venv/x", "src/a.py", "b"]), ["src/a.py"]);
+    assert_eq!(
+        kept("*\n!src/**", &["src/__pycache__/x", "src/a.py"]),
+        ["src/a.py"]
+    );
+}
+
+#[test]
+fn exceptions_that_name_it() {
+    assert_eq!(
+        kept("!node_modules", &["node_modules/a", "b/node_modules/a"]),
+        ["node_modules/a"]
+    );
+    assert_eq!(
+        kept("!**/node_modules", &["node_modules/a/b", "c/node_modules/a"]),
+        ["node_modules/a/b", "c/node_modules/a"]
+    );
+    assert_eq!(
+        kept("!.venv/keep.txt", &[".venv/keep.txt", ".venv/other"]),
+        [".venv/keep.txt"]
+    );
+    assert_eq!(
+        kept("!.env.example", &[".env.example", ".env.sample"]),
+        [".env.example"]
+    );
+    assert_eq!(kept("!src/*.pyc", &["src/a.pyc", "b.pyc"]), ["src/a.pyc"]);
+    assert_eq!(
+        kept("!fixtures/db", &["fixtures/db/PG_VERSION", "db/PG_VERSION"]),
+        ["fixtures/db/PG_VERSION"]
+    );
+    assert_eq!(kept("!.dockerignore", &[".dockerignore"]), [".dockerignore"]);
+    // What the app excludes after all is excluded.
+    assert_eq!(kept("!.venv\n.venv/x", &[".venv/x", ".venv/y"]), [".venv/y"]);
+    // What lies in what was taken back is judged for itself.
+    assert_eq!(
+        kept("!.venv", &[".venv/a.py", ".venv/__pycache__/a.pyc"]),
+        [".venv/a.py"]
+    );
+}
+
+#[test]
+fn history_and_secrets_are_locked() {
+    let files = [".git/HEAD", ".env", ".env.production", ".ssh/id_rsa", "a"];
+    let ignore = "!.git\n!.git/HEAD\n!.env\n!.env.*\n!.ssh/id_rsa";
+    assert_eq!(kept(ignore, &files), ["a"]);
+    let found = scan(ignore, &files);
+    let git = found.left_out.iter().find(|entry| entry.path == ".git").unwrap();
+    assert_eq!(git.reason, Reason::History);
+    assert_eq!(git.refused, [".git", ".git/HEAD"]);
+}
+
+#[test]
+fn says_what_is_left_out() {
+    let found = scan(
+        "ignored",
+        &[".git/HEAD", "db/PG_VERSION", "db/x", "x.pyc", "ignored/.git/x"],
+    );
+    let left_out: Vec<(&str, Reason)> = found
+        .left_out
+        .iter()
+        .map(|entry| (entry.path.as_str(), entry.reason))
+        .collect();
+    assert_eq!(
+        left_out,
+        [
+            (".git", Reason::History),
+            ("db", Reason::Data),
+            ("x.pyc", Reason::Cache),
+        ]
+    );
+}

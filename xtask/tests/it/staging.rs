@@ -1,0 +1,162 @@
+//! What BuildKit ships of a tree that changed behind its back, plain and from
+//! our stage. What it makes of the plain tree is printed and not required: with
+//! BuildKit 0.13 and 0.25 it is the old file in each case.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use xtask::context::stage::Stage;
+use xtask::context::{self, Ignore, Rules};
+
+use crate::sandbox;
+
+const DOCKERFILE: &str = "FROM scratch\nCOPY . /\n";
+
+/// Builds a context and leaves what the image holds in `out`.
+fn build(context: &Path, out: &Path, arguments: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let dockerfile = folder.path().join("Dockerfile");
+    fs::write(&dockerfile, DOCKERFILE).unwrap();
+    if out.exists() {
+        fs::remove_dir_all(out).unwrap();
+    }
+    let mut command = sandbox::docker();
+    command.args(["buildx", "build", "--quiet"]).args(arguments);
+    command
+        .arg("--output")
+        .arg(format!("type=local,dest={}", out.display()));
+    command.arg("--file").arg(&dockerfile).arg(context);
+    let run = sandbox::finish(&mut command);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+/// Replaces the content and keeps size and modification time.
+fn disguise(path: &Path, content: &str) {
+    let modified = path.metadata().unwrap().modified().unwrap();
+    fs::write(path, content).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
+}
+
+#[test]
+fn never_stale_where_plain_builds_are() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let (app, file) = (at("app"), at("app/code.py"));
+    fs::create_dir_all(at("app/directory")).unwrap();
+    fs::write(&file, "answer = 41\n").unwrap();
+    File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    fs::write(at("app/directory/x"), "").unwrap();
+
+    let rules = Rules::safe(Ignore::default());
+    let staged = |out: &str| {
+        let found = context::scan(&app, &rules, Some(&at("index"))).unwrap();
+        let stage = Stage::lock(&at("stage"), Duration::ZERO).unwrap();
+        let filled = stage.fill(&app, &found.inputs).unwrap();
+        build(stage.tree(), &at(out), &[]);
+        (found.inputs, filled)
+    };
+    build(&app, &at("plain"), &[]);
+    let (before, _) = staged("ours");
+
+    disguise(&file, "answer = 42\n");
+    build(&app, &at("plain"), &["--no-cache"]);
+    let (after, filled) = staged("ours");
+    let answer = |out: &str| fs::read_to_string(at(out).join("code.py")).unwrap();
+    eprintln!("a plain build ships {:?}", answer("plain"));
+    assert_eq!(answer("ours"), "answer = 42\n");
+    assert_ne!(before, after);
+    assert_eq!(filled.written, 1);
+
+    // BuildKit also misses the mode of a directory; to us it is no fact.
+    fs::set_permissions(at("app/directory"), Permissions::from_mode(0o700)).unwrap();
+    build(&app, &at("plain"), &[]);
+    let (same, filled) = staged("ours");
+    let mode = |out: &str| at(out).join("directory").metadata().unwrap().permissions().mode() & 0o777;
+    eprintln!("a plain build ships mode {:o}", mode("plain"));
+    assert_eq!(mode("ours"), 0o755);
+    assert_eq!(same, after);
+    assert_eq!(filled.written, 0);
+}
+
+/// BuildKit takes directories of one name for the same one.
+#[test]
+fn never_the_file_of_another_checkout() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: String| folder.path().join(path);
+    // A name that no other run has used.
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    let mut plain = Vec::new();
+    let mut ours = Vec::new();
+    for checkout in ["one", "two"] {
+        let app = at(format!("{checkout}/{name}"));
+        fs::create_dir_all(&app).unwrap();
+        let code = app.join("code.py");
+        fs::write(&code, checkout).unwrap();
+        let file = File::options().write(true).open(&code).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let found = context::scan(&app, &Rules::safe(Ignore::default()), None).unwrap();
+        let stage = Stage::lock(&at(format!("{checkout}/stage")), Duration::ZERO).unwrap();
+        stage.fill(&app, &found.inputs).unwrap();
+        let out = at("out".to_owned());
+        build(&app, &out, &[]);
+        plain.push(fs::read_to_string(out.join("code.py")).unwrap());
+        build(stage.tree(), &out, &[]);
+        ours.push(fs::read_to_string(out.join("code.py")).unwrap());
+    }
+    eprintln!("plain builds ship {plain:?}");
+    assert_eq!(ours, ["one", "two"]);
+}
+
+/// The second build of a changed tree sends what changed and nothing else.
+#[test]
+fn transfer_stays_incremental() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir(at("app")).unwrap();
+    fs::write(at("app/large"), vec![7; 4 << 20]).unwrap();
+    fs::write(at("app/small"), "1").unwrap();
+    let rules = Rules::safe(Ignore::default());
+    let sent = || {
+        let found = context::scan(&at("app"), &rules, None).unwrap();
+        let stage = Stage::lock(&at("stage"), Duration::ZERO).unwrap();
+        stage.fill(&at("app"), &found.inputs).unwrap();
+        fs::write(at("Dockerfile"), DOCKERFILE).unwrap();
+        let mut command = sandbox::docker();
+        command
+            .args(["buildx", "build", "--progress=plain", "--file"])
+            .arg(at("Dockerfile"));
+        command
+            .arg("--output")
+            .arg(format!("type=local,dest={}", at("out").display()));
+        let run = sandbox::finish(command.arg(stage.tree()));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let mut lines = run.stderr.lines();
+        let line = lines.rfind(|line| line.contains("transferring context:"));
+        line.unwrap_or_default().to_owned()
+    };
+    assert!(sent().contains("MB"), "{}", sent());
+    fs::write(at("app/small"), "2").unwrap();
+    let line = sent();
+    assert!(line.contains("B ") && !line.contains("MB"), "{line}");
+}
