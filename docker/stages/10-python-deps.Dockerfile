@@ -101,7 +101,9 @@ if [ -f uv.lock ]; then
             --requirement /tmp/local
     fi
 fi
+# Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a
+# container or in an image of their own expects to see the change.
 # A file that this Python cannot compile (a template, an old fixture) is not the image's business.
-/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /app /opt/project ||
+/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash /app /opt/project ||
     echo "some files were not compiled"
 SH

@@ -56,6 +56,9 @@ def run() -> int:
         supervisor.main()
     except asyncore.ExitNow:
         pass
+    if supervisor.why:
+        # Again, as the last line: the first time is far above, before everything stopped.
+        print(f"hive: stopped: {supervisor.why}", file=sys.stderr, flush=True)
     return supervisor.status
 
 
@@ -125,6 +128,7 @@ class ContainerSupervisor(Supervisor):
     def __init__(self, options: Options):
         super().__init__(options)
         self.status = 0
+        self.why = ""
         self.logs: dict[str, ProgramLog] = {}
         self.exits: dict[str, list[float]] = {}
 
@@ -150,7 +154,7 @@ class ContainerSupervisor(Supervisor):
             kill_group(event.process.pid)
         status = self.options.last_status
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
-            self.give_up(f"{name} says that it cannot run like this")
+            self.give_up(f"{name} cannot run like this, see its last lines", EXIT_CONFIG)
             return
         now = time.monotonic()
         recent = [at for at in self.exits.get(name, []) if now - at < FLAP_SECONDS] + [now]
@@ -164,12 +168,12 @@ class ContainerSupervisor(Supervisor):
     def on_stopped(self, event: events.ProcessStateStoppedEvent) -> None:
         self.log_of(event.process).flush()
 
-    def give_up(self, why: str) -> None:
+    def give_up(self, why: str, status: int = EXIT_PROGRAM) -> None:
         """Stops all programs in order and ends the container with a failure."""
         if self.options.mood < SupervisorStates.RUNNING:
             return
         self.options.logger.critical(f"stopping the container: {why}")
-        self.status = EXIT_PROGRAM
+        self.why, self.status = why, status
         self.options.mood = SupervisorStates.SHUTDOWN
 
     def log_of(self, process: object) -> ProgramLog:
