@@ -29,20 +29,49 @@ echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
 apt update
 apt install --yes --no-install-recommends \
     ca-certificates python3 libnss-extrausers $SUPERVISOR_PACKAGES $POSTGRES_PACKAGES
-apt install --yes --no-install-recommends ca-certificates {{packages}}
 
 # Needed to install, or by what is never used here: Perl tools for many clusters on one machine
 # (PostgreSQL's own programs are called directly), the JIT compiler, data to make locales,
 # setuptools for supervisord (see shims/pkg_resources.py).
-unused='^(perl|perl-modules-.*|libperl5.*|lib[a-z-]+-perl|libgdbm.*|postgresql-common.*
-|postgresql-client-common|ssl-cert|ucf|sensible-utils|adduser|procps|libproc2-.*
-|locales|libc-l10n|libllvm.*|libz3-.*
-|python3-(pkg-resources|autocommand|more-itertools|typing-extensions|typeguard|inflect|jaraco.*))$'
-dpkg-query --show --showformat '${Package}\n' |
-    grep -E "$(echo "$unused" | tr -d '\n')" |
-    xargs dpkg --purge --force-depends > /dev/null 2>&1
-cd /usr/lib/postgresql/$PG_MAJOR
-rm -rf lib/bitcode lib/llvmjit*
+dpkg-query --show --showformat '${Package}\n' | grep -x -E > /tmp/unused \
+    -e 'perl|perl-modules-.*|libperl5.*|lib[a-z0-9-]+-perl|libgdbm.*' \
+    -e 'postgresql(-client)?-common(-dev)?|ssl-cert|ucf|sensible-utils|adduser|procps|libproc2-.*' \
+    -e 'locales|libc-l10n|libllvm.*|libz3-.*' \
+    -e 'python3-(pkg-resources|autocommand|more-itertools|typing-extensions|typeguard|inflect)' \
+    -e 'python3-jaraco.*'
+xargs dpkg --purge --force-depends < /tmp/unused > /dev/null
+# They are no longer needed, and apt should know: `apt-get install` works on from here, and
+# fetches Perl again for what does need it.
+python3 - <<'PY'
+import pathlib
+
+unused = set(pathlib.Path("/tmp/unused").read_text().split())
+status = pathlib.Path("/var/lib/dpkg/status")
+
+
+def still_needed(line: str) -> str:
+    field, _, relations = line.partition(": ")
+    if field not in ("Depends", "Pre-Depends"):
+        return line
+    kept = [
+        relation
+        for relation in relations.split(", ")
+        if not {name.split()[0].split(":")[0] for name in relation.split("|")} & unused
+    ]
+    return f"{field}: {', '.join(kept)}" if kept else ""
+
+
+lines = []
+for line in status.read_text().split("\n"):
+    kept = still_needed(line)
+    if kept or not line:
+        lines.append(kept)
+status.write_text("\n".join(lines))
+PY
+apt install --yes --no-install-recommends ca-certificates {{packages}}
+rm -rf /usr/lib/postgresql/$PG_MAJOR/lib/bitcode /usr/lib/postgresql/$PG_MAJOR/lib/llvmjit* \
+    /usr/lib/postgresql/$PG_MAJOR/lib/pgxs /usr/lib/python3/dist-packages/supervisor/tests \
+    /var/lib/dpkg/status-old /tmp/unused
 
 # A private key made at installation, the same in each container.
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
@@ -54,7 +83,7 @@ rm -rf /var/cache/ldconfig /var/cache/debconf/*-old /usr/bin/supervisord /usr/bi
 
 # PostgreSQL's programs by name, without Debian's wrappers.
 ln -sfn $PG_MAJOR /usr/lib/postgresql/current
-for program in bin/*; do ln -sf "/usr/lib/postgresql/current/$program" /usr/bin/; done
+ln -sf /usr/lib/postgresql/current/bin/* /usr/bin/
 
 # Nothing here becomes another user.
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +
@@ -63,7 +92,7 @@ find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 if user=$(id --user --name 1000 2> /dev/null); then userdel --force "$user"; fi
 groupadd --gid 1000 hive
 useradd --uid 1000 --gid 1000 --home-dir /home/hive --create-home --shell /bin/bash hive
-rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow-
+rm -f /etc/*-
 
 # Directories that programs write to. 1777: any uid may run the container, and a new volume
 # takes over owner and mode of the directory it is mounted on.
