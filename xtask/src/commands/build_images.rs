@@ -136,7 +136,7 @@ impl Work<'_> {
                 stage.fill(&folder, inputs)?;
                 stages.insert(folder.clone(), stage);
             }
-            trees.extend(stages.get(&folder).map(|stage| (context, stage.tree())));
+            trees.extend(stages.get(&folder).map(|stage| (context, stage.tree().to_owned())));
         }
         let mut args = definition.arguments.clone();
         args.insert("BASE".to_owned(), self.base.reference.clone());
