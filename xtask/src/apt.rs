@@ -157,7 +157,7 @@ fn in_english(command: Command<'_>) -> Command<'_> {
 /// there are processors: most of the time goes into decompression.
 ///
 /// # Errors
-/// When dpkg-deb fails, for instance for want of space.
+/// `Environment` when dpkg-deb fails, for instance for want of space.
 pub fn extract(debs: &[PathBuf], into: &Path, host: &Host) -> Result<()> {
     fs_err::create_dir_all(into)?;
     if debs.is_empty() {
@@ -177,7 +177,7 @@ pub fn extract(debs: &[PathBuf], into: &Path, host: &Host) -> Result<()> {
         .stdin(names)
         .deadline(EXTRACT_DEADLINE)
         .run()
-        .with_context(|| format!("extract packages into {}", into.display()))?;
+        .with_context(|| failure::environment(format!("cannot extract packages into {}", into.display())))?;
     Ok(())
 }
 

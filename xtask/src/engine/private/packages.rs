@@ -71,22 +71,9 @@ impl Packages {
         disk::require_space(dir.parent().unwrap_or(dir), SPACE_NEEDED, "the private engine")?;
         // Also what a killed run has left.
         disk::remove(scratch)?;
-        let root = scratch.join("root");
-        fs_err::create_dir_all(&root)?;
-        let debs = fetch(scratch, host)?;
-        let started = Instant::now();
-        apt::extract(&debs, &root, host)?;
-        link_programs(&root)?;
-        host.report
-            .detail(format!("extracted in {}", seconds(started.elapsed())));
-        let name = |deb: &PathBuf| Some(deb.file_stem()?.to_string_lossy().replace("%3a", ":"));
-        let manifest = Manifest {
-            packages: debs.iter().filter_map(name).collect(),
-        };
-        fs_err::write(root.join("manifest.json"), serde_json::to_vec_pretty(&manifest)?)?;
-        disk::remove(dir)?;
-        fs_err::rename(&root, dir)?;
+        let made = make(dir, scratch, host);
         disk::remove(scratch)?;
+        let manifest = made?;
         Ok(Self {
             dir: dir.to_owned(),
             manifest,
@@ -135,6 +122,25 @@ impl Packages {
             .filter(multiarch)
             .collect()
     }
+}
+
+fn make(dir: &Path, scratch: &Path, host: &Host) -> Result<Manifest> {
+    let root = scratch.join("root");
+    fs_err::create_dir_all(&root)?;
+    let debs = fetch(scratch, host)?;
+    let started = Instant::now();
+    apt::extract(&debs, &root, host)?;
+    link_programs(&root)?;
+    host.report
+        .detail(format!("extracted in {}", seconds(started.elapsed())));
+    let name = |deb: &PathBuf| Some(deb.file_stem()?.to_string_lossy().replace("%3a", ":"));
+    let manifest = Manifest {
+        packages: debs.iter().filter_map(name).collect(),
+    };
+    fs_err::write(root.join("manifest.json"), serde_json::to_vec_pretty(&manifest)?)?;
+    disk::remove(dir)?;
+    fs_err::rename(&root, dir)?;
+    Ok(manifest)
 }
 
 fn fetch(scratch: &Path, host: &Host) -> Result<Vec<PathBuf>> {
