@@ -103,6 +103,11 @@ impl Private {
         if let Some(engine) = self.running() {
             return Ok(engine);
         }
+        // Before anything is written: programs of another user's run may be there.
+        let missing = self.requirements(host);
+        if !missing.is_empty() {
+            return Err(refusal(&missing).into());
+        }
         let _lock = self.lock(host)?;
         let packages = self.provision_locked(host)?;
         let daemon = self.daemon();
