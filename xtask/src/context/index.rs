@@ -102,15 +102,25 @@ impl Index {
         }
     }
 
-    /// For lookups in the order of the paths.
-    pub(super) fn lookup(&self) -> Lookup<'_> {
+    /// The digests of the files about which nothing has changed; the rest, and
+    /// what has no stamp, is `None`. Paths come in their order, and once only:
+    /// what was loaded is gone afterwards, to save memory.
+    pub(super) fn take_known<'a>(
+        &mut self,
+        files: impl Iterator<Item = (&'a str, Option<Stamp>)>,
+    ) -> Vec<Option<Digest>> {
+        let old = std::mem::take(&mut self.old);
         let mut entries = Entries {
-            rest: &self.old[self.start..],
-        };
-        Lookup {
-            next: entries.next(),
-            entries,
+            rest: &old[self.start..],
         }
+        .peekable();
+        let known = |(path, stamp): (&str, Option<Stamp>)| {
+            while entries.next_if(|(known, ..)| *known < path.as_bytes()).is_some() {}
+            let (known, numbers, digest) = entries.peek()?;
+            let same = *known == path.as_bytes() && *numbers == stamp?.numbers();
+            same.then_some(*digest)
+        };
+        files.map(known).collect()
     }
 
     /// Remembers a digest, in the order of the paths: one that the old index
@@ -142,27 +152,6 @@ impl Index {
         temporary.write_all(&self.new)?;
         temporary.persist(&self.file)?;
         Ok(())
-    }
-}
-
-/// Walks along the index while the caller walks along the tree.
-pub(super) struct Lookup<'a> {
-    entries: Entries<'a>,
-    next: Option<(&'a [u8], [u64; 6], Digest)>,
-}
-
-impl Lookup<'_> {
-    /// The digest of the file, if nothing about it has changed. Paths have to
-    /// come in their order.
-    pub(super) fn find(&mut self, path: &str, stamp: &Stamp) -> Option<Digest> {
-        while let Some((known, numbers, digest)) = self.next {
-            match known.cmp(path.as_bytes()) {
-                std::cmp::Ordering::Less => self.next = self.entries.next(),
-                std::cmp::Ordering::Equal if numbers == stamp.numbers() => return Some(digest),
-                _ => return None,
-            }
-        }
-        None
     }
 }
 

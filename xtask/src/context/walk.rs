@@ -127,13 +127,6 @@ enum EntryKind {
     Symlink { target: Box<str> },
 }
 
-/// How the digest of a file came about.
-struct Read {
-    stamp: Stamp,
-    /// From the content, not from the index.
-    fresh: bool,
-}
-
 /// What reading some directories gave.
 #[derive(Default)]
 struct Level {
@@ -344,62 +337,55 @@ impl<'a> Walk<'a> {
         problems: &mut Vec<Problem>,
     ) -> (Vec<Input>, usize) {
         let begun = SystemTime::now();
-        let known: Vec<Option<Digest>> = {
-            let mut lookup = index.as_ref().map(|index| index.lookup());
-            let mut known = |entry: &Entry| match (&entry.what, &mut lookup) {
-                (EntryKind::File { stamp, .. }, Some(lookup)) => lookup.find(&entry.path, stamp),
-                _ => None,
-            };
-            entries.iter().map(&mut known).collect()
-        };
-        let count = entries.len();
-        let results: Vec<Result<(Input, Option<Read>), Problem>> = entries
-            .into_par_iter()
-            .zip(known)
-            .map(|(entry, known)| self.input(entry, known))
-            .collect();
-        let mut inputs = Vec::with_capacity(count);
-        let mut hashed = 0;
-        for result in results {
-            match result {
-                Err(problem) => problems.push(problem),
-                Ok((input, read)) => {
-                    if let (Some(Read { stamp, fresh }), Kind::File { digest, .. }) = (read, &input.kind) {
-                        hashed += usize::from(fresh);
-                        if let Some(index) = &mut index {
-                            index.note(&input.path, stamp, *digest, fresh, begun);
-                        }
-                    }
-                    inputs.push(input);
-                }
-            }
-        }
-        (inputs, hashed)
-    }
-
-    fn input(&self, entry: Entry, known: Option<Digest>) -> Result<(Input, Option<Read>), Problem> {
-        let (kind, read) = match entry.what {
-            EntryKind::Directory => (Kind::Directory, None),
-            EntryKind::Symlink { target } => (Kind::Symlink { target }, None),
-            EntryKind::File { executable, stamp } => {
-                let digest = match known {
-                    Some(digest) => digest,
-                    None => self.digest(&entry.path, &stamp)?,
+        let known: Vec<Option<Digest>> = match &mut index {
+            Some(index) => index.take_known(entries.iter().map(|entry| {
+                let stamp = match &entry.what {
+                    EntryKind::File { stamp, .. } => Some(*stamp),
+                    _ => None,
                 };
-                let fresh = known.is_none();
-                let size = stamp.size;
-                (
+                (&*entry.path, stamp)
+            })),
+            None => vec![None; entries.len()],
+        };
+        let digests: Vec<Result<Option<Digest>, Problem>> = entries
+            .par_iter()
+            .zip(&known)
+            .map(|(entry, known)| match (&entry.what, known) {
+                (EntryKind::File { stamp, .. }, None) => self.digest(&entry.path, stamp).map(Some),
+                (_, known) => Ok(*known),
+            })
+            .collect();
+        let mut inputs = Vec::with_capacity(entries.len());
+        let mut hashed = 0;
+        for ((entry, known), digest) in entries.into_iter().zip(known).zip(digests) {
+            let path = entry.path;
+            let kind = match (entry.what, digest) {
+                (_, Err(problem)) => {
+                    problems.push(problem);
+                    continue;
+                }
+                (EntryKind::File { executable, stamp }, Ok(Some(digest))) => {
+                    let fresh = known.is_none();
+                    hashed += usize::from(fresh);
+                    if let Some(index) = &mut index {
+                        index.note(&path, stamp, digest, fresh, begun);
+                    }
                     Kind::File {
                         executable,
-                        size,
+                        size: stamp.size,
                         digest,
-                    },
-                    Some(Read { stamp, fresh }),
-                )
-            }
-        };
-        let path = entry.path;
-        Ok((Input { path, kind }, read))
+                    }
+                }
+                (EntryKind::Symlink { target }, Ok(_)) => Kind::Symlink { target },
+                (EntryKind::Directory, Ok(_)) => Kind::Directory,
+                (EntryKind::File { .. }, Ok(None)) => {
+                    problems.push(Problem::new(path.as_bytes(), What::Changed));
+                    continue;
+                }
+            };
+            inputs.push(Input { path, kind });
+        }
+        (inputs, hashed)
     }
 
     /// Hashes a file and makes sure that it is the one that was stat'ed and

@@ -1,6 +1,6 @@
 //! What BuildKit ships of a tree that changed behind its back, plain and from
 //! our stage. What it makes of the plain tree is printed and not required: with
-//! BuildKit 0.13 and 0.25 it is the old file in each case.
+//! BuildKit 0.13 it is the old file in each case.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
