@@ -50,7 +50,8 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/venv \
 # Dependencies: from the lock file alone, so that a change of the app does not come here.
 # The brackets make each file optional: a pattern may match nothing, a name may not.
 WORKDIR /deps
-COPY [p]yproject.toml [u]v.lock [u]v.toml requirements*.tx[t] ./
+COPY [p]yproject.toml [u]v.lock [u]v.toml requirements*.tx[t] constraints*.tx[t] ./
+COPY [r]equirements ./requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=ca-bundle <<'SH'
 set -eu
@@ -68,7 +69,7 @@ else
     exit 1
 fi
 # What uv notes about its own run (times, cache keys) would make each build another one.
-rm -f /opt/venv/.lock
+rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
 find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
 find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
 # /app and the app's package come last on sys.path, in every Python of this venv: no file of

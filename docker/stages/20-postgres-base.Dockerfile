@@ -90,6 +90,7 @@ find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 
 # uid 1000, which some bases give to a user of their own.
 if user=$(id --user --name 1000 2> /dev/null); then userdel --force "$user"; fi
+if group=$(getent group 1000); then groupdel "${group%%:*}"; fi
 groupadd --gid 1000 hive
 useradd --uid 1000 --gid 1000 --home-dir /home/hive --create-home --shell /bin/bash hive
 rm -f /etc/*-

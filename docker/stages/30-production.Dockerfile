@@ -26,10 +26,13 @@ JSON
 # What starts the app must be there now, and not be missed at the first start.
 RUN ["/opt/venv/bin/python", "-P", "/usr/local/lib/hive/run-app", "--check"]
 
+# PYTHONSAFEPATH: no program finds modules in its working directory before the installed ones. A
+# folder `docker/` in /app must not hide the package of that name; /app comes last, by a .pth file.
 ENV PATH=/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin \
     VIRTUAL_ENV=/opt/venv \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
+    PYTHONSAFEPATH=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PGDATA=/var/lib/postgresql/data/pgdata \
     PGSERVICEFILE=/run/hive/pg_service.conf \

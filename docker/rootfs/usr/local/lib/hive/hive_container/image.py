@@ -141,14 +141,13 @@ def app_environment(image: Image, password: str, environ: dict[str, str]) -> dic
         "PGUSER": image.role,
         "PGPASSFILE": PASSFILE,
         "HIVE_API_PORT": str(image.port),
-        # No program finds modules in its working directory before the installed ones: a folder
-        # `docker/` in /app must not hide the package of that name. /app comes last, by a .pth
-        # file in the venv, which is where an editable install would put it.
-        "PYTHONSAFEPATH": "1",
     }
     hidden = ("PGSERVICE", "PGSERVICEFILE", "PGDATA", "HIVE_DATABASE_PASSWORD_FILE")
     given = {key: value for key, value in environ.items() if key not in hidden}
     spec = {key: fill(value, values) for key, value in image.environment.items()}
+    # Set for the whole image (see the production stage), which is no wish of whoever runs it.
+    if "PYTHONSAFEPATH" in spec:
+        given.pop("PYTHONSAFEPATH", None)
     return spec | given | ours
 
 
