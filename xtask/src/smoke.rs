@@ -175,7 +175,8 @@ fn judge(check: &CheckDef, facts: &Facts) -> CheckResult {
 }
 
 /// Says of each failure which other one explains it: the first failed need,
-/// and that one's cause in turn. A spec's own checks need a healthy app.
+/// and that one's cause in turn. A spec's own checks need
+/// a healthy app and the database.
 fn attribute(checks: &mut [CheckResult]) {
     let failed: Vec<String> = checks
         .iter()
@@ -186,7 +187,7 @@ fn attribute(checks: &mut [CheckResult]) {
         let needs = GATE
             .iter()
             .find(|check| check.name == name)
-            .map_or(&["health"][..], |check| check.needs);
+            .map_or(&["health", "sql-login"][..], |check| check.needs);
         needs
             .iter()
             .copied()

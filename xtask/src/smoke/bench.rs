@@ -100,7 +100,7 @@ impl<'a> Bench<'a> {
             self.run_own_checks()?;
             self.settle()?;
         }
-        if self.is_alive() && self.facts.is_ready() {
+        if self.is_alive() && self.facts.says_healthy() {
             self.take_postgresql_away()?;
         }
         if self.is_alive() {
@@ -263,7 +263,8 @@ impl<'a> Bench<'a> {
             return Ok(());
         };
         let began = Instant::now();
-        let client = Client::new(port, true);
+        // A connection each, as health checks come.
+        let client = Client::new(port, false);
         let path = self.facts.spec.app.health_path.clone();
         let mut samples = Samples {
             took_ms: Vec::new(),
@@ -302,7 +303,9 @@ impl<'a> Bench<'a> {
             self.lab.runner.check_interrupt()?;
             let began = Instant::now();
             let judged = match &check.probe {
-                Probe::Http(_) if !self.facts.is_ready() => Err(flaw("not reached: the app is not ready")),
+                Probe::Http(_) if !self.facts.says_healthy() => {
+                    Err(flaw("not reached: the app is not healthy"))
+                }
                 Probe::Http(probe) => spec_checks::http(&client, probe, &mut saved),
                 Probe::Sql(probe) => {
                     let script = spec_checks::sql_script(probe, &saved);
@@ -333,13 +336,14 @@ impl<'a> Bench<'a> {
 
     fn take_postgresql_away(&mut self) -> Result<()> {
         let began = Instant::now();
-        self.event("outage: supervisorctl stop postgresql");
-        let stopped = self.exec_one("outage", "supervisorctl stop postgresql")?;
+        self.event("outage: stop PostgreSQL");
+        let stopped = self.exec_one("outage", database::TAKE_AWAY)?;
         self.facts.outage = match stopped {
             Err(why) => Err(why),
-            Ok(answer) if !answer.text.contains("stopped") => {
-                Err(flaw(format!("supervisorctl stop postgresql: {}", answer.shown())))
-            }
+            Ok(answer) if !answer.ok() => Err(flaw(format!(
+                "PostgreSQL could not be stopped: {}",
+                answer.shown()
+            ))),
             Ok(_) => self.watch_outage()?,
         };
         self.facts.took.insert(Part::Outage, began.elapsed());
@@ -349,10 +353,8 @@ impl<'a> Bench<'a> {
     fn watch_outage(&mut self) -> Result<Stage<Outage>> {
         let (noticed, said) = self.wait_for_health(false)?;
         self.event(format!("outage: health says {said}"));
-        // In the background: it waits a second to see whether the program stays.
-        let start = "supervisorctl start postgresql >/dev/null 2>&1 &";
         let started = Instant::now();
-        if let Err(why) = self.exec_one("outage", start)? {
+        if let Err(why) = self.exec_one("outage", database::BRING_BACK)? {
             return Ok(Err(why));
         }
         let (_, last) = self.wait_for_health(true)?;

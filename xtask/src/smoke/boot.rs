@@ -26,9 +26,9 @@ const HTTP_PAUSE: Duration = Duration::from_millis(25);
 /// Between two looks at the container; each starts a process.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// The same once the endpoint said 200.
-const LOOK_PAUSE_LATE: Duration = Duration::from_millis(60);
+const LOOK_PAUSE_LATE: Duration = Duration::from_millis(100);
 /// Between two looks for a FATAL program, which good images never see.
-const PROGRAMS_PAUSE: Duration = Duration::from_secs(4);
+const PROGRAMS_PAUSE: Duration = Duration::from_secs(3);
 /// Healthy for the engine, yet no 200 from outside: then the port is wrong.
 const REACHABLE: Duration = Duration::from_secs(3);
 

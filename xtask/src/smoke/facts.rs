@@ -158,6 +158,11 @@ impl Facts {
         self.first.as_ref().is_ok_and(|boot| boot.ready.is_some())
     }
 
+    /// Whether the health endpoint said 200 each time it was asked.
+    pub fn says_healthy(&self) -> bool {
+        self.health.as_ref().is_ok_and(|samples| samples.bad.is_empty())
+    }
+
     /// The answer to a check's question.
     ///
     /// # Errors

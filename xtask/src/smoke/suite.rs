@@ -119,7 +119,7 @@ pub const GATE: &[CheckDef] = &[
     CheckDef {
         name: "sql-login",
         proves: "the app's role logs in over TCP with its password and is no superuser",
-        needs: &["postgresql-ready"],
+        needs: &["postgresql-ready", "programs-running"],
         how: How::Ask(Moment::Fresh, database::LOGIN, database::login),
     },
     CheckDef {
@@ -167,25 +167,25 @@ pub const GATE: &[CheckDef] = &[
     CheckDef {
         name: "health-honest",
         proves: "health leaves 200 when PostgreSQL is stopped, and comes back with it",
-        needs: &["health"],
+        needs: &["health", "time-to-ready"],
         how: How::Watch(Part::Outage, app::honest),
     },
     CheckDef {
         name: "clean-stop",
         proves: "docker stop with an open session is in time, exit code 0, and a clean shutdown",
-        needs: &["stays-up", "postgresql-ready"],
+        needs: &["stays-up", "sql-login", "data-on-volume"],
         how: How::Watch(Part::Stop, lifecycle::clean_stop),
     },
     CheckDef {
         name: "restart",
         proves: "a new container on the same volume is healthy within the budget",
-        needs: &["stays-up", "health"],
+        needs: &["stays-up", "time-to-ready", "health"],
         how: How::Watch(Part::Again, lifecycle::restart),
     },
     CheckDef {
         name: "rows-survive",
         proves: "rows committed before the stop are there after it, and an open transaction's are not",
-        needs: &["restart", "sql-login"],
+        needs: &["restart", "sql-login", "data-on-volume"],
         how: How::Ask(Moment::Again, database::ROWS, database::rows_survive),
     },
     CheckDef {

@@ -46,19 +46,23 @@ fn good(name: &str) -> String {
     pattern.replace("{}", name)
 }
 
-fn prove(lab: &Lab, references: &[&str]) -> Vec<Verdict> {
+fn prove(lab: &Lab, subjects: &[Subject]) -> Vec<Verdict> {
     let state = tempfile::tempdir().unwrap();
-    let specs = specs();
-    let subjects: Vec<Subject> = references
-        .iter()
-        .map(|reference| smoke::subject(&lab.engine, &lab.runner, reference, &specs).unwrap())
-        .collect();
     let report = Report::new(true, true);
-    let verdicts = smoke::run_all(&report, state.path(), lab, &subjects).unwrap();
+    let verdicts = smoke::run_all(&report, state.path(), lab, subjects).unwrap();
     for verdict in &verdicts {
         eprintln!("{}", smoke::report::table(verdict));
+        assert_eq!(verdict.bundle().is_some(), !verdict.passed());
+        if let Some(bundle) = verdict.bundle() {
+            assert!(bundle.join("timeline.txt").is_file());
+            assert!(bundle.join("verdict.json").is_file());
+        }
     }
     verdicts
+}
+
+fn subject(lab: &Lab, reference: &str) -> Subject {
+    smoke::subject(&lab.engine, &lab.runner, reference, &specs()).unwrap()
 }
 
 #[test]
@@ -67,17 +71,259 @@ fn good_images_pass_and_leave_nothing() {
         return;
     }
     let lab = lab();
-    let verdicts = prove(&lab, &[&good("genie"), &good("agent")]);
-    for verdict in verdicts {
+    let mut subjects = ["genie", "agent"].map(|name| subject(&lab, &good(name)));
+    subjects.iter_mut().for_each(|subject| roomy(&mut subject.spec));
+    for verdict in prove(&lab, &subjects) {
         assert!(verdict.passed(), "{:?}", verdict.causes());
+        assert!(verdict.verified().is_ok());
     }
     for kind in ["container", "volume"] {
         let filter = format!("label=dev.hive.run={}", lab.run);
-        let mut args = vec![kind, "ls", "--quiet", "--filter", &filter];
+        // Other tests of this process have the same run, but no agent.
+        let name = "name=hive-smoke-agent-";
+        let mut args = vec![kind, "ls", "--quiet", "--filter", &filter, "--filter", name];
         if kind == "container" {
             args.push("--all");
         }
         let left = lab.engine.cmd(&lab.runner, &args).read().unwrap();
         assert_eq!(left, "", "{kind}s are left");
     }
+}
+
+/// The good genie with a few more lines of Dockerfile; untagged by the end.
+struct Variant {
+    lab: Lab,
+    tag: String,
+}
+
+impl Variant {
+    fn build(name: &str, lines: &str) -> Self {
+        let lab = lab();
+        let tag = format!("hive-smoke-test:{name}-{}", std::process::id());
+        let dockerfile = format!("FROM {}\n{lines}\n", good("genie"));
+        let variant = Self { lab, tag };
+        variant
+            .lab
+            .engine
+            .cmd(
+                &variant.lab.runner,
+                &[
+                    "buildx",
+                    "build",
+                    "--quiet",
+                    "--provenance=false",
+                    "--tag",
+                    &variant.tag,
+                    "-",
+                ],
+            )
+            .stdin(dockerfile)
+            .run()
+            .unwrap();
+        variant
+    }
+
+    fn subject(&self) -> Subject {
+        subject(&self.lab, &self.tag)
+    }
+}
+
+impl Drop for Variant {
+    fn drop(&mut self) {
+        if let Err(error) = self.lab.engine.untag(&self.lab.runner, &self.tag) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// Builds a variant and expects exactly these checks to be at fault; all other
+/// failures, if any, have to follow from them.
+fn broken(name: &str, lines: &str, tweak: impl FnOnce(&mut ImageSpec), expected: &[&str]) {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let variant = Variant::build(name, lines);
+    let mut subject = variant.subject();
+    roomy(&mut subject.spec);
+    tweak(&mut subject.spec);
+    let verdict = prove(&variant.lab, &[subject]).remove(0);
+    let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(causes, expected, "{name}");
+    assert!(verdict.verified().is_err());
+}
+
+/// A busy machine is not what these tests are about.
+fn roomy(spec: &mut ImageSpec) {
+    let budgets = &mut spec.budgets;
+    budgets.ready_seconds = 60.0;
+    budgets.restart_seconds = 60.0;
+    budgets.health_ms = 1000.0;
+    budgets.query_ms = 100.0;
+}
+
+fn as_it_is(_: &mut ImageSpec) {}
+
+/// As root, a command that changes the image; the user is put back.
+fn run(command: &str) -> String {
+    format!("USER root\nRUN set -eu; {command}\nUSER 1000:1000")
+}
+
+/// Compiled files are never compared with their source: without them the
+/// source is read.
+const UNCOMPILED: &str = "rm -rf /usr/local/lib/hive/hive_container/__pycache__ /app/api/__pycache__";
+
+#[test]
+fn program_that_cannot_start() {
+    let lines = run("sed -i 's|^command=.*run-app$|command=/bin/false|' /etc/hive/supervisord.conf");
+    broken("fatal", &lines, as_it_is, &["stays-up"]);
+}
+
+#[test]
+fn program_that_is_fatal_in_a_container_that_stays_up() {
+    let lines = run(&format!(
+        "sed -i 's|^command=.*run-app$|command=/bin/false|' /etc/hive/supervisord.conf; \
+         sed -i '/def give_up/a \\        return' /usr/local/lib/hive/hive_container/supervision.py; {UNCOMPILED}"
+    ));
+    broken("fatal-up", &lines, as_it_is, &["programs-running"]);
+}
+
+#[test]
+fn database_down() {
+    let lines =
+        run("sed -i 's|^command=.*run-postgresql$|command=/bin/sleep infinity|' /etc/hive/supervisord.conf");
+    let short = |spec: &mut ImageSpec| spec.budgets.ready_seconds = 5.0;
+    broken("database-down", &lines, short, &["postgresql-ready"]);
+}
+
+#[test]
+fn health_that_lies() {
+    let app = "async def app(scope, receive, send):\n\
+        \x20   while scope['type'] == 'lifespan':\n\
+        \x20       kind = (await receive())['type']\n\
+        \x20       await send({'type': kind + '.complete'})\n\
+        \x20       if kind.endswith('shutdown'):\n\
+        \x20           return\n\
+        \x20   await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n\
+        \x20   await send({'type': 'http.response.body', 'body': b'healthy'})\n";
+    let lines = format!(
+        "COPY --chmod=644 <<'PY' /app/api/serve.py\n{app}PY\n{}",
+        run(UNCOMPILED)
+    );
+    let no_own_checks = |spec: &mut ImageSpec| spec.checks.clear();
+    broken("lying", &lines, no_own_checks, &["health-honest"]);
+}
+
+#[test]
+fn process_of_root() {
+    let lines = run(
+        "cp /bin/sleep /usr/local/bin/rooted; chmod 4755 /usr/local/bin/rooted; \
+         printf '\\n[program:rooted]\\ncommand=/usr/local/bin/rooted infinity\\n' >> /etc/hive/supervisord.conf",
+    );
+    broken("rooted", &lines, as_it_is, &["no-root-process"]);
+}
+
+#[test]
+fn image_of_root() {
+    broken("root", "USER root", as_it_is, &["image-user", "stays-up"]);
+}
+
+#[test]
+fn no_pgvector() {
+    let lines = run("rm -f /usr/lib/postgresql/*/lib/vector.so; \
+         sed -i 's|\"before_start\": *\\[|\"left_out\": [|' /etc/hive/image.json");
+    let no_own_checks = |spec: &mut ImageSpec| spec.checks.clear();
+    broken("no-pgvector", &lines, no_own_checks, &["pgvector"]);
+}
+
+#[test]
+fn over_budget() {
+    let tight = |spec: &mut ImageSpec| {
+        spec.budgets.memory_mb = 1.0;
+        spec.budgets.size_mb = 1.0;
+        spec.budgets.restart_seconds = 0.001;
+    };
+    broken("over-budget", "", tight, &["image-size", "memory", "restart"]);
+}
+
+#[test]
+fn wrong_port() {
+    broken("wrong-port", "ENV HIVE_API_PORT=9999", as_it_is, &["health"]);
+}
+
+#[test]
+fn second_port() {
+    broken("second-port", "EXPOSE 5432", as_it_is, &["image-port"]);
+}
+
+#[test]
+fn no_fingerprint() {
+    broken(
+        "unlabelled",
+        "LABEL dev.hive.fingerprint=",
+        as_it_is,
+        &["image-labels"],
+    );
+}
+
+#[test]
+fn trust_instead_of_passwords() {
+    let lines = run("sed -i 's/scram-sha-256/trust/' /etc/hive/pg_hba.conf");
+    broken("trust", &lines, as_it_is, &["wrong-password"]);
+}
+
+#[test]
+fn data_off_the_volume() {
+    let lines = run(&format!(
+        "install -d -o 1000 -g 1000 /srv/data; \
+         sed -i 's|^MOUNT = .*|MOUNT = \"/srv/data\"|' /usr/local/lib/hive/hive_container/volume.py; {UNCOMPILED}"
+    ));
+    broken("off-volume", &lines, as_it_is, &["data-on-volume"]);
+}
+
+#[test]
+fn stop_that_waits_for_sessions() {
+    let lines = run("sed -i 's/^stopsignal=INT/stopsignal=TERM/' /etc/hive/supervisord.conf");
+    broken("slow-stop", &lines, as_it_is, &["clean-stop"]);
+}
+
+#[test]
+fn program_that_flaps() {
+    let lines = run("printf '\\n[program:flapper]\\ncommand=/bin/sleep 3\\n' >> /etc/hive/supervisord.conf");
+    broken("flapping", &lines, as_it_is, &["nothing-restarted"]);
+}
+
+#[test]
+fn secret_in_the_log() {
+    let print = "import os; print(os.environ[\"DATABASE_URL\"], flush=True)";
+    let lines = run(&format!("echo '{print}' >> /app/api/serve.py; {UNCOMPILED}"));
+    broken("talkative", &lines, as_it_is, &["no-secret-leaked"]);
+}
+
+#[test]
+fn secret_in_the_image() {
+    broken("token", "ENV HIVE_API_TOKEN=abc123", as_it_is, &["image-secrets"]);
+}
+
+#[test]
+fn health_check_that_never_passes() {
+    let short = |spec: &mut ImageSpec| spec.budgets.ready_seconds = 5.0;
+    broken(
+        "no-health",
+        "HEALTHCHECK --start-interval=1s CMD false",
+        short,
+        &["time-to-ready"],
+    );
+}
+
+#[test]
+fn own_checks_that_fail() {
+    let checks = |spec: &mut ImageSpec| {
+        spec.checks = serde_json::from_value(serde_json::json!([
+            {"name": "missing", "http": {"path": "/nowhere"}},
+            {"name": "sum", "sql": {"query": "SELECT 1 + 1", "expect": "3"}},
+            {"name": "fine", "sql": {"query": "SELECT 1 + 1", "expect": "2"}},
+        ]))
+        .unwrap();
+    };
+    broken("own-checks", "", checks, &["spec: missing", "spec: sum"]);
 }

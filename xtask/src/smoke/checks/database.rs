@@ -84,6 +84,32 @@ pub const DATA_DIRECTORY: &str = "\
     done\n\
     cat /proc/self/mountinfo";
 
+/// Stops PostgreSQL so that supervisord does not start it again. Where
+/// supervisord's stop waits for clients, PostgreSQL's own fast shutdown ends
+/// them: how a stop goes is `clean-stop`'s to judge.
+pub const TAKE_AWAY: &str = "\
+    timeout 5 supervisorctl stop postgresql\n\
+    tries=100\n\
+    while pg_isready -q; [ $? != 2 ]; do\n\
+      tries=$((tries - 1)); [ $tries -gt 0 ] || exit 1\n\
+      for proc in /proc/[0-9]*; do\n\
+        at=$(readlink \"$proc/cwd\" 2>/dev/null) || continue\n\
+        [ \"$(head -n 1 \"$at/postmaster.pid\" 2>/dev/null)\" = \"${proc#/proc/}\" ] && kill -INT \"${proc#/proc/}\"\n\
+      done\n\
+      sleep 0.05\n\
+    done\n\
+    echo away";
+
+/// Starts it again and returns once it takes connections. In the background,
+/// since supervisorctl waits a second to see whether the program stays.
+pub const BRING_BACK: &str = "\
+    supervisorctl start postgresql >/dev/null 2>&1 &\n\
+    tries=200\n\
+    until pg_isready -q; do\n\
+      tries=$((tries - 1)); [ $tries -gt 0 ] || exit 1\n\
+      sleep 0.05\n\
+    done";
+
 /// The mount that holds the data directory is this run's volume.
 pub fn data_on_volume(facts: &Facts, answer: &Answer) -> Judged {
     let Some(directory) = data_directory(answer) else {

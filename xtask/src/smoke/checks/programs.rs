@@ -123,23 +123,30 @@ pub fn no_root(_: &Facts, answer: &Answer) -> Judged {
 /// Each program of the window's end was there at its beginning, and
 /// supervisord started each just once.
 pub fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
-    let mut spawned: BTreeMap<&str, usize> = BTreeMap::new();
+    let status = &facts.answer(Moment::Settled, "programs-running")?.text;
+    let states = states(status);
     let log = facts.settled_log.as_ref().map_err(Clone::clone)?;
+    let mut spawned: BTreeMap<&str, usize> = BTreeMap::new();
     for name in log.lines().filter_map(spawned_program) {
-        *spawned.entry(name).or_default() += 1;
+        // One that was given up is told by `running`; it will not flap.
+        if !states.contains(&(name, "FATAL")) {
+            *spawned.entry(name).or_default() += 1;
+        }
     }
-    let twice: Vec<String> = spawned
+    let twice = spawned.iter().filter(|(_, times)| **times > 1);
+    let ended = states
         .iter()
-        .filter(|(_, times)| **times > 1)
+        .filter(|(_, state)| ["EXITED", "BACKOFF", "STARTING"].contains(state));
+    let restless: Vec<String> = twice
         .map(|(name, times)| format!("{name} was started {times} times"))
+        .chain(ended.map(|(name, state)| format!("{name} is {state} some seconds after ready")))
         .collect();
-    if !twice.is_empty() {
-        return Err(flaw(twice.join(", ")));
+    if !restless.is_empty() {
+        return Err(flaw(restless.join(", ")));
     }
     if let Some(line) = log.lines().find(|line| line.contains("was terminated by signal")) {
         return Err(flaw(format!("a server process died: {}", line.trim())));
     }
-    let status = &facts.answer(Moment::Settled, "programs-running")?.text;
     let before = processes(&facts.answer(Moment::Fresh, "no-root-process")?.text);
     let after = processes(&answer.text);
     let mut young = Vec::new();
