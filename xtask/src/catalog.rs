@@ -9,7 +9,7 @@ use crate::base::{BaseSets, Lock};
 use crate::dockerfile::Fragment;
 use crate::failure;
 use crate::spec::ImageSpec;
-use crate::spec::load::{self, SourceFile};
+use crate::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
 
 /// Everything that a checkout declares.
 #[derive(Clone, Debug)]
@@ -26,15 +26,26 @@ pub struct Catalog {
     pub fragments: Vec<Fragment>,
 }
 
+/// Whose app files ([`APP_FILE`]) count.
+#[derive(Clone, Copy, Debug)]
+pub enum Apps<'a> {
+    /// Those of the folders that the specs name.
+    OfSpecs,
+    /// That of this folder, for all images: `--app`.
+    Folder(&'a Path),
+    /// This text, for all images: the file as an image holds it.
+    Text(&'a str),
+}
+
 impl Catalog {
     /// Reads a checkout.
     ///
     /// # Errors
     /// A usage error with a line per problem.
-    pub fn read(root: &Path) -> Result<Self> {
+    pub fn read(root: &Path, apps: Apps<'_>) -> Result<Self> {
         let mut problems = Vec::new();
         let defaults = read_optional(root, "images/defaults.json")?;
-        let specs = spec_files(root)?;
+        let specs = image_files(root, defaults.as_ref(), apps)?;
         if specs.is_empty() {
             problems.push("images/: there is no images/<name>/image.json".to_owned());
         }
@@ -112,7 +123,7 @@ pub fn invalid(problems: &[String]) -> anyhow::Error {
     .into()
 }
 
-fn spec_files(root: &Path) -> Result<Vec<(String, SourceFile)>> {
+fn image_files(root: &Path, defaults: Option<&SourceFile>, apps: Apps<'_>) -> Result<Vec<ImageFiles>> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(root.join("images"))? {
         let entry = entry?;
@@ -124,10 +135,30 @@ fn spec_files(root: &Path) -> Result<Vec<(String, SourceFile)>> {
     names.sort();
     let mut files = Vec::new();
     for name in names {
-        let file = read_optional(root, &format!("images/{name}/image.json"))?;
-        files.extend(file.map(|file| (name, file)));
+        let Some(own) = read_optional(root, &format!("images/{name}/image.json"))? else {
+            continue;
+        };
+        let app = match apps {
+            Apps::OfSpecs => match load::source_folder(defaults, &own) {
+                Some(folder) => app_file(root, &folder)?,
+                None => None,
+            },
+            Apps::Folder(folder) => app_file(root, folder)?,
+            Apps::Text(text) => Some(SourceFile {
+                shown: format!("/app/{APP_FILE} in the image"),
+                folder: PathBuf::from("/app"),
+                text: text.to_owned(),
+            }),
+        };
+        files.push(ImageFiles { name, own, app });
     }
     Ok(files)
+}
+
+fn app_file(root: &Path, folder: &Path) -> Result<Option<SourceFile>> {
+    let path = folder.join(APP_FILE);
+    let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+    read_optional(root, &shown)
 }
 
 fn fragments(root: &Path) -> Result<Vec<Fragment>> {

@@ -10,7 +10,8 @@ mod test;
 
 use anyhow::Result;
 
-use crate::cli::Command;
+use crate::catalog::{Apps, Catalog};
+use crate::cli::{Command, Selection};
 use crate::engine::{Engine, reaper};
 use crate::host::Host;
 
@@ -39,4 +40,12 @@ fn reap(host: &Host, engine: &Engine) -> Result<()> {
             .step("cleaned", format!("{count} leftovers of runs that were killed"));
     }
     Ok(())
+}
+
+/// The catalog, with the app that `--app` names in place of the specs' own.
+fn catalog(host: &Host, selection: &Selection) -> Result<Catalog> {
+    match &selection.app {
+        Some(folder) => Catalog::read(&host.root, Apps::Folder(&std::path::absolute(folder)?)),
+        None => Catalog::read(&host.root, Apps::OfSpecs),
+    }
 }

@@ -10,6 +10,7 @@ pub mod container;
 pub mod private;
 pub mod reaper;
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -130,6 +131,44 @@ impl Engine {
             }
         }
         Ok(ids)
+    }
+
+    /// A text file out of an image, without running anything of it; `None`
+    /// where the image has no such file.
+    ///
+    /// # Errors
+    /// When the engine has no such image or does not answer.
+    pub fn read_file(&self, runner: &Runner, image: &str, path: &str) -> Result<Option<String>> {
+        let label = format!("{RUN_LABEL}={}", reaper::run_id()?);
+        let container = self
+            .cmd(runner, &["create", "--pull", "never", "--label", &label, image])
+            .read()?;
+        let archive = self
+            .cmd(runner, &["cp", &format!("{container}:{path}"), "-"])
+            .output();
+        self.cmd(&runner.for_cleanup(), &["rm", "--force", "--volumes", &container])
+            .run()?;
+        let archive = archive?;
+        if !archive.success() {
+            let said = archive.stderr_text();
+            // 26: "Could not find the file"; older and newer: "no such file".
+            if ["could not find the file", "no such file"]
+                .iter()
+                .any(|words| said.to_lowercase().contains(words))
+            {
+                return Ok(None);
+            }
+            bail!("read {path} of {image}: {said}");
+        }
+        let mut archive = tar::Archive::new(archive.stdout.as_slice());
+        let Some(entry) = archive.entries()?.next() else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        entry?
+            .read_to_string(&mut text)
+            .with_context(|| format!("read {path} of {image}"))?;
+        Ok(Some(text))
     }
 
     /// `docker tag`.

@@ -221,7 +221,7 @@ fn short(id: &str) -> &str {
 mod tests {
     use super::*;
     use crate::engine::Image;
-    use crate::spec::load::{SourceFile, load};
+    use crate::spec::load::{ImageFiles, SourceFile, load};
     use verdict::{flaw, seen};
 
     /// genie, with a check of its own.
@@ -242,7 +242,12 @@ mod tests {
             folder: "/nowhere".into(),
             text,
         };
-        load(None, &[("genie".into(), file)]).unwrap().remove(0)
+        let files = ImageFiles {
+            name: "genie".into(),
+            own: file,
+            app: None,
+        };
+        load(None, &[files]).unwrap().remove(0)
     }
 
     /// Nothing seen yet.

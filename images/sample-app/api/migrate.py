@@ -6,7 +6,7 @@ killed half-way leaves the old schema or the new one.
 
 import psycopg
 
-from api.settings import DEPLOYMENTS, DIMENSIONS, SESSIONS, database_url
+from api.settings import DIMENSIONS, database_url
 
 #: Any fixed number: two starts at once wait for each other instead of colliding.
 MIGRATION_LOCK = 4_888_638_886
@@ -44,18 +44,13 @@ DEPLOYMENTS_TABLE = """
 """
 
 
-def schema() -> list[str]:
-    """The statements of this service mode, in order."""
-    statements = [
-        "CREATE EXTENSION IF NOT EXISTS vector",
-        DOCUMENTS_TABLE,
-        DOCUMENTS_INDEX,
-    ]
-    if SESSIONS:
-        statements.append(SESSIONS_TABLE)
-    if DEPLOYMENTS:
-        statements.append(DEPLOYMENTS_TABLE)
-    return statements
+STATEMENTS = [
+    "CREATE EXTENSION IF NOT EXISTS vector",
+    DOCUMENTS_TABLE,
+    DOCUMENTS_INDEX,
+    SESSIONS_TABLE,
+    DEPLOYMENTS_TABLE,
+]
 
 
 def main() -> None:
@@ -63,7 +58,7 @@ def main() -> None:
         # "already exists, skipping" at each start says nothing.
         connection.execute("SET client_min_messages = warning")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
-        for statement in schema():
+        for statement in STATEMENTS:
             connection.execute(statement)
     print("schema is up to date")
 

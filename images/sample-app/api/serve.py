@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 
 from api import deployments, documents, health, sessions
 from api.database import make_pool
-from api.settings import DEPLOYMENTS, SERVICE_MODE, SESSIONS
+from api.settings import SERVICE_MODE
 
 
 @asynccontextmanager
@@ -23,10 +23,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(title=f"Hive sample app ({SERVICE_MODE})", lifespan=lifespan)
 app.include_router(health.router)
 app.include_router(documents.router)
-if SESSIONS:
-    app.include_router(sessions.router)
-if DEPLOYMENTS:
-    app.include_router(deployments.router)
+app.include_router(sessions.router)
+app.include_router(deployments.router)
 
 
 @app.exception_handler(PoolTimeout)

@@ -2,14 +2,11 @@
 
 import os
 
-#: `genie` keeps sessions, `agent` keeps deployments; unset or `all` keeps both.
+#: The service's name in answers: `genie`, `agent`.
 SERVICE_MODE = os.environ.get("HIVE_SERVICE_MODE", "all")
 
 #: Numbers in one embedding. Part of the schema: a column and its index have one width.
 DIMENSIONS = 384
-
-SESSIONS = SERVICE_MODE != "agent"
-DEPLOYMENTS = SERVICE_MODE != "genie"
 
 
 def database_url() -> str:

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::base::Lock;
 use crate::base::obtain::{self, Wanted};
-use crate::catalog::Catalog;
+use crate::catalog::{Apps, Catalog};
 use crate::cli::{BaseAction, BaseArgs, EngineOption};
 use crate::engine::choose;
 use crate::failure;
@@ -13,7 +13,7 @@ use crate::request::Request;
 
 /// Runs one action.
 pub fn run(args: &BaseArgs, host: &Host) -> Result<()> {
-    let catalog = Catalog::read(&host.root)?;
+    let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     match &args.action {
         BaseAction::List(option) => list(*option, &catalog, host),
         BaseAction::Make {

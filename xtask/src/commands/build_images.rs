@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::base::{Base, obtain};
 use crate::buildkit::progress::{Detail, Progress};
 use crate::buildkit::{self, Candidate, Target};
-use crate::catalog::Catalog;
 use crate::cli::{self, BuildImages};
 use crate::context::stage::Stage;
 use crate::dockerfile;
@@ -34,7 +33,7 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
         return super::plan::show(&args.selection, args.engine, args.json, host);
     }
     let started = Instant::now();
-    let catalog = Catalog::read(&host.root)?;
+    let catalog = super::catalog(host, &args.selection)?;
     let request = Request::resolve(host, &catalog, &args.selection)?;
     let secrets = secrets(args, host)?;
     let engine = choose::obtain(host, args.engine.engine)?;
@@ -136,7 +135,11 @@ impl Work<'_> {
                 stage.fill(&folder, inputs)?;
                 stages.insert(folder.clone(), stage);
             }
-            trees.extend(stages.get(&folder).map(|stage| (context, stage.tree().to_owned())));
+            trees.extend(
+                stages
+                    .get(&folder)
+                    .map(|stage| (context, stage.tree().to_owned())),
+            );
         }
         let mut args = definition.arguments.clone();
         args.insert("BASE".to_owned(), self.base.reference.clone());

@@ -4,7 +4,6 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::base::obtain;
-use crate::catalog::Catalog;
 use crate::cli::{EngineOption, Plan, Selection};
 use crate::engine::choose;
 use crate::host::Host;
@@ -21,7 +20,7 @@ pub fn run(args: &Plan, host: &Host) -> Result<()> {
 /// The plan of a selection, for `--dry-run` too. Starts no engine and gets no
 /// base: what is unknown without them is planned as a build.
 pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
-    let catalog = Catalog::read(&host.root)?;
+    let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
     let engine = choose::find(host, engine.engine)?;
     let base = match &engine {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Apps, Catalog};
 use crate::cli::Render;
 use crate::dockerfile;
 use crate::failure;
@@ -38,7 +38,7 @@ pub fn run(args: &Render, host: &Host) -> Result<()> {
 
 /// Path within the checkout → what the file has to hold.
 fn rendered(host: &Host) -> Result<Vec<(String, String)>> {
-    let catalog = Catalog::read(&host.root)?;
+    let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let (_, base) = catalog.bases.choose(None)?;
     let schema = serde_json::to_string_pretty(&raw::schema())?;
     let mut files = vec![("images/image.schema.json".to_owned(), format!("{schema}\n"))];

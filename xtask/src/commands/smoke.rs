@@ -2,17 +2,18 @@
 
 use anyhow::Result;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Apps, Catalog};
 use crate::cli::Smoke;
 use crate::engine::container::Lab;
 use crate::engine::{Engine, choose, reaper};
 use crate::failure::{self, Failure};
 use crate::host::Host;
 use crate::smoke::{self, Subject, Verdict, report};
+use crate::spec::load::APP_FILE;
 
 /// Proves the named images; tags nothing.
 pub fn run(args: &Smoke, host: &Host) -> Result<()> {
-    let catalog = Catalog::read(&host.root)?;
+    let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let engine = choose::obtain(host, args.engine.engine)?;
     super::reap(host, &engine)?;
     let names: Vec<String> = match args.images.as_slice() {
@@ -23,18 +24,16 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
             .collect(),
         names => names.to_vec(),
     };
-    let subjects: Vec<Subject> = names
-        .iter()
-        .map(|name| {
-            let known = catalog.images.iter().find(|image| image.name.as_str() == name);
-            // A name of ours means what it is released as.
-            let reference = known.map_or_else(
-                || name.clone(),
-                |image| format!("{}:latest", image.name.repository()),
-            );
-            smoke::subject(&engine, &host.runner, &reference, &catalog.images)
-        })
-        .collect::<Result<_>>()?;
+    let mut subjects = Vec::new();
+    for name in &names {
+        let known = catalog.images.iter().find(|image| image.name.as_str() == name);
+        // A name of ours means what it is released as.
+        let reference = known.map_or_else(
+            || name.clone(),
+            |image| format!("{}:latest", image.name.repository()),
+        );
+        subjects.push(subject(host, &engine, &catalog, &reference)?);
+    }
     let verdicts = prove(host, &engine, &subjects, args.keep_containers)?;
     if let Some(file) = &args.junit {
         fs_err::write(file, report::junit(&verdicts))?;
@@ -49,6 +48,18 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
     } else {
         Err(self::failed(&failed).into())
     }
+}
+
+/// An image with its spec: what the checkout says of it, with what the app
+/// inside says of itself, which may be another one than the checkout's.
+fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> Result<Subject> {
+    let subject = smoke::subject(engine, &host.runner, reference, &catalog.images)?;
+    let path = format!("/app/{APP_FILE}");
+    let text = engine
+        .read_file(&host.runner, &subject.image_id, &path)?
+        .unwrap_or_else(|| "{}".to_owned());
+    let catalog = Catalog::read(&host.root, Apps::Text(&text))?;
+    smoke::subject(engine, &host.runner, reference, &catalog.images)
 }
 
 /// Runs the suite on all subjects at once and shows the tables.

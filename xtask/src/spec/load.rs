@@ -42,27 +42,55 @@ impl fmt::Display for Located {
     }
 }
 
-/// Parses the specs of all images over the defaults they share.
+/// What one image is loaded from.
+#[derive(Clone, Debug)]
+pub struct ImageFiles {
+    /// The folder's name below `images/`.
+    pub name: String,
+    /// `images/<name>/image.json`.
+    pub own: SourceFile,
+    /// The app's own [`APP_FILE`], where it has one.
+    pub app: Option<SourceFile>,
+}
+
+/// The file by which an app's folder says how it wants to be run: keys of a
+/// spec, over the defaults and under the image's own.
+pub const APP_FILE: &str = "hive-app.json";
+
+/// The app's folder that a spec names, as far as it can be told before the
+/// whole is checked.
+pub fn source_folder(defaults: Option<&SourceFile>, own: &SourceFile) -> Option<PathBuf> {
+    [Some(own), defaults].into_iter().flatten().find_map(|file| {
+        let value: Value = serde_json::from_str(&file.text).ok()?;
+        let source = lookup(&value, "app.source")?.as_str()?;
+        Some(file.folder.join(source))
+    })
+}
+
+/// Parses the specs of all images over what their apps say and the defaults
+/// that they share.
 ///
 /// # Errors
 /// Every problem found, in the order of the files.
-pub fn load(
-    defaults: Option<&SourceFile>,
-    specs: &[(String, SourceFile)],
-) -> Result<Vec<ImageSpec>, Vec<Located>> {
+pub fn load(defaults: Option<&SourceFile>, files: &[ImageFiles]) -> Result<Vec<ImageSpec>, Vec<Located>> {
     let mut problems = Vec::new();
     let shared = defaults.and_then(|file| parse(file, &mut problems).map(|value| (file, value)));
     let mut images = Vec::new();
     let before = problems.len();
-    for (name, file) in specs {
-        let Some(own) = parse(file, &mut problems) else {
+    for files in files {
+        let app = files
+            .app
+            .as_ref()
+            .and_then(|file| parse(file, &mut problems).map(|value| (file, value)));
+        let Some(own) = parse(&files.own, &mut problems) else {
             continue;
         };
         let layers = Layers {
-            own: (file, own),
+            own: (&files.own, own),
+            app,
             shared: shared.as_ref(),
         };
-        match layers.image(name) {
+        match layers.image(&files.name) {
             Ok(image) => images.push(image),
             Err(found) => {
                 for problem in found {
@@ -108,18 +136,19 @@ fn whole(file: &SourceFile, message: String) -> Located {
     }
 }
 
-/// One image's file over the shared one.
+/// One image's file over its app's over the shared one.
 struct Layers<'a> {
     own: (&'a SourceFile, Value),
+    app: Option<(&'a SourceFile, Value)>,
     shared: Option<&'a (&'a SourceFile, Value)>,
 }
 
 impl Layers<'_> {
     fn image(&self, name: &str) -> Result<ImageSpec, Vec<Located>> {
-        let mut merged = self
-            .shared
-            .map_or(Value::Object(serde_json::Map::new()), |(_, value)| value.clone());
-        merge(&mut merged, &self.own.1);
+        let mut merged = Value::Object(serde_json::Map::new());
+        for (_, value) in self.lowest_first() {
+            merge(&mut merged, value);
+        }
         let found = shape::problems(&raw::schema(), &merged);
         if !found.is_empty() {
             return Err(self.locate(found));
@@ -134,14 +163,17 @@ impl Layers<'_> {
         validate(name, raw, &self.own.0.shown, source_folder).map_err(|found| self.locate(found))
     }
 
-    /// The file that has this path; the image's own where neither has.
+    fn lowest_first(&self) -> impl DoubleEndedIterator<Item = (&SourceFile, &Value)> {
+        let layers = [self.shared, self.app.as_ref(), Some(&self.own)];
+        layers.into_iter().flatten().map(|(file, value)| (*file, value))
+    }
+
+    /// The highest file that has this path; the image's own where none has.
     fn file_of(&self, path: &str) -> &SourceFile {
-        match self.shared {
-            Some((file, value)) if lookup(&self.own.1, path).is_none() && lookup(value, path).is_some() => {
-                file
-            }
-            _ => self.own.0,
-        }
+        let mut layers = self.lowest_first().rev();
+        layers
+            .find(|(_, value)| lookup(value, path).is_some())
+            .map_or(self.own.0, |(file, _)| file)
     }
 
     fn locate(&self, found: Vec<Problem>) -> Vec<Located> {
@@ -490,16 +522,16 @@ mod tests {
         }
     }
 
+    fn files(name: &str, text: &str, app: Option<&str>) -> ImageFiles {
+        ImageFiles {
+            name: name.to_owned(),
+            own: file(&format!("images/{name}/image.json"), text),
+            app: app.map(|text| file("app/hive-app.json", text)),
+        }
+    }
+
     fn sentences(specs: &[(&str, &str)]) -> Vec<String> {
-        let specs: Vec<(String, SourceFile)> = specs
-            .iter()
-            .map(|(name, text)| {
-                (
-                    (*name).to_owned(),
-                    file(&format!("images/{name}/image.json"), text),
-                )
-            })
-            .collect();
+        let specs: Vec<ImageFiles> = specs.iter().map(|(name, text)| files(name, text, None)).collect();
         match load(Some(&file("images/defaults.json", DEFAULTS)), &specs) {
             Ok(_) => Vec::new(),
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
@@ -585,8 +617,8 @@ mod tests {
     fn a_mistake_in_the_defaults_is_told_once_and_there() {
         let defaults = DEFAULTS.replacen('{', "{\"nonsense\": 1,", 1);
         let specs = [
-            ("a".to_owned(), file("images/a/image.json", &spec(2000, ""))),
-            ("b".to_owned(), file("images/b/image.json", &spec(2001, ""))),
+            files("a", &spec(2000, ""), None),
+            files("b", &spec(2001, ""), None),
         ];
         let problems = load(Some(&file("images/defaults.json", &defaults)), &specs).unwrap_err();
         assert_eq!(problems.len(), 1);
@@ -594,6 +626,27 @@ mod tests {
             problems[0]
                 .to_string()
                 .starts_with("images/defaults.json: `nonsense` is no known key")
+        );
+    }
+    #[test]
+    fn an_app_says_how_it_wants_to_be_run_and_the_image_has_the_last_word() {
+        let app = r#"{"app":{"import":"shop.web:app","workers":2},"checks":[{"name":"c","sql":{"query":"select 1","expect":"1"}}]}"#;
+        let own = r#"{"title":"t","app":{"port":2000,"workers":3},"database":{"name":"d","role":"r"}}"#;
+        let defaults = file("images/defaults.json", DEFAULTS);
+        let images = load(Some(&defaults), &[files("a", own, Some(app))]).unwrap();
+        assert_eq!(
+            (images[0].app.import.as_str(), images[0].app.workers),
+            ("shop.web:app", 3)
+        );
+        assert_eq!(images[0].checks.len(), 1);
+        let problems = load(
+            Some(&defaults),
+            &[files("a", own, Some(r#"{"app":{"impart":1}}"#))],
+        )
+        .unwrap_err();
+        assert_eq!(
+            problems[0].to_string(),
+            "app/hive-app.json: `app.impart` is no known key, did you mean `import`?"
         );
     }
 }

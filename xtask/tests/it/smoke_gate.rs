@@ -3,26 +3,21 @@
 
 use std::sync::Arc;
 
+use xtask::catalog::{Apps, Catalog};
 use xtask::engine::container::Lab;
 use xtask::engine::{Engine, Owner, reaper};
 use xtask::process::Runner;
 use xtask::report::Report;
 use xtask::smoke::{self, Subject, Verdict};
 use xtask::spec::ImageSpec;
-use xtask::spec::load::{SourceFile, load};
 
 use crate::sandbox;
 
 /// The images' specs of this checkout.
 fn specs() -> Vec<ImageSpec> {
-    let images = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../images");
-    let file = |name: &str| SourceFile {
-        shown: format!("images/{name}"),
-        folder: images.clone(),
-        text: fs_err::read_to_string(images.join(name)).unwrap(),
-    };
-    let of = |name: &str| (name.to_owned(), file(&format!("{name}/image.json")));
-    load(Some(&file("defaults.json")), &[of("genie"), of("agent")]).unwrap()
+    Catalog::read(&sandbox::repository(), Apps::OfSpecs)
+        .unwrap()
+        .images
 }
 
 fn lab() -> Lab {

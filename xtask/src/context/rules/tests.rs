@@ -1,3 +1,5 @@
+//! Tests of `super`: small trees in temporary folders.
+
 use std::fs;
 
 use super::*;

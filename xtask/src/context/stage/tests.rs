@@ -1,3 +1,5 @@
+//! Tests of `super`: small trees in temporary folders.
+
 use std::os::unix::fs::symlink;
 
 use super::*;
