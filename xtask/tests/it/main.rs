@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
 
+mod build_images;
 mod cli;
 mod engine_private;
 mod ignore;

@@ -1,0 +1,423 @@
+//! The main job on a real engine, with images of the tests' own names.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::sandbox::{self, Checkout, Run};
+
+/// A checkout with one image that no other test and no user has.
+struct Bench {
+    checkout: Checkout,
+    name: String,
+}
+
+impl Bench {
+    /// The image `name`, made unique for this process, with the spec's keys
+    /// `app` (besides the port) and `more`, which may be empty.
+    fn new(name: &str, app: &str, more: &str) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        let checkout = Checkout::with_image(&name, &spec(app, more));
+        // These tests run beside each other: they prove the way, not the speed.
+        checkout.edit(
+            "images/defaults.json",
+            "\"ready_seconds\": 10",
+            "\"ready_seconds\": 60",
+        );
+        checkout.edit(
+            "images/defaults.json",
+            "\"restart_seconds\": 8",
+            "\"restart_seconds\": 60",
+        );
+        checkout.edit(
+            "images/defaults.json",
+            "\"health_ms\": 100",
+            "\"health_ms\": 1000",
+        );
+        Self { checkout, name }
+    }
+
+    fn set_spec(&self, app: &str, more: &str) {
+        self.checkout
+            .write(&format!("images/{}/image.json", self.name), &spec(app, more));
+    }
+
+    fn xtask(&self, args: &[&str]) -> Run {
+        self.checkout.xtask(args)
+    }
+
+    fn build(&self) -> Run {
+        self.xtask(&["build-images"])
+    }
+
+    /// What the plan says: action and reason.
+    fn plan(&self) -> (String, String) {
+        let plan = self.xtask(&["plan", "--json"]).expect(0).json();
+        let image = &plan["images"][0];
+        let text = |key: &str| image[key].as_str().unwrap().to_owned();
+        assert_eq!(text("fingerprint").len(), 64);
+        (text("action"), text("reason"))
+    }
+
+    /// The ID that a tag of the image names.
+    fn id(&self, tag: &str) -> Option<String> {
+        let reference = format!("hive-{}:{tag}", self.name);
+        let output = sandbox::docker()
+            .args(["image", "inspect", "--format", "{{.Id}}", &reference])
+            .output()
+            .unwrap();
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let filter = format!("label=dev.hive.image={}", self.name);
+        let ids = docker(&["image", "ls", "--all", "--quiet", "--filter", &filter]);
+        for id in ids.lines() {
+            sandbox::docker()
+                .args(["image", "rm", "--force", id])
+                .output()
+                .unwrap();
+        }
+    }
+}
+
+fn spec(app: &str, more: &str) -> String {
+    format!(
+        r#"{{"title": "test", "app": {{"port": 20000{app}}}, "database": {{"name": "hive_test", "role": "tester"}}{more}}}"#
+    )
+}
+
+fn docker(args: &[&str]) -> String {
+    let output = sandbox::docker().args(args).output().unwrap();
+    assert!(
+        output.status.success(),
+        "docker {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Containers and volumes of smoke runs of this image.
+fn leftovers(name: &str) -> String {
+    let filter = format!("name=hive-smoke-{name}");
+    let containers = docker(&["container", "ls", "--all", "--quiet", "--filter", &filter]);
+    let volumes = docker(&["volume", "ls", "--quiet", "--filter", &filter]);
+    format!("{containers}{volumes}")
+}
+
+fn fixture(name: &str) -> String {
+    let path = sandbox::repository().join("xtask/tests/fixtures").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn nothing_is_built_proved_or_tagged_twice() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new("once", "", "");
+    let run = bench.build().expect(0);
+    let id = bench.id("latest").unwrap();
+    assert_eq!(
+        run.stdout,
+        format!("hive-{0}:latest {id}\nhive-{0}:0.1.0 {id}\n", bench.name),
+        "one line per tag, and nothing else"
+    );
+    assert_eq!(
+        bench.plan(),
+        ("up-to-date".to_owned(), "nothing changed".to_owned())
+    );
+    let again = bench.xtask(&["build-images", "--json"]).expect(0).json();
+    let image = &again["images"][0];
+    assert_eq!(
+        (&image["action"], &image["image_id"]),
+        (&Value::from("up-to-date"), &Value::from(id.as_str()))
+    );
+    assert_eq!(image["smoke"], Value::Null);
+
+    // A tag costs neither a build nor a test.
+    bench.set_spec("", r#", "version": "9.9""#);
+    assert_eq!(bench.plan().0, "retag");
+    bench.build().expect(0);
+    assert_eq!(bench.id("9.9").as_ref(), Some(&id));
+
+    // A check is a matter of the suite, not of the image.
+    let check = r#", "checks": [{"name": "arithmetic", "sql": {"query": "select 1 + 1", "expect": "2"}}]"#;
+    bench.set_spec("", check);
+    assert_eq!(bench.plan().0, "retest");
+    let run = bench.build().expect(0);
+    run.says(&["pass spec: arithmetic"]);
+    assert_eq!(bench.id("latest").as_ref(), Some(&id));
+
+    // What the context leaves out is nothing to the image.
+    bench.checkout.write("images/sample-app/.env", "SECRET=1");
+    bench.checkout.write("images/sample-app/.git/HEAD", "ref: x");
+    assert_eq!(bench.plan().0, "up-to-date");
+
+    // Losing the state folder costs time only.
+    fs_err::remove_dir_all(bench.checkout.path("target")).unwrap();
+    assert_eq!(bench.plan().0, "up-to-date");
+
+    // An app file costs the app's layer, not the dependencies'.
+    bench
+        .checkout
+        .write("images/sample-app/api/extra.py", "ANSWER = 42\n");
+    assert_eq!(bench.plan().0, "build");
+    bench.build().expect(0);
+    assert_ne!(bench.id("latest").unwrap(), id);
+    let log = bench
+        .checkout
+        .path(&format!("target/images/{}/build.log", bench.name));
+    let log = fs_err::read_to_string(log).unwrap();
+    let before_the_app: Vec<&str> = log
+        .lines()
+        .filter(|line| line.starts_with("[python-deps") && !line.contains("] FROM "))
+        .take_while(|line| !line.contains("COPY . /app"))
+        .collect();
+    assert!(before_the_app.len() > 3, "{log}");
+    assert!(
+        before_the_app.iter().all(|line| line.contains(" cached ")),
+        "dependencies again:\n{log}"
+    );
+    let venv = log
+        .lines()
+        .find(|line| line.contains("COPY") && line.contains("/opt/venv /opt/venv"))
+        .unwrap();
+    assert!(
+        venv.contains(" cached "),
+        "the venv's layer was made again:\n{log}"
+    );
+    assert_eq!(leftovers(&bench.name), "");
+}
+
+#[test]
+fn a_candidate_that_fails_moves_no_tag() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new("broken", "", "");
+    bench.build().expect(0);
+    let good = bench.id("latest").unwrap();
+
+    // A lying health endpoint: 200 whatever the database does.
+    bench.checkout.write(
+        "images/sample-app/api/health.py",
+        "from fastapi import APIRouter\n\nrouter = APIRouter()\n\n\n@router.get('/api/v1/health')\ndef health() -> dict:\n    return {'status': 'healthy'}\n",
+    );
+    let run = bench.build().expect(4);
+    run.says(&[
+        "FAIL health-honest",
+        "hint: no tag has moved",
+        "everything known about the failure is in",
+    ]);
+    assert_eq!(run.stdout, "");
+    assert_eq!(bench.id("latest").unwrap(), good, "the tag moved without a proof");
+    assert_eq!(bench.id("0.1.0").unwrap(), good);
+    // The candidate is there: what failed is not built again.
+    assert_eq!(bench.plan().0, "retest");
+    // Nothing of the state folder can talk it good.
+    let record = bench
+        .checkout
+        .path(&format!("target/images/{}/record.json", bench.name));
+    fs_err::write(record, "{\"schema\":1,\"passed\":true}").unwrap();
+    assert_eq!(bench.plan().0, "retest");
+    bench.build().expect(4);
+    assert_eq!(bench.id("latest").unwrap(), good);
+    assert_eq!(leftovers(&bench.name), "");
+}
+
+#[test]
+fn an_app_without_lock_with_a_factory_and_odd_names_works() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new(
+        "factory",
+        r#", "import": "main:create", "factory": true, "health_path": "/health""#,
+        "",
+    );
+    bench.checkout.edit(
+        &format!("images/{}/image.json", bench.name),
+        r#""name": "hive_test", "role": "tester""#,
+        r#""name": "we'ird \"db: é/@%", "role": "o'role 100%""#,
+    );
+    let app = fixture("requirements-app");
+    bench.xtask(&["build-images", "--app", &app]).expect(0);
+    let id = bench.id("latest").unwrap();
+    let listed = docker(&["image", "inspect", "--format", "{{join .RepoTags \" \"}}", &id]);
+    let fingerprint = docker(&[
+        "image",
+        "inspect",
+        "--format",
+        "{{index .Config.Labels \"dev.hive.fingerprint\"}}",
+        &id,
+    ]);
+    // Without a version of its own the image is named after its content.
+    assert!(
+        listed.contains(&format!("hive-{}:{}", bench.name, &fingerprint[..12])),
+        "{listed}"
+    );
+    // The suite finds the app's promises in the image, not in the checkout.
+    bench.xtask(&["smoke", &bench.name]).expect(0);
+}
+
+#[test]
+fn a_package_that_needs_its_readme_is_installed_and_secrets_stay_out() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let environment = r#", "import": "shop.web:app", "health_path": "/healthz", "environment": {"APP_DSN": "{database_url}"}"#;
+    let more = r#", "database": {"name": "shop", "role": "shop", "extensions": ["vector", "pg_trgm"], "initial_sql": ["create table seed (n int)", "insert into seed values (7)"]},
+        "checks": [{"name": "seed", "sql": {"query": "select n from seed", "expect": "7"}}]"#;
+    let bench = Bench::new("package", "", "");
+    let text = format!(r#"{{"title": "test", "app": {{"port": 20000{environment}}}{more}}}"#);
+    bench
+        .checkout
+        .write(&format!("images/{}/image.json", bench.name), &text);
+    let app = bench.checkout.path("app");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(fixture("package-app"))
+        .arg(&app)
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    for junk in [
+        ".env",
+        ".git/config",
+        "data/postgres/PG_VERSION",
+        ".venv/pyvenv.cfg",
+        "new\nline.txt",
+    ] {
+        bench.checkout.write(&format!("app/{junk}"), "junk");
+    }
+    bench.checkout.write(
+        "app/docker/__init__.py",
+        "raise ImportError('shadows the package docker')\n",
+    );
+    bench
+        .xtask(&["build-images", "--app", app.to_str().unwrap()])
+        .expect(0);
+    assert!(
+        bench.id("2.1.0-local.1").is_some(),
+        "a local version becomes a tag"
+    );
+    let image = format!("hive-{}:latest", bench.name);
+    let listing = docker(&[
+        "run",
+        "--rm",
+        "--entrypoint",
+        "find",
+        &image,
+        "/app",
+        "-not",
+        "-name",
+        "*.pyc",
+    ]);
+    for junk in [".env", ".git", "PG_VERSION", "pyvenv.cfg"] {
+        assert!(!listing.contains(junk), "{junk} in\n{listing}");
+    }
+    assert!(listing.contains("new\nline.txt"), "{listing}");
+}
+
+#[test]
+fn a_build_failure_names_step_lines_and_log() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new(
+        "nobuild",
+        r#", "import": "api.serve:app""#,
+        r#", "packages": ["no-such-package-anywhere"]"#,
+    );
+    let run = bench.build().expect(1);
+    run.says(&[
+        "failed at [postgres-base",
+        "no-such-package-anywhere",
+        "hint: the whole log: ",
+        "build.log",
+    ]);
+    assert_eq!(bench.id("latest"), None);
+    assert!(run.stderr.lines().count() < 60, "a wall:\n{}", run.stderr);
+}
+
+#[test]
+fn interrupted_runs_leave_nothing_and_killed_ones_are_reaped() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new("killed", "", "");
+    let smoking = |signal: &str| {
+        let mut child = bench
+            .checkout
+            .command(&["build-images"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let end = Instant::now() + Duration::from_secs(240);
+        while leftovers(&bench.name).lines().count() < 2 {
+            assert!(Instant::now() < end, "no container of the smoke suite came up");
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the run ended before it was interrupted"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let status = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        child.wait().unwrap()
+    };
+    let ended = smoking("-INT");
+    assert_eq!(ended.code(), Some(130));
+    assert_eq!(leftovers(&bench.name), "", "left behind by Ctrl-C");
+    assert_eq!(bench.id("latest"), None);
+
+    smoking("-KILL");
+    assert_ne!(
+        leftovers(&bench.name),
+        "",
+        "kill -9 leaves something, else this test tests nothing"
+    );
+    let run = bench.build().expect(0);
+    run.says(&["leftovers of runs that were killed"]);
+    assert_eq!(leftovers(&bench.name), "");
+    assert!(bench.id("latest").is_some());
+}
+
+#[test]
+fn two_checkouts_at_once_do_not_collide() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let one = Bench::new("pair", "", "");
+    let other = Checkout::with_image(&one.name, &spec("", ""));
+    for (file, from, to) in [
+        ("ready_seconds", "10", "60"),
+        ("restart_seconds", "8", "60"),
+        ("health_ms", "100", "1000"),
+    ] {
+        other.edit(
+            "images/defaults.json",
+            &format!("\"{file}\": {from}"),
+            &format!("\"{file}\": {to}"),
+        );
+    }
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| one.build());
+        let second = scope.spawn(|| other.xtask(&["build-images"]));
+        first.join().unwrap().expect(0);
+        second.join().unwrap().expect(0);
+    });
+    assert_eq!(one.plan().0, "up-to-date");
+    assert_eq!(leftovers(&one.name), "");
+}
