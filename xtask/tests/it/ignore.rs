@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -31,9 +32,20 @@ struct Case {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Node {
-    File(&'static str),
+    File(String),
     Directory,
-    Link(&'static str),
+    Link(String),
+}
+
+impl Node {
+    /// As fixtures spell it.
+    fn parse(text: &str) -> Self {
+        match text.strip_prefix("link to ") {
+            Some(target) => Self::Link(target.to_owned()),
+            None if text == "directory" => Self::Directory,
+            None => Self::File(text.to_owned()),
+        }
+    }
 }
 
 /// What a build would see; text of each entry by path.
@@ -52,7 +64,7 @@ impl Case {
             match node {
                 Node::File(content) => fs::write(path, content).unwrap(),
                 Node::Directory => fs::create_dir_all(path).unwrap(),
-                Node::Link(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+                Node::Link(target) => symlink(target, path).unwrap(),
             }
         }
         fs::write(root.join(".dockerignore"), &self.ignore).unwrap();
@@ -74,7 +86,7 @@ impl Case {
             let file = emptied.tree.get_mut(problem.path.as_bytes());
             match (&problem.what, file) {
                 (What::Pattern(text), Some(file)) if text.ends_with("would send it empty") => {
-                    *file = Node::File("");
+                    *file = Node::File(String::new());
                 }
                 _ => return Outcome::Refused(format!("{problems:?}")),
             }
@@ -84,18 +96,43 @@ impl Case {
         emptied.ours(copy.path())
     }
 
-    fn to_json(&self) -> Value {
-        let tree: serde_json::Map<String, Value> = self
-            .tree
-            .iter()
-            .map(|(path, node)| {
-                (
-                    String::from_utf8_lossy(path).into_owned(),
-                    json!(format!("{node:?}")),
-                )
-            })
-            .collect();
-        json!({ "ignore": String::from_utf8_lossy(&self.ignore), "tree": tree })
+    fn from_json(json: &Value) -> Self {
+        let tree = json["tree"].as_object().unwrap().iter();
+        let node = |(path, text): (&String, &Value)| {
+            (path.clone().into_bytes(), Node::parse(text.as_str().unwrap()))
+        };
+        Self {
+            ignore: json["ignore"].as_str().unwrap().into(),
+            tree: tree.map(node).collect(),
+        }
+    }
+
+    fn to_json(&self, outcome: &Outcome) -> Value {
+        let text = |node: &Node| match node {
+            Node::File(content) => content.clone(),
+            Node::Directory => "directory".to_owned(),
+            Node::Link(target) => format!("link to {target}"),
+        };
+        let path = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+        let nodes = self.tree.iter();
+        let tree: BTreeMap<String, String> = nodes.map(|(at, node)| (path(at), text(node))).collect();
+        let mut json = json!({ "ignore": path(&self.ignore), "tree": tree });
+        match outcome {
+            Outcome::Entries(_) => json["kept"] = json!(outcome.paths()),
+            Outcome::Refused(_) => json["refused"] = json!(true),
+        }
+        json
+    }
+}
+
+impl Outcome {
+    /// What is kept of the tree; empty where all is refused.
+    fn paths(&self) -> Vec<&str> {
+        let Self::Entries(entries) = self else {
+            return Vec::new();
+        };
+        let paths = entries.keys().map(String::as_str);
+        paths.filter(|path| *path != ".dockerignore").collect()
     }
 }
 
@@ -178,6 +215,97 @@ fn agree(ours: &Outcome, theirs: &Outcome) -> bool {
     }
 }
 
+fn fixtures() -> Vec<(Case, Value)> {
+    let json: Value = serde_json::from_str(include_str!("../fixtures/ignore.json")).unwrap();
+    let cases = json.as_array().unwrap().iter();
+    cases.map(|json| (Case::from_json(json), json.clone())).collect()
+}
+
+/// What a fixture says came out of BuildKit.
+fn assert_as_noted(outcome: &Outcome, json: &Value) {
+    let refused = matches!(outcome, Outcome::Refused(_));
+    assert_eq!(refused, json["refused"] == true, "{json:#}\n{outcome:?}");
+    if !refused {
+        assert_eq!(json!(outcome.paths()), json["kept"], "{json:#}");
+    }
+}
+
+#[test]
+fn ignore_fixtures() {
+    for (case, json) in fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        case.write(folder.path());
+        assert_as_noted(&case.ours(folder.path()), &json);
+    }
+}
+
+#[test]
+fn ignore_fixtures_are_true() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let fixtures = fixtures();
+    let (refused, fine): (Vec<_>, Vec<_>) = fixtures.iter().partition(|(_, json)| json["refused"] == true);
+    for batch in [fine.as_slice()].into_iter().chain(refused.chunks(1)) {
+        let folder = tempfile::tempdir().unwrap();
+        let cases: Vec<&Case> = batch.iter().map(|(case, _)| case).collect();
+        let outcomes = buildkit(&cases, folder.path());
+        for ((index, (case, json)), outcome) in batch.iter().enumerate().zip(outcomes) {
+            assert_as_noted(&outcome, json);
+            // The contents too, emptied files included.
+            let ours = case.ours(&folder.path().join(format!("in{index}")));
+            assert!(agree(&ours, &outcome), "{json:#}\n{ours:?}\n{outcome:?}");
+        }
+    }
+}
+
+/// The Dockerfile's own ignore file takes the place of the context's, and a
+/// named context has its own.
+#[test]
+fn which_ignore_file_counts() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    for context in ["main", "named"] {
+        fs::create_dir(at(context)).unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(at(context).join(name), context).unwrap();
+        }
+        fs::write(at(context).join(".dockerignore"), "a\n").unwrap();
+    }
+    let dockerfile = at("x.Dockerfile");
+    fs::write(
+        &dockerfile,
+        "FROM scratch\nCOPY . /main/\nCOPY --from=named / /named/\n",
+    )
+    .unwrap();
+    for own in [None, Some("b\n"), Some("")] {
+        if let Some(text) = own {
+            fs::write(at("x.Dockerfile.dockerignore"), text).unwrap();
+        }
+        let out = tempfile::tempdir().unwrap();
+        let mut build = sandbox::docker();
+        build
+            .args(["buildx", "build", "--quiet", "--file"])
+            .arg(&dockerfile);
+        build.arg(format!("--build-context=named={}", at("named").display()));
+        build.arg(format!("--output=type=local,dest={}", out.path().display()));
+        let run = sandbox::finish(build.arg(at("main")));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        for (context, dockerfile) in [("main", Some(dockerfile.as_path())), ("named", None)] {
+            let rules = Rules::exact(xtask::context::ignore(&at(context), dockerfile).unwrap());
+            let ours = entries(&walk(&at(context), &rules, None).unwrap().inputs);
+            assert_eq!(
+                ours,
+                copied_out(&out.path().join(context)),
+                "{context} with {own:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn ignore_files_mean_what_buildkit_makes_of_them() {
     if !sandbox::engine_tests() {
@@ -218,7 +346,10 @@ fn ignore_files_mean_what_buildkit_makes_of_them() {
     assert!(some * 4 > count as usize, "the generator makes dull cases");
     for case in wrong.iter().take(3) {
         let (case, ours, theirs) = shrink(case.clone());
-        eprintln!("{:#}\nours: {ours:#?}\nBuildKit's: {theirs:#?}", case.to_json());
+        eprintln!(
+            "{:#}\nours: {ours:#?}\nBuildKit's: {theirs:#?}",
+            case.to_json(&theirs)
+        );
     }
     assert!(
         wrong.is_empty(),
@@ -356,9 +487,9 @@ impl Random {
             directories.extend(parents);
             let node = match self.below(10) {
                 0 => Node::Directory,
-                1 => Node::Link(self.of(&["a", "foo", "nowhere", "."])),
-                2 => Node::File(""),
-                _ => Node::File(self.of(&["content\n", "other\n", "third"])),
+                1 => Node::Link(self.of(&["a", "foo", "nowhere", "."]).to_owned()),
+                2 => Node::File(String::new()),
+                _ => Node::File(self.of(&["content\n", "other\n", "third"]).to_owned()),
             };
             tree.insert(path, node);
         }
