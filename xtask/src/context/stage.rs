@@ -15,12 +15,13 @@
 //! ```text
 //! <folder>/context-<hash>/   what BuildKit gets
 //! <folder>/tmp/              files that are being written
-//! <folder>/manifest          stat index of the tree: gone while the tree changes
+//! <folder>/manifest          stat index of the tree
 //! <folder>/lock              held as long as a [`Stage`] lives
 //! ```
 //!
-//! After a run that was killed there is no manifest, and every file of the tree
-//! is compared by its content.
+//! What lies in the tree is looked at anew each time: by its stat where the
+//! manifest knows that, by its content elsewhere. So a run that was killed, or
+//! a hand in the tree, leaves nothing that would be trusted.
 //!
 //! A `.dockerignore` in the tree does no harm: BuildKit applies it to what it
 //! has let through once, and a path's fate depends on nothing but the path.
@@ -129,7 +130,6 @@ impl Stage {
         remove(&tmp)?;
         fs::create_dir_all(&tmp)?;
         let present = self.present()?;
-        let manifest = self.folder.join("manifest");
         let plan = self.plan(&present, inputs)?;
         if plan.gone.is_empty() && plan.new.is_empty() {
             return Ok(Filled {
@@ -137,7 +137,6 @@ impl Stage {
                 ..Filled::default()
             });
         }
-        remove(&manifest)?;
         for input in plan.gone.iter().rev() {
             remove(&self.tree.join(&*input.path))?;
         }
@@ -157,8 +156,6 @@ impl Stage {
         if !changed.is_empty() {
             return Err(super::unusable(root, &changed));
         }
-        // Writes the manifest for what is old enough to be trusted.
-        self.present()?;
         Ok(Filled {
             written: plan.new.len(),
             removed: plan.gone.len() - plan.replaced,
@@ -183,18 +180,23 @@ impl Stage {
     /// Compares two sorted lists.
     fn plan<'a>(&self, present: &'a [Input], wanted: &'a [Input]) -> Result<Plan<'a>> {
         let mut plan = Plan::default();
-        let (mut present, mut wanted) = (present.iter().peekable(), wanted.iter().peekable());
+        let sound: Vec<bool> = present
+            .par_iter()
+            .map(|input| self.has_mode(input))
+            .collect::<Result<_>>()?;
+        let mut present = present.iter().zip(sound).peekable();
+        let mut wanted = wanted.iter().peekable();
         while present.peek().is_some() || wanted.peek().is_some() {
             let order = match (present.peek(), wanted.peek()) {
-                (Some(present), Some(wanted)) => present.path.cmp(&wanted.path),
+                (Some((present, _)), Some(wanted)) => present.path.cmp(&wanted.path),
                 (Some(_), None) => std::cmp::Ordering::Less,
                 (None, _) => std::cmp::Ordering::Greater,
             };
             let old = if order.is_le() { present.next() } else { None };
             let new = if order.is_ge() { wanted.next() } else { None };
             match (old, new) {
-                (Some(old), Some(new)) if old == new && self.has_mode(new)? => {}
-                (Some(old), Some(new)) => {
+                (Some((old, true)), Some(new)) if old == new => {}
+                (Some((old, _)), Some(new)) => {
                     // A file takes a file's place in one step.
                     let both_files = matches!(
                         (&old.kind, &new.kind),
@@ -207,7 +209,7 @@ impl Stage {
                     plan.new.push(new);
                 }
                 (old, new) => {
-                    plan.gone.extend(old);
+                    plan.gone.extend(old.map(|(old, _)| old));
                     plan.new.extend(new);
                 }
             }
@@ -267,22 +269,24 @@ impl Writer<'_> {
     fn copy(&self, input: &Input, path: &Path) -> Result<Option<Problem>> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let temporary = self.tmp.join(number.to_string());
-        if let Some(problem) = self.copy_verified(input, &temporary)? {
+        let mut target = fs::File::create(&temporary)?;
+        target.set_permissions(Permissions::from_mode(input.mode()))?;
+        if let Some(problem) = self.copy_verified(input, &mut target)? {
             fs::remove_file(&temporary)?;
             return Ok(Some(problem));
         }
-        renew(&temporary, path)?;
+        if let Ok(before) = path.symlink_metadata() {
+            renew(&target, before.modified()?)?;
+        }
         fs::rename(&temporary, path)?;
         Ok(None)
     }
 
     /// Copies and hashes in one pass.
-    fn copy_verified(&self, input: &Input, temporary: &Path) -> Result<Option<Problem>> {
+    fn copy_verified(&self, input: &Input, target: &mut fs::File) -> Result<Option<Problem>> {
         let Kind::File { digest, size, .. } = &input.kind else {
             return Ok(None);
         };
-        let mut target = fs::File::create(temporary)?;
-        target.set_permissions(Permissions::from_mode(input.mode()))?;
         let bytes = input.path.as_bytes();
         let mut source = match File::open(self.root.join(&*input.path)) {
             Ok(source) => source,
@@ -308,22 +312,14 @@ impl Writer<'_> {
 }
 
 /// Gives a file a modification time that differs from that of the file whose
-/// place it takes, on a file system with a coarse clock too.
-fn renew(file: &Path, place: &Path) -> Result<()> {
-    let modified = |path: &Path| -> Option<SystemTime> {
-        path.symlink_metadata()
-            .and_then(|metadata| metadata.modified())
-            .ok()
-    };
-    let before = modified(place);
-    let mut time = SystemTime::now();
-    loop {
-        fs::File::options().write(true).open(file)?.set_modified(time)?;
-        if before.is_none() || modified(file) != before {
-            return Ok(());
-        }
+/// place it takes: writing it does, unless the file system's clock is coarse.
+fn renew(file: &fs::File, before: SystemTime) -> Result<()> {
+    let mut time = before;
+    while file.metadata()?.modified()? == before {
         time += Duration::from_secs(1);
+        file.set_modified(time)?;
     }
+    Ok(())
 }
 
 /// Removes whatever lies there, if anything does.

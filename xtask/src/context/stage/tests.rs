@@ -247,3 +247,18 @@ fn no_two_stages_share_a_name() {
     assert_eq!(name(&one), name(&one));
     assert_ne!(name(&one), name(&other));
 }
+
+/// Two versions within one tick of the clock.
+#[test]
+fn equal_times_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = fs::File::create(folder.path().join("a")).unwrap();
+    let before = file.metadata().unwrap().modified().unwrap();
+    renew(&file, before).unwrap();
+    assert!(file.metadata().unwrap().modified().unwrap() > before);
+    renew(&file, before).unwrap();
+    assert_eq!(
+        file.metadata().unwrap().modified().unwrap(),
+        before + Duration::from_secs(1)
+    );
+}
