@@ -41,7 +41,11 @@ pub fn ignore(context: &Path, dockerfile: Option<&Path>) -> Result<Ignore> {
     };
     let shown = file.display();
     let real = fs_err::canonicalize(&file)?;
-    let folder = fs_err::canonicalize(file.parent().unwrap_or(context))?;
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let folder = fs_err::canonicalize(folder)?;
     if !real.starts_with(&folder) {
         // BuildKit would find nothing behind such a link and ignore nothing.
         return Err(failure::usage(format!("{shown}: the link points out of its directory")).into());
@@ -95,4 +99,64 @@ fn with_hints(mut failure: Failure, problems: &[Problem]) -> Failure {
         failure = failure.hint("exclude what the image does not need in .dockerignore");
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn text(error: &anyhow::Error) -> String {
+        assert_eq!(failure::kind(error), failure::Kind::Usage);
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn ignore_file_that_cannot_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(ignore(folder.path(), Some(Path::new("nowhere/Dockerfile"))).is_ok());
+        let file = folder.path().join(".dockerignore");
+        fs::write(&file, "a\n[\n!\n").unwrap();
+        let shown = file.display();
+        assert_eq!(
+            text(&ignore(folder.path(), None).unwrap_err()),
+            format!(
+                "{shown} cannot be used:\n  line 2: syntax error in pattern: \"[\"\n  \
+                 line 3: illegal exclusion pattern: \"!\""
+            )
+        );
+    }
+
+    #[test]
+    fn ignore_file_that_is_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = folder.path().join("app");
+        fs::create_dir(&context).unwrap();
+        symlink("rules", context.join(".dockerignore")).unwrap();
+        assert!(!ignore(&context, None).unwrap().has_exceptions());
+        fs::write(context.join("rules"), "!a\n").unwrap();
+        assert!(ignore(&context, None).unwrap().has_exceptions());
+        fs::remove_file(context.join("rules")).unwrap();
+        fs::write(folder.path().join("out"), "!a\n").unwrap();
+        symlink("../out", context.join("rules")).unwrap();
+        let error = text(&ignore(&context, None).unwrap_err());
+        assert!(error.ends_with("the link points out of its directory"), "{error}");
+    }
+
+    #[test]
+    fn many_problems_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        for index in 0..25 {
+            symlink("/x", folder.path().join(format!("l{index:02}"))).unwrap();
+        }
+        let rules = Rules::safe(Ignore::default());
+        let error = text(&scan(folder.path(), &rules, None).unwrap_err());
+        assert!(
+            error.contains("\n  l00: the link points out of the context"),
+            "{error}"
+        );
+        assert!(error.ends_with("\n  and 5 others"), "{error}");
+    }
 }
