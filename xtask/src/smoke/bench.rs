@@ -310,7 +310,7 @@ impl<'a> Bench<'a> {
                 Probe::Sql(probe) => {
                     let script = spec_checks::sql_script(probe, &saved);
                     self.exec_one("spec", &script)?
-                        .and_then(|answer| spec_checks::sql(probe, &saved, &answer))
+                        .and_then(|answer| spec_checks::sql(probe, &mut saved, &answer))
                 }
             };
             let name = format!("spec: {}", check.name);

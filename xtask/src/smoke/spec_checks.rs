@@ -18,7 +18,7 @@ use crate::spec::{HttpProbe, SqlProbe};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What earlier checks saved, by name.
-pub type Saved = BTreeMap<String, String>;
+pub type Saved = BTreeMap<String, Value>;
 
 /// Sends the request and judges the answer.
 ///
@@ -50,17 +50,14 @@ fn judge_reply(asked: &str, probe: &HttpProbe, reply: &Reply, saved: &mut Saved)
     }
     for (name, pointer) in &probe.save {
         let body: Value = serde_json::from_str(&reply.body).unwrap_or_default();
-        let value = match body.pointer(pointer) {
-            Some(Value::String(text)) => text.clone(),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-            _ => {
-                return Err(flaw(format!(
-                    "{asked}: no value at {pointer} in {}",
-                    reply.shown()
-                )));
-            }
+        let value = body.pointer(pointer).filter(|value| !value.is_null());
+        let Some(value) = value else {
+            return Err(flaw(format!(
+                "{asked}: no value at {pointer} in {}",
+                reply.shown()
+            )));
         };
-        saved.insert(name.clone(), value);
+        saved.insert(name.clone(), value.clone());
     }
     seen(format!("{asked}: {}", reply.shown()))
 }
@@ -75,17 +72,24 @@ pub fn sql_script(probe: &SqlProbe, saved: &Saved) -> String {
 ///
 /// # Errors
 /// What came back instead.
-pub fn sql(probe: &SqlProbe, saved: &Saved, answer: &Answer) -> Judged {
-    let expected = fill(&probe.expect, saved, str::to_owned);
+pub fn sql(probe: &SqlProbe, saved: &mut Saved, answer: &Answer) -> Judged {
     if !answer.ok() {
         return Err(flaw(answer.shown()));
     }
-    if answer.text != expected.trim_end_matches('\n') {
-        return Err(flaw(format!(
-            "expected {:?}, got {:?}",
-            one_line(&expected),
-            answer.shown()
-        )));
+    if let Some(expected) = &probe.expect {
+        let expected = fill(expected, saved, str::to_owned);
+        if answer.text != expected.trim_end_matches('\n') {
+            return Err(flaw(format!(
+                "expected {:?}, got {:?}",
+                one_line(&expected),
+                answer.shown()
+            )));
+        }
+    }
+    if let Some(name) = &probe.save {
+        let text = || Value::String(answer.text.clone());
+        let value = serde_json::from_str(&answer.text).unwrap_or_else(|_| text());
+        saved.insert(name.clone(), value);
     }
     seen(format!("gave {:?}", answer.shown()))
 }
@@ -100,7 +104,7 @@ fn fill(text: &str, saved: &Saved, encode: impl Fn(&str) -> String) -> String {
             .split_once('}')
             .and_then(|(name, after)| saved.get(name).map(|value| (value, after)));
         if let Some((value, after)) = value {
-            filled.push_str(&encode(value));
+            filled.push_str(&encode(&as_text(value)));
             rest = after;
         } else {
             filled.push('{');
@@ -113,13 +117,26 @@ fn fill(text: &str, saved: &Saved, encode: impl Fn(&str) -> String) -> String {
 
 fn fill_json(json: &Value, saved: &Saved) -> Value {
     match json {
-        Value::String(text) => Value::String(fill(text, saved, str::to_owned)),
+        Value::String(text) => {
+            let name = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            match name.and_then(|name| saved.get(name)) {
+                Some(value) => value.clone(),
+                None => Value::String(fill(text, saved, str::to_owned)),
+            }
+        }
         Value::Array(items) => items.iter().map(|item| fill_json(item, saved)).collect(),
         Value::Object(map) => map
             .iter()
             .map(|(key, value)| (key.clone(), fill_json(value, saved)))
             .collect(),
         other => other.clone(),
+    }
+}
+
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -157,23 +174,24 @@ mod tests {
         let create = probe(json!({"path": "/s", "status": 201, "save": {"id": "/s/0/id", "n": "/n"}}));
         let body = r#"{"s": [{"id": "a'b/c"}], "n": 7}"#;
         judge_reply("POST /s", &create, &reply(201, body), &mut saved).unwrap();
-        assert_eq!(
-            fill("/s/{id}?n={n}&{x}", &saved, percent_encoded),
-            "/s/a%27b%2Fc?n=7&{x}"
-        );
-        let sql = SqlProbe {
-            query: "SELECT '{id}', '{}'::jsonb".into(),
-            expect: String::new(),
-        };
+        let path = fill("/s/{id}?n={n}&{x}", &saved, percent_encoded);
+        assert_eq!(path, "/s/a%27b%2Fc?n=7&{x}");
+        let script = sql_script(&query("SELECT '{id}', '{}'::jsonb", None), &saved);
         assert!(
-            sql_script(&sql, &saved).contains(r"a'\'''\''b/c"),
-            "{}",
-            sql_script(&sql, &saved)
+            script.contains("a''b/c".replace('\'', r"'\''").as_str()),
+            "{script}"
         );
-        assert_eq!(
-            fill_json(&json!({"k": ["{n}", 1]}), &saved),
-            json!({"k": ["7", 1]})
-        );
+        // All of a text is a value, part of one is text.
+        let filled = fill_json(&json!({"k": ["{n}", "n{n}", 1, "{x}"]}), &saved);
+        assert_eq!(filled, json!({"k": [7, "n7", 1, "{x}"]}));
+    }
+
+    fn query(query: &str, expect: Option<&str>) -> SqlProbe {
+        SqlProbe {
+            query: query.into(),
+            expect: expect.map(str::to_owned),
+            save: Some("out".into()),
+        }
     }
 
     #[test]
@@ -194,18 +212,19 @@ mod tests {
 
     #[test]
     fn a_query_has_to_give_all_of_what_is_expected() {
-        let probe = SqlProbe {
-            query: "SELECT 1".into(),
-            expect: "1\n2\n".into(),
-        };
         let answer = |code, text: &str| Answer {
             code,
             text: text.into(),
             took: Duration::ZERO,
         };
-        let saved = Saved::new();
-        assert!(sql(&probe, &saved, &answer(0, "1\n2")).is_ok());
-        assert!(sql(&probe, &saved, &answer(0, "1")).is_err());
-        assert!(sql(&probe, &saved, &answer(3, "1\n2")).is_err());
+        let mut saved = Saved::new();
+        let two = query("SELECT 1", Some("1\n2\n"));
+        assert!(sql(&two, &mut saved, &answer(0, "1")).is_err());
+        assert!(sql(&two, &mut saved, &answer(3, "1\n2")).is_err());
+        assert_eq!(saved.get("out"), None);
+        assert!(sql(&two, &mut saved, &answer(0, "1\n2")).is_ok());
+        assert_eq!(saved.get("out"), Some(&json!("1\n2")));
+        sql(&query("SELECT 1", None), &mut saved, &answer(0, "[1, 0]")).unwrap();
+        assert_eq!(saved.get("out"), Some(&json!([1, 0])));
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::names::{ImageName, check_reference, version_tag};
-use super::raw::{self, Probe, RawApp, RawSpec};
+use super::raw::{self, HttpProbe, Probe, RawApp, RawSpec};
 use super::shape::{self, Problem};
 use super::{App, Database, ImageSpec};
 
@@ -415,11 +415,27 @@ impl Meaning {
                 );
             }
             match &check.probe {
-                Probe::Http(probe) => self.path(&format!("checks[{n}].http.path"), &probe.path),
+                Probe::Http(probe) => self.http_check(&format!("checks[{n}].http"), probe),
                 Probe::Sql(probe) if probe.query.trim().is_empty() => {
                     self.tell(&format!("checks[{n}].sql.query"), "is empty");
                 }
+                Probe::Sql(probe) if probe.expect.is_none() && probe.save.is_none() => {
+                    let path = format!("checks[{n}].sql");
+                    self.tell(&path, "checks nothing: give `expect`, `save` or both");
+                }
                 Probe::Sql(_) => {}
+            }
+        }
+    }
+
+    fn http_check(&mut self, at: &str, probe: &HttpProbe) {
+        self.path(&format!("{at}.path"), &probe.path);
+        for (name, pointer) in &probe.save {
+            if !pointer.starts_with('/') {
+                self.tell(
+                    &format!("{at}.save.{name}"),
+                    format!("is {pointer:?}, must be a JSON pointer such as `/id`"),
+                );
             }
         }
     }

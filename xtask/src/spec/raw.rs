@@ -172,7 +172,8 @@ pub struct HttpProbe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
     /// Values of the JSON answer to keep, each by a name and a JSON pointer
-    /// such as `/id`. `{name}` in the checks that follow stands for the value.
+    /// such as `/id`. `{name}` in the checks that follow stands for the value;
+    /// a JSON text that is nothing but `{name}` becomes the value itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub save: BTreeMap<String, String>,
 }
@@ -218,7 +219,11 @@ pub struct SqlProbe {
     /// One statement.
     pub query: String,
     /// The whole output, as `psql -At` prints it.
-    pub expect: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// Name under which the output is kept: `{name}` in the checks that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save: Option<String>,
 }
 
 /// The schema that editors and [`super::shape`] use.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use xtask::catalog::{Apps, Catalog};
+use xtask::catalog::{Apps, Catalog};
 use xtask::engine::container::Lab;
 use xtask::engine::{Engine, Owner, reaper};
 use xtask::process::Runner;
@@ -15,16 +16,15 @@ use crate::sandbox;
 
 /// The images' specs of this checkout.
 fn specs() -> Vec<ImageSpec> {
-    Catalog::read(&sandbox::repository(), Apps::OfSpecs)
-        .unwrap()
-        .images
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    Catalog::read(root, Apps::OfSpecs).unwrap().images
 }
 
 fn lab() -> Lab {
     Lab {
         engine: Engine {
             owner: Owner::System,
-            docker: "docker".into(),
+            docker: sandbox::docker().get_program().into(),
             env: Vec::new(),
         },
         runner: Runner::new(Arc::default()).unwrap(),
