@@ -70,6 +70,8 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
             raise Fatal(f"the database's {what} has a control character")
     if database["role"] == SUPERUSER:
         raise Fatal(f"the app's role may not be {SUPERUSER!r}: that is the superuser")
+    if database["name"] in ("template0", "template1"):
+        raise Fatal(f"the app's database may not be {database['name']!r}")
     return Image(
         name=document["image"],
         import_string=app.get("import"),
