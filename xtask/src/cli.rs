@@ -67,7 +67,7 @@ pub enum Command {
 }
 
 /// What build-images and plan share: which definitions.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
     /// Images to work on; all in `images/` where none is named
     #[arg(value_name = "IMAGE")]
@@ -107,7 +107,7 @@ pub enum EngineChoice {
 }
 
 /// Arguments of `build-images`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct BuildImages {
     /// Which definitions.
     #[command(flatten)]

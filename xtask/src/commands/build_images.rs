@@ -11,6 +11,7 @@ use crate::base::{Base, obtain};
 use crate::buildkit::progress::{Detail, Progress};
 use crate::buildkit::{self, Candidate, Target};
 use crate::cli::{self, BuildImages};
+use crate::context::Input;
 use crate::context::stage::Stage;
 use crate::dockerfile;
 use crate::engine::{Engine, choose};
@@ -90,11 +91,11 @@ impl Work<'_> {
         let names: Vec<&str> = wanted.iter().map(|one| one.step.name.as_str()).collect();
         self.host.report.step("build", names.join(", "));
         // Held until BuildKit has read them.
-        let mut stages: BTreeMap<PathBuf, Stage> = BTreeMap::new();
-        let mut targets = Vec::new();
-        for one in wanted {
-            targets.push(self.target(one, &mut stages)?);
-        }
+        let stages = self.stage(&wanted)?;
+        let targets = wanted
+            .iter()
+            .map(|one| self.target(one, &stages))
+            .collect::<Result<Vec<_>>>()?;
         let options = buildkit::Options {
             secrets: self.secrets.clone(),
             no_cache: self.args.selection.no_cache,
@@ -109,36 +110,52 @@ impl Work<'_> {
         buildkit::bake(self.engine, runner, report, &targets, &options, progress)
     }
 
-    fn target(&self, one: &Surveyed<'_>, stages: &mut BTreeMap<PathBuf, Stage>) -> Result<Target> {
+    /// Stages every folder once, in the order of their paths: two runs that
+    /// lock several of them cannot wait for each other.
+    fn stage(&self, wanted: &[&Surveyed<'_>]) -> Result<BTreeMap<PathBuf, Stage>> {
+        let mut folders: BTreeMap<PathBuf, &[Input]> = BTreeMap::new();
+        for one in wanted {
+            for (context, folder) in self.contexts(one) {
+                let inputs = one
+                    .definition
+                    .as_ref()
+                    .and_then(|definition| definition.contexts.get(context));
+                folders.insert(folder, inputs.map(Vec::as_slice).unwrap_or_default());
+            }
+        }
+        let mut stages = BTreeMap::new();
+        for (folder, inputs) in folders {
+            let place = self
+                .host
+                .state_dir()
+                .join("context")
+                .join(survey::folder_key(&folder));
+            let stage = Stage::lock(&place, STAGE_PATIENCE)?;
+            stage.fill(&folder, inputs)?;
+            stages.insert(folder, stage);
+        }
+        Ok(stages)
+    }
+
+    /// Context name → the folder it is staged from.
+    fn contexts(&self, one: &Surveyed<'_>) -> [(&'static str, PathBuf); 2] {
+        [
+            ("", one.job.app.folder.clone()),
+            (ROOTFS, survey::rootfs_folder(self.host)),
+        ]
+    }
+
+    fn target(&self, one: &Surveyed<'_>, stages: &BTreeMap<PathBuf, Stage>) -> Result<Target> {
         let name = &one.step.name;
         let (Some(definition), Some(fingerprint)) = (&one.definition, one.step.fingerprint) else {
             return Err(failure::build(format!("image {name} has no definition")).into());
         };
-        let folders = BTreeMap::from([
-            (String::new(), one.job.app.folder.clone()),
-            (ROOTFS.to_owned(), survey::rootfs_folder(self.host)),
-        ]);
         let mut trees: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for (context, folder) in folders {
-            if !stages.contains_key(&folder) {
-                let place = self
-                    .host
-                    .state_dir()
-                    .join("context")
-                    .join(survey::folder_key(&folder));
-                let stage = Stage::lock(&place, STAGE_PATIENCE)?;
-                let inputs = definition
-                    .contexts
-                    .get(&context)
-                    .map(Vec::as_slice)
-                    .unwrap_or_default();
-                stage.fill(&folder, inputs)?;
-                stages.insert(folder.clone(), stage);
-            }
+        for (context, folder) in self.contexts(one) {
             trees.extend(
                 stages
                     .get(&folder)
-                    .map(|stage| (context, stage.tree().to_owned())),
+                    .map(|stage| (context.to_owned(), stage.tree().to_owned())),
             );
         }
         let mut args = definition.arguments.clone();

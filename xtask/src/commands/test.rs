@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::cli::{Render, Test};
+use crate::cli::{BuildImages, Render, Test};
 use crate::engine::choose;
 use crate::failure;
 use crate::host::Host;
@@ -65,7 +65,13 @@ pub fn run(args: &Test, host: &Host) -> Result<()> {
     } else {
         // Here, where its progress is seen, rather than inside of a test.
         let engine = choose::obtain(host, None)?;
-        super::reap(host, &engine)?;
+        // The main job itself, as a user runs it; its images are what the
+        // tests of the suite break on purpose.
+        host.report.step("test", "the main job: build-images");
+        if let Err(error) = super::build_images::run(&BuildImages::default(), host) {
+            host.report.error(&failure::render(&error));
+            failed.push("build-images");
+        }
         env.push(("HIVE_TEST_ENGINE".to_owned(), "1".to_owned()));
         env.push(("HIVE_TEST_DOCKER".to_owned(), engine.docker.display().to_string()));
         env.extend(engine.env);

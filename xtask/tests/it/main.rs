@@ -5,6 +5,7 @@
 //! no engine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
+#![allow(clippy::disallowed_methods)] // Tests spawn and read the environment.
 
 mod build_images;
 mod cli;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use xtask::catalog::{Apps, Catalog};
-use xtask::catalog::{Apps, Catalog};
 use xtask::engine::container::Lab;
 use xtask::engine::{Engine, Owner, reaper};
 use xtask::process::Runner;
