@@ -14,7 +14,8 @@ check)
 images)
     mkdir -p reports
     cargo xtask build-images --json > reports/images.json
-    cargo xtask smoke --junit reports/smoke.xml --json > reports/smoke.json
+    cargo xtask smoke --junit reports/smoke.xml --json \
+        --markdown "${GITHUB_STEP_SUMMARY:-reports/smoke.md}" > reports/smoke.json
     ;;
 test)
     cargo xtask test

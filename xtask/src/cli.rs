@@ -162,6 +162,9 @@ pub struct Smoke {
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Append a Markdown summary to a file, such as `$GITHUB_STEP_SUMMARY`
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
     /// Leave the containers and volumes where they are, for debugging
     #[arg(long)]
     pub keep_containers: bool,

@@ -1,5 +1,7 @@
 //! `cargo xtask smoke`: the suite on images that exist.
 
+use std::io::Write as _;
+
 use anyhow::Result;
 
 use crate::catalog::{Apps, Catalog};
@@ -37,6 +39,10 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
     let verdicts = prove(host, &engine, &subjects, args.keep_containers)?;
     if let Some(file) = &args.junit {
         fs_err::write(file, report::junit(&verdicts))?;
+    }
+    if let Some(path) = &args.markdown {
+        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(report::markdown(&verdicts).as_bytes())?;
     }
     if args.json {
         host.report

@@ -11,6 +11,7 @@ mod build_images;
 mod cli;
 mod engine_private;
 mod ignore;
+mod pipelines;
 mod sandbox;
 mod smoke_gate;
 mod staging;
