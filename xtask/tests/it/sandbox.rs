@@ -163,6 +163,11 @@ pub fn docker() -> Command {
     command
 }
 
+/// A setting of a test as text.
+pub fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A setting of a test, such as how many cases it makes.
 pub fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

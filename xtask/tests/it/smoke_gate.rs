@@ -1,7 +1,7 @@
 //! The gate suite on real images: good ones pass, and each kind of broken one
 //! fails with the check that is there for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use xtask::catalog::{Apps, Catalog};
 use xtask::engine::container::Lab;
@@ -15,8 +15,9 @@ use crate::sandbox;
 
 /// The images' specs of this checkout.
 fn specs() -> Vec<ImageSpec> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    Catalog::read(root, Apps::OfSpecs).unwrap().images
+    Catalog::read(&sandbox::repository(), Apps::OfSpecs)
+        .unwrap()
+        .images
 }
 
 fn lab() -> Lab {
@@ -32,11 +33,16 @@ fn lab() -> Lab {
     }
 }
 
-/// The good image of a spec: `HIVE_TEST_IMAGE` with `{}` for the name, or the
-/// release tag.
+/// The good image of a spec: what `build-images` releases, built once for all
+/// tests; or `HIVE_TEST_IMAGE`, with `{}` for the name.
 fn good(name: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "tests are a world of their own")]
-    let pattern = std::env::var("HIVE_TEST_IMAGE").unwrap_or_else(|_| "hive-{}:latest".to_owned());
+    static RELEASED: OnceLock<String> = OnceLock::new();
+    let pattern = RELEASED.get_or_init(|| {
+        sandbox::text("HIVE_TEST_IMAGE").unwrap_or_else(|| {
+            sandbox::xtask(["build-images"]).expect(0);
+            "hive-{}:latest".to_owned()
+        })
+    });
     pattern.replace("{}", name)
 }
 
