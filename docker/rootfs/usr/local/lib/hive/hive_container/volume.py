@@ -74,6 +74,7 @@ def open_volume(image: Image) -> None:
     take_lock()
     # Another container may have been at it until a moment ago.
     inspect(image)
+    forget_killed_server()
 
 
 def inspect(image: Image) -> None:
@@ -201,6 +202,19 @@ def take_lock() -> None:
     os.close(descriptor)
     os.ftruncate(LOCK_DESCRIPTOR, 0)
     os.pwrite(LOCK_DESCRIPTOR, socket.gethostname().encode() + b"\n", 0)
+
+
+def forget_killed_server() -> None:
+    """Removes PostgreSQL's lock file when a container was killed.
+
+    It names a process id of that container. Here the same id may well be another program, and
+    PostgreSQL would refuse to start. We hold the volume's lock and no program runs yet: whoever
+    wrote the file is gone.
+    """
+    try:
+        os.unlink(f"{PGDATA}/postmaster.pid")
+    except FileNotFoundError:
+        pass
 
 
 def keep_password(path: str) -> str:
