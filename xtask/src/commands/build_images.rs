@@ -130,11 +130,32 @@ impl Work<'_> {
                 .state_dir()
                 .join("context")
                 .join(survey::folder_key(&folder));
-            let stage = Stage::lock(&place, STAGE_PATIENCE)?;
+            let stage = self.lock(&place)?;
             stage.fill(&folder, inputs)?;
             stages.insert(folder, stage);
         }
         Ok(stages)
+    }
+
+    /// Waits for another run that uses the stage, and for Ctrl-C.
+    fn lock(&self, place: &Path) -> Result<Stage> {
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            match Stage::lock(place, Duration::ZERO) {
+                Err(error)
+                    if failure::kind(&error) == failure::Kind::Environment
+                        && started.elapsed() < STAGE_PATIENCE => {}
+                other => return other,
+            }
+            if !told {
+                self.host
+                    .report
+                    .step("wait", "for another build in this checkout");
+                told = true;
+            }
+            self.host.runner.sleep(Duration::from_millis(100))?;
+        }
     }
 
     /// Context name → the folder it is staged from.

@@ -92,7 +92,13 @@ impl Stage {
         let begun = Instant::now();
         loop {
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
+                Ok(()) => {
+                    // The build inherits the lock: where this process is
+                    // killed, it goes on reading the tree, and no other run may
+                    // change the tree before it has ended.
+                    rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())?;
+                    break;
+                }
                 Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < patience => {
                     std::thread::sleep(LOCK_PAUSE);
                 }

@@ -421,3 +421,79 @@ fn two_checkouts_at_once_do_not_collide() {
     assert_eq!(one.plan().0, "up-to-date");
     assert_eq!(leftovers(&one.name), "");
 }
+
+#[test]
+fn a_killed_build_keeps_its_stage_until_it_has_ended() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new("orphan", "", "");
+    // Not cached anywhere, so that there is time to kill.
+    bench
+        .checkout
+        .write("docker/rootfs/etc/hive/unique", &format!("{:?}", Instant::now()));
+    let mut child = bench
+        .checkout
+        .command(&["build-images"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = bench
+        .checkout
+        .path(&format!("target/images/{}/build.log", bench.name));
+    let end = Instant::now() + Duration::from_secs(120);
+    while !fs_err::read_to_string(&log).is_ok_and(|text| text.contains("production")) {
+        assert!(Instant::now() < end, "no build began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The input moves on while the orphan may still read the old one.
+    bench.checkout.write("docker/rootfs/etc/hive/unique", "second");
+    bench.build().expect(0);
+    let image = format!("hive-{}:latest", bench.name);
+    let seen = docker(&["run", "--rm", "--entrypoint", "cat", &image, "/etc/hive/unique"]);
+    assert_eq!(seen, "second");
+    // Whatever the orphan left under the first fingerprint has the first content.
+    let candidates = docker(&[
+        "image",
+        "ls",
+        "--quiet",
+        "--filter",
+        &format!("reference=hive-candidate:{}-*", bench.name),
+    ]);
+    for id in candidates.lines() {
+        let seen = docker(&["run", "--rm", "--entrypoint", "cat", id, "/etc/hive/unique"]);
+        assert_ne!(seen, "second", "an image whose label lies");
+    }
+}
+
+#[test]
+fn the_committed_dockerfile_builds_without_the_tool() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    sandbox::xtask(["base", "make"]).expect(0);
+    let mut build = sandbox::docker();
+    build
+        .current_dir(sandbox::repository())
+        .args(["buildx", "build", "--quiet"]);
+    build.args([
+        "--file",
+        "images/genie/Dockerfile",
+        "--build-context",
+        "rootfs=docker/rootfs",
+    ]);
+    build.args(["--build-arg", "BASE=hive-base:debian"]);
+    if let Some(bundle) = sandbox::text("SSL_CERT_FILE") {
+        build.arg("--secret").arg(format!("id=ca-bundle,src={bundle}"));
+    }
+    let run = sandbox::finish(build.arg("images/sample-app")).expect(0);
+    let id = run.stdout.trim();
+    assert_eq!(
+        docker(&["image", "inspect", "--format", "{{.Config.User}}", id]).trim(),
+        "1000:1000"
+    );
+    sandbox::docker().args(["image", "rm", id]).output().unwrap();
+}
