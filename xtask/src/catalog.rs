@@ -43,6 +43,10 @@ impl Catalog {
     /// # Errors
     /// A usage error with a line per problem.
     pub fn read(root: &Path, apps: Apps<'_>) -> Result<Self> {
+        if !root.join("images").is_dir() {
+            let message = format!("{} is no checkout: it has no folder images/", root.display());
+            return Err(failure::usage(message).into());
+        }
         let mut problems = Vec::new();
         let defaults = read_optional(root, "images/defaults.json")?;
         let specs = image_files(root, defaults.as_ref(), apps)?;

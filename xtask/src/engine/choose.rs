@@ -146,9 +146,7 @@ pub fn obtain(host: &Host, choice: Option<EngineChoice>) -> Result<Engine> {
     if !missing.is_empty() {
         let mut failure = private::refusal(&missing);
         failure.message = format!("{why}; and {}", failure.message);
-        return Err(failure
-            .hint("install Docker Engine 25 or newer with buildx, or run as root on Debian or Ubuntu")
-            .into());
+        return Err(failure.into());
     }
     host.report
         .step("engine", format!("{why}: the private engine is used"));

@@ -172,3 +172,10 @@ fn a_missing_ca_bundle_is_told_before_work() {
         .expect(2);
     run.says(&["--ca-bundle: there is no file /nonexistent.crt"]);
 }
+
+#[test]
+fn a_folder_that_is_no_checkout_is_a_usage_error() {
+    sandbox::xtask(["--root", "/nonexistent", "plan"])
+        .expect(2)
+        .says(&["/nonexistent is no checkout"]);
+}
