@@ -141,6 +141,9 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
     for line in &bench.timeline {
         report.debug(format!("{name}: {line}"));
     }
+    if lab.keep {
+        report.detail(format!("kept: {}", bench.kept().join(", ")));
+    }
     let mut checks: Vec<CheckResult> = GATE.iter().map(|check| judge(check, &bench.facts)).collect();
     checks.append(&mut bench.own);
     attribute(&mut checks);

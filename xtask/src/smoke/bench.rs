@@ -117,6 +117,13 @@ impl<'a> Bench<'a> {
         &self.guests
     }
 
+    /// What is left where nothing is removed, for people to look at.
+    pub fn kept(&self) -> Vec<String> {
+        let containers = self.guests.iter().map(|guest| guest.container.name());
+        let kept = containers.map(|name| format!("container {name}"));
+        kept.chain([format!("volume {}", self.volume.name())]).collect()
+    }
+
     fn is_alive(&self) -> bool {
         !self.guests.is_empty() && self.facts.death.is_none()
     }

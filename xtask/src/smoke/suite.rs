@@ -201,6 +201,8 @@ pub const GATE: &[CheckDef] = &[
 const SOURCE: &[&str] = &[
     include_str!("suite.rs"),
     include_str!("bench.rs"),
+    include_str!("boot.rs"),
+    include_str!("figure.rs"),
     include_str!("ask.rs"),
     include_str!("http.rs"),
     include_str!("spec_checks.rs"),

@@ -1,11 +1,15 @@
 //! The gate suite on real images: good ones pass, and each kind of broken one
 //! fails with the check that is there for it.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use xtask::catalog::{Apps, Catalog};
 use xtask::engine::container::Lab;
 use xtask::engine::{Engine, Owner, reaper};
+use xtask::failure;
 use xtask::process::Runner;
 use xtask::report::Report;
 use xtask::smoke::{self, Subject, Verdict};
@@ -46,10 +50,10 @@ fn good(name: &str) -> String {
     pattern.replace("{}", name)
 }
 
-fn prove(lab: &Lab, subjects: &[Subject]) -> Vec<Verdict> {
-    let state = tempfile::tempdir().unwrap();
+/// Runs the suite; bundles go to `state`.
+fn prove(lab: &Lab, subjects: &[Subject], state: &Path) -> Vec<Verdict> {
     let report = Report::new(true, true);
-    let verdicts = smoke::run_all(&report, state.path(), lab, subjects).unwrap();
+    let verdicts = smoke::run_all(&report, state, lab, subjects).unwrap();
     for verdict in &verdicts {
         eprintln!("{}", smoke::report::table(verdict));
         assert_eq!(verdict.bundle().is_some(), !verdict.passed());
@@ -73,21 +77,55 @@ fn good_images_pass_and_leave_nothing() {
     let lab = lab();
     let mut subjects = ["genie", "agent"].map(|name| subject(&lab, &good(name)));
     subjects.iter_mut().for_each(|subject| roomy(&mut subject.spec));
-    for verdict in prove(&lab, &subjects) {
+    let state = tempfile::tempdir().unwrap();
+    for verdict in prove(&lab, &subjects, state.path()) {
         assert!(verdict.passed(), "{:?}", verdict.causes());
         assert!(verdict.verified().is_ok());
     }
-    for kind in ["container", "volume"] {
-        let filter = format!("label=dev.hive.run={}", lab.run);
-        // Other tests of this process have the same run, but no agent.
-        let name = "name=hive-smoke-agent-";
-        let mut args = vec![kind, "ls", "--quiet", "--filter", &filter, "--filter", name];
-        if kind == "container" {
-            args.push("--all");
-        }
-        let left = lab.engine.cmd(&lab.runner, &args).read().unwrap();
-        assert_eq!(left, "", "{kind}s are left");
+    // Other tests of this process have the same run, but no agent.
+    assert_eq!(left(&lab, "hive-smoke-agent-"), "");
+}
+
+/// IDs of this run's containers and volumes whose names start like this.
+fn left(lab: &Lab, prefix: &str) -> String {
+    let run = format!("label=dev.hive.run={}", lab.run);
+    let name = format!("name={prefix}");
+    let filter = ["--filter", &run, "--filter", &name];
+    let list = |args: &[&str]| {
+        let args = [args, &filter].concat();
+        lab.engine.cmd(&lab.runner.for_cleanup(), &args).read().unwrap()
+    };
+    list(&["container", "ls", "--all", "--quiet"]) + &list(&["volume", "ls", "--quiet"])
+}
+
+#[test]
+fn interrupted_runs_leave_nothing() {
+    if !sandbox::engine_tests() {
+        return;
     }
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let mut lab = lab();
+    lab.runner = Runner::new(Arc::clone(&interrupted)).unwrap();
+    // As of another machine, so that neither a reaper nor other tests touch it.
+    lab.run += "0";
+    let subject = subject(&lab, &good("genie"));
+    let watcher = {
+        let mut lab = lab.clone();
+        lab.runner = Runner::new(Arc::default()).unwrap();
+        std::thread::spawn(move || {
+            while left(&lab, "").is_empty() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            // Somewhere in the first boot.
+            std::thread::sleep(Duration::from_secs(1));
+            interrupted.store(true, Ordering::Relaxed);
+        })
+    };
+    let state = tempfile::tempdir().unwrap();
+    let error = smoke::run(&Report::new(true, false), state.path(), &lab, &subject).unwrap_err();
+    watcher.join().unwrap();
+    assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
+    assert_eq!(left(&lab, ""), "");
 }
 
 /// The good genie with a few more lines of Dockerfile; untagged by the end.
@@ -138,18 +176,27 @@ impl Drop for Variant {
 
 /// Builds a variant and expects exactly these checks to be at fault; all other
 /// failures, if any, have to follow from them.
-fn broken(name: &str, lines: &str, tweak: impl FnOnce(&mut ImageSpec), expected: &[&str]) {
+///
+/// Returns the state folder with the bundle; `None` where there is no engine.
+fn broken(
+    name: &str,
+    lines: &str,
+    tweak: impl FnOnce(&mut ImageSpec),
+    expected: &[&str],
+) -> Option<tempfile::TempDir> {
     if !sandbox::engine_tests() {
-        return;
+        return None;
     }
+    let state = tempfile::tempdir().unwrap();
     let variant = Variant::build(name, lines);
     let mut subject = variant.subject();
     roomy(&mut subject.spec);
     tweak(&mut subject.spec);
-    let verdict = prove(&variant.lab, &[subject]).remove(0);
+    let verdict = prove(&variant.lab, &[subject], state.path()).remove(0);
     let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
     assert_eq!(causes, expected, "{name}");
     assert!(verdict.verified().is_err());
+    Some(state)
 }
 
 /// A busy machine is not what these tests are about.
@@ -294,9 +341,30 @@ fn program_that_flaps() {
 
 #[test]
 fn secret_in_the_log() {
-    let print = "import os; print(os.environ[\"DATABASE_URL\"], flush=True)";
+    let print = "import os; url = os.environ[\"DATABASE_URL\"]; \
+         print(url, \"password\", url.split(\"@\")[0].rsplit(\":\", 1)[1], flush=True)";
     let lines = run(&format!("echo '{print}' >> /app/api/serve.py; {UNCOMPILED}"));
-    broken("talkative", &lines, as_it_is, &["no-secret-leaked"]);
+    let Some(state) = broken("talkative", &lines, as_it_is, &["no-secret-leaked"]) else {
+        return;
+    };
+    // The bundle has everything but the secret.
+    let mut scrubbed = Vec::new();
+    for entry in walkdir::WalkDir::new(state.path()) {
+        let entry = entry.unwrap();
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let text = fs_err::read_to_string(entry.path()).unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let shown = text.matches("hive:[scrubbed]@127.0.0.1").count();
+        assert_eq!(text.matches("postgresql://hive:").count(), shown, "{name}");
+        assert_eq!(text.matches(" password [scrubbed]").count(), shown, "{name}");
+        if shown > 0 {
+            scrubbed.push(name);
+        }
+    }
+    assert!(scrubbed.contains(&"docker-logs.txt".to_owned()), "{scrubbed:?}");
+    assert!(scrubbed.contains(&"app.log".to_owned()), "{scrubbed:?}");
 }
 
 #[test]

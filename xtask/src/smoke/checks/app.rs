@@ -5,15 +5,22 @@ use crate::smoke::facts::Facts;
 use crate::smoke::figure::{Figure, median, percentile};
 use crate::smoke::verdict::{Judged, Seen, flaw, measured};
 
+/// An engine elsewhere publishes its ports elsewhere.
+const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens on another port, \
+    or the engine's published ports cannot be reached from this machine";
+
 /// All 200, median against the budget.
 pub fn health(facts: &Facts) -> Judged {
     let samples = facts.health.as_ref().map_err(Clone::clone)?;
     let path = &facts.spec.app.health_path;
     let all = samples.took_ms.len() + samples.bad.len();
     if let Some(first) = samples.bad.first() {
+        let boot = facts.first.as_ref().ok();
+        let only_inside = boot.is_some_and(|boot| boot.ready.is_some() && boot.first_200.is_none());
         return Err(flaw(format!(
-            "GET {path}: {} of {all} answers were not 200, the first {first}",
-            samples.bad.len()
+            "GET {path}: {} of {all} answers were not 200, the first {first}{}",
+            samples.bad.len(),
+            if only_inside { ONLY_INSIDE } else { "" }
         )));
     }
     let (Some(middle), Some(p99)) = (median(&samples.took_ms), percentile(&samples.took_ms, 0.99)) else {
