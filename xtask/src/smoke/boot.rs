@@ -32,6 +32,9 @@ const PROGRAMS_PAUSE: Duration = Duration::from_secs(3);
 /// Healthy for the engine, yet no 200 from outside: then the port is wrong.
 const REACHABLE: Duration = Duration::from_secs(3);
 
+/// Of a container's log in a report; the bundle has all of it.
+const LAST_LINES: usize = 4;
+
 /// A container that is watched.
 #[derive(Debug)]
 pub struct Guest {
@@ -87,7 +90,7 @@ impl Guest {
                 code.unwrap_or(-1),
                 if out_of_memory { ", out of memory" } else { "" }
             ),
-            last_lines: one_line_each(&lines[lines.len().saturating_sub(6)..]),
+            last_lines: one_line_each(&lines[lines.len().saturating_sub(LAST_LINES)..]),
         })
     }
 }

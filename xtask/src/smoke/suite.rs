@@ -75,6 +75,12 @@ pub const GATE: &[CheckDef] = &[
         how: How::Watch(Part::Image, image::labels),
     },
     CheckDef {
+        name: "image-health-check",
+        proves: "the image brings a health check of its own, for every engine and compose file",
+        needs: &[],
+        how: How::Watch(Part::Image, image::health_check),
+    },
+    CheckDef {
         name: "image-secrets",
         proves: "no password, token or key lies in the image's environment, labels or history",
         needs: &[],

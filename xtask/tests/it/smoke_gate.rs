@@ -303,6 +303,11 @@ fn second_port() {
 }
 
 #[test]
+fn no_health_check() {
+    broken("unchecked", "HEALTHCHECK NONE", as_it_is, &["image-health-check"]);
+}
+
+#[test]
 fn no_fingerprint() {
     broken(
         "unlabelled",

@@ -62,3 +62,65 @@ pub fn honest(facts: &Facts) -> Judged {
         )),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::facts::{Boot, Outage, Samples};
+    use crate::smoke::tests::facts;
+    use std::time::Duration;
+
+    fn samples(took_ms: &[f64], bad: &[&str]) -> Samples {
+        Samples {
+            took_ms: took_ms.to_vec(),
+            bad: bad.iter().map(|&text| text.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn every_answer_counts_and_the_median_is_judged() {
+        let mut facts = facts();
+        facts.health = Ok(samples(&[1.0, 2.0, 900.0], &[]));
+        let figure = health(&facts).unwrap().figure.unwrap();
+        assert!((figure.value - 2.0).abs() < 1e-9);
+        facts.health = Ok(samples(&[150.0], &[]));
+        assert!(health(&facts).is_err(), "over the budget of 100 ms");
+        facts.health = Ok(samples(&[1.0, 1.0], &["503 down"]));
+        let said = health(&facts).unwrap_err().detail;
+        assert_eq!(
+            said,
+            "GET /health: 1 of 3 answers were not 200, the first 503 down"
+        );
+        facts.health = Ok(samples(&[], &[]));
+        assert!(health(&facts).is_err());
+    }
+
+    #[test]
+    fn healthy_inside_and_silent_outside_is_said() {
+        let mut facts = facts();
+        facts.health = Ok(samples(&[], &["connection refused"]));
+        facts.first = Ok(Boot {
+            ready: Some(Duration::from_secs(2)),
+            ..Boot::default()
+        });
+        let said = health(&facts).unwrap_err().detail;
+        assert!(said.contains("listens on another port"), "{said}");
+    }
+
+    #[test]
+    fn health_has_to_notice_and_to_come_back() {
+        let outage = |noticed, back| Outage {
+            noticed,
+            said: "503 down".into(),
+            back,
+        };
+        let second = Some(Duration::from_secs(1));
+        let mut facts = facts();
+        facts.outage = Ok(outage(second, second));
+        assert!(honest(&facts).is_ok());
+        facts.outage = Ok(outage(None, second));
+        assert!(honest(&facts).unwrap_err().detail.contains("still said"));
+        facts.outage = Ok(outage(second, None));
+        assert!(honest(&facts).unwrap_err().detail.contains("was not back"));
+    }
+}

@@ -52,6 +52,22 @@ pub fn labels(facts: &Facts) -> Judged {
     seen(format!("{name}, fingerprint {}…", &fingerprint[..12]))
 }
 
+/// `Config.Healthcheck` is a command, and not `NONE`.
+pub fn health_check(facts: &Facts) -> Judged {
+    let test = facts.image.document().pointer("/Config/Healthcheck/Test");
+    let words: Vec<&str> = test
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    match words.as_slice() {
+        ["CMD" | "CMD-SHELL", command @ ..] if !command.is_empty() => seen(command.join(" ")),
+        [] => Err(flaw("the image has no health check")),
+        other => Err(flaw(format!("the image's health check is {}", other.join(" ")))),
+    }
+}
+
 /// Bytes of all layers against the budget.
 #[expect(clippy::cast_precision_loss, reason = "shown in megabytes")]
 pub fn size(facts: &Facts) -> Judged {
@@ -146,6 +162,95 @@ fn has_url_password(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Image;
+    use crate::smoke::tests::facts;
+    use serde_json::json;
+
+    /// Whether each judge is content with an image of this configuration.
+    fn content(judge: fn(&Facts) -> Judged, config: Value) -> bool {
+        let mut facts = facts();
+        facts.image = Image::from_document(json!({"Id": "sha256:1", "Size": 250_000_000, "Config": config}));
+        facts.history = Ok(r#"{"CreatedBy":"RUN apt-get install postgresql"}"#.into());
+        judge(&facts).is_ok()
+    }
+
+    #[test]
+    fn users() {
+        for (good, name) in [
+            (true, "1000:1000"),
+            (true, "hive"),
+            (false, "0:0"),
+            (false, "root"),
+            (false, ""),
+        ] {
+            assert_eq!(content(user, json!({"User": name})), good, "{name}");
+        }
+        assert!(!content(user, json!({})));
+    }
+
+    #[test]
+    fn ports() {
+        assert!(content(port, json!({"ExposedPorts": {"48886/tcp": {}}})));
+        assert!(!content(
+            port,
+            json!({"ExposedPorts": {"48886/tcp": {}, "5432/tcp": {}}})
+        ));
+        assert!(!content(port, json!({"ExposedPorts": {"38886/tcp": {}}})));
+        assert!(!content(port, json!({})));
+    }
+
+    #[test]
+    fn label_values() {
+        let fingerprint = "0123456789abcdef0123456789abcdef";
+        let both = |name: &str, fingerprint: &str| json!({"Labels": {IMAGE_LABEL: name, FINGERPRINT_LABEL: fingerprint}});
+        assert!(content(labels, both("genie", fingerprint)));
+        assert!(!content(labels, both("agent", fingerprint)));
+        assert!(!content(labels, both("genie", "")));
+        assert!(!content(labels, both("genie", &"ü".repeat(32))));
+        assert!(!content(labels, json!({})));
+    }
+
+    #[test]
+    fn health_checks() {
+        let check = |words: &[&str]| json!({"Healthcheck": {"Test": words}});
+        assert!(content(
+            health_check,
+            check(&["CMD", "/usr/local/lib/hive/healthcheck"])
+        ));
+        assert!(!content(health_check, check(&["NONE"])));
+        assert!(!content(health_check, check(&["CMD"])));
+        assert!(!content(health_check, json!({})));
+    }
+
+    #[test]
+    fn sizes() {
+        assert!(content(size, json!({})));
+        let mut facts = facts();
+        assert!(size(&facts).is_err(), "an unknown size is no small one");
+        facts.image = Image::from_document(json!({"Size": 400_000_000}));
+        assert!(size(&facts).is_err());
+    }
+
+    #[test]
+    fn secrets_are_found_in_each_place() {
+        assert!(content(
+            secrets,
+            json!({"Env": ["HOME=/app"], "Labels": {"a": "b"}})
+        ));
+        assert!(!content(secrets, json!({"Env": ["API_TOKEN=x"]})));
+        assert!(!content(
+            secrets,
+            json!({"Labels": {"url": "https://me:pw@host/"}})
+        ));
+        let mut facts = facts();
+        facts.history = Ok(r#"{"CreatedBy":"ARG DB_PASSWORD=hunter2"}"#.into());
+        let said = secrets(&facts).unwrap_err().detail;
+        assert_eq!(said, "what looks like a secret: history: DB_PASSWORD");
+        facts.history = Ok(r#"{"CreatedBy":"RUN curl --api-token=abc"}"#.into());
+        assert!(secrets(&facts).is_err());
+        facts.history = Err(flaw("not reached"));
+        assert!(secrets(&facts).is_err());
+    }
 
     #[test]
     fn secrets_are_known_by_name_and_by_url() {

@@ -90,6 +90,9 @@ pub fn clean_stop(facts: &Facts) -> Judged {
 
 /// No password in what everybody may read.
 pub fn no_secret_leaked(facts: &Facts) -> Judged {
+    if facts.secrets.is_empty() && facts.death.is_some() {
+        return Err(flaw("not reached: the container ended"));
+    }
     if facts.secrets.is_empty() {
         return Err(flaw("the container keeps no password in /run/hive/pgpass"));
     }
