@@ -46,6 +46,9 @@ PREPARED = "/usr/share/hive/cluster"
 #: Databases it has that an app may use under their own names.
 PREPARED_DATABASES = ("postgres", "hive_app")
 
+#: What a cluster that was copied only in part may lack.
+VITAL_PARTS = ("base", "global/pg_control", "pg_wal", "pg_xact")
+
 #: PostgreSQL's own programs; a link to the version the image was built with.
 POSTGRES_BIN = "/usr/lib/postgresql/current/bin"
 
@@ -110,6 +113,12 @@ def inspect_cluster(image: Image) -> None:
         raise Fatal(
             f"the volume's cluster is of PostgreSQL {theirs}, this image has {ours}",
             "dump it with its own version and restore it here; it was not touched",
+        )
+    missing = [part for part in VITAL_PARTS if not os.path.exists(f"{PGDATA}/{part}")]
+    if missing:
+        raise Fatal(
+            f"the cluster in {PGDATA} is not whole: {', '.join(missing)} missing",
+            "restore it from a backup; it was not touched",
         )
     try:
         with open(IDENTITY, encoding="utf-8") as file:
