@@ -127,8 +127,10 @@ as_hive $bin/initdb --pgdata="$cluster" --username=postgres --auth=trust --no-sy
 echo '# Not read: see /etc/hive/pg_hba.conf' > "$cluster/pg_hba.conf"
 echo '# Not read: see /etc/hive/postgresql.conf' > "$cluster/postgresql.conf"
 
-# Every database made in this cluster has vectors. `hive_app` is renamed at first boot.
-printf '%s\n' 'CREATE EXTENSION vector' 'VACUUM FREEZE' 'CREATE DATABASE hive_app' |
+# Every database made in this cluster has vectors. `hive_app` is renamed at first boot; made by
+# file_copy, it equals template1 to the byte.
+printf '%s\n' 'CREATE EXTENSION vector' 'VACUUM FREEZE' \
+    'CREATE DATABASE hive_app STRATEGY file_copy' |
     as_hive $bin/postgres --single -F -D "$cluster" template1 2>&1 | tee /tmp/single
 ! grep -E 'ERROR|FATAL|PANIC' /tmp/single
 rm /tmp/single
