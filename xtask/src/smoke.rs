@@ -103,10 +103,30 @@ pub fn recall(
 
 /// Proves several images, all at the same time; verdicts in the same order.
 ///
+/// An image that only took too long is proved once more, alone: on a busy
+/// machine the images are in each other's way, while an image that became
+/// slower is slow alone, too.
+///
 /// # Errors
 /// As [`run`]; one error ends the others at their next step only if it was
 /// Ctrl-C, so nothing is left behind.
 pub fn run_all(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject]) -> Result<Vec<Verdict>> {
+    let mut verdicts = run_together(report, state_dir, lab, subjects)?;
+    for (verdict, subject) in verdicts.iter_mut().zip(subjects) {
+        if verdict.only_took_too_long() {
+            let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
+            let name = subject.spec.name.as_str();
+            report.warn(format!(
+                "{name} took too long ({}): it is proved again, alone",
+                causes.join(", ")
+            ));
+            *verdict = run(report, state_dir, lab, subject)?;
+        }
+    }
+    Ok(verdicts)
+}
+
+fn run_together(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject]) -> Result<Vec<Verdict>> {
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for subject in subjects {

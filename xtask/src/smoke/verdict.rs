@@ -198,6 +198,19 @@ impl Verdict {
         failed.filter(|check| check.because.is_none()).collect()
     }
 
+    /// Whether it failed, and by nothing but times over their budgets.
+    pub fn only_took_too_long(&self) -> bool {
+        let causes = self.causes();
+        let too_long = |check: &&CheckResult| {
+            let over = check
+                .value
+                .zip(check.limit)
+                .is_some_and(|(value, limit)| value > limit);
+            over && matches!(check.unit, Some("s" | "ms"))
+        };
+        !causes.is_empty() && causes.iter().all(too_long)
+    }
+
     /// The ticket that promotion asks for.
     ///
     /// # Errors
@@ -340,6 +353,25 @@ pub(super) mod tests {
             "image genie failed 2 of 3 smoke checks: postgresql-ready (and one that follows from it)"
         );
         assert_eq!(failed.failure().kind, failure::Kind::Smoke);
+    }
+
+    #[test]
+    fn only_times_are_a_matter_of_a_busy_machine() {
+        let over = |unit| {
+            measured(
+                Figure {
+                    value: 9.0,
+                    limit: Some(1.0),
+                    unit,
+                },
+                "x",
+            )
+        };
+        assert!(verdict(vec![check("restart", over("s"))]).only_took_too_long());
+        assert!(!verdict(vec![check("image-size", over("MB"))]).only_took_too_long());
+        let both = vec![check("restart", over("s")), check("health", Err(flaw("500")))];
+        assert!(!verdict(both).only_took_too_long());
+        assert!(!verdict(vec![check("image-user", seen("1000"))]).only_took_too_long());
     }
 
     #[test]

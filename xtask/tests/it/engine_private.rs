@@ -21,10 +21,12 @@ use xtask::report::Report;
 
 use crate::sandbox;
 
-/// Serves `hello` on port 8000 with what every Debian has.
+/// Serves `hello` on port 8000 with what every Debian has. Asked for `/linger`
+/// it leaves the first close to the client, as keep-alive does.
 const SERVER: &str = r#"perl -MIO::Socket::INET -e '
     my $s = IO::Socket::INET->new(LocalPort => 8000, Listen => 5, ReuseAddr => 1) or die;
-    while (my $c = $s->accept) { my $r = <$c>; print $c "HTTP/1.0 200 OK\r\n\r\nhello"; close $c }'"#;
+    while (my $c = $s->accept) { my $r = <$c>; print $c "HTTP/1.0 200 OK\r\n\r\nhello";
+        if ($r =~ /linger/) { 1 while <$c> } close $c }'"#;
 
 #[test]
 fn two_starts_at_once_make_one_engine_and_down_leaves_only_its_data() {
@@ -93,6 +95,34 @@ fn published_ports_are_on_the_hosts_loopback_and_containers_have_egress() {
     );
     let shown = docker(&machine, &engine, &["port", &container, "8000/tcp"]);
     assert_eq!(get(&shown), "hello");
+    // More than the engine has random ports: each leaves a port in TIME-WAIT on
+    // the forwarder's side for a minute.
+    for n in 0..700 {
+        let mut stream = TcpStream::connect(&shown).unwrap();
+        stream.write_all(b"GET /linger HTTP/1.0\r\n").unwrap();
+        let mut answer = [0; 64];
+        let length = stream
+            .read(&mut answer)
+            .unwrap_or_else(|error| panic!("connection {n}: {error}"));
+        assert!(length > 0, "connection {n}");
+    }
+    let publish = [
+        "run",
+        "-d",
+        "--init",
+        "-p",
+        "127.0.0.1::8000",
+        &image,
+        "sleep",
+        "60",
+    ];
+    let second = docker(&machine, &engine, &publish);
+    let port = |shown: &str| shown.rsplit(':').next().unwrap().parse::<i32>().unwrap();
+    let next = docker(&machine, &engine, &["port", &second, "8000/tcp"]);
+    assert!(
+        (port(&next) - port(&shown)).abs() < 500,
+        "{shown} and {next} are not of one block"
+    );
     let update = docker(
         &machine,
         &engine,

@@ -26,6 +26,12 @@ pub const VERB: &str = "forward-port";
 /// a message.
 const STATUS: &str = "/proc/self/fd/3";
 
+/// From which ports connections go out in the engine's namespace.
+const CLIENT_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// The kernel's own default.
+const ALL_CLIENT_PORTS: &str = "32768 60999";
+
 /// How long a container may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -55,6 +61,7 @@ pub fn serve_if_asked(args: impl Iterator<Item = String>) -> Option<ExitCode> {
             return Some(ExitCode::FAILURE);
         }
     };
+    widen_client_ports();
     tell("0\n");
     let Some(listener) = listener else {
         loop {
@@ -71,6 +78,16 @@ pub fn serve_if_asked(args: impl Iterator<Item = String>) -> Option<ExitCode> {
         }
     }
     Some(ExitCode::SUCCESS)
+}
+
+/// dockerd reads this range once, when it starts, for the random ports that it
+/// publishes; it is narrow then (see `launch.sh`). Left narrow it would also
+/// bound the connections from here to a container: each closed one keeps its
+/// port for a minute, so that the 501st within a minute found none and was
+/// reset.
+fn widen_client_ports() {
+    // Where it cannot be written, forwarding works within the narrow range.
+    std::fs::write(CLIENT_PORTS, ALL_CLIENT_PORTS).ok();
 }
 
 fn tell(status: &str) {
