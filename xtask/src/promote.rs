@@ -4,13 +4,13 @@
 //! too: `hive-proof:<image>-<suite key>` names the very ID that passed that
 //! suite, so that the engine, and no side file, knows what was proved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 
 use crate::engine::Engine;
 use crate::process::Runner;
-use crate::smoke::Verified;
+use crate::smoke::{Verified, proof_tag};
 
 /// The tags that an image gets.
 #[derive(Debug)]
@@ -42,10 +42,46 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
                 .map(|tag| (tag.clone(), promotion.verified.image_id())),
         );
     }
-    move_all(engine, runner, &moves)
+    let before = move_all(engine, runner, &moves)?;
+    let mut kept: BTreeSet<&str> = before.values().flatten().map(String::as_str).collect();
+    kept.extend(moves.iter().map(|(_, id)| *id));
+    for promotion in promotions {
+        forget_old_proofs(engine, runner, promotion.verified.image(), &kept)?;
+    }
+    Ok(())
 }
 
-fn move_all(engine: &Engine, runner: &Runner, moves: &[(String, &str)]) -> Result<()> {
+/// A proof tag holds its image: without this every image that ever passed would
+/// stay in the engine for ever. The one before stays, to go back to.
+fn forget_old_proofs(engine: &Engine, runner: &Runner, image: &str, kept: &BTreeSet<&str>) -> Result<()> {
+    let filter = format!("reference={}", proof_tag(image, "*"));
+    let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
+    let args = [
+        "image",
+        "ls",
+        "--no-trunc",
+        "--filter",
+        &filter,
+        "--format",
+        format,
+    ];
+    for line in engine.cmd(runner, &args).read()?.lines() {
+        let Some((tag, id)) = line.split_once(' ') else {
+            continue;
+        };
+        if !kept.contains(id) {
+            engine.untag(runner, tag)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns what the tags named before.
+fn move_all<'a>(
+    engine: &Engine,
+    runner: &Runner,
+    moves: &'a [(String, &str)],
+) -> Result<BTreeMap<&'a str, Option<String>>> {
     let mut before: BTreeMap<&str, Option<String>> = BTreeMap::new();
     for (tag, _) in moves {
         let old = engine.image(runner, tag)?.map(|image| image.id().to_owned());
@@ -68,7 +104,7 @@ fn move_all(engine: &Engine, runner: &Runner, moves: &[(String, &str)]) -> Resul
             });
         }
     }
-    Ok(())
+    Ok(before)
 }
 
 fn undo(

@@ -38,7 +38,7 @@ use facts::Facts;
 use suite::{CheckDef, GATE, How};
 use verdict::CheckResult;
 
-pub use verdict::{FailedVerdict, Outcome, Verdict, Verified};
+pub use verdict::{FailedVerdict, Outcome, Verdict, Verified, proof_tag};
 
 /// What is to be proved.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ pub fn recall(
     image_id: &str,
 ) -> Result<Option<Verified>> {
     let (image, suite_key) = (spec.name.to_string(), suite::key(spec)?);
-    let tagged = engine.image(runner, &verdict::proof_tag(&image, &suite_key))?;
+    let tagged = engine.image(runner, &proof_tag(&image, &suite_key))?;
     let same = tagged.is_some_and(|tagged| tagged.id() == image_id);
     Ok(same.then(|| Verified {
         image,

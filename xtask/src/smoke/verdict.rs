@@ -305,7 +305,7 @@ impl Verified {
 }
 
 /// `hive-proof:<image>-<suite key>`.
-pub(super) fn proof_tag(image: &str, suite_key: &str) -> String {
+pub fn proof_tag(image: &str, suite_key: &str) -> String {
     let short = suite_key.get(..16).unwrap_or(suite_key);
     format!("hive-proof:{image}-{short}")
 }

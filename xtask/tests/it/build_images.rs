@@ -20,21 +20,7 @@ impl Bench {
         let name = format!("{name}-{}", std::process::id());
         let checkout = Checkout::with_image(&name, &spec(app, more));
         // These tests run beside each other: they prove the way, not the speed.
-        checkout.edit(
-            "images/defaults.json",
-            "\"ready_seconds\": 10",
-            "\"ready_seconds\": 60",
-        );
-        checkout.edit(
-            "images/defaults.json",
-            "\"restart_seconds\": 8",
-            "\"restart_seconds\": 60",
-        );
-        checkout.edit(
-            "images/defaults.json",
-            "\"health_ms\": 100",
-            "\"health_ms\": 1000",
-        );
+        roomy(&checkout);
         Self { checkout, name }
     }
 
@@ -85,6 +71,22 @@ impl Drop for Bench {
                 .unwrap();
         }
     }
+}
+
+/// Times that no busy machine exceeds.
+fn roomy(checkout: &Checkout) {
+    let path = "images/defaults.json";
+    let text = fs_err::read_to_string(checkout.path(path)).unwrap();
+    let mut defaults: Value = serde_json::from_str(&text).unwrap();
+    for (budget, limit) in [
+        ("ready_seconds", 60),
+        ("restart_seconds", 60),
+        ("stop_seconds", 30),
+        ("health_ms", 1000),
+    ] {
+        defaults["budgets"][budget] = limit.into();
+    }
+    checkout.write(path, &defaults.to_string());
 }
 
 fn spec(app: &str, more: &str) -> String {
@@ -171,6 +173,18 @@ fn nothing_is_built_proved_or_tagged_twice() {
     assert_eq!(bench.plan().0, "build");
     bench.build().expect(0);
     assert_ne!(bench.id("latest").unwrap(), id);
+    let proofs = docker(&[
+        "image",
+        "ls",
+        "--quiet",
+        "--filter",
+        &format!("reference=hive-proof:{}-*", bench.name),
+    ]);
+    assert_eq!(
+        proofs.lines().count(),
+        2,
+        "the image's and that of the one before:\n{proofs}"
+    );
     let log = bench
         .checkout
         .path(&format!("target/images/{}/build.log", bench.name));
@@ -401,17 +415,7 @@ fn two_checkouts_at_once_do_not_collide() {
     }
     let one = Bench::new("pair", "", "");
     let other = Checkout::with_image(&one.name, &spec("", ""));
-    for (file, from, to) in [
-        ("ready_seconds", "10", "60"),
-        ("restart_seconds", "8", "60"),
-        ("health_ms", "100", "1000"),
-    ] {
-        other.edit(
-            "images/defaults.json",
-            &format!("\"{file}\": {from}"),
-            &format!("\"{file}\": {to}"),
-        );
-    }
+    roomy(&other);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| one.build());
         let second = scope.spawn(|| other.xtask(&["build-images"]));
