@@ -320,7 +320,12 @@ impl<'a> Progress<'a> {
                 return (Some(image), rest.to_owned());
             }
         }
-        (None, inner.to_owned())
+        // A call for one image names no target.
+        let only = match self.images.as_slice() {
+            [image] if !inner.starts_with("internal") => Some(*image),
+            _ => None,
+        };
+        (only, inner.to_owned())
     }
 }
 
