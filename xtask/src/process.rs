@@ -330,28 +330,14 @@ impl<'a> Command<'a> {
                     }
                 }
             }
-            if runner.is_interrupted() {
-                child.end();
-                bail!(failure::interrupted());
-            }
-            if started.elapsed() > deadline {
-                child.end();
-                bail!("`{line}` did not end within {} s", deadline.as_secs());
-            }
+            child.end_if_told(runner, started, deadline, &line)?;
         }
         // The pipes are closed, yet the child may still run.
         loop {
             if let Some(status) = child.0.try_wait()? {
                 return Ok((status, started.elapsed()));
             }
-            if runner.is_interrupted() {
-                child.end();
-                bail!(failure::interrupted());
-            }
-            if started.elapsed() > deadline {
-                child.end();
-                bail!("`{line}` did not end within {} s", deadline.as_secs());
-            }
+            child.end_if_told(runner, started, deadline, &line)?;
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -361,6 +347,25 @@ impl<'a> Command<'a> {
 struct Group(Child);
 
 impl Group {
+    /// Ends it, with an error, on Ctrl-C and past its deadline.
+    fn end_if_told(
+        &mut self,
+        runner: &Runner,
+        started: Instant,
+        deadline: Duration,
+        line: &str,
+    ) -> Result<()> {
+        if runner.is_interrupted() {
+            self.end();
+            bail!(failure::interrupted());
+        }
+        if started.elapsed() > deadline {
+            self.end();
+            bail!("`{line}` did not end within {} s", deadline.as_secs());
+        }
+        Ok(())
+    }
+
     /// SIGTERM to the group, SIGKILL after [`TERM_GRACE`].
     fn end(&mut self) {
         let Some(group) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) else {
