@@ -179,3 +179,40 @@ fn a_folder_that_is_no_checkout_is_a_usage_error() {
         .expect(2)
         .says(&["/nonexistent is no checkout"]);
 }
+
+/// What a forced system engine says to a `docker` that answers like this.
+fn with_docker(server: &str, buildx: &str) -> sandbox::Run {
+    use std::os::unix::fs::PermissionsExt as _;
+    let checkout = Checkout::new();
+    let script = format!("#!/bin/sh\ncase $1 in\nbuildx) {buildx} ;;\nversion) {server} ;;\nesac\n");
+    checkout.write("bin/docker", &script);
+    let docker = checkout.path("bin/docker");
+    fs_err::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", checkout.path("bin").display());
+    sandbox::finish(
+        checkout
+            .command(&["build-images", "--engine", "system"])
+            .env("PATH", path),
+    )
+}
+
+#[test]
+fn an_engine_that_is_too_old_or_has_no_buildx_is_named_as_such() {
+    let new = r#"echo '{"Version":"28.5.2"}'"#;
+    let good = "echo github.com/docker/buildx v0.29.1 x";
+    with_docker(r#"echo '{"Version":"20.10.24+dfsg1"}'"#, good)
+        .expect(3)
+        .says(&["the Docker Engine is too old: it is 20.10.24+dfsg1, 25.0 or newer is needed"]);
+    with_docker(new, "echo 'unknown command: docker buildx' >&2; exit 1")
+        .expect(3)
+        .says(&["the `docker` command has no buildx plugin"]);
+    with_docker(new, "echo github.com/docker/buildx v0.9.1 x")
+        .expect(3)
+        .says(&["buildx is too old: it is v0.9.1, 0.13 or newer is needed"]);
+    with_docker(
+        "echo 'permission denied while trying to connect' >&2; exit 1",
+        good,
+    )
+    .expect(3)
+    .says(&["no Docker Engine answers (permission denied while trying to connect)"]);
+}
