@@ -56,6 +56,11 @@ pub enum Command {
     Smoke(Smoke),
     /// Show what build-images would do, and why
     Plan(Plan),
+    /// Say why build-images would do what it would do, in full
+    ///
+    /// Compares with the last build of this checkout: every changed file (up to 20
+    /// of each kind), argument and base, and the changed lines of the Dockerfile.
+    Explain(Plan),
     /// Write the rendered files: Dockerfiles and the JSON schema
     Render(Render),
     /// The engine in use: the system's, or a private one
@@ -170,7 +175,7 @@ pub struct Smoke {
     pub keep_containers: bool,
 }
 
-/// Arguments of `plan`.
+/// Arguments of `plan` and `explain`.
 #[derive(Debug, Args)]
 pub struct Plan {
     /// Which definitions.

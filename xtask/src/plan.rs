@@ -1,12 +1,16 @@
 //! What has to happen to each image, and why, as a value. Pure.
 
+pub mod change;
+pub mod diff;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::definition::Definition;
 use crate::fingerprint::Fingerprint;
+use change::Change;
 
 /// What has to happen, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,25 +37,46 @@ impl fmt::Display for Action {
     }
 }
 
-/// Why; its sentence is what users see.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why; its sentence is what users see, its kind what scripts read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Reason {
     /// Image, proof and tags are what they should be.
     Unchanged,
     /// `--no-cache`.
     Forced,
     /// No base, hence no fingerprint.
-    BaseUnknown(String),
+    BaseUnknown {
+        /// The base set.
+        base_set: String,
+    },
     /// Nothing is known of an earlier build.
     NeverBuilt,
     /// The engine had the image once.
     ImagePruned,
-    /// What differs from the last build, a clause each.
-    Changed(Vec<String>),
+    /// What differs from the last build.
+    Changed {
+        /// The telling ones first.
+        changes: Vec<Change>,
+    },
     /// The image passed no suite, or another one.
     NotProved,
     /// Tags that are missing or name another image.
-    TagsElsewhere(Vec<String>),
+    TagsElsewhere {
+        /// The tags.
+        tags: Vec<String>,
+    },
+}
+
+impl Reason {
+    /// All that is known, a line each; the sentence alone where there is no
+    /// more.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Changed { changes } => changes.iter().flat_map(Change::lines).collect(),
+            other => vec![other.to_string()],
+        }
+    }
 }
 
 /// As many clauses as a sentence bears.
@@ -62,26 +87,21 @@ impl fmt::Display for Reason {
         match self {
             Self::Unchanged => f.write_str("nothing changed"),
             Self::Forced => f.write_str("forced by --no-cache"),
-            Self::BaseUnknown(set) => write!(f, "base {set} is not in the engine yet"),
+            Self::BaseUnknown { base_set } => write!(f, "base {base_set} is not in the engine yet"),
             Self::NeverBuilt => f.write_str("never built"),
             Self::ImagePruned => f.write_str("the image is gone from the engine"),
-            Self::Changed(clauses) => {
-                let shown: Vec<&str> = clauses.iter().take(CLAUSES).map(String::as_str).collect();
+            Self::Changed { changes } => {
+                let shown: Vec<String> = changes.iter().take(CLAUSES).map(ToString::to_string).collect();
                 f.write_str(&shown.join(", "))?;
-                if clauses.len() > CLAUSES {
-                    write!(f, " and {} others", clauses.len() - CLAUSES)?;
+                match changes.len().saturating_sub(CLAUSES) {
+                    0 => Ok(()),
+                    1 => f.write_str(" and 1 other change"),
+                    more => write!(f, " and {more} other changes"),
                 }
-                Ok(())
             }
             Self::NotProved => f.write_str("the image has not passed the present smoke suite"),
-            Self::TagsElsewhere(tags) => write!(f, "not on this image yet: {}", tags.join(", ")),
+            Self::TagsElsewhere { tags } => write!(f, "not on this image yet: {}", tags.join(", ")),
         }
-    }
-}
-
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
@@ -118,8 +138,10 @@ pub struct Step {
     pub name: String,
     /// What has to happen.
     pub action: Action,
-    /// Why.
-    pub reason: Reason,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// Why, as a value.
+    pub cause: Reason,
     /// Of the definition; null while the base is not in the engine.
     pub fingerprint: Option<Fingerprint>,
     /// The image that is there already.
@@ -131,11 +153,12 @@ pub struct Step {
 /// Decides on one image.
 pub fn decide(name: &str, wanted: &Wanted<'_>, present: Present) -> Step {
     let fingerprint = wanted.definition.map(Definition::fingerprint);
-    let (action, reason) = action(wanted, fingerprint, &present);
+    let (action, cause) = action(wanted, fingerprint, &present);
     Step {
         name: name.to_owned(),
         action,
-        reason,
+        reason: cause.to_string(),
+        cause,
         fingerprint,
         image_id: present.image_id,
         tags: wanted.tags.to_vec(),
@@ -144,7 +167,12 @@ pub fn decide(name: &str, wanted: &Wanted<'_>, present: Present) -> Step {
 
 fn action(wanted: &Wanted<'_>, fingerprint: Option<Fingerprint>, present: &Present) -> (Action, Reason) {
     let (Some(definition), Some(fingerprint)) = (wanted.definition, fingerprint) else {
-        return (Action::Build, Reason::BaseUnknown(wanted.base_set.to_owned()));
+        return (
+            Action::Build,
+            Reason::BaseUnknown {
+                base_set: wanted.base_set.to_owned(),
+            },
+        );
     };
     if wanted.forced {
         return (Action::Build, Reason::Forced);
@@ -153,7 +181,9 @@ fn action(wanted: &Wanted<'_>, fingerprint: Option<Fingerprint>, present: &Prese
         let reason = match wanted.last {
             None => Reason::NeverBuilt,
             Some(last) if last.fingerprint() == fingerprint => Reason::ImagePruned,
-            Some(last) => Reason::Changed(differences(last, definition)),
+            Some(last) => Reason::Changed {
+                changes: change::changes(last, definition),
+            },
         };
         return (Action::Build, reason);
     };
@@ -169,69 +199,8 @@ fn action(wanted: &Wanted<'_>, fingerprint: Option<Fingerprint>, present: &Prese
     if elsewhere.is_empty() {
         (Action::UpToDate, Reason::Unchanged)
     } else {
-        (Action::Retag, Reason::TagsElsewhere(elsewhere))
+        (Action::Retag, Reason::TagsElsewhere { tags: elsewhere })
     }
-}
-
-/// What differs, a clause each, the telling ones first.
-fn differences(old: &Definition, new: &Definition) -> Vec<String> {
-    let mut clauses = Vec::new();
-    if old.base != new.base {
-        clauses.push("the base moved".to_owned());
-    }
-    if old.platform != new.platform {
-        clauses.push(format!("platform {} → {}", old.platform, new.platform));
-    }
-    for key in union(&old.arguments, &new.arguments) {
-        if old.arguments.get(key) != new.arguments.get(key) {
-            clauses.push(format!("argument {key} changed"));
-        }
-    }
-    if old.dockerfile != new.dockerfile || old.target != new.target {
-        clauses.push(dockerfile_clause(&old.dockerfile, &new.dockerfile));
-    }
-    for name in union(&old.contexts, &new.contexts) {
-        clauses.extend(input_clauses(name, old, new));
-    }
-    clauses
-}
-
-fn dockerfile_clause(old: &str, new: &str) -> String {
-    let line = old.lines().zip(new.lines()).position(|(old, new)| old != new);
-    let line = line.unwrap_or_else(|| old.lines().count().min(new.lines().count())) + 1;
-    format!("Dockerfile changed from line {line}")
-}
-
-fn input_clauses(name: &str, old: &Definition, new: &Definition) -> Vec<String> {
-    let prefix = if name.is_empty() {
-        String::new()
-    } else {
-        format!("{name}:")
-    };
-    let by_path = |definition: &Definition| -> BTreeMap<String, crate::context::Kind> {
-        let inputs = definition.contexts.get(name).cloned().unwrap_or_default();
-        inputs
-            .into_iter()
-            .map(|input| (input.path.into(), input.kind))
-            .collect()
-    };
-    let (old, new) = (by_path(old), by_path(new));
-    let mut clauses = Vec::new();
-    for path in union(&old, &new) {
-        let what = match (old.get(path), new.get(path)) {
-            (Some(a), Some(b)) if a == b => continue,
-            (Some(_), Some(_)) => "changed",
-            (Some(_), None) => "removed",
-            (None, _) => "added",
-        };
-        clauses.push(format!("{prefix}{path} {what}"));
-    }
-    clauses
-}
-
-fn union<'a, V>(a: &'a BTreeMap<String, V>, b: &'a BTreeMap<String, V>) -> impl Iterator<Item = &'a String> {
-    let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    keys.into_iter()
 }
 
 #[cfg(test)]
@@ -254,7 +223,7 @@ mod tests {
             forced,
         };
         let step = decide("genie", &wanted, present);
-        (step.action, step.reason.to_string())
+        (step.action, step.reason)
     }
 
     fn there(proved: bool, tagged: &[&str]) -> Present {
@@ -325,7 +294,7 @@ mod tests {
         };
         let step = decide("genie", &wanted, Present::default());
         assert_eq!((step.action, step.fingerprint), (Action::Build, None));
-        assert_eq!(step.reason.to_string(), "base debian is not in the engine yet");
+        assert_eq!(step.reason, "base debian is not in the engine yet");
     }
 
     #[test]
@@ -342,7 +311,7 @@ mod tests {
         app.push(added);
         assert_eq!(
             step(&new, Some(&old), Present::default(), false).1,
-            "the base moved, argument PG_MAJOR changed, Dockerfile changed from line 2, api/serve.py removed and 1 others"
+            "base moved from 00 to 11, argument PG_MAJOR changed: 17 → 16, Dockerfile changed from line 2, new.py added and 1 other change"
         );
     }
 }

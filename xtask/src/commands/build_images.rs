@@ -337,16 +337,9 @@ impl Work<'_> {
             .map(|one| {
                 let proof = verified.iter().find(|verified| verified.image() == one.step.name);
                 let verdict = verdicts.iter().find(|verdict| verdict.image() == one.step.name);
-                let Step {
-                    name,
-                    action,
-                    reason,
-                    fingerprint,
-                    tags,
-                    ..
-                } = &one.step;
+                let Step { name, action, reason, cause, fingerprint, tags, .. } = &one.step;
                 json!({
-                    "name": name, "action": action, "reason": reason, "fingerprint": fingerprint,
+                    "name": name, "action": action, "reason": reason, "cause": cause, "fingerprint": fingerprint,
                     "image_id": proof.map(Verified::image_id),
                     "tags": if proof.is_some() { tags.as_slice() } else { &[] },
                     "smoke": verdict.map(smoke::report::entry),

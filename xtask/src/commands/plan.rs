@@ -1,9 +1,10 @@
-//! `cargo xtask plan`: what build-images would do, and why. Changes nothing.
+//! `cargo xtask plan` and `explain`: what build-images would do, and why.
+//! Neither changes anything.
 
 use anyhow::Result;
 use serde_json::json;
 
-use crate::base::obtain;
+use crate::base::{Base, obtain};
 use crate::cli::{EngineOption, Plan, Selection};
 use crate::engine::choose;
 use crate::host::Host;
@@ -17,9 +18,42 @@ pub fn run(args: &Plan, host: &Host) -> Result<()> {
     show(&args.selection, args.engine, args.json, host)
 }
 
-/// The plan of a selection, for `--dry-run` too. Starts no engine and gets no
-/// base: what is unknown without them is planned as a build.
+/// Prints the plan with all that is known of each reason.
+pub fn explain(args: &Plan, host: &Host) -> Result<()> {
+    let (base, steps) = make(&args.selection, args.engine, host)?;
+    if args.json {
+        return print_json(host, base.as_ref(), &steps);
+    }
+    for step in &steps {
+        host.report.data(&format!("{}: {}", step.name, step.action))?;
+        for line in step.cause.lines() {
+            host.report.data(&format!("  {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The plan of a selection, for `--dry-run` too.
 pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
+    let (base, steps) = make(selection, engine, host)?;
+    if as_json {
+        return print_json(host, base.as_ref(), &steps);
+    }
+    for step in &steps {
+        host.report
+            .data(&format!("{}: {} ({})", step.name, step.action, step.reason))?;
+    }
+    Ok(())
+}
+
+fn print_json(host: &Host, base: Option<&Base>, steps: &[Step]) -> Result<()> {
+    let document = json!({ "schema": 1, "base": base, "images": steps });
+    host.report.data(&serde_json::to_string_pretty(&document)?)
+}
+
+/// Starts no engine and gets no base: what is unknown without them is planned
+/// as a build.
+fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<(Option<Base>, Vec<Step>)> {
     let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
     let engine = choose::find(host, engine.engine)?;
@@ -36,19 +70,11 @@ pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &H
         base: base.as_ref(),
         platform: &platform,
     });
-    let steps: Vec<Step> = survey(host, &request, ground)?
+    let steps = survey(host, &request, ground)?
         .into_iter()
         .map(|surveyed| surveyed.step)
         .collect();
-    if as_json {
-        let document = json!({ "schema": 1, "base": base, "images": steps });
-        return host.report.data(&serde_json::to_string_pretty(&document)?);
-    }
-    for step in &steps {
-        host.report
-            .data(&format!("{}: {} ({})", step.name, step.action, step.reason))?;
-    }
-    Ok(())
+    Ok((base, steps))
 }
 
 /// The plan as talk, before the work starts.

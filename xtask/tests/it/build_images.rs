@@ -163,14 +163,29 @@ fn nothing_is_built_proved_or_tagged_twice() {
     assert_eq!(bench.plan().0, "up-to-date");
 
     // Losing the state folder costs time only.
-    fs_err::remove_dir_all(bench.checkout.path("target")).unwrap();
+    let (state, aside) = (bench.checkout.path("target"), bench.checkout.path("aside"));
+    fs_err::rename(&state, &aside).unwrap();
     assert_eq!(bench.plan().0, "up-to-date");
+    fs_err::remove_dir_all(&state).unwrap();
+    fs_err::rename(&aside, &state).unwrap();
 
     // An app file costs the app's layer, not the dependencies'.
     bench
         .checkout
         .write("images/sample-app/api/extra.py", "ANSWER = 42\n");
-    assert_eq!(bench.plan().0, "build");
+    assert_eq!(
+        bench.plan(),
+        ("build".to_owned(), "api/extra.py added".to_owned())
+    );
+    let explained = bench.xtask(&["explain"]).expect(0).stdout;
+    assert_eq!(
+        explained,
+        format!("{}: build\n  input added: api/extra.py\n", bench.name)
+    );
+    let cause = bench.xtask(&["explain", "--json"]).expect(0).json()["images"][0]["cause"].clone();
+    assert_eq!(cause["kind"], "changed");
+    assert_eq!(cause["changes"][0]["kind"], "input-added");
+    assert_eq!(cause["changes"][0]["paths"], serde_json::json!(["api/extra.py"]));
     bench.build().expect(0);
     assert_ne!(bench.id("latest").unwrap(), id);
     let proofs = docker(&[
