@@ -40,7 +40,7 @@ pub fn run(args: &Render, host: &Host) -> Result<()> {
 fn rendered(host: &Host) -> Result<Vec<(String, String)>> {
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let (_, base) = catalog.bases.choose(None)?;
-    let schema = serde_json::to_string_pretty(&raw::schema())?;
+    let schema = serde_json::to_string_pretty(&raw::file_schema())?;
     let mut files = vec![("images/image.schema.json".to_owned(), format!("{schema}\n"))];
     for spec in &catalog.images {
         let text = dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)?;

@@ -226,11 +226,51 @@ pub struct SqlProbe {
     pub save: Option<String>,
 }
 
-/// The schema that editors and [`super::shape`] use.
+/// The schema of a whole spec, all its files together; [`super::shape`] uses it.
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(RawSpec).to_value();
     if let Some(map) = schema.as_object_mut() {
         map.insert("title".into(), "image spec".into());
     }
     schema
+}
+
+/// The schema of one file, for editors: no key is required that another file
+/// may bring.
+pub fn file_schema() -> serde_json::Value {
+    let mut schema = schema();
+    for part in ["", "/$defs/RawApp", "/$defs/RawDatabase", "/$defs/Budgets"] {
+        if let Some(map) = schema
+            .pointer_mut(part)
+            .and_then(serde_json::Value::as_object_mut)
+        {
+            map.remove("required");
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::shape;
+
+    #[test]
+    fn every_shipped_file_is_fine_for_an_editor() {
+        for (name, text) in [
+            ("defaults", include_str!("../../../images/defaults.json")),
+            ("genie", include_str!("../../../images/genie/image.json")),
+            ("agent", include_str!("../../../images/agent/image.json")),
+            ("app", include_str!("../../../images/sample-app/hive-app.json")),
+        ] {
+            let value = serde_json::from_str(text).unwrap();
+            assert_eq!(shape::problems(&file_schema(), &value), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_one_for_an_editor_too() {
+        let value = serde_json::json!({"app": {"prot": 1}});
+        assert_eq!(shape::problems(&file_schema(), &value).len(), 1);
+    }
 }
