@@ -82,6 +82,7 @@ impl Guest {
         let out_of_memory = inspect.pointer("/State/OOMKilled").and_then(Value::as_bool) == Some(true);
         let log = self.container.logs()?;
         let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines = telling(&lines);
         Ok(Death {
             during,
             after: self.started.elapsed(),
@@ -93,6 +94,17 @@ impl Guest {
             last_lines: one_line_each(&lines[lines.len().saturating_sub(LAST_LINES)..]),
         })
     }
+}
+
+/// Without the routine of a shutdown, which comes last and hides the cause; all
+/// lines where there is nothing else.
+fn telling<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let routine = |line: &&str| {
+        let text = line.split_once(' ').map_or(*line, |(_, rest)| rest);
+        text.starts_with("supervisord |") || (text.starts_with("postgresql |") && text.contains("LOG:"))
+    };
+    let rest: Vec<&str> = lines.iter().copied().filter(|line| !routine(line)).collect();
+    if rest.is_empty() { lines.to_vec() } else { rest }
 }
 
 fn one_line_each(lines: &[&str]) -> String {
@@ -248,4 +260,22 @@ fn fatal_program(guest: &Guest) -> Result<Option<String>> {
         .into_iter()
         .find(|(_, state)| *state == "FATAL");
     Ok(fatal.map(|(name, _)| format!("{name} is FATAL")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_does_not_hide_its_cause() {
+        let lines = [
+            "t app | NameError: name 'Item' is not defined",
+            "t postgresql | 2026 [36] LOG:  shutting down",
+            "t supervisord | stopped: postgresql (exit status 0)",
+            "t postgresql | 2026 [1] FATAL:  could not open file",
+            "t hive: stopped",
+        ];
+        assert_eq!(telling(&lines), [lines[0], lines[3], lines[4]]);
+        assert_eq!(telling(&lines[1..3]), &lines[1..3]);
+    }
 }
