@@ -6,6 +6,7 @@
 //! takes what `commands` read.
 
 pub mod load;
+mod meaning;
 pub mod names;
 pub mod raw;
 pub mod shape;

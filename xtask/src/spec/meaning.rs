@@ -1,0 +1,304 @@
+//! What the shape of a spec cannot say: grammars of names, templates, what is
+//! reserved. Collects every problem.
+
+use std::path::Path;
+
+use super::names::{ImageName, check_reference, version_tag};
+use super::raw::{HttpProbe, Probe, RawApp, RawSpec};
+use super::shape::Problem;
+use super::{App, Database, ImageSpec};
+
+/// The spec that a file of the right shape means.
+///
+/// # Errors
+/// Every problem found.
+pub(super) fn validate(
+    name: &str,
+    raw: RawSpec,
+    file: &str,
+    source_folder: &Path,
+) -> Result<ImageSpec, Vec<Problem>> {
+    let mut meaning = Meaning::default();
+    let image_name = meaning.take("", ImageName::parse(name));
+    meaning.app(&raw.app);
+    meaning.database(&raw);
+    meaning.packages("packages", &raw.packages);
+    meaning.packages("build_packages", &raw.build_packages);
+    meaning.checks(&raw);
+    for (key, value) in &raw.labels {
+        meaning.line(&format!("labels.{key}"), value);
+        if key.starts_with("dev.hive.") {
+            meaning.tell(
+                &format!("labels.{key}"),
+                "starts with `dev.hive.`, which is the tool's own",
+            );
+        }
+    }
+    meaning.line("title", &raw.title);
+    if let Some(version) = &raw.version {
+        meaning.take("version", super::names::check_tag(&version_tag(version)));
+    }
+    let tags = raw
+        .tags
+        .unwrap_or_else(|| vec![format!("hive-{name}:latest"), format!("hive-{name}:{{version}}")]);
+    if tags.is_empty() {
+        meaning.tell("tags", "is empty: an image without a tag cannot be used");
+    }
+    for (n, tag) in tags.iter().enumerate() {
+        meaning.take(
+            &format!("tags[{n}]"),
+            check_reference(&tag.replace("{version}", "0")),
+        );
+    }
+    let Some(image_name) = image_name.filter(|_| meaning.found.is_empty()) else {
+        return Err(meaning.found);
+    };
+    Ok(ImageSpec {
+        name: image_name,
+        title: raw.title,
+        file: file.to_owned(),
+        app: App {
+            source: source_folder.join(raw.app.source),
+            import: raw.app.import,
+            factory: raw.app.factory,
+            command: raw.app.command,
+            workers: raw.app.workers,
+            port: raw.app.port,
+            health_path: raw.app.health_path,
+            before_start: raw.app.before_start,
+            environment: raw.app.environment,
+        },
+        database: Database {
+            name: raw.database.name,
+            role: raw.database.role,
+            extensions: raw.database.extensions,
+            initial_sql: raw.database.initial_sql,
+        },
+        labels: raw.labels,
+        packages: raw.packages,
+        build_packages: raw.build_packages,
+        version: raw.version,
+        tags,
+        budgets: raw.budgets,
+        checks: raw.checks,
+    })
+}
+
+/// The placeholders of environment values and commands.
+pub const PLACEHOLDERS: [&str; 8] = [
+    "database_url",
+    "database_host",
+    "database_port",
+    "database_name",
+    "database_user",
+    "database_password",
+    "database_password_urlencoded",
+    "port",
+];
+
+/// PostgreSQL cuts longer identifiers off silently (`NAMEDATALEN` - 1).
+const MAX_IDENTIFIER_BYTES: usize = 63;
+
+/// Collects what the shape cannot say.
+#[derive(Default)]
+struct Meaning {
+    found: Vec<Problem>,
+}
+
+impl Meaning {
+    fn tell(&mut self, path: &str, message: impl Into<String>) {
+        self.found.push(Problem {
+            path: path.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    fn take<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.tell(path, message)).ok()
+    }
+
+    fn app(&mut self, app: &RawApp) {
+        let import_ok = app.import.split_once(':').is_some_and(|(module, attribute)| {
+            !attribute.is_empty()
+                && module.split('.').all(is_python_name)
+                && attribute.split('.').all(is_python_name)
+        });
+        if !import_ok {
+            self.tell(
+                "app.import",
+                format!("is {:?}, must be `package.module:attribute`", app.import),
+            );
+        }
+        self.path("app.health_path", &app.health_path);
+        for (path, command) in [
+            ("app.command", &app.command),
+            ("app.before_start", &app.before_start),
+        ] {
+            let Some(command) = command else { continue };
+            if command.first().is_none_or(String::is_empty) {
+                self.tell(path, "is empty: name a program, or leave the key out");
+            }
+            for (n, word) in command.iter().enumerate() {
+                self.template(&format!("{path}[{n}]"), word);
+            }
+        }
+        for (key, value) in &app.environment {
+            let path = format!("app.environment.{key}");
+            let head = key
+                .bytes()
+                .next()
+                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+            if !head || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                self.tell(&path, "is no name of an environment variable");
+            }
+            self.template(&path, value);
+        }
+    }
+
+    fn database(&mut self, raw: &RawSpec) {
+        for (path, name) in [
+            ("database.name", &raw.database.name),
+            ("database.role", &raw.database.role),
+        ] {
+            if name.is_empty() || name.len() > MAX_IDENTIFIER_BYTES {
+                self.tell(path, format!("must have 1 to {MAX_IDENTIFIER_BYTES} bytes"));
+            }
+            if name.contains(|c: char| c.is_control()) {
+                self.tell(path, "holds a control character");
+            }
+        }
+        if raw.database.role == "postgres" || raw.database.role.starts_with("pg_") {
+            self.tell(
+                "database.role",
+                "is reserved by PostgreSQL: choose a role of the app's own",
+            );
+        }
+        if ["postgres", "template0", "template1"].contains(&raw.database.name.as_str()) {
+            self.tell(
+                "database.name",
+                "is reserved by PostgreSQL: choose a database of the app's own",
+            );
+        }
+        for (n, extension) in raw.database.extensions.iter().enumerate() {
+            if !extension
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                || extension.is_empty()
+            {
+                self.tell(&format!("database.extensions[{n}]"), "is no name of an extension");
+            }
+        }
+        for (n, sql) in raw.database.initial_sql.iter().enumerate() {
+            if sql.trim().is_empty() || sql.contains('\0') {
+                self.tell(&format!("database.initial_sql[{n}]"), "is no statement");
+            }
+        }
+    }
+
+    /// Debian policy 5.6.1, with the architecture and version suffixes of apt.
+    fn packages(&mut self, key: &str, packages: &[String]) {
+        for (n, package) in packages.iter().enumerate() {
+            let head = package
+                .bytes()
+                .next()
+                .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            let good = |b: u8| b.is_ascii_alphanumeric() || b"+-.:=~".contains(&b);
+            if !head || !package.bytes().all(good) {
+                self.tell(
+                    &format!("{key}[{n}]"),
+                    format!("{package:?} is no name of a package"),
+                );
+            }
+        }
+    }
+
+    fn checks(&mut self, raw: &RawSpec) {
+        for (n, check) in raw.checks.iter().enumerate() {
+            self.line(&format!("checks[{n}].name"), &check.name);
+            if raw.checks.iter().take(n).any(|other| other.name == check.name) {
+                self.tell(
+                    &format!("checks[{n}].name"),
+                    format!("{:?} is used twice", check.name),
+                );
+            }
+            match &check.probe {
+                Probe::Http(probe) => self.http_check(&format!("checks[{n}].http"), probe),
+                Probe::Sql(probe) if probe.query.trim().is_empty() => {
+                    self.tell(&format!("checks[{n}].sql.query"), "is empty");
+                }
+                Probe::Sql(probe) if probe.expect.is_none() && probe.save.is_none() => {
+                    let path = format!("checks[{n}].sql");
+                    self.tell(&path, "checks nothing: give `expect`, `save` or both");
+                }
+                Probe::Sql(_) => {}
+            }
+        }
+    }
+
+    fn http_check(&mut self, at: &str, probe: &HttpProbe) {
+        self.path(&format!("{at}.path"), &probe.path);
+        for (name, pointer) in &probe.save {
+            if !pointer.starts_with('/') {
+                self.tell(
+                    &format!("{at}.save.{name}"),
+                    format!("is {pointer:?}, must be a JSON pointer such as `/id`"),
+                );
+            }
+        }
+    }
+
+    fn path(&mut self, at: &str, path: &str) {
+        if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            self.tell(
+                at,
+                format!("is {path:?}, must be a path that starts with `/` and has no blanks"),
+            );
+        }
+    }
+
+    fn line(&mut self, path: &str, text: &str) {
+        if text.trim().is_empty() || text.contains(|c: char| c.is_control()) {
+            self.tell(path, "must be one line of text");
+        }
+    }
+
+    fn template(&mut self, path: &str, text: &str) {
+        if text.contains('\0') {
+            self.tell(path, "holds a NUL character");
+        }
+        if let Err(message) = check_template(text) {
+            self.tell(path, message);
+        }
+    }
+}
+
+fn is_python_name(name: &str) -> bool {
+    name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Checks that each `{…}` is a known placeholder and each other brace doubled,
+/// as the container's launcher reads them.
+fn check_template(text: &str) -> Result<(), String> {
+    let known = || {
+        format!(
+            "known are {}; write `{{{{` for a brace",
+            PLACEHOLDERS.map(|p| format!("{{{p}}}")).join(", ")
+        )
+    };
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let tail = &rest[at..];
+        if tail.starts_with("{{") || tail.starts_with("}}") {
+            rest = &tail[2..];
+            continue;
+        }
+        let name = tail.strip_prefix('{').and_then(|tail| tail.split_once('}'));
+        match name {
+            Some((name, after)) if PLACEHOLDERS.contains(&name) => rest = after,
+            Some((name, _)) => return Err(format!("has the unknown placeholder {{{name}}}; {}", known())),
+            None => return Err(format!("has a brace without its partner; {}", known())),
+        }
+    }
+    Ok(())
+}
