@@ -108,8 +108,8 @@ impl fmt::Display for Reason {
 /// What an image should be.
 #[derive(Debug)]
 pub struct Wanted<'a> {
-    /// Its definition; absent while the base is unknown.
-    pub definition: Option<&'a Definition>,
+    /// Its definition with the fingerprint; absent while the base is unknown.
+    pub definition: Option<(&'a Definition, Fingerprint)>,
     /// The base set's name.
     pub base_set: &'a str,
     /// The definition of the last build, for the reason only.
@@ -152,21 +152,20 @@ pub struct Step {
 
 /// Decides on one image.
 pub fn decide(name: &str, wanted: &Wanted<'_>, present: Present) -> Step {
-    let fingerprint = wanted.definition.map(Definition::fingerprint);
-    let (action, cause) = action(wanted, fingerprint, &present);
+    let (action, cause) = action(wanted, &present);
     Step {
         name: name.to_owned(),
         action,
         reason: cause.to_string(),
         cause,
-        fingerprint,
+        fingerprint: wanted.definition.map(|(_, fingerprint)| fingerprint),
         image_id: present.image_id,
         tags: wanted.tags.to_vec(),
     }
 }
 
-fn action(wanted: &Wanted<'_>, fingerprint: Option<Fingerprint>, present: &Present) -> (Action, Reason) {
-    let (Some(definition), Some(fingerprint)) = (wanted.definition, fingerprint) else {
+fn action(wanted: &Wanted<'_>, present: &Present) -> (Action, Reason) {
+    let Some((definition, fingerprint)) = wanted.definition else {
         return (
             Action::Build,
             Reason::BaseUnknown {
@@ -216,7 +215,7 @@ mod tests {
     ) -> (Action, String) {
         let tags = ["hive-genie:latest".to_owned(), "hive-genie:1".to_owned()];
         let wanted = Wanted {
-            definition: Some(definition),
+            definition: Some((definition, definition.fingerprint())),
             base_set: "debian",
             last,
             tags: &tags,

@@ -92,9 +92,13 @@ fn step(
         }
         _ => Present::default(),
     };
-    let last = record::read(&host.state_dir(), name);
+    // A record holds every input; it explains a build, and nothing else.
+    let last = match present.image_id {
+        None => record::read(&host.state_dir(), name),
+        Some(_) => None,
+    };
     let wanted = Wanted {
-        definition,
+        definition: definition.zip(fingerprint),
         base_set: &request.base_name,
         last: last.as_ref().map(|record| &record.definition),
         tags: &tags,
