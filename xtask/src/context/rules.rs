@@ -102,11 +102,6 @@ impl Rules {
         Self { ignore, safe: true }
     }
 
-    /// Whether the safe set is on.
-    pub fn is_safe(&self) -> bool {
-        self.safe
-    }
-
     pub(super) fn ignore(&self) -> &Ignore {
         &self.ignore
     }

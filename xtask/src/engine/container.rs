@@ -232,14 +232,6 @@ impl Container {
         Ok(output.took)
     }
 
-    /// `docker start`.
-    ///
-    /// # Errors
-    /// When the engine cannot start it.
-    pub fn start_again(&self) -> Result<()> {
-        self.lab.docker(&["start", &self.name]).run().map(drop)
-    }
-
     /// `docker kill --signal`.
     ///
     /// # Errors
