@@ -105,6 +105,12 @@ fn docker(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// IDs behind the tags that a repository of the tool's own has for an image.
+fn tagged(repository: &str, name: &str) -> String {
+    let filter = format!("reference={repository}:{name}-*");
+    docker(&["image", "ls", "--quiet", "--filter", &filter])
+}
+
 /// Containers and volumes of smoke runs of this image.
 fn leftovers(name: &str) -> String {
     let filter = format!("name=hive-smoke-{name}");
@@ -188,13 +194,7 @@ fn nothing_is_built_proved_or_tagged_twice() {
     assert_eq!(cause["changes"][0]["paths"], serde_json::json!(["api/extra.py"]));
     bench.build().expect(0);
     assert_ne!(bench.id("latest").unwrap(), id);
-    let proofs = docker(&[
-        "image",
-        "ls",
-        "--quiet",
-        "--filter",
-        &format!("reference=hive-proof:{}-*", bench.name),
-    ]);
+    let proofs = tagged("hive-proof", &bench.name);
     assert_eq!(
         proofs.lines().count(),
         2,
@@ -475,13 +475,7 @@ fn a_killed_build_keeps_its_stage_until_it_has_ended() {
     let seen = docker(&["run", "--rm", "--entrypoint", "cat", &image, "/etc/hive/unique"]);
     assert_eq!(seen, "second");
     // Whatever the orphan left under the first fingerprint has the first content.
-    let candidates = docker(&[
-        "image",
-        "ls",
-        "--quiet",
-        "--filter",
-        &format!("reference=hive-candidate:{}-*", bench.name),
-    ]);
+    let candidates = tagged("hive-candidate", &bench.name);
     for id in candidates.lines() {
         let seen = docker(&["run", "--rm", "--entrypoint", "cat", id, "/etc/hive/unique"]);
         assert_ne!(seen, "second", "an image whose label lies");
