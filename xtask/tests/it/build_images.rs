@@ -330,9 +330,11 @@ fn a_package_that_needs_its_readme_is_installed_and_secrets_stay_out() {
         "app/docker/__init__.py",
         "raise ImportError('shadows the package docker')\n",
     );
-    bench
-        .xtask(&["build-images", "--app", app.to_str().unwrap()])
+    let run = bench
+        .xtask(&["--verbose", "build-images", "--app", app.to_str().unwrap()])
         .expect(0);
+    // The README: `--verbose` lists what was left out.
+    run.says(&["not in the image: ", "/app/.git (history)", "/app/.env (secret)"]);
     assert!(
         bench.id("2.1.0-local.1").is_some(),
         "a local version becomes a tag"
