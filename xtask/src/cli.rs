@@ -67,6 +67,11 @@ pub enum Command {
     Engine(EngineArgs),
     /// The operating-system bases
     Base(BaseArgs),
+    /// Measure what is promised, beside the peers, in one run
+    ///
+    /// NAME is a suite (`fingerprint`) or one of its rows; `--list` shows all of them
+    /// with their goals. Prints a table on stdout. A goal that is missed is no error.
+    Bench(Bench),
     /// Run all checks and tests, engine tests included
     Test(Test),
 }
@@ -253,6 +258,26 @@ pub enum BaseAction {
     },
     /// Pin the registry images of the base sets by digest in images/base-sets.lock.json
     Lock(EngineOption),
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Suites or rows; all where none is given
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How often each thing is measured; the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub runs: u16,
+    /// List what can be measured, and the goals
+    #[arg(long)]
+    pub list: bool,
+    /// One JSON document on stdout, sample by sample
+    #[arg(long)]
+    pub json: bool,
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
 }
 
 /// Arguments of `test`.

@@ -1,6 +1,7 @@
 //! One verb a file, each a short story of calls into the domain.
 
 mod base;
+mod bench;
 mod build_images;
 mod engine;
 mod plan;
@@ -29,6 +30,7 @@ pub fn run(command: Command, host: &Host) -> Result<()> {
         Command::Render(args) => render::run(&args, host),
         Command::Engine(args) => engine::run(&args, host),
         Command::Base(args) => base::run(&args, host),
+        Command::Bench(args) => bench::run(&args, host),
         Command::Test(args) => test::run(&args, host),
     }
 }

@@ -61,6 +61,14 @@ impl Host {
         base.join("hive-images")
     }
 
+    /// Where `PATH` has a program.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let path = self.env.path.as_deref().unwrap_or_default();
+        std::env::split_paths(path)
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file())
+    }
+
     /// `path` as a user would type it: relative to the checkout where it lies
     /// inside.
     pub fn shown(&self, path: &Path) -> String {

@@ -4,6 +4,7 @@
 pub mod app;
 pub mod apt;
 pub mod base;
+pub mod bench;
 pub mod buildkit;
 pub mod catalog;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod promote;
 pub mod record;
 pub mod report;
 pub mod request;
+pub mod scratch;
 pub mod smoke;
 pub mod spec;
 pub mod survey;

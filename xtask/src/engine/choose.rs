@@ -161,8 +161,7 @@ fn unusable(why: &str) -> failure::Failure {
 
 /// Whether `PATH` has a `docker`.
 pub fn has_docker(host: &Host) -> bool {
-    let path = host.env.path.clone().unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join("docker").is_file())
+    host.program("docker").is_some()
 }
 
 /// Major and minor of `28.5.2`, `25.0.3+dfsg1`, `0.13.1`.

@@ -13,6 +13,7 @@ fn help_lists_exit_codes_and_every_command() {
         "render",
         "engine",
         "base",
+        "bench",
         "test",
     ] {
         assert!(run.stdout.contains(word), "{word} in {}", run.stdout);
@@ -22,6 +23,27 @@ fn help_lists_exit_codes_and_every_command() {
 #[test]
 fn unknown_command_is_a_usage_error() {
     sandbox::xtask(["frobnicate"]).expect(2).says(&["frobnicate"]);
+}
+
+#[test]
+fn bench_lists_rows_with_their_goals_and_starts_nothing() {
+    let run = sandbox::xtask(["bench", "--list", "fingerprint"]).expect(0);
+    assert!(
+        run.stdout.starts_with("fingerprint\n  unchanged "),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("(≤ 40 ms, ≤ 0.1 × docker buildx bake)"),
+        "{}",
+        run.stdout
+    );
+    let run = sandbox::xtask(["bench", "unchanged", "nothing", "naught"]).expect(2);
+    run.says(&[
+        "error: there is no suite or row \"nothing\", \"naught\"",
+        "hint: `cargo xtask bench --list` shows all of them",
+    ]);
+    sandbox::xtask(["bench", "--runs", "0"]).expect(2);
 }
 
 #[test]

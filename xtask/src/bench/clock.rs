@@ -1,0 +1,164 @@
+//! Times whole processes side by side with hyperfine.
+//!
+//! The commands take turns, one run each, so that a machine whose speed drifts
+//! is as slow for one as for the other. A first round is not counted.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use super::Bench;
+use super::tools::HYPERFINE;
+
+/// One run of one command, with what prepares it.
+const DEADLINE: Duration = Duration::from_secs(1200);
+
+/// A command to be timed.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    /// How the table calls it.
+    pub label: String,
+    words: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    prepare: Vec<OsString>,
+}
+
+/// What hyperfine says of all counted runs of a command.
+#[derive(Clone, Debug, Default)]
+pub struct Timing {
+    /// Seconds from start to end.
+    pub seconds: Vec<f64>,
+    /// Most bytes resident in the process or one of its children.
+    pub memory: Vec<f64>,
+}
+
+impl Timed {
+    /// A program without arguments.
+    pub fn new(label: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
+        Self {
+            label: label.into(),
+            words: vec![program.as_ref().to_owned()],
+            env: Vec::new(),
+            prepare: Vec::new(),
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
+        self.words
+            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable, for the command and for what prepares it.
+    #[must_use]
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// A shell script that runs before each run, untimed.
+    #[must_use]
+    pub fn prepare(mut self, script: impl AsRef<OsStr>) -> Self {
+        self.prepare = vec!["sh".into(), "-ec".into(), script.as_ref().to_owned()];
+        self
+    }
+}
+
+impl Timing {
+    /// Milliseconds of each run.
+    pub fn milliseconds(&self) -> Vec<f64> {
+        self.seconds.iter().map(|seconds| seconds * 1000.0).collect()
+    }
+
+    /// Megabytes (decimal) of each run.
+    pub fn megabytes(&self) -> Vec<f64> {
+        self.memory.iter().map(|bytes| bytes / 1e6).collect()
+    }
+}
+
+#[derive(Deserialize)]
+struct Export {
+    results: Vec<Benchmark>,
+}
+
+#[derive(Deserialize)]
+struct Benchmark {
+    times: Vec<f64>,
+    memory_usage_byte: Vec<f64>,
+}
+
+/// Times the commands in turns, as often as [`Bench::runs`] says and once more.
+///
+/// # Errors
+/// When a command ends with another exit code than 0, with what it said.
+pub fn side_by_side(bench: &Bench<'_>, commands: &[Timed]) -> Result<Vec<Timing>> {
+    let hyperfine = HYPERFINE.path(bench.host)?;
+    let mut timings = vec![Timing::default(); commands.len()];
+    for round in 0..=bench.runs {
+        for (command, timing) in commands.iter().zip(&mut timings) {
+            let one = once(bench, &hyperfine, command)?;
+            // The first warms the caches.
+            if round > 0 {
+                timing.seconds.extend(one.times);
+                timing.memory.extend(one.memory_usage_byte);
+            }
+        }
+    }
+    Ok(timings)
+}
+
+fn once(bench: &Bench<'_>, hyperfine: &std::path::Path, command: &Timed) -> Result<Benchmark> {
+    let export = tempfile::NamedTempFile::new().context("make a file for hyperfine's figures")?;
+    let mut call = bench
+        .host
+        .runner
+        .cmd(hyperfine)
+        // The command's last words are the error's where it fails.
+        .args(["--shell=none", "--runs=1", "--style=none", "--output=inherit"])
+        .arg("--export-json")
+        .arg(export.path());
+    if !command.prepare.is_empty() {
+        call = call.arg("--prepare").arg(quoted(&command.prepare)?);
+    }
+    for (key, value) in &command.env {
+        call = call.env(key, value);
+    }
+    call.arg(quoted(&command.words)?)
+        .deadline(DEADLINE)
+        .run()
+        .with_context(|| format!("time {}", command.label))?;
+    let said: Export = serde_json::from_slice(&fs_err::read(export.path())?)
+        .with_context(|| format!("read hyperfine's figures of {}", command.label))?;
+    said.results
+        .into_iter()
+        .next()
+        .with_context(|| format!("hyperfine has no figures of {}", command.label))
+}
+
+/// A line that splits into these words again, as a shell does it.
+fn quoted(words: &[OsString]) -> Result<String> {
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| {
+            let text = word.to_str().with_context(|| format!("{word:?} is not UTF-8"))?;
+            Ok(format!("'{}'", text.replace('\'', r"'\''")))
+        })
+        .collect::<Result<_>>()?;
+    Ok(quoted.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_quoting() {
+        let words = ["sh", "-c", "echo 'a  b' \"$x\""].map(OsString::from);
+        assert_eq!(quoted(&words).unwrap(), r#"'sh' '-c' 'echo '\''a  b'\'' "$x"'"#);
+    }
+}

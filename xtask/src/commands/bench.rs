@@ -1,0 +1,78 @@
+//! `cargo xtask bench`: figures beside their peers and goals.
+
+use anyhow::Result;
+
+use crate::bench::{self, Bench, Entry, Outcome, table};
+use crate::cli;
+use crate::failure::{self, Failure};
+use crate::host::Host;
+use crate::lock;
+
+/// Measures the named rows, or all, and prints the table.
+pub fn run(args: &cli::Bench, host: &Host) -> Result<()> {
+    let entries = bench::entries();
+    check(&args.names, &entries)?;
+    let wanted = |entry: &Entry| {
+        args.names.is_empty()
+            || args
+                .names
+                .iter()
+                .any(|name| [entry.row, entry.suite].contains(&name.as_str()))
+    };
+    if args.list {
+        let listed: Vec<Entry> = entries.into_iter().filter(wanted).collect();
+        return host.report.data(&table::list(&listed));
+    }
+    let runs = usize::from(args.runs);
+    let bench = Bench::new(host, runs, args.engine.engine);
+    // Two at once would measure each other.
+    let place = host.cache_dir().join("bench.lock");
+    let _alone = lock::exclusive(&place, "for another bench on this machine", host)?;
+    let mut outcomes = Vec::new();
+    let ended = bench::SUITES
+        .iter()
+        .try_for_each(|suite| suite.measure(&bench, &wanted, &mut outcomes));
+    // What is measured is shown, also where Ctrl-C or an error ended the rest.
+    if ended.is_ok() || !outcomes.is_empty() {
+        host.report.data(&if args.json {
+            serde_json::to_string_pretty(&table::json(&outcomes, runs))?
+        } else {
+            table::text(&outcomes)
+        })?;
+    }
+    ended?;
+    unmeasured(&outcomes)
+}
+
+fn check(names: &[String], entries: &[Entry]) -> Result<()> {
+    let unknown: Vec<String> = names
+        .iter()
+        .filter(|name| {
+            !entries
+                .iter()
+                .any(|entry| [entry.row, entry.suite].contains(&name.as_str()))
+        })
+        .map(|name| format!("{name:?}"))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let message = format!("there is no suite or row {}", unknown.join(", "));
+    Err(failure::usage(message)
+        .hint("`cargo xtask bench --list` shows all of them")
+        .into())
+}
+
+/// One error for all rows that could not be measured, of the first one's kind.
+fn unmeasured(outcomes: &[Outcome]) -> Result<()> {
+    let failed: Vec<(&str, &anyhow::Error)> = outcomes
+        .iter()
+        .filter_map(|outcome| Some((outcome.entry.row, outcome.measured.as_ref().err()?)))
+        .collect();
+    let Some((_, first)) = failed.first() else {
+        return Ok(());
+    };
+    let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+    let message = format!("could not be measured: {}", names.join(", "));
+    Err(Failure::new(failure::kind(first), message).into())
+}

@@ -1,0 +1,111 @@
+//! A copy of what a checkout declares, with images of its own names, for
+//! commands that try things out: no file that somebody edits is changed, no
+//! tag that somebody uses is moved.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::catalog::{Apps, Catalog};
+use crate::engine::{Engine, IMAGE_LABEL};
+use crate::host::Host;
+use crate::process::Runner;
+
+/// What a checkout declares.
+const PARTS: [&str; 2] = ["images", "docker"];
+
+/// The copy. The images that were built from it go with it; its folder stays
+/// until the next one is made in its place.
+#[derive(Debug)]
+pub struct Scratch {
+    /// The top of the copy, for `--root`.
+    pub root: PathBuf,
+    /// The copy's state folder, for `HIVE_STATE_DIR`.
+    pub state: PathBuf,
+    /// The names of its images: `<prefix>-<name>`.
+    pub images: Vec<String>,
+    engine: Engine,
+    runner: Runner,
+}
+
+impl Scratch {
+    /// Copies the checkout of `host` into `folder`, which is emptied first.
+    ///
+    /// # Errors
+    /// When the checkout cannot be read or the folder cannot be written.
+    pub fn new(host: &Host, engine: &Engine, folder: &Path, prefix: &str) -> Result<Self> {
+        if folder.exists() {
+            fs_err::remove_dir_all(folder)?;
+        }
+        let root = folder.join("checkout");
+        for part in PARTS {
+            copy(&host.root.join(part), &root.join(part))?;
+        }
+        let mut images = Vec::new();
+        for image in Catalog::read(&host.root, Apps::OfSpecs)?.images {
+            let name = format!("{prefix}-{}", image.name);
+            let folder = root.join("images");
+            fs_err::rename(folder.join(image.name.as_str()), folder.join(&name))?;
+            images.push(name);
+        }
+        Ok(Self {
+            root,
+            state: folder.join("state"),
+            images,
+            engine: engine.clone(),
+            runner: host.runner.for_cleanup(),
+        })
+    }
+
+    fn remove_images(&self) -> Result<()> {
+        for name in &self.images {
+            let filter = format!("label={IMAGE_LABEL}={name}");
+            let args = [
+                "image",
+                "ls",
+                "--all",
+                "--quiet",
+                "--no-trunc",
+                "--filter",
+                &filter,
+            ];
+            let listed = self.engine.cmd(&self.runner, &args).read()?;
+            let mut ids: Vec<&str> = listed.lines().collect();
+            ids.sort_unstable();
+            ids.dedup();
+            for id in ids {
+                self.engine
+                    .cmd(&self.runner, &["image", "rm", "--force", id])
+                    .run()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Where the engine is gone, its images are nobody's trouble.
+        self.remove_images().ok();
+    }
+}
+
+/// Copies a folder with its files' modes; links stay links.
+///
+/// # Errors
+/// When something cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry?;
+        let relative = entry.path().strip_prefix(from).context("walk out of a folder")?;
+        let target = to.join(relative);
+        if entry.file_type().is_dir() {
+            fs_err::create_dir_all(&target)?;
+        } else if entry.file_type().is_symlink() {
+            fs_err::os::unix::fs::symlink(fs_err::read_link(entry.path())?, &target)?;
+        } else {
+            fs_err::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
