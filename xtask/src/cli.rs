@@ -157,6 +157,16 @@ pub enum Progress {
     Quiet,
 }
 
+/// Which suite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// What every image passes before it gets a tag: seconds.
+    #[default]
+    Gate,
+    /// The gate, then faults: what an image passes before a release.
+    Full,
+}
+
 /// Arguments of `smoke`.
 #[derive(Debug, Args)]
 pub struct Smoke {
@@ -166,6 +176,12 @@ pub struct Smoke {
     /// Which engine.
     #[command(flatten)]
     pub engine: EngineOption,
+    /// What is run: `full` is the gate and then faults, which takes minutes
+    #[arg(long, value_enum, default_value_t)]
+    pub suite: Suite,
+    /// Only this fault of the full suite, and no gate; passing it proves nothing
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,

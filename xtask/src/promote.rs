@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::engine::Engine;
 use crate::process::Runner;
-use crate::smoke::{Verified, proof_tag};
+use crate::smoke::{Verified, full_proof_tag, proof_tag};
 
 /// The tags that an image gets.
 #[derive(Debug)]
@@ -46,15 +46,34 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
     let mut kept: BTreeSet<&str> = before.values().flatten().map(String::as_str).collect();
     kept.extend(moves.iter().map(|(_, id)| *id));
     for promotion in promotions {
-        forget_old_proofs(engine, runner, promotion.verified.image(), &kept)?;
+        let image = promotion.verified.image();
+        for pattern in [proof_tag(image, "*"), full_proof_tag(image, "*")] {
+            forget_old_proofs(engine, runner, &pattern, &kept)?;
+        }
     }
     Ok(())
 }
 
+/// Keeps what a pass of the full suite proved, for a release to ask for: no
+/// release tag moves.
+///
+/// # Errors
+/// When the engine refuses a tag; then no tag has moved.
+pub fn keep_proofs(engine: &Engine, runner: &Runner, verified: &Verified) -> Result<()> {
+    let runner = &runner.for_cleanup();
+    let (image, id) = (verified.image(), verified.image_id());
+    let tags = [Some(verified.proof_tag()), verified.full_proof_tag()];
+    let moves: Vec<(String, &str)> = tags.into_iter().flatten().map(|tag| (tag, id)).collect();
+    let before = move_all(engine, runner, &moves)?;
+    let mut kept: BTreeSet<&str> = before.values().flatten().map(String::as_str).collect();
+    kept.insert(id);
+    forget_old_proofs(engine, runner, &full_proof_tag(image, "*"), &kept)
+}
+
 /// A proof tag holds its image: without this every image that ever passed would
 /// stay in the engine for ever. The one before stays, to go back to.
-fn forget_old_proofs(engine: &Engine, runner: &Runner, image: &str, kept: &BTreeSet<&str>) -> Result<()> {
-    let filter = format!("reference={}", proof_tag(image, "*"));
+fn forget_old_proofs(engine: &Engine, runner: &Runner, pattern: &str, kept: &BTreeSet<&str>) -> Result<()> {
+    let filter = format!("reference={pattern}");
     let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
     let args = [
         "image",

@@ -1,26 +1,31 @@
 //! Boots a candidate by image ID, with its real entrypoint, and proves it.
 //!
-//! `Subject → Bench (what is done) → Facts (what was seen) → judges → Verdict
+//! `Subject → Course (what is done) → Facts (what was seen) → judges → Verdict
 //! → Verified`. The suite is data ([`suite::GATE`]): to add a check, write its
 //! judge in `checks/` and name it there. Every check is run and reported, also
 //! when an early one fails; no checks at all are a failure. Only this module
 //! makes a [`Verified`], and nothing is tagged without one.
 
 pub mod ask;
-pub mod bench;
 pub mod boot;
 pub mod bundle;
 pub mod checks;
 pub mod clock;
+pub mod course;
 pub mod facts;
+pub mod fault;
+pub mod faults;
 pub mod figure;
 pub mod http;
+pub mod look;
 pub mod report;
+pub mod scene;
 pub mod spec_checks;
 pub mod suite;
+pub mod timeline;
 pub mod verdict;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,12 +38,13 @@ use crate::failure;
 use crate::process::Runner;
 use crate::report::Report;
 use crate::spec::ImageSpec;
-use bench::Bench;
+use course::Course;
 use facts::Facts;
+use fault::Field;
 use suite::{CheckDef, GATE, How};
-use verdict::CheckResult;
+use verdict::{CheckResult, Full};
 
-pub use verdict::{FailedVerdict, Outcome, Verdict, Verified, proof_tag};
+pub use verdict::{FailedVerdict, Outcome, Verdict, Verified, full_proof_tag, proof_tag};
 
 /// What is to be proved.
 #[derive(Clone, Debug)]
@@ -98,6 +104,7 @@ pub fn recall(
         image,
         image_id: image_id.to_owned(),
         suite_key,
+        full_key: None,
     }))
 }
 
@@ -156,22 +163,23 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
         .image(&lab.runner, &subject.image_id)?
         .with_context(|| format!("the engine has no image {}", subject.image_id))?;
     report.step("smoke", format!("{name}: {}", short(&subject.image_id)));
-    let mut bench = Bench::new(lab, subject, image, container_prefix(name, &lab.run))?;
-    bench.run().with_context(|| format!("smoke-test image {name}"))?;
-    for line in &bench.timeline {
+    let mut course = Course::new(lab, subject, image, container_prefix(name, &lab.run))?;
+    course.run().with_context(|| format!("smoke-test image {name}"))?;
+    for line in course.timeline.lines() {
         report.debug(format!("{name}: {line}"));
     }
     if lab.keep {
-        report.detail(format!("kept: {}", bench.kept().join(", ")));
+        report.detail(format!("kept: {}", course.kept().join(", ")));
     }
-    let mut checks: Vec<CheckResult> = GATE.iter().map(|check| judge(check, &bench.facts)).collect();
-    checks.append(&mut bench.own);
+    let mut checks: Vec<CheckResult> = GATE.iter().map(|check| judge(check, &course.facts)).collect();
+    checks.append(&mut course.own);
     attribute(&mut checks);
     let mut verdict = Verdict {
         image: name.to_owned(),
         image_id: subject.image_id.clone(),
         reference: subject.reference.clone(),
         suite_key: suite::key(&subject.spec)?,
+        full: None,
         checks,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         bundle: None,
@@ -179,11 +187,71 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
     if !verdict.passed() {
         let folder = bundle::folder(state_dir, name);
         verdict.bundle = Some(folder.clone());
-        bundle::write(&folder, &bench, &verdict)
+        bundle::write(&folder, &course, &verdict)
             .with_context(|| format!("write the failure bundle {}", folder.display()))?;
     }
     report.step("smoke", format!("{name}: {}", self::report::summary(&verdict)));
     Ok(verdict)
+}
+
+/// The full suite: the gate on all images at once, then faults on those that
+/// passed it; or, where some are named, only these faults. Verdicts in the same
+/// order as the images.
+///
+/// # Errors
+/// A usage failure for a name that is no fault; else as [`run`].
+pub fn run_full(
+    report: &Report,
+    state_dir: &Path,
+    lab: &Lab,
+    subjects: &[Subject],
+    only: &[String],
+) -> Result<Vec<Verdict>> {
+    let began = Instant::now();
+    let faults = fault::chosen(only)?;
+    let whole = only.is_empty();
+    let mut verdicts = if whole {
+        run_all(report, state_dir, lab, subjects)?
+    } else {
+        let nothing = |subject| Verdict::of_nothing(subject);
+        subjects.iter().map(nothing).collect::<serde_json::Result<_>>()?
+    };
+    let folder = |verdict: &Verdict| {
+        let own = || bundle::folder(state_dir, &verdict.image);
+        verdict.bundle.clone().unwrap_or_else(own)
+    };
+    let bundles: Vec<PathBuf> = verdicts.iter().map(folder).collect();
+    let fit: Vec<usize> = (0..verdicts.len())
+        .filter(|&n| !whole || verdicts[n].passed())
+        .collect();
+    let field = Field {
+        report,
+        subjects,
+        bundles: &bundles,
+    };
+    let mut results = fault::run_all(field, lab, &fit, &faults)?;
+    for (n, verdict) in verdicts.iter_mut().enumerate() {
+        let more = if fit.contains(&n) {
+            std::mem::take(&mut results[n])
+        } else {
+            let cause = verdict.causes().first().map(|check| check.name.clone());
+            fault::not_run(&faults, "not reached: the gate failed", cause.as_deref())
+        };
+        verdict.checks.extend(more);
+        verdict.full = Some(Full {
+            key: faults::key(&subjects[n].spec)?,
+            whole,
+        });
+        verdict.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if !verdict.passed() {
+            verdict.bundle = Some(bundles[n].clone());
+            bundle::write_verdict(&bundles[n], verdict)
+                .with_context(|| format!("write the failure bundle {}", bundles[n].display()))?;
+        }
+        let summary = self::report::summary(verdict);
+        report.step("smoke", format!("{}: {summary}", verdict.image));
+    }
+    Ok(verdicts)
 }
 
 fn judge(check: &CheckDef, facts: &Facts) -> CheckResult {

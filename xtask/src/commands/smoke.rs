@@ -5,16 +5,26 @@ use std::io::Write as _;
 use anyhow::Result;
 
 use crate::catalog::{Apps, Catalog};
-use crate::cli::Smoke;
+use crate::cli::{Smoke, Suite};
 use crate::engine::container::Lab;
 use crate::engine::{Engine, choose, reaper};
 use crate::failure::{self, Failure};
 use crate::host::Host;
-use crate::smoke::{self, Subject, Verdict, report};
+use crate::promote;
+use crate::smoke::{self, Subject, Verdict, fault, report};
 use crate::spec::load::APP_FILE;
 
-/// Proves the named images; tags nothing.
+/// Proves the named images. Moves no release tag; a pass of the full suite is
+/// kept as a proof tag.
 pub fn run(args: &Smoke, host: &Host) -> Result<()> {
+    if args.suite == Suite::Gate && !args.only.is_empty() {
+        return Err(
+            failure::usage("--only names faults, which the gate suite has none of")
+                .hint("add --suite full")
+                .into(),
+        );
+    }
+    fault::chosen(&args.only)?;
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let engine = choose::obtain(host, args.engine.engine)?;
     super::reap(host, &engine)?;
@@ -36,7 +46,17 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
         );
         subjects.push(subject(host, &engine, &catalog, &reference)?);
     }
-    let verdicts = prove(host, &engine, &subjects, args.keep_containers)?;
+    let lab = lab(host, &engine, args.keep_containers)?;
+    let verdicts = match args.suite {
+        Suite::Gate => smoke::run_all(&host.report, &host.state_dir(), &lab, &subjects)?,
+        Suite::Full => smoke::run_full(&host.report, &host.state_dir(), &lab, &subjects, &args.only)?,
+    };
+    show(host, &verdicts);
+    for verdict in verdicts.iter().filter(|_| args.suite == Suite::Full) {
+        if let Ok(verified) = verdict.clone().verified() {
+            promote::keep_proofs(&engine, &host.runner, &verified)?;
+        }
+    }
     if let Some(file) = &args.junit {
         fs_err::write(file, report::junit(&verdicts))?;
     }
@@ -68,21 +88,29 @@ fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> 
     smoke::subject(engine, &host.runner, reference, &catalog.images)
 }
 
-/// Runs the suite on all subjects at once and shows the tables.
+/// Runs the gate on all subjects at once and shows the tables.
 pub fn prove(host: &Host, engine: &Engine, subjects: &[Subject], keep: bool) -> Result<Vec<Verdict>> {
-    let lab = Lab {
+    let lab = lab(host, engine, keep)?;
+    let verdicts = smoke::run_all(&host.report, &host.state_dir(), &lab, subjects)?;
+    show(host, &verdicts);
+    Ok(verdicts)
+}
+
+fn lab(host: &Host, engine: &Engine, keep: bool) -> Result<Lab> {
+    Ok(Lab {
         engine: engine.clone(),
         runner: host.runner.clone(),
         run: reaper::run_id()?,
         keep,
-    };
-    let verdicts = smoke::run_all(&host.report, &host.state_dir(), &lab, subjects)?;
-    for verdict in &verdicts {
+    })
+}
+
+fn show(host: &Host, verdicts: &[Verdict]) {
+    for verdict in verdicts {
         for line in report::table(verdict).lines() {
             host.report.talk(line);
         }
     }
-    Ok(verdicts)
 }
 
 /// One error for all images that failed.

@@ -27,9 +27,20 @@ impl Lab {
     /// # Errors
     /// When the engine refuses.
     pub fn volume(&self, name: &str) -> Result<Volume> {
+        self.volume_with(name, &[])
+    }
+
+    /// The same with options of `docker volume create`, such as
+    /// `--opt type=tmpfs`.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn volume_with(&self, name: &str, options: &[&str]) -> Result<Volume> {
         let label = format!("{RUN_LABEL}={}", self.run);
-        self.docker(&["volume", "create", "--label", &label, name])
-            .run()?;
+        let mut args = vec!["volume", "create", "--label", &label];
+        args.extend(options);
+        args.push(name);
+        self.docker(&args).run()?;
         Ok(Volume {
             lab: self.clone(),
             name: name.to_owned(),

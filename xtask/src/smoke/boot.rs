@@ -47,17 +47,17 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// `docker run` with the image's own entrypoint, by image ID, on a port
-    /// that the kernel picks.
+    /// `docker run` with the image's own entrypoint, by image ID, its app's port
+    /// published on one that the kernel picks. `options` stand before the image.
     ///
     /// # Errors
     /// When the engine cannot create or start it.
-    pub fn start(lab: &Lab, image_id: &str, name: &str, volume: &str, port: u16) -> Result<Self> {
+    pub fn start(lab: &Lab, image_id: &str, name: &str, options: &[&str], port: u16) -> Result<Self> {
         let started = Instant::now();
         let publish = format!("127.0.0.1::{port}");
-        let mount = format!("{volume}:{MOUNT}");
-        let options = ["--publish", publish.as_str(), "--volume", mount.as_str()];
-        let container = lab.start(name, image_id, &options, &[])?;
+        let mut all = vec!["--publish", publish.as_str()];
+        all.extend(options);
+        let container = lab.start(name, image_id, &all, &[])?;
         Ok(Self {
             port: container.published_port(port)?,
             container,

@@ -6,11 +6,13 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use super::bench::Bench;
-use super::clock;
-use super::report;
+use super::boot::MOUNT;
+use super::course::{Course, settled};
+use super::scene::Scene;
 use super::suite::Moment;
-use super::verdict::Verdict;
+use super::verdict::{CheckResult, Verdict};
+use super::{clock, look, report};
+use crate::engine::container::Container;
 
 /// What stands for a secret.
 const SCRUBBED: &str = "[scrubbed]";
@@ -29,23 +31,13 @@ pub fn folder(state_dir: &Path, image: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write(folder: &Path, bench: &Bench<'_>, verdict: &Verdict) -> Result<()> {
+pub fn write(folder: &Path, course: &Course<'_>, verdict: &Verdict) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let mut missing = Vec::new();
-    let facts = &bench.facts;
-    let put = |name: &str, text: &str| -> Result<()> {
-        let path = folder.join(name);
-        if let Some(parent) = path.parent() {
-            fs_err::create_dir_all(parent)?;
-        }
-        Ok(fs_err::write(path, scrub(text, &facts.secrets))?)
-    };
-    put("timeline.txt", &bench.timeline.join("\n"))?;
-    put(
-        "verdict.json",
-        &format!("{:#}", report::json(std::slice::from_ref(verdict))),
-    )?;
-    put("verdict.txt", &report::table(verdict))?;
+    let facts = &course.facts;
+    let put = |name: &str, text: &str| put(&folder.join(name), text, &facts.secrets);
+    put("timeline.txt", &course.timeline.lines().join("\n"))?;
+    write_verdict(folder, verdict)?;
     put("image-inspect.json", &format!("{:#}", facts.image.document()))?;
     if let Ok(history) = &facts.history {
         put("image-history.jsonl", history)?;
@@ -65,38 +57,114 @@ pub fn write(folder: &Path, bench: &Bench<'_>, verdict: &Verdict) -> Result<()> 
     if let Ok(status) = facts.answer(Moment::Settled, "programs-running") {
         put("supervisorctl-status.txt", &status.text)?;
     }
-    match bench.control_data() {
+    match course.control_data() {
         Ok(Ok(text)) => put("pg_controldata.txt", &text)?,
         Ok(Err(why)) => missing.push(why.detail),
         Err(error) => missing.push(format!("pg_controldata: {error:#}")),
     }
-    for (n, guest) in bench.guests().iter().enumerate() {
-        let own = format!("container-{}", n + 1);
-        match guest.container.logs() {
-            Ok(log) => put(&format!("{own}/docker-logs.txt"), &log)?,
-            Err(error) => missing.push(format!("{own}: docker logs: {error:#}")),
+    for (n, guest) in course.guests().iter().enumerate() {
+        let own = folder.join(format!("container-{}", n + 1));
+        container(&own, &guest.container, &facts.secrets, &mut missing)?;
+    }
+    if !missing.is_empty() {
+        put("missing.txt", &missing.join("\n"))?;
+    }
+    Ok(())
+}
+
+/// The verdict in a bundle's folder, for people and for programs. What judges
+/// say holds no secret.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_verdict(folder: &Path, verdict: &Verdict) -> Result<()> {
+    let document = format!("{:#}", report::json(std::slice::from_ref(verdict)));
+    put_in(folder, "verdict.json", &document, &[])?;
+    put_in(folder, "verdict.txt", &report::table(verdict), &[])
+}
+
+/// Fills `folder` with what is known of a fault that failed.
+///
+/// # Errors
+/// When the folder cannot be written, or on Ctrl-C.
+pub fn write_scene(folder: &Path, scene: &Scene<'_>, result: &CheckResult) -> Result<()> {
+    fs_err::create_dir_all(folder)?;
+    let secrets = scene.secrets()?;
+    let mut missing = Vec::new();
+    let put = |name: &str, text: &str| put(&folder.join(name), text, &secrets);
+    put("timeline.txt", &scene.timeline().join("\n"))?;
+    put("result.json", &serde_json::to_string_pretty(result)?)?;
+    for guest in scene.guests() {
+        let own = folder.join(guest.container.name());
+        container(&own, &guest.container, &secrets, &mut missing)?;
+        let inside = "supervisorctl status; for stat in /proc/[0-9]*/stat; do cat $stat; done";
+        match settled(scene.shell(&guest, inside))? {
+            Ok(answer) => put_in(&own, "inside.txt", &answer.text, &secrets)?,
+            Err(why) => missing.push(why),
         }
-        match guest.container.inspect() {
-            Ok(document) => {
-                put(&format!("{own}/inspect.json"), &format!("{document:#}"))?;
-                let health = document.pointer("/State/Health");
-                put(
-                    &format!("{own}/health.json"),
-                    &health.map_or_else(String::new, |health| format!("{health:#}")),
-                )?;
+    }
+    for refused in scene.refusals() {
+        container(&folder.join(refused.name()), &refused, &secrets, &mut missing)?;
+    }
+    for volume in scene.volumes() {
+        let script = format!(
+            "{}; df -h {MOUNT}; ls -lanR {MOUNT} | head -n 2000",
+            look::control_data(scene.spec(), &format!("{MOUNT}/pgdata"))
+        );
+        match settled(scene.beside(&volume, &["--user", "0:0"], &script))? {
+            Ok(output) => {
+                let text = format!("{}\n{}", output.stdout_text(), output.stderr_text());
+                put(&format!("{}.txt", volume.name()), &text)?;
             }
-            Err(error) => missing.push(format!("{own}: docker inspect: {error:#}")),
-        }
-        let logs = folder.join(&own).join("log");
-        match guest.container.copy_out(LOGS, &logs) {
-            Ok(()) => scrub_files(&logs, &facts.secrets)?,
-            Err(error) => missing.push(format!("{own}: {LOGS}: {error:#}")),
+            Err(why) => missing.push(why),
         }
     }
     if !missing.is_empty() {
         put("missing.txt", &missing.join("\n"))?;
     }
     Ok(())
+}
+
+/// What the engine knows of a container, and the files of its logs.
+fn container(
+    folder: &Path,
+    container: &Container,
+    secrets: &[String],
+    missing: &mut Vec<String>,
+) -> Result<()> {
+    let name = container.name();
+    match container.logs() {
+        Ok(log) => put_in(folder, "docker-logs.txt", &log, secrets)?,
+        Err(error) => missing.push(format!("{name}: docker logs: {error:#}")),
+    }
+    match container.inspect() {
+        Ok(document) => {
+            put_in(folder, "inspect.json", &format!("{document:#}"), secrets)?;
+            let health = document.pointer("/State/Health");
+            let health = health.map_or_else(String::new, |health| format!("{health:#}"));
+            put_in(folder, "health.json", &health, secrets)?;
+        }
+        Err(error) => missing.push(format!("{name}: docker inspect: {error:#}")),
+    }
+    let logs = folder.join("log");
+    fs_err::create_dir_all(folder)?;
+    match container.copy_out(LOGS, &logs) {
+        Ok(()) => scrub_files(&logs, secrets)?,
+        Err(error) => missing.push(format!("{name}: {LOGS}: {error:#}")),
+    }
+    Ok(())
+}
+
+fn put_in(folder: &Path, name: &str, text: &str, secrets: &[String]) -> Result<()> {
+    put(&folder.join(name), text, secrets)
+}
+
+/// Writes a text without its secrets, with the folders above it.
+fn put(path: &Path, text: &str, secrets: &[String]) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs_err::create_dir_all(parent)?;
+    }
+    Ok(fs_err::write(path, scrub(text, secrets))?)
 }
 
 /// Replaces secrets as they are, as part of a URL and as part of JSON, and the

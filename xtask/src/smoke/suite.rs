@@ -37,7 +37,7 @@ pub enum How {
 pub enum Moment {
     /// Right after the first boot.
     Fresh,
-    /// When nothing may have restarted for [`super::bench::WINDOW`].
+    /// When nothing may have restarted for [`super::course::WINDOW`].
     Settled,
     /// After the boot on the same volume.
     Again,
@@ -206,11 +206,12 @@ pub const GATE: &[CheckDef] = &[
 /// nobody has to remember to count a version up.
 const SOURCE: &[&str] = &[
     include_str!("suite.rs"),
-    include_str!("bench.rs"),
+    include_str!("course.rs"),
     include_str!("boot.rs"),
     include_str!("figure.rs"),
     include_str!("ask.rs"),
     include_str!("http.rs"),
+    include_str!("look.rs"),
     include_str!("spec_checks.rs"),
     include_str!("checks/app.rs"),
     include_str!("checks/database.rs"),
@@ -242,7 +243,7 @@ pub fn key(spec: &ImageSpec) -> serde_json::Result<String> {
 
 /// Each field as name, length and bytes, so that no two lists of fields give
 /// one stream.
-fn framed(fields: &[(&str, &str)]) -> String {
+pub(super) fn framed(fields: &[(&str, &str)]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"hive-smoke-suite-1\0");
     for (name, value) in fields {

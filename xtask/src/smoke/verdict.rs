@@ -38,6 +38,15 @@ pub struct Flaw {
     pub figure: Option<Figure>,
 }
 
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+/// So that `?` carries it out of a fault.
+impl std::error::Error for Flaw {}
+
 /// The answer of a judge.
 pub type Judged = Result<Seen, Flaw>;
 
@@ -137,6 +146,24 @@ impl CheckResult {
     pub fn failed(&self) -> bool {
         self.outcome == Outcome::Fail
     }
+
+    /// Whether it failed, and by nothing but a time over its limit.
+    pub fn only_took_too_long(&self) -> bool {
+        let over = self
+            .value
+            .zip(self.limit)
+            .is_some_and(|(value, limit)| value > limit);
+        self.failed() && over && matches!(self.unit, Some("s" | "ms"))
+    }
+}
+
+/// That the full suite was run, and how much of it.
+#[derive(Clone, Debug)]
+pub struct Full {
+    /// See [`super::faults::key`].
+    pub(super) key: String,
+    /// The gate and every fault, not only some that were named.
+    pub(super) whole: bool,
 }
 
 /// The outcome of a suite on one image. Only the suite makes one.
@@ -146,12 +173,30 @@ pub struct Verdict {
     pub(super) image_id: String,
     pub(super) reference: String,
     pub(super) suite_key: String,
+    pub(super) full: Option<Full>,
     pub(super) checks: Vec<CheckResult>,
     pub(super) took_ms: u64,
     pub(super) bundle: Option<PathBuf>,
 }
 
 impl Verdict {
+    /// Nothing looked at yet.
+    ///
+    /// # Errors
+    /// As [`super::suite::key`].
+    pub(super) fn of_nothing(subject: &super::Subject) -> serde_json::Result<Self> {
+        Ok(Self {
+            image: subject.spec.name.to_string(),
+            image_id: subject.image_id.clone(),
+            reference: subject.reference.clone(),
+            suite_key: super::suite::key(&subject.spec)?,
+            full: None,
+            checks: Vec::new(),
+            took_ms: 0,
+            bundle: None,
+        })
+    }
+
     /// The image's name.
     pub fn image(&self) -> &str {
         &self.image
@@ -167,9 +212,20 @@ impl Verdict {
         &self.reference
     }
 
-    /// See [`super::suite::key`].
+    /// What it was proved against: [`super::suite::key`], or
+    /// [`super::faults::key`] for the full suite.
     pub fn suite_key(&self) -> &str {
-        &self.suite_key
+        self.full.as_ref().map_or(&self.suite_key, |full| &full.key)
+    }
+
+    /// `gate` or `full`.
+    pub fn suite(&self) -> &'static str {
+        if self.full.is_some() { "full" } else { "gate" }
+    }
+
+    /// Whether it is a whole suite, so that passing it is a proof.
+    pub fn is_whole(&self) -> bool {
+        self.full.as_ref().is_none_or(|full| full.whole)
     }
 
     /// All results, in the suite's order, the spec's own last.
@@ -201,26 +257,20 @@ impl Verdict {
     /// Whether it failed, and by nothing but times over their budgets.
     pub fn only_took_too_long(&self) -> bool {
         let causes = self.causes();
-        let too_long = |check: &&CheckResult| {
-            let over = check
-                .value
-                .zip(check.limit)
-                .is_some_and(|(value, limit)| value > limit);
-            over && matches!(check.unit, Some("s" | "ms"))
-        };
-        !causes.is_empty() && causes.iter().all(too_long)
+        !causes.is_empty() && causes.iter().all(|check| check.only_took_too_long())
     }
 
     /// The ticket that promotion asks for.
     ///
     /// # Errors
-    /// When a check failed or there is none.
+    /// When a check failed, there is none, or only a part of the suite was run.
     pub fn verified(self) -> Result<Verified, FailedVerdict> {
-        if self.passed() {
+        if self.passed() && self.is_whole() {
             Ok(Verified {
                 image: self.image,
                 image_id: self.image_id,
                 suite_key: self.suite_key,
+                full_key: self.full.map(|full| full.key),
             })
         } else {
             Err(FailedVerdict(Box::new(self)))
@@ -253,6 +303,13 @@ impl fmt::Display for FailedVerdict {
         if verdict.checks.is_empty() {
             return write!(f, "image {} was not checked at all", verdict.image);
         }
+        if verdict.passed() {
+            return write!(
+                f,
+                "image {} passed what was run, which is only a part of the suite and no proof",
+                verdict.image
+            );
+        }
         let failed = verdict.checks.iter().filter(|check| check.failed()).count();
         let causes: Vec<&str> = verdict.causes().iter().map(|c| c.name.as_str()).collect();
         write!(
@@ -279,6 +336,7 @@ pub struct Verified {
     pub(super) image: String,
     pub(super) image_id: String,
     pub(super) suite_key: String,
+    pub(super) full_key: Option<String>,
 }
 
 impl Verified {
@@ -292,7 +350,7 @@ impl Verified {
         &self.image_id
     }
 
-    /// The suite that it passed.
+    /// The gate suite that it passed.
     pub fn suite_key(&self) -> &str {
         &self.suite_key
     }
@@ -302,12 +360,23 @@ impl Verified {
     pub fn proof_tag(&self) -> String {
         proof_tag(&self.image, &self.suite_key)
     }
+
+    /// The tag that keeps the proof of the full suite, where it passed that.
+    pub fn full_proof_tag(&self) -> Option<String> {
+        self.full_key.as_ref().map(|key| full_proof_tag(&self.image, key))
+    }
 }
 
 /// `hive-proof:<image>-<suite key>`.
 pub fn proof_tag(image: &str, suite_key: &str) -> String {
     let short = suite_key.get(..16).unwrap_or(suite_key);
     format!("hive-proof:{image}-{short}")
+}
+
+/// `hive-proof-full:<image>-<full suite's key>`: a release can ask for it.
+pub fn full_proof_tag(image: &str, full_key: &str) -> String {
+    let short = full_key.get(..16).unwrap_or(full_key);
+    format!("hive-proof-full:{image}-{short}")
 }
 
 #[cfg(test)]
@@ -321,6 +390,7 @@ pub(super) mod tests {
             image_id: "sha256:0123456789abcdef".into(),
             reference: "hive-genie:latest".into(),
             suite_key: "k".into(),
+            full: None,
             checks,
             took_ms: 7215,
             bundle: None,
@@ -378,6 +448,19 @@ pub(super) mod tests {
     fn a_proof_is_named_after_image_and_suite() {
         let good = verdict(vec![check("image-user", seen("1000:1000"))]);
         assert_eq!(good.verified().unwrap().proof_tag(), "hive-proof:genie-k");
+        let mut full = verdict(vec![check("kill-postmaster", seen("back"))]);
+        full.full = Some(Full {
+            key: "f".into(),
+            whole: true,
+        });
+        assert_eq!((full.suite(), full.suite_key()), ("full", "f"));
+        let mut part = full.clone();
+        let verified = full.verified().unwrap();
+        assert_eq!(verified.proof_tag(), "hive-proof:genie-k");
+        assert_eq!(verified.full_proof_tag().unwrap(), "hive-proof-full:genie-f");
+        part.full.as_mut().unwrap().whole = false;
+        let said = part.verified().unwrap_err().to_string();
+        assert!(said.ends_with("only a part of the suite and no proof"), "{said}");
         let key = "0123456789abcdef0123";
         assert_eq!(proof_tag("agent", key), "hive-proof:agent-0123456789abcdef");
     }

@@ -13,6 +13,7 @@ mod engine_private;
 mod ignore;
 mod pipelines;
 mod sandbox;
+mod smoke_full;
 mod smoke_gate;
 mod staging;
 mod tidy;

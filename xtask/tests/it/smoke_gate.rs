@@ -129,13 +129,13 @@ fn interrupted_runs_leave_nothing() {
 }
 
 /// The good genie with a few more lines of Dockerfile; untagged by the end.
-struct Variant {
-    lab: Lab,
+pub(crate) struct Variant {
+    pub(crate) lab: Lab,
     tag: String,
 }
 
 impl Variant {
-    fn build(name: &str, lines: &str) -> Self {
+    pub(crate) fn build(name: &str, lines: &str) -> Self {
         let lab = lab();
         let tag = format!("hive-smoke-test:{name}-{}", std::process::id());
         let dockerfile = format!("FROM {}\n{lines}\n", good("genie"));
@@ -161,7 +161,7 @@ impl Variant {
         variant
     }
 
-    fn subject(&self) -> Subject {
+    pub(crate) fn subject(&self) -> Subject {
         subject(&self.lab, &self.tag)
     }
 }
@@ -200,7 +200,7 @@ fn broken(
 }
 
 /// A busy machine is not what these tests are about.
-fn roomy(spec: &mut ImageSpec) {
+pub(crate) fn roomy(spec: &mut ImageSpec) {
     let budgets = &mut spec.budgets;
     budgets.ready_seconds = 60.0;
     budgets.restart_seconds = 60.0;
@@ -211,7 +211,7 @@ fn roomy(spec: &mut ImageSpec) {
 fn as_it_is(_: &mut ImageSpec) {}
 
 /// As root, a command that changes the image; the user is put back.
-fn run(command: &str) -> String {
+pub(crate) fn run(command: &str) -> String {
     format!("USER root\nRUN set -eu; {command}\nUSER 1000:1000")
 }
 

@@ -1,6 +1,6 @@
 //! The app as its users reach it: HTTP through the published port.
 
-use crate::smoke::bench::OUTAGE_LIMIT;
+use crate::smoke::course::OUTAGE_LIMIT;
 use crate::smoke::facts::Facts;
 use crate::smoke::figure::{Figure, median, percentile};
 use crate::smoke::verdict::{Judged, Seen, flaw, measured};

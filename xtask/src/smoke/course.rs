@@ -1,7 +1,7 @@
 //! The course of a run: what is done to the containers, in which order, and
 //! what is kept of it for the judges.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -14,8 +14,9 @@ use super::figure::milliseconds;
 use super::http::{Client, one_line};
 use super::spec_checks::{self, Saved};
 use super::suite::{GATE, How, Moment};
+use super::timeline::Timeline;
 use super::verdict::{CheckResult, flaw};
-use super::{Subject, clock};
+use super::{Subject, look};
 use crate::engine::Image;
 use crate::engine::container::{Lab, Volume};
 use crate::failure::{self, Kind};
@@ -46,7 +47,7 @@ const SECRETS: &str = "cat /run/hive/pgpass; \
 
 /// A run of the suite on one image, while it goes on.
 #[derive(Debug)]
-pub struct Bench<'a> {
+pub struct Course<'a> {
     lab: &'a Lab,
     subject: &'a Subject,
     prefix: String,
@@ -58,13 +59,12 @@ pub struct Bench<'a> {
     /// Results of the spec's own checks.
     pub own: Vec<CheckResult>,
     /// What happened when, for the bundle.
-    pub timeline: Vec<String>,
-    began: Instant,
+    pub timeline: Timeline,
     /// Ready, or given up.
     settled_from: Instant,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Course<'a> {
     /// An empty volume and nothing else yet. `prefix` starts the names of all
     /// that the run makes.
     ///
@@ -81,8 +81,7 @@ impl<'a> Bench<'a> {
             volume,
             facts,
             own: Vec::new(),
-            timeline: Vec::new(),
-            began: Instant::now(),
+            timeline: Timeline::default(),
             settled_from: Instant::now(),
         })
     }
@@ -130,12 +129,7 @@ impl<'a> Bench<'a> {
 
     /// Notes when something happened.
     pub fn event(&mut self, text: impl AsRef<str>) {
-        self.timeline.push(format!(
-            "{} {:>7.3}  {}",
-            clock::stamp(SystemTime::now()),
-            self.began.elapsed().as_secs_f64(),
-            text.as_ref()
-        ));
+        self.timeline.note(text);
     }
 
     fn first_boot(&mut self) -> Result<()> {
@@ -154,7 +148,9 @@ impl<'a> Bench<'a> {
         let name = format!("{}-{}", self.prefix, self.guests.len() + 1);
         self.event(format!("{during}: docker run {}", self.subject.image_id));
         let port = self.facts.spec.app.port;
-        let started = Guest::start(self.lab, &self.subject.image_id, &name, self.volume.name(), port);
+        let mount = format!("{}:{MOUNT}", self.volume.name());
+        let options = ["--volume", mount.as_str()];
+        let started = Guest::start(self.lab, &self.subject.image_id, &name, &options, port);
         let guest = match settled(started)? {
             Ok(guest) => guest,
             Err(error) => {
@@ -226,7 +222,7 @@ impl<'a> Bench<'a> {
         let Some(guest) = self.guests.last() else {
             return Ok(Err(flaw("not reached: no container was started")));
         };
-        let token = format!("smoke-{}", self.began.elapsed().as_nanos());
+        let token = format!("smoke-{}", self.timeline.began().elapsed().as_nanos());
         let script = ask::script(&ask::prelude(&self.facts.spec), &token, questions);
         let output = guest.container.exec(ASK_ALL, &[], &["sh", "-c", &script], None);
         let output = match settled(output)? {
@@ -435,11 +431,8 @@ impl<'a> Bench<'a> {
             Ok(text) => text,
             Err(why) => return Ok(Err(why)),
         };
-        let state = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Database cluster state:"));
-        Ok(state
-            .map(|state| state.trim().to_owned())
+        Ok(look::cluster_state(&text)
+            .map(str::to_owned)
             .ok_or_else(|| flaw(format!("pg_controldata: {}", one_line(&text)))))
     }
 
@@ -451,17 +444,10 @@ impl<'a> Bench<'a> {
         let answer = self.facts.answer(Moment::Fresh, "data-on-volume").ok();
         let known = answer.and_then(database::data_directory);
         let directory = known.map_or_else(|| format!("{MOUNT}/pgdata"), str::to_owned);
-        let script = format!(
-            "{}pg_controldata -D {}",
-            ask::prelude(&self.facts.spec),
-            ask::quote(&directory)
-        );
-        let mount = format!("{}:{MOUNT}", self.volume.name());
-        let options = ["--entrypoint", "sh", "--network", "none", "--volume", &mount];
+        let script = look::control_data(&self.facts.spec, &directory);
         let name = format!("{}-look", self.prefix);
-        let output = self
-            .lab
-            .call(&name, &self.subject.image_id, &options, &["-c", &script]);
+        let (id, volume) = (&self.subject.image_id, self.volume.name());
+        let output = look::run(self.lab, &name, id, volume, &[], &script);
         Ok(match settled(output)? {
             Ok(output) if output.success() => Ok(output.stdout_text()),
             Ok(output) => Err(flaw(format!(
@@ -503,7 +489,7 @@ impl<'a> Bench<'a> {
 }
 
 /// Ctrl-C ends the run; any other error is something to report of the image.
-fn settled<T>(result: Result<T>) -> Result<Result<T, String>> {
+pub(super) fn settled<T>(result: Result<T>) -> Result<Result<T, String>> {
     match result {
         Err(error) if failure::kind(&error) == Kind::Interrupted => Err(error),
         Err(error) => Ok(Err(one_line(&format!("{error:#}")))),
