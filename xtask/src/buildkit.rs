@@ -134,7 +134,7 @@ pub fn request(targets: &[Target], options: &Options) -> Result<String> {
 
 /// Builds all targets in one call, so that a shared stage runs once.
 ///
-/// `log` gets everything that BuildKit said, per image and as a whole.
+/// `progress` has what BuildKit said and did, also where it failed.
 ///
 /// # Errors
 /// A build failure with the failing step, its last lines and the log's path.
@@ -144,7 +144,7 @@ pub fn bake(
     report: &Report,
     targets: &[Target],
     options: &Options,
-    mut progress: Progress<'_>,
+    progress: &mut Progress<'_>,
 ) -> Result<Vec<Candidate>> {
     let metadata = tempfile::NamedTempFile::new().context("make a file for the build's metadata")?;
     let request = request(targets, options)?;

@@ -66,6 +66,19 @@ struct Step {
     tail: VecDeque<String>,
 }
 
+/// An instruction of a Dockerfile that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Did<'a> {
+    /// The images that need it.
+    pub targets: &'a BTreeSet<String>,
+    /// The stage's name, or its number where it has none: `stage-1`.
+    pub stage: &'a str,
+    /// As BuildKit shows it, such as `COPY . /app`.
+    pub instruction: &'a str,
+    /// Taken from the cache instead of being run.
+    pub cached: bool,
+}
+
 /// How much is said while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
@@ -158,12 +171,22 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Names and cached state of all finished steps: what BuildKit really did.
-    pub fn outcome(&self) -> impl Iterator<Item = (&str, bool)> {
+    /// The finished instructions: what BuildKit really did.
+    pub fn outcome(&self) -> impl Iterator<Item = Did<'_>> {
         self.steps
             .values()
             .filter(|step| step.completed)
-            .map(|step| (step.name.as_str(), step.cached))
+            .filter_map(|step| {
+                let (place, instruction) = step.name.split_once("] ")?;
+                // The number is padded: `deps  2/12`; one stage alone has no name.
+                let stage = place.rsplit_once(' ').map_or("", |(stage, _)| stage.trim_end());
+                (place.contains('/') && step.error.is_none()).then_some(Did {
+                    targets: &step.targets,
+                    stage,
+                    instruction,
+                    cached: step.cached,
+                })
+            })
     }
 
     /// What stopped the build: the step, its last lines, the log's path.
@@ -450,6 +473,44 @@ mod tests {
             Piece::Object("{\n  \"a\": {}\n}\n".to_owned())
         );
         assert_eq!(splitter.push("ERROR: x"), Piece::Plain("ERROR: x".to_owned()));
+    }
+
+    #[test]
+    fn outcome_is_what_ran_and_what_was_cached() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = Report::new(true, false);
+        let mut progress = Progress::new(Detail::Quiet, &["genie", "agent"], dir.path()).unwrap();
+        for line in [
+            r#"{"vertexes":[{"digest":"d1","name":"[genie deps  3/12] RUN x [y] z","started":"t","completed":"t"}]}"#,
+            r#"{"vertexes":[{"digest":"d1","name":"[agent deps  3/12] RUN x [y] z","started":"t","completed":"t"}]}"#,
+            r#"{"vertexes":[{"digest":"d2","name":"[agent 2/2] COPY . /app","completed":"t","cached":true}]}"#,
+            r#"{"vertexes":[{"digest":"d3","name":"[agent internal] load build context","completed":"t"}]}"#,
+            r#"{"vertexes":[{"digest":"d4","name":"[genie deps  4/12] RUN w","started":"t"}]}"#,
+        ] {
+            progress.line(&report, line.as_bytes()).unwrap();
+        }
+        let (both, agent) = (
+            BTreeSet::from(["agent".to_owned(), "genie".to_owned()]),
+            BTreeSet::from(["agent".to_owned()]),
+        );
+        let did: Vec<Did<'_>> = progress.outcome().collect();
+        assert_eq!(
+            did,
+            [
+                Did {
+                    targets: &both,
+                    stage: "deps",
+                    instruction: "RUN x [y] z",
+                    cached: false
+                },
+                Did {
+                    targets: &agent,
+                    stage: "",
+                    instruction: "COPY . /app",
+                    cached: true
+                },
+            ]
+        );
     }
 
     #[test]

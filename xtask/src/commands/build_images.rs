@@ -105,9 +105,9 @@ impl Work<'_> {
             cli::Progress::Plain => Detail::Logs,
             cli::Progress::Quiet => Detail::Quiet,
         };
-        let progress = Progress::new(detail, &names, &self.host.state_dir())?;
+        let mut progress = Progress::new(detail, &names, &self.host.state_dir())?;
         let (runner, report) = (&self.host.runner, &self.host.report);
-        buildkit::bake(self.engine, runner, report, &targets, &options, progress)
+        buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress)
     }
 
     /// Stages every folder once, in the order of their paths: two runs that
