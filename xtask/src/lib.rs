@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod apt;
+pub mod assembly;
 pub mod base;
 pub mod bench;
 pub mod buildkit;

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::assembly::Assembly;
 use crate::base::Base;
 use crate::context::{self, Input, Rules};
 use crate::definition::Definition;
 use crate::dockerfile;
 use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL};
+use crate::failure;
 use crate::host::Host;
 use crate::plan::{self, Present, Step, Wanted};
 use crate::record;
@@ -29,6 +31,29 @@ pub struct Surveyed<'a> {
     pub definition: Option<Definition>,
     /// What has to happen.
     pub step: Step,
+}
+
+impl Surveyed<'_> {
+    /// What BuildKit needs of it.
+    ///
+    /// # Errors
+    /// When the base, and with it the definition, was unknown.
+    pub fn assembly<'s>(&'s self, host: &Host, base: &'s Base) -> Result<Assembly<'s>> {
+        let name = &self.step.name;
+        let (Some(definition), Some(fingerprint)) = (&self.definition, self.step.fingerprint) else {
+            return Err(failure::build(format!("image {name} has no definition")).into());
+        };
+        Ok(Assembly {
+            image: name,
+            definition,
+            fingerprint,
+            base: &base.reference,
+            folders: BTreeMap::from([
+                (String::new(), self.job.app.folder.clone()),
+                (ROOTFS.to_owned(), rootfs_folder(host)),
+            ]),
+        })
+    }
 }
 
 /// The engine's and the base's part of a survey; absent where nothing runs.

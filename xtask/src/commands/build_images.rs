@@ -1,19 +1,17 @@
 //! `cargo xtask build-images`: build what has changed, prove it, move the tags.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::assembly;
 use crate::base::{Base, obtain};
 use crate::buildkit::progress::{Detail, Progress};
-use crate::buildkit::{self, Candidate, Target};
+use crate::buildkit::{self, Candidate};
 use crate::cli::{self, BuildImages};
-use crate::context::Input;
-use crate::context::stage::Stage;
-use crate::dockerfile;
 use crate::engine::{Engine, choose};
 use crate::failure;
 use crate::host::Host;
@@ -23,10 +21,7 @@ use crate::record;
 use crate::report;
 use crate::request::Request;
 use crate::smoke::{self, Subject, Verdict, Verified};
-use crate::survey::{self, Ground, ROOTFS, Surveyed};
-
-/// How long a run waits for another one in the same checkout.
-const STAGE_PATIENCE: Duration = Duration::from_secs(1800);
+use crate::survey::{self, Ground, Surveyed};
 
 /// Runs the whole way.
 pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
@@ -91,10 +86,14 @@ impl Work<'_> {
         let names: Vec<&str> = wanted.iter().map(|one| one.step.name.as_str()).collect();
         self.host.report.step("build", names.join(", "));
         // Held until BuildKit has read them.
-        let stages = self.stage(&wanted)?;
-        let targets = wanted
+        let assemblies = wanted
             .iter()
-            .map(|one| self.target(one, &stages))
+            .map(|one| one.assembly(self.host, self.base))
+            .collect::<Result<Vec<_>>>()?;
+        let staged = assembly::stage(self.host, &assemblies)?;
+        let targets = assemblies
+            .iter()
+            .map(|assembly| assembly.target(self.host, &staged))
             .collect::<Result<Vec<_>>>()?;
         let options = buildkit::Options {
             secrets: self.secrets.clone(),
@@ -108,89 +107,6 @@ impl Work<'_> {
         let mut progress = Progress::new(detail, &names, &self.host.state_dir())?;
         let (runner, report) = (&self.host.runner, &self.host.report);
         buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress)
-    }
-
-    /// Stages every folder once, in the order of their paths: two runs that
-    /// lock several of them cannot wait for each other.
-    fn stage(&self, wanted: &[&Surveyed<'_>]) -> Result<BTreeMap<PathBuf, Stage>> {
-        let mut folders: BTreeMap<PathBuf, &[Input]> = BTreeMap::new();
-        for one in wanted {
-            for (context, folder) in self.contexts(one) {
-                let inputs = one
-                    .definition
-                    .as_ref()
-                    .and_then(|definition| definition.contexts.get(context));
-                folders.insert(folder, inputs.map(Vec::as_slice).unwrap_or_default());
-            }
-        }
-        let mut stages = BTreeMap::new();
-        for (folder, inputs) in folders {
-            let place = self
-                .host
-                .state_dir()
-                .join("context")
-                .join(survey::folder_key(&folder));
-            let stage = self.lock(&place)?;
-            stage.fill(&folder, inputs)?;
-            stages.insert(folder, stage);
-        }
-        Ok(stages)
-    }
-
-    /// Waits for another run that uses the stage, and for Ctrl-C.
-    fn lock(&self, place: &Path) -> Result<Stage> {
-        let started = Instant::now();
-        let mut told = false;
-        loop {
-            match Stage::lock(place, Duration::ZERO) {
-                Err(error)
-                    if failure::kind(&error) == failure::Kind::Environment
-                        && started.elapsed() < STAGE_PATIENCE => {}
-                other => return other,
-            }
-            if !told {
-                self.host
-                    .report
-                    .step("wait", "for another build in this checkout");
-                told = true;
-            }
-            self.host.runner.sleep(Duration::from_millis(100))?;
-        }
-    }
-
-    /// Context name → the folder it is staged from.
-    fn contexts(&self, one: &Surveyed<'_>) -> [(&'static str, PathBuf); 2] {
-        [
-            ("", one.job.app.folder.clone()),
-            (ROOTFS, survey::rootfs_folder(self.host)),
-        ]
-    }
-
-    fn target(&self, one: &Surveyed<'_>, stages: &BTreeMap<PathBuf, Stage>) -> Result<Target> {
-        let name = &one.step.name;
-        let (Some(definition), Some(fingerprint)) = (&one.definition, one.step.fingerprint) else {
-            return Err(failure::build(format!("image {name} has no definition")).into());
-        };
-        let mut trees: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for (context, folder) in self.contexts(one) {
-            trees.extend(
-                stages
-                    .get(&folder)
-                    .map(|stage| (context.to_owned(), stage.tree().to_owned())),
-            );
-        }
-        let mut args = definition.arguments.clone();
-        args.insert("BASE".to_owned(), self.base.reference.clone());
-        Ok(Target {
-            image: name.clone(),
-            candidate_tag: format!("hive-candidate:{name}-{}", fingerprint.short()),
-            fingerprint: fingerprint.to_string(),
-            dockerfile: write_dockerfile(&self.host.state_dir().join(name), &one.job.dockerfile)?,
-            stage: dockerfile::TARGET.to_owned(),
-            context: trees.remove("").unwrap_or_default(),
-            contexts: trees,
-            args,
-        })
     }
 
     /// Runs the suite on all that is built or not proved yet.
@@ -366,16 +282,6 @@ fn secrets(args: &BuildImages, host: &Host) -> Result<BTreeMap<String, PathBuf>>
     }
     secrets.insert("ca-bundle".to_owned(), std::path::absolute(bundle)?);
     Ok(secrets)
-}
-
-/// The text that the fingerprint covers, with an ignore file beside it that
-/// ignores nothing: what is staged is what is built.
-fn write_dockerfile(folder: &Path, text: &str) -> Result<PathBuf> {
-    fs_err::create_dir_all(folder)?;
-    let path = folder.join("Dockerfile");
-    fs_err::write(&path, text)?;
-    fs_err::write(folder.join("Dockerfile.dockerignore"), "")?;
-    Ok(path)
 }
 
 /// What people do next.
