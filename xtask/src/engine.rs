@@ -1,22 +1,28 @@
 //! The Docker Engine in use: the system's, or the private one.
 //!
-//! An [`Engine`] is a way to call the `docker` CLI: which program, with which
-//! environment. Its methods are docker's verbs, one call each; everything that
-//! is made for a run carries that run's label, so that it can be found and
-//! removed (see [`reaper`]).
+//! An [`Engine`] is a way to call the `docker` CLI (which program, with which
+//! environment) and to ask the API behind it, which is many times as fast. Its
+//! methods are docker's verbs, one call each; everything that is made for a run
+//! carries that run's label, so that it can be found and removed (see
+//! [`reaper`]).
 
+pub mod api;
 pub mod choose;
 pub mod container;
+pub mod inventory;
 pub mod private;
 pub mod reaper;
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::engine::api::{Api, Endpoint, Version, escaped};
+pub use crate::engine::inventory::Inventory;
+use crate::host::Environment;
 use crate::process::{Command, Runner};
 
 /// Label of everything that a run makes: its value is the run's id.
@@ -28,6 +34,9 @@ pub const FINGERPRINT_LABEL: &str = "dev.hive.fingerprint";
 
 /// Loading, pulling and saving move hundreds of megabytes.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
+
+/// An engine that does not answer for this long is down.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Whose engine it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +56,21 @@ pub struct Engine {
     pub docker: PathBuf,
     /// Set for each call: `DOCKER_HOST`, `DOCKER_CONFIG`, `PATH`.
     pub env: Vec<(String, String)>,
+    /// What the CLI would talk to.
+    pub api: Api,
 }
 
 impl Engine {
+    /// What `docker`, a program or a name on `PATH`, reaches without any flag.
+    pub fn of_system(docker: PathBuf, env: &Environment) -> Self {
+        Self {
+            owner: Owner::System,
+            api: Api::new(Endpoint::of_system(env, &docker)),
+            docker,
+            env: Vec::new(),
+        }
+    }
+
     /// `docker ARGS…`, to be run by the caller.
     pub fn cmd<'a>(&self, runner: &'a Runner, args: &[&str]) -> Command<'a> {
         let mut command = runner.cmd(&self.docker).args(args);
@@ -60,16 +81,21 @@ impl Engine {
         command.env("DOCKER_CLI_HINTS", "false")
     }
 
+    /// What the engine says of itself.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn version(&self, runner: &Runner) -> Result<Version> {
+        self.api.version(runner, ANSWER_DEADLINE)
+    }
+
     /// What images are built for: `linux/amd64`.
     ///
     /// # Errors
     /// When the engine does not answer.
     pub fn platform(&self, runner: &Runner) -> Result<String> {
-        self.cmd(
-            runner,
-            &["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"],
-        )
-        .read()
+        let version = self.version(runner)?;
+        Ok(format!("{}/{}", version.os, version.arch))
     }
 
     /// The digest that a registry has for a reference now.
@@ -94,43 +120,24 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer.
     pub fn image(&self, runner: &Runner, reference: &str) -> Result<Option<Image>> {
-        let output = self
-            .cmd(runner, &["image", "inspect", "--format", "{{json .}}", reference])
-            .output()?;
-        if output.success() {
-            let value: Value =
-                serde_json::from_slice(&output.stdout).context("read `docker image inspect`")?;
-            return Ok(Some(Image { value }));
-        }
-        let said = output.stderr_text();
-        // 25: "Error: No such image: x"; 28: "Error response from daemon: No such image: x".
-        if said.to_lowercase().contains("no such image") {
+        let path = format!("/images/{}/json", escaped(reference));
+        let answer = self.api.get(runner, &path)?;
+        if answer.status == 404 {
             return Ok(None);
         }
-        bail!("inspect image {reference}: {said}")
+        let body = answer
+            .good()
+            .with_context(|| format!("inspect image {reference}"))?;
+        let value: Value = serde_json::from_slice(&body).context("read an image's document")?;
+        Ok(Some(Image { value }))
     }
 
-    /// IDs (`sha256:…`) of the images with all these labels, newest first.
+    /// All images with their names and labels, as they are at this moment.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn images_with(&self, runner: &Runner, labels: &[(&str, &str)]) -> Result<Vec<String>> {
-        let filters: Vec<String> = labels
-            .iter()
-            .map(|(key, value)| format!("label={key}={value}"))
-            .collect();
-        let mut args = vec!["image", "ls", "--no-trunc", "--quiet"];
-        for filter in &filters {
-            args.extend(["--filter", filter]);
-        }
-        let listed = self.cmd(runner, &args).read()?;
-        let mut ids: Vec<String> = Vec::new();
-        for id in listed.lines() {
-            if !ids.iter().any(|known| known == id) {
-                ids.push(id.to_owned());
-            }
-        }
-        Ok(ids)
+    pub fn inventory(&self, runner: &Runner) -> Result<Inventory> {
+        self.api.document(runner, "/images/json").context("list images")
     }
 
     /// A text file out of an image, without running anything of it; `None`
@@ -176,7 +183,17 @@ impl Engine {
     /// # Errors
     /// When the image is gone or the engine refuses the name.
     pub fn tag(&self, runner: &Runner, id: &str, reference: &str) -> Result<()> {
-        self.cmd(runner, &["tag", id, reference]).run().map(drop)
+        let (repository, tag) = inventory::parts(reference);
+        let path = format!(
+            "/images/{}/tag?repo={}&tag={}",
+            escaped(id),
+            escaped(repository),
+            escaped(tag)
+        );
+        let answer = self.api.send(runner, "POST", &path)?.good();
+        answer
+            .map(drop)
+            .with_context(|| format!("tag {id} as {reference}"))
     }
 
     /// Removes a tag; the image goes with its last one, unless it is in use.
@@ -184,21 +201,22 @@ impl Engine {
     /// # Errors
     /// When the engine refuses; a tag that is already gone is no error.
     pub fn untag(&self, runner: &Runner, reference: &str) -> Result<()> {
-        let output = self
-            .cmd(runner, &["image", "rm", "--no-prune", reference])
-            .output()?;
-        let said = output.stderr_text();
-        if output.success() || said.to_lowercase().contains("no such image") {
+        let path = format!("/images/{}?noprune=1", escaped(reference));
+        let answer = self.api.send(runner, "DELETE", &path)?;
+        if answer.status == 404 {
             return Ok(());
         }
-        bail!("remove tag {reference}: {said}")
+        answer
+            .good()
+            .map(drop)
+            .with_context(|| format!("remove tag {reference}"))
     }
 
     /// `docker load` of an archive.
     ///
     /// # Errors
     /// When the file is no image archive or the engine has no room.
-    pub fn load(&self, runner: &Runner, archive: &std::path::Path) -> Result<()> {
+    pub fn load(&self, runner: &Runner, archive: &Path) -> Result<()> {
         let archive = archive.to_str().context("the archive's path is not UTF-8")?;
         self.cmd(runner, &["load", "--quiet", "--input", archive])
             .deadline(TRANSFER_DEADLINE)

@@ -18,6 +18,10 @@ pub struct Environment {
     pub hive_state_dir: Option<PathBuf>,
     /// `DOCKER_HOST`.
     pub docker_host: Option<String>,
+    /// `DOCKER_CONTEXT`: the name of a context of the CLI.
+    pub docker_context: Option<String>,
+    /// `DOCKER_CONFIG`: the folder of the CLI's settings.
+    pub docker_config: Option<PathBuf>,
     /// `SSL_CERT_FILE`: the CA bundle that builds get when it is set.
     pub ssl_cert_file: Option<PathBuf>,
     /// `NO_COLOR`, set and not empty.

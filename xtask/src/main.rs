@@ -78,6 +78,8 @@ fn environment() -> Environment {
         hive_cache_dir: set("HIVE_CACHE_DIR").map(PathBuf::from),
         hive_state_dir: set("HIVE_STATE_DIR").map(PathBuf::from),
         docker_host: text("DOCKER_HOST"),
+        docker_context: text("DOCKER_CONTEXT"),
+        docker_config: set("DOCKER_CONFIG").map(PathBuf::from),
         ssl_cert_file: set("SSL_CERT_FILE").map(PathBuf::from),
         no_color: set("NO_COLOR").is_some(),
         path: std::env::var_os("PATH"),

@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
@@ -99,8 +101,54 @@ impl Runner {
         }
     }
 
+    /// What tells of Ctrl-C, for waits in other threads.
+    pub fn interrupt(&self) -> Interrupt {
+        Interrupt {
+            told: Arc::clone(&self.interrupted),
+            cleaning: self.cleaning,
+        }
+    }
+
     fn is_interrupted(&self) -> bool {
         !self.cleaning && self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether the user has asked to stop; never so for clean-up.
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    told: Arc<AtomicBool>,
+    cleaning: bool,
+}
+
+impl Interrupt {
+    /// For what is too short to be stopped.
+    pub fn never() -> Self {
+        Self {
+            told: Arc::default(),
+            cleaning: true,
+        }
+    }
+
+    /// Whether to stop now.
+    pub fn is_set(&self) -> bool {
+        !self.cleaning && self.told.load(Ordering::Relaxed)
+    }
+
+    /// Whether it belongs to clean-up, which Ctrl-C does not stop.
+    pub fn is_for_cleanup(&self) -> bool {
+        self.cleaning
+    }
+
+    /// A runner for another thread that stops with this.
+    ///
+    /// # Errors
+    /// When the current directory does not exist.
+    pub fn runner(&self) -> Result<Runner> {
+        Ok(Runner {
+            cleaning: self.cleaning,
+            ..Runner::new(Arc::clone(&self.told))?
+        })
     }
 }
 
@@ -288,6 +336,28 @@ impl<'a> Command<'a> {
         command.spawn().with_context(|| format!("start `{line}`"))
     }
 
+    /// Starts it with one socket for both its stdin and its stdout, for a
+    /// protocol that is spoken with it. It is ended with the handle.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn dialog(self) -> Result<Dialog> {
+        let line = self.to_string();
+        let (ours, theirs) = UnixStream::pair().context("make a pair of sockets")?;
+        let mut command = self.into_std();
+        command
+            .stdin(OwnedFd::from(
+                theirs.try_clone().context("duplicate a socket's handle")?,
+            ))
+            .stdout(OwnedFd::from(theirs))
+            .stderr(Stdio::piped());
+        let child = command.spawn().with_context(|| format!("start `{line}`"))?;
+        Ok(Dialog {
+            stream: ours,
+            child: Group(child),
+        })
+    }
+
     fn into_std(self) -> std::process::Command {
         let mut command: std::process::Command = self.cmd.into();
         command.process_group(0);
@@ -343,7 +413,37 @@ impl<'a> Command<'a> {
     }
 }
 
+/// A child that is talked with; ended when this is dropped.
+#[derive(Debug)]
+pub struct Dialog {
+    /// Its stdin for writing, its stdout for reading.
+    pub stream: UnixStream,
+    child: Group,
+}
+
+impl Dialog {
+    /// Ends it and returns what it printed on stderr.
+    pub fn last_words(mut self) -> String {
+        self.stream.shutdown(std::net::Shutdown::Both).ok();
+        let pipe = self.child.0.stderr.take();
+        let began = Instant::now();
+        // One that ends by itself still has to say why.
+        while began.elapsed() < Duration::from_millis(500) && matches!(self.child.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        drop(self.child);
+        let mut said = Vec::new();
+        if let Some(pipe) = pipe {
+            // A grandchild may hold the pipe open: what is there now is enough.
+            rustix::io::ioctl_fionbio(&pipe, true).ok();
+            pipe.take(1 << 16).read_to_end(&mut said).ok();
+        }
+        String::from_utf8_lossy(&said).trim_end().to_owned()
+    }
+}
+
 /// A child and its process group; gone when this is dropped.
+#[derive(Debug)]
 struct Group(Child);
 
 impl Group {

@@ -47,8 +47,8 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
     kept.extend(moves.iter().map(|(_, id)| *id));
     for promotion in promotions {
         let image = promotion.verified.image();
-        for pattern in [proof_tag(image, "*"), full_proof_tag(image, "*")] {
-            forget_old_proofs(engine, runner, &pattern, &kept)?;
+        for before_key in [proof_tag(image, ""), full_proof_tag(image, "")] {
+            forget_old_proofs(engine, runner, &before_key, &kept)?;
         }
     }
     Ok(())
@@ -67,28 +67,22 @@ pub fn keep_proofs(engine: &Engine, runner: &Runner, verified: &Verified) -> Res
     let before = move_all(engine, runner, &moves)?;
     let mut kept: BTreeSet<&str> = before.values().flatten().map(String::as_str).collect();
     kept.insert(id);
-    forget_old_proofs(engine, runner, &full_proof_tag(image, "*"), &kept)
+    forget_old_proofs(engine, runner, &full_proof_tag(image, ""), &kept)
 }
 
 /// A proof tag holds its image: without this every image that ever passed would
 /// stay in the engine for ever. The one before stays, to go back to.
-fn forget_old_proofs(engine: &Engine, runner: &Runner, pattern: &str, kept: &BTreeSet<&str>) -> Result<()> {
-    let filter = format!("reference={pattern}");
-    let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
-    let args = [
-        "image",
-        "ls",
-        "--no-trunc",
-        "--filter",
-        &filter,
-        "--format",
-        format,
-    ];
-    for line in engine.cmd(runner, &args).read()?.lines() {
-        let Some((tag, id)) = line.split_once(' ') else {
-            continue;
-        };
-        if !kept.contains(id) {
+/// `before_key` is what the names of the image's proofs start with.
+fn forget_old_proofs(
+    engine: &Engine,
+    runner: &Runner,
+    before_key: &str,
+    kept: &BTreeSet<&str>,
+) -> Result<()> {
+    for (tag, id) in engine.inventory(runner)?.names_from(before_key) {
+        // A key has no dash: with one, the proof is of a longer name.
+        let ours = !tag[before_key.len()..].contains('-');
+        if ours && !kept.contains(id) {
             engine.untag(runner, tag)?;
         }
     }
@@ -101,11 +95,11 @@ fn move_all<'a>(
     runner: &Runner,
     moves: &'a [(String, &str)],
 ) -> Result<BTreeMap<&'a str, Option<String>>> {
-    let mut before: BTreeMap<&str, Option<String>> = BTreeMap::new();
-    for (tag, _) in moves {
-        let old = engine.image(runner, tag)?.map(|image| image.id().to_owned());
-        before.insert(tag, old);
-    }
+    let inventory = engine.inventory(runner)?;
+    let before: BTreeMap<&str, Option<String>> = moves
+        .iter()
+        .map(|(tag, _)| (tag.as_str(), inventory.id_of(tag).map(str::to_owned)))
+        .collect();
     for (n, (tag, id)) in moves.iter().enumerate() {
         if before
             .get(tag.as_str())

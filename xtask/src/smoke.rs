@@ -33,7 +33,7 @@ use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::container::Lab;
-use crate::engine::{Engine, IMAGE_LABEL};
+use crate::engine::{Engine, IMAGE_LABEL, Inventory};
 use crate::failure;
 use crate::process::Runner;
 use crate::report::Report;
@@ -90,16 +90,10 @@ pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[Image
 /// present suite names this very ID.
 ///
 /// # Errors
-/// When the engine does not answer.
-pub fn recall(
-    engine: &Engine,
-    runner: &Runner,
-    spec: &ImageSpec,
-    image_id: &str,
-) -> Result<Option<Verified>> {
+/// When the suite has no key.
+pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &str) -> Result<Option<Verified>> {
     let (image, suite_key) = (spec.name.to_string(), suite::key(spec)?);
-    let tagged = engine.image(runner, &proof_tag(&image, &suite_key))?;
-    let same = tagged.is_some_and(|tagged| tagged.id() == image_id);
+    let same = inventory.id_of(&proof_tag(&image, &suite_key)) == Some(image_id);
     Ok(same.then(|| Verified {
         image,
         image_id: image_id.to_owned(),

@@ -11,7 +11,7 @@ use crate::base::Base;
 use crate::context::{self, Input, Rules};
 use crate::definition::Definition;
 use crate::dockerfile;
-use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL};
+use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL, Inventory};
 use crate::failure;
 use crate::host::Host;
 use crate::plan::{self, Present, Step, Wanted};
@@ -78,6 +78,10 @@ pub fn survey<'a>(
     ground: Option<Ground<'_>>,
 ) -> Result<Vec<Surveyed<'a>>> {
     let mut contexts = Contexts::new(host);
+    let inventory = match ground {
+        Some(ground) => ground.engine.inventory(&host.runner)?,
+        None => Inventory::default(),
+    };
     let mut surveyed = Vec::new();
     for job in &request.jobs {
         let inputs = contexts.of(&job.app.folder)?;
@@ -91,7 +95,7 @@ pub fn survey<'a>(
                 base: base.identity.clone(),
                 contexts: inputs,
             });
-        let step = step(host, request, job, definition.as_ref(), ground)?;
+        let step = step(host, request, job, definition.as_ref(), &inventory)?;
         surveyed.push(Surveyed {
             job,
             definition,
@@ -106,16 +110,14 @@ fn step(
     request: &Request,
     job: &Job,
     definition: Option<&Definition>,
-    ground: Option<Ground<'_>>,
+    inventory: &Inventory,
 ) -> Result<Step> {
     let name = job.spec.name.as_str();
     let fingerprint = definition.map(Definition::fingerprint);
     let tags = job.tags(&fingerprint.map_or_else(|| "unversioned".to_owned(), |f| f.short()));
-    let present = match (ground, fingerprint) {
-        (Some(ground), Some(fingerprint)) => {
-            present(host, ground.engine, job, &fingerprint.to_string(), &tags)?
-        }
-        _ => Present::default(),
+    let present = match fingerprint {
+        Some(fingerprint) => present(inventory, job, &fingerprint.to_string(), &tags)?,
+        None => Present::default(),
     };
     // A record holds every input; it explains a build, and nothing else.
     let last = match present.image_id {
@@ -132,25 +134,25 @@ fn step(
     Ok(plan::decide(name, &wanted, present))
 }
 
-fn present(host: &Host, engine: &Engine, job: &Job, fingerprint: &str, tags: &[String]) -> Result<Present> {
+/// What an engine has of an image with this fingerprint.
+fn present(inventory: &Inventory, job: &Job, fingerprint: &str, tags: &[String]) -> Result<Present> {
     let name = job.spec.name.as_str();
-    let runner = &host.runner;
-    let ids = engine.images_with(runner, &[(IMAGE_LABEL, name), (FINGERPRINT_LABEL, fingerprint)])?;
+    let ids = inventory.with_labels(&[(IMAGE_LABEL, name), (FINGERPRINT_LABEL, fingerprint)]);
     let mut present = Present {
-        image_id: ids.first().cloned(),
+        image_id: ids.first().map(|&id| id.to_owned()),
         ..Present::default()
     };
     // Of several images of one fingerprint (two checkouts at once) a proved one.
     for id in ids {
-        if smoke::recall(engine, runner, &job.spec, &id)?.is_some() {
-            present.image_id = Some(id);
+        if smoke::recall(inventory, &job.spec, id)?.is_some() {
+            present.image_id = Some(id.to_owned());
             present.proved = true;
             break;
         }
     }
     for tag in tags {
-        if let Some(image) = engine.image(runner, tag)? {
-            present.tags.insert(tag.clone(), image.id().to_owned());
+        if let Some(id) = inventory.id_of(tag) {
+            present.tags.insert(tag.clone(), id.to_owned());
         }
     }
     Ok(present)

@@ -12,7 +12,7 @@ use crate::base::{Base, obtain};
 use crate::buildkit::progress::{Detail, Progress};
 use crate::buildkit::{self, Candidate};
 use crate::cli::{self, BuildImages};
-use crate::engine::{Engine, choose};
+use crate::engine::{Engine, Inventory, choose};
 use crate::failure;
 use crate::host::Host;
 use crate::plan::{Action, Step};
@@ -148,26 +148,15 @@ impl Work<'_> {
             let verified = verdict.verified().map_err(|failed| failed.failure())?;
             proofs.insert(verified.image().to_owned(), verified);
         }
+        // What the survey saw may be gone: tags move on what is there now.
+        let inventory = self.engine.inventory(&self.host.runner)?;
         surveyed
             .iter()
             .map(|one| match proofs.remove(&one.step.name) {
                 Some(verified) => Ok(verified),
-                None => self.recall(one),
+                None => recall(&inventory, one),
             })
             .collect()
-    }
-
-    fn recall(&self, one: &Surveyed<'_>) -> Result<Verified> {
-        let id = one.step.image_id.as_deref().unwrap_or_default();
-        let proof = smoke::recall(self.engine, &self.host.runner, &one.job.spec, id)?;
-        proof.ok_or_else(|| {
-            failure::build(format!(
-                "the proof of {} disappeared while this run was going on",
-                one.step.name
-            ))
-            .hint("run the same command again")
-            .into()
-        })
     }
 
     fn promote(&self, surveyed: &[Surveyed<'_>], verified: &[Verified]) -> Result<()> {
@@ -264,6 +253,18 @@ impl Work<'_> {
             .collect();
         json!({ "schema": 1, "base": self.base, "images": images })
     }
+}
+
+fn recall(inventory: &Inventory, one: &Surveyed<'_>) -> Result<Verified> {
+    let id = one.step.image_id.as_deref().unwrap_or_default();
+    smoke::recall(inventory, &one.job.spec, id)?.ok_or_else(|| {
+        failure::build(format!(
+            "the proof of {} disappeared while this run was going on",
+            one.step.name
+        ))
+        .hint("run the same command again")
+        .into()
+    })
 }
 
 /// BuildKit gets files only: the CA bundle, where the network needs one.

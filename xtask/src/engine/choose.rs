@@ -1,14 +1,15 @@
 //! Which engine is used: the system's where it is good enough, else the
 //! private one where the machine allows it.
 
+mod buildx;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::Value;
 
+use super::Engine;
 use super::private::{self, Private};
-use super::{Engine, Owner};
 use crate::cli::EngineChoice;
 use crate::failure;
 use crate::host::Host;
@@ -20,7 +21,7 @@ const MIN_ENGINE: (u32, u32) = (25, 0);
 /// The oldest buildx that was tried.
 const MIN_BUILDX: (u32, u32) = (0, 13);
 
-/// An engine that does not answer for this long is down.
+/// A CLI that does not answer for this long hangs.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What there is of the system's engine.
@@ -44,11 +45,7 @@ pub enum System {
 /// # Errors
 /// Ctrl-C.
 pub fn system(host: &Host) -> Result<System> {
-    let engine = Engine {
-        owner: Owner::System,
-        docker: PathBuf::from("docker"),
-        env: Vec::new(),
-    };
+    let engine = Engine::of_system(PathBuf::from("docker"), &host.env);
     if !has_docker(host) {
         return Ok(System::Unusable("there is no `docker` command".to_owned()));
     }
@@ -60,49 +57,36 @@ pub fn system(host: &Host) -> Result<System> {
             "DOCKER_HOST names the private engine".to_owned(),
         ));
     }
-    let ask = |args: &[&str]| engine.cmd(&host.runner, args).deadline(ANSWER_DEADLINE).output();
-    let buildx = ask(&["buildx", "version"])?;
-    let answer = ask(&["version", "--format", "{{json .Server}}"])?;
-    let server: Option<Value> = serde_json::from_slice(&answer.stdout)
-        .ok()
-        .filter(Value::is_object);
-    let Some(server) = server else {
-        let said = answer.stderr_text();
-        let first = said.lines().next().unwrap_or("it does not answer").to_owned();
-        return Ok(System::Unusable(format!("no Docker Engine answers ({first})")));
+    let version = match engine.version(&host.runner) {
+        Ok(server) => server.version,
+        Err(error) => {
+            host.runner.check_interrupt()?;
+            let said = format!("{error:#}");
+            let first = said.lines().next().unwrap_or_default();
+            return Ok(System::Unusable(format!("no Docker Engine answers ({first})")));
+        }
     };
-    let version = server
-        .get("Version")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
     if numbers(&version) < Some(MIN_ENGINE) {
         let (major, minor) = MIN_ENGINE;
         return Ok(System::Unusable(format!(
             "the Docker Engine is too old: it is {version}, {major}.{minor} or newer is needed"
         )));
     }
-    let buildx_version = buildx
-        .stdout_text()
-        .split_whitespace()
-        .nth(1)
-        .unwrap_or_default()
-        .to_owned();
-    if !buildx.success() {
+    let Some(buildx) = buildx::version(host, &engine)? else {
         return Ok(System::Unusable(
             "the `docker` command has no buildx plugin".to_owned(),
         ));
-    }
-    if numbers(buildx_version.trim_start_matches('v')) < Some(MIN_BUILDX) {
+    };
+    if numbers(buildx.trim_start_matches('v')) < Some(MIN_BUILDX) {
         let (major, minor) = MIN_BUILDX;
         return Ok(System::Unusable(format!(
-            "buildx is too old: it is {buildx_version}, {major}.{minor} or newer is needed"
+            "buildx is too old: it is {buildx}, {major}.{minor} or newer is needed"
         )));
     }
     Ok(System::Ready {
         engine,
         version,
-        buildx: buildx_version,
+        buildx,
     })
 }
 

@@ -24,6 +24,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::disk;
+use crate::engine::api::Api;
 use crate::engine::private::daemon::Daemon;
 pub use crate::engine::private::packages::{NEWER_DEBIAN, Packages};
 pub use crate::engine::private::requirements::{Missing, refusal};
@@ -211,6 +212,7 @@ impl Private {
         let text = |path: PathBuf| path.display().to_string();
         Engine {
             owner: Owner::Private,
+            api: Api::at_socket(daemon.socket()),
             docker: packages.docker(),
             env: vec![
                 ("DOCKER_HOST".to_owned(), self.docker_host()),

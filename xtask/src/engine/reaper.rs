@@ -5,9 +5,11 @@
 //! file. An engine may serve several hosts (or containers that share its
 //! socket): runs of other hosts are never touched.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::api::{escaped, filters};
 use super::{Engine, RUN_LABEL};
 use crate::process::Runner;
 
@@ -37,39 +39,68 @@ pub fn is_alive(run: &str) -> bool {
     boot_id().is_ok_and(|now| now == boot) && start_time(pid) == Some(started)
 }
 
+/// What a run can leave, in the order in which it can be removed.
+const KINDS: [Kind; 3] = [
+    Kind {
+        list: "/containers/json?all=1&",
+        within: "",
+        name: "Id",
+        remove: ("/containers/", "?force=1&v=1"),
+    },
+    Kind {
+        list: "/volumes?",
+        within: "/Volumes",
+        name: "Name",
+        remove: ("/volumes/", "?force=1"),
+    },
+    Kind {
+        list: "/networks?",
+        within: "",
+        name: "Id",
+        remove: ("/networks/", ""),
+    },
+];
+
+/// How the API lists and removes things of a kind.
+struct Kind {
+    list: &'static str,
+    /// Where in the answer the list is.
+    within: &'static str,
+    /// The key that names one.
+    name: &'static str,
+    remove: (&'static str, &'static str),
+}
+
 /// Removes containers, networks and volumes of dead runs; returns how many.
 ///
 /// # Errors
 /// When the engine does not answer.
 pub fn reap(engine: &Engine, runner: &Runner) -> Result<usize> {
     let mut count = 0;
-    for (kind, list, remove) in [
-        (
-            "container",
-            &["container", "ls", "--all"][..],
-            &["container", "rm", "--force", "--volumes"][..],
-        ),
-        ("volume", &["volume", "ls"][..], &["volume", "rm", "--force"][..]),
-        ("network", &["network", "ls"][..], &["network", "rm"][..]),
-    ] {
-        let id = if kind == "volume" { "{{.Name}}" } else { "{{.ID}}" };
-        let format = format!("{id} {{{{.Label \"{RUN_LABEL}\"}}}}");
-        let filter = format!("label={RUN_LABEL}");
-        let mut args = list.to_vec();
-        args.extend(["--filter", &filter, "--format", &format]);
-        for line in engine.cmd(runner, &args).read()?.lines() {
-            let Some((id, run)) = line.split_once(' ') else {
+    let filters = filters("label", &[RUN_LABEL.to_owned()]);
+    for kind in &KINDS {
+        let listed: Value = engine
+            .api
+            .document(runner, &format!("{}{filters}", kind.list))
+            .context("look for leftovers of killed runs")?;
+        let found = listed.pointer(kind.within).and_then(Value::as_array);
+        for one in found.into_iter().flatten() {
+            let run = one
+                .get("Labels")
+                .and_then(|labels| labels.get(RUN_LABEL)?.as_str());
+            let name = one.get(kind.name).and_then(Value::as_str);
+            let (Some(run), Some(name)) = (run, name) else {
                 continue;
             };
             if is_alive(run) {
                 continue;
             }
-            let mut args = remove.to_vec();
-            args.push(id);
+            let (before, after) = kind.remove;
+            let answer = engine
+                .api
+                .send(runner, "DELETE", &format!("{before}{}{after}", escaped(name)))?;
             // Two reapers at once: the other one may have been faster.
-            if engine.cmd(runner, &args).output()?.success() {
-                count += 1;
-            }
+            count += usize::from(answer.good().is_ok());
         }
     }
     Ok(count)

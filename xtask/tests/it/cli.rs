@@ -202,27 +202,47 @@ fn a_folder_that_is_no_checkout_is_a_usage_error() {
         .says(&["/nonexistent is no checkout"]);
 }
 
-/// What a forced system engine says to a `docker` that answers like this.
-fn with_docker(server: &str, buildx: &str) -> sandbox::Run {
+/// What a forced system engine says to an engine of this version (none: there
+/// is no engine) and to a `docker` that answers like this.
+fn with_docker(version: Option<&str>, buildx: &str) -> sandbox::Run {
+    use std::io::{Read as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
     let checkout = Checkout::new();
-    let script = format!("#!/bin/sh\ncase $1 in\nbuildx) {buildx} ;;\nversion) {server} ;;\nesac\n");
+    let script = format!(
+        "#!/bin/sh\ncase $1 in\nbuildx) {buildx} ;;\nsystem) echo 'permission denied while trying to connect' >&2; exit 1 ;;\nesac\n"
+    );
     checkout.write("bin/docker", &script);
     let docker = checkout.path("bin/docker");
     fs_err::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", checkout.path("bin").display());
-    sandbox::finish(
-        checkout
-            .command(&["build-images", "--engine", "system"])
-            .env("PATH", path),
-    )
+    let mut command = checkout.command(&["build-images", "--engine", "system"]);
+    command
+        .env("PATH", path)
+        .env("DOCKER_HOST", "tcp://127.0.0.1:1")
+        .env("HIVE_CACHE_DIR", checkout.path("cache"));
+    if let Some(version) = version {
+        let body = format!(r#"{{"Version":"{version}","Os":"linux","Arch":"amd64"}}"#);
+        let socket = checkout.path("engine.sock");
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let asked = stream.read(&mut [0; 1024]).unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).unwrap();
+                assert!(asked > 0);
+            }
+        });
+    }
+    sandbox::finish(&mut command)
 }
 
 #[test]
 fn an_engine_that_is_too_old_or_has_no_buildx_is_named_as_such() {
-    let new = r#"echo '{"Version":"28.5.2"}'"#;
+    let new = Some("28.5.2");
     let good = "echo github.com/docker/buildx v0.29.1 x";
-    with_docker(r#"echo '{"Version":"20.10.24+dfsg1"}'"#, good)
+    with_docker(Some("20.10.24+dfsg1"), good)
         .expect(3)
         .says(&["the Docker Engine is too old: it is 20.10.24+dfsg1, 25.0 or newer is needed"]);
     with_docker(new, "echo 'unknown command: docker buildx' >&2; exit 1")
@@ -231,10 +251,7 @@ fn an_engine_that_is_too_old_or_has_no_buildx_is_named_as_such() {
     with_docker(new, "echo github.com/docker/buildx v0.9.1 x")
         .expect(3)
         .says(&["buildx is too old: it is v0.9.1, 0.13 or newer is needed"]);
-    with_docker(
-        "echo 'permission denied while trying to connect' >&2; exit 1",
-        good,
-    )
-    .expect(3)
-    .says(&["no Docker Engine answers (permission denied while trying to connect)"]);
+    with_docker(None, good)
+        .expect(3)
+        .says(&["no Docker Engine answers (permission denied while trying to connect)"]);
 }

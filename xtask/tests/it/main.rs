@@ -9,6 +9,7 @@
 
 mod build_images;
 mod cli;
+mod engine_api;
 mod engine_private;
 mod ignore;
 mod pipelines;

@@ -6,6 +6,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use xtask::engine::Engine;
+use xtask::host::Environment;
+
 /// What a finished run left.
 #[derive(Debug)]
 pub struct Run {
@@ -161,6 +164,18 @@ pub fn docker() -> Command {
     let mut command = Command::new(docker);
     command.stdin(Stdio::null());
     command
+}
+
+/// The same engine, as the tool sees it.
+pub fn engine() -> Engine {
+    let env = Environment {
+        home: text("HOME").map(PathBuf::from),
+        docker_host: text("DOCKER_HOST"),
+        docker_context: text("DOCKER_CONTEXT"),
+        docker_config: text("DOCKER_CONFIG").map(PathBuf::from),
+        ..Environment::default()
+    };
+    Engine::of_system(docker().get_program().into(), &env)
 }
 
 /// A setting of a test as text.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xtask::catalog::{Apps, Catalog};
 use xtask::engine::container::Lab;
-use xtask::engine::{Engine, Owner, reaper};
+use xtask::engine::reaper;
 use xtask::failure;
 use xtask::process::Runner;
 use xtask::report::Report;
@@ -26,11 +26,7 @@ fn specs() -> Vec<ImageSpec> {
 
 fn lab() -> Lab {
     Lab {
-        engine: Engine {
-            owner: Owner::System,
-            docker: sandbox::docker().get_program().into(),
-            env: Vec::new(),
-        },
+        engine: sandbox::engine(),
         runner: Runner::new(Arc::default()).unwrap(),
         run: reaper::run_id().unwrap(),
         keep: false,

@@ -6,9 +6,7 @@
 //! or a reboot.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +15,7 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 
+use crate::engine::api::Api;
 use crate::engine::private::network::{self, Network};
 use crate::engine::private::packages::Packages;
 use crate::failure;
@@ -33,6 +32,9 @@ const STOP: Duration = Duration::from_secs(30);
 
 /// Until the API answers; 1.5 s on a quiet machine.
 const START: Duration = Duration::from_secs(90);
+
+/// What a healthy engine needs for an answer is a thousandth of this.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The kernel refuses longer socket paths.
 const SOCKET_PATH_LIMIT: usize = 107;
@@ -92,7 +94,7 @@ impl Daemon {
 
     /// Whether the API answers.
     pub fn answers(&self) -> bool {
-        ping(&self.socket()).unwrap_or(false)
+        Api::at_socket(self.socket()).answers(PATIENCE)
     }
 
     /// Starts it and waits until the API answers. `program` is a copy of this
@@ -308,16 +310,6 @@ fn resolver(host: &str, network: Network) -> String {
         text.push('\n');
     }
     text
-}
-
-fn ping(socket: &Path) -> Result<bool> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(3)))?;
-    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")?;
-    let mut head = [0; 12];
-    stream.read_exact(&mut head)?;
-    Ok(head.ends_with(b" 200"))
 }
 
 /// The first child of a process: of `unshare --fork`, the first process of the

@@ -1,0 +1,169 @@
+//! All images of an engine at one moment. What one listing says answers all
+//! questions about names, labels and IDs without asking again.
+//!
+//! Pure. A decision that moves tags takes a fresh one.
+
+use serde::Deserialize;
+
+/// The images, newest first.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(from = "Vec<Listed>")]
+pub struct Inventory {
+    images: Vec<Listed>,
+}
+
+/// One image, as `GET /images/json` lists it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    /// Seconds since 1970.
+    #[serde(default)]
+    created: i64,
+    /// Missing, null or with `<none>:<none>` for an image without a name.
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    labels: Option<std::collections::BTreeMap<String, String>>,
+}
+
+impl From<Vec<Listed>> for Inventory {
+    fn from(mut images: Vec<Listed>) -> Self {
+        // Stable: the engine's own order counts for images of one second.
+        images.sort_by_key(|image| std::cmp::Reverse(image.created));
+        Self { images }
+    }
+}
+
+impl Inventory {
+    /// The ID (`sha256:…`) of the image with this name.
+    pub fn id_of(&self, reference: &str) -> Option<&str> {
+        let name = familiar(reference);
+        self.images
+            .iter()
+            .find(|image| image.names().any(|known| known == name))
+            .map(|image| image.id.as_str())
+    }
+
+    /// IDs of the images with all these labels, newest first, each once.
+    pub fn with_labels(&self, labels: &[(&str, &str)]) -> Vec<&str> {
+        let mut ids: Vec<&str> = Vec::new();
+        for image in &self.images {
+            let has = |(key, value): &(&str, &str)| {
+                let labels = image.labels.as_ref();
+                labels.and_then(|labels| labels.get(*key)).map(String::as_str) == Some(*value)
+            };
+            // The containerd store may list an image once for each name.
+            if labels.iter().all(has) && !ids.contains(&image.id.as_str()) {
+                ids.push(&image.id);
+            }
+        }
+        ids
+    }
+
+    /// Names that start with `prefix`, with their images' IDs.
+    pub fn names_from<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.images.iter().flat_map(move |image| {
+            let names = image.names().filter(move |name| name.starts_with(prefix));
+            names.map(|name| (name, image.id.as_str()))
+        })
+    }
+}
+
+impl Listed {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let tags = self.repo_tags.iter().flatten();
+        tags.map(String::as_str).filter(|tag| *tag != "<none>:<none>")
+    }
+}
+
+/// Repository and tag of a reference; without a tag it is `latest`. A colon
+/// before a slash belongs to a registry's port.
+pub fn parts(reference: &str) -> (&str, &str) {
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+/// A reference as engines list it: with its tag, and without the registry that
+/// is meant where none is named (github.com/distribution/reference).
+fn familiar(reference: &str) -> String {
+    let (repository, tag) = parts(reference);
+    let hub = ["docker.io/", "index.docker.io/"];
+    let short = hub.iter().find_map(|prefix| repository.strip_prefix(prefix));
+    let short = short.map(|path| path.strip_prefix("library/").unwrap_or(path));
+    format!("{}:{tag}", short.unwrap_or(repository))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory() -> Inventory {
+        serde_json::from_str(
+            r#"[
+              {"Id": "sha256:old", "Created": 5, "RepoTags": ["hive-genie:1"], "Labels": {"a": "1", "b": "2"}},
+              {"Id": "sha256:base", "Created": 1, "RepoTags": ["hive-base:debian", "localhost:5000/x:latest"], "Labels": null},
+              {"Id": "sha256:none", "Created": 7, "RepoTags": ["<none>:<none>"], "Labels": {"a": "1"}},
+              {"Id": "sha256:null", "Created": 8, "RepoTags": null},
+              {"Id": "sha256:new", "Created": 9, "RepoTags": ["hive-genie:latest"], "Labels": {"a": "1", "b": "2"}},
+              {"Id": "sha256:new", "Created": 9, "RepoTags": ["hive-proof:genie-1"], "Labels": {"a": "1", "b": "2"}}
+            ]"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn names_are_found_however_they_are_written() {
+        let all = inventory();
+        for (reference, id) in [
+            ("hive-genie:latest", Some("sha256:new")),
+            ("hive-genie", Some("sha256:new")),
+            ("docker.io/library/hive-genie", Some("sha256:new")),
+            ("index.docker.io/library/hive-genie:1", Some("sha256:old")),
+            ("localhost:5000/x", Some("sha256:base")),
+            ("hive-proof:genie-1", Some("sha256:new")),
+            ("hive-genie:2", None),
+            ("<none>:<none>", None),
+            ("library/hive-genie:1", None),
+            ("", None),
+        ] {
+            assert_eq!(all.id_of(reference), id, "{reference}");
+        }
+    }
+
+    #[test]
+    fn labels_select_newest_first_and_each_image_once() {
+        let all = inventory();
+        assert_eq!(
+            all.with_labels(&[("a", "1"), ("b", "2")]),
+            ["sha256:new", "sha256:old"]
+        );
+        assert_eq!(
+            all.with_labels(&[("a", "1")]),
+            ["sha256:new", "sha256:none", "sha256:old"]
+        );
+        assert!(all.with_labels(&[("a", "2")]).is_empty());
+    }
+
+    #[test]
+    fn names_are_listed_by_their_beginning() {
+        let all = inventory();
+        let found: Vec<_> = all.names_from("hive-genie:").collect();
+        assert_eq!(
+            found,
+            [
+                ("hive-genie:latest", "sha256:new"),
+                ("hive-genie:1", "sha256:old")
+            ]
+        );
+        assert_eq!(all.names_from("<none>").count(), 0);
+    }
+
+    #[test]
+    fn ports_are_no_tags() {
+        assert_eq!(parts("localhost:5000/x"), ("localhost:5000/x", "latest"));
+        assert_eq!(parts("localhost:5000/x:1"), ("localhost:5000/x", "1"));
+    }
+}

@@ -1,0 +1,145 @@
+//! What the API says is what the CLI says, over both ways to it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+
+use xtask::engine::api::{Api, Endpoint};
+use xtask::engine::{Engine, reaper};
+use xtask::process::Runner;
+
+use crate::sandbox;
+
+fn runner() -> Runner {
+    Runner::new(Arc::default()).unwrap()
+}
+
+#[track_caller]
+fn docker(args: &[&str]) -> String {
+    let run = sandbox::finish(sandbox::docker().args(args)).expect(0);
+    run.stdout.trim().to_owned()
+}
+
+/// The engine's socket behind a TCP port, which only the CLI knows to reach.
+fn behind_tcp(engine: &Engine) -> Engine {
+    let Endpoint::Socket(socket) = engine.api.endpoint().clone() else {
+        panic!("engine tests run on a socket");
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for one in listener.incoming() {
+            let (one, other) = (one.unwrap(), UnixStream::connect(&socket).unwrap());
+            let (mut from, mut to) = (one.try_clone().unwrap(), other.try_clone().unwrap());
+            thread::spawn(move || {
+                pump(&mut from, &mut to);
+                to.shutdown(Shutdown::Write).ok();
+            });
+            thread::spawn(move || {
+                let (mut from, mut to) = (other, one);
+                pump(&mut from, &mut to);
+                to.shutdown(Shutdown::Write).ok();
+            });
+        }
+    });
+    let env = vec![("DOCKER_HOST".to_owned(), host)];
+    Engine {
+        api: Api::new(Endpoint::Dial {
+            docker: engine.docker.clone(),
+            env: env.clone(),
+        }),
+        env,
+        ..engine.clone()
+    }
+}
+
+fn pump(from: &mut impl Read, to: &mut impl Write) {
+    std::io::copy(from, to).ok();
+}
+
+#[test]
+fn api_and_command_agree() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    sandbox::xtask(["base", "make"]).expect(0);
+    let name = format!("hive-api-test:{}", std::process::id());
+    let direct = sandbox::engine();
+    for engine in [behind_tcp(&direct), direct] {
+        let runner = runner();
+        let base = docker(&["image", "inspect", "--format", "{{.Id}}", "hive-base:debian"]);
+        let image = engine.image(&runner, "hive-base:debian").unwrap().unwrap();
+        assert_eq!(image.id(), base);
+        let layers = docker(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", &base]);
+        assert_eq!(serde_json::to_string(&image.layers()).unwrap(), layers);
+        assert!(engine.image(&runner, "hive-api-test:none").unwrap().is_none());
+        assert_eq!(
+            engine.platform(&runner).unwrap(),
+            docker(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
+        );
+
+        assert_eq!(engine.inventory(&runner).unwrap().id_of(&name), None);
+        engine.tag(&runner, &base, &name).unwrap();
+        let inventory = engine.inventory(&runner).unwrap();
+        assert_eq!(inventory.id_of(&name), Some(base.as_str()));
+        assert_eq!(docker(&["image", "inspect", "--format", "{{.Id}}", &name]), base);
+        engine.untag(&runner, &name).unwrap();
+        engine.untag(&runner, &name).unwrap();
+        assert_eq!(engine.inventory(&runner).unwrap().id_of(&name), None);
+        let error = engine.tag(&runner, &base, "hive-api-test:-").unwrap_err();
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("Error response from daemon: ") && error.contains("invalid"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn all_kinds_of_leftovers_are_reaped_and_nothing_of_the_living() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    sandbox::xtask(["base", "make"]).expect(0);
+    let engine = sandbox::engine();
+    let living = reaper::run_id().unwrap();
+    let dead = living.replacen(&std::process::id().to_string(), "4194305", 1);
+    let mut expected = Vec::new();
+    for (run, word) in [(&living, "living"), (&dead, "dead")] {
+        let label = format!("dev.hive.run={run}");
+        let name = format!("reap-{word}-{}", std::process::id());
+        docker(&["volume", "create", "--label", &label, &name]);
+        docker(&["network", "create", "--label", &label, &name]);
+        docker(&[
+            "create",
+            "--pull",
+            "never",
+            "--name",
+            &name,
+            "--label",
+            &label,
+            "hive-base:debian",
+            "true",
+        ]);
+        expected.push(name);
+    }
+    assert!(reaper::reap(&engine, &runner()).unwrap() >= 3);
+    let left = |kind: &[&str]| {
+        let mut args = kind.to_vec();
+        args.extend(["ls", "--filter", "label=dev.hive.run"]);
+        let listed = docker(&args);
+        [listed.contains(&expected[0]), listed.contains(&expected[1])]
+    };
+    let all = [left(&["volume"]), left(&["network"]), {
+        let listed = docker(&["ps", "--all", "--filter", "label=dev.hive.run"]);
+        [listed.contains(&expected[0]), listed.contains(&expected[1])]
+    }];
+    for kind in ["container", "volume", "network"] {
+        let options: &[&str] = if kind == "network" { &[] } else { &["--force"] };
+        let args: Vec<&str> = [kind, "rm"].iter().chain(options).copied().collect();
+        docker(&[args.as_slice(), &[&expected[0]]].concat());
+    }
+    assert_eq!(all, [[true, false]; 3]);
+}
