@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 
+from hive_container.cluster import POSTGRES_BIN
 from hive_container.image import (
     DATABASE_HOST,
     DATABASE_PORT,
@@ -19,7 +20,7 @@ from hive_container.image import (
     Image,
     identifier,
 )
-from hive_container.volume import PGDATA, POSTGRES_BIN, SUPERUSER_PASSFILE
+from hive_container.volume import PGDATA, SUPERUSER_PASSFILE
 
 SOCKET = f"{RUN}/.s.PGSQL.{DATABASE_PORT}"
 
