@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::Origin;
+use crate::history::select::Selector;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -60,7 +61,8 @@ pub enum Command {
     ///
     /// Compares with the last build of this checkout: every changed file (up to 20
     /// of each kind), argument and base, and the changed lines of the Dockerfile.
-    Explain(Plan),
+    /// The last 20 runs of each image that had work to do are recorded.
+    Explain(Explain),
     /// Write the rendered files: Dockerfiles and the JSON schema
     Render(Render),
     /// The engine in use: the system's, or a private one
@@ -196,7 +198,24 @@ pub struct Smoke {
     pub keep_containers: bool,
 }
 
-/// Arguments of `plan` and `explain`.
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// As for `plan`.
+    #[command(flatten)]
+    pub plan: Plan,
+    /// List the recorded runs instead: their numbers, what was done and how it ended
+    #[arg(long, conflicts_with = "from")]
+    pub list: bool,
+    /// Say what changed since a recorded run instead: its number, `last`, or the first digits of its fingerprint
+    #[arg(long, value_name = "RUN")]
+    pub from: Option<Selector>,
+    /// Up to which recorded run
+    #[arg(long, value_name = "RUN", default_value = "last", requires = "from")]
+    pub to: Selector,
+}
+
+/// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub struct Plan {
     /// Which definitions.

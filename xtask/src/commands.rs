@@ -4,6 +4,7 @@ mod base;
 mod bench;
 mod build_images;
 mod engine;
+mod explain;
 mod plan;
 mod render;
 mod smoke;
@@ -26,7 +27,7 @@ pub fn run(command: Command, host: &Host) -> Result<()> {
         Command::BuildImages(args) => build_images::run(&args, host),
         Command::Smoke(args) => smoke::run(&args, host),
         Command::Plan(args) => plan::run(&args, host),
-        Command::Explain(args) => plan::explain(&args, host),
+        Command::Explain(args) => explain::run(&args, host),
         Command::Render(args) => render::run(&args, host),
         Command::Engine(args) => engine::run(&args, host),
         Command::Base(args) => base::run(&args, host),

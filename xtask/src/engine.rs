@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod private;
 pub mod reaper;
 
+use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,6 +97,19 @@ impl Engine {
     pub fn platform(&self, runner: &Runner) -> Result<String> {
         let version = self.version(runner)?;
         Ok(format!("{}/{}", version.os, version.arch))
+    }
+
+    /// Which engine it is and where it keeps images: what one of them has,
+    /// another one does not have.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn identity(&self, runner: &Runner) -> Result<Identity> {
+        let info: Value = self
+            .api
+            .document(runner, "/info")
+            .context("ask which engine it is")?;
+        Ok(Identity::of(&info))
     }
 
     /// The digest that a registry has for a reference now.
@@ -236,6 +250,47 @@ impl Engine {
     }
 }
 
+/// Which engine it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it made for itself when it was set up.
+    pub id: String,
+    /// Whether images lie in containerd's store, which also has a layer by
+    /// itself, or in the classic one, which has it only upon those below.
+    pub containerd_store: bool,
+}
+
+impl Identity {
+    /// From the document of `/info`.
+    fn of(info: &Value) -> Self {
+        let status = info.get("DriverStatus").and_then(Value::as_array);
+        let containerd = |row: &Value| {
+            let kind = row.pointer("/1").and_then(Value::as_str);
+            row.pointer("/0").and_then(Value::as_str) == Some("driver-type")
+                && kind.is_some_and(|kind| kind.starts_with("io.containerd.snapshotter"))
+        };
+        Self {
+            id: info
+                .get("ID")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            containerd_store: status.into_iter().flatten().any(containerd),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = if self.containerd_store {
+            "containerd"
+        } else {
+            "classic"
+        };
+        write!(f, "{} ({store} store)", self.id)
+    }
+}
+
 /// What the engine knows of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -311,5 +366,21 @@ impl Image {
             .pointer(pointer)
             .and_then(Value::as_str)
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_has_the_store() {
+        let of =
+            |status: Value| Identity::of(&serde_json::json!({"ID": "x", "DriverStatus": status})).to_string();
+        let containerd = serde_json::json!([["driver-type", "io.containerd.snapshotter.v1"]]);
+        assert_eq!(of(containerd), "x (containerd store)");
+        let classic = serde_json::json!([["Backing Filesystem", "extfs"], ["Supports d_type", "true"]]);
+        assert_eq!(of(classic), "x (classic store)");
+        assert_eq!(of(Value::Null), "x (classic store)");
     }
 }

@@ -6,14 +6,15 @@ pub mod diff;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::definition::Definition;
+use crate::clock;
+use crate::definition::{Definition, SCHEMA};
 use crate::fingerprint::Fingerprint;
 use change::Change;
 
 /// What has to happen, from least to most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Nothing.
@@ -54,13 +55,38 @@ pub enum Reason {
     NeverBuilt,
     /// The engine had the image once.
     ImagePruned,
+    /// Another engine has the image.
+    EngineChanged,
+    /// The last build was named by another meaning of the fingerprint.
+    SchemaChanged {
+        /// Its number.
+        from: u32,
+        /// [`SCHEMA`].
+        to: u32,
+    },
     /// What differs from the last build.
     Changed {
         /// The telling ones first.
         changes: Vec<Change>,
     },
-    /// The image passed no suite, or another one.
+    /// The image passed no suite or another one: more is not recorded.
     NotProved,
+    /// The run that built it ended before its suite did.
+    NeverSmoked,
+    /// The present suite ran on it.
+    SmokeFailed {
+        /// The checks at fault.
+        checks: Vec<String>,
+        /// When, RFC 3339.
+        at: String,
+    },
+    /// It was proved against another suite.
+    SuiteChanged {
+        /// What of the suite, see [`crate::smoke::suite::parts`].
+        parts: Vec<String>,
+    },
+    /// It passed the present suite, and the engine's proof tag is gone.
+    ProofGone,
     /// Tags that are missing or name another image.
     TagsElsewhere {
         /// The tags.
@@ -99,10 +125,68 @@ impl fmt::Display for Reason {
                     more => write!(f, " and {more} other changes"),
                 }
             }
+            Self::EngineChanged => f.write_str("another engine has the image"),
+            Self::SchemaChanged { from, to } => {
+                write!(f, "the fingerprint's schema changed: {from} → {to}")
+            }
             Self::NotProved => f.write_str("the image has not passed the present smoke suite"),
+            Self::NeverSmoked => f.write_str("never smoked"),
+            Self::SmokeFailed { checks, at } => {
+                write!(f, "smoke failed {}: {}", clock::shown(at), checks.join(", "))
+            }
+            Self::SuiteChanged { parts } => {
+                let names: Vec<&str> = parts.iter().map(|part| suite_part_name(part)).collect();
+                write!(f, "the smoke suite changed: {}", names.join(", "))
+            }
+            Self::ProofGone => f.write_str("the image's proof is gone from the engine"),
             Self::TagsElsewhere { tags } => write!(f, "not on this image yet: {}", tags.join(", ")),
         }
     }
+}
+
+/// A suite's part for people.
+pub fn suite_part_name(part: &str) -> &str {
+    match part {
+        "tool" => "the tool's checks",
+        "checks" => "the spec's checks",
+        "app" => "what the app promises",
+        other => other,
+    }
+}
+
+/// What is recorded of earlier runs; for the reason only.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The last build.
+    pub last: Option<LastBuild>,
+    /// The last verdict on the image that is there.
+    pub verdict: Option<LastVerdict>,
+    /// Whether some run built the image that is there.
+    pub built_here: bool,
+}
+
+/// The last build of an image.
+#[derive(Clone, Debug)]
+pub struct LastBuild {
+    /// [`SCHEMA`] of its definition.
+    pub schema: u32,
+    /// Of its definition.
+    pub fingerprint: Fingerprint,
+    /// Whether another engine made it; looked up where nothing else differs.
+    pub elsewhere: bool,
+    /// What differs now.
+    pub changes: Vec<Change>,
+}
+
+/// A verdict on an image ID.
+#[derive(Clone, Debug)]
+pub struct LastVerdict {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Parts of the suite that are not the same now.
+    pub suite_changes: Vec<String>,
+    /// The checks at fault; none where it passed.
+    pub failed: Vec<String>,
 }
 
 /// What an image should be.
@@ -112,8 +196,8 @@ pub struct Wanted<'a> {
     pub definition: Option<(&'a Definition, Fingerprint)>,
     /// The base set's name.
     pub base_set: &'a str,
-    /// The definition of the last build, for the reason only.
-    pub last: Option<&'a Definition>,
+    /// What is recorded of earlier runs.
+    pub known: &'a Known,
     /// Release tags.
     pub tags: &'a [String],
     /// `--no-cache`.
@@ -165,7 +249,7 @@ pub fn decide(name: &str, wanted: &Wanted<'_>, present: Present) -> Step {
 }
 
 fn action(wanted: &Wanted<'_>, present: &Present) -> (Action, Reason) {
-    let Some((definition, fingerprint)) = wanted.definition else {
+    let Some((_, fingerprint)) = wanted.definition else {
         return (
             Action::Build,
             Reason::BaseUnknown {
@@ -177,17 +261,10 @@ fn action(wanted: &Wanted<'_>, present: &Present) -> (Action, Reason) {
         return (Action::Build, Reason::Forced);
     }
     let Some(id) = &present.image_id else {
-        let reason = match wanted.last {
-            None => Reason::NeverBuilt,
-            Some(last) if last.fingerprint() == fingerprint => Reason::ImagePruned,
-            Some(last) => Reason::Changed {
-                changes: change::changes(last, definition),
-            },
-        };
-        return (Action::Build, reason);
+        return (Action::Build, absent(wanted.known.last.as_ref(), fingerprint));
     };
     if !present.proved {
-        return (Action::Retest, Reason::NotProved);
+        return (Action::Retest, unproved(wanted.known));
     }
     let elsewhere: Vec<String> = wanted
         .tags
@@ -202,115 +279,37 @@ fn action(wanted: &Wanted<'_>, present: &Present) -> (Action, Reason) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::definition::tests::sample;
-
-    fn step(
-        definition: &Definition,
-        last: Option<&Definition>,
-        present: Present,
-        forced: bool,
-    ) -> (Action, String) {
-        let tags = ["hive-genie:latest".to_owned(), "hive-genie:1".to_owned()];
-        let wanted = Wanted {
-            definition: Some((definition, definition.fingerprint())),
-            base_set: "debian",
-            last,
-            tags: &tags,
-            forced,
-        };
-        let step = decide("genie", &wanted, present);
-        (step.action, step.reason)
-    }
-
-    fn there(proved: bool, tagged: &[&str]) -> Present {
-        Present {
-            image_id: Some("sha256:1".to_owned()),
-            proved,
-            tags: tagged
-                .iter()
-                .map(|tag| ((*tag).to_owned(), "sha256:1".to_owned()))
-                .collect(),
-        }
-    }
-
-    #[test]
-    fn from_nothing_to_up_to_date() {
-        let d = sample();
-        assert_eq!(
-            step(&d, None, Present::default(), false),
-            (Action::Build, "never built".to_owned())
-        );
-        assert_eq!(
-            step(&d, Some(&d), Present::default(), false),
-            (Action::Build, "the image is gone from the engine".to_owned())
-        );
-        assert_eq!(
-            step(&d, Some(&d), there(false, &[]), false),
-            (
-                Action::Retest,
-                "the image has not passed the present smoke suite".to_owned()
-            )
-        );
-        assert_eq!(
-            step(&d, Some(&d), there(true, &["hive-genie:1"]), false),
-            (
-                Action::Retag,
-                "not on this image yet: hive-genie:latest".to_owned()
-            )
-        );
-        let tagged = there(true, &["hive-genie:1", "hive-genie:latest"]);
-        assert_eq!(
-            step(&d, Some(&d), tagged.clone(), false),
-            (Action::UpToDate, "nothing changed".to_owned())
-        );
-        assert_eq!(
-            step(&d, Some(&d), tagged, true),
-            (Action::Build, "forced by --no-cache".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_tag_on_another_image_is_moved() {
-        let d = sample();
-        let mut present = there(true, &["hive-genie:1", "hive-genie:latest"]);
-        present
-            .tags
-            .insert("hive-genie:latest".to_owned(), "sha256:2".to_owned());
-        assert_eq!(step(&d, None, present, false).0, Action::Retag);
-    }
-
-    #[test]
-    fn unknown_base_has_no_fingerprint() {
-        let wanted = Wanted {
-            definition: None,
-            base_set: "debian",
-            last: None,
-            tags: &[],
-            forced: false,
-        };
-        let step = decide("genie", &wanted, Present::default());
-        assert_eq!((step.action, step.fingerprint), (Action::Build, None));
-        assert_eq!(step.reason, "base debian is not in the engine yet");
-    }
-
-    #[test]
-    fn reasons_name_what_changed() {
-        let old = sample();
-        let mut new = sample();
-        new.base = "layers:sha256:11".to_owned();
-        new.arguments.insert("PG_MAJOR".to_owned(), "16".to_owned());
-        new.dockerfile = "FROM scratch\nRUN x\n".to_owned();
-        let app = new.contexts.get_mut("").unwrap();
-        let mut added = app[0].clone();
-        added.path = "new.py".into();
-        app.remove(0);
-        app.push(added);
-        assert_eq!(
-            step(&new, Some(&old), Present::default(), false).1,
-            "base moved from 00 to 11, argument PG_MAJOR changed: 17 → 16, Dockerfile changed from line 2, new.py added and 1 other change"
-        );
+/// Why an image is not there.
+fn absent(last: Option<&LastBuild>, fingerprint: Fingerprint) -> Reason {
+    match last {
+        None => Reason::NeverBuilt,
+        Some(last) if last.schema != SCHEMA => Reason::SchemaChanged {
+            from: last.schema,
+            to: SCHEMA,
+        },
+        Some(last) if last.fingerprint != fingerprint => Reason::Changed {
+            changes: last.changes.clone(),
+        },
+        Some(last) if last.elsewhere => Reason::EngineChanged,
+        Some(_) => Reason::ImagePruned,
     }
 }
+
+/// Why an image that is there has to be proved.
+fn unproved(known: &Known) -> Reason {
+    match &known.verdict {
+        None if known.built_here => Reason::NeverSmoked,
+        None => Reason::NotProved,
+        Some(verdict) if !verdict.suite_changes.is_empty() => Reason::SuiteChanged {
+            parts: verdict.suite_changes.clone(),
+        },
+        Some(verdict) if verdict.failed.is_empty() => Reason::ProofGone,
+        Some(verdict) => Reason::SmokeFailed {
+            checks: verdict.failed.clone(),
+            at: verdict.at.clone(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

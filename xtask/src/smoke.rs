@@ -10,7 +10,6 @@ pub mod ask;
 pub mod boot;
 pub mod bundle;
 pub mod checks;
-pub mod clock;
 pub mod course;
 pub mod facts;
 pub mod fault;
@@ -32,6 +31,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
+use crate::clock;
 use crate::engine::container::Lab;
 use crate::engine::{Engine, IMAGE_LABEL, Inventory};
 use crate::failure;

@@ -9,13 +9,13 @@ use anyhow::Result;
 use crate::assembly::Assembly;
 use crate::base::Base;
 use crate::context::{self, Input, Rules};
-use crate::definition::Definition;
+use crate::definition::{self, Definition};
 use crate::dockerfile;
 use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL, Inventory};
 use crate::failure;
+use crate::history::store::Store;
 use crate::host::Host;
-use crate::plan::{self, Present, Step, Wanted};
-use crate::record;
+use crate::plan::{self, Known, LastBuild, LastVerdict, Present, Step, Wanted, change};
 use crate::request::{Job, Request};
 use crate::smoke;
 
@@ -95,7 +95,7 @@ pub fn survey<'a>(
                 base: base.identity.clone(),
                 contexts: inputs,
             });
-        let step = step(host, request, job, definition.as_ref(), &inventory)?;
+        let step = step(host, request, job, definition.as_ref(), ground, &inventory)?;
         surveyed.push(Surveyed {
             job,
             definition,
@@ -110,6 +110,7 @@ fn step(
     request: &Request,
     job: &Job,
     definition: Option<&Definition>,
+    ground: Option<Ground<'_>>,
     inventory: &Inventory,
 ) -> Result<Step> {
     let name = job.spec.name.as_str();
@@ -119,19 +120,71 @@ fn step(
         Some(fingerprint) => present(inventory, job, &fingerprint.to_string(), &tags)?,
         None => Present::default(),
     };
-    // A record holds every input; it explains a build, and nothing else.
-    let last = match present.image_id {
-        None => record::read(&host.state_dir(), name),
-        Some(_) => None,
+    let known = match (ground, definition, &present.image_id) {
+        (Some(ground), Some(definition), None) => Known {
+            last: last_build(host, ground.engine, name, definition)?,
+            ..Known::default()
+        },
+        (_, _, Some(id)) if !present.proved => verdicts_on(host, job, id)?,
+        _ => Known::default(),
     };
     let wanted = Wanted {
         definition: definition.zip(fingerprint),
         base_set: &request.base_name,
-        last: last.as_ref().map(|record| &record.definition),
+        known: &known,
         tags: &tags,
         forced: request.no_cache,
     };
     Ok(plan::decide(name, &wanted, present))
+}
+
+/// The last run that built the image and is recorded in full.
+fn last_build(
+    host: &Host,
+    engine: &Engine,
+    name: &str,
+    definition: &Definition,
+) -> Result<Option<LastBuild>> {
+    let store = Store::of(host);
+    let fingerprint = definition.fingerprint();
+    for entry in store.entries(name).into_iter().rev() {
+        if entry.image_id.is_none() {
+            continue;
+        }
+        let same_schema = entry.definition.schema == definition::SCHEMA;
+        let changes = if !same_schema || entry.fingerprint == fingerprint {
+            Vec::new()
+        } else if let Some((old, new)) = store.differing_from(&entry.definition, definition) {
+            change::changes(&old, &new)
+        } else {
+            continue;
+        };
+        return Ok(Some(LastBuild {
+            schema: entry.definition.schema,
+            fingerprint: entry.fingerprint,
+            elsewhere: entry.fingerprint == fingerprint
+                && entry.engine != engine.identity(&host.runner)?.to_string(),
+            changes,
+        }));
+    }
+    Ok(None)
+}
+
+/// What runs of this checkout found on an image.
+fn verdicts_on(host: &Host, job: &Job, id: &str) -> Result<Known> {
+    let suite = smoke::suite::parts(&job.spec)?;
+    let mut entries = Store::of(host).entries(job.spec.name.as_str());
+    entries.retain(|entry| entry.image_id.as_deref() == Some(id));
+    let verdict = entries.iter().rev().find_map(|entry| entry.verdict.as_ref());
+    Ok(Known {
+        last: None,
+        verdict: verdict.map(|verdict| LastVerdict {
+            at: verdict.at.clone(),
+            suite_changes: verdict.changed_parts(&suite),
+            failed: verdict.failed.clone(),
+        }),
+        built_here: !entries.is_empty(),
+    })
 }
 
 /// What an engine has of an image with this fingerprint.

@@ -1,11 +1,12 @@
 //! `cargo xtask build-images`: build what has changed, prove it, move the tags.
 
+mod tell;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
-use serde_json::{Value, json};
 
 use crate::assembly;
 use crate::base::{Base, obtain};
@@ -14,13 +15,15 @@ use crate::buildkit::{self, Candidate};
 use crate::cli::{self, BuildImages};
 use crate::engine::{Engine, Inventory, choose};
 use crate::failure;
+use crate::history;
+use crate::history::journal::{self, Journal};
+use crate::history::store::Store;
 use crate::host::Host;
-use crate::plan::{Action, Step};
+use crate::plan::Action;
 use crate::promote::{self, Promotion};
-use crate::record;
-use crate::report;
 use crate::request::Request;
 use crate::smoke::{self, Subject, Verdict, Verified};
+use crate::spec::ImageSpec;
 use crate::survey::{self, Ground, Surveyed};
 
 /// Runs the whole way.
@@ -55,11 +58,11 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
         base: &base,
         secrets,
     };
-    let candidates = work.build(&surveyed)?;
-    let verdicts = work.prove(&surveyed, &candidates)?;
-    let verified = work.verified(&surveyed, verdicts.clone())?;
-    work.promote(&surveyed, &verified)?;
-    work.remember(&surveyed, &verified)?;
+    let mut journal = work.open(&surveyed)?;
+    let done = work.carry_out(&surveyed, &mut journal);
+    let closed = journal.close(done.as_ref().err());
+    let (verified, verdicts) = done?;
+    closed?;
     work.tell(&surveyed, &verified, &verdicts, started.elapsed())
 }
 
@@ -73,7 +76,54 @@ struct Work<'a> {
     secrets: BTreeMap<String, PathBuf>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// Opens an entry in the history for each image that has work to do.
+    fn open(&self, surveyed: &[Surveyed<'_>]) -> Result<Journal<'a>> {
+        let mut journal = Journal::new(Store::of(self.host));
+        let at_work: Vec<&Surveyed<'_>> = surveyed
+            .iter()
+            .filter(|one| one.step.action != Action::UpToDate)
+            .collect();
+        if at_work.is_empty() {
+            return Ok(journal);
+        }
+        let engine = self.engine.identity(&self.host.runner)?.to_string();
+        for one in at_work {
+            if let Some(definition) = one.definition.as_ref().zip(one.step.fingerprint) {
+                journal.open(&journal::Work {
+                    step: &one.step,
+                    definition,
+                    no_cache: self.request.no_cache,
+                    base_set: &self.request.base_name,
+                    engine: &engine,
+                })?;
+            }
+        }
+        Ok(journal)
+    }
+
+    /// From the plan to the moved tags.
+    fn carry_out(
+        &self,
+        surveyed: &[Surveyed<'_>],
+        journal: &mut Journal<'_>,
+    ) -> Result<(Vec<Verified>, Vec<Verdict>)> {
+        let candidates = self.build(surveyed)?;
+        for candidate in &candidates {
+            journal.built(&candidate.image, &candidate.id)?;
+        }
+        let verdicts = self.prove(surveyed, &candidates)?;
+        for verdict in &verdicts {
+            let one = surveyed.iter().find(|one| one.step.name == verdict.image());
+            if let Some(one) = one {
+                journal.proved(verdict.image(), recorded(verdict, &one.job.spec)?)?;
+            }
+        }
+        let verified = self.verified(surveyed, verdicts.clone())?;
+        self.promote(surveyed, &verified)?;
+        Ok((verified, verdicts))
+    }
+
     /// Builds all images whose plan says so, in one call.
     fn build(&self, surveyed: &[Surveyed<'_>]) -> Result<Vec<Candidate>> {
         let wanted: Vec<&Surveyed<'_>> = surveyed
@@ -181,78 +231,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-
-    fn remember(&self, surveyed: &[Surveyed<'_>], verified: &[Verified]) -> Result<()> {
-        for (one, verified) in surveyed.iter().zip(verified) {
-            if let (true, Some(definition)) = (one.step.action != Action::UpToDate, &one.definition) {
-                let id = verified.image_id().to_owned();
-                record::write(&self.host.state_dir(), &one.step.name, definition.clone(), id)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn tell(
-        &self,
-        surveyed: &[Surveyed<'_>],
-        verified: &[Verified],
-        verdicts: &[Verdict],
-        took: Duration,
-    ) -> Result<()> {
-        let report = &self.host.report;
-        if self.args.json {
-            report.data(&serde_json::to_string_pretty(
-                &self.document(surveyed, verified, verdicts),
-            )?)?;
-        }
-        for (one, verified) in surveyed.iter().zip(verified) {
-            for tag in one.step.tags.iter().filter(|_| !self.args.json) {
-                report.data(&format!("{tag} {}", verified.image_id()))?;
-            }
-        }
-        report.step(
-            "done",
-            format!("{} in {}", self.summary(surveyed), report::seconds(took)),
-        );
-        for hint in next(self.engine, surveyed) {
-            report.detail(hint);
-        }
-        Ok(())
-    }
-
-    fn summary(&self, surveyed: &[Surveyed<'_>]) -> String {
-        let count = |action: Action| surveyed.iter().filter(|one| one.step.action == action).count();
-        let parts = [
-            (count(Action::Build), "built, proved and tagged"),
-            (count(Action::Retest), "proved again and tagged"),
-            (count(Action::Retag), "tagged"),
-            (count(Action::UpToDate), "up to date"),
-        ];
-        let parts: Vec<String> = parts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{n} {what}"))
-            .collect();
-        format!("{} on base {}", parts.join(", "), self.request.base_name)
-    }
-
-    fn document(&self, surveyed: &[Surveyed<'_>], verified: &[Verified], verdicts: &[Verdict]) -> Value {
-        let images: Vec<Value> = surveyed
-            .iter()
-            .map(|one| {
-                let proof = verified.iter().find(|verified| verified.image() == one.step.name);
-                let verdict = verdicts.iter().find(|verdict| verdict.image() == one.step.name);
-                let Step { name, action, reason, cause, fingerprint, tags, .. } = &one.step;
-                json!({
-                    "name": name, "action": action, "reason": reason, "cause": cause, "fingerprint": fingerprint,
-                    "image_id": proof.map(Verified::image_id),
-                    "tags": if proof.is_some() { tags.as_slice() } else { &[] },
-                    "smoke": verdict.map(smoke::report::entry),
-                })
-            })
-            .collect();
-        json!({ "schema": 1, "base": self.base, "images": images })
-    }
 }
 
 fn recall(inventory: &Inventory, one: &Surveyed<'_>) -> Result<Verified> {
@@ -285,21 +263,14 @@ fn secrets(args: &BuildImages, host: &Host) -> Result<BTreeMap<String, PathBuf>>
     Ok(secrets)
 }
 
-/// What people do next.
-fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
-    let mut lines = Vec::new();
-    if engine.owner == crate::engine::Owner::Private {
-        lines.push("eval \"$(cargo xtask engine env)\"   # `docker` talks to the private engine".to_owned());
-    }
-    for one in surveyed {
-        let (name, port) = (&one.job.spec.name, one.job.spec.app.port);
-        let tag = one.step.tags.first().cloned().unwrap_or_default();
-        lines.push(format!(
-            "docker run -d --name {name} -p {port}:{port} -v {name}-data:/var/lib/postgresql/data {tag}"
-        ));
-    }
-    if let Some(one) = surveyed.last() {
-        lines.push(format!("cargo xtask smoke {}", one.step.name));
-    }
-    lines
+/// A verdict as the history has it.
+fn recorded(verdict: &Verdict, spec: &ImageSpec) -> Result<history::Verdict> {
+    let causes = verdict.causes();
+    Ok(history::Verdict {
+        at: journal::now(),
+        suite_key: verdict.suite_key().to_owned(),
+        suite: smoke::suite::parts(spec)?,
+        passed: verdict.checks().iter().filter(|check| !check.failed()).count(),
+        failed: causes.iter().map(|check| check.name.clone()).collect(),
+    })
 }

@@ -1,5 +1,4 @@
-//! `cargo xtask plan` and `explain`: what build-images would do, and why.
-//! Neither changes anything.
+//! `cargo xtask plan`: what build-images would do, and why. It changes nothing.
 
 use anyhow::Result;
 use serde_json::json;
@@ -18,21 +17,6 @@ pub fn run(args: &Plan, host: &Host) -> Result<()> {
     show(&args.selection, args.engine, args.json, host)
 }
 
-/// Prints the plan with all that is known of each reason.
-pub fn explain(args: &Plan, host: &Host) -> Result<()> {
-    let (base, steps) = make(&args.selection, args.engine, host)?;
-    if args.json {
-        return print_json(host, base.as_ref(), &steps);
-    }
-    for step in &steps {
-        host.report.data(&format!("{}: {}", step.name, step.action))?;
-        for line in step.cause.lines() {
-            host.report.data(&format!("  {line}"))?;
-        }
-    }
-    Ok(())
-}
-
 /// The plan of a selection, for `--dry-run` too.
 pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
     let (base, steps) = make(selection, engine, host)?;
@@ -46,14 +30,15 @@ pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &H
     Ok(())
 }
 
-fn print_json(host: &Host, base: Option<&Base>, steps: &[Step]) -> Result<()> {
+/// The document of `plan --json` and `explain --json`.
+pub fn print_json(host: &Host, base: Option<&Base>, steps: &[Step]) -> Result<()> {
     let document = json!({ "schema": 1, "base": base, "images": steps });
     host.report.data(&serde_json::to_string_pretty(&document)?)
 }
 
 /// Starts no engine and gets no base: what is unknown without them is planned
 /// as a build.
-fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<(Option<Base>, Vec<Step>)> {
+pub fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<(Option<Base>, Vec<Step>)> {
     let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
     let engine = choose::find(host, engine.engine)?;

@@ -1,6 +1,8 @@
 //! The suite as data. To add a check, write its judge in `checks/` and name it
 //! in [`GATE`]; everything else follows from there.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest as _, Sha256};
 
 use super::ask::Answer;
@@ -241,6 +243,24 @@ pub fn key(spec: &ImageSpec) -> serde_json::Result<String> {
     Ok(framed(&fields))
 }
 
+/// The key's parts, each as SHA-256 in hex: which of them changed says why an
+/// old verdict no longer counts.
+///
+/// # Errors
+/// As [`key`].
+pub fn parts(spec: &ImageSpec) -> serde_json::Result<BTreeMap<String, String>> {
+    let names = GATE.iter().map(|check| ("check", check.name));
+    let sources = SOURCE.iter().map(|source| ("source", *source));
+    let tool: Vec<(&str, &str)> = names.chain(sources).collect();
+    let one = |text: String| framed(&[("part", &text)]);
+    Ok(BTreeMap::from([
+        ("tool".to_owned(), framed(&tool)),
+        ("budgets".to_owned(), one(serde_json::to_string(&spec.budgets)?)),
+        ("checks".to_owned(), one(serde_json::to_string(&spec.checks)?)),
+        ("app".to_owned(), one(serde_json::to_string(&spec.runtime())?)),
+    ]))
+}
+
 /// Each field as name, length and bytes, so that no two lists of fields give
 /// one stream.
 pub(super) fn framed(fields: &[(&str, &str)]) -> String {
@@ -290,18 +310,27 @@ mod tests {
     }
 
     #[test]
-    fn the_key_moves_with_budgets_checks_and_spec() {
+    fn the_key_moves_with_budgets_checks_and_spec_and_its_parts_say_by_which() {
         let spec = crate::smoke::tests::spec();
-        let before = key(&spec).unwrap();
-        assert_eq!(before, key(&spec.clone()).unwrap());
-        let mut other = spec.clone();
-        other.budgets.ready_seconds += 1.0;
-        assert_ne!(before, key(&other).unwrap());
-        let mut other = spec.clone();
-        other.checks.pop();
-        assert_ne!(before, key(&other).unwrap());
-        let mut other = spec;
-        other.app.health_path.push('x');
-        assert_ne!(before, key(&other).unwrap());
+        let before = (key(&spec).unwrap(), parts(&spec).unwrap());
+        assert_eq!(before.0, key(&spec.clone()).unwrap());
+        let changed = |change: fn(&mut ImageSpec)| {
+            let mut other = spec.clone();
+            change(&mut other);
+            other
+        };
+        for (part, other) in [
+            ("budgets", changed(|spec| spec.budgets.ready_seconds += 1.0)),
+            ("checks", changed(|spec| drop(spec.checks.pop()))),
+            ("app", changed(|spec| spec.app.health_path.push('x'))),
+        ] {
+            assert_ne!(before.0, key(&other).unwrap());
+            let after = parts(&other).unwrap();
+            let moved: Vec<&String> = after
+                .keys()
+                .filter(|name| before.1[*name] != after[*name])
+                .collect();
+            assert_eq!(moved, [part]);
+        }
     }
 }

@@ -158,7 +158,13 @@ fn nothing_is_built_proved_or_tagged_twice() {
     // A check is a matter of the suite, not of the image.
     let check = r#", "checks": [{"name": "arithmetic", "sql": {"query": "select 1 + 1", "expect": "2"}}]"#;
     bench.set_spec("", check);
-    assert_eq!(bench.plan().0, "retest");
+    assert_eq!(
+        bench.plan(),
+        (
+            "retest".to_owned(),
+            "the smoke suite changed: the spec's checks".to_owned()
+        )
+    );
     let run = bench.build().expect(0);
     run.says(&["pass spec: arithmetic"]);
     assert_eq!(bench.id("latest").as_ref(), Some(&id));
@@ -223,6 +229,57 @@ fn nothing_is_built_proved_or_tagged_twice() {
         "the venv's layer was made again:\n{log}"
     );
     assert_eq!(leftovers(&bench.name), "");
+
+    // What was done is on record: a build, a retag, a retest, a build.
+    let listed = bench.xtask(&["explain", "--list"]).expect(0).stdout;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 5, "{listed}");
+    assert_eq!(lines[0], bench.name);
+    for (line, (number, what)) in lines[1..].iter().zip([
+        ("1  ", "  build   tagged: never built"),
+        ("2  ", "  retag   tagged: not on this image yet: "),
+        (
+            "3  ",
+            "  retest  tagged: the smoke suite changed: the spec's checks",
+        ),
+        ("4  ", "  build   tagged: api/extra.py added"),
+    ]) {
+        assert!(
+            line.trim_start().starts_with(number) && line.contains(what),
+            "{listed}"
+        );
+    }
+    let between = bench
+        .xtask(&["explain", "--from", "1", "--to", "last"])
+        .expect(0)
+        .stdout;
+    for difference in [
+        "  input added: api/extra.py\n",
+        "  smoke suite changed: the spec's checks\n",
+    ] {
+        assert!(between.contains(difference), "{between}");
+    }
+    let tags = bench
+        .xtask(&["explain", "--from", "1", "--to", "2"])
+        .expect(0)
+        .stdout;
+    assert!(
+        tags.contains(&format!("  tags added: hive-{}:9.9; removed: ", bench.name)),
+        "{tags}"
+    );
+    let json = bench
+        .xtask(&["explain", "--from", "1", "--to", "3", "--json"])
+        .expect(0)
+        .json();
+    let kinds: Vec<&Value> = json["images"][0]["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|difference| &difference["kind"])
+        .collect();
+    assert_eq!(kinds, ["suite"], "{json}");
+    let run = bench.xtask(&["explain", "--from", "9"]).expect(2);
+    run.says(&["has no run 9: 1 to 4 are recorded", "explain --list"]);
 }
 
 #[test]
@@ -250,11 +307,34 @@ fn a_candidate_that_fails_moves_no_tag() {
     assert_eq!(bench.id("0.1.0").unwrap(), good);
     // The candidate is there: what failed is not built again.
     assert_eq!(bench.plan().0, "retest");
-    // Nothing of the state folder can talk it good.
-    let record = bench
+    let (action, reason) = bench.plan();
+    assert_eq!(action, "retest");
+    assert!(
+        reason.starts_with("smoke failed 20") && reason.ends_with(": health-honest"),
+        "{reason}"
+    );
+    // Nothing of the state folder can talk it good: not an entry that claims a
+    // pass, not one that is broken, not none.
+    let entries = bench
         .checkout
-        .path(&format!("target/images/{}/record.json", bench.name));
-    fs_err::write(record, "{\"schema\":1,\"passed\":true}").unwrap();
+        .path(&format!("target/images/history/images/{}", bench.name));
+    let entry = entries.join("000002.json");
+    let text = fs_err::read_to_string(&entry).unwrap();
+    let mut forged: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(forged["outcome"]["kind"], "stopped");
+    forged["outcome"] = serde_json::json!({"kind": "tagged"});
+    forged["verdict"]["failed"] = serde_json::json!([]);
+    fs_err::write(&entry, forged.to_string()).unwrap();
+    assert_eq!(
+        bench.plan(),
+        (
+            "retest".to_owned(),
+            "the image's proof is gone from the engine".to_owned()
+        )
+    );
+    fs_err::write(&entry, "{\"schema\":1,\"passed\":true}").unwrap();
+    assert_eq!(bench.plan().0, "retest");
+    fs_err::remove_dir_all(&entries).unwrap();
     assert_eq!(bench.plan().0, "retest");
     bench.build().expect(4);
     assert_eq!(bench.id("latest").unwrap(), good);

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import time
 
-from hive_container.cluster import POSTGRES_BIN
 from hive_container.image import (
     DATABASE_HOST,
     DATABASE_PORT,
@@ -20,7 +19,7 @@ from hive_container.image import (
     Image,
     identifier,
 )
-from hive_container.volume import PGDATA, SUPERUSER_PASSFILE
+from hive_container.volume import PGDATA, POSTGRES_BIN, SUPERUSER_PASSFILE
 
 SOCKET = f"{RUN}/.s.PGSQL.{DATABASE_PORT}"
 

@@ -1,4 +1,4 @@
-//! The engine's timestamps and ours, in UTC, as far as a smoke test needs them.
+//! The engine's timestamps and ours, in UTC: read, written, shown.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,17 +24,30 @@ pub fn parse(text: &str) -> Option<SystemTime> {
 
 /// `20261121T031500.123Z`: sorts by time and is a good folder name.
 pub fn stamp(time: SystemTime) -> String {
+    rfc3339(time).replace(['-', ':'], "")
+}
+
+/// `2026-11-21T03:15:00.123Z`, which [`parse`] reads.
+pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(0);
     let (year, month, day) = civil_from_days(seconds / DAY);
     let rest = seconds % DAY;
     format!(
-        "{year:04}{month:02}{day:02}T{:02}{:02}{:02}.{:03}Z",
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
         rest / 3600,
         rest / 60 % 60,
         rest % 60,
         since.subsec_millis()
     )
+}
+
+/// `2026-11-21 03:15 UTC` of a time as [`rfc3339`] writes it.
+pub fn shown(time: &str) -> String {
+    match (time.get(..10), time.get(11..16)) {
+        (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
+        _ => time.to_owned(),
+    }
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar, by counting
@@ -94,5 +107,10 @@ mod tests {
     fn stamps_are_the_way_back() {
         assert_eq!(stamp(at(1_709_251_199, 123_456_789)), "20240229T235959.123Z");
         assert_eq!(stamp(at(0, 0)), "19700101T000000.000Z");
+        let time = at(1_709_251_199, 123_000_000);
+        assert_eq!(rfc3339(time), "2024-02-29T23:59:59.123Z");
+        assert_eq!(parse(&rfc3339(time)), Some(time));
+        assert_eq!(shown(&rfc3339(time)), "2024-02-29 23:59 UTC");
+        assert_eq!(shown("é"), "é");
     }
 }

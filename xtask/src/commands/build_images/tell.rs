@@ -1,0 +1,103 @@
+//! What `build-images` says at its end: tags or a document, and what to do next.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::Work;
+use crate::engine::{Engine, Owner};
+use crate::plan::{Action, Step};
+use crate::report;
+use crate::smoke::{self, Verdict, Verified};
+use crate::survey::Surveyed;
+
+impl Work<'_> {
+    /// The good end.
+    pub(super) fn tell(
+        &self,
+        surveyed: &[Surveyed<'_>],
+        verified: &[Verified],
+        verdicts: &[Verdict],
+        took: Duration,
+    ) -> Result<()> {
+        let report = &self.host.report;
+        if self.args.json {
+            report.data(&serde_json::to_string_pretty(
+                &self.document(surveyed, verified, verdicts),
+            )?)?;
+        }
+        for (one, verified) in surveyed.iter().zip(verified) {
+            for tag in one.step.tags.iter().filter(|_| !self.args.json) {
+                report.data(&format!("{tag} {}", verified.image_id()))?;
+            }
+        }
+        report.step(
+            "done",
+            format!("{} in {}", self.summary(surveyed), report::seconds(took)),
+        );
+        for hint in next(self.engine, surveyed) {
+            report.detail(hint);
+        }
+        Ok(())
+    }
+
+    fn summary(&self, surveyed: &[Surveyed<'_>]) -> String {
+        let count = |action: Action| surveyed.iter().filter(|one| one.step.action == action).count();
+        let parts = [
+            (count(Action::Build), "built, proved and tagged"),
+            (count(Action::Retest), "proved again and tagged"),
+            (count(Action::Retag), "tagged"),
+            (count(Action::UpToDate), "up to date"),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{n} {what}"))
+            .collect();
+        format!("{} on base {}", parts.join(", "), self.request.base_name)
+    }
+
+    /// The document of `--json`.
+    pub(super) fn document(
+        &self,
+        surveyed: &[Surveyed<'_>],
+        verified: &[Verified],
+        verdicts: &[Verdict],
+    ) -> Value {
+        let images: Vec<Value> = surveyed
+            .iter()
+            .map(|one| {
+                let proof = verified.iter().find(|verified| verified.image() == one.step.name);
+                let verdict = verdicts.iter().find(|verdict| verdict.image() == one.step.name);
+                let Step { name, action, reason, cause, fingerprint, tags, .. } = &one.step;
+                json!({
+                    "name": name, "action": action, "reason": reason, "cause": cause, "fingerprint": fingerprint,
+                    "image_id": proof.map(Verified::image_id),
+                    "tags": if proof.is_some() { tags.as_slice() } else { &[] },
+                    "smoke": verdict.map(smoke::report::entry),
+                })
+            })
+            .collect();
+        json!({ "schema": 1, "base": self.base, "images": images })
+    }
+}
+
+/// What people do next.
+fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if engine.owner == Owner::Private {
+        lines.push("eval \"$(cargo xtask engine env)\"   # `docker` talks to the private engine".to_owned());
+    }
+    for one in surveyed {
+        let (name, port) = (&one.job.spec.name, one.job.spec.app.port);
+        let tag = one.step.tags.first().cloned().unwrap_or_default();
+        lines.push(format!(
+            "docker run -d --name {name} -p {port}:{port} -v {name}-data:/var/lib/postgresql/data {tag}"
+        ));
+    }
+    if let Some(one) = surveyed.last() {
+        lines.push(format!("cargo xtask smoke {}", one.step.name));
+    }
+    lines
+}

@@ -1,0 +1,146 @@
+//! `cargo xtask explain`: why build-images would do what it would do, what it
+//! did in recorded runs, and what changed between two of them. It changes
+//! nothing.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::catalog::{Apps, Catalog};
+use crate::cli::Explain;
+use crate::clock;
+use crate::failure;
+use crate::history::store::Store;
+use crate::history::{Entry, compare};
+use crate::host::Host;
+
+/// Prints the explanation that is asked for.
+pub fn run(args: &Explain, host: &Host) -> Result<()> {
+    if args.list {
+        return list(args, host);
+    }
+    if args.from.is_some() {
+        return differences(args, host);
+    }
+    let (base, steps) = super::plan::make(&args.plan.selection, args.plan.engine, host)?;
+    if args.plan.json {
+        return super::plan::print_json(host, base.as_ref(), &steps);
+    }
+    for step in &steps {
+        host.report.data(&format!("{}: {}", step.name, step.action))?;
+        for line in step.cause.lines() {
+            host.report.data(&format!("  {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Each image that is asked for with its entries. Also one that has left the
+/// catalog: what was recorded of it is still there.
+fn recorded(args: &Explain, host: &Host) -> Result<Vec<(String, Vec<Entry>)>> {
+    let store = Store::of(host);
+    let names = match args.plan.selection.images.as_slice() {
+        [] => store.images(),
+        names => names.to_vec(),
+    };
+    let with_entries = |name: String| {
+        let entries = store.entries(&name);
+        (name, entries)
+    };
+    let all: Vec<_> = names.into_iter().map(with_entries).collect();
+    let unknown: Vec<&str> = all
+        .iter()
+        .filter(|(_, entries)| entries.is_empty())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if !unknown.is_empty() {
+        // A name that is no image's is a mistake of the command line.
+        Catalog::read(&host.root, Apps::OfSpecs)?.select(&args.plan.selection.images)?;
+    }
+    Ok(all)
+}
+
+fn list(args: &Explain, host: &Host) -> Result<()> {
+    let images = recorded(args, host)?;
+    if args.plan.json {
+        let images: Vec<Value> = images
+            .iter()
+            .map(|(name, runs)| json!({ "name": name, "runs": runs }))
+            .collect();
+        let document = json!({ "schema": 1, "images": images });
+        return host.report.data(&serde_json::to_string_pretty(&document)?);
+    }
+    for (name, entries) in &images {
+        let end = if entries.is_empty() {
+            ": nothing is recorded"
+        } else {
+            ""
+        };
+        host.report.data(&format!("{name}{end}"))?;
+        for entry in entries {
+            host.report.data(&format!("  {}", line(entry)))?;
+        }
+    }
+    Ok(())
+}
+
+/// A run on one line.
+fn line(entry: &Entry) -> String {
+    let action = entry.action.to_string();
+    format!(
+        "{:>4}  {}  {}  {action:<6}  {}: {}",
+        entry.number,
+        clock::shown(&entry.began),
+        entry.fingerprint.short(),
+        entry.outcome.shown(),
+        entry.reason,
+    )
+}
+
+fn differences(args: &Explain, host: &Host) -> Result<()> {
+    let Some(from) = &args.from else {
+        return Ok(());
+    };
+    let store = Store::of(host);
+    let mut problems = Vec::new();
+    let mut found = Vec::new();
+    for (name, entries) in recorded(args, host)? {
+        match (from.find(&name, &entries), args.to.find(&name, &entries)) {
+            (Ok(from), Ok(to)) => found.push((name.clone(), from.clone(), to.clone())),
+            (one, other) => problems.extend([one.err(), other.err()].into_iter().flatten()),
+        }
+    }
+    problems.dedup();
+    if !problems.is_empty() {
+        let failure = failure::usage(problems.join("; "));
+        return Err(failure
+            .hint("`cargo xtask explain --list` shows the recorded runs")
+            .into());
+    }
+    let mut images = Vec::new();
+    for (name, from, to) in found {
+        let differences = compare::differences(&from, &to, store.differing(&from.definition, &to.definition));
+        if args.plan.json {
+            images.push(json!({
+                "name": name, "from": from, "to": to, "differences": differences,
+            }));
+            continue;
+        }
+        host.report.data(&name)?;
+        for entry in [&from, &to] {
+            host.report.data(&format!("  {}", line(entry)))?;
+        }
+        for difference in &differences {
+            for line in difference.lines() {
+                host.report.data(&format!("  {line}"))?;
+            }
+        }
+        if differences.is_empty() {
+            host.report.data("  nothing differs")?;
+        }
+    }
+    if args.plan.json {
+        let document = json!({ "schema": 1, "images": images });
+        host.report.data(&serde_json::to_string_pretty(&document)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The entries of a run that is going on: opened before its work starts, closed
+//! when it has ended, good or bad.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use anyhow::Result;
+
+use super::store::Store;
+use super::{Asked, Entry, Outcome, SCHEMA, Verdict};
+use crate::clock;
+use crate::definition::Definition;
+use crate::failure;
+use crate::fingerprint::Fingerprint;
+use crate::plan::Step;
+
+/// One open entry for each image that the run works on.
+#[derive(Debug)]
+pub struct Journal<'a> {
+    store: Store<'a>,
+    /// Image → its entry.
+    entries: BTreeMap<String, Entry>,
+}
+
+/// What an entry is opened with.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// The plan's line.
+    pub step: &'a Step,
+    /// What the image is built from, with its fingerprint.
+    pub definition: (&'a Definition, Fingerprint),
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// The base set's name.
+    pub base_set: &'a str,
+    /// See [`crate::engine::Identity`].
+    pub engine: &'a str,
+}
+
+impl<'a> Journal<'a> {
+    /// A journal of nothing.
+    pub fn new(store: Store<'a>) -> Self {
+        Self {
+            store,
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// Opens an image's entry. From here on its last entry says that it is not
+    /// finished, until [`Self::close`] says how it ended.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written, or on Ctrl-C.
+    pub fn open(&mut self, work: &Work<'_>) -> Result<()> {
+        let (definition, fingerprint) = work.definition;
+        let step = work.step;
+        let entry = self
+            .store
+            .add(&step.name, definition, |number, definition| Entry {
+                schema: SCHEMA,
+                number,
+                began: now(),
+                completed: None,
+                action: step.action,
+                reason: step.reason.clone(),
+                asked: Asked {
+                    tags: step.tags.clone(),
+                    no_cache: work.no_cache,
+                    base_set: work.base_set.to_owned(),
+                },
+                engine: work.engine.to_owned(),
+                fingerprint,
+                definition,
+                image_id: step.image_id.clone(),
+                verdict: None,
+                outcome: Outcome::Unfinished,
+            })?;
+        self.entries.insert(step.name.clone(), entry);
+        Ok(())
+    }
+
+    /// Notes the image that was built.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written.
+    pub fn built(&mut self, image: &str, id: &str) -> Result<()> {
+        self.note(image, |entry| entry.image_id = Some(id.to_owned()))
+    }
+
+    /// Notes what the suite found.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written.
+    pub fn proved(&mut self, image: &str, verdict: Verdict) -> Result<()> {
+        self.note(image, |entry| entry.verdict = Some(verdict))
+    }
+
+    fn note(&mut self, image: &str, change: impl FnOnce(&mut Entry)) -> Result<()> {
+        let Some(entry) = self.entries.get_mut(image) else {
+            return Ok(());
+        };
+        change(entry);
+        self.store.write(image, entry)
+    }
+
+    /// Closes all entries.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written.
+    pub fn close(mut self, error: Option<&anyhow::Error>) -> Result<()> {
+        let outcome = match error {
+            None => Outcome::Tagged,
+            Some(error) => Outcome::Stopped {
+                message: first_line(error),
+            },
+        };
+        for (image, entry) in &mut self.entries {
+            entry.completed = Some(now());
+            entry.outcome = outcome.clone();
+            self.store.write(image, entry)?;
+        }
+        Ok(())
+    }
+}
+
+/// The time of now, as entries have it.
+pub fn now() -> String {
+    clock::rfc3339(SystemTime::now())
+}
+
+/// Without the lines of a log, which are not ours to keep.
+fn first_line(error: &anyhow::Error) -> String {
+    let text = failure::render(error);
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
