@@ -15,6 +15,16 @@ APP = "/app"
 DATABASE_HOST = "127.0.0.1"
 DATABASE_PORT = 5432
 
+#: How libpq finds, enters and checks a server, from outside (libpq's environment variables). The
+#: container's own programs use its own database: a PGPASSWORD for another one would win over the
+#: password file.
+CONNECTION_VARIABLES = (
+    *("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE"),
+    *("PGSERVICE", "PGSERVICEFILE", "PGREQUIREAUTH", "PGCHANNELBINDING", "PGREQUIREPEER"),
+    *("PGSSLMODE", "PGREQUIRESSL", "PGSSLNEGOTIATION", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"),
+    *("PGGSSENCMODE", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"),
+)
+
 #: The superuser of the prepared cluster. No role of an app may have this name.
 SUPERUSER = "postgres"
 
@@ -38,6 +48,8 @@ class Fatal(Exception):
     """The container cannot start like this. One line that says why, and what to do."""
 
     def __init__(self, message: str, hint: str | None = None):
+        # What other programs said may have several.
+        message = re.sub(r"\s*\n\s*", " ", message)
         super().__init__(f"{message}; hint: {hint}" if hint else message)
 
 
@@ -95,7 +107,10 @@ def _port(value: str | int) -> int:
     except ValueError:
         port = 0
     if not 0 < port < 65536 or port == DATABASE_PORT:
-        raise Fatal(f"HIVE_API_PORT is {value!r}", f"a port other than {DATABASE_PORT}")
+        raise Fatal(
+            f"HIVE_API_PORT is {value!r}",
+            f"a number from 1 to 65535 other than {DATABASE_PORT}, which is PostgreSQL's",
+        )
     return port
 
 
@@ -144,7 +159,7 @@ def app_environment(image: Image, password: str, environ: dict[str, str]) -> dic
         "PGPASSFILE": PASSFILE,
         "HIVE_API_PORT": str(image.port),
     }
-    hidden = ("PGSERVICE", "PGSERVICEFILE", "PGDATA", "HIVE_DATABASE_PASSWORD_FILE")
+    hidden = (*CONNECTION_VARIABLES, "PGDATA", "HIVE_DATABASE_PASSWORD_FILE")
     given = {key: value for key, value in environ.items() if key not in hidden}
     spec = {key: fill(value, values) for key, value in image.environment.items()}
     # Set for the whole image (see the production stage), which is no wish of whoever runs it.
@@ -167,10 +182,20 @@ def read_password(environ: dict[str, str]) -> str | None:
     try:
         with open(path, encoding="utf-8") as file:
             password = file.read().removesuffix("\n").removesuffix("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Fatal(f"cannot read the password file {path}: {error}") from error
+    except OSError as error:
+        raise Fatal(
+            f"cannot read the password file {path}: {error.strerror}",
+            f"mount a file that uid {os.geteuid()} can read",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise Fatal(f"the password file {path} is not UTF-8 text") from error
     if not password or any(character in password for character in "\n\r\0"):
         raise Fatal(f"the password file {path} must hold one line that is not empty")
+    if re.fullmatch(r"md5[0-9a-f]{32}|SCRAM-SHA-256\$.*", password):
+        raise Fatal(
+            f"the password file {path} holds a hash, which PostgreSQL would not take for a password",
+            "write the password itself into it",
+        )
     return password
 
 
@@ -197,9 +222,8 @@ def write_run_files(image: Image, password: str, superuser_passfile: str) -> Non
         "PGUSER": image.role,
         "PGPASSFILE": PASSFILE,
     }
-    lines = [f"export {key}={shlex.quote(value)}\n" for key, value in shell.items()]
-    # The service is the socket, and it would win over PGHOST.
-    lines.append("unset PGSERVICE PGSERVICEFILE\n")
+    lines = [f"unset PGOPTIONS {' '.join(CONNECTION_VARIABLES)}\n"]
+    lines += (f"export {key}={shlex.quote(value)}\n" for key, value in shell.items())
     write_private(SHELL_FILE, "".join(lines))
     write_private(
         SERVICE_FILE,

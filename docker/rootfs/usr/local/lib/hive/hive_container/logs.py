@@ -9,6 +9,9 @@ BACKUPS = 3
 #: A line longer than this is passed on in parts: a program that writes no line ends must not
 #: fill our memory.
 LONGEST_LINE = 16 * 1024
+#: What `run-postgresql` and `run-app` begin the line with that says why they cannot go on.
+REASON = b"hive: "
+NOTE = b"hive: note: "
 
 
 class ProgramLog:
@@ -18,6 +21,8 @@ class ProgramLog:
         self.prefix = f"{name} | ".encode()
         self.path = os.path.join(directory, f"{name}.log")
         self.rest = b""
+        #: The last line in which one of our own programs said why it cannot go on.
+        self.reason = ""
         self.file = None
         self._open()
 
@@ -38,6 +43,9 @@ class ProgramLog:
             self._emit(lines)
 
     def _emit(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if line.startswith(REASON) and not line.startswith(NOTE):
+                self.reason = line.removeprefix(REASON).decode(errors="replace")
         _write_all(1, b"".join(self.prefix + line + b"\n" for line in lines))
         if self.file is not None:
             self._keep(b"".join(line + b"\n" for line in lines))

@@ -154,7 +154,8 @@ class ContainerSupervisor(Supervisor):
             kill_group(event.process.pid)
         status = self.options.last_status
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
-            self.give_up(f"{name} cannot run like this, see its last lines", EXIT_CONFIG)
+            why = self.log_of(process).reason or "it cannot run like this, see its last lines"
+            self.give_up(f"{name}: {why}", EXIT_CONFIG)
             return
         now = time.monotonic()
         recent = [at for at in self.exits.get(name, []) if now - at < FLAP_SECONDS] + [now]
