@@ -69,6 +69,13 @@ pub enum Command {
     Engine(EngineArgs),
     /// The operating-system bases
     Base(BaseArgs),
+    /// Prove the fingerprint: change every fact alone, compare with BuildKit
+    ///
+    /// Tries each fact of the table in ARCHITECTURE.md on a small definition, and
+    /// each declared input of the images in a copy of the checkout. Looser than
+    /// BuildKit is an error; where the key is stricter, the table says why.
+    #[command(after_help = EXIT_CODES)]
+    Audit(Audit),
     /// Measure what is promised, beside the peers, in one run
     ///
     /// NAME is a suite (`fingerprint`) or one of its rows; `--list` shows all of them
@@ -293,6 +300,23 @@ pub enum BaseAction {
     },
     /// Pin the registry images of the base sets by digest in images/base-sets.lock.json
     Lock(EngineOption),
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Images whose inputs are tried; all in `images/` where none is named
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Try the facts on the small definition only
+    #[arg(long, conflicts_with = "images")]
+    pub facts: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
 }
 
 /// Arguments of `bench`.

@@ -1,5 +1,6 @@
 //! One verb a file, each a short story of calls into the domain.
 
+mod audit;
 mod base;
 mod bench;
 mod build_images;
@@ -31,6 +32,7 @@ pub fn run(command: Command, host: &Host) -> Result<()> {
         Command::Render(args) => render::run(&args, host),
         Command::Engine(args) => engine::run(&args, host),
         Command::Base(args) => base::run(&args, host),
+        Command::Audit(args) => audit::run(&args, host),
         Command::Bench(args) => bench::run(&args, host),
         Command::Test(args) => test::run(&args, host),
     }

@@ -34,7 +34,12 @@ pub struct Definition {
 impl Definition {
     /// SHA-256 over the framed definition.
     pub fn fingerprint(&self) -> Fingerprint {
-        encoding::fingerprint("image", SCHEMA, |frame| {
+        self.fingerprint_under(SCHEMA)
+    }
+
+    /// What the fingerprint would be under another schema, for the audit.
+    pub fn fingerprint_under(&self, schema: u32) -> Fingerprint {
+        encoding::fingerprint("image", schema, |frame| {
             frame.field("dockerfile", &self.dockerfile);
             frame.field("target", &self.target);
             frame.map("arguments", &self.arguments);

@@ -52,6 +52,20 @@ impl Host {
         }
     }
 
+    /// The same machine with another checkout and another state folder.
+    #[must_use]
+    pub fn elsewhere(&self, root: &Path, state: PathBuf) -> Self {
+        Self {
+            env: Environment {
+                hive_state_dir: Some(state),
+                ..self.env.clone()
+            },
+            root: root.to_owned(),
+            runner: self.runner.clone(),
+            report: self.report.clone(),
+        }
+    }
+
     /// What several checkouts share: the private engine and bootstrapped bases.
     pub fn cache_dir(&self) -> PathBuf {
         if let Some(dir) = &self.env.hive_cache_dir {

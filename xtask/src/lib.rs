@@ -4,6 +4,7 @@
 pub mod app;
 pub mod apt;
 pub mod assembly;
+pub mod audit;
 pub mod base;
 pub mod bench;
 pub mod buildkit;

@@ -1,16 +1,16 @@
 //! The only place that prints: stdout is data, stderr is talk.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How much and how to talk on stderr. Shared by threads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Report {
     color: bool,
     verbose: bool,
     /// One line at a time, also from several threads.
-    gate: Mutex<()>,
+    gate: Arc<Mutex<()>>,
 }
 
 impl Report {
@@ -20,7 +20,7 @@ impl Report {
         Self {
             color: !no_color && std::io::stderr().is_terminal(),
             verbose,
-            gate: Mutex::new(()),
+            gate: Arc::new(Mutex::new(())),
         }
     }
 

@@ -56,38 +56,40 @@ impl Scratch {
             runner: host.runner.for_cleanup(),
         })
     }
-
-    fn remove_images(&self) -> Result<()> {
-        for name in &self.images {
-            let filter = format!("label={IMAGE_LABEL}={name}");
-            let args = [
-                "image",
-                "ls",
-                "--all",
-                "--quiet",
-                "--no-trunc",
-                "--filter",
-                &filter,
-            ];
-            let listed = self.engine.cmd(&self.runner, &args).read()?;
-            let mut ids: Vec<&str> = listed.lines().collect();
-            ids.sort_unstable();
-            ids.dedup();
-            for id in ids {
-                self.engine
-                    .cmd(&self.runner, &["image", "rm", "--force", id])
-                    .run()?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Where the engine is gone, its images are nobody's trouble.
-        self.remove_images().ok();
+        for name in &self.images {
+            // Where the engine is gone, its images are nobody's trouble.
+            remove_images(&self.engine, &self.runner, name).ok();
+        }
     }
+}
+
+/// Removes every image that was built under a name, whatever its tags.
+///
+/// # Errors
+/// When the engine does not answer, or an image is in use.
+pub fn remove_images(engine: &Engine, runner: &Runner, name: &str) -> Result<()> {
+    let filter = format!("label={IMAGE_LABEL}={name}");
+    let args = [
+        "image",
+        "ls",
+        "--all",
+        "--quiet",
+        "--no-trunc",
+        "--filter",
+        &filter,
+    ];
+    let listed = engine.cmd(runner, &args).read()?;
+    let mut ids: Vec<&str> = listed.lines().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        engine.cmd(runner, &["image", "rm", "--force", id]).run()?;
+    }
+    Ok(())
 }
 
 /// Copies a folder with its files' modes; links stay links.

@@ -138,9 +138,15 @@ fn base(host: &Host, engine: &Engine, name: &str, image: &Image) -> Result<Base>
     Ok(Base {
         set: name.to_owned(),
         reference,
-        identity: format!("content:sha256:{digest}"),
+        identity: identity(image),
         origin: origin(image),
     })
+}
+
+/// What a base is to a fingerprint: `content:sha256:…`, the same in every
+/// engine and image store, where the ID is not.
+pub fn identity(image: &Image) -> String {
+    format!("content:sha256:{}", content_digest(image))
 }
 
 /// Only an image that met a registry has digests there.
@@ -153,8 +159,7 @@ fn origin(image: &Image) -> Origin {
 }
 
 /// Over what a build takes from its base: the digests of the uncompressed
-/// layers and the environment. The same in every engine and image store, where
-/// the ID is not.
+/// layers and the environment.
 fn content_digest(image: &Image) -> String {
     let mut hash = Sha256::new();
     for (kind, values) in [("layer", image.layers()), ("env", image.env())] {

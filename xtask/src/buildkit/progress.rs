@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -102,6 +102,8 @@ pub struct Progress<'a> {
     /// What came outside the JSON: the error at the end.
     plain: Vec<String>,
     last_sign: Instant,
+    /// Whether the first step that runs ends the build, and which it was.
+    probing: Option<Option<String>>,
 }
 
 impl<'a> Progress<'a> {
@@ -124,7 +126,21 @@ impl<'a> Progress<'a> {
             steps: BTreeMap::new(),
             plain: Vec::new(),
             last_sign: Instant::now(),
+            probing: None,
         })
+    }
+
+    /// Ends the build, with an error, at the first step that is not cached:
+    /// for who wants to know whether there is one, not what it makes.
+    #[must_use]
+    pub fn until_a_step_runs(mut self) -> Self {
+        self.probing = Some(None);
+        self
+    }
+
+    /// The stage and the instruction that ended the build.
+    pub fn ended_by(&self) -> Option<(&str, &str)> {
+        instruction(self.probing.as_ref()?.as_ref()?)
     }
 
     /// Takes one line of the stream.
@@ -177,10 +193,8 @@ impl<'a> Progress<'a> {
             .values()
             .filter(|step| step.completed)
             .filter_map(|step| {
-                let (place, instruction) = step.name.split_once("] ")?;
-                // The number is padded: `deps  2/12`; one stage alone has no name.
-                let stage = place.rsplit_once(' ').map_or("", |(stage, _)| stage.trim_end());
-                (place.contains('/') && step.error.is_none()).then_some(Did {
+                let (stage, instruction) = instruction(&step.name)?;
+                step.error.is_none().then_some(Did {
                     targets: &step.targets,
                     stage,
                     instruction,
@@ -245,6 +259,14 @@ impl<'a> Progress<'a> {
 
     fn vertex(&mut self, report: &Report, vertex: Vertex) -> Result<()> {
         let (target, name) = self.split_name(&vertex.name);
+        if let Some(ended_by) = &mut self.probing
+            && vertex.started.is_some()
+            && !vertex.cached
+            && instruction(&name).is_some_and(|(_, instruction)| !instruction.starts_with("FROM "))
+        {
+            ended_by.get_or_insert_with(|| name.clone());
+            bail!("[{name} is not cached");
+        }
         let step = self.steps.entry(vertex.digest).or_default();
         step.name.clone_from(&name);
         step.targets.extend(target.map(str::to_owned));
@@ -350,6 +372,15 @@ impl<'a> Progress<'a> {
         };
         (only, inner.to_owned())
     }
+}
+
+/// `deps  2/12] RUN x` → `deps`, `RUN x`; nothing of what is no instruction of
+/// a Dockerfile.
+fn instruction(name: &str) -> Option<(&str, &str)> {
+    let (place, instruction) = name.split_once("] ")?;
+    // The number is padded; one stage alone has no name.
+    let (stage, number) = place.rsplit_once(' ').unwrap_or(("", place));
+    number.contains('/').then_some((stage.trim_end(), instruction))
 }
 
 fn step_targets(steps: &BTreeMap<String, Step>, name: &str) -> Vec<String> {
@@ -511,6 +542,27 @@ mod tests {
                 },
             ]
         );
+    }
+
+    #[test]
+    fn a_probe_ends_at_the_first_step_that_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = Report::new(true, false);
+        let mut progress = Progress::new(Detail::Quiet, &["genie"], dir.path())
+            .unwrap()
+            .until_a_step_runs();
+        for line in [
+            r#"{"vertexes":[{"digest":"d0","name":"[internal] load build context","started":"t"}]}"#,
+            r#"{"vertexes":[{"digest":"d1","name":"[deps 1/3] FROM base","started":"t"}]}"#,
+            r#"{"vertexes":[{"digest":"d2","name":"[deps 2/3] RUN x"}]}"#,
+            r#"{"vertexes":[{"digest":"d2","name":"[deps 2/3] RUN x","started":"t","completed":"t","cached":true}]}"#,
+        ] {
+            progress.line(&report, line.as_bytes()).unwrap();
+        }
+        assert_eq!(progress.ended_by(), None);
+        let line = r#"{"vertexes":[{"digest":"d3","name":"[deps 3/3] RUN y","started":"t"}]}"#;
+        progress.line(&report, line.as_bytes()).unwrap_err();
+        assert_eq!(progress.ended_by(), Some(("deps", "RUN y")));
     }
 
     #[test]

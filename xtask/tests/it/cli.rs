@@ -13,6 +13,7 @@ fn help_lists_exit_codes_and_every_command() {
         "render",
         "engine",
         "base",
+        "audit",
         "bench",
         "test",
     ] {

@@ -74,6 +74,16 @@ fn fragments_and_rendered_files_need_no_frontend_image() {
 }
 
 #[test]
+fn architecture_shows_the_table_that_the_audit_proves() {
+    let text = fs_err::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
+    let table = xtask::audit::facts::markdown();
+    assert!(
+        text.contains(&table),
+        "what the fingerprint covers, for ARCHITECTURE.md:\n\n{table}"
+    );
+}
+
+#[test]
 fn changelog_has_the_version() {
     let text = fs_err::read_to_string(repository().join("CHANGELOG.md")).unwrap();
     assert!(text.contains(&format!("## {}", env!("CARGO_PKG_VERSION"))));

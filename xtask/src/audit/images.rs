@@ -1,0 +1,427 @@
+//! Each declared input of the images that a checkout really has, changed alone
+//! in a copy: the key has to move, and BuildKit has to run a step again. The
+//! build ends at the first step that runs, so nothing is installed twice.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::{Built, Expect, Finding, Seen, judge};
+use crate::assembly;
+use crate::base::Base;
+use crate::buildkit::progress::{Detail, Progress};
+use crate::buildkit::{self, Options};
+use crate::catalog::{Apps, Catalog};
+use crate::cli::Selection;
+use crate::context::{Input, Kind};
+use crate::definition::Definition;
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::request::Request;
+use crate::scratch::Scratch;
+use crate::survey::{self, Ground, Surveyed};
+
+/// As many files of a context as are tried, spread evenly over all.
+const FILES: usize = 40;
+
+/// What an image is tried with.
+#[derive(Debug)]
+pub struct Trial<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The base that all images have.
+    pub base: &'a Base,
+    /// Another one.
+    pub other_base: &'a Base,
+    /// `linux/amd64`.
+    pub platform: &'a str,
+    /// Differs from run to run.
+    pub nonce: &'a str,
+}
+
+/// A declared input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Declared {
+    Dockerfile,
+    Argument(String),
+    Base,
+    /// Context name and input.
+    File(String, Input),
+    /// What differs between clones: of all files at once.
+    Clone,
+}
+
+/// Tries all declared inputs of the named images, of all where none is named.
+///
+/// # Errors
+/// A build that fails, or Ctrl-C.
+pub fn run(
+    host: &Host,
+    trial: &Trial<'_>,
+    images: &[String],
+    folder: &Path,
+    each: &mut dyn FnMut(Finding),
+) -> Result<()> {
+    let scratch = Scratch::new(host, trial.engine, folder, "audit")?;
+    let there = host.elsewhere(&scratch.root, scratch.state.clone());
+    let catalog = Catalog::read(&scratch.root, Apps::OfSpecs)?;
+    let selection = Selection {
+        images: images.iter().map(|image| format!("audit-{image}")).collect(),
+        ..Selection::default()
+    };
+    let request = Request::resolve(&there, &catalog, &selection)?;
+    let subjects = Subjects {
+        host: there,
+        trial,
+        request: &request,
+    };
+    let surveyed = subjects.survey()?;
+    host.report
+        .detail("builds the images first, where their steps are not cached");
+    let all: Vec<_> = surveyed.iter().map(|one| (one, trial.base)).collect();
+    subjects.bake(&all, Detail::Steps, false)?;
+    for (n, one) in surveyed.iter().enumerate() {
+        let definition = one.definition.as_ref().context("an image has no definition")?;
+        for (declared, expect) in declared(definition) {
+            each(subjects.finding(n, definition, &declared, expect)?);
+        }
+    }
+    Ok(())
+}
+
+/// What is tried of a definition, and what has to be seen.
+fn declared(definition: &Definition) -> Vec<(Declared, Expect)> {
+    let unread = Expect::Stricter("no step of the image reads it");
+    let mut all = vec![
+        (Declared::Dockerfile, Expect::Both),
+        (Declared::Base, Expect::Both),
+    ];
+    all.extend(
+        definition
+            .arguments
+            .keys()
+            .map(|name| (Declared::Argument(name.clone()), unread)),
+    );
+    for (context, inputs) in &definition.contexts {
+        let files: Vec<&Input> = inputs
+            .iter()
+            .filter(|input| input.kind != Kind::Directory)
+            .collect();
+        all.extend(
+            spread(&files, FILES)
+                .into_iter()
+                .map(|input| (Declared::File(context.clone(), Input::clone(input)), unread)),
+        );
+    }
+    all.push((Declared::Clone, Expect::Neither));
+    all
+}
+
+/// At most `most` of them, the first and the last included.
+fn spread<T: Copy>(all: &[T], most: usize) -> Vec<T> {
+    if all.len() <= most {
+        return all.to_vec();
+    }
+    (0..most).map(|n| all[n * (all.len() - 1) / (most - 1)]).collect()
+}
+
+/// The images of one request.
+struct Subjects<'a> {
+    host: Host,
+    trial: &'a Trial<'a>,
+    request: &'a Request,
+}
+
+impl Subjects<'_> {
+    /// What no cache knows, of another image neither: they share steps.
+    fn nonce(&self, n: usize) -> String {
+        format!("{} {}", self.request.jobs[n].spec.name, self.trial.nonce)
+    }
+
+    fn survey(&self) -> Result<Vec<Surveyed<'_>>> {
+        let ground = Ground {
+            engine: self.trial.engine,
+            base: Some(self.trial.base),
+            platform: self.trial.platform,
+        };
+        survey::survey(&self.host, self.request, Some(ground))
+    }
+
+    fn finding(&self, n: usize, before: &Definition, declared: &Declared, expect: Expect) -> Result<Finding> {
+        let image = self.request.jobs[n].spec.name.as_str();
+        let fact = self.name(declared);
+        let context = || format!("change {fact} of {image}");
+        let restore = self.change(n, declared).with_context(context)?;
+        // What is changed is put back also where the build failed.
+        let seen = self.see(n, before, declared).with_context(context);
+        for undo in restore {
+            undo.put_back()?;
+        }
+        let seen = seen?;
+        let verdict = judge(expect, &seen);
+        Ok(Finding {
+            subject: image.trim_start_matches("audit-").to_owned(),
+            fact,
+            case: match declared {
+                Declared::Clone => "other times, modes and owners".to_owned(),
+                Declared::File(..) => "other content".to_owned(),
+                Declared::Dockerfile => "an instruction is added".to_owned(),
+                _ => "another one".to_owned(),
+            },
+            seen: Some(seen),
+            verdict,
+        })
+    }
+
+    fn name(&self, declared: &Declared) -> String {
+        match declared {
+            Declared::Dockerfile => "Dockerfile".to_owned(),
+            Declared::Argument(name) => format!("argument {name}"),
+            Declared::Base => "base".to_owned(),
+            Declared::File(context, input) if context.is_empty() => format!("app: {}", input.path),
+            Declared::File(context, input) => format!("{context}: {}", input.path),
+            Declared::Clone => "files of another clone".to_owned(),
+        }
+    }
+
+    fn folder(&self, n: usize, context: &str) -> PathBuf {
+        if context == survey::ROOTFS {
+            survey::rootfs_folder(&self.host)
+        } else {
+            self.request.jobs[n].app.folder.clone()
+        }
+    }
+
+    /// Changes files of the copy; returns what they were.
+    fn change(&self, n: usize, declared: &Declared) -> Result<Vec<Undo>> {
+        match declared {
+            Declared::File(context, input) => {
+                let path = self.folder(n, context).join(&*input.path);
+                let undo = Undo::of(&path)?;
+                match &input.kind {
+                    Kind::Symlink { target } => {
+                        fs_err::remove_file(&path)?;
+                        fs_err::os::unix::fs::symlink(format!("{target}-other"), &path)?;
+                    }
+                    _ => {
+                        let mut content = fs_err::read(&path)?;
+                        content.extend_from_slice(format!("\n# {}\n", self.nonce(n)).as_bytes());
+                        fs_err::write(&path, content)?;
+                    }
+                }
+                Ok(vec![undo])
+            }
+            Declared::Clone => {
+                let mut undo = Vec::new();
+                for context in ["", survey::ROOTFS] {
+                    for entry in walkdir::WalkDir::new(self.folder(n, context)) {
+                        let entry = entry?;
+                        if entry.file_type().is_file() {
+                            undo.push(Undo::of(entry.path())?);
+                            as_cloned_elsewhere(entry.path())?;
+                        }
+                    }
+                }
+                Ok(undo)
+            }
+            Declared::Dockerfile | Declared::Argument(_) | Declared::Base => Ok(Vec::new()),
+        }
+    }
+
+    fn see(&self, n: usize, before: &Definition, declared: &Declared) -> Result<Seen> {
+        let mut surveyed = self.survey()?;
+        let one = &mut surveyed[n];
+        let definition = one.definition.as_mut().context("an image has no definition")?;
+        let mut base = self.trial.base;
+        match declared {
+            Declared::Dockerfile => {
+                let (start, stage) = definition
+                    .dockerfile
+                    .rsplit_once("\nFROM ")
+                    .context("the Dockerfile has no stage")?;
+                let (from, rest) = stage.split_once('\n').unwrap_or((stage, ""));
+                definition.dockerfile = format!(
+                    "{start}\nFROM {from}\nENV HIVE_AUDIT={}\n{rest}",
+                    self.trial.nonce
+                );
+            }
+            Declared::Argument(name) => {
+                let value = definition.arguments.entry(name.clone()).or_default();
+                value.push_str(&format!(" {}", self.nonce(n)));
+            }
+            Declared::Base => {
+                base = self.trial.other_base;
+                definition.base.clone_from(&base.identity);
+            }
+            Declared::File(..) | Declared::Clone => {}
+        }
+        let fingerprint = definition.fingerprint();
+        one.step.fingerprint = Some(fingerprint);
+        Ok(Seen {
+            key_moved: fingerprint != before.fingerprint(),
+            build: Some(self.bake(&[(one, base)], Detail::Quiet, true)?),
+            plain: None,
+        })
+    }
+
+    /// Builds images on bases and says what ran; with `probe` no further than
+    /// to the first step that does.
+    fn bake(&self, images: &[(&Surveyed<'_>, &Base)], detail: Detail, probe: bool) -> Result<Built> {
+        let assemblies = images
+            .iter()
+            .map(|(one, base)| one.assembly(&self.host, base))
+            .collect::<Result<Vec<_>>>()?;
+        let staged = assembly::stage(&self.host, &assemblies)?;
+        let targets = assemblies
+            .iter()
+            .map(|assembly| assembly.target(&self.host, &staged))
+            .collect::<Result<Vec<_>>>()?;
+        let names: Vec<&str> = assemblies.iter().map(|assembly| assembly.image).collect();
+        let mut progress = Progress::new(detail, &names, &self.host.state_dir())?;
+        if probe {
+            progress = progress.until_a_step_runs();
+        }
+        let secrets: BTreeMap<String, PathBuf> = self
+            .host
+            .env
+            .ssl_cert_file
+            .iter()
+            .map(|file| ("ca-bundle".to_owned(), file.clone()))
+            .collect();
+        let options = Options {
+            secrets,
+            no_cache: false,
+        };
+        let Host { runner, report, .. } = &self.host;
+        let baked = buildkit::bake(
+            self.trial.engine,
+            runner,
+            report,
+            &targets,
+            &options,
+            &mut progress,
+        );
+        let mut built = Built::default();
+        for name in &names {
+            let one = Built::of(progress.outcome(), name);
+            built.steps += one.steps;
+            built.ran.extend(one.ran);
+        }
+        match (progress.ended_by(), baked) {
+            (Some((stage, instruction)), Err(_)) => built.ran.push(format!("{stage}: {instruction}")),
+            (_, Err(error)) => return Err(error),
+            (_, Ok(_)) => {}
+        }
+        Ok(built)
+    }
+}
+
+/// A file as it was.
+struct Undo {
+    path: PathBuf,
+    content: Content,
+    mode: u32,
+}
+
+enum Content {
+    File(Vec<u8>),
+    Link(PathBuf),
+}
+
+impl Undo {
+    fn of(path: &Path) -> Result<Self> {
+        let metadata = fs_err::symlink_metadata(path)?;
+        let content = if metadata.is_symlink() {
+            Content::Link(fs_err::read_link(path)?)
+        } else {
+            Content::File(fs_err::read(path)?)
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            content,
+            mode: metadata.permissions().mode(),
+        })
+    }
+
+    fn put_back(self) -> Result<()> {
+        fs_err::remove_file(&self.path)?;
+        match self.content {
+            Content::Link(target) => fs_err::os::unix::fs::symlink(target, &self.path)?,
+            Content::File(bytes) => {
+                fs_err::write(&self.path, bytes)?;
+                fs_err::set_permissions(&self.path, std::fs::Permissions::from_mode(self.mode))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Another time, umask and, where this may be done, owner.
+fn as_cloned_elsewhere(path: &Path) -> Result<()> {
+    let mode = fs_err::metadata(path)?.permissions().mode();
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o700))?;
+    let file = fs_err::File::options().append(true).open(path)?;
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000))?;
+    match std::os::unix::fs::chown(path, Some(12345), Some(12345)) {
+        Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::tests::sample;
+
+    #[test]
+    fn everything_that_is_declared_is_tried() {
+        let tried: Vec<Declared> = declared(&sample())
+            .into_iter()
+            .map(|(declared, _)| declared)
+            .collect();
+        let files = tried
+            .iter()
+            .filter(|one| matches!(one, Declared::File(..)))
+            .count();
+        assert_eq!(files, 3);
+        for one in [
+            Declared::Dockerfile,
+            Declared::Base,
+            Declared::Argument("PG_MAJOR".to_owned()),
+            Declared::Clone,
+        ] {
+            assert!(tried.contains(&one), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn many_files_are_spread() {
+        let all: Vec<usize> = (0..1000).collect();
+        let some = spread(&all, 40);
+        assert_eq!((some.len(), some[0], some[39]), (40, 0, 999));
+        assert_eq!(spread(&all[..3], 40), [0, 1, 2]);
+    }
+
+    #[test]
+    fn undo_puts_back_files_and_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs_err::write(&file, "1").unwrap();
+        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        fs_err::os::unix::fs::symlink("file", &link).unwrap();
+        let undo = [Undo::of(&file).unwrap(), Undo::of(&link).unwrap()];
+        fs_err::write(&file, "2").unwrap();
+        as_cloned_elsewhere(&file).unwrap();
+        fs_err::remove_file(&link).unwrap();
+        fs_err::write(&link, "3").unwrap();
+        undo.into_iter().for_each(|undo| undo.put_back().unwrap());
+        assert_eq!(fs_err::read_to_string(&file).unwrap(), "1");
+        assert_eq!(
+            fs_err::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o755
+        );
+        assert_eq!(fs_err::read_link(&link).unwrap(), Path::new("file"));
+    }
+}
