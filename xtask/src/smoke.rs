@@ -16,6 +16,7 @@ pub mod fault;
 pub mod faults;
 pub mod figure;
 pub mod http;
+pub mod ledger;
 pub mod look;
 pub mod report;
 pub mod scene;
@@ -288,7 +289,7 @@ fn attribute(checks: &mut [CheckResult]) {
 }
 
 /// `hive-smoke-<image>-<hash>`: unique among runs and within this one.
-fn container_prefix(image: &str, run: &str) -> String {
+pub fn container_prefix(image: &str, run: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let hash = Sha256::digest(format!("{run}/{count}"));

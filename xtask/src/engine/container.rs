@@ -157,6 +157,15 @@ impl Container {
         Ok(state.pointer("/State/ExitCode").and_then(Value::as_i64))
     }
 
+    /// How often the engine's restart policy has started it again.
+    ///
+    /// # Errors
+    /// As [`Container::inspect`].
+    pub fn restarts(&self) -> Result<u64> {
+        let count = self.inspect()?;
+        Ok(count.get("RestartCount").and_then(Value::as_u64).unwrap_or(0))
+    }
+
     /// The host's port of `127.0.0.1` that this container port is published on.
     ///
     /// # Errors
@@ -241,6 +250,25 @@ impl Container {
             .deadline(grace * 2)
             .run()?;
         Ok(output.took)
+    }
+
+    /// `docker start` of a container that has ended.
+    ///
+    /// # Errors
+    /// When it is gone or cannot be started.
+    pub fn start(&self) -> Result<()> {
+        self.lab.docker(&["start", &self.name]).run().map(drop)
+    }
+
+    /// `docker rm --force`, before the handle would do it.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn remove(&self) -> Result<()> {
+        self.lab
+            .docker(&["rm", "--force", "--volumes", &self.name])
+            .run()
+            .map(drop)
     }
 
     /// `docker kill --signal`.

@@ -1,9 +1,10 @@
 //! Starts a container of the image under test and watches it until it is
 //! healthy, dead or hopeless.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::ask;
@@ -11,6 +12,7 @@ use super::checks::programs;
 use super::clock;
 use super::facts::{Boot, Death};
 use super::http::{Client, one_line};
+use super::verdict::flaw;
 use crate::engine::container::{Container, Lab};
 use crate::failure::{self, Kind};
 use crate::spec::ImageSpec;
@@ -38,8 +40,8 @@ const LAST_LINES: usize = 4;
 /// A container that is watched.
 #[derive(Debug)]
 pub struct Guest {
-    /// The container; removed with this.
-    pub container: Container,
+    /// The container; removed with the last guest that has it.
+    pub container: Rc<Container>,
     /// Where its app is published on 127.0.0.1.
     pub port: u16,
     /// When it was started.
@@ -57,12 +59,47 @@ impl Guest {
         let publish = format!("127.0.0.1::{port}");
         let mut all = vec!["--publish", publish.as_str()];
         all.extend(options);
-        let container = lab.start(name, image_id, &all, &[])?;
-        Ok(Self {
-            port: container.published_port(port)?,
+        let container = Rc::new(lab.start(name, image_id, &all, &[])?);
+        Self::of(container, started, port)
+    }
+
+    /// `docker start` of the same container.
+    ///
+    /// # Errors
+    /// When the engine cannot start it.
+    pub fn start_again(&self, port: u16) -> Result<Self> {
+        let started = Instant::now();
+        self.container.start()?;
+        Self::of(Rc::clone(&self.container), started, port)
+    }
+
+    /// The same container, started again by somebody else.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn rejoin(&self, port: u16) -> Result<Self> {
+        Self::of(Rc::clone(&self.container), Instant::now(), port)
+    }
+
+    /// A container that was just started. One that has ended already publishes
+    /// no port: then its own words are the error.
+    fn of(container: Rc<Container>, started: Instant, port: u16) -> Result<Self> {
+        let published = container.published_port(port);
+        let guest = Self {
+            port: published.as_ref().map_or(0, |port| *port),
             container,
             started,
-        })
+        };
+        let Err(error) = published else {
+            return Ok(guest);
+        };
+        match guest.death("start")? {
+            Some(death) => bail!(flaw(format!(
+                "the container ended at once, {}; last lines: {}",
+                death.how, death.last_lines
+            ))),
+            None => Err(error),
+        }
     }
 
     /// How it ended, where it did.

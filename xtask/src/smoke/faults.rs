@@ -1,6 +1,8 @@
 //! The faults of the full suite as data, and the suite's key. To add one, see
 //! [`fault`](super::fault).
 
+pub mod crash;
+pub mod endings;
 pub mod processes;
 
 use super::fault::FaultDef;
@@ -8,18 +10,120 @@ use super::suite::{self, framed};
 use crate::spec::ImageSpec;
 
 /// What an image has to bear before a release, after the gate.
-pub const FULL: &[FaultDef] = &[FaultDef {
-    name: "kill-postmaster",
-    proves: "PostgreSQL is back by itself after kill -9 of the postmaster, with every committed row",
-    alone: false,
-    run: processes::postmaster,
-}];
+pub const FULL: &[FaultDef] = &[
+    // The longest first: then the others fill the time beside them.
+    FaultDef {
+        name: "kill-container",
+        proves: "kill -9 of the container under a write load loses no committed row, round after round",
+        alone: false,
+        run: crash::killed_under_load,
+    },
+    FaultDef {
+        name: "kill-first-boot",
+        proves: "kill -9 at any moment of the first boot leaves nothing or a good cluster",
+        alone: false,
+        run: crash::killed_while_new,
+    },
+    FaultDef {
+        name: "stop-first-boot",
+        proves: "docker stop at any moment of the first boot is quick and leaves nothing or a good cluster",
+        alone: false,
+        run: crash::stopped_while_new,
+    },
+    FaultDef {
+        name: "slowly-flapping-app",
+        proves: "so does one that runs for a while each time",
+        alone: false,
+        run: endings::slowly_flapping_app,
+    },
+    FaultDef {
+        name: "kill-postmaster",
+        proves: "PostgreSQL is back by itself after kill -9 of the postmaster, with every committed row",
+        alone: false,
+        run: processes::postmaster,
+    },
+    FaultDef {
+        name: "kill-backend",
+        proves: "PostgreSQL is back by itself after kill -9 of a session's backend",
+        alone: false,
+        run: processes::backend,
+    },
+    FaultDef {
+        name: "kill-servants",
+        proves: "PostgreSQL is back by itself after kill -9 of each of its own processes",
+        alone: false,
+        run: processes::servants,
+    },
+    FaultDef {
+        name: "kill-app",
+        proves: "the app is back by itself after kill -9",
+        alone: false,
+        run: processes::app,
+    },
+    FaultDef {
+        name: "kill-monitor",
+        proves: "the health monitor is back by itself after kill -9",
+        alone: false,
+        run: processes::monitor,
+    },
+    FaultDef {
+        name: "kill-supervisord",
+        proves: "kill -9 of PID 1 ends the container, and a restart policy brings it back with every row",
+        alone: false,
+        run: processes::supervisord,
+    },
+    FaultDef {
+        name: "frozen-postgresql",
+        proves: "health leaves 200 when PostgreSQL hangs, and comes back when it goes on",
+        alone: false,
+        run: processes::frozen_postgresql,
+    },
+    FaultDef {
+        name: "frozen-app",
+        proves: "health leaves 200 when the app hangs, and comes back when it goes on",
+        alone: false,
+        run: processes::frozen_app,
+    },
+    FaultDef {
+        name: "fatal-app",
+        proves: "an app that cannot be started takes the container down with exit code 1",
+        alone: false,
+        run: endings::fatal_app,
+    },
+    FaultDef {
+        name: "fatal-postgresql",
+        proves: "a PostgreSQL that cannot be started takes the container down with exit code 1",
+        alone: false,
+        run: endings::fatal_postgresql,
+    },
+    FaultDef {
+        name: "hopeless-app",
+        proves: "a program that exits with 78 takes the container down with 78, at once",
+        alone: false,
+        run: endings::hopeless_app,
+    },
+    FaultDef {
+        name: "flapping-app",
+        proves: "an app that ends again and again takes the container down with exit code 1",
+        alone: false,
+        run: endings::flapping_app,
+    },
+    FaultDef {
+        name: "stop-under-load",
+        proves: "docker stop with open sessions and writers is a clean shutdown within the budget",
+        alone: false,
+        run: crash::stopped_under_load,
+    },
+];
 
 /// The suite's own source, see [`suite`].
 const SOURCE: &[(&str, &str)] = &[
     ("fault.rs", include_str!("fault.rs")),
     ("faults.rs", include_str!("faults.rs")),
+    ("ledger.rs", include_str!("ledger.rs")),
     ("scene.rs", include_str!("scene.rs")),
+    ("faults/crash.rs", include_str!("faults/crash.rs")),
+    ("faults/endings.rs", include_str!("faults/endings.rs")),
     ("faults/processes.rs", include_str!("faults/processes.rs")),
 ];
 

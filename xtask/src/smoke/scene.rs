@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 
 use super::ask::{self, Answer};
 use super::boot::{self, Guest, MOUNT, Watched};
@@ -28,6 +29,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(25);
 /// Between two looks whether a container has ended; each starts a process.
 const LOOK_PAUSE: Duration = Duration::from_millis(150);
+/// Between two looks whether a container that does not answer has ended.
+const DEATH_PAUSE: Duration = Duration::from_secs(1);
 /// A script inside a container.
 const SCRIPT: Duration = Duration::from_secs(60);
 /// A container that refuses to start says so at once; a busy machine takes
@@ -230,7 +233,7 @@ impl<'a> Scene<'a> {
     pub fn until_ready(&self, guest: &Guest) -> Result<Boot> {
         let spec = self.spec();
         match boot::watch(self.lab, guest, spec, spec.budgets.ready_seconds, "boot")? {
-            Watched::Up(boot) if boot.ready.is_some() => {
+            Watched::Up(boot) if boot.ready.is_some() && boot.first_200.is_some() => {
                 self.note(format!("{}: healthy", guest.container.name()));
                 Ok(boot)
             }
@@ -256,6 +259,84 @@ impl<'a> Scene<'a> {
         let guest = self.start(volume, options)?;
         self.until_ready(&guest)?;
         Ok(guest)
+    }
+
+    /// `docker start` of a container that has ended: the same container, its
+    /// published port another one.
+    ///
+    /// # Errors
+    /// When the engine cannot start it, and a flaw when it ends at once.
+    pub fn start_again(&self, guest: &Guest) -> Result<Rc<Guest>> {
+        self.note(format!("docker start {}", guest.container.name()));
+        let again = Rc::new(guest.start_again(self.spec().app.port)?);
+        Ok(self.replace(again))
+    }
+
+    /// The same container after the engine's restart policy started it again,
+    /// its published port another one.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn rejoin(&self, guest: &Guest) -> Result<Rc<Guest>> {
+        let again = Rc::new(guest.rejoin(self.spec().app.port)?);
+        Ok(self.replace(again))
+    }
+
+    fn replace(&self, again: Rc<Guest>) -> Rc<Guest> {
+        let mut guests = self.guests.borrow_mut();
+        guests.retain(|known| known.container.name() != again.container.name());
+        guests.push(Rc::clone(&again));
+        again
+    }
+
+    /// SIGKILL for PID 1 by the host, as the kernel would: from inside nothing
+    /// can kill it, and after `docker kill` no restart policy acts.
+    ///
+    /// # Errors
+    /// When the container does not run, or the engine refuses.
+    pub fn kill_first_process(&self, guest: &Guest) -> Result<()> {
+        let state = guest.container.inspect()?;
+        let Some(pid) = state
+            .pointer("/State/Pid")
+            .and_then(Value::as_u64)
+            .filter(|pid| *pid > 1)
+        else {
+            bail!("container {} has no first process", guest.container.name());
+        };
+        self.note(format!("kill -9 {pid} on the host: PID 1 of the container"));
+        let options = [
+            "--pid",
+            "host",
+            "--user",
+            "0:0",
+            "--network",
+            "none",
+            "--entrypoint",
+            "sh",
+        ];
+        let script = format!("kill -9 {pid}");
+        let output = self
+            .lab
+            .call(&self.name("kill"), self.image_id(), &options, &["-c", &script])?;
+        if !output.success() {
+            bail!("kill -9 {pid} on the host: {}", output.stderr_text());
+        }
+        Ok(())
+    }
+
+    /// Removes a container now, with its end in the timeline: a fault that
+    /// starts many has no use for the old ones. Its volume stays.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn remove(&self, guest: &Guest) -> Result<()> {
+        let name = guest.container.name();
+        let log = self.log(guest)?;
+        self.note(format!("{name}: removed; it printed\n{log}"));
+        self.guests
+            .borrow_mut()
+            .retain(|known| known.container.name() != name);
+        guest.container.remove()
     }
 
     /// Starts a container that has to end by itself, with another exit code
@@ -410,6 +491,7 @@ impl<'a> Scene<'a> {
     /// A flaw with its last words when it does not within the limit.
     pub fn until_health(&self, guest: &Guest, up: bool, limit: Duration) -> Result<(Duration, String)> {
         let began = Instant::now();
+        let mut next_look = DEATH_PAUSE;
         loop {
             let reply = self.health(guest);
             let is_up = reply.as_ref().is_ok_and(|reply| reply.status == 200);
@@ -417,6 +499,16 @@ impl<'a> Scene<'a> {
             if is_up == up {
                 self.note(format!("{}: health: {said}", guest.container.name()));
                 return Ok((began.elapsed(), said));
+            }
+            // No answer at all: it may be because there is nobody any more.
+            if said.contains("refused") && began.elapsed() > next_look {
+                if let Some(death) = guest.death("wait for health")? {
+                    bail!(flaw(format!(
+                        "the container ended, {}; last lines: {}",
+                        death.how, death.last_lines
+                    )));
+                }
+                next_look = began.elapsed() + DEATH_PAUSE;
             }
             if began.elapsed() > limit {
                 bail!(flaw(format!(

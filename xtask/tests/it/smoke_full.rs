@@ -4,7 +4,7 @@ use xtask::report::Report;
 use xtask::smoke::{self, Verdict};
 
 use crate::sandbox;
-use crate::smoke_gate::{Variant, roomy, run};
+use crate::smoke_gate::{UNCOMPILED, Variant, good, roomy, run};
 
 /// Runs these faults on the good image with a few more lines of Dockerfile.
 fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfile::TempDir)> {
@@ -68,6 +68,68 @@ fn postgresql_that_nobody_starts_again() {
     ] {
         assert!(found.iter().any(|found| found == name), "{name} in {found:?}");
     }
+}
+
+/// Each of these lines takes away what one fault is there for.
+#[test]
+fn an_image_that_bears_nothing() {
+    let lines = run(&format!(
+        // Commits are acknowledged before they are written.
+        "echo 'synchronous_commit = off' >> /etc/hive/postgresql.conf; \
+         echo 'wal_writer_delay = 10s' >> /etc/hive/postgresql.conf; cd /usr/local/lib/hive; \
+         sed -i 's|copy = f\"{{MOUNT}}/{{ADOPTING}}.*|copy = PGDATA|' hive_container/volume.py; \
+         sed -i '/def give_up/a \\        return' hive_container/supervision.py; \
+         sed -i '/^unhealthy() {{/a [[ -e /run/hive/database-ready ]] && {{ echo healthy; exit 0; }}' healthcheck; {UNCOMPILED}"
+    ));
+    let all = ["flapping-app", "kill-container", "kill-first-boot", "frozen-app"];
+    let Some((verdict, _state)) = faults("bears-nothing", &lines, &all) else {
+        return;
+    };
+    let detail = |name: &str| {
+        let found = verdict.checks().iter().find(|check| check.name == name);
+        let check = found.unwrap_or_else(|| panic!("{name} was not run"));
+        assert!(check.failed(), "{name} passed: {}", check.detail);
+        check.detail.clone()
+    };
+    for (name, said) in [
+        ("flapping-app", "the container is still up"),
+        ("kill-container", "committed rows are lost: "),
+        ("kill-first-boot", "not whole"),
+        ("frozen-app", "the image's health check says: healthy"),
+    ] {
+        assert!(detail(name).contains(said), "{name}: {}", detail(name));
+    }
+}
+
+/// The container's own rule, with the image's own Python.
+#[test]
+fn what_flapping_is() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let rule = "import sys; sys.path.insert(0, '/usr/local/lib/hive')\n\
+        from hive_container.steadiness import Steadiness\n\
+        FAILED, KILLED = 3 << 8, 9\n\
+        def ends(runs, status=FAILED):\n\
+        \x20   one, now = Steadiness(), 0.0\n\
+        \x20   for n, ran in enumerate(runs, 1):\n\
+        \x20       now += ran\n\
+        \x20       if why := one.verdict(ran, status, now): return n, why\n\
+        print(ends([0.1] * 9))\n\
+        print(ends([50] * 9))\n\
+        print(ends([50, 50, 50, 50, 50, 61] * 9))\n\
+        print(ends([2] * 99, KILLED))\n\
+        print(ends([4] * 99, KILLED))\n";
+    let image = good("genie");
+    let output = sandbox::docker()
+        .args(["run", "--rm", "--entrypoint", "python3", &image, "-I", "-c", rule])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let row = "ended 6 times in a row, each time within 60 s of its start";
+    let expected =
+        format!("(6, '{row}')\n(6, '{row}')\nNone\n(21, 'was killed 21 times within 60 s')\nNone\n");
+    assert_eq!(printed, expected, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

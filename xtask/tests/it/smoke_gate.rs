@@ -35,7 +35,7 @@ fn lab() -> Lab {
 
 /// The good image of a spec: what `build-images` releases, built once for all
 /// tests; or `HIVE_TEST_IMAGE`, with `{}` for the name.
-fn good(name: &str) -> String {
+pub(crate) fn good(name: &str) -> String {
     static RELEASED: OnceLock<String> = OnceLock::new();
     let pattern = RELEASED.get_or_init(|| {
         sandbox::text("HIVE_TEST_IMAGE").unwrap_or_else(|| {
@@ -213,7 +213,8 @@ pub(crate) fn run(command: &str) -> String {
 
 /// Compiled files are never compared with their source: without them the
 /// source is read.
-const UNCOMPILED: &str = "rm -rf /usr/local/lib/hive/hive_container/__pycache__ /app/api/__pycache__";
+pub(crate) const UNCOMPILED: &str =
+    "rm -rf /usr/local/lib/hive/hive_container/__pycache__ /app/api/__pycache__";
 
 #[test]
 fn program_that_cannot_start() {

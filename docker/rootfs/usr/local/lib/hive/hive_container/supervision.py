@@ -16,6 +16,7 @@ import time
 
 from hive_container.image import EXIT_CONFIG
 from hive_container.logs import ProgramLog
+from hive_container.steadiness import Steadiness
 
 sys.path.append("/usr/local/lib/hive/shims")
 
@@ -29,10 +30,6 @@ CONFIGURATION = "/etc/hive/supervisord.conf"
 
 #: Exit status of the container when a program could not be kept running.
 EXIT_PROGRAM = 1
-
-#: More unexpected exits of one program than this, within this many seconds, is flapping.
-FLAPS = 5
-FLAP_SECONDS = 60
 
 #: Lines of supervisord's own log that tell a container's user nothing.
 CHATTER = ("without any HTTP authentication", "RPC interface ", "reaped unknown pid")
@@ -130,11 +127,13 @@ class ContainerSupervisor(Supervisor):
         self.status = 0
         self.why = ""
         self.logs: dict[str, ProgramLog] = {}
-        self.exits: dict[str, list[float]] = {}
+        self.started: dict[str, float] = {}
+        self.steadiness: dict[str, Steadiness] = {}
 
     def runforever(self) -> None:
         # Supervisor.run() clears all subscriptions just before it comes here.
         events.subscribe(events.ProcessLogStdoutEvent, self.on_output)
+        events.subscribe(events.ProcessStateStartingEvent, self.on_start)
         events.subscribe(events.ProcessStateExitedEvent, self.on_exit)
         events.subscribe(events.ProcessStateBackoffEvent, self.on_exit)
         events.subscribe(events.ProcessStateFatalEvent, self.on_fatal)
@@ -145,6 +144,9 @@ class ContainerSupervisor(Supervisor):
 
     def on_output(self, event: events.ProcessLogStdoutEvent) -> None:
         self.log_of(event.process).write(event.data)
+
+    def on_start(self, event: events.ProcessStateEvent) -> None:
+        self.started[event.process.config.name] = time.monotonic()
 
     def on_exit(self, event: events.ProcessStateEvent) -> None:
         process = event.process
@@ -158,10 +160,10 @@ class ContainerSupervisor(Supervisor):
             self.give_up(f"{name}: {why}", EXIT_CONFIG)
             return
         now = time.monotonic()
-        recent = [at for at in self.exits.get(name, []) if now - at < FLAP_SECONDS] + [now]
-        self.exits[name] = recent
-        if len(recent) > FLAPS:
-            self.give_up(f"{name} ended {len(recent)} times within {FLAP_SECONDS} s")
+        steadiness = self.steadiness.setdefault(name, Steadiness())
+        why = steadiness.verdict(now - self.started.get(name, now), status, now)
+        if why:
+            self.give_up(f"{name} {why}")
 
     def on_fatal(self, event: events.ProcessStateFatalEvent) -> None:
         self.give_up(f"{event.process.config.name} could not be started")

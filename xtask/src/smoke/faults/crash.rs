@@ -1,0 +1,201 @@
+//! The whole container dies: under load, and while it makes its first cluster.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::engine::container::Volume;
+use crate::smoke::boot::Guest;
+use crate::smoke::figure::Figure;
+use crate::smoke::http::one_line;
+use crate::smoke::ledger::Ledger;
+use crate::smoke::scene::Scene;
+use crate::smoke::verdict::{Seen, flaw, measured, seen};
+
+/// `kill -9` under load, as often as this in the full suite.
+const ROUNDS: u32 = 20;
+/// Sessions that write at the same time.
+const WRITERS: u32 = 3;
+/// `docker stop`'s own default: what users get.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Longer than that is not waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When the first boot is ended, after `docker run` returned: the copy of the
+/// cluster, its single-user start, PostgreSQL's start, the database's making,
+/// migrations.
+const MOMENTS_MS: [u64; 10] = [0, 50, 150, 300, 450, 600, 800, 1100, 1600, 3000];
+
+/// kill -9 of the container while rows are committed, [`ROUNDS`] times.
+pub fn killed_under_load(scene: &Scene<'_>) -> Result<Seen> {
+    let rounds = kill_rounds(scene, ROUNDS)?;
+    seen(format!(
+        "{ROUNDS} times kill -9 under load, half of them into a new container: 0 of {} committed rows lost, \
+         back after {:.1} s at most; pg_amcheck and pg_checksums clean",
+        rounds.rows,
+        rounds.slowest.as_secs_f64()
+    ))
+    .map_err(Into::into)
+}
+
+/// What [`kill_rounds`] saw.
+#[derive(Clone, Debug)]
+pub struct Rounds {
+    /// Rows that were acknowledged; all of them were there each time.
+    pub rows: u64,
+    /// The longest time from the start after a kill until health was 200.
+    pub slowest: Duration,
+}
+
+/// Writes, kills the container at odd moments, starts it again (in turn the
+/// same container, and a new one on its volume) and looks for every row that
+/// was ever acknowledged; at the end looks at every table, index and page.
+///
+/// # Errors
+/// A flaw at the first row that is lost, or when it does not come back.
+pub fn kill_rounds(scene: &Scene<'_>, rounds: u32) -> Result<Rounds> {
+    let volume = scene.volume()?;
+    let mut guest = scene.boot(&volume, &[])?;
+    let mut ledger = Ledger::open(scene, &guest)?;
+    let mut slowest = Duration::ZERO;
+    for round in 0..rounds {
+        // 50 ms to 1.2 s, no two of them alike and none by chance.
+        let pause = Duration::from_millis(50 + u64::from(round) * 397 % 1150);
+        ledger.load(scene, &guest, WRITERS, || {
+            scene.lab().runner.sleep(pause)?;
+            guest.container.kill("KILL")
+        })?;
+        let began = Instant::now();
+        if round % 2 == 0 {
+            guest = scene.start_again(&guest)?;
+        } else {
+            scene.remove(&guest)?;
+            guest = scene.start(&volume, &[])?;
+        }
+        scene.until_health(&guest, true, PATIENCE)?;
+        slowest = slowest.max(began.elapsed());
+        ledger.verify(scene, &guest)?;
+    }
+    inspect_pages(scene, &guest, &volume)?;
+    Ok(Rounds {
+        rows: ledger.rows(),
+        slowest,
+    })
+}
+
+/// Every table and index by `pg_amcheck`, then every page's checksum after a
+/// clean stop.
+fn inspect_pages(scene: &Scene<'_>, guest: &Guest, volume: &Volume) -> Result<()> {
+    let script = "unset PGHOST PGPORT PGUSER PGPASSFILE; export PGSERVICE=superuser\n\
+         pg_amcheck --install-missing --heapallindexed --parent-check --database \"$PGDATABASE\"";
+    scene.must(guest, script)?;
+    guest.container.stop(STOP_GRACE)?;
+    let state = scene.cluster_state(volume)?;
+    if state != "shut down" {
+        bail!(flaw(format!("docker stop left the cluster `{state}`")));
+    }
+    let script = "for bin in /usr/lib/postgresql/*/bin; do \
+         $bin/pg_checksums --check -D /var/lib/postgresql/data/pgdata || exit 1; done";
+    scene.must_beside(volume, &[], script).map(drop)
+}
+
+/// SIGKILL at many moments of the first boot.
+pub fn killed_while_new(scene: &Scene<'_>) -> Result<Seen> {
+    ended_while_new(scene, "kill -9", |guest| guest.container.kill("KILL"))
+}
+
+/// `docker stop` at many moments of the first boot.
+pub fn stopped_while_new(scene: &Scene<'_>) -> Result<Seen> {
+    let limit = Duration::from_secs_f64(scene.spec().budgets.stop_seconds);
+    ended_while_new(scene, "docker stop", |guest| {
+        let took = guest.container.stop(STOP_GRACE)?;
+        // 137 is what the grace period ends in.
+        match guest.container.exit_code()? {
+            Some(137) => bail!(flaw("it did not end by itself and was killed")),
+            _ if took > limit => bail!(flaw(format!("docker stop took {:.1} s", took.as_secs_f64()))),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Each moment has a volume of its own: what was left on it has to become a
+/// good cluster, and its first database, in a next container.
+fn ended_while_new(scene: &Scene<'_>, how: &str, end: impl Fn(&Guest) -> Result<()>) -> Result<Seen> {
+    let mut slowest = Duration::ZERO;
+    for moment in MOMENTS_MS {
+        let after = |error: anyhow::Error| error.context(format!("{how} {moment} ms after docker run"));
+        let volume = scene.volume()?;
+        let guest = scene.start(&volume, &[])?;
+        scene.lab().runner.sleep(Duration::from_millis(moment))?;
+        end(&guest).map_err(after)?;
+        scene.note(format!("{how} after {moment} ms"));
+        let began = Instant::now();
+        let next = scene.start(&volume, &[])?;
+        scene.until_health(&next, true, PATIENCE).map_err(after)?;
+        slowest = slowest.max(began.elapsed());
+        let sql = "CREATE TABLE smoke_new (n int); INSERT INTO smoke_new VALUES (1); SELECT count(*) FROM smoke_new";
+        let rows = scene.sql(&next, sql).map_err(after)?;
+        if rows != "1" {
+            return Err(after(
+                flaw(format!("one row was written, {rows} are there")).into(),
+            ));
+        }
+        scene.remove(&guest)?;
+        scene.remove(&next)?;
+    }
+    seen(format!(
+        "{how} at {} moments of the first boot, 0 to {} s after docker run: \
+         each volume came up in a next container, after {:.1} s at most",
+        MOMENTS_MS.len(),
+        MOMENTS_MS[MOMENTS_MS.len() - 1] / 1000,
+        slowest.as_secs_f64()
+    ))
+    .map_err(Into::into)
+}
+
+/// `docker stop` with idle sessions, an open transaction and writers.
+pub fn stopped_under_load(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let guest = scene.boot(&volume, &[])?;
+    let mut ledger = Ledger::open(scene, &guest)?;
+    scene.must(
+        &guest,
+        "psql -XAtqc 'CREATE TABLE smoke_open (n int)' && \
+         for n in 1 2 3 4 5; do (sleep 100 | psql -XAtq >/dev/null 2>&1 &) ; done && \
+         ({ echo 'BEGIN; INSERT INTO smoke_open VALUES (1);'; sleep 100; } | psql -XAtq >/dev/null 2>&1 &) && \
+         for n in $(seq 100); do \
+         [ \"$(psql -XAtqc \"SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'\")\" = 1 ] && exit 0; \
+         sleep 0.05; done; exit 1",
+    )?;
+    let mut took = Duration::ZERO;
+    let rows = ledger.load(scene, &guest, WRITERS, || {
+        scene.lab().runner.sleep(Duration::from_millis(300))?;
+        took = guest.container.stop(STOP_GRACE)?;
+        Ok(())
+    })?;
+    let code = guest.container.exit_code()?;
+    let state = scene.cluster_state(&volume)?;
+    if code != Some(0) || state != "shut down" {
+        bail!(flaw(format!(
+            "docker stop under load: exit code {}, pg_controldata says `{state}`",
+            code.unwrap_or(-1)
+        )));
+    }
+    let next = scene.boot(&volume, &[])?;
+    let log = scene.log(&next)?;
+    if log.contains("automatic recovery in progress") {
+        bail!(flaw(format!("a clean stop needed recovery: {}", one_line(&log))));
+    }
+    ledger.verify(scene, &next)?;
+    let open = scene.sql(&next, "SELECT count(*) FROM smoke_open")?;
+    if open != "0" {
+        bail!(flaw("a row of a transaction that never committed is there"));
+    }
+    Ok(measured(
+        Figure::new(took.as_secs_f64(), Some(scene.spec().budgets.stop_seconds), "s"),
+        format!(
+            "docker stop with 6 open sessions and {WRITERS} writers: exit code 0, shut down, \
+             {rows} committed rows are there, the open transaction's is not"
+        ),
+    )?)
+}
