@@ -55,11 +55,26 @@ impl Guest {
     /// # Errors
     /// When the engine cannot create or start it.
     pub fn start(lab: &Lab, image_id: &str, name: &str, options: &[&str], port: u16) -> Result<Self> {
+        Self::start_command(lab, image_id, name, options, &[], port)
+    }
+
+    /// The same with a command after the image.
+    ///
+    /// # Errors
+    /// As [`Guest::start`].
+    pub fn start_command(
+        lab: &Lab,
+        image_id: &str,
+        name: &str,
+        options: &[&str],
+        command: &[&str],
+        port: u16,
+    ) -> Result<Self> {
         let started = Instant::now();
         let publish = format!("127.0.0.1::{port}");
         let mut all = vec!["--publish", publish.as_str()];
         all.extend(options);
-        let container = Rc::new(lab.start(name, image_id, &all, &[])?);
+        let container = Rc::new(lab.start(name, image_id, &all, command)?);
         Self::of(container, started, port)
     }
 

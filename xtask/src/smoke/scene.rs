@@ -37,6 +37,9 @@ const SCRIPT: Duration = Duration::from_secs(60);
 /// longer.
 const REFUSAL: Duration = Duration::from_secs(30);
 
+/// What a frozen container prints.
+const FROZEN: &str = "smoke-frozen";
+
 /// The stage of one fault on one image.
 #[derive(Debug)]
 pub struct Scene<'a> {
@@ -215,13 +218,23 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// When the engine cannot start it, and a flaw when it ends at once.
     pub fn start(&self, volume: &Volume, options: &[&str]) -> Result<Rc<Guest>> {
+        self.start_command(volume, options, &[])
+    }
+
+    /// The same with a command after the image; with `--entrypoint` among the
+    /// options, these are its arguments.
+    ///
+    /// # Errors
+    /// As [`Scene::start`].
+    pub fn start_command(&self, volume: &Volume, options: &[&str], command: &[&str]) -> Result<Rc<Guest>> {
         let name = self.name("box");
         let mount = format!("{}:{MOUNT}", volume.name());
         let mut all = vec!["--volume", mount.as_str()];
         all.extend(options);
         self.note(format!("docker run --name {name} {}", all.join(" ")));
         let port = self.spec().app.port;
-        let guest = Rc::new(Guest::start(self.lab, self.image_id(), &name, &all, port)?);
+        let started = Guest::start_command(self.lab, self.image_id(), &name, &all, command, port);
+        let guest = Rc::new(started?);
         self.guests.borrow_mut().push(Rc::clone(&guest));
         Ok(guest)
     }
@@ -249,6 +262,37 @@ impl<'a> Scene<'a> {
                 death.last_lines
             ))),
         }
+    }
+
+    /// Starts a container that freezes (SIGSTOP for all but PID 1) the moment a
+    /// condition of `sh` holds inside, and returns then. PID 1 is what the
+    /// image's entrypoint makes of it, as ever.
+    ///
+    /// # Errors
+    /// A flaw when the moment does not come within half a minute.
+    pub fn start_until(&self, volume: &Volume, condition: &str) -> Result<Rc<Guest>> {
+        let inspect = self.lab.engine.image(&self.lab.runner, self.image_id())?;
+        let entrypoint = inspect
+            .as_ref()
+            .and_then(|image| image.document().pointer("/Config/Entrypoint/0")?.as_str());
+        let Some(entrypoint) = entrypoint else {
+            bail!(flaw("the image has no entrypoint"));
+        };
+        // A loop without pause: some moments last a few milliseconds.
+        let script = format!(
+            "(cd {MOUNT}; while :; do {condition} && break; done; kill -STOP -1; echo {FROZEN}) & exec {}",
+            ask::quote(entrypoint)
+        );
+        let guest = self.start_command(volume, &["--entrypoint", "sh"], &["-c", &script])?;
+        let began = Instant::now();
+        while !self.log(&guest)?.contains(FROZEN) {
+            if began.elapsed() > REFUSAL {
+                bail!(flaw(format!("the moment never came: {condition}")));
+            }
+            self.lab.runner.sleep(LOOK_PAUSE)?;
+        }
+        self.note(format!("{} is frozen: {condition}", guest.container.name()));
+        Ok(guest)
     }
 
     /// [`Scene::start`] and [`Scene::until_ready`].

@@ -94,7 +94,10 @@ fn an_image_that_bears_nothing() {
     for (name, said) in [
         ("flapping-app", "the container is still up"),
         ("kill-container", "committed rows are lost: "),
-        ("kill-first-boot", "not whole"),
+        (
+            "kill-first-boot",
+            "killed when the copy begins: the container ended",
+        ),
         ("frozen-app", "the image's health check says: healthy"),
     ] {
         assert!(detail(name).contains(said), "{name}: {}", detail(name));
