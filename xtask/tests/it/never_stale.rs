@@ -153,7 +153,8 @@ impl Pair {
         let app = self.app("");
         let rules = Rules::safe(Ignore::default());
         let found = context::scan(&app, &rules, Some(&self.at("index"))).unwrap();
-        let stage = Stage::lock(&self.at("stage"), Duration::ZERO).unwrap();
+        // What another test's thread starts inherits the lock for a while.
+        let stage = Stage::lock(&self.at("stage"), Duration::from_secs(60)).unwrap();
         stage.fill(&app, &found.inputs).unwrap();
         let target = |image: &str, context: &Path| {
             let dockerfile = self.at(&format!("{image}.Dockerfile"));
