@@ -3,13 +3,18 @@
 //! tag that somebody uses is moved.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use crate::catalog::{Apps, Catalog};
-use crate::engine::{Engine, IMAGE_LABEL};
+use crate::engine::{Engine, IMAGE_LABEL, Owner};
 use crate::host::Host;
 use crate::process::Runner;
+
+/// A first build of all images with their proofs.
+const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// What a checkout declares.
 const PARTS: [&str; 2] = ["images", "docker"];
@@ -55,6 +60,30 @@ impl Scratch {
             engine: engine.clone(),
             runner: host.runner.for_cleanup(),
         })
+    }
+
+    /// Builds and proves images of the copy, all where none is named, with this
+    /// very program. Returns what `build-images --json` prints.
+    ///
+    /// # Errors
+    /// When one cannot be built or proved.
+    pub fn build_images(&self, host: &Host, images: &[&str]) -> Result<Value> {
+        let owner = match self.engine.owner {
+            Owner::System => "system",
+            Owner::Private => "private",
+        };
+        let program = std::env::current_exe().context("find the running program")?;
+        let document = host
+            .runner
+            .cmd(program)
+            .arg("--root")
+            .arg(&self.root)
+            .args(["build-images", "--json", "--engine", owner])
+            .args(images)
+            .env("HIVE_STATE_DIR", &self.state)
+            .deadline(BUILD_DEADLINE)
+            .read()?;
+        serde_json::from_str(&document).context("read `build-images --json`")
     }
 }
 

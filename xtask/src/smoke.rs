@@ -304,14 +304,14 @@ fn short(id: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::engine::Image;
     use crate::spec::load::{ImageFiles, SourceFile, load};
     use verdict::{flaw, seen};
 
     /// genie, with a check of its own.
-    pub(in crate::smoke) fn spec() -> ImageSpec {
+    pub(crate) fn spec() -> ImageSpec {
         let text = serde_json::json!({
             "title": "genie",
             "app": {"source": "app", "import": "api:app", "port": 48886, "health_path": "/health"},

@@ -83,18 +83,7 @@ impl Scene {
             return Ok(base);
         }
         bench.host.report.detail("builds and proves the images first");
-        let program = std::env::current_exe().context("find the running program")?;
-        let document = bench
-            .host
-            .runner
-            .cmd(program)
-            .arg("--root")
-            .arg(&self.scratch.root)
-            .args(["build-images", "--json"])
-            .env("HIVE_STATE_DIR", &self.scratch.state)
-            .deadline(DEADLINE)
-            .read()?;
-        let document: Value = serde_json::from_str(&document).context("read `build-images --json`")?;
+        let document = self.scratch.build_images(bench.host, &[])?;
         let base = document
             .pointer("/base/reference")
             .and_then(Value::as_str)

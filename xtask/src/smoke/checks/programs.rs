@@ -6,7 +6,7 @@ use crate::smoke::ask::Answer;
 use crate::smoke::facts::Facts;
 use crate::smoke::figure::Figure;
 use crate::smoke::suite::Moment;
-use crate::smoke::verdict::{Judged, flaw, measured, seen};
+use crate::smoke::verdict::{Flaw, Judged, flaw, measured, seen};
 
 /// Programs that every image has.
 const EXPECTED: [&str; 2] = ["postgresql", "app"];
@@ -205,9 +205,13 @@ fn pids(status: &str) -> Vec<(&str, u32)> {
         .collect()
 }
 
-/// As `docker stats` counts: without the page cache that can go at any time.
+/// Megabytes that [`MEMORY`] tells of, as `docker stats` counts: without the
+/// page cache that can go at any time.
+///
+/// # Errors
+/// A flaw where the cgroup does not tell.
 #[expect(clippy::cast_precision_loss, reason = "shown in megabytes")]
-pub fn memory(facts: &Facts, answer: &Answer) -> Judged {
+pub fn charged(answer: &Answer) -> Result<f64, Flaw> {
     let numbers: Vec<u64> = answer
         .text
         .lines()
@@ -219,12 +223,13 @@ pub fn memory(facts: &Facts, answer: &Answer) -> Judged {
             answer.shown()
         )));
     };
+    Ok(usage.saturating_sub(inactive) as f64 / 1e6)
+}
+
+/// All that is charged against the budget.
+pub fn memory(facts: &Facts, answer: &Answer) -> Judged {
     measured(
-        Figure::new(
-            usage.saturating_sub(inactive) as f64 / 1e6,
-            Some(facts.spec.budgets.memory_mb),
-            "MB",
-        ),
+        Figure::new(charged(answer)?, Some(facts.spec.budgets.memory_mb), "MB"),
         "charged to the container right after ready, without inactive page cache",
     )
 }
