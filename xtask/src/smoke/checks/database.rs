@@ -215,9 +215,12 @@ CREATE TABLE smoke.embeddings AS SELECT n AS id,
   (SELECT array_agg(random()) FROM generate_series(1, 384) WHERE n > 0)::vector(384) AS at
   FROM generate_series(1, $rows) n;
 ALTER TABLE smoke.embeddings ADD PRIMARY KEY (id);
-CREATE INDEX ON smoke.embeddings USING hnsw (at vector_cosine_ops);
+CREATE INDEX embeddings_near ON smoke.embeddings USING hnsw (at vector_cosine_ops);
 ANALYZE smoke.embeddings;
 SET enable_seqscan = off;
+SET enable_sort = off;
+SELECT at AS near FROM smoke.embeddings WHERE id = 1 \\gset
+EXPLAIN (COSTS OFF) SELECT id FROM smoke.embeddings ORDER BY at <=> :'near' LIMIT 5;
 SQL
 n=1
 while [ $n -le $queries ]; do
@@ -237,10 +240,13 @@ const ROWS_PER_QUERY: usize = 5;
 /// Milliseconds of each query of [`LATENCY`] but the first, which is a warm-up.
 ///
 /// # Errors
-/// A flaw where a query did not give all of its rows.
+/// A flaw where the index is not used, or a query did not give all of its rows.
 pub fn timings(answer: &Answer) -> Result<Vec<f64>, Flaw> {
     if !answer.ok() {
         return Err(flaw(answer.shown()));
+    }
+    if !answer.text.contains("Index Scan using embeddings_near") {
+        return Err(flaw(format!("the HNSW index is not used: {}", answer.shown())));
     }
     let mut times: Vec<f64> = answer
         .text
@@ -408,12 +414,15 @@ Limit
     #[test]
     fn latency_drops_the_warm_up_and_counts_rows() {
         let query = |ms: &str| format!("{}Time: {ms} ms\n", "nearest 1\n".repeat(5));
-        let text: String = ["90.0", "1.0", "2.0", "3.0"].map(query).concat();
+        let plan = "Limit\n  ->  Index Scan using embeddings_near on embeddings\n";
+        let text = format!("{plan}{}", ["90.0", "1.0", "2.0", "3.0"].map(query).concat());
         let figure = latency(&facts(), &answer(0, &text)).unwrap().figure.unwrap();
         assert!((figure.value - 2.0).abs() < 1e-9);
-        let slow: String = ["1.0", "80.0", "90.0"].map(query).concat();
+        let exact = text.replace("embeddings_near", "embeddings_pkey");
+        assert!(latency(&facts(), &answer(0, &exact)).is_err());
+        let slow = format!("{plan}{}", ["1.0", "80.0", "90.0"].map(query).concat());
         assert!(latency(&facts(), &answer(0, &slow)).is_err());
-        assert!(latency(&facts(), &answer(0, "Time: 1.0 ms")).is_err());
+        assert!(latency(&facts(), &answer(0, &format!("{plan}Time: 1.0 ms"))).is_err());
         assert!(latency(&facts(), &answer(0, "")).is_err());
     }
 
