@@ -92,6 +92,13 @@ pub static SUITE: Suite<Scene> = Suite {
             measure: recovery::app,
         },
         Row {
+            name: "lost-rows",
+            what: "rows lost of those committed, container killed 100 times under load",
+            unit: "rows",
+            goals: &[Goal::AtMost(0.0)],
+            measure: recovery::lost_rows,
+        },
+        Row {
             name: "gate",
             what: "the smoke suite on all images at once",
             unit: "s",
