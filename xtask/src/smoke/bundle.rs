@@ -103,6 +103,9 @@ pub fn write_scene(folder: &Path, scene: &Scene<'_>, result: &CheckResult) -> Re
             Err(why) => missing.push(why),
         }
     }
+    for (n, beside) in scene.neighbours().iter().enumerate() {
+        write_scene(&folder.join(format!("beside-{}", n + 1)), beside, result)?;
+    }
     for refused in scene.refusals() {
         container(&folder.join(refused.name()), &refused, &secrets, &mut missing)?;
     }

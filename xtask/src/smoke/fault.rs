@@ -165,7 +165,7 @@ fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
     let (subject, fault) = (&field.subjects[job.subject], job.fault);
     let image = subject.spec.name.as_str();
     let began = Instant::now();
-    let scene = Scene::new(lab, subject, super::container_prefix(image, &lab.run));
+    let scene = Scene::new(lab, subject, super::container_prefix(image, &lab.run)).among(field.subjects);
     let judged = judged((fault.run)(&scene))?;
     for line in scene.timeline() {
         field.report.debug(format!("{image}: {}: {line}", fault.name));

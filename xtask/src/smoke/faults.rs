@@ -4,6 +4,7 @@
 pub mod crash;
 pub mod endings;
 pub mod processes;
+pub mod running;
 
 use super::fault::FaultDef;
 use super::suite::{self, framed};
@@ -114,6 +115,36 @@ pub const FULL: &[FaultDef] = &[
         alone: false,
         run: crash::stopped_under_load,
     },
+    FaultDef {
+        name: "hardened",
+        proves: "it works with a read-only root, no capabilities, no new privileges, few processes and little memory",
+        alone: false,
+        run: running::hardened,
+    },
+    FaultDef {
+        name: "small-shared-memory",
+        proves: "parallel HNSW builds and hash joins work in the 64 MB of shared memory that engines give",
+        alone: false,
+        run: running::small_shared_memory,
+    },
+    FaultDef {
+        name: "side-by-side",
+        proves: "two containers on one network and other ports share no password, no data and no database port",
+        alone: false,
+        run: running::side_by_side,
+    },
+    FaultDef {
+        name: "restarts",
+        proves: "docker stop and start, again and again, and docker pause lose nothing and stay quick",
+        alone: false,
+        run: running::restarts,
+    },
+    FaultDef {
+        name: "logs",
+        proves: "docker logs has every line with its program's name, and the files rotate",
+        alone: false,
+        run: running::logs,
+    },
 ];
 
 /// The suite's own source, see [`suite`].
@@ -125,6 +156,7 @@ const SOURCE: &[(&str, &str)] = &[
     ("faults/crash.rs", include_str!("faults/crash.rs")),
     ("faults/endings.rs", include_str!("faults/endings.rs")),
     ("faults/processes.rs", include_str!("faults/processes.rs")),
+    ("faults/running.rs", include_str!("faults/running.rs")),
 ];
 
 /// What an image is proved against by the full suite: the gate's key and all

@@ -45,6 +45,8 @@ const FROZEN: &str = "smoke-frozen";
 pub struct Scene<'a> {
     lab: &'a Lab,
     subject: &'a Subject,
+    /// All images of the run, this one among them.
+    subjects: &'a [Subject],
     prefix: String,
     // Dropped in this order: a volume in use cannot be removed.
     guests: RefCell<Vec<Rc<Guest>>>,
@@ -53,6 +55,7 @@ pub struct Scene<'a> {
     timeline: RefCell<Timeline>,
     secrets: RefCell<Vec<String>>,
     names: Cell<u32>,
+    neighbours: RefCell<Vec<Rc<Scene<'a>>>>,
 }
 
 /// A container that ended by itself when it was to start.
@@ -92,6 +95,7 @@ impl<'a> Scene<'a> {
         Self {
             lab,
             subject,
+            subjects: std::slice::from_ref(subject),
             prefix,
             guests: RefCell::default(),
             refused: RefCell::default(),
@@ -99,7 +103,27 @@ impl<'a> Scene<'a> {
             timeline: RefCell::default(),
             secrets: RefCell::default(),
             names: Cell::new(0),
+            neighbours: RefCell::default(),
         }
+    }
+
+    /// The same in a run with these images, this one among them.
+    #[must_use]
+    pub fn among(mut self, subjects: &'a [Subject]) -> Self {
+        self.subjects = subjects;
+        self
+    }
+
+    /// A stage beside this one for another image of the run, or for this one
+    /// once more where there is no other. It lives as long as this one.
+    pub fn neighbour(&self) -> Rc<Scene<'a>> {
+        let own = self.image_id();
+        let other = self.subjects.iter().find(|subject| subject.image_id != own);
+        let prefix = self.name("beside");
+        let scene = Self::new(self.lab, other.unwrap_or(self.subject), prefix);
+        let scene = Rc::new(scene);
+        self.neighbours.borrow_mut().push(Rc::clone(&scene));
+        scene
     }
 
     /// What the image has to be.
@@ -582,6 +606,11 @@ impl<'a> Scene<'a> {
         self.refused.borrow().clone()
     }
 
+    /// The stages beside this one.
+    pub fn neighbours(&self) -> Vec<Rc<Scene<'a>>> {
+        self.neighbours.borrow().clone()
+    }
+
     /// The volumes, oldest first.
     pub fn volumes(&self) -> Vec<Rc<Volume>> {
         self.volumes.borrow().clone()
@@ -593,8 +622,9 @@ impl<'a> Scene<'a> {
         let containers = guests.iter().map(|guest| guest.container.name());
         let containers = containers.chain(refused.iter().map(|container| container.name()));
         let kept = containers.map(|name| format!("container {name}"));
-        kept.chain(volumes.iter().map(|volume| format!("volume {}", volume.name())))
-            .collect()
+        let kept = kept.chain(volumes.iter().map(|volume| format!("volume {}", volume.name())));
+        let beside = self.neighbours();
+        kept.chain(beside.iter().flat_map(|scene| scene.kept())).collect()
     }
 
     /// The passwords that the fault made, and those that its volumes keep.

@@ -85,23 +85,58 @@ fn an_image_that_bears_nothing() {
     let Some((verdict, _state)) = faults("bears-nothing", &lines, &all) else {
         return;
     };
-    let detail = |name: &str| {
-        let found = verdict.checks().iter().find(|check| check.name == name);
+    expect_flaws(
+        &verdict,
+        &[
+            ("flapping-app", "the container is still up"),
+            ("kill-container", "committed rows are lost: "),
+            (
+                "kill-first-boot",
+                "killed when the copy begins: the container ended",
+            ),
+            ("frozen-app", "the image's health check says: healthy"),
+        ],
+    );
+}
+
+/// Every one of these was run, failed, and said so.
+fn expect_flaws(verdict: &Verdict, expected: &[(&str, &str)]) {
+    for (name, said) in expected {
+        let found = verdict.checks().iter().find(|check| check.name == *name);
         let check = found.unwrap_or_else(|| panic!("{name} was not run"));
         assert!(check.failed(), "{name} passed: {}", check.detail);
-        check.detail.clone()
-    };
-    for (name, said) in [
-        ("flapping-app", "the container is still up"),
-        ("kill-container", "committed rows are lost: "),
-        (
-            "kill-first-boot",
-            "killed when the copy begins: the container ended",
-        ),
-        ("frozen-app", "the image's health check says: healthy"),
-    ] {
-        assert!(detail(name).contains(said), "{name}: {}", detail(name));
+        assert!(check.detail.contains(said), "{name}: {}", check.detail);
     }
+}
+
+#[test]
+fn an_image_that_is_bad_company() {
+    let lines = run(&format!(
+        "cd /usr/local/lib/hive; sed -i 's/^dynamic_shared_memory_type.*/dynamic_shared_memory_type = posix/; \
+         s/^listen_addresses.*/listen_addresses = \\x27*\\x27/' /etc/hive/postgresql.conf; \
+         sed -i 's/^stopsignal=INT/stopsignal=QUIT/' /etc/hive/supervisord.conf; \
+         sed -i 's/^MAX_BYTES = .*/MAX_BYTES = 1 << 40/' hive_container/logs.py; {UNCOMPILED}"
+    ));
+    let all = [
+        "hardened",
+        "small-shared-memory",
+        "side-by-side",
+        "restarts",
+        "logs",
+    ];
+    let Some((verdict, _state)) = faults("bad-company", &lines, &all) else {
+        return;
+    };
+    expect_flaws(
+        &verdict,
+        &[
+            ("hardened", "could not resize shared memory segment"),
+            ("small-shared-memory", "could not resize shared memory segment"),
+            ("side-by-side", "PostgreSQL is reachable from another container"),
+            ("restarts", "docker stop: exit code"),
+            ("logs", "/var/log/hive should have 4 files of the app"),
+        ],
+    );
 }
 
 /// The container's own rule, with the image's own Python.
