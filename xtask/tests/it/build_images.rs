@@ -8,15 +8,15 @@ use serde_json::Value;
 use crate::sandbox::{self, Checkout, Run};
 
 /// A checkout with one image that no other test and no user has.
-struct Bench {
-    checkout: Checkout,
-    name: String,
+pub struct Bench {
+    pub checkout: Checkout,
+    pub name: String,
 }
 
 impl Bench {
     /// The image `name`, made unique for this process, with the spec's keys
     /// `app` (besides the port) and `more`, which may be empty.
-    fn new(name: &str, app: &str, more: &str) -> Self {
+    pub fn new(name: &str, app: &str, more: &str) -> Self {
         let name = format!("{name}-{}", std::process::id());
         let checkout = Checkout::with_image(&name, &spec(app, more));
         // These tests run beside each other: they prove the way, not the speed.
@@ -29,7 +29,7 @@ impl Bench {
             .write(&format!("images/{}/image.json", self.name), &spec(app, more));
     }
 
-    fn xtask(&self, args: &[&str]) -> Run {
+    pub fn xtask(&self, args: &[&str]) -> Run {
         self.checkout.xtask(args)
     }
 
@@ -95,7 +95,7 @@ fn spec(app: &str, more: &str) -> String {
     )
 }
 
-fn docker(args: &[&str]) -> String {
+pub fn docker(args: &[&str]) -> String {
     let output = sandbox::docker().args(args).output().unwrap();
     assert!(
         output.status.success(),
@@ -119,7 +119,7 @@ fn leftovers(name: &str) -> String {
     format!("{containers}{volumes}")
 }
 
-fn fixture(name: &str) -> String {
+pub fn fixture(name: &str) -> String {
     let path = sandbox::repository().join("xtask/tests/fixtures").join(name);
     path.to_str().unwrap().to_owned()
 }

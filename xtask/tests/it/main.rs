@@ -13,6 +13,7 @@ mod cli;
 mod engine_api;
 mod engine_private;
 mod ignore;
+mod migrations;
 mod never_stale;
 mod pipelines;
 mod sandbox;
