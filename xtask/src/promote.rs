@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::engine::Engine;
 use crate::process::Runner;
-use crate::smoke::{Verified, full_proof_tag, proof_tag};
+use crate::smoke::{Verified, full_proof_tag, previous_tag, proof_tag};
 
 /// The tags that an image gets.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ pub struct Promotion<'a> {
 }
 
 /// Moves all tags of all promotions, proofs first. Where one cannot be moved,
-/// those already moved go back to where they were.
+/// those already moved go back to where they were. The image that loses the
+/// release tags gets `hive-previous:<image>`: without a tag it would be pruned.
 ///
 /// # Errors
 /// When the engine refuses a tag; then no tag has moved.
@@ -33,6 +34,14 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
     for promotion in promotions {
         let verified = promotion.verified;
         moves.push((verified.proof_tag(), verified.image_id()));
+    }
+    let inventory = engine.inventory(runner)?;
+    for promotion in promotions {
+        let (new, tags) = (promotion.verified.image_id(), &promotion.tags);
+        let old = tags.iter().find_map(|tag| inventory.id_of(tag));
+        if let Some(old) = old.filter(|old| *old != new) {
+            moves.push((previous_tag(promotion.verified.image()), old));
+        }
     }
     for promotion in promotions {
         moves.extend(

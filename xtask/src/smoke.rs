@@ -45,7 +45,7 @@ use fault::Field;
 use suite::{CheckDef, GATE, How};
 use verdict::{CheckResult, Full};
 
-pub use verdict::{FailedVerdict, Outcome, Verdict, Verified, full_proof_tag, proof_tag};
+pub use verdict::{FailedVerdict, Outcome, Verdict, Verified, full_proof_tag, previous_tag, proof_tag};
 
 /// What is to be proved.
 #[derive(Clone, Debug)]

@@ -2,9 +2,13 @@
 //! [`fault`](super::fault).
 
 pub mod crash;
+pub mod disk;
 pub mod endings;
 pub mod processes;
+pub mod refusals;
 pub mod running;
+pub mod surroundings;
+pub mod volumes;
 
 use super::fault::FaultDef;
 use super::suite::{self, framed};
@@ -145,6 +149,102 @@ pub const FULL: &[FaultDef] = &[
         alone: false,
         run: running::logs,
     },
+    FaultDef {
+        name: "disk-full-at-first-boot",
+        proves: "without room for a cluster nothing is made, and it is said; with room it boots",
+        alone: false,
+        run: disk::full_at_first_boot,
+    },
+    FaultDef {
+        name: "disk-full-while-writing",
+        proves: "a disk that fills up, WAL included, costs no acknowledged row",
+        alone: false,
+        run: disk::full_while_writing,
+    },
+    FaultDef {
+        name: "foreign-volumes",
+        proves: "a volume of another owner, version or image, or at another path, is refused and stays as it is",
+        alone: false,
+        run: refusals::of_somebody_else,
+    },
+    FaultDef {
+        name: "half-copied-volumes",
+        proves: "a cluster that is not whole is refused before PostgreSQL touches it",
+        alone: false,
+        run: refusals::copied_in_part,
+    },
+    FaultDef {
+        name: "wrong-settings",
+        proves: "settings, users and roots that cannot work are refused in one line",
+        alone: false,
+        run: refusals::settings,
+    },
+    FaultDef {
+        name: "wrong-password-files",
+        proves: "a password file that is no password is refused in one line",
+        alone: false,
+        run: refusals::password_files,
+    },
+    FaultDef {
+        name: "volume-in-use",
+        proves: "a second container on a volume ends at once and harms nothing",
+        alone: false,
+        run: volumes::in_use,
+    },
+    FaultDef {
+        name: "harmless-volumes",
+        proves: "what a fresh disk or an orchestrator leaves on a volume stops nothing",
+        alone: false,
+        run: volumes::harmless,
+    },
+    FaultDef {
+        name: "restored-volume",
+        proves: "a copy of the cluster and a dump both bring back the rows",
+        alone: false,
+        run: volumes::restored,
+    },
+    FaultDef {
+        name: "lost-table",
+        proves: "a table or index without its file is found at start",
+        alone: false,
+        run: volumes::lost_table,
+    },
+    FaultDef {
+        name: "collation-versions",
+        proves: "an order of text that changed is told, with the commands that mend it",
+        alone: false,
+        run: volumes::collations,
+    },
+    FaultDef {
+        name: "upgrade",
+        proves: "the volume of the image that was promoted before works, with its rows",
+        alone: false,
+        run: volumes::upgrade,
+    },
+    FaultDef {
+        name: "odd-password",
+        proves: "a password with any character works everywhere, and reaches no log",
+        alone: false,
+        run: surroundings::odd_password,
+    },
+    FaultDef {
+        name: "arbitrary-user",
+        proves: "any uid runs it, with a read-only root and without capabilities",
+        alone: false,
+        run: surroundings::arbitrary_user,
+    },
+    FaultDef {
+        name: "clock-and-zone",
+        proves: "time zones, locales and clocks that are wrong stop nothing and move no instant",
+        alone: false,
+        run: surroundings::clock_and_zone,
+    },
+    FaultDef {
+        name: "moved-port",
+        proves: "HIVE_API_PORT moves the app, and libpq's variables for other servers change nothing",
+        alone: false,
+        run: surroundings::moved_port,
+    },
 ];
 
 /// The suite's own source, see [`suite`].
@@ -157,6 +257,10 @@ const SOURCE: &[(&str, &str)] = &[
     ("faults/endings.rs", include_str!("faults/endings.rs")),
     ("faults/processes.rs", include_str!("faults/processes.rs")),
     ("faults/running.rs", include_str!("faults/running.rs")),
+    ("faults/disk.rs", include_str!("faults/disk.rs")),
+    ("faults/refusals.rs", include_str!("faults/refusals.rs")),
+    ("faults/surroundings.rs", include_str!("faults/surroundings.rs")),
+    ("faults/volumes.rs", include_str!("faults/volumes.rs")),
 ];
 
 /// What an image is proved against by the full suite: the gate's key and all

@@ -39,6 +39,9 @@ const REFUSAL: Duration = Duration::from_secs(30);
 
 /// What a frozen container prints.
 const FROZEN: &str = "smoke-frozen";
+/// A script of `sh` for [`Scene::digest`], in the folder that is meant.
+pub const DIGEST: &str = "{ find . -printf '%P %y %m %U:%G %s %l\\n' | LC_ALL=C sort; \
+     find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum; } | sha256sum";
 
 /// The stage of one fault on one image.
 #[derive(Debug)]
@@ -213,11 +216,7 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// When it cannot be read, as root.
     pub fn digest(&self, volume: &Volume) -> Result<String> {
-        let script = format!(
-            "cd {MOUNT} && {{ find . -printf '%P %y %m %U:%G %s %l\\n' | LC_ALL=C sort; \
-             find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum; }} | sha256sum"
-        );
-        self.must_beside(volume, &["--user", "0:0"], &script)
+        self.must_beside(volume, &["--user", "0:0"], &format!("cd {MOUNT} && {DIGEST}"))
     }
 
     /// What `pg_controldata` calls the cluster's state: `shut down`,
@@ -251,13 +250,31 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Scene::start`].
     pub fn start_command(&self, volume: &Volume, options: &[&str], command: &[&str]) -> Result<Rc<Guest>> {
+        self.start_as(self.image_id(), volume, options, command)
+    }
+
+    /// [`Scene::start`] of another image, such as the one before.
+    ///
+    /// # Errors
+    /// As [`Scene::start`].
+    pub fn start_image(&self, image: &str, volume: &Volume) -> Result<Rc<Guest>> {
+        self.start_as(image, volume, &[], &[])
+    }
+
+    fn start_as(
+        &self,
+        image: &str,
+        volume: &Volume,
+        options: &[&str],
+        command: &[&str],
+    ) -> Result<Rc<Guest>> {
         let name = self.name("box");
         let mount = format!("{}:{MOUNT}", volume.name());
         let mut all = vec!["--volume", mount.as_str()];
         all.extend(options);
         self.note(format!("docker run --name {name} {}", all.join(" ")));
         let port = self.spec().app.port;
-        let started = Guest::start_command(self.lab, self.image_id(), &name, &all, command, port);
+        let started = Guest::start_command(self.lab, image, &name, &all, command, port);
         let guest = Rc::new(started?);
         self.guests.borrow_mut().push(Rc::clone(&guest));
         Ok(guest)

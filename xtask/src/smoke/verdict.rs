@@ -379,6 +379,12 @@ pub fn full_proof_tag(image: &str, full_key: &str) -> String {
     format!("hive-proof-full:{image}-{short}")
 }
 
+/// `hive-previous:<image>`: what had the release tags before, to go back to and
+/// to try the upgrade from.
+pub fn previous_tag(image: &str) -> String {
+    format!("hive-previous:{image}")
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

@@ -110,7 +110,7 @@ def read_control(cluster: str) -> dict[str, str]:
         check=False,
     )
     text = done.stdout.decode(errors="replace")
-    if done.returncode != 0 or "WARNING" in text:
+    if done.returncode != 0 or "warning: " in text.lower():
         raise not_whole(cluster, "global/pg_control is damaged")
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
