@@ -71,14 +71,14 @@ PY
 apt install --yes --no-install-recommends ca-certificates {{packages}}
 rm -rf /usr/lib/postgresql/$PG_MAJOR/lib/bitcode /usr/lib/postgresql/$PG_MAJOR/lib/llvmjit* \
     /usr/lib/postgresql/$PG_MAJOR/lib/pgxs /usr/lib/python3/dist-packages/supervisor/tests \
-    /var/lib/dpkg/status-old /tmp/unused
+    /var/lib/dpkg/*-old /tmp/unused
 
 # A private key made at installation, the same in each container.
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
 find /etc/ssl/certs -xtype l -delete
 rm -rf /etc/supervisor /etc/postgresql /var/log/supervisor /var/log/postgresql
 find /var/log -type f -delete
-rm -rf /var/cache/ldconfig /var/cache/debconf/*-old /usr/bin/supervisord /usr/bin/supervisorctl \
+rm -rf /var/cache/ldconfig /var/cache/debconf/* /usr/bin/supervisord /usr/bin/supervisorctl \
     /usr/bin/echo_supervisord_conf /var/lib/postgresql
 
 # PostgreSQL's programs by name, without Debian's wrappers.
@@ -108,7 +108,8 @@ ln -s /run/hive/passwd /var/lib/extrausers/passwd
 sed -i 's/^passwd:.*/passwd: files extrausers/' /etc/nsswitch.conf
 
 # Never compared with its source again: quick to load, and the same bytes in each build.
-python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /usr/lib/python3*
+python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /usr/lib/python3* \
+    /usr/share/python3
 SH
 
 # The cluster that an empty volume gets: 1000 small files, made once instead of at each first boot.
