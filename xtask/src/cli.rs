@@ -191,6 +191,9 @@ pub struct Smoke {
     /// Only this fault of the full suite, and no gate; passing it proves nothing
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
+    /// Print the names of the suite's checks and faults with what each proves, and stop
+    #[arg(long)]
+    pub list: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,

@@ -11,7 +11,9 @@ use crate::engine::{Engine, choose, reaper};
 use crate::failure::{self, Failure};
 use crate::host::Host;
 use crate::promote;
-use crate::smoke::{self, Subject, Verdict, fault, report};
+use crate::smoke::fault::{self, FaultDef};
+use crate::smoke::suite::GATE;
+use crate::smoke::{self, Subject, Verdict, report};
 use crate::spec::load::APP_FILE;
 
 /// Proves the named images. Moves no release tag; a pass of the full suite is
@@ -24,7 +26,10 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
                 .into(),
         );
     }
-    fault::chosen(&args.only)?;
+    let faults = fault::chosen(&args.only)?;
+    if args.list {
+        return host.report.data(&list(args.suite, &faults));
+    }
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let engine = choose::obtain(host, args.engine.engine)?;
     super::reap(host, &engine)?;
@@ -74,6 +79,20 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
     } else {
         Err(self::failed(&failed).into())
     }
+}
+
+/// `name  what it proves` a line, in the order in which they are reported.
+fn list(suite: Suite, faults: &[&FaultDef]) -> String {
+    let gate = GATE.iter().map(|check| (check.name, check.proves));
+    let faults = faults.iter().map(|fault| (fault.name, fault.proves));
+    let lines: Vec<String> = match suite {
+        Suite::Gate => gate.collect::<Vec<_>>(),
+        Suite::Full => gate.chain(faults).collect(),
+    }
+    .into_iter()
+    .map(|(name, proves)| format!("{name:<22} {proves}"))
+    .collect();
+    lines.join("\n")
 }
 
 /// An image with its spec: what the checkout says of it, with what the app

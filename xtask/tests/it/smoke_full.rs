@@ -4,7 +4,7 @@ use xtask::report::Report;
 use xtask::smoke::{self, Verdict};
 
 use crate::sandbox;
-use crate::smoke_gate::{UNCOMPILED, Variant, good, roomy, run};
+use crate::smoke_gate::{UNCOMPILED, Variant, good, interrupt_leaves_nothing, roomy, run};
 
 /// Runs these faults on the good image with a few more lines of Dockerfile.
 fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfile::TempDir)> {
@@ -139,6 +139,16 @@ fn an_image_that_is_bad_company() {
     );
 }
 
+#[test]
+fn interrupted_faults_leave_nothing() {
+    if sandbox::engine_tests() {
+        let only = ["side-by-side", "kill-container"].map(str::to_owned);
+        interrupt_leaves_nothing("1", |report, state, lab, subject| {
+            smoke::run_full(report, state, lab, std::slice::from_ref(subject), &only)
+        });
+    }
+}
+
 /// The container's own rule, with the image's own Python.
 #[test]
 fn what_flapping_is() {
@@ -178,4 +188,15 @@ fn only_is_for_faults_that_exist() {
     sandbox::xtask(["smoke", "--suite", "full", "--only", "frobnicate"])
         .expect(2)
         .says(&["the full suite has no fault frobnicate", "kill-postmaster"]);
+    let list = |suite| {
+        sandbox::xtask(["smoke", "--suite", suite, "--list"])
+            .expect(0)
+            .stdout
+    };
+    let (gate, full) = (list("gate"), list("full"));
+    assert!(gate.contains("pgvector ") && !gate.contains("kill-postmaster"));
+    assert!(
+        full.starts_with(gate.trim_end()) && full.contains("\nkill-postmaster "),
+        "{full}"
+    );
 }

@@ -96,14 +96,25 @@ fn left(lab: &Lab, prefix: &str) -> String {
 
 #[test]
 fn interrupted_runs_leave_nothing() {
-    if !sandbox::engine_tests() {
-        return;
+    if sandbox::engine_tests() {
+        interrupt_leaves_nothing("0", |report, state, lab, subject| {
+            smoke::run(report, state, lab, subject).map(|verdict| vec![verdict])
+        });
     }
+}
+
+/// Runs something, asks it to stop one second after its first container or
+/// volume is there, and looks for what it left. `mark` tells runs of this
+/// process apart.
+pub(crate) fn interrupt_leaves_nothing(
+    mark: &str,
+    run: impl FnOnce(&Report, &Path, &Lab, &Subject) -> anyhow::Result<Vec<Verdict>>,
+) {
     let interrupted = Arc::new(AtomicBool::new(false));
     let mut lab = lab();
     lab.runner = Runner::new(Arc::clone(&interrupted)).unwrap();
     // As of another machine, so that neither a reaper nor other tests touch it.
-    lab.run += "0";
+    lab.run += mark;
     let subject = subject(&lab, &good("genie"));
     let watcher = {
         let mut lab = lab.clone();
@@ -118,7 +129,7 @@ fn interrupted_runs_leave_nothing() {
         })
     };
     let state = tempfile::tempdir().unwrap();
-    let error = smoke::run(&Report::new(true, false), state.path(), &lab, &subject).unwrap_err();
+    let error = run(&Report::new(true, false), state.path(), &lab, &subject).unwrap_err();
     watcher.join().unwrap();
     assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
     assert_eq!(left(&lab, ""), "");

@@ -51,7 +51,7 @@ pub fn hopeless_app(scene: &Scene<'_>) -> Result<Seen> {
         code: "raise SystemExit(78)",
         limit: FATAL,
     };
-    end.expect(scene, EXIT_CONFIG, "app cannot run like this")
+    end.expect(scene, EXIT_CONFIG, "cannot run like this")
 }
 
 /// The app starts well and ends again and again.
