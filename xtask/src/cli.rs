@@ -69,6 +69,11 @@ pub enum Command {
     Engine(EngineArgs),
     /// The operating-system bases
     Base(BaseArgs),
+    /// List what a build can read of a folder, with the facts that count
+    ///
+    /// `644 <blake3> <path>` for each file, `755 directory <path>`, `777 link <path> ->
+    /// <target>`, sorted; stderr tells what stays out of the image, and why.
+    Inputs(Inputs),
     /// Prove the fingerprint: change every fact alone, compare with BuildKit
     ///
     /// Tries each fact of the table in ARCHITECTURE.md on a small definition, and
@@ -303,6 +308,26 @@ pub enum BaseAction {
     },
     /// Pin the registry images of the base sets by digest in images/base-sets.lock.json
     Lock(EngineOption),
+}
+
+/// Arguments of `inputs`.
+#[derive(Debug, Args)]
+pub struct Inputs {
+    /// The folder: an app, or any build context
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The Dockerfile whose ignore file counts, where it is not the folder's own
+    #[arg(long, value_name = "FILE")]
+    pub dockerfile: Option<PathBuf>,
+    /// What BuildKit would read: the ignore file alone, without the safe set
+    #[arg(long)]
+    pub exact: bool,
+    /// One digest over all of them
+    #[arg(long, conflicts_with = "json")]
+    pub digest: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `audit`.

@@ -6,6 +6,7 @@ mod bench;
 mod build_images;
 mod engine;
 mod explain;
+mod inputs;
 mod plan;
 mod render;
 mod smoke;
@@ -32,6 +33,7 @@ pub fn run(command: Command, host: &Host) -> Result<()> {
         Command::Render(args) => render::run(&args, host),
         Command::Engine(args) => engine::run(&args, host),
         Command::Base(args) => base::run(&args, host),
+        Command::Inputs(args) => inputs::run(&args, host),
         Command::Audit(args) => audit::run(&args, host),
         Command::Bench(args) => bench::run(&args, host),
         Command::Test(args) => test::run(&args, host),

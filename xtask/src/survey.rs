@@ -242,8 +242,7 @@ impl<'a> Contexts<'a> {
         if let Some(inputs) = self.walked.get(folder) {
             return Ok(inputs.clone());
         }
-        let index = self.host.state_dir().join("index").join(folder_key(folder));
-        let found = context::scan(folder, rules, Some(&index))?;
+        let found = context::scan(folder, rules, Some(&index_file(self.host, folder)))?;
         for left_out in &found.left_out {
             self.host.report.debug(format!(
                 "not in the image: {} ({})",
@@ -266,6 +265,11 @@ impl<'a> Contexts<'a> {
 /// `docker/rootfs` of the checkout.
 pub fn rootfs_folder(host: &Host) -> PathBuf {
     host.root.join("docker/rootfs")
+}
+
+/// Where the digests of a folder's files are remembered.
+pub fn index_file(host: &Host, folder: &Path) -> PathBuf {
+    host.state_dir().join("index").join(folder_key(folder))
 }
 
 /// A file name for a folder: two folders never share an index or a stage.

@@ -13,6 +13,7 @@ fn help_lists_exit_codes_and_every_command() {
         "render",
         "engine",
         "base",
+        "inputs",
         "audit",
         "bench",
         "test",
@@ -45,6 +46,57 @@ fn bench_lists_rows_with_their_goals_and_starts_nothing() {
         "hint: `cargo xtask bench --list` shows all of them",
     ]);
     sandbox::xtask(["bench", "--runs", "0"]).expect(2);
+}
+
+#[test]
+fn inputs_lists_what_a_build_can_read() {
+    let checkout = Checkout::new();
+    for (path, text) in [
+        ("app/.dockerignore", "*.log\n"),
+        ("app/x.log", ""),
+        ("app/.env", "SECRET=1"),
+        ("app/main.py", "pass\n"),
+    ] {
+        checkout.write(path, text);
+    }
+    let app = checkout.path("app");
+    std::os::unix::fs::symlink("main.py", app.join("link")).unwrap();
+    fs_err::create_dir(app.join("empty")).unwrap();
+    let app = app.to_str().unwrap();
+    let run = checkout.xtask(&["inputs", app]).expect(0);
+    let digest = blake3::hash(b"pass\n");
+    assert_eq!(
+        run.stdout,
+        format!("755 directory empty\n777 link link -> main.py\n644 {digest} main.py\n")
+    );
+    run.says(&[
+        "not in the image: .env (secret)",
+        "not in the image: .dockerignore",
+    ]);
+    // As BuildKit would: the ignore file alone.
+    let exact = checkout
+        .xtask(&["inputs", app, "--exact", "--json"])
+        .expect(0)
+        .json();
+    let paths: Vec<&str> = exact["inputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|input| input["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(paths, [".dockerignore", ".env", "empty", "link", "main.py"]);
+    // One digest, the same from every path.
+    let one = checkout.xtask(&["inputs", app, "--digest"]).expect(0).stdout;
+    assert_eq!(one.trim().len(), 64);
+    let moved = checkout.path("elsewhere");
+    fs_err::rename(app, &moved).unwrap();
+    let two = checkout
+        .xtask(&["inputs", moved.to_str().unwrap(), "--digest"])
+        .expect(0)
+        .stdout;
+    assert_eq!(one, two);
+    assert_ne!(one.trim(), exact["digest"]);
+    checkout.xtask(&["inputs", "/nonexistent"]).expect(2);
 }
 
 #[test]

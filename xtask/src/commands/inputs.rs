@@ -1,0 +1,74 @@
+//! `cargo xtask inputs`: what a build can read of a folder, fact by fact.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::Inputs;
+use crate::context::{self, Found, Input, Kind, Rules};
+use crate::fingerprint::encoding;
+use crate::host::Host;
+use crate::survey;
+
+/// Lists the inputs, or their digest.
+pub fn run(args: &Inputs, host: &Host) -> Result<()> {
+    let folder = std::path::absolute(&args.folder)?;
+    let ignore = context::ignore(&folder, args.dockerfile.as_deref())?;
+    let rules = if args.exact {
+        Rules::exact(ignore)
+    } else {
+        Rules::safe(ignore)
+    };
+    let found = context::scan(&folder, &rules, Some(&survey::index_file(host, &folder)))?;
+    if args.digest {
+        return host.report.data(&digest(&found.inputs));
+    }
+    if args.json {
+        return host
+            .report
+            .data(&serde_json::to_string_pretty(&document(&folder, &found))?);
+    }
+    let lines: Vec<String> = found.inputs.iter().map(line).collect();
+    if !lines.is_empty() {
+        host.report.data(&lines.join("\n"))?;
+    }
+    for left_out in &found.left_out {
+        host.report.detail(format!(
+            "not in the image: {} ({})",
+            left_out.path,
+            left_out.reason.as_str()
+        ));
+    }
+    Ok(())
+}
+
+/// SHA-256 over all facts of all inputs, as the fingerprint covers them.
+fn digest(inputs: &[Input]) -> String {
+    encoding::fingerprint("inputs", 1, |frame| context::encode(inputs, "inputs", frame)).to_string()
+}
+
+/// `644 <blake3> path`, `755 directory path`, `777 link path -> target`.
+fn line(input: &Input) -> String {
+    let (mode, path) = (input.mode(), &input.path);
+    match &input.kind {
+        Kind::File { digest, .. } => format!("{mode:o} {digest} {path}"),
+        Kind::Directory => format!("{mode:o} directory {path}"),
+        Kind::Symlink { target } => format!("{mode:o} link {path} -> {target}"),
+    }
+}
+
+fn document(folder: &Path, found: &Found) -> serde_json::Value {
+    let left_out: Vec<_> = found
+        .left_out
+        .iter()
+        .map(|left_out| json!({ "path": left_out.path, "reason": left_out.reason.as_str(), "refused": left_out.refused }))
+        .collect();
+    json!({
+        "schema": 1,
+        "folder": folder,
+        "digest": digest(&found.inputs),
+        "inputs": found.inputs,
+        "left_out": left_out,
+    })
+}
