@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod row;
 pub mod table;
 pub mod tools;
+pub mod trees;
 
 use std::cell::OnceCell;
 use std::path::PathBuf;

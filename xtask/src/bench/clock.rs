@@ -61,6 +61,35 @@ impl Timed {
         self
     }
 
+    /// Runs another command after it, timed with it, if it ends well. A shell
+    /// does so; the label stays.
+    #[must_use]
+    pub fn then<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, words: I) -> Self {
+        let first = self.words.len();
+        let second = words.into_iter().map(|word| word.as_ref().to_owned());
+        self.words.extend(second);
+        // The words are the script's arguments: nothing has to be quoted twice.
+        let numbers = |from: usize, to: usize| {
+            let all: Vec<String> = (from..=to).map(|n| format!("\"${{{n}}}\"")).collect();
+            all.join(" ")
+        };
+        let script = format!(
+            "{} && exec {}",
+            numbers(1, first),
+            numbers(first + 1, self.words.len())
+        );
+        let shell = ["sh".into(), "-c".into(), script.into(), "sh".into()];
+        self.words.splice(0..0, shell);
+        self
+    }
+
+    /// Another label.
+    #[must_use]
+    pub fn labelled(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
     /// A shell script that runs before each run, untimed.
     #[must_use]
     pub fn prepare(mut self, script: impl AsRef<OsStr>) -> Self {
@@ -112,6 +141,16 @@ pub fn side_by_side(bench: &Bench<'_>, commands: &[Timed]) -> Result<Vec<Timing>
     Ok(timings)
 }
 
+/// Ours beside a peer.
+///
+/// # Errors
+/// As [`side_by_side`].
+pub fn pair(bench: &Bench<'_>, ours: Timed, peer: Timed) -> Result<[Timing; 2]> {
+    let timings = side_by_side(bench, &[ours, peer])?;
+    <[Timing; 2]>::try_from(timings)
+        .map_err(|timings| anyhow::anyhow!("two commands have {} timings", timings.len()))
+}
+
 fn once(bench: &Bench<'_>, hyperfine: &std::path::Path, command: &Timed) -> Result<Benchmark> {
     let export = tempfile::NamedTempFile::new().context("make a file for hyperfine's figures")?;
     let mut call = bench
@@ -155,6 +194,14 @@ fn quoted(words: &[OsString]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_after_the_other() {
+        let both = Timed::new("x", "echo").args(["a b"]).then(["echo", "$c"]);
+        let script = r#""${1}" "${2}" && exec "${3}" "${4}""#;
+        let words = ["sh", "-c", script, "sh", "echo", "a b", "echo", "$c"];
+        assert_eq!(both.words, words.map(OsString::from));
+    }
 
     #[test]
     fn words_survive_quoting() {

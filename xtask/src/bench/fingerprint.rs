@@ -1,8 +1,13 @@
 //! How fast the tool decides that nothing, or little, has to be done.
 //!
 //! Everything happens in a copy of the checkout, with images of its own names
-//! and a state folder of its own: no tag that somebody uses is moved.
+//! and a state folder of its own: no tag that somebody uses is moved. Trees of
+//! many files are made once and kept in `bench/trees` of the state folder (3 GB
+//! with git's copy).
 
+mod edit;
+mod large;
+mod scan;
 pub mod scene;
 mod unchanged;
 
@@ -31,6 +36,55 @@ pub static SUITE: Suite<Scene> = Suite {
             unit: "ms",
             goals: &[Goal::OfPeer(BAKE, 1.0 / 3.0)],
             measure: unchanged::cargo,
+        },
+        Row {
+            name: "first-scan",
+            what: "first hash of 1 GB in 1,000 files, warm page cache",
+            unit: "s",
+            goals: &[Goal::OfBest(1.2)],
+            measure: scan::first,
+        },
+        Row {
+            name: "scan-memory",
+            what: "200,000 files: the most memory that a scan takes",
+            unit: "MB",
+            goals: &[Goal::AtMost(150.0)],
+            measure: scan::memory,
+        },
+        Row {
+            name: "scan-linear",
+            what: "10,000, 50,000 and 200,000 files: what one file more costs a scan",
+            unit: "µs",
+            goals: &[Goal::OfPeer(scan::SMALLER, 1.2)],
+            measure: scan::linear,
+        },
+        Row {
+            name: "one-line",
+            what: "one line of the app changed, to the promoted tag",
+            unit: "s",
+            goals: &[Goal::OfPeer(edit::BY_HAND, 1.05)],
+            measure: edit::one_line,
+        },
+        Row {
+            name: "dependencies",
+            what: "one line of the app changed: steps of the dependencies that run again",
+            unit: "steps",
+            goals: &[Goal::AtMost(0.0)],
+            measure: edit::dependencies,
+        },
+        Row {
+            name: "unchanged-large",
+            what: "nothing changed, a context of 50,000 files (1 GB)",
+            unit: "ms",
+            goals: &[Goal::OfPeer(BAKE, 0.1)],
+            measure: unchanged::large,
+        },
+        Row {
+            name: "changed-large",
+            what: "one file of 50,000 changed: time to the plan",
+            unit: "ms",
+            goals: &[Goal::OfPeer(large::GIT, 1.5)],
+            measure: large::changed,
         },
     ],
 };

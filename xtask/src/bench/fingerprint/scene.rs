@@ -1,7 +1,7 @@
 //! What the rows share: a copy of the checkout, its images built and proved,
 //! and the same images as plain bake builds them.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,22 +18,55 @@ use crate::cli::Selection;
 use crate::dockerfile;
 use crate::engine::{Engine, Owner};
 use crate::request::Request;
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::survey::ROOTFS;
 
 /// A first build of all images with their proofs.
 const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Budgets of the copy, the most that a spec allows: a machine that is busy, or
+/// an image with a gigabyte of files, is not what is measured.
+const ROOM: [(&str, u32); 7] = [
+    ("ready_seconds", 60),
+    ("restart_seconds", 60),
+    ("stop_seconds", 60),
+    ("health_ms", 1000),
+    ("query_ms", 100),
+    ("memory_mb", 512),
+    ("size_mb", 100_000),
+];
+
+/// Which definitions a row is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Subject {
+    /// Images of the copy; all where none is named.
+    pub(super) images: Vec<String>,
+    /// The app instead of the specs' own.
+    pub(super) app: Option<PathBuf>,
+}
 
 /// What the rows share. Its images go with it.
 #[derive(Debug)]
 pub struct Scene {
     scratch: Scratch,
     engine: Engine,
-    root: PathBuf,
-    /// The reference of the base, once everything is built.
-    base: OnceCell<String>,
-    /// The bake file, once bake has built everything.
-    bake: OnceCell<PathBuf>,
+    checkout: PathBuf,
+    program: PathBuf,
+    /// What is built, and on which base.
+    built: RefCell<BTreeMap<Subject, String>>,
+    /// What plain bake has built, by its bake file.
+    baked: RefCell<BTreeMap<Subject, PathBuf>>,
+}
+
+impl Subject {
+    fn args(&self) -> Vec<String> {
+        let app = self.app.iter().map(|app| app.display().to_string());
+        self.images
+            .iter()
+            .cloned()
+            .chain(app.flat_map(|app| ["--app".to_owned(), app]))
+            .collect()
+    }
 }
 
 impl Scene {
@@ -41,103 +74,186 @@ impl Scene {
     pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
         let engine = bench.engine()?.clone();
         let folder = bench.folder.join("fingerprint");
+        let scratch = Scratch::new(bench.host, &engine, &folder, "bench")?;
+        let specs = scratch.images.iter().map(|image| format!("{image}/image.json"));
+        for file in specs.chain(["defaults.json".to_owned()]) {
+            give_room(&scratch.root.join("images").join(file))?;
+        }
         Ok(Self {
-            scratch: Scratch::new(bench.host, &engine, &folder, "bench")?,
+            scratch,
             engine,
-            root: bench.host.root.clone(),
-            base: OnceCell::new(),
-            bake: OnceCell::new(),
+            checkout: bench.host.root.clone(),
+            program: std::env::current_exe().context("find the running program")?,
+            built: RefCell::default(),
+            baked: RefCell::default(),
         })
     }
 
+    /// One image of the copy.
+    pub(super) fn one_image(&self) -> Result<String> {
+        let first = self.scratch.images.first();
+        first.cloned().context("the checkout has no image")
+    }
+
+    /// A folder of the copy, or of what is made beside it.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        self.scratch.state.with_file_name(name)
+    }
+
+    /// The folder of the sample app in the copy.
+    pub(super) fn sample_app(&self) -> Result<PathBuf> {
+        let catalog = Catalog::read(&self.scratch.root, Apps::OfSpecs)?;
+        let first = catalog.images.first().context("the checkout has no image")?;
+        Ok(first.app.source.clone())
+    }
+
+    /// Where builds of a row leave logs and indexes.
+    pub(super) fn state(&self) -> &Path {
+        &self.scratch.state
+    }
+
     /// The built binary on the copy.
-    pub(super) fn xtask(&self, label: &str, args: &[&str]) -> Result<Timed> {
-        let program = std::env::current_exe().context("find the running program")?;
-        Ok(self.on_copy(Timed::new(label, program), args))
+    pub(super) fn xtask(&self, label: &str, command: &str, subject: &Subject) -> Timed {
+        self.on_copy(Timed::new(label, &self.program), command, subject)
     }
 
-    /// `cargo xtask` on the copy.
-    pub(super) fn cargo_xtask(&self, label: &str, args: &[&str]) -> Timed {
-        // cargo looks for its alias in the current folder.
-        let cargo = Timed::new(label, "env")
-            .args(["-C".as_ref(), self.root.as_os_str()])
-            .args(["cargo", "xtask"]);
-        self.on_copy(cargo, args)
-    }
-
-    fn on_copy(&self, timed: Timed, args: &[&str]) -> Timed {
-        let engine = match self.engine.owner {
-            Owner::System => "system",
-            Owner::Private => "private",
-        };
-        timed
-            .args(["--root".as_ref(), self.scratch.root.as_os_str()])
+    /// The built binary as it is.
+    pub(super) fn plain_xtask(&self, label: &str, args: &[&str]) -> Timed {
+        Timed::new(label, &self.program)
             .args(args)
-            .args(["--engine", engine])
             .env("HIVE_STATE_DIR", &self.scratch.state)
     }
 
-    /// Builds and proves all images of the copy; done once.
-    pub(super) fn build(&self, bench: &Bench<'_>) -> Result<&str> {
-        if let Some(base) = self.base.get() {
-            return Ok(base);
+    /// `cargo xtask` on the copy.
+    pub(super) fn cargo_xtask(&self, label: &str, command: &str, subject: &Subject) -> Timed {
+        // cargo looks for its alias in the current folder.
+        let cargo = Timed::new(label, "env")
+            .args(["-C".as_ref(), self.checkout.as_os_str()])
+            .args(["cargo", "xtask"]);
+        self.on_copy(cargo, command, subject)
+    }
+
+    fn on_copy(&self, timed: Timed, command: &str, subject: &Subject) -> Timed {
+        timed
+            .args(["--root".as_ref(), self.scratch.root.as_os_str()])
+            .args([command])
+            .args(subject.args())
+            .args(["--engine", self.owner()])
+            .env("HIVE_STATE_DIR", &self.scratch.state)
+    }
+
+    /// For `--engine`.
+    pub(super) fn owner(&self) -> &'static str {
+        match self.engine.owner {
+            Owner::System => "system",
+            Owner::Private => "private",
         }
-        bench.host.report.detail("builds and proves the images first");
-        let document = self.scratch.build_images(bench.host, &[])?;
+    }
+
+    /// Builds and proves a subject, once. Returns the base's reference.
+    pub(super) fn build(&self, bench: &Bench<'_>, subject: &Subject) -> Result<String> {
+        if let Some(base) = self.built.borrow().get(subject) {
+            return Ok(base.clone());
+        }
+        bench.host.report.detail("builds and proves first");
+        let document = self.build_again(bench, subject)?;
         let base = document
             .pointer("/base/reference")
             .and_then(Value::as_str)
             .context("`build-images --json` names no base")?;
-        Ok(self.base.get_or_init(|| base.to_owned()))
+        self.built.borrow_mut().insert(subject.clone(), base.to_owned());
+        Ok(base.to_owned())
+    }
+
+    /// Runs `build-images --json`, whatever was done before.
+    pub(super) fn build_again(&self, bench: &Bench<'_>, subject: &Subject) -> Result<Value> {
+        let document = bench
+            .host
+            .runner
+            .cmd(&self.program)
+            .arg("--root")
+            .arg(&self.scratch.root)
+            .args(["build-images", "--json", "--engine", self.owner()])
+            .args(subject.args())
+            .env("HIVE_STATE_DIR", &self.scratch.state)
+            .deadline(DEADLINE)
+            .read()?;
+        serde_json::from_str(&document).context("read `build-images --json`")
     }
 
     /// Plain bake of the same Dockerfiles on the same folders, after a first
     /// build that fills its cache.
-    pub(super) fn bake(&self, bench: &Bench<'_>) -> Result<Timed> {
-        if self.bake.get().is_none() {
-            let file = self.write_bake_file(bench)?;
-            bench.host.report.detail("builds the same with plain bake");
-            self.bake_command(&bench.host.runner, &file)
-                .deadline(DEADLINE)
-                .run()?;
-            self.bake.get_or_init(|| file);
-        }
-        let file = self.bake.get().context("the bake file is not written")?;
-        let mut timed = Timed::new(BAKE, &self.engine.docker)
+    pub(super) fn bake(&self, bench: &Bench<'_>, subject: &Subject) -> Result<Timed> {
+        let known = self.baked.borrow().get(subject).cloned();
+        let file = match known {
+            Some(file) => file,
+            None => {
+                let file = self.write_bake_file(bench, subject)?;
+                bench.host.report.detail("builds the same with plain bake");
+                let mut command = self
+                    .engine
+                    .cmd(&bench.host.runner, &["buildx", "bake", "--file"])
+                    .arg(&file);
+                for (key, value) in BAKE_ENV {
+                    command = command.env(key, value);
+                }
+                command.deadline(DEADLINE).run()?;
+                self.baked.borrow_mut().insert(subject.clone(), file.clone());
+                file
+            }
+        };
+        let bake = Timed::new(BAKE, &self.engine.docker)
             .args(["buildx", "bake", "--file"])
             .args([file]);
-        for (key, value) in self
+        Ok(self.with_engine(bake))
+    }
+
+    /// Adds what `docker` needs to reach the engine.
+    pub(super) fn with_engine(&self, timed: Timed) -> Timed {
+        let engine = self
             .engine
             .env
             .iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        engine
             .chain(BAKE_ENV)
-        {
-            timed = timed.env(key, value);
-        }
-        Ok(timed)
+            .fold(timed, |timed, (key, value)| timed.env(key, value))
     }
 
-    fn bake_command<'a>(
-        &self,
-        runner: &'a crate::process::Runner,
-        file: &Path,
-    ) -> crate::process::Command<'a> {
-        let mut command = self.engine.cmd(runner, &["buildx", "bake", "--file"]).arg(file);
-        for (key, value) in BAKE_ENV {
-            command = command.env(key, value);
-        }
-        command
+    /// What plain bake calls an image of the copy.
+    pub(super) fn baked_reference(image: &str) -> String {
+        format!("hive-bench-bake:{image}")
     }
 
-    fn write_bake_file(&self, bench: &Bench<'_>) -> Result<PathBuf> {
-        let base = self.build(bench)?;
+    /// The built binary.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The top of the copy.
+    pub(super) fn root(&self) -> &Path {
+        &self.scratch.root
+    }
+
+    fn write_bake_file(&self, bench: &Bench<'_>, subject: &Subject) -> Result<PathBuf> {
+        // All subjects have the same base.
+        let known = self.built.borrow().values().next().cloned();
+        let base = match known {
+            Some(base) => base,
+            None => self.build(bench, subject)?,
+        };
         let host = bench.host;
-        let catalog = Catalog::read(&self.scratch.root, Apps::OfSpecs)?;
-        let request = Request::resolve(host, &catalog, &Selection::default())?;
+        let apps = subject.app.as_deref().map_or(Apps::OfSpecs, Apps::Folder);
+        let catalog = Catalog::read(&self.scratch.root, apps)?;
+        let selection = Selection {
+            images: subject.images.clone(),
+            app: subject.app.clone(),
+            ..Selection::default()
+        };
+        let request = Request::resolve(host, &catalog, &selection)?;
         let mut arguments = request.arguments.clone();
-        arguments.insert("BASE".to_owned(), base.to_owned());
-        let folder = self.scratch.state.join("bake");
+        arguments.insert("BASE".to_owned(), base);
+        let folder = self.folder(&format!("bake-{}", self.baked.borrow().len()));
         fs_err::create_dir_all(&folder)?;
         let targets: Vec<Target> = request
             .jobs
@@ -147,8 +263,9 @@ impl Scene {
                 let dockerfile = folder.join(format!("{image}.Dockerfile"));
                 fs_err::write(&dockerfile, &job.dockerfile)?;
                 Ok(Target {
-                    fingerprint: "none".to_owned(),
-                    candidate_tag: format!("hive-bench-bake:{image}"),
+                    // Smoke looks at its form.
+                    fingerprint: "0".repeat(64),
+                    candidate_tag: Self::baked_reference(&image),
                     dockerfile,
                     stage: dockerfile::TARGET.to_owned(),
                     context: job.app.folder.clone(),
@@ -172,6 +289,11 @@ impl Scene {
         fs_err::write(&file, buildkit::request(&targets, &options)?)?;
         Ok(file)
     }
+
+    /// A copy of the sample app at `folder`, which may hold other files.
+    pub(super) fn copy_sample_app(&self, folder: &Path) -> Result<()> {
+        scratch::copy(&self.sample_app()?, folder)
+    }
 }
 
 /// As [`buildkit::bake`] sets them: without them the ID of an image moves at
@@ -180,3 +302,17 @@ const BAKE_ENV: [(&str, &str); 2] = [
     ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
     ("BUILDX_BAKE_ENTITLEMENTS_FS", "0"),
 ];
+
+fn give_room(spec: &Path) -> Result<()> {
+    let mut document: Value = serde_json::from_str(&fs_err::read_to_string(spec)?)
+        .with_context(|| format!("read {}", spec.display()))?;
+    if let Some(Value::Object(budgets)) = document.get_mut("budgets") {
+        for (name, most) in ROOM {
+            if let Some(budget) = budgets.get_mut(name) {
+                *budget = most.into();
+            }
+        }
+        fs_err::write(spec, serde_json::to_string_pretty(&document)?)?;
+    }
+    Ok(())
+}
