@@ -19,7 +19,6 @@ use xtask::buildkit::{self, Options, Target};
 use xtask::context::stage::Stage;
 use xtask::context::{self, Ignore, Input, Kind, Rules};
 use xtask::engine::Engine;
-use xtask::host::Environment;
 use xtask::process::Runner;
 use xtask::report::Report;
 
@@ -124,15 +123,9 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let docker = sandbox::text("HIVE_TEST_DOCKER").unwrap_or_else(|| "docker".to_owned());
-        let env = Environment {
-            docker_host: sandbox::text("DOCKER_HOST"),
-            path: std::env::var_os("PATH"),
-            ..Environment::default()
-        };
         Self {
             folder: tempfile::tempdir().unwrap(),
-            engine: Engine::of_system(PathBuf::from(docker), &env),
+            engine: sandbox::engine(),
             runner: Runner::new(Arc::new(AtomicBool::new(false))).unwrap(),
             name: format!("stale-{}", std::process::id()),
         }
