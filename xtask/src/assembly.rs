@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -15,9 +14,6 @@ use crate::failure;
 use crate::fingerprint::Fingerprint;
 use crate::host::Host;
 use crate::survey;
-
-/// How long a run waits for another one in the same checkout.
-const STAGE_PATIENCE: Duration = Duration::from_secs(1800);
 
 /// One image to be built.
 #[derive(Clone, Debug)]
@@ -54,30 +50,11 @@ pub fn stage(host: &Host, assemblies: &[Assembly<'_>]) -> Result<Staged> {
     let mut staged = BTreeMap::new();
     for (folder, inputs) in folders {
         let place = host.state_dir().join("context").join(survey::folder_key(folder));
-        let stage = lock(host, &place)?;
+        let stage = Stage::lock(&place, &host.runner, &host.report)?;
         stage.fill(folder, inputs)?;
         staged.insert(folder.to_owned(), stage);
     }
     Ok(Staged(staged))
-}
-
-/// Waits for another run that uses the stage, and for Ctrl-C.
-fn lock(host: &Host, place: &Path) -> Result<Stage> {
-    let started = Instant::now();
-    let mut told = false;
-    loop {
-        match Stage::lock(place, Duration::ZERO) {
-            Err(error)
-                if failure::kind(&error) == failure::Kind::Environment
-                    && started.elapsed() < STAGE_PATIENCE => {}
-            other => return other,
-        }
-        if !told {
-            host.report.step("wait", "for another build in this checkout");
-            told = true;
-        }
-        host.runner.sleep(Duration::from_millis(100))?;
-    }
 }
 
 impl Assembly<'_> {

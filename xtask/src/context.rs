@@ -1,30 +1,15 @@
-//! What of a directory a build can read, and a staged copy of just that.
-//!
-//! [`rules`] reads the ignore file, [`scan`] turns a directory into sorted
-//! [`Input`]s, [`stage::Stage`] makes a directory of them for BuildKit. What is
-//! hashed is thereby what is built.
+//! What of a directory a build can read, and a staged copy of just that: the
+//! crate `inputs`, with its problems as failures.
 
-pub mod ignore;
-mod index;
-pub mod input;
-mod link;
-pub mod problem;
-pub mod rules;
 pub mod stage;
-pub mod walk;
 
 use std::path::Path;
 
 use anyhow::Result;
 
-pub use ignore::Ignore;
-pub use input::{Digest, Input, Kind};
-pub use rules::Rules;
-pub use walk::{Found, LeftOut};
+pub use inputs::context::*;
 
 use crate::failure::{self, Failure};
-use crate::fingerprint::encoding::Frame;
-use problem::{Problem, What};
 
 /// As many problems as a message lists.
 const LISTED: usize = 20;
@@ -72,11 +57,6 @@ fn unusable(context: &Path, problems: &[Problem]) -> anyhow::Error {
     with_hints(failure::usage(listed(&what, lines)), problems).into()
 }
 
-/// Adds inputs to a frame, in their order.
-pub fn encode(inputs: &[Input], name: &str, frame: &mut Frame) {
-    frame.frames(name, inputs.iter(), |frame, input| input.encode(frame));
-}
-
 fn listed(what: &str, lines: impl ExactSizeIterator<Item = String>) -> String {
     let count = lines.len();
     let mut text = format!("{what}:");
@@ -91,11 +71,11 @@ fn listed(what: &str, lines: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 fn with_hints(mut failure: Failure, problems: &[Problem]) -> Failure {
-    let any = |holds: fn(&What) -> bool| problems.iter().any(|problem| holds(&problem.what));
-    if any(|what| matches!(what, What::Changed)) {
+    let any = |holds: fn(&problem::What) -> bool| problems.iter().any(|problem| holds(&problem.what));
+    if any(|what| matches!(what, problem::What::Changed)) {
         failure = failure.hint("run again when nothing writes to the directory");
     }
-    if any(|what| !matches!(what, What::Changed)) {
+    if any(|what| !matches!(what, problem::What::Changed)) {
         failure = failure.hint("exclude what the image does not need in .dockerignore");
     }
     failure

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::{self, Input};
+use crate::context::Inputs;
 use crate::fingerprint::Fingerprint;
 use crate::fingerprint::encoding;
 
 /// A change of what the fields mean takes a new number: every image that was
 /// ever built is then built again.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// What an image is built from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct Definition {
     /// The base's content, see [`crate::base::Base::identity`].
     pub base: String,
     /// Context name → all its files. The main one has the empty name.
-    pub contexts: BTreeMap<String, Vec<Input>>,
+    pub contexts: BTreeMap<String, Inputs>,
 }
 
 impl Definition {
@@ -47,7 +47,7 @@ impl Definition {
             frame.field("base", &self.base);
             frame.frames("contexts", self.contexts.iter(), |frame, (name, inputs)| {
                 frame.field("name", name);
-                context::encode(inputs, "inputs", frame);
+                frame.field("digest", inputs.digest().0);
             });
         })
     }
@@ -56,7 +56,7 @@ impl Definition {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::context::{Digest, Kind};
+    use crate::context::{Digest, Input, Kind};
 
     /// A small definition for tests.
     pub fn sample() -> Definition {
@@ -75,8 +75,11 @@ pub(crate) mod tests {
             platform: "linux/amd64".to_owned(),
             base: "layers:sha256:00".to_owned(),
             contexts: BTreeMap::from([
-                (String::new(), vec![input("api/serve.py", 1), input("uv.lock", 2)]),
-                ("rootfs".to_owned(), vec![input("etc/x", 3)]),
+                (
+                    String::new(),
+                    vec![input("api/serve.py", 1), input("uv.lock", 2)].into(),
+                ),
+                ("rootfs".to_owned(), vec![input("etc/x", 3)].into()),
             ]),
         }
     }
@@ -91,7 +94,7 @@ pub(crate) mod tests {
             |d| d.platform.push('x'),
             |d| d.base.push('x'),
             |d| drop(d.contexts.remove("rootfs")),
-            |d| drop(d.contexts.get_mut("").map(Vec::pop)),
+            |d| drop(d.contexts.get_mut("").and_then(|inputs| inputs.pop())),
             |d| {
                 let rootfs = d.contexts.remove("rootfs").unwrap();
                 d.contexts.insert("other".to_owned(), rootfs);
@@ -111,7 +114,7 @@ pub(crate) mod tests {
     fn golden() {
         assert_eq!(
             sample().fingerprint().to_string(),
-            "b5c5f578f384cfbbf76476c96c750edae01719fe0823e7b31a392a08bcc6e32c"
+            "e7420c429e249abba316ada0b32f91406323be51974fb3b891c95a3cb7023906"
         );
     }
 }

@@ -7,7 +7,6 @@
 //! writes those of a run.
 
 pub mod compare;
-pub mod inputs;
 pub mod journal;
 pub mod select;
 pub mod store;

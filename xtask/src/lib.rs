@@ -18,7 +18,6 @@ pub mod disk;
 pub mod dockerfile;
 pub mod engine;
 pub mod failure;
-pub mod fingerprint;
 pub mod history;
 pub mod host;
 pub mod lock;
@@ -31,3 +30,5 @@ pub mod scratch;
 pub mod smoke;
 pub mod spec;
 pub mod survey;
+
+pub use inputs::fingerprint;

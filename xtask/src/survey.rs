@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::assembly::Assembly;
 use crate::base::Base;
-use crate::context::{self, Input, Rules};
+use crate::context::{self, Inputs, Rules};
 use crate::definition::{self, Definition};
 use crate::dockerfile;
 use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL, Inventory};
@@ -214,7 +214,7 @@ fn present(inventory: &Inventory, job: &Job, fingerprint: &str, tags: &[String])
 /// Walks each folder once, however many images use it.
 struct Contexts<'a> {
     host: &'a Host,
-    walked: BTreeMap<PathBuf, Vec<Input>>,
+    walked: BTreeMap<PathBuf, Inputs>,
 }
 
 impl<'a> Contexts<'a> {
@@ -225,7 +225,7 @@ impl<'a> Contexts<'a> {
         }
     }
 
-    fn of(&mut self, app: &Path) -> Result<BTreeMap<String, Vec<Input>>> {
+    fn of(&mut self, app: &Path) -> Result<BTreeMap<String, Inputs>> {
         let ignore = context::ignore(app, None)?;
         let app = self.walk(app, &Rules::safe(ignore))?;
         let rootfs = self.walk(
@@ -238,7 +238,7 @@ impl<'a> Contexts<'a> {
         ]))
     }
 
-    fn walk(&mut self, folder: &Path, rules: &Rules) -> Result<Vec<Input>> {
+    fn walk(&mut self, folder: &Path, rules: &Rules) -> Result<Inputs> {
         if let Some(inputs) = self.walked.get(folder) {
             return Ok(inputs.clone());
         }

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::cli::Inputs;
 use crate::context::{self, Found, Input, Kind, Rules};
-use crate::fingerprint::encoding;
 use crate::host::Host;
 use crate::survey;
 
@@ -22,7 +21,7 @@ pub fn run(args: &Inputs, host: &Host) -> Result<()> {
     };
     let found = context::scan(&folder, &rules, Some(&survey::index_file(host, &folder)))?;
     if args.digest {
-        return host.report.data(&digest(&found.inputs));
+        return host.report.data(&found.inputs.digest().to_string());
     }
     if args.json {
         return host
@@ -41,11 +40,6 @@ pub fn run(args: &Inputs, host: &Host) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// SHA-256 over all facts of all inputs, as the fingerprint covers them.
-fn digest(inputs: &[Input]) -> String {
-    encoding::fingerprint("inputs", 1, |frame| context::encode(inputs, "inputs", frame)).to_string()
 }
 
 /// `644 <blake3> path`, `755 directory path`, `777 link path -> target`.
@@ -67,7 +61,7 @@ fn document(folder: &Path, found: &Found) -> serde_json::Value {
     json!({
         "schema": 1,
         "folder": folder,
-        "digest": digest(&found.inputs),
+        "digest": found.inputs.digest(),
         "inputs": found.inputs,
         "left_out": left_out,
     })

@@ -1,345 +1,67 @@
-//! A directory that holds the inputs and nothing else, for BuildKit to read.
-//!
-//! BuildKit sends a file again only if its size or modification time differs
-//! from what it saw last, and ships the old content otherwise, even without its
-//! cache. A staged file therefore never keeps the time of its source: whenever
-//! its content changes, its time does. Whatever did not change stays as it is,
-//! so that BuildKit's transfer remains incremental; for that the directory has
-//! to keep its path from build to build.
-//!
-//! BuildKit tells contexts apart by the last part of their paths only. Two
-//! directories called `app` take each other's place in its memory: at best all
-//! is sent again, at worst one project gets a file of the other. The tree is
-//! therefore named after its whole path.
-//!
-//! ```text
-//! <folder>/context-<hash>/   what BuildKit gets
-//! <folder>/tmp/              files that are being written
-//! <folder>/manifest          stat index of the tree
-//! <folder>/lock              held as long as a [`Stage`] lives
-//! ```
-//!
-//! What lies in the tree is looked at anew each time: by its stat where the
-//! manifest knows that, by its content elsewhere. So a run that was killed, or
-//! a hand in the tree, leaves nothing that would be trusted.
-//!
-//! A `.dockerignore` in the tree does no harm: BuildKit applies it to what it
-//! has let through once, and a path's fate depends on nothing but the path.
-//! Rules with the safe set leave it out anyway.
+//! A staged tree that is ours for as long as BuildKit reads it.
 
-use std::fs::{File, Permissions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use fs_err as fs;
-use rayon::prelude::*;
-use rustix::fs::{FlockOperation, flock};
+use anyhow::Result;
+use inputs::context::tree::{Filled, Tree};
+use inputs::context::{Input, Problems};
 
-use super::ignore::Ignore;
-use super::input::{Input, Kind};
-use super::problem::{Problem, What};
-use super::rules::Rules;
-use super::walk::walk;
-use crate::failure;
+use crate::lock::Lock;
+use crate::process::Runner;
+use crate::report::Report;
 
-/// Between two attempts to get the lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
-
-/// Copied at once.
-const COPY_SIZE: usize = 128 * 1024;
+/// How long a run waits for another one in the same checkout.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// A locked staging folder. Keep it until BuildKit has read the tree.
 #[derive(Debug)]
 pub struct Stage {
-    folder: PathBuf,
-    tree: PathBuf,
+    tree: Tree,
     _lock: File,
 }
 
-/// What filling a stage took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Filled {
-    /// Entries that were made or replaced.
-    pub written: usize,
-    /// Entries that are gone.
-    pub removed: usize,
-    /// Entries that stayed as they were.
-    pub kept: usize,
-}
-
 impl Stage {
-    /// Makes the folder if need be and locks it, waiting as long as `patience`
-    /// for another run to finish with it.
+    /// Makes the folder if need be and locks it, waiting until another run has
+    /// finished with it.
+    ///
+    /// The build inherits the lock: where this process is killed, it goes on
+    /// reading the tree, and no other run may change the tree before it has
+    /// ended.
     ///
     /// # Errors
-    /// An environment failure when the wait was in vain; otherwise the folder
-    /// cannot be made.
-    pub fn lock(folder: &Path, patience: Duration) -> Result<Self> {
-        fs::create_dir_all(folder)?;
-        let folder = fs::canonicalize(folder)?;
-        let path = folder.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("open {}", path.display()))?;
-        let begun = Instant::now();
-        loop {
-            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {
-                    // The build inherits the lock: where this process is
-                    // killed, it goes on reading the tree, and no other run may
-                    // change the tree before it has ended.
-                    rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())?;
-                    break;
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < patience => {
-                    std::thread::sleep(LOCK_PAUSE);
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let message = format!("another run is using {}", folder.display());
-                    return Err(failure::environment(message).hint("wait for it to finish").into());
-                }
-                Err(errno) => {
-                    return Err(errno).with_context(|| format!("lock {}", path.display()));
-                }
-            }
-        }
-        let name = blake3::hash(folder.as_os_str().as_bytes()).to_hex();
-        let tree = folder.join(format!("context-{}", &name[..16]));
-        Ok(Self {
-            folder,
-            tree,
-            _lock: lock,
-        })
+    /// An environment failure when the wait was in vain, or on Ctrl-C; otherwise
+    /// the folder cannot be made.
+    pub fn lock(folder: &Path, runner: &Runner, report: &Report) -> Result<Self> {
+        let tree = Tree::at(folder)?;
+        let lock = Lock {
+            path: &folder.join("lock"),
+            busy: "another build in this checkout is not finished",
+            patience: Some(PATIENCE),
+        };
+        let lock = lock.take(runner, report)?;
+        rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())?;
+        Ok(Self { tree, _lock: lock })
     }
 
     /// The directory to give to BuildKit.
     pub fn tree(&self) -> &Path {
-        &self.tree
+        self.tree.path()
     }
 
-    /// Makes the tree hold exactly `inputs`, which [`walk`] found in `root`.
-    /// Each content is hashed again while it is copied.
+    /// Makes the tree hold exactly `inputs`, which a scan found in `root`. Each
+    /// content is hashed again while it is copied.
     ///
     /// # Errors
     /// A usage failure that lists all the files that changed since they were
     /// hashed; otherwise the tree cannot be written.
     pub fn fill(&self, root: &Path, inputs: &[Input]) -> Result<Filled> {
-        let tmp = self.folder.join("tmp");
-        remove(&tmp)?;
-        fs::create_dir_all(&tmp)?;
-        let present = self.present()?;
-        let plan = self.plan(&present, inputs)?;
-        if plan.gone.is_empty() && plan.new.is_empty() {
-            return Ok(Filled {
-                kept: inputs.len(),
-                ..Filled::default()
-            });
-        }
-        for input in plan.gone.iter().rev() {
-            remove(&self.tree.join(&*input.path))?;
-        }
-        self.make_directories(&plan.new)?;
-        let writer = Writer {
-            root,
-            tree: &self.tree,
-            tmp: &tmp,
-            count: AtomicU64::new(0),
-        };
-        let results: Vec<Result<Option<Problem>>> =
-            plan.new.par_iter().map(|input| writer.write(input)).collect();
-        let changed: Vec<Problem> = results
-            .into_iter()
-            .filter_map(Result::transpose)
-            .collect::<Result<_>>()?;
-        if !changed.is_empty() {
-            return Err(super::unusable(root, &changed));
-        }
-        Ok(Filled {
-            written: plan.new.len(),
-            removed: plan.gone.len() - plan.replaced,
-            kept: inputs.len() - plan.new.len(),
-        })
-    }
-
-    /// What lies in the tree. A tree that cannot be understood is removed.
-    fn present(&self) -> Result<Vec<Input>> {
-        let (tree, manifest) = (&self.tree, self.folder.join("manifest"));
-        let is_directory = tree.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-        if is_directory && let Ok(found) = walk(tree, &Rules::exact(Ignore::default()), Some(&manifest)) {
-            return Ok(found.inputs);
-        }
-        remove(&manifest)?;
-        remove(tree)?;
-        fs::create_dir(tree)?;
-        fs::set_permissions(tree, Permissions::from_mode(0o755))?;
-        Ok(Vec::new())
-    }
-
-    /// Compares two sorted lists.
-    fn plan<'a>(&self, present: &'a [Input], wanted: &'a [Input]) -> Result<Plan<'a>> {
-        let mut plan = Plan::default();
-        let sound: Vec<bool> = present
-            .par_iter()
-            .map(|input| self.has_mode(input))
-            .collect::<Result<_>>()?;
-        let mut present = present.iter().zip(sound).peekable();
-        let mut wanted = wanted.iter().peekable();
-        while present.peek().is_some() || wanted.peek().is_some() {
-            let order = match (present.peek(), wanted.peek()) {
-                (Some((present, _)), Some(wanted)) => present.path.cmp(&wanted.path),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, _) => std::cmp::Ordering::Greater,
-            };
-            let old = if order.is_le() { present.next() } else { None };
-            let new = if order.is_ge() { wanted.next() } else { None };
-            match (old, new) {
-                (Some((old, true)), Some(new)) if old == new => {}
-                (Some((old, _)), Some(new)) => {
-                    // A file takes a file's place in one step.
-                    let both_files = matches!(
-                        (&old.kind, &new.kind),
-                        (Kind::File { .. }, Kind::File { .. }) | (Kind::Directory, Kind::Directory)
-                    );
-                    if !both_files {
-                        plan.gone.push(old);
-                        plan.replaced += 1;
-                    }
-                    plan.new.push(new);
-                }
-                (old, new) => {
-                    plan.gone.extend(old.map(|(old, _)| old));
-                    plan.new.extend(new);
-                }
-            }
-        }
-        Ok(plan)
-    }
-
-    /// Whether the staged entry has the mode that was hashed, to the bit.
-    fn has_mode(&self, input: &Input) -> Result<bool> {
-        let metadata = fs::symlink_metadata(self.tree.join(&*input.path))?;
-        Ok(metadata.is_symlink() || metadata.mode() & 0o7777 == input.mode())
-    }
-
-    fn make_directories(&self, new: &[&Input]) -> Result<()> {
-        for input in new.iter().filter(|input| input.kind == Kind::Directory) {
-            let path = self.tree.join(&*input.path);
-            match fs::create_dir(&path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                other => other?,
-            }
-            fs::set_permissions(&path, Permissions::from_mode(input.mode()))?;
-        }
-        Ok(())
+        self.tree
+            .fill(root, inputs)
+            .map_err(|error| match error.downcast::<Problems>() {
+                Ok(Problems(problems)) => super::unusable(root, &problems),
+                Err(error) => error,
+            })
     }
 }
-
-/// What separates the tree from what it should be; both lists are sorted.
-#[derive(Default)]
-struct Plan<'a> {
-    gone: Vec<&'a Input>,
-    new: Vec<&'a Input>,
-    /// How many paths are in both lists.
-    replaced: usize,
-}
-
-struct Writer<'a> {
-    root: &'a Path,
-    tree: &'a Path,
-    tmp: &'a Path,
-    count: AtomicU64,
-}
-
-impl Writer<'_> {
-    /// Makes one entry; directories are there already.
-    fn write(&self, input: &Input) -> Result<Option<Problem>> {
-        let path = self.tree.join(&*input.path);
-        match &input.kind {
-            Kind::Directory => Ok(None),
-            Kind::Symlink { target } => {
-                fs::os::unix::fs::symlink(&**target, &path)?;
-                Ok(None)
-            }
-            Kind::File { .. } => self.copy(input, &path),
-        }
-    }
-
-    fn copy(&self, input: &Input, path: &Path) -> Result<Option<Problem>> {
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let temporary = self.tmp.join(number.to_string());
-        let mut target = fs::File::create(&temporary)?;
-        target.set_permissions(Permissions::from_mode(input.mode()))?;
-        if let Some(problem) = self.copy_verified(input, &mut target)? {
-            fs::remove_file(&temporary)?;
-            return Ok(Some(problem));
-        }
-        if let Ok(before) = path.symlink_metadata() {
-            renew(&target, before.modified()?)?;
-        }
-        fs::rename(&temporary, path)?;
-        Ok(None)
-    }
-
-    /// Copies and hashes in one pass.
-    fn copy_verified(&self, input: &Input, target: &mut fs::File) -> Result<Option<Problem>> {
-        let Kind::File { digest, size, .. } = &input.kind else {
-            return Ok(None);
-        };
-        let bytes = input.path.as_bytes();
-        let mut source = match File::open(self.root.join(&*input.path)) {
-            Ok(source) => source,
-            Err(error) => return Ok(Some(Problem::io(bytes, &error))),
-        };
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; COPY_SIZE.min(*size as usize + 1)];
-        loop {
-            let read = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => &buffer[..read],
-                Err(error) => return Ok(Some(Problem::io(bytes, &error))),
-            };
-            hasher.update(read);
-            target.write_all(read)?;
-            if hasher.count() > *size {
-                break;
-            }
-        }
-        let same = *hasher.finalize().as_bytes() == digest.0;
-        Ok((!same).then(|| Problem::new(bytes, What::Changed)))
-    }
-}
-
-/// Gives a file a modification time that differs from that of the file whose
-/// place it takes: writing it does, unless the file system's clock is coarse.
-fn renew(file: &fs::File, before: SystemTime) -> Result<()> {
-    let mut time = before;
-    while file.metadata()?.modified()? == before {
-        time += Duration::from_secs(1);
-        file.set_modified(time)?;
-    }
-    Ok(())
-}
-
-/// Removes whatever lies there, if anything does.
-fn remove(path: &Path) -> Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests;

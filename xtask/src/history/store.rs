@@ -6,8 +6,8 @@
 //! history/lock                           held while something is written
 //! ```
 //!
-//! Every file is written whole or not at all. An object is named after its
-//! bytes and believed only if it has that digest. What cannot be read counts as
+//! Every file is written whole or not at all. An object is named after what
+//! it holds and believed only if it has that digest. What cannot be read counts as
 //! not being there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +15,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fs_err as fs;
-use serde::de::DeserializeOwned;
 
-use super::{Entry, SCHEMA, Stored, inputs};
-use crate::context::Input;
+use super::{Entry, SCHEMA, Stored};
+use crate::context::{Input, Inputs, pieces};
 use crate::definition::{self, Definition};
 use crate::host::Host;
 use crate::lock;
@@ -105,10 +104,9 @@ impl<'a> Store<'a> {
         let (mut present, mut pieces) = (stored_without_objects(new), BTreeMap::new());
         for (name, inputs) in &new.contexts {
             let mut names = Vec::new();
-            for piece in inputs::pieces(inputs) {
-                let name = digest(&serde_json::to_vec(piece).ok()?);
-                names.push(name.clone());
-                pieces.insert(name, piece);
+            for (name, piece) in inputs.pieces() {
+                names.push(name.to_string());
+                pieces.insert(name.to_string(), piece);
             }
             present.contexts.insert(name.clone(), names);
         }
@@ -128,13 +126,13 @@ impl<'a> Store<'a> {
         if stored.schema != definition::SCHEMA {
             return None;
         }
-        let mut contexts: BTreeMap<String, Vec<Input>> = BTreeMap::new();
+        let mut contexts: BTreeMap<String, Inputs> = BTreeMap::new();
         for (name, pieces) in &stored.contexts {
             let mut inputs = Vec::new();
             for piece in unshared(pieces, other.contexts.get(name)) {
-                inputs.extend(self.object::<Vec<Input>>(piece)?);
+                inputs.extend(self.piece(piece)?);
             }
-            contexts.insert(name.clone(), inputs);
+            contexts.insert(name.clone(), inputs.into());
         }
         Some(Definition {
             dockerfile: String::from_utf8(self.bytes(&stored.dockerfile)?).ok()?,
@@ -150,7 +148,9 @@ impl<'a> Store<'a> {
         let mut stored = stored_without_objects(definition);
         stored.dockerfile = self.put(definition.dockerfile.as_bytes())?;
         for (name, inputs) in &definition.contexts {
-            let pieces = inputs::pieces(inputs).map(|piece| self.put(&serde_json::to_vec(piece)?));
+            let pieces = inputs
+                .pieces()
+                .map(|(name, piece)| self.keep(&name.to_string(), &pieces::to_json(piece)?));
             let pieces = pieces.collect::<Result<_>>()?;
             stored.contexts.insert(name.clone(), pieces);
         }
@@ -158,17 +158,22 @@ impl<'a> Store<'a> {
     }
 
     fn put(&self, bytes: &[u8]) -> Result<String> {
-        let name = digest(bytes);
-        let path = self.objects().join(&name);
+        self.keep(&digest(bytes), bytes)
+    }
+
+    fn keep(&self, name: &str, bytes: &[u8]) -> Result<String> {
+        let path = self.objects().join(name);
         // One that is damaged is written again.
         if !fs::read(&path).is_ok_and(|there| there == bytes) {
             replace(&path, bytes)?;
         }
-        Ok(name)
+        Ok(name.to_owned())
     }
 
-    fn object<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_slice(&self.bytes(name)?).ok()
+    fn piece(&self, name: &str) -> Option<Vec<Input>> {
+        // A name out of an edited entry is no path.
+        let digest = name.parse().ok()?;
+        pieces::from_json(&fs::read(self.objects().join(name)).ok()?, &digest)
     }
 
     fn bytes(&self, name: &str) -> Option<Vec<u8>> {

@@ -193,7 +193,7 @@ pub fn changes(old: &Definition, new: &Definition) -> Vec<Change> {
 
 fn input_changes(context: &str, old: &Definition, new: &Definition) -> Vec<Change> {
     let by_path = |definition: &'_ Definition| -> BTreeMap<String, Kind> {
-        let inputs = definition.contexts.get(context).map(Vec::as_slice);
+        let inputs = definition.contexts.get(context).map(|inputs| inputs.as_slice());
         let inputs = inputs.unwrap_or_default().iter();
         inputs
             .map(|input| (input.path.to_string(), input.kind.clone()))

@@ -16,8 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use xtask::buildkit::progress::{Detail, Progress};
 use xtask::buildkit::{self, Options, Target};
-use xtask::context::stage::Stage;
-use xtask::context::{self, Ignore, Input, Kind, Rules};
+use xtask::context::{self, Ignore, Input, Inputs, Kind, Rules};
 use xtask::engine::Engine;
 use xtask::process::Runner;
 use xtask::report::Report;
@@ -142,12 +141,12 @@ impl Pair {
     }
 
     /// What was hashed, what we ship, what plain bake ships.
-    fn build(&self) -> (Vec<Input>, Entries, Entries) {
+    fn build(&self) -> (Inputs, Entries, Entries) {
         let app = self.app("");
         let rules = Rules::safe(Ignore::default());
         let found = context::scan(&app, &rules, Some(&self.at("index"))).unwrap();
         // What another test's thread starts inherits the lock for a while.
-        let stage = Stage::lock(&self.at("stage"), Duration::from_secs(60)).unwrap();
+        let stage = sandbox::stage(&self.at("stage"));
         stage.fill(&app, &found.inputs).unwrap();
         let target = |image: &str, context: &Path| {
             let dockerfile = self.at(&format!("{image}.Dockerfile"));
@@ -178,7 +177,7 @@ impl Pair {
         let built = built.unwrap();
         let ours = entries(&built[0].id, "ours");
         let plain = entries(&built[1].id, "plain");
-        (found.inputs.to_vec(), ours, plain)
+        (found.inputs, ours, plain)
     }
 }
 

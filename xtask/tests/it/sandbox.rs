@@ -6,8 +6,11 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use xtask::context::stage::Stage;
 use xtask::engine::Engine;
 use xtask::host::Environment;
+use xtask::process::Runner;
+use xtask::report::Report;
 
 /// What a finished run left.
 #[derive(Debug)]
@@ -177,6 +180,13 @@ pub fn engine() -> Engine {
         ..Environment::default()
     };
     Engine::of_system(docker().get_program().into(), &env)
+}
+
+/// A staging folder, locked; what another test's thread starts may inherit the
+/// lock for a while.
+pub fn stage(folder: &Path) -> Stage {
+    let runner = Runner::new(std::sync::Arc::default()).unwrap();
+    Stage::lock(folder, &runner, &Report::new(true, false)).unwrap()
 }
 
 /// A setting of a test as text.

@@ -4,9 +4,8 @@
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use xtask::context::stage::Stage;
 use xtask::context::{self, Ignore, Rules};
 
 use crate::sandbox;
@@ -51,7 +50,7 @@ fn never_the_file_of_another_checkout() {
         let file = File::options().write(true).open(&code).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let found = context::scan(&app, &Rules::safe(Ignore::default()), None).unwrap();
-        let stage = Stage::lock(&at(format!("{checkout}/stage")), Duration::from_secs(60)).unwrap();
+        let stage = sandbox::stage(&at(format!("{checkout}/stage")));
         stage.fill(&app, &found.inputs).unwrap();
         let out = at("out".to_owned());
         build(&app, &out, &[]);
@@ -77,7 +76,7 @@ fn transfer_stays_incremental() {
     let rules = Rules::safe(Ignore::default());
     let sent = || {
         let found = context::scan(&at("app"), &rules, None).unwrap();
-        let stage = Stage::lock(&at("stage"), Duration::from_secs(60)).unwrap();
+        let stage = sandbox::stage(&at("stage"));
         stage.fill(&at("app"), &found.inputs).unwrap();
         fs::write(at("Dockerfile"), DOCKERFILE).unwrap();
         let mut command = sandbox::docker();

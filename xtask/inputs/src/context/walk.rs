@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, 
 use rustix::io::Errno;
 
 use super::index::{Index, Stamp};
-use super::input::{Digest, Input, Kind};
+use super::input::{Digest, Input, Inputs, Kind};
 use super::link;
 use super::problem::{Problem, What};
 use super::rules::{Decision, Reason, Rules, Scope};
@@ -32,7 +32,7 @@ const READ_SIZE: usize = 128 * 1024;
 #[derive(Debug, Default)]
 pub struct Found {
     /// Sorted by the bytes of their paths.
-    pub inputs: Vec<Input>,
+    pub inputs: Inputs,
     /// What the safe set kept out, only the topmost of each tree; sorted.
     pub left_out: Vec<LeftOut>,
     /// How many files were read because the index did not know them.
@@ -92,7 +92,7 @@ pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, V
     let mut left_out = all.left_out;
     left_out.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Found {
-        inputs,
+        inputs: inputs.into(),
         left_out,
         hashed,
     })

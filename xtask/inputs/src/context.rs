@@ -1,0 +1,21 @@
+//! What of a directory a build can read, and a copy of just that.
+//!
+//! [`ignore`] and [`rules`] say what counts, [`walk::walk`] turns a directory
+//! into sorted [`Inputs`], [`tree::Tree`] makes a directory of them for
+//! BuildKit. What is hashed is thereby what is built.
+
+pub mod ignore;
+mod index;
+pub mod input;
+mod link;
+pub mod pieces;
+pub mod problem;
+pub mod rules;
+pub mod tree;
+pub mod walk;
+
+pub use ignore::Ignore;
+pub use input::{Digest, Input, Inputs, Kind};
+pub use problem::{Problem, Problems};
+pub use rules::Rules;
+pub use walk::{Found, LeftOut};

@@ -1,0 +1,107 @@
+//! A context's inputs as pieces that two builds share, each with a name.
+//!
+//! A piece ends where the hash of a path says so, not after a number of
+//! entries: a file that comes or goes changes the piece it lies in and leaves
+//! all others as they are. So twenty builds of fifty thousand files take little
+//! more room than one, and two builds are compared by the pieces that differ.
+
+use rayon::prelude::*;
+
+use super::input::{Digest, Input};
+use crate::fingerprint::encoding::Frame;
+
+/// One path of so many ends a piece.
+const MEAN_LENGTH: u32 = 512;
+
+/// Cuts inputs, which are sorted by path, into pieces and names them.
+pub(super) fn name_all(inputs: &[Input]) -> Vec<(Digest, usize)> {
+    let ends: Vec<bool> = inputs
+        .par_iter()
+        .with_min_len(1024)
+        .map(|input| ends_piece(&input.path))
+        .collect();
+    let mut starts = 0;
+    let mut pieces: Vec<&[Input]> = Vec::new();
+    for (at, end) in ends.iter().enumerate() {
+        if *end || at + 1 == inputs.len() {
+            pieces.push(&inputs[starts..=at]);
+            starts = at + 1;
+        }
+    }
+    pieces
+        .into_par_iter()
+        .map(|piece| (name(piece), piece.len()))
+        .collect()
+}
+
+/// The name of a piece: over all that counts about each of its inputs.
+pub fn name(piece: &[Input]) -> Digest {
+    let mut frame = Frame::default();
+    frame.frames("inputs", piece.iter(), |frame, input| input.encode(frame));
+    Digest(*blake3::hash(frame.as_bytes()).as_bytes())
+}
+
+/// A piece as JSON.
+///
+/// # Errors
+/// None that could happen: it is JSON's own type.
+pub fn to_json(piece: &[Input]) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(piece)
+}
+
+/// The piece that JSON holds, if it is the one that is called so.
+pub fn from_json(json: &[u8], name: &Digest) -> Option<Vec<Input>> {
+    let piece: Vec<Input> = serde_json::from_slice(json).ok()?;
+    (self::name(&piece) == *name).then_some(piece)
+}
+
+fn ends_piece(path: &str) -> bool {
+    let hash = blake3::hash(path.as_bytes());
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    u32::from_be_bytes([a, b, c, d]).is_multiple_of(MEAN_LENGTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::{Inputs, Kind};
+
+    fn inputs(count: usize) -> Inputs {
+        let path = |n: usize| format!("src/{n:06}.py").into();
+        (0..count)
+            .map(|n| Input {
+                path: path(n),
+                kind: Kind::Directory,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn pieces_are_the_whole_in_order() {
+        let all = inputs(5000);
+        let joined: Inputs = all.pieces().flat_map(|(_, piece)| piece).cloned().collect();
+        assert_eq!(joined, all);
+        assert!(all.pieces().count() > 4, "{}", all.pieces().count());
+        assert_eq!(inputs(0).pieces().count(), 0);
+    }
+
+    #[test]
+    fn one_file_more_or_less_changes_one_piece() {
+        let all = inputs(20_000);
+        let before: Vec<Digest> = all.pieces().map(|(name, _)| name).collect();
+        let mut fewer = all.clone();
+        fewer.remove(9_999);
+        let new = fewer.pieces().filter(|(name, _)| !before.contains(name)).count();
+        assert_eq!(new, 1);
+    }
+
+    #[test]
+    fn a_piece_is_believed_by_its_name_only() {
+        let all = inputs(3);
+        let json = to_json(&all).unwrap();
+        assert_eq!(from_json(&json, &name(&all)).as_ref(), Some(&*all));
+        let edited = String::from_utf8(json).unwrap().replace("000001", "000009");
+        assert_eq!(from_json(edited.as_bytes(), &name(&all)), None);
+        assert_eq!(from_json(b"[", &name(&all)), None);
+    }
+}
