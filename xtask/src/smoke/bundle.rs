@@ -128,6 +128,22 @@ pub fn write_scene(folder: &Path, scene: &Scene<'_>, result: &CheckResult) -> Re
     Ok(())
 }
 
+/// Removes what a fault left that failed at first and passed when it was run
+/// again: a bundle is about failures.
+///
+/// # Errors
+/// When the folder cannot be removed.
+pub fn forget_scene(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs_err::remove_dir_all(folder)?;
+        // The bundle itself, where nothing else failed.
+        if let Some(bundle) = folder.parent() {
+            std::fs::remove_dir(bundle).ok();
+        }
+    }
+    Ok(())
+}
+
 /// What the engine knows of a container, and the files of its logs.
 fn container(
     folder: &Path,
@@ -254,6 +270,20 @@ mod tests {
             "at postgresql://hive:[scrubbed]@127.0.0.1/db?x=a@b and http://h:80/p"
         );
         assert_eq!(scrub("a://", &[]), "a://");
+    }
+
+    #[test]
+    fn what_passed_in_the_end_leaves_no_bundle() {
+        let state = tempfile::tempdir().unwrap();
+        let bundle = state.path().join("genie-1");
+        for fault in ["kill-app", "logs"] {
+            fs_err::create_dir_all(bundle.join(fault).join("log")).unwrap();
+        }
+        forget_scene(&bundle.join("kill-app")).unwrap();
+        assert!(bundle.join("logs").is_dir() && !bundle.join("kill-app").exists());
+        forget_scene(&bundle.join("logs")).unwrap();
+        assert!(!bundle.exists());
+        forget_scene(&bundle.join("never")).unwrap();
     }
 
     #[test]

@@ -181,8 +181,10 @@ fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
     field
         .report
         .step("fault", format!("{image}: {said} {} in {took}", fault.name));
-    if result.failed() {
-        let folder = field.bundles[job.subject].join(fault.name);
+    let folder = field.bundles[job.subject].join(fault.name);
+    if !result.failed() {
+        bundle::forget_scene(&folder)?;
+    } else {
         bundle::write_scene(&folder, &scene, &result)
             .with_context(|| format!("write the failure bundle {}", folder.display()))?;
     }
