@@ -253,6 +253,8 @@ const SOURCE: &[(&str, &str)] = &[
     ("faults.rs", include_str!("faults.rs")),
     ("ledger.rs", include_str!("ledger.rs")),
     ("scene.rs", include_str!("scene.rs")),
+    ("scene/containers.rs", include_str!("scene/containers.rs")),
+    ("scene/inside.rs", include_str!("scene/inside.rs")),
     ("faults/crash.rs", include_str!("faults/crash.rs")),
     ("faults/endings.rs", include_str!("faults/endings.rs")),
     ("faults/processes.rs", include_str!("faults/processes.rs")),
@@ -292,10 +294,12 @@ mod tests {
 
     #[test]
     fn the_key_covers_every_source_of_faults() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/smoke/faults");
-        for entry in fs_err::read_dir(folder).unwrap() {
-            let name = format!("faults/{}", entry.unwrap().file_name().to_string_lossy());
-            assert!(SOURCE.iter().any(|(file, _)| *file == name), "{name}");
+        let smoke = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/smoke");
+        for folder in ["faults", "scene"] {
+            for entry in fs_err::read_dir(smoke.join(folder)).unwrap() {
+                let name = format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy());
+                assert!(SOURCE.iter().any(|(file, _)| *file == name), "{name}");
+            }
         }
     }
 

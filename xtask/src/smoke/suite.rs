@@ -209,6 +209,7 @@ pub const GATE: &[CheckDef] = &[
 const SOURCE: &[&str] = &[
     include_str!("suite.rs"),
     include_str!("course.rs"),
+    include_str!("course/ending.rs"),
     include_str!("boot.rs"),
     include_str!("figure.rs"),
     include_str!("ask.rs"),
