@@ -52,7 +52,13 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
         );
     }
     let before = move_all(engine, runner, &moves)?;
-    let mut kept: BTreeSet<&str> = before.values().flatten().map(String::as_str).collect();
+    // What `hive-previous` named before is one too many to go back to.
+    let previous = |tag: &str| promotions.iter().any(|p| previous_tag(p.verified.image()) == tag);
+    let mut kept: BTreeSet<&str> = before
+        .iter()
+        .filter(|(tag, _)| !previous(tag))
+        .filter_map(|(_, id)| id.as_deref())
+        .collect();
     kept.extend(moves.iter().map(|(_, id)| *id));
     for promotion in promotions {
         let image = promotion.verified.image();

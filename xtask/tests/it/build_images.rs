@@ -47,7 +47,7 @@ impl Bench {
     }
 
     /// The ID that a tag of the image names.
-    fn id(&self, tag: &str) -> Option<String> {
+    pub fn id(&self, tag: &str) -> Option<String> {
         let reference = format!("hive-{}:{tag}", self.name);
         let output = sandbox::docker()
             .args(["image", "inspect", "--format", "{{.Id}}", &reference])

@@ -20,5 +20,6 @@ mod pipelines;
 mod sandbox;
 mod smoke_full;
 mod smoke_gate;
+mod smoke_volumes;
 mod staging;
 mod tidy;

@@ -7,7 +7,7 @@ use crate::sandbox;
 use crate::smoke_gate::{UNCOMPILED, Variant, good, interrupt_leaves_nothing, roomy, run};
 
 /// Runs these faults on the good image with a few more lines of Dockerfile.
-fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfile::TempDir)> {
+pub fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfile::TempDir)> {
     if !sandbox::engine_tests() {
         return None;
     }
@@ -77,7 +77,7 @@ fn an_image_that_bears_nothing() {
         // Commits are acknowledged before they are written.
         "echo 'synchronous_commit = off' >> /etc/hive/postgresql.conf; \
          echo 'wal_writer_delay = 10s' >> /etc/hive/postgresql.conf; cd /usr/local/lib/hive; \
-         sed -i 's|copy = f\"{{MOUNT}}/{{ADOPTING}}.*|copy = PGDATA|' hive_container/volume.py; \
+         sed -i 's|copy = f\"{{MOUNT}}/{{ADOPTING}}.*|copy = PGDATA|' hive_container/adoption.py; \
          sed -i '/def give_up/a \\        return' hive_container/supervision.py; \
          sed -i '/^unhealthy() {{/a [[ -e /run/hive/database-ready ]] && {{ echo healthy; exit 0; }}' healthcheck; {UNCOMPILED}"
     ));
@@ -100,7 +100,7 @@ fn an_image_that_bears_nothing() {
 }
 
 /// Every one of these was run, failed, and said so.
-fn expect_flaws(verdict: &Verdict, expected: &[(&str, &str)]) {
+pub fn expect_flaws(verdict: &Verdict, expected: &[(&str, &str)]) {
     for (name, said) in expected {
         let found = verdict.checks().iter().find(|check| check.name == *name);
         let check = found.unwrap_or_else(|| panic!("{name} was not run"));

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::smoke::boot::MOUNT;
 use crate::smoke::scene::{DIGEST, Refusal, Scene};
-use crate::smoke::verdict::{Seen, flaw, seen};
+use crate::smoke::verdict::{Flaw, Seen, flaw, seen};
 
 /// `EX_CONFIG` of sysexits.h: trying again does not help.
 const EXIT_CONFIG: i64 = 78;
@@ -271,7 +271,7 @@ pub fn password_files(scene: &Scene<'_>) -> Result<Seen> {
             format!("--env=HIVE_DATABASE_PASSWORD_FILE=/run/given/{name}"),
         ];
         let options: Vec<&str> = mounts.iter().map(String::as_str).collect();
-        let refusal = scene.refused(&options)?;
+        let refusal = scene.refused(&options).map_err(|error| of_case(name, error))?;
         wrong.extend(misfit(&refusal, says).map(|why| format!("{name}: {why}")));
     }
     if scene.digest(&volume)? != before {
@@ -323,7 +323,9 @@ fn refuse_all(scene: &Scene<'_>, cases: &[Wrong], of_a_good_one: bool) -> Result
             options.push(place);
         }
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let refusal = scene.refused(&options)?;
+        let refusal = scene
+            .refused(&options)
+            .map_err(|error| of_case(case.what, error))?;
         wrong.extend(misfit(&refusal, case.says).map(|why| format!("{}: {why}", case.what)));
     }
     wrong.extend(changed(before.as_ref(), scene.digest(&victim)?.trim()));
@@ -334,6 +336,14 @@ fn refuse_all(scene: &Scene<'_>, cases: &[Wrong], of_a_good_one: bool) -> Result
 fn changed(before: Option<&(&str, String)>, now: &str) -> Option<String> {
     let (what, digest) = before?;
     (digest != now).then(|| format!("{what}: the volume was changed"))
+}
+
+/// A container that is up holds the volume: the next cases cannot be tried.
+fn of_case(what: &str, error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Flaw>() {
+        Ok(found) => flaw(format!("{what}: {}", found.detail)).into(),
+        Err(error) => error,
+    }
 }
 
 /// How a refusal differs from what it has to be: one line that says `says`, and

@@ -5,11 +5,12 @@ already so costs a look.
 """
 
 import os
+import re
 import socket
 import subprocess
 import time
 
-from hive_container.cluster import POSTGRES_BIN
+from hive_container.cluster import POSTGRES_BIN, read_first_line
 from hive_container.image import (
     DATABASE_HOST,
     DATABASE_PORT,
@@ -20,7 +21,7 @@ from hive_container.image import (
     Image,
     identifier,
 )
-from hive_container.volume import PGDATA, SUPERUSER_PASSFILE
+from hive_container.volume import PGDATA, PREPARED, SUPERUSER_PASSFILE
 
 SOCKET = f"{RUN}/.s.PGSQL.{DATABASE_PORT}"
 
@@ -71,41 +72,47 @@ def says_ready() -> bool:
         return False
 
 
-#: Of the extensions {names}, those that the image brings a newer version of; after an older image
-#: was put back there is no way.
-OLD_EXTENSIONS = """
-    SELECT name FROM pg_available_extensions
-    WHERE name IN ({names}) AND installed_version <> default_version AND EXISTS (
-        SELECT FROM pg_extension_update_paths(name)
-        WHERE source = installed_version AND target = default_version AND path IS NOT NULL);
-"""
+#: Each line of the answer to our questions begins with one of these.
+LOST, INSTALLED, MOVED = "lost", "installed", "moved"
 
 #: Databases whose folder is gone. Those in other tablespaces are left out.
-LOST_DATABASES = """
-    SELECT format('database %s', datname) FROM pg_database
+LOST_DATABASES = f"""
+    SELECT '{LOST}', format('database %s', datname) FROM pg_database
     WHERE dattablespace = (SELECT oid FROM pg_tablespace WHERE spcname = 'pg_default')
         AND pg_stat_file(format('base/%s/PG_VERSION', oid), true) IS NULL;
 """
 
 #: Tables and indexes of a database whose file is gone: a copy of the volume that lacks part of
 #: it. PostgreSQL says so only when somebody asks for their rows.
-LOST_RELATIONS = """
-    SELECT oid::regclass::text FROM pg_class
+LOST_RELATIONS = f"""
+    SELECT '{LOST}', oid::regclass FROM pg_class
     WHERE relpersistence = 'p' AND relkind IN ('r', 'i', 't', 'm', 'S')
-        AND pg_stat_file(pg_relation_filepath(oid), true) IS NULL
-    ORDER BY 1;
+        AND pg_stat_file(pg_relation_filepath(oid), true) IS NULL;
 """
 
-#: Databases, and collations that an index or a table's key uses, whose order another C library or
-#: ICU made: an index sorted by it may miss rows. One command a line.
-MOVED_COLLATIONS = """
-    SELECT format('REINDEX INDEX %s; ALTER COLLATION %s REFRESH VERSION;',
+#: What is installed. Not pg_available_extensions, which reads a file of each extension there is.
+EXTENSIONS = f"SELECT '{INSTALLED}', extname, extversion FROM pg_extension;"
+
+#: Whether there is a way from the installed version of {name} to the image's: there is none after
+#: an older image was put back.
+NEWER_EXTENSION = """
+    SELECT name FROM pg_available_extensions
+    WHERE name = {name} AND EXISTS (
+        SELECT FROM pg_extension_update_paths(name)
+        WHERE source = installed_version AND target = default_version AND path IS NOT NULL);
+"""
+
+#: Indexes and databases whose order another C library or ICU made: they may miss rows. One
+#: command a line.
+MOVED_COLLATIONS = f"""
+    SELECT '{MOVED}', format('REINDEX INDEX %s; ALTER COLLATION %s REFRESH VERSION;',
             i.indexrelid::regclass, c.oid::regcollation)
         FROM pg_index i JOIN LATERAL unnest(i.indcollation) AS used (oid) ON true
         JOIN pg_collation c ON c.oid = used.oid
         WHERE c.collversion <> pg_collation_actual_version(c.oid)
     UNION
-    SELECT format('REINDEX DATABASE %1$I; ALTER DATABASE %1$I REFRESH COLLATION VERSION;', datname)
+    SELECT '{MOVED}',
+            format('REINDEX DATABASE %1$I; ALTER DATABASE %1$I REFRESH COLLATION VERSION;', datname)
         FROM pg_database
         WHERE datname = current_database()
             AND datcollversion <> pg_database_collation_actual_version(oid);
@@ -114,12 +121,28 @@ MOVED_COLLATIONS = """
 
 def ensure(image: Image, password: str) -> None:
     """Brings the running server to what the image says; raises Fatal when it cannot."""
-    refuse_lost(as_superuser(LOST_DATABASES, "postgres"))
-    as_superuser(role_and_database(image, password), "postgres")
-    refuse_lost(as_superuser(LOST_RELATIONS, image.database))
-    as_superuser(contents(image), image.database)
-    update_extensions(image)
-    for command in as_superuser(MOVED_COLLATIONS, image.database).splitlines():
+    # One psql for all of it: to start one takes longer than what it asks.
+    said = as_superuser(
+        LOST_DATABASES
+        + role_and_database(image, password)
+        + connect(image.database)
+        + LOST_RELATIONS
+        + contents(image)
+        + EXTENSIONS
+        + MOVED_COLLATIONS,
+        "postgres",
+    )
+    lines = [line.partition("|") for line in said.splitlines()]
+    found = {kind: [text for said, _, text in lines if said == kind] for kind in (LOST, INSTALLED, MOVED)}
+    if found[LOST]:
+        lost = found[LOST]
+        some = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if lost[3:] else "")
+        raise Fatal(f"the cluster is not whole: no file of {some}", "restore it from a backup")
+    installed = dict(text.split("|") for text in found[INSTALLED])
+    for extension in image.extensions:
+        if installed[extension] != shipped_version(extension):
+            update_extension(extension, image.database)
+    for command in found[MOVED]:
         print(
             "hive: note: text sorts otherwise than when this index was made, and it may miss rows;"
             f" as the superuser: {command}",
@@ -129,30 +152,34 @@ def ensure(image: Image, password: str) -> None:
         run_initial_sql(image)
 
 
-def update_extensions(image: Image) -> None:
-    """Gives extensions the SQL of the version that this image brings.
+def connect(database: str) -> str:
+    """psql's command for going on in another database, whatever its name is."""
+    escaped = database.replace("\\", "\\\\").replace("'", "\\'").replace('"', '""')
+    return f"""\n\\connect -reuse-previous=on "dbname='{escaped}'"\n"""
 
-    Where that fails they go on as they are: new libraries serve old SQL.
+
+def shipped_version(extension: str) -> str | None:
+    """The version of an extension that this image brings, by its control file."""
+    major = read_first_line(f"{PREPARED}/PG_VERSION")
+    path = f"/usr/share/postgresql/{major}/extension/{extension}.control"
+    with open(path, encoding="utf-8") as file:
+        found = re.search(r"^\s*default_version\s*=\s*'([^']*)'", file.read(), re.MULTILINE)
+    return found[1] if found else None
+
+
+def update_extension(extension: str, database: str) -> None:
+    """Gives an extension the SQL of the version that this image brings, where there is a way.
+
+    Where that fails it goes on as it is: new libraries serve old SQL.
     """
-    if not image.extensions:
+    if not as_superuser(NEWER_EXTENSION.format(name=literal(extension)), database):
         return
-    names = ", ".join(literal(extension) for extension in image.extensions)
-    old = as_superuser(OLD_EXTENSIONS.format(names=names), image.database)
-    for extension in old.splitlines():
-        update = f"ALTER EXTENSION {identifier(extension)} UPDATE"
-        try:
-            as_superuser(f"{update};", image.database)
-            print(f"hive: note: {update}", flush=True)
-        except Fatal as error:
-            print(f"hive: note: {update} failed, the version before stays: {error}", flush=True)
-
-
-def refuse_lost(names: str) -> None:
-    """Raises Fatal for what a query found, one name a line."""
-    lost = names.splitlines()
-    if lost:
-        some = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if lost[3:] else "")
-        raise Fatal(f"the cluster is not whole: no file of {some}", "restore it from a backup")
+    update = f"ALTER EXTENSION {identifier(extension)} UPDATE"
+    try:
+        as_superuser(f"{update};", database)
+        print(f"hive: note: {update}", flush=True)
+    except Fatal as error:
+        print(f"hive: note: {update} failed, the version before stays: {error}", flush=True)
 
 
 def role_and_database(image: Image, password: str) -> str:

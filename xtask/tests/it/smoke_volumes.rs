@@ -1,0 +1,164 @@
+//! The full suite's faults of volumes and surroundings, on images without the
+//! guards that they are there for; odd names; an upgrade between two builds.
+
+use crate::build_images::Bench;
+use crate::sandbox;
+use crate::smoke_full::{expect_flaws, faults};
+use crate::smoke_gate::{UNCOMPILED, Variant, prove, roomy, run};
+
+/// Each edit takes away one guard.
+fn without(edits: &[&str]) -> String {
+    run(&format!(
+        "cd /usr/local/lib/hive/hive_container; {}; {UNCOMPILED}",
+        edits.join("; ")
+    ))
+}
+
+#[test]
+fn an_image_that_takes_any_volume() {
+    let lines = without(&[
+        "sed -i '/^def inspect(cluster/a \\    return' cluster.py",
+        "sed -i '/^def inspect_owners/a \\    return' volume.py",
+        "sed -i 's/^    tighten()/    pass/' volume.py",
+        "sed -i 's/^FREE_TO_ADOPT = .*/FREE_TO_ADOPT = 0/' volume.py",
+        "sed -i 's/elif not read_first_line(SUPERUSER_PASSFILE)/elif False/' adoption.py",
+        "sed -i \"s/relkind IN ('r'.*)/relkind IN ('p')/\" database.py",
+        "sed -i \"s/format('REINDEX INDEX/format('VACUUM/\" database.py",
+        "sed -i 's/^        volume.inspect_space.*/        pass/' ../run-postgresql",
+    ]);
+    let all = [
+        "half-copied-volumes",
+        "foreign-volumes",
+        "harmless-volumes",
+        "disk-full-at-first-boot",
+        "disk-full-while-writing",
+        "restored-volume",
+        "lost-table",
+        "collation-versions",
+    ];
+    let Some((verdict, _state)) = faults("any-volume", &lines, &all) else {
+        return;
+    };
+    expect_flaws(
+        &verdict,
+        &[
+            // PostgreSQL starts on it after a clean shutdown, and has no room to recover from.
+            (
+                "half-copied-volumes",
+                "with half of its WAL: the container should have refused to start",
+            ),
+            (
+                "foreign-volumes",
+                "with one file of another owner: the container should have refused to start",
+            ),
+            ("harmless-volumes", "the container ended"),
+            (
+                "disk-full-at-first-boot",
+                "the container should have refused to start",
+            ),
+            ("disk-full-while-writing", "the disk is full: exit code 1"),
+            ("restored-volume", "the container ended"),
+            ("lost-table", "the container should have refused to start"),
+            ("collation-versions", "nothing of the index in the log"),
+        ],
+    );
+}
+
+#[test]
+fn an_image_for_one_place_only() {
+    let lines = without(&[
+        "sed -i 's/fcntl.flock(descriptor, .*)/pass/' volume.py",
+        "sed -i 's/^    inspect_temporary_directory()/    pass/' ../entrypoint",
+        "sed -i 's/if not password or any(/if False and any(/' image.py",
+        "sed -i 's/quote(text, safe=\"\")/text/' image.py",
+        "sed -i 's/unset PGOPTIONS .*CONNECTION_VARIABLES)}/true/' image.py",
+        "sed -i 's/image.write_private(EXTRA_USERS, .*/pass/' ../entrypoint",
+        "sed -i '/^log_timezone/d' /etc/hive/postgresql.conf",
+    ]);
+    let all = [
+        "volume-in-use",
+        "wrong-settings",
+        "wrong-password-files",
+        "odd-password",
+        "moved-port",
+        "arbitrary-user",
+        "clock-and-zone",
+    ];
+    let Some((verdict, _state)) = faults("one-place", &lines, &all) else {
+        return;
+    };
+    expect_flaws(
+        &verdict,
+        &[
+            ("volume-in-use", "the container should have refused to start"),
+            ("wrong-settings", "a place for temporary files: exit code 1"),
+            (
+                "wrong-password-files",
+                "empty: the container should have refused to start",
+            ),
+            ("odd-password", ""),
+            ("moved-port", "the image's own check: unhealthy"),
+            ("arbitrary-user", "the container ended"),
+            ("clock-and-zone", "the server's log is not in UTC"),
+        ],
+    );
+}
+
+/// Characters that mean something in SQL, URLs, conninfo strings, shells and
+/// password files.
+#[test]
+fn odd_names_of_role_and_database() {
+    let (role, database) = (r#"o'ne "two" é:\x$y"#, r#"a=b c/d%20?e&f'g"h\i"#);
+    let edit = "import json\n\
+        path = \"/etc/hive/image.json\"\n\
+        image = json.load(open(path))\n\
+        image[\"database\"].update(ROLE_AND_NAME)\n\
+        json.dump(image, open(path, \"w\"))";
+    let names = serde_json::json!({"role": role, "name": database}).to_string();
+    let edit = edit.replace("ROLE_AND_NAME", &names);
+    let lines = format!("USER root\nRUN <<'SH'\npython3 - <<'PY'\n{edit}\nPY\nSH\nUSER 1000:1000");
+    let named = |spec: &mut xtask::spec::ImageSpec| {
+        spec.database.role = role.to_owned();
+        spec.database.name = database.to_owned();
+    };
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let variant = Variant::build("odd-names", &lines);
+    let mut subject = variant.subject();
+    roomy(&mut subject.spec);
+    named(&mut subject.spec);
+    let verdict = prove(&variant.lab, &[subject], state.path()).remove(0);
+    assert!(verdict.passed(), "{:?}", verdict.causes());
+}
+
+/// A later version of the sample app's migrations.
+const LATER: (&str, &str) = (
+    "    DEPLOYMENTS_TABLE,\n]",
+    "    DEPLOYMENTS_TABLE,\n    \"ALTER TABLE genie_sessions ADD COLUMN IF NOT EXISTS note TEXT\",\n]",
+);
+
+#[test]
+fn an_upgrade_is_tried_from_the_image_before() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new("upgraded", "", "");
+    bench.xtask(&["build-images"]).expect(0);
+    let first = bench.id("latest").unwrap();
+    let upgrade = ["smoke", "--suite", "full", "--only", "upgrade", "--json"];
+    let detail = || bench.xtask(&upgrade).expect(0).json().to_string();
+    let alone = detail();
+    assert!(alone.contains("no earlier image is in this engine"), "{alone}");
+    bench
+        .checkout
+        .edit("images/sample-app/api/migrate.py", LATER.0, LATER.1);
+    bench.xtask(&["build-images"]).expect(0);
+    assert_ne!(bench.id("latest").unwrap(), first);
+    let tried = detail();
+    assert!(
+        tried.contains(&format!("on a volume of {first}: healthy")),
+        "{tried}"
+    );
+}
