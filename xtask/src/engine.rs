@@ -7,6 +7,7 @@
 //! [`reaper`]).
 
 pub mod api;
+pub mod build_cache;
 pub mod choose;
 pub mod container;
 pub mod inventory;

@@ -9,6 +9,7 @@
 pub mod compare;
 pub mod journal;
 pub mod select;
+pub mod steps;
 pub mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
+use crate::forecast::Expect;
+use crate::forecast::check::Seen;
+use crate::forecast::steps::{Parts, Place};
 use crate::plan::Action;
 
 /// A change of what an entry's fields mean takes a new number: older entries
@@ -47,6 +51,9 @@ pub struct Entry {
     pub definition: Stored,
     /// `sha256:…`, as soon as there is one.
     pub image_id: Option<String>,
+    /// What was foretold of each step, and what became of it.
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// What the smoke suite found, where it ran.
     pub verdict: Option<Verdict>,
     /// How it ended.
@@ -81,6 +88,26 @@ pub struct Stored {
     pub base: String,
     /// Context name → names of the objects that are its inputs, in order.
     pub contexts: BTreeMap<String, Vec<String>>,
+}
+
+/// A step of a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The instruction on one line.
+    pub instruction: String,
+    /// See [`crate::forecast::steps::Step::key`].
+    pub key: String,
+    /// What the key is made of.
+    pub parts: Parts,
+    /// What was foretold.
+    pub expected: Expect,
+    /// What became of it; `None` where BuildKit did not come to it.
+    pub seen: Option<Seen>,
+    /// IDs of the cache's records that are, or may be, its result.
+    pub records: Vec<String>,
 }
 
 /// What a smoke suite found.
@@ -163,6 +190,7 @@ pub(crate) mod tests {
                 contexts: BTreeMap::new(),
             },
             image_id: Some("sha256:1".to_owned()),
+            steps: Vec::new(),
             verdict: None,
             outcome: Outcome::Tagged,
         }

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod dockerfile;
 pub mod engine;
 pub mod failure;
+pub mod forecast;
 pub mod history;
 pub mod host;
 pub mod lock;

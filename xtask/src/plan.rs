@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::definition::{Definition, SCHEMA};
 use crate::fingerprint::Fingerprint;
+use crate::forecast::Forecast;
 use change::Change;
 
 /// What has to happen, from least to most.
@@ -232,6 +233,9 @@ pub struct Step {
     pub image_id: Option<String>,
     /// Release tags it will have.
     pub tags: Vec<String>,
+    /// Which of its steps a build will run; null where none is to be built, or
+    /// the Dockerfile is written in a way that the forecast does not know.
+    pub forecast: Option<Forecast>,
 }
 
 /// Decides on one image.
@@ -245,6 +249,7 @@ pub fn decide(name: &str, wanted: &Wanted<'_>, present: Present) -> Step {
         fingerprint: wanted.definition.map(|(_, fingerprint)| fingerprint),
         image_id: present.image_id,
         tags: wanted.tags.to_vec(),
+        forecast: None,
     }
 }
 

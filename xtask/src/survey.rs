@@ -1,21 +1,23 @@
 //! What is wanted and what is there: walks the contexts, asks the engine, and
 //! hands both to [`plan`].
 
+pub mod past;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::Result;
 
 use crate::assembly::Assembly;
 use crate::base::Base;
 use crate::context::{self, Inputs, Rules};
-use crate::definition::{self, Definition};
+use crate::definition::Definition;
 use crate::dockerfile;
 use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL, Inventory};
 use crate::failure;
-use crate::history::store::Store;
 use crate::host::Host;
-use crate::plan::{self, Known, LastBuild, LastVerdict, Present, Step, Wanted, change};
+use crate::plan::{self, Action, Known, Present, Step, Wanted};
 use crate::request::{Job, Request};
 use crate::smoke;
 
@@ -31,6 +33,8 @@ pub struct Surveyed<'a> {
     pub definition: Option<Definition>,
     /// What has to happen.
     pub step: Step,
+    /// What its forecast goes by, where it is to be built.
+    pub past: Option<Rc<past::Ground>>,
 }
 
 impl Surveyed<'_> {
@@ -82,6 +86,7 @@ pub fn survey<'a>(
         Some(ground) => ground.engine.inventory(&host.runner)?,
         None => Inventory::default(),
     };
+    let mut read: Option<Rc<past::Ground>> = None;
     let mut surveyed = Vec::new();
     for job in &request.jobs {
         let inputs = contexts.of(&job.app.folder)?;
@@ -95,11 +100,24 @@ pub fn survey<'a>(
                 base: base.identity.clone(),
                 contexts: inputs,
             });
-        let step = step(host, request, job, definition.as_ref(), ground, &inventory)?;
+        let mut step = step(host, request, job, definition.as_ref(), ground, &inventory)?;
+        let past = match (&definition, ground, step.action) {
+            (Some(definition), Some(ground), Action::Build) => {
+                let past = match &read {
+                    Some(past) => Rc::clone(past),
+                    None => Rc::new(past::Ground::read(host, ground.engine)?),
+                };
+                read = Some(Rc::clone(&past));
+                step.forecast = past.forecast(definition, request.no_cache);
+                Some(past)
+            }
+            _ => None,
+        };
         surveyed.push(Surveyed {
             job,
             definition,
             step,
+            past,
         });
     }
     Ok(surveyed)
@@ -122,10 +140,10 @@ fn step(
     };
     let known = match (ground, definition, &present.image_id) {
         (Some(ground), Some(definition), None) => Known {
-            last: last_build(host, ground.engine, name, definition)?,
+            last: past::last_build(host, ground.engine, name, definition)?,
             ..Known::default()
         },
-        (_, _, Some(id)) if !present.proved => verdicts_on(host, job, id)?,
+        (_, _, Some(id)) if !present.proved => past::verdicts_on(host, job, id)?,
         _ => Known::default(),
     };
     let wanted = Wanted {
@@ -136,55 +154,6 @@ fn step(
         forced: request.no_cache,
     };
     Ok(plan::decide(name, &wanted, present))
-}
-
-/// The last run that built the image and is recorded in full.
-fn last_build(
-    host: &Host,
-    engine: &Engine,
-    name: &str,
-    definition: &Definition,
-) -> Result<Option<LastBuild>> {
-    let store = Store::of(host);
-    let fingerprint = definition.fingerprint();
-    for entry in store.entries(name).into_iter().rev() {
-        if entry.image_id.is_none() {
-            continue;
-        }
-        let same_schema = entry.definition.schema == definition::SCHEMA;
-        let changes = if !same_schema || entry.fingerprint == fingerprint {
-            Vec::new()
-        } else if let Some((old, new)) = store.differing_from(&entry.definition, definition) {
-            change::changes(&old, &new)
-        } else {
-            continue;
-        };
-        return Ok(Some(LastBuild {
-            schema: entry.definition.schema,
-            fingerprint: entry.fingerprint,
-            elsewhere: entry.fingerprint == fingerprint
-                && entry.engine != engine.identity(&host.runner)?.to_string(),
-            changes,
-        }));
-    }
-    Ok(None)
-}
-
-/// What runs of this checkout found on an image.
-fn verdicts_on(host: &Host, job: &Job, id: &str) -> Result<Known> {
-    let suite = smoke::suite::parts(&job.spec)?;
-    let mut entries = Store::of(host).entries(job.spec.name.as_str());
-    entries.retain(|entry| entry.image_id.as_deref() == Some(id));
-    let verdict = entries.iter().rev().find_map(|entry| entry.verdict.as_ref());
-    Ok(Known {
-        last: None,
-        verdict: verdict.map(|verdict| LastVerdict {
-            at: verdict.at.clone(),
-            suite_changes: verdict.changed_parts(&suite),
-            failed: verdict.failed.clone(),
-        }),
-        built_here: !entries.is_empty(),
-    })
 }
 
 /// What an engine has of an image with this fingerprint.

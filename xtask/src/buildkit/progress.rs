@@ -5,6 +5,9 @@
 //! versions and pretty-printed over many lines in older ones (0.13); at the
 //! end of a failed build plain text follows. Both are read by counting braces.
 
+mod blame;
+mod stream;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,43 +17,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use serde::Deserialize;
 
 use crate::failure::{self, Failure};
+use crate::forecast::check::Seen;
+use crate::forecast::steps::Place;
 use crate::process;
 use crate::report::{self, Report};
+use blame::{hints, short};
+use stream::{Event, Piece, Splitter, Vertex};
 
 /// Lines of a failing step that its message carries.
 const STEP_TAIL: usize = 15;
 
 /// A step that says nothing for this long gets a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-
-#[derive(Debug, Default, Deserialize)]
-struct Event {
-    #[serde(default)]
-    vertexes: Vec<Vertex>,
-    #[serde(default)]
-    logs: Vec<Log>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Vertex {
-    digest: String,
-    #[serde(default)]
-    name: String,
-    started: Option<String>,
-    completed: Option<String>,
-    #[serde(default)]
-    cached: bool,
-    error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Log {
-    vertex: String,
-    data: String,
-}
 
 /// What is known of a step.
 #[derive(Debug, Default)]
@@ -59,6 +39,9 @@ struct Step {
     name: String,
     /// The images that need it.
     targets: BTreeSet<String>,
+    /// What it is called for each of them: the same step may have another
+    /// number in another Dockerfile.
+    names: BTreeSet<(String, String)>,
     started: Option<Instant>,
     completed: bool,
     cached: bool,
@@ -203,6 +186,31 @@ impl<'a> Progress<'a> {
             })
     }
 
+    /// What became of each step of an image. With containerd's image store
+    /// `COPY --link` is two: the copy, and its link upon the layers before it,
+    /// which is made anew whenever those are and does not count.
+    pub fn seen(&self, image: &str) -> BTreeMap<Place, Seen> {
+        let mut all = BTreeMap::new();
+        let done = self
+            .steps
+            .values()
+            .filter(|step| step.completed && step.error.is_none());
+        for step in done {
+            let names = step.names.iter().filter(|(target, _)| target == image);
+            for (place, instruction) in names.filter_map(|(_, name)| placed(name)) {
+                if instruction.starts_with("LINK ") {
+                    continue;
+                }
+                let seen = if step.cached { Seen::Cached } else { Seen::Run };
+                let so_far = all.entry(place).or_insert(seen);
+                if seen == Seen::Run {
+                    *so_far = Seen::Run;
+                }
+            }
+        }
+        all
+    }
+
     /// What stopped the build: the step, its last lines, the log's path.
     pub fn failure(&self, status: ExitStatus) -> Failure {
         let failed = self.steps.values().find(|step| {
@@ -270,6 +278,8 @@ impl<'a> Progress<'a> {
         let step = self.steps.entry(vertex.digest).or_default();
         step.name.clone_from(&name);
         step.targets.extend(target.map(str::to_owned));
+        step.names
+            .extend(target.map(|target| (target.to_owned(), name.clone())));
         if vertex.started.is_some() && step.started.is_none() {
             step.started = Some(Instant::now());
         }
@@ -383,6 +393,19 @@ fn instruction(name: &str) -> Option<(&str, &str)> {
     number.contains('/').then_some((stage.trim_end(), instruction))
 }
 
+/// `python-deps  9/10] COPY . /app` → its place and the instruction.
+fn placed(name: &str) -> Option<(Place, &str)> {
+    let (stage, instruction) = instruction(name)?;
+    let (before, _) = name.split_once("] ")?;
+    let (step, of) = before.rsplit(' ').next()?.split_once('/')?;
+    let place = Place {
+        stage: stage.to_owned(),
+        step: step.parse().ok()?,
+        of: of.parse().ok()?,
+    };
+    Some((place, instruction))
+}
+
 fn step_targets(steps: &BTreeMap<String, Step>, name: &str) -> Vec<String> {
     let step = steps.values().find(|step| step.name == name);
     step.map(|step| step.targets.iter().cloned().collect())
@@ -404,192 +427,5 @@ fn one_line(text: &str, limit: usize) -> String {
     format!("{cut}…")
 }
 
-/// BuildKit repeats the whole script of a `RUN` in its error.
-fn short(error: &str) -> String {
-    match error.rsplit_once("did not complete successfully: ") {
-        Some((_, end)) => format!("the step ended with {end}"),
-        None => one_line(error, 300),
-    }
-}
-
-/// What people do about the usual causes.
-fn hints(failure: Failure, text: &str) -> Failure {
-    let lower = text.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if has(&["certificate", "unknownissuer", "self-signed", "ssl:"]) {
-        return failure.hint(
-            "the network seems to intercept TLS: pass its CA bundle with `--ca-bundle FILE` or SSL_CERT_FILE",
-        );
-    }
-    if has(&["no space left", "disk quota"]) {
-        return failure.hint("the disk is full: `docker system df` shows what takes the room, `docker builder prune` frees build cache");
-    }
-    if has(&[
-        "temporary failure in name resolution",
-        "could not resolve",
-        "failed to lookup address",
-        "dns error",
-        "network is unreachable",
-    ]) {
-        return failure.hint(
-            "the build could not reach the network: check it, or the proxy, and run the same command again",
-        );
-    }
-    if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
-        return failure.hint("run `uv lock` in the app's folder and commit uv.lock");
-    }
-    failure
-}
-
-/// A piece of the stream.
-#[derive(Debug, PartialEq, Eq)]
-enum Piece {
-    /// In the middle of an object.
-    Pending,
-    /// A line outside any object.
-    Plain(String),
-    /// A whole JSON object.
-    Object(String),
-}
-
-/// Cuts lines into whole JSON objects.
-#[derive(Debug, Default)]
-struct Splitter {
-    buffer: String,
-    depth: usize,
-}
-
-impl Splitter {
-    fn push(&mut self, line: &str) -> Piece {
-        if self.depth == 0 && !line.starts_with('{') {
-            return Piece::Plain(line.to_owned());
-        }
-        // A JSON string has no raw newline, so each line starts outside one.
-        let (mut in_string, mut escaped) = (false, false);
-        for c in line.chars() {
-            match c {
-                _ if escaped => escaped = false,
-                '\\' if in_string => escaped = true,
-                '"' => in_string = !in_string,
-                '{' if !in_string => self.depth += 1,
-                '}' if !in_string => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-        }
-        self.buffer.push_str(line);
-        self.buffer.push('\n');
-        if self.depth == 0 {
-            Piece::Object(std::mem::take(&mut self.buffer))
-        } else {
-            Piece::Pending
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn objects_are_cut_out_of_both_formats() {
-        let mut splitter = Splitter::default();
-        assert_eq!(
-            splitter.push("{\"a\":\"}{\\\"\"}"),
-            Piece::Object("{\"a\":\"}{\\\"\"}\n".to_owned())
-        );
-        assert_eq!(splitter.push("{"), Piece::Pending);
-        assert_eq!(splitter.push("  \"a\": {}"), Piece::Pending);
-        assert_eq!(
-            splitter.push("}"),
-            Piece::Object("{\n  \"a\": {}\n}\n".to_owned())
-        );
-        assert_eq!(splitter.push("ERROR: x"), Piece::Plain("ERROR: x".to_owned()));
-    }
-
-    #[test]
-    fn outcome_is_what_ran_and_what_was_cached() {
-        let dir = tempfile::tempdir().unwrap();
-        let report = Report::new(true, false);
-        let mut progress = Progress::new(Detail::Quiet, &["genie", "agent"], dir.path()).unwrap();
-        for line in [
-            r#"{"vertexes":[{"digest":"d1","name":"[genie deps  3/12] RUN x [y] z","started":"t","completed":"t"}]}"#,
-            r#"{"vertexes":[{"digest":"d1","name":"[agent deps  3/12] RUN x [y] z","started":"t","completed":"t"}]}"#,
-            r#"{"vertexes":[{"digest":"d2","name":"[agent 2/2] COPY . /app","completed":"t","cached":true}]}"#,
-            r#"{"vertexes":[{"digest":"d3","name":"[agent internal] load build context","completed":"t"}]}"#,
-            r#"{"vertexes":[{"digest":"d4","name":"[genie deps  4/12] RUN w","started":"t"}]}"#,
-        ] {
-            progress.line(&report, line.as_bytes()).unwrap();
-        }
-        let (both, agent) = (
-            BTreeSet::from(["agent".to_owned(), "genie".to_owned()]),
-            BTreeSet::from(["agent".to_owned()]),
-        );
-        let did: Vec<Did<'_>> = progress.outcome().collect();
-        assert_eq!(
-            did,
-            [
-                Did {
-                    targets: &both,
-                    stage: "deps",
-                    instruction: "RUN x [y] z",
-                    cached: false
-                },
-                Did {
-                    targets: &agent,
-                    stage: "",
-                    instruction: "COPY . /app",
-                    cached: true
-                },
-            ]
-        );
-    }
-
-    #[test]
-    fn a_probe_ends_at_the_first_step_that_runs() {
-        let dir = tempfile::tempdir().unwrap();
-        let report = Report::new(true, false);
-        let mut progress = Progress::new(Detail::Quiet, &["genie"], dir.path())
-            .unwrap()
-            .until_a_step_runs();
-        for line in [
-            r#"{"vertexes":[{"digest":"d0","name":"[internal] load build context","started":"t"}]}"#,
-            r#"{"vertexes":[{"digest":"d1","name":"[deps 1/3] FROM base","started":"t"}]}"#,
-            r#"{"vertexes":[{"digest":"d2","name":"[deps 2/3] RUN x"}]}"#,
-            r#"{"vertexes":[{"digest":"d2","name":"[deps 2/3] RUN x","started":"t","completed":"t","cached":true}]}"#,
-        ] {
-            progress.line(&report, line.as_bytes()).unwrap();
-        }
-        assert_eq!(progress.ended_by(), None);
-        let line = r#"{"vertexes":[{"digest":"d3","name":"[deps 3/3] RUN y","started":"t"}]}"#;
-        progress.line(&report, line.as_bytes()).unwrap_err();
-        assert_eq!(progress.ended_by(), Some(("deps", "RUN y")));
-    }
-
-    #[test]
-    fn a_failure_names_step_lines_and_log() {
-        let dir = tempfile::tempdir().unwrap();
-        let report = Report::new(true, false);
-        let mut progress = Progress::new(Detail::Quiet, &["genie", "agent"], dir.path()).unwrap();
-        for line in [
-            r#"{"vertexes":[{"digest":"d1","name":"[genie python-deps 3/7] RUN uv sync","started":"t"}]}"#,
-            r#"{"vertexes":[{"digest":"d1","name":"[agent python-deps 3/7] RUN uv sync","started":"t"}]}"#,
-            r#"{"logs":[{"vertex":"d1","stream":2,"data":"YmFkIGNlcnRpZmljYXRlCg=="}]}"#,
-            r#"{"vertexes":[{"digest":"d1","name":"[agent python-deps 3/7] RUN uv sync","started":"t","completed":"t","error":"process \"x\" did not complete successfully: exit code: 2"}]}"#,
-            "ERROR: failed to solve",
-        ] {
-            progress.line(&report, line.as_bytes()).unwrap();
-        }
-        let failure = progress.failure(std::os::unix::process::ExitStatusExt::from_raw(256));
-        assert_eq!(
-            failure.message,
-            "build of agent and genie failed at [python-deps 3/7] RUN uv sync\n  bad certificate\n  the step ended with exit code: 2"
-        );
-        assert!(failure.hints[0].contains("--ca-bundle"), "{failure:?}");
-        assert!(failure.hints[1].contains("build.log"), "{failure:?}");
-        let log = fs_err::read_to_string(dir.path().join("genie/build.log")).unwrap();
-        assert!(
-            log.contains("bad certificate") && log.contains("ERROR: failed to solve"),
-            "{log}"
-        );
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@ use crate::buildkit::{self, Candidate};
 use crate::cli::{self, BuildImages};
 use crate::engine::{Engine, Inventory, choose};
 use crate::failure;
+use crate::forecast::check::{self, Checked};
 use crate::history;
 use crate::history::journal::{self, Journal};
 use crate::history::store::Store;
@@ -61,9 +62,20 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
     let mut journal = work.open(&surveyed)?;
     let done = work.carry_out(&surveyed, &mut journal);
     let closed = journal.close(done.as_ref().err());
-    let (verified, verdicts) = done?;
+    let done = done?;
     closed?;
-    work.tell(&surveyed, &verified, &verdicts, started.elapsed())
+    work.tell(&surveyed, &done, started.elapsed())
+}
+
+/// What a run has done.
+#[derive(Debug, Default)]
+struct Done {
+    /// A proof for each image; none where one failed.
+    verified: Vec<Verified>,
+    /// What the suite found, where it ran.
+    verdicts: Vec<Verdict>,
+    /// Image → its forecast, held against what BuildKit did.
+    predictions: BTreeMap<String, Checked>,
 }
 
 /// What the steps of one run share.
@@ -103,29 +115,31 @@ impl<'a> Work<'a> {
     }
 
     /// From the plan to the moved tags.
-    fn carry_out(
-        &self,
-        surveyed: &[Surveyed<'_>],
-        journal: &mut Journal<'_>,
-    ) -> Result<(Vec<Verified>, Vec<Verdict>)> {
-        let candidates = self.build(surveyed)?;
+    fn carry_out(&self, surveyed: &[Surveyed<'_>], journal: &mut Journal<'_>) -> Result<Done> {
+        let mut done = Done::default();
+        let candidates = self.build(surveyed, journal, &mut done)?;
         for candidate in &candidates {
             journal.built(&candidate.image, &candidate.id)?;
         }
-        let verdicts = self.prove(surveyed, &candidates)?;
-        for verdict in &verdicts {
+        done.verdicts = self.prove(surveyed, &candidates)?;
+        for verdict in &done.verdicts {
             let one = surveyed.iter().find(|one| one.step.name == verdict.image());
             if let Some(one) = one {
                 journal.proved(verdict.image(), recorded(verdict, &one.job.spec)?)?;
             }
         }
-        let verified = self.verified(surveyed, verdicts.clone())?;
-        self.promote(surveyed, &verified)?;
-        Ok((verified, verdicts))
+        done.verified = self.verified(surveyed, &done)?;
+        self.promote(surveyed, &done.verified)?;
+        Ok(done)
     }
 
     /// Builds all images whose plan says so, in one call.
-    fn build(&self, surveyed: &[Surveyed<'_>]) -> Result<Vec<Candidate>> {
+    fn build(
+        &self,
+        surveyed: &[Surveyed<'_>],
+        journal: &mut Journal<'_>,
+        done: &mut Done,
+    ) -> Result<Vec<Candidate>> {
         let wanted: Vec<&Surveyed<'_>> = surveyed
             .iter()
             .filter(|one| one.step.action == Action::Build)
@@ -156,7 +170,38 @@ impl<'a> Work<'a> {
         };
         let mut progress = Progress::new(detail, &names, &self.host.state_dir())?;
         let (runner, report) = (&self.host.runner, &self.host.report);
-        buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress)
+        let baked = buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress);
+        // Also of a build that failed: the steps before it are in the cache.
+        let compared = self.compare(&wanted, &progress, journal);
+        let candidates = baked?;
+        done.predictions = compared?;
+        Ok(candidates)
+    }
+
+    /// Holds the forecasts against what BuildKit did, and puts both on record.
+    fn compare(
+        &self,
+        wanted: &[&Surveyed<'_>],
+        progress: &Progress<'_>,
+        journal: &mut Journal<'_>,
+    ) -> Result<BTreeMap<String, Checked>> {
+        let foretold = || {
+            wanted.iter().filter_map(|one| {
+                let steps = one.step.forecast.as_ref()?.steps.as_slice();
+                Some((one.step.name.as_str(), steps, &one.past.as_ref()?.known))
+            })
+        };
+        let seen: Vec<_> = foretold().map(|(image, ..)| progress.seen(image)).collect();
+        let outcome = check::by_key(foretold().map(|(_, steps, _)| steps).zip(&seen));
+        let cache = self.engine.build_cache(&self.host.runner)?;
+        let mut predictions = BTreeMap::new();
+        for (image, steps, known) in foretold() {
+            journal.ran(image, history::steps::record(steps, &outcome, known, &cache))?;
+            let checked = check::check(steps, &outcome, known);
+            tell::mismatches(&self.host.report, image, &checked);
+            predictions.insert(image.to_owned(), checked);
+        }
+        Ok(predictions)
     }
 
     /// Runs the suite on all that is built or not proved yet.
@@ -184,17 +229,18 @@ impl<'a> Work<'a> {
     }
 
     /// A proof for each image, or an error for all.
-    fn verified(&self, surveyed: &[Surveyed<'_>], verdicts: Vec<Verdict>) -> Result<Vec<Verified>> {
+    fn verified(&self, surveyed: &[Surveyed<'_>], done: &Done) -> Result<Vec<Verified>> {
+        let verdicts = &done.verdicts;
         let failed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.passed()).collect();
         if !failed.is_empty() {
             if self.args.json {
-                let document = self.document(surveyed, &[], &verdicts);
+                let document = self.document(surveyed, done);
                 self.host.report.data(&serde_json::to_string_pretty(&document)?)?;
             }
             return Err(super::smoke::failed(&failed).hint("no tag has moved").into());
         }
         let mut proofs: BTreeMap<String, Verified> = BTreeMap::new();
-        for verdict in verdicts {
+        for verdict in verdicts.clone() {
             let verified = verdict.verified().map_err(|failed| failed.failure())?;
             proofs.insert(verified.image().to_owned(), verified);
         }

@@ -9,6 +9,7 @@ use crate::catalog::{Apps, Catalog};
 use crate::cli::Explain;
 use crate::clock;
 use crate::failure;
+use crate::forecast::Forecast;
 use crate::history::store::Store;
 use crate::history::{Entry, compare};
 use crate::host::Host;
@@ -29,6 +30,12 @@ pub fn run(args: &Explain, host: &Host) -> Result<()> {
         host.report.data(&format!("{}: {}", step.name, step.action))?;
         for line in step.cause.lines() {
             host.report.data(&format!("  {line}"))?;
+        }
+        if let Some(forecast) = super::plan::forecast(step) {
+            host.report.data(&format!("  {forecast}"))?;
+        }
+        for line in step.forecast.iter().flat_map(Forecast::lines) {
+            host.report.data(&format!("    {line}"))?;
         }
     }
     Ok(())

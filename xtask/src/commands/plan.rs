@@ -7,7 +7,7 @@ use crate::base::{Base, obtain};
 use crate::cli::{EngineOption, Plan, Selection};
 use crate::engine::choose;
 use crate::host::Host;
-use crate::plan::Step;
+use crate::plan::{Action, Step};
 use crate::report::Report;
 use crate::request::Request;
 use crate::survey::{Ground, survey};
@@ -26,6 +26,9 @@ pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &H
     for step in &steps {
         host.report
             .data(&format!("{}: {} ({})", step.name, step.action, step.reason))?;
+        if let Some(forecast) = forecast(step) {
+            host.report.data(&format!("  {forecast}"))?;
+        }
     }
     Ok(())
 }
@@ -69,5 +72,16 @@ pub fn announce(report: &Report, steps: &[&Step]) {
             "plan",
             format!("{}: {} ({})", step.name, step.action, step.reason),
         );
+        if let Some(forecast) = forecast(step) {
+            report.detail(format!("{}: {forecast}", step.name));
+        }
     }
+}
+
+/// Which steps a build will run, on one line.
+pub fn forecast(step: &Step) -> Option<&str> {
+    let unknown = "nothing is foretold: the Dockerfile is written in a way that the forecast does not know";
+    let known = step.forecast.as_ref().map(|forecast| forecast.summary.as_str());
+    let to_be_built = step.action == Action::Build && step.fingerprint.is_some();
+    known.or(to_be_built.then_some(unknown))
 }

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 use anyhow::Result;
 
 use super::store::Store;
-use super::{Asked, Entry, Outcome, SCHEMA, Verdict};
+use super::{Asked, Entry, Outcome, SCHEMA, Step, Verdict};
 use crate::clock;
 use crate::definition::Definition;
 use crate::failure;
 use crate::fingerprint::Fingerprint;
-use crate::plan::Step;
+use crate::plan;
 
 /// One open entry for each image that the run works on.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Journal<'a> {
 #[derive(Debug)]
 pub struct Work<'a> {
     /// The plan's line.
-    pub step: &'a Step,
+    pub step: &'a plan::Step,
     /// What the image is built from, with its fingerprint.
     pub definition: (&'a Definition, Fingerprint),
     /// `--no-cache`.
@@ -72,6 +72,7 @@ impl<'a> Journal<'a> {
                 fingerprint,
                 definition,
                 image_id: step.image_id.clone(),
+                steps: Vec::new(),
                 verdict: None,
                 outcome: Outcome::Unfinished,
             })?;
@@ -85,6 +86,14 @@ impl<'a> Journal<'a> {
     /// When the state folder cannot be written.
     pub fn built(&mut self, image: &str, id: &str) -> Result<()> {
         self.note(image, |entry| entry.image_id = Some(id.to_owned()))
+    }
+
+    /// Notes what became of the steps.
+    ///
+    /// # Errors
+    /// When the state folder cannot be written.
+    pub fn ran(&mut self, image: &str, steps: Vec<Step>) -> Result<()> {
+        self.note(image, |entry| entry.steps = steps)
     }
 
     /// Notes what the suite found.

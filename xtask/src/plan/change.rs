@@ -111,8 +111,9 @@ impl fmt::Display for Change {
                 (None, Some(to)) => write!(f, "argument {name} added: {}", cut(to)),
                 (Some(_), None) => write!(f, "argument {name} removed"),
                 (from, to) => {
-                    let text = |value: &Option<String>| cut(value.as_deref().unwrap_or_default());
-                    write!(f, "argument {name} changed: {} → {}", text(from), text(to))
+                    let text = |value: &'_ Option<String>| value.clone().unwrap_or_default();
+                    let (from, to) = cut_alike(&text(from), &text(to));
+                    write!(f, "argument {name} changed: {from} → {to}")
                 }
             },
             Self::DockerfileChanged { line, .. } => write!(f, "Dockerfile changed from line {line}"),
@@ -242,6 +243,18 @@ fn short(identity: &str) -> &str {
     digits.get(..12).unwrap_or(digits)
 }
 
+/// Two values in a sentence: of long ones what they differ by.
+fn cut_alike(from: &str, to: &str) -> (String, String) {
+    const KEPT: usize = 12;
+    let same = from.chars().zip(to.chars()).take_while(|(a, b)| a == b).count();
+    let skipped = same.saturating_sub(KEPT);
+    if skipped <= KEPT {
+        return (cut(from), cut(to));
+    }
+    let tail = |text: &str| format!("…{}", cut(&text.chars().skip(skipped).collect::<String>()));
+    (tail(from), tail(to))
+}
+
 /// A value in a sentence.
 fn cut(value: &str) -> String {
     const LIMIT: usize = 60;
@@ -295,6 +308,11 @@ mod tests {
                 "argument B added: (empty)",
                 "argument PG_MAJOR removed",
             ]
+        );
+        let (one, other) = (format!("{}1 z", "x".repeat(99)), format!("{}2 z", "x".repeat(99)));
+        assert_eq!(
+            cut_alike(&one, &other),
+            ("…xxxxxxxxxxxx1 z".to_owned(), "…xxxxxxxxxxxx2 z".to_owned())
         );
         assert_eq!(
             sentences(|d| d.dockerfile.push_str("RUN x\n")),

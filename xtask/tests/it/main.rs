@@ -13,6 +13,7 @@ mod cli;
 mod contents;
 mod engine_api;
 mod engine_private;
+mod forecast;
 mod ignore;
 mod migrations;
 mod never_stale;

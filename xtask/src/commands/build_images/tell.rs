@@ -5,29 +5,22 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::Work;
+use super::{Done, Work};
 use crate::engine::{Engine, Owner};
+use crate::forecast::check::{Checked, Mismatch};
 use crate::plan::{Action, Step};
-use crate::report;
-use crate::smoke::{self, Verdict, Verified};
+use crate::report::{self, Report};
+use crate::smoke::{self, Verified};
 use crate::survey::Surveyed;
 
 impl Work<'_> {
     /// The good end.
-    pub(super) fn tell(
-        &self,
-        surveyed: &[Surveyed<'_>],
-        verified: &[Verified],
-        verdicts: &[Verdict],
-        took: Duration,
-    ) -> Result<()> {
+    pub(super) fn tell(&self, surveyed: &[Surveyed<'_>], done: &Done, took: Duration) -> Result<()> {
         let report = &self.host.report;
         if self.args.json {
-            report.data(&serde_json::to_string_pretty(
-                &self.document(surveyed, verified, verdicts),
-            )?)?;
+            report.data(&serde_json::to_string_pretty(&self.document(surveyed, done))?)?;
         }
-        for (one, verified) in surveyed.iter().zip(verified) {
+        for (one, verified) in surveyed.iter().zip(&done.verified) {
             for tag in one.step.tags.iter().filter(|_| !self.args.json) {
                 report.data(&format!("{tag} {}", verified.image_id()))?;
             }
@@ -59,28 +52,47 @@ impl Work<'_> {
     }
 
     /// The document of `--json`.
-    pub(super) fn document(
-        &self,
-        surveyed: &[Surveyed<'_>],
-        verified: &[Verified],
-        verdicts: &[Verdict],
-    ) -> Value {
+    pub(super) fn document(&self, surveyed: &[Surveyed<'_>], done: &Done) -> Value {
         let images: Vec<Value> = surveyed
             .iter()
             .map(|one| {
-                let proof = verified.iter().find(|verified| verified.image() == one.step.name);
-                let verdict = verdicts.iter().find(|verdict| verdict.image() == one.step.name);
+                let proof = done.verified.iter().find(|verified| verified.image() == one.step.name);
+                let verdict = done.verdicts.iter().find(|verdict| verdict.image() == one.step.name);
                 let Step { name, action, reason, cause, fingerprint, tags, .. } = &one.step;
                 json!({
                     "name": name, "action": action, "reason": reason, "cause": cause, "fingerprint": fingerprint,
                     "image_id": proof.map(Verified::image_id),
                     "tags": if proof.is_some() { tags.as_slice() } else { &[] },
+                    "prediction": done.predictions.get(name),
                     "smoke": verdict.map(smoke::report::entry),
                 })
             })
             .collect();
         json!({ "schema": 1, "base": self.base, "images": images })
     }
+}
+
+/// As many steps as a message names.
+const NAMED: usize = 5;
+
+/// Says where BuildKit did something else than was foretold.
+pub(super) fn mismatches(report: &Report, image: &str, checked: &Checked) {
+    if !checked.pruned.is_empty() {
+        report.detail(format!(
+            "{image}: the build cache has lost results since the last build: {} more steps ran",
+            checked.pruned.len()
+        ));
+    }
+    if checked.wrong.is_empty() {
+        return;
+    }
+    let mut lines: Vec<String> = checked.wrong.iter().take(NAMED).map(Mismatch::line).collect();
+    match checked.wrong.len().saturating_sub(NAMED) {
+        0 => {}
+        1 => lines.push("and 1 other".to_owned()),
+        more => lines.push(format!("and {more} others")),
+    }
+    report.warn(format!("the forecast of {image} was wrong: {}", lines.join("; ")));
 }
 
 /// What people do next.
