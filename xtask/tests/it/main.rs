@@ -10,6 +10,7 @@
 mod audit;
 mod build_images;
 mod cli;
+mod clones;
 mod contents;
 mod engine_api;
 mod engine_private;
