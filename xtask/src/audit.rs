@@ -15,6 +15,7 @@ pub mod facts;
 pub mod images;
 pub mod probe;
 pub mod table;
+mod undo;
 
 use anyhow::Result;
 use serde::Serialize;

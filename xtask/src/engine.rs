@@ -49,6 +49,16 @@ pub enum Owner {
     Private,
 }
 
+impl Owner {
+    /// For `--engine`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Private => "private",
+        }
+    }
+}
+
 /// How to reach an engine.
 #[derive(Clone, Debug)]
 pub struct Engine {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::catalog::{Apps, Catalog};
-use crate::engine::{Engine, IMAGE_LABEL, Owner};
+use crate::engine::{Engine, IMAGE_LABEL};
 use crate::host::Host;
 use crate::process::Runner;
 
@@ -18,6 +18,18 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// What a checkout declares.
 const PARTS: [&str; 2] = ["images", "docker"];
+
+/// Budgets of the copy, the most that a spec allows: a machine that is busy, or
+/// an image with a gigabyte of files, is not what is measured.
+const ROOM: [(&str, u32); 7] = [
+    ("ready_seconds", 60),
+    ("restart_seconds", 60),
+    ("stop_seconds", 60),
+    ("health_ms", 1000),
+    ("query_ms", 100),
+    ("memory_mb", 512),
+    ("size_mb", 100_000),
+];
 
 /// The copy. The images that were built from it go with it; its folder stays
 /// until the next one is made in its place.
@@ -63,27 +75,38 @@ impl Scratch {
     }
 
     /// Builds and proves images of the copy, all where none is named, with this
-    /// very program. Returns what `build-images --json` prints.
+    /// very program; `args` are images and flags. Returns what `build-images
+    /// --json` prints.
     ///
     /// # Errors
     /// When one cannot be built or proved.
-    pub fn build_images(&self, host: &Host, images: &[&str]) -> Result<Value> {
-        let owner = match self.engine.owner {
-            Owner::System => "system",
-            Owner::Private => "private",
-        };
+    pub fn build_images(&self, host: &Host, args: &[&str]) -> Result<Value> {
         let program = std::env::current_exe().context("find the running program")?;
         let document = host
             .runner
             .cmd(program)
             .arg("--root")
             .arg(&self.root)
-            .args(["build-images", "--json", "--engine", owner])
-            .args(images)
+            .args(["build-images", "--json", "--engine", self.engine.owner.as_str()])
+            .args(args)
             .env("HIVE_STATE_DIR", &self.state)
             .deadline(BUILD_DEADLINE)
             .read()?;
         serde_json::from_str(&document).context("read `build-images --json`")
+    }
+}
+
+impl Scratch {
+    /// Gives every spec the widest budgets.
+    ///
+    /// # Errors
+    /// When a spec cannot be read or written.
+    pub fn give_room(&self) -> Result<()> {
+        let specs = self.images.iter().map(|image| format!("{image}/image.json"));
+        for file in specs.chain(["defaults.json".to_owned()]) {
+            give_room(&self.root.join("images").join(file))?;
+        }
+        Ok(())
     }
 }
 
@@ -94,6 +117,20 @@ impl Drop for Scratch {
             remove_images(&self.engine, &self.runner, name).ok();
         }
     }
+}
+
+fn give_room(spec: &Path) -> Result<()> {
+    let mut document: Value = serde_json::from_str(&fs_err::read_to_string(spec)?)
+        .with_context(|| format!("read {}", spec.display()))?;
+    if let Some(Value::Object(budgets)) = document.get_mut("budgets") {
+        for (name, most) in ROOM {
+            if let Some(budget) = budgets.get_mut(name) {
+                *budget = most.into();
+            }
+        }
+        fs_err::write(spec, serde_json::to_string_pretty(&document)?)?;
+    }
+    Ok(())
 }
 
 /// Removes every image that was built under a name, whatever its tags.

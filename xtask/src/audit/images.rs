@@ -3,12 +3,12 @@
 //! build ends at the first step that runs, so nothing is installed twice.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{Built, Expect, Finding, Seen, judge};
+use super::undo::{Undo, as_cloned_elsewhere};
+use super::{Built, Expect, Finding, Seen, Verdict, judge};
 use crate::assembly;
 use crate::base::Base;
 use crate::buildkit::progress::{Detail, Progress};
@@ -87,6 +87,18 @@ pub fn run(
         for (declared, expect) in declared(definition) {
             each(subjects.finding(n, definition, &declared, expect)?);
         }
+        for (context, inputs) in &definition.contexts {
+            let left = files(inputs).len().saturating_sub(FILES);
+            if left > 0 {
+                each(Finding {
+                    subject: subjects.image(n).to_owned(),
+                    fact: format!("{}: {left} other files", shown(context)),
+                    case: "other content".to_owned(),
+                    seen: None,
+                    verdict: Verdict::Untried(format!("{FILES} files, spread over all, stand for them")),
+                });
+            }
+        }
     }
     Ok(())
 }
@@ -105,18 +117,27 @@ fn declared(definition: &Definition) -> Vec<(Declared, Expect)> {
             .map(|name| (Declared::Argument(name.clone()), unread)),
     );
     for (context, inputs) in &definition.contexts {
-        let files: Vec<&Input> = inputs
-            .iter()
-            .filter(|input| input.kind != Kind::Directory)
-            .collect();
         all.extend(
-            spread(&files, FILES)
+            spread(&files(inputs), FILES)
                 .into_iter()
                 .map(|input| (Declared::File(context.clone(), Input::clone(input)), unread)),
         );
     }
     all.push((Declared::Clone, Expect::Neither));
     all
+}
+
+/// What is tried one by one; a directory is there for what is in it.
+fn files(inputs: &[Input]) -> Vec<&Input> {
+    inputs
+        .iter()
+        .filter(|input| input.kind != Kind::Directory)
+        .collect()
+}
+
+/// A context as the table calls it.
+fn shown(context: &str) -> &str {
+    if context.is_empty() { "app" } else { context }
 }
 
 /// At most `most` of them, the first and the last included.
@@ -150,9 +171,8 @@ impl Subjects<'_> {
     }
 
     fn finding(&self, n: usize, before: &Definition, declared: &Declared, expect: Expect) -> Result<Finding> {
-        let image = self.request.jobs[n].spec.name.as_str();
-        let fact = self.name(declared);
-        let context = || format!("change {fact} of {image}");
+        let fact = name(declared);
+        let context = || format!("change {fact} of {}", self.image(n));
         let restore = self.change(n, declared).with_context(context)?;
         // What is changed is put back also where the build failed.
         let seen = self.see(n, before, declared).with_context(context);
@@ -162,7 +182,7 @@ impl Subjects<'_> {
         let seen = seen?;
         let verdict = judge(expect, &seen);
         Ok(Finding {
-            subject: image.trim_start_matches("audit-").to_owned(),
+            subject: self.image(n).to_owned(),
             fact,
             case: match declared {
                 Declared::Clone => "other times, modes and owners".to_owned(),
@@ -175,15 +195,10 @@ impl Subjects<'_> {
         })
     }
 
-    fn name(&self, declared: &Declared) -> String {
-        match declared {
-            Declared::Dockerfile => "Dockerfile".to_owned(),
-            Declared::Argument(name) => format!("argument {name}"),
-            Declared::Base => "base".to_owned(),
-            Declared::File(context, input) if context.is_empty() => format!("app: {}", input.path),
-            Declared::File(context, input) => format!("{context}: {}", input.path),
-            Declared::Clone => "files of another clone".to_owned(),
-        }
+    /// The name that the image has outside of the copy.
+    fn image(&self, n: usize) -> &str {
+        let name = self.request.jobs[n].spec.name.as_str();
+        name.strip_prefix("audit-").unwrap_or(name)
     }
 
     fn folder(&self, n: usize, context: &str) -> PathBuf {
@@ -318,55 +333,13 @@ impl Subjects<'_> {
     }
 }
 
-/// A file as it was.
-struct Undo {
-    path: PathBuf,
-    content: Content,
-    mode: u32,
-}
-
-enum Content {
-    File(Vec<u8>),
-    Link(PathBuf),
-}
-
-impl Undo {
-    fn of(path: &Path) -> Result<Self> {
-        let metadata = fs_err::symlink_metadata(path)?;
-        let content = if metadata.is_symlink() {
-            Content::Link(fs_err::read_link(path)?)
-        } else {
-            Content::File(fs_err::read(path)?)
-        };
-        Ok(Self {
-            path: path.to_owned(),
-            content,
-            mode: metadata.permissions().mode(),
-        })
-    }
-
-    fn put_back(self) -> Result<()> {
-        fs_err::remove_file(&self.path)?;
-        match self.content {
-            Content::Link(target) => fs_err::os::unix::fs::symlink(target, &self.path)?,
-            Content::File(bytes) => {
-                fs_err::write(&self.path, bytes)?;
-                fs_err::set_permissions(&self.path, std::fs::Permissions::from_mode(self.mode))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Another time, umask and, where this may be done, owner.
-fn as_cloned_elsewhere(path: &Path) -> Result<()> {
-    let mode = fs_err::metadata(path)?.permissions().mode();
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode & 0o700))?;
-    let file = fs_err::File::options().append(true).open(path)?;
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000))?;
-    match std::os::unix::fs::chown(path, Some(12345), Some(12345)) {
-        Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => Err(error.into()),
-        _ => Ok(()),
+fn name(declared: &Declared) -> String {
+    match declared {
+        Declared::Dockerfile => "Dockerfile".to_owned(),
+        Declared::Argument(name) => format!("argument {name}"),
+        Declared::Base => "base".to_owned(),
+        Declared::File(context, input) => format!("{}: {}", shown(context), input.path),
+        Declared::Clone => "files of another clone".to_owned(),
     }
 }
 
@@ -402,26 +375,5 @@ mod tests {
         let some = spread(&all, 40);
         assert_eq!((some.len(), some[0], some[39]), (40, 0, 999));
         assert_eq!(spread(&all[..3], 40), [0, 1, 2]);
-    }
-
-    #[test]
-    fn undo_puts_back_files_and_links() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
-        fs_err::write(&file, "1").unwrap();
-        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-        fs_err::os::unix::fs::symlink("file", &link).unwrap();
-        let undo = [Undo::of(&file).unwrap(), Undo::of(&link).unwrap()];
-        fs_err::write(&file, "2").unwrap();
-        as_cloned_elsewhere(&file).unwrap();
-        fs_err::remove_file(&link).unwrap();
-        fs_err::write(&link, "3").unwrap();
-        undo.into_iter().for_each(|undo| undo.put_back().unwrap());
-        assert_eq!(fs_err::read_to_string(&file).unwrap(), "1");
-        assert_eq!(
-            fs_err::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o755
-        );
-        assert_eq!(fs_err::read_link(&link).unwrap(), Path::new("file"));
     }
 }

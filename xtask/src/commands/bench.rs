@@ -28,6 +28,7 @@ pub fn run(args: &cli::Bench, host: &Host) -> Result<()> {
     // Two at once would measure each other.
     let place = host.cache_dir().join("bench.lock");
     let _alone = lock::exclusive(&place, "for another bench on this machine", host)?;
+    tell_load(host);
     let mut outcomes = Vec::new();
     let ended = bench::SUITES
         .iter()
@@ -42,6 +43,21 @@ pub fn run(args: &cli::Bench, host: &Host) -> Result<()> {
     }
     ended?;
     unmeasured(&outcomes)
+}
+
+/// On a machine that others use, ratios say more than figures.
+fn tell_load(host: &Host) {
+    let load = fs_err::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    #[expect(clippy::cast_precision_loss, reason = "some processors")]
+    if let Some(load) = load
+        && load > processors as f64 / 2.0
+    {
+        host.report.warn(format!(
+            "the machine is busy (load {load} on {processors} processors): figures are upper bounds, compare ratios"
+        ));
+    }
 }
 
 fn check(names: &[String], entries: &[Entry]) -> Result<()> {

@@ -16,25 +16,13 @@ use crate::buildkit::{self, Target};
 use crate::catalog::{Apps, Catalog};
 use crate::cli::Selection;
 use crate::dockerfile;
-use crate::engine::{Engine, Owner};
+use crate::engine::Engine;
 use crate::request::Request;
 use crate::scratch::{self, Scratch};
 use crate::survey::ROOTFS;
 
 /// A first build of all images with their proofs.
 const DEADLINE: Duration = Duration::from_secs(3600);
-
-/// Budgets of the copy, the most that a spec allows: a machine that is busy, or
-/// an image with a gigabyte of files, is not what is measured.
-const ROOM: [(&str, u32); 7] = [
-    ("ready_seconds", 60),
-    ("restart_seconds", 60),
-    ("stop_seconds", 60),
-    ("health_ms", 1000),
-    ("query_ms", 100),
-    ("memory_mb", 512),
-    ("size_mb", 100_000),
-];
 
 /// Which definitions a row is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,10 +63,7 @@ impl Scene {
         let engine = bench.engine()?.clone();
         let folder = bench.folder.join("fingerprint");
         let scratch = Scratch::new(bench.host, &engine, &folder, "bench")?;
-        let specs = scratch.images.iter().map(|image| format!("{image}/image.json"));
-        for file in specs.chain(["defaults.json".to_owned()]) {
-            give_room(&scratch.root.join("images").join(file))?;
-        }
+        scratch.give_room()?;
         Ok(Self {
             scratch,
             engine,
@@ -144,10 +129,7 @@ impl Scene {
 
     /// For `--engine`.
     pub(super) fn owner(&self) -> &'static str {
-        match self.engine.owner {
-            Owner::System => "system",
-            Owner::Private => "private",
-        }
+        self.engine.owner.as_str()
     }
 
     /// Builds and proves a subject, once. Returns the base's reference.
@@ -167,18 +149,9 @@ impl Scene {
 
     /// Runs `build-images --json`, whatever was done before.
     pub(super) fn build_again(&self, bench: &Bench<'_>, subject: &Subject) -> Result<Value> {
-        let document = bench
-            .host
-            .runner
-            .cmd(&self.program)
-            .arg("--root")
-            .arg(&self.scratch.root)
-            .args(["build-images", "--json", "--engine", self.owner()])
-            .args(subject.args())
-            .env("HIVE_STATE_DIR", &self.scratch.state)
-            .deadline(DEADLINE)
-            .read()?;
-        serde_json::from_str(&document).context("read `build-images --json`")
+        let args = subject.args();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.scratch.build_images(bench.host, &args)
     }
 
     /// Plain bake of the same Dockerfiles on the same folders, after a first
@@ -302,17 +275,3 @@ const BAKE_ENV: [(&str, &str); 2] = [
     ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
     ("BUILDX_BAKE_ENTITLEMENTS_FS", "0"),
 ];
-
-fn give_room(spec: &Path) -> Result<()> {
-    let mut document: Value = serde_json::from_str(&fs_err::read_to_string(spec)?)
-        .with_context(|| format!("read {}", spec.display()))?;
-    if let Some(Value::Object(budgets)) = document.get_mut("budgets") {
-        for (name, most) in ROOM {
-            if let Some(budget) = budgets.get_mut(name) {
-                *budget = most.into();
-            }
-        }
-        fs_err::write(spec, serde_json::to_string_pretty(&document)?)?;
-    }
-    Ok(())
-}
