@@ -17,8 +17,8 @@
 //!   Ctrl-C ends the run. So `?` is all that a fault needs.
 //! - A fault must be able to fail: it looks at what the container did, not at
 //!   whether a command could be run.
-//! - A figure is judged by a limit that a busy machine keeps, or the fault is
-//!   `alone`. A fault that only took too long is run again, alone.
+//! - Another fault runs at the same time. One that only took too long, by its
+//!   figure's limit, is run again, alone.
 //! - `scene.note("…")` tells the timeline what happens; a failed fault's
 //!   bundle has it beside the logs, `docker inspect`, the supervisor's status
 //!   and the control data of all that is there at that moment.
@@ -51,9 +51,6 @@ pub struct FaultDef {
     pub name: &'static str,
     /// What holds when it passes, in one line.
     pub proves: &'static str,
-    /// Runs while nothing else does: it judges short times, or loads the
-    /// machine.
-    pub alone: bool,
     /// Does it.
     pub run: fn(&Scene<'_>) -> Result<Seen>,
 }
@@ -76,9 +73,8 @@ pub struct Field<'a> {
     pub bundles: &'a [PathBuf],
 }
 
-/// Runs faults on the subjects with these numbers, two at a time, those
-/// that want to be alone after the others, and those that only took too long
-/// once more.
+/// Runs faults on the subjects with these numbers, two at a time, and those that
+/// only took too long once more, alone.
 ///
 /// Returns the results by subject, in the order of `faults`.
 ///
@@ -90,15 +86,10 @@ pub fn run_all(
     numbers: &[usize],
     faults: &[&FaultDef],
 ) -> Result<Vec<Vec<CheckResult>>> {
-    let jobs = |alone: bool| -> Vec<Job<'_>> {
-        // Images take turns, so that two containers of one image do not do the
-        // same thing at the same time.
-        let of_fault = |fault| numbers.iter().map(move |&subject| Job { subject, fault });
-        let chosen = faults.iter().copied().filter(|fault| fault.alone == alone);
-        chosen.flat_map(of_fault).collect()
-    };
-    let mut done = pool(field, lab, jobs(false), TOGETHER)?;
-    done.extend(pool(field, lab, jobs(true), 1)?);
+    // Images take turns, and the table's order is kept: the longest come first.
+    let of_fault = |fault| numbers.iter().map(move |&subject| Job { subject, fault });
+    let jobs: Vec<Job<'_>> = faults.iter().copied().flat_map(of_fault).collect();
+    let mut done = pool(field, lab, jobs)?;
     let late: Vec<usize> = (0..done.len())
         .filter(|&n| done[n].1.only_took_too_long())
         .collect();
@@ -122,19 +113,14 @@ pub fn run_all(
     Ok(results.collect())
 }
 
-/// Runs jobs on some threads; the first error lets the others finish what they
+/// Runs jobs on [`TOGETHER`] threads; the first error lets the others finish what they
 /// are at and ends the run.
-fn pool<'a>(
-    field: Field<'_>,
-    lab: &Lab,
-    jobs: Vec<Job<'a>>,
-    threads: usize,
-) -> Result<Vec<(Job<'a>, CheckResult)>> {
+fn pool<'a>(field: Field<'_>, lab: &Lab, jobs: Vec<Job<'a>>) -> Result<Vec<(Job<'a>, CheckResult)>> {
     let queue = Mutex::new(VecDeque::from(jobs));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     std::thread::scope(|scope| {
         let mut workers = Vec::new();
-        for _ in 0..threads {
+        for _ in 0..TOGETHER {
             // A runner belongs to one thread.
             let lab = lab.clone();
             let (queue, next) = (&queue, &next);
