@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::disk::sound;
+use crate::engine::container::Volume;
 use crate::smoke::boot::{Guest, MOUNT};
 use crate::smoke::http::one_line;
 use crate::smoke::scene::Scene;
@@ -254,7 +255,12 @@ pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
     let old = scene.start_image(before, &volume)?;
     scene.until_ready(&old).context("the image before")?;
     fill(scene, &old)?;
+    let major = "cat /usr/share/hive/cluster/PG_VERSION";
+    let theirs = scene.must(&old, major)?;
     old.container.stop(GRACE)?;
+    if scene.must_beside(&volume, &[], major)? != theirs {
+        return other_major(scene, &volume, theirs.trim());
+    }
     let new = scene.boot(&volume, &[])?;
     rows_are_there(scene, &new)?;
     let behind = scene.sql(
@@ -271,6 +277,23 @@ pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
         Some(id) => format!("on a volume of {id}: healthy, the rows are there, extensions are new"),
         None => "no earlier image is in this engine: a volume of this very image, with its rows".to_owned(),
     })?)
+}
+
+/// A base of another major version is no upgrade in place: that is told.
+fn other_major(scene: &Scene<'_>, volume: &Volume, theirs: &str) -> Result<Seen> {
+    let mount = format!("--volume={}:{MOUNT}", volume.name());
+    let refusal = scene.refused(&[&mount])?;
+    let says = format!("the volume's cluster is of PostgreSQL {theirs}, this image has ");
+    if refusal.code != 78 || !refusal.log.contains(&says) {
+        bail!(flaw(format!(
+            "on a volume of PostgreSQL {theirs}: exit code {}, said {}",
+            refusal.code,
+            one_line(&refusal.log)
+        )));
+    }
+    Ok(seen(format!(
+        "the image before has PostgreSQL {theirs}: its volume is refused, with what to do"
+    ))?)
 }
 
 /// The image that had the release tags before this one: its ID.
