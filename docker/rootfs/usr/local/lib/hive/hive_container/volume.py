@@ -105,7 +105,7 @@ def inspect_filled(image: Image) -> None:
 
 def inspect_owners() -> None:
     """PostgreSQL looks at its top directory only, and would miss a file when it needs it."""
-    # `find` looks at 100,000 files in a tenth of a second, a loop here would take ten times that.
+    # Quicker than a loop here; 100,000 files took it half a second on a busy machine.
     places = [place for place in (PGDATA, OURS) if os.path.isdir(place)]
     not_ours = ["(", "!", "-user", str(os.geteuid()), "-o", "!", "-perm", "-u=rw", ")"]
     done = subprocess.run(
