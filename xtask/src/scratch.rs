@@ -102,9 +102,14 @@ impl Scratch {
     /// # Errors
     /// When a spec cannot be read or written.
     pub fn give_room(&self) -> Result<()> {
-        let specs = self.images.iter().map(|image| format!("{image}/image.json"));
-        for file in specs.chain(["defaults.json".to_owned()]) {
-            give_room(&self.root.join("images").join(file))?;
+        for name in &self.images {
+            let spec = self.root.join("images").join(name).join("image.json");
+            let mut document: Value = serde_json::from_str(&fs_err::read_to_string(&spec)?)
+                .with_context(|| format!("read {}", spec.display()))?;
+            // The highest layer: apps have budgets of their own.
+            let room = ROOM.map(|(budget, most)| (budget.to_owned(), Value::from(most)));
+            document["budgets"] = room.into_iter().collect();
+            fs_err::write(&spec, serde_json::to_string_pretty(&document)?)?;
         }
         Ok(())
     }
@@ -117,20 +122,6 @@ impl Drop for Scratch {
             remove_images(&self.engine, &self.runner, name).ok();
         }
     }
-}
-
-fn give_room(spec: &Path) -> Result<()> {
-    let mut document: Value = serde_json::from_str(&fs_err::read_to_string(spec)?)
-        .with_context(|| format!("read {}", spec.display()))?;
-    if let Some(Value::Object(budgets)) = document.get_mut("budgets") {
-        for (name, most) in ROOM {
-            if let Some(budget) = budgets.get_mut(name) {
-                *budget = most.into();
-            }
-        }
-        fs_err::write(spec, serde_json::to_string_pretty(&document)?)?;
-    }
-    Ok(())
 }
 
 /// Removes every image that was built under a name, whatever its tags.

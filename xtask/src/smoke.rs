@@ -11,6 +11,7 @@ pub mod boot;
 pub mod bundle;
 pub mod checks;
 pub mod course;
+pub mod crowd;
 pub mod facts;
 pub mod fault;
 pub mod faults;
@@ -40,6 +41,7 @@ use crate::process::Runner;
 use crate::report::Report;
 use crate::spec::ImageSpec;
 use course::Course;
+use crowd::Crowd;
 use facts::Facts;
 use fault::Field;
 use suite::{CheckDef, GATE, How};
@@ -107,7 +109,8 @@ pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &str) -> Result
 ///
 /// An image that only took too long is proved once more, alone: on a busy
 /// machine the images are in each other's way, while an image that became
-/// slower is slow alone, too.
+/// slower is slow alone, too. Where others want the processors at that moment,
+/// it gets that much more time: see [`crowd`].
 ///
 /// # Errors
 /// As [`run`]; one error ends the others at their next step only if it was
@@ -118,11 +121,25 @@ pub fn run_all(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject
         if verdict.only_took_too_long() {
             let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
             let name = subject.spec.name.as_str();
+            let crowd = Crowd::look(&lab.engine, &lab.runner)?.filter(|crowd| crowd.slowdown() > 1.0);
+            let allowance = crowd.map_or_else(String::new, |crowd| {
+                let times = crowd.slowdown();
+                format!(
+                    "; {}: it gets {times:.1} times its budgets of time",
+                    crowd.shown()
+                )
+            });
             report.warn(format!(
-                "{name} took too long ({}): it is proved again, alone",
+                "{name} took too long ({}): it is proved again, alone{allowance}",
                 causes.join(", ")
             ));
-            *verdict = run(report, state_dir, lab, subject)?;
+            let mut again = subject.clone();
+            if let Some(crowd) = crowd {
+                again.spec.budgets = crowd.stretch(&subject.spec.budgets);
+            }
+            *verdict = run(report, state_dir, lab, &again)?;
+            // It is the spec's budgets that were kept, by what they mean.
+            verdict.suite_key = suite::key(&subject.spec)?;
         }
     }
     Ok(verdicts)

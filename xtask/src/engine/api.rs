@@ -99,6 +99,11 @@ impl Answer {
 }
 
 impl Api {
+    /// Whether the engine listens on a socket of this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Socket(_))
+    }
+
     /// The API behind an endpoint. Connects when it is first used.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {

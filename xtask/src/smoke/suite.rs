@@ -210,6 +210,7 @@ const SOURCE: &[&str] = &[
     include_str!("suite.rs"),
     include_str!("course.rs"),
     include_str!("course/ending.rs"),
+    include_str!("crowd.rs"),
     include_str!("boot.rs"),
     include_str!("figure.rs"),
     include_str!("ask.rs"),

@@ -98,12 +98,7 @@ fn migrations_run_once_and_across_upgrades() {
     if !sandbox::engine_tests() {
         return;
     }
-    // NumPy comes with pgvector's Python package.
-    let bench = Bench::new(
-        "alembic",
-        "",
-        r#", "budgets": {"size_mb": 400, "memory_mb": 250}"#,
-    );
+    let bench = Bench::new("alembic", "", "");
     let app = bench.checkout.path("alembic-app");
     sandbox::copy(Path::new(&fixture("alembic-app")), &app);
     build(&bench, &app, "first");

@@ -46,6 +46,7 @@ impl Scene {
         let host = bench.host;
         let engine = bench.engine()?.clone();
         let scratch = Scratch::new(host, &engine, &bench.folder.join("container"), "bench")?;
+        scratch.give_room()?;
         host.report.detail("builds and proves the images first");
         let document = scratch.build_images(host, &[])?;
         let base = document
