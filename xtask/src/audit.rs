@@ -103,6 +103,9 @@ pub struct Seen {
     pub build: Option<Built>,
     /// By plain bake, from the folder itself, which it has not seen before.
     pub plain: Option<Built>,
+    /// Where BuildKit did not do what was foretold of a step; absent where
+    /// nothing was foretold.
+    pub surprises: Option<Vec<String>>,
 }
 
 /// What is to be thought of it.
@@ -171,6 +174,9 @@ pub fn judge(expect: Expect, seen: &Seen) -> Verdict {
     let missed = |built: &Option<Built>| built.as_ref().map(Built::missed);
     let (build, plain) = (missed(&seen.build), missed(&seen.plain));
     let wrong = |text: &str| Verdict::Wrong(text.to_owned());
+    if let Some(surprises) = seen.surprises.as_ref().filter(|surprises| !surprises.is_empty()) {
+        return Verdict::Wrong(format!("foretold wrongly: {}", surprises.join(", ")));
+    }
     match (expect, seen.key_moved) {
         (_, false) if build == Some(true) => {
             wrong("looser than BuildKit: it builds again what the key calls unchanged")
@@ -243,6 +249,7 @@ mod tests {
             key_moved,
             build: built(build),
             plain: built(plain),
+            surprises: None,
         }
     }
 
@@ -261,6 +268,15 @@ mod tests {
                 "{expect:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_wrong_forecast_is_wrong_whatever_else_holds() {
+        let mut seen = seen(true, true, true);
+        seen.surprises = Some(Vec::new());
+        assert_eq!(judge(Expect::Both, &seen), Verdict::Agree);
+        seen.surprises = Some(vec!["a 1/2 RUN x was run, and was to be cached".to_owned()]);
+        assert!(judge(Expect::Both, &seen).is_wrong());
     }
 
     #[test]
@@ -294,6 +310,7 @@ mod tests {
             key_moved: true,
             build: None,
             plain: None,
+            surprises: None,
         };
         assert_eq!(
             judge(Expect::KeyOnly("x"), &untried),

@@ -18,9 +18,12 @@ use crate::cli::Selection;
 use crate::context::{Input, Kind};
 use crate::definition::Definition;
 use crate::engine::Engine;
+use crate::forecast::check::{self, Mismatch, Seen as Step};
+use crate::forecast::steps::Place;
 use crate::host::Host;
 use crate::request::Request;
 use crate::scratch::Scratch;
+use crate::survey::past::Ground as Past;
 use crate::survey::{self, Ground, Surveyed};
 
 /// As many files of a context as are tried, spread evenly over all.
@@ -72,16 +75,18 @@ pub fn run(
         ..Selection::default()
     };
     let request = Request::resolve(&there, &catalog, &selection)?;
+    host.report
+        .detail("builds, proves and records the images first, where that is not done");
+    scratch.give_room()?;
+    let names: Vec<&str> = selection.images.iter().map(String::as_str).collect();
+    scratch.build_images(host, &names)?;
     let subjects = Subjects {
+        past: Past::read(&there, trial.engine)?,
         host: there,
         trial,
         request: &request,
     };
     let surveyed = subjects.survey()?;
-    host.report
-        .detail("builds the images first, where their steps are not cached");
-    let all: Vec<_> = surveyed.iter().map(|one| (one, trial.base)).collect();
-    subjects.bake(&all, Detail::Steps, false)?;
     for (n, one) in surveyed.iter().enumerate() {
         let definition = one.definition.as_ref().context("an image has no definition")?;
         for (declared, expect) in declared(definition) {
@@ -151,6 +156,8 @@ fn spread<T: Copy>(all: &[T], most: usize) -> Vec<T> {
 /// The images of one request.
 struct Subjects<'a> {
     host: Host,
+    /// What the forecasts go by.
+    past: Past,
     trial: &'a Trial<'a>,
     request: &'a Request,
 }
@@ -273,40 +280,35 @@ impl Subjects<'_> {
             Declared::File(..) | Declared::Clone => {}
         }
         let fingerprint = definition.fingerprint();
+        let forecast = self.past.forecast(definition, false);
         one.step.fingerprint = Some(fingerprint);
+        let (built, steps) = self.bake(one, base)?;
         Ok(Seen {
             key_moved: fingerprint != before.fingerprint(),
-            build: Some(self.bake(&[(one, base)], Detail::Quiet, true)?),
+            build: Some(built),
             plain: None,
+            surprises: forecast.map(|forecast| {
+                let outcome = check::by_key([(forecast.steps.as_slice(), &steps)].into_iter());
+                let checked = check::check(&forecast.steps, &outcome, &self.past.known);
+                checked.wrong.iter().map(Mismatch::line).collect()
+            }),
         })
     }
 
-    /// Builds images on bases and says what ran; with `probe` no further than
-    /// to the first step that does.
-    fn bake(&self, images: &[(&Surveyed<'_>, &Base)], detail: Detail, probe: bool) -> Result<Built> {
-        let assemblies = images
-            .iter()
-            .map(|(one, base)| one.assembly(&self.host, base))
-            .collect::<Result<Vec<_>>>()?;
-        let staged = assembly::stage(&self.host, &assemblies)?;
-        let targets = assemblies
-            .iter()
-            .map(|assembly| assembly.target(&self.host, &staged))
-            .collect::<Result<Vec<_>>>()?;
-        let names: Vec<&str> = assemblies.iter().map(|assembly| assembly.image).collect();
-        let mut progress = Progress::new(detail, &names, &self.host.state_dir())?;
-        if probe {
-            progress = progress.until_a_step_runs();
-        }
-        let secrets: BTreeMap<String, PathBuf> = self
-            .host
-            .env
-            .ssl_cert_file
-            .iter()
-            .map(|file| ("ca-bundle".to_owned(), file.clone()))
-            .collect();
+    /// Builds an image on a base, no further than to the first step that runs,
+    /// and says which that was and what became of the steps.
+    fn bake(&self, one: &Surveyed<'_>, base: &Base) -> Result<(Built, BTreeMap<Place, Step>)> {
+        let assembly = one.assembly(&self.host, base)?;
+        let image = assembly.image;
+        let staged = assembly::stage(&self.host, std::slice::from_ref(&assembly))?;
+        let target = assembly.target(&self.host, &staged)?;
+        let mut progress =
+            Progress::new(Detail::Quiet, &[image], &self.host.state_dir())?.until_a_step_runs();
+        let secret = self.host.env.ssl_cert_file.iter();
         let options = Options {
-            secrets,
+            secrets: secret
+                .map(|file| ("ca-bundle".to_owned(), file.clone()))
+                .collect(),
             no_cache: false,
         };
         let Host { runner, report, .. } = &self.host;
@@ -314,22 +316,17 @@ impl Subjects<'_> {
             self.trial.engine,
             runner,
             report,
-            &targets,
+            &[target],
             &options,
             &mut progress,
         );
-        let mut built = Built::default();
-        for name in &names {
-            let one = Built::of(progress.outcome(), name);
-            built.steps += one.steps;
-            built.ran.extend(one.ran);
-        }
+        let mut built = Built::of(progress.outcome(), image);
         match (progress.ended_by(), baked) {
             (Some((stage, instruction)), Err(_)) => built.ran.push(format!("{stage}: {instruction}")),
             (_, Err(error)) => return Err(error),
             (_, Ok(_)) => {}
         }
-        Ok(built)
+        Ok((built, progress.seen(image)))
     }
 }
 

@@ -175,6 +175,7 @@ impl<'a> Probe<'a> {
             key_moved,
             build,
             plain,
+            surprises: None,
         };
         let verdict = judge(case.expect, &seen);
         Ok((Some(seen), verdict))

@@ -120,6 +120,7 @@ mod tests {
                 key_moved: true,
                 build: Some(built.clone()),
                 plain: (subject == "probe").then_some(built),
+                surprises: None,
             }),
             verdict,
         }

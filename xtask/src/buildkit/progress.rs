@@ -208,6 +208,9 @@ impl<'a> Progress<'a> {
                 }
             }
         }
+        // A call that ends at the first step that runs is for one image.
+        let ended_by = self.probing.iter().flatten().filter_map(|name| placed(name));
+        all.extend(ended_by.map(|(place, _)| (place, Seen::Run)));
         all
     }
 

@@ -43,6 +43,10 @@ fn the_key_is_never_looser_than_buildkit() {
     };
     assert_eq!(verdicts("wrong"), 0);
     assert!(verdicts("agree") > 60, "{}", document["summary"]);
+    // What was foretold of each step came true: a wrong forecast is no verdict
+    // but `wrong`, and there has to be a forecast.
+    let foretold = of("genie").filter(|finding| finding["seen"]["surprises"] == Value::Array(Vec::new()));
+    assert_eq!(foretold.count(), of("genie").count());
     // Each input of the app moved the key and ran a step.
     let app: Vec<&Value> = of("genie")
         .filter(|finding| finding["fact"].as_str().unwrap().starts_with("app: "))
