@@ -41,29 +41,31 @@ pub fn run(args: &Explain, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Each image that is asked for with its entries. Also one that has left the
-/// catalog: what was recorded of it is still there.
+/// Each image that is asked for with its entries; where none is named all of
+/// the catalog, and those that have left it but are still on record.
 fn recorded(args: &Explain, host: &Host) -> Result<Vec<(String, Vec<Entry>)>> {
     let store = Store::of(host);
-    let names = match args.plan.selection.images.as_slice() {
-        [] => store.images(),
-        names => names.to_vec(),
-    };
+    let on_record = store.images();
+    let mut asked = args.plan.selection.images.clone();
+    asked.retain(|name| !on_record.contains(name));
+    let all = args.plan.selection.images.is_empty();
+    let mut names = args.plan.selection.images.clone();
+    if all || !asked.is_empty() {
+        // A name that is no image's is a mistake of the command line.
+        let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
+        let specs = catalog.select(&asked)?;
+        if all {
+            names.extend(specs.iter().map(|spec| spec.name.to_string()));
+            let others = on_record.into_iter().filter(|name| !names.contains(name));
+            let others: Vec<String> = others.collect();
+            names.extend(others);
+        }
+    }
     let with_entries = |name: String| {
         let entries = store.entries(&name);
         (name, entries)
     };
-    let all: Vec<_> = names.into_iter().map(with_entries).collect();
-    let unknown: Vec<&str> = all
-        .iter()
-        .filter(|(_, entries)| entries.is_empty())
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if !unknown.is_empty() {
-        // A name that is no image's is a mistake of the command line.
-        Catalog::read(&host.root, Apps::OfSpecs)?.select(&args.plan.selection.images)?;
-    }
-    Ok(all)
+    Ok(names.into_iter().map(with_entries).collect())
 }
 
 fn list(args: &Explain, host: &Host) -> Result<()> {

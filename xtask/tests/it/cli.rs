@@ -308,3 +308,33 @@ fn an_engine_that_is_too_old_or_has_no_buildx_is_named_as_such() {
         .expect(3)
         .says(&["no Docker Engine answers (permission denied while trying to connect)"]);
 }
+
+#[test]
+fn the_history_is_shown_and_its_runs_are_named_without_an_engine() {
+    let checkout = Checkout::new();
+    let listed = checkout.xtask(&["explain", "--list"]).expect(0).stdout;
+    assert_eq!(listed, "agent: nothing is recorded\ngenie: nothing is recorded\n");
+    let json = checkout.xtask(&["explain", "--list", "--json"]).expect(0).json();
+    assert_eq!(json["images"][0]["runs"], serde_json::json!([]));
+    let run = checkout.xtask(&["explain", "--from", "last"]).expect(2);
+    run.says(&[
+        "nothing is recorded of agent; nothing is recorded of genie",
+        "explain --list",
+    ]);
+    let run = checkout.xtask(&["explain", "--list", "nobody"]).expect(2);
+    run.says(&["nobody"]);
+    let run = checkout.xtask(&["explain", "--from", "yesterday"]).expect(2);
+    run.says(&["\"yesterday\" is no number, not `last`, and not 4 or more digits of a fingerprint"]);
+    checkout.xtask(&["explain", "--to", "3"]).expect(2);
+    // What cannot be read is nothing, and no error.
+    checkout.write(
+        "target/images/history/images/genie/000007.json",
+        "{\"schema\": 99}",
+    );
+    checkout.write("target/images/history/images/gone/notes.txt", "x");
+    let listed = checkout.xtask(&["explain", "--list"]).expect(0).stdout;
+    assert!(
+        listed.ends_with("genie: nothing is recorded\ngone: nothing is recorded\n"),
+        "{listed}"
+    );
+}
