@@ -142,7 +142,7 @@ pub struct BuildImages {
     /// CA bundle for builds behind a TLS-intercepting proxy; without it `SSL_CERT_FILE`
     #[arg(long, value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
-    /// Smoke all images even if one fails; tags still move for all or none
+    /// Go on with the other images when the build of one fails; tags still move for all or none
     #[arg(long)]
     pub keep_going: bool,
     /// Print the plan and stop

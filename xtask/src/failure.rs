@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 /// An error that knows its exit code and what the user can do next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// Decides the exit code.
     pub kind: Kind,

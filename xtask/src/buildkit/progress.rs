@@ -242,7 +242,8 @@ impl<'a> Progress<'a> {
         } else {
             message.push_str(&format!("\n  {}\n  {}", lines.join("\n  "), short(error)));
         }
-        let all = format!("{}\n{error}", lines.join("\n"));
+        // Not the script, which BuildKit repeats: ours names certificates.
+        let all = format!("{}\n{}", lines.join("\n"), short(error));
         self.with_logs(hints(failure::build(message), &all))
     }
 

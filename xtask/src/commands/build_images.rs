@@ -11,10 +11,10 @@ use anyhow::Result;
 use crate::assembly;
 use crate::base::{Base, obtain};
 use crate::buildkit::progress::{Detail, Progress};
-use crate::buildkit::{self, Candidate};
+use crate::buildkit::{self, Candidate, Target};
 use crate::cli::{self, BuildImages};
 use crate::engine::{Engine, Inventory, choose};
-use crate::failure;
+use crate::failure::{self, Failure, Kind};
 use crate::forecast::check::{self, Checked};
 use crate::history;
 use crate::history::journal::{self, Journal};
@@ -76,6 +76,8 @@ struct Done {
     verdicts: Vec<Verdict>,
     /// Image → its forecast, held against what BuildKit did.
     predictions: BTreeMap<String, Checked>,
+    /// With `--keep-going`: the builds that failed while others went on.
+    unbuilt: Vec<Failure>,
 }
 
 /// What the steps of one run share.
@@ -163,19 +165,58 @@ impl<'a> Work<'a> {
             secrets: self.secrets.clone(),
             no_cache: self.args.selection.no_cache,
         };
+        let mut progress = self.progress(&names)?;
+        let (runner, report) = (&self.host.runner, &self.host.report);
+        let baked = buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress);
+        // Also of a build that failed: the steps before it are in the cache.
+        let compared = self.compare(&wanted, &progress, journal);
+        let candidates = match baked {
+            Ok(candidates) => candidates,
+            Err(error) if self.args.keep_going && targets.len() > 1 => {
+                self.build_apart(error, &targets, &options, done)?
+            }
+            Err(error) => return Err(error),
+        };
+        done.predictions = compared?;
+        Ok(candidates)
+    }
+
+    /// A call of its own for each image after one call for all has failed: the
+    /// first failing target of a call cancels the others.
+    fn build_apart(
+        &self,
+        error: anyhow::Error,
+        targets: &[Target],
+        options: &buildkit::Options,
+        done: &mut Done,
+    ) -> Result<Vec<Candidate>> {
+        if failure::kind(&error) != Kind::Build {
+            return Err(error);
+        }
+        let mut candidates = Vec::new();
+        for target in targets {
+            let mut progress = self.progress(&[&target.image])?;
+            let target = std::slice::from_ref(target);
+            let (runner, report) = (&self.host.runner, &self.host.report);
+            match buildkit::bake(self.engine, runner, report, target, options, &mut progress) {
+                Ok(built) => candidates.extend(built),
+                Err(error) => match error.downcast::<Failure>() {
+                    Ok(failure) if failure.kind == Kind::Build => done.unbuilt.push(failure),
+                    Ok(other) => return Err(other.into()),
+                    Err(other) => return Err(other),
+                },
+            }
+        }
+        Ok(candidates)
+    }
+
+    fn progress<'b>(&self, names: &[&'b str]) -> Result<Progress<'b>> {
         let detail = match self.args.progress {
             cli::Progress::Auto => Detail::Steps,
             cli::Progress::Plain => Detail::Logs,
             cli::Progress::Quiet => Detail::Quiet,
         };
-        let mut progress = Progress::new(detail, &names, &self.host.state_dir())?;
-        let (runner, report) = (&self.host.runner, &self.host.report);
-        let baked = buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress);
-        // Also of a build that failed: the steps before it are in the cache.
-        let compared = self.compare(&wanted, &progress, journal);
-        let candidates = baked?;
-        done.predictions = compared?;
-        Ok(candidates)
+        Progress::new(detail, names, &self.host.state_dir())
     }
 
     /// Holds the forecasts against what BuildKit did, and puts both on record.
@@ -232,12 +273,14 @@ impl<'a> Work<'a> {
     fn verified(&self, surveyed: &[Surveyed<'_>], done: &Done) -> Result<Vec<Verified>> {
         let verdicts = &done.verdicts;
         let failed: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.passed()).collect();
-        if !failed.is_empty() {
+        if !failed.is_empty() || !done.unbuilt.is_empty() {
             if self.args.json {
                 let document = self.document(surveyed, done);
                 self.host.report.data(&serde_json::to_string_pretty(&document)?)?;
             }
-            return Err(super::smoke::failed(&failed).hint("no tag has moved").into());
+            return Err(tell::stopped(&done.unbuilt, &failed)
+                .hint("no tag has moved")
+                .into());
         }
         let mut proofs: BTreeMap<String, Verified> = BTreeMap::new();
         for verdict in verdicts.clone() {

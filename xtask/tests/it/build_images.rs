@@ -64,14 +64,18 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let filter = format!("label=dev.hive.image={}", self.name);
-        let ids = docker(&["image", "ls", "--all", "--quiet", "--filter", &filter]);
-        for id in ids.lines() {
-            sandbox::docker()
-                .args(["image", "rm", "--force", id])
-                .output()
-                .unwrap();
-        }
+        remove_images(&self.name);
+    }
+}
+
+fn remove_images(name: &str) {
+    let filter = format!("label=dev.hive.image={name}");
+    let ids = docker(&["image", "ls", "--all", "--quiet", "--filter", &filter]);
+    for id in ids.lines() {
+        sandbox::docker()
+            .args(["image", "rm", "--force", id])
+            .output()
+            .unwrap();
     }
 }
 
@@ -456,8 +460,26 @@ fn a_build_failure_names_step_lines_and_log() {
         "hint: the whole log: ",
         "build.log",
     ]);
+    assert!(!run.stderr.contains("intercept TLS"), "{}", run.stderr);
     assert_eq!(bench.id("latest"), None);
     assert!(run.stderr.lines().count() < 60, "a wall:\n{}", run.stderr);
+
+    // With another image: it is built and proved, and nothing is promoted.
+    let other = format!("{}-other", bench.name);
+    bench.checkout.write(
+        &format!("images/{other}/image.json"),
+        &spec("", "").replace("20000", "20001"),
+    );
+    let run = bench.xtask(&["build-images", "--keep-going"]).expect(1);
+    run.says(&[
+        &format!("build of {} failed at [postgres-base", bench.name),
+        &format!("smoke {other}: "),
+        " checks passed in ",
+        "hint: no tag has moved",
+    ]);
+    let released = format!("reference=hive-{other}");
+    assert_eq!(docker(&["image", "ls", "--quiet", "--filter", &released]), "");
+    remove_images(&other);
 }
 
 #[test]

@@ -6,11 +6,13 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Done, Work};
+use crate::commands;
 use crate::engine::{Engine, Owner};
+use crate::failure::{Failure, Kind};
 use crate::forecast::check::{Checked, Mismatch};
 use crate::plan::{Action, Step};
 use crate::report::{self, Report};
-use crate::smoke::{self, Verified};
+use crate::smoke::{self, Verdict, Verified};
 use crate::survey::Surveyed;
 
 impl Work<'_> {
@@ -70,6 +72,19 @@ impl Work<'_> {
             .collect();
         json!({ "schema": 1, "base": self.base, "images": images })
     }
+}
+
+/// All that went wrong, as one failure; builds decide the exit code.
+pub(super) fn stopped(unbuilt: &[Failure], failed: &[&Verdict]) -> Failure {
+    let mut all: Vec<Failure> = unbuilt.to_vec();
+    if !failed.is_empty() {
+        all.push(commands::smoke::failed(failed));
+    }
+    let kind = all.first().map_or(Kind::Build, |first| first.kind);
+    let messages: Vec<&str> = all.iter().map(|failure| failure.message.as_str()).collect();
+    let mut stopped = Failure::new(kind, messages.join("\n"));
+    stopped.hints = all.into_iter().flat_map(|failure| failure.hints).collect();
+    stopped
 }
 
 /// As many steps as a message names.
