@@ -143,3 +143,68 @@ fn first_line(error: &anyhow::Error) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::tests::sample;
+    use crate::history::store::tests::host;
+    use crate::plan::{Known, Present, Wanted, decide};
+
+    /// The entry on disk after it was opened, and after the run ended.
+    fn entries(error: Option<&anyhow::Error>) -> (Entry, Entry) {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(dir.path());
+        let definition = sample();
+        let fingerprint = definition.fingerprint();
+        let wanted = Wanted {
+            definition: Some((&definition, fingerprint)),
+            base_set: "debian",
+            known: &Known::default(),
+            tags: &["hive-genie:1".to_owned()],
+            forced: false,
+        };
+        let step = decide("genie", &wanted, Present::default());
+        let mut journal = Journal::new(Store::of(&host));
+        journal
+            .open(&Work {
+                step: &step,
+                definition: (&definition, fingerprint),
+                no_cache: false,
+                base_set: "debian",
+                engine: "engine",
+            })
+            .unwrap();
+        let on_disk = || Store::of(&host).entries("genie").remove(0);
+        let opened = on_disk();
+        journal.built("genie", "sha256:1").unwrap();
+        // No entry was opened for it: it had no work.
+        journal.built("agent", "sha256:2").unwrap();
+        journal.close(error).unwrap();
+        assert_eq!(Store::of(&host).images(), ["genie"]);
+        (opened, on_disk())
+    }
+
+    #[test]
+    fn an_entry_is_unfinished_until_the_run_has_ended() {
+        let (opened, closed) = entries(None);
+        assert_eq!(
+            (&opened.outcome, &opened.completed),
+            (&Outcome::Unfinished, &None)
+        );
+        assert_eq!((opened.number, opened.image_id), (1, None));
+        assert_eq!(closed.outcome, Outcome::Tagged);
+        assert!(closed.completed >= Some(closed.began));
+        assert_eq!(closed.image_id.as_deref(), Some("sha256:1"));
+    }
+
+    #[test]
+    fn a_failure_is_kept_by_its_first_line_without_the_log() {
+        let error = failure::build("build of genie failed at [deps 2/3] RUN x\n  password=abc").into();
+        let (_, closed) = entries(Some(&error));
+        assert_eq!(
+            closed.outcome.shown(),
+            "build of genie failed at [deps 2/3] RUN x"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use crate::plan::change::changes;
 use crate::process::Runner;
 use crate::report::Report;
 
-fn host(folder: &Path) -> Host {
+pub(in crate::history) fn host(folder: &Path) -> Host {
     Host {
         env: Environment::default(),
         root: folder.to_owned(),
