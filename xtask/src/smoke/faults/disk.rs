@@ -99,7 +99,8 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
         "sh",
         "-c",
         // No process is started while waiting: the copy takes a third of a second.
-        "while set -- .hive-adopt-*; ! [ -e \"$1\" ]; do :; done; fallocate -l 110M lost+found",
+        "touch /tmp/waits; while set -- .hive-adopt-*; ! [ -e \"$1\" ]; do :; done; \
+         fallocate -l 110M lost+found || head -c 140M /dev/zero >lost+found",
     ];
     let said = std::thread::scope(|scope| {
         let lab = scene.lab().clone();
@@ -109,7 +110,9 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
             args.extend(filler);
             lab.engine.cmd(&lab.runner, &args).deadline(SCRIPT).output()
         });
-        let said = scene.refused(&[&small.mount()]);
+        let waits = small.run("until [ -e /tmp/waits ]; do sleep 0.05; done");
+        // Slow enough that even a busy machine sees the copy begin.
+        let said = waits.and_then(|_| scene.refused(&[&small.mount(), "--cpus=0.3"]));
         (said, thread.join())
     });
     let refusal = said.0?;
