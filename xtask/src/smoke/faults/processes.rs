@@ -20,6 +20,8 @@ const APP_BACK: Duration = Duration::from_secs(2);
 /// Until health leaves 200 when a program hangs, and until it is back when it
 /// goes on; the health check's own time-outs are 3 s.
 const FROZEN: Duration = Duration::from_secs(8);
+/// What a client that is told to end still waits for a 200.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Longer than that is not waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -308,11 +310,13 @@ struct Sample {
     good: bool,
 }
 
-/// A client that asks again and again until it is told to end and has a 200. A
+/// A client that asks again and again until it is told to end and has a 200, or
+/// does not get one any more. A
 /// `docker exec` takes longer than some recoveries: it cannot time them.
 fn watch_health(port: u16, path: &str, over: &AtomicBool) -> Vec<Sample> {
     let client = Client::new(port, false);
     let mut samples: Vec<Sample> = Vec::new();
+    let mut told: Option<Instant> = None;
     loop {
         let asked = Instant::now();
         let reply = client.get(path, PATIENCE);
@@ -322,9 +326,12 @@ fn watch_health(port: u16, path: &str, over: &AtomicBool) -> Vec<Sample> {
             answered: Instant::now(),
             good,
         });
-        let end = over.load(Ordering::Relaxed);
-        if end && (good || asked.elapsed() > PATIENCE) {
-            return samples;
+        if over.load(Ordering::Relaxed) {
+            let since = *told.get_or_insert_with(Instant::now);
+            // Where it never comes back, whoever said `over` knows.
+            if good || since.elapsed() > LAST_LOOK {
+                return samples;
+            }
         }
         std::thread::sleep(Duration::from_millis(10));
     }
