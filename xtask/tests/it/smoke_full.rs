@@ -4,7 +4,7 @@ use xtask::report::Report;
 use xtask::smoke::{self, Verdict};
 
 use crate::sandbox;
-use crate::smoke_gate::{UNCOMPILED, Variant, good, interrupt_leaves_nothing, roomy, run};
+use crate::smoke_gate::{UNCOMPILED, Variant, good, interrupt_leaves_nothing, run};
 
 /// Runs these faults on the good image with a few more lines of Dockerfile.
 pub fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfile::TempDir)> {
@@ -13,8 +13,7 @@ pub fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfi
     }
     let state = tempfile::tempdir().unwrap();
     let variant = Variant::build(name, lines);
-    let mut subject = variant.subject();
-    roomy(&mut subject.spec);
+    let subject = variant.subject();
     let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
     let report = Report::new(true, true);
     let verdicts = smoke::run_full(&report, state.path(), &variant.lab, &[subject], &only).unwrap();

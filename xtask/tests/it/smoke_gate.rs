@@ -168,8 +168,11 @@ impl Variant {
         variant
     }
 
+    /// With times that no busy machine exceeds.
     pub(crate) fn subject(&self) -> Subject {
-        subject(&self.lab, &self.tag)
+        let mut subject = subject(&self.lab, &self.tag);
+        roomy(&mut subject.spec);
+        subject
     }
 }
 
@@ -197,7 +200,6 @@ fn broken(
     let state = tempfile::tempdir().unwrap();
     let variant = Variant::build(name, lines);
     let mut subject = variant.subject();
-    roomy(&mut subject.spec);
     tweak(&mut subject.spec);
     let verdict = prove(&variant.lab, &[subject], state.path()).remove(0);
     let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
@@ -207,7 +209,7 @@ fn broken(
 }
 
 /// A busy machine is not what these tests are about.
-pub(crate) fn roomy(spec: &mut ImageSpec) {
+fn roomy(spec: &mut ImageSpec) {
     let budgets = &mut spec.budgets;
     budgets.ready_seconds = 60.0;
     budgets.restart_seconds = 60.0;

@@ -4,7 +4,7 @@
 use crate::build_images::Bench;
 use crate::sandbox;
 use crate::smoke_full::{expect_flaws, faults};
-use crate::smoke_gate::{UNCOMPILED, Variant, prove, roomy, run};
+use crate::smoke_gate::{UNCOMPILED, Variant, prove, run};
 
 /// Each edit takes away one guard.
 fn without(edits: &[&str]) -> String {
@@ -127,7 +127,6 @@ fn odd_names_of_role_and_database() {
     let state = tempfile::tempdir().unwrap();
     let variant = Variant::build("odd-names", &lines);
     let mut subject = variant.subject();
-    roomy(&mut subject.spec);
     named(&mut subject.spec);
     let verdict = prove(&variant.lab, &[subject], state.path()).remove(0);
     assert!(verdict.passed(), "{:?}", verdict.causes());
