@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::buildkit::Target;
+use crate::candidate;
 use crate::context::Input;
 use crate::context::stage::Stage;
 use crate::definition::Definition;
+use crate::engine::reaper;
 use crate::failure;
 use crate::fingerprint::Fingerprint;
 use crate::host::Host;
@@ -76,7 +78,7 @@ impl Assembly<'_> {
         let folder = host.state_dir().join(self.image);
         Ok(Target {
             image: self.image.to_owned(),
-            candidate_tag: format!("hive-candidate:{}-{}", self.image, self.fingerprint.short()),
+            candidate_tag: candidate::tag(self.image, &reaper::run_id()?),
             fingerprint: self.fingerprint.to_string(),
             dockerfile: write_dockerfile(&folder, &self.definition.dockerfile)?,
             stage: self.definition.target.clone(),

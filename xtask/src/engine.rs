@@ -221,14 +221,28 @@ impl Engine {
             .with_context(|| format!("tag {id} as {reference}"))
     }
 
-    /// Removes a tag; the image goes with its last one, unless it is in use.
+    /// Removes a tag; the image goes with its last one.
     ///
     /// # Errors
-    /// When the engine refuses; a tag that is already gone is no error.
+    /// When the engine refuses, as for the last tag of an image that a container
+    /// uses; a tag that is already gone is no error.
     pub fn untag(&self, runner: &Runner, reference: &str) -> Result<()> {
+        self.remove_tag(runner, reference, &[404])
+    }
+
+    /// The same, except that the last tag of an image that a container uses
+    /// stays.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn untag_unused(&self, runner: &Runner, reference: &str) -> Result<()> {
+        self.remove_tag(runner, reference, &[404, 409])
+    }
+
+    fn remove_tag(&self, runner: &Runner, reference: &str, fine: &[u16]) -> Result<()> {
         let path = format!("/images/{}?noprune=1", escaped(reference));
         let answer = self.api.send(runner, "DELETE", &path)?;
-        if answer.status == 404 {
+        if fine.contains(&answer.status) {
             return Ok(());
         }
         answer

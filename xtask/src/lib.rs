@@ -8,6 +8,7 @@ pub mod audit;
 pub mod base;
 pub mod bench;
 pub mod buildkit;
+pub mod candidate;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

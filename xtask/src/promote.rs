@@ -1,16 +1,19 @@
-//! Moves tags onto images that passed: all of them or none.
+//! Keeps proofs, and moves release tags onto images that have one: all of them
+//! or none.
 //!
 //! Takes [`Verified`], which only `smoke` can make. The proof itself is a tag,
-//! too: `hive-proof:<image>-<suite key>` names the very ID that passed that
-//! suite, so that the engine, and no side file, knows what was proved.
+//! too: `hive-proof:<image>-<suite key>.<image ID>` names the very ID that passed
+//! that suite, so that the engine, and no side file, knows what was proved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
+use crate::candidate;
 use crate::engine::Engine;
 use crate::process::Runner;
-use crate::smoke::{Verified, full_proof_tag, previous_tag, proof_tag};
+use crate::smoke::proof::{full_proofs, previous_tag, proofs};
+use crate::smoke::{Verdict, Verified};
 
 /// The tags that an image gets.
 #[derive(Debug)]
@@ -51,65 +54,81 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
                 .map(|tag| (tag.clone(), promotion.verified.image_id())),
         );
     }
-    let before = move_all(engine, runner, &moves)?;
-    // What `hive-previous` named before is one too many to go back to.
-    let previous = |tag: &str| promotions.iter().any(|p| previous_tag(p.verified.image()) == tag);
-    let mut kept: BTreeSet<&str> = before
-        .iter()
-        .filter(|(tag, _)| !previous(tag))
-        .filter_map(|(_, id)| id.as_deref())
-        .collect();
-    kept.extend(moves.iter().map(|(_, id)| *id));
+    move_all(engine, runner, &moves)?;
     for promotion in promotions {
-        let image = promotion.verified.image();
-        for before_key in [proof_tag(image, ""), full_proof_tag(image, "")] {
-            forget_old_proofs(engine, runner, &before_key, &kept)?;
+        forget_lone_proofs(engine, runner, promotion.verified)?;
+    }
+    Ok(())
+}
+
+/// Keeps the proofs of the images that passed, whatever became of the others: no
+/// release tag moves, and what passed is not proved again.
+///
+/// # Errors
+/// When the engine refuses a tag.
+pub fn keep_proofs(engine: &Engine, runner: &Runner, verdicts: &[Verdict]) -> Result<()> {
+    let runner = &runner.for_cleanup();
+    for verified in passed(verdicts) {
+        keep(engine, runner, &verified, &verified.proof_tag())?;
+        let unproved = candidate::unproved_tag(verified.image());
+        if engine.inventory(runner)?.id_of(&unproved) == Some(verified.image_id()) {
+            engine.untag(runner, &unproved)?;
         }
     }
     Ok(())
 }
 
-/// Keeps what a pass of the full suite proved, for a release to ask for: no
-/// release tag moves.
+/// Keeps what whole passes of the full suite proved, for a release to ask for.
+/// They are no proof for release tags: those are for what `build-images` built,
+/// and an image that a user built on one of ours has its labels, too.
 ///
 /// # Errors
-/// When the engine refuses a tag; then no tag has moved.
-pub fn keep_proofs(engine: &Engine, runner: &Runner, verified: &Verified) -> Result<()> {
+/// When the engine refuses a tag.
+pub fn keep_full_proofs(engine: &Engine, runner: &Runner, verdicts: &[Verdict]) -> Result<()> {
     let runner = &runner.for_cleanup();
-    let (image, id) = (verified.image(), verified.image_id());
-    let tags = [Some(verified.proof_tag()), verified.full_proof_tag()];
-    let moves: Vec<(String, &str)> = tags.into_iter().flatten().map(|tag| (tag, id)).collect();
-    let before = move_all(engine, runner, &moves)?;
-    let mut kept: BTreeSet<&str> = before.values().flatten().map(String::as_str).collect();
-    kept.insert(id);
-    forget_old_proofs(engine, runner, &full_proof_tag(image, ""), &kept)
+    for verified in passed(verdicts) {
+        if let Some(tag) = verified.full_proof_tag() {
+            keep(engine, runner, &verified, &tag)?;
+        }
+    }
+    Ok(())
+}
+
+fn passed(verdicts: &[Verdict]) -> impl Iterator<Item = Verified> {
+    verdicts
+        .iter()
+        .cloned()
+        .filter_map(|verdict| verdict.verified().ok())
+}
+
+fn keep(engine: &Engine, runner: &Runner, verified: &Verified, tag: &str) -> Result<()> {
+    engine.tag(runner, verified.image_id(), tag)?;
+    forget_lone_proofs(engine, runner, verified)
 }
 
 /// A proof tag holds its image: without this every image that ever passed would
-/// stay in the engine for ever. The one before stays, to go back to.
-/// `before_key` is what the names of the image's proofs start with.
-fn forget_old_proofs(
-    engine: &Engine,
-    runner: &Runner,
-    before_key: &str,
-    kept: &BTreeSet<&str>,
-) -> Result<()> {
-    for (tag, id) in engine.inventory(runner)?.names_from(before_key) {
-        // A key has no dash: with one, the proof is of a longer name.
-        let ours = !tag[before_key.len()..].contains('-');
-        if ours && !kept.contains(id) {
-            engine.untag(runner, tag)?;
+/// stay in the engine for ever. A proof goes when nothing else names its image
+/// and it is not the one that was just proved.
+fn forget_lone_proofs(engine: &Engine, runner: &Runner, just: &Verified) -> Result<()> {
+    let inventory = engine.inventory(runner)?;
+    let prefixes = [proofs(just.image()), full_proofs(just.image())];
+    // A key and an ID have no dash: with one, the proof is of a longer name.
+    let is_proof = |name: &str| {
+        let mut keys = prefixes
+            .iter()
+            .filter_map(|prefix| name.strip_prefix(prefix.as_str()));
+        keys.any(|key| !key.contains('-'))
+    };
+    for (tag, id) in prefixes.iter().flat_map(|prefix| inventory.names_from(prefix)) {
+        let alone = id != just.image_id() && inventory.names_of(id).all(is_proof);
+        if is_proof(tag) && alone {
+            engine.untag_unused(runner, tag)?;
         }
     }
     Ok(())
 }
 
-/// Returns what the tags named before.
-fn move_all<'a>(
-    engine: &Engine,
-    runner: &Runner,
-    moves: &'a [(String, &str)],
-) -> Result<BTreeMap<&'a str, Option<String>>> {
+fn move_all(engine: &Engine, runner: &Runner, moves: &[(String, &str)]) -> Result<()> {
     let inventory = engine.inventory(runner)?;
     let before: BTreeMap<&str, Option<String>> = moves
         .iter()
@@ -132,7 +151,7 @@ fn move_all<'a>(
             });
         }
     }
-    Ok(before)
+    Ok(())
 }
 
 fn undo(

@@ -19,6 +19,7 @@ pub mod figure;
 pub mod http;
 pub mod ledger;
 pub mod look;
+pub mod proof;
 pub mod report;
 pub mod scene;
 pub mod spec_checks;
@@ -43,11 +44,13 @@ use crate::spec::ImageSpec;
 use course::Course;
 use crowd::Crowd;
 use facts::Facts;
-use fault::Field;
+use fault::{Faults, Field};
+use proof::proof_tag;
 use suite::{CheckDef, GATE, How};
 use verdict::{CheckResult, Full};
 
-pub use verdict::{FailedVerdict, Outcome, Verdict, Verified, full_proof_tag, previous_tag, proof_tag};
+pub use proof::Verified;
+pub use verdict::{FailedVerdict, Outcome, Verdict};
 
 /// What is to be proved.
 #[derive(Clone, Debug)]
@@ -96,7 +99,7 @@ pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[Image
 /// When the suite has no key.
 pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &str) -> Result<Option<Verified>> {
     let (image, suite_key) = (spec.name.to_string(), suite::key(spec)?);
-    let same = inventory.id_of(&proof_tag(&image, &suite_key)) == Some(image_id);
+    let same = inventory.id_of(&proof_tag(&image, &suite_key, image_id)) == Some(image_id);
     Ok(same.then(|| Verified {
         image,
         image_id: image_id.to_owned(),
@@ -207,7 +210,7 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
 }
 
 /// The full suite: the gate on all images at once, then faults on those that
-/// passed it; or, where some are named, only these faults. Verdicts in the same
+/// passed it; or, where some faults are named, only these. Verdicts in the same
 /// order as the images.
 ///
 /// # Errors
@@ -217,12 +220,12 @@ pub fn run_full(
     state_dir: &Path,
     lab: &Lab,
     subjects: &[Subject],
-    only: &[String],
+    suite: Faults<'_>,
 ) -> Result<Vec<Verdict>> {
     let began = Instant::now();
-    let faults = fault::chosen(only)?;
-    let whole = only.is_empty();
-    let mut verdicts = if whole {
+    let faults = suite.chosen()?;
+    let with_gate = suite.only.is_empty();
+    let mut verdicts = if with_gate {
         run_all(report, state_dir, lab, subjects)?
     } else {
         let nothing = |subject| Verdict::of_nothing(subject);
@@ -234,7 +237,7 @@ pub fn run_full(
     };
     let bundles: Vec<PathBuf> = verdicts.iter().map(folder).collect();
     let fit: Vec<usize> = (0..verdicts.len())
-        .filter(|&n| !whole || verdicts[n].passed())
+        .filter(|&n| !with_gate || verdicts[n].passed())
         .collect();
     let field = Field {
         report,
@@ -250,10 +253,8 @@ pub fn run_full(
             fault::not_run(&faults, "not reached: the gate failed", cause.as_deref())
         };
         verdict.checks.extend(more);
-        verdict.full = Some(Full {
-            key: faults::key(&subjects[n].spec)?,
-            whole,
-        });
+        let key = suite.key(&subjects[n].spec)?;
+        verdict.full = Some(Full::of(key, &verdict.checks, suite.all));
         verdict.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !verdict.passed() {
             verdict.bundle = Some(bundles[n].clone());

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use crate::assembly::Assembly;
 use crate::base::Base;
+use crate::candidate;
 use crate::context::{self, Inputs, Rules};
 use crate::definition::Definition;
 use crate::dockerfile;
@@ -20,6 +21,7 @@ use crate::host::Host;
 use crate::plan::{self, Action, Known, Present, Step, Wanted};
 use crate::request::{Job, Request};
 use crate::smoke;
+use crate::smoke::proof::proofs;
 
 /// The named context with the files that every image gets.
 pub const ROOTFS: &str = "rootfs";
@@ -159,7 +161,16 @@ fn step(
 /// What an engine has of an image with this fingerprint.
 fn present(inventory: &Inventory, job: &Job, fingerprint: &str, tags: &[String]) -> Result<Present> {
     let name = job.spec.name.as_str();
-    let ids = inventory.with_labels(&[(IMAGE_LABEL, name), (FINGERPRINT_LABEL, fingerprint)]);
+    let mut ids = inventory.with_labels(&[(IMAGE_LABEL, name), (FINGERPRINT_LABEL, fingerprint)]);
+    // An image that somebody built on ours has our labels, and no name of ours.
+    let beginnings = [candidate::tag(name, ""), proofs(name)];
+    let wholes = [tags, &[candidate::unproved_tag(name)]].concat();
+    ids.retain(|id| {
+        inventory.names_of(id).any(|known| {
+            wholes.iter().any(|whole| whole == known)
+                || beginnings.iter().any(|beginning| known.starts_with(beginning))
+        })
+    });
     let mut present = Present {
         image_id: ids.first().map(|&id| id.to_owned()),
         ..Present::default()

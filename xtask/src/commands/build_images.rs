@@ -12,8 +12,9 @@ use crate::assembly;
 use crate::base::{Base, obtain};
 use crate::buildkit::progress::{Detail, Progress};
 use crate::buildkit::{self, Candidate, Target};
+use crate::candidate;
 use crate::cli::{self, BuildImages};
-use crate::engine::{Engine, Inventory, choose};
+use crate::engine::{Engine, Inventory, choose, reaper};
 use crate::failure::{self, Failure, Kind};
 use crate::forecast::check::{self, Checked};
 use crate::history;
@@ -62,6 +63,13 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
     let mut journal = work.open(&surveyed)?;
     let done = work.carry_out(&surveyed, &mut journal);
     let closed = journal.close(done.as_ref().err());
+    if done.is_err() {
+        // Also of a run that was interrupted, or that built only some of them.
+        if let Err(second) = work.retire_candidates() {
+            let message = format!("what was built stays as hive-candidate:…: {second:#}");
+            host.report.warn(message);
+        }
+    }
     let done = done?;
     closed?;
     work.tell(&surveyed, &done, started.elapsed())
@@ -129,6 +137,10 @@ impl<'a> Work<'a> {
             if let Some(one) = one {
                 journal.proved(verdict.image(), recorded(verdict, &one.job.spec)?)?;
             }
+        }
+        promote::keep_proofs(self.engine, &self.host.runner, &done.verdicts)?;
+        if !candidates.is_empty() {
+            self.retire_candidates()?;
         }
         done.verified = self.verified(surveyed, &done)?;
         self.promote(surveyed, &done.verified)?;
@@ -278,9 +290,9 @@ impl<'a> Work<'a> {
                 let document = self.document(surveyed, done);
                 self.host.report.data(&serde_json::to_string_pretty(&document)?)?;
             }
-            return Err(tell::stopped(&done.unbuilt, &failed)
-                .hint("no tag has moved")
-                .into());
+            let stopped = tell::stopped(&done.unbuilt, &failed).hint("no tag has moved");
+            let inventory = self.engine.inventory(&self.host.runner)?;
+            return Err(tell::with_unproved(stopped, &inventory, &failed).into());
         }
         let mut proofs: BTreeMap<String, Verified> = BTreeMap::new();
         for verdict in verdicts.clone() {
@@ -310,15 +322,16 @@ impl<'a> Work<'a> {
                 tags: one.step.tags.clone(),
             })
             .collect();
-        promote::promote(self.engine, &self.host.runner, &promotions)?;
-        for one in surveyed {
-            // The release tags hold the image now.
-            if let (Action::Build, Some(fingerprint)) = (one.step.action, one.step.fingerprint) {
-                let tag = format!("hive-candidate:{}-{}", one.step.name, fingerprint.short());
-                self.engine.untag(&self.host.runner.for_cleanup(), &tag)?;
-            }
-        }
-        Ok(())
+        promote::promote(self.engine, &self.host.runner, &promotions)
+    }
+
+    /// Of this run, which has proved what it could, and of those that were
+    /// killed before they had.
+    fn retire_candidates(&self) -> Result<()> {
+        let own = reaper::run_id()?;
+        candidate::retire(self.engine, &self.host.runner, |run| {
+            run == own || !reaper::is_alive(run)
+        })
     }
 }
 

@@ -11,7 +11,8 @@ use crate::engine::{Engine, choose, reaper};
 use crate::failure::{self, Failure};
 use crate::host::Host;
 use crate::promote;
-use crate::smoke::fault::{self, FaultDef};
+use crate::smoke::fault::{FaultDef, Faults};
+use crate::smoke::faults::FULL;
 use crate::smoke::suite::GATE;
 use crate::smoke::{self, Subject, Verdict, report};
 use crate::spec::load::APP_FILE;
@@ -26,9 +27,13 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
                 .into(),
         );
     }
-    let faults = fault::chosen(&args.only)?;
+    let faults = Faults {
+        all: FULL,
+        only: &args.only,
+    };
+    let chosen = faults.chosen()?;
     if args.list {
-        return host.report.data(&list(args.suite, &faults));
+        return host.report.data(&list(args.suite, &chosen));
     }
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let engine = choose::obtain(host, args.engine.engine)?;
@@ -54,14 +59,10 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
     let lab = lab(host, &engine, args.keep_containers)?;
     let verdicts = match args.suite {
         Suite::Gate => smoke::run_all(&host.report, &host.state_dir(), &lab, &subjects)?,
-        Suite::Full => smoke::run_full(&host.report, &host.state_dir(), &lab, &subjects, &args.only)?,
+        Suite::Full => smoke::run_full(&host.report, &host.state_dir(), &lab, &subjects, faults)?,
     };
     show(host, &verdicts);
-    for verdict in verdicts.iter().filter(|_| args.suite == Suite::Full) {
-        if let Ok(verified) = verdict.clone().verified() {
-            promote::keep_proofs(&engine, &host.runner, &verified)?;
-        }
-    }
+    promote::keep_full_proofs(&engine, &host.runner, &verdicts)?;
     if let Some(file) = &args.junit {
         fs_err::write(file, report::junit(&verdicts))?;
     }

@@ -61,6 +61,12 @@ impl Inventory {
         ids
     }
 
+    /// All names of the image with this ID.
+    pub fn names_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        let listed = self.images.iter().filter(move |image| image.id == id);
+        listed.flat_map(Listed::names)
+    }
+
     /// Names that start with `prefix`, with their images' IDs.
     pub fn names_from<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.images.iter().flat_map(move |image| {
@@ -159,6 +165,9 @@ mod tests {
             ]
         );
         assert_eq!(all.names_from("<none>").count(), 0);
+        let names: Vec<&str> = all.names_of("sha256:new").collect();
+        assert_eq!(names, ["hive-genie:latest", "hive-proof:genie-1"]);
+        assert_eq!(all.names_of("sha256:none").count(), 0);
     }
 
     #[test]

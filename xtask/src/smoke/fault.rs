@@ -4,7 +4,7 @@
 //! # To add a fault
 //!
 //! Write a function `fn(&Scene) -> Result<Seen>` in `faults/<subject>.rs` and
-//! name it in [`FULL`]. Everything else follows: how it
+//! name it in [`FULL`](super::faults::FULL). Everything else follows: how it
 //! is run, reported, bundled, and made part of the suite's key.
 //!
 //! - The [`Scene`] gives containers and volumes of the image under test. They
@@ -31,13 +31,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 use super::course::settled;
-use super::faults::FULL;
+use super::faults::SOURCE;
 use super::scene::Scene;
+use super::suite::{self, framed};
 use super::verdict::{CheckResult, Flaw, Judged, Seen, flaw};
 use super::{Subject, bundle};
 use crate::engine::container::Lab;
 use crate::failure::{self, Kind};
 use crate::report::Report;
+use crate::spec::ImageSpec;
 
 /// Faults that run at the same time. Each waits most of its time, but a boot
 /// takes a core for a second: more of them only make each other slow.
@@ -191,25 +193,51 @@ fn judged(result: Result<Seen>) -> Result<Judged> {
     }
 }
 
-/// The faults that are asked for: all, or those named.
-///
-/// # Errors
-/// A usage failure for a name that is no fault.
-pub fn chosen(only: &[String]) -> Result<Vec<&'static FaultDef>> {
-    let unknown: Vec<&str> = only
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !FULL.iter().any(|fault| fault.name == *name))
-        .collect();
-    if !unknown.is_empty() {
-        let known: Vec<&str> = FULL.iter().map(|fault| fault.name).collect();
-        let message = format!("the full suite has no fault {}", unknown.join(", "));
-        return Err(failure::usage(message)
-            .hint(format!("faults are: {}", known.join(", ")))
-            .into());
+/// The faults of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults<'a> {
+    /// What the suite has: [`FULL`](super::faults::FULL), or fewer in a test.
+    pub all: &'a [FaultDef],
+    /// Names of those that are asked for; none for all.
+    pub only: &'a [String],
+}
+
+impl<'a> Faults<'a> {
+    /// Those that are asked for.
+    ///
+    /// # Errors
+    /// A usage failure for a name that is no fault.
+    pub fn chosen(self) -> Result<Vec<&'a FaultDef>> {
+        let (all, only) = (self.all, self.only);
+        let is_known = |name: &str| all.iter().any(|fault| fault.name == name);
+        let unknown: Vec<&str> = only
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !is_known(name))
+            .collect();
+        if !unknown.is_empty() {
+            let known: Vec<&str> = all.iter().map(|fault| fault.name).collect();
+            let message = format!("the full suite has no fault {}", unknown.join(", "));
+            return Err(failure::usage(message)
+                .hint(format!("faults are: {}", known.join(", ")))
+                .into());
+        }
+        let is_chosen = |fault: &&FaultDef| only.is_empty() || only.iter().any(|name| name == fault.name);
+        Ok(all.iter().filter(is_chosen).collect())
     }
-    let is_chosen = |fault: &&FaultDef| only.is_empty() || only.iter().any(|name| name == fault.name);
-    Ok(FULL.iter().filter(is_chosen).collect())
+
+    /// What an image is proved against: the gate's key and all faults of the
+    /// suite, also those that are not asked for. SHA-256 in hex.
+    ///
+    /// # Errors
+    /// As [`suite::key`].
+    pub fn key(self, spec: &ImageSpec) -> serde_json::Result<String> {
+        let gate = suite::key(spec)?;
+        let mut fields = vec![("gate", gate.as_str())];
+        fields.extend(self.all.iter().map(|fault| ("fault", fault.name)));
+        fields.extend(SOURCE.iter().map(|(_, source)| ("source", *source)));
+        Ok(framed(&fields))
+    }
 }
 
 /// What every fault gets that was not run.
@@ -225,6 +253,7 @@ pub fn not_run(faults: &[&FaultDef], why: &str, because: Option<&str>) -> Vec<Ch
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smoke::faults::FULL;
     use crate::smoke::figure::Figure;
     use crate::smoke::verdict::{measured, seen};
 
@@ -243,12 +272,17 @@ mod tests {
         assert_eq!(failure::kind(&error), Kind::Interrupted);
     }
 
+    fn chosen(only: &[String]) -> Result<Vec<&FaultDef>> {
+        Faults { all: FULL, only }.chosen()
+    }
+
     #[test]
     fn unknown_names_are_told_with_the_known_ones() {
         assert_eq!(chosen(&[]).unwrap().len(), FULL.len());
-        let one = chosen(&[FULL[0].name.to_owned()]).unwrap();
-        assert_eq!(one.len(), 1);
-        let error = chosen(&["nope".to_owned(), FULL[0].name.to_owned()]).unwrap_err();
+        let only = [FULL[0].name.to_owned()];
+        assert_eq!(chosen(&only).unwrap().len(), 1);
+        let only = ["nope".to_owned(), FULL[0].name.to_owned()];
+        let error = chosen(&only).unwrap_err();
         assert_eq!(error.to_string(), "the full suite has no fault nope");
         assert_eq!(failure::kind(&error), Kind::Usage);
     }

@@ -1,12 +1,14 @@
-//! What a suite found on one image, and the proof that only a good verdict
-//! becomes.
+//! What a suite found on one image.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::fault::FaultDef;
 use super::figure::Figure;
+use super::proof::Verified;
+use super::suite::GATE;
 use crate::failure::{self, Failure};
 
 /// How a check ended. There is no third way: what could not be looked at is
@@ -157,13 +159,24 @@ impl CheckResult {
     }
 }
 
-/// That the full suite was run, and how much of it.
+/// That faults were run, of which suite, and whether of all of it.
 #[derive(Clone, Debug)]
 pub struct Full {
-    /// See [`super::faults::key`].
+    /// See [`super::fault::Faults::key`].
     pub(super) key: String,
-    /// The gate and every fault, not only some that were named.
+    /// The gate's checks and every fault of the suite have a result.
     pub(super) whole: bool,
+}
+
+impl Full {
+    /// By what was looked at, not by what was asked for: a result that is
+    /// missing for whatever reason proves nothing.
+    pub(super) fn of(key: String, checks: &[CheckResult], faults: &[FaultDef]) -> Self {
+        let names = GATE.iter().map(|check| check.name);
+        let mut names = names.chain(faults.iter().map(|fault| fault.name));
+        let whole = names.all(|name| checks.iter().any(|check| check.name == name));
+        Self { key, whole }
+    }
 }
 
 /// The outcome of a suite on one image. Only the suite makes one.
@@ -213,7 +226,7 @@ impl Verdict {
     }
 
     /// What it was proved against: [`super::suite::key`], or
-    /// [`super::faults::key`] for the full suite.
+    /// [`super::fault::Faults::key`] for the full suite.
     pub fn suite_key(&self) -> &str {
         self.full.as_ref().map_or(&self.suite_key, |full| &full.key)
     }
@@ -329,62 +342,6 @@ impl fmt::Display for FailedVerdict {
 
 impl std::error::Error for FailedVerdict {}
 
-/// An image ID that passed every check of the suite. Made by a run of the
-/// suite or from the proof tag of an earlier one, nowhere else.
-#[derive(Clone, Debug)]
-pub struct Verified {
-    pub(super) image: String,
-    pub(super) image_id: String,
-    pub(super) suite_key: String,
-    pub(super) full_key: Option<String>,
-}
-
-impl Verified {
-    /// The image's name.
-    pub fn image(&self) -> &str {
-        &self.image
-    }
-
-    /// The ID that passed: the one to tag.
-    pub fn image_id(&self) -> &str {
-        &self.image_id
-    }
-
-    /// The gate suite that it passed.
-    pub fn suite_key(&self) -> &str {
-        &self.suite_key
-    }
-
-    /// The tag that keeps the proof: it names the very ID that passed, so that
-    /// the engine knows what was proved and no side file has to be trusted.
-    pub fn proof_tag(&self) -> String {
-        proof_tag(&self.image, &self.suite_key)
-    }
-
-    /// The tag that keeps the proof of the full suite, where it passed that.
-    pub fn full_proof_tag(&self) -> Option<String> {
-        self.full_key.as_ref().map(|key| full_proof_tag(&self.image, key))
-    }
-}
-
-/// `hive-proof:<image>-<suite key>`.
-pub fn proof_tag(image: &str, suite_key: &str) -> String {
-    let short = suite_key.get(..16).unwrap_or(suite_key);
-    format!("hive-proof:{image}-{short}")
-}
-
-/// `hive-proof-full:<image>-<full suite's key>`: a release can ask for it.
-pub fn full_proof_tag(image: &str, full_key: &str) -> String {
-    let short = full_key.get(..16).unwrap_or(full_key);
-    format!("hive-proof-full:{image}-{short}")
-}
-
-/// `hive-previous:<image>`: what had the release tags before, to go back to and
-/// to try the upgrade from.
-pub fn previous_tag(image: &str) -> String {
-    format!("hive-previous:{image}")
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -448,27 +405,6 @@ pub(super) mod tests {
         let both = vec![check("restart", over("s")), check("health", Err(flaw("500")))];
         assert!(!verdict(both).only_took_too_long());
         assert!(!verdict(vec![check("image-user", seen("1000"))]).only_took_too_long());
-    }
-
-    #[test]
-    fn a_proof_is_named_after_image_and_suite() {
-        let good = verdict(vec![check("image-user", seen("1000:1000"))]);
-        assert_eq!(good.verified().unwrap().proof_tag(), "hive-proof:genie-k");
-        let mut full = verdict(vec![check("kill-postmaster", seen("back"))]);
-        full.full = Some(Full {
-            key: "f".into(),
-            whole: true,
-        });
-        assert_eq!((full.suite(), full.suite_key()), ("full", "f"));
-        let mut part = full.clone();
-        let verified = full.verified().unwrap();
-        assert_eq!(verified.proof_tag(), "hive-proof:genie-k");
-        assert_eq!(verified.full_proof_tag().unwrap(), "hive-proof-full:genie-f");
-        part.full.as_mut().unwrap().whole = false;
-        let said = part.verified().unwrap_err().to_string();
-        assert!(said.ends_with("only a part of the suite and no proof"), "{said}");
-        let key = "0123456789abcdef0123";
-        assert_eq!(proof_tag("agent", key), "hive-proof:agent-0123456789abcdef");
     }
 
     #[test]

@@ -50,15 +50,7 @@ impl Bench {
 
     /// The ID that a tag of the image names.
     pub fn id(&self, tag: &str) -> Option<String> {
-        let reference = format!("hive-{}:{tag}", self.name);
-        let output = sandbox::docker()
-            .args(["image", "inspect", "--format", "{{.Id}}", &reference])
-            .output()
-            .unwrap();
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
+        id_of(&format!("hive-{}:{tag}", self.name))
     }
 }
 
@@ -119,6 +111,16 @@ fn tagged(repository: &str, name: &str) -> String {
     docker(&["image", "ls", "--quiet", "--filter", &filter])
 }
 
+/// The ID behind a reference.
+fn id_of(reference: &str) -> Option<String> {
+    let output = sandbox::docker()
+        .args(["image", "inspect", "--format", "{{.Id}}", reference])
+        .output()
+        .unwrap();
+    let id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    output.status.success().then_some(id)
+}
+
 /// Containers and volumes of smoke runs of this image.
 fn leftovers(name: &str) -> String {
     let filter = format!("name=hive-smoke-{name}");
@@ -162,6 +164,14 @@ fn nothing_is_built_proved_or_tagged_twice() {
     assert_eq!(bench.plan().0, "retag");
     bench.build().expect(0);
     assert_eq!(bench.id("9.9").as_ref(), Some(&id));
+
+    // What somebody built on ours has its labels, and is nobody's to promote.
+    let theirs = format!("theirs-{}:latest", bench.name);
+    let dockerfile = format!("FROM hive-{}:latest\nENV THEIRS=1\n", bench.name);
+    bench.checkout.write("theirs/Dockerfile", &dockerfile);
+    let folder = bench.checkout.path("theirs");
+    docker(&["buildx", "build", "--tag", &theirs, folder.to_str().unwrap()]);
+    assert_ne!(id_of(&theirs).as_ref(), Some(&id));
 
     // A check is a matter of the suite, not of the image.
     let check = r#", "checks": [{"name": "arithmetic", "sql": {"query": "select 1 + 1", "expect": "2"}}]"#;
@@ -209,9 +219,10 @@ fn nothing_is_built_proved_or_tagged_twice() {
     let proofs = tagged("hive-proof", &bench.name);
     assert_eq!(
         proofs.lines().count(),
-        2,
-        "the image's and that of the one before:\n{proofs}"
+        3,
+        "the image's, and both of the one before:\n{proofs}"
     );
+    assert_eq!(tagged("hive-candidate", &bench.name), "");
     let log = bench
         .checkout
         .path(&format!("target/images/{}/build.log", bench.name));
@@ -235,6 +246,10 @@ fn nothing_is_built_proved_or_tagged_twice() {
         "the venv's layer was made again:\n{log}"
     );
     assert_eq!(leftovers(&bench.name), "");
+    // The way back costs a tag: the one before keeps its proof.
+    fs_err::remove_file(bench.checkout.path("images/sample-app/api/extra.py")).unwrap();
+    let (action, reason) = bench.plan();
+    assert_eq!(action, "retag", "{reason}");
 
     // What was done is on record: a build, a retag, a retest, a build.
     let listed = bench.xtask(&["explain", "--list"]).expect(0).stdout;
@@ -345,6 +360,67 @@ fn a_candidate_that_fails_moves_no_tag() {
     bench.build().expect(4);
     assert_eq!(bench.id("latest").unwrap(), good);
     assert_eq!(leftovers(&bench.name), "");
+}
+
+#[test]
+fn what_passed_is_kept_when_another_image_fails() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let bench = Bench::new("sibling", "", "");
+    let other = format!("{}-other", bench.name);
+    let set_other = |answer: &str| {
+        let check = format!(
+            r#", "checks": [{{"name": "arithmetic", "sql": {{"query": "select 1 + 1", "expect": "{answer}"}}}}]"#
+        );
+        let spec = spec("", &check).replace("20000", "20001");
+        bench.checkout.write(&format!("images/{other}/image.json"), &spec);
+    };
+    let unproved = format!("hive-unproved:{other}");
+    let mut before: Option<[String; 2]> = None;
+    set_other("3");
+    for content in ["ONE", "TWO"] {
+        bench
+            .checkout
+            .write("images/sample-app/api/extra.py", &format!("{content} = 1\n"));
+        let run = bench.build().expect(4);
+        run.says(&[
+            "FAIL spec: arithmetic",
+            &format!("image {other} failed 1 of "),
+            "hint: no tag has moved",
+            &format!("hint: look inside until another {other} fails: docker run --rm -it {unproved} bash"),
+        ]);
+        assert_eq!(bench.id("latest"), None);
+        let plan = bench.xtask(&["plan", "--json"]).expect(0).json();
+        let actions = [0, 1].map(|n| plan["images"][n]["action"].as_str().unwrap().to_owned());
+        assert_eq!(actions, ["retag", "retest"], "{plan}");
+        let ids = [0, 1].map(|n| plan["images"][n]["image_id"].as_str().unwrap().to_owned());
+        assert_eq!(id_of(&unproved).as_ref(), Some(&ids[1]));
+        assert_eq!(
+            docker(&["run", "--rm", &unproved, "cat", "/app/api/extra.py"]),
+            format!("{content} = 1\n")
+        );
+        // They do not pile up: neither what failed nor what passed for nothing.
+        for old in before.iter().flatten() {
+            assert_eq!(id_of(old), None, "{old} is still there");
+        }
+        assert_eq!(tagged("hive-candidate", &bench.name), "");
+        before = Some(ids);
+    }
+
+    set_other("2");
+    let run = bench.build().expect(0);
+    run.says(&[&format!("smoke {other}: "), "1 proved again and tagged, 1 tagged"]);
+    assert!(
+        !run.stderr.contains(&format!("smoke {}: ", bench.name)),
+        "proved twice:\n{}",
+        run.stderr
+    );
+    let [id, id_of_other] = before.unwrap();
+    assert_eq!(bench.id("latest"), Some(id));
+    assert_eq!(id_of(&format!("hive-{other}:latest")), Some(id_of_other));
+    assert_eq!(id_of(&unproved), None, "it is proved now");
+    remove_images(&other);
 }
 
 #[test]
@@ -485,8 +561,10 @@ fn a_killed_build_keeps_its_stage_until_it_has_ended() {
     let seen = docker(&["run", "--rm", "--entrypoint", "cat", &image, "/etc/hive/unique"]);
     assert_eq!(seen, "second");
     // Whatever the orphan left under the first fingerprint has the first content.
-    let candidates = tagged("hive-candidate", &bench.name);
-    for id in candidates.lines() {
+    let filter = format!("label=dev.hive.image={}", bench.name);
+    let all = docker(&["image", "ls", "--quiet", "--no-trunc", "--filter", &filter]);
+    let released = bench.id("latest").unwrap();
+    for id in all.lines().filter(|id| *id != released) {
         let seen = docker(&["run", "--rm", "--entrypoint", "cat", id, "/etc/hive/unique"]);
         assert_ne!(seen, "second", "an image whose label lies");
     }

@@ -98,6 +98,47 @@ fn api_and_command_agree() {
 }
 
 #[test]
+fn the_last_tag_of_an_image_in_use_stays() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    sandbox::xtask(["base", "make"]).expect(0);
+    let (engine, runner) = (sandbox::engine(), runner());
+    let name = format!("api-used-{}", std::process::id());
+    let [one, other] = ["one", "other"].map(|tag| format!("hive-api-test:{tag}-{}", std::process::id()));
+    // An image of its own, with no other tag.
+    docker(&[
+        "create",
+        "--pull",
+        "never",
+        "--name",
+        &name,
+        "hive-base:debian",
+        "true",
+    ]);
+    docker(&["commit", "--change", &format!("ENV USED={name}"), &name, &one]);
+    docker(&["rm", &name]);
+    docker(&["create", "--pull", "never", "--name", &name, &one, "true"]);
+    let id = docker(&["image", "inspect", "--format", "{{.Id}}", &one]);
+    engine.tag(&runner, &id, &other).unwrap();
+    let known = |tag: &str| engine.inventory(&runner).unwrap().id_of(tag).is_some();
+
+    engine.untag_unused(&runner, &other).unwrap();
+    assert!(!known(&other), "the image has another one");
+    engine.untag_unused(&runner, &one).unwrap();
+    assert!(
+        known(&one),
+        "a container would be left on an image without a name"
+    );
+    let error = format!("{:#}", engine.untag(&runner, &one).unwrap_err());
+    assert!(error.starts_with(&format!("remove tag {one}: ")), "{error}");
+    docker(&["rm", &name]);
+    engine.untag_unused(&runner, &one).unwrap();
+    assert!(!known(&one));
+    assert!(engine.image(&runner, &id).unwrap().is_none());
+}
+
+#[test]
 fn all_kinds_of_leftovers_are_reaped_and_nothing_of_the_living() {
     if !sandbox::engine_tests() {
         return;

@@ -1,6 +1,11 @@
 //! The full suite's faults on broken images: each finds what it is there for.
 
+use xtask::promote;
 use xtask::report::Report;
+use xtask::smoke::fault::{FaultDef, Faults};
+use xtask::smoke::faults::FULL;
+use xtask::smoke::scene::Scene;
+use xtask::smoke::verdict::{Seen, flaw, seen};
 use xtask::smoke::{self, Verdict};
 
 use crate::sandbox;
@@ -16,7 +21,11 @@ pub fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfi
     let subject = variant.subject();
     let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
     let report = Report::new(true, true);
-    let verdicts = smoke::run_full(&report, state.path(), &variant.lab, &[subject], &only).unwrap();
+    let suite = Faults {
+        all: FULL,
+        only: &only,
+    };
+    let verdicts = smoke::run_full(&report, state.path(), &variant.lab, &[subject], suite).unwrap();
     let verdict = verdicts.into_iter().next().unwrap();
     eprintln!("{}", smoke::report::table(&verdict));
     Some((verdict, state))
@@ -31,6 +40,59 @@ fn some_faults_are_no_proof() {
     let names: Vec<&str> = verdict.checks().iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["kill-postmaster"], "no gate, no other fault");
     assert!(verdict.verified().is_err(), "a part of the suite is no proof");
+}
+
+/// A suite of two faults: the whole one takes minutes. What makes a pass a proof
+/// is the same.
+#[test]
+fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
+    fn quick(scene: &Scene<'_>) -> anyhow::Result<Seen> {
+        Ok(seen(format!("looked at {}", scene.image_id()))?)
+    }
+    fn never(_: &Scene<'_>) -> anyhow::Result<Seen> {
+        Err(flaw("always").into())
+    }
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let fault = |name, run| FaultDef {
+        name,
+        proves: "",
+        run,
+    };
+    let good = [fault("one", quick), fault("other", quick)];
+    let bad = [fault("one", quick), fault("other", never)];
+    let variant = Variant::build("kept", "ENV KEPT=1");
+    let (engine, runner) = (&variant.lab.engine, &variant.lab.runner);
+    let subject = variant.subject();
+    let state = tempfile::tempdir().unwrap();
+    let kept = |all: &[FaultDef], only: &[&str]| -> Option<String> {
+        let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
+        let suite = Faults { all, only: &only };
+        let subjects = std::slice::from_ref(&subject);
+        let report = Report::new(true, true);
+        let verdicts = smoke::run_full(&report, state.path(), &variant.lab, subjects, suite).unwrap();
+        promote::keep_full_proofs(engine, runner, &verdicts).unwrap();
+        let inventory = engine.inventory(runner).unwrap();
+        let mut names = inventory.names_of(&subject.image_id);
+        names
+            .find(|name| name.starts_with("hive-proof"))
+            .map(str::to_owned)
+    };
+    assert_eq!(kept(&good, &["one", "other"]), None, "without the gate");
+    assert_eq!(kept(&bad, &[]), None, "one fault failed");
+    let tag = kept(&good, &[]).unwrap();
+    let key = Faults {
+        all: &good,
+        only: &[],
+    }
+    .key(&subject.spec)
+    .unwrap();
+    assert!(
+        tag.starts_with(&format!("hive-proof-full:genie-{}.", &key[..16])),
+        "{tag}"
+    );
+    engine.untag(runner, &tag).unwrap();
 }
 
 #[test]
@@ -143,7 +205,11 @@ fn interrupted_faults_leave_nothing() {
     if sandbox::engine_tests() {
         let only = ["side-by-side", "kill-container"].map(str::to_owned);
         interrupt_leaves_nothing("1", |report, state, lab, subject| {
-            smoke::run_full(report, state, lab, std::slice::from_ref(subject), &only)
+            let suite = Faults {
+                all: FULL,
+                only: &only,
+            };
+            smoke::run_full(report, state, lab, std::slice::from_ref(subject), suite)
         });
     }
 }

@@ -6,8 +6,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Done, Work};
+use crate::candidate;
 use crate::commands;
-use crate::engine::{Engine, Owner};
+use crate::engine::{Engine, Inventory, Owner};
 use crate::failure::{Failure, Kind};
 use crate::forecast::check::{Checked, Mismatch};
 use crate::plan::{Action, Step};
@@ -85,6 +86,20 @@ pub(super) fn stopped(unbuilt: &[Failure], failed: &[&Verdict]) -> Failure {
     let mut stopped = Failure::new(kind, messages.join("\n"));
     stopped.hints = all.into_iter().flat_map(|failure| failure.hints).collect();
     stopped
+}
+
+/// Adds how to look into what failed, where it is kept.
+pub(super) fn with_unproved(mut failure: Failure, inventory: &Inventory, failed: &[&Verdict]) -> Failure {
+    for verdict in failed {
+        let tag = candidate::unproved_tag(verdict.image());
+        if inventory.id_of(&tag) == Some(verdict.image_id()) {
+            failure = failure.hint(format!(
+                "look inside until another {} fails: docker run --rm -it {tag} bash",
+                verdict.image()
+            ));
+        }
+    }
+    failure
 }
 
 /// As many steps as a message names.

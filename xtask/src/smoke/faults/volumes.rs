@@ -9,8 +9,9 @@ use super::disk::sound;
 use crate::engine::container::Volume;
 use crate::smoke::boot::{Guest, MOUNT};
 use crate::smoke::http::one_line;
+use crate::smoke::proof::previous_tag;
 use crate::smoke::scene::Scene;
-use crate::smoke::verdict::{Seen, flaw, previous_tag, seen};
+use crate::smoke::verdict::{Seen, flaw, seen};
 
 /// Of `docker stop`.
 const GRACE: Duration = Duration::from_secs(20);

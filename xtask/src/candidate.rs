@@ -1,0 +1,87 @@
+//! What an image without a proof is called, while it is proved and after.
+//!
+//! A run builds under `hive-candidate:<image>-<run>`, which holds the image and
+//! says whose it is. Where it gets no proof, since its suite failed or its run
+//! was ended, it becomes `hive-unproved:<image>`, for a look inside and so that
+//! it is not built again. There is one of an image: the last.
+
+use anyhow::Result;
+
+use crate::engine::Engine;
+use crate::process::Runner;
+
+/// What candidates' names start with.
+const IN_WORK: &str = "hive-candidate:";
+
+/// `hive-candidate:<image>-<run>`.
+pub fn tag(image: &str, run: &str) -> String {
+    format!("{IN_WORK}{image}-{run}")
+}
+
+/// `hive-unproved:<image>`: the last candidate that got no proof.
+pub fn unproved_tag(image: &str) -> String {
+    format!("hive-unproved:{image}")
+}
+
+/// Image and run of a candidate's name. A run's id has four parts, an image's
+/// name any number of them.
+fn parse(tag: &str) -> Option<(&str, &str)> {
+    let text = tag.strip_prefix(IN_WORK)?;
+    let (before_run, _) = text.rmatch_indices('-').nth(3)?;
+    Some((&text[..before_run], &text[before_run + 1..]))
+}
+
+/// Takes the names of candidates from runs that have ended. An image that has
+/// no other name becomes its spec's unproved one, in the place of the one
+/// before.
+///
+/// # Errors
+/// When the engine does not answer or refuses a tag.
+pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool) -> Result<()> {
+    let runner = &runner.for_cleanup();
+    let inventory = engine.inventory(runner)?;
+    let retired = |tag| parse(tag).filter(|(_, run)| has_ended(run));
+    let named: Vec<(&str, &str)> = inventory.names_from(IN_WORK).collect();
+    // The newest is the last to become the unproved one.
+    for &(tag, id) in named.iter().rev() {
+        let Some((image, _)) = retired(tag) else {
+            continue;
+        };
+        if inventory.names_of(id).all(|name| retired(name).is_some()) {
+            let unproved = unproved_tag(image);
+            engine.untag_unused(runner, &unproved)?;
+            let moved = engine.tag(runner, id, &unproved);
+            // Two runs may do this at once: the other one may have been faster.
+            if moved.is_err() && engine.image(runner, id)?.is_some() {
+                return moved;
+            }
+        }
+        engine.untag_unused(runner, tag)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::reaper;
+
+    #[test]
+    fn a_name_says_image_and_run() {
+        let run = reaper::run_id().unwrap();
+        let longest = format!("a-{}", "b".repeat(38));
+        for image in ["genie", "my-own-genie", &longest] {
+            let tag = tag(image, &run);
+            assert_eq!(parse(&tag), Some((image, run.as_str())));
+            let (_, after) = tag.split_once(':').unwrap();
+            crate::spec::names::check_tag(after).unwrap();
+        }
+        for other in [
+            "hive-candidate:genie-0123456789ab",
+            "hive-unproved:genie",
+            "x:a-1-2-3-4",
+        ] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}
