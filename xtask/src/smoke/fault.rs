@@ -15,6 +15,8 @@
 //! - `Err` is a failure: `bail!(flaw("…"))` for what is wrong, and any other
 //!   error (the engine refused, a command did not end) is a failure, too. Only
 //!   Ctrl-C ends the run. So `?` is all that a fault needs.
+//! - `bail!(Untried(…))` where the engine has not the means for it: told, no
+//!   failure of the image, and no proof either.
 //! - A fault must be able to fail: it looks at what the container did, not at
 //!   whether a command could be run.
 //! - Another fault runs at the same time. One that only took too long, by its
@@ -24,6 +26,7 @@
 //!   and the control data of all that is there at that moment.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,7 +38,7 @@ use super::faults::SOURCE;
 use super::scene::Scene;
 use super::suite::{self, framed};
 use super::verdict::{CheckResult, Flaw, Judged, Seen, flaw};
-use super::{Subject, bundle};
+use super::{Subject, bundle, report};
 use crate::engine::container::Lab;
 use crate::failure::{self, Kind};
 use crate::report::Report;
@@ -56,6 +59,18 @@ pub struct FaultDef {
     /// Does it.
     pub run: fn(&Scene<'_>) -> Result<Seen>,
 }
+
+/// Why a fault cannot be tried on this engine. An error that a fault returns.
+#[derive(Debug)]
+pub struct Untried(pub String);
+
+impl fmt::Display for Untried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Untried {}
 
 /// One fault on one image.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +169,8 @@ fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
     let image = subject.spec.name.as_str();
     let began = Instant::now();
     let scene = Scene::new(lab, subject, super::container_prefix(image, &lab.run)).among(field.subjects);
-    let judged = judged((fault.run)(&scene))?;
+    let ended = (fault.run)(&scene);
+    let result = result_of(fault.name, began.elapsed(), ended)?;
     for line in scene.timeline() {
         field.report.debug(format!("{image}: {}: {line}", fault.name));
     }
@@ -163,8 +179,7 @@ fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
             .report
             .detail(format!("{}: kept: {}", fault.name, scene.kept().join(", ")));
     }
-    let result = CheckResult::new(fault.name, began.elapsed(), judged);
-    let said = if result.failed() { "FAIL" } else { "pass" };
+    let said = report::word(result.outcome);
     let took = crate::report::seconds(began.elapsed());
     field
         .report
@@ -177,6 +192,15 @@ fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
             .with_context(|| format!("write the failure bundle {}", folder.display()))?;
     }
     Ok(result)
+}
+
+/// What the report says of a fault that ended like this.
+fn result_of(name: &str, took: Duration, ended: Result<Seen>) -> Result<CheckResult> {
+    let untried = ended.as_ref().err().and_then(anyhow::Error::downcast_ref);
+    Ok(match untried {
+        Some(Untried(why)) => CheckResult::untried(name, took, why),
+        None => CheckResult::new(name, took, judged(ended)?),
+    })
 }
 
 /// Ctrl-C stays an error; everything else is said of the image.
@@ -255,7 +279,7 @@ mod tests {
     use super::*;
     use crate::smoke::faults::FULL;
     use crate::smoke::figure::Figure;
-    use crate::smoke::verdict::{measured, seen};
+    use crate::smoke::verdict::{Outcome, measured, seen};
 
     #[test]
     fn errors_are_failures_of_the_image_and_ctrl_c_is_not() {
@@ -274,6 +298,17 @@ mod tests {
 
     fn chosen(only: &[String]) -> Result<Vec<&FaultDef>> {
         Faults { all: FULL, only }.chosen()
+    }
+
+    #[test]
+    fn what_an_engine_cannot_do_is_neither_a_failure_nor_a_proof() {
+        let why = "not possible here: no loop devices";
+        let ended = Err(Untried(why.into())).context("make a disk");
+        let result = result_of("power-cut", Duration::ZERO, ended).unwrap();
+        assert_eq!((result.outcome, result.detail.as_str()), (Outcome::Untried, why));
+        assert!(!result.failed());
+        let wrong = result_of("power-cut", Duration::ZERO, Err(flaw("lost").into())).unwrap();
+        assert!(wrong.failed());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod crash;
 pub mod disk;
 pub mod endings;
+pub mod power;
 pub mod processes;
 pub mod refusals;
 pub mod running;
@@ -24,6 +25,16 @@ pub const FULL: &[FaultDef] = &[
         name: "kill-first-boot",
         proves: "kill -9 at any moment of the first boot leaves nothing or a good cluster",
         run: crash::killed_while_new,
+    },
+    FaultDef {
+        name: "power-cut",
+        proves: "a disk that loses all that was not synced, under a write load, loses no committed row",
+        run: power::cut_under_load,
+    },
+    FaultDef {
+        name: "power-cut-first-boot",
+        proves: "the same at any moment of the first boot leaves nothing or a good cluster",
+        run: power::cut_while_new,
     },
     FaultDef {
         name: "stop-first-boot",
@@ -213,10 +224,12 @@ pub(super) const SOURCE: &[(&str, &str)] = &[
     ("faults.rs", include_str!("faults.rs")),
     ("ledger.rs", include_str!("ledger.rs")),
     ("scene.rs", include_str!("scene.rs")),
+    ("scene/disk.rs", include_str!("scene/disk.rs")),
     ("scene/containers.rs", include_str!("scene/containers.rs")),
     ("scene/inside.rs", include_str!("scene/inside.rs")),
     ("faults/crash.rs", include_str!("faults/crash.rs")),
     ("faults/endings.rs", include_str!("faults/endings.rs")),
+    ("faults/power.rs", include_str!("faults/power.rs")),
     ("faults/processes.rs", include_str!("faults/processes.rs")),
     ("faults/running.rs", include_str!("faults/running.rs")),
     ("faults/disk.rs", include_str!("faults/disk.rs")),

@@ -38,12 +38,12 @@ pub fn table(verdict: &Verdict) -> String {
         let (value, limit) = figures(check);
         let line = format!(
             "  {} {:width$}  {value:>9}  {limit}",
-            if check.failed() { "FAIL" } else { "pass" },
+            word(check.outcome),
             check.name,
         );
         text.push_str(line.trim_end());
         text.push('\n');
-        if check.failed() {
+        if check.outcome != Outcome::Pass {
             let because = follows(check);
             push(&mut text, &format!("       {}{because}\n", check.detail));
         }
@@ -52,16 +52,35 @@ pub fn table(verdict: &Verdict) -> String {
     text
 }
 
+/// How a check ended, as wide as the others.
+pub fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail => "FAIL",
+        Outcome::Untried => "skip",
+    }
+}
+
 /// `22 of 23 checks passed in 8.1 s`.
 pub fn summary(verdict: &Verdict) -> String {
-    let passed = verdict.checks.iter().filter(|check| !check.failed()).count();
+    let ended = |outcome| {
+        verdict
+            .checks
+            .iter()
+            .filter(move |check| check.outcome == outcome)
+    };
+    let passed = ended(Outcome::Pass).count();
+    let untried = match ended(Outcome::Untried).count() {
+        0 => String::new(),
+        some => format!(", {some} not possible here: no proof of the whole suite"),
+    };
     #[expect(clippy::cast_precision_loss, reason = "shown in seconds")]
     let took = verdict.took_ms as f64 / 1000.0;
     if verdict.checks.is_empty() {
         return "no checks were run: a failure".to_owned();
     }
     format!(
-        "{passed} of {} checks passed in {}",
+        "{passed} of {} checks passed in {}{untried}",
         verdict.checks.len(),
         show(took, "s")
     )
@@ -98,6 +117,7 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
             let outcome = match check.outcome {
                 Outcome::Pass => "pass",
                 Outcome::Fail => "**fail**",
+                Outcome::Untried => "not tried",
             };
             let (value, limit) = figures(check);
             let detail = cell(&format!("{}{}", check.detail, follows(check)));
@@ -164,17 +184,12 @@ pub fn junit(verdicts: &[Verdict]) -> String {
                 ),
             );
             let detail = attribute(&format!("{}{}", check.detail, follows(check)));
-            if check.failed() {
-                push(
-                    &mut xml,
-                    &format!(">\n      <failure message=\"{detail}\"/>\n    </testcase>\n"),
-                );
-            } else {
-                push(
-                    &mut xml,
-                    &format!(">\n      <system-out>{detail}</system-out>\n    </testcase>\n"),
-                );
-            }
+            let inside = match check.outcome {
+                Outcome::Pass => format!("<system-out>{detail}</system-out>"),
+                Outcome::Fail => format!("<failure message=\"{detail}\"/>"),
+                Outcome::Untried => format!("<skipped message=\"{detail}\"/>"),
+            };
+            push(&mut xml, &format!(">\n      {inside}\n    </testcase>\n"));
         }
         xml.push_str("  </testsuite>\n");
     }
@@ -254,6 +269,26 @@ mod tests {
                got 503 <down> & "out" |x|  'end' (follows from postgresql-ready)
           2 of 5 checks passed in 7.21 s
         "#);
+    }
+
+    #[test]
+    fn what_was_not_possible_is_told() {
+        let why = "not possible here: <no> disk";
+        let untried = CheckResult::untried("power-cut", Duration::ZERO, why);
+        let verdict = verdict(vec![check("image-user", seen("user 1000:1000")), untried]);
+        insta::assert_snapshot!(table(&verdict), @r"
+        genie sha256:0123456789abcdef
+          pass image-user
+          skip power-cut
+               not possible here: <no> disk
+          1 of 2 checks passed in 7.21 s, 1 not possible here: no proof of the whole suite
+        ");
+        assert!(verdict.passed() && !verdict.is_whole());
+        let document = json(std::slice::from_ref(&verdict));
+        assert_eq!(document["images"][0]["checks"][1]["outcome"], "untried");
+        let xml = junit(&[verdict]);
+        let skipped = "<skipped message=\"not possible here: &lt;no&gt; disk\"/>";
+        assert!(xml.contains(skipped), "{xml}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! long as it likes, the scene keeps them until the bundle is written.
 
 mod containers;
+mod disk;
 mod inside;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,7 @@ use crate::process::Output;
 use crate::spec::ImageSpec;
 
 pub use containers::Refusal;
+pub use disk::{Cut, Disk};
 pub use inside::Process;
 
 /// A script of `sh` for [`Scene::digest`], in the folder that is meant.
@@ -40,6 +42,7 @@ pub struct Scene<'a> {
     // Dropped in this order: a volume in use cannot be removed.
     guests: RefCell<Vec<Rc<Guest>>>,
     refused: RefCell<Vec<Rc<Container>>>,
+    keepers: RefCell<Vec<Rc<Container>>>,
     volumes: RefCell<Vec<Rc<Volume>>>,
     timeline: RefCell<Timeline>,
     secrets: RefCell<Vec<String>>,
@@ -57,6 +60,7 @@ impl<'a> Scene<'a> {
             prefix,
             guests: RefCell::default(),
             refused: RefCell::default(),
+            keepers: RefCell::default(),
             volumes: RefCell::default(),
             timeline: RefCell::default(),
             secrets: RefCell::default(),
@@ -216,6 +220,8 @@ impl<'a> Scene<'a> {
         let (guests, refused, volumes) = (self.guests(), self.refusals(), self.volumes());
         let containers = guests.iter().map(|guest| guest.container.name());
         let containers = containers.chain(refused.iter().map(|container| container.name()));
+        let keepers = self.keepers.borrow();
+        let containers = containers.chain(keepers.iter().map(|container| container.name()));
         let kept = containers.map(|name| format!("container {name}"));
         let kept = kept.chain(volumes.iter().map(|volume| format!("volume {}", volume.name())));
         let beside = self.neighbours();

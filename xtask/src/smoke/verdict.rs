@@ -11,8 +11,7 @@ use super::proof::Verified;
 use super::suite::GATE;
 use crate::failure::{self, Failure};
 
-/// How a check ended. There is no third way: what could not be looked at is
-/// not proved.
+/// How a check ended. What could not be looked at is not proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -20,6 +19,9 @@ pub enum Outcome {
     Pass,
     /// Looked at and wrong, or not reached.
     Fail,
+    /// A fault that this engine has not the means for: no failure of the image,
+    /// and no proof.
+    Untried,
 }
 
 /// What a judge says of something good.
@@ -135,6 +137,14 @@ impl CheckResult {
         }
     }
 
+    /// A fault that could not be tried, and why.
+    pub fn untried(name: impl Into<String>, took: std::time::Duration, why: &str) -> Self {
+        Self {
+            outcome: Outcome::Untried,
+            ..Self::new(name, took, seen(why))
+        }
+    }
+
     /// The figure again, for people.
     pub fn figure(&self) -> Option<Figure> {
         Some(Figure {
@@ -238,7 +248,8 @@ impl Verdict {
 
     /// Whether it is a whole suite, so that passing it is a proof.
     pub fn is_whole(&self) -> bool {
-        self.full.as_ref().is_none_or(|full| full.whole)
+        let untried = self.checks.iter().any(|check| check.outcome == Outcome::Untried);
+        self.full.as_ref().is_none_or(|full| full.whole) && !untried
     }
 
     /// All results, in the suite's order, the spec's own last.

@@ -160,6 +160,34 @@ fn an_image_that_bears_nothing() {
     );
 }
 
+/// A kill does not show it: the kernel still writes what nobody synced.
+#[test]
+fn a_first_boot_that_syncs_nothing() {
+    let lines = run(&format!(
+        "sed -i '/^def sync_tree/,/^def sync(/s/^    paths = .*/    return/' \
+         /usr/local/lib/hive/hive_container/adoption.py; {UNCOMPILED}"
+    ));
+    let all = ["power-cut-first-boot", "kill-first-boot"];
+    let Some((verdict, _state)) = faults("unsynced-cluster", &lines, &all) else {
+        return;
+    };
+    let failed: Vec<bool> = verdict.checks().iter().map(|check| check.failed()).collect();
+    assert_eq!(failed, [false, true], "{:?}", verdict.checks());
+    let cut = "the power went when the cluster has its name, names reached the disk and contents did not: \
+         the container ended, exit code 78";
+    expect_flaws(&verdict, &[("power-cut-first-boot", cut)]);
+}
+
+/// Commits are written, and the disk is never asked to keep them.
+#[test]
+fn a_postgresql_that_syncs_nothing() {
+    let lines = run("echo 'fsync = off' >> /etc/hive/postgresql.conf");
+    let all = ["power-cut"];
+    if let Some((verdict, _state)) = faults("unsynced-commits", &lines, &all) {
+        expect_flaws(&verdict, &[("power-cut", "committed rows are lost: ")]);
+    }
+}
+
 /// Every one of these was run, failed, and said so.
 pub fn expect_flaws(verdict: &Verdict, expected: &[(&str, &str)]) {
     for (name, said) in expected {

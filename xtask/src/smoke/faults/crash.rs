@@ -1,5 +1,6 @@
 //! The whole container dies: under load, and while it makes its first cluster.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -18,7 +19,7 @@ const ROUNDS: u32 = 20;
 /// Sessions that write at the same time.
 const WRITERS: u32 = 3;
 /// `docker stop`'s own default: what users get.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Longer than that is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,7 +29,7 @@ const MOMENTS_MS: [u64; 8] = [0, 50, 150, 300, 500, 800, 1300, 2500];
 /// When `kill -9` comes: what has just become true on the volume. By events
 /// and not by the clock: on a quick machine the copy of the cluster lies
 /// between any two times one would write down.
-const MOMENTS: [(&str, &str); 9] = [
+pub(super) const MOMENTS: [(&str, &str); 9] = [
     ("the volume is taken", "[ -e hive/lock ]"),
     ("the copy begins", "[ -d pgdata ] || [ -d .hive-adopt-* ]"),
     (
@@ -67,15 +68,32 @@ pub struct Rounds {
     pub slowest: Duration,
 }
 
-/// Writes, kills the container at odd moments, starts it again (in turn the
-/// same container, and a new one on its volume) and looks for every row that
-/// was ever acknowledged; at the end looks at every table, index and page.
+/// Writes, kills the container at odd moments, starts it again and looks for
+/// every row that was ever acknowledged; at the end looks at every table, index
+/// and page.
 ///
 /// # Errors
 /// A flaw at the first row that is lost, or when it does not come back.
 pub fn kill_rounds(scene: &Scene<'_>, rounds: u32) -> Result<Rounds> {
+    let kill = |_: u32, guest: &Guest| guest.container.kill("KILL");
     let volume = scene.volume()?;
-    let mut guest = scene.boot(&volume, &[])?;
+    rounds_of(scene, &volume, rounds, kill, || Ok(()))
+}
+
+/// [`kill_rounds`] with an end of another kind: `harm` has to end the container,
+/// and `mend` is done before it is started again (in turn the same container, and
+/// a new one on its volume).
+///
+/// # Errors
+/// As [`kill_rounds`].
+pub(super) fn rounds_of(
+    scene: &Scene<'_>,
+    volume: &Volume,
+    rounds: u32,
+    mut harm: impl FnMut(u32, &Guest) -> Result<()>,
+    mut mend: impl FnMut() -> Result<()>,
+) -> Result<Rounds> {
+    let mut guest = scene.boot(volume, &[])?;
     let mut ledger = Ledger::open(scene, &guest)?;
     let mut slowest = Duration::ZERO;
     for round in 0..rounds {
@@ -83,20 +101,21 @@ pub fn kill_rounds(scene: &Scene<'_>, rounds: u32) -> Result<Rounds> {
         let pause = Duration::from_millis(50 + u64::from(round) * 397 % 1150);
         ledger.load(scene, &guest, WRITERS, || {
             scene.lab().runner.sleep(pause)?;
-            guest.container.kill("KILL")
+            harm(round, &guest)
         })?;
+        mend()?;
         let began = Instant::now();
         if round % 2 == 0 {
             guest = scene.start_again(&guest)?;
         } else {
             scene.remove(&guest)?;
-            guest = scene.start(&volume, &[])?;
+            guest = scene.start(volume, &[])?;
         }
         scene.until_health(&guest, true, PATIENCE)?;
         slowest = slowest.max(began.elapsed());
         ledger.verify(scene, &guest)?;
     }
-    inspect_pages(scene, &guest, &volume)?;
+    inspect_pages(scene, &guest, volume)?;
     Ok(Rounds {
         rows: ledger.rows(),
         slowest,
@@ -172,9 +191,16 @@ pub fn stopped_while_new(scene: &Scene<'_>) -> Result<Seen> {
     )?)
 }
 
+/// [`works`], and the container goes.
+fn comes_up(scene: &Scene<'_>, volume: &Volume) -> Result<Duration> {
+    let (next, took) = works(scene, volume)?;
+    scene.remove(&next)?;
+    Ok(took)
+}
+
 /// A next container on what an ended one has left: healthy, and a database that
 /// takes rows. How long that took.
-fn comes_up(scene: &Scene<'_>, volume: &Volume) -> Result<Duration> {
+pub(super) fn works(scene: &Scene<'_>, volume: &Volume) -> Result<(Rc<Guest>, Duration)> {
     let began = Instant::now();
     let next = scene.start(volume, &[])?;
     scene.until_health(&next, true, PATIENCE)?;
@@ -185,12 +211,11 @@ fn comes_up(scene: &Scene<'_>, volume: &Volume) -> Result<Duration> {
     if rows != "1" {
         bail!(flaw(format!("one row was written, {rows} are there")));
     }
-    scene.remove(&next)?;
-    Ok(took)
+    Ok((next, took))
 }
 
 /// The same error, with when it happened.
-fn in_words(error: anyhow::Error, when: &str) -> anyhow::Error {
+pub(super) fn in_words(error: anyhow::Error, when: &str) -> anyhow::Error {
     if failure::kind(&error) == Kind::Interrupted {
         return error;
     }

@@ -1,11 +1,10 @@
-//! A volume that fills up: in memory, so that it is small and fails at once.
+//! A disk that fills up: in memory, so that it is small and fails at once.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::engine::container::{Container, Volume};
+use crate::engine::container::Volume;
 use crate::smoke::ask::quote;
 use crate::smoke::boot::{Guest, MOUNT};
 use crate::smoke::http::one_line;
@@ -19,62 +18,6 @@ const SCRIPT: Duration = Duration::from_secs(60);
 /// Of `docker stop`.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// A volume in memory. Its content lives as long as one container has it
-/// mounted: the keeper does nothing else.
-struct Small {
-    volume: Rc<Volume>,
-    keeper: Container,
-}
-
-impl Small {
-    /// `options` as of mount(8), such as `size=100m`.
-    fn new(scene: &Scene<'_>, options: &str) -> Result<Self> {
-        let o = format!("o={options},mode=1777");
-        let volume = scene.volume_with(&[
-            "--driver",
-            "local",
-            "--opt",
-            "type=tmpfs",
-            "--opt",
-            "device=tmpfs",
-            "--opt",
-            &o,
-        ])?;
-        let mount = format!("{}:{MOUNT}", volume.name());
-        let options = [
-            "--init",
-            "--user=0:0",
-            "--volume",
-            &mount,
-            "--workdir",
-            MOUNT,
-            "--entrypoint=sleep",
-        ];
-        let keeper = scene
-            .lab()
-            .start(&scene.name("keeper"), scene.image_id(), &options, &["infinity"])?;
-        Ok(Self { volume, keeper })
-    }
-
-    /// Runs a script of `sh` as root in the volume's folder; what it printed.
-    fn run(&self, script: &str) -> Result<String> {
-        let output = self.keeper.exec(SCRIPT, &[], &["sh", "-c", script], None)?;
-        if !output.success() {
-            bail!(flaw(format!(
-                "`{}`: {}",
-                one_line(script),
-                one_line(&output.stderr_text())
-            )));
-        }
-        Ok(output.stdout_text())
-    }
-
-    /// `--volume` of `docker run`.
-    fn mount(&self) -> String {
-        format!("--volume={}:{MOUNT}", self.volume.name())
-    }
-}
-
 /// Too little room at first, in bytes and in files, and room that goes while
 /// the cluster is made: each is told, nothing stays behind, and with room the
 /// same volume boots.
@@ -83,7 +26,7 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
         ("size=60m", "is full: 60 MB free"),
         ("size=300m,nr_inodes=500", "is full: room for 499 more files"),
     ] {
-        let small = Small::new(scene, options)?;
+        let small = scene.disk_in_memory(options)?;
         let refusal = scene.refused(&[&small.mount()])?;
         let left = small.run("ls -A")?;
         if refusal.code != 78 || !refusal.log.contains(says) || !left.is_empty() {
@@ -94,7 +37,7 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
             )));
         }
     }
-    let small = Small::new(scene, "size=140m")?;
+    let small = scene.disk_in_memory("size=140m")?;
     let filler = [
         "sh",
         "-c",
@@ -104,7 +47,7 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
     ];
     let said = std::thread::scope(|scope| {
         let lab = scene.lab().clone();
-        let keeper = small.keeper.name().to_owned();
+        let keeper = small.keeper().name().to_owned();
         let thread = scope.spawn(move || {
             let mut args = vec!["exec", keeper.as_str()];
             args.extend(filler);
@@ -140,7 +83,7 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
 /// A full disk refuses rows and goes on; when the WAL finds no room either, the
 /// container goes down and says why; with room each acknowledged row is there.
 pub fn full_while_writing(scene: &Scene<'_>) -> Result<Seen> {
-    let small = Small::new(scene, "size=260m")?;
+    let small = scene.disk_in_memory("size=260m")?;
     small.run("fallocate -l 60m lost+found")?;
     let guest = scene.boot(&small.volume, &[])?;
     scene.sql(

@@ -251,7 +251,7 @@ impl Scene<'_> {
             )));
         };
         let took = began.elapsed();
-        let log = without_times(&container.logs()?);
+        let log = self.words_of(&container)?;
         self.note(format!("{name}: ended with {code}: {}", one_line(&log)));
         if code == 0 {
             bail!(flaw(format!(
@@ -286,7 +286,15 @@ impl Scene<'_> {
     /// # Errors
     /// When it is gone.
     pub fn log(&self, guest: &Guest) -> Result<String> {
-        Ok(without_times(&guest.container.logs()?))
+        self.words_of(&guest.container)
+    }
+
+    /// The same of a container that is no guest.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn words_of(&self, container: &Container) -> Result<String> {
+        Ok(without_times(&container.logs()?))
     }
 }
 

@@ -1,0 +1,70 @@
+//! The power goes: unlike after `kill -9`, where the kernel still writes what the
+//! programs wrote, only what was synced is there afterwards.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::crash::{MOMENTS, STOP_GRACE, in_words, rounds_of, works};
+use super::disk::sound;
+use crate::smoke::boot::Guest;
+use crate::smoke::scene::{Cut, Scene};
+use crate::smoke::verdict::{Seen, seen};
+
+/// Cuts under load.
+const ROUNDS: u32 = 10;
+
+/// Both kinds, in turn.
+fn cut_of(round: usize) -> Cut {
+    [Cut::All, Cut::Contents][round % 2]
+}
+
+/// The power goes while rows are committed again and again.
+pub fn cut_under_load(scene: &Scene<'_>) -> Result<Seen> {
+    let disk = scene.disk_with_power()?;
+    let harm = |round: u32, guest: &Guest| {
+        // Two rounds each: one into the same container, one into a new one.
+        let cut = cut_of(usize::try_from(round / 2)?);
+        disk.cut(cut)?;
+        scene.note(format!("the power went: {}", cut.in_words()));
+        guest.container.kill("KILL")
+    };
+    let rounds = rounds_of(scene, &disk.volume, ROUNDS, harm, || disk.power_on())?;
+    seen(format!(
+        "{ROUNDS} times the power went under load, half of them with names written and contents not: 0 of \
+         {} committed rows lost, back after {:.1} s at most; pg_amcheck and pg_checksums clean",
+        rounds.rows,
+        rounds.slowest.as_secs_f64()
+    ))
+    .map_err(Into::into)
+}
+
+/// The power goes at each step of the first boot, in both ways.
+pub fn cut_while_new(scene: &Scene<'_>) -> Result<Seen> {
+    let disk = scene.disk_with_power()?;
+    let mut slowest = Duration::ZERO;
+    for (moment, condition) in MOMENTS {
+        for cut in [Cut::Contents, Cut::All] {
+            let told = format!("the power went when {moment}, {}", cut.in_words());
+            let after = |error| in_words(error, &told);
+            let guest = scene.start_until(&disk.volume, condition).map_err(after)?;
+            disk.cut(cut)?;
+            guest.container.kill("KILL")?;
+            scene.remove(&guest)?;
+            disk.power_on()?;
+            let (next, took) = works(scene, &disk.volume).map_err(after)?;
+            slowest = slowest.max(took);
+            next.container.stop(STOP_GRACE)?;
+            scene.remove(&next)?;
+            sound(scene, &disk.volume).map_err(after)?;
+            disk.wipe()?;
+        }
+    }
+    seen(format!(
+        "the power went at {} steps of the first boot, each once with names written and contents not: each \
+         volume came up in a next container, after {:.1} s at most",
+        MOMENTS.len(),
+        slowest.as_secs_f64()
+    ))
+    .map_err(Into::into)
+}
