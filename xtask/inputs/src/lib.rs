@@ -6,3 +6,4 @@
 
 pub mod context;
 pub mod fingerprint;
+pub mod hex;

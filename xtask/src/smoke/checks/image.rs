@@ -76,7 +76,8 @@ pub fn size(facts: &Facts) -> Judged {
         return Err(flaw("the engine does not say how large the image is"));
     }
     let figure = Figure::new(bytes as f64 / 1e6, Some(facts.spec.budgets.size_mb), "MB");
-    measured(figure, "all layers, as the engine counts")
+    // The classic store has layers unpacked, containerd's as they are sent.
+    measured(figure, "all layers, as the engine's store counts them")
 }
 
 /// Names of variables and build arguments that hold a secret.
