@@ -11,7 +11,6 @@ pub mod check;
 pub mod dockerfile;
 pub mod settings;
 pub mod shown;
-pub mod sources;
 pub mod steps;
 pub mod variables;
 

@@ -2,7 +2,8 @@
 //!
 //! [`ignore`] and [`rules`] say what counts, [`walk::walk`] turns a directory
 //! into sorted [`Inputs`], [`tree::Tree`] makes a directory of them for
-//! BuildKit. What is hashed is thereby what is built.
+//! BuildKit. What is hashed is thereby what is built. [`source`] tells what of them
+//! one instruction reads.
 
 pub mod ignore;
 mod index;
@@ -11,6 +12,7 @@ mod link;
 pub mod pieces;
 pub mod problem;
 pub mod rules;
+pub mod source;
 pub mod tree;
 pub mod walk;
 

@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::dockerfile::{Dockerfile, Instruction, Stage, parse};
 use super::settings::{Settings, globals, joined};
 use super::shown::{described, shown};
-use super::sources;
 use super::variables::{Values, expand};
-use crate::context::Inputs;
+use crate::context::{Inputs, source};
 use crate::definition::Definition;
 use crate::fingerprint::encoding;
 
@@ -371,10 +370,10 @@ impl Walk<'_> {
         Some(())
     }
 
-    fn digest(&mut self, context: &str, source: &str, inputs: &Inputs) -> String {
-        let source = joined("/", source);
-        let known = self.digests.entry((context.to_owned(), source.clone()));
-        known.or_insert_with(|| sources::digest(inputs, &source)).clone()
+    fn digest(&mut self, context: &str, path: &str, inputs: &Inputs) -> String {
+        let path = joined("/", path);
+        let known = self.digests.entry((context.to_owned(), path.clone()));
+        known.or_insert_with(|| source::digest(inputs, &path)).clone()
     }
 }
 

@@ -87,7 +87,8 @@ impl fmt::Display for Problem {
 pub struct Verdict {
     /// Whether the directory itself is excluded.
     pub excluded: bool,
-    /// Which patterns match it or a parent; empty for the root.
+    /// Which patterns match it or a parent, up to the last that does: most
+    /// paths need no memory for it.
     matched: Vec<bool>,
 }
 
@@ -157,10 +158,7 @@ impl Ignore {
     /// # Errors
     /// A pattern that turns out broken when it is used, as with BuildKit.
     pub fn judge(&self, path: &[u8], parent: &Verdict) -> Result<Verdict, Problem> {
-        let mut verdict = Verdict {
-            excluded: false,
-            matched: vec![false; self.patterns.len()],
-        };
+        let mut verdict = Verdict::default();
         for (index, pattern) in self.patterns.iter().enumerate() {
             let mut matches = parent.matched.get(index).copied().unwrap_or(false);
             // A pattern that cannot change the outcome is not asked, and so
@@ -168,8 +166,9 @@ impl Ignore {
             if !matches && pattern.exception == verdict.excluded {
                 matches = pattern.is_match(path).map_err(|broken| broken.by(pattern))?;
             }
-            verdict.matched[index] = matches;
             if matches {
+                verdict.matched.resize(index, false);
+                verdict.matched.push(true);
                 verdict.excluded = !pattern.exception;
             }
         }

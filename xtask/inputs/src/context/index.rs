@@ -70,35 +70,36 @@ impl Stamp {
     }
 }
 
-/// A loaded index and the one that will take its place.
+/// A loaded index.
 pub(super) struct Index {
     file: PathBuf,
+    /// What each version of the file starts with.
+    head: Vec<u8>,
     old: Vec<u8>,
-    /// Where the entries start in `old`.
-    start: usize,
     old_count: usize,
-    new: Vec<u8>,
-    new_count: usize,
-    kept: usize,
+}
+
+/// A file whose digest is to be remembered.
+#[derive(Clone, Copy)]
+pub(super) struct Indexed<'a> {
+    pub(super) path: &'a str,
+    pub(super) stamp: Stamp,
+    pub(super) digest: &'a Digest,
+    /// Whether the index had it already.
+    pub(super) known: bool,
 }
 
 impl Index {
     /// Loads what `file` knows of the tree at `root`.
     pub(super) fn load(file: &Path, root: &Path) -> Self {
-        let mut new = MAGIC.to_vec();
-        put(&mut new, root.as_os_str().as_bytes());
-        let start = new.len();
+        let mut head = MAGIC.to_vec();
+        put(&mut head, root.as_os_str().as_bytes());
         let bytes = std::fs::read(file).unwrap_or_default();
-        let old = sealed(bytes, &new).unwrap_or_else(|| new.clone());
-        let old_count = Entries { rest: &old[start..] }.count();
         Self {
             file: file.to_owned(),
-            old,
-            start,
-            old_count,
-            new,
-            new_count: 0,
-            kept: 0,
+            old: sealed(bytes, &head).unwrap_or_else(|| head.clone()),
+            head,
+            old_count: 0,
         }
     }
 
@@ -110,9 +111,11 @@ impl Index {
         files: impl Iterator<Item = (&'a str, Option<Stamp>)>,
     ) -> Vec<Option<Digest>> {
         let old = std::mem::take(&mut self.old);
+        let count = &mut self.old_count;
         let mut entries = Entries {
-            rest: &old[self.start..],
+            rest: &old[self.head.len()..],
         }
+        .inspect(|_| *count += 1)
         .peekable();
         let known = |(path, stamp): (&str, Option<Stamp>)| {
             while entries.next_if(|(known, ..)| *known < path.as_bytes()).is_some() {}
@@ -120,36 +123,40 @@ impl Index {
             let same = *known == path.as_bytes() && *numbers == stamp?.numbers();
             same.then_some(*digest)
         };
-        files.map(known).collect()
+        let digests = files.map(known).collect();
+        entries.for_each(drop);
+        digests
     }
 
-    /// Remembers a digest, in the order of the paths: one that the old index
-    /// had, or one whose reading had begun at `begun`.
-    pub(super) fn note(&mut self, path: &str, stamp: Stamp, digest: Digest, read: bool, begun: SystemTime) {
-        if read && !stamp.is_settled(begun) {
-            return;
-        }
-        put(&mut self.new, path.as_bytes());
-        for number in stamp.numbers() {
-            self.new.extend_from_slice(&number.to_le_bytes());
-        }
-        self.new.extend_from_slice(&digest.0);
-        self.new_count += 1;
-        self.kept += usize::from(!read);
-    }
-
-    /// Replaces the file, at once or not at all; leaves it alone where nothing
-    /// would change.
-    pub(super) fn save(mut self) -> std::io::Result<()> {
-        if self.kept == self.old_count && self.kept == self.new_count {
+    /// Replaces the file, at once or not at all, by an index of `files`, which
+    /// come in the order of their paths; those that the old index did not have
+    /// were read after `begun`. Leaves it alone where nothing would change.
+    pub(super) fn save<'a>(
+        self,
+        files: impl Iterator<Item = Indexed<'a>> + Clone,
+        begun: SystemTime,
+    ) -> std::io::Result<()> {
+        let files = files.filter(|file| file.known || file.stamp.is_settled(begun));
+        let (count, kept) = files.clone().fold((0, 0), |(count, kept), file| {
+            (count + 1, kept + usize::from(file.known))
+        });
+        if kept == self.old_count && kept == count {
             return Ok(());
         }
-        let seal = blake3::hash(&self.new);
-        self.new.extend_from_slice(seal.as_bytes());
+        let mut bytes = self.head;
+        for file in files {
+            put(&mut bytes, file.path.as_bytes());
+            for number in file.stamp.numbers() {
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+            bytes.extend_from_slice(&file.digest.0);
+        }
+        let seal = blake3::hash(&bytes);
+        bytes.extend_from_slice(seal.as_bytes());
         let folder = self.file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
         let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        temporary.write_all(&self.new)?;
+        temporary.write_all(&bytes)?;
         temporary.persist(&self.file)?;
         Ok(())
     }

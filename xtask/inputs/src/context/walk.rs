@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::index::{Index, Stamp};
+use super::index::{Index, Indexed, Stamp};
 use super::input::{Digest, Input, Inputs, Kind};
 use super::link;
 use super::problem::{Problem, What};
@@ -24,6 +24,9 @@ use super::rules::{Decision, Reason, Rules, Scope};
 
 /// A directory with more entries than this is stat'ed in parallel.
 const ENTRIES_PER_TASK: usize = 512;
+
+/// As much of a directory's listing is read at once, as the C library does.
+const LISTED_AT_ONCE: usize = 32 * 1024;
 
 /// Read at once; small enough for the cache next to the processor.
 const READ_SIZE: usize = 128 * 1024;
@@ -76,14 +79,12 @@ pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, V
             all.problems.extend(part.problems);
         }
     }
-    let entries = with_ways(all.entries, all.ways);
+    let (entries, index) = rayon::join(
+        || with_ways(all.entries, all.ways),
+        || index.map(|file| Index::load(file, &walk.path)),
+    );
     let mut problems = all.problems;
-    let mut index = index.map(|file| Index::load(file, &walk.path));
-    let (inputs, hashed) = walk.hash(entries, index.as_mut(), &mut problems);
-    if let Some(index) = index {
-        // A lost index costs time only: not worth a failure.
-        index.save().ok();
-    }
+    let (inputs, hashed) = walk.hash(entries, index, &mut problems);
     problems.sort();
     problems.dedup();
     if !problems.is_empty() {
@@ -121,6 +122,16 @@ struct Entry {
     what: EntryKind,
 }
 
+impl Entry {
+    /// What the index goes by; only files have it.
+    fn stamp(&self) -> Option<Stamp> {
+        match self.what {
+            EntryKind::File { stamp, .. } => Some(stamp),
+            EntryKind::Directory | EntryKind::Symlink { .. } => None,
+        }
+    }
+}
+
 enum EntryKind {
     File { executable: bool, stamp: Stamp },
     Directory,
@@ -140,7 +151,11 @@ struct Level {
 
 impl Level {
     fn merge(mut self, other: Self) -> Self {
-        self.entries.extend(other.entries);
+        if self.entries.is_empty() {
+            self.entries = other.entries;
+        } else {
+            self.entries.extend(other.entries);
+        }
         self.directories.extend(other.directories);
         self.ways.extend(other.ways);
         self.left_out.extend(other.left_out);
@@ -330,31 +345,39 @@ impl<'a> Walk<'a> {
     }
 
     /// Turns entries into inputs: digests come from the index or the content.
+    /// The index is brought up to date.
     fn hash(
         &self,
         entries: Vec<Entry>,
-        mut index: Option<&mut Index>,
+        mut index: Option<Index>,
         problems: &mut Vec<Problem>,
     ) -> (Vec<Input>, usize) {
         let begun = SystemTime::now();
         let known: Vec<Option<Digest>> = match &mut index {
-            Some(index) => index.take_known(entries.iter().map(|entry| {
-                let stamp = match &entry.what {
-                    EntryKind::File { stamp, .. } => Some(*stamp),
-                    _ => None,
-                };
-                (&*entry.path, stamp)
-            })),
+            Some(index) => index.take_known(entries.iter().map(|entry| (&*entry.path, entry.stamp()))),
             None => vec![None; entries.len()],
         };
         let digests: Vec<Result<Option<Digest>, Problem>> = entries
             .par_iter()
             .zip(&known)
-            .map(|(entry, known)| match (&entry.what, known) {
-                (EntryKind::File { stamp, .. }, None) => self.digest(&entry.path, stamp).map(Some),
+            .map(|(entry, known)| match (entry.stamp(), known) {
+                (Some(stamp), None) => self.digest(&entry.path, &stamp).map(Some),
                 (_, known) => Ok(*known),
             })
             .collect();
+        if let Some(index) = index {
+            let files = entries.iter().zip(&known).zip(&digests);
+            let files = files.filter_map(|((entry, known), digest)| {
+                Some(Indexed {
+                    path: &entry.path,
+                    stamp: entry.stamp()?,
+                    digest: digest.as_ref().ok()?.as_ref()?,
+                    known: known.is_some(),
+                })
+            });
+            // A lost index costs time only: not worth a failure.
+            index.save(files, begun).ok();
+        }
         let mut inputs = Vec::with_capacity(entries.len());
         let mut hashed = 0;
         for ((entry, known), digest) in entries.into_iter().zip(known).zip(digests) {
@@ -365,11 +388,7 @@ impl<'a> Walk<'a> {
                     continue;
                 }
                 (EntryKind::File { executable, stamp }, Ok(Some(digest))) => {
-                    let fresh = known.is_none();
-                    hashed += usize::from(fresh);
-                    if let Some(index) = &mut index {
-                        index.note(&path, stamp, digest, fresh, begun);
-                    }
+                    hashed += usize::from(known.is_none());
                     Kind::File {
                         executable,
                         size: stamp.size,
@@ -421,10 +440,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The names in a directory and their kinds.
+/// The names in a directory and their kinds, sorted.
 fn list(handle: &OwnedFd) -> Result<Vec<Name>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(handle)? {
+    let mut names: Vec<Name> = Vec::new();
+    let mut buffer = Vec::with_capacity(LISTED_AT_ONCE);
+    let mut entries = RawDir::new(handle, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
@@ -439,6 +460,7 @@ fn list(handle: &OwnedFd) -> Result<Vec<Name>, Errno> {
         };
         names.push((name.into(), kind));
     }
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(names)
 }
 
@@ -452,7 +474,9 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 /// Sorts the entries and adds the directories on the way to them.
 fn with_ways(mut entries: Vec<Entry>, ways: Vec<Box<str>>) -> Vec<Entry> {
     let by_path = |a: &Entry, b: &Entry| a.path.cmp(&b.path);
-    entries.par_sort_unstable_by(by_path);
+    // A stable sort goes by the runs that directory after directory, each
+    // sorted, consists of.
+    entries.sort_by(by_path);
     let leads = |way: &str| {
         let below = format!("{way}/");
         let first = entries.partition_point(|entry| *entry.path < *below);
@@ -468,8 +492,10 @@ fn with_ways(mut entries: Vec<Entry>, ways: Vec<Box<str>>) -> Vec<Entry> {
             what: EntryKind::Directory,
         })
         .collect();
-    entries.extend(needed);
-    entries.par_sort_unstable_by(by_path);
+    if !needed.is_empty() {
+        entries.extend(needed);
+        entries.sort_by(by_path);
+    }
     entries
 }
 

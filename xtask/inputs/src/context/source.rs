@@ -1,6 +1,6 @@
 //! Which inputs of a context an instruction reads. Pure.
 
-use crate::context::{Input, Inputs, Kind};
+use super::input::{Input, Inputs, Kind};
 use crate::fingerprint::encoding;
 
 /// A name for what an instruction reads at `source`, an absolute or relative
@@ -44,30 +44,50 @@ fn read<'a>(inputs: &'a Inputs, source: &str) -> Option<Vec<&'a Input>> {
         found.extend(below);
         return Some(found);
     }
-    // Inputs are sorted: neighbours share the folders that they lie in.
-    let mut last = ("", false);
-    for input in below {
-        let path = input.path[folder.len()..].trim_start_matches('/');
-        let first = path.split('/').next().unwrap_or_default();
-        if last.0 != first {
-            last = (first, matches(patterns[0], first));
-        }
-        if !last.1 {
+    let mut rest = below;
+    while let Some(input) = rest.first() {
+        let name = names(&folder, input).next().unwrap_or_default();
+        // What lies below one folder lies together, and is passed over at once
+        // where the pattern does not name it.
+        let family = match names(&folder, input).nth(1) {
+            Some(_) => {
+                let start = input.path.len() - path_below(&folder, input).len();
+                let prefix = &input.path[..=start + name.len()];
+                rest.partition_point(|input| input.path.starts_with(prefix))
+            }
+            None => 1,
+        };
+        let (family, after) = rest.split_at(family);
+        rest = after;
+        if !matches(patterns[0], name) {
             continue;
         }
-        let mut names = path.split('/').skip(1);
-        let matched = 1 + patterns[1..]
-            .iter()
-            .take_while(|pattern| names.next().is_some_and(|name| matches(pattern, name)))
-            .count();
-        if matched == path.split('/').count() && is_link(input) {
-            return None;
-        }
-        if matched == patterns.len() {
-            found.push(input);
+        for input in family {
+            let mut below = names(&folder, input).skip(1);
+            let matched = 1 + patterns[1..]
+                .iter()
+                .take_while(|pattern| below.next().is_some_and(|name| matches(pattern, name)))
+                .count();
+            if matched == names(&folder, input).count() && is_link(input) {
+                return None;
+            }
+            if matched == patterns.len() {
+                found.push(input);
+            }
         }
     }
     Some(found)
+}
+
+/// An input's path below a folder.
+fn path_below<'a>(folder: &str, input: &'a Input) -> &'a str {
+    let path = &input.path[folder.len()..];
+    path.strip_prefix('/').unwrap_or(path)
+}
+
+/// The parts of that path.
+fn names<'a>(folder: &str, input: &'a Input) -> impl Iterator<Item = &'a str> {
+    path_below(folder, input).split('/')
 }
 
 fn is_literal(part: &str) -> bool {
@@ -194,6 +214,19 @@ mod tests {
         assert_eq!(paths("[^a]*.toml"), ["pyproject.toml"]);
         assert_eq!(paths("[n-q]yproject\\.toml"), ["pyproject.toml"]);
         assert_eq!(paths("[n-"), [""; 0]);
+    }
+
+    #[test]
+    fn names_that_sort_between_a_folder_and_what_is_in_it() {
+        let all = inputs(&["a", "a!", "a.b", "a/x", "a/y/z", "a0", "a0/x"]);
+        let paths = |source: &str| -> Vec<String> {
+            let read = read(&all, source).unwrap();
+            read.iter().map(|input| input.path.to_string()).collect()
+        };
+        assert_eq!(paths("[a]"), ["a", "a/x", "a/y/z"]);
+        assert_eq!(paths("a?"), ["a!", "a0", "a0/x"]);
+        assert_eq!(paths("*/x"), ["a/x", "a0/x"]);
+        assert_eq!(paths("a/*/[z]"), ["a/y/z"]);
     }
 
     #[test]
