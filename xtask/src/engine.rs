@@ -110,6 +110,11 @@ impl Engine {
         Ok(format!("{}/{}", version.os, version.arch))
     }
 
+    /// Asks for the platform in the background, for [`Engine::platform`].
+    pub fn expect_platform(&self, runner: &Runner) {
+        self.api.expect_version(runner, ANSWER_DEADLINE);
+    }
+
     /// Which engine it is and where it keeps images: what one of them has,
     /// another one does not have.
     ///

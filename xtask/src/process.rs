@@ -38,8 +38,7 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug)]
 pub struct Runner {
     sh: xshell::Shell,
-    interrupted: Arc<AtomicBool>,
-    cleaning: bool,
+    interrupt: Interrupt,
 }
 
 impl Runner {
@@ -50,18 +49,19 @@ impl Runner {
     pub fn new(interrupted: Arc<AtomicBool>) -> Result<Self> {
         Ok(Self {
             sh: xshell::Shell::new().context("open the current directory")?,
-            interrupted,
-            cleaning: false,
+            interrupt: Interrupt {
+                told: interrupted,
+                cleaning: false,
+            },
         })
     }
 
     /// A runner whose commands go on after Ctrl-C: for clean-up.
     #[must_use]
     pub fn for_cleanup(&self) -> Self {
-        Self {
-            cleaning: true,
-            ..self.clone()
-        }
+        let mut runner = self.clone();
+        runner.interrupt.cleaning = true;
+        runner
     }
 
     /// A command with no arguments yet. Standard input is closed, the deadline
@@ -80,10 +80,7 @@ impl Runner {
     /// # Errors
     /// [`failure::interrupted`].
     pub fn check_interrupt(&self) -> Result<()> {
-        if self.is_interrupted() {
-            bail!(failure::interrupted());
-        }
-        Ok(())
+        self.interrupt.check()
     }
 
     /// Sleeps, but no longer than until Ctrl-C.
@@ -104,14 +101,11 @@ impl Runner {
 
     /// What tells of Ctrl-C, for waits in other threads.
     pub fn interrupt(&self) -> Interrupt {
-        Interrupt {
-            told: Arc::clone(&self.interrupted),
-            cleaning: self.cleaning,
-        }
+        self.interrupt.clone()
     }
 
     fn is_interrupted(&self) -> bool {
-        !self.cleaning && self.interrupted.load(Ordering::Relaxed)
+        self.interrupt.is_set()
     }
 }
 
@@ -136,6 +130,17 @@ impl Interrupt {
         !self.cleaning && self.told.load(Ordering::Relaxed)
     }
 
+    /// An error once it is set.
+    ///
+    /// # Errors
+    /// [`failure::interrupted`].
+    pub fn check(&self) -> Result<()> {
+        if self.is_set() {
+            bail!(failure::interrupted());
+        }
+        Ok(())
+    }
+
     /// Whether it belongs to clean-up, which Ctrl-C does not stop.
     pub fn is_for_cleanup(&self) -> bool {
         self.cleaning
@@ -147,7 +152,7 @@ impl Interrupt {
     /// When the current directory does not exist.
     pub fn runner(&self) -> Result<Runner> {
         Ok(Runner {
-            cleaning: self.cleaning,
+            interrupt: self.clone(),
             ..Runner::new(Arc::clone(&self.told))?
         })
     }

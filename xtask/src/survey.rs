@@ -20,8 +20,8 @@ use crate::failure;
 use crate::host::Host;
 use crate::plan::{self, Action, Known, Present, Step, Wanted};
 use crate::request::{Job, Request};
-use crate::smoke;
 use crate::smoke::proof::proofs;
+use crate::smoke::{self, Verified};
 
 /// The named context with the files that every image gets.
 pub const ROOTFS: &str = "rootfs";
@@ -35,6 +35,8 @@ pub struct Surveyed<'a> {
     pub definition: Option<Definition>,
     /// What has to happen.
     pub step: Step,
+    /// The proof of the image that is there, where it has one.
+    pub proof: Option<Verified>,
     /// What its forecast goes by, where it is to be built.
     pub past: Option<Rc<past::Ground>>,
 }
@@ -102,7 +104,7 @@ pub fn survey<'a>(
                 base: base.identity.clone(),
                 contexts: inputs,
             });
-        let mut step = step(host, request, job, definition.as_ref(), ground, &inventory)?;
+        let (mut step, proof) = step(host, request, job, definition.as_ref(), ground, &inventory)?;
         let past = match (&definition, ground, step.action) {
             (Some(definition), Some(ground), Action::Build) => {
                 let past = match &read {
@@ -119,6 +121,7 @@ pub fn survey<'a>(
             job,
             definition,
             step,
+            proof,
             past,
         });
     }
@@ -132,13 +135,13 @@ fn step(
     definition: Option<&Definition>,
     ground: Option<Ground<'_>>,
     inventory: &Inventory,
-) -> Result<Step> {
+) -> Result<(Step, Option<Verified>)> {
     let name = job.spec.name.as_str();
     let fingerprint = definition.map(Definition::fingerprint);
     let tags = job.tags(&fingerprint.map_or_else(|| "unversioned".to_owned(), |f| f.short()));
-    let present = match fingerprint {
+    let (present, proof) = match fingerprint {
         Some(fingerprint) => present(inventory, job, &fingerprint.to_string(), &tags)?,
-        None => Present::default(),
+        None => Default::default(),
     };
     let known = match (ground, definition, &present.image_id) {
         (Some(ground), Some(definition), None) => Known {
@@ -155,11 +158,16 @@ fn step(
         tags: &tags,
         forced: request.no_cache,
     };
-    Ok(plan::decide(name, &wanted, present))
+    Ok((plan::decide(name, &wanted, present), proof))
 }
 
-/// What an engine has of an image with this fingerprint.
-fn present(inventory: &Inventory, job: &Job, fingerprint: &str, tags: &[String]) -> Result<Present> {
+/// What an engine has of an image with this fingerprint, and the proof of it.
+fn present(
+    inventory: &Inventory,
+    job: &Job,
+    fingerprint: &str,
+    tags: &[String],
+) -> Result<(Present, Option<Verified>)> {
     let name = job.spec.name.as_str();
     let mut ids = inventory.with_labels(&[(IMAGE_LABEL, name), (FINGERPRINT_LABEL, fingerprint)]);
     // An image that somebody built on ours has our labels, and no name of ours.
@@ -176,8 +184,10 @@ fn present(inventory: &Inventory, job: &Job, fingerprint: &str, tags: &[String])
         ..Present::default()
     };
     // Of several images of one fingerprint (two checkouts at once) a proved one.
+    let mut proof = None;
     for id in ids {
-        if smoke::recall(inventory, &job.spec, id)?.is_some() {
+        proof = smoke::recall(inventory, &job.spec, id)?;
+        if proof.is_some() {
             present.image_id = Some(id.to_owned());
             present.proved = true;
             break;
@@ -188,7 +198,7 @@ fn present(inventory: &Inventory, job: &Job, fingerprint: &str, tags: &[String])
             present.tags.insert(tag.clone(), id.to_owned());
         }
     }
-    Ok(present)
+    Ok((present, proof))
 }
 
 /// Walks each folder once, however many images use it.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::assembly;
 use crate::base::{Base, obtain};
@@ -38,6 +38,7 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
     let request = Request::resolve(host, &catalog, &args.selection)?;
     let secrets = secrets(args, host)?;
     let engine = choose::obtain(host, args.engine.engine)?;
+    engine.expect_platform(&host.runner);
     super::reap(host, &engine)?;
     let base = obtain::get(host, &engine, super::base::wanted(&request, &catalog))?;
     let platform = engine.platform(&host.runner)?;
@@ -294,6 +295,10 @@ impl<'a> Work<'a> {
             let inventory = self.engine.inventory(&self.host.runner)?;
             return Err(tell::with_unproved(stopped, &inventory, &failed).into());
         }
+        if nothing_to_do(surveyed) {
+            let known = surveyed.iter().map(|one| one.proof.clone());
+            return known.collect::<Option<_>>().context("an image that is up to date has no proof");
+        }
         let mut proofs: BTreeMap<String, Verified> = BTreeMap::new();
         for verdict in verdicts.clone() {
             let verified = verdict.verified().map_err(|failed| failed.failure())?;
@@ -311,7 +316,7 @@ impl<'a> Work<'a> {
     }
 
     fn promote(&self, surveyed: &[Surveyed<'_>], verified: &[Verified]) -> Result<()> {
-        if surveyed.iter().all(|one| one.step.action == Action::UpToDate) {
+        if nothing_to_do(surveyed) {
             return Ok(());
         }
         let promotions: Vec<Promotion<'_>> = surveyed
@@ -333,6 +338,10 @@ impl<'a> Work<'a> {
             run == own || !reaper::is_alive(run)
         })
     }
+}
+
+fn nothing_to_do(surveyed: &[Surveyed<'_>]) -> bool {
+    surveyed.iter().all(|one| one.step.action == Action::UpToDate)
 }
 
 fn recall(inventory: &Inventory, one: &Surveyed<'_>) -> Result<Verified> {

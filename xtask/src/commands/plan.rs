@@ -45,6 +45,9 @@ pub fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<
     let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
     let engine = choose::find(host, engine.engine)?;
+    if let Some(engine) = &engine {
+        engine.expect_platform(&host.runner);
+    }
     let base = match &engine {
         Some(engine) => obtain::known(host, engine, super::base::wanted(&request, &catalog))?,
         None => None,

@@ -9,7 +9,7 @@ mod transport;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -28,6 +28,10 @@ const VERSION: &str = "1.44";
 /// An engine that says nothing for this long has failed.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Room for what is sent and received at once. The library's own 128 KB each
+/// cost more to fill with zeros, in a build without optimisation, than a call.
+const BUFFER_SIZE: usize = 16 << 10;
+
 /// No answer that is asked for is longer: 10,000 images are 6 MB.
 const LONGEST_ANSWER: u64 = 256 << 20;
 
@@ -45,7 +49,9 @@ struct Shared {
     /// Does not: for clean-up.
     cleanup: OnceLock<ureq::Agent>,
     /// Spoken in place of [`VERSION`] with an engine that no longer does.
-    version: OnceLock<String>,
+    spoken: OnceLock<String>,
+    /// What the engine has said of itself; held while it is asked.
+    version: Mutex<Option<Version>>,
 }
 
 /// What an engine says of itself.
@@ -129,13 +135,30 @@ impl Api {
         reply.is_ok_and(|answer| answer.status == 200)
     }
 
-    /// The engine's version and platform.
+    /// The engine's version and platform. It is asked once.
     ///
     /// # Errors
-    /// When it does not answer within `deadline`.
+    /// When it does not answer within `deadline`, or on Ctrl-C.
     pub fn version(&self, runner: &Runner, deadline: Duration) -> Result<Version> {
-        let answer = self.raw(runner, "GET", "/version", deadline)?;
-        serde_json::from_slice(&answer.good()?).context("read the engine's version")
+        self.version_until(&runner.interrupt(), deadline)
+    }
+
+    /// Asks for the version in the background. The engine runs other programs
+    /// to tell it, which takes longer than all other calls of a run with
+    /// nothing to build. A failure shows when [`Api::version`] asks again.
+    pub fn expect_version(&self, runner: &Runner, deadline: Duration) {
+        let (api, interrupt) = (self.clone(), runner.interrupt());
+        std::thread::spawn(move || api.version_until(&interrupt, deadline).ok());
+    }
+
+    fn version_until(&self, interrupt: &Interrupt, deadline: Duration) -> Result<Version> {
+        let mut known = self.shared.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(version) = &*known {
+            return Ok(version.clone());
+        }
+        let answer = self.raw(interrupt, "GET", "/version", deadline)?;
+        let version: Version = serde_json::from_slice(&answer.good()?).context("read the engine's version")?;
+        Ok(known.insert(version).clone())
     }
 
     /// `GET`, of a path without the API's version: `/images/json`.
@@ -160,23 +183,28 @@ impl Api {
     /// # Errors
     /// As [`Api::get`].
     pub fn send(&self, runner: &Runner, method: &str, path: &str) -> Result<Answer> {
-        let version = self.shared.version.get().map_or(VERSION, String::as_str);
-        let answer = self.raw(runner, method, &format!("/v{version}{path}"), DEADLINE)?;
+        let version = self.shared.spoken.get().map_or(VERSION, String::as_str);
+        let answer = self.raw(
+            &runner.interrupt(),
+            method,
+            &format!("/v{version}{path}"),
+            DEADLINE,
+        )?;
         // "client version 1.44 is too old. Minimum supported API version is 1.99"
         let outlived = answer.status == 400 && answer.refusal().contains("is too old");
-        if !outlived || self.shared.version.get().is_some() {
+        if !outlived || self.shared.spoken.get().is_some() {
             return Ok(answer);
         }
         let oldest = self.version(runner, DEADLINE)?.oldest_api;
-        self.shared.version.set(oldest).ok();
+        self.shared.spoken.set(oldest).ok();
         self.send(runner, method, path)
     }
 
-    fn raw(&self, runner: &Runner, method: &str, path: &str, deadline: Duration) -> Result<Answer> {
-        runner.check_interrupt()?;
-        let answer = self.exchange(self.agent(&runner.interrupt()), method, path, deadline);
+    fn raw(&self, interrupt: &Interrupt, method: &str, path: &str, deadline: Duration) -> Result<Answer> {
+        interrupt.check()?;
+        let answer = self.exchange(self.agent(interrupt), method, path, deadline);
         // An end by Ctrl-C is no fault of the engine.
-        runner.check_interrupt()?;
+        interrupt.check()?;
         answer
     }
 
@@ -192,6 +220,8 @@ impl Api {
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .max_idle_age(Duration::from_secs(600))
+                .input_buffer_size(BUFFER_SIZE)
+                .output_buffer_size(BUFFER_SIZE)
                 .build();
             let dialer = Dialer {
                 endpoint: self.endpoint.clone(),

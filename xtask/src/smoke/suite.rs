@@ -2,6 +2,7 @@
 //! in [`GATE`]; everything else follows from there.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
@@ -240,8 +241,7 @@ pub fn key(spec: &ImageSpec) -> serde_json::Result<String> {
         ("checks", checks.as_str()),
         ("runtime", runtime.as_str()),
     ];
-    fields.extend(GATE.iter().map(|check| ("check", check.name)));
-    fields.extend(SOURCE.iter().map(|source| ("source", *source)));
+    fields.push(("tool", tool()));
     Ok(framed(&fields))
 }
 
@@ -251,16 +251,23 @@ pub fn key(spec: &ImageSpec) -> serde_json::Result<String> {
 /// # Errors
 /// As [`key`].
 pub fn parts(spec: &ImageSpec) -> serde_json::Result<BTreeMap<String, String>> {
-    let names = GATE.iter().map(|check| ("check", check.name));
-    let sources = SOURCE.iter().map(|source| ("source", *source));
-    let tool: Vec<(&str, &str)> = names.chain(sources).collect();
     let one = |text: String| framed(&[("part", &text)]);
     Ok(BTreeMap::from([
-        ("tool".to_owned(), framed(&tool)),
+        ("tool".to_owned(), tool().to_owned()),
         ("budgets".to_owned(), one(serde_json::to_string(&spec.budgets)?)),
         ("checks".to_owned(), one(serde_json::to_string(&spec.checks)?)),
         ("app".to_owned(), one(serde_json::to_string(&spec.runtime())?)),
     ]))
+}
+
+/// The tool's own part of the key, which is the same for all images.
+fn tool() -> &'static str {
+    static TOOL: LazyLock<String> = LazyLock::new(|| {
+        let names = GATE.iter().map(|check| ("check", check.name));
+        let sources = SOURCE.iter().map(|source| ("source", *source));
+        framed(&names.chain(sources).collect::<Vec<_>>())
+    });
+    &TOOL
 }
 
 /// Each field as name, length and bytes, so that no two lists of fields give

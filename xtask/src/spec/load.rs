@@ -149,7 +149,7 @@ impl Layers<'_> {
         for (_, value) in self.lowest_first() {
             merge(&mut merged, value);
         }
-        let found = shape::problems(&raw::schema(), &merged);
+        let found = shape::problems(raw::schema(), &merged);
         if !found.is_empty() {
             return Err(self.locate(found));
         }

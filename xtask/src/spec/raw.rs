@@ -2,6 +2,7 @@
 //! editors show.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -227,18 +228,22 @@ pub struct SqlProbe {
 }
 
 /// The schema of a whole spec, all its files together; [`super::shape`] uses it.
-pub fn schema() -> serde_json::Value {
-    let mut schema = schemars::schema_for!(RawSpec).to_value();
-    if let Some(map) = schema.as_object_mut() {
-        map.insert("title".into(), "image spec".into());
-    }
-    schema
+/// Made once, however many specs are checked.
+pub fn schema() -> &'static serde_json::Value {
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| {
+        let mut schema = schemars::schema_for!(RawSpec).to_value();
+        if let Some(map) = schema.as_object_mut() {
+            map.insert("title".into(), "image spec".into());
+        }
+        schema
+    });
+    &SCHEMA
 }
 
 /// The schema of one file, for editors: no key is required that another file
 /// may bring.
 pub fn file_schema() -> serde_json::Value {
-    let mut schema = schema();
+    let mut schema = schema().clone();
     for part in ["", "/$defs/RawApp", "/$defs/RawDatabase", "/$defs/Budgets"] {
         if let Some(map) = schema
             .pointer_mut(part)

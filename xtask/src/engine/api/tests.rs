@@ -130,7 +130,7 @@ fn a_connection_that_ends_early_is_an_error() {
     // The server goes on waiting for a request: only the deadline ends this.
     let error = fake
         .api()
-        .raw(&runner(), "GET", "/x", Duration::from_millis(200))
+        .raw(&runner().interrupt(), "GET", "/x", Duration::from_millis(200))
         .unwrap_err();
     assert_eq!(error.to_string(), "the engine did not answer GET /x within 0 s");
 
