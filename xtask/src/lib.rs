@@ -33,4 +33,4 @@ pub mod smoke;
 pub mod spec;
 pub mod survey;
 
-pub use inputs::fingerprint;
+pub use inputs::{fingerprint, hex};

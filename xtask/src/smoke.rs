@@ -38,6 +38,7 @@ use crate::clock;
 use crate::engine::container::Lab;
 use crate::engine::{Engine, IMAGE_LABEL, Inventory};
 use crate::failure;
+use crate::hex;
 use crate::process::Runner;
 use crate::report::Report;
 use crate::spec::ImageSpec;
@@ -311,8 +312,7 @@ pub fn container_prefix(image: &str, run: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let hash = Sha256::digest(format!("{run}/{count}"));
-    let hash: String = hash.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
-    format!("hive-smoke-{image}-{hash}")
+    format!("hive-smoke-{image}-{}", hex::digits(&hash[..5]))
 }
 
 /// The part of an image ID that people compare.

@@ -1,4 +1,5 @@
-//! Thirty-two bytes as text: 64 lower-case hexadecimal digits, in JSON, too.
+//! Bytes as lower-case hexadecimal digits: any, and the 32 of a digest both
+//! ways, in JSON, too.
 
 use std::fmt;
 
@@ -13,6 +14,15 @@ impl fmt::Display for NotHex {
 }
 
 impl std::error::Error for NotHex {}
+
+/// Two digits for each byte.
+pub fn digits(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
+        .collect()
+}
 
 pub(crate) fn write(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_str(&blake3::Hash::from_bytes(*bytes).to_hex())
@@ -70,6 +80,11 @@ pub(crate) use text_form;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_byte_has_two_digits() {
+        assert_eq!(digits(&[0, 9, 0x1f, 0xa0, 0xff]), "00091fa0ff");
+    }
 
     #[test]
     fn one_spelling_is_read() {

@@ -11,6 +11,11 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::hex;
+
+/// Hashed at once.
+const READ_SIZE: usize = 128 << 10;
+
 /// The time in the image: constant, so that equal content is equal bytes.
 pub const EPOCH: u64 = 1_700_000_000;
 
@@ -36,8 +41,13 @@ pub struct Label<'a> {
 pub fn digest(layer: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     let mut file = fs_err::File::open(layer)?;
-    std::io::copy(&mut file, &mut hash).with_context(|| format!("read {}", layer.display()))?;
-    Ok(format!("{:x}", hash.finalize()))
+    let mut buffer = vec![0; READ_SIZE];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::digits(&hash.finalize())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
 }
 
 /// Writes the archive of a one-layer image named `reference` to `out`. A
@@ -82,7 +92,7 @@ fn build<W: Write>(
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
         "history": [{"created": CREATED, "created_by": label.created_by}],
     }))?;
-    let config_name = format!("{:x}.json", Sha256::digest(&config));
+    let config_name = format!("{}.json", hex::digits(&Sha256::digest(&config)));
     let layer_name = format!("{digest}/layer.tar");
     let manifest = serde_json::to_vec(&json!([
         {"Config": config_name, "RepoTags": [reference], "Layers": [layer_name]}
@@ -162,12 +172,15 @@ mod tests {
         let manifest: serde_json::Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
         let config_name = manifest[0]["Config"].as_str().unwrap();
         let config = &parts[config_name];
-        assert_eq!(config_name, format!("{:x}.json", Sha256::digest(config)));
+        assert_eq!(
+            config_name,
+            format!("{}.json", hex::digits(&Sha256::digest(config)))
+        );
         let config: serde_json::Value = serde_json::from_slice(config).unwrap();
         let layer = &parts[manifest[0]["Layers"][0].as_str().unwrap()];
         assert_eq!(
             config["rootfs"]["diff_ids"][0],
-            format!("sha256:{:x}", Sha256::digest(layer))
+            format!("sha256:{}", hex::digits(&Sha256::digest(layer)))
         );
         assert_eq!(manifest[0]["RepoTags"][0], "hive-base:x");
     }

@@ -12,6 +12,7 @@ use super::bootstrap::{self, Recipe};
 use super::{Base, BaseSet, Lock, Origin};
 use crate::engine::{Engine, Image};
 use crate::failure;
+use crate::hex;
 use crate::host::Host;
 
 /// Which base is wanted.
@@ -167,5 +168,5 @@ fn content_digest(image: &Image) -> String {
             hash.update(format!("{kind} {}\n{value}\n", value.len()));
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::digits(&hash.finalize())
 }

@@ -297,7 +297,9 @@ impl<'a> Work<'a> {
         }
         if nothing_to_do(surveyed) {
             let known = surveyed.iter().map(|one| one.proof.clone());
-            return known.collect::<Option<_>>().context("an image that is up to date has no proof");
+            return known
+                .collect::<Option<_>>()
+                .context("an image that is up to date has no proof");
         }
         let mut proofs: BTreeMap<String, Verified> = BTreeMap::new();
         for verdict in verdicts.clone() {

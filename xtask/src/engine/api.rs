@@ -157,7 +157,8 @@ impl Api {
             return Ok(version.clone());
         }
         let answer = self.raw(interrupt, "GET", "/version", deadline)?;
-        let version: Version = serde_json::from_slice(&answer.good()?).context("read the engine's version")?;
+        let version: Version =
+            serde_json::from_slice(&answer.good()?).context("read the engine's version")?;
         Ok(known.insert(version).clone())
     }
 

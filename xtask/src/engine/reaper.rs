@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::api::{escaped, filters};
 use super::{Engine, RUN_LABEL};
+use crate::hex;
 use crate::process::Runner;
 
 /// The id of this very run.
@@ -121,11 +122,7 @@ fn host_id() -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hash.finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::digits(&hash.finalize()[..6])
 }
 
 /// Field 22 of `/proc/PID/stat` (proc(5)), in clock ticks since boot. The

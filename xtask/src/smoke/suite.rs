@@ -10,6 +10,7 @@ use super::ask::Answer;
 use super::checks::{app, database, image, lifecycle, programs};
 use super::facts::{Facts, Part};
 use super::verdict::Judged;
+use crate::hex;
 use crate::spec::ImageSpec;
 
 /// One thing that is proved of an image.
@@ -281,7 +282,7 @@ pub(super) fn framed(fields: &[(&str, &str)]) -> String {
             hash.update(part.as_bytes());
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::digits(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What one image is. `images/defaults.json` has what all images share; a key
 /// here wins over the same key there.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawSpec {
     /// The schema for editors: `../image.schema.json`.
@@ -48,7 +50,8 @@ pub struct RawSpec {
 }
 
 /// The application.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawApp {
     /// The application's folder, relative to the file that names it. It holds
@@ -65,11 +68,11 @@ pub struct RawApp {
     pub command: Option<Vec<String>>,
     /// uvicorn worker processes.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 64))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 64)))]
     pub workers: u32,
     /// TCP port, in the container and by default outside. Above 1023, since
     /// nothing in the container runs as root.
-    #[schemars(range(min = 1024, max = 65535))]
+    #[cfg_attr(test, schemars(range(min = 1024, max = 65535)))]
     pub port: u16,
     /// Path that answers 200 only when the service works, database included.
     pub health_path: String,
@@ -90,7 +93,8 @@ fn one() -> u32 {
 }
 
 /// The database.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawDatabase {
     /// Name of the database.
@@ -106,34 +110,36 @@ pub struct RawDatabase {
 }
 
 /// Outer limits of what smoke measures; a figure above fails the image.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
     /// `docker run` on an empty volume until healthy, in seconds.
-    #[schemars(range(min = 0.001, max = 60))]
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
     pub ready_seconds: f64,
     /// Start on an existing volume until healthy, in seconds.
-    #[schemars(range(min = 0.001, max = 60))]
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
     pub restart_seconds: f64,
     /// `docker stop` until the container has ended, in seconds.
-    #[schemars(range(min = 0.001, max = 60))]
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
     pub stop_seconds: f64,
     /// Health endpoint, median of several requests, in milliseconds.
-    #[schemars(range(min = 0.001, max = 1000))]
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 1000)))]
     pub health_ms: f64,
     /// Vector query, median of several, in milliseconds.
-    #[schemars(range(min = 0.001, max = 100))]
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 100)))]
     pub query_ms: f64,
     /// Memory of the whole container when idle, in MB (10^6 bytes).
-    #[schemars(range(min = 1, max = 512))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 512)))]
     pub memory_mb: f64,
     /// Size of the image, in MB (10^6 bytes).
-    #[schemars(range(min = 1, max = 100_000))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub size_mb: f64,
 }
 
 /// A smoke check of an image's own.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Check {
     /// Unique within the image; shown in reports.
@@ -144,7 +150,8 @@ pub struct Check {
 }
 
 /// Exactly one of the two.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Probe {
     /// A request to the app.
@@ -154,7 +161,8 @@ pub enum Probe {
 }
 
 /// A request to the app and what has to come back.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HttpProbe {
     /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
@@ -167,7 +175,7 @@ pub struct HttpProbe {
     pub json: Option<serde_json::Value>,
     /// Expected status.
     #[serde(default = "two_hundred")]
-    #[schemars(range(min = 100, max = 599))]
+    #[cfg_attr(test, schemars(range(min = 100, max = 599)))]
     pub status: u16,
     /// Text that the body has to contain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -184,7 +192,8 @@ fn two_hundred() -> u16 {
 }
 
 /// HTTP method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     #[default]
@@ -214,7 +223,8 @@ impl Method {
 }
 
 /// A query and what has to come back.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SqlProbe {
     /// One statement.
@@ -228,14 +238,12 @@ pub struct SqlProbe {
 }
 
 /// The schema of a whole spec, all its files together; [`super::shape`] uses it.
-/// Made once, however many specs are checked.
+/// It is made of the types above by the test that compares the two, so that no
+/// user compiles and runs what makes it.
 pub fn schema() -> &'static serde_json::Value {
     static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| {
-        let mut schema = schemars::schema_for!(RawSpec).to_value();
-        if let Some(map) = schema.as_object_mut() {
-            map.insert("title".into(), "image spec".into());
-        }
-        schema
+        #[expect(clippy::expect_used, reason = "a test holds the file against the types")]
+        serde_json::from_str(include_str!("schema.json")).expect("schema.json is JSON")
     });
     &SCHEMA
 }
@@ -259,6 +267,23 @@ pub fn file_schema() -> serde_json::Value {
 mod tests {
     use super::*;
     use crate::spec::shape;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test has no `Environment`")]
+    fn the_schema_is_that_of_the_types() {
+        let mut made = schemars::schema_for!(RawSpec).to_value();
+        made["title"] = "image spec".into();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/spec/schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            let text = serde_json::to_string_pretty(&made).unwrap();
+            fs_err::write(file, text + "\n").unwrap();
+        }
+        let kept: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(file).unwrap()).unwrap();
+        assert_eq!(
+            kept, made,
+            "run `UPDATE_SCHEMA=1 cargo test -p xtask the_schema_is` and `cargo xtask render`"
+        );
+    }
 
     #[test]
     fn every_shipped_file_is_fine_for_an_editor() {

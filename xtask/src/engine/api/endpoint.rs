@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::hex;
 use crate::host::Environment;
 
 /// Where an engine is that nobody has said anything about; the CLI's default.
@@ -66,10 +67,7 @@ fn of_context(env: &Environment) -> Option<String> {
     });
     let name = name.filter(|name| !name.is_empty() && name != "default")?;
     // docker/cli, cli/context/store: the folder is named after the digest.
-    let digest: String = Sha256::digest(&name)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = hex::digits(&Sha256::digest(&name));
     let file = folder.map(|folder| folder.join("contexts/meta").join(digest).join("meta.json"));
     let meta = file.and_then(|file| read(&file));
     let host = meta
