@@ -21,7 +21,8 @@ fn an_image_that_takes_any_volume() {
         "sed -i '/^def inspect_owners/a \\    return' volume.py",
         "sed -i 's/^    tighten()/    pass/' volume.py",
         "sed -i 's/^FREE_TO_ADOPT = .*/FREE_TO_ADOPT = 0/' volume.py",
-        "sed -i 's/elif not read_first_line(SUPERUSER_PASSFILE)/elif False/' adoption.py",
+        "sed -i 's/^    single_user(cluster, .f\"ALTER/    write_private(SUPERUSER_PASSFILE, pgpass_line(SUPERUSER, password)); &/; \
+         s/; *single_user(cluster/; single_user(cluster/' adoption.py",
         "sed -i \"s/relkind IN ('r'.*)/relkind IN ('p')/\" database.py",
         "sed -i \"s/format('REINDEX INDEX/format('VACUUM/\" database.py",
         "sed -i 's/^        volume.inspect_space.*/        pass/' ../run-postgresql",

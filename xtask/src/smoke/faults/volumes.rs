@@ -137,6 +137,10 @@ pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
         &[ROOT, &from],
         &format!("set -e; cd /origin; tar -c --numeric-owner pgdata | tar -x --numeric-owner -C {MOUNT}"),
     )?;
+    // The superuser gets a new password then: a kill must not leave a file that is ahead of it.
+    let guest = scene.start_until(&copy, "[ -e hive/superuser.pgpass ]")?;
+    guest.container.kill("KILL")?;
+    scene.remove(&guest)?;
     let guest = scene.boot(&copy, &[])?;
     rows_are_there(scene, &guest)?;
     let superuser = scene.superuser_sql(&guest, "SELECT current_user")?;
@@ -155,6 +159,7 @@ pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
     if kept(&origin)? == kept(&copy)? {
         bail!(flaw("the copy has the passwords that were not copied"));
     }
+    other_passwords(scene, &copy, &from)?;
     let guest = scene.boot(&fresh, &[])?;
     let output = guest
         .container
@@ -167,9 +172,31 @@ pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
     }
     rows_are_there(scene, &guest)?;
     Ok(seen(
-        "a copy of pgdata alone boots with its rows and new passwords, checksums right; a dump \
-         restored as the app's role brings them into a new volume",
+        "a copy of pgdata alone boots with its rows and new passwords, checksums right, also when the \
+         first start was killed; with another volume's password file it says which to remove; a dump \
+         restored as the app's role brings the rows into a new volume",
     )?)
+}
+
+/// A cluster beside the password file of another one, as when `pgdata` alone is
+/// put into a volume that was in use: told, and what it says helps.
+fn other_passwords(scene: &Scene<'_>, volume: &Volume, from: &str) -> Result<()> {
+    let theirs = format!("cp -p /origin/hive/superuser.pgpass {MOUNT}/hive/");
+    scene.must_beside(volume, &[ROOT, from], &theirs)?;
+    let file = format!("{MOUNT}/hive/superuser.pgpass");
+    let refusal = scene.refused(&[&format!("--volume={}:{MOUNT}", volume.name())])?;
+    let last = refusal.said().last().copied().unwrap_or_default().to_owned();
+    if refusal.code != 78 || !last.contains(&format!("is {file} of another cluster?")) {
+        bail!(flaw(format!(
+            "with the password file of another cluster: exit code {}, said {last:?}",
+            refusal.code
+        )));
+    }
+    scene.must_beside(volume, &[], &format!("rm {file}"))?;
+    let guest = scene.boot(volume, &[])?;
+    rows_are_there(scene, &guest)?;
+    guest.container.stop(GRACE)?;
+    Ok(())
 }
 
 /// A copy that lacks the file of one table is found when the server runs.

@@ -1,11 +1,13 @@
 """How an empty volume gets its cluster, and a restored one its superuser's password."""
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import threading
+from collections.abc import Sequence
 
 from hive_container.cluster import POSTGRES_BIN, read_first_line
 from hive_container.image import SUPERUSER, Fatal, Image, identifier, pgpass_line, write_private
@@ -42,12 +44,14 @@ def adopt(image: Image) -> None:
         try:
             make_cluster(image)
         except (OSError, Fatal) as error:
-            remove_copies()
+            # On a broken disk that fails, too, and would hide why; the next start tries again.
+            with contextlib.suppress(OSError):
+                remove_copies()
             why = error.strerror if isinstance(error, OSError) else error
             raise Fatal(f"cannot make a cluster on the volume {MOUNT}: {why}") from error
     elif not read_first_line(SUPERUSER_PASSFILE):
         # Restored without the folder `hive`.
-        single_user(PGDATA, [password_statement()])
+        set_password(PGDATA)
     if not os.path.exists(ADOPTED):
         write_private(ADOPTED, "")
 
@@ -90,18 +94,19 @@ def complete(cluster: str, image: Image) -> None:
 
     Nothing has to be durable yet: the cluster is synced as a whole.
     """
-    statements = [password_statement()]
+    statements = []
     if image.database not in PREPARED_DATABASES:
         # Part of the prepared cluster, as making a database takes longer than all the rest.
         statements.append(f"ALTER DATABASE hive_app RENAME TO {identifier(image.database)}")
-    single_user(cluster, statements, "-F")
+    set_password(cluster, statements, "-F")
 
 
-def password_statement() -> str:
+def set_password(cluster: str, more: Sequence[str] = (), *options: str) -> None:
     """Gives the superuser the password that is kept on the volume, made now if there is none."""
     password = keep_password(SUPERUSER_PASSWORD)
+    single_user(cluster, [f"ALTER ROLE {SUPERUSER} PASSWORD '{password}'", *more], *options)
+    # Last: where this file is, the cluster has the password, whenever a kill comes.
     write_private(SUPERUSER_PASSFILE, pgpass_line(SUPERUSER, password))
-    return f"ALTER ROLE {SUPERUSER} PASSWORD '{password}'"
 
 
 def single_user(cluster: str, statements: list[str], *options: str) -> None:

@@ -257,7 +257,11 @@ def psql(sql: str, host: str, user: str, database: str, passfile: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        raise Fatal(f"SQL as {user!r} failed: {done.stderr.decode(errors='replace').strip()}")
+        said = done.stderr.decode(errors="replace").strip()
+        hint = None
+        if user == SUPERUSER and "password authentication failed" in said:
+            hint = f"is {passfile} of another cluster? without it the next start makes a new password"
+        raise Fatal(f"SQL as {user!r} failed: {said}", hint)
     return done.stdout.decode().strip()
 
 
