@@ -138,7 +138,7 @@ pub(crate) fn interrupt_leaves_nothing(
 /// The good genie with a few more lines of Dockerfile; untagged by the end.
 pub(crate) struct Variant {
     pub(crate) lab: Lab,
-    tag: String,
+    pub(crate) tag: String,
 }
 
 impl Variant {

@@ -1,6 +1,11 @@
 //! The full suite's faults of volumes and surroundings, on images without the
 //! guards that they are there for; odd names; an upgrade between two builds.
 
+use xtask::report::Report;
+use xtask::smoke;
+use xtask::smoke::fault::Faults;
+use xtask::smoke::faults::FULL;
+
 use crate::build_images::Bench;
 use crate::sandbox;
 use crate::smoke_full::{expect_flaws, faults};
@@ -158,7 +163,89 @@ fn an_upgrade_is_tried_from_the_image_before() {
     assert_ne!(bench.id("latest").unwrap(), first);
     let tried = detail();
     assert!(
-        tried.contains(&format!("on a volume of {first}: healthy")),
+        tried.contains(&format!("on a volume of {first} with plpgsql")),
         "{tried}"
     );
+}
+
+/// The prepared cluster with pgvector 0.7.4 in it. That is what pgvector's own
+/// script updates from: 0.8.0 without what the script adds.
+const OLDER_PGVECTOR: &str = r#"USER root
+RUN <<'SH'
+set -eu
+cd /usr/share/postgresql/17/extension
+python3 -I - <<'PY'
+import re
+base = open("vector--0.8.0.sql").read()
+added = re.findall(r"^CREATE .*?;\n", open("vector--0.7.4--0.8.0.sql").read(), re.S | re.M)
+assert added and all(statement in base for statement in added)
+for statement in added:
+    base = base.replace(statement, "")
+open("vector--0.7.4.sql", "w").write(base)
+PY
+sed -i "s/'0.8.0'/'0.7.4'/" vector.control
+cluster=/usr/share/hive/cluster
+# Files of their own, and a whole WAL segment, as on a volume.
+cp -r --no-preserve=links $cluster /tmp/cluster
+truncate -s 16M /tmp/cluster/pg_wal/0*
+chown -R 1000:1000 /tmp/cluster
+chmod -R go-rwx /tmp/cluster
+for database in template1 hive_app; do
+    printf '%s\n' 'DROP EXTENSION vector' 'CREATE EXTENSION vector' |
+        setpriv --reuid=1000 --regid=1000 --clear-groups \
+        /usr/lib/postgresql/current/bin/postgres --single -D /tmp/cluster $database > /tmp/said 2>&1
+    if grep ERROR /tmp/said; then exit 1; fi
+done
+rm -rf $cluster vector--0.8.0.sql vector--0.7.4--0.8.0.sql
+mv /tmp/cluster $cluster
+chmod -R a+rX $cluster
+SH
+USER 1000:1000"#;
+
+#[test]
+fn an_older_pgvector_gets_the_sql_of_the_newer_one() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    let older = Variant::build("older-pgvector", OLDER_PGVECTOR);
+    let upgraded = |name, lines: &str| {
+        let state = tempfile::tempdir().unwrap();
+        let newer = Variant::build(name, lines);
+        let mut subject = newer.subject();
+        // What has the release tags is the image before.
+        subject.spec.tags = vec![older.tag.clone()];
+        let only = ["upgrade".to_owned()];
+        let report = Report::new(true, false);
+        let faults = Faults {
+            all: FULL,
+            only: &only,
+        };
+        smoke::run_full(&report, state.path(), &newer.lab, &[subject], faults)
+            .unwrap()
+            .remove(0)
+    };
+    let verdict = upgraded("newer-pgvector", "LABEL dev.hive.test=newer");
+    let detail = &verdict.checks()[0].detail;
+    assert!(verdict.passed(), "{detail}");
+    for said in [
+        "with plpgsql 1.0, vector 0.7.4: healthy",
+        "it has plpgsql 1.0, vector 0.8.0",
+    ] {
+        assert!(detail.contains(said), "{detail}");
+    }
+    for (name, edit, said) in [
+        (
+            "stays-behind",
+            "sed -i 's/^        if installed.extension. != shipped:/        if False:/' database.py",
+            "extensions of the app's database are behind: vector|0.7.4|0.8.0",
+        ),
+        (
+            "template-behind",
+            "sed -i 's/in (image.database, \"template1\"):/in (image.database,):/' database.py",
+            "extensions of template1 are behind: vector|0.7.4|0.8.0",
+        ),
+    ] {
+        let verdict = upgraded(name, &without(&[edit]));
+        expect_flaws(&verdict, &[("upgrade", said)]);
+    }
 }

@@ -275,6 +275,13 @@ pub fn collations(scene: &Scene<'_>) -> Result<Seen> {
     ))?)
 }
 
+/// The extensions of a database, with their versions.
+const EXTENSIONS: &str =
+    "SELECT string_agg(extname || ' ' || extversion, ', ' ORDER BY extname) FROM pg_extension";
+/// Those that another version was made with than the image has.
+const BEHIND: &str = "SELECT name, installed_version, default_version FROM pg_available_extensions \
+     WHERE installed_version <> default_version";
+
 /// The image that was promoted before, then this one, on one volume.
 pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
     let previous = previous(scene)?;
@@ -285,24 +292,33 @@ pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
     fill(scene, &old)?;
     let major = "cat /usr/share/hive/cluster/PG_VERSION";
     let theirs = scene.must(&old, major)?;
+    let were = scene.sql(&old, EXTENSIONS)?;
     old.container.stop(GRACE)?;
     if scene.must_beside(&volume, &[], major)? != theirs {
         return other_major(scene, &volume, theirs.trim());
     }
     let new = scene.boot(&volume, &[])?;
     rows_are_there(scene, &new)?;
-    let behind = scene.sql(
-        &new,
-        "SELECT name, installed_version, default_version FROM pg_available_extensions \
-         WHERE installed_version <> default_version",
-    )?;
-    if !behind.trim().is_empty() {
-        bail!(flaw(format!("extensions are behind: {}", one_line(&behind))));
+    for (database, behind) in [
+        ("the app's database", scene.superuser_sql(&new, BEHIND)?),
+        ("template1", scene.template_sql(&new, BEHIND)?),
+    ] {
+        if !behind.trim().is_empty() {
+            bail!(flaw(format!(
+                "extensions of {database} are behind: {}",
+                one_line(&behind)
+            )));
+        }
     }
+    let are = scene.sql(&new, EXTENSIONS)?;
     new.container.stop(GRACE)?;
     sound(scene, &volume)?;
     Ok(seen(match previous {
-        Some(id) => format!("on a volume of {id}: healthy, the rows are there, extensions are new"),
+        Some(id) => format!(
+            "on a volume of {id} with {}: healthy, the rows are there, it has {}",
+            were.trim(),
+            are.trim()
+        ),
         None => "no earlier image is in this engine: a volume of this very image, with its rows".to_owned(),
     })?)
 }

@@ -82,15 +82,27 @@ impl Scene<'_> {
         self.must(guest, &script)
     }
 
-    /// SQL as the superuser, by the socket.
+    /// SQL as the superuser, by the socket, in the app's database.
     ///
     /// # Errors
     /// A flaw with what psql said.
     pub fn superuser_sql(&self, guest: &Guest, sql: &str) -> Result<String> {
+        self.as_superuser(guest, "", sql)
+    }
+
+    /// The same in `template1`, which new databases are copies of.
+    ///
+    /// # Errors
+    /// A flaw with what psql said.
+    pub fn template_sql(&self, guest: &Guest, sql: &str) -> Result<String> {
+        self.as_superuser(guest, "--dbname=template1", sql)
+    }
+
+    fn as_superuser(&self, guest: &Guest, options: &str, sql: &str) -> Result<String> {
+        // The service names the app's database, whatever characters it has.
         let script = format!(
             "unset PGHOST PGPORT PGUSER PGPASSFILE PGDATABASE\n\
-             PGSERVICE=superuser PGDATABASE={} psql -XAtq -v ON_ERROR_STOP=1 -c {}",
-            ask::quote(&self.spec().database.name),
+             PGSERVICE=superuser psql -XAtq -v ON_ERROR_STOP=1 {options} -c {}",
             ask::quote(sql)
         );
         self.must(guest, &script)

@@ -93,13 +93,13 @@ LOST_RELATIONS = f"""
 #: What is installed. Not pg_available_extensions, which reads a file of each extension there is.
 EXTENSIONS = f"SELECT '{INSTALLED}', extname, extversion FROM pg_extension;"
 
-#: Whether there is a way from the installed version of {name} to the image's: there is none after
-#: an older image was put back.
-NEWER_EXTENSION = """
-    SELECT name FROM pg_available_extensions
-    WHERE name = {name} AND EXISTS (
+#: Of {name}: the installed version, where it is not the image's, and whether there is a way from
+#: the one to the other. There is none after an older image was put back.
+OTHER_EXTENSION = """
+    SELECT installed_version, EXISTS (
         SELECT FROM pg_extension_update_paths(name)
-        WHERE source = installed_version AND target = default_version AND path IS NOT NULL);
+        WHERE source = installed_version AND target = default_version AND path IS NOT NULL)
+    FROM pg_available_extensions WHERE name = {name} AND installed_version <> default_version;
 """
 
 #: Indexes and databases whose order another C library or ICU made: they may miss rows. One
@@ -140,8 +140,11 @@ def ensure(image: Image, password: str) -> None:
         raise Fatal(f"the cluster is not whole: no file of {some}", "restore it from a backup")
     installed = dict(text.split("|") for text in found[INSTALLED])
     for extension in image.extensions:
-        if installed[extension] != shipped_version(extension):
-            update_extension(extension, image.database)
+        shipped = shipped_version(extension)
+        if installed[extension] != shipped:
+            # New databases are copies of template1, and it has what the prepared cluster has.
+            for database in (image.database, "template1"):
+                update_extension(extension, shipped, database)
     for command in found[MOVED]:
         print(
             "hive: note: text sorts otherwise than when this index was made, and it may miss rows;"
@@ -167,19 +170,25 @@ def shipped_version(extension: str) -> str | None:
     return found[1] if found else None
 
 
-def update_extension(extension: str, database: str) -> None:
+def update_extension(extension: str, shipped: str | None, database: str) -> None:
     """Gives an extension the SQL of the version that this image brings, where there is a way.
 
-    Where that fails it goes on as it is: new libraries serve old SQL.
+    Where there is none or that fails it goes on as it is: new libraries serve old SQL.
     """
-    if not as_superuser(NEWER_EXTENSION.format(name=literal(extension)), database):
+    found = as_superuser(OTHER_EXTENSION.format(name=literal(extension)), database)
+    if not found:
         return
+    installed, _, way = found.rpartition("|")
+    versions = f"in database {database!r} from {installed} to {shipped}"
     update = f"ALTER EXTENSION {identifier(extension)} UPDATE"
+    if way != "t":
+        print(f"hive: note: there is no {update} {versions}; it stays as it is", flush=True)
+        return
     try:
         as_superuser(f"{update};", database)
-        print(f"hive: note: {update}", flush=True)
+        print(f"hive: note: {update} {versions}", flush=True)
     except Fatal as error:
-        print(f"hive: note: {update} failed, the version before stays: {error}", flush=True)
+        print(f"hive: note: {update} {versions} failed, it stays as it is: {error}", flush=True)
 
 
 def role_and_database(image: Image, password: str) -> str:
