@@ -7,6 +7,7 @@ pub mod endings;
 pub mod power;
 pub mod processes;
 pub mod refusals;
+pub mod restarts;
 pub mod running;
 pub mod surroundings;
 pub mod volumes;
@@ -128,8 +129,8 @@ pub const FULL: &[FaultDef] = &[
     },
     FaultDef {
         name: "restarts",
-        proves: "docker stop and start, again and again, and docker pause lose nothing and stay quick",
-        run: running::restarts,
+        proves: "docker stop, restart and kill, again and again, and docker pause lose nothing, leave nothing and stay quick",
+        run: restarts::restarts,
     },
     FaultDef {
         name: "logs",
@@ -234,6 +235,7 @@ pub(super) const SOURCE: &[(&str, &str)] = &[
     ("faults/running.rs", include_str!("faults/running.rs")),
     ("faults/disk.rs", include_str!("faults/disk.rs")),
     ("faults/refusals.rs", include_str!("faults/refusals.rs")),
+    ("faults/restarts.rs", include_str!("faults/restarts.rs")),
     ("faults/surroundings.rs", include_str!("faults/surroundings.rs")),
     ("faults/volumes.rs", include_str!("faults/volumes.rs")),
 ];

@@ -229,6 +229,20 @@ fn an_image_that_is_bad_company() {
 }
 
 #[test]
+fn an_image_that_leaves_traces() {
+    let lines = run(&format!(
+        "sed -i '/^def keep_lock/a \\    open(f\"{{OURS}}/start-{{secrets.token_hex(4)}}\", \"x\").close()' \
+         /usr/local/lib/hive/hive_container/volume.py; {UNCOMPILED}"
+    ));
+    if let Some((verdict, _state)) = faults("leaves-traces", &lines, &["restarts"]) {
+        expect_flaws(
+            &verdict,
+            &[("restarts", "9 restarts left 9 traces: ./hive/start-")],
+        );
+    }
+}
+
+#[test]
 fn interrupted_faults_leave_nothing() {
     if sandbox::engine_tests() {
         let only = ["side-by-side", "kill-container"].map(str::to_owned);

@@ -1,24 +1,21 @@
 //! How a container is run: hardened, with others beside it, with the small
-//! shared memory that engines give, started again and again, talking much.
+//! shared memory that engines give, talking much.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::engine::container::Container;
+use crate::engine::container::{Container, Volume};
 use crate::smoke::boot::Guest;
 use crate::smoke::checks::programs;
-use crate::smoke::figure::Figure;
 use crate::smoke::http::one_line;
 use crate::smoke::scene::Scene;
-use crate::smoke::verdict::{Seen, flaw, measured, seen};
+use crate::smoke::verdict::{Seen, flaw, seen};
 
 /// `docker stop`'s own default: what users get.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Longer than that is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Stops and starts of one container.
-const RESTARTS: u32 = 6;
 
 /// As `docker/README.md` says, and tighter: few processes, little memory.
 const HARDENED: [&str; 14] = [
@@ -212,43 +209,8 @@ fn address(container: &Container) -> Result<String> {
     }
 }
 
-/// The same container stopped and started, again and again; and paused.
-pub fn restarts(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let mut guest = scene.boot(&volume, &[])?;
-    scene.sql(&guest, "CREATE TABLE smoke_restarts (n int PRIMARY KEY)")?;
-    let mut slowest = Duration::ZERO;
-    for round in 1..=RESTARTS {
-        scene.sql(&guest, &format!("INSERT INTO smoke_restarts VALUES ({round})"))?;
-        stop_cleanly(scene, &guest, &volume)?;
-        guest = scene.start_again(&guest)?;
-        scene.until_health(&guest, true, PATIENCE)?;
-        slowest = slowest.max(guest.started.elapsed());
-        let rows = scene.sql(&guest, "SELECT count(*) FROM smoke_restarts")?;
-        if rows != round.to_string() {
-            bail!(flaw(format!("{round} rows were stored, {rows} are there")));
-        }
-    }
-    for verb in ["pause", "unpause"] {
-        let args = [verb, guest.container.name()];
-        scene.lab().engine.cmd(&scene.lab().runner, &args).run()?;
-        scene.lab().runner.sleep(Duration::from_millis(500))?;
-    }
-    scene.until_health(&guest, true, PATIENCE)?;
-    all_running(scene, &guest)?;
-    Ok(measured(
-        Figure::new(
-            slowest.as_secs_f64(),
-            Some(scene.spec().budgets.restart_seconds),
-            "s",
-        ),
-        format!(
-            "{RESTARTS} times docker stop and start, the slowest start until 200; docker pause and unpause"
-        ),
-    )?)
-}
-
-fn stop_cleanly(scene: &Scene<'_>, guest: &Guest, volume: &crate::engine::container::Volume) -> Result<()> {
+/// `docker stop` by its own grace: exit code 0, and the cluster shut down.
+pub(super) fn stop_cleanly(scene: &Scene<'_>, guest: &Guest, volume: &Volume) -> Result<()> {
     let took = guest.container.stop(STOP_GRACE)?;
     let code = guest.container.exit_code()?.unwrap_or(-1);
     let state = scene.cluster_state(volume)?;
@@ -261,7 +223,8 @@ fn stop_cleanly(scene: &Scene<'_>, guest: &Guest, volume: &crate::engine::contai
     Ok(())
 }
 
-fn all_running(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+/// Every program is RUNNING.
+pub(super) fn all_running(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
     let text = scene.shell(guest, programs::STATUS)?.text;
     let states = programs::states(&text);
     let bad = states.iter().any(|(_, state)| *state != "RUNNING");
