@@ -43,7 +43,7 @@ const MAKE_DISK: &str = "set -eu; PATH=$PATH:/usr/sbin:/sbin; mkfs=; \
 
 /// Writes a file that nobody syncs, then shuts the file system down by its own
 /// ioctl (EXT4_IOC_SHUTDOWN, the same as xfs's): from then on nothing reaches the
-/// disk. A child does that: the shell's own redirections are not needed any more.
+/// disk.
 const CUT: &str = "import fcntl, os, struct, sys\n\
      top = os.open(sys.argv[1], os.O_RDONLY)\n\
      with open(f'{sys.argv[1]}/lost+found/unsynced', 'wb') as file:\n\
