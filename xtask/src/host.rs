@@ -81,8 +81,7 @@ impl Host {
 
     /// Where `PATH` has a program.
     pub fn program(&self, name: &str) -> Option<PathBuf> {
-        let path = self.env.path.as_deref().unwrap_or_default();
-        std::env::split_paths(path)
+        std::env::split_paths(self.env.path.as_deref()?)
             .map(|folder| folder.join(name))
             .find(|file| file.is_file())
     }

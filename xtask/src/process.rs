@@ -7,156 +7,29 @@
 //! and clean-up stays in its hands.
 
 mod child;
+mod runner;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::failure;
 pub use child::Dialog;
 use child::Group;
+pub use runner::{Interrupt, Runner};
 
 /// How many lines of output an error carries.
 const TAIL_LINES: usize = 30;
 
 /// Commands that must not hang the tool: nothing but a build takes longer.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
-
-/// Makes commands; knows whether the user has asked to stop.
-#[derive(Clone, Debug)]
-pub struct Runner {
-    sh: xshell::Shell,
-    interrupt: Interrupt,
-}
-
-impl Runner {
-    /// `interrupted` is set by the signal handler that `main` installs.
-    ///
-    /// # Errors
-    /// When the current directory does not exist.
-    pub fn new(interrupted: Arc<AtomicBool>) -> Result<Self> {
-        Ok(Self {
-            sh: xshell::Shell::new().context("open the current directory")?,
-            interrupt: Interrupt {
-                told: interrupted,
-                cleaning: false,
-            },
-        })
-    }
-
-    /// A runner whose commands go on after Ctrl-C: for clean-up.
-    #[must_use]
-    pub fn for_cleanup(&self) -> Self {
-        let mut runner = self.clone();
-        runner.interrupt.cleaning = true;
-        runner
-    }
-
-    /// A command with no arguments yet. Standard input is closed, the deadline
-    /// two minutes.
-    pub fn cmd(&self, program: impl AsRef<Path>) -> Command<'_> {
-        Command {
-            cmd: self.sh.cmd(program),
-            runner: self,
-            deadline: DEFAULT_DEADLINE,
-            stdin: None,
-        }
-    }
-
-    /// An error once the user has asked to stop.
-    ///
-    /// # Errors
-    /// [`failure::interrupted`].
-    pub fn check_interrupt(&self) -> Result<()> {
-        self.interrupt.check()
-    }
-
-    /// Sleeps, but no longer than until Ctrl-C.
-    ///
-    /// # Errors
-    /// [`failure::interrupted`].
-    pub fn sleep(&self, duration: Duration) -> Result<()> {
-        let end = Instant::now() + duration;
-        loop {
-            self.check_interrupt()?;
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(Duration::from_millis(25)));
-        }
-    }
-
-    /// What tells of Ctrl-C, for waits in other threads.
-    pub fn interrupt(&self) -> Interrupt {
-        self.interrupt.clone()
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.interrupt.is_set()
-    }
-}
-
-/// Whether the user has asked to stop; never so for clean-up.
-#[derive(Clone, Debug)]
-pub struct Interrupt {
-    told: Arc<AtomicBool>,
-    cleaning: bool,
-}
-
-impl Interrupt {
-    /// For what is too short to be stopped.
-    pub fn never() -> Self {
-        Self {
-            told: Arc::default(),
-            cleaning: true,
-        }
-    }
-
-    /// Whether to stop now.
-    pub fn is_set(&self) -> bool {
-        !self.cleaning && self.told.load(Ordering::Relaxed)
-    }
-
-    /// An error once it is set.
-    ///
-    /// # Errors
-    /// [`failure::interrupted`].
-    pub fn check(&self) -> Result<()> {
-        if self.is_set() {
-            bail!(failure::interrupted());
-        }
-        Ok(())
-    }
-
-    /// Whether it belongs to clean-up, which Ctrl-C does not stop.
-    pub fn is_for_cleanup(&self) -> bool {
-        self.cleaning
-    }
-
-    /// A runner for another thread that stops with this.
-    ///
-    /// # Errors
-    /// When the current directory does not exist.
-    pub fn runner(&self) -> Result<Runner> {
-        Ok(Runner {
-            interrupt: self.clone(),
-            ..Runner::new(Arc::clone(&self.told))?
-        })
-    }
-}
 
 /// One command, built by value; `Display` is its shell-quoted line.
 pub struct Command<'a> {
@@ -389,8 +262,8 @@ impl<'a> Command<'a> {
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("start `{line}`"))?;
         let mut child = Group(child);
-        feed(&mut child.0, stdin);
-        let lines = read_lines(&mut child.0);
+        child.feed(stdin);
+        let lines = child.lines();
         let mut exited: Option<Instant> = None;
         loop {
             match lines.recv_timeout(Duration::from_millis(50)) {
@@ -417,40 +290,6 @@ impl<'a> Command<'a> {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-}
-
-fn feed(child: &mut Child, bytes: Option<Vec<u8>>) {
-    if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), bytes) {
-        std::thread::spawn(move || {
-            // A child that does not read all its input says so by its exit code.
-            pipe.write_all(&bytes).ok();
-        });
-    }
-}
-
-fn read_lines(child: &mut Child) -> mpsc::Receiver<(Stream, Vec<u8>)> {
-    let (sender, receiver) = mpsc::channel();
-    let reader = |stream: Stream, pipe: Option<Box<dyn Read + Send>>| {
-        let Some(pipe) = pipe else { return };
-        let sender = sender.clone();
-        std::thread::spawn(move || {
-            let mut pipe = BufReader::new(pipe);
-            loop {
-                let mut line = Vec::new();
-                match pipe.read_until(b'\n', &mut line) {
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => {
-                        if sender.send((stream, line)).is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-        });
-    };
-    reader(Stream::Stdout, child.stdout.take().map(|p| Box::new(p) as _));
-    reader(Stream::Stderr, child.stderr.take().map(|p| Box::new(p) as _));
-    receiver
 }
 
 /// `ended with exit code 1`, `was ended by signal 9`.
@@ -483,7 +322,11 @@ pub fn tail(output: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::failure;
 
     fn runner() -> Runner {
         Runner::new(Arc::new(AtomicBool::new(false))).unwrap()

@@ -52,6 +52,14 @@ impl Distribution {
         }
     }
 
+    /// The package that has them.
+    pub fn keyring_package(self) -> &'static str {
+        match self {
+            Self::Debian => "debian-archive-keyring",
+            Self::Ubuntu => "ubuntu-keyring",
+        }
+    }
+
     /// `archive` of `deb.debian.org/debian`: the last part of a mirror's path.
     fn owns(self, uri: &str) -> bool {
         let path = uri.trim_end_matches('/');

@@ -6,6 +6,8 @@
 //! cache folder under a key of everything it was made from, and used again
 //! without the network until somebody asks for a fresh one.
 
+mod tools;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,14 +15,14 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::apt;
-use crate::apt::sources::{self, Distribution, Source, System};
+use crate::apt::sources::{self, Distribution, Source};
 use crate::base::archive;
 use crate::disk;
-use crate::engine::private::NEWER_DEBIAN;
 use crate::failure;
 use crate::host::Host;
 use crate::lock;
 use crate::report::{megabytes, seconds};
+use tools::Tools;
 
 /// Part of the key: raise it when the making changes the result.
 const RECIPE_VERSION: u32 = 1;
@@ -247,7 +249,7 @@ fn make(plan: &Plan<'_>, place: &Path, scratch: &Path, host: &Host) -> Result<Ba
 }
 
 fn bootstrap(plan: &Plan<'_>, layer: &Path, scratch: &Path, host: &Host) -> Result<()> {
-    let tools = Tools::find(plan, scratch, host)?;
+    let tools = Tools::find(plan.recipe.distribution, scratch, host)?;
     let lines = scratch.join("sources.list");
     fs_err::write(&lines, plan.lines().join("\n") + "\n")?;
     let rules = scratch.join("dpkg-rules");
@@ -307,7 +309,7 @@ fn arguments(plan: &Plan<'_>, layer: &Path) -> Vec<String> {
     ];
     arguments.push(format!("--setup-hook={SET_UP}"));
     // Ubuntu does not count apt among the packages that every system needs.
-    let mut packages = vec!["apt", keyring_package(plan.recipe.distribution)];
+    let mut packages = vec!["apt", plan.recipe.distribution.keyring_package()];
     packages.extend(plan.recipe.packages.iter().map(String::as_str));
     arguments.push(format!("--include={}", packages.join(",")));
     arguments.push(format!("--customize-hook={FINISH}"));
@@ -339,141 +341,8 @@ fn input_lines(sources: &[Source], keyring: &Path, scratch: &Path) -> Result<Str
     Ok(text)
 }
 
-/// mmdebstrap and what it needs that the machine lacks.
-struct Tools {
-    program: PathBuf,
-    perl_libraries: String,
-    libraries: String,
-    /// The distribution's keys.
-    keyring: PathBuf,
-}
-
-impl Tools {
-    /// From the system, else from packages extracted below `scratch`.
-    fn find(plan: &Plan<'_>, scratch: &Path, host: &Host) -> Result<Self> {
-        let keyring = Path::new(plan.recipe.distribution.keyring());
-        let mut names = Vec::new();
-        let installed = in_path("mmdebstrap", host);
-        if installed.is_none() {
-            names.push("mmdebstrap");
-        }
-        // A minimal system has the base of perl only.
-        let perl = ["-MPOSIX", "-MPod::Usage", "-MTime::Local", "-MDigest::SHA", "-e1"];
-        let full_perl = in_path("perl", host).is_some() && host.runner.cmd("perl").args(perl).succeeds()?;
-        let root = scratch.join("tools");
-        let mut missing: Vec<&str> = Vec::new();
-        if !full_perl {
-            missing.push("perl");
-        }
-        if !keyring.exists() {
-            names.push(keyring_package(plan.recipe.distribution));
-        }
-        fetch_tools(names, &missing, &root, scratch, host)?;
-        Ok(Self {
-            program: installed.unwrap_or_else(|| root.join("usr/bin/mmdebstrap")),
-            perl_libraries: perl_folders(&root),
-            libraries: library_folders(&root),
-            keyring: if keyring.exists() {
-                keyring.to_owned()
-            } else {
-                root.join(keyring.strip_prefix("/")?)
-            },
-        })
-    }
-}
-
-/// Fetches `alone` without and `whole` with their dependencies.
-fn fetch_tools(alone: Vec<&str>, whole: &[&str], root: &Path, scratch: &Path, host: &Host) -> Result<()> {
-    if alone.is_empty() && whole.is_empty() {
-        return Ok(());
-    }
-    let system = System::read(Path::new("/"));
-    let configured = sources::configured(Path::new("/"))?;
-    let distribution = system
-        .distribution
-        .ok_or_else(|| failure::environment(format!("{} is neither Debian nor Ubuntu", system.pretty)))?;
-    let own = sources::of_suite(&configured, distribution, &system.codename);
-    let apt = apt::Root::fetch(&scratch.join("apt"), &own, host)?;
-    let known = apt.candidates(&alone, host)?;
-    let (here, elsewhere): (Vec<&str>, Vec<&str>) =
-        alone.into_iter().partition(|name| known.contains_key(*name));
-    apt::extract(&apt.fetch_only(&owned(&here), host)?, root, host)?;
-    if !whole.is_empty() {
-        apt::extract(
-            &apt.fetch_with_missing_dependencies(&owned(whole), host)?,
-            root,
-            host,
-        )?;
-    }
-    if !elsewhere.is_empty() {
-        // Another distribution's keys: older releases do not have them.
-        let newer = sources::of_suite(&configured, distribution, NEWER_DEBIAN);
-        let apt = apt::Root::fetch(&scratch.join("apt-newer"), &newer, host)?;
-        apt::extract(&apt.fetch_only(&owned(&elsewhere), host)?, root, host)?;
-    }
-    Ok(())
-}
-
-/// The package with the archive's keys, see [`Distribution::keyring`].
-fn keyring_package(distribution: Distribution) -> &'static str {
-    match distribution {
-        Distribution::Debian => "debian-archive-keyring",
-        Distribution::Ubuntu => "ubuntu-keyring",
-    }
-}
-
-fn owned(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// Where extracted perl packages keep their modules.
-fn perl_folders(root: &Path) -> String {
-    let mut folders = vec![root.join("usr/share/perl5")];
-    for parent in ["usr/share/perl".into(), arch_folder(root).join("perl")] {
-        folders.extend(subfolders(&root.join(parent)));
-    }
-    join(&folders)
-}
-
-fn library_folders(root: &Path) -> String {
-    join(&[root.join(arch_folder(root))])
-}
-
-/// `usr/lib/x86_64-linux-gnu`, or a folder that does not exist.
-fn arch_folder(root: &Path) -> PathBuf {
-    let found = subfolders(&root.join("usr/lib"));
-    let found = found
-        .into_iter()
-        .find(|path| path.to_string_lossy().ends_with("-linux-gnu"));
-    found.unwrap_or_else(|| root.join("usr/lib/none"))
-}
-
-fn subfolders(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs_err::read_dir(dir) else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
-}
-
-fn join(folders: &[PathBuf]) -> String {
-    let there = folders.iter().filter(|folder| folder.is_dir());
-    let texts: Vec<String> = there.map(|folder| folder.display().to_string()).collect();
-    texts.join(":")
-}
-
-fn in_path(program: &str, host: &Host) -> Option<PathBuf> {
-    let path = host.env.path.as_ref()?;
-    std::env::split_paths(path)
-        .map(|dir| dir.join(program))
-        .find(|path| path.is_file())
-}
-
 fn require(host: &Host) -> Result<()> {
-    if rustix::process::geteuid().is_root() && in_path("chroot", host).is_some() {
+    if rustix::process::geteuid().is_root() && host.program("chroot").is_some() {
         return Ok(());
     }
     Err(

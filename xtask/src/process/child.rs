@@ -1,13 +1,14 @@
 //! Children that end with their handles, whole process groups at a time.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::Runner;
+use super::{Runner, Stream};
 use crate::failure;
 
 /// Between SIGTERM and SIGKILL for a child that has to go.
@@ -64,6 +65,42 @@ impl Group {
             bail!("`{line}` did not end within {} s", deadline.as_secs());
         }
         Ok(())
+    }
+
+    /// Writes its stdin, where there is something to write.
+    pub(super) fn feed(&mut self, bytes: Option<Vec<u8>>) {
+        if let (Some(mut pipe), Some(bytes)) = (self.0.stdin.take(), bytes) {
+            std::thread::spawn(move || {
+                // A child that does not read all its input says so by its exit code.
+                pipe.write_all(&bytes).ok();
+            });
+        }
+    }
+
+    /// The lines of both its outputs while they come, each with its newline.
+    pub(super) fn lines(&mut self) -> mpsc::Receiver<(Stream, Vec<u8>)> {
+        let (sender, receiver) = mpsc::channel();
+        let reader = |stream: Stream, pipe: Option<Box<dyn Read + Send>>| {
+            let Some(pipe) = pipe else { return };
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let mut pipe = BufReader::new(pipe);
+                loop {
+                    let mut line = Vec::new();
+                    match pipe.read_until(b'\n', &mut line) {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => {
+                            if sender.send((stream, line)).is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+            });
+        };
+        reader(Stream::Stdout, self.0.stdout.take().map(|p| Box::new(p) as _));
+        reader(Stream::Stderr, self.0.stderr.take().map(|p| Box::new(p) as _));
+        receiver
     }
 
     /// SIGTERM to the group, SIGKILL after [`TERM_GRACE`].

@@ -82,10 +82,7 @@ fn keep(file: &Path, memo: &Memo) -> Result<()> {
 /// Over the command and every buildx in reach; `None` where one of the two
 /// cannot be found, and nothing can be remembered.
 fn key(host: &Host) -> Option<String> {
-    let path = host.env.path.as_ref()?;
-    let docker = std::env::split_paths(path)
-        .map(|folder| folder.join("docker"))
-        .find_map(|file| stamp(&file))?;
+    let docker = stamp(&host.program("docker")?)?;
     let plugins: Vec<String> = folders(host)
         .iter()
         .filter_map(|folder| stamp(&folder.join("docker-buildx")))

@@ -70,11 +70,9 @@ fn read(host: &Host) -> Machine {
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or(0);
-    let path = host.env.path.clone().unwrap_or_default();
-    let in_path = |tool: &str| {
-        std::env::split_paths(&path)
-            .chain(["/usr/sbin".into(), "/sbin".into()])
-            .any(|dir| dir.join(tool).is_file())
+    let is_there = |tool: &str| {
+        let mut of_root = ["/usr/sbin", "/sbin"].iter().map(Path::new);
+        host.program(tool).is_some() || of_root.any(|folder| folder.join(tool).is_file())
     };
     let system = System::read(Path::new("/"));
     let configured = sources::configured(Path::new("/")).unwrap_or_default();
@@ -88,7 +86,7 @@ fn read(host: &Host) -> Machine {
         capabilities,
         tun: Path::new("/dev/net/tun").exists(),
         sources,
-        tools: TOOLS.into_iter().filter(|tool| !in_path(tool)).collect(),
+        tools: TOOLS.into_iter().filter(|tool| !is_there(tool)).collect(),
     }
 }
 
