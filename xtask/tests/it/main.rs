@@ -15,6 +15,7 @@ mod clones;
 mod contents;
 mod engine_api;
 mod engine_private;
+mod failures;
 mod forecast;
 mod ignore;
 mod migrations;
