@@ -18,6 +18,11 @@ use super::fault::FaultDef;
 pub const FULL: &[FaultDef] = &[
     // The longest first: then the others fill the time beside them.
     FaultDef {
+        name: "power-cut-first-boot",
+        proves: "a disk that loses all that was not synced, at any moment of the first boot, has nothing or a good cluster",
+        run: power::cut_while_new,
+    },
+    FaultDef {
         name: "kill-container",
         proves: "kill -9 of the container under a write load loses no committed row, round after round",
         run: crash::killed_under_load,
@@ -33,18 +38,13 @@ pub const FULL: &[FaultDef] = &[
         run: power::cut_under_load,
     },
     FaultDef {
-        name: "power-cut-first-boot",
-        proves: "the same at any moment of the first boot leaves nothing or a good cluster",
-        run: power::cut_while_new,
-    },
-    FaultDef {
         name: "stop-first-boot",
         proves: "docker stop at any moment of the first boot is quick and leaves nothing or a good cluster",
         run: crash::stopped_while_new,
     },
     FaultDef {
         name: "slowly-flapping-app",
-        proves: "so does one that runs for a while each time",
+        proves: "an app that runs for a while each time and ends takes the container down with exit code 1",
         run: endings::slowly_flapping_app,
     },
     FaultDef {

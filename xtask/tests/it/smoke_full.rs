@@ -164,7 +164,7 @@ fn an_image_that_bears_nothing() {
 #[test]
 fn a_first_boot_that_syncs_nothing() {
     let lines = run(&format!(
-        "sed -i '/^def sync_tree/,/^def sync(/s/^    paths = .*/    return/' \
+        "sed -i '/^def sync_tree/,$s/^    paths = .*/    return/' \
          /usr/local/lib/hive/hive_container/adoption.py; {UNCOMPILED}"
     ));
     let all = ["power-cut-first-boot", "kill-first-boot"];
@@ -176,6 +176,17 @@ fn a_first_boot_that_syncs_nothing() {
     let cut = "the power went when the cluster has its name, names reached the disk and contents did not: \
          the container ended, exit code 78";
     expect_flaws(&verdict, &[("power-cut-first-boot", cut)]);
+}
+
+#[test]
+fn a_password_that_nobody_syncs() {
+    let lines = run(&format!(
+        "sed -i 's/, durable=True//' /usr/local/lib/hive/hive_container/volume.py; {UNCOMPILED}"
+    ));
+    if let Some((verdict, _state)) = faults("unsynced-password", &lines, &["power-cut-first-boot"]) {
+        let said = "names reached the disk and contents did not: the app's role has another password";
+        expect_flaws(&verdict, &[("power-cut-first-boot", said)]);
+    }
 }
 
 /// Commits are written, and the disk is never asked to keep them.

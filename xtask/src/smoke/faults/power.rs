@@ -3,16 +3,21 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::crash::{MOMENTS, STOP_GRACE, in_words, rounds_of, works};
 use super::disk::sound;
 use crate::smoke::boot::Guest;
 use crate::smoke::scene::{Cut, Scene};
-use crate::smoke::verdict::{Seen, seen};
+use crate::smoke::verdict::{Seen, flaw, seen};
 
 /// Cuts under load.
 const ROUNDS: u32 = 10;
+
+/// Of the moments of a first boot, the first with a cluster in its place.
+const NAMED: usize = 4;
+/// What becomes of the password that was made; no bundle needs the password.
+const PASSWORD: &str = "sha256sum hive/database-password";
 
 /// Both kinds, in turn.
 fn cut_of(round: usize) -> Cut {
@@ -39,20 +44,29 @@ pub fn cut_under_load(scene: &Scene<'_>) -> Result<Seen> {
     .map_err(Into::into)
 }
 
-/// The power goes at each step of the first boot, in both ways.
+/// The power goes at each step of the first boot, in both ways from when the
+/// cluster has its name.
 pub fn cut_while_new(scene: &Scene<'_>) -> Result<Seen> {
     let disk = scene.disk_with_power()?;
     let mut slowest = Duration::ZERO;
-    for (moment, condition) in MOMENTS {
-        for cut in [Cut::Contents, Cut::All] {
+    for (n, (moment, condition)) in MOMENTS.into_iter().enumerate() {
+        // Before the cluster has its name, a copy is all that can be lost.
+        let named = n >= NAMED;
+        for cut in [Cut::Contents, Cut::All].into_iter().take(1 + usize::from(named)) {
             let told = format!("the power went when {moment}, {}", cut.in_words());
             let after = |error| in_words(error, &told);
             let guest = scene.start_until(&disk.volume, condition).map_err(after)?;
+            // It is made before the copy begins.
+            let made = (n > 0).then(|| disk.run(PASSWORD)).transpose()?;
             disk.cut(cut)?;
             guest.container.kill("KILL")?;
             scene.remove(&guest)?;
             disk.power_on()?;
             let (next, took) = works(scene, &disk.volume).map_err(after)?;
+            let kept = disk.run(PASSWORD)?;
+            if made.is_some_and(|made| made != kept) {
+                bail!(flaw(format!("{told}: the app's role has another password")));
+            }
             slowest = slowest.max(took);
             next.container.stop(STOP_GRACE)?;
             scene.remove(&next)?;
@@ -61,10 +75,20 @@ pub fn cut_while_new(scene: &Scene<'_>) -> Result<Seen> {
         }
     }
     seen(format!(
-        "the power went at {} steps of the first boot, each once with names written and contents not: each \
-         volume came up in a next container, after {:.1} s at most",
+        "the power went at {} steps of the first boot with names written and contents not, and with both lost: each \
+         volume came up in a next container, with the same password, after {:.1} s at most",
         MOMENTS.len(),
         slowest.as_secs_f64()
     ))
     .map_err(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cluster_has_its_name_from_there_on() {
+        assert_eq!(MOMENTS[NAMED], ("the cluster has its name", "[ -d pgdata ]"));
+    }
 }

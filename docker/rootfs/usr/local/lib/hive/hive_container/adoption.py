@@ -10,7 +10,15 @@ import threading
 from collections.abc import Sequence
 
 from hive_container.cluster import POSTGRES_BIN, read_first_line
-from hive_container.image import SUPERUSER, Fatal, Image, identifier, pgpass_line, write_private
+from hive_container.image import (
+    SUPERUSER,
+    Fatal,
+    Image,
+    identifier,
+    pgpass_line,
+    sync,
+    write_private,
+)
 from hive_container.volume import (
     ADOPTED,
     ADOPTING,
@@ -53,7 +61,7 @@ def adopt(image: Image) -> None:
         # Restored without the folder `hive`.
         set_password(PGDATA)
     if not os.path.exists(ADOPTED):
-        write_private(ADOPTED, "")
+        write_private(ADOPTED, "", durable=True)
 
 
 def make_cluster(image: Image) -> None:
@@ -106,7 +114,7 @@ def set_password(cluster: str, more: Sequence[str] = (), *options: str) -> None:
     password = keep_password(SUPERUSER_PASSWORD)
     single_user(cluster, [f"ALTER ROLE {SUPERUSER} PASSWORD '{password}'", *more], *options)
     # Last: where this file is, the cluster has the password, whenever a kill comes.
-    write_private(SUPERUSER_PASSFILE, pgpass_line(SUPERUSER, password))
+    write_private(SUPERUSER_PASSFILE, pgpass_line(SUPERUSER, password), durable=True)
 
 
 def single_user(cluster: str, statements: list[str], *options: str) -> None:
@@ -149,11 +157,3 @@ def sync_tree(root: str) -> None:
         thread.join()
     if failures:
         raise failures[0]
-
-
-def sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -234,12 +234,28 @@ def write_run_files(image: Image, password: str, superuser_passfile: str) -> Non
     )
 
 
-def write_private(path: str, text: str) -> None:
-    """Writes a file of mode 0600 that is there whole or not at all, also after a power cut."""
+def write_private(path: str, text: str, *, durable: bool = False) -> None:
+    """Writes a file of mode 0600 that is there whole or not at all.
+
+    A durable one is there after a power cut, too. What is for this start only need not be: on
+    many disks a sync takes as long as a program's start.
+    """
     temporary = f"{path}.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(descriptor)
+        if durable:
+            file.flush()
+            os.fsync(descriptor)
     os.rename(temporary, path)
+    if durable:
+        sync(os.path.dirname(path))
+
+
+def sync(path: str) -> None:
+    """The file, or the names in the directory, are on disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -259,5 +259,5 @@ def keep_password(path: str) -> str:
     password = read_first_line(path)
     if not password:
         password = secrets.token_urlsafe(24)
-        write_private(path, password + "\n")
+        write_private(path, password + "\n", durable=True)
     return password
