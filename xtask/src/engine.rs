@@ -351,26 +351,22 @@ impl Image {
 
     /// `repository:tag` names.
     pub fn tags(&self) -> Vec<&str> {
-        let tags = self.value.get("RepoTags").and_then(Value::as_array);
-        tags.into_iter().flatten().filter_map(Value::as_str).collect()
+        self.texts("/RepoTags")
     }
 
     /// `repository@sha256:…` names; empty for images that never met a registry.
     pub fn digests(&self) -> Vec<&str> {
-        let digests = self.value.get("RepoDigests").and_then(Value::as_array);
-        digests.into_iter().flatten().filter_map(Value::as_str).collect()
+        self.texts("/RepoDigests")
     }
 
     /// Digests of the uncompressed layers, lowest first.
     pub fn layers(&self) -> Vec<&str> {
-        let layers = self.value.pointer("/RootFS/Layers").and_then(Value::as_array);
-        layers.into_iter().flatten().filter_map(Value::as_str).collect()
+        self.texts("/RootFS/Layers")
     }
 
     /// `NAME=value` entries of the configured environment.
     pub fn env(&self) -> Vec<&str> {
-        let env = self.value.pointer("/Config/Env").and_then(Value::as_array);
-        env.into_iter().flatten().filter_map(Value::as_str).collect()
+        self.texts("/Config/Env")
     }
 
     /// Ports like `48886/tcp`.
@@ -389,6 +385,11 @@ impl Image {
     /// The whole document, for reports.
     pub fn document(&self) -> &Value {
         &self.value
+    }
+
+    fn texts(&self, pointer: &str) -> Vec<&str> {
+        let list = self.value.pointer(pointer).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     fn text(&self, pointer: &str) -> &str {

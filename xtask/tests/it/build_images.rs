@@ -1,6 +1,6 @@
 //! The main job on a real engine, with images of the tests' own names.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -37,6 +37,13 @@ impl Bench {
 
     pub fn build(&self) -> Run {
         self.xtask(&["build-images"])
+    }
+
+    /// Starts a build, to be ended before its time.
+    fn start(&self) -> Child {
+        let mut command = self.checkout.command(&["build-images"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
     }
 
     /// What the plan says: action and reason.
@@ -310,13 +317,7 @@ fn interrupted_runs_leave_nothing_and_killed_ones_are_reaped() {
     }
     let bench = Bench::new("killed", "", "");
     let smoking = |signal: &str| {
-        let mut child = bench
-            .checkout
-            .command(&["build-images"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = bench.start();
         let end = Instant::now() + Duration::from_secs(240);
         while leftovers(&bench.name).lines().count() < 2 {
             assert!(Instant::now() < end, "no container of the smoke suite came up");
@@ -378,13 +379,7 @@ fn a_killed_build_keeps_its_stage_until_it_has_ended() {
     bench
         .checkout
         .write("docker/rootfs/etc/hive/unique", &format!("{:?}", Instant::now()));
-    let mut child = bench
-        .checkout
-        .command(&["build-images"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = bench.start();
     let log = bench
         .checkout
         .path(&format!("target/images/{}/build.log", bench.name));

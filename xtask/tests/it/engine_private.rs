@@ -78,21 +78,7 @@ fn published_ports_are_on_the_hosts_loopback_and_containers_have_egress() {
     let Some(machine) = Machine::new() else { return };
     let engine = machine.up();
     let image = machine.load_base(&engine);
-    let container = docker(
-        &machine,
-        &engine,
-        &[
-            "run",
-            "-d",
-            "--init",
-            "-p",
-            "127.0.0.1::8000",
-            &image,
-            "sh",
-            "-c",
-            SERVER,
-        ],
-    );
+    let container = serve(&machine, &engine, &image, "first", &[]);
     let shown = docker(&machine, &engine, &["port", &container, "8000/tcp"]);
     assert_eq!(get(&shown), "hello");
     // More than the engine has random ports: each leaves a port in TIME-WAIT on
@@ -106,17 +92,7 @@ fn published_ports_are_on_the_hosts_loopback_and_containers_have_egress() {
             .unwrap_or_else(|error| panic!("connection {n}: {error}"));
         assert!(length > 0, "connection {n}");
     }
-    let publish = [
-        "run",
-        "-d",
-        "--init",
-        "-p",
-        "127.0.0.1::8000",
-        &image,
-        "sleep",
-        "60",
-    ];
-    let second = docker(&machine, &engine, &publish);
+    let second = serve(&machine, &engine, &image, "second", &[]);
     let port = |shown: &str| shown.rsplit(':').next().unwrap().parse::<i32>().unwrap();
     let next = docker(&machine, &engine, &["port", &second, "8000/tcp"]);
     assert!(
@@ -159,22 +135,7 @@ fn kill_9_of_dockerd_leaves_nothing_and_the_next_start_repairs() {
     let before = Traces::of_host();
     let engine = machine.up();
     let image = machine.load_base(&engine);
-    let run = [
-        "run",
-        "-d",
-        "--init",
-        "--name",
-        "kept",
-        "--restart",
-        "always",
-        "-p",
-        "127.0.0.1::8000",
-        &image,
-        "sh",
-        "-c",
-        SERVER,
-    ];
-    docker(&machine, &engine, &run);
+    serve(&machine, &engine, &image, "kept", &["--restart", "always"]);
     kill_9(&only(&processes_of(machine.cache()), "dockerd"));
     wait_until(|| processes_of(machine.cache()).is_empty());
     assert_eq!(Traces::of_host(), before);
@@ -209,21 +170,8 @@ fn two_engines_do_not_touch_each_other() {
         )
     };
     assert_eq!(id(&one, &first), id(&other, &second), "one archive, one image ID");
-    let run = [
-        "run",
-        "-d",
-        "--init",
-        "--name",
-        "web",
-        "-p",
-        "127.0.0.1::8000",
-        &image,
-        "sh",
-        "-c",
-        SERVER,
-    ];
-    docker(&one, &first, &run);
-    docker(&other, &second, &run);
+    serve(&one, &first, &image, "web", &[]);
+    serve(&other, &second, &image, "web", &[]);
     let shown = docker(&one, &first, &["port", "web", "8000/tcp"]);
     assert_ne!(shown, docker(&other, &second, &["port", "web", "8000/tcp"]));
     kill_9(&only(&processes_of(other.cache()), "dockerd"));
@@ -327,6 +275,14 @@ impl Drop for Machine {
 
 fn docker(machine: &Machine, engine: &Engine, args: &[&str]) -> String {
     machine.docker(engine, args).unwrap()
+}
+
+/// Starts [`SERVER`] in a container, published on a port of the loopback; returns
+/// its ID.
+fn serve(machine: &Machine, engine: &Engine, image: &str, name: &str, options: &[&str]) -> String {
+    let run = ["run", "-d", "--init", "--name", name, "-p", "127.0.0.1::8000"];
+    let server = [image, "sh", "-c", SERVER];
+    docker(machine, engine, &[&run, options, &server].concat())
 }
 
 /// Provisioned once, over what a killed run left behind.

@@ -12,7 +12,7 @@ use crate::sandbox;
 use crate::smoke_gate::{UNCOMPILED, Variant, good, interrupt_leaves_nothing, run};
 
 /// Runs these faults on the good image with a few more lines of Dockerfile.
-pub fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfile::TempDir)> {
+fn faults(name: &str, lines: &str, only: &[&str]) -> Option<(Verdict, tempfile::TempDir)> {
     if !sandbox::engine_tests() {
         return None;
     }
@@ -142,12 +142,9 @@ fn an_image_that_bears_nothing() {
          sed -i '/def give_up/a \\        return' hive_container/supervision.py; \
          sed -i '/^unhealthy() {{/a [[ -e /run/hive/database-ready ]] && {{ echo healthy; exit 0; }}' healthcheck; {UNCOMPILED}"
     ));
-    let all = ["flapping-app", "kill-container", "kill-first-boot", "frozen-app"];
-    let Some((verdict, _state)) = faults("bears-nothing", &lines, &all) else {
-        return;
-    };
-    expect_flaws(
-        &verdict,
+    each_finds_its_flaw(
+        "bears-nothing",
+        &lines,
         &[
             ("flapping-app", "the container is still up"),
             ("kill-container", "committed rows are lost: "),
@@ -193,9 +190,19 @@ fn a_password_that_nobody_syncs() {
 #[test]
 fn a_postgresql_that_syncs_nothing() {
     let lines = run("echo 'fsync = off' >> /etc/hive/postgresql.conf");
-    let all = ["power-cut"];
-    if let Some((verdict, _state)) = faults("unsynced-commits", &lines, &all) {
-        expect_flaws(&verdict, &[("power-cut", "committed rows are lost: ")]);
+    each_finds_its_flaw(
+        "unsynced-commits",
+        &lines,
+        &[("power-cut", "committed rows are lost: ")],
+    );
+}
+
+/// Runs these faults on the good image with a few more lines of Dockerfile: every
+/// one fails, and says so.
+pub fn each_finds_its_flaw(name: &str, lines: &str, expected: &[(&str, &str)]) {
+    let only: Vec<&str> = expected.iter().map(|(fault, _)| *fault).collect();
+    if let Some((verdict, _state)) = faults(name, lines, &only) {
+        expect_flaws(&verdict, expected);
     }
 }
 
@@ -217,18 +224,9 @@ fn an_image_that_is_bad_company() {
          sed -i 's/^stopsignal=INT/stopsignal=QUIT/' /etc/hive/supervisord.conf; \
          sed -i 's/^MAX_BYTES = .*/MAX_BYTES = 1 << 40/' hive_container/logs.py; {UNCOMPILED}"
     ));
-    let all = [
-        "hardened",
-        "small-shared-memory",
-        "side-by-side",
-        "restarts",
-        "logs",
-    ];
-    let Some((verdict, _state)) = faults("bad-company", &lines, &all) else {
-        return;
-    };
-    expect_flaws(
-        &verdict,
+    each_finds_its_flaw(
+        "bad-company",
+        &lines,
         &[
             ("hardened", "could not resize shared memory segment"),
             ("small-shared-memory", "could not resize shared memory segment"),
@@ -245,12 +243,11 @@ fn an_image_that_leaves_traces() {
         "sed -i '/^def keep_lock/a \\    open(f\"{{OURS}}/start-{{secrets.token_hex(4)}}\", \"x\").close()' \
          /usr/local/lib/hive/hive_container/volume.py; {UNCOMPILED}"
     ));
-    if let Some((verdict, _state)) = faults("leaves-traces", &lines, &["restarts"]) {
-        expect_flaws(
-            &verdict,
-            &[("restarts", "9 restarts left 9 traces: ./hive/start-")],
-        );
-    }
+    each_finds_its_flaw(
+        "leaves-traces",
+        &lines,
+        &[("restarts", "9 restarts left 9 traces: ./hive/start-")],
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use xtask::smoke::faults::FULL;
 
 use crate::build_images::Bench;
 use crate::sandbox;
-use crate::smoke_full::{expect_flaws, faults};
+use crate::smoke_full::{each_finds_its_flaw, expect_flaws};
 use crate::smoke_gate::{UNCOMPILED, Variant, prove, run};
 
 /// Each edit takes away one guard.
@@ -32,21 +32,9 @@ fn an_image_that_takes_any_volume() {
         "sed -i \"s/format('REINDEX INDEX/format('VACUUM/\" database.py",
         "sed -i 's/^        volume.inspect_space.*/        pass/' ../run-postgresql",
     ]);
-    let all = [
-        "half-copied-volumes",
-        "foreign-volumes",
-        "harmless-volumes",
-        "disk-full-at-first-boot",
-        "disk-full-while-writing",
-        "restored-volume",
-        "lost-table",
-        "collation-versions",
-    ];
-    let Some((verdict, _state)) = faults("any-volume", &lines, &all) else {
-        return;
-    };
-    expect_flaws(
-        &verdict,
+    each_finds_its_flaw(
+        "any-volume",
+        &lines,
         &[
             // PostgreSQL starts on it after a clean shutdown, and has no room to recover from.
             (
@@ -81,20 +69,9 @@ fn an_image_for_one_place_only() {
         "sed -i 's/image.write_private(EXTRA_USERS, .*/pass/' ../entrypoint",
         "sed -i '/^log_timezone/d' /etc/hive/postgresql.conf",
     ]);
-    let all = [
-        "volume-in-use",
-        "wrong-settings",
-        "wrong-password-files",
-        "odd-password",
-        "moved-port",
-        "arbitrary-user",
-        "clock-and-zone",
-    ];
-    let Some((verdict, _state)) = faults("one-place", &lines, &all) else {
-        return;
-    };
-    expect_flaws(
-        &verdict,
+    each_finds_its_flaw(
+        "one-place",
+        &lines,
         &[
             ("volume-in-use", "the container should have refused to start"),
             ("wrong-settings", "a place for temporary files: exit code 1"),
