@@ -65,7 +65,7 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
     let done = work.carry_out(&surveyed, &mut journal);
     let closed = journal.close(done.as_ref().err());
     if done.is_err() {
-        // Also of a run that was interrupted, or that built only some of them.
+        // Also of a run that was interrupted or could not build.
         if let Err(second) = work.retire_candidates() {
             let message = format!("what was built stays as hive-candidate:…: {second:#}");
             host.report.warn(message);
@@ -140,11 +140,12 @@ impl<'a> Work<'a> {
             }
         }
         promote::keep_proofs(self.engine, &self.host.runner, &done.verdicts)?;
-        if !candidates.is_empty() {
-            self.retire_candidates()?;
-        }
         done.verified = self.verified(surveyed, &done)?;
         self.promote(surveyed, &done.verified)?;
+        if !candidates.is_empty() {
+            // Until here they hold the images, whatever other runs remove.
+            self.retire_candidates()?;
+        }
         Ok(done)
     }
 
@@ -291,6 +292,8 @@ impl<'a> Work<'a> {
                 let document = self.document(surveyed, done);
                 self.host.report.data(&serde_json::to_string_pretty(&document)?)?;
             }
+            // Then what failed has the name that the hint says.
+            self.retire_candidates()?;
             let stopped = tell::stopped(&done.unbuilt, &failed).hint("no tag has moved");
             let inventory = self.engine.inventory(&self.host.runner)?;
             return Err(tell::with_unproved(stopped, &inventory, &failed).into());

@@ -12,7 +12,7 @@ use xtask::process::Runner;
 
 use crate::sandbox;
 
-fn runner() -> Runner {
+pub fn runner() -> Runner {
     Runner::new(Arc::default()).unwrap()
 }
 

@@ -10,6 +10,7 @@
 mod apps;
 mod audit;
 mod build_images;
+mod candidates;
 mod cli;
 mod clones;
 mod contents;

@@ -1,0 +1,57 @@
+//! What becomes of images without a proof when their run has ended.
+
+use xtask::candidate;
+use xtask::engine::reaper;
+
+use crate::build_images::{docker, id_of};
+use crate::engine_api::runner;
+use crate::sandbox;
+
+#[test]
+fn the_last_one_without_a_proof_stays_and_those_of_the_living_are_left_alone() {
+    if !sandbox::engine_tests() {
+        return;
+    }
+    sandbox::xtask(["base", "make"]).expect(0);
+    let (engine, runner) = (sandbox::engine(), runner());
+    let image = format!("candidate-{}", std::process::id());
+    let living = reaper::run_id().unwrap();
+    let dead = living.replacen(&std::process::id().to_string(), "4194305", 1);
+    // An image of its own whose only name is that of a run's candidate.
+    let build = |content: &str, run: &str| {
+        let container = docker(&["create", "--pull", "never", "hive-base:debian", "true"]);
+        let change = format!("LABEL dev.hive.test={image}-{content}");
+        let tag = candidate::tag(&image, run);
+        let id = docker(&["commit", "--change", &change, container.trim(), &tag]);
+        docker(&["rm", container.trim()]);
+        id.trim().to_owned()
+    };
+    let retire = || candidate::retire(&engine, &runner, |run| !reaper::is_alive(run)).unwrap();
+    let unproved = candidate::unproved_tag(&image);
+
+    let going_on = build("living", &living);
+    let first = build("first", &dead);
+    retire();
+    assert_eq!(id_of(&unproved), Some(first.clone()));
+    assert_eq!(id_of(&candidate::tag(&image, &dead)), None);
+
+    let second = build("second", &dead);
+    retire();
+    assert_eq!(id_of(&unproved), Some(second.clone()));
+    assert_eq!(id_of(&first), None, "they pile up");
+
+    // It got a proof before its run was killed.
+    let proved = build("proved", &dead);
+    let proof = format!("hive-api-test:proof-{}", std::process::id());
+    engine.tag(&runner, &proved, &proof).unwrap();
+    retire();
+    retire();
+    assert_eq!(id_of(&unproved), Some(second));
+    assert_eq!(id_of(&candidate::tag(&image, &dead)), None);
+    assert_eq!(id_of(&proof), Some(proved));
+
+    assert_eq!(id_of(&candidate::tag(&image, &living)), Some(going_on));
+    for tag in [&unproved, &proof, &candidate::tag(&image, &living)] {
+        engine.untag(&runner, tag).unwrap();
+    }
+}
