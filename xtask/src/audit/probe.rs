@@ -394,7 +394,10 @@ fn dockerfile(nonce: &str) -> Result<String> {
         writeln!(text, "FROM ${{BASE}} AS {stage}\n{}", step.replace('%', nonce))?;
     }
     // No build has seen it, so that to choose it as the target is to build it.
-    writeln!(text, "FROM ${{BASE}} AS another\nCOPY dir /@/{nonce}/")?;
+    writeln!(
+        text,
+        "FROM ${{BASE}} AS another\nLABEL {IMAGE_LABEL}={IMAGE}\nCOPY dir /@/{nonce}/"
+    )?;
     // It needs all others and is quick: a file of the base itself.
     writeln!(text, "FROM ${{BASE}} AS probe\nLABEL {IMAGE_LABEL}={IMAGE}")?;
     for (stage, _) in FORMS {

@@ -20,6 +20,7 @@ fn the_key_is_never_looser_than_buildkit() {
     if !sandbox::engine_tests() {
         return;
     }
+    let before = nobodys();
     let checkout = Checkout::new();
     let run = checkout.xtask(&["audit", "genie", "--json"]).expect(0);
     let document = run.json();
@@ -62,9 +63,33 @@ fn the_key_is_never_looser_than_buildkit() {
     }
     // It worked on a copy and took its images with it.
     for image in ["audit-probe", "audit-genie"] {
-        let filter = format!("label=dev.hive.image={image}");
-        let left =
-            sandbox::finish(sandbox::docker().args(["image", "ls", "--all", "--quiet", "--filter", &filter]));
-        assert_eq!(left.stdout, "", "{image}");
+        assert_eq!(
+            labelled(&format!("dev.hive.image={image}")),
+            BTreeSet::new(),
+            "{image}"
+        );
     }
+    let left: BTreeSet<String> = nobodys().difference(&before).cloned().collect();
+    assert_eq!(left, BTreeSet::new(), "images that nobody finds by a name");
+}
+
+/// IDs of all images with a label.
+fn labelled(label: &str) -> BTreeSet<String> {
+    let filter = format!("label={label}");
+    let list = [
+        "image",
+        "ls",
+        "--all",
+        "--quiet",
+        "--no-trunc",
+        "--filter",
+        &filter,
+    ];
+    let listed = sandbox::finish(sandbox::docker().args(list)).expect(0).stdout;
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// Images that a build of ours made for no image.
+fn nobodys() -> BTreeSet<String> {
+    &labelled("dev.hive.fingerprint") - &labelled("dev.hive.image")
 }

@@ -21,6 +21,7 @@ use xtask::engine::Engine;
 use xtask::process::Runner;
 use xtask::report::Report;
 
+use crate::build_images::remove_images;
 use crate::sandbox;
 
 /// How a file gets other content under the same size and time.
@@ -150,7 +151,9 @@ impl Pair {
         stage.fill(&app, &found.inputs).unwrap();
         let target = |image: &str, context: &Path| {
             let dockerfile = self.at(&format!("{image}.Dockerfile"));
-            fs::write(&dockerfile, format!("FROM scratch AS it\nCOPY . /{image}/\n")).unwrap();
+            let label = format!("LABEL dev.hive.image={}", self.name);
+            let text = format!("FROM scratch AS it\n{label}\nCOPY . /{image}/\n");
+            fs::write(&dockerfile, text).unwrap();
             Target {
                 image: image.to_owned(),
                 fingerprint: "none".to_owned(),
@@ -183,10 +186,7 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        for image in ["ours", "plain"] {
-            let tag = format!("hive-test-{}:{image}", self.name);
-            sandbox::finish(sandbox::docker().args(["image", "rm", "--force", &tag]));
-        }
+        remove_images(&self.name);
     }
 }
 
