@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::Range;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,8 @@ pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, V
             .into_par_iter()
             .map(|directory| walk.read(directory))
             .collect();
+        all.entries
+            .reserve(parts.iter().map(|part| part.entries.len()).sum());
         for part in parts {
             level.directories.extend(part.directories);
             all.entries.extend(part.entries);
@@ -113,8 +116,14 @@ struct Directory {
     scope: Scope,
 }
 
-/// A name in a directory and the kind of what bears it.
-type Name = (Box<[u8]>, FileType);
+/// What a directory lists, sorted by name.
+struct Listing {
+    /// All the names, one after the other: a million files are a million
+    /// allocations otherwise.
+    text: Vec<u8>,
+    /// Where in `text` each of them is, and the kind of what bears it.
+    names: Vec<(Range<usize>, FileType)>,
+}
 
 /// An entry that the rules let through.
 struct Entry {
@@ -189,12 +198,12 @@ impl<'a> Walk<'a> {
         let mut level = Level::default();
         let path = &directory.path;
         let listing = self.open_directory(path).and_then(|handle| {
-            let names = list(&handle)?;
-            Ok((handle, names))
+            let listing = Listing::read(&handle)?;
+            Ok((handle, listing))
         });
         match listing {
-            Ok((handle, names)) => match self.enter(directory, &names, &mut level) {
-                Some(directory) => level.merge(self.read_entries(&directory, &handle, &names)),
+            Ok((handle, listing)) => match self.enter(directory, &listing, &mut level) {
+                Some(directory) => level.merge(self.read_entries(&directory, &handle, &listing)),
                 None => level,
             },
             // BuildKit passes over what it may not read and would not send.
@@ -218,12 +227,12 @@ impl<'a> Walk<'a> {
 
     /// Decides on a directory whose names are known and adds it to the level.
     /// `None`: it is left out after all.
-    fn enter(&self, directory: Directory, names: &[Name], level: &mut Level) -> Option<Directory> {
+    fn enter(&self, directory: Directory, listing: &Listing, level: &mut Level) -> Option<Directory> {
         let Directory { path, scope } = directory;
         if path.is_empty() {
             return Some(Directory { path, scope });
         }
-        let holds = |wanted: &[u8]| names.iter().any(|(name, _)| **name == *wanted);
+        let holds = |wanted: &[u8]| listing.holds(wanted);
         let scope = match self.rules.decide_by_entries(&path, scope, holds) {
             Ok(Decision::Keep(scope) | Decision::Enter(scope)) => scope,
             Ok(Decision::Ignore) => return None,
@@ -254,12 +263,15 @@ impl<'a> Walk<'a> {
         Some(Directory { path, scope })
     }
 
-    fn read_entries(&self, directory: &Directory, handle: &OwnedFd, names: &[Name]) -> Level {
-        names
+    fn read_entries(&self, directory: &Directory, handle: &OwnedFd, listing: &Listing) -> Level {
+        listing
+            .names
             .par_chunks(ENTRIES_PER_TASK)
             .map(|names| {
                 let mut level = Level::default();
-                for (name, kind) in names {
+                level.entries.reserve(names.len());
+                for (place, kind) in names {
+                    let name = &listing.text[place.clone()];
                     let path = join(&directory.path, name);
                     self.read_entry(&directory.scope, handle, name, path, *kind, &mut level);
                 }
@@ -284,7 +296,7 @@ impl<'a> Walk<'a> {
             Ok(Decision::Keep(scope) | Decision::Enter(scope)) if is_directory => {
                 level.directories.push(Directory { path, scope });
             }
-            Ok(Decision::Keep(_) | Decision::Enter(_)) => match self.examine(handle, name, &path, kind) {
+            Ok(Decision::Keep(_) | Decision::Enter(_)) => match self.examine(handle, name, path, kind) {
                 Ok(entry) => level.entries.push(entry),
                 Err(problem) => level.problems.push(problem),
             },
@@ -297,18 +309,26 @@ impl<'a> Walk<'a> {
     }
 
     /// The facts about a file or link that the rules let through.
-    fn examine(&self, handle: &OwnedFd, name: &[u8], path: &[u8], kind: FileType) -> Result<Entry, Problem> {
-        let problem = |what| Problem::new(path, what);
-        let Ok(text) = std::str::from_utf8(path) else {
-            return Err(problem(What::NotUtf8));
+    fn examine(
+        &self,
+        handle: &OwnedFd,
+        name: &[u8],
+        path: Vec<u8>,
+        kind: FileType,
+    ) -> Result<Entry, Problem> {
+        let path = match String::from_utf8(path) {
+            Ok(path) => path,
+            Err(error) => return Err(Problem::new(error.as_bytes(), What::NotUtf8)),
         };
+        let bytes = path.as_bytes();
+        let problem = |what| Problem::new(bytes, what);
         let what = match kind {
-            FileType::RegularFile => self.examine_file(handle, name, path)?,
+            FileType::RegularFile => self.examine_file(handle, name, bytes)?,
             FileType::Symlink => {
                 let target = readlinkat(handle, OsStr::from_bytes(name), Vec::new())
-                    .map_err(|errno| Problem::errno(path, errno))?;
+                    .map_err(|errno| Problem::errno(bytes, errno))?;
                 let target = target.into_string().map_err(|_| problem(What::NotUtf8))?;
-                if link::leaves(&self.root, path, target.as_bytes()) {
+                if link::leaves(&self.root, bytes, target.as_bytes()) {
                     return Err(problem(What::LinkLeaves(target)));
                 }
                 EntryKind::Symlink {
@@ -320,7 +340,7 @@ impl<'a> Walk<'a> {
             _ => return Err(problem(What::Special("device"))),
         };
         Ok(Entry {
-            path: text.into(),
+            path: path.into(),
             what,
         })
     }
@@ -440,28 +460,45 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The names in a directory and their kinds, sorted.
-fn list(handle: &OwnedFd) -> Result<Vec<Name>, Errno> {
-    let mut names: Vec<Name> = Vec::new();
-    let mut buffer = Vec::with_capacity(LISTED_AT_ONCE);
-    let mut entries = RawDir::new(handle, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        let kind = match entry.file_type() {
-            FileType::Unknown => {
-                let stat = statat(handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?;
-                FileType::from_raw_mode(stat.st_mode)
-            }
-            kind => kind,
+impl Listing {
+    fn read(handle: &OwnedFd) -> Result<Self, Errno> {
+        let mut listing = Self {
+            text: Vec::new(),
+            names: Vec::new(),
         };
-        names.push((name.into(), kind));
+        let mut buffer = Vec::with_capacity(LISTED_AT_ONCE);
+        let mut entries = RawDir::new(handle, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => {
+                    let stat = statat(handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?;
+                    FileType::from_raw_mode(stat.st_mode)
+                }
+                kind => kind,
+            };
+            let start = listing.text.len();
+            listing.text.extend_from_slice(name);
+            listing.names.push((start..listing.text.len(), kind));
+        }
+        let text = &listing.text;
+        let name = |place: &Range<usize>| &text[place.clone()];
+        listing
+            .names
+            .sort_unstable_by(|(a, _), (b, _)| name(a).cmp(name(b)));
+        Ok(listing)
     }
-    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    Ok(names)
+
+    fn holds(&self, wanted: &[u8]) -> bool {
+        let name = |place: &Range<usize>| &self.text[place.clone()];
+        self.names
+            .binary_search_by(|(place, _)| name(place).cmp(wanted))
+            .is_ok()
+    }
 }
 
 fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {

@@ -48,7 +48,9 @@ impl Pattern {
             Kind::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),
             Kind::Suffix => {
                 let suffix = &self.text[2..];
-                path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
+                // Most paths end otherwise, which their last byte tells.
+                let may = suffix.last().is_none_or(|last| path.last() == Some(last));
+                may && (path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path))
             }
             Kind::Regexp(regexp) => regexp.is_match(path),
             Kind::Broken(fault) => return Err(Broken(*fault)),
