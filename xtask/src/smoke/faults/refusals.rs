@@ -186,6 +186,11 @@ const SETTINGS: &[Wrong] = &[
         "HIVE_API_PORT is '5432'",
     ),
     setting(
+        "a limit of 64 open files",
+        &["--ulimit=nofile=64:64"],
+        "may have only 64 files open",
+    ),
+    setting(
         "a port that only root may use",
         &[
             "--env=HIVE_API_PORT=80",

@@ -119,8 +119,10 @@ def set_password(cluster: str, more: Sequence[str] = (), *options: str) -> None:
 
 def single_user(cluster: str, statements: list[str], *options: str) -> None:
     """Runs SQL in a cluster that no server runs."""
+    # As in postgresql.conf, which it does not read: /dev/shm may be small, or not be there.
+    memory = ("-c", "dynamic_shared_memory_type=sysv")
     done = subprocess.run(
-        [f"{POSTGRES_BIN}/postgres", "--single", *options, "-D", cluster, "template1"],
+        [f"{POSTGRES_BIN}/postgres", "--single", *memory, *options, "-D", cluster, "template1"],
         input="".join(f"{statement}\n" for statement in statements).encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

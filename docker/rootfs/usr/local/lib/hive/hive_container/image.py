@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -232,6 +234,18 @@ def write_run_files(image: Image, password: str, superuser_passfile: str) -> Non
         f"[superuser]\nhost={RUN}\nport={DATABASE_PORT}\ndbname={image.database}\n"
         f"user={SUPERUSER}\npassfile={superuser_passfile}\n",
     )
+
+
+def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Becomes another program; the exit status of a shell that cannot, when it cannot."""
+    try:
+        os.execvpe(command[0], command, environment)
+    except FileNotFoundError:
+        print(f"hive: no such program: {command[0]}", file=sys.stderr)
+        return 127
+    except OSError as error:
+        print(f"hive: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
+        return 126
 
 
 def write_private(path: str, text: str, *, durable: bool = False) -> None:
