@@ -168,8 +168,11 @@ fn a_first_boot_that_syncs_nothing() {
     let Some((verdict, _state)) = faults("unsynced-cluster", &lines, &all) else {
         return;
     };
-    let failed: Vec<bool> = verdict.checks().iter().map(|check| check.failed()).collect();
-    assert_eq!(failed, [false, true], "{:?}", verdict.checks());
+    let killed = verdict
+        .checks()
+        .iter()
+        .find(|check| check.name == "kill-first-boot");
+    assert!(killed.is_some_and(|check| !check.failed()), "{killed:?}");
     let cut = "the power went when the cluster has its name, names reached the disk and contents did not: \
          the container ended, exit code 78";
     expect_flaws(&verdict, &[("power-cut-first-boot", cut)]);
