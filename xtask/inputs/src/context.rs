@@ -5,10 +5,12 @@
 //! BuildKit. What is hashed is thereby what is built. [`source`] tells what of them
 //! one instruction reads.
 
+mod contents;
 pub mod ignore;
 mod index;
 pub mod input;
 mod link;
+mod listing;
 pub mod pieces;
 pub mod problem;
 pub mod rules;

@@ -5,32 +5,24 @@
 //! the stat index does not know.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read as _;
-use std::ops::Range;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::index::{Index, Indexed, Stamp};
-use super::input::{Digest, Input, Inputs, Kind};
+use super::contents::{self, Entry, EntryKind};
+use super::index::{Index, Stamp};
+use super::input::Inputs;
 use super::link;
+use super::listing::Listing;
 use super::problem::{Problem, What};
 use super::rules::{Decision, Reason, Rules, Scope};
 
 /// A directory with more entries than this is stat'ed in parallel.
 const ENTRIES_PER_TASK: usize = 512;
-
-/// As much of a directory's listing is read at once, as the C library does.
-const LISTED_AT_ONCE: usize = 32 * 1024;
-
-/// Read at once; small enough for the cache next to the processor.
-const READ_SIZE: usize = 128 * 1024;
 
 /// What a walk found.
 #[derive(Debug, Default)]
@@ -87,7 +79,7 @@ pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, V
         || index.map(|file| Index::load(file, &walk.path)),
     );
     let mut problems = all.problems;
-    let (inputs, hashed) = walk.hash(entries, index, &mut problems);
+    let (inputs, hashed) = contents::hash(&walk.root, entries, index, &mut problems);
     problems.sort();
     problems.dedup();
     if !problems.is_empty() {
@@ -114,37 +106,6 @@ struct Directory {
     /// Empty for the root.
     path: Vec<u8>,
     scope: Scope,
-}
-
-/// What a directory lists, sorted by name.
-struct Listing {
-    /// All the names, one after the other: a million files are a million
-    /// allocations otherwise.
-    text: Vec<u8>,
-    /// Where in `text` each of them is, and the kind of what bears it.
-    names: Vec<(Range<usize>, FileType)>,
-}
-
-/// An entry that the rules let through.
-struct Entry {
-    path: Box<str>,
-    what: EntryKind,
-}
-
-impl Entry {
-    /// What the index goes by; only files have it.
-    fn stamp(&self) -> Option<Stamp> {
-        match self.what {
-            EntryKind::File { stamp, .. } => Some(stamp),
-            EntryKind::Directory | EntryKind::Symlink { .. } => None,
-        }
-    }
-}
-
-enum EntryKind {
-    File { executable: bool, stamp: Stamp },
-    Directory,
-    Symlink { target: Box<str> },
 }
 
 /// What reading some directories gave.
@@ -362,142 +323,6 @@ impl<'a> Walk<'a> {
         }
         let executable = stat.st_mode & 0o100 != 0;
         Ok(EntryKind::File { executable, stamp })
-    }
-
-    /// Turns entries into inputs: digests come from the index or the content.
-    /// The index is brought up to date.
-    fn hash(
-        &self,
-        entries: Vec<Entry>,
-        mut index: Option<Index>,
-        problems: &mut Vec<Problem>,
-    ) -> (Vec<Input>, usize) {
-        let begun = SystemTime::now();
-        let known: Vec<Option<Digest>> = match &mut index {
-            Some(index) => index.take_known(entries.iter().map(|entry| (&*entry.path, entry.stamp()))),
-            None => vec![None; entries.len()],
-        };
-        let digests: Vec<Result<Option<Digest>, Problem>> = entries
-            .par_iter()
-            .zip(&known)
-            .map(|(entry, known)| match (entry.stamp(), known) {
-                (Some(stamp), None) => self.digest(&entry.path, &stamp).map(Some),
-                (_, known) => Ok(*known),
-            })
-            .collect();
-        if let Some(index) = index {
-            let files = entries.iter().zip(&known).zip(&digests);
-            let files = files.filter_map(|((entry, known), digest)| {
-                Some(Indexed {
-                    path: &entry.path,
-                    stamp: entry.stamp()?,
-                    digest: digest.as_ref().ok()?.as_ref()?,
-                    known: known.is_some(),
-                })
-            });
-            // A lost index costs time only: not worth a failure.
-            index.save(files, begun).ok();
-        }
-        let mut inputs = Vec::with_capacity(entries.len());
-        let mut hashed = 0;
-        for ((entry, known), digest) in entries.into_iter().zip(known).zip(digests) {
-            let path = entry.path;
-            let kind = match (entry.what, digest) {
-                (_, Err(problem)) => {
-                    problems.push(problem);
-                    continue;
-                }
-                (EntryKind::File { executable, stamp }, Ok(Some(digest))) => {
-                    hashed += usize::from(known.is_none());
-                    Kind::File {
-                        executable,
-                        size: stamp.size,
-                        digest,
-                    }
-                }
-                (EntryKind::Symlink { target }, Ok(_)) => Kind::Symlink { target },
-                (EntryKind::Directory, Ok(_)) => Kind::Directory,
-                (EntryKind::File { .. }, Ok(None)) => {
-                    problems.push(Problem::new(path.as_bytes(), What::Changed));
-                    continue;
-                }
-            };
-            inputs.push(Input { path, kind });
-        }
-        (inputs, hashed)
-    }
-
-    /// Hashes a file and makes sure that it is the one that was stat'ed and
-    /// stays as it is meanwhile.
-    fn digest(&self, path: &str, stamp: &Stamp) -> Result<Digest, Problem> {
-        let bytes = path.as_bytes();
-        let io = |error: std::io::Error| Problem::io(bytes, &error);
-        // A fifo that has taken the file's place must not block the walk.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = File::from(
-            openat(&self.root, path, flags, Mode::empty()).map_err(|errno| Problem::errno(bytes, errno))?,
-        );
-        let unchanged =
-            |file: &File| rustix::fs::fstat(file.as_fd()).map(|stat| Stamp::from(&stat) == *stamp);
-        let changed = Problem::new(bytes, What::Changed);
-        if !unchanged(&file).map_err(|errno| Problem::errno(bytes, errno))? {
-            return Err(changed);
-        }
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; READ_SIZE.min(stamp.size as usize + 1)];
-        loop {
-            match file.read(&mut buffer).map_err(io)? {
-                0 => break,
-                read => hasher.update(&buffer[..read]),
-            };
-        }
-        let whole = hasher.count() == stamp.size;
-        if whole && unchanged(&file).map_err(|errno| Problem::errno(bytes, errno))? {
-            Ok(Digest(*hasher.finalize().as_bytes()))
-        } else {
-            Err(changed)
-        }
-    }
-}
-
-impl Listing {
-    fn read(handle: &OwnedFd) -> Result<Self, Errno> {
-        let mut listing = Self {
-            text: Vec::new(),
-            names: Vec::new(),
-        };
-        let mut buffer = Vec::with_capacity(LISTED_AT_ONCE);
-        let mut entries = RawDir::new(handle, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                FileType::Unknown => {
-                    let stat = statat(handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?;
-                    FileType::from_raw_mode(stat.st_mode)
-                }
-                kind => kind,
-            };
-            let start = listing.text.len();
-            listing.text.extend_from_slice(name);
-            listing.names.push((start..listing.text.len(), kind));
-        }
-        let text = &listing.text;
-        let name = |place: &Range<usize>| &text[place.clone()];
-        listing
-            .names
-            .sort_unstable_by(|(a, _), (b, _)| name(a).cmp(name(b)));
-        Ok(listing)
-    }
-
-    fn holds(&self, wanted: &[u8]) -> bool {
-        let name = |place: &Range<usize>| &self.text[place.clone()];
-        self.names
-            .binary_search_by(|(place, _)| name(place).cmp(wanted))
-            .is_ok()
     }
 }
 

@@ -1,13 +1,13 @@
 //! Tests of `super`: small trees in temporary folders.
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::context::Ignore;
+use crate::context::{Digest, Kind};
 
 /// A tree from `path` or `path=content`; a path with a slash at its end is a
 /// directory.
@@ -341,30 +341,4 @@ fn index_that_is_no_good_counts_for_nothing() {
     fs::remove_file(&index).unwrap();
     fs::create_dir(&index).unwrap();
     assert_eq!(hashed(folder.path()), 2);
-}
-
-/// The file is longer than it was when it was stat'ed.
-#[test]
-fn change_while_reading() {
-    let folder = tree(&["a=1"]);
-    let rules = exact("");
-    let walk = Walk::open(folder.path(), &rules).unwrap();
-    let path = folder.path().join("a");
-    let stat = rustix::fs::stat(&path).unwrap();
-    let stamp = Stamp::from(&stat);
-    assert!(walk.digest("a", &stamp).is_ok());
-    File::options()
-        .append(true)
-        .open(&path)
-        .unwrap()
-        .write_all(b"2")
-        .unwrap();
-    assert_eq!(
-        walk.digest("a", &stamp).unwrap_err().to_string(),
-        "a: changed while it was read"
-    );
-    fs::remove_file(&path).unwrap();
-    assert_eq!(walk.digest("a", &stamp).unwrap_err().what, What::Changed);
-    symlink("b", &path).unwrap();
-    assert_eq!(walk.digest("a", &stamp).unwrap_err().what, What::Changed);
 }
