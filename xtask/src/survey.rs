@@ -4,15 +4,17 @@
 pub mod past;
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread::JoinHandle;
 
 use anyhow::Result;
 
 use crate::assembly::Assembly;
 use crate::base::Base;
 use crate::candidate;
-use crate::context::{self, Inputs, Rules};
+use crate::context::{self, Found, Inputs, Rules};
 use crate::definition::Definition;
 use crate::dockerfile;
 use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL, Inventory};
@@ -71,8 +73,6 @@ pub struct Ground<'a> {
     pub engine: &'a Engine,
     /// The base, where the engine has it.
     pub base: Option<&'a Base>,
-    /// `linux/amd64`.
-    pub platform: &'a str,
 }
 
 /// Surveys all images of a request.
@@ -81,35 +81,43 @@ pub struct Ground<'a> {
 /// A usage error for a context that cannot be used; an engine that does not
 /// answer.
 pub fn survey<'a>(
-    host: &Host,
+    mut contexts: Contexts<'_>,
     request: &'a Request,
     ground: Option<Ground<'_>>,
 ) -> Result<Vec<Surveyed<'a>>> {
-    let mut contexts = Contexts::new(host);
+    let host = contexts.host;
     let inventory = match ground {
         Some(ground) => ground.engine.inventory(&host.runner)?,
         None => Inventory::default(),
     };
+    let mut asked: Option<past::Asked> = None;
     let mut read: Option<Rc<past::Ground>> = None;
     let mut surveyed = Vec::new();
     for job in &request.jobs {
         let inputs = contexts.of(&job.app.folder)?;
-        let definition = ground
-            .and_then(|ground| Some((ground, ground.base?)))
-            .map(|(ground, base)| Definition {
-                dockerfile: job.dockerfile.clone(),
-                target: dockerfile::TARGET.to_owned(),
-                arguments: request.arguments.clone(),
-                platform: ground.platform.to_owned(),
-                base: base.identity.clone(),
-                contexts: inputs,
-            });
+        let definition = match ground.and_then(|ground| Some((ground.engine, ground.base?))) {
+            Some((engine, base)) => {
+                if contexts.hashed > 0 && asked.is_none() && read.is_none() {
+                    // A build is near.
+                    asked = Some(past::Asked::begin(engine, &host.runner));
+                }
+                Some(Definition {
+                    dockerfile: job.dockerfile.clone(),
+                    target: dockerfile::TARGET.to_owned(),
+                    arguments: request.arguments.clone(),
+                    platform: engine.platform(&host.runner)?,
+                    base: base.identity.clone(),
+                    contexts: inputs,
+                })
+            }
+            None => None,
+        };
         let (mut step, proof) = step(host, request, job, definition.as_ref(), ground, &inventory)?;
         let past = match (&definition, ground, step.action) {
             (Some(definition), Some(ground), Action::Build) => {
                 let past = match &read {
                     Some(past) => Rc::clone(past),
-                    None => Rc::new(past::Ground::read(host, ground.engine)?),
+                    None => Rc::new(past::Ground::read(host, ground.engine, asked.take())?),
                 };
                 read = Some(Rc::clone(&past));
                 step.forecast = past.forecast(definition, request.no_cache);
@@ -201,38 +209,67 @@ fn present(
     Ok((present, proof))
 }
 
-/// Walks each folder once, however many images use it.
-struct Contexts<'a> {
+/// What is in the folders of a request. Each is walked once, however many
+/// images use it.
+pub struct Contexts<'a> {
     host: &'a Host,
+    /// Folders that are walked at the moment.
+    walking: BTreeMap<PathBuf, JoinHandle<Result<Found>>>,
     walked: BTreeMap<PathBuf, Inputs>,
+    /// Files whose content was new to the index.
+    hashed: usize,
+}
+
+/// Which rules a folder is walked by.
+#[derive(Clone, Copy)]
+enum Role {
+    App,
+    Rootfs,
 }
 
 impl<'a> Contexts<'a> {
-    fn new(host: &'a Host) -> Self {
+    /// Folders that are walked when they are asked for.
+    pub fn new(host: &'a Host) -> Self {
         Self {
             host,
+            walking: BTreeMap::new(),
             walked: BTreeMap::new(),
+            hashed: 0,
         }
     }
 
+    /// Folders that are walked from now on, in the background: for a caller
+    /// that waits for an engine, and for nothing that could take long. What is
+    /// built should have been read a moment before.
+    pub fn ahead(host: &'a Host, request: &Request) -> Self {
+        let mut contexts = Self::new(host);
+        let apps = request.jobs.iter().map(|job| (job.app.folder.clone(), Role::App));
+        for (folder, role) in apps.chain([(rootfs_folder(host), Role::Rootfs)]) {
+            contexts.walking.entry(folder.clone()).or_insert_with(|| {
+                let index = index_file(host, &folder);
+                std::thread::spawn(move || scan(&folder, role, &index))
+            });
+        }
+        contexts
+    }
+
     fn of(&mut self, app: &Path) -> Result<BTreeMap<String, Inputs>> {
-        let ignore = context::ignore(app, None)?;
-        let app = self.walk(app, &Rules::safe(ignore))?;
-        let rootfs = self.walk(
-            &rootfs_folder(self.host),
-            &Rules::exact(context::Ignore::default()),
-        )?;
+        let app = self.inputs(app, Role::App)?;
+        let rootfs = self.inputs(&rootfs_folder(self.host), Role::Rootfs)?;
         Ok(BTreeMap::from([
             (String::new(), app),
             (ROOTFS.to_owned(), rootfs),
         ]))
     }
 
-    fn walk(&mut self, folder: &Path, rules: &Rules) -> Result<Inputs> {
+    fn inputs(&mut self, folder: &Path, role: Role) -> Result<Inputs> {
         if let Some(inputs) = self.walked.get(folder) {
             return Ok(inputs.clone());
         }
-        let found = context::scan(folder, rules, Some(&index_file(self.host, folder)))?;
+        let found = match self.walking.remove(folder) {
+            Some(walk) => walk.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+            None => scan(folder, role, &index_file(self.host, folder))?,
+        };
         for left_out in &found.left_out {
             self.host.report.debug(format!(
                 "not in the image: {} ({})",
@@ -247,9 +284,18 @@ impl<'a> Contexts<'a> {
                 ));
             }
         }
+        self.hashed += found.hashed;
         self.walked.insert(folder.to_owned(), found.inputs.clone());
         Ok(found.inputs)
     }
+}
+
+fn scan(folder: &Path, role: Role, index: &Path) -> Result<Found> {
+    let rules = match role {
+        Role::App => Rules::safe(context::ignore(folder, None)?),
+        Role::Rootfs => Rules::exact(context::Ignore::default()),
+    };
+    context::scan(folder, &rules, Some(index))
 }
 
 /// `docker/rootfs` of the checkout.

@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::request::Request;
 use crate::scratch::Scratch;
 use crate::survey::past::Ground as Past;
-use crate::survey::{self, Ground, Surveyed};
+use crate::survey::{self, Contexts, Ground, Surveyed};
 
 /// As many files of a context as are tried, spread evenly over all.
 const FILES: usize = 40;
@@ -38,8 +38,6 @@ pub struct Trial<'a> {
     pub base: &'a Base,
     /// Another one.
     pub other_base: &'a Base,
-    /// `linux/amd64`.
-    pub platform: &'a str,
     /// Differs from run to run.
     pub nonce: &'a str,
 }
@@ -81,7 +79,7 @@ pub fn run(
     let names: Vec<&str> = selection.images.iter().map(String::as_str).collect();
     scratch.build_images(host, &names)?;
     let subjects = Subjects {
-        past: Past::read(&there, trial.engine)?,
+        past: Past::read(&there, trial.engine, None)?,
         host: there,
         trial,
         request: &request,
@@ -172,9 +170,8 @@ impl Subjects<'_> {
         let ground = Ground {
             engine: self.trial.engine,
             base: Some(self.trial.base),
-            platform: self.trial.platform,
         };
-        survey::survey(&self.host, self.request, Some(ground))
+        survey::survey(Contexts::new(&self.host), self.request, Some(ground))
     }
 
     fn finding(&self, n: usize, before: &Definition, declared: &Declared, expect: Expect) -> Result<Finding> {

@@ -27,7 +27,6 @@ pub fn run(args: &Audit, host: &Host) -> Result<()> {
     let place = host.cache_dir().join("audit.lock");
     let _alone = lock::exclusive(&place, "for another audit on this machine", host)?;
     let base = obtain::get(host, &engine, super::base::wanted(&request, &catalog))?;
-    let platform = engine.platform(&host.runner)?;
     let folder = host.state_dir().join("audit");
 
     let mut findings: Vec<Finding> = Vec::new();
@@ -41,7 +40,6 @@ pub fn run(args: &Audit, host: &Host) -> Result<()> {
             engine: &engine,
             base: &base,
             other_base: &other_base,
-            platform: &platform,
             nonce: probe.nonce(),
         };
         let folder = folder.join("images");

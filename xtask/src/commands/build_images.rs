@@ -26,7 +26,7 @@ use crate::promote::{self, Promotion};
 use crate::request::Request;
 use crate::smoke::{self, Subject, Verdict, Verified};
 use crate::spec::ImageSpec;
-use crate::survey::{self, Ground, Surveyed};
+use crate::survey::{self, Contexts, Ground, Surveyed};
 
 /// Runs the whole way.
 pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
@@ -41,13 +41,11 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
     engine.expect_platform(&host.runner);
     super::reap(host, &engine)?;
     let base = obtain::get(host, &engine, super::base::wanted(&request, &catalog))?;
-    let platform = engine.platform(&host.runner)?;
     let ground = Ground {
         engine: &engine,
         base: Some(&base),
-        platform: &platform,
     };
-    let surveyed = survey::survey(host, &request, Some(ground))?;
+    let surveyed = survey::survey(Contexts::new(host), &request, Some(ground))?;
     super::plan::announce(
         &host.report,
         &surveyed.iter().map(|one| &one.step).collect::<Vec<_>>(),

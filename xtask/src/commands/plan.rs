@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::plan::{Action, Step};
 use crate::report::Report;
 use crate::request::Request;
-use crate::survey::{Ground, survey};
+use crate::survey::{Contexts, Ground, survey};
 
 /// Prints the plan.
 pub fn run(args: &Plan, host: &Host) -> Result<()> {
@@ -44,6 +44,7 @@ pub fn print_json(host: &Host, base: Option<&Base>, steps: &[Step]) -> Result<()
 pub fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<(Option<Base>, Vec<Step>)> {
     let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
+    let contexts = Contexts::ahead(host, &request);
     let engine = choose::find(host, engine.engine)?;
     if let Some(engine) = &engine {
         engine.expect_platform(&host.runner);
@@ -52,16 +53,11 @@ pub fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<
         Some(engine) => obtain::known(host, engine, super::base::wanted(&request, &catalog))?,
         None => None,
     };
-    let platform = match &engine {
-        Some(engine) => engine.platform(&host.runner)?,
-        None => String::new(),
-    };
     let ground = engine.as_ref().map(|engine| Ground {
         engine,
         base: base.as_ref(),
-        platform: &platform,
     });
-    let steps = survey(host, &request, ground)?
+    let steps = survey(contexts, &request, ground)?
         .into_iter()
         .map(|surveyed| surveyed.step)
         .collect();

@@ -50,8 +50,10 @@ struct Shared {
     cleanup: OnceLock<ureq::Agent>,
     /// Spoken in place of [`VERSION`] with an engine that no longer does.
     spoken: OnceLock<String>,
-    /// What the engine has said of itself; held while it is asked.
+    /// What `/version` said; held while it is asked.
     version: Mutex<Option<Version>>,
+    /// What `/info` said; held while it is asked.
+    info: Mutex<Option<Value>>,
 }
 
 /// What an engine says of itself.
@@ -160,6 +162,19 @@ impl Api {
         let version: Version =
             serde_json::from_slice(&answer.good()?).context("read the engine's version")?;
         Ok(known.insert(version).clone())
+    }
+
+    /// What the engine says of its setting: the document of `/info`. It is
+    /// asked once.
+    ///
+    /// # Errors
+    /// As [`Api::document`].
+    pub fn info(&self, runner: &Runner) -> Result<Value> {
+        let mut known = self.shared.info.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(info) => Ok(info.clone()),
+            None => Ok(known.insert(self.document(runner, "/info")?).clone()),
+        }
     }
 
     /// `GET`, of a path without the API's version: `/images/json`.

@@ -1,16 +1,21 @@
 //! What earlier runs left: on record in the state folder, and in the engine's
 //! build cache. It explains and foretells; it decides nothing.
 
+use std::panic::resume_unwind;
+use std::thread::JoinHandle;
+
 use anyhow::Result;
 
 use crate::definition::{self, Definition};
-use crate::engine::Engine;
+use crate::engine::build_cache::CacheRecord;
+use crate::engine::{Engine, Identity};
 use crate::forecast::steps::steps;
 use crate::forecast::{self, Forecast, Past};
 use crate::history::Entry;
 use crate::history::store::Store;
 use crate::host::Host;
 use crate::plan::{Known, LastBuild, LastVerdict, change};
+use crate::process::Runner;
 use crate::request::Job;
 use crate::smoke;
 
@@ -78,20 +83,43 @@ pub struct Ground {
     linked: bool,
 }
 
+/// The engine's part of it, asked for in the background: the engine runs other
+/// programs to say which one it is.
+#[derive(Debug)]
+pub struct Asked(JoinHandle<Result<(Identity, Vec<CacheRecord>)>>);
+
+impl Asked {
+    /// Asks.
+    pub fn begin(engine: &Engine, runner: &Runner) -> Self {
+        let (engine, interrupt) = (engine.clone(), runner.interrupt());
+        Self(std::thread::spawn(move || ask(&engine, &interrupt.runner()?)))
+    }
+
+    fn answer(self) -> Result<(Identity, Vec<CacheRecord>)> {
+        self.0.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+fn ask(engine: &Engine, runner: &Runner) -> Result<(Identity, Vec<CacheRecord>)> {
+    Ok((engine.identity(runner)?, engine.build_cache(runner)?))
+}
+
 impl Ground {
-    /// Reads both.
+    /// Reads both, unless the engine has been asked already.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn read(host: &Host, engine: &Engine) -> Result<Self> {
-        let identity = engine.identity(&host.runner)?;
+    pub fn read(host: &Host, engine: &Engine, asked: Option<Asked>) -> Result<Self> {
+        let (identity, cache) = match asked {
+            Some(asked) => asked.answer()?,
+            None => ask(engine, &host.runner)?,
+        };
         let shown = identity.to_string();
         let store = Store::of(host);
         let images = store.images();
         let mut entries: Vec<Entry> = images.iter().flat_map(|image| store.entries(image)).collect();
         entries.retain(|entry| entry.engine == shown && !entry.steps.is_empty());
         entries.sort_by(|a, b| a.began.cmp(&b.began));
-        let cache = engine.build_cache(&host.runner)?;
         Ok(Self {
             known: forecast::Known {
                 builds: entries.into_iter().map(past).collect(),

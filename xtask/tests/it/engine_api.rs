@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use xtask::engine::api::{Api, Endpoint};
-use xtask::engine::{Engine, reaper};
+use xtask::engine::{Engine, Owner, reaper};
 use xtask::process::Runner;
 
 use crate::sandbox;
@@ -75,10 +75,16 @@ fn api_and_command_agree() {
         let layers = docker(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", &base]);
         assert_eq!(serde_json::to_string(&image.layers()).unwrap(), layers);
         assert!(engine.image(&runner, "hive-api-test:none").unwrap().is_none());
-        assert_eq!(
-            engine.platform(&runner).unwrap(),
-            docker(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
-        );
+        let private = Engine {
+            owner: Owner::Private,
+            ..engine.clone()
+        };
+        for engine in [&engine, &private] {
+            assert_eq!(
+                engine.platform(&runner).unwrap(),
+                docker(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
+            );
+        }
 
         assert_eq!(engine.inventory(&runner).unwrap().id_of(&name), None);
         engine.tag(&runner, &base, &name).unwrap();

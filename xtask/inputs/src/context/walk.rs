@@ -53,31 +53,8 @@ pub struct LeftOut {
 /// All inputs that cannot be used, with their paths.
 pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, Vec<Problem>> {
     let walk = Walk::open(root, rules).map_err(|problem| vec![problem])?;
-    let mut level = Level {
-        directories: vec![Directory::default()],
-        ..Level::default()
-    };
-    let mut all = Level::default();
-    while !level.directories.is_empty() {
-        let directories = std::mem::take(&mut level.directories);
-        let parts: Vec<Level> = directories
-            .into_par_iter()
-            .map(|directory| walk.read(directory))
-            .collect();
-        all.entries
-            .reserve(parts.iter().map(|part| part.entries.len()).sum());
-        for part in parts {
-            level.directories.extend(part.directories);
-            all.entries.extend(part.entries);
-            all.ways.extend(part.ways);
-            all.left_out.extend(part.left_out);
-            all.problems.extend(part.problems);
-        }
-    }
-    let (entries, index) = rayon::join(
-        || with_ways(all.entries, all.ways),
-        || index.map(|file| Index::load(file, &walk.path)),
-    );
+    let (all, index) = rayon::join(|| walk.all(), || index.map(|file| Index::load(file, &walk.path)));
+    let entries = with_ways(all.entries, all.ways);
     let mut problems = all.problems;
     let (inputs, hashed) = contents::hash(&walk.root, entries, index, &mut problems);
     problems.sort();
@@ -151,6 +128,21 @@ impl<'a> Walk<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &path, flags, Mode::empty()).map_err(|errno| problem(errno.to_string()))?;
         Ok(Self { path, root, rules })
+    }
+
+    /// Reads everything, level by level.
+    fn all(&self) -> Level {
+        let mut all = Level::default();
+        let mut directories = vec![Directory::default()];
+        while !directories.is_empty() {
+            let parts: Vec<Level> = directories
+                .into_par_iter()
+                .map(|directory| self.read(directory))
+                .collect();
+            all = parts.into_iter().fold(all, Level::merge);
+            directories = std::mem::take(&mut all.directories);
+        }
+        all
     }
 
     /// Reads one directory. An error is part of what was found: the others go
