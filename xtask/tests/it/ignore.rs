@@ -157,6 +157,9 @@ fn buildkit(cases: &[&Case], folder: &Path) -> Vec<Outcome> {
     let dirs: Vec<_> = (0..cases.len())
         .map(|index| folder.join(format!("in{index}")))
         .collect();
+    // Of one that is given inline, buildx leaves a copy in /tmp.
+    let dockerfile = folder.join("Dockerfile");
+    fs::write(&dockerfile, "FROM scratch\nCOPY . /\n").unwrap();
     let mut targets = serde_json::Map::new();
     for (index, (case, dir)) in cases.iter().zip(&dirs).enumerate() {
         if !dir.exists() {
@@ -166,7 +169,7 @@ fn buildkit(cases: &[&Case], folder: &Path) -> Vec<Outcome> {
             format!("t{index}"),
             json!({
                 "context": dir,
-                "dockerfile-inline": "FROM scratch\nCOPY . /\n",
+                "dockerfile": dockerfile,
                 "output": [format!("type=local,dest={}", folder.join(format!("out{index}")).display())],
             }),
         );

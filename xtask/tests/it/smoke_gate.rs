@@ -145,7 +145,10 @@ impl Variant {
     pub(crate) fn build(name: &str, lines: &str) -> Self {
         let lab = lab();
         let tag = format!("hive-smoke-test:{name}-{}", std::process::id());
+        // Of a Dockerfile on its standard input, buildx leaves a copy in /tmp.
+        let folder = tempfile::tempdir().unwrap();
         let dockerfile = format!("FROM {}\n{lines}\n", good("genie"));
+        std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
         let variant = Self { lab, tag };
         variant
             .lab
@@ -159,10 +162,9 @@ impl Variant {
                     "--provenance=false",
                     "--tag",
                     &variant.tag,
-                    "-",
+                    folder.path().to_str().unwrap(),
                 ],
             )
-            .stdin(dockerfile)
             .run()
             .unwrap();
         variant
