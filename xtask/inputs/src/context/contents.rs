@@ -48,58 +48,58 @@ pub(super) fn hash(
     problems: &mut Vec<Problem>,
 ) -> (Vec<Input>, usize) {
     let begun = SystemTime::now();
-    let known: Vec<Option<Digest>> = match &mut index {
+    let mut digests: Vec<Option<Digest>> = match &mut index {
         Some(index) => index.take_known(entries.iter().map(|entry| (&*entry.path, entry.stamp()))),
         None => vec![None; entries.len()],
     };
-    let digests: Vec<Result<Option<Digest>, Problem>> = entries
-        .par_iter()
-        .zip(&known)
-        .map(|(entry, known)| match (entry.stamp(), known) {
-            (Some(stamp), None) => digest(root, &entry.path, &stamp).map(Some),
-            (_, known) => Ok(*known),
-        })
+    let unknown: Vec<(usize, &str, Stamp)> = entries
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| digests[*at].is_none())
+        .filter_map(|(at, entry)| Some((at, &*entry.path, entry.stamp()?)))
         .collect();
+    let hashed = unknown.len();
+    let read: Vec<Result<Digest, Problem>> = unknown
+        .par_iter()
+        .map(|(_, path, stamp)| digest(root, path, stamp))
+        .collect();
+    for ((at, ..), digest) in unknown.into_iter().zip(read) {
+        match digest {
+            Ok(digest) => digests[at] = Some(digest),
+            Err(problem) => problems.push(problem),
+        }
+    }
     if let Some(index) = index {
-        let files = entries.iter().zip(&known).zip(&digests);
-        let files = files.filter_map(|((entry, known), digest)| {
+        let files = entries.iter().zip(&digests).filter_map(|(entry, digest)| {
             Some(Indexed {
                 path: &entry.path,
                 stamp: entry.stamp()?,
-                digest: digest.as_ref().ok()?.as_ref()?,
-                known: known.is_some(),
+                digest: digest.as_ref()?,
             })
         });
         // A lost index costs time only: not worth a failure.
         index.save(files, begun).ok();
     }
-    let mut inputs = Vec::with_capacity(entries.len());
-    let mut hashed = 0;
-    for ((entry, known), digest) in entries.into_iter().zip(known).zip(digests) {
-        let path = entry.path;
-        let kind = match (entry.what, digest) {
-            (_, Err(problem)) => {
-                problems.push(problem);
-                continue;
-            }
-            (EntryKind::File { executable, stamp }, Ok(Some(digest))) => {
-                hashed += usize::from(known.is_none());
-                Kind::File {
-                    executable,
-                    size: stamp.size,
-                    digest,
-                }
-            }
-            (EntryKind::Symlink { target }, Ok(_)) => Kind::Symlink { target },
-            (EntryKind::Directory, Ok(_)) => Kind::Directory,
-            (EntryKind::File { .. }, Ok(None)) => {
-                problems.push(Problem::new(path.as_bytes(), What::Changed));
-                continue;
-            }
+    let input = |(entry, digest): (Entry, Option<Digest>)| {
+        let kind = match entry.what {
+            EntryKind::File { executable, stamp } => Kind::File {
+                executable,
+                size: stamp.size,
+                // One without is among the problems.
+                digest: digest?,
+            },
+            EntryKind::Symlink { target } => Kind::Symlink { target },
+            EntryKind::Directory => Kind::Directory,
         };
-        inputs.push(Input { path, kind });
-    }
-    (inputs, hashed)
+        Some(Input {
+            path: entry.path,
+            kind,
+        })
+    };
+    (
+        entries.into_iter().zip(digests).filter_map(input).collect(),
+        hashed,
+    )
 }
 
 /// Hashes a file and makes sure that it is the one that was stat'ed and

@@ -46,6 +46,16 @@ impl From<&Stat> for Stamp {
 }
 
 impl Stamp {
+    /// A file's, if there is one.
+    pub(super) fn of(file: &Path) -> Option<Self> {
+        rustix::fs::stat(file).ok().as_ref().map(Self::from)
+    }
+
+    /// Whether the file was changed after the other one was.
+    pub(super) fn changed_after(&self, other: &Self) -> bool {
+        self.changed > other.changed
+    }
+
     /// Whether both times lie well before `moment`.
     fn is_settled(&self, moment: SystemTime) -> bool {
         let Some(moment) = moment
@@ -76,7 +86,9 @@ pub(super) struct Index {
     /// What each version of the file starts with.
     head: Vec<u8>,
     old: Vec<u8>,
-    old_count: usize,
+    /// So many files it knew, and so many of them are as they were.
+    count: usize,
+    known: usize,
 }
 
 /// A file whose digest is to be remembered.
@@ -85,8 +97,6 @@ pub(super) struct Indexed<'a> {
     pub(super) path: &'a str,
     pub(super) stamp: Stamp,
     pub(super) digest: &'a Digest,
-    /// Whether the index had it already.
-    pub(super) known: bool,
 }
 
 impl Index {
@@ -99,7 +109,8 @@ impl Index {
             file: file.to_owned(),
             old: sealed(bytes, &head).unwrap_or_else(|| head.clone()),
             head,
-            old_count: 0,
+            count: 0,
+            known: 0,
         }
     }
 
@@ -111,36 +122,37 @@ impl Index {
         files: impl Iterator<Item = (&'a str, Option<Stamp>)>,
     ) -> Vec<Option<Digest>> {
         let old = std::mem::take(&mut self.old);
-        let count = &mut self.old_count;
+        let Self {
+            head, count, known, ..
+        } = self;
         let mut entries = Entries {
-            rest: &old[self.head.len()..],
+            rest: &old[head.len()..],
         }
         .inspect(|_| *count += 1)
         .peekable();
-        let known = |(path, stamp): (&str, Option<Stamp>)| {
-            while entries.next_if(|(known, ..)| *known < path.as_bytes()).is_some() {}
-            let (known, numbers, digest) = entries.peek()?;
-            let same = *known == path.as_bytes() && *numbers == stamp?.numbers();
+        let digest = |(path, stamp): (&str, Option<Stamp>)| {
+            while entries.next_if(|(old, ..)| *old < path.as_bytes()).is_some() {}
+            let (old, numbers, digest) = entries.peek()?;
+            let same = *old == path.as_bytes() && *numbers == stamp?.numbers();
+            *known += usize::from(same);
             same.then_some(*digest)
         };
-        let digests = files.map(known).collect();
+        let digests = files.map(digest).collect();
         entries.for_each(drop);
         digests
     }
 
     /// Replaces the file, at once or not at all, by an index of `files`, which
-    /// come in the order of their paths; those that the old index did not have
-    /// were read after `begun`. Leaves it alone where nothing would change.
+    /// come in the order of their paths; none was read before `begun`. Leaves
+    /// it alone where nothing would change.
     pub(super) fn save<'a>(
         self,
         files: impl Iterator<Item = Indexed<'a>> + Clone,
         begun: SystemTime,
     ) -> std::io::Result<()> {
-        let files = files.filter(|file| file.known || file.stamp.is_settled(begun));
-        let (count, kept) = files.clone().fold((0, 0), |(count, kept), file| {
-            (count + 1, kept + usize::from(file.known))
-        });
-        if kept == self.old_count && kept == count {
+        // What was known is settled all the more by now.
+        let files = files.filter(|file| file.stamp.is_settled(begun));
+        if self.known == self.count && self.known == files.clone().count() {
             return Ok(());
         }
         let mut bytes = self.head;
