@@ -91,6 +91,11 @@ impl Frame {
         }
     }
 
+    /// Forgets the bytes and keeps their room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     /// The bytes so far: for a second hash, or to see what changed.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
