@@ -47,7 +47,20 @@ pub fn ignore(context: &Path, dockerfile: Option<&Path>) -> Result<Ignore> {
 /// # Errors
 /// A usage failure with all the entries that cannot be used.
 pub fn scan(context: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found> {
-    walk::walk(context, rules, index).map_err(|problems| unusable(context, &problems))
+    scan_and_tell(context, rules, index, &|| {})
+}
+
+/// The same, and calls `news` as for [`walk::walk_and_tell`].
+///
+/// # Errors
+/// As for [`scan`].
+pub fn scan_and_tell(
+    context: &Path,
+    rules: &Rules,
+    index: Option<&Path>,
+    news: &(dyn Fn() + Sync),
+) -> Result<Found> {
+    walk::walk_and_tell(context, rules, index, news).map_err(|problems| unusable(context, &problems))
 }
 
 /// All the problems as one usage failure.

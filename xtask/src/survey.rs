@@ -1,6 +1,7 @@
 //! What is wanted and what is there: walks the contexts, asks the engine, and
 //! hands both to [`plan`].
 
+mod news;
 pub mod past;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ use crate::plan::{self, Action, Known, Present, Step, Wanted};
 use crate::request::{Job, Request};
 use crate::smoke::proof::proofs;
 use crate::smoke::{self, Verified};
+
+use news::{News, Teller};
 
 /// The named context with the files that every image gets.
 pub const ROOTFS: &str = "rootfs";
@@ -90,36 +93,25 @@ pub fn survey<'a>(
         Some(ground) => ground.engine.inventory(&host.runner)?,
         None => Inventory::default(),
     };
-    let mut asked: Option<past::Asked> = None;
-    let mut read: Option<Rc<past::Ground>> = None;
+    let mut records = ground.map(|ground| past::Ahead::new(host, ground.engine, &mut contexts.news));
     let mut surveyed = Vec::new();
     for job in &request.jobs {
         let inputs = contexts.of(&job.app.folder)?;
         let definition = match ground.and_then(|ground| Some((ground.engine, ground.base?))) {
-            Some((engine, base)) => {
-                if contexts.hashed > 0 && asked.is_none() && read.is_none() {
-                    // A build is near.
-                    asked = Some(past::Asked::begin(engine, &host.runner));
-                }
-                Some(Definition {
-                    dockerfile: job.dockerfile.clone(),
-                    target: dockerfile::TARGET.to_owned(),
-                    arguments: request.arguments.clone(),
-                    platform: engine.platform(&host.runner)?,
-                    base: base.identity.clone(),
-                    contexts: inputs,
-                })
-            }
+            Some((engine, base)) => Some(Definition {
+                dockerfile: job.dockerfile.clone(),
+                target: dockerfile::TARGET.to_owned(),
+                arguments: request.arguments.clone(),
+                platform: engine.platform(&host.runner)?,
+                base: base.identity.clone(),
+                contexts: inputs,
+            }),
             None => None,
         };
         let (mut step, proof) = step(host, request, job, definition.as_ref(), ground, &inventory)?;
-        let past = match (&definition, ground, step.action) {
-            (Some(definition), Some(ground), Action::Build) => {
-                let past = match &read {
-                    Some(past) => Rc::clone(past),
-                    None => Rc::new(past::Ground::read(host, ground.engine, asked.take())?),
-                };
-                read = Some(Rc::clone(&past));
+        let past = match (&definition, &mut records, step.action) {
+            (Some(definition), Some(records), Action::Build) => {
+                let past = records.ground()?;
                 step.forecast = past.forecast(definition, request.no_cache);
                 Some(past)
             }
@@ -216,8 +208,8 @@ pub struct Contexts<'a> {
     /// Folders that are walked at the moment.
     walking: BTreeMap<PathBuf, JoinHandle<Result<Found>>>,
     walked: BTreeMap<PathBuf, Inputs>,
-    /// Files whose content was new to the index.
-    hashed: usize,
+    /// Told of when files may have changed: a build is near.
+    news: News,
 }
 
 /// Which rules a folder is walked by.
@@ -234,7 +226,7 @@ impl<'a> Contexts<'a> {
             host,
             walking: BTreeMap::new(),
             walked: BTreeMap::new(),
-            hashed: 0,
+            news: News::default(),
         }
     }
 
@@ -246,8 +238,8 @@ impl<'a> Contexts<'a> {
         let apps = request.jobs.iter().map(|job| (job.app.folder.clone(), Role::App));
         for (folder, role) in apps.chain([(rootfs_folder(host), Role::Rootfs)]) {
             contexts.walking.entry(folder.clone()).or_insert_with(|| {
-                let index = index_file(host, &folder);
-                std::thread::spawn(move || scan(&folder, role, &index))
+                let (index, news) = (index_file(host, &folder), contexts.news.teller());
+                std::thread::spawn(move || scan(&folder, role, &index, &news))
             });
         }
         contexts
@@ -268,7 +260,7 @@ impl<'a> Contexts<'a> {
         }
         let found = match self.walking.remove(folder) {
             Some(walk) => walk.join().unwrap_or_else(|panic| resume_unwind(panic))?,
-            None => scan(folder, role, &index_file(self.host, folder))?,
+            None => scan(folder, role, &index_file(self.host, folder), &self.news.teller())?,
         };
         for left_out in &found.left_out {
             self.host.report.debug(format!(
@@ -284,18 +276,21 @@ impl<'a> Contexts<'a> {
                 ));
             }
         }
-        self.hashed += found.hashed;
         self.walked.insert(folder.to_owned(), found.inputs.clone());
         Ok(found.inputs)
     }
 }
 
-fn scan(folder: &Path, role: Role, index: &Path) -> Result<Found> {
+fn scan(folder: &Path, role: Role, index: &Path, teller: &Teller) -> Result<Found> {
     let rules = match role {
         Role::App => Rules::safe(context::ignore(folder, None)?),
         Role::Rootfs => Rules::exact(context::Ignore::default()),
     };
-    context::scan(folder, &rules, Some(index))
+    let found = context::scan_and_tell(folder, &rules, Some(index), &|| teller.tell())?;
+    if found.hashed > 0 {
+        teller.tell();
+    }
+    Ok(found)
 }
 
 /// `docker/rootfs` of the checkout.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
 
@@ -79,7 +80,7 @@ pub fn run(
     let names: Vec<&str> = selection.images.iter().map(String::as_str).collect();
     scratch.build_images(host, &names)?;
     let subjects = Subjects {
-        past: Past::read(&there, trial.engine, None)?,
+        past: Past::read(&there, trial.engine)?,
         host: there,
         trial,
         request: &request,
@@ -155,7 +156,7 @@ fn spread<T: Copy>(all: &[T], most: usize) -> Vec<T> {
 struct Subjects<'a> {
     host: Host,
     /// What the forecasts go by.
-    past: Past,
+    past: Rc<Past>,
     trial: &'a Trial<'a>,
     request: &'a Request,
 }

@@ -2,9 +2,10 @@
 //! build cache. It explains and foretells; it decides nothing.
 
 use std::panic::resume_unwind;
+use std::rc::Rc;
 use std::thread::JoinHandle;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::definition::{self, Definition};
 use crate::engine::build_cache::CacheRecord;
@@ -15,9 +16,10 @@ use crate::history::Entry;
 use crate::history::store::Store;
 use crate::host::Host;
 use crate::plan::{Known, LastBuild, LastVerdict, change};
-use crate::process::Runner;
 use crate::request::Job;
 use crate::smoke;
+
+use super::news::{News, Teller};
 
 /// The last run that built the image and is recorded in full.
 ///
@@ -83,50 +85,78 @@ pub struct Ground {
     linked: bool,
 }
 
-/// The engine's part of it, asked for in the background: the engine runs other
-/// programs to say which one it is.
+/// The same, read once and only for a build. The engine is asked in the
+/// background as soon as there are news: it runs other programs to say which one
+/// it is, and looks at each record of its cache.
 #[derive(Debug)]
-pub struct Asked(JoinHandle<Result<(Identity, Vec<CacheRecord>)>>);
-
-impl Asked {
-    /// Asks.
-    pub fn begin(engine: &Engine, runner: &Runner) -> Self {
-        let (engine, interrupt) = (engine.clone(), runner.interrupt());
-        Self(std::thread::spawn(move || ask(&engine, &interrupt.runner()?)))
-    }
-
-    fn answer(self) -> Result<(Identity, Vec<CacheRecord>)> {
-        self.0.join().unwrap_or_else(|panic| resume_unwind(panic))
-    }
+pub struct Ahead<'a> {
+    host: &'a Host,
+    teller: Teller,
+    asked: Option<JoinHandle<Result<Option<Answer>>>>,
+    read: Option<Rc<Ground>>,
 }
 
-fn ask(engine: &Engine, runner: &Runner) -> Result<(Identity, Vec<CacheRecord>)> {
-    Ok((engine.identity(runner)?, engine.build_cache(runner)?))
-}
+type Answer = (Identity, Vec<CacheRecord>);
 
-impl Ground {
-    /// Reads both, unless the engine has been asked already.
+impl<'a> Ahead<'a> {
+    /// Listens to the news, and nobody else does.
+    pub fn new(host: &'a Host, engine: &Engine, news: &mut News) -> Self {
+        let (engine, interrupt) = (engine.clone(), host.runner.interrupt());
+        let ask = move || -> Result<Answer> {
+            let runner = interrupt.runner()?;
+            Ok((engine.identity(&runner)?, engine.build_cache(&runner)?))
+        };
+        let listener = news.listener();
+        let asked =
+            listener.map(|listener| std::thread::spawn(move || listener.hears().then(ask).transpose()));
+        Self {
+            host,
+            teller: news.teller(),
+            asked,
+            read: None,
+        }
+    }
+
+    /// What there is.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn read(host: &Host, engine: &Engine, asked: Option<Asked>) -> Result<Self> {
-        let (identity, cache) = match asked {
-            Some(asked) => asked.answer()?,
-            None => ask(engine, &host.runner)?,
-        };
+    pub fn ground(&mut self) -> Result<Rc<Ground>> {
+        if let Some(asked) = self.asked.take() {
+            // Also without news, as where the last build was pruned.
+            self.teller.tell();
+            let store = Store::of(self.host);
+            let images = store.images();
+            let entries = images.iter().flat_map(|image| store.entries(image)).collect();
+            let answer = asked.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            self.read = answer.map(|answer| Rc::new(Ground::new(entries, answer)));
+        }
+        self.read
+            .clone()
+            .context("the engine was not asked for its build cache")
+    }
+}
+
+impl Ground {
+    /// Reads it now.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn read(host: &Host, engine: &Engine) -> Result<Rc<Self>> {
+        Ahead::new(host, engine, &mut News::default()).ground()
+    }
+
+    fn new(mut entries: Vec<Entry>, (identity, cache): Answer) -> Self {
         let shown = identity.to_string();
-        let store = Store::of(host);
-        let images = store.images();
-        let mut entries: Vec<Entry> = images.iter().flat_map(|image| store.entries(image)).collect();
         entries.retain(|entry| entry.engine == shown && !entry.steps.is_empty());
         entries.sort_by(|a, b| a.began.cmp(&b.began));
-        Ok(Self {
+        Self {
             known: forecast::Known {
                 builds: entries.into_iter().map(past).collect(),
                 cache: cache.into_iter().map(|record| record.id).collect(),
             },
             linked: identity.containerd_store,
-        })
+        }
     }
 
     /// What will become of a definition's steps; `None` where its Dockerfile

@@ -52,7 +52,23 @@ pub struct LeftOut {
 /// # Errors
 /// All inputs that cannot be used, with their paths.
 pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, Vec<Problem>> {
-    let walk = Walk::open(root, rules).map_err(|problem| vec![problem])?;
+    walk_and_tell(root, rules, index, &|| {})
+}
+
+/// The same, and calls `news` as soon as it meets a file that changed after the
+/// index was written, so that a caller can prepare for what this leads to. It
+/// may be called many times, from any thread; that it was not says nothing.
+///
+/// # Errors
+/// As for [`walk`].
+pub fn walk_and_tell(
+    root: &Path,
+    rules: &Rules,
+    index: Option<&Path>,
+    news: &(dyn Fn() + Sync),
+) -> Result<Found, Vec<Problem>> {
+    let mut walk = Walk::open(root, rules, news).map_err(|problem| vec![problem])?;
+    walk.indexed = index.and_then(Stamp::of);
     let (all, index) = rayon::join(|| walk.all(), || index.map(|file| Index::load(file, &walk.path)));
     let entries = with_ways(all.entries, all.ways);
     let mut problems = all.problems;
@@ -75,6 +91,9 @@ struct Walk<'a> {
     path: PathBuf,
     root: OwnedFd,
     rules: &'a Rules,
+    /// The index as it was when the walk began.
+    indexed: Option<Stamp>,
+    news: &'a (dyn Fn() + Sync),
 }
 
 /// A directory that is to be read.
@@ -121,13 +140,19 @@ impl Level {
 }
 
 impl<'a> Walk<'a> {
-    fn open(root: &Path, rules: &'a Rules) -> Result<Self, Problem> {
+    fn open(root: &Path, rules: &'a Rules, news: &'a (dyn Fn() + Sync)) -> Result<Self, Problem> {
         let problem = |error| Problem::new(root.as_os_str().as_bytes(), What::Io(error));
         // A root that is itself a link is followed, as BuildKit does.
         let path = root.canonicalize().map_err(|error| problem(error.to_string()))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, &path, flags, Mode::empty()).map_err(|errno| problem(errno.to_string()))?;
-        Ok(Self { path, root, rules })
+        Ok(Self {
+            path,
+            root,
+            rules,
+            indexed: None,
+            news,
+        })
     }
 
     /// Reads everything, level by level.
@@ -305,6 +330,9 @@ impl<'a> Walk<'a> {
             return Err(Problem::new(path, What::Changed));
         }
         let stamp = Stamp::from(&stat);
+        if self.indexed.is_some_and(|index| stamp.changed_after(&index)) {
+            (self.news)();
+        }
         let ignore = self.rules.ignore();
         if stamp.size > 0 && ignore.has_exceptions() {
             let pattern =

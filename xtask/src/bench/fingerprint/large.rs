@@ -58,7 +58,11 @@ pub(super) fn changed(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
         .open(&file)?
         .set_len(TREE.size as u64)?;
     let [ours, git] = timings?;
-    Ok(Measured::new("plan", ours.milliseconds()).peer(GIT, git.milliseconds()))
+    // A plan waits for their listing.
+    let records = bench.engine()?.build_cache(&bench.host.runner)?.len();
+    Ok(Measured::new("plan", ours.milliseconds())
+        .peer(GIT, git.milliseconds())
+        .note(format!("{records} records in the engine's build cache")))
 }
 
 /// Makes the tree a repository with everything committed, once.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::*;
@@ -306,6 +307,28 @@ fn index_spares_what_did_not_change() {
     let removed = scan();
     assert_eq!(paths(&removed), ["b", "c", "c/d"]);
     assert_eq!(removed.hashed, 1, "`b` is still young");
+}
+
+#[test]
+fn news_are_what_is_younger_than_the_index() {
+    let folder = tree(&["a=1", "b=2"]);
+    let state = tempfile::tempdir().unwrap();
+    let index = state.path().join("index");
+    let told = || {
+        let told = AtomicBool::new(false);
+        let tell = || told.store(true, Ordering::Relaxed);
+        walk_and_tell(folder.path(), &exact("b"), Some(&index), &tell).unwrap();
+        told.into_inner()
+    };
+    settle();
+    assert!(!told(), "there is no index yet");
+    assert!(!told());
+    // The clock of a file system ticks in steps of some milliseconds.
+    std::thread::sleep(Duration::from_millis(50));
+    fs::write(folder.path().join("b"), "3").unwrap();
+    assert!(!told(), "`b` is no input");
+    fs::write(folder.path().join("a"), "1").unwrap();
+    assert!(told());
 }
 
 #[test]
