@@ -257,18 +257,21 @@ mod tests {
 
     #[test]
     fn table_shows_values_limits_and_details() {
-        insta::assert_snapshot!(table(&mixed()), @r#"
-        genie sha256:0123456789abcdef
-          pass time-to-ready        1.42 s  ≤ 10 s
-          FAIL image-size           400 MB  ≤ 330 MB
-               400 MB is over the budget of 330 MB; all layers
-          FAIL postgresql-ready
-               no response
-          pass image-user
-          FAIL health
-               got 503 <down> & "out" |x|  'end' (follows from postgresql-ready)
-          2 of 5 checks passed in 7.21 s
-        "#);
+        assert_eq!(
+            table(&mixed()).lines().collect::<Vec<_>>(),
+            [
+                "genie sha256:0123456789abcdef",
+                "  pass time-to-ready        1.42 s  ≤ 10 s",
+                "  FAIL image-size           400 MB  ≤ 330 MB",
+                "       400 MB is over the budget of 330 MB; all layers",
+                "  FAIL postgresql-ready",
+                "       no response",
+                "  pass image-user",
+                "  FAIL health",
+                r#"       got 503 <down> & "out" |x|  'end' (follows from postgresql-ready)"#,
+                "  2 of 5 checks passed in 7.21 s",
+            ]
+        );
     }
 
     #[test]
@@ -276,13 +279,16 @@ mod tests {
         let why = "not possible here: <no> disk";
         let untried = CheckResult::untried("power-cut", Duration::ZERO, why);
         let verdict = verdict(vec![check("image-user", seen("user 1000:1000")), untried]);
-        insta::assert_snapshot!(table(&verdict), @r"
-        genie sha256:0123456789abcdef
-          pass image-user
-          skip power-cut
-               not possible here: <no> disk
-          1 of 2 checks passed in 7.21 s, 1 not possible here: no proof of the whole suite
-        ");
+        assert_eq!(
+            table(&verdict).lines().collect::<Vec<_>>(),
+            [
+                "genie sha256:0123456789abcdef",
+                "  pass image-user",
+                "  skip power-cut",
+                "       not possible here: <no> disk",
+                "  1 of 2 checks passed in 7.21 s, 1 not possible here: no proof of the whole suite",
+            ]
+        );
         assert!(verdict.passed() && !verdict.is_whole());
         let document = json(std::slice::from_ref(&verdict));
         assert_eq!(document["images"][0]["checks"][1]["outcome"], "untried");
@@ -310,28 +316,31 @@ mod tests {
 
     #[test]
     fn junit_is_well_formed() {
-        insta::assert_snapshot!(junit(&[mixed()]), @r#"
-        <?xml version="1.0" encoding="UTF-8"?>
-        <testsuites name="smoke" tests="5" failures="3">
-          <testsuite name="genie" tests="5" failures="3" time="7.215">
-            <testcase classname="smoke.genie" name="time-to-ready" time="1.234">
-              <system-out>until healthy</system-out>
-            </testcase>
-            <testcase classname="smoke.genie" name="image-size" time="1.234">
-              <failure message="400 MB is over the budget of 330 MB; all layers"/>
-            </testcase>
-            <testcase classname="smoke.genie" name="postgresql-ready" time="1.234">
-              <failure message="no response"/>
-            </testcase>
-            <testcase classname="smoke.genie" name="image-user" time="1.234">
-              <system-out>user 1000:1000</system-out>
-            </testcase>
-            <testcase classname="smoke.genie" name="health" time="1.234">
-              <failure message="got 503 &lt;down&gt; &amp; &quot;out&quot; |x|  &apos;end&apos; (follows from postgresql-ready)"/>
-            </testcase>
-          </testsuite>
-        </testsuites>
-        "#);
+        assert_eq!(
+            junit(&[mixed()]).lines().collect::<Vec<_>>(),
+            [
+                r#"<?xml version="1.0" encoding="UTF-8"?>"#,
+                r#"<testsuites name="smoke" tests="5" failures="3">"#,
+                r#"  <testsuite name="genie" tests="5" failures="3" time="7.215">"#,
+                r#"    <testcase classname="smoke.genie" name="time-to-ready" time="1.234">"#,
+                "      <system-out>until healthy</system-out>",
+                "    </testcase>",
+                r#"    <testcase classname="smoke.genie" name="image-size" time="1.234">"#,
+                r#"      <failure message="400 MB is over the budget of 330 MB; all layers"/>"#,
+                "    </testcase>",
+                r#"    <testcase classname="smoke.genie" name="postgresql-ready" time="1.234">"#,
+                r#"      <failure message="no response"/>"#,
+                "    </testcase>",
+                r#"    <testcase classname="smoke.genie" name="image-user" time="1.234">"#,
+                "      <system-out>user 1000:1000</system-out>",
+                "    </testcase>",
+                r#"    <testcase classname="smoke.genie" name="health" time="1.234">"#,
+                r#"      <failure message="got 503 &lt;down&gt; &amp; &quot;out&quot; |x|  &apos;end&apos; (follows from postgresql-ready)"/>"#,
+                "    </testcase>",
+                "  </testsuite>",
+                "</testsuites>",
+            ]
+        );
     }
 
     #[test]
