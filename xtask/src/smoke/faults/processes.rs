@@ -310,9 +310,18 @@ struct Sample {
     good: bool,
 }
 
+impl Sample {
+    fn took(&self) -> Duration {
+        self.answered.duration_since(self.asked)
+    }
+}
+
+/// A 200 that takes longer was held back until the service was there again.
+const PROMPT: Duration = Duration::from_millis(250);
+
 /// A client that asks again and again until it is told to end and has a 200, or
-/// does not get one any more. A
-/// `docker exec` takes longer than some recoveries: it cannot time them.
+/// does not get one any more. A `docker exec` takes longer than some recoveries:
+/// it cannot time them.
 fn watch_health(port: u16, path: &str, over: &AtomicBool) -> Vec<Sample> {
     let client = Client::new(port, false);
     let mut samples: Vec<Sample> = Vec::new();
@@ -337,17 +346,20 @@ fn watch_health(port: u16, path: &str, over: &AtomicBool) -> Vec<Sample> {
     }
 }
 
-/// From the last 200 before the first bad answer until the first 200 after the
-/// last one; zero where every answer was good.
+/// From the last prompt 200 before the first answer that was none until the 200
+/// that ends the last of these; zero where every answer was a prompt 200.
 fn downtime(samples: &[Sample]) -> Duration {
-    let bad = |sample: &Sample| !sample.good;
-    let (Some(first), Some(last)) = (samples.iter().position(bad), samples.iter().rposition(bad)) else {
+    let away = |sample: &Sample| !sample.good || sample.took() > PROMPT;
+    let (Some(first), Some(last)) = (samples.iter().position(away), samples.iter().rposition(away)) else {
         return Duration::ZERO;
     };
     let from = samples[first.saturating_sub(1)]
         .answered
         .min(samples[first].asked);
-    let until = samples.get(last + 1).unwrap_or(&samples[last]);
+    let until = match samples.get(last + 1) {
+        Some(next) if !samples[last].good => next,
+        _ => &samples[last],
+    };
     until.answered.duration_since(from)
 }
 
@@ -399,5 +411,12 @@ mod tests {
         assert_eq!(downtime(&away), Duration::from_millis(1550));
         // Away until the end of the watch.
         assert_eq!(downtime(&away[..2]), Duration::from_millis(1510));
+        // The app waits for its database and says 200 then.
+        let held_back = [
+            sample(0, 2, true),
+            sample(12, 1012, true),
+            sample(1022, 1024, true),
+        ];
+        assert_eq!(downtime(&held_back), Duration::from_millis(1010));
     }
 }
