@@ -217,6 +217,11 @@ pub const FULL: &[FaultDef] = &[
         proves: "HIVE_API_PORT moves the app, and libpq's variables for other servers change nothing",
         run: surroundings::moved_port,
     },
+    FaultDef {
+        name: "reserved-port",
+        proves: "no connection gets the app's port while the app does not listen yet",
+        run: surroundings::reserved_port,
+    },
 ];
 
 /// The suite's own source: a change of a fault is a change of the proof.

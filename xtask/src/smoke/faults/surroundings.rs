@@ -217,3 +217,33 @@ pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
          server do not reach it",
     )?)
 }
+
+/// The port lies among those that connections get. One that had it would keep
+/// the app from listening for a minute: once in some thousand starts, so this
+/// takes it on purpose.
+pub fn reserved_port(scene: &Scene<'_>) -> Result<Seen> {
+    let script = format!(
+        "exec python3 -I - <<'PY'\n\
+         import errno, socket\n\
+         def outcome(what):\n\
+         \x20   with socket.socket() as client:\n\
+         \x20       try:\n\
+         \x20           what(client, ('127.0.0.1', {port}))\n\
+         \x20           return 'fine'\n\
+         \x20       except OSError as error:\n\
+         \x20           return errno.errorcode[error.errno]\n\
+         bound = outcome(socket.socket.bind)\n\
+         print(bound, outcome(socket.socket.connect))\n\
+         PY",
+        port = scene.spec().app.port
+    );
+    let volume = scene.volume()?;
+    // The app is about to be imported, and stays so.
+    let guest = scene.start_until(&volume, "[ -e /run/hive/database-ready ]")?;
+    match scene.must(&guest, &script)?.trim() {
+        "EADDRINUSE ECONNREFUSED" => Ok(seen("nobody listened, and nobody else got the port")?),
+        told => bail!(flaw(format!(
+            "to bind and to connect to the app's port before it listens: {told}"
+        ))),
+    }
+}

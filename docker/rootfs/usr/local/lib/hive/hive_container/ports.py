@@ -1,4 +1,4 @@
-"""Whether the ports are free that the container's programs listen on."""
+"""The ports that the container's programs listen on: whether they are free, and stay so."""
 
 import errno
 import os
@@ -7,11 +7,29 @@ import socket
 from hive_container.image import DATABASE_HOST, DATABASE_PORT, Fatal
 
 
+#: The reserved port's descriptor. Above supervisord's `minfds`: it closes those below.
+DESCRIPTOR = 101
+
+
 def inspect(app_port: int) -> None:
     """Raises Fatal when a port cannot be had: another container in the same network namespace
     (`--network host`, a pod), or a port that only root may take."""
     try_port("0.0.0.0", app_port, "HIVE_API_PORT gives the app another one")
     try_port(DATABASE_HOST, DATABASE_PORT, "no other PostgreSQL may share the container's network")
+
+
+def reserve(app_port: int) -> None:
+    """Keeps the app's port for servers as long as this process lives.
+
+    It lies among those that the kernel gives to connections. One of psql or of the app that got
+    it would keep the app from listening for a minute (TIME_WAIT), once in some thousand starts;
+    one to the port itself, while nobody listens, can even connect to itself. The kernel gives no
+    port that somebody has bound; a server may, with SO_REUSEADDR as servers have it.
+    """
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("0.0.0.0", app_port))
+        os.dup2(bound.fileno(), DESCRIPTOR, inheritable=False)
 
 
 def try_port(address: str, port: int, hint: str) -> None:
