@@ -286,11 +286,7 @@ fn scan(folder: &Path, role: Role, index: &Path, teller: &Teller) -> Result<Foun
         Role::App => Rules::safe(context::ignore(folder, None)?),
         Role::Rootfs => Rules::exact(context::Ignore::default()),
     };
-    let found = context::scan_and_tell(folder, &rules, Some(index), &|| teller.tell())?;
-    if found.hashed > 0 {
-        teller.tell();
-    }
-    Ok(found)
+    context::scan_and_tell(folder, &rules, Some(index), &|| teller.tell())
 }
 
 /// `docker/rootfs` of the checkout.

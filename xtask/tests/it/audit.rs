@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use xtask::audit::facts::FACTS;
 
+use crate::build_images::docker;
 use crate::sandbox::{self, Checkout};
 
 #[test]
@@ -76,7 +77,7 @@ fn the_key_is_never_looser_than_buildkit() {
 /// IDs of all images with a label.
 fn labelled(label: &str) -> BTreeSet<String> {
     let filter = format!("label={label}");
-    let list = [
+    let listed = docker(&[
         "image",
         "ls",
         "--all",
@@ -84,8 +85,7 @@ fn labelled(label: &str) -> BTreeSet<String> {
         "--no-trunc",
         "--filter",
         &filter,
-    ];
-    let listed = sandbox::finish(sandbox::docker().args(list)).expect(0).stdout;
+    ]);
     listed.lines().map(str::to_owned).collect()
 }
 

@@ -233,8 +233,8 @@ enum Successor {
 }
 
 /// Kills the process that `is_it` knows, and waits until another one has taken
-/// its place and health is 200: for how long clients saw no 200, zero where
-/// they noticed nothing.
+/// its place and health is 200: for how long clients got no prompt 200, zero
+/// where they noticed nothing.
 ///
 /// # Errors
 /// A flaw when there is no such process, or no other one and no 200 in time.

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::context::Ignore;
-use crate::context::{Digest, Kind};
+use crate::context::{Digest, Ignore, Kind};
 
 /// A tree from `path` or `path=content`; a path with a slash at its end is a
 /// directory.
