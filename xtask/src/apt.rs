@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::apt::sources::Source;
+use crate::disk;
 use crate::failure;
 use crate::host::Host;
 use crate::process::Command;
@@ -127,7 +128,7 @@ impl Root {
 
     fn clear(&self) -> Result<()> {
         let archives = self.dir.join("archives");
-        fs_err::remove_dir_all(&archives)?;
+        disk::remove(&archives)?;
         fs_err::create_dir_all(archives.join("partial"))?;
         Ok(())
     }

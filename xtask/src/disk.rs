@@ -1,9 +1,11 @@
 //! Room on disk, and removing trees without reaching through a mount.
 
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use inputs::removal;
 
 use crate::failure;
 use crate::report::megabytes;
@@ -31,32 +33,81 @@ pub fn require_space(dir: &Path, needed: u64, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes a file, or a folder with everything in it; a missing one is fine.
+/// `path` as the kernel finds it: absolute, and without links, `.` and `..`,
+/// also where the last parts of it do not exist yet.
 ///
 /// # Errors
-/// When something cannot be removed, or something is mounted inside: that is
-/// not ours to delete.
-pub fn remove(path: &Path) -> Result<()> {
-    let mounts = fs_err::read("/proc/self/mounts").unwrap_or_default();
-    if let Some(mount) = mount_below(&mounts, path) {
-        bail!("cannot remove {}: {} is mounted", path.display(), mount.display());
+/// When the current directory does not exist.
+pub fn resolved(path: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path).with_context(|| format!("make {} absolute", path.display()))?;
+    let mut done = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            // What is done has no link in it.
+            Component::ParentDir => drop(done.pop()),
+            part => done.push(part),
+        }
+        if let Ok(real) = done.canonicalize() {
+            done = real;
+        }
     }
-    let removed = if path.is_dir() && !path.is_symlink() {
-        fs_err::remove_dir_all(path)
-    } else {
-        fs_err::remove_file(path)
-    };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+    Ok(done)
+}
+
+/// Removes a file, a link, or a folder with everything in it; a missing one is
+/// fine. The only way in which the tool deletes folders.
+///
+/// It follows no link below `path`, and reaches into no other mount: where
+/// something is mounted inside, nothing is deleted at all.
+///
+/// # Errors
+/// When something cannot be removed, and for a mount inside, which is not ours
+/// to delete.
+pub fn remove(path: &Path) -> Result<()> {
+    refuse_mounts(path)?;
+    match removal::remove(path) {
+        // It was mounted after the look at the table.
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            bail!("cannot remove {}: something is mounted inside", path.display())
+        }
+        removed => removed.with_context(|| format!("remove {}", path.display())),
     }
 }
 
-/// The first mount at or below `path` in a table like `/proc/self/mounts`.
+/// An error where something is mounted at or below `path`.
+///
+/// # Errors
+/// `Environment`, with the place of the mount.
+pub fn refuse_mounts(path: &Path) -> Result<()> {
+    let path = resolved_itself(path)?;
+    let table = fs_err::read("/proc/self/mountinfo")?;
+    let Some(mount) = mount_below(&table, &path) else {
+        return Ok(());
+    };
+    let message = format!(
+        "cannot remove {}: {} is a mount, and what is mounted may not be ours",
+        path.display(),
+        mount.display()
+    );
+    Err(failure::environment(message)
+        .hint(format!("nothing was deleted; first: umount {}", mount.display()))
+        .into())
+}
+
+/// As [`resolved`], but a link at the end is the link itself.
+fn resolved_itself(path: &Path) -> Result<PathBuf> {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if path.is_symlink() => Ok(resolved(folder)?.join(name)),
+        _ => resolved(path),
+    }
+}
+
+/// The first mount at or below `path` in a table like `/proc/self/mountinfo`
+/// (proc(5)): the fifth field is where it is mounted.
 fn mount_below(mounts: &[u8], path: &Path) -> Option<PathBuf> {
     let points = mounts
         .split(|byte| *byte == b'\n')
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(1));
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
     points.map(unescape).find(|point| point.starts_with(path))
 }
 
@@ -101,32 +152,47 @@ mod tests {
 
     #[test]
     fn mounts_inside_are_seen() {
-        let table = b"proc /proc proc rw 0 0\ntmpfs /a\\040b/dev tmpfs rw 0 0\n";
-        assert_eq!(
-            mount_below(table, Path::new("/a b")),
-            Some(PathBuf::from("/a b/dev"))
-        );
-        assert_eq!(
-            mount_below(table, Path::new("/a b/dev")),
-            Some(PathBuf::from("/a b/dev"))
-        );
-        assert_eq!(mount_below(table, Path::new("/a")), None);
-        assert!(
-            remove(Path::new("/proc"))
-                .unwrap_err()
-                .to_string()
-                .contains("/proc is mounted")
-        );
+        let table =
+            b"22 1 0:21 / /proc rw - proc proc rw\n36 35 98:0 /x /a\\040b/dev rw - ext4 /dev/sda rw\n";
+        let seen = |path: &str| mount_below(table, Path::new(path));
+        assert_eq!(seen("/a b"), Some(PathBuf::from("/a b/dev")));
+        assert_eq!(seen("/a b/dev"), Some(PathBuf::from("/a b/dev")));
+        assert_eq!(seen("/a"), None);
+        let error = remove(Path::new("/proc")).unwrap_err();
+        assert_eq!(failure::kind(&error), failure::Kind::Environment);
+        assert!(error.to_string().contains("/proc is a mount"), "{error}");
     }
 
     #[test]
-    fn links_go_and_their_targets_stay() {
+    fn mounts_are_seen_by_any_path_to_them() {
         let dir = tempfile::tempdir().unwrap();
-        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
-        fs_err::create_dir(&target).unwrap();
-        std::os::unix::fs::symlink(&target, &link).unwrap();
-        remove(&link).unwrap();
-        assert!(target.exists() && !link.is_symlink());
-        remove(&link).unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("top")).unwrap();
+        for path in [
+            dir.path().join("top/proc"),
+            dir.path().join("missing/../top/./proc"),
+        ] {
+            let error = remove(&path).unwrap_err().to_string();
+            assert!(
+                error.starts_with("cannot remove /proc: /proc is a mount"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn paths_are_resolved_also_where_nothing_is_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        fs_err::create_dir_all(dir.join("real/deep")).unwrap();
+        std::os::unix::fs::symlink("real/deep", dir.join("link")).unwrap();
+        for (path, real) in [
+            ("link/new/er", "real/deep/new/er"),
+            ("link/..", "real"),
+            ("new/../link", "real/deep"),
+            ("./real/./deep/..", "real"),
+        ] {
+            assert_eq!(resolved(&dir.join(path)).unwrap(), dir.join(real), "{path}");
+        }
+        assert_eq!(resolved(Path::new("/..")).unwrap(), Path::new("/"));
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::catalog::{Apps, Catalog};
+use crate::disk;
 use crate::engine::{Engine, IMAGE_LABEL};
 use crate::host::Host;
 use crate::process::Runner;
@@ -51,9 +52,7 @@ impl Scratch {
     /// # Errors
     /// When the checkout cannot be read or the folder cannot be written.
     pub fn new(host: &Host, engine: &Engine, folder: &Path, prefix: &str) -> Result<Self> {
-        if folder.exists() {
-            fs_err::remove_dir_all(folder)?;
-        }
+        disk::remove(folder)?;
         let root = folder.join("checkout");
         for part in PARTS {
             copy(&host.root.join(part), &root.join(part))?;

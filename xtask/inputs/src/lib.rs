@@ -7,3 +7,4 @@
 pub mod context;
 pub mod fingerprint;
 pub mod hex;
+pub mod removal;

@@ -22,6 +22,7 @@ use crate::buildkit::progress::{Detail, Progress};
 use crate::buildkit::{self, Candidate, Target};
 use crate::context::{self, Ignore, Rules};
 use crate::definition::{Definition, SCHEMA};
+use crate::disk;
 use crate::engine::{Engine, IMAGE_LABEL};
 use crate::failure;
 use crate::host::Host;
@@ -114,9 +115,7 @@ impl<'a> Probe<'a> {
             tag: String::new(),
             builds: 0,
         };
-        if folder.exists() {
-            fs_err::remove_dir_all(folder)?;
-        }
+        disk::remove(folder)?;
         probe.reset()?;
         Ok(probe)
     }
@@ -184,10 +183,7 @@ impl<'a> Probe<'a> {
     /// Everything as it was made, with new inodes and times.
     fn reset(&mut self) -> Result<()> {
         for part in ["app", "named", "elsewhere"] {
-            let path = self.folder.join(part);
-            if path.exists() {
-                fs_err::remove_dir_all(path)?;
-            }
+            disk::remove(&self.folder.join(part))?;
         }
         self.app = self.folder.join("app");
         self.named = self.folder.join("named");

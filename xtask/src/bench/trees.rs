@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::Result;
 use rayon::prelude::*;
 
+use crate::disk;
+
 /// Files of a tree that lie in one directory.
 const PER_DIRECTORY: usize = 500;
 
@@ -32,11 +34,7 @@ impl Tree {
             return Ok(());
         }
         for path in [folder, &marker] {
-            if path.is_dir() {
-                fs_err::remove_dir_all(path)?;
-            } else if path.exists() {
-                fs_err::remove_file(path)?;
-            }
+            disk::remove(path)?;
         }
         let directories: Vec<usize> = (0..self.files).step_by(PER_DIRECTORY).collect();
         directories

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! engine.lock       held while somebody provisions, starts, stops or purges
+//! engine/hive-private-engine  says that the folder is ours
 //! engine/packages/  programs; appears complete or not at all
 //! engine/scratch/   half-done provisioning; the next run starts it over
 //! engine/run/       files of the running engine: socket, log, configuration
@@ -12,6 +13,7 @@
 //! ```
 
 mod daemon;
+mod folder;
 pub mod forward;
 mod network;
 mod packages;
@@ -21,7 +23,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::disk;
 use crate::engine::api::Api;
@@ -61,15 +63,14 @@ pub struct Status {
 }
 
 impl Private {
-    /// The engine of `cache_dir`, which need not exist. The path is made
-    /// absolute: the engine outlives the current folder.
+    /// The engine of `cache_dir`, which need not exist. The path is resolved:
+    /// the engine outlives the current folder, and mounts are known by theirs.
     ///
     /// # Errors
     /// When the current directory does not exist.
     pub fn at(cache_dir: &Path) -> Result<Self> {
-        let cache_dir = std::path::absolute(cache_dir).context("make the cache folder's path absolute")?;
         Ok(Self {
-            cache_dir,
+            cache_dir: disk::resolved(cache_dir)?,
             // Readable even when cargo has replaced the file meanwhile.
             program: PathBuf::from("/proc/self/exe"),
         })
@@ -124,7 +125,6 @@ impl Private {
         // Also after kill -9 or a reboot.
         daemon.stop(host)?;
         disk::require_space(&self.dir(), SPACE_TO_RUN, "the private engine's data")?;
-        fs_err::create_dir_all(self.dir().join("run"))?;
         let started = Instant::now();
         host.report.step(
             "engine",
@@ -166,6 +166,7 @@ impl Private {
         if !self.dir().exists() {
             return Ok(false);
         }
+        folder::recognise(&self.dir())?;
         let _lock = self.lock(host)?;
         self.daemon().stop(host)
     }
@@ -174,8 +175,11 @@ impl Private {
     /// **volumes**. The caller has a flag of the user's that says so.
     ///
     /// # Errors
-    /// When it cannot be stopped or a file cannot be removed.
+    /// When it cannot be stopped or a file cannot be removed; before anything
+    /// happens where the folder is not recognisably ours, or has a link or a
+    /// mount inside.
     pub fn purge(&self, host: &Host) -> Result<()> {
+        folder::may_go(&self.dir())?;
         if !self.dir().exists() && !self.lock_path().exists() {
             return Ok(());
         }
@@ -198,12 +202,14 @@ impl Private {
 
     fn provision_locked(&self, host: &Host) -> Result<Packages> {
         if let Some(packages) = Packages::existing(&self.packages_dir()) {
+            folder::claim(&self.dir())?;
             return Ok(packages);
         }
         let missing = self.requirements(host);
         if !missing.is_empty() {
             return Err(refusal(&missing).into());
         }
+        folder::claim(&self.dir())?;
         Packages::provision(&self.packages_dir(), &self.dir().join("scratch"), host)
     }
 

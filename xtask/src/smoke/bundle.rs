@@ -12,6 +12,7 @@ use super::scene::Scene;
 use super::suite::Moment;
 use super::verdict::{CheckResult, Verdict};
 use super::{clock, look, report};
+use crate::disk;
 use crate::engine::container::Container;
 
 /// What stands for a secret.
@@ -135,7 +136,7 @@ pub fn write_scene(folder: &Path, scene: &Scene<'_>, result: &CheckResult) -> Re
 /// When the folder cannot be removed.
 pub fn forget_scene(folder: &Path) -> Result<()> {
     if folder.exists() {
-        fs_err::remove_dir_all(folder)?;
+        disk::remove(folder)?;
         // The bundle itself, where nothing else failed.
         if let Some(bundle) = folder.parent() {
             std::fs::remove_dir(bundle).ok();

@@ -22,6 +22,7 @@ mod ignore;
 mod migrations;
 mod never_stale;
 mod pipelines;
+mod purge;
 mod sandbox;
 mod smoke_full;
 mod smoke_gate;

@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fs_err as fs;
 use rayon::prelude::*;
 
@@ -44,6 +44,7 @@ use super::input::{Input, Inputs, Kind};
 use super::problem::{Problem, Problems, What};
 use super::rules::Rules;
 use super::walk::walk;
+use crate::removal;
 
 /// Copied at once.
 const COPY_SIZE: usize = 128 * 1024;
@@ -290,15 +291,7 @@ fn renew(file: &fs::File, before: SystemTime) -> Result<()> {
 
 /// Removes whatever lies there, if anything does.
 fn remove(path: &Path) -> Result<()> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
+    removal::remove(path).with_context(|| format!("remove {}", path.display()))
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@
 //! truth about "running": no stale pid file can say otherwise, after kill -9
 //! or a reboot.
 
-use std::fs::File;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal};
 use serde_json::json;
@@ -71,22 +72,22 @@ impl Daemon {
         self.run.join("client")
     }
 
-    /// The process at the top, if the engine lives.
+    /// The process at the top, if the engine lives: the file may be of an
+    /// earlier run, so it has to hold the lock.
     pub fn pid(&self) -> Option<Pid> {
-        if !self.is_alive() {
-            return None;
-        }
         let text = fs_err::read_to_string(self.run.join("pid")).ok()?;
-        Pid::from_raw(text.trim().parse().ok()?)
+        let pid = Pid::from_raw(text.trim().parse().ok()?)?;
+        holds_lock(pid, &self.lock()).then_some(pid)
+    }
+
+    /// Held for as long as any process of the engine lives.
+    fn lock(&self) -> PathBuf {
+        self.run.join("alive")
     }
 
     /// Whether any process of it lives, answering or not.
     pub fn is_alive(&self) -> bool {
-        let Ok(lock) = File::options()
-            .read(true)
-            .write(true)
-            .open(self.run.join("alive"))
-        else {
+        let Ok(lock) = File::options().read(true).write(true).open(self.lock()) else {
             return false;
         };
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
@@ -165,7 +166,10 @@ impl Daemon {
             }
         }
         if self.is_alive() {
-            bail!("the engine in {} cannot be stopped", self.run.display());
+            let message = format!("the engine in {} cannot be stopped", self.run.display());
+            return Err(failure::environment(message)
+                .hint(format!("what holds its lock: fuser -v {}", self.lock().display()))
+                .into());
         }
         self.remove_cgroups();
         for file in ["docker.sock", "pid", "host.net", "engine.net"] {
@@ -229,6 +233,10 @@ impl Daemon {
     fn write_files(&self, packages: &Packages, program: &Path, network: Network) -> Result<()> {
         fs_err::create_dir_all(&self.data)?;
         fs_err::create_dir_all(self.client_config())?;
+        // It has the lock, the socket, and logins of `docker login`.
+        for folder in [&self.run, &self.client_config()] {
+            fs_err::set_permissions(folder, Permissions::from_mode(0o700))?;
+        }
         let daemon = self.configuration(packages, network);
         fs_err::write(self.run.join("daemon.json"), serde_json::to_vec_pretty(&daemon)?)?;
         // The file may hold registry logins by now; only our key is ours.
@@ -238,7 +246,10 @@ impl Daemon {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_else(|| json!({}));
         config["cliPluginsExtraDirs"] = json!([packages.cli_plugins()]);
-        fs_err::write(client, serde_json::to_vec_pretty(&config)?)?;
+        // By rename: the docker command keeps the mode of a file that is there.
+        let mut file = tempfile::NamedTempFile::new_in(self.client_config())?;
+        file.write_all(&serde_json::to_vec_pretty(&config)?)?;
+        file.persist(client)?;
         let resolv = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
         fs_err::write(self.run.join("resolv.conf"), resolver(&resolv, network))?;
         fs_err::write(self.run.join("launch.sh"), LAUNCH)?;
@@ -249,7 +260,7 @@ impl Daemon {
         let script = self.run.join("port-forward");
         fs_err::write(&script, FORWARD)?;
         for file in ["forwarder", "port-forward"] {
-            fs_err::set_permissions(self.run.join(file), std::fs::Permissions::from_mode(0o755))?;
+            fs_err::set_permissions(self.run.join(file), Permissions::from_mode(0o755))?;
         }
         Ok(())
     }
@@ -312,6 +323,25 @@ fn resolver(host: &str, network: Network) -> String {
     text
 }
 
+/// Whether a process has the file open with a lock on it: `lock:` lines of
+/// `/proc/PID/fdinfo` (proc(5)) are of that very handle.
+fn holds_lock(pid: Pid, file: &Path) -> bool {
+    let Ok(wanted) = std::fs::metadata(file) else {
+        return false;
+    };
+    let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let handles = std::fs::read_dir(process.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    handles.into_iter().any(|handle| {
+        let open = std::fs::metadata(handle.path());
+        let info = || std::fs::read_to_string(process.join("fdinfo").join(handle.file_name()));
+        open.is_ok_and(|open| (open.dev(), open.ino()) == (wanted.dev(), wanted.ino()))
+            && info().is_ok_and(|info| info.contains("FLOCK"))
+    })
+}
+
 /// The first child of a process: of `unshare --fork`, the first process of the
 /// engine's namespace, which forwards signals to dockerd.
 fn child_of(parent: Pid) -> Option<Pid> {
@@ -347,10 +377,16 @@ mod tests {
         let daemon = Daemon::new(dir.path().to_owned(), dir.path().join("data"));
         assert!(!daemon.is_alive());
         let lock = File::create(dir.path().join("alive")).unwrap();
-        fs_err::write(dir.path().join("pid"), "1\n").unwrap();
-        assert!(daemon.pid().is_none(), "a stale pid must not count");
+        let pid = |pid: u32| {
+            fs_err::write(dir.path().join("pid"), format!("{pid}\n")).unwrap();
+            daemon.pid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
+        };
+        let us = std::process::id();
+        assert_eq!(pid(us), None, "a stale pid must not count");
         rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
-        assert_eq!(daemon.pid().map(|pid| pid.as_raw_nonzero().get()), Some(1));
+        assert!(daemon.is_alive());
+        assert_eq!(pid(us), Some(us));
+        assert_eq!(pid(1), None, "nor may somebody else be killed for the holder");
         drop(lock);
         assert!(!daemon.is_alive());
     }

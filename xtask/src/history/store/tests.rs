@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::context::Kind;
 use crate::definition::tests::sample;
+use crate::disk;
 use crate::history::tests::entry;
 use crate::host::Environment;
 use crate::plan::change::changes;
@@ -143,7 +144,7 @@ fn what_is_broken_foreign_or_edited_is_nothing() {
     let again = add(&store, &large());
     assert!(store.differing(&again.definition, &good.definition).is_some());
 
-    fs::remove_dir_all(&folder).unwrap();
+    disk::remove(&folder).unwrap();
     store.write("genie", &good).unwrap();
     assert_eq!(store.entries("genie"), [good]);
 }

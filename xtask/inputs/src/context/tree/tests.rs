@@ -116,7 +116,7 @@ fn kinds_take_each_others_place() {
         fs::remove_file(root.join(path)).unwrap();
     }
     for path in ["b", "e"] {
-        fs::remove_dir_all(root.join(path)).unwrap();
+        remove(&root.join(path)).unwrap();
     }
     place.write("a/x", "5");
     place.write("b", "6");
@@ -165,7 +165,7 @@ fn what_somebody_did_to_the_tree_is_undone() {
     symlink("/etc", place.staged("out")).unwrap();
     assert_eq!(place.fill(), filled(2, 0, 0));
     let tree = place.stage().path().to_owned();
-    fs::remove_dir_all(&tree).unwrap();
+    remove(&tree).unwrap();
     fs::write(tree, "").unwrap();
     assert_eq!(place.fill(), filled(2, 0, 0));
 }
