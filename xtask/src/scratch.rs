@@ -17,6 +17,10 @@ use crate::process::Runner;
 /// A first build of all images with their proofs.
 const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 
+/// What stands before the names of the images that tests use. They stay, so that
+/// the next run has nothing to build: they share their layers with the real ones.
+pub const TEST_IMAGES: &str = "test";
+
 /// What a checkout declares.
 const PARTS: [&str; 2] = ["images", "docker"];
 
@@ -32,8 +36,8 @@ const ROOM: [(&str, u32); 7] = [
     ("size_mb", 100_000),
 ];
 
-/// The copy. The images that were built from it go with it; its folder stays
-/// until the next one is made in its place.
+/// The copy. The images that were built from it go with it, unless they are
+/// kept; its folder stays until the next one is made in its place.
 #[derive(Debug)]
 pub struct Scratch {
     /// The top of the copy, for `--root`.
@@ -44,6 +48,7 @@ pub struct Scratch {
     pub images: Vec<String>,
     engine: Engine,
     runner: Runner,
+    keep: bool,
 }
 
 impl Scratch {
@@ -70,7 +75,15 @@ impl Scratch {
             images,
             engine: engine.clone(),
             runner: host.runner.for_cleanup(),
+            keep: false,
         })
+    }
+
+    /// The same, with images that stay.
+    #[must_use]
+    pub fn kept(mut self) -> Self {
+        self.keep = true;
+        self
     }
 
     /// Builds and proves images of the copy, all where none is named, with this
@@ -116,7 +129,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        for name in &self.images {
+        for name in self.images.iter().filter(|_| !self.keep) {
             // Where the engine is gone, its images are nobody's trouble.
             remove_images(&self.engine, &self.runner, name).ok();
         }

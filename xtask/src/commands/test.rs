@@ -1,15 +1,18 @@
 //! `cargo xtask test`: formatting, lints, docs, rendered files, all tests.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::catalog::{Apps, Catalog};
 use crate::cli::{BuildImages, Render, Test};
-use crate::engine::choose;
+use crate::engine::{Engine, choose};
 use crate::failure;
 use crate::host::Host;
 use crate::process::Stream;
 use crate::report;
+use crate::scratch::{Scratch, TEST_IMAGES};
 
 /// The engine tests build images and wait for containers.
 const DEADLINE: Duration = Duration::from_secs(3600);
@@ -49,6 +52,7 @@ pub fn run(args: &Test, host: &Host) -> Result<()> {
             cargo,
             &[("RUSTDOCFLAGS".to_owned(), "--deny warnings".to_owned())],
             host,
+            |_| {},
         )? {
             failed.push(name);
         }
@@ -58,40 +62,118 @@ pub fn run(args: &Test, host: &Host) -> Result<()> {
         host.report.error(&failure::render(&error));
         failed.push("rendered files");
     }
-    let mut cargo = vec!["test", "--workspace"];
+    let mut cargo = vec!["test", "--workspace", "--"];
     let mut env = Vec::new();
-    if args.no_engine {
-        host.report.step("test", "engine tests are skipped (--no-engine)");
-    } else {
+    let mut before = None;
+    if !args.no_engine {
         // Here, where its progress is seen, rather than inside of a test.
         let engine = choose::obtain(host, None)?;
-        // The main job itself, as a user runs it; its images are what the
-        // tests of the suite break on purpose.
+        before = Some((release_tags(host, &engine)?, engine.clone()));
+        // The main job, as a user runs it; its images are what the tests of
+        // the suite break on purpose.
         host.report.step("test", "the main job: build-images");
-        if let Err(error) = super::build_images::run(&BuildImages::default(), host) {
+        if let Err(error) = main_job(host, &engine) {
             host.report.error(&failure::render(&error));
             failed.push("build-images");
         }
         env.push(("HIVE_TEST_ENGINE".to_owned(), "1".to_owned()));
         env.push(("HIVE_TEST_DOCKER".to_owned(), engine.docker.display().to_string()));
         env.extend(engine.env);
+        if !args.args.iter().any(|arg| arg.ends_with("ignored")) {
+            cargo.push("--include-ignored");
+        }
     }
-    cargo.push("--");
     cargo.extend(args.args.iter().map(String::as_str));
-    if !step("tests", &cargo, &env, host)? {
+    let mut skipped = Skipped::default();
+    if !step("tests", &cargo, &env, host, |line| skipped.read(line))? {
         failed.push("tests");
     }
+    if let Some((before, engine)) = before {
+        let after = release_tags(host, &engine)?;
+        let moved: BTreeSet<&str> = after
+            .symmetric_difference(&before)
+            .map(|(tag, _)| tag.as_str())
+            .collect();
+        if !moved.is_empty() {
+            let moved = moved.into_iter().collect::<Vec<_>>().join(", ");
+            host.report
+                .error(&format!("error: moved by a test, or by you meanwhile: {moved}"));
+            failed.push("release tags");
+        }
+    }
     if failed.is_empty() {
-        host.report.step(
-            "passed",
-            format!("everything, in {}", report::seconds(started.elapsed())),
-        );
+        let took = report::seconds(started.elapsed());
+        host.report
+            .step("passed", format!("{}, in {took}", skipped.summary()));
         return Ok(());
     }
     Err(failure::build(format!("failed: {}", failed.join(", "))).into())
 }
 
-fn step(name: &str, cargo: &[&str], env: &[(String, String)], host: &Host) -> Result<bool> {
+/// Builds and proves this checkout's images under names for tests.
+fn main_job(host: &Host, engine: &Engine) -> Result<()> {
+    let scratch = Scratch::new(host, engine, &host.state_dir().join("test"), TEST_IMAGES)?.kept();
+    let there = host.elsewhere(&scratch.root, scratch.state.clone());
+    super::build_images::run(&BuildImages::default(), &there)
+}
+
+/// The tags of this checkout's images with what they name: somebody uses them,
+/// so no test may move them.
+fn release_tags(host: &Host, engine: &Engine) -> Result<BTreeSet<(String, String)>> {
+    let inventory = engine.inventory(&host.runner)?;
+    let mut tags = BTreeSet::new();
+    for image in Catalog::read(&host.root, Apps::OfSpecs)?.images {
+        let prefix = format!("hive-{}:", image.name);
+        let names = inventory.names_from(&prefix);
+        tags.extend(names.map(|(name, id)| (name.to_owned(), id.to_owned())));
+    }
+    Ok(tags)
+}
+
+/// What the harness did not run.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Skipped {
+    /// Tests that were left out as a whole.
+    ignored: u32,
+    /// What a test said that it could not look at on this machine.
+    reasons: Vec<String>,
+}
+
+impl Skipped {
+    /// Takes a line that the harness or a test printed.
+    fn read(&mut self, line: &str) {
+        // test result: ok. 355 passed; 0 failed; 70 ignored; 0 measured; …
+        if line.starts_with("test result: ") {
+            let counts = line.split(&[';', '.'][..]);
+            let ignored = counts.filter_map(|count| count.trim().strip_suffix(" ignored"));
+            self.ignored += ignored.filter_map(|count| count.parse::<u32>().ok()).sum::<u32>();
+        } else if let Some(reason) = line.strip_prefix("skipped: ") {
+            self.reasons.push(reason.to_owned());
+        }
+    }
+
+    /// `everything`, or what is missing of it.
+    fn summary(&self) -> String {
+        let mut missing = Vec::new();
+        if self.ignored > 0 {
+            missing.push(format!("{} tests that need an engine", self.ignored));
+        }
+        missing.extend(self.reasons.iter().cloned());
+        if missing.is_empty() {
+            return "everything".to_owned();
+        }
+        format!("everything but {}", missing.join("; "))
+    }
+}
+
+/// Runs cargo; `each` gets every line that it prints.
+fn step(
+    name: &str,
+    cargo: &[&str],
+    env: &[(String, String)],
+    host: &Host,
+    mut each: impl FnMut(&str),
+) -> Result<bool> {
     host.report.step("test", name);
     let mut command = host.runner.cmd("cargo").args(cargo).deadline(DEADLINE);
     for (key, value) in env {
@@ -99,6 +181,7 @@ fn step(name: &str, cargo: &[&str], env: &[(String, String)], host: &Host) -> Re
     }
     let output = command.stream(|stream, line| {
         let line = String::from_utf8_lossy(line);
+        each(&line);
         match stream {
             // The harness's results are this command's data.
             Stream::Stdout => host.report.data(&line),
@@ -109,4 +192,28 @@ fn step(name: &str, cargo: &[&str], env: &[(String, String)], host: &Host) -> Re
         }
     })?;
     Ok(output.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_skipped_is_counted() {
+        let mut skipped = Skipped::default();
+        assert_eq!(skipped.summary(), "everything");
+        for line in [
+            "test result: ok. 355 passed; 0 failed; 60 ignored; 0 measured; 0 filtered out; finished in 1.20s",
+            "test result: FAILED. 9 passed; 1 failed; 10 ignored; 0 measured; 3 filtered out; finished in 0.10s",
+            "test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test cli::ignored ... ok",
+            "skipped: clones::theirs: needs root",
+        ] {
+            skipped.read(line);
+        }
+        assert_eq!(
+            skipped.summary(),
+            "everything but 70 tests that need an engine; clones::theirs: needs root"
+        );
+    }
 }

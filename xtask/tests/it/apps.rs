@@ -3,13 +3,10 @@
 use std::process::Command;
 
 use crate::build_images::{Bench, docker, fixture};
-use crate::sandbox;
 
 #[test]
+#[ignore = "needs an engine"]
 fn an_app_without_lock_with_a_factory_and_odd_names_works() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let bench = Bench::new(
         "factory",
         r#", "import": "main:create", "factory": true, "health_path": "/health""#,
@@ -41,10 +38,8 @@ fn an_app_without_lock_with_a_factory_and_odd_names_works() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_package_that_needs_its_readme_is_installed_and_secrets_stay_out() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let environment = r#", "import": "shop.web:app", "health_path": "/healthz", "environment": {"APP_DSN": "{database_url}"}"#;
     let more = r#", "database": {"name": "shop", "role": "shop", "extensions": ["vector", "pg_trgm"], "initial_sql": ["create table seed (n int)", "insert into seed values (7)"]},
         "checks": [{"name": "seed", "sql": {"query": "select n from seed", "expect": "7"}}]"#;

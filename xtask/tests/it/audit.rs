@@ -17,10 +17,8 @@ fn names_are_checked_before_an_engine_is_started() {
 
 /// Every fact, and every declared input of an image.
 #[test]
+#[ignore = "needs an engine"]
 fn the_key_is_never_looser_than_buildkit() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let before = nobodys();
     let checkout = Checkout::new();
     let run = checkout.xtask(&["audit", "genie", "--json"]).expect(0);

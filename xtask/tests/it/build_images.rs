@@ -142,10 +142,8 @@ pub fn fixture(name: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn nothing_is_built_proved_or_tagged_twice() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let bench = Bench::new("once", "", "");
     let run = bench.build().expect(0);
     let id = bench.id("latest").unwrap();
@@ -311,10 +309,8 @@ fn nothing_is_built_proved_or_tagged_twice() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn interrupted_runs_leave_nothing_and_killed_ones_are_reaped() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let bench = Bench::new("killed", "", "");
     let smoking = |signal: &str| {
         let mut child = bench.start();
@@ -352,10 +348,8 @@ fn interrupted_runs_leave_nothing_and_killed_ones_are_reaped() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn two_checkouts_at_once_do_not_collide() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let one = Bench::new("pair", "", "");
     let other = Checkout::with_image(&one.name, &spec("", ""));
     roomy(&other);
@@ -370,10 +364,8 @@ fn two_checkouts_at_once_do_not_collide() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn a_killed_build_keeps_its_stage_until_it_has_ended() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let bench = Bench::new("orphan", "", "");
     // Not cached anywhere, so that there is time to kill.
     bench
@@ -407,10 +399,8 @@ fn a_killed_build_keeps_its_stage_until_it_has_ended() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn the_committed_dockerfile_builds_without_the_tool() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     sandbox::xtask(["base", "make"]).expect(0);
     let mut build = sandbox::docker();
     build

@@ -5,7 +5,6 @@ use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::build_images::{Bench, docker};
-use crate::sandbox;
 
 /// Bytes that a later layer may store again: the accounts, the records of
 /// packages, and the programs that lost their setuid bit.
@@ -44,10 +43,8 @@ print(count if count > 500 else 'hardly any bytecode')
 ";
 
 #[test]
+#[ignore = "needs an engine"]
 fn nothing_is_in_the_image_without_need_or_twice() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let bench = Bench::new("contents", "", "");
     bench.xtask(&["build-images"]).expect(0);
     let image = format!("hive-{}:latest", bench.name);

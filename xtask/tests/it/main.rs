@@ -1,8 +1,8 @@
 //! The one integration test binary.
 //!
-//! Engine tests run where `HIVE_TEST_ENGINE` is set, which `cargo xtask test`
-//! does; elsewhere they print `skipped` and pass, so that `cargo test` needs
-//! no engine.
+//! A test that needs an engine is `#[ignore = "needs an engine"]`: `cargo test`
+//! needs none and counts it as ignored, `cargo xtask test` runs it. Where a
+//! machine lacks something else, a test says so by `sandbox::skipped`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
 #![allow(clippy::disallowed_methods)] // Tests spawn and read the environment.

@@ -75,10 +75,8 @@ fn every_command_of_the_pipeline_knows_its_flags() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn every_step_works_in_a_clean_clone() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let clone = folder.path().join("a clone");
     let mut git = Command::new("git");
@@ -90,6 +88,10 @@ fn every_step_works_in_a_clean_clone() {
         .unwrap();
     assert!(cloned.success());
     for step in STEPS {
+        if step == "images" {
+            // No tag that somebody uses is moved.
+            sandbox::rename_images(&clone.join("images"));
+        }
         let run = pipeline(&clone, step);
         assert_eq!(
             run.code, 0,
@@ -109,7 +111,10 @@ fn every_step_works_in_a_clean_clone() {
         .unwrap();
     let (there, here) = (
         json("images.json"),
-        sandbox::xtask(["plan", "--json"]).expect(0).json(),
+        sandbox::Checkout::renamed()
+            .xtask(&["plan", "--json"])
+            .expect(0)
+            .json(),
     );
     let fingerprints = |document: &serde_json::Value| -> Vec<serde_json::Value> {
         document["images"]

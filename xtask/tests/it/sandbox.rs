@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Not every test needs everything.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -11,6 +12,7 @@ use xtask::engine::Engine;
 use xtask::host::Environment;
 use xtask::process::Runner;
 use xtask::report::Report;
+use xtask::scratch::TEST_IMAGES;
 
 /// What a finished run left.
 #[derive(Debug)]
@@ -107,6 +109,14 @@ impl Checkout {
         checkout
     }
 
+    /// The copy with its images under other names, so that no test moves the
+    /// tags of the repository's own: `test-genie`, `hive-test-genie:latest`.
+    pub fn renamed() -> Self {
+        let checkout = Self::new();
+        rename_images(&checkout.path("images"));
+        checkout
+    }
+
     /// A path inside.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
@@ -140,6 +150,17 @@ impl Checkout {
     }
 }
 
+/// Puts [`TEST_IMAGES`] before the name of each image of a folder `images/`.
+pub fn rename_images(images: &Path) {
+    for entry in fs_err::read_dir(images).unwrap() {
+        let image = entry.unwrap().path();
+        if image.join("image.json").is_file() {
+            let name = image.file_name().unwrap().to_str().unwrap();
+            fs_err::rename(&image, images.join(format!("{TEST_IMAGES}-{name}"))).unwrap();
+        }
+    }
+}
+
 /// Copies a folder.
 pub fn copy(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
@@ -153,17 +174,34 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Whether engine tests are on; says so when they are not.
+/// For a test that came with an older way to say so.
+#[deprecated(note = "write `#[ignore = \"needs an engine\"]` below `#[test]` instead")]
 pub fn engine_tests() -> bool {
-    let on = std::env::var_os("HIVE_TEST_ENGINE").is_some();
-    if !on {
-        eprintln!("skipped: needs an engine, run `cargo xtask test`");
-    }
-    on
+    true
+}
+
+/// Says that this machine lacks what a test, or a part of one, needs besides an
+/// engine; `cargo xtask test` counts these lines.
+#[expect(
+    clippy::explicit_write,
+    reason = "the harness holds back what `eprintln!` prints"
+)]
+pub fn skipped(reason: &str) {
+    let test = std::thread::current();
+    let test = test.name().unwrap_or("a test");
+    writeln!(std::io::stderr(), "skipped: {test}: {reason}").unwrap();
 }
 
 /// `docker` of the engine that tests may use; `cargo xtask test` says which.
+///
+/// # Panics
+/// Where no engine is promised: `cargo test` leaves out what is ignored.
 pub fn docker() -> Command {
+    assert!(
+        std::env::var_os("HIVE_TEST_ENGINE").is_some(),
+        "no engine is promised by HIVE_TEST_ENGINE: run `cargo xtask test`, and let a test that needs one \
+         have `#[ignore = \"needs an engine\"]`"
+    );
     let docker = std::env::var_os("HIVE_TEST_DOCKER").unwrap_or_else(|| "docker".into());
     let mut command = Command::new(docker);
     command.stdin(Stdio::null());

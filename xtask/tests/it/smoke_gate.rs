@@ -12,16 +12,20 @@ use xtask::engine::reaper;
 use xtask::failure;
 use xtask::process::Runner;
 use xtask::report::Report;
+use xtask::scratch::TEST_IMAGES;
 use xtask::smoke::{self, Subject, Verdict};
 use xtask::spec::ImageSpec;
 
-use crate::sandbox;
+use crate::sandbox::{self, Checkout};
 
-/// The images' specs of this checkout.
-fn specs() -> Vec<ImageSpec> {
-    Catalog::read(&sandbox::repository(), Apps::OfSpecs)
-        .unwrap()
-        .images
+/// The specs of the good images, which are built and proved once for all tests.
+fn specs() -> &'static [ImageSpec] {
+    static SPECS: OnceLock<Vec<ImageSpec>> = OnceLock::new();
+    SPECS.get_or_init(|| {
+        let checkout = Checkout::renamed();
+        checkout.xtask(&["build-images"]).expect(0);
+        Catalog::read(&checkout.path(""), Apps::OfSpecs).unwrap().images
+    })
 }
 
 fn lab() -> Lab {
@@ -33,17 +37,11 @@ fn lab() -> Lab {
     }
 }
 
-/// The good image of a spec: what `build-images` releases, built once for all
-/// tests; or `HIVE_TEST_IMAGE`, with `{}` for the name.
+/// The good image of a spec of the repository: what `build-images` releases.
 pub(crate) fn good(name: &str) -> String {
-    static RELEASED: OnceLock<String> = OnceLock::new();
-    let pattern = RELEASED.get_or_init(|| {
-        sandbox::text("HIVE_TEST_IMAGE").unwrap_or_else(|| {
-            sandbox::xtask(["build-images"]).expect(0);
-            "hive-{}:latest".to_owned()
-        })
-    });
-    pattern.replace("{}", name)
+    let name = format!("{TEST_IMAGES}-{name}");
+    let spec = specs().iter().find(|spec| spec.name.as_str() == name);
+    spec.unwrap_or_else(|| panic!("no spec of {name}")).tags[0].clone()
 }
 
 /// Runs the suite; bundles go to `state`.
@@ -62,14 +60,12 @@ pub(crate) fn prove(lab: &Lab, subjects: &[Subject], state: &Path) -> Vec<Verdic
 }
 
 fn subject(lab: &Lab, reference: &str) -> Subject {
-    smoke::subject(&lab.engine, &lab.runner, reference, &specs()).unwrap()
+    smoke::subject(&lab.engine, &lab.runner, reference, specs()).unwrap()
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn good_images_pass_and_leave_nothing() {
-    if !sandbox::engine_tests() {
-        return;
-    }
     let lab = lab();
     let mut subjects = ["genie", "agent"].map(|name| subject(&lab, &good(name)));
     subjects.iter_mut().for_each(|subject| roomy(&mut subject.spec));
@@ -79,7 +75,7 @@ fn good_images_pass_and_leave_nothing() {
         assert!(verdict.verified().is_ok());
     }
     // Other tests of this process have the same run, but no agent.
-    assert_eq!(left(&lab, "hive-smoke-agent-"), "");
+    assert_eq!(left(&lab, &format!("hive-smoke-{TEST_IMAGES}-agent-")), "");
 }
 
 /// IDs of this run's containers and volumes whose names start like this.
@@ -95,12 +91,11 @@ fn left(lab: &Lab, prefix: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn interrupted_runs_leave_nothing() {
-    if sandbox::engine_tests() {
-        interrupt_leaves_nothing("0", |report, state, lab, subject| {
-            smoke::run(report, state, lab, subject).map(|verdict| vec![verdict])
-        });
-    }
+    interrupt_leaves_nothing("0", |report, state, lab, subject| {
+        smoke::run(report, state, lab, subject).map(|verdict| vec![verdict])
+    });
 }
 
 /// Runs something, asks it to stop one second after its first container or
@@ -189,16 +184,13 @@ impl Drop for Variant {
 /// Builds a variant and expects exactly these checks to be at fault; all other
 /// failures, if any, have to follow from them.
 ///
-/// Returns the state folder with the bundle; `None` where there is no engine.
+/// Returns the state folder with the bundle.
 fn broken(
     name: &str,
     lines: &str,
     tweak: impl FnOnce(&mut ImageSpec),
     expected: &[&str],
-) -> Option<tempfile::TempDir> {
-    if !sandbox::engine_tests() {
-        return None;
-    }
+) -> tempfile::TempDir {
     let state = tempfile::tempdir().unwrap();
     let variant = Variant::build(name, lines);
     let mut subject = variant.subject();
@@ -207,7 +199,7 @@ fn broken(
     let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
     assert_eq!(causes, expected, "{name}");
     assert!(verdict.verified().is_err());
-    Some(state)
+    state
 }
 
 /// A busy machine is not what these tests are about.
@@ -232,12 +224,14 @@ pub(crate) const UNCOMPILED: &str =
     "rm -rf /usr/local/lib/hive/hive_container/__pycache__ /app/api/__pycache__";
 
 #[test]
+#[ignore = "needs an engine"]
 fn program_that_cannot_start() {
     let lines = run("sed -i 's|^command=.*run-app$|command=/bin/false|' /etc/hive/supervisord.conf");
     broken("fatal", &lines, as_it_is, &["stays-up"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn program_that_is_fatal_in_a_container_that_stays_up() {
     let lines = run(&format!(
         "sed -i 's|^command=.*run-app$|command=/bin/false|' /etc/hive/supervisord.conf; \
@@ -247,6 +241,7 @@ fn program_that_is_fatal_in_a_container_that_stays_up() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn database_down() {
     let lines =
         run("sed -i 's|^command=.*run-postgresql$|command=/bin/sleep infinity|' /etc/hive/supervisord.conf");
@@ -255,6 +250,7 @@ fn database_down() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn health_that_lies() {
     let app = "async def app(scope, receive, send):\n\
         \x20   while scope['type'] == 'lifespan':\n\
@@ -273,6 +269,7 @@ fn health_that_lies() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn process_of_root() {
     let lines = run(
         "cp /bin/sleep /usr/local/bin/rooted; chmod 4755 /usr/local/bin/rooted; \
@@ -282,11 +279,13 @@ fn process_of_root() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn image_of_root() {
     broken("root", "USER root", as_it_is, &["image-user", "stays-up"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn no_pgvector() {
     let lines = run("rm -f /usr/lib/postgresql/*/lib/vector.so; \
          sed -i 's|\"before_start\": *\\[|\"left_out\": [|' /etc/hive/image.json");
@@ -295,6 +294,7 @@ fn no_pgvector() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn over_budget() {
     let tight = |spec: &mut ImageSpec| {
         spec.budgets.memory_mb = 1.0;
@@ -305,21 +305,25 @@ fn over_budget() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn wrong_port() {
     broken("wrong-port", "ENV HIVE_API_PORT=9999", as_it_is, &["health"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn second_port() {
     broken("second-port", "EXPOSE 5432", as_it_is, &["image-port"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn no_health_check() {
     broken("unchecked", "HEALTHCHECK NONE", as_it_is, &["image-health-check"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn no_fingerprint() {
     broken(
         "unlabelled",
@@ -330,12 +334,14 @@ fn no_fingerprint() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn trust_instead_of_passwords() {
     let lines = run("sed -i 's/scram-sha-256/trust/' /etc/hive/pg_hba.conf");
     broken("trust", &lines, as_it_is, &["wrong-password"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn data_off_the_volume() {
     let lines = run(&format!(
         "install -d -o 1000 -g 1000 /srv/data; sed -i '/^    note = mounts/d; s/^    if note:/    if False:/' /usr/local/lib/hive/entrypoint; \
@@ -345,25 +351,26 @@ fn data_off_the_volume() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn stop_that_waits_for_sessions() {
     let lines = run("sed -i 's/^stopsignal=INT/stopsignal=TERM/' /etc/hive/supervisord.conf");
     broken("slow-stop", &lines, as_it_is, &["clean-stop"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn program_that_flaps() {
     let lines = run("printf '\\n[program:flapper]\\ncommand=/bin/sleep 3\\n' >> /etc/hive/supervisord.conf");
     broken("flapping", &lines, as_it_is, &["nothing-restarted"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn secret_in_the_log() {
     let print = "import os; url = os.environ[\"DATABASE_URL\"]; \
          print(url, \"password\", url.split(\"@\")[0].rsplit(\":\", 1)[1], flush=True)";
     let lines = run(&format!("echo '{print}' >> /app/api/serve.py; {UNCOMPILED}"));
-    let Some(state) = broken("talkative", &lines, as_it_is, &["no-secret-leaked"]) else {
-        return;
-    };
+    let state = broken("talkative", &lines, as_it_is, &["no-secret-leaked"]);
     // The bundle has everything but the secret.
     let mut scrubbed = Vec::new();
     for entry in walkdir::WalkDir::new(state.path()) {
@@ -385,11 +392,13 @@ fn secret_in_the_log() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn secret_in_the_image() {
     broken("token", "ENV HIVE_API_TOKEN=abc123", as_it_is, &["image-secrets"]);
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn health_check_that_never_passes() {
     let short = |spec: &mut ImageSpec| spec.budgets.ready_seconds = 5.0;
     broken(
@@ -401,6 +410,7 @@ fn health_check_that_never_passes() {
 }
 
 #[test]
+#[ignore = "needs an engine"]
 fn own_checks_that_fail() {
     let checks = |spec: &mut ImageSpec| {
         spec.checks = serde_json::from_value(serde_json::json!([
