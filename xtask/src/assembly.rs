@@ -78,7 +78,7 @@ impl Assembly<'_> {
         let folder = host.state_dir().join(self.image);
         Ok(Target {
             image: self.image.to_owned(),
-            candidate_tag: candidate::tag(self.image, &reaper::run_id()?),
+            candidate_tag: candidate::tag(self.image, &reaper::run_id()?).to_string(),
             fingerprint: self.fingerprint.to_string(),
             dockerfile: write_dockerfile(&folder, &self.definition.dockerfile)?,
             stage: self.definition.target.clone(),

@@ -9,24 +9,29 @@ use anyhow::Result;
 
 use crate::engine::Engine;
 use crate::process::Runner;
-
-/// What candidates' names start with.
-const IN_WORK: &str = "hive-candidate:";
+use crate::reference::{OwnRepository, Reference};
 
 /// `hive-candidate:<image>-<run>`.
-pub fn tag(image: &str, run: &str) -> String {
-    format!("{IN_WORK}{image}-{run}")
+pub fn tag(image: &str, run: &str) -> Reference {
+    OwnRepository::Candidate.tagged(format_args!("{image}-{run}"))
 }
 
 /// `hive-unproved:<image>`: the last candidate that got no proof.
-pub fn unproved_tag(image: &str) -> String {
-    format!("hive-unproved:{image}")
+pub fn unproved_tag(image: &str) -> Reference {
+    OwnRepository::Unproved.tagged(image)
+}
+
+/// What the names of an image's candidates start with.
+pub fn candidates(image: &str) -> String {
+    format!("{}:{image}-", OwnRepository::Candidate.name())
 }
 
 /// Image and run of a candidate's name. A run's id has four parts, an image's
 /// name any number of them.
-fn parse(tag: &str) -> Option<(&str, &str)> {
-    let text = tag.strip_prefix(IN_WORK)?;
+fn parse(name: &str) -> Option<(&str, &str)> {
+    let text = name
+        .strip_prefix(OwnRepository::Candidate.name())?
+        .strip_prefix(':')?;
     let (before_run, _) = text.rmatch_indices('-').nth(3)?;
     Some((&text[..before_run], &text[before_run + 1..]))
 }
@@ -41,12 +46,13 @@ pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool
     let runner = &runner.for_cleanup();
     let inventory = engine.inventory(runner)?;
     let retired = |tag| parse(tag).filter(|(_, run)| has_ended(run));
-    let named: Vec<(&str, &str)> = inventory.names_from(IN_WORK).collect();
+    let named: Vec<(&str, &str)> = inventory.names_from(OwnRepository::Candidate.name()).collect();
     // The newest is the last to become the unproved one.
     for &(tag, id) in named.iter().rev() {
-        let Some((image, _)) = retired(tag) else {
+        let Some((image, run)) = retired(tag) else {
             continue;
         };
+        let own = self::tag(image, run);
         if inventory.names_of(id).all(|name| retired(name).is_some()) {
             let unproved = unproved_tag(image);
             engine.untag_unused(runner, &unproved)?;
@@ -56,7 +62,7 @@ pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool
                 return moved;
             }
         }
-        engine.untag_unused(runner, tag)?;
+        engine.untag_unused(runner, &own)?;
     }
     Ok(())
 }
@@ -72,9 +78,8 @@ mod tests {
         let longest = format!("a-{}", "b".repeat(38));
         for image in ["genie", "my-own-genie", &longest] {
             let tag = tag(image, &run);
-            assert_eq!(parse(&tag), Some((image, run.as_str())));
-            let (_, after) = tag.split_once(':').unwrap();
-            crate::spec::names::check_tag(after).unwrap();
+            assert_eq!(parse(&tag.to_string()), Some((image, run.as_str())));
+            assert_eq!(Reference::parse(&tag.to_string()), Ok(tag));
         }
         for other in [
             "hive-candidate:genie-0123456789ab",

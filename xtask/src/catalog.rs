@@ -10,6 +10,7 @@ use crate::dockerfile::Fragment;
 use crate::failure;
 use crate::spec::ImageSpec;
 use crate::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
+use crate::spec::names::ImageName;
 
 /// Everything that a checkout declares.
 #[derive(Clone, Debug)]
@@ -31,10 +32,10 @@ pub struct Catalog {
 pub enum Apps<'a> {
     /// Those of the folders that the specs name.
     OfSpecs,
-    /// That of this folder, for all images: `--app`.
-    Folder(&'a Path),
-    /// This text, for all images: the file as an image holds it.
-    Text(&'a str),
+    /// That of this folder, `--app`, for these images, or all where none is named.
+    Folder(&'a Path, &'a [String]),
+    /// This text, for this image: the file as the image holds it.
+    Text(&'a str, &'a ImageName),
 }
 
 impl Catalog {
@@ -143,16 +144,16 @@ fn image_files(root: &Path, defaults: Option<&SourceFile>, apps: Apps<'_>) -> Re
             continue;
         };
         let app = match apps {
-            Apps::OfSpecs => match load::source_folder(defaults, &own) {
-                Some(folder) => app_file(root, &folder)?,
-                None => None,
-            },
-            Apps::Folder(folder) => app_file(root, folder)?,
-            Apps::Text(text) => Some(SourceFile {
+            Apps::Folder(folder, of) if of.is_empty() || of.contains(&name) => app_file(root, folder)?,
+            Apps::Text(text, of) if of.as_str() == name => Some(SourceFile {
                 shown: format!("/app/{APP_FILE} in the image"),
                 folder: PathBuf::from("/app"),
                 text: text.to_owned(),
             }),
+            _ => match load::source_folder(defaults, &own) {
+                Some(folder) => app_file(root, &folder)?,
+                None => None,
+            },
         };
         files.push(ImageFiles { name, own, app });
     }

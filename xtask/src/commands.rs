@@ -53,7 +53,10 @@ fn reap(host: &Host, engine: &Engine) -> Result<()> {
 /// The catalog, with the app that `--app` names in place of the specs' own.
 fn catalog(host: &Host, selection: &Selection) -> Result<Catalog> {
     match &selection.app {
-        Some(folder) => Catalog::read(&host.root, Apps::Folder(&std::path::absolute(folder)?)),
+        Some(folder) => {
+            let folder = std::path::absolute(folder)?;
+            Catalog::read(&host.root, Apps::Folder(&folder, &selection.images))
+        }
         None => Catalog::read(&host.root, Apps::OfSpecs),
     }
 }

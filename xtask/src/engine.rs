@@ -26,6 +26,7 @@ use crate::engine::api::{Api, Endpoint, Version, escaped};
 pub use crate::engine::inventory::Inventory;
 use crate::host::Environment;
 use crate::process::{Command, Runner};
+use crate::reference::Reference;
 
 /// Label of everything that a run makes: its value is the run's id.
 pub const RUN_LABEL: &str = "dev.hive.run";
@@ -224,13 +225,12 @@ impl Engine {
     ///
     /// # Errors
     /// When the image is gone or the engine refuses the name.
-    pub fn tag(&self, runner: &Runner, id: &str, reference: &str) -> Result<()> {
-        let (repository, tag) = inventory::parts(reference);
+    pub fn tag(&self, runner: &Runner, id: &str, reference: &Reference) -> Result<()> {
         let path = format!(
             "/images/{}/tag?repo={}&tag={}",
             escaped(id),
-            escaped(repository),
-            escaped(tag)
+            escaped(reference.repository()),
+            escaped(reference.tag().as_str())
         );
         let answer = self.api.send(runner, "POST", &path)?.good();
         answer
@@ -243,7 +243,7 @@ impl Engine {
     /// # Errors
     /// When the engine refuses, as for the last tag of an image that a container
     /// uses; a tag that is already gone is no error.
-    pub fn untag(&self, runner: &Runner, reference: &str) -> Result<()> {
+    pub fn untag(&self, runner: &Runner, reference: &Reference) -> Result<()> {
         self.remove_tag(runner, reference, &[404])
     }
 
@@ -252,12 +252,12 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn untag_unused(&self, runner: &Runner, reference: &str) -> Result<()> {
+    pub fn untag_unused(&self, runner: &Runner, reference: &Reference) -> Result<()> {
         self.remove_tag(runner, reference, &[404, 409])
     }
 
-    fn remove_tag(&self, runner: &Runner, reference: &str, fine: &[u16]) -> Result<()> {
-        let path = format!("/images/{}?noprune=1", escaped(reference));
+    fn remove_tag(&self, runner: &Runner, reference: &Reference, fine: &[u16]) -> Result<()> {
+        let path = format!("/images/{}?noprune=1", escaped(&reference.to_string()));
         let answer = self.api.send(runner, "DELETE", &path)?;
         if fine.contains(&answer.status) {
             return Ok(());

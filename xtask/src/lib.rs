@@ -26,6 +26,7 @@ pub mod lock;
 pub mod plan;
 pub mod process;
 pub mod promote;
+pub mod reference;
 pub mod report;
 pub mod request;
 pub mod scratch;

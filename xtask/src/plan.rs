@@ -12,6 +12,7 @@ use crate::clock;
 use crate::definition::{Definition, SCHEMA};
 use crate::fingerprint::Fingerprint;
 use crate::forecast::Forecast;
+use crate::reference::Reference;
 use change::Change;
 
 /// What has to happen, from least to most.
@@ -91,7 +92,7 @@ pub enum Reason {
     /// Tags that are missing or name another image.
     TagsElsewhere {
         /// The tags.
-        tags: Vec<String>,
+        tags: Vec<Reference>,
     },
 }
 
@@ -140,7 +141,10 @@ impl fmt::Display for Reason {
                 write!(f, "the smoke suite changed: {}", names.join(", "))
             }
             Self::ProofGone => f.write_str("the image's proof is gone from the engine"),
-            Self::TagsElsewhere { tags } => write!(f, "not on this image yet: {}", tags.join(", ")),
+            Self::TagsElsewhere { tags } => {
+                let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
+                write!(f, "not on this image yet: {}", tags.join(", "))
+            }
         }
     }
 }
@@ -200,7 +204,7 @@ pub struct Wanted<'a> {
     /// What is recorded of earlier runs.
     pub known: &'a Known,
     /// Release tags.
-    pub tags: &'a [String],
+    pub tags: &'a [Reference],
     /// `--no-cache`.
     pub forced: bool,
 }
@@ -213,7 +217,7 @@ pub struct Present {
     /// Whether it passed the present suite.
     pub proved: bool,
     /// Tag → the ID it names.
-    pub tags: BTreeMap<String, String>,
+    pub tags: BTreeMap<Reference, String>,
 }
 
 /// One image's line of the plan.
@@ -232,7 +236,7 @@ pub struct Step {
     /// The image that is there already.
     pub image_id: Option<String>,
     /// Release tags it will have.
-    pub tags: Vec<String>,
+    pub tags: Vec<Reference>,
     /// Which of its steps a build will run; null where none is to be built, or
     /// the Dockerfile is written in a way that the forecast does not know.
     pub forecast: Option<Forecast>,
@@ -271,7 +275,7 @@ fn action(wanted: &Wanted<'_>, present: &Present) -> (Action, Reason) {
     if !present.proved {
         return (Action::Retest, unproved(wanted.known));
     }
-    let elsewhere: Vec<String> = wanted
+    let elsewhere: Vec<Reference> = wanted
         .tags
         .iter()
         .filter(|tag| present.tags.get(*tag) != Some(id))

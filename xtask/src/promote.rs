@@ -1,17 +1,21 @@
 //! Keeps proofs, and moves release tags onto images that have one: all of them
 //! or none.
 //!
+//! An engine changes a tag in its memory and then writes that down, so a tag that
+//! it refused to move, on a full disk, has moved all the same. What counts after
+//! an error is therefore what the engine says then, and not what it was asked for.
+//!
 //! Takes [`Verified`], which only `smoke` can make. The proof itself is a tag,
 //! too: `hive-proof:<image>-<suite key>.<image ID>` names the very ID that passed
 //! that suite, so that the engine, and no side file, knows what was proved.
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context as _, Result};
+use anyhow::{Error, Result};
 
 use crate::candidate;
-use crate::engine::Engine;
+use crate::engine::{Engine, Inventory};
+use crate::failure::{self, Failure};
 use crate::process::Runner;
+use crate::reference::Reference;
 use crate::smoke::proof::{full_proofs, previous_tag, proofs};
 use crate::smoke::{Verdict, Verified};
 
@@ -20,20 +24,21 @@ use crate::smoke::{Verdict, Verified};
 pub struct Promotion<'a> {
     /// What passed.
     pub verified: &'a Verified,
-    /// `repository:tag` names.
-    pub tags: Vec<String>,
+    /// Release tags.
+    pub tags: Vec<Reference>,
 }
 
-/// Moves all tags of all promotions, proofs first. Where one cannot be moved,
-/// those already moved go back to where they were. The image that loses the
-/// release tags gets `hive-previous:<image>`: without a tag it would be pruned.
+/// Moves all tags of all promotions, proofs first. Where one cannot be moved, all
+/// go back to where they were. The image that loses the release tags gets
+/// `hive-previous:<image>`: without a tag it would be pruned.
 ///
 /// # Errors
-/// When the engine refuses a tag; then no tag has moved.
+/// When the engine refuses a tag; then no tag has moved, or the message names
+/// those that have.
 pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -> Result<()> {
     // From here on Ctrl-C waits: half a promotion is what must not happen.
     let runner = &runner.for_cleanup();
-    let mut moves: Vec<(String, &str)> = Vec::new();
+    let mut moves: Vec<Move<'_>> = Vec::new();
     for promotion in promotions {
         let verified = promotion.verified;
         moves.push((verified.proof_tag(), verified.image_id()));
@@ -101,8 +106,8 @@ fn passed(verdicts: &[Verdict]) -> impl Iterator<Item = Verified> {
         .filter_map(|verdict| verdict.verified().ok())
 }
 
-fn keep(engine: &Engine, runner: &Runner, verified: &Verified, tag: &str) -> Result<()> {
-    engine.tag(runner, verified.image_id(), tag)?;
+fn keep(engine: &Engine, runner: &Runner, verified: &Verified, tag: &Reference) -> Result<()> {
+    move_all(engine, runner, &[(tag.clone(), verified.image_id())])?;
     forget_lone_proofs(engine, runner, verified)
 }
 
@@ -122,53 +127,95 @@ fn forget_lone_proofs(engine: &Engine, runner: &Runner, just: &Verified) -> Resu
     for (tag, id) in prefixes.iter().flat_map(|prefix| inventory.names_from(prefix)) {
         let alone = id != just.image_id() && inventory.names_of(id).all(is_proof);
         if is_proof(tag) && alone {
-            engine.untag_unused(runner, tag)?;
+            let tag = Reference::parse(tag).map_err(Error::msg)?;
+            engine.untag_unused(runner, &tag)?;
         }
     }
     Ok(())
 }
 
-fn move_all(engine: &Engine, runner: &Runner, moves: &[(String, &str)]) -> Result<()> {
-    let inventory = engine.inventory(runner)?;
-    let before: BTreeMap<&str, Option<String>> = moves
-        .iter()
-        .map(|(tag, _)| (tag.as_str(), inventory.id_of(tag).map(str::to_owned)))
-        .collect();
-    for (n, (tag, id)) in moves.iter().enumerate() {
-        if before
-            .get(tag.as_str())
-            .is_some_and(|old| old.as_deref() == Some(*id))
-        {
+/// A tag, and the ID of the image that it is to name.
+type Move<'a> = (Reference, &'a str);
+
+fn move_all(engine: &Engine, runner: &Runner, moves: &[Move<'_>]) -> Result<()> {
+    let before = engine.inventory(runner)?;
+    for (tag, id) in moves {
+        if before.id_of(tag) == Some(*id) {
             continue;
         }
         if let Err(error) = engine.tag(runner, id, tag) {
-            let undone = undo(engine, runner, &moves[..n], &before);
-            return Err(match undone {
-                Ok(()) => error.context(format!("move tag {tag}; no tag has moved")),
-                Err(second) => error.context(format!(
-                    "move tag {tag}; moving the others back failed, too: {second:#}"
+            let undone = undo(engine, runner, moves, &before);
+            let kind = failure::kind(&error);
+            let failed = |end: &str| Failure::new(kind, format!("move tag {tag}; {end}"));
+            return Err(error.context(match undone {
+                Ok(Undone::Kept) => failed("no tag has moved"),
+                Ok(Undone::NotWritten(tags)) => failed("no tag has moved").hint(format!(
+                    "the engine could not write that down: if it restarts before it has room again, these may name the new images: {}",
+                    shown(&tags)
                 )),
-            });
+                Err(second) => failed(&format!("moving all of them back failed, too: {second:#}")),
+            }));
         }
     }
     Ok(())
 }
 
-fn undo(
-    engine: &Engine,
-    runner: &Runner,
-    moved: &[(String, &str)],
-    before: &BTreeMap<&str, Option<String>>,
-) -> Result<()> {
-    for (tag, _) in moved {
-        match before.get(tag.as_str()).and_then(Option::as_ref) {
-            Some(old) => engine
-                .tag(runner, old, tag)
-                .with_context(|| format!("move {tag} back"))?,
-            None => engine
-                .untag(runner, tag)
-                .with_context(|| format!("remove {tag}"))?,
+/// How far a promotion was taken back.
+enum Undone {
+    /// For good.
+    Kept,
+    /// Not on the engine's disk, as far as these tags go.
+    NotWritten(Vec<Reference>),
+}
+
+/// Puts each tag that is not where it was back there, and looks whether it is.
+fn undo(engine: &Engine, runner: &Runner, moves: &[Move<'_>], before: &Inventory) -> Result<Undone> {
+    let now = engine.inventory(runner)?;
+    let astray = strayed(moves, before, &now);
+    // A name that is new may be the only one of an image whose own have moved
+    // away: were it taken first, the image would go with it.
+    let (had, new): (Vec<&Reference>, Vec<&Reference>) =
+        astray.iter().partition(|tag| before.id_of(tag).is_some());
+    let mut refused = Vec::new();
+    for tag in had.into_iter().chain(new) {
+        let done = match before.id_of(tag) {
+            Some(old) => engine.tag(runner, old, tag),
+            None => engine.untag(runner, tag),
+        };
+        if let Err(error) = done {
+            refused.push((tag.clone(), error));
         }
     }
-    Ok(())
+    let left = strayed(moves, before, &engine.inventory(runner)?);
+    if left.is_empty() {
+        let tags: Vec<Reference> = refused.into_iter().map(|(tag, _)| tag).collect();
+        return Ok(if tags.is_empty() {
+            Undone::Kept
+        } else {
+            Undone::NotWritten(tags)
+        });
+    }
+    let reason = refused.into_iter().find(|(tag, _)| left.contains(tag));
+    let reason = reason.map_or_else(
+        || failure::build("another run moved them").into(),
+        |(_, error)| error,
+    );
+    Err(reason.context(format!("not where they were: {}", shown(&left))))
 }
+
+/// The tags that do not name what they named before.
+fn strayed(moves: &[Move<'_>], before: &Inventory, now: &Inventory) -> Vec<Reference> {
+    let moved = moves.iter().map(|(tag, _)| tag);
+    moved
+        .filter(|tag| before.id_of(tag) != now.id_of(tag))
+        .cloned()
+        .collect()
+}
+
+fn shown(tags: &[Reference]) -> String {
+    let tags: Vec<String> = tags.iter().map(ToString::to_string).collect();
+    tags.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

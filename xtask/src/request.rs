@@ -1,18 +1,23 @@
 //! Flags and specs → what is asked for, checked as a whole before any work.
 
-use std::collections::BTreeMap;
+mod tags;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::app::{self, Application};
 use crate::base::{BaseSet, Origin};
 use crate::catalog::{self, Catalog};
 use crate::cli::Selection;
 use crate::dockerfile;
+use crate::failure;
+use crate::fingerprint::Fingerprint;
 use crate::host::Host;
+use crate::reference::{Reference, Tag};
 use crate::spec::ImageSpec;
-use crate::spec::names::{check_reference, version_tag};
+use tags::Releases;
 
 /// What one command works on.
 #[derive(Debug)]
@@ -40,8 +45,11 @@ pub struct Job {
     pub app: Application,
     /// Its Dockerfile, rendered now: what is built is never a stale file.
     pub dockerfile: String,
-    /// Tags of `--tag`, complete.
-    extra_tags: Vec<String>,
+    /// The version in its tags; the fingerprint's beginning where nothing says
+    /// one.
+    version: Option<Tag>,
+    /// Tags of `--tag`.
+    extra_tags: Vec<Reference>,
 }
 
 impl Request {
@@ -52,8 +60,9 @@ impl Request {
     pub fn resolve(host: &Host, catalog: &Catalog, selection: &Selection) -> Result<Self> {
         let specs = catalog.select(&selection.images)?;
         let (base_name, base_set) = catalog.bases.choose(selection.base.as_deref())?;
-        let mut problems = tag_problems(selection, specs.len());
-        let mut jobs = Vec::new();
+        let mut problems = whole_tags(&selection.tags, specs.len());
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut versions: BTreeMap<&str, Option<Tag>> = BTreeMap::new();
         for spec in specs {
             let folder = selection
                 .app
@@ -81,13 +90,26 @@ impl Request {
                     problems.push(problem);
                 }
             }
+            let version = tags::version(spec, &app).unwrap_or_else(|message| {
+                problems.push(format!(
+                    "{}: {message}",
+                    host.shown(&folder.join("pyproject.toml"))
+                ));
+                None
+            });
+            versions.insert(spec.name.as_str(), version.clone());
             let default_base = catalog.bases.choose(None)?.1;
             jobs.push(Job {
                 dockerfile: dockerfile::render(&catalog.fragments, spec, default_base, &catalog.lock)?,
-                extra_tags: extra_tags(spec, &selection.tags),
+                extra_tags: Vec::new(),
                 spec: spec.clone(),
                 app,
+                version,
             });
+        }
+        let releases = Releases::of(&catalog.images, &versions, &mut problems);
+        for job in &mut jobs {
+            job.extra_tags = extra_tags(&job.spec, &selection.tags, &releases, &mut problems);
         }
         if !problems.is_empty() {
             return Err(catalog::invalid(&problems));
@@ -104,22 +126,25 @@ impl Request {
 }
 
 impl Job {
-    /// Its release tags. `fallback` is the version where neither spec nor app
-    /// has one.
-    pub fn tags(&self, fallback: &str) -> Vec<String> {
-        let version = self
-            .spec
-            .version
-            .as_deref()
-            .or(self.app.version.as_deref())
-            .unwrap_or(fallback);
-        let mut tags = self.spec.release_tags(&version_tag(version));
-        for tag in &self.extra_tags {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
+    /// Its release tags. Without a version of the spec's or the app's they have
+    /// the beginning of the fingerprint, as far as that is known.
+    ///
+    /// # Errors
+    /// When the fingerprint makes a tag too long.
+    pub fn tags(&self, fingerprint: Option<Fingerprint>) -> Result<Vec<Reference>> {
+        let fallback = || fingerprint.map_or_else(|| "unversioned".to_owned(), |known| known.short());
+        let version = match &self.version {
+            Some(version) => version.clone(),
+            None => Tag::parse(&fallback()).map_err(Error::msg)?,
+        };
+        let mut tags: Vec<Reference> = Vec::new();
+        for tag in &self.spec.tags {
+            tags.push(tag.fill(&version).map_err(failure::usage)?);
         }
-        tags
+        tags.extend(self.extra_tags.iter().cloned());
+        let mut seen = BTreeSet::new();
+        tags.retain(|tag| seen.insert(tag.clone()));
+        Ok(tags)
     }
 }
 
@@ -136,37 +161,56 @@ fn located(spec: &ImageSpec, selection: &Selection, problem: &str) -> String {
 
 /// `v1` is a tag of the image's own repository, anything with `:` or `/` a
 /// whole reference.
-fn is_reference(tag: &str) -> bool {
+fn is_whole(tag: &str) -> bool {
     tag.contains([':', '/'])
 }
 
-fn extra_tags(spec: &ImageSpec, tags: &[String]) -> Vec<String> {
-    let whole = |tag: &String| {
-        if is_reference(tag) {
-            tag.clone()
-        } else {
-            format!("{}:{tag}", spec.name.repository())
-        }
-    };
-    tags.iter().map(whole).collect()
-}
-
-fn tag_problems(selection: &Selection, images: usize) -> Vec<String> {
+/// What is wrong with whole references, whichever image they are for.
+fn whole_tags(tags: &[String], images: usize) -> Vec<String> {
     let mut problems = Vec::new();
-    for tag in &selection.tags {
-        let whole = if is_reference(tag) {
-            tag.clone()
-        } else {
-            format!("x:{tag}")
-        };
-        if let Err(message) = check_reference(&whole) {
+    for tag in tags.iter().filter(|tag| is_whole(tag)) {
+        if let Err(message) = Reference::of_release(tag) {
             problems.push(format!("--tag: {message}"));
         }
-        if is_reference(tag) && images > 1 {
+        if images > 1 {
             problems.push(format!(
                 "--tag: {tag:?} cannot name {images} images at once: name one IMAGE, or give the tag alone"
             ));
         }
     }
     problems
+}
+
+/// The names that `--tag` gives to an image.
+fn extra_tags(
+    spec: &ImageSpec,
+    tags: &[String],
+    releases: &Releases<'_>,
+    problems: &mut Vec<String>,
+) -> Vec<Reference> {
+    let mut tell = |message: String| {
+        let problem = format!("--tag: {message}");
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    let mut names = Vec::new();
+    for tag in tags {
+        let name = if is_whole(tag) {
+            Reference::of_release(tag)
+        } else {
+            Tag::parse(tag).and_then(|_| Reference::of_release(&format!("{}:{tag}", spec.name.repository())))
+        };
+        match name {
+            Ok(name) => match releases.holder(&name, spec) {
+                Some(other) => tell(format!(
+                    "{tag:?} is a name of image {}: {}",
+                    other.name, other.file
+                )),
+                None => names.push(name),
+            },
+            Err(message) => tell(message),
+        }
+    }
+    names
 }

@@ -34,19 +34,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
+use crate::candidate::unproved_tag;
 use crate::clock;
 use crate::engine::container::Lab;
 use crate::engine::{Engine, IMAGE_LABEL, Inventory};
 use crate::failure;
 use crate::hex;
 use crate::process::Runner;
+use crate::reference::Reference;
 use crate::report::Report;
 use crate::spec::ImageSpec;
 use course::Course;
 use crowd::Crowd;
 use facts::Facts;
 use fault::{Faults, Field};
-use proof::proof_tag;
+use proof::{previous_tag, proof_tag};
 use suite::{CheckDef, GATE, How};
 use verdict::{CheckResult, Full};
 
@@ -77,6 +79,9 @@ pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[Image
     };
     let known: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let hint = format!("specs are: {}", known.join(", "));
+    let claimed = Reference::parse(reference)
+        .ok()
+        .and_then(|name| claimant(&name, specs));
     let Some(label) = image.label(IMAGE_LABEL) else {
         let message =
             format!("image {reference} has no label {IMAGE_LABEL}: it is not known what it has to be");
@@ -86,11 +91,34 @@ pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[Image
         let message = format!("image {reference} says it is {label:?}, and there is no such spec");
         return Err(failure::usage(message).hint(hint).into());
     };
+    if let Some(own) = claimed.filter(|own| own.name != spec.name) {
+        let message = format!(
+            "{reference} is a name of image {}, and the image behind it says that it is {label}",
+            own.name
+        );
+        return Err(failure::usage(message)
+            .hint(format!(
+                "give the name back to its image: cargo xtask build-images {}",
+                own.name
+            ))
+            .into());
+    }
     Ok(Subject {
         spec: spec.clone(),
         image_id: image.id().to_owned(),
         reference: reference.to_owned(),
     })
+}
+
+/// The image that a name belongs to, whatever lies behind it.
+fn claimant<'a>(name: &Reference, specs: &'a [ImageSpec]) -> Option<&'a ImageSpec> {
+    let is_of = |spec: &&ImageSpec| {
+        let image = spec.name.as_str();
+        spec.name.repository() == name.repository()
+            || spec.tags.iter().any(|tag| tag.fixed() == Some(name))
+            || [unproved_tag(image), previous_tag(image)].contains(name)
+    };
+    specs.iter().find(is_of)
 }
 
 /// The proof of an earlier run: the engine's proof tag of this image and the

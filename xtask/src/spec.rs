@@ -14,6 +14,7 @@ pub mod shape;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::reference::{ReleaseTag, Tag};
 use names::ImageName;
 
 pub use raw::{Budgets, Check, HttpProbe, Probe, SqlProbe};
@@ -38,9 +39,9 @@ pub struct ImageSpec {
     /// Extra packages of the distribution while dependencies are built.
     pub build_packages: Vec<String>,
     /// The version in `hive-<image>:<version>`; the app's own where absent.
-    pub version: Option<String>,
-    /// Release tags; `{version}` stands for the version.
-    pub tags: Vec<String>,
+    pub version: Option<Tag>,
+    /// Release tags, which may hold the version.
+    pub tags: Vec<ReleaseTag>,
     /// Outer limits of what smoke measures.
     pub budgets: Budgets,
     /// Smoke checks of this image's own.
@@ -106,13 +107,5 @@ impl ImageSpec {
                 "initial_sql": database.initial_sql,
             },
         })
-    }
-
-    /// The release tags for an app of this version.
-    pub fn release_tags(&self, version: &str) -> Vec<String> {
-        self.tags
-            .iter()
-            .map(|tag| tag.replace("{version}", version))
-            .collect()
     }
 }

@@ -22,6 +22,7 @@ use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL, Inventory};
 use crate::failure;
 use crate::host::Host;
 use crate::plan::{self, Action, Known, Present, Step, Wanted};
+use crate::reference::Reference;
 use crate::request::{Job, Request};
 use crate::smoke::proof::proofs;
 use crate::smoke::{self, Verified};
@@ -138,7 +139,7 @@ fn step(
 ) -> Result<(Step, Option<Verified>)> {
     let name = job.spec.name.as_str();
     let fingerprint = definition.map(Definition::fingerprint);
-    let tags = job.tags(&fingerprint.map_or_else(|| "unversioned".to_owned(), |f| f.short()));
+    let tags = job.tags(fingerprint)?;
     let (present, proof) = match fingerprint {
         Some(fingerprint) => present(inventory, job, &fingerprint.to_string(), &tags)?,
         None => Default::default(),
@@ -166,13 +167,14 @@ fn present(
     inventory: &Inventory,
     job: &Job,
     fingerprint: &str,
-    tags: &[String],
+    tags: &[Reference],
 ) -> Result<(Present, Option<Verified>)> {
     let name = job.spec.name.as_str();
     let mut ids = inventory.with_labels(&[(IMAGE_LABEL, name), (FINGERPRINT_LABEL, fingerprint)]);
     // An image that somebody built on ours has our labels, and no name of ours.
-    let beginnings = [candidate::tag(name, ""), proofs(name)];
-    let wholes = [tags, &[candidate::unproved_tag(name)]].concat();
+    let beginnings = [candidate::candidates(name), proofs(name)];
+    let own = candidate::unproved_tag(name);
+    let wholes: Vec<String> = tags.iter().chain([&own]).map(ToString::to_string).collect();
     ids.retain(|id| {
         inventory.names_of(id).any(|known| {
             wholes.iter().any(|whole| whole == known)

@@ -26,6 +26,7 @@ use crate::disk;
 use crate::engine::{Engine, IMAGE_LABEL};
 use crate::failure;
 use crate::host::Host;
+use crate::reference::OwnRepository;
 use crate::scratch;
 
 /// The image that all builds of the probe carry in their label.
@@ -353,9 +354,9 @@ impl<'a> Probe<'a> {
 
     /// Gives an image a reference that goes with the probe.
     pub(super) fn name_base(&self, id: &str, tag: &str) -> Result<String> {
-        let reference = format!("hive-audit-base:{tag}");
+        let reference = OwnRepository::AuditBase.tagged(tag);
         self.engine.tag(&self.host.runner, id, &reference)?;
-        Ok(reference)
+        Ok(reference.to_string())
     }
 
     /// What an image is as a base.
@@ -371,7 +372,9 @@ impl Drop for Probe<'_> {
         let runner = self.host.runner.for_cleanup();
         // Where the engine is gone, nobody minds them.
         for tag in ["other", "same"] {
-            self.engine.untag(&runner, &format!("hive-audit-base:{tag}")).ok();
+            self.engine
+                .untag(&runner, &OwnRepository::AuditBase.tagged(tag))
+                .ok();
         }
         scratch::remove_images(self.engine, &runner, IMAGE).ok();
     }

@@ -14,6 +14,7 @@ use crate::engine::{Engine, Image};
 use crate::failure;
 use crate::hex;
 use crate::host::Host;
+use crate::reference::{OwnRepository, Reference};
 
 /// Which base is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +30,8 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn tag(&self) -> String {
-        format!("hive-base:{}", self.name)
+    fn tag(&self) -> Reference {
+        OwnRepository::Base.tagged(self.name)
     }
 
     /// Whether a base that is there is the one that is wanted.
@@ -54,7 +55,7 @@ impl Wanted<'_> {
 /// # Errors
 /// When the engine does not answer.
 pub fn known(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<Option<Base>> {
-    let image = engine.image(&host.runner, &wanted.tag())?;
+    let image = engine.image(&host.runner, &wanted.tag().to_string())?;
     match image.filter(|image| wanted.accepts(image)) {
         Some(image) => Ok(Some(base(host, engine, wanted.name, &image)?)),
         None => Ok(None),
@@ -132,9 +133,10 @@ fn bootstrapped(host: &Host, engine: &Engine, wanted: Wanted<'_>, again: bool) -
 fn base(host: &Host, engine: &Engine, name: &str, image: &Image) -> Result<Base> {
     let digest = content_digest(image);
     let short = digest.get(..16).unwrap_or(&digest);
-    let reference = format!("hive-base:{name}-{short}");
+    let tag = OwnRepository::Base.tagged(format_args!("{name}-{short}"));
+    let reference = tag.to_string();
     if !image.tags().contains(&reference.as_str()) {
-        engine.tag(&host.runner, image.id(), &reference)?;
+        engine.tag(&host.runner, image.id(), &tag)?;
     }
     Ok(Base {
         set: name.to_owned(),

@@ -104,7 +104,7 @@ fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> 
     let text = engine
         .read_file(&host.runner, &subject.image_id, &path)?
         .unwrap_or_else(|| "{}".to_owned());
-    let catalog = Catalog::read(&host.root, Apps::Text(&text))?;
+    let catalog = Catalog::read(&host.root, Apps::Text(&text, &subject.spec.name))?;
     smoke::subject(engine, &host.runner, reference, &catalog.images)
 }
 

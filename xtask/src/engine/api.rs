@@ -12,13 +12,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use endpoint::Endpoint;
 use transport::{Dialer, NoNames, Unreachable};
 
+use crate::failure::{self, Failure};
 use crate::process::{Interrupt, Runner};
 
 /// The version of the API that is spoken: that of engine 25, the oldest one
@@ -91,8 +92,24 @@ impl Answer {
     pub fn good(self) -> Result<Vec<u8>> {
         match self.status {
             200..=299 | 304 => Ok(self.body),
-            _ => bail!("{}", self.refusal()),
+            _ => Err(self.failure().into()),
         }
+    }
+
+    /// From 500 on it is not the question that is wrong, but the machine.
+    fn failure(&self) -> Failure {
+        let message = self.refusal();
+        if self.status < 500 {
+            return failure::build(message);
+        }
+        let full = message.contains("no space left on device");
+        let failure = failure::environment(message);
+        if full {
+            return failure.hint(
+                "make room where the engine keeps its images, which `docker system df` shows, and run the same command again",
+            );
+        }
+        failure
     }
 
     /// As the CLI says it: `Error response from daemon: No such image: x`.
@@ -258,12 +275,14 @@ impl Api {
             .timeout_global(Some(deadline))
             .build();
         let failed = |error: ureq::Error| match error {
-            ureq::Error::Timeout(_) => anyhow::anyhow!(
+            ureq::Error::Timeout(_) => failure::environment(format!(
                 "the engine did not answer {method} {path} within {} s",
                 deadline.as_secs()
-            ),
-            ureq::Error::Other(error) if error.is::<Unreachable>() => anyhow::anyhow!("{error}"),
-            error => anyhow::anyhow!("{method} {path}: the connection to the engine was lost ({error})"),
+            )),
+            ureq::Error::Other(error) if error.is::<Unreachable>() => failure::environment(error.to_string()),
+            error => failure::environment(format!(
+                "{method} {path}: the connection to the engine was lost ({error})"
+            )),
         };
         let reply = agent.run(request).map_err(failed)?;
         let status = reply.status().as_u16();

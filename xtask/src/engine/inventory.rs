@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use crate::reference::Reference;
+
 /// The images, newest first.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(from = "Vec<Listed>")]
@@ -37,8 +39,8 @@ impl From<Vec<Listed>> for Inventory {
 
 impl Inventory {
     /// The ID (`sha256:…`) of the image with this name.
-    pub fn id_of(&self, reference: &str) -> Option<&str> {
-        let name = familiar(reference);
+    pub fn id_of(&self, reference: &Reference) -> Option<&str> {
+        let name = reference.to_string();
         self.images
             .iter()
             .find(|image| image.names().any(|known| known == name))
@@ -83,25 +85,6 @@ impl Listed {
     }
 }
 
-/// Repository and tag of a reference; without a tag it is `latest`. A colon
-/// before a slash belongs to a registry's port.
-pub fn parts(reference: &str) -> (&str, &str) {
-    match reference.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-        _ => (reference, "latest"),
-    }
-}
-
-/// A reference as engines list it: with its tag, and without the registry that
-/// is meant where none is named (github.com/distribution/reference).
-fn familiar(reference: &str) -> String {
-    let (repository, tag) = parts(reference);
-    let hub = ["docker.io/", "index.docker.io/"];
-    let short = hub.iter().find_map(|prefix| repository.strip_prefix(prefix));
-    let short = short.map(|path| path.strip_prefix("library/").unwrap_or(path));
-    format!("{}:{tag}", short.unwrap_or(repository))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,11 +114,10 @@ mod tests {
             ("localhost:5000/x", Some("sha256:base")),
             ("hive-proof:genie-1", Some("sha256:new")),
             ("hive-genie:2", None),
-            ("<none>:<none>", None),
-            ("library/hive-genie:1", None),
-            ("", None),
+            ("library/hive-genie:1", Some("sha256:old")),
         ] {
-            assert_eq!(all.id_of(reference), id, "{reference}");
+            let name = Reference::parse(reference).unwrap();
+            assert_eq!(all.id_of(&name), id, "{reference}");
         }
     }
 
@@ -168,11 +150,5 @@ mod tests {
         let names: Vec<&str> = all.names_of("sha256:new").collect();
         assert_eq!(names, ["hive-genie:latest", "hive-proof:genie-1"]);
         assert_eq!(all.names_of("sha256:none").count(), 0);
-    }
-
-    #[test]
-    fn ports_are_no_tags() {
-        assert_eq!(parts("localhost:5000/x"), ("localhost:5000/x", "latest"));
-        assert_eq!(parts("localhost:5000/x:1"), ("localhost:5000/x", "1"));
     }
 }

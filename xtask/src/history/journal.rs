@@ -64,7 +64,7 @@ impl<'a> Journal<'a> {
                 action: step.action,
                 reason: step.reason.clone(),
                 asked: Asked {
-                    tags: step.tags.clone(),
+                    tags: step.tags.iter().map(ToString::to_string).collect(),
                     no_cache: work.no_cache,
                     base_set: work.base_set.to_owned(),
                 },
@@ -150,6 +150,7 @@ mod tests {
     use crate::definition::tests::sample;
     use crate::history::store::tests::host;
     use crate::plan::{Known, Present, Wanted, decide};
+    use crate::reference::Reference;
 
     /// The entry on disk after it was opened, and after the run ended.
     fn entries(error: Option<&anyhow::Error>) -> (Entry, Entry) {
@@ -161,7 +162,7 @@ mod tests {
             definition: Some((&definition, fingerprint)),
             base_set: "debian",
             known: &Known::default(),
-            tags: &["hive-genie:1".to_owned()],
+            tags: &[Reference::parse("hive-genie:1").unwrap()],
             forced: false,
         };
         let step = decide("genie", &wanted, Present::default());

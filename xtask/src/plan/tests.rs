@@ -16,7 +16,7 @@ fn last(old: &Definition, new: &Definition) -> Known {
 }
 
 fn step(definition: &Definition, known: &Known, present: Present, forced: bool) -> (Action, String) {
-    let tags = ["hive-genie:latest".to_owned(), "hive-genie:1".to_owned()];
+    let tags = ["hive-genie:latest", "hive-genie:1"].map(|tag| Reference::parse(tag).unwrap());
     let wanted = Wanted {
         definition: Some((definition, definition.fingerprint())),
         base_set: "debian",
@@ -34,7 +34,7 @@ fn there(proved: bool, tagged: &[&str]) -> Present {
         proved,
         tags: tagged
             .iter()
-            .map(|tag| ((*tag).to_owned(), "sha256:1".to_owned()))
+            .map(|tag| (Reference::parse(tag).unwrap(), "sha256:1".to_owned()))
             .collect(),
     }
 }
@@ -136,9 +136,8 @@ fn an_image_without_proof_says_what_happened_to_it() {
 fn a_tag_on_another_image_is_moved() {
     let d = sample();
     let mut present = there(true, &["hive-genie:1", "hive-genie:latest"]);
-    present
-        .tags
-        .insert("hive-genie:latest".to_owned(), "sha256:2".to_owned());
+    let latest = Reference::parse("hive-genie:latest").unwrap();
+    present.tags.insert(latest, "sha256:2".to_owned());
     assert_eq!(step(&d, &Known::default(), present, false).0, Action::Retag);
 }
 

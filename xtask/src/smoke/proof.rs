@@ -1,5 +1,7 @@
 //! The proof that only a good verdict becomes, and the tags that keep it.
 
+use crate::reference::{OwnRepository, Reference};
+
 /// An image ID that passed every check of the suite. Made by a run of the
 /// suite or from the proof tag of an earlier one, nowhere else.
 #[derive(Clone, Debug)]
@@ -28,44 +30,44 @@ impl Verified {
 
     /// The tag that keeps the proof: it names the very ID that passed, so that
     /// the engine knows what was proved and no side file has to be trusted.
-    pub fn proof_tag(&self) -> String {
+    pub fn proof_tag(&self) -> Reference {
         proof_tag(&self.image, &self.suite_key, &self.image_id)
     }
 
     /// The tag that keeps the proof of the full suite, where it passed that: a
     /// release can ask for it.
-    pub fn full_proof_tag(&self) -> Option<String> {
+    pub fn full_proof_tag(&self) -> Option<Reference> {
         let key = self.full_key.as_ref()?;
-        Some(named(&full_proofs(&self.image), key, &self.image_id))
+        Some(OwnRepository::ProofFull.tagged(tag(&self.image, key, &self.image_id)))
     }
 }
 
 /// `hive-proof:<image>-<suite key>.<image ID>`. With the ID in it, an image
 /// keeps its proof when the next one passes the same suite.
-pub fn proof_tag(image: &str, suite_key: &str, image_id: &str) -> String {
-    named(&proofs(image), suite_key, image_id)
+pub fn proof_tag(image: &str, suite_key: &str, image_id: &str) -> Reference {
+    OwnRepository::Proof.tagged(tag(image, suite_key, image_id))
 }
 
 /// What the tags of an image's proofs start with.
 pub fn proofs(image: &str) -> String {
-    format!("hive-proof:{image}-")
+    format!("{}:{image}-", OwnRepository::Proof.name())
 }
 
 /// The same of the full suite.
 pub fn full_proofs(image: &str) -> String {
-    format!("hive-proof-full:{image}-")
+    format!("{}:{image}-", OwnRepository::ProofFull.name())
 }
 
-fn named(proofs: &str, key: &str, image_id: &str) -> String {
+fn tag(image: &str, key: &str, image_id: &str) -> String {
     let id = image_id.strip_prefix("sha256:").unwrap_or(image_id);
     let (key, id) = (key.get(..16).unwrap_or(key), id.get(..12).unwrap_or(id));
-    format!("{proofs}{key}.{id}")
+    format!("{image}-{key}.{id}")
 }
 
 /// `hive-previous:<image>`: what had the release tags before, to go back to and
 /// to try the upgrade from.
-pub fn previous_tag(image: &str) -> String {
-    format!("hive-previous:{image}")
+pub fn previous_tag(image: &str) -> Reference {
+    OwnRepository::Previous.tagged(image)
 }
 
 #[cfg(test)]
@@ -100,10 +102,13 @@ mod tests {
     #[test]
     fn a_whole_pass_of_the_full_suite_is_a_proof_of_both() {
         let verified = full(all()).verified().unwrap();
-        assert_eq!(verified.proof_tag(), "hive-proof:genie-k.0123456789ab");
+        assert_eq!(
+            verified.proof_tag().to_string(),
+            "hive-proof:genie-k.0123456789ab"
+        );
         let key = verified.full_key.clone().unwrap();
         let tag = format!("hive-proof-full:genie-{}.0123456789ab", &key[..16]);
-        assert_eq!(verified.full_proof_tag(), Some(tag));
+        assert_eq!(verified.full_proof_tag().map(|kept| kept.to_string()), Some(tag));
     }
 
     #[test]
@@ -142,11 +147,14 @@ mod tests {
     fn the_gate_is_a_proof_of_the_gate_alone() {
         let good = verdict(vec![CheckResult::new("image-user", Duration::ZERO, seen("1000"))]);
         let verified = good.verified().unwrap();
-        assert_eq!(verified.proof_tag(), "hive-proof:genie-k.0123456789ab");
+        assert_eq!(
+            verified.proof_tag().to_string(),
+            "hive-proof:genie-k.0123456789ab"
+        );
         assert_eq!(verified.full_proof_tag(), None);
         let key = "0123456789abcdef0123";
         assert_eq!(
-            proof_tag("agent", key, "sha256:fedcba98765432100"),
+            proof_tag("agent", key, "sha256:fedcba98765432100").to_string(),
             "hive-proof:agent-0123456789abcdef.fedcba987654"
         );
     }

@@ -10,6 +10,7 @@ use super::ImageSpec;
 use super::meaning::validate;
 use super::raw::{self, RawSpec};
 use super::shape::{self, Problem};
+use crate::reference::Reference;
 
 /// A file that was read.
 #[derive(Clone, Debug)]
@@ -210,10 +211,17 @@ fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     Some(at)
 }
 
+/// The image whose own repository, `hive-<image>`, a name lies in.
+pub fn owner<'a>(name: &Reference, images: &'a [ImageSpec]) -> Option<&'a ImageSpec> {
+    images
+        .iter()
+        .find(|image| image.name.repository() == name.repository())
+}
+
 /// What only all images together show.
 fn clashes(images: &[ImageSpec], problems: &mut Vec<Located>) {
     let mut ports: BTreeMap<u16, &ImageSpec> = BTreeMap::new();
-    let mut tags: BTreeMap<&str, &ImageSpec> = BTreeMap::new();
+    let mut tags: BTreeMap<&Reference, &ImageSpec> = BTreeMap::new();
     for image in images {
         let mut clash = |path: String, message: String| {
             problems.push(Located {
@@ -228,10 +236,12 @@ fn clashes(images: &[ImageSpec], problems: &mut Vec<Located>) {
             );
         }
         for (n, tag) in image.tags.iter().enumerate() {
-            if let Some(other) = tags.insert(tag, image) {
+            let other = tags.insert(tag.example(), image);
+            let other = other.or_else(|| owner(tag.example(), images));
+            if let Some(other) = other.filter(|other| other.name != image.name) {
                 clash(
                     format!("tags[{n}]"),
-                    format!("is {tag:?}, which {} has too", other.file),
+                    format!("is \"{tag}\", which {} has too", other.file),
                 );
             }
         }
@@ -329,6 +339,31 @@ mod tests {
             [
                 "images/b/image.json: `app.port` is 2000, which images/a/image.json has too",
                 "images/b/image.json: `tags[0]` is \"x:1\", which images/a/image.json has too",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tag_of_another_image_clashes_however_it_is_written() {
+        let alias = |tag: &str| spec(2001, &format!(r#","tags":["{tag}"]"#));
+        for (tag, free) in [
+            ("docker.io/library/hive-a:latest", false),
+            ("library/hive-a:{version}", false),
+            // Not a tag that `a` has at the moment; the next version may be.
+            ("hive-a:next", false),
+            ("registry.example/hive-a:latest", true),
+            ("hive-b:latest", true),
+        ] {
+            let found = sentences(&[("a", &spec(2000, "")), ("b", &alias(tag))]);
+            let said =
+                format!("images/b/image.json: `tags[0]` is \"{tag}\", which images/a/image.json has too");
+            assert_eq!(found, if free { vec![] } else { vec![said] });
+        }
+        let found = sentences(&[("a", &alias("docker.io/library/hive-base:debian"))]);
+        assert_eq!(
+            found,
+            [
+                "images/a/image.json: `tags[0]` \"docker.io/library/hive-base:debian\" is no name for a release: the tool keeps what images are built on in the repository hive-base"
             ]
         );
     }

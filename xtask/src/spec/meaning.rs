@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use super::names::{ImageName, check_reference, version_tag};
+use super::names::ImageName;
 use super::raw::{HttpProbe, Probe, RawApp, RawSpec};
 use super::shape::Problem;
 use super::{App, Database, ImageSpec};
+use crate::reference::{ReleaseTag, Tag};
 
 /// The spec that a file of the right shape means.
 ///
@@ -35,21 +36,18 @@ pub(super) fn validate(
         }
     }
     meaning.line("title", &raw.title);
-    if let Some(version) = &raw.version {
-        meaning.take("version", super::names::check_tag(&version_tag(version)));
-    }
+    let version = raw.version.as_deref();
+    let version = version.and_then(|version| meaning.take("version", Tag::of_version(version)));
     let tags = raw
         .tags
         .unwrap_or_else(|| vec![format!("hive-{name}:latest"), format!("hive-{name}:{{version}}")]);
     if tags.is_empty() {
         meaning.tell("tags", "is empty: an image without a tag cannot be used");
     }
-    for (n, tag) in tags.iter().enumerate() {
-        meaning.take(
-            &format!("tags[{n}]"),
-            check_reference(&tag.replace("{version}", "0")),
-        );
-    }
+    let tags = tags.iter().enumerate();
+    let tags = tags
+        .filter_map(|(n, tag)| meaning.take(&format!("tags[{n}]"), ReleaseTag::parse(tag)))
+        .collect();
     let Some(image_name) = image_name.filter(|_| meaning.found.is_empty()) else {
         return Err(meaning.found);
     };
@@ -77,7 +75,7 @@ pub(super) fn validate(
         labels: raw.labels,
         packages: raw.packages,
         build_packages: raw.build_packages,
-        version: raw.version,
+        version,
         tags,
         budgets: raw.budgets,
         checks: raw.checks,

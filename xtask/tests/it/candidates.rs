@@ -2,6 +2,7 @@
 
 use xtask::candidate;
 use xtask::engine::reaper;
+use xtask::reference::Reference;
 
 use crate::build_images::{docker, id_of};
 use crate::engine_api::runner;
@@ -19,19 +20,20 @@ fn the_last_one_without_a_proof_stays_and_those_of_the_living_are_left_alone() {
     let build = |content: &str, run: &str| {
         let container = docker(&["create", "--pull", "never", "hive-base:debian", "true"]);
         let change = format!("LABEL dev.hive.test={image}-{content}");
-        let tag = candidate::tag(&image, run);
+        let tag = candidate::tag(&image, run).to_string();
         let id = docker(&["commit", "--change", &change, container.trim(), &tag]);
         docker(&["rm", container.trim()]);
         id.trim().to_owned()
     };
     let retire = || candidate::retire(&engine, &runner, |run| !reaper::is_alive(run)).unwrap();
-    let unproved = candidate::unproved_tag(&image);
+    let unproved = candidate::unproved_tag(&image).to_string();
+    let of_run = |run: &str| candidate::tag(&image, run).to_string();
 
     let going_on = build("living", &living);
     let first = build("first", &dead);
     retire();
     assert_eq!(id_of(&unproved), Some(first.clone()));
-    assert_eq!(id_of(&candidate::tag(&image, &dead)), None);
+    assert_eq!(id_of(&of_run(&dead)), None);
 
     let second = build("second", &dead);
     retire();
@@ -41,15 +43,16 @@ fn the_last_one_without_a_proof_stays_and_those_of_the_living_are_left_alone() {
     // It got a proof before its run was killed.
     let proved = build("proved", &dead);
     let proof = format!("hive-api-test:proof-{}", std::process::id());
-    engine.tag(&runner, &proved, &proof).unwrap();
+    let reference = |name: &str| Reference::parse(name).unwrap();
+    engine.tag(&runner, &proved, &reference(&proof)).unwrap();
     retire();
     retire();
     assert_eq!(id_of(&unproved), Some(second));
-    assert_eq!(id_of(&candidate::tag(&image, &dead)), None);
+    assert_eq!(id_of(&of_run(&dead)), None);
     assert_eq!(id_of(&proof), Some(proved));
 
-    assert_eq!(id_of(&candidate::tag(&image, &living)), Some(going_on));
-    for tag in [&unproved, &proof, &candidate::tag(&image, &living)] {
-        engine.untag(&runner, tag).unwrap();
+    assert_eq!(id_of(&of_run(&living)), Some(going_on));
+    for tag in [&unproved, &proof, &of_run(&living)] {
+        engine.untag(&runner, &reference(tag)).unwrap();
     }
 }

@@ -170,6 +170,100 @@ fn tags_on_the_command_line_are_checked_before_work() {
 }
 
 #[test]
+fn no_image_takes_another_ones_name_or_the_tools_own() {
+    let checkout = Checkout::new();
+    let asked = |tag: &str| checkout.xtask(&["build-images", "genie", "--tag", tag]).expect(2);
+    for tag in [
+        "hive-agent:latest",
+        "docker.io/library/hive-agent:0.1.0",
+        "library/hive-agent:next",
+    ] {
+        asked(tag).says(&[&format!(
+            "--tag: \"{tag}\" is a name of image agent: images/agent/image.json"
+        )]);
+    }
+    for tag in ["hive-base:debian", "index.docker.io/library/hive-proof:genie-x"] {
+        asked(tag).says(&[&format!(
+            "--tag: \"{tag}\" is no name for a release: the tool keeps "
+        )]);
+    }
+    asked("../x:1").says(&["--tag: \"..\" is no registry's host"]);
+    // With the version of the app, and of an image that is not asked for.
+    checkout.edit(
+        "images/agent/image.json",
+        "\"title\"",
+        "\"tags\": [\"shop:{version}\"], \"title\"",
+    );
+    asked("docker.io/library/shop:0.1.0")
+        .says(&["\"docker.io/library/shop:0.1.0\" is a name of image agent"]);
+    checkout.edit(
+        "images/genie/image.json",
+        "\"title\"",
+        "\"tags\": [\"library/shop:0.1.0\"], \"title\"",
+    );
+    for verb in ["plan", "build-images"] {
+        checkout.xtask(&[verb, "agent"]).expect(2).says(&[
+            "images/genie/image.json: `tags[0]` is \"shop:0.1.0\", which images/agent/image.json has too",
+        ]);
+    }
+    checkout.write(
+        "images/proof/image.json",
+        r#"{"title": "t", "app": {"port": 2000}, "database": {"name": "d", "role": "r"}}"#,
+    );
+    checkout
+        .xtask(&["plan"])
+        .expect(2)
+        .says(&["images/proof/image.json: \"proof\" is no image name: the tool keeps the proofs of images in hive-proof"]);
+    assert!(!checkout.path("target").exists(), "work began");
+}
+
+#[test]
+fn an_apps_tags_are_those_of_the_images_that_it_is_built_into() {
+    let checkout = Checkout::new();
+    checkout.write("app/requirements.txt", "fastapi\n");
+    checkout.write("app/hive-app.json", r#"{"tags": ["shop:latest"]}"#);
+    let app = checkout.path("app");
+    let mut plan = checkout.command(&["plan", "genie", "--json", "--app", app.to_str().unwrap()]);
+    plan.env("DOCKER_HOST", "unix:///nonexistent")
+        .env("HIVE_CACHE_DIR", checkout.path("cache"));
+    let plan = sandbox::finish(&mut plan).expect(0).json();
+    assert_eq!(plan["images"][0]["tags"], serde_json::json!(["shop:latest"]));
+}
+
+#[test]
+fn a_version_that_no_tag_can_carry_is_told_before_work() {
+    let checkout = Checkout::new();
+    checkout.write("app/uv.lock", "");
+    let app = checkout.path("app");
+    let app = app.to_str().unwrap();
+    let long = "1".repeat(200);
+    for version in ["1!2.0", "", "1.0 beta", "a/b", "../x", &long] {
+        checkout.write(
+            "app/pyproject.toml",
+            &format!("[project]\nname = 'x'\nversion = '{version}'\n"),
+        );
+        for verb in ["plan", "build-images"] {
+            let run = checkout.xtask(&[verb, "genie", "--app", app]).expect(2);
+            run.says(&[
+                &format!("app/pyproject.toml: `project.version` {version:?} is no tag: "),
+                "`version` in images/genie/image.json gives the tags another one",
+            ]);
+        }
+    }
+    assert!(!checkout.path("target").exists(), "work began");
+    // The spec has the last word, and a version that is in no tag is nobody's.
+    for key in ["\"version\": \"2.0\"", "\"tags\": [\"shop:latest\"]"] {
+        checkout.write("images/genie/image.json", &format!(
+            r#"{{{key}, "title": "t", "app": {{"port": 48886}}, "database": {{"name": "d", "role": "r"}}}}"#
+        ));
+        let mut plan = checkout.command(&["plan", "genie", "--app", app]);
+        plan.env("DOCKER_HOST", "unix:///nonexistent")
+            .env("HIVE_CACHE_DIR", checkout.path("cache"));
+        sandbox::finish(&mut plan).expect(0);
+    }
+}
+
+#[test]
 fn rendered_files_are_what_the_specs_say() {
     sandbox::xtask(["render", "--check"]).expect(0);
 }

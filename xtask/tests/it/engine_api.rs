@@ -8,9 +8,15 @@ use std::thread;
 
 use xtask::engine::api::{Api, Endpoint};
 use xtask::engine::{Engine, Owner, reaper};
+use xtask::failure::{self, Kind};
 use xtask::process::Runner;
+use xtask::reference::Reference;
 
 use crate::sandbox;
+
+fn reference(name: &str) -> Reference {
+    Reference::parse(name).unwrap()
+}
 
 pub fn runner() -> Runner {
     Runner::new(Arc::default()).unwrap()
@@ -84,18 +90,21 @@ fn api_and_command_agree() {
             );
         }
 
-        assert_eq!(engine.inventory(&runner).unwrap().id_of(&name), None);
-        engine.tag(&runner, &base, &name).unwrap();
+        let tag = reference(&name);
+        assert_eq!(engine.inventory(&runner).unwrap().id_of(&tag), None);
+        engine.tag(&runner, &base, &tag).unwrap();
         let inventory = engine.inventory(&runner).unwrap();
-        assert_eq!(inventory.id_of(&name), Some(base.as_str()));
+        assert_eq!(inventory.id_of(&tag), Some(base.as_str()));
         assert_eq!(docker(&["image", "inspect", "--format", "{{.Id}}", &name]), base);
-        engine.untag(&runner, &name).unwrap();
-        engine.untag(&runner, &name).unwrap();
-        assert_eq!(engine.inventory(&runner).unwrap().id_of(&name), None);
-        let error = engine.tag(&runner, &base, "hive-api-test:-").unwrap_err();
+        engine.untag(&runner, &tag).unwrap();
+        engine.untag(&runner, &tag).unwrap();
+        assert_eq!(engine.inventory(&runner).unwrap().id_of(&tag), None);
+        let nobodys = format!("sha256:{}", "0".repeat(64));
+        let error = engine.tag(&runner, &nobodys, &tag).unwrap_err();
+        assert_eq!(failure::kind(&error), Kind::Build);
         let error = format!("{error:#}");
         assert!(
-            error.contains("Error response from daemon: ") && error.contains("invalid"),
+            error.contains("Error response from daemon: No such image"),
             "{error}"
         );
     }
@@ -122,8 +131,9 @@ fn the_last_tag_of_an_image_in_use_stays() {
     docker(&["rm", &name]);
     docker(&["create", "--pull", "never", "--name", &name, &one, "true"]);
     let id = docker(&["image", "inspect", "--format", "{{.Id}}", &one]);
+    let [one, other] = [one, other].map(|name| reference(&name));
     engine.tag(&runner, &id, &other).unwrap();
-    let known = |tag: &str| engine.inventory(&runner).unwrap().id_of(tag).is_some();
+    let known = |tag| engine.inventory(&runner).unwrap().id_of(tag).is_some();
 
     engine.untag_unused(&runner, &other).unwrap();
     assert!(!known(&other), "the image has another one");

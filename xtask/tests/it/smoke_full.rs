@@ -1,6 +1,7 @@
 //! The full suite's faults on broken images: each finds what it is there for.
 
 use xtask::promote;
+use xtask::reference::Reference;
 use xtask::report::Report;
 use xtask::smoke::fault::{FaultDef, Faults};
 use xtask::smoke::faults::FULL;
@@ -86,7 +87,7 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
         tag.starts_with(&format!("hive-proof-full:{}-{}.", subject.spec.name, &key[..16])),
         "{tag}"
     );
-    engine.untag(runner, &tag).unwrap();
+    engine.untag(runner, &Reference::parse(&tag).unwrap()).unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use xtask::engine::container::Lab;
 use xtask::engine::reaper;
 use xtask::failure;
 use xtask::process::Runner;
+use xtask::reference::Reference;
 use xtask::report::Report;
 use xtask::scratch::TEST_IMAGES;
 use xtask::smoke::{self, Subject, Verdict};
@@ -175,7 +176,8 @@ impl Variant {
 
 impl Drop for Variant {
     fn drop(&mut self) {
-        if let Err(error) = self.lab.engine.untag(&self.lab.runner, &self.tag) {
+        let tag = Reference::parse(&self.tag).unwrap();
+        if let Err(error) = self.lab.engine.untag(&self.lab.runner, &tag) {
             eprintln!("{error:#}");
         }
     }

@@ -1,6 +1,7 @@
 //! The full suite's faults of volumes and surroundings, on images without the
 //! guards that they are there for; odd names; an upgrade between two builds.
 
+use xtask::reference::ReleaseTag;
 use xtask::report::Report;
 use xtask::smoke;
 use xtask::smoke::fault::Faults;
@@ -185,7 +186,7 @@ fn an_older_pgvector_gets_the_sql_of_the_newer_one() {
         let newer = Variant::build(name, lines);
         let mut subject = newer.subject();
         // What has the release tags is the image before.
-        subject.spec.tags = vec![older.tag.clone()];
+        subject.spec.tags = vec![ReleaseTag::parse(&older.tag).unwrap()];
         let only = ["upgrade".to_owned()];
         let report = Report::new(true, false);
         let faults = Faults {

@@ -16,6 +16,7 @@ use crate::catalog::{Apps, Catalog};
 use crate::engine::container::Lab;
 use crate::engine::reaper;
 use crate::host::Host;
+use crate::reference::{OwnRepository, Reference};
 use crate::scratch::Scratch;
 use crate::smoke::scene::Scene as Stage;
 use crate::smoke::{self, Subject};
@@ -146,7 +147,7 @@ impl Scene {
         let target = Target {
             image: name.to_owned(),
             fingerprint: format!("bench-{name}"),
-            candidate_tag: peer_tag(name),
+            candidate_tag: peer_tag(name).to_string(),
             dockerfile: root.join(format!("docker/bench/{name}.Dockerfile")),
             stage: name.to_owned(),
             context: spec.app.source.clone(),
@@ -179,8 +180,8 @@ impl Drop for Scene {
     }
 }
 
-fn peer_tag(name: &str) -> String {
-    format!("hive-bench:{name}")
+fn peer_tag(name: &str) -> Reference {
+    OwnRepository::Bench.tagged(name)
 }
 
 fn ca_bundle(host: &Host) -> BTreeMap<String, PathBuf> {

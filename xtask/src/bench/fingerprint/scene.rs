@@ -216,7 +216,8 @@ impl Scene {
             None => self.build(bench, subject)?,
         };
         let host = bench.host;
-        let apps = subject.app.as_deref().map_or(Apps::OfSpecs, Apps::Folder);
+        let app = subject.app.as_deref();
+        let apps = app.map_or(Apps::OfSpecs, |folder| Apps::Folder(folder, &subject.images));
         let catalog = Catalog::read(&self.scratch.root, apps)?;
         let selection = Selection {
             images: subject.images.clone(),

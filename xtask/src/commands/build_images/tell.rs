@@ -133,7 +133,7 @@ fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
     }
     for one in surveyed {
         let (name, port) = (&one.job.spec.name, one.job.spec.app.port);
-        let tag = one.step.tags.first().cloned().unwrap_or_default();
+        let tag = one.step.tags.first().map(ToString::to_string).unwrap_or_default();
         lines.push(format!(
             "docker run -d --name {name} -p {port}:{port} -v {name}-data:/var/lib/postgresql/data {tag}"
         ));

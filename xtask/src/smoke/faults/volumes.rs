@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::disk::sound;
 use crate::engine::container::Volume;
+use crate::reference::ReleaseTag;
 use crate::smoke::boot::{Guest, MOUNT};
 use crate::smoke::http::one_line;
 use crate::smoke::proof::previous_tag;
@@ -345,10 +346,9 @@ fn previous(scene: &Scene<'_>) -> Result<Option<String>> {
     let lab = scene.lab();
     let inventory = lab.engine.inventory(&lab.runner)?;
     // A candidate is not promoted yet: then it is the one that is.
-    let of_release = scene.spec().tags.iter().filter(|tag| !tag.contains('{'));
-    let mut tags: Vec<String> = of_release.cloned().collect();
-    tags.push(previous_tag(scene.spec().name.as_str()));
-    let ids = tags.iter().filter_map(|tag| inventory.id_of(tag));
+    let of_release = scene.spec().tags.iter().filter_map(ReleaseTag::fixed);
+    let before = previous_tag(scene.spec().name.as_str());
+    let ids = of_release.chain([&before]).filter_map(|tag| inventory.id_of(tag));
     let mut others = ids.filter(|id| *id != scene.image_id());
     Ok(others.next().map(str::to_owned))
 }
