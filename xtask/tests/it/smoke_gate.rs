@@ -42,7 +42,7 @@ fn lab() -> Lab {
 pub(crate) fn good(name: &str) -> String {
     let name = format!("{TEST_IMAGES}-{name}");
     let spec = specs().iter().find(|spec| spec.name.as_str() == name);
-    spec.unwrap_or_else(|| panic!("no spec of {name}")).tags[0].clone()
+    spec.unwrap_or_else(|| panic!("no spec of {name}")).tags[0].to_string()
 }
 
 /// Runs the suite; bundles go to `state`.
