@@ -32,7 +32,7 @@ pub struct Cli {
     /// Print each command that is run
     #[arg(long, short, global = true)]
     pub verbose: bool,
-    /// The checkout to work on; without it the one this was compiled in
+    /// The checkout to work on; without it the one around the current folder
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// What to do.

@@ -24,6 +24,8 @@ pub struct Environment {
     pub docker_config: Option<PathBuf>,
     /// `SSL_CERT_FILE`: the CA bundle that builds get when it is set.
     pub ssl_cert_file: Option<PathBuf>,
+    /// `CARGO_MANIFEST_DIR`: `cargo run` sets it to the tool's own package.
+    pub cargo_manifest_dir: Option<PathBuf>,
     /// `NO_COLOR`, set and not empty.
     pub no_color: bool,
     /// `PATH`.

@@ -10,6 +10,7 @@ pub mod bench;
 pub mod buildkit;
 pub mod candidate;
 pub mod catalog;
+pub mod checkout;
 pub mod cli;
 pub mod clock;
 pub mod commands;

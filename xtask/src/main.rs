@@ -1,13 +1,14 @@
 //! Entry point: reads the environment, parses, dispatches, maps errors to
 //! exit codes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
+use xtask::checkout;
 use xtask::cli::Cli;
 use xtask::failure;
 use xtask::host::{Environment, Host};
@@ -22,7 +23,15 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let env = environment();
     let report = Report::new(env.no_color, cli.verbose);
-    let host = match runner().and_then(|runner| Ok((runner, root(cli.root)?))) {
+    let top = || {
+        let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR"));
+        checkout::top(
+            cli.root.as_deref(),
+            env.cargo_manifest_dir.as_deref(),
+            compiled_in,
+        )
+    };
+    let host = match runner().and_then(|runner| Ok((runner, top()?))) {
         Ok((runner, root)) => Host {
             env,
             root,
@@ -54,19 +63,6 @@ fn runner() -> Result<Runner> {
     Runner::new(interrupted)
 }
 
-/// The top of the checkout: what `--root` says, else where `cargo xtask` was
-/// compiled, so that it works from every folder inside.
-fn root(asked: Option<PathBuf>) -> Result<PathBuf> {
-    if let Some(folder) = asked {
-        return Ok(std::path::absolute(folder)?);
-    }
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    manifest
-        .parent()
-        .map(PathBuf::from)
-        .context("xtask lies in no checkout")
-}
-
 /// The one place that reads the environment.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn environment() -> Environment {
@@ -82,6 +78,7 @@ fn environment() -> Environment {
         docker_config: set("DOCKER_CONFIG").map(PathBuf::from),
         ssl_cert_file: set("SSL_CERT_FILE").map(PathBuf::from),
         no_color: set("NO_COLOR").is_some(),
+        cargo_manifest_dir: set("CARGO_MANIFEST_DIR").map(PathBuf::from),
         path: std::env::var_os("PATH"),
     }
 }
