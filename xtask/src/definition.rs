@@ -39,13 +39,22 @@ impl Definition {
 
     /// What the fingerprint would be under another schema, for the audit.
     pub fn fingerprint_under(&self, schema: u32) -> Fingerprint {
+        // No `..`: a field that is new has to be looked at here.
+        let Self {
+            dockerfile,
+            target,
+            arguments,
+            platform,
+            base,
+            contexts,
+        } = self;
         encoding::fingerprint("image", schema, |frame| {
-            frame.field("dockerfile", &self.dockerfile);
-            frame.field("target", &self.target);
-            frame.map("arguments", &self.arguments);
-            frame.field("platform", &self.platform);
-            frame.field("base", &self.base);
-            frame.frames("contexts", self.contexts.iter(), |frame, (name, inputs)| {
+            frame.field("dockerfile", dockerfile);
+            frame.field("target", target);
+            frame.map("arguments", arguments);
+            frame.field("platform", platform);
+            frame.field("base", base);
+            frame.frames("contexts", contexts.iter(), |frame, (name, inputs)| {
                 frame.field("name", name);
                 frame.field("digest", inputs.digest().0);
             });

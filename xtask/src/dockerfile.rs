@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use crate::base::{BaseSet, Lock};
+use crate::base::{BaseSet, Lock, Packages, Postgres, Python, UvPin};
 use crate::failure;
 use crate::spec::ImageSpec;
+use crate::spec::names::ImageName;
 
 /// The stage that is the image.
 pub const TARGET: &str = "production";
@@ -59,53 +60,80 @@ pub fn arguments(set: &BaseSet, lock: &Lock) -> BTreeMap<String, String> {
 }
 
 fn base_values(set: &BaseSet) -> Vec<(&'static str, String)> {
+    // No `..` here and below: what is new in a base set, a lock or a spec either
+    // gets into the image or is named as what does not.
+    let BaseSet {
+        title: _,
+        // These three are the base itself.
+        image: _,
+        distribution: _,
+        suite: _,
+        python: Python {
+            version: _,
+            packages: python,
+        },
+        postgres: Postgres {
+            major,
+            packages: postgres,
+        },
+        supervisor: Packages { packages: supervisor },
+    } = set;
     vec![
-        ("python_packages", set.python.packages.join(" ")),
-        ("postgres_packages", set.postgres.packages.join(" ")),
-        ("supervisor_packages", set.supervisor.packages.join(" ")),
-        ("pg_major", set.postgres.major.to_string()),
+        ("python_packages", python.join(" ")),
+        ("postgres_packages", postgres.join(" ")),
+        ("supervisor_packages", supervisor.join(" ")),
+        ("pg_major", major.to_string()),
     ]
 }
 
 fn uv_values(lock: &Lock) -> Vec<(&'static str, String)> {
-    let hashes: Vec<String> = lock
-        .uv
-        .sha256
+    let UvPin { version, sha256 } = &lock.uv;
+    let hashes: Vec<String> = sha256
         .values()
         .map(|sha256| format!("--hash=sha256:{sha256}"))
         .collect();
-    vec![
-        ("uv_version", lock.uv.version.clone()),
-        ("uv_hashes", hashes.join(" ")),
-    ]
+    vec![("uv_version", version.clone()), ("uv_hashes", hashes.join(" "))]
 }
 
 fn values(spec: &ImageSpec, set: &BaseSet, lock: &Lock) -> Result<BTreeMap<&'static str, String>> {
     let runtime = serde_json::to_string_pretty(&spec.runtime())?;
     let mut values: BTreeMap<&'static str, String> =
         base_values(set).into_iter().chain(uv_values(lock)).collect();
+    let ImageSpec {
+        name,
+        title,
+        labels,
+        packages,
+        build_packages,
+        // Of these the container gets what `runtime` has.
+        app,
+        database: _,
+        file: _,
+        // These are not in an image, but what it is called and held against.
+        version: _,
+        tags: _,
+        budgets: _,
+        checks: _,
+    } = spec;
     values.insert("base", lock.pinned(&set.image));
-    values.insert("image", spec.name.to_string());
-    values.insert("title", spec.title.clone());
-    values.insert("port", spec.app.port.to_string());
-    values.insert("packages", spec.packages.join(" "));
-    values.insert("build_packages", spec.build_packages.join(" "));
-    values.insert("labels", labels(spec));
+    values.insert("image", name.to_string());
+    values.insert("title", title.clone());
+    values.insert("port", app.port.to_string());
+    values.insert("packages", packages.join(" "));
+    values.insert("build_packages", build_packages.join(" "));
+    values.insert("labels", self::labels(name, title, labels));
     values.insert("runtime_json", runtime);
     Ok(values)
 }
 
 /// `LABEL` lines; a value is quoted so that the Dockerfile's own expansion
 /// leaves it as it is.
-fn labels(spec: &ImageSpec) -> String {
+fn labels(name: &ImageName, title: &str, extra: &BTreeMap<String, String>) -> String {
     let own = [
-        (crate::engine::IMAGE_LABEL, spec.name.as_str()),
-        ("org.opencontainers.image.title", spec.title.as_str()),
+        (crate::engine::IMAGE_LABEL, name.as_str()),
+        ("org.opencontainers.image.title", title),
     ];
-    let extra = spec
-        .labels
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()));
+    let extra = extra.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let lines: Vec<String> = own
         .into_iter()
         .chain(extra)

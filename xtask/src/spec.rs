@@ -87,24 +87,55 @@ pub struct Database {
 impl ImageSpec {
     /// `/etc/hive/image.json`: the part of the spec that the container needs.
     pub fn runtime(&self) -> serde_json::Value {
-        let (app, database) = (&self.app, &self.database);
+        // No `..`: whether the container needs a field that is new is decided here.
+        let Self {
+            name: image,
+            app,
+            database,
+            title: _,
+            file: _,
+            labels: _,
+            packages: _,
+            build_packages: _,
+            version: _,
+            tags: _,
+            budgets: _,
+            checks: _,
+        } = self;
+        let App {
+            source: _,
+            import,
+            factory,
+            command,
+            workers,
+            port,
+            health_path,
+            before_start,
+            environment,
+        } = app;
+        let Database {
+            name,
+            role,
+            extensions,
+            initial_sql,
+        } = database;
         serde_json::json!({
-            "image": self.name.as_str(),
+            "image": image.as_str(),
             "app": {
-                "import": app.import,
-                "factory": app.factory,
-                "command": app.command,
-                "workers": app.workers,
-                "port": app.port,
-                "health_path": app.health_path,
-                "before_start": app.before_start,
-                "environment": app.environment,
+                "import": import,
+                "factory": factory,
+                "command": command,
+                "workers": workers,
+                "port": port,
+                "health_path": health_path,
+                "before_start": before_start,
+                "environment": environment,
             },
             "database": {
-                "name": database.name,
-                "role": database.role,
-                "extensions": database.extensions,
-                "initial_sql": database.initial_sql,
+                "name": name,
+                "role": role,
+                "extensions": extensions,
+                "initial_sql": initial_sql,
             },
         })
     }

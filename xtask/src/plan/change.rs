@@ -163,17 +163,23 @@ pub fn changes(old: &Definition, new: &Definition) -> Vec<Change> {
             changes.push(change(old.clone(), new.clone()));
         }
     };
-    pair(&old.base, &new.base, |from, to| Change::BaseMoved { from, to });
-    pair(&old.platform, &new.platform, |from, to| Change::PlatformChanged {
+    // No `..`: a field that is new has to be told, too.
+    let Definition {
+        dockerfile,
+        target,
+        arguments,
+        platform,
+        base,
+        contexts,
+    } = old;
+    pair(base, &new.base, |from, to| Change::BaseMoved { from, to });
+    pair(platform, &new.platform, |from, to| Change::PlatformChanged {
         from,
         to,
     });
-    pair(&old.target, &new.target, |from, to| Change::TargetChanged {
-        from,
-        to,
-    });
-    for name in union(&old.arguments, &new.arguments) {
-        let (from, to) = (old.arguments.get(name), new.arguments.get(name));
+    pair(target, &new.target, |from, to| Change::TargetChanged { from, to });
+    for name in union(arguments, &new.arguments) {
+        let (from, to) = (arguments.get(name), new.arguments.get(name));
         if from != to {
             changes.push(Change::ArgumentChanged {
                 name: name.clone(),
@@ -182,11 +188,11 @@ pub fn changes(old: &Definition, new: &Definition) -> Vec<Change> {
             });
         }
     }
-    if let Some(line) = diff::first_line(&old.dockerfile, &new.dockerfile) {
-        let diff = diff::unified(&old.dockerfile, &new.dockerfile);
+    if let Some(line) = diff::first_line(dockerfile, &new.dockerfile) {
+        let diff = diff::unified(dockerfile, &new.dockerfile);
         changes.push(Change::DockerfileChanged { line, diff });
     }
-    for name in union(&old.contexts, &new.contexts) {
+    for name in union(contexts, &new.contexts) {
         changes.extend(input_changes(name, old, new));
     }
     changes

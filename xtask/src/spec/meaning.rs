@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::names::ImageName;
-use super::raw::{HttpProbe, Probe, RawApp, RawSpec};
+use super::raw::{HttpProbe, Probe, RawApp, RawDatabase, RawSpec};
 use super::shape::Problem;
 use super::{App, Database, ImageSpec};
 use crate::reference::{ReleaseTag, Tag};
@@ -40,6 +40,7 @@ pub(super) fn validate(
     let version = version.and_then(|version| meaning.take("version", Tag::of_version(version)));
     let tags = raw
         .tags
+        .clone()
         .unwrap_or_else(|| vec![format!("hive-{name}:latest"), format!("hive-{name}:{{version}}")]);
     if tags.is_empty() {
         meaning.tell("tags", "is empty: an image without a tag cannot be used");
@@ -51,34 +52,65 @@ pub(super) fn validate(
     let Some(image_name) = image_name.filter(|_| meaning.found.is_empty()) else {
         return Err(meaning.found);
     };
+    // No `..`: a key that is new has to become something.
+    let RawSpec {
+        schema_link: _,
+        title,
+        app,
+        database,
+        labels,
+        packages,
+        build_packages,
+        version: _,
+        tags: _,
+        budgets,
+        checks,
+    } = raw;
+    let RawApp {
+        source,
+        import,
+        factory,
+        command,
+        workers,
+        port,
+        health_path,
+        before_start,
+        environment,
+    } = app;
+    let RawDatabase {
+        name,
+        role,
+        extensions,
+        initial_sql,
+    } = database;
     Ok(ImageSpec {
         name: image_name,
-        title: raw.title,
+        title,
         file: file.to_owned(),
         app: App {
-            source: source_folder.join(raw.app.source),
-            import: raw.app.import,
-            factory: raw.app.factory,
-            command: raw.app.command,
-            workers: raw.app.workers,
-            port: raw.app.port,
-            health_path: raw.app.health_path,
-            before_start: raw.app.before_start,
-            environment: raw.app.environment,
+            source: source_folder.join(source),
+            import,
+            factory,
+            command,
+            workers,
+            port,
+            health_path,
+            before_start,
+            environment,
         },
         database: Database {
-            name: raw.database.name,
-            role: raw.database.role,
-            extensions: raw.database.extensions,
-            initial_sql: raw.database.initial_sql,
+            name,
+            role,
+            extensions,
+            initial_sql,
         },
-        labels: raw.labels,
-        packages: raw.packages,
-        build_packages: raw.build_packages,
+        labels,
+        packages,
+        build_packages,
         version,
         tags,
-        budgets: raw.budgets,
-        checks: raw.checks,
+        budgets,
+        checks,
     })
 }
 

@@ -17,7 +17,7 @@ pub struct RawSpec {
     /// The schema for editors: `../image.schema.json`.
     #[serde(rename = "$schema", default)]
     #[expect(dead_code, reason = "read by editors only")]
-    schema_link: Option<String>,
+    pub(super) schema_link: Option<String>,
     /// One line for people.
     pub title: String,
     /// The application.
