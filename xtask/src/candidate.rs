@@ -36,17 +36,18 @@ fn parse(name: &str) -> Option<(&str, &str)> {
     Some((&text[..before_run], &text[before_run + 1..]))
 }
 
-/// Takes the names of candidates from runs that have ended. An image that has
-/// no other name becomes its spec's unproved one, in the place of the one
-/// before.
+/// Takes the names of candidates from runs that have ended; returns how many. An
+/// image that has no other name becomes its spec's unproved one, in the place of
+/// the one before.
 ///
 /// # Errors
 /// When the engine does not answer or refuses a tag.
-pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool) -> Result<()> {
+pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool) -> Result<usize> {
     let runner = &runner.for_cleanup();
     let inventory = engine.inventory(runner)?;
     let retired = |tag| parse(tag).filter(|(_, run)| has_ended(run));
     let named: Vec<(&str, &str)> = inventory.names_from(OwnRepository::Candidate.name()).collect();
+    let mut count = 0;
     // The newest is the last to become the unproved one.
     for &(tag, id) in named.iter().rev() {
         let Some((image, run)) = retired(tag) else {
@@ -59,12 +60,13 @@ pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool
             let moved = engine.tag(runner, id, &unproved);
             // Two runs may do this at once: the other one may have been faster.
             if moved.is_err() && engine.image(runner, id)?.is_some() {
-                return moved;
+                return moved.map(|()| count);
             }
         }
         engine.untag_unused(runner, &own)?;
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 #[cfg(test)]

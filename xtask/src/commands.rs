@@ -14,6 +14,7 @@ mod test;
 
 use anyhow::Result;
 
+use crate::candidate;
 use crate::catalog::{Apps, Catalog};
 use crate::cli::{Command, Selection};
 use crate::engine::{Engine, reaper};
@@ -42,7 +43,8 @@ pub fn run(command: Command, host: &Host) -> Result<()> {
 
 /// Removes what killed runs left in the engine, and says so.
 fn reap(host: &Host, engine: &Engine) -> Result<()> {
-    let count = reaper::reap(engine, &host.runner)?;
+    let count = reaper::reap(engine, &host.runner)?
+        + candidate::retire(engine, &host.runner, |run| !reaper::is_alive(run))?;
     if count > 0 {
         host.report
             .step("cleaned", format!("{count} leftovers of runs that were killed"));

@@ -340,6 +340,7 @@ impl<'a> Work<'a> {
         candidate::retire(self.engine, &self.host.runner, |run| {
             run == own || !reaper::is_alive(run)
         })
+        .map(drop)
     }
 }
 
