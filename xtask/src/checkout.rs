@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use walkdir::WalkDir;
 
-use crate::failure;
-
 /// What decides the tool, below the top of a checkout.
 const SOURCES: [&str; 2] = ["Cargo.lock", "xtask"];
 

@@ -1,13 +1,17 @@
 //! The whole grammar of the command line, and nothing else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::base::Origin;
-use crate::history::select::Selector;
+use build::base::Origin;
+use build::request::Selection;
+use engine::choose::EngineChoice;
+use explain::history::select::Selector;
 
-const EXIT_CODES: &str = "\
+/// What each exit code means, for `--help`.
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0    fine
   1    a build failed, or the tool itself did
@@ -79,38 +83,16 @@ pub enum Command {
     /// Tries each fact of the table in ARCHITECTURE.md on a small definition, and
     /// each declared input of the images in a copy of the checkout. Looser than
     /// BuildKit is an error; where the key is stricter, the table says why.
-    #[command(after_help = EXIT_CODES)]
-    Audit(Audit),
+    #[command(disable_help_flag = true)]
+    Audit(Elsewhere),
     /// Measure what is promised, beside the peers, in one run
     ///
     /// NAME is a suite (`fingerprint`) or one of its rows; `--list` shows all of them
     /// with their goals. Prints a table on stdout. A goal that is missed is no error.
-    Bench(Bench),
+    #[command(disable_help_flag = true)]
+    Bench(Elsewhere),
     /// Run all checks and tests, engine tests included
     Test(Test),
-}
-
-/// What build-images and plan share: which definitions.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Selection {
-    /// Images to work on; all in `images/` where none is named
-    #[arg(value_name = "IMAGE")]
-    pub images: Vec<String>,
-    /// The application's folder, instead of the spec's
-    #[arg(long, value_name = "DIR")]
-    pub app: Option<PathBuf>,
-    /// Base set from images/base-sets.json
-    #[arg(long, value_name = "SET")]
-    pub base: Option<String>,
-    /// Where the base comes from; without it the registry if it answers, else packages
-    #[arg(long, value_name = "ORIGIN", value_enum)]
-    pub base_from: Option<Origin>,
-    /// One more tag for each image, such as `v1.2` or `registry.example/x:v1` (then name one IMAGE)
-    #[arg(long = "tag", value_name = "TAG")]
-    pub tags: Vec<String>,
-    /// Build everything again, without any cache
-    #[arg(long)]
-    pub no_cache: bool,
 }
 
 /// Which engine is used.
@@ -119,15 +101,6 @@ pub struct EngineOption {
     /// Force the engine; without it the system's where it is good enough, else a private one
     #[arg(long, value_name = "OWNER", value_enum)]
     pub engine: Option<EngineChoice>,
-}
-
-/// A forced engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EngineChoice {
-    /// The one the tool provisions.
-    Private,
-    /// The one `docker` reaches.
-    System,
 }
 
 /// Arguments of `build-images`.
@@ -330,43 +303,6 @@ pub struct Inputs {
     pub json: bool,
 }
 
-/// Arguments of `audit`.
-#[derive(Debug, Args)]
-pub struct Audit {
-    /// Images whose inputs are tried; all in `images/` where none is named
-    #[arg(value_name = "IMAGE")]
-    pub images: Vec<String>,
-    /// Try the facts on the small definition only
-    #[arg(long, conflicts_with = "images")]
-    pub facts: bool,
-    /// One JSON document on stdout
-    #[arg(long)]
-    pub json: bool,
-    /// Which engine.
-    #[command(flatten)]
-    pub engine: EngineOption,
-}
-
-/// Arguments of `bench`.
-#[derive(Debug, Args)]
-pub struct Bench {
-    /// Suites or rows; all where none is given
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
-    /// How often each thing is measured; the median counts
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    pub runs: u16,
-    /// List what can be measured, and the goals
-    #[arg(long)]
-    pub list: bool,
-    /// One JSON document on stdout, sample by sample
-    #[arg(long)]
-    pub json: bool,
-    /// Which engine.
-    #[command(flatten)]
-    pub engine: EngineOption,
-}
-
 /// Arguments of `test`.
 #[derive(Debug, Args)]
 pub struct Test {
@@ -376,4 +312,12 @@ pub struct Test {
     /// For the test harness: names to run, `--nocapture`, …
     #[arg(last = true)]
     pub args: Vec<String>,
+}
+
+/// Arguments of a command that is a program of its own.
+#[derive(Debug, Args)]
+pub struct Elsewhere {
+    /// Passed on as they are; `--help` shows them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
+    pub args: Vec<OsString>,
 }

@@ -1,9 +1,8 @@
 //! One verb a file, each a short story of calls into the domain.
 
-mod audit;
-mod base;
-mod bench;
+pub mod base;
 mod build_images;
+mod elsewhere;
 mod engine;
 mod explain;
 mod inputs;
@@ -14,16 +13,17 @@ mod test;
 
 use anyhow::Result;
 
-use crate::candidate;
-use crate::catalog::{Apps, Catalog};
-use crate::cli::{Command, Selection};
-use crate::engine::{Engine, reaper};
-use crate::host::Host;
+use crate::cli::Command;
+use ::engine::{Engine, reaper};
+use build::candidate;
+use build::catalog::{Apps, Catalog};
+use build::request::Selection;
+use host::Host;
 
 /// Runs a parsed command.
 ///
 /// # Errors
-/// Whatever stopped the command; see [`crate::failure`] for what the caller
+/// Whatever stopped the command; see [`failure`] for what the caller
 /// makes of it.
 pub fn run(command: Command, host: &Host) -> Result<()> {
     match command {
@@ -35,8 +35,8 @@ pub fn run(command: Command, host: &Host) -> Result<()> {
         Command::Engine(args) => engine::run(&args, host),
         Command::Base(args) => base::run(&args, host),
         Command::Inputs(args) => inputs::run(&args, host),
-        Command::Audit(args) => audit::run(&args, host),
-        Command::Bench(args) => bench::run(&args, host),
+        Command::Audit(args) => elsewhere::run("audit", &args, host),
+        Command::Bench(args) => elsewhere::run("bench", &args, host),
         Command::Test(args) => test::run(&args, host),
     }
 }

@@ -1,84 +1,17 @@
-//! Entry point: reads the environment, parses, dispatches, maps errors to
-//! exit codes.
+//! `cargo xtask`: parses the command line and dispatches.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use xtask::checkout;
 use xtask::cli::Cli;
-use xtask::failure;
-use xtask::host::{Environment, Host};
-use xtask::process::Runner;
-use xtask::report::Report;
 
 fn main() -> ExitCode {
     // The private engine calls a copy of this binary in docker-proxy's place.
-    if let Some(status) = xtask::engine::private::forward::serve_if_asked(std::env::args()) {
+    if let Some(status) = engine::private::forward::serve_if_asked(std::env::args()) {
         return status;
     }
     let cli = Cli::parse();
-    let env = environment();
-    let report = Report::new(env.no_color, cli.verbose);
-    let top = || {
-        let compiled_in = Path::new(env!("CARGO_MANIFEST_DIR"));
-        checkout::top(
-            cli.root.as_deref(),
-            env.cargo_manifest_dir.as_deref(),
-            compiled_in,
-        )
-    };
-    let host = match runner().and_then(|runner| Ok((runner, top()?))) {
-        Ok((runner, root)) => Host {
-            env,
-            root,
-            runner,
-            report,
-        },
-        Err(error) => return fail(&report, &error),
-    };
-    match xtask::commands::run(cli.command, &host) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&host.report, &error),
-    }
-}
-
-fn fail(report: &Report, error: &anyhow::Error) -> ExitCode {
-    report.error(&failure::render(error));
-    ExitCode::from(failure::kind(error) as u8)
-}
-
-fn runner() -> Result<Runner> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("install a signal handler")?;
-    }
-    Runner::new(interrupted)
-}
-
-/// The one place that reads the environment.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
-fn environment() -> Environment {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
-    Environment {
-        home: set("HOME").map(PathBuf::from),
-        xdg_cache_home: set("XDG_CACHE_HOME").map(PathBuf::from),
-        hive_cache_dir: set("HIVE_CACHE_DIR").map(PathBuf::from),
-        hive_state_dir: set("HIVE_STATE_DIR").map(PathBuf::from),
-        docker_host: text("DOCKER_HOST"),
-        docker_context: text("DOCKER_CONTEXT"),
-        docker_config: set("DOCKER_CONFIG").map(PathBuf::from),
-        ssl_cert_file: set("SSL_CERT_FILE").map(PathBuf::from),
-        no_color: set("NO_COLOR").is_some(),
-        cargo_manifest_dir: set("CARGO_MANIFEST_DIR").map(PathBuf::from),
-        path: std::env::var_os("PATH"),
-    }
+    xtask::entry::run(cli.root, cli.verbose, |host| {
+        xtask::commands::run(cli.command, host)
+    })
 }

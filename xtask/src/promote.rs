@@ -11,13 +11,13 @@
 
 use anyhow::{Error, Result};
 
-use crate::candidate;
-use crate::engine::{Engine, Inventory};
-use crate::failure::{self, Failure};
-use crate::process::Runner;
-use crate::reference::Reference;
-use crate::smoke::proof::{full_proofs, previous_tag, proofs};
-use crate::smoke::{Verdict, Verified};
+use build::candidate;
+use definition::reference::Reference;
+use engine::{Engine, Inventory};
+use failure::Failure;
+use host::process::Runner;
+use smoke::proof::{full_proofs, previous_tag, proofs};
+use smoke::{Verdict, Verified};
 
 /// The tags that an image gets.
 #[derive(Debug)]

@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::catalog::{Apps, Catalog};
-use crate::disk;
-use crate::engine::{Engine, IMAGE_LABEL};
-use crate::host::Host;
-use crate::process::Runner;
+use build::catalog::{Apps, Catalog};
+use definition::labels::IMAGE_LABEL;
+use engine::Engine;
+use host::Host;
+use host::disk;
+use host::process::Runner;
 
 /// A first build of all images with their proofs.
 const BUILD_DEADLINE: Duration = Duration::from_secs(3600);

@@ -12,20 +12,23 @@ use std::thread::JoinHandle;
 
 use anyhow::Result;
 
-use crate::assembly::Assembly;
-use crate::base::Base;
-use crate::candidate;
-use crate::context::{self, Found, Inputs, Rules};
-use crate::definition::Definition;
-use crate::dockerfile;
-use crate::engine::{Engine, FINGERPRINT_LABEL, IMAGE_LABEL, Inventory};
-use crate::failure;
-use crate::host::Host;
-use crate::plan::{self, Action, Known, Present, Step, Wanted};
-use crate::reference::Reference;
-use crate::request::{Job, Request};
-use crate::smoke::proof::proofs;
-use crate::smoke::{self, Verified};
+use build::assembly::Assembly;
+use build::base::Base;
+use build::candidate;
+use build::context::{self, Found, Inputs, Rules};
+use definition::Definition;
+use definition::dockerfile;
+use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
+use engine::{Engine, Inventory};
+
+use build::request::{Job, Request};
+use definition::plan::{self, Action, Known, Present, Step, Wanted};
+use definition::reference::Reference;
+use explain::forecast::Forecast;
+use host::Host;
+use serde::Serialize;
+use smoke::Verified;
+use smoke::proof::proofs;
 
 use news::{News, Teller};
 
@@ -41,10 +44,23 @@ pub struct Surveyed<'a> {
     pub definition: Option<Definition>,
     /// What has to happen.
     pub step: Step,
+    /// Which of its steps a build will run; absent where none is to be built, or
+    /// the Dockerfile is written in a way that the forecast does not know.
+    pub forecast: Option<Forecast>,
     /// The proof of the image that is there, where it has one.
     pub proof: Option<Verified>,
     /// What its forecast goes by, where it is to be built.
     pub past: Option<Rc<past::Ground>>,
+}
+
+/// An image of a plan, as it is printed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Planned {
+    /// What has to happen.
+    #[serde(flatten)]
+    pub step: Step,
+    /// See [`Surveyed::forecast`].
+    pub forecast: Option<Forecast>,
 }
 
 impl Surveyed<'_> {
@@ -109,19 +125,20 @@ pub fn survey<'a>(
             }),
             None => None,
         };
-        let (mut step, proof) = step(host, request, job, definition.as_ref(), ground, &inventory)?;
-        let past = match (&definition, &mut records, step.action) {
+        let (step, proof) = step(host, request, job, definition.as_ref(), ground, &inventory)?;
+        let (past, forecast) = match (&definition, &mut records, step.action) {
             (Some(definition), Some(records), Action::Build) => {
                 let past = records.ground()?;
-                step.forecast = past.forecast(definition, request.no_cache);
-                Some(past)
+                let forecast = past.forecast(definition, request.no_cache);
+                (Some(past), forecast)
             }
-            _ => None,
+            _ => (None, None),
         };
         surveyed.push(Surveyed {
             job,
             definition,
             step,
+            forecast,
             proof,
             past,
         });
@@ -298,12 +315,5 @@ pub fn rootfs_folder(host: &Host) -> PathBuf {
 
 /// Where the digests of a folder's files are remembered.
 pub fn index_file(host: &Host, folder: &Path) -> PathBuf {
-    host.state_dir().join("index").join(folder_key(folder))
-}
-
-/// A file name for a folder: two folders never share an index or a stage.
-pub fn folder_key(folder: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt as _;
-    let digest = blake3::hash(folder.as_os_str().as_bytes());
-    digest.to_hex().chars().take(16).collect()
+    host.state_dir().join("index").join(context::folder_key(folder))
 }

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 
-use crate::base::Lock;
-use crate::base::obtain::{self, Wanted};
-use crate::catalog::{Apps, Catalog};
 use crate::cli::{BaseAction, BaseArgs, EngineOption};
-use crate::engine::choose;
-use crate::failure;
-use crate::host::Host;
-use crate::request::Request;
+use build::base::obtain::{self, Wanted};
+use build::catalog::{Apps, Catalog};
+use definition::base::Lock;
+use engine::choose;
+
+use build::request::Request;
+use host::Host;
 
 /// Runs one action.
 pub fn run(args: &BaseArgs, host: &Host) -> Result<()> {

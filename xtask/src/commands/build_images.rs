@@ -8,25 +8,25 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::assembly;
-use crate::base::{Base, obtain};
-use crate::buildkit::progress::{Detail, Progress};
-use crate::buildkit::{self, Candidate, Target};
-use crate::candidate;
 use crate::cli::{self, BuildImages};
-use crate::engine::{Engine, Inventory, choose, reaper};
-use crate::failure::{self, Failure, Kind};
-use crate::forecast::check::{self, Checked};
-use crate::history;
-use crate::history::journal::{self, Journal};
-use crate::history::store::Store;
-use crate::host::Host;
-use crate::plan::Action;
 use crate::promote::{self, Promotion};
-use crate::request::Request;
-use crate::smoke::{self, Subject, Verdict, Verified};
-use crate::spec::ImageSpec;
 use crate::survey::{self, Contexts, Ground, Surveyed};
+use build::assembly;
+use build::base::{Base, obtain};
+use build::buildkit::progress::{Detail, Progress};
+use build::buildkit::{self, Candidate, Target};
+use build::candidate;
+use build::request::Request;
+use definition::plan::Action;
+use definition::spec::ImageSpec;
+use engine::{Engine, Inventory, choose, reaper};
+use explain::forecast::check::{self, Checked};
+use explain::history;
+use explain::history::journal::{self, Journal};
+use explain::history::store::Store;
+use failure::{Failure, Kind};
+use host::Host;
+use smoke::{Subject, Verdict, Verified};
 
 /// Runs the whole way.
 pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
@@ -46,10 +46,7 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
         base: Some(&base),
     };
     let surveyed = survey::survey(Contexts::new(host), &request, Some(ground))?;
-    super::plan::announce(
-        &host.report,
-        &surveyed.iter().map(|one| &one.step).collect::<Vec<_>>(),
-    );
+    super::plan::announce(&host.report, &surveyed);
 
     let work = Work {
         args,
@@ -240,7 +237,7 @@ impl<'a> Work<'a> {
     ) -> Result<BTreeMap<String, Checked>> {
         let foretold = || {
             wanted.iter().filter_map(|one| {
-                let steps = one.step.forecast.as_ref()?.steps.as_slice();
+                let steps = one.forecast.as_ref()?.steps.as_slice();
                 Some((one.step.name.as_str(), steps, &one.past.as_ref()?.known))
             })
         };

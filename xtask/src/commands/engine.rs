@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use crate::cli::{EngineAction, EngineArgs, EngineOption};
-use crate::engine::choose::{self, System};
-use crate::engine::private::Private;
-use crate::engine::{Engine, Owner};
-use crate::failure;
-use crate::host::Host;
+use engine::choose::{self, System};
+use engine::private::Private;
+use engine::{Engine, Owner};
+
+use host::Host;
 
 /// Runs one action.
 pub fn run(args: &EngineArgs, host: &Host) -> Result<()> {

@@ -5,14 +5,16 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::catalog::{Apps, Catalog};
 use crate::cli::Explain;
-use crate::clock;
-use crate::failure;
-use crate::forecast::Forecast;
-use crate::history::store::Store;
-use crate::history::{Entry, compare};
-use crate::host::Host;
+use build::catalog::{Apps, Catalog};
+use inputs::clock;
+
+use explain::forecast::Forecast;
+use explain::history::store::Store;
+use explain::history::{Entry, compare};
+use host::Host;
+
+use crate::survey::Planned;
 
 /// Prints the explanation that is asked for.
 pub fn run(args: &Explain, host: &Host) -> Result<()> {
@@ -22,19 +24,19 @@ pub fn run(args: &Explain, host: &Host) -> Result<()> {
     if args.from.is_some() {
         return differences(args, host);
     }
-    let (base, steps) = super::plan::make(&args.plan.selection, args.plan.engine, host)?;
+    let (base, planned) = super::plan::make(&args.plan.selection, args.plan.engine, host)?;
     if args.plan.json {
-        return super::plan::print_json(host, base.as_ref(), &steps);
+        return super::plan::print_json(host, base.as_ref(), &planned);
     }
-    for step in &steps {
+    for Planned { step, forecast } in &planned {
         host.report.data(&format!("{}: {}", step.name, step.action))?;
         for line in step.cause.lines() {
             host.report.data(&format!("  {line}"))?;
         }
-        if let Some(forecast) = super::plan::forecast(step) {
-            host.report.data(&format!("  {forecast}"))?;
+        if let Some(short) = super::plan::in_short(step, forecast.as_ref()) {
+            host.report.data(&format!("  {short}"))?;
         }
-        for line in step.forecast.iter().flat_map(Forecast::lines) {
+        for line in forecast.iter().flat_map(Forecast::lines) {
             host.report.data(&format!("    {line}"))?;
         }
     }

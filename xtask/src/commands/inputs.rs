@@ -6,9 +6,9 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::cli::Inputs;
-use crate::context::{self, Found, Input, Kind, Rules};
-use crate::host::Host;
 use crate::survey;
+use build::context::{self, Found, Input, Kind, Rules};
+use host::Host;
 
 /// Lists the inputs, or their digest.
 pub fn run(args: &Inputs, host: &Host) -> Result<()> {

@@ -3,14 +3,16 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::base::{Base, obtain};
-use crate::cli::{EngineOption, Plan, Selection};
-use crate::engine::choose;
-use crate::host::Host;
-use crate::plan::{Action, Step};
-use crate::report::Report;
-use crate::request::Request;
-use crate::survey::{Contexts, Ground, survey};
+use crate::cli::{EngineOption, Plan};
+use crate::survey::{Contexts, Ground, Planned, Surveyed, survey};
+use build::base::{Base, obtain};
+use build::request::Request;
+use build::request::Selection;
+use definition::plan::{Action, Step};
+use engine::choose;
+use explain::forecast::Forecast;
+use host::Host;
+use host::report::Report;
 
 /// Prints the plan.
 pub fn run(args: &Plan, host: &Host) -> Result<()> {
@@ -19,14 +21,14 @@ pub fn run(args: &Plan, host: &Host) -> Result<()> {
 
 /// The plan of a selection, for `--dry-run` too.
 pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
-    let (base, steps) = make(selection, engine, host)?;
+    let (base, planned) = make(selection, engine, host)?;
     if as_json {
-        return print_json(host, base.as_ref(), &steps);
+        return print_json(host, base.as_ref(), &planned);
     }
-    for step in &steps {
+    for Planned { step, forecast } in &planned {
         host.report
             .data(&format!("{}: {} ({})", step.name, step.action, step.reason))?;
-        if let Some(forecast) = forecast(step) {
+        if let Some(forecast) = in_short(step, forecast.as_ref()) {
             host.report.data(&format!("  {forecast}"))?;
         }
     }
@@ -34,14 +36,18 @@ pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &H
 }
 
 /// The document of `plan --json` and `explain --json`.
-pub fn print_json(host: &Host, base: Option<&Base>, steps: &[Step]) -> Result<()> {
-    let document = json!({ "schema": 1, "base": base, "images": steps });
+pub fn print_json(host: &Host, base: Option<&Base>, planned: &[Planned]) -> Result<()> {
+    let document = json!({ "schema": 1, "base": base, "images": planned });
     host.report.data(&serde_json::to_string_pretty(&document)?)
 }
 
 /// Starts no engine and gets no base: what is unknown without them is planned
 /// as a build.
-pub fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<(Option<Base>, Vec<Step>)> {
+pub fn make(
+    selection: &Selection,
+    engine: EngineOption,
+    host: &Host,
+) -> Result<(Option<Base>, Vec<Planned>)> {
     let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
     let contexts = Contexts::ahead(host, &request);
@@ -57,30 +63,30 @@ pub fn make(selection: &Selection, engine: EngineOption, host: &Host) -> Result<
         engine,
         base: base.as_ref(),
     });
-    let steps = survey(contexts, &request, ground)?
+    let planned = survey(contexts, &request, ground)?
         .into_iter()
-        .map(|surveyed| surveyed.step)
+        .map(|Surveyed { step, forecast, .. }| Planned { step, forecast })
         .collect();
-    Ok((base, steps))
+    Ok((base, planned))
 }
 
 /// The plan as talk, before the work starts.
-pub fn announce(report: &Report, steps: &[&Step]) {
-    for step in steps {
+pub fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
+    for Surveyed { step, forecast, .. } in surveyed {
         report.step(
             "plan",
             format!("{}: {} ({})", step.name, step.action, step.reason),
         );
-        if let Some(forecast) = forecast(step) {
+        if let Some(forecast) = in_short(step, forecast.as_ref()) {
             report.detail(format!("{}: {forecast}", step.name));
         }
     }
 }
 
 /// Which steps a build will run, on one line.
-pub fn forecast(step: &Step) -> Option<&str> {
+pub fn in_short<'a>(step: &Step, forecast: Option<&'a Forecast>) -> Option<&'a str> {
     let unknown = "nothing is foretold: the Dockerfile is written in a way that the forecast does not know";
-    let known = step.forecast.as_ref().map(|forecast| forecast.summary.as_str());
+    let known = forecast.map(|forecast| forecast.summary.as_str());
     let to_be_built = step.action == Action::Build && step.fingerprint.is_some();
     known.or(to_be_built.then_some(unknown))
 }

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use crate::catalog::{Apps, Catalog};
 use crate::cli::Render;
-use crate::dockerfile;
-use crate::failure;
-use crate::host::Host;
-use crate::spec::raw;
+use build::catalog::{Apps, Catalog};
+use definition::dockerfile;
+
+use definition::spec::raw;
+use host::Host;
 
 /// Writes every rendered file that differs, or names it with `--check`.
 pub fn run(args: &Render, host: &Host) -> Result<()> {

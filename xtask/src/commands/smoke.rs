@@ -4,18 +4,18 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
-use crate::catalog::{Apps, Catalog};
 use crate::cli::{Smoke, Suite};
-use crate::engine::container::Lab;
-use crate::engine::{Engine, choose, reaper};
-use crate::failure::{self, Failure};
-use crate::host::Host;
 use crate::promote;
-use crate::smoke::fault::{FaultDef, Faults};
-use crate::smoke::faults::FULL;
-use crate::smoke::suite::GATE;
-use crate::smoke::{self, Subject, Verdict, report};
-use crate::spec::load::APP_FILE;
+use build::catalog::{Apps, Catalog};
+use definition::spec::load::APP_FILE;
+use engine::container::Lab;
+use engine::{Engine, choose, reaper};
+use failure::Failure;
+use host::Host;
+use smoke::fault::{FaultDef, Faults};
+use smoke::faults::FULL;
+use smoke::suite::GATE;
+use smoke::{Subject, Verdict, report};
 
 /// Proves the named images. Moves no release tag; a pass of the full suite is
 /// kept as a proof tag.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::catalog::{Apps, Catalog};
 use crate::cli::{BuildImages, Render, Test};
-use crate::engine::{Engine, choose};
-use crate::failure;
-use crate::host::Host;
-use crate::process::Stream;
-use crate::report;
+use build::catalog::{Apps, Catalog};
+use engine::{Engine, choose};
+
 use crate::scratch::{Scratch, TEST_IMAGES};
+use host::Host;
+use host::process::Stream;
+use host::report;
 
 /// The engine tests build images and wait for containers.
 const DEADLINE: Duration = Duration::from_secs(3600);

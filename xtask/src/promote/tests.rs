@@ -7,9 +7,9 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::engine::Owner;
-use crate::engine::api::Api;
-use crate::failure::Kind;
+use engine::Owner;
+use engine::api::Api;
+use failure::Kind;
 
 /// An engine with tags and nothing else.
 #[derive(Default)]

@@ -7,17 +7,16 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
 
-use crate::definition::{self, Definition};
-use crate::engine::build_cache::CacheRecord;
-use crate::engine::{Engine, Identity};
-use crate::forecast::steps::steps;
-use crate::forecast::{self, Forecast, Past};
-use crate::history::Entry;
-use crate::history::store::Store;
-use crate::host::Host;
-use crate::plan::{Known, LastBuild, LastVerdict, change};
-use crate::request::Job;
-use crate::smoke;
+use build::request::Job;
+use definition::Definition;
+use definition::plan::{Known, LastBuild, LastVerdict, change};
+use engine::build_cache::CacheRecord;
+use engine::{Engine, Identity};
+use explain::forecast::steps::steps;
+use explain::forecast::{self, Forecast, Past};
+use explain::history::Entry;
+use explain::history::store::Store;
+use host::Host;
 
 use super::news::{News, Teller};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use audit::facts::FACTS;
 use serde_json::Value;
-use xtask::audit::facts::FACTS;
 
 use crate::build_images::docker;
 use crate::sandbox::{self, Checkout};

@@ -1,8 +1,8 @@
 //! What becomes of images without a proof when their run has ended.
 
-use xtask::candidate;
-use xtask::engine::reaper;
-use xtask::reference::Reference;
+use build::candidate;
+use definition::reference::Reference;
+use engine::reaper;
 
 use crate::build_images::{docker, id_of};
 use crate::engine_api::runner;

@@ -6,11 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
-use xtask::engine::api::{Api, Endpoint};
-use xtask::engine::{Engine, Owner, reaper};
-use xtask::failure::{self, Kind};
-use xtask::process::Runner;
-use xtask::reference::Reference;
+use definition::reference::Reference;
+use engine::api::{Api, Endpoint};
+use engine::{Engine, Owner, reaper};
+use failure::Kind;
+use host::process::Runner;
 
 use crate::sandbox;
 

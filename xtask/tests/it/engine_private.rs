@@ -10,14 +10,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use build::base::bootstrap::{Base, Recipe, base};
+use definition::base::Distribution;
+use engine::Engine;
+use engine::private::Private;
+use host::process::Runner;
+use host::report::Report;
+use host::{Environment, Host};
 use tempfile::TempDir;
-use xtask::apt::sources::Distribution;
-use xtask::base::bootstrap::{Base, Recipe, base};
-use xtask::engine::Engine;
-use xtask::engine::private::Private;
-use xtask::host::{Environment, Host};
-use xtask::process::Runner;
-use xtask::report::Report;
 
 use crate::sandbox;
 

@@ -15,9 +15,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use build::context::problem::What;
+use build::context::walk::walk;
+use build::context::{Ignore, Kind, Rules};
 use serde_json::{Value, json};
-use xtask::context::problem::What;
-use xtask::context::{Ignore, Kind, Rules, walk::walk};
 
 use crate::sandbox;
 use random::Random;
@@ -139,7 +140,7 @@ impl Outcome {
     }
 }
 
-fn entries(inputs: &[xtask::context::Input]) -> Outcome {
+fn entries(inputs: &[build::context::Input]) -> Outcome {
     let text = |kind: &Kind| match kind {
         Kind::File { digest, size, .. } => format!("{size} bytes {digest}"),
         Kind::Directory => "directory".to_owned(),
@@ -297,7 +298,7 @@ fn which_ignore_file_counts() {
         let run = sandbox::finish(build.arg(at("main")));
         assert_eq!(run.code, 0, "{}", run.stderr);
         for (context, dockerfile) in [("main", Some(dockerfile.as_path())), ("named", None)] {
-            let rules = Rules::exact(xtask::context::ignore(&at(context), dockerfile).unwrap());
+            let rules = Rules::exact(build::context::ignore(&at(context), dockerfile).unwrap());
             let ours = entries(&walk(&at(context), &rules, None).unwrap().inputs);
             assert_eq!(
                 ours,

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use xtask::buildkit::progress::{Detail, Progress};
-use xtask::buildkit::{self, Options, Target};
-use xtask::context::{self, Ignore, Input, Inputs, Kind, Rules};
-use xtask::engine::Engine;
-use xtask::process::Runner;
-use xtask::report::Report;
+use build::buildkit::progress::{Detail, Progress};
+use build::buildkit::{self, Options, Target};
+use build::context::{self, Ignore, Input, Inputs, Kind, Rules};
+use engine::Engine;
+use host::process::Runner;
+use host::report::Report;
 
 use crate::build_images::remove_images;
 use crate::sandbox;

@@ -7,11 +7,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use xtask::context::stage::Stage;
-use xtask::engine::Engine;
-use xtask::host::Environment;
-use xtask::process::Runner;
-use xtask::report::Report;
+use build::context::stage::Stage;
+use engine::Engine;
+use host::Environment;
+use host::process::Runner;
+use host::report::Report;
 use xtask::scratch::TEST_IMAGES;
 
 /// What a finished run left.

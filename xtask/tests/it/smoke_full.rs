@@ -1,13 +1,13 @@
 //! The full suite's faults on broken images: each finds what it is there for.
 
+use container::finding::{Seen, flaw, seen};
+use definition::reference::Reference;
+use host::report::Report;
+use smoke::Verdict;
+use smoke::fault::{FaultDef, Faults};
+use smoke::faults::FULL;
+use smoke::scene::Scene;
 use xtask::promote;
-use xtask::reference::Reference;
-use xtask::report::Report;
-use xtask::smoke::fault::{FaultDef, Faults};
-use xtask::smoke::faults::FULL;
-use xtask::smoke::scene::Scene;
-use xtask::smoke::verdict::{Seen, flaw, seen};
-use xtask::smoke::{self, Verdict};
 
 use crate::sandbox;
 use crate::smoke_gate::{UNCOMPILED, Variant, good, interrupt_leaves_nothing, run};

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use xtask::catalog::{Apps, Catalog};
-use xtask::engine::container::Lab;
-use xtask::engine::reaper;
-use xtask::failure;
-use xtask::process::Runner;
-use xtask::reference::Reference;
-use xtask::report::Report;
+use build::catalog::{Apps, Catalog};
+use definition::spec::ImageSpec;
+use engine::container::Lab;
+use engine::reaper;
+use smoke::{Subject, Verdict};
+
+use definition::reference::Reference;
+use host::process::Runner;
+use host::report::Report;
 use xtask::scratch::TEST_IMAGES;
-use xtask::smoke::{self, Subject, Verdict};
-use xtask::spec::ImageSpec;
 
 use crate::sandbox::{self, Checkout};
 

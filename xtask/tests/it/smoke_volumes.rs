@@ -1,11 +1,11 @@
 //! The full suite's faults of volumes and surroundings, on images without the
 //! guards that they are there for; odd names; an upgrade between two builds.
 
-use xtask::reference::ReleaseTag;
-use xtask::report::Report;
-use xtask::smoke;
-use xtask::smoke::fault::Faults;
-use xtask::smoke::faults::FULL;
+use definition::reference::ReleaseTag;
+use host::report::Report;
+
+use smoke::fault::Faults;
+use smoke::faults::FULL;
 
 use crate::build_images::Bench;
 use crate::smoke_full::{each_finds_its_flaw, expect_flaws};
@@ -103,7 +103,7 @@ fn odd_names_of_role_and_database() {
     let names = serde_json::json!({"role": role, "name": database}).to_string();
     let edit = edit.replace("ROLE_AND_NAME", &names);
     let lines = format!("USER root\nRUN <<'SH'\npython3 - <<'PY'\n{edit}\nPY\nSH\nUSER 1000:1000");
-    let named = |spec: &mut xtask::spec::ImageSpec| {
+    let named = |spec: &mut definition::spec::ImageSpec| {
         spec.database.role = role.to_owned();
         spec.database.name = database.to_owned();
     };

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::SystemTime;
 
-use xtask::context::{self, Ignore, Rules};
+use build::context::{self, Ignore, Rules};
 
 use crate::sandbox;
 

@@ -6,15 +6,15 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Done, Work};
-use crate::candidate;
 use crate::commands;
-use crate::engine::{Engine, Inventory, Owner};
-use crate::failure::{Failure, Kind};
-use crate::forecast::check::{Checked, Mismatch};
-use crate::plan::{Action, Step};
-use crate::report::{self, Report};
-use crate::smoke::{self, Verdict, Verified};
 use crate::survey::Surveyed;
+use build::candidate;
+use definition::plan::{Action, Step};
+use engine::{Engine, Inventory, Owner};
+use explain::forecast::check::{Checked, Mismatch};
+use failure::{Failure, Kind};
+use host::report::{self, Report};
+use smoke::{Verdict, Verified};
 
 impl Work<'_> {
     /// The good end.

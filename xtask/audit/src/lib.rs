@@ -1,0 +1,330 @@
+//! Proof of the fingerprint: every fact that decides an image is changed alone,
+//! and what our key does is compared with what BuildKit does.
+//!
+//! [`facts`] is the table of what is tracked and what is not, the one that
+//! `ARCHITECTURE.md` shows; each of its rows has cases. [`probe`] tries them on
+//! a small definition of its own, [`images`] tries each declared input of the
+//! real ones. Both go the way that `build-images` goes: scan, stage, bake.
+//!
+//! Looser than BuildKit (its step runs again, our key stays) is a bug: a stale
+//! image would be called up to date. Stricter costs a build that hits the
+//! cache; the table says where and why.
+
+mod cases;
+pub mod facts;
+pub mod images;
+pub mod probe;
+pub mod table;
+mod undo;
+
+#[cfg(test)]
+#[path = "../../definition/src/sample.rs"]
+mod sample;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use build::buildkit::progress::Did;
+
+use probe::Probe;
+
+/// Whether a fact is part of the fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracked {
+    /// As it is.
+    Yes,
+    /// By what it names, not by its name.
+    ByContent,
+    /// Not at all.
+    No,
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Fact {
+    /// What it is.
+    pub name: &'static str,
+    /// Whether the fingerprint covers it.
+    pub tracked: Tracked,
+    /// The reason.
+    pub why: &'static str,
+    /// What is tried; never empty.
+    pub cases: &'static [Case],
+}
+
+/// One change of one fact.
+#[derive(Debug)]
+pub struct Case {
+    /// What is changed.
+    pub name: &'static str,
+    /// What must be seen.
+    pub expect: Expect,
+    /// Makes the change on a probe that is as it was made.
+    pub change: fn(&mut Probe<'_>) -> Result<Change>,
+}
+
+/// Whether a change could be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is made.
+    Made,
+    /// This machine cannot make it, for this reason.
+    NotHere(String),
+}
+
+/// What must be seen of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The key moves and BuildKit runs a step again.
+    Both,
+    /// The key moves and BuildKit has everything in its cache; the reason why
+    /// the key is stricter.
+    Stricter(&'static str),
+    /// The key moves; the reason why BuildKit cannot be asked.
+    KeyOnly(&'static str),
+    /// The key stays and BuildKit has everything in its cache.
+    Neither,
+    /// As [`Expect::Neither`], though plain bake on the folder itself would run
+    /// a step again: the stage holds another thing; the reason.
+    Canonical(&'static str),
+}
+
+/// What BuildKit did with the steps of a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Built {
+    /// How many had an answer: run or cached.
+    pub steps: usize,
+    /// Those that ran: `stage: instruction`.
+    pub ran: Vec<String>,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// The fingerprint is another one.
+    pub key_moved: bool,
+    /// From the stage, as images are built; absent where it was not tried.
+    pub build: Option<Built>,
+    /// By plain bake, from the folder itself, which it has not seen before.
+    pub plain: Option<Built>,
+    /// Where BuildKit did not do what was foretold of a step; absent where
+    /// nothing was foretold.
+    pub surprises: Option<Vec<String>>,
+}
+
+/// What is to be thought of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", content = "why", rename_all = "lowercase")]
+pub enum Verdict {
+    /// Key and BuildKit agree.
+    Agree,
+    /// Our key moves where BuildKit's does not.
+    Stricter(String),
+    /// Our stage makes things equal that plain bake takes for different ones.
+    Canonical(String),
+    /// BuildKit was not asked, or the change cannot be made here.
+    Untried(String),
+    /// Not what the table says.
+    Wrong(String),
+}
+
+/// A case with what was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// `probe`, or the image's name.
+    pub subject: String,
+    /// The fact.
+    pub fact: String,
+    /// What was changed.
+    pub case: String,
+    /// Absent where the change could not be made.
+    pub seen: Option<Seen>,
+    /// The judgement.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+impl Built {
+    /// From the finished steps of a target. `FROM` is no step: it says where
+    /// the base comes from, cached or not.
+    pub fn of<'a>(did: impl Iterator<Item = Did<'a>>, target: &str) -> Self {
+        let mut built = Self::default();
+        for step in did.filter(|step| step.targets.contains(target) && !step.instruction.starts_with("FROM "))
+        {
+            built.steps += 1;
+            if !step.cached {
+                built.ran.push(format!("{}: {}", step.stage, step.instruction));
+            }
+        }
+        built.ran.sort();
+        built
+    }
+
+    /// Whether anything ran.
+    pub fn missed(&self) -> bool {
+        !self.ran.is_empty()
+    }
+}
+
+impl Verdict {
+    /// Whether it is an error.
+    pub fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong(_))
+    }
+}
+
+/// Compares what was seen with what must be.
+pub fn judge(expect: Expect, seen: &Seen) -> Verdict {
+    let missed = |built: &Option<Built>| built.as_ref().map(Built::missed);
+    let (build, plain) = (missed(&seen.build), missed(&seen.plain));
+    let wrong = |text: &str| Verdict::Wrong(text.to_owned());
+    if let Some(surprises) = seen.surprises.as_ref().filter(|surprises| !surprises.is_empty()) {
+        return Verdict::Wrong(format!("foretold wrongly: {}", surprises.join(", ")));
+    }
+    match (expect, seen.key_moved) {
+        (_, false) if build == Some(true) => {
+            wrong("looser than BuildKit: it builds again what the key calls unchanged")
+        }
+        (Expect::Both | Expect::Stricter(_) | Expect::KeyOnly(_), false) => {
+            wrong("the key stays although the fact is tracked")
+        }
+        (Expect::Neither | Expect::Canonical(_), true) => {
+            wrong("the key moves although the fact is not tracked")
+        }
+        (Expect::Both, true) if build != Some(true) || plain == Some(false) => {
+            wrong("stricter than BuildKit, and the table does not say why")
+        }
+        (Expect::Both, true) => Verdict::Agree,
+        (Expect::Stricter(_), true) if build == Some(true) => Verdict::Agree,
+        (Expect::Stricter(why), true) => Verdict::Stricter(why.to_owned()),
+        (Expect::KeyOnly(why), true) => Verdict::Untried(why.to_owned()),
+        (Expect::Neither, false) if plain == Some(true) => {
+            wrong("plain bake builds again, and the table does not say why we do not")
+        }
+        (Expect::Neither, false) => Verdict::Agree,
+        (Expect::Canonical(_), false) if plain == Some(false) => Verdict::Agree,
+        (Expect::Canonical(why), false) => Verdict::Canonical(why.to_owned()),
+    }
+}
+
+/// All findings that are wrong, as one failure.
+///
+/// # Errors
+/// Where there is one.
+pub fn verdict(findings: &[Finding]) -> Result<()> {
+    let wrong: Vec<String> = findings
+        .iter()
+        .filter_map(|finding| match &finding.verdict {
+            Verdict::Wrong(why) => Some(format!(
+                "{}: {}: {}: {why}",
+                finding.subject, finding.fact, finding.case
+            )),
+            _ => None,
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let what = if wrong.len() == 1 { "case" } else { "cases" };
+    let message = format!(
+        "the audit found {} {what}:\n  {}",
+        wrong.len(),
+        wrong.join("\n  ")
+    );
+    Err(failure::build(message).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(key_moved: bool, build: bool, plain: bool) -> Seen {
+        let built = |missed: bool| {
+            Some(Built {
+                steps: 1,
+                ran: if missed {
+                    vec!["a: COPY".to_owned()]
+                } else {
+                    Vec::new()
+                },
+            })
+        };
+        Seen {
+            key_moved,
+            build: built(build),
+            plain: built(plain),
+            surprises: None,
+        }
+    }
+
+    #[test]
+    fn looser_is_always_wrong() {
+        for expect in [
+            Expect::Both,
+            Expect::Stricter("x"),
+            Expect::KeyOnly("x"),
+            Expect::Neither,
+            Expect::Canonical("x"),
+        ] {
+            let verdict = judge(expect, &seen(false, true, true));
+            assert!(
+                matches!(&verdict, Verdict::Wrong(why) if why.starts_with("looser")),
+                "{expect:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_forecast_is_wrong_whatever_else_holds() {
+        let mut seen = seen(true, true, true);
+        seen.surprises = Some(Vec::new());
+        assert_eq!(judge(Expect::Both, &seen), Verdict::Agree);
+        seen.surprises = Some(vec!["a 1/2 RUN x was run, and was to be cached".to_owned()]);
+        assert!(judge(Expect::Both, &seen).is_wrong());
+    }
+
+    #[test]
+    fn what_the_table_does_not_say_is_wrong() {
+        for (expect, seen) in [
+            (Expect::Both, seen(false, false, false)),
+            (Expect::Both, seen(true, false, true)),
+            (Expect::Both, seen(true, true, false)),
+            (Expect::Neither, seen(true, true, true)),
+            (Expect::Neither, seen(false, false, true)),
+            (Expect::Canonical("x"), seen(true, false, false)),
+            (Expect::KeyOnly("x"), seen(false, false, false)),
+        ] {
+            assert!(judge(expect, &seen).is_wrong(), "{expect:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn the_reasons_are_told() {
+        assert_eq!(judge(Expect::Both, &seen(true, true, true)), Verdict::Agree);
+        assert_eq!(judge(Expect::Neither, &seen(false, false, false)), Verdict::Agree);
+        assert_eq!(
+            judge(Expect::Stricter("x"), &seen(true, false, false)),
+            Verdict::Stricter("x".to_owned())
+        );
+        assert_eq!(
+            judge(Expect::Canonical("x"), &seen(false, false, true)),
+            Verdict::Canonical("x".to_owned())
+        );
+        let untried = Seen {
+            key_moved: true,
+            build: None,
+            plain: None,
+            surprises: None,
+        };
+        assert_eq!(
+            judge(Expect::KeyOnly("x"), &untried),
+            Verdict::Untried("x".to_owned())
+        );
+        // An image's own inputs are tried without plain bake.
+        let seen = Seen {
+            plain: None,
+            ..seen(true, true, true)
+        };
+        assert_eq!(judge(Expect::Both, &seen), Verdict::Agree);
+    }
+}

@@ -1,0 +1,56 @@
+//! Start, start again, stop.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::Bench;
+use super::super::row::Measured;
+use super::scene::Scene;
+use container::boot::Guest;
+use smoke::checks::database::WRITE_ROWS;
+use smoke::scene::Scene as Stage;
+
+/// `docker stop`'s own default.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The first boot of a volume's life.
+pub(super) fn first_boot(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    scene.beside_official(bench, |stage| {
+        let volume = stage.volume()?;
+        let guest = stage.start(&volume, &[])?;
+        until_healthy(stage, &guest)
+    })
+}
+
+/// A new container on the volume of one that was stopped.
+pub(super) fn restart(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    scene.beside_official(bench, |stage| {
+        let volume = stage.volume()?;
+        stage.boot(&volume, &[])?.container.stop(GRACE)?;
+        let guest = stage.start(&volume, &[])?;
+        until_healthy(stage, &guest)
+    })
+}
+
+/// Judged clean by the cluster's own state: a quick stop that leaves crash
+/// recovery to the next start is none.
+pub(super) fn stop(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    scene.beside_official(bench, |stage| {
+        let volume = stage.volume()?;
+        let guest = stage.boot(&volume, &[])?;
+        stage.must(&guest, WRITE_ROWS)?;
+        let took = guest.container.stop(GRACE)?;
+        let state = stage.cluster_state(&volume)?;
+        if state != "shut down" {
+            bail!("docker stop left the cluster `{state}`");
+        }
+        Ok(took.as_secs_f64())
+    })
+}
+
+/// The engine's own verdict, by the image's health check.
+fn until_healthy(stage: &Stage<'_>, guest: &Guest) -> Result<f64> {
+    let ready = stage.until_ready(guest)?.ready;
+    Ok(ready.context("the container was not healthy")?.as_secs_f64())
+}

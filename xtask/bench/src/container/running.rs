@@ -1,0 +1,65 @@
+//! What a container costs and how quick it is while nothing goes wrong.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::Bench;
+use super::super::row::Measured;
+use super::scene::Scene;
+use container::figure::{milliseconds, percentile};
+use container::http::Client;
+use smoke::checks::{database, programs};
+
+/// From healthy until nothing of the start goes on any more.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Requests and queries of a sample: ten of them may be slower than its figure.
+const ASKED: u32 = 1000;
+
+/// Rows of the vector table.
+const ROWS: u32 = 10_000;
+
+/// One request.
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// What the kernel charges.
+pub(super) fn memory(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    scene.beside_official(bench, |stage| {
+        let guest = stage.boot(&*stage.volume()?, &[])?;
+        stage.lab().runner.sleep(IDLE)?;
+        Ok(programs::charged(&stage.shell(&guest, programs::MEMORY)?)?)
+    })
+}
+
+/// Through the published port, a connection each, as health checks come.
+pub(super) fn health(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    scene.beside_official(bench, |stage| {
+        let guest = stage.boot(&*stage.volume()?, &[])?;
+        let client = Client::new(guest.port, false);
+        let path = &stage.spec().app.health_path;
+        let mut took = Vec::new();
+        for _ in 0..=ASKED {
+            stage.lab().runner.check_interrupt()?;
+            match client.get(path, REQUEST) {
+                Ok(reply) if reply.status == 200 => took.push(milliseconds(reply.took)),
+                Ok(reply) => bail!("GET {path}: {}", reply.shown()),
+                Err(error) => bail!("GET {path}: {error}"),
+            }
+        }
+        p99(&took[1..])
+    })
+}
+
+/// One session over TCP, timed by psql.
+pub(super) fn query(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    scene.beside_official(bench, |stage| {
+        let guest = stage.boot(&*stage.volume()?, &[])?;
+        let script = format!("rows={ROWS} queries={}\n{}", ASKED + 1, database::LATENCY);
+        p99(&database::timings(&stage.shell(&guest, &script)?)?)
+    })
+}
+
+fn p99(values: &[f64]) -> Result<f64> {
+    percentile(values, 0.99).context("nothing was measured")
+}

@@ -1,0 +1,223 @@
+//! What the rows share: our images, built from a copy of the checkout, and the
+//! peers, built on the same base with the same app.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::super::Bench;
+use super::super::row::Measured;
+use build::buildkit::progress::{Detail, Progress};
+use build::buildkit::{self, Target};
+use build::catalog::{Apps, Catalog};
+use definition::reference::{OwnRepository, Reference};
+use definition::spec::ImageSpec;
+use engine::container::Lab;
+use engine::reaper;
+use host::Host;
+use smoke::Subject;
+use smoke::scene::Scene as Stage;
+use xtask::scratch::Scratch;
+
+/// How the table calls our image.
+pub const OURS: &str = "this image";
+/// The peer that `docker/bench/documents.Dockerfile` describes.
+pub const DOCUMENTS: &str = "the documents' image";
+/// The peer that `docker/bench/official.Dockerfile` describes.
+pub const OFFICIAL: &str = "official style";
+
+/// What the rows share. Its images go with it.
+#[derive(Debug)]
+pub struct Scene {
+    pub(super) scratch: Scratch,
+    pub(super) lab: Lab,
+    /// Our images, proved. The first one is measured.
+    pub(super) ours: Vec<Subject>,
+    base: String,
+    documents: OnceCell<Subject>,
+    official: OnceCell<Subject>,
+}
+
+impl Scene {
+    /// Builds and proves our images.
+    pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
+        let host = bench.host;
+        let engine = bench.engine()?.clone();
+        let scratch = Scratch::new(host, &engine, &bench.folder.join("container"), "bench")?;
+        scratch.give_room()?;
+        host.report.detail("builds and proves the images first");
+        let document = scratch.build_images(host, &[])?;
+        let base = document
+            .pointer("/base/reference")
+            .and_then(Value::as_str)
+            .context("`build-images --json` names no base")?;
+        let ours = Catalog::read(&scratch.root, Apps::OfSpecs)?
+            .images
+            .into_iter()
+            .map(|spec| subject(spec, &document))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            lab: Lab {
+                engine,
+                runner: host.runner.clone(),
+                run: reaper::run_id()?,
+                keep: false,
+            },
+            scratch,
+            ours,
+            base: base.to_owned(),
+            documents: OnceCell::new(),
+            official: OnceCell::new(),
+        })
+    }
+
+    /// The image that is measured.
+    pub(super) fn image(&self) -> Result<&Subject> {
+        self.ours.first().context("the checkout has no image")
+    }
+
+    /// The image as the documents ask for it.
+    pub(super) fn documents(&self, bench: &Bench<'_>) -> Result<&Subject> {
+        self.peer(bench, &self.documents, "documents")
+    }
+
+    /// The image as one puts it together from official ones.
+    pub(super) fn official(&self, bench: &Bench<'_>) -> Result<&Subject> {
+        self.peer(bench, &self.official, "official")
+    }
+
+    /// Containers and volumes of an image, gone when this is dropped.
+    pub(super) fn stage<'a>(&'a self, subject: &'a Subject) -> Stage<'a> {
+        let prefix = smoke::container_prefix(subject.spec.name.as_str(), &self.lab.run);
+        Stage::new(&self.lab, subject, prefix)
+    }
+
+    /// The same of our image and of the official style, in turns, each on a
+    /// stage of its own. A first turn that fills the caches is not counted.
+    pub(super) fn beside_official(
+        &self,
+        bench: &Bench<'_>,
+        sample: fn(&Stage<'_>) -> Result<f64>,
+    ) -> Result<Measured> {
+        let both = [self.image()?, self.official(bench)?];
+        let mut samples = [Vec::new(), Vec::new()];
+        for turn in 0..=bench.runs {
+            for (subject, samples) in both.iter().zip(&mut samples) {
+                bench.host.runner.check_interrupt()?;
+                let value =
+                    sample(&self.stage(subject)).with_context(|| format!("measure {}", subject.reference))?;
+                if turn > 0 {
+                    samples.push(value);
+                }
+            }
+        }
+        let [ours, official] = samples;
+        Ok(Measured::new(OURS, ours).peer(OFFICIAL, official))
+    }
+
+    fn peer<'a>(
+        &self,
+        bench: &Bench<'_>,
+        cell: &'a OnceCell<Subject>,
+        name: &'static str,
+    ) -> Result<&'a Subject> {
+        if let Some(built) = cell.get() {
+            return Ok(built);
+        }
+        bench.host.report.detail(format!("builds the peer {name}"));
+        let built = self.build(bench.host, name)?;
+        Ok(cell.get_or_init(|| built))
+    }
+
+    fn build(&self, host: &Host, name: &'static str) -> Result<Subject> {
+        let spec = &self.image()?.spec;
+        let root = &self.scratch.root;
+        let catalog = Catalog::read(root, Apps::OfSpecs)?;
+        let (_, set) = catalog.bases.choose(None)?;
+        let args = [
+            ("BASE", self.base.clone()),
+            ("PG_MAJOR", set.postgres.major.to_string()),
+            ("PORT", spec.app.port.to_string()),
+            ("DATABASE", spec.database.name.clone()),
+            ("ROLE", spec.database.role.clone()),
+        ];
+        let target = Target {
+            image: name.to_owned(),
+            fingerprint: format!("bench-{name}"),
+            candidate_tag: peer_tag(name).to_string(),
+            dockerfile: root.join(format!("docker/bench/{name}.Dockerfile")),
+            stage: name.to_owned(),
+            context: spec.app.source.clone(),
+            contexts: BTreeMap::new(),
+            args: args.map(|(key, value)| (key.to_owned(), value)).into(),
+        };
+        let options = buildkit::Options {
+            secrets: ca_bundle(host),
+            no_cache: false,
+        };
+        let mut progress = Progress::new(Detail::Quiet, &[name], &self.scratch.state)?;
+        let (engine, runner) = (&self.lab.engine, &self.lab.runner);
+        let built = buildkit::bake(engine, runner, &host.report, &[target], &options, &mut progress)?;
+        let built = built.first().context("the build made no image")?;
+        Ok(Subject {
+            spec: spec.clone(),
+            image_id: built.id.clone(),
+            reference: name.to_owned(),
+        })
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let runner = self.lab.runner.for_cleanup();
+        for subject in [self.documents.get(), self.official.get()].into_iter().flatten() {
+            // Where the engine is gone, its images are nobody's trouble.
+            self.lab.engine.untag(&runner, &peer_tag(&subject.reference)).ok();
+        }
+    }
+}
+
+fn peer_tag(name: &str) -> Reference {
+    OwnRepository::Bench.tagged(name)
+}
+
+fn ca_bundle(host: &Host) -> BTreeMap<String, PathBuf> {
+    let file = host.env.ssl_cert_file.as_deref().map(Path::to_owned);
+    file.map(|file| ("ca-bundle".to_owned(), file))
+        .into_iter()
+        .collect()
+}
+
+/// An image of `build-images --json` with its spec.
+fn subject(spec: ImageSpec, document: &Value) -> Result<Subject> {
+    let images = document.get("images").and_then(Value::as_array);
+    let id = images
+        .into_iter()
+        .flatten()
+        .find(|image| image.get("name").and_then(Value::as_str) == Some(spec.name.as_str()))
+        .and_then(|image| image.get("image_id")?.as_str())
+        .with_context(|| format!("`build-images --json` has no image {}", spec.name))?;
+    Ok(Subject {
+        image_id: id.to_owned(),
+        reference: spec.name.to_string(),
+        spec,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_was_not_built_is_told() {
+        let spec = crate::sample::spec();
+        let document = serde_json::json!({"images": [{"name": "genie", "image_id": "sha256:1"}]});
+        assert_eq!(subject(spec.clone(), &document).unwrap().image_id, "sha256:1");
+        let none = serde_json::json!({"images": []});
+        let error = subject(spec, &none).unwrap_err();
+        assert_eq!(error.to_string(), "`build-images --json` has no image genie");
+    }
+}

@@ -1,0 +1,74 @@
+//! What has to be stored and sent.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use fs_err as fs;
+
+use super::super::Bench;
+use super::super::row::Measured;
+use super::scene::{DOCUMENTS, OFFICIAL, OURS, Scene};
+use smoke::Subject;
+
+/// What the engine says of its size; the same each time.
+pub(super) fn image(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    let size = |subject: &Subject| -> Result<f64> {
+        let image = scene.lab.engine.image(&scene.lab.runner, &subject.image_id)?;
+        let image = image.with_context(|| format!("the engine lost the image {}", subject.reference))?;
+        Ok(megabytes(image.size()))
+    };
+    Ok(Measured::new(OURS, vec![size(scene.image()?)?])
+        .peer(DOCUMENTS, vec![size(scene.documents(bench)?)?])
+        .peer(OFFICIAL, vec![size(scene.official(bench)?)?]))
+}
+
+/// The archive of both images without that of the first: layers that they
+/// share are in it once. Uncompressed.
+pub(super) fn app_change(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+    let before = scene.image()?;
+    let app = &before.spec.app.source;
+    let file = app.join("api/health.py");
+    let text = fs::read_to_string(&file)?;
+    fs::write(&file, format!("{text}# A line more.\n"))?;
+    let name = before.spec.name.as_str();
+    let built = scene.scratch.build_images(bench.host, &[name]);
+    fs::write(&file, text)?;
+    let after = built?
+        .pointer("/images/0/image_id")
+        .and_then(serde_json::Value::as_str)
+        .context("`build-images --json` has no image")?
+        .to_owned();
+    if after == before.image_id {
+        bail!("the app was changed and the image is the same");
+    }
+    let folder = tempfile::tempdir_in(&bench.folder).context("make a folder for archives")?;
+    let one = saved(scene, &folder.path().join("one"), &[&before.image_id])?;
+    let both = saved(scene, &folder.path().join("both"), &[&before.image_id, &after])?;
+    let whole = folder_size(app)?;
+    Ok(Measured::new(OURS, vec![megabytes(both.saturating_sub(one))])
+        .note(format!("the app itself has {:.2} MB", megabytes(whole))))
+}
+
+fn saved(scene: &Scene, archive: &Path, images: &[&str]) -> Result<u64> {
+    let path = archive.to_str().context("the bench folder's path is not UTF-8")?;
+    let mut args = vec!["image", "save", "--output", path];
+    args.extend(images);
+    scene.lab.engine.cmd(&scene.lab.runner, &args).run()?;
+    Ok(fs::metadata(archive)?.len())
+}
+
+fn folder_size(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown in megabytes")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

@@ -1,0 +1,278 @@
+//! What the rows share: a copy of the checkout, its images built and proved,
+//! and the same images as plain bake builds them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::super::Bench;
+use super::super::clock::Timed;
+use super::BAKE;
+use build::buildkit::{self, Target};
+use build::catalog::{Apps, Catalog};
+use build::request::Request;
+use build::request::Selection;
+use definition::dockerfile;
+use engine::Engine;
+use xtask::scratch::{self, Scratch};
+use xtask::survey::ROOTFS;
+
+/// A first build of all images with their proofs.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Which definitions a row is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Subject {
+    /// Images of the copy; all where none is named.
+    pub(super) images: Vec<String>,
+    /// The app instead of the specs' own.
+    pub(super) app: Option<PathBuf>,
+}
+
+/// What the rows share. Its images go with it.
+#[derive(Debug)]
+pub struct Scene {
+    scratch: Scratch,
+    engine: Engine,
+    checkout: PathBuf,
+    program: PathBuf,
+    /// What is built, and on which base.
+    built: RefCell<BTreeMap<Subject, String>>,
+    /// What plain bake has built, by its bake file.
+    baked: RefCell<BTreeMap<Subject, PathBuf>>,
+}
+
+impl Subject {
+    fn args(&self) -> Vec<String> {
+        let app = self.app.iter().map(|app| app.display().to_string());
+        self.images
+            .iter()
+            .cloned()
+            .chain(app.flat_map(|app| ["--app".to_owned(), app]))
+            .collect()
+    }
+}
+
+impl Scene {
+    /// The copy; nothing is built yet.
+    pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
+        let engine = bench.engine()?.clone();
+        let folder = bench.folder.join("fingerprint");
+        let scratch = Scratch::new(bench.host, &engine, &folder, "bench")?;
+        scratch.give_room()?;
+        Ok(Self {
+            scratch,
+            engine,
+            checkout: bench.host.root.clone(),
+            program: std::env::current_exe().context("find the running program")?,
+            built: RefCell::default(),
+            baked: RefCell::default(),
+        })
+    }
+
+    /// One image of the copy.
+    pub(super) fn one_image(&self) -> Result<String> {
+        let first = self.scratch.images.first();
+        first.cloned().context("the checkout has no image")
+    }
+
+    /// A folder of the copy, or of what is made beside it.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        self.scratch.state.with_file_name(name)
+    }
+
+    /// The folder of the sample app in the copy.
+    pub(super) fn sample_app(&self) -> Result<PathBuf> {
+        let catalog = Catalog::read(&self.scratch.root, Apps::OfSpecs)?;
+        let first = catalog.images.first().context("the checkout has no image")?;
+        Ok(first.app.source.clone())
+    }
+
+    /// Where builds of a row leave logs and indexes.
+    pub(super) fn state(&self) -> &Path {
+        &self.scratch.state
+    }
+
+    /// The built binary on the copy.
+    pub(super) fn xtask(&self, label: &str, command: &str, subject: &Subject) -> Timed {
+        self.on_copy(Timed::new(label, &self.program), command, subject)
+    }
+
+    /// The built binary as it is.
+    pub(super) fn plain_xtask(&self, label: &str, args: &[&str]) -> Timed {
+        Timed::new(label, &self.program)
+            .args(args)
+            .env("HIVE_STATE_DIR", &self.scratch.state)
+    }
+
+    /// `cargo xtask` on the copy.
+    pub(super) fn cargo_xtask(&self, label: &str, command: &str, subject: &Subject) -> Timed {
+        // cargo looks for its alias in the current folder.
+        let cargo = Timed::new(label, "env")
+            .args(["-C".as_ref(), self.checkout.as_os_str()])
+            .args(["cargo", "xtask"]);
+        self.on_copy(cargo, command, subject)
+    }
+
+    fn on_copy(&self, timed: Timed, command: &str, subject: &Subject) -> Timed {
+        timed
+            .args(["--root".as_ref(), self.scratch.root.as_os_str()])
+            .args([command])
+            .args(subject.args())
+            .args(["--engine", self.owner()])
+            .env("HIVE_STATE_DIR", &self.scratch.state)
+    }
+
+    /// For `--engine`.
+    pub(super) fn owner(&self) -> &'static str {
+        self.engine.owner.as_str()
+    }
+
+    /// Builds and proves a subject, once. Returns the base's reference.
+    pub(super) fn build(&self, bench: &Bench<'_>, subject: &Subject) -> Result<String> {
+        if let Some(base) = self.built.borrow().get(subject) {
+            return Ok(base.clone());
+        }
+        bench.host.report.detail("builds and proves first");
+        let document = self.build_again(bench, subject)?;
+        let base = document
+            .pointer("/base/reference")
+            .and_then(Value::as_str)
+            .context("`build-images --json` names no base")?;
+        self.built.borrow_mut().insert(subject.clone(), base.to_owned());
+        Ok(base.to_owned())
+    }
+
+    /// Runs `build-images --json`, whatever was done before.
+    pub(super) fn build_again(&self, bench: &Bench<'_>, subject: &Subject) -> Result<Value> {
+        let args = subject.args();
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        self.scratch.build_images(bench.host, &args)
+    }
+
+    /// Plain bake of the same Dockerfiles on the same folders, after a first
+    /// build that fills its cache.
+    pub(super) fn bake(&self, bench: &Bench<'_>, subject: &Subject) -> Result<Timed> {
+        let known = self.baked.borrow().get(subject).cloned();
+        let file = match known {
+            Some(file) => file,
+            None => {
+                let file = self.write_bake_file(bench, subject)?;
+                bench.host.report.detail("builds the same with plain bake");
+                let mut command = self
+                    .engine
+                    .cmd(&bench.host.runner, &["buildx", "bake", "--file"])
+                    .arg(&file);
+                for (key, value) in BAKE_ENV {
+                    command = command.env(key, value);
+                }
+                command.deadline(DEADLINE).run()?;
+                self.baked.borrow_mut().insert(subject.clone(), file.clone());
+                file
+            }
+        };
+        let bake = Timed::new(BAKE, &self.engine.docker)
+            .args(["buildx", "bake", "--file"])
+            .args([file]);
+        Ok(self.with_engine(bake))
+    }
+
+    /// Adds what `docker` needs to reach the engine.
+    pub(super) fn with_engine(&self, timed: Timed) -> Timed {
+        let engine = self
+            .engine
+            .env
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        engine
+            .chain(BAKE_ENV)
+            .fold(timed, |timed, (key, value)| timed.env(key, value))
+    }
+
+    /// What plain bake calls an image of the copy.
+    pub(super) fn baked_reference(image: &str) -> String {
+        format!("hive-bench-bake:{image}")
+    }
+
+    /// The built binary.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The top of the copy.
+    pub(super) fn root(&self) -> &Path {
+        &self.scratch.root
+    }
+
+    fn write_bake_file(&self, bench: &Bench<'_>, subject: &Subject) -> Result<PathBuf> {
+        // All subjects have the same base.
+        let known = self.built.borrow().values().next().cloned();
+        let base = match known {
+            Some(base) => base,
+            None => self.build(bench, subject)?,
+        };
+        let host = bench.host;
+        let app = subject.app.as_deref();
+        let apps = app.map_or(Apps::OfSpecs, |folder| Apps::Folder(folder, &subject.images));
+        let catalog = Catalog::read(&self.scratch.root, apps)?;
+        let selection = Selection {
+            images: subject.images.clone(),
+            app: subject.app.clone(),
+            ..Selection::default()
+        };
+        let request = Request::resolve(host, &catalog, &selection)?;
+        let mut arguments = request.arguments.clone();
+        arguments.insert("BASE".to_owned(), base);
+        let folder = self.folder(&format!("bake-{}", self.baked.borrow().len()));
+        fs_err::create_dir_all(&folder)?;
+        let targets: Vec<Target> = request
+            .jobs
+            .iter()
+            .map(|job| {
+                let image = job.spec.name.to_string();
+                let dockerfile = folder.join(format!("{image}.Dockerfile"));
+                fs_err::write(&dockerfile, &job.dockerfile)?;
+                Ok(Target {
+                    // Smoke looks at its form.
+                    fingerprint: "0".repeat(64),
+                    candidate_tag: Self::baked_reference(&image),
+                    dockerfile,
+                    stage: dockerfile::TARGET.to_owned(),
+                    context: job.app.folder.clone(),
+                    contexts: BTreeMap::from([(ROOTFS.to_owned(), self.scratch.root.join("docker/rootfs"))]),
+                    args: arguments.clone(),
+                    image,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let secrets = host
+            .env
+            .ssl_cert_file
+            .iter()
+            .map(|file| ("ca-bundle".to_owned(), file.clone()))
+            .collect();
+        let options = buildkit::Options {
+            secrets,
+            no_cache: false,
+        };
+        let file = folder.join("bake.json");
+        fs_err::write(&file, buildkit::request(&targets, &options)?)?;
+        Ok(file)
+    }
+
+    /// A copy of the sample app at `folder`, which may hold other files.
+    pub(super) fn copy_sample_app(&self, folder: &Path) -> Result<()> {
+        scratch::copy(&self.sample_app()?, folder)
+    }
+}
+
+/// As [`buildkit::bake`] sets them: without them the ID of an image moves at
+/// each no-op, and newer versions ask before they read a folder.
+const BAKE_ENV: [(&str, &str); 2] = [
+    ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
+    ("BUILDX_BAKE_ENTITLEMENTS_FS", "0"),
+];

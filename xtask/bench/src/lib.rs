@@ -1,0 +1,238 @@
+//! Figures beside their peers and goals, measured in one run.
+//!
+//! A [`Suite`] is a table of [`Row`]s and a scene that they share. A row is one
+//! figure of ours, the same of each peer, and the goals that the two have to
+//! meet. Adding a row is one entry of a table and a function that measures.
+//!
+//! Nothing here judges a build: a figure says how fast a machine was on one
+//! day. Budgets that do judge are in the specs.
+
+pub mod clock;
+pub mod container;
+pub mod fingerprint;
+pub mod row;
+pub mod table;
+pub mod tools;
+pub mod trees;
+
+#[cfg(test)]
+#[path = "../../definition/src/spec/sample.rs"]
+mod sample;
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use engine::choose::EngineChoice;
+use engine::{Engine, choose};
+use failure::Kind;
+use host::Host;
+use host::report;
+use row::{Goal, Measured};
+
+/// What every row gets.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// Processes, folders, talk.
+    pub host: &'a Host,
+    /// How often each thing is measured; never 0.
+    pub runs: usize,
+    /// A folder for what rows make. It stays from run to run, so that a large
+    /// tree is made once; it lies in the state folder, whose deletion is safe.
+    pub folder: PathBuf,
+    choice: Option<EngineChoice>,
+    engine: OnceCell<Engine>,
+}
+
+impl<'a> Bench<'a> {
+    /// Nothing is started or made yet.
+    pub fn new(host: &'a Host, runs: usize, choice: Option<EngineChoice>) -> Self {
+        Self {
+            host,
+            runs,
+            folder: host.state_dir().join("bench"),
+            choice,
+            engine: OnceCell::new(),
+        }
+    }
+
+    /// The engine, started where needed by the first row that asks.
+    ///
+    /// # Errors
+    /// An environment failure where there is none and none can be had.
+    pub fn engine(&self) -> Result<&Engine> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = choose::obtain(self.host, self.choice)?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Takes a sample for each run, and none for Ctrl-C.
+    ///
+    /// # Errors
+    /// The first error of `sample`.
+    pub fn repeat(&self, mut sample: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+        (0..self.runs)
+            .map(|_| {
+                self.host.runner.check_interrupt()?;
+                sample()
+            })
+            .collect()
+    }
+}
+
+/// A table of rows and what they share.
+#[derive(Debug)]
+pub struct Suite<S: 'static> {
+    /// As on the command line.
+    pub name: &'static str,
+    /// In the order in which they are measured.
+    pub rows: &'static [Row<S>],
+    /// Makes what the rows share; called once, and not at all where no row is
+    /// wanted. What it made has to go when it is dropped.
+    pub open: fn(&Bench<'_>) -> Result<S>,
+}
+
+/// One figure: a line of the table.
+#[derive(Debug)]
+pub struct Row<S> {
+    /// As on the command line: kebab-case, unique over all suites.
+    pub name: &'static str,
+    /// What is measured, in one line.
+    pub what: &'static str,
+    /// `s`, `ms`, `MB`, or what is counted. Less is better, always.
+    pub unit: &'static str,
+    /// What has to hold.
+    pub goals: &'static [Goal],
+    /// Measures ours and the peers, as often as [`Bench::runs`] says.
+    pub measure: fn(&Bench<'_>, &S) -> Result<Measured>,
+}
+
+/// What is known of a row without measuring it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The suite's name.
+    pub suite: &'static str,
+    /// The row's name.
+    pub row: &'static str,
+    /// What is measured.
+    pub what: &'static str,
+    /// Of all its figures.
+    pub unit: &'static str,
+    /// What has to hold.
+    pub goals: &'static [Goal],
+}
+
+/// A row that was measured, or could not be.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which row.
+    pub entry: Entry,
+    /// The figures.
+    pub measured: Result<Measured>,
+    /// How long the measuring took.
+    pub took: Duration,
+}
+
+/// Any suite, whatever its rows share.
+pub trait AnySuite: Sync {
+    /// Its rows.
+    fn entries(&self) -> Vec<Entry>;
+
+    /// Measures the rows that `wanted` names; what could not be measured does
+    /// not keep the others from it.
+    ///
+    /// # Errors
+    /// Ctrl-C, or when the scene cannot be made. `outcomes` has what was
+    /// measured before.
+    fn measure(
+        &self,
+        bench: &Bench<'_>,
+        wanted: &dyn Fn(&Entry) -> bool,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<()>;
+}
+
+impl<S> Suite<S> {
+    fn entry(&self, row: &Row<S>) -> Entry {
+        Entry {
+            suite: self.name,
+            row: row.name,
+            what: row.what,
+            unit: row.unit,
+            goals: row.goals,
+        }
+    }
+}
+
+impl<S> AnySuite for Suite<S> {
+    fn entries(&self) -> Vec<Entry> {
+        self.rows.iter().map(|row| self.entry(row)).collect()
+    }
+
+    fn measure(
+        &self,
+        bench: &Bench<'_>,
+        wanted: &dyn Fn(&Entry) -> bool,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<()> {
+        let rows: Vec<&Row<S>> = self.rows.iter().filter(|row| wanted(&self.entry(row))).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let scene = (self.open)(bench)?;
+        for row in rows {
+            let report = &bench.host.report;
+            report.step("measure", format!("{}: {}", row.name, row.what));
+            let started = Instant::now();
+            let measured = (row.measure)(bench, &scene);
+            let took = started.elapsed();
+            match &measured {
+                Err(error) if failure::kind(error) == Kind::Interrupted => return measured.map(drop),
+                Err(error) => report.error(&failure::render(error)),
+                Ok(_) => report.detail(format!("in {}", report::seconds(took))),
+            }
+            outcomes.push(Outcome {
+                entry: self.entry(row),
+                measured,
+                took,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// All suites, in the order of the table.
+pub static SUITES: [&dyn AnySuite; 2] = [&fingerprint::SUITE, &container::SUITE];
+
+/// Every row of every suite.
+pub fn entries() -> Vec<Entry> {
+    SUITES.iter().flat_map(|suite| suite.entries()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_typeable() {
+        let mut names: Vec<&str> = entries().iter().map(|entry| entry.row).collect();
+        names.extend(
+            entries()
+                .iter()
+                .map(|entry| entry.suite)
+                .collect::<std::collections::BTreeSet<_>>(),
+        );
+        for name in &names {
+            assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+            assert!(
+                name.chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What was measured of a row, and whether its goals are met. Pure.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result};
+
+use container::figure::{median, show};
+
+/// One thing's samples, in the unit of the row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Whose they are, such as `docker buildx bake`.
+    pub label: String,
+    /// One for each run; never empty.
+    pub samples: Vec<f64>,
+}
+
+/// The samples of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Ours.
+    pub ours: Figure,
+    /// The same of others, taken in the same run; empty where there are none.
+    pub peers: Vec<Figure>,
+    /// What a reader of the figures has to know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// What has to hold of a row. All compare medians.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// Ours is at most this, in the row's unit.
+    AtMost(f64),
+    /// Ours is at most this part of the best peer's.
+    OfBest(f64),
+    /// Ours is at most this part of the peer's with this label.
+    OfPeer(&'static str, f64),
+}
+
+/// A goal and whether it is met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The goal.
+    pub goal: Goal,
+    /// What was compared: ours, or ours as a part of the peer's.
+    pub value: f64,
+    /// Whether it holds.
+    pub met: bool,
+}
+
+impl Figure {
+    /// Samples of `label`.
+    pub fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
+        Self {
+            label: label.into(),
+            samples,
+        }
+    }
+
+    /// The middle sample; NaN, which meets no goal, where there is none.
+    pub fn median(&self) -> f64 {
+        median(&self.samples).unwrap_or(f64::NAN)
+    }
+
+    /// The least sample.
+    pub fn min(&self) -> f64 {
+        self.samples.iter().copied().fold(f64::NAN, f64::min)
+    }
+
+    /// The largest sample.
+    pub fn max(&self) -> f64 {
+        self.samples.iter().copied().fold(f64::NAN, f64::max)
+    }
+}
+
+impl Measured {
+    /// Ours alone.
+    pub fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
+        Self {
+            ours: Figure::new(label, samples),
+            peers: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a peer.
+    #[must_use]
+    pub fn peer(mut self, label: impl Into<String>, samples: Vec<f64>) -> Self {
+        self.peers.push(Figure::new(label, samples));
+        self
+    }
+
+    /// Adds a note.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Ours as a part of a peer's.
+    pub fn ratio(&self, peer: &Figure) -> f64 {
+        self.ours.median() / peer.median()
+    }
+
+    /// The peer with the least median.
+    pub fn best(&self) -> Option<&Figure> {
+        self.peers.iter().min_by(|a, b| a.median().total_cmp(&b.median()))
+    }
+
+    /// The peer that a goal compares with.
+    pub fn reference(&self, goal: &Goal) -> Option<&Figure> {
+        match goal {
+            Goal::AtMost(_) => None,
+            Goal::OfBest(_) => self.best(),
+            Goal::OfPeer(label, _) => self.peers.iter().find(|peer| peer.label == *label),
+        }
+    }
+
+    /// Compares with the goals.
+    ///
+    /// # Errors
+    /// A goal compares with a peer that was not measured: the row is wrong.
+    pub fn judge(&self, goals: &[Goal]) -> Result<Vec<Judged>> {
+        goals
+            .iter()
+            .map(|goal| {
+                let (value, limit) = match goal {
+                    Goal::AtMost(limit) => (self.ours.median(), *limit),
+                    Goal::OfBest(limit) | Goal::OfPeer(_, limit) => {
+                        let peer = self
+                            .reference(goal)
+                            .with_context(|| format!("no peer was measured for the goal {:?}", goal))?;
+                        (self.ratio(peer), *limit)
+                    }
+                };
+                Ok(Judged {
+                    goal: *goal,
+                    value,
+                    met: value <= limit,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Goal {
+    /// `≤ 40 ms`, `≤ 0.1 × docker buildx bake`, `≤ 1.2 × the best peer`.
+    pub fn shown(&self, unit: &str) -> String {
+        match self {
+            Self::AtMost(limit) => format!("≤ {}", show(*limit, unit)),
+            Self::OfBest(part) => format!("≤ {} × the best peer", Part(*part)),
+            Self::OfPeer(label, part) => format!("≤ {} × {label}", Part(*part)),
+        }
+    }
+}
+
+/// A ratio, to two digits that count.
+#[derive(Clone, Copy, Debug)]
+pub struct Part(pub f64);
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = match self.0.abs() {
+            v if v >= 0.1 => 2,
+            v if v >= 0.01 => 3,
+            _ => 4,
+        };
+        let text = format!("{:.decimals$}", self.0);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured() -> Measured {
+        Measured::new("ours", vec![30.0, 20.0, 90.0])
+            .peer("slow", vec![600.0])
+            .peer("quick", vec![200.0, 400.0])
+    }
+
+    #[test]
+    fn goals_compare_medians() {
+        let goals = [
+            Goal::AtMost(30.0),
+            Goal::AtMost(29.9),
+            Goal::OfBest(0.1),
+            Goal::OfPeer("slow", 0.04),
+        ];
+        let judged = measured().judge(&goals).unwrap();
+        let met: Vec<bool> = judged.iter().map(|judged| judged.met).collect();
+        assert_eq!(met, [true, false, true, false]);
+        assert!((judged[2].value - 0.1).abs() < 1e-9);
+        assert!((judged[3].value - 0.05).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_goal_without_its_peer_is_an_error() {
+        let error = measured().judge(&[Goal::OfPeer("x", 1.0)]).unwrap_err();
+        assert!(error.to_string().contains("no peer was measured"), "{error}");
+        let alone = Measured::new("ours", vec![1.0]);
+        assert!(alone.judge(&[Goal::OfBest(1.0)]).is_err());
+    }
+
+    #[test]
+    fn no_samples_meet_no_goal() {
+        let none = Measured::new("ours", Vec::new());
+        assert!(!none.judge(&[Goal::AtMost(1e9)]).unwrap()[0].met);
+    }
+
+    #[test]
+    fn goals_read_well() {
+        assert_eq!(Goal::AtMost(40.0).shown("ms"), "≤ 40 ms");
+        assert_eq!(Goal::OfPeer("bake", 0.1).shown("ms"), "≤ 0.1 × bake");
+        assert_eq!(Goal::OfBest(1.2).shown("s"), "≤ 1.2 × the best peer");
+        assert_eq!(Part(0.0342).to_string(), "0.034");
+        assert_eq!(Part(12.0).to_string(), "12");
+    }
+}

@@ -1,0 +1,31 @@
+//! Bases: what `FROM ${BASE}` gets, from a registry or made from packages.
+
+pub mod archive;
+pub mod bootstrap;
+pub mod obtain;
+
+use serde::Serialize;
+
+/// A base that the engine has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Base {
+    /// The base set's name.
+    pub set: String,
+    /// What `FROM` gets.
+    pub reference: String,
+    /// What goes into the fingerprint: `content:sha256:…`, equal for equal
+    /// content in every engine and image store.
+    pub identity: String,
+    /// How it came here.
+    pub origin: Origin,
+}
+
+/// Where a base came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Pulled.
+    Registry,
+    /// Bootstrapped from the distribution's packages.
+    Packages,
+}

@@ -1,0 +1,175 @@
+//! Gets a base into the engine: from a registry if it answers, else from the
+//! distribution's packages.
+//!
+//! The tag `hive-base:<set>` names the base in use. Once there it stays until
+//! somebody asks for another one: a run without a network gets the same base,
+//! and a registry that is there on some days does not rebuild everything.
+
+use anyhow::{Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use super::bootstrap::{self, Recipe};
+use super::{Base, Origin};
+use definition::base::{BaseSet, Lock};
+use engine::{Engine, Image};
+
+use definition::reference::{OwnRepository, Reference};
+use host::Host;
+use inputs::hex;
+
+/// Which base is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The base set's name.
+    pub name: &'a str,
+    /// The base set.
+    pub set: &'a BaseSet,
+    /// The pins.
+    pub lock: &'a Lock,
+    /// A forced origin.
+    pub from: Option<Origin>,
+}
+
+impl Wanted<'_> {
+    fn tag(&self) -> Reference {
+        OwnRepository::Base.tagged(self.name)
+    }
+
+    /// Whether a base that is there is the one that is wanted.
+    fn accepts(&self, image: &Image) -> bool {
+        let origin = origin(image);
+        if self.from.is_some_and(|from| from != origin) {
+            return false;
+        }
+        match self.lock.images.get(&self.set.image) {
+            Some(digest) if origin == Origin::Registry => image
+                .digests()
+                .iter()
+                .any(|known| known.ends_with(digest.as_str())),
+            _ => true,
+        }
+    }
+}
+
+/// The base, if the engine has it; asks nobody else.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn known(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<Option<Base>> {
+    let image = engine.image(&host.runner, &wanted.tag().to_string())?;
+    match image.filter(|image| wanted.accepts(image)) {
+        Some(image) => Ok(Some(base(host, engine, wanted.name, &image)?)),
+        None => Ok(None),
+    }
+}
+
+/// The base, pulled or bootstrapped where the engine does not have it.
+///
+/// # Errors
+/// An environment error when neither way works.
+pub fn get(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<Base> {
+    match known(host, engine, wanted)? {
+        Some(base) => Ok(base),
+        None => make(host, engine, wanted, false),
+    }
+}
+
+/// The base, from registry or packages although the engine has one; `again`
+/// with the packages of today instead of an archive of an earlier day.
+///
+/// # Errors
+/// An environment error when neither way works.
+pub fn make(host: &Host, engine: &Engine, wanted: Wanted<'_>, again: bool) -> Result<Base> {
+    let reference = match wanted.from {
+        Some(Origin::Registry) => pull(host, engine, wanted)?,
+        Some(Origin::Packages) => bootstrapped(host, engine, wanted, again)?,
+        None => match pull(host, engine, wanted) {
+            Ok(reference) => reference,
+            Err(error) => {
+                host.runner.check_interrupt()?;
+                let why = format!("{error:#}");
+                let last = why.lines().last().unwrap_or_default().trim().to_owned();
+                host.report
+                    .detail(format!("no registry has it ({last}): it is made from packages"));
+                bootstrapped(host, engine, wanted, again)?
+            }
+        },
+    };
+    let Some(image) = engine.image(&host.runner, &reference)? else {
+        bail!(failure::build(format!(
+            "the engine has no image {reference} right after it was made"
+        )));
+    };
+    engine.tag(&host.runner, image.id(), &wanted.tag())?;
+    base(host, engine, wanted.name, &image)
+}
+
+fn pull(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<String> {
+    let reference = wanted.lock.pinned(&wanted.set.image);
+    host.report
+        .step("base", format!("{}: pull {reference}", wanted.name));
+    engine.pull(&host.runner, &reference).map_err(|error| {
+        error.context(
+            failure::environment(format!("cannot pull {reference}"))
+                .hint("`--base-from packages` makes the base from the distribution's packages instead"),
+        )
+    })?;
+    Ok(reference)
+}
+
+fn bootstrapped(host: &Host, engine: &Engine, wanted: Wanted<'_>, again: bool) -> Result<String> {
+    let recipe = Recipe {
+        set: wanted.name,
+        distribution: wanted.set.distribution,
+        suite: &wanted.set.suite,
+        packages: &[],
+    };
+    let base = bootstrap::base(recipe, &host.cache_dir(), again, host)?;
+    engine.load(&host.runner, &base.archive)?;
+    Ok(base.reference)
+}
+
+/// Names the base by its content, so that the reference that a build sees
+/// cannot move under it.
+fn base(host: &Host, engine: &Engine, name: &str, image: &Image) -> Result<Base> {
+    let digest = content_digest(image);
+    let short = digest.get(..16).unwrap_or(&digest);
+    let tag = OwnRepository::Base.tagged(format_args!("{name}-{short}"));
+    let reference = tag.to_string();
+    if !image.tags().contains(&reference.as_str()) {
+        engine.tag(&host.runner, image.id(), &tag)?;
+    }
+    Ok(Base {
+        set: name.to_owned(),
+        reference,
+        identity: identity(image),
+        origin: origin(image),
+    })
+}
+
+/// What a base is to a fingerprint: `content:sha256:…`, the same in every
+/// engine and image store, where the ID is not.
+pub fn identity(image: &Image) -> String {
+    format!("content:sha256:{}", content_digest(image))
+}
+
+/// Only an image that met a registry has digests there.
+fn origin(image: &Image) -> Origin {
+    let met = image
+        .digests()
+        .iter()
+        .any(|digest| !digest.starts_with("hive-base@"));
+    if met { Origin::Registry } else { Origin::Packages }
+}
+
+/// Over what a build takes from its base: the digests of the uncompressed
+/// layers and the environment.
+fn content_digest(image: &Image) -> String {
+    let mut hash = Sha256::new();
+    for (kind, values) in [("layer", image.layers()), ("env", image.env())] {
+        for value in values {
+            hash.update(format!("{kind} {}\n{value}\n", value.len()));
+        }
+    }
+    hex::digits(&hash.finalize())
+}

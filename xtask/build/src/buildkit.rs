@@ -1,0 +1,257 @@
+//! One `docker buildx bake` call for all images: request → run → candidates.
+//!
+//! The request is made from typed structs, since bake ignores unknown keys
+//! silently. It is called by the name `docker buildx`, never `docker build`,
+//! which may be the legacy builder that lets heredocs succeed doing nothing.
+
+pub mod progress;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+use definition::labels::FINGERPRINT_LABEL;
+use engine::Engine;
+
+use host::process::Runner;
+use host::report::Report;
+use progress::Progress;
+
+/// A first build compiles nothing, but it downloads half a gigabyte.
+const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// What one image's build needs.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The image's name.
+    pub image: String,
+    /// The fingerprint that becomes a label.
+    pub fingerprint: String,
+    /// The candidate's own tag, in a repository apart from the release tags.
+    pub candidate_tag: String,
+    /// The Dockerfile. BuildKit reads `<it>.dockerignore` in place of the one
+    /// in the context.
+    pub dockerfile: PathBuf,
+    /// The stage.
+    pub stage: String,
+    /// The main context.
+    pub context: PathBuf,
+    /// Named contexts.
+    pub contexts: BTreeMap<String, PathBuf>,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+}
+
+/// What all images of a call share.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Secret id → file.
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// Build without any cache.
+    pub no_cache: bool,
+}
+
+/// An image that is built and not yet proved.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The image's name.
+    pub image: String,
+    /// `sha256:…` in the engine.
+    pub id: String,
+}
+
+#[derive(Serialize)]
+struct BakeFile<'a> {
+    group: BTreeMap<&'a str, BakeGroup<'a>>,
+    target: BTreeMap<&'a str, BakeTarget<'a>>,
+}
+
+#[derive(Serialize)]
+struct BakeGroup<'a> {
+    targets: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct BakeTarget<'a> {
+    context: &'a Path,
+    contexts: &'a BTreeMap<String, PathBuf>,
+    dockerfile: &'a Path,
+    target: &'a str,
+    args: &'a BTreeMap<String, String>,
+    labels: BTreeMap<&'static str, &'a str>,
+    tags: [&'a str; 1],
+    secret: Vec<String>,
+    no_cache: bool,
+}
+
+/// The bake file of a call, as JSON.
+///
+/// # Errors
+/// When a path is not UTF-8.
+pub fn request(targets: &[Target], options: &Options) -> Result<String> {
+    let secret: Vec<String> = options
+        .secrets
+        .iter()
+        .map(|(id, file)| {
+            let file = file.to_str().context("a secret's path is not UTF-8")?;
+            // One CSV record: a comma or quote in the path needs quoting.
+            Ok(format!("id={id},\"src={}\"", file.replace('"', "\"\"")))
+        })
+        .collect::<Result<_>>()?;
+    let file = BakeFile {
+        group: BTreeMap::from([(
+            "default",
+            BakeGroup {
+                targets: targets.iter().map(|target| target.image.as_str()).collect(),
+            },
+        )]),
+        target: targets
+            .iter()
+            .map(|target| {
+                let bake = BakeTarget {
+                    context: &target.context,
+                    contexts: &target.contexts,
+                    dockerfile: &target.dockerfile,
+                    target: &target.stage,
+                    args: &target.args,
+                    labels: BTreeMap::from([(FINGERPRINT_LABEL, target.fingerprint.as_str())]),
+                    tags: [&target.candidate_tag],
+                    secret: secret.clone(),
+                    no_cache: options.no_cache,
+                };
+                (target.image.as_str(), bake)
+            })
+            .collect(),
+    };
+    let text = serde_json::to_string_pretty(&file)?;
+    // bake interpolates `${…}` in JSON strings as in HCL; `$$` is a literal `$`.
+    Ok(text.replace("${", "$${").replace("%{", "%%{"))
+}
+
+/// Builds all targets in one call, so that a shared stage runs once.
+///
+/// `progress` has what BuildKit said and did, also where it failed.
+///
+/// # Errors
+/// A build failure with the failing step, its last lines and the log's path.
+pub fn bake(
+    engine: &Engine,
+    runner: &Runner,
+    report: &Report,
+    targets: &[Target],
+    options: &Options,
+    progress: &mut Progress<'_>,
+) -> Result<Vec<Candidate>> {
+    let metadata = tempfile::NamedTempFile::new().context("make a file for the build's metadata")?;
+    let request = request(targets, options)?;
+    let metadata_path = metadata
+        .path()
+        .to_str()
+        .context("the temporary folder's path is not UTF-8")?;
+    let command = engine
+        .cmd(
+            runner,
+            &[
+                "buildx",
+                "bake",
+                "--file",
+                "-",
+                "--progress",
+                "rawjson",
+                "--metadata-file",
+                metadata_path,
+            ],
+        )
+        // Newer versions ask before they read outside the current folder; the
+        // flag that answers is unknown to older ones, the variable is not.
+        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
+        // With provenance the ID of the image moves at each no-op build.
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("BUILDX_METADATA_PROVENANCE", "disabled")
+        .deadline(BUILD_DEADLINE)
+        .stdin(request);
+    let output = command.stream(|_, line| progress.line(report, line))?;
+    if !output.success() {
+        return Err(progress.failure(output.status).into());
+    }
+    progress.finish(report, output.took);
+    let metadata: Value =
+        serde_json::from_slice(&fs_err::read(metadata.path())?).context("read the build's metadata")?;
+    targets
+        .iter()
+        .map(|target| candidate(engine, runner, target, &metadata))
+        .collect()
+}
+
+/// The ID that this very call made, not what a tag says now: another run may
+/// have built the same fingerprint meanwhile.
+fn candidate(engine: &Engine, runner: &Runner, target: &Target, metadata: &Value) -> Result<Candidate> {
+    let digest = metadata
+        .get(&target.image)
+        .and_then(|entry| entry.get("containerimage.digest"))
+        .and_then(Value::as_str)
+        .with_context(|| format!("the build of {} reported no image digest", target.image))?;
+    let image = engine.image(runner, digest)?.ok_or_else(|| {
+        failure::build(format!(
+            "the engine lost the image {digest} of {} right after its build",
+            target.image
+        ))
+    })?;
+    let label = image.label(FINGERPRINT_LABEL).unwrap_or_default();
+    if label != target.fingerprint {
+        let message = format!(
+            "the build of {} made an image with fingerprint {label:?}, not {}",
+            target.image, target.fingerprint
+        );
+        return Err(failure::build(message).into());
+    }
+    Ok(Candidate {
+        image: target.image.clone(),
+        id: image.id().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(image: &str) -> Target {
+        Target {
+            image: image.to_owned(),
+            fingerprint: "f".repeat(64),
+            candidate_tag: format!("hive-candidate:{image}-ffff"),
+            dockerfile: PathBuf::from("/c/Dockerfile"),
+            stage: "production".to_owned(),
+            context: PathBuf::from("/c/app"),
+            contexts: BTreeMap::from([("rootfs".to_owned(), PathBuf::from("/c/rootfs"))]),
+            args: BTreeMap::from([("BASE".to_owned(), "a ${b} %{c}".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn request_has_one_group_and_typed_targets() {
+        let options = Options {
+            secrets: BTreeMap::from([("ca-bundle".to_owned(), PathBuf::from("/etc/a,b.crt"))]),
+            no_cache: false,
+        };
+        let text = request(&[target("genie"), target("agent")], &options).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            value["group"]["default"]["targets"],
+            serde_json::json!(["genie", "agent"])
+        );
+        let genie = &value["target"]["genie"];
+        assert_eq!(
+            genie["secret"],
+            serde_json::json!(["id=ca-bundle,\"src=/etc/a,b.crt\""])
+        );
+        assert_eq!(genie["args"]["BASE"], "a $${b} %%{c}");
+        assert_eq!(genie["no-cache"], false);
+        assert_eq!(genie["tags"], serde_json::json!(["hive-candidate:genie-ffff"]));
+    }
+}

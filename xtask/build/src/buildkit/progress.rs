@@ -1,0 +1,435 @@
+//! BuildKit's raw progress → lines for people, log files, and the reason of a
+//! failure.
+//!
+//! `--progress rawjson` is a stream of JSON objects, one per line in newer
+//! versions and pretty-printed over many lines in older ones (0.13); at the
+//! end of a failed build plain text follows. Both are read by counting braces.
+
+mod blame;
+mod stream;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use blame::{hints, short};
+use definition::step::Place;
+use definition::step::Seen;
+use failure::Failure;
+use host::process;
+use host::report::{self, Report};
+use stream::{Event, Piece, Splitter, Vertex};
+
+/// Lines of a failing step that its message carries.
+const STEP_TAIL: usize = 15;
+
+/// A step that says nothing for this long gets a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What is known of a step.
+#[derive(Debug, Default)]
+struct Step {
+    /// `stage n/m] RUN …` without the target's name.
+    name: String,
+    /// The images that need it.
+    targets: BTreeSet<String>,
+    /// What it is called for each of them: the same step may have another
+    /// number in another Dockerfile.
+    names: BTreeSet<(String, String)>,
+    started: Option<Instant>,
+    completed: bool,
+    cached: bool,
+    error: Option<String>,
+    tail: VecDeque<String>,
+}
+
+/// An instruction of a Dockerfile that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Did<'a> {
+    /// The images that need it.
+    pub targets: &'a BTreeSet<String>,
+    /// The stage's name, or its number where it has none: `stage-1`.
+    pub stage: &'a str,
+    /// As BuildKit shows it, such as `COPY . /app`.
+    pub instruction: &'a str,
+    /// Taken from the cache instead of being run.
+    pub cached: bool,
+}
+
+/// How much is said while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    Quiet,
+    /// A line per finished step that was not cached.
+    Steps,
+    /// Each line of each step, too.
+    Logs,
+}
+
+/// Reads the stream of one call.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    detail: Detail,
+    images: Vec<&'a str>,
+    /// Image → its log file.
+    logs: BTreeMap<&'a str, (PathBuf, fs_err::File)>,
+    splitter: Splitter,
+    steps: BTreeMap<String, Step>,
+    /// What came outside the JSON: the error at the end.
+    plain: Vec<String>,
+    last_sign: Instant,
+    /// Whether the first step that runs ends the build, and which it was.
+    probing: Option<Option<String>>,
+}
+
+impl<'a> Progress<'a> {
+    /// `folder/<image>/build.log` is written anew for each image.
+    ///
+    /// # Errors
+    /// When a log file cannot be made.
+    pub fn new(detail: Detail, images: &[&'a str], folder: &Path) -> Result<Self> {
+        let mut logs = BTreeMap::new();
+        for image in images {
+            let path = folder.join(image).join("build.log");
+            fs_err::create_dir_all(folder.join(image))?;
+            logs.insert(*image, (path.clone(), fs_err::File::create(path)?));
+        }
+        Ok(Self {
+            detail,
+            images: images.to_vec(),
+            logs,
+            splitter: Splitter::default(),
+            steps: BTreeMap::new(),
+            plain: Vec::new(),
+            last_sign: Instant::now(),
+            probing: None,
+        })
+    }
+
+    /// Ends the build, with an error, at the first step that is not cached:
+    /// for who wants to know whether there is one, not what it makes.
+    #[must_use]
+    pub fn until_a_step_runs(mut self) -> Self {
+        self.probing = Some(None);
+        self
+    }
+
+    /// The stage and the instruction that ended the build.
+    pub fn ended_by(&self) -> Option<(&str, &str)> {
+        instruction(self.probing.as_ref()?.as_ref()?)
+    }
+
+    /// Takes one line of the stream.
+    ///
+    /// # Errors
+    /// When a log file cannot be written.
+    pub fn line(&mut self, report: &Report, line: &[u8]) -> Result<()> {
+        match self.splitter.push(&String::from_utf8_lossy(line)) {
+            Piece::Pending => {}
+            Piece::Plain(text) => {
+                for (_, file) in self.logs.values_mut() {
+                    writeln!(file, "{text}")?;
+                }
+                self.plain.push(text);
+            }
+            Piece::Object(text) => {
+                // An event of a shape that a newer BuildKit may send is for
+                // the log only: the build does not depend on it.
+                match serde_json::from_str::<Event>(&text) {
+                    Ok(event) => self.event(report, event)?,
+                    Err(error) => report.debug(format!("unreadable progress of BuildKit ({error}): {text}")),
+                }
+            }
+        }
+        self.heartbeat(report);
+        Ok(())
+    }
+
+    /// Closes a good build.
+    pub fn finish(&self, report: &Report, took: Duration) {
+        let done = self
+            .steps
+            .values()
+            .filter(|step| step.completed && step.name.contains('/'));
+        let (cached, ran): (Vec<&Step>, Vec<&Step>) = done.partition(|step| step.cached);
+        if self.detail != Detail::Quiet {
+            let text = format!(
+                "{} steps, {} cached, in {}",
+                cached.len() + ran.len(),
+                cached.len(),
+                report::seconds(took)
+            );
+            report.step("built", text);
+        }
+    }
+
+    /// The finished instructions: what BuildKit really did.
+    pub fn outcome(&self) -> impl Iterator<Item = Did<'_>> {
+        self.steps
+            .values()
+            .filter(|step| step.completed)
+            .filter_map(|step| {
+                let (stage, instruction) = instruction(&step.name)?;
+                step.error.is_none().then_some(Did {
+                    targets: &step.targets,
+                    stage,
+                    instruction,
+                    cached: step.cached,
+                })
+            })
+    }
+
+    /// What became of each step of an image. With containerd's image store
+    /// `COPY --link` is two: the copy, and its link upon the layers before it,
+    /// which is made anew whenever those are and does not count.
+    pub fn seen(&self, image: &str) -> BTreeMap<Place, Seen> {
+        let mut all = BTreeMap::new();
+        let done = self
+            .steps
+            .values()
+            .filter(|step| step.completed && step.error.is_none());
+        for step in done {
+            let names = step.names.iter().filter(|(target, _)| target == image);
+            for (place, instruction) in names.filter_map(|(_, name)| placed(name)) {
+                if instruction.starts_with("LINK ") {
+                    continue;
+                }
+                let seen = if step.cached { Seen::Cached } else { Seen::Run };
+                let so_far = all.entry(place).or_insert(seen);
+                if seen == Seen::Run {
+                    *so_far = Seen::Run;
+                }
+            }
+        }
+        // A call that ends at the first step that runs is for one image.
+        let ended_by = self.probing.iter().flatten().filter_map(|name| placed(name));
+        all.extend(ended_by.map(|(place, _)| (place, Seen::Run)));
+        all
+    }
+
+    /// What stopped the build: the step, its last lines, the log's path.
+    pub fn failure(&self, status: ExitStatus) -> Failure {
+        let failed = self.steps.values().find(|step| {
+            step.error
+                .as_ref()
+                .is_some_and(|error| !error.contains("context canceled"))
+        });
+        let Some(step) = failed else {
+            let text = self.plain.join("\n");
+            let last = text
+                .lines()
+                .rev()
+                .find(|line| line.contains("ERROR"))
+                .unwrap_or("no reason was given");
+            let mut failure =
+                failure::build(format!("docker buildx bake {}: {last}", process::ended(status)));
+            failure = hints(failure, &text);
+            return self.with_logs(failure);
+        };
+        let images: Vec<&str> = step.targets.iter().map(String::as_str).collect();
+        let error = step.error.as_deref().unwrap_or_default();
+        let mut message = format!("build of {} failed at [{}", images.join(" and "), step.name);
+        let lines: Vec<&str> = step.tail.iter().map(String::as_str).collect();
+        if lines.is_empty() {
+            message.push_str(&format!("\n  {error}"));
+        } else {
+            message.push_str(&format!("\n  {}\n  {}", lines.join("\n  "), short(error)));
+        }
+        // Not the script, which BuildKit repeats: ours names certificates.
+        let all = format!("{}\n{}", lines.join("\n"), short(error));
+        self.with_logs(hints(failure::build(message), &all))
+    }
+
+    fn with_logs(&self, mut failure: Failure) -> Failure {
+        for (path, _) in self.logs.values() {
+            failure = failure.hint(format!("the whole log: {}", path.display()));
+        }
+        failure
+    }
+
+    fn event(&mut self, report: &Report, event: Event) -> Result<()> {
+        for vertex in event.vertexes {
+            self.vertex(report, vertex)?;
+        }
+        for log in event.logs {
+            // What cannot be decoded is shown as it came.
+            let bytes = BASE64_STANDARD
+                .decode(&log.data)
+                .unwrap_or_else(|_| log.data.clone().into_bytes());
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            self.log(report, &log.vertex, &text)?;
+        }
+        Ok(())
+    }
+
+    fn vertex(&mut self, report: &Report, vertex: Vertex) -> Result<()> {
+        let (target, name) = self.split_name(&vertex.name);
+        if let Some(ended_by) = &mut self.probing
+            && vertex.started.is_some()
+            && !vertex.cached
+            && instruction(&name).is_some_and(|(_, instruction)| !instruction.starts_with("FROM "))
+        {
+            ended_by.get_or_insert_with(|| name.clone());
+            bail!("[{name} is not cached");
+        }
+        let step = self.steps.entry(vertex.digest).or_default();
+        step.name.clone_from(&name);
+        step.targets.extend(target.map(str::to_owned));
+        step.names
+            .extend(target.map(|target| (target.to_owned(), name.clone())));
+        if vertex.started.is_some() && step.started.is_none() {
+            step.started = Some(Instant::now());
+        }
+        step.cached |= vertex.cached;
+        if vertex.error.is_some() {
+            step.error = vertex.error;
+        }
+        if vertex.completed.is_none() || step.completed {
+            return Ok(());
+        }
+        step.completed = true;
+        let took = step.started.map(|at| at.elapsed()).unwrap_or_default();
+        let images = shown_targets(step);
+        let state = match (&step.error, step.cached) {
+            (Some(_), _) => "failed",
+            (None, true) => "cached",
+            (None, false) => "done",
+        };
+        let line = format!("[{name} {state} {}", report::seconds(took));
+        let worth_saying = state == "done" && took > Duration::from_millis(200) && name.contains("/");
+        if self.detail != Detail::Quiet && worth_saying {
+            self.last_sign = Instant::now();
+            report.detail(format!(
+                "{images} [{} {}",
+                one_line(&name, 90),
+                report::seconds(took)
+            ));
+        }
+        self.write(&step_targets(&self.steps, &name), &line)
+    }
+
+    fn log(&mut self, report: &Report, digest: &str, text: &str) -> Result<()> {
+        let Some(step) = self.steps.get_mut(digest) else {
+            return Ok(());
+        };
+        let mut lines = Vec::new();
+        for line in text
+            .split(['\n', '\r'])
+            .map(str::trim_end)
+            .filter(|line| !line.is_empty())
+        {
+            if step.tail.len() == STEP_TAIL {
+                step.tail.pop_front();
+            }
+            step.tail.push_back(line.to_owned());
+            lines.push(line.to_owned());
+        }
+        let images = shown_targets(step);
+        let targets: Vec<String> = step.targets.iter().cloned().collect();
+        for line in lines {
+            if self.detail == Detail::Logs {
+                report.detail(format!("{images} {line}"));
+            }
+            self.write(&targets, &line)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, targets: &[String], line: &str) -> Result<()> {
+        for (image, (_, file)) in &mut self.logs {
+            if targets.is_empty() || targets.iter().any(|target| target == image) {
+                writeln!(file, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn heartbeat(&mut self, report: &Report) {
+        if self.detail == Detail::Quiet || self.last_sign.elapsed() < HEARTBEAT {
+            return;
+        }
+        self.last_sign = Instant::now();
+        let running = self
+            .steps
+            .values()
+            .filter(|step| !step.completed && step.name.contains('/'));
+        let running: Vec<(&Step, Instant)> = running.filter_map(|step| Some((step, step.started?))).collect();
+        if let Some((step, since)) = running.iter().min_by_key(|(_, since)| *since) {
+            report.detail(format!(
+                "{} [{} still running, {}",
+                shown_targets(step),
+                one_line(&step.name, 70),
+                report::seconds(since.elapsed())
+            ));
+        }
+    }
+
+    /// `[genie production 3/9] RUN x` → `genie`, `production 3/9] RUN x`.
+    fn split_name(&self, name: &str) -> (Option<&'a str>, String) {
+        let inner = name.strip_prefix('[').unwrap_or(name);
+        for image in &self.images {
+            if let Some(rest) = inner.strip_prefix(image).and_then(|rest| rest.strip_prefix(' ')) {
+                return (Some(image), rest.to_owned());
+            }
+        }
+        // A call for one image names no target.
+        let only = match self.images.as_slice() {
+            [image] if !inner.starts_with("internal") => Some(*image),
+            _ => None,
+        };
+        (only, inner.to_owned())
+    }
+}
+
+/// `deps  2/12] RUN x` → `deps`, `RUN x`; nothing of what is no instruction of
+/// a Dockerfile.
+fn instruction(name: &str) -> Option<(&str, &str)> {
+    let (place, instruction) = name.split_once("] ")?;
+    // The number is padded; one stage alone has no name.
+    let (stage, number) = place.rsplit_once(' ').unwrap_or(("", place));
+    number.contains('/').then_some((stage.trim_end(), instruction))
+}
+
+/// `python-deps  9/10] COPY . /app` → its place and the instruction.
+fn placed(name: &str) -> Option<(Place, &str)> {
+    let (stage, instruction) = instruction(name)?;
+    let (before, _) = name.split_once("] ")?;
+    let (step, of) = before.rsplit(' ').next()?.split_once('/')?;
+    let place = Place {
+        stage: stage.to_owned(),
+        step: step.parse().ok()?,
+        of: of.parse().ok()?,
+    };
+    Some((place, instruction))
+}
+
+fn step_targets(steps: &BTreeMap<String, Step>, name: &str) -> Vec<String> {
+    let step = steps.values().find(|step| step.name == name);
+    step.map(|step| step.targets.iter().cloned().collect())
+        .unwrap_or_default()
+}
+
+fn shown_targets(step: &Step) -> String {
+    let targets: Vec<&str> = step.targets.iter().map(String::as_str).collect();
+    targets.join(",")
+}
+
+/// The first line, cut to `limit` characters.
+fn one_line(text: &str, limit: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= limit {
+        return line;
+    }
+    let cut: String = line.chars().take(limit).collect();
+    format!("{cut}…")
+}
+
+#[cfg(test)]
+mod tests;

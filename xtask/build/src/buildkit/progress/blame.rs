@@ -1,0 +1,41 @@
+//! What a failed step means: its error in short, and what people do about it.
+
+use super::one_line;
+use failure::Failure;
+
+/// BuildKit repeats the whole script of a `RUN` in its error.
+pub fn short(error: &str) -> String {
+    match error.rsplit_once("did not complete successfully: ") {
+        Some((_, end)) => format!("the step ended with {end}"),
+        None => one_line(error, 300),
+    }
+}
+
+/// What people do about the usual causes.
+pub fn hints(failure: Failure, text: &str) -> Failure {
+    let lower = text.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["certificate", "unknownissuer", "self-signed", "ssl:"]) {
+        return failure.hint(
+            "the network seems to intercept TLS: pass its CA bundle with `--ca-bundle FILE` or SSL_CERT_FILE",
+        );
+    }
+    if has(&["no space left", "disk quota"]) {
+        return failure.hint("the disk is full: `docker system df` shows what takes the room, `docker builder prune` frees build cache");
+    }
+    if has(&[
+        "temporary failure in name resolution",
+        "could not resolve",
+        "failed to lookup address",
+        "dns error",
+        "network is unreachable",
+    ]) {
+        return failure.hint(
+            "the build could not reach the network: check it, or the proxy, and run the same command again",
+        );
+    }
+    if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
+        return failure.hint("run `uv lock` in the app's folder and commit uv.lock");
+    }
+    failure
+}

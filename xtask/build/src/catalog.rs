@@ -1,0 +1,219 @@
+//! Reads `images/` and `docker/stages/`: every spec, the base sets, their
+//! lock, the fragments. All problems of all files at once.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use definition::base::{BaseSets, Lock};
+use definition::dockerfile::Fragment;
+
+use definition::spec::ImageSpec;
+use definition::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
+use definition::spec::names::ImageName;
+
+/// Everything that a checkout declares.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// The top of the checkout.
+    pub root: PathBuf,
+    /// By name.
+    pub images: Vec<ImageSpec>,
+    /// The operating-system bases.
+    pub bases: BaseSets,
+    /// The pins.
+    pub lock: Lock,
+    /// In the order of the Dockerfile.
+    pub fragments: Vec<Fragment>,
+}
+
+/// Whose app files ([`APP_FILE`]) count.
+#[derive(Clone, Copy, Debug)]
+pub enum Apps<'a> {
+    /// Those of the folders that the specs name.
+    OfSpecs,
+    /// That of this folder, `--app`, for these images, or all where none is named.
+    Folder(&'a Path, &'a [String]),
+    /// This text, for this image: the file as the image holds it.
+    Text(&'a str, &'a ImageName),
+}
+
+impl Catalog {
+    /// Reads a checkout.
+    ///
+    /// # Errors
+    /// A usage error with a line per problem.
+    pub fn read(root: &Path, apps: Apps<'_>) -> Result<Self> {
+        if !root.join("images").is_dir() {
+            let message = format!("{} is no checkout: it has no folder images/", root.display());
+            return Err(failure::usage(message).into());
+        }
+        let mut problems = Vec::new();
+        let defaults = read_optional(root, "images/defaults.json")?;
+        let specs = image_files(root, defaults.as_ref(), apps)?;
+        if specs.is_empty() {
+            problems.push("images/: there is no images/<name>/image.json".to_owned());
+        }
+        let images = load::load(defaults.as_ref(), &specs).unwrap_or_else(|found| {
+            problems.extend(found.iter().map(ToString::to_string));
+            Vec::new()
+        });
+        let bases = read_json::<BaseSets>(root, "images/base-sets.json", &mut problems)?;
+        let lock_file = "images/base-sets.lock.json";
+        let lock = Lock::parse(&read_text(root, lock_file)?)
+            .map_err(|message| problems.push(format!("{lock_file}: {message}")))
+            .ok();
+        if let Some(bases) = &bases
+            && !bases.sets.contains_key(&bases.default)
+        {
+            problems.push(format!(
+                "images/base-sets.json: `default` is {:?}, which is no key of `sets`",
+                bases.default
+            ));
+        }
+        let fragments = fragments(root)?;
+        match (bases, lock) {
+            (Some(bases), Some(lock)) if problems.is_empty() => Ok(Self {
+                root: root.to_owned(),
+                images,
+                bases,
+                lock,
+                fragments,
+            }),
+            _ => Err(invalid(&problems)),
+        }
+    }
+
+    /// The named images in the catalog's order, or all.
+    ///
+    /// # Errors
+    /// A usage error that lists the known images.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&ImageSpec>> {
+        let unknown: Vec<String> = names
+            .iter()
+            .filter(|name| {
+                !self
+                    .images
+                    .iter()
+                    .any(|image| image.name.as_str() == name.as_str())
+            })
+            .map(|name| format!("{name:?}"))
+            .collect();
+        if !unknown.is_empty() {
+            let known: Vec<&str> = self.images.iter().map(|image| image.name.as_str()).collect();
+            return Err(
+                failure::usage(format!("there is no image {}", unknown.join(", ")))
+                    .hint(format!("known images: {}", known.join(", ")))
+                    .into(),
+            );
+        }
+        Ok(self
+            .images
+            .iter()
+            .filter(|image| names.is_empty() || names.iter().any(|name| name == image.name.as_str()))
+            .collect())
+    }
+}
+
+/// A usage error with a line per problem.
+pub fn invalid(problems: &[String]) -> anyhow::Error {
+    let count = match problems.len() {
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    };
+    failure::usage(format!(
+        "{count} in the input files:\n  {}",
+        problems.join("\n  ")
+    ))
+    .into()
+}
+
+fn image_files(root: &Path, defaults: Option<&SourceFile>, apps: Apps<'_>) -> Result<Vec<ImageFiles>> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(root.join("images"))? {
+        let entry = entry?;
+        if entry.path().join("image.json").is_file() {
+            // A name that is not UTF-8 is no image name; its spec says so.
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    let mut files = Vec::new();
+    for name in names {
+        let Some(own) = read_optional(root, &format!("images/{name}/image.json"))? else {
+            continue;
+        };
+        let app = match apps {
+            Apps::Folder(folder, of) if of.is_empty() || of.contains(&name) => app_file(root, folder)?,
+            Apps::Text(text, of) if of.as_str() == name => Some(SourceFile {
+                shown: format!("/app/{APP_FILE} in the image"),
+                folder: PathBuf::from("/app"),
+                text: text.to_owned(),
+            }),
+            _ => match load::source_folder(defaults, &own) {
+                Some(folder) => app_file(root, &folder)?,
+                None => None,
+            },
+        };
+        files.push(ImageFiles { name, own, app });
+    }
+    Ok(files)
+}
+
+fn app_file(root: &Path, folder: &Path) -> Result<Option<SourceFile>> {
+    let path = folder.join(APP_FILE);
+    let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+    read_optional(root, &shown)
+}
+
+fn fragments(root: &Path) -> Result<Vec<Fragment>> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(root.join("docker/stages"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".Dockerfile") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| {
+            let shown = format!("docker/stages/{name}");
+            let text = read_text(root, &shown)?;
+            Ok(Fragment { shown, text })
+        })
+        .collect()
+}
+
+fn read_text(root: &Path, shown: &str) -> Result<String> {
+    fs_err::read_to_string(root.join(shown)).context(failure::usage(format!("cannot read {shown}")))
+}
+
+fn read_optional(root: &Path, shown: &str) -> Result<Option<SourceFile>> {
+    let path = root.join(shown);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(Some(SourceFile {
+        shown: shown.to_owned(),
+        folder,
+        text: read_text(root, shown)?,
+    }))
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(
+    root: &Path,
+    shown: &str,
+    problems: &mut Vec<String>,
+) -> Result<Option<T>> {
+    let text = read_text(root, shown)?;
+    let mut reader = serde_json::Deserializer::from_str(&text);
+    match serde_path_to_error::deserialize(&mut reader) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) => {
+            problems.push(format!("{shown}: `{}` {}", error.path(), error.inner()));
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Flags and specs → what is asked for, checked as a whole before any work.
+
+mod tags;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Error, Result};
+
+use crate::app::{self, Application};
+use crate::base::Origin;
+use crate::catalog::{self, Catalog};
+use definition::base::BaseSet;
+use definition::dockerfile;
+use definition::reference::{Reference, Tag};
+use definition::spec::ImageSpec;
+use host::Host;
+use inputs::fingerprint::Fingerprint;
+use tags::Releases;
+
+/// What build-images and plan share: which definitions.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Selection {
+    /// Images to work on; all in `images/` where none is named
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// The application's folder, instead of the spec's
+    #[arg(long, value_name = "DIR")]
+    pub app: Option<PathBuf>,
+    /// Base set from images/base-sets.json
+    #[arg(long, value_name = "SET")]
+    pub base: Option<String>,
+    /// Where the base comes from; without it the registry if it answers, else packages
+    #[arg(long, value_name = "ORIGIN", value_enum)]
+    pub base_from: Option<Origin>,
+    /// One more tag for each image, such as `v1.2` or `registry.example/x:v1` (then name one IMAGE)
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Build everything again, without any cache
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+/// What one command works on.
+#[derive(Debug)]
+pub struct Request {
+    /// The images, in the catalog's order.
+    pub jobs: Vec<Job>,
+    /// The base set's name.
+    pub base_name: String,
+    /// The base set.
+    pub base_set: BaseSet,
+    /// A forced origin of the base.
+    pub base_from: Option<Origin>,
+    /// Build arguments of all images, `BASE` excluded.
+    pub arguments: BTreeMap<String, String>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+}
+
+/// One image to be had.
+#[derive(Debug)]
+pub struct Job {
+    /// Its spec.
+    pub spec: ImageSpec,
+    /// Its application.
+    pub app: Application,
+    /// Its Dockerfile, rendered now: what is built is never a stale file.
+    pub dockerfile: String,
+    /// The version in its tags; the fingerprint's beginning where nothing says
+    /// one.
+    version: Option<Tag>,
+    /// Tags of `--tag`.
+    extra_tags: Vec<Reference>,
+}
+
+impl Request {
+    /// Resolves a selection.
+    ///
+    /// # Errors
+    /// A usage error with every problem of flags, specs and apps.
+    pub fn resolve(host: &Host, catalog: &Catalog, selection: &Selection) -> Result<Self> {
+        let specs = catalog.select(&selection.images)?;
+        let (base_name, base_set) = catalog.bases.choose(selection.base.as_deref())?;
+        let mut problems = whole_tags(&selection.tags, specs.len());
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut versions: BTreeMap<&str, Option<Tag>> = BTreeMap::new();
+        for spec in specs {
+            let folder = selection
+                .app
+                .clone()
+                .map_or_else(|| Ok(spec.app.source.clone()), absolute)?;
+            let app = match app::read(&folder) {
+                Ok(app) => app,
+                Err(found) => {
+                    for problem in found
+                        .into_iter()
+                        .map(|problem| located(spec, selection, &problem))
+                    {
+                        if !problems.contains(&problem) {
+                            problems.push(problem);
+                        }
+                    }
+                    continue;
+                }
+            };
+            if let Some(requires) = &app.requires_python
+                && let Err(message) = catalog.bases.check_python(base_name, requires)
+            {
+                let problem = format!("{}: {message}", host.shown(&folder.join("pyproject.toml")));
+                if !problems.contains(&problem) {
+                    problems.push(problem);
+                }
+            }
+            let version = tags::version(spec, &app).unwrap_or_else(|message| {
+                problems.push(format!(
+                    "{}: {message}",
+                    host.shown(&folder.join("pyproject.toml"))
+                ));
+                None
+            });
+            versions.insert(spec.name.as_str(), version.clone());
+            let default_base = catalog.bases.choose(None)?.1;
+            jobs.push(Job {
+                dockerfile: dockerfile::render(&catalog.fragments, spec, default_base, &catalog.lock)?,
+                extra_tags: Vec::new(),
+                spec: spec.clone(),
+                app,
+                version,
+            });
+        }
+        let releases = Releases::of(&catalog.images, &versions, &mut problems);
+        for job in &mut jobs {
+            job.extra_tags = extra_tags(&job.spec, &selection.tags, &releases, &mut problems);
+        }
+        if !problems.is_empty() {
+            return Err(catalog::invalid(&problems));
+        }
+        Ok(Self {
+            jobs,
+            base_name: base_name.to_owned(),
+            base_set: base_set.clone(),
+            base_from: selection.base_from,
+            arguments: dockerfile::arguments(base_set, &catalog.lock),
+            no_cache: selection.no_cache,
+        })
+    }
+}
+
+impl Job {
+    /// Its release tags. Without a version of the spec's or the app's they have
+    /// the beginning of the fingerprint, as far as that is known.
+    ///
+    /// # Errors
+    /// When the fingerprint makes a tag too long.
+    pub fn tags(&self, fingerprint: Option<Fingerprint>) -> Result<Vec<Reference>> {
+        let fallback = || fingerprint.map_or_else(|| "unversioned".to_owned(), |known| known.short());
+        let version = match &self.version {
+            Some(version) => version.clone(),
+            None => Tag::parse(&fallback()).map_err(Error::msg)?,
+        };
+        let mut tags: Vec<Reference> = Vec::new();
+        for tag in &self.spec.tags {
+            tags.push(tag.fill(&version).map_err(failure::usage)?);
+        }
+        tags.extend(self.extra_tags.iter().cloned());
+        let mut seen = BTreeSet::new();
+        tags.retain(|tag| seen.insert(tag.clone()));
+        Ok(tags)
+    }
+}
+
+fn absolute(folder: PathBuf) -> Result<PathBuf> {
+    Ok(std::path::absolute(folder)?)
+}
+
+fn located(spec: &ImageSpec, selection: &Selection, problem: &str) -> String {
+    match &selection.app {
+        Some(_) => format!("--app: {problem}"),
+        None => format!("{}: `app.source` {problem}", spec.file),
+    }
+}
+
+/// `v1` is a tag of the image's own repository, anything with `:` or `/` a
+/// whole reference.
+fn is_whole(tag: &str) -> bool {
+    tag.contains([':', '/'])
+}
+
+/// What is wrong with whole references, whichever image they are for.
+fn whole_tags(tags: &[String], images: usize) -> Vec<String> {
+    let mut problems = Vec::new();
+    for tag in tags.iter().filter(|tag| is_whole(tag)) {
+        if let Err(message) = Reference::of_release(tag) {
+            problems.push(format!("--tag: {message}"));
+        }
+        if images > 1 {
+            problems.push(format!(
+                "--tag: {tag:?} cannot name {images} images at once: name one IMAGE, or give the tag alone"
+            ));
+        }
+    }
+    problems
+}
+
+/// The names that `--tag` gives to an image.
+fn extra_tags(
+    spec: &ImageSpec,
+    tags: &[String],
+    releases: &Releases<'_>,
+    problems: &mut Vec<String>,
+) -> Vec<Reference> {
+    let mut tell = |message: String| {
+        let problem = format!("--tag: {message}");
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    let mut names = Vec::new();
+    for tag in tags {
+        let name = if is_whole(tag) {
+            Reference::of_release(tag)
+        } else {
+            Tag::parse(tag).and_then(|_| Reference::of_release(&format!("{}:{tag}", spec.name.repository())))
+        };
+        match name {
+            Ok(name) => match releases.holder(&name, spec) {
+                Some(other) => tell(format!(
+                    "{tag:?} is a name of image {}: {}",
+                    other.name, other.file
+                )),
+                None => names.push(name),
+            },
+            Err(message) => tell(message),
+        }
+    }
+    names
+}

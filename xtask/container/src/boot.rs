@@ -1,0 +1,360 @@
+//! Starts a container of the image under test and watches it until it is
+//! healthy, dead or hopeless.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::ask;
+use crate::finding::flaw;
+use crate::http::{Client, one_line};
+use crate::programs;
+use definition::spec::ImageSpec;
+use engine::container::{Container, Lab};
+use failure::Kind;
+use inputs::clock;
+
+/// Where the volume is mounted; the images' contract.
+pub const MOUNT: &str = "/var/lib/postgresql/data";
+
+/// The documents' outer limit: nobody waits longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Between two requests to the health endpoint.
+const HTTP_PAUSE: Duration = Duration::from_millis(25);
+/// Between two looks at the container; each starts a process.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// The same once the endpoint said 200.
+const LOOK_PAUSE_LATE: Duration = Duration::from_millis(100);
+/// Between two looks for a FATAL program, which good images never see.
+const PROGRAMS_PAUSE: Duration = Duration::from_secs(3);
+/// Healthy for the engine, yet no 200 from outside: then the port is wrong.
+const REACHABLE: Duration = Duration::from_secs(3);
+
+/// Of a container's log in a report; the bundle has all of it.
+const LAST_LINES: usize = 4;
+
+/// A boot that was watched until healthy, dead or hopeless.
+#[derive(Clone, Debug, Default)]
+pub struct Boot {
+    /// `docker run` until the engine's verdict `healthy`; the endpoint's first
+    /// 200 where the image has no health check.
+    pub ready: Option<Duration>,
+    /// `docker run` until the health endpoint's first 200 through the
+    /// published port.
+    pub first_200: Option<Duration>,
+    /// When nobody waited any longer.
+    pub gave_up: Duration,
+    /// The last answer of the endpoint, and of the image's health check.
+    pub last_words: String,
+}
+
+/// An end of the container that nobody asked for.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// What was going on.
+    pub during: &'static str,
+    /// After its start.
+    pub after: Duration,
+    /// `docker inspect` on it: exit code, out of memory.
+    pub how: String,
+    /// Last lines of its log.
+    pub last_lines: String,
+}
+
+/// A container that is watched.
+#[derive(Debug)]
+pub struct Guest {
+    /// The container; removed with the last guest that has it.
+    pub container: Rc<Container>,
+    /// Where its app is published on 127.0.0.1.
+    pub port: u16,
+    /// When it was started.
+    pub started: Instant,
+}
+
+impl Guest {
+    /// `docker run` with the image's own entrypoint, by image ID, its app's port
+    /// published on one that the kernel picks. `options` stand before the image.
+    ///
+    /// # Errors
+    /// When the engine cannot create or start it.
+    pub fn start(lab: &Lab, image_id: &str, name: &str, options: &[&str], port: u16) -> Result<Self> {
+        Self::start_command(lab, image_id, name, options, &[], port)
+    }
+
+    /// The same with a command after the image.
+    ///
+    /// # Errors
+    /// As [`Guest::start`].
+    pub fn start_command(
+        lab: &Lab,
+        image_id: &str,
+        name: &str,
+        options: &[&str],
+        command: &[&str],
+        port: u16,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        let publish = format!("127.0.0.1::{port}");
+        let mut all = vec!["--publish", publish.as_str()];
+        all.extend(options);
+        let container = Rc::new(lab.start(name, image_id, &all, command)?);
+        Self::of(container, started, port)
+    }
+
+    /// `docker start` of the same container.
+    ///
+    /// # Errors
+    /// When the engine cannot start it.
+    pub fn start_again(&self, port: u16) -> Result<Self> {
+        let started = Instant::now();
+        self.container.start()?;
+        Self::of(Rc::clone(&self.container), started, port)
+    }
+
+    /// The same container, started again by somebody else.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn rejoin(&self, port: u16) -> Result<Self> {
+        Self::of(Rc::clone(&self.container), Instant::now(), port)
+    }
+
+    /// A container that was just started. One that has ended already publishes
+    /// no port: then its own words are the error.
+    fn of(container: Rc<Container>, started: Instant, port: u16) -> Result<Self> {
+        let published = container.published_port(port);
+        let guest = Self {
+            port: published.as_ref().map_or(0, |port| *port),
+            container,
+            started,
+        };
+        let Err(error) = published else {
+            return Ok(guest);
+        };
+        match guest.death("start")? {
+            Some(death) => bail!(flaw(format!(
+                "the container ended at once, {}; last lines: {}",
+                death.how, death.last_lines
+            ))),
+            None => Err(error),
+        }
+    }
+
+    /// How it ended, where it did.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn death(&self, during: &'static str) -> Result<Option<Death>> {
+        let state = self.container.inspect()?;
+        if state.pointer("/State/Running").and_then(Value::as_bool) == Some(true) {
+            return Ok(None);
+        }
+        Ok(Some(self.epitaph(&state, during)?))
+    }
+
+    fn epitaph(&self, inspect: &Value, during: &'static str) -> Result<Death> {
+        let code = inspect.pointer("/State/ExitCode").and_then(Value::as_i64);
+        let out_of_memory = inspect.pointer("/State/OOMKilled").and_then(Value::as_bool) == Some(true);
+        let log = self.container.logs()?;
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines = telling(&lines);
+        Ok(Death {
+            during,
+            after: self.started.elapsed(),
+            how: format!(
+                "exit code {}{}",
+                code.unwrap_or(-1),
+                if out_of_memory { ", out of memory" } else { "" }
+            ),
+            last_lines: one_line_each(&lines[lines.len().saturating_sub(LAST_LINES)..]),
+        })
+    }
+}
+
+/// Without the routine of a shutdown, which comes last and hides the cause; all
+/// lines where there is nothing else.
+fn telling<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let routine = |line: &&str| {
+        let text = line.split_once(' ').map_or(*line, |(_, rest)| rest);
+        text.starts_with("supervisord |") || (text.starts_with("postgresql |") && text.contains("LOG:"))
+    };
+    let rest: Vec<&str> = lines.iter().copied().filter(|line| !routine(line)).collect();
+    if rest.is_empty() { lines.to_vec() } else { rest }
+}
+
+fn one_line_each(lines: &[&str]) -> String {
+    let lines: Vec<String> = lines
+        .iter()
+        // `docker logs --timestamps` puts a time before each.
+        .map(|line| one_line(line.split_once(' ').map_or(*line, |(_, rest)| rest)))
+        .collect();
+    lines.join(" ⏎ ")
+}
+
+/// What watching a boot gave.
+#[derive(Debug)]
+pub enum Watched {
+    /// It runs, healthy or not.
+    Up(Boot),
+    /// It ended.
+    Dead(Death),
+}
+
+/// Watches until the endpoint says 200 and the engine says healthy.
+///
+/// # Errors
+/// When the engine does not answer, or on Ctrl-C.
+pub fn watch(
+    lab: &Lab,
+    guest: &Guest,
+    spec: &ImageSpec,
+    budget: f64,
+    during: &'static str,
+) -> Result<Watched> {
+    let mut watch = Watch {
+        guest,
+        boot: Boot::default(),
+        healthy: None,
+        has_check: true,
+    };
+    let client = Client::new(guest.port, false);
+    // A slow machine's figure is worth knowing, a minute of waiting is not.
+    let limit = Duration::from_secs_f64(budget * 3.0 + 5.0).min(LONGEST);
+    let mut next_look = LOOK_PAUSE;
+    let mut next_programs = PROGRAMS_PAUSE;
+    loop {
+        let now = guest.started.elapsed();
+        watch.boot.gave_up = now;
+        if watch.boot.first_200.is_none() {
+            match client.get(&spec.app.health_path, Duration::from_secs(2)) {
+                Ok(reply) if reply.status == 200 => {
+                    watch.boot.first_200 = Some(guest.started.elapsed());
+                    next_look = Duration::ZERO;
+                }
+                Ok(reply) => watch.boot.last_words = reply.shown(),
+                Err(error) => watch.boot.last_words = error,
+            }
+        }
+        if now >= next_look {
+            let state = guest.container.inspect()?;
+            if state.pointer("/State/Running").and_then(Value::as_bool) != Some(true) {
+                return Ok(Watched::Dead(guest.epitaph(&state, during)?));
+            }
+            watch.look(&state);
+            let pause = if watch.boot.first_200.is_some() {
+                LOOK_PAUSE_LATE
+            } else {
+                LOOK_PAUSE
+            };
+            next_look = guest.started.elapsed() + pause;
+        }
+        if watch.is_over(limit) {
+            return Ok(Watched::Up(watch.boot));
+        }
+        if now >= next_programs {
+            if let Some(fatal) = fatal_program(guest)? {
+                watch.boot.last_words = fatal;
+                return Ok(Watched::Up(watch.boot));
+            }
+            next_programs = guest.started.elapsed() + PROGRAMS_PAUSE;
+        }
+        lab.runner.sleep(HTTP_PAUSE)?;
+    }
+}
+
+struct Watch<'a> {
+    guest: &'a Guest,
+    boot: Boot,
+    /// Since start, and when we saw it.
+    healthy: Option<(Duration, Instant)>,
+    has_check: bool,
+}
+
+impl Watch<'_> {
+    /// Takes over what the engine says of the container's health.
+    fn look(&mut self, inspect: &Value) {
+        let Some(health) = inspect.pointer("/State/Health") else {
+            self.has_check = false;
+            return;
+        };
+        if self.healthy.is_none() && health.get("Status").and_then(Value::as_str) == Some("healthy") {
+            let seen = self.guest.started.elapsed();
+            let exact = first_success(health).and_then(|end| end.elapsed().ok());
+            // The engine's clock may not be ours: then what we saw is the truth.
+            let since = exact.map_or(seen, |ago| seen.saturating_sub(ago));
+            self.healthy = Some((since, Instant::now()));
+        } else if self.healthy.is_none() {
+            let last = health.pointer("/Log").and_then(Value::as_array);
+            let said = last.and_then(|log| log.last()?.get("Output")?.as_str());
+            if let Some(said) = said.filter(|said| !said.trim().is_empty()) {
+                self.boot.last_words = said.trim().to_owned();
+            }
+        }
+    }
+
+    fn is_over(&mut self, limit: Duration) -> bool {
+        match (self.boot.first_200, self.healthy) {
+            (Some(_), Some((healthy, _))) => {
+                self.boot.ready = Some(healthy);
+                true
+            }
+            (Some(first), None) if !self.has_check => {
+                self.boot.ready = Some(first);
+                true
+            }
+            (None, Some((healthy, seen))) if seen.elapsed() > REACHABLE => {
+                self.boot.ready = Some(healthy);
+                true
+            }
+            _ => self.guest.started.elapsed() > limit,
+        }
+    }
+}
+
+/// When the first good probe of the image's own health check ended.
+fn first_success(health: &Value) -> Option<SystemTime> {
+    let log = health.get("Log")?.as_array()?;
+    let good = log
+        .iter()
+        .find(|probe| probe.get("ExitCode").and_then(Value::as_i64) == Some(0))?;
+    clock::parse(good.get("End")?.as_str()?)
+}
+
+/// A program that supervisord gave up: waiting for it is no use.
+fn fatal_program(guest: &Guest) -> Result<Option<String>> {
+    let output = guest
+        .container
+        .exec(ask::DEADLINE, &[], &["sh", "-c", programs::STATUS], None);
+    let output = match output {
+        Err(error) if failure::kind(&error) == Kind::Interrupted => return Err(error),
+        Err(_) => return Ok(None),
+        Ok(output) => output,
+    };
+    let text = output.stdout_text();
+    let fatal = programs::states(&text)
+        .into_iter()
+        .find(|(_, state)| *state == "FATAL");
+    Ok(fatal.map(|(name, _)| format!("{name} is FATAL")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_does_not_hide_its_cause() {
+        let lines = [
+            "t app | NameError: name 'Item' is not defined",
+            "t postgresql | 2026 [36] LOG:  shutting down",
+            "t supervisord | stopped: postgresql (exit status 0)",
+            "t postgresql | 2026 [1] FATAL:  could not open file",
+            "t hive: stopped",
+        ];
+        assert_eq!(telling(&lines), [lines[0], lines[3], lines[4]]);
+        assert_eq!(telling(&lines[1..3]), &lines[1..3]);
+    }
+}

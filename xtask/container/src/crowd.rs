@@ -1,0 +1,131 @@
+//! How much of the machine others want while nothing of ours runs, so that a
+//! budget of time says something of the image and not of the neighbours.
+//!
+//! A budget is for a machine that has the time. On one where ten tasks want two
+//! processors everything takes five times as long, and a gate that fails then
+//! has found nothing. Only a second look is judged like that (see
+//! `run_all` of the crate `smoke`): what keeps its budgets keeps them anyhow.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use definition::spec::Budgets;
+use engine::Engine;
+use host::process::Runner;
+
+/// Looks at the run queue, over two seconds: compilers come and go.
+const LOOKS: u32 = 40;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// More than this is no machine to prove anything on.
+const MOST: f64 = 8.0;
+
+/// What others want of the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crowd {
+    /// Tasks that run or wait for a processor, on average.
+    pub others: f64,
+    /// Processors there are.
+    pub processors: usize,
+}
+
+impl Crowd {
+    /// Looks for two seconds; `None` where the containers run on another
+    /// machine, or the kernel is not Linux: then nothing is known.
+    ///
+    /// # Errors
+    /// When the kernel does not tell, or on Ctrl-C.
+    pub fn look(engine: &Engine, runner: &Runner) -> Result<Option<Self>> {
+        let file = Path::new("/proc/loadavg");
+        if !engine.api.is_local() || !file.exists() {
+            return Ok(None);
+        }
+        let mut all = 0;
+        for _ in 0..LOOKS {
+            let text = fs_err::read_to_string(file)?;
+            let runnable = runnable(&text).with_context(|| format!("read /proc/loadavg: {text:?}"))?;
+            // One of them is this look.
+            all += runnable.saturating_sub(1);
+            runner.sleep(PAUSE)?;
+        }
+        Ok(Some(Self {
+            others: f64::from(all) / f64::from(LOOKS),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+        }))
+    }
+
+    /// How many times as long a task takes that shares the processors with
+    /// these: at least 1, at most 8.
+    #[expect(clippy::cast_precision_loss, reason = "a handful of processors")]
+    pub fn slowdown(self) -> f64 {
+        ((self.others + 1.0) / self.processors as f64).clamp(1.0, MOST)
+    }
+
+    /// `12 other tasks want 2 processors`.
+    pub fn shown(self) -> String {
+        format!(
+            "{:.0} other tasks want {} processors",
+            self.others, self.processors
+        )
+    }
+
+    /// The budgets with that much more time; sizes stay.
+    pub fn stretch(self, budgets: &Budgets) -> Budgets {
+        let by = self.slowdown();
+        Budgets {
+            ready_seconds: budgets.ready_seconds * by,
+            restart_seconds: budgets.restart_seconds * by,
+            stop_seconds: budgets.stop_seconds * by,
+            health_ms: budgets.health_ms * by,
+            query_ms: budgets.query_ms * by,
+            ..budgets.clone()
+        }
+    }
+}
+
+/// Tasks that can run, of `0.50 0.40 0.30 7/312 4711`.
+fn runnable(loadavg: &str) -> Option<u32> {
+    loadavg.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crowd(others: f64) -> Crowd {
+        Crowd {
+            others,
+            processors: 2,
+        }
+    }
+
+    #[test]
+    fn an_empty_machine_gives_no_more_time() {
+        assert!((crowd(0.0).slowdown() - 1.0).abs() < 1e-9);
+        assert!(
+            (crowd(1.0).slowdown() - 1.0).abs() < 1e-9,
+            "one processor is free"
+        );
+        assert!((crowd(5.0).slowdown() - 3.0).abs() < 1e-9);
+        assert!((crowd(1e6).slowdown() - MOST).abs() < 1e-9);
+    }
+
+    #[test]
+    fn times_are_stretched_and_sizes_are_not() {
+        let budgets = crate::sample::spec().budgets;
+        let stretched = crowd(3.0).stretch(&budgets);
+        assert!((stretched.ready_seconds - budgets.ready_seconds * 2.0).abs() < 1e-9);
+        assert!((stretched.health_ms - budgets.health_ms * 2.0).abs() < 1e-9);
+        assert!((stretched.memory_mb - budgets.memory_mb).abs() < 1e-9);
+        assert!((stretched.size_mb - budgets.size_mb).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_kernels_words_are_read() {
+        assert_eq!(runnable("23.90 20.40 15.41 20/469 32505\n"), Some(20));
+        assert_eq!(runnable("23.90 20.40"), None);
+    }
+}

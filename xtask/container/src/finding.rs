@@ -1,0 +1,93 @@
+//! What somebody who asked a container has to say: seen, or a flaw.
+
+use std::fmt;
+
+use anyhow::Result;
+use failure::Kind;
+
+use crate::figure::Figure;
+use crate::http::one_line;
+
+/// What a part of the run saw, or why it was not reached.
+pub type Stage<T> = Result<T, Flaw>;
+
+/// What a judge says of something good.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// One sentence: what was done and seen.
+    pub detail: String,
+    /// What was measured.
+    pub figure: Option<Figure>,
+}
+
+/// What a judge says of something wrong, or of something it did not get to see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flaw {
+    /// One sentence: what was done and seen.
+    pub detail: String,
+    /// What was measured.
+    pub figure: Option<Figure>,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+/// So that `?` carries it out of a fault.
+impl std::error::Error for Flaw {}
+
+/// The answer of a judge.
+pub type Judged = Result<Seen, Flaw>;
+
+/// Good, with no figure.
+///
+/// # Errors
+/// Never; the type is a judge's.
+pub fn seen(detail: impl Into<String>) -> Judged {
+    Ok(Seen {
+        detail: detail.into(),
+        figure: None,
+    })
+}
+
+/// Wrong, with no figure.
+pub fn flaw(detail: impl Into<String>) -> Flaw {
+    Flaw {
+        detail: detail.into(),
+        figure: None,
+    }
+}
+
+/// Good or wrong by the figure alone.
+///
+/// # Errors
+/// When the figure exceeds its limit.
+pub fn measured(figure: Figure, detail: impl Into<String>) -> Judged {
+    let (detail, figure_seen) = (detail.into(), Some(figure));
+    if figure.is_within() {
+        Ok(Seen {
+            detail,
+            figure: figure_seen,
+        })
+    } else {
+        Err(Flaw {
+            detail: format!(
+                "{} is over the budget of {}; {detail}",
+                figure.shown(),
+                figure.shown_limit().trim_start_matches("≤ ")
+            ),
+            figure: figure_seen,
+        })
+    }
+}
+
+/// Ctrl-C ends the run; any other error is something to report of the image.
+pub fn settled<T>(result: Result<T>) -> Result<Result<T, String>> {
+    match result {
+        Err(error) if failure::kind(&error) == Kind::Interrupted => Err(error),
+        Err(error) => Ok(Err(one_line(&format!("{error:#}")))),
+        Ok(value) => Ok(Ok(value)),
+    }
+}

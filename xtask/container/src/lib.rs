@@ -1,0 +1,17 @@
+//! The containers of an image and how to ask them: started, watched until they
+//! are healthy, and asked by a shell inside or by HTTP from outside.
+//!
+//! What the answers mean for a proof is the crate `smoke`'s.
+
+pub mod ask;
+pub mod boot;
+pub mod crowd;
+pub mod figure;
+pub mod finding;
+pub mod http;
+pub mod look;
+pub mod programs;
+#[cfg(test)]
+#[path = "../../definition/src/spec/sample.rs"]
+mod sample;
+pub mod timeline;

@@ -1,0 +1,64 @@
+//! Looks at a volume from beside: a container of the same image that starts
+//! nothing but a script.
+
+use anyhow::Result;
+
+use crate::ask;
+use crate::boot::MOUNT;
+use definition::spec::ImageSpec;
+use engine::container::Lab;
+use host::process::Output;
+
+/// Prints the passwords that a volume keeps, one a line.
+pub const PASSWORDS: &str =
+    "cat /var/lib/postgresql/data/hive/database-password /var/lib/postgresql/data/hive/superuser-password";
+
+/// Runs a script of `sh` with the volume mounted where the image mounts it,
+/// without network; whatever its exit code. `options` stand before the image,
+/// such as `--user 0:0`.
+///
+/// # Errors
+/// When the CLI cannot be started, on Ctrl-C, or past its deadline.
+pub fn run(
+    lab: &Lab,
+    name: &str,
+    image_id: &str,
+    volume: &str,
+    options: &[&str],
+    script: &str,
+) -> Result<Output> {
+    let mount = format!("{volume}:{MOUNT}");
+    let mut all = vec!["--entrypoint", "sh", "--network", "none", "--volume", &mount];
+    all.extend(options);
+    lab.call(name, image_id, &all, &["-c", script])
+}
+
+/// The script for all that `pg_controldata` says of a data directory.
+pub fn control_data(spec: &ImageSpec, directory: &str) -> String {
+    format!(
+        "{}pg_controldata -D {}",
+        ask::prelude(spec),
+        ask::quote(directory)
+    )
+}
+
+/// `Database cluster state` of what [`control_data`] printed.
+pub fn cluster_state(control_data: &str) -> Option<&str> {
+    control_data
+        .lines()
+        .find_map(|line| line.strip_prefix("Database cluster state:"))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_found_among_the_rest() {
+        let text = "pg_control version number:            1700\n\
+                    Database cluster state:               shut down\n";
+        assert_eq!(cluster_state(text), Some("shut down"));
+        assert_eq!(cluster_state("pg_controldata: fatal"), None);
+    }
+}

@@ -1,0 +1,233 @@
+//! Fragments and specs → the text of a Dockerfile. Pure.
+//!
+//! The three fragments in `docker/stages/` are Dockerfiles with `{{name}}`
+//! placeholders. What differs between base sets goes in as build arguments
+//! with the default set's values, so that one rendered, committed file serves
+//! all sets and plain `docker build` too.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+use crate::base::{BaseSet, Lock, Packages, Postgres, Python, UvPin};
+use crate::spec::ImageSpec;
+use crate::spec::names::ImageName;
+
+/// The stage that is the image.
+pub const TARGET: &str = "production";
+
+/// A fragment as it was read.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    /// As users know it, such as `docker/stages/10-python-deps.Dockerfile`.
+    pub shown: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Renders an image's Dockerfile.
+///
+/// # Errors
+/// A usage error for a placeholder that is unknown, with its fragment and line.
+pub fn render(
+    fragments: &[Fragment],
+    spec: &ImageSpec,
+    default_base: &BaseSet,
+    lock: &Lock,
+) -> Result<String> {
+    let values = values(spec, default_base, lock)?;
+    let sources: Vec<&str> = fragments.iter().map(|fragment| fragment.shown.as_str()).collect();
+    let mut text = format!(
+        "# Do not edit: rendered by `cargo xtask render` from {}\n# and from {}, images/defaults.json, images/base-sets.json and its lock.\n",
+        sources.join(",\n# "),
+        spec.file
+    );
+    for fragment in fragments {
+        text.push('\n');
+        text.push_str(&fill(fragment, &values)?);
+    }
+    Ok(text)
+}
+
+/// The build arguments that make a Dockerfile use a base set.
+///
+/// `BASE` is not among them: its reference may differ from machine to machine
+/// where its content does not, so that the caller adds it outside of the key.
+pub fn arguments(set: &BaseSet, lock: &Lock) -> BTreeMap<String, String> {
+    let values = base_values(set).into_iter().chain(uv_values(lock));
+    values.map(|(name, value)| (name.to_uppercase(), value)).collect()
+}
+
+fn base_values(set: &BaseSet) -> Vec<(&'static str, String)> {
+    // No `..` here and below: what is new in a base set, a lock or a spec either
+    // gets into the image or is named as what does not.
+    let BaseSet {
+        title: _,
+        // These three are the base itself.
+        image: _,
+        distribution: _,
+        suite: _,
+        python: Python {
+            version: _,
+            packages: python,
+        },
+        postgres: Postgres {
+            major,
+            packages: postgres,
+        },
+        supervisor: Packages { packages: supervisor },
+    } = set;
+    vec![
+        ("python_packages", python.join(" ")),
+        ("postgres_packages", postgres.join(" ")),
+        ("supervisor_packages", supervisor.join(" ")),
+        ("pg_major", major.to_string()),
+    ]
+}
+
+fn uv_values(lock: &Lock) -> Vec<(&'static str, String)> {
+    let UvPin { version, sha256 } = &lock.uv;
+    let hashes: Vec<String> = sha256
+        .values()
+        .map(|sha256| format!("--hash=sha256:{sha256}"))
+        .collect();
+    vec![("uv_version", version.clone()), ("uv_hashes", hashes.join(" "))]
+}
+
+fn values(spec: &ImageSpec, set: &BaseSet, lock: &Lock) -> Result<BTreeMap<&'static str, String>> {
+    let runtime = serde_json::to_string_pretty(&spec.runtime())?;
+    let mut values: BTreeMap<&'static str, String> =
+        base_values(set).into_iter().chain(uv_values(lock)).collect();
+    let ImageSpec {
+        name,
+        title,
+        labels,
+        packages,
+        build_packages,
+        // Of these the container gets what `runtime` has.
+        app,
+        database: _,
+        file: _,
+        // These are not in an image, but what it is called and held against.
+        version: _,
+        tags: _,
+        budgets: _,
+        checks: _,
+    } = spec;
+    values.insert("base", lock.pinned(&set.image));
+    values.insert("image", name.to_string());
+    values.insert("title", title.clone());
+    values.insert("port", app.port.to_string());
+    values.insert("packages", packages.join(" "));
+    values.insert("build_packages", build_packages.join(" "));
+    values.insert("labels", self::labels(name, title, labels));
+    values.insert("runtime_json", runtime);
+    Ok(values)
+}
+
+/// `LABEL` lines; a value is quoted so that the Dockerfile's own expansion
+/// leaves it as it is.
+fn labels(name: &ImageName, title: &str, extra: &BTreeMap<String, String>) -> String {
+    let own = [
+        (crate::labels::IMAGE_LABEL, name.as_str()),
+        ("org.opencontainers.image.title", title),
+    ];
+    let extra = extra.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let lines: Vec<String> = own
+        .into_iter()
+        .chain(extra)
+        .map(|(key, value)| format!("LABEL {}={}", quote(key), quote(value)))
+        .collect();
+    lines.join("\n")
+}
+
+/// A double-quoted word of a Dockerfile.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn fill(fragment: &Fragment, values: &BTreeMap<&'static str, String>) -> Result<String> {
+    let mut out = String::new();
+    for (n, line) in fragment.text.lines().enumerate() {
+        let mut rest = line;
+        while let Some((before, after)) = rest.split_once("{{") {
+            out.push_str(before);
+            let Some((name, after)) = after.split_once("}}") else {
+                bail!(failure::usage(format!(
+                    "{}:{}: `{{{{` without `}}}}`",
+                    fragment.shown,
+                    n + 1
+                )));
+            };
+            let Some(value) = values.get(name) else {
+                let known: Vec<&str> = values.keys().copied().collect();
+                bail!(
+                    failure::usage(format!(
+                        "{}:{}: unknown placeholder {{{{{name}}}}}",
+                        fragment.shown,
+                        n + 1
+                    ))
+                    .hint(format!("known placeholders: {}", known.join(", ")))
+                );
+            };
+            out.push_str(value);
+            rest = after;
+        }
+        out.push_str(rest);
+        // A placeholder that is empty must not leave a blank at the line's end.
+        let kept = out.trim_end_matches([' ', '\t']).len();
+        out.truncate(kept);
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> Result<String> {
+        let values = BTreeMap::from([("port", "2000".to_owned()), ("packages", String::new())]);
+        fill(
+            &Fragment {
+                shown: "f.Dockerfile".to_owned(),
+                text: text.to_owned(),
+            },
+            &values,
+        )
+    }
+
+    #[test]
+    fn placeholders_are_filled() {
+        assert_eq!(
+            filled("EXPOSE {{port}}\nRUN x {{packages}}\n").unwrap(),
+            "EXPOSE 2000\nRUN x\n"
+        );
+    }
+
+    #[test]
+    fn mistakes_name_fragment_and_line() {
+        let error = filled("A\nB {{prot}}\n").unwrap_err();
+        assert_eq!(
+            failure::render(&error),
+            "error: f.Dockerfile:2: unknown placeholder {{prot}}\n\nhint: known placeholders: packages, port"
+        );
+        assert_eq!(
+            filled("{{port").unwrap_err().to_string(),
+            "f.Dockerfile:1: `{{` without `}}`"
+        );
+    }
+
+    #[test]
+    fn label_values_survive_the_dockerfile() {
+        assert_eq!(quote(r#"a "b" $c \d"#), r#""a \"b\" \$c \\d""#);
+    }
+}

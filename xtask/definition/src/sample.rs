@@ -1,0 +1,33 @@
+//! A small definition for tests, of other crates, too.
+
+use std::collections::BTreeMap;
+
+use inputs::context::{Digest, Input, Kind};
+
+use definition::Definition;
+
+/// Two files of the app and one of the root file system.
+pub fn sample() -> Definition {
+    let input = |path: &str, byte: u8| Input {
+        path: path.into(),
+        kind: Kind::File {
+            executable: false,
+            size: 1,
+            digest: Digest([byte; 32]),
+        },
+    };
+    Definition {
+        dockerfile: "FROM scratch\n".to_owned(),
+        target: "production".to_owned(),
+        arguments: BTreeMap::from([("PG_MAJOR".to_owned(), "17".to_owned())]),
+        platform: "linux/amd64".to_owned(),
+        base: "layers:sha256:00".to_owned(),
+        contexts: BTreeMap::from([
+            (
+                String::new(),
+                vec![input("api/serve.py", 1), input("uv.lock", 2)].into(),
+            ),
+            ("rootfs".to_owned(), vec![input("etc/x", 3)].into()),
+        ]),
+    }
+}

@@ -1,0 +1,417 @@
+//! From texts to specs, with every problem of every file at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::ImageSpec;
+use super::meaning::validate;
+use super::raw::{self, RawSpec};
+use super::shape::{self, Problem};
+use crate::reference::Reference;
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// As users know it, such as `images/genie/image.json`.
+    pub shown: String,
+    /// The folder that relative paths inside start from.
+    pub folder: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
+/// A problem, with its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The file as users know it.
+    pub file: String,
+    /// Where in it, and what.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { path, message } = &self.problem;
+        if path.is_empty() {
+            write!(f, "{}: {message}", self.file)
+        } else {
+            write!(f, "{}: `{path}` {message}", self.file)
+        }
+    }
+}
+
+/// What one image is loaded from.
+#[derive(Clone, Debug)]
+pub struct ImageFiles {
+    /// The folder's name below `images/`.
+    pub name: String,
+    /// `images/<name>/image.json`.
+    pub own: SourceFile,
+    /// The app's own [`APP_FILE`], where it has one.
+    pub app: Option<SourceFile>,
+}
+
+/// The file by which an app's folder says how it wants to be run: keys of a
+/// spec, over the defaults and under the image's own.
+pub const APP_FILE: &str = "hive-app.json";
+
+/// The app's folder that a spec names, as far as it can be told before the
+/// whole is checked.
+pub fn source_folder(defaults: Option<&SourceFile>, own: &SourceFile) -> Option<PathBuf> {
+    [Some(own), defaults].into_iter().flatten().find_map(|file| {
+        let value: Value = serde_json::from_str(&file.text).ok()?;
+        let source = lookup(&value, "app.source")?.as_str()?;
+        Some(file.folder.join(source))
+    })
+}
+
+/// Parses the specs of all images over what their apps say and the defaults
+/// that they share.
+///
+/// # Errors
+/// Every problem found, in the order of the files.
+pub fn load(defaults: Option<&SourceFile>, files: &[ImageFiles]) -> Result<Vec<ImageSpec>, Vec<Located>> {
+    let mut problems = Vec::new();
+    let shared = defaults.and_then(|file| parse(file, &mut problems).map(|value| (file, value)));
+    let mut images = Vec::new();
+    let before = problems.len();
+    for files in files {
+        let app = files
+            .app
+            .as_ref()
+            .and_then(|file| parse(file, &mut problems).map(|value| (file, value)));
+        let Some(own) = parse(&files.own, &mut problems) else {
+            continue;
+        };
+        let layers = Layers {
+            own: (&files.own, own),
+            app,
+            shared: shared.as_ref(),
+        };
+        match layers.image(&files.name) {
+            Ok(image) => images.push(image),
+            Err(found) => {
+                for problem in found {
+                    // A mistake in the defaults would be told once per image.
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+    if before == problems.len() {
+        clashes(&images, &mut problems);
+    }
+    if problems.is_empty() {
+        Ok(images)
+    } else {
+        Err(problems)
+    }
+}
+
+fn parse(file: &SourceFile, problems: &mut Vec<Located>) -> Option<Value> {
+    match serde_json::from_str(&file.text) {
+        Ok(value @ Value::Object(_)) => Some(value),
+        Ok(_) => {
+            problems.push(whole(file, "must be a JSON object".to_owned()));
+            None
+        }
+        Err(error) => {
+            problems.push(whole(file, format!("is no valid JSON: {error}")));
+            None
+        }
+    }
+}
+
+fn whole(file: &SourceFile, message: String) -> Located {
+    Located {
+        file: file.shown.clone(),
+        problem: Problem {
+            path: String::new(),
+            message,
+        },
+    }
+}
+
+/// One image's file over its app's over the shared one.
+struct Layers<'a> {
+    own: (&'a SourceFile, Value),
+    app: Option<(&'a SourceFile, Value)>,
+    shared: Option<&'a (&'a SourceFile, Value)>,
+}
+
+impl Layers<'_> {
+    fn image(&self, name: &str) -> Result<ImageSpec, Vec<Located>> {
+        let mut merged = Value::Object(serde_json::Map::new());
+        for (_, value) in self.lowest_first() {
+            merge(&mut merged, value);
+        }
+        let found = shape::problems(raw::schema(), &merged);
+        if !found.is_empty() {
+            return Err(self.locate(found));
+        }
+        let raw: RawSpec = serde_json::from_value(merged).map_err(|error| {
+            self.locate(vec![Problem {
+                path: String::new(),
+                message: format!("cannot be read: {error}"),
+            }])
+        })?;
+        let source_folder = &self.file_of("app.source").folder;
+        validate(name, raw, &self.own.0.shown, source_folder).map_err(|found| self.locate(found))
+    }
+
+    fn lowest_first(&self) -> impl DoubleEndedIterator<Item = (&SourceFile, &Value)> {
+        let layers = [self.shared, self.app.as_ref(), Some(&self.own)];
+        layers.into_iter().flatten().map(|(file, value)| (*file, value))
+    }
+
+    /// The highest file that has this path; the image's own where none has.
+    fn file_of(&self, path: &str) -> &SourceFile {
+        let mut layers = self.lowest_first().rev();
+        layers
+            .find(|(_, value)| lookup(value, path).is_some())
+            .map_or(self.own.0, |(file, _)| file)
+    }
+
+    fn locate(&self, found: Vec<Problem>) -> Vec<Located> {
+        found
+            .into_iter()
+            .map(|problem| Located {
+                file: self.file_of(&problem.path).shown.clone(),
+                problem,
+            })
+            .collect()
+    }
+}
+
+/// Objects key by key, everything else whole.
+fn merge(under: &mut Value, over: &Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(under.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over.clone(),
+    }
+}
+
+fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut at = value;
+    for part in path.split(['.', '[']) {
+        at = match part.strip_suffix(']') {
+            Some(index) => at.get(index.parse::<usize>().ok()?)?,
+            None => at.get(part)?,
+        };
+    }
+    Some(at)
+}
+
+/// The image whose own repository, `hive-<image>`, a name lies in.
+pub fn owner<'a>(name: &Reference, images: &'a [ImageSpec]) -> Option<&'a ImageSpec> {
+    images
+        .iter()
+        .find(|image| image.name.repository() == name.repository())
+}
+
+/// What only all images together show.
+fn clashes(images: &[ImageSpec], problems: &mut Vec<Located>) {
+    let mut ports: BTreeMap<u16, &ImageSpec> = BTreeMap::new();
+    let mut tags: BTreeMap<&Reference, &ImageSpec> = BTreeMap::new();
+    for image in images {
+        let mut clash = |path: String, message: String| {
+            problems.push(Located {
+                file: image.file.clone(),
+                problem: Problem { path, message },
+            });
+        };
+        if let Some(other) = ports.insert(image.app.port, image) {
+            clash(
+                "app.port".to_owned(),
+                format!("is {}, which {} has too", image.app.port, other.file),
+            );
+        }
+        for (n, tag) in image.tags.iter().enumerate() {
+            let other = tags.insert(tag.example(), image);
+            let other = other.or_else(|| owner(tag.example(), images));
+            if let Some(other) = other.filter(|other| other.name != image.name) {
+                clash(
+                    format!("tags[{n}]"),
+                    format!("is \"{tag}\", which {} has too", other.file),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: &str = include_str!("../../../../images/defaults.json");
+
+    fn file(shown: &str, text: &str) -> SourceFile {
+        SourceFile {
+            shown: shown.to_owned(),
+            folder: PathBuf::from("images/x"),
+            text: text.to_owned(),
+        }
+    }
+
+    fn files(name: &str, text: &str, app: Option<&str>) -> ImageFiles {
+        ImageFiles {
+            name: name.to_owned(),
+            own: file(&format!("images/{name}/image.json"), text),
+            app: app.map(|text| file("app/hive-app.json", text)),
+        }
+    }
+
+    fn sentences(specs: &[(&str, &str)]) -> Vec<String> {
+        let specs: Vec<ImageFiles> = specs.iter().map(|(name, text)| files(name, text, None)).collect();
+        match load(Some(&file("images/defaults.json", DEFAULTS)), &specs) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn spec(port: u16, more: &str) -> String {
+        format!(r#"{{"title":"t","app":{{"port":{port}}},"database":{{"name":"d","role":"r"}}{more}}}"#)
+    }
+
+    #[test]
+    fn a_small_spec_is_enough() {
+        assert_eq!(
+            sentences(&[("a", &spec(2000, "")), ("b", &spec(2001, ""))]),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn five_mistakes_are_told_at_once() {
+        let text = r#"{"title":7,"app":{"prot":1,"port":80,"workers":"two"},"database":{"name":"d","role":"r"},"budgets":{"ready_seconds":900},"checks":[{"name":"x"}]}"#;
+        assert_eq!(
+            sentences(&[("a", text)]),
+            [
+                "images/a/image.json: `app.prot` is no known key, did you mean `port`?",
+                "images/a/image.json: `app.port` is 80, must be between 1024 and 65535",
+                "images/a/image.json: `app.workers` is a string, must be an integer",
+                "images/a/image.json: `budgets.ready_seconds` is 900, must be between 0.001 and 60",
+                "images/a/image.json: `title` is a number, must be a string",
+                "images/a/image.json: `checks[0]` must have exactly one of http, sql",
+            ]
+        );
+    }
+
+    #[test]
+    fn meaning_is_checked() {
+        let text = r#"{"title":"t","app":{"port":2000,"import":"serve","health_path":"health","environment":{"A B":"x","C":"{nope}","D":"{","E":"{{ok}} {database_url}"}},
+            "database":{"name":"","role":"pg_x"},"tags":["Hive:latest","x:-1"],"labels":{"dev.hive.image":"no"}}"#;
+        let found = sentences(&[("a", text)]);
+        for expected in [
+            "`app.import` is \"serve\", must be `package.module:attribute`",
+            "`app.health_path` is \"health\", must be a path",
+            "`app.environment.A B` is no name of an environment variable",
+            "`app.environment.C` has the unknown placeholder {nope}",
+            "`app.environment.D` has a brace without its partner",
+            "`database.name` must have 1 to 63 bytes",
+            "`database.role` is reserved by PostgreSQL",
+            "`labels.dev.hive.image` starts with",
+            "`tags[0]` \"Hive\" is no repository name",
+            "`tags[1]` \"-1\" is no tag",
+        ] {
+            assert!(
+                found.iter().any(|line| line.contains(expected)),
+                "{expected}\n{found:#?}"
+            );
+        }
+        assert_eq!(found.len(), 10, "{found:#?}");
+    }
+
+    #[test]
+    fn ports_and_tags_must_not_clash() {
+        let first = spec(2000, r#","tags":["x:1"]"#);
+        assert_eq!(
+            sentences(&[("a", &first), ("b", &first)]),
+            [
+                "images/b/image.json: `app.port` is 2000, which images/a/image.json has too",
+                "images/b/image.json: `tags[0]` is \"x:1\", which images/a/image.json has too",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tag_of_another_image_clashes_however_it_is_written() {
+        let alias = |tag: &str| spec(2001, &format!(r#","tags":["{tag}"]"#));
+        for (tag, free) in [
+            ("docker.io/library/hive-a:latest", false),
+            ("library/hive-a:{version}", false),
+            // Not a tag that `a` has at the moment; the next version may be.
+            ("hive-a:next", false),
+            ("registry.example/hive-a:latest", true),
+            ("hive-b:latest", true),
+        ] {
+            let found = sentences(&[("a", &spec(2000, "")), ("b", &alias(tag))]);
+            let said =
+                format!("images/b/image.json: `tags[0]` is \"{tag}\", which images/a/image.json has too");
+            assert_eq!(found, if free { vec![] } else { vec![said] });
+        }
+        let found = sentences(&[("a", &alias("docker.io/library/hive-base:debian"))]);
+        assert_eq!(
+            found,
+            [
+                "images/a/image.json: `tags[0]` \"docker.io/library/hive-base:debian\" is no name for a release: the tool keeps what images are built on in the repository hive-base"
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_json_names_line_and_column() {
+        let found = sentences(&[("a", "{\n \"title\": }")]);
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].contains("is no valid JSON") && found[0].contains("line 2"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_the_defaults_is_told_once_and_there() {
+        let defaults = DEFAULTS.replacen('{', "{\"nonsense\": 1,", 1);
+        let specs = [
+            files("a", &spec(2000, ""), None),
+            files("b", &spec(2001, ""), None),
+        ];
+        let problems = load(Some(&file("images/defaults.json", &defaults)), &specs).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0]
+                .to_string()
+                .starts_with("images/defaults.json: `nonsense` is no known key")
+        );
+    }
+    #[test]
+    fn an_app_says_how_it_wants_to_be_run_and_the_image_has_the_last_word() {
+        let app = r#"{"app":{"import":"shop.web:app","workers":2},"checks":[{"name":"c","sql":{"query":"select 1","expect":"1"}}]}"#;
+        let own = r#"{"title":"t","app":{"port":2000,"workers":3},"database":{"name":"d","role":"r"}}"#;
+        let defaults = file("images/defaults.json", DEFAULTS);
+        let images = load(Some(&defaults), &[files("a", own, Some(app))]).unwrap();
+        assert_eq!(
+            (images[0].app.import.as_str(), images[0].app.workers),
+            ("shop.web:app", 3)
+        );
+        assert_eq!(images[0].checks.len(), 1);
+        let problems = load(
+            Some(&defaults),
+            &[files("a", own, Some(r#"{"app":{"impart":1}}"#))],
+        )
+        .unwrap_err();
+        assert_eq!(
+            problems[0].to_string(),
+            "app/hive-app.json: `app.impart` is no known key, did you mean `import`?"
+        );
+    }
+}

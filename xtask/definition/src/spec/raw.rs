@@ -1,0 +1,306 @@
+//! The types behind `images/image.schema.json`; the doc comments are what
+//! editors show.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one image is. `images/defaults.json` has what all images share; a key
+/// here wins over the same key there.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawSpec {
+    /// The schema for editors: `../image.schema.json`.
+    #[serde(rename = "$schema", default)]
+    #[expect(dead_code, reason = "read by editors only")]
+    pub(super) schema_link: Option<String>,
+    /// One line for people.
+    pub title: String,
+    /// The application.
+    pub app: RawApp,
+    /// The database.
+    pub database: RawDatabase,
+    /// Extra labels of the image.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Extra packages of the distribution in the final image.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Extra packages of the distribution while Python dependencies are built,
+    /// such as `gcc` and `libpq-dev`.
+    #[serde(default)]
+    pub build_packages: Vec<String>,
+    /// The version in `hive-<image>:<version>`. Default: `project.version` of
+    /// the app's pyproject.toml.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Release tags; `{version}` stands for the version. Default:
+    /// `hive-<image>:latest` and `hive-<image>:{version}`.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+    /// Outer limits of what smoke measures.
+    pub budgets: Budgets,
+    /// Smoke checks of this image's own.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
+/// The application.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawApp {
+    /// The application's folder, relative to the file that names it. It holds
+    /// pyproject.toml and uv.lock, or requirements.txt. `--app DIR` overrides.
+    pub source: String,
+    /// ASGI import string, such as `api.serve:app`.
+    pub import: String,
+    /// Whether `import` names a function that makes the app.
+    #[serde(default)]
+    pub factory: bool,
+    /// Runs instead of uvicorn, from the app's folder. `{port}` and the
+    /// placeholders of `environment` are replaced.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// uvicorn worker processes.
+    #[serde(default = "one")]
+    #[cfg_attr(test, schemars(range(min = 1, max = 64)))]
+    pub workers: u32,
+    /// TCP port, in the container and by default outside. Above 1023, since
+    /// nothing in the container runs as root.
+    #[cfg_attr(test, schemars(range(min = 1024, max = 65535)))]
+    pub port: u16,
+    /// Path that answers 200 only when the service works, database included.
+    pub health_path: String,
+    /// Runs once per boot after the database answers and before the app
+    /// starts, such as `["alembic", "upgrade", "head"]`.
+    #[serde(default)]
+    pub before_start: Option<Vec<String>>,
+    /// Extra environment. Values may hold `{database_url}`, `{database_host}`,
+    /// `{database_port}`, `{database_name}`, `{database_user}`,
+    /// `{database_password}`, `{database_password_urlencoded}` and `{port}`;
+    /// `{{` and `}}` stand for braces. No secrets: this is part of the image.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The database.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawDatabase {
+    /// Name of the database.
+    pub name: String,
+    /// The app's role: owner of the database, no superuser.
+    pub role: String,
+    /// Extensions that exist before the app starts.
+    #[serde(default)]
+    pub extensions: Vec<String>,
+    /// Statements that run once, as the app's role, in one transaction.
+    #[serde(default)]
+    pub initial_sql: Vec<String>,
+}
+
+/// Outer limits of what smoke measures; a figure above fails the image.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Budgets {
+    /// `docker run` on an empty volume until healthy, in seconds.
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
+    pub ready_seconds: f64,
+    /// Start on an existing volume until healthy, in seconds.
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
+    pub restart_seconds: f64,
+    /// `docker stop` until the container has ended, in seconds.
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
+    pub stop_seconds: f64,
+    /// Health endpoint, median of several requests, in milliseconds.
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 1000)))]
+    pub health_ms: f64,
+    /// Vector query, median of several, in milliseconds.
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 100)))]
+    pub query_ms: f64,
+    /// Memory of the whole container when idle, in MB (10^6 bytes).
+    #[cfg_attr(test, schemars(range(min = 1, max = 512)))]
+    pub memory_mb: f64,
+    /// Size of the image, in MB (10^6 bytes).
+    #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
+    pub size_mb: f64,
+}
+
+/// A smoke check of an image's own.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Unique within the image; shown in reports.
+    pub name: String,
+    /// What is asked and what has to come back.
+    #[serde(flatten)]
+    pub probe: Probe,
+}
+
+/// Exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Probe {
+    /// A request to the app.
+    Http(HttpProbe),
+    /// A query as the app's role, over TCP.
+    Sql(SqlProbe),
+}
+
+/// A request to the app and what has to come back.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HttpProbe {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    #[serde(default)]
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// JSON body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<serde_json::Value>,
+    /// Expected status.
+    #[serde(default = "two_hundred")]
+    #[cfg_attr(test, schemars(range(min = 100, max = 599)))]
+    pub status: u16,
+    /// Text that the body has to contain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// Values of the JSON answer to keep, each by a name and a JSON pointer
+    /// such as `/id`. `{name}` in the checks that follow stands for the value;
+    /// a JSON text that is nothing but `{name}` becomes the value itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub save: BTreeMap<String, String>,
+}
+
+fn two_hundred() -> u16 {
+    200
+}
+
+/// HTTP method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    #[default]
+    /// Read.
+    Get,
+    /// Create.
+    Post,
+    /// Replace.
+    Put,
+    /// Change.
+    Patch,
+    /// Remove.
+    Delete,
+}
+
+impl Method {
+    /// As it stands in a request.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// A query and what has to come back.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SqlProbe {
+    /// One statement.
+    pub query: String,
+    /// The whole output, as `psql -At` prints it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// Name under which the output is kept: `{name}` in the checks that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save: Option<String>,
+}
+
+/// The schema of a whole spec, all its files together; [`super::shape`] uses it.
+/// It is made of the types above by the test that compares the two, so that no
+/// user compiles and runs what makes it.
+pub fn schema() -> &'static serde_json::Value {
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| {
+        #[expect(clippy::expect_used, reason = "a test holds the file against the types")]
+        serde_json::from_str(include_str!("schema.json")).expect("schema.json is JSON")
+    });
+    &SCHEMA
+}
+
+/// The schema of one file, for editors: no key is required that another file
+/// may bring.
+pub fn file_schema() -> serde_json::Value {
+    let mut schema = schema().clone();
+    for part in ["", "/$defs/RawApp", "/$defs/RawDatabase", "/$defs/Budgets"] {
+        if let Some(map) = schema
+            .pointer_mut(part)
+            .and_then(serde_json::Value::as_object_mut)
+        {
+            map.remove("required");
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::shape;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test has no `Environment`")]
+    fn the_schema_is_that_of_the_types() {
+        let mut made = schemars::schema_for!(RawSpec).to_value();
+        made["title"] = "image spec".into();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/spec/schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            let text = serde_json::to_string_pretty(&made).unwrap();
+            fs_err::write(file, text + "\n").unwrap();
+        }
+        let kept: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(file).unwrap()).unwrap();
+        assert_eq!(
+            kept, made,
+            "run `UPDATE_SCHEMA=1 cargo test -p xtask the_schema_is` and `cargo xtask render`"
+        );
+    }
+
+    #[test]
+    fn every_shipped_file_is_fine_for_an_editor() {
+        for (name, text) in [
+            ("defaults", include_str!("../../../../images/defaults.json")),
+            ("genie", include_str!("../../../../images/genie/image.json")),
+            ("agent", include_str!("../../../../images/agent/image.json")),
+            ("app", include_str!("../../../../images/sample-app/hive-app.json")),
+        ] {
+            let value = serde_json::from_str(text).unwrap();
+            assert_eq!(shape::problems(&file_schema(), &value), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_one_for_an_editor_too() {
+        let value = serde_json::json!({"app": {"prot": 1}});
+        assert_eq!(shape::problems(&file_schema(), &value).len(), 1);
+    }
+}

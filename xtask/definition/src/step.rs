@@ -1,0 +1,24 @@
+//! The steps of a build, as BuildKit counts and tells them.
+
+use serde::{Deserialize, Serialize};
+
+/// A step's place, as BuildKit's progress has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The stage's name.
+    pub stage: String,
+    /// Counted from 1.
+    pub step: usize,
+    /// Steps of this stage.
+    pub of: usize,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// Taken from the cache.
+    Cached,
+    /// Run.
+    Run,
+}

@@ -1,0 +1,426 @@
+//! The Docker Engine in use: the system's, or the private one.
+//!
+//! An [`Engine`] is a way to call the `docker` CLI (which program, with which
+//! environment) and to ask the API behind it, which is many times as fast. Its
+//! methods are docker's verbs, one call each; everything that is made for a run
+//! carries that run's label, so that it can be found and removed (see
+//! [`reaper`]).
+
+pub mod api;
+pub mod apt;
+pub mod build_cache;
+pub mod choose;
+pub mod container;
+pub mod inventory;
+pub mod private;
+pub mod reaper;
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::api::{Api, Endpoint, Version, escaped};
+pub use crate::inventory::Inventory;
+use definition::reference::Reference;
+use host::Environment;
+use host::process::{Command, Runner};
+
+/// Label of everything that a run makes: its value is the run's id.
+pub const RUN_LABEL: &str = "dev.hive.run";
+
+/// Loading, pulling and saving move hundreds of megabytes.
+const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
+
+/// An engine that does not answer for this long is down.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Whose engine it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The engine that `docker` reaches on this machine.
+    System,
+    /// The one the tool provisions where there is none.
+    Private,
+}
+
+impl Owner {
+    /// For `--engine`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Private => "private",
+        }
+    }
+}
+
+/// How to reach an engine.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The CLI.
+    pub docker: PathBuf,
+    /// Set for each call: `DOCKER_HOST`, `DOCKER_CONFIG`, `PATH`.
+    pub env: Vec<(String, String)>,
+    /// What the CLI would talk to.
+    pub api: Api,
+}
+
+impl Engine {
+    /// What `docker`, a program or a name on `PATH`, reaches without any flag.
+    pub fn of_system(docker: PathBuf, env: &Environment) -> Self {
+        Self {
+            owner: Owner::System,
+            api: Api::new(Endpoint::of_system(env, &docker)),
+            docker,
+            env: Vec::new(),
+        }
+    }
+
+    /// `docker ARGS…`, to be run by the caller.
+    pub fn cmd<'a>(&self, runner: &'a Runner, args: &[&str]) -> Command<'a> {
+        let mut command = runner.cmd(&self.docker).args(args);
+        for (key, value) in &self.env {
+            command = command.env(key, value);
+        }
+        // Hints of the CLI ("What's next") are noise in a log.
+        command.env("DOCKER_CLI_HINTS", "false")
+    }
+
+    /// What the engine says of itself.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn version(&self, runner: &Runner) -> Result<Version> {
+        self.api.version(runner, ANSWER_DEADLINE)
+    }
+
+    /// What images are built for: `linux/amd64`.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn platform(&self, runner: &Runner) -> Result<String> {
+        if let Some(known) = self.known_platform() {
+            return Ok(known.to_owned());
+        }
+        let version = self.version(runner)?;
+        Ok(format!("{}/{}", version.os, version.arch))
+    }
+
+    /// The platform of the private engine, which runs on this machine from
+    /// packages for it. It would take ten milliseconds to say so itself.
+    fn known_platform(&self) -> Option<&'static str> {
+        match (self.owner, std::env::consts::ARCH) {
+            (Owner::Private, "x86_64") => Some("linux/amd64"),
+            (Owner::Private, "aarch64") => Some("linux/arm64"),
+            _ => None,
+        }
+    }
+
+    /// Asks for the platform in the background, for [`Engine::platform`].
+    pub fn expect_platform(&self, runner: &Runner) {
+        if self.known_platform().is_none() {
+            self.api.expect_version(runner, ANSWER_DEADLINE);
+        }
+    }
+
+    /// Which engine it is and where it keeps images: what one of them has,
+    /// another one does not have.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn identity(&self, runner: &Runner) -> Result<Identity> {
+        let info = self.api.info(runner).context("ask which engine it is")?;
+        Ok(Identity::of(&info))
+    }
+
+    /// The digest that a registry has for a reference now.
+    ///
+    /// # Errors
+    /// When no registry answers or it has no such image.
+    pub fn registry_digest(&self, runner: &Runner, reference: &str) -> Result<String> {
+        let args = [
+            "buildx",
+            "imagetools",
+            "inspect",
+            "--format",
+            "{{.Manifest.Digest}}",
+            reference,
+        ];
+        self.cmd(runner, &args).read()
+    }
+
+    /// What `docker image inspect` says of a reference or ID; `None` where the
+    /// engine has no such image.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn image(&self, runner: &Runner, reference: &str) -> Result<Option<Image>> {
+        let path = format!("/images/{}/json", escaped(reference));
+        let answer = self.api.get(runner, &path)?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let body = answer
+            .good()
+            .with_context(|| format!("inspect image {reference}"))?;
+        let value: Value = serde_json::from_slice(&body).context("read an image's document")?;
+        Ok(Some(Image { value }))
+    }
+
+    /// All images with their names and labels, as they are at this moment.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn inventory(&self, runner: &Runner) -> Result<Inventory> {
+        self.api.document(runner, "/images/json").context("list images")
+    }
+
+    /// A text file out of an image, without running anything of it; `None`
+    /// where the image has no such file.
+    ///
+    /// # Errors
+    /// When the engine has no such image or does not answer.
+    pub fn read_file(&self, runner: &Runner, image: &str, path: &str) -> Result<Option<String>> {
+        let label = format!("{RUN_LABEL}={}", reaper::run_id()?);
+        let container = self
+            .cmd(runner, &["create", "--pull", "never", "--label", &label, image])
+            .read()?;
+        let archive = self
+            .cmd(runner, &["cp", &format!("{container}:{path}"), "-"])
+            .output();
+        self.cmd(&runner.for_cleanup(), &["rm", "--force", "--volumes", &container])
+            .run()?;
+        let archive = archive?;
+        if !archive.success() {
+            let said = archive.stderr_text();
+            // 26: "Could not find the file"; older and newer: "no such file".
+            if ["could not find the file", "no such file"]
+                .iter()
+                .any(|words| said.to_lowercase().contains(words))
+            {
+                return Ok(None);
+            }
+            bail!("read {path} of {image}: {said}");
+        }
+        let mut archive = tar::Archive::new(archive.stdout.as_slice());
+        let Some(entry) = archive.entries()?.next() else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        entry?
+            .read_to_string(&mut text)
+            .with_context(|| format!("read {path} of {image}"))?;
+        Ok(Some(text))
+    }
+
+    /// `docker tag`.
+    ///
+    /// # Errors
+    /// When the image is gone or the engine refuses the name.
+    pub fn tag(&self, runner: &Runner, id: &str, reference: &Reference) -> Result<()> {
+        let path = format!(
+            "/images/{}/tag?repo={}&tag={}",
+            escaped(id),
+            escaped(reference.repository()),
+            escaped(reference.tag().as_str())
+        );
+        let answer = self.api.send(runner, "POST", &path)?.good();
+        answer
+            .map(drop)
+            .with_context(|| format!("tag {id} as {reference}"))
+    }
+
+    /// Removes a tag; the image goes with its last one.
+    ///
+    /// # Errors
+    /// When the engine refuses, as for the last tag of an image that a container
+    /// uses; a tag that is already gone is no error.
+    pub fn untag(&self, runner: &Runner, reference: &Reference) -> Result<()> {
+        self.remove_tag(runner, reference, &[404])
+    }
+
+    /// The same, except that the last tag of an image that a container uses
+    /// stays.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn untag_unused(&self, runner: &Runner, reference: &Reference) -> Result<()> {
+        self.remove_tag(runner, reference, &[404, 409])
+    }
+
+    fn remove_tag(&self, runner: &Runner, reference: &Reference, fine: &[u16]) -> Result<()> {
+        let path = format!("/images/{}?noprune=1", escaped(&reference.to_string()));
+        let answer = self.api.send(runner, "DELETE", &path)?;
+        if fine.contains(&answer.status) {
+            return Ok(());
+        }
+        answer
+            .good()
+            .map(drop)
+            .with_context(|| format!("remove tag {reference}"))
+    }
+
+    /// `docker load` of an archive.
+    ///
+    /// # Errors
+    /// When the file is no image archive or the engine has no room.
+    pub fn load(&self, runner: &Runner, archive: &Path) -> Result<()> {
+        let archive = archive.to_str().context("the archive's path is not UTF-8")?;
+        self.cmd(runner, &["load", "--quiet", "--input", archive])
+            .deadline(TRANSFER_DEADLINE)
+            .run()
+            .map(drop)
+    }
+
+    /// `docker pull`, `Err` with the engine's last words where it fails.
+    ///
+    /// # Errors
+    /// When the registry does not answer, refuses, or has no such image.
+    pub fn pull(&self, runner: &Runner, reference: &str) -> Result<()> {
+        self.cmd(runner, &["pull", "--quiet", reference])
+            .deadline(TRANSFER_DEADLINE)
+            .run()
+            .map(drop)
+    }
+}
+
+/// Which engine it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it made for itself when it was set up.
+    pub id: String,
+    /// Whether images lie in containerd's store, which also has a layer by
+    /// itself, or in the classic one, which has it only upon those below.
+    pub containerd_store: bool,
+}
+
+impl Identity {
+    /// From the document of `/info`.
+    fn of(info: &Value) -> Self {
+        let status = info.get("DriverStatus").and_then(Value::as_array);
+        let containerd = |row: &Value| {
+            let kind = row.pointer("/1").and_then(Value::as_str);
+            row.pointer("/0").and_then(Value::as_str) == Some("driver-type")
+                && kind.is_some_and(|kind| kind.starts_with("io.containerd.snapshotter"))
+        };
+        Self {
+            id: info
+                .get("ID")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            containerd_store: status.into_iter().flatten().any(containerd),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = if self.containerd_store {
+            "containerd"
+        } else {
+            "classic"
+        };
+        write!(f, "{} ({store} store)", self.id)
+    }
+}
+
+/// What the engine knows of an image.
+#[derive(Clone, Debug)]
+pub struct Image {
+    value: Value,
+}
+
+impl Image {
+    /// From a document of `docker image inspect`.
+    pub fn from_document(value: Value) -> Self {
+        Self { value }
+    }
+
+    /// `sha256:…`: the config digest (classic store) or the manifest's
+    /// (containerd store).
+    pub fn id(&self) -> &str {
+        self.text("/Id")
+    }
+
+    /// A label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.value.pointer("/Config/Labels")?.get(key)?.as_str()
+    }
+
+    /// Bytes of all layers, as the engine counts them.
+    pub fn size(&self) -> u64 {
+        self.value.get("Size").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// `repository:tag` names.
+    pub fn tags(&self) -> Vec<&str> {
+        self.texts("/RepoTags")
+    }
+
+    /// `repository@sha256:…` names; empty for images that never met a registry.
+    pub fn digests(&self) -> Vec<&str> {
+        self.texts("/RepoDigests")
+    }
+
+    /// Digests of the uncompressed layers, lowest first.
+    pub fn layers(&self) -> Vec<&str> {
+        self.texts("/RootFS/Layers")
+    }
+
+    /// `NAME=value` entries of the configured environment.
+    pub fn env(&self) -> Vec<&str> {
+        self.texts("/Config/Env")
+    }
+
+    /// Ports like `48886/tcp`.
+    pub fn exposed_ports(&self) -> Vec<&str> {
+        let ports = self
+            .value
+            .pointer("/Config/ExposedPorts")
+            .and_then(Value::as_object);
+        ports
+            .into_iter()
+            .flatten()
+            .map(|(port, _)| port.as_str())
+            .collect()
+    }
+
+    /// The whole document, for reports.
+    pub fn document(&self) -> &Value {
+        &self.value
+    }
+
+    fn texts(&self, pointer: &str) -> Vec<&str> {
+        let list = self.value.pointer(pointer).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_has_the_store() {
+        let of =
+            |status: Value| Identity::of(&serde_json::json!({"ID": "x", "DriverStatus": status})).to_string();
+        let containerd = serde_json::json!([["driver-type", "io.containerd.snapshotter.v1"]]);
+        assert_eq!(of(containerd), "x (containerd store)");
+        let classic = serde_json::json!([["Backing Filesystem", "extfs"], ["Supports d_type", "true"]]);
+        assert_eq!(of(classic), "x (classic store)");
+        assert_eq!(of(Value::Null), "x (classic store)");
+    }
+}

@@ -1,0 +1,157 @@
+//! Removes what killed runs left behind, and nothing of runs that still go on.
+//!
+//! A run's id is `<pid>-<start time of that process>-<boot>-<host>`, so that
+//! any later run on this host can tell whether it is alive, without a side
+//! file. An engine may serve several hosts (or containers that share its
+//! socket): runs of other hosts are never touched.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::api::{escaped, filters};
+use super::{Engine, RUN_LABEL};
+use host::process::Runner;
+use inputs::hex;
+
+/// The id of this very run.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn run_id() -> Result<String> {
+    let pid = std::process::id();
+    let started = start_time(pid).unwrap_or_default();
+    Ok(format!("{pid}-{started}-{}-{}", boot_id()?, host_id()))
+}
+
+/// Whether the run with this id still goes on. An id that is not of this host
+/// counts as alive: what we cannot judge we do not remove.
+pub fn is_alive(run: &str) -> bool {
+    let parts: Vec<&str> = run.split('-').collect();
+    let &[pid, started, boot, host] = parts.as_slice() else {
+        return true;
+    };
+    let (Ok(pid), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else {
+        return true;
+    };
+    if host != host_id() {
+        return true;
+    }
+    boot_id().is_ok_and(|now| now == boot) && start_time(pid) == Some(started)
+}
+
+/// What a run can leave, in the order in which it can be removed.
+const KINDS: [Kind; 3] = [
+    Kind {
+        list: "/containers/json?all=1&",
+        within: "",
+        name: "Id",
+        remove: ("/containers/", "?force=1&v=1"),
+    },
+    Kind {
+        list: "/volumes?",
+        within: "/Volumes",
+        name: "Name",
+        remove: ("/volumes/", "?force=1"),
+    },
+    Kind {
+        list: "/networks?",
+        within: "",
+        name: "Id",
+        remove: ("/networks/", ""),
+    },
+];
+
+/// How the API lists and removes things of a kind.
+struct Kind {
+    list: &'static str,
+    /// Where in the answer the list is.
+    within: &'static str,
+    /// The key that names one.
+    name: &'static str,
+    remove: (&'static str, &'static str),
+}
+
+/// Removes containers, networks and volumes of dead runs; returns how many.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn reap(engine: &Engine, runner: &Runner) -> Result<usize> {
+    let mut count = 0;
+    let filters = filters("label", &[RUN_LABEL.to_owned()]);
+    for kind in &KINDS {
+        let listed: Value = engine
+            .api
+            .document(runner, &format!("{}{filters}", kind.list))
+            .context("look for leftovers of killed runs")?;
+        let found = listed.pointer(kind.within).and_then(Value::as_array);
+        for one in found.into_iter().flatten() {
+            let run = one
+                .get("Labels")
+                .and_then(|labels| labels.get(RUN_LABEL)?.as_str());
+            let name = one.get(kind.name).and_then(Value::as_str);
+            let (Some(run), Some(name)) = (run, name) else {
+                continue;
+            };
+            if is_alive(run) {
+                continue;
+            }
+            let (before, after) = kind.remove;
+            let answer = engine
+                .api
+                .send(runner, "DELETE", &format!("{before}{}{after}", escaped(name)))?;
+            // Two reapers at once: the other one may have been faster.
+            count += usize::from(answer.good().is_ok());
+        }
+    }
+    Ok(count)
+}
+
+fn boot_id() -> Result<String> {
+    let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(text.trim().replace('-', ""))
+}
+
+/// Process ids mean something within one PID namespace of one machine only.
+fn host_id() -> String {
+    let machine = fs_err::read_to_string("/etc/machine-id").unwrap_or_default();
+    let name = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let namespace = fs_err::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let mut hash = Sha256::new();
+    for part in [machine.trim(), name.trim(), &namespace.to_string_lossy()] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hex::digits(&hash.finalize()[..6])
+}
+
+/// Field 22 of `/proc/PID/stat` (proc(5)), in clock ticks since boot. The
+/// second field is a name in parentheses that may hold blanks.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_run_is_alive_and_a_dead_one_is_not() {
+        let run = run_id().unwrap();
+        assert!(is_alive(&run));
+        let (_, rest) = run.split_once('-').unwrap();
+        assert!(!is_alive(&format!("4194305-{rest}")));
+        let after_reboot = run.replace(&boot_id().unwrap(), "0000");
+        assert!(!is_alive(&after_reboot));
+        let elsewhere = format!("4194305-1-0000-{}", "0".repeat(12));
+        assert!(is_alive(&elsewhere));
+    }
+
+    #[test]
+    fn foreign_ids_are_left_alone() {
+        assert!(is_alive(""));
+        assert!(is_alive("somebody-else"));
+    }
+}

@@ -1,0 +1,112 @@
+//! A forecast held against what BuildKit did. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Expect, Foretold, Known};
+use definition::step::{Place, Seen};
+
+/// A step that became something else than was foretold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The instruction on one line.
+    pub instruction: String,
+    /// Foretold.
+    pub expected: Expect,
+    /// What it became.
+    pub seen: Seen,
+}
+
+impl Mismatch {
+    /// `production 5/7 COPY a /b was run, and was to be cached`.
+    pub fn line(&self) -> String {
+        let (was, was_to_be) = match self.seen {
+            Seen::Cached => ("cached", "run"),
+            Seen::Run => ("run", "cached"),
+        };
+        let Place { stage, step, of } = &self.place;
+        format!(
+            "{stage} {step}/{of} {} was {was}, and was to be {was_to_be}",
+            self.instruction
+        )
+    }
+}
+
+/// A forecast with its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// What was foretold.
+    pub expected: Vec<Foretold>,
+    /// What became of each step that BuildKit came to.
+    pub seen: Vec<Happened>,
+    /// Where the two differ and nobody has pruned the cache.
+    pub wrong: Vec<Mismatch>,
+    /// Steps that were to be cached, and ran because the build cache had lost
+    /// something since they were.
+    pub pruned: Vec<Mismatch>,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Happened {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What it became.
+    pub seen: Seen,
+}
+
+/// Key → what became of the steps with this key, whichever image they were of:
+/// one of two images that share a step runs it, and the other finds it cached.
+pub fn by_key<'f>(
+    images: impl Iterator<Item = (&'f [Foretold], &'f BTreeMap<Place, Seen>)>,
+) -> BTreeMap<&'f str, Seen> {
+    let mut all = BTreeMap::new();
+    for (steps, seen) in images {
+        for step in steps {
+            let Some(seen) = seen.get(&step.place) else {
+                continue;
+            };
+            let so_far = all.entry(step.key.as_str()).or_insert(*seen);
+            if *seen == Seen::Run {
+                *so_far = Seen::Run;
+            }
+        }
+    }
+    all
+}
+
+/// Holds one image's forecast against the outcome of the whole call.
+pub fn check(steps: &[Foretold], outcome: &BTreeMap<&str, Seen>, known: &Known) -> Checked {
+    let mut checked = Checked {
+        expected: steps.to_vec(),
+        seen: Vec::new(),
+        wrong: Vec::new(),
+        pruned: Vec::new(),
+    };
+    for step in steps {
+        let Some(&seen) = outcome.get(step.key.as_str()) else {
+            continue;
+        };
+        checked.seen.push(Happened {
+            place: step.place.clone(),
+            seen,
+        });
+        let mismatch = Mismatch {
+            place: step.place.clone(),
+            instruction: step.instruction.clone(),
+            expected: step.expect,
+            seen,
+        };
+        match (step.expect, seen) {
+            (Expect::Open, _) | (Expect::Cached, Seen::Cached) | (Expect::Run, Seen::Run) => {}
+            (Expect::Cached, Seen::Run) if known.has_lost_since(&step.key) => checked.pruned.push(mismatch),
+            _ => checked.wrong.push(mismatch),
+        }
+    }
+    checked
+}

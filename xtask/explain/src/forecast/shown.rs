@@ -1,0 +1,92 @@
+//! How a step is called: by BuildKit in its cache, by us on a line. Pure.
+
+use super::dockerfile::{Heredoc, Instruction};
+use definition::step::Place;
+
+/// As much of an instruction as a line for people has.
+const SHOWN: usize = 60;
+
+/// How BuildKit describes a step's record in its cache: a `RUN` by what it
+/// runs, all else by the step's name.
+pub fn described(instruction: &Instruction, place: &Place, shell: &str) -> String {
+    if instruction.keyword != "RUN" {
+        let width = place.of.to_string().len();
+        return format!(
+            "[{} {:>width$}/{}] {} {}",
+            place.stage,
+            place.step,
+            place.of,
+            instruction.keyword,
+            source_text(instruction)
+        );
+    }
+    if let Ok(words) = serde_json::from_str::<Vec<String>>(&instruction.text) {
+        return format!("mount / from exec {}", words.join(" "));
+    }
+    let shell: Vec<String> = serde_json::from_str(shell).unwrap_or_default();
+    let shell = if shell.is_empty() {
+        "/bin/sh -c".to_owned()
+    } else {
+        shell.join(" ")
+    };
+    let script = match instruction.heredocs.as_slice() {
+        [only] if instruction.words().len() == 1 => only.body.clone(),
+        all => {
+            let bodies = all
+                .iter()
+                .map(|heredoc| format!("\n{}{}", heredoc.body, heredoc.name));
+            format!("{}{}", instruction.text, bodies.collect::<String>())
+        }
+    };
+    format!("mount / from exec {shell} {script}")
+        .trim_end()
+        .to_owned()
+}
+
+/// Flags and text, as BuildKit shows them: without quotes around the name of a
+/// here-document.
+fn source_text(instruction: &Instruction) -> String {
+    let mut text = String::new();
+    for (name, value) in &instruction.flags {
+        let equals = if value.is_empty() { "" } else { "=" };
+        text.push_str(&format!("--{name}{equals}{value} "));
+    }
+    text.push_str(&instruction.text);
+    for Heredoc { name, .. } in &instruction.heredocs {
+        for quoted in [format!("<<'{name}'"), format!("<<\"{name}\"")] {
+            text = text.replace(&quoted, &format!("<<{name}"));
+        }
+    }
+    text
+}
+
+/// A line of a script that says what the script is for: no setting, no
+/// condition, no definition.
+fn does_something(line: &&str) -> bool {
+    let first = line.split_whitespace().next().unwrap_or("#");
+    let preparing = ["set", "export", "umask", "if", "then", "else", "fi"];
+    !preparing.contains(&first) && !first.starts_with('#') && !first.contains('=') && !first.ends_with("()")
+}
+
+/// An instruction on one line, for people: of a script the line that says most.
+pub fn shown(instruction: &Instruction) -> String {
+    let script = instruction
+        .heredocs
+        .first()
+        .filter(|_| instruction.keyword == "RUN");
+    let text = match script.and_then(|script| script.body.lines().find(does_something)) {
+        Some(line) => line.to_owned(),
+        None => {
+            let mut shorter = instruction.clone();
+            shorter.flags.retain(|(name, _)| name != "mount");
+            source_text(&shorter)
+        }
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = format!("{} {}", instruction.keyword, words.join(" "));
+    if line.chars().count() <= SHOWN {
+        return line;
+    }
+    let start: String = line.chars().take(SHOWN).collect();
+    format!("{start}…")
+}

@@ -1,0 +1,199 @@
+//! What was asked, built and found, run by run, as values; for explanations
+//! only.
+//!
+//! Truth lies on the image (its label) and in the engine (proof and release
+//! tags). An entry that is missing, foreign or edited makes a reason less
+//! telling, never a decision wrong. [`store`] keeps the entries, [`journal`]
+//! writes those of a run.
+
+pub mod compare;
+pub mod journal;
+pub mod select;
+pub mod steps;
+pub mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::forecast::Expect;
+use crate::forecast::steps::Parts;
+use definition::plan::Action;
+use definition::step::Place;
+use definition::step::Seen;
+use inputs::fingerprint::Fingerprint;
+
+/// A change of what an entry's fields mean takes a new number: older entries
+/// are then nothing.
+pub const SCHEMA: u32 = 1;
+
+/// One run's work on one image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Counts the runs that had work on this image, from 1.
+    pub number: u32,
+    /// RFC 3339; written before the work starts.
+    pub began: String,
+    /// RFC 3339; `None` while the run goes on, and for ever if it was killed.
+    pub completed: Option<String>,
+    /// What had to happen.
+    pub action: Action,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// What was asked for besides the definition.
+    pub asked: Asked,
+    /// See [`engine::Identity`]: another engine has another cache.
+    pub engine: String,
+    /// Of the definition.
+    pub fingerprint: Fingerprint,
+    /// What the image was to be built from.
+    pub definition: Stored,
+    /// `sha256:…`, as soon as there is one.
+    pub image_id: Option<String>,
+    /// What was foretold of each step, and what became of it.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// What the smoke suite found, where it ran.
+    pub verdict: Option<Verdict>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What was asked for besides the definition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Release tags.
+    pub tags: Vec<String>,
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// The base set's name.
+    pub base_set: String,
+}
+
+/// A definition whose texts and lists of inputs lie in the store, each once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// [`definition::SCHEMA`] when it was made.
+    pub schema: u32,
+    /// Name of the object that is the Dockerfile's text.
+    pub dockerfile: String,
+    /// See [`definition::Definition::target`].
+    pub target: String,
+    /// See [`definition::Definition::arguments`].
+    pub arguments: BTreeMap<String, String>,
+    /// See [`definition::Definition::platform`].
+    pub platform: String,
+    /// See [`definition::Definition::base`].
+    pub base: String,
+    /// Context name → names of the objects that are its inputs, in order.
+    pub contexts: BTreeMap<String, Vec<String>>,
+}
+
+/// A step of a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The instruction on one line.
+    pub instruction: String,
+    /// See [`crate::forecast::steps::Step::key`].
+    pub key: String,
+    /// What the key is made of.
+    pub parts: Parts,
+    /// What was foretold.
+    pub expected: Expect,
+    /// What became of it; `None` where BuildKit did not come to it.
+    pub seen: Option<Seen>,
+    /// IDs of the cache's records that are, or may be, its result.
+    pub records: Vec<String>,
+}
+
+/// What a smoke suite found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// RFC 3339.
+    pub at: String,
+    /// See `suite::key` of the crate `smoke`.
+    pub suite_key: String,
+    /// See `suite::parts` of the crate `smoke`.
+    pub suite: BTreeMap<String, String>,
+    /// How many checks passed.
+    pub passed: usize,
+    /// The checks that failed and that no other failure explains.
+    pub failed: Vec<String>,
+}
+
+impl Verdict {
+    /// The parts of a suite that are not what they were for this verdict.
+    pub fn changed_parts(&self, suite: &BTreeMap<String, String>) -> Vec<String> {
+        let names: BTreeSet<&String> = self.suite.keys().chain(suite.keys()).collect();
+        let changed = |name: &&String| self.suite.get(*name) != suite.get(*name);
+        names.into_iter().filter(changed).cloned().collect()
+    }
+}
+
+/// How a run's work on an image ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It has not ended: it goes on, or was killed.
+    Unfinished,
+    /// Proved, and the tags are on it.
+    Tagged,
+    /// Stopped on the way; the first line of the error.
+    Stopped {
+        /// A whole sentence.
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// A few words for a list.
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::Unfinished => "not finished",
+            Self::Tagged => "tagged",
+            Self::Stopped { message } => message,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A small entry for tests.
+    pub fn entry(number: u32) -> Entry {
+        Entry {
+            schema: SCHEMA,
+            number,
+            began: "2026-11-21T09:00:00.000Z".to_owned(),
+            completed: Some("2026-11-21T09:00:10.000Z".to_owned()),
+            action: Action::Build,
+            reason: "never built".to_owned(),
+            asked: Asked {
+                tags: vec!["hive-genie:latest".to_owned()],
+                no_cache: false,
+                base_set: "debian".to_owned(),
+            },
+            engine: "engine".to_owned(),
+            fingerprint: crate::sample::sample().fingerprint(),
+            definition: Stored {
+                schema: definition::SCHEMA,
+                dockerfile: String::new(),
+                target: "production".to_owned(),
+                arguments: BTreeMap::new(),
+                platform: "linux/amd64".to_owned(),
+                base: "layers:sha256:00".to_owned(),
+                contexts: BTreeMap::new(),
+            },
+            image_id: Some("sha256:1".to_owned()),
+            steps: Vec::new(),
+            verdict: None,
+            outcome: Outcome::Tagged,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The machine as commands see it: environment, folders, processes, terminal.
+
+pub mod disk;
+pub mod lock;
+pub mod process;
+pub mod report;
+
+use std::path::{Path, PathBuf};
+
+use crate::process::Runner;
+use crate::report::Report;
+
+/// Every variable the tool reads; `main` fills it, nobody else looks.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`.
+    pub xdg_cache_home: Option<PathBuf>,
+    /// `HIVE_CACHE_DIR`: overrides the cache folder (private engine, bases).
+    pub hive_cache_dir: Option<PathBuf>,
+    /// `HIVE_STATE_DIR`: overrides the state folder (logs, records, stages).
+    pub hive_state_dir: Option<PathBuf>,
+    /// `DOCKER_HOST`.
+    pub docker_host: Option<String>,
+    /// `DOCKER_CONTEXT`: the name of a context of the CLI.
+    pub docker_context: Option<String>,
+    /// `DOCKER_CONFIG`: the folder of the CLI's settings.
+    pub docker_config: Option<PathBuf>,
+    /// `SSL_CERT_FILE`: the CA bundle that builds get when it is set.
+    pub ssl_cert_file: Option<PathBuf>,
+    /// `CARGO_MANIFEST_DIR`: `cargo run` sets it to the tool's own package.
+    pub cargo_manifest_dir: Option<PathBuf>,
+    /// `NO_COLOR`, set and not empty.
+    pub no_color: bool,
+    /// `PATH`.
+    pub path: Option<std::ffi::OsString>,
+}
+
+/// What every command gets.
+#[derive(Debug)]
+pub struct Host {
+    /// The variables, read once.
+    pub env: Environment,
+    /// The top of the checkout.
+    pub root: PathBuf,
+    /// Makes processes.
+    pub runner: Runner,
+    /// Prints.
+    pub report: Report,
+}
+
+impl Host {
+    /// Logs, records and stages of this checkout. Deleting it is always safe.
+    pub fn state_dir(&self) -> PathBuf {
+        match &self.env.hive_state_dir {
+            Some(dir) => dir.clone(),
+            None => self.root.join("target/images"),
+        }
+    }
+
+    /// The same machine with another checkout and another state folder.
+    #[must_use]
+    pub fn elsewhere(&self, root: &Path, state: PathBuf) -> Self {
+        Self {
+            env: Environment {
+                hive_state_dir: Some(state),
+                ..self.env.clone()
+            },
+            root: root.to_owned(),
+            runner: self.runner.clone(),
+            report: self.report.clone(),
+        }
+    }
+
+    /// What several checkouts share: the private engine and bootstrapped bases.
+    pub fn cache_dir(&self) -> PathBuf {
+        if let Some(dir) = &self.env.hive_cache_dir {
+            return dir.clone();
+        }
+        let base = match (&self.env.xdg_cache_home, &self.env.home) {
+            (Some(xdg), _) if xdg.is_absolute() => xdg.clone(),
+            (_, Some(home)) => home.join(".cache"),
+            (_, None) => PathBuf::from("/var/cache"),
+        };
+        base.join("hive-images")
+    }
+
+    /// Where `PATH` has a program.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        std::env::split_paths(self.env.path.as_deref()?)
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file())
+    }
+
+    /// `path` as a user would type it: relative to the checkout where it lies
+    /// inside.
+    pub fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root)
+            .unwrap_or(path)
+            .display()
+            .to_string()
+    }
+}

@@ -1,0 +1,303 @@
+//! The failure bundle: everything one needs to find the cause without running
+//! again, on disk, with no secret in it.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Result;
+
+use crate::course::Course;
+use crate::report;
+use crate::scene::Scene;
+use crate::suite::Moment;
+use crate::verdict::{CheckResult, Verdict};
+use container::boot::MOUNT;
+use container::finding::settled;
+use container::look;
+use engine::container::Container;
+use host::disk;
+use inputs::clock;
+
+/// What stands for a secret.
+const SCRUBBED: &str = "[scrubbed]";
+
+/// Where the container's programs write their logs.
+const LOGS: &str = "/var/log/hive";
+
+/// A folder for one failure, named by image and time.
+pub fn folder(state_dir: &Path, image: &str) -> PathBuf {
+    let time = clock::stamp(SystemTime::now());
+    state_dir.join("smoke").join(format!("{image}-{time}"))
+}
+
+/// Fills `folder`. What cannot be got is named in `missing.txt`: a bundle must
+/// not fail because the container did.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write(folder: &Path, course: &Course<'_>, verdict: &Verdict) -> Result<()> {
+    fs_err::create_dir_all(folder)?;
+    let mut missing = Vec::new();
+    let facts = &course.facts;
+    let put = |name: &str, text: &str| put(&folder.join(name), text, &facts.secrets);
+    put("timeline.txt", &course.timeline.lines().join("\n"))?;
+    write_verdict(folder, verdict)?;
+    put("image-inspect.json", &format!("{:#}", facts.image.document()))?;
+    if let Ok(history) = &facts.history {
+        put("image-history.jsonl", history)?;
+    }
+    for ((when, name), answer) in &facts.answers {
+        let text = match answer {
+            Ok(answer) => format!(
+                "exit code {}, {} ms\n{}",
+                answer.code,
+                answer.took.as_millis(),
+                answer.text
+            ),
+            Err(why) => why.detail.clone(),
+        };
+        put(&format!("answers/{}-{name}.txt", when.as_str()), &text)?;
+    }
+    if let Ok(status) = facts.answer(Moment::Settled, "programs-running") {
+        put("supervisorctl-status.txt", &status.text)?;
+    }
+    match course.control_data() {
+        Ok(Ok(text)) => put("pg_controldata.txt", &text)?,
+        Ok(Err(why)) => missing.push(why.detail),
+        Err(error) => missing.push(format!("pg_controldata: {error:#}")),
+    }
+    for (n, guest) in course.guests().iter().enumerate() {
+        let own = folder.join(format!("container-{}", n + 1));
+        container(&own, &guest.container, &facts.secrets, &mut missing)?;
+    }
+    if !missing.is_empty() {
+        put("missing.txt", &missing.join("\n"))?;
+    }
+    Ok(())
+}
+
+/// The verdict in a bundle's folder, for people and for programs. What judges
+/// say holds no secret.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_verdict(folder: &Path, verdict: &Verdict) -> Result<()> {
+    let document = format!("{:#}", report::json(std::slice::from_ref(verdict)));
+    put_in(folder, "verdict.json", &document, &[])?;
+    put_in(folder, "verdict.txt", &report::table(verdict), &[])
+}
+
+/// Fills `folder` with what is known of a fault that failed.
+///
+/// # Errors
+/// When the folder cannot be written, or on Ctrl-C.
+pub fn write_scene(folder: &Path, scene: &Scene<'_>, result: &CheckResult) -> Result<()> {
+    fs_err::create_dir_all(folder)?;
+    let secrets = scene.secrets()?;
+    let mut missing = Vec::new();
+    let put = |name: &str, text: &str| put(&folder.join(name), text, &secrets);
+    put("timeline.txt", &scene.timeline().join("\n"))?;
+    put("result.json", &serde_json::to_string_pretty(result)?)?;
+    for guest in scene.guests() {
+        let own = folder.join(guest.container.name());
+        container(&own, &guest.container, &secrets, &mut missing)?;
+        let inside = "supervisorctl status; for stat in /proc/[0-9]*/stat; do cat $stat; done";
+        match settled(scene.shell(&guest, inside))? {
+            Ok(answer) => put_in(&own, "inside.txt", &answer.text, &secrets)?,
+            Err(why) => missing.push(why),
+        }
+    }
+    for (n, beside) in scene.neighbours().iter().enumerate() {
+        write_scene(&folder.join(format!("beside-{}", n + 1)), beside, result)?;
+    }
+    for refused in scene.refusals() {
+        container(&folder.join(refused.name()), &refused, &secrets, &mut missing)?;
+    }
+    for volume in scene.volumes() {
+        let script = format!(
+            "{}; df -h {MOUNT}; ls -lanR {MOUNT} | head -n 2000",
+            look::control_data(scene.spec(), &format!("{MOUNT}/pgdata"))
+        );
+        match settled(scene.beside(&volume, &["--user", "0:0"], &script))? {
+            Ok(output) => {
+                let text = format!("{}\n{}", output.stdout_text(), output.stderr_text());
+                put(&format!("{}.txt", volume.name()), &text)?;
+            }
+            Err(why) => missing.push(why),
+        }
+    }
+    if !missing.is_empty() {
+        put("missing.txt", &missing.join("\n"))?;
+    }
+    Ok(())
+}
+
+/// Removes what a fault left that failed at first and passed when it was run
+/// again: a bundle is about failures.
+///
+/// # Errors
+/// When the folder cannot be removed.
+pub fn forget_scene(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        disk::remove(folder)?;
+        // The bundle itself, where nothing else failed.
+        if let Some(bundle) = folder.parent() {
+            std::fs::remove_dir(bundle).ok();
+        }
+    }
+    Ok(())
+}
+
+/// What the engine knows of a container, and the files of its logs.
+fn container(
+    folder: &Path,
+    container: &Container,
+    secrets: &[String],
+    missing: &mut Vec<String>,
+) -> Result<()> {
+    let name = container.name();
+    match container.logs() {
+        Ok(log) => put_in(folder, "docker-logs.txt", &log, secrets)?,
+        Err(error) => missing.push(format!("{name}: docker logs: {error:#}")),
+    }
+    match container.inspect() {
+        Ok(document) => {
+            put_in(folder, "inspect.json", &format!("{document:#}"), secrets)?;
+            let health = document.pointer("/State/Health");
+            let health = health.map_or_else(String::new, |health| format!("{health:#}"));
+            put_in(folder, "health.json", &health, secrets)?;
+        }
+        Err(error) => missing.push(format!("{name}: docker inspect: {error:#}")),
+    }
+    let logs = folder.join("log");
+    fs_err::create_dir_all(folder)?;
+    match container.copy_out(LOGS, &logs) {
+        Ok(()) => scrub_files(&logs, secrets)?,
+        Err(error) => missing.push(format!("{name}: {LOGS}: {error:#}")),
+    }
+    Ok(())
+}
+
+fn put_in(folder: &Path, name: &str, text: &str, secrets: &[String]) -> Result<()> {
+    put(&folder.join(name), text, secrets)
+}
+
+/// Writes a text without its secrets, with the folders above it.
+fn put(path: &Path, text: &str, secrets: &[String]) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs_err::create_dir_all(parent)?;
+    }
+    Ok(fs_err::write(path, scrub(text, secrets))?)
+}
+
+/// Replaces secrets as they are, as part of a URL and as part of JSON, and the
+/// password of any URL at all.
+pub fn scrub(text: &str, secrets: &[String]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets {
+        let in_url: String = secret.bytes().map(percent).collect();
+        let in_json = serde_json::Value::from(secret.as_str()).to_string();
+        let in_json = in_json.trim_matches('"');
+        for form in [secret.as_str(), in_url.as_str(), in_json] {
+            text = text.replace(form, SCRUBBED);
+        }
+    }
+    scrub_urls(&text)
+}
+
+fn percent(byte: u8) -> String {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    }
+}
+
+/// `scheme://user:password@host` keeps everything but the password.
+fn scrub_urls(text: &str) -> String {
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (head, tail) = rest.split_at(at + 3);
+        clean.push_str(head);
+        rest = tail;
+        let end = rest.find(|c: char| c.is_whitespace() || "/\"'<>".contains(c));
+        let authority = &rest[..end.unwrap_or(rest.len())];
+        let Some((login, _)) = authority.rsplit_once('@') else {
+            continue;
+        };
+        if let Some((user, _)) = login.split_once(':') {
+            clean.push_str(user);
+            clean.push(':');
+            clean.push_str(SCRUBBED);
+            rest = &rest[login.len()..];
+        }
+    }
+    clean.push_str(rest);
+    clean
+}
+
+fn scrub_files(folder: &Path, secrets: &[String]) -> Result<()> {
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry?;
+        // A link made in the container could point anywhere on this host.
+        if entry.file_type().is_symlink() {
+            fs_err::remove_file(entry.path())?;
+        } else if entry.file_type().is_file() {
+            let bytes = fs_err::read(entry.path())?;
+            fs_err::write(entry.path(), scrub(&String::from_utf8_lossy(&bytes), secrets))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_go_in_each_form_and_the_rest_stays() {
+        let secrets = vec!["p\"w/1".to_owned()];
+        let text = r#"raw p"w/1, json p\"w/1, url p%22w%2F1, other pw"#;
+        assert_eq!(
+            scrub(text, &secrets),
+            "raw [scrubbed], json [scrubbed], url [scrubbed], other pw"
+        );
+    }
+
+    #[test]
+    fn passwords_of_urls_go_even_when_nobody_knows_them() {
+        assert_eq!(
+            scrub(
+                "at postgresql://hive:s3:cr@et@127.0.0.1/db?x=a@b and http://h:80/p",
+                &[]
+            ),
+            "at postgresql://hive:[scrubbed]@127.0.0.1/db?x=a@b and http://h:80/p"
+        );
+        assert_eq!(scrub("a://", &[]), "a://");
+    }
+
+    #[test]
+    fn what_passed_in_the_end_leaves_no_bundle() {
+        let state = tempfile::tempdir().unwrap();
+        let bundle = state.path().join("genie-1");
+        for fault in ["kill-app", "logs"] {
+            fs_err::create_dir_all(bundle.join(fault).join("log")).unwrap();
+        }
+        forget_scene(&bundle.join("kill-app")).unwrap();
+        assert!(bundle.join("logs").is_dir() && !bundle.join("kill-app").exists());
+        forget_scene(&bundle.join("logs")).unwrap();
+        assert!(!bundle.exists());
+        forget_scene(&bundle.join("never")).unwrap();
+    }
+
+    #[test]
+    fn files_are_scrubbed_and_links_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join("app.log"), b"\xffpw=s3cret\n").unwrap();
+        fs_err::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
+        scrub_files(folder.path(), &["s3cret".to_owned()]).unwrap();
+        let text = fs_err::read_to_string(folder.path().join("app.log")).unwrap();
+        assert_eq!(text, "\u{fffd}pw=[scrubbed]\n");
+        assert!(!folder.path().join("link").exists());
+    }
+}

@@ -1,0 +1,280 @@
+//! The image itself, before it runs.
+
+use serde_json::Value;
+
+use crate::facts::Facts;
+use container::figure::Figure;
+use container::finding::{Judged, flaw, measured, seen};
+use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
+
+/// `Config.User` is set and not root.
+pub fn user(facts: &Facts) -> Judged {
+    let user = facts.image.document().pointer("/Config/User");
+    let user = user.and_then(Value::as_str).unwrap_or_default();
+    let name = user.split(':').next().unwrap_or_default();
+    match name {
+        "" => Err(flaw("the image names no user: it runs as root")),
+        "0" | "root" => Err(flaw(format!("the image's user is {user}"))),
+        _ => seen(format!("user {user}")),
+    }
+}
+
+/// `Config.ExposedPorts` is the spec's port.
+pub fn port(facts: &Facts) -> Judged {
+    let wanted = format!("{}/tcp", facts.spec.app.port);
+    let exposed = facts.image.exposed_ports();
+    if exposed == [wanted.as_str()] {
+        return seen(format!("exposes {wanted}"));
+    }
+    let shown = if exposed.is_empty() {
+        "nothing".to_owned()
+    } else {
+        exposed.join(", ")
+    };
+    Err(flaw(format!("exposes {shown}; the spec says {wanted}")))
+}
+
+/// The labels that tie the image to its spec and definition.
+pub fn labels(facts: &Facts) -> Judged {
+    let name = facts.image.label(IMAGE_LABEL).unwrap_or_default();
+    if name != facts.spec.name.as_str() {
+        return Err(flaw(format!(
+            "label {IMAGE_LABEL} is {name:?}; the spec says {:?}",
+            facts.spec.name.as_str()
+        )));
+    }
+    let fingerprint = facts.image.label(FINGERPRINT_LABEL).unwrap_or_default();
+    if fingerprint.len() < 32 || !fingerprint.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(flaw(format!(
+            "label {FINGERPRINT_LABEL} is {fingerprint:?}, no fingerprint"
+        )));
+    }
+    seen(format!("{name}, fingerprint {}…", &fingerprint[..12]))
+}
+
+/// `Config.Healthcheck` is a command, and not `NONE`.
+pub fn health_check(facts: &Facts) -> Judged {
+    let test = facts.image.document().pointer("/Config/Healthcheck/Test");
+    let words: Vec<&str> = test
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    match words.as_slice() {
+        ["CMD" | "CMD-SHELL", command @ ..] if !command.is_empty() => seen(command.join(" ")),
+        [] => Err(flaw("the image has no health check")),
+        other => Err(flaw(format!("the image's health check is {}", other.join(" ")))),
+    }
+}
+
+/// Bytes of all layers against the budget.
+#[expect(clippy::cast_precision_loss, reason = "shown in megabytes")]
+pub fn size(facts: &Facts) -> Judged {
+    let bytes = facts.image.size();
+    if bytes == 0 {
+        return Err(flaw("the engine does not say how large the image is"));
+    }
+    let figure = Figure::new(bytes as f64 / 1e6, Some(facts.spec.budgets.size_mb), "MB");
+    // The classic store has layers unpacked, containerd's as they are sent.
+    measured(figure, "all layers, as the engine's store counts them")
+}
+
+/// Names of variables and build arguments that hold a secret.
+const SECRET_WORDS: [&str; 8] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "APIKEY",
+    "API_KEY",
+    "PRIVATE_KEY",
+];
+
+/// Environment, labels and history hold nothing that looks like a secret.
+pub fn secrets(facts: &Facts) -> Judged {
+    let history = facts.history.as_ref().map_err(Clone::clone)?;
+    let config = facts.image.document().get("Config");
+    let env = config.and_then(|c| c.get("Env")).and_then(Value::as_array);
+    let env: Vec<&str> = env.into_iter().flatten().filter_map(Value::as_str).collect();
+    let labels = config.and_then(|c| c.get("Labels")).and_then(Value::as_object);
+    let mut found = Vec::new();
+    for entry in &env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        if is_secret(name, value) {
+            found.push(format!("variable {name}"));
+        }
+    }
+    for (name, value) in labels.into_iter().flatten() {
+        if is_secret(name, value.as_str().unwrap_or_default()) {
+            found.push(format!("label {name}"));
+        }
+    }
+    for line in history.lines() {
+        let step: Value = serde_json::from_str(line).unwrap_or_default();
+        let command = step.get("CreatedBy").and_then(Value::as_str).unwrap_or(line);
+        for word in command.split(|c: char| c.is_whitespace() || c == '"' || c == '\'') {
+            let (name, value) = word.split_once('=').unwrap_or(("", word));
+            if is_secret(name.rsplit('-').next().unwrap_or_default(), value) {
+                let shown = if name.is_empty() {
+                    "a URL with a password"
+                } else {
+                    name
+                };
+                found.push(format!("history: {shown}"));
+            }
+        }
+    }
+    found.dedup();
+    if found.is_empty() {
+        return seen(format!(
+            "looked at {} variables and {} steps",
+            env.len(),
+            history.lines().count()
+        ));
+    }
+    Err(flaw(format!("what looks like a secret: {}", found.join(", "))))
+}
+
+/// A secret by its name, unless the value is empty or says where the secret
+/// lies; or a URL with a password in it.
+fn is_secret(name: &str, value: &str) -> bool {
+    if has_url_password(value) {
+        return true;
+    }
+    let name = name.to_uppercase();
+    let is_reference = name.ends_with("_FILE") || value.starts_with(['/', '$', '{']);
+    !value.is_empty() && !is_reference && SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+fn has_url_password(text: &str) -> bool {
+    text.match_indices("://").any(|(at, _)| {
+        let rest = &text[at + 3..];
+        let authority = rest.split(['/', ' ', '"', '\'']).next().unwrap_or_default();
+        authority.split_once('@').is_some_and(|(login, _)| {
+            login
+                .split_once(':')
+                .is_some_and(|(_, password)| !password.is_empty() && !password.starts_with(['$', '{', '*']))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::facts;
+    use engine::Image;
+    use serde_json::json;
+
+    /// Whether each judge is content with an image of this configuration.
+    fn content(judge: fn(&Facts) -> Judged, config: Value) -> bool {
+        let mut facts = facts();
+        facts.image = Image::from_document(json!({"Id": "sha256:1", "Size": 250_000_000, "Config": config}));
+        facts.history = Ok(r#"{"CreatedBy":"RUN apt-get install postgresql"}"#.into());
+        judge(&facts).is_ok()
+    }
+
+    #[test]
+    fn users() {
+        for (good, name) in [
+            (true, "1000:1000"),
+            (true, "hive"),
+            (false, "0:0"),
+            (false, "root"),
+            (false, ""),
+        ] {
+            assert_eq!(content(user, json!({"User": name})), good, "{name}");
+        }
+        assert!(!content(user, json!({})));
+    }
+
+    #[test]
+    fn ports() {
+        assert!(content(port, json!({"ExposedPorts": {"48886/tcp": {}}})));
+        assert!(!content(
+            port,
+            json!({"ExposedPorts": {"48886/tcp": {}, "5432/tcp": {}}})
+        ));
+        assert!(!content(port, json!({"ExposedPorts": {"38886/tcp": {}}})));
+        assert!(!content(port, json!({})));
+    }
+
+    #[test]
+    fn label_values() {
+        let fingerprint = "0123456789abcdef0123456789abcdef";
+        let both = |name: &str, fingerprint: &str| json!({"Labels": {IMAGE_LABEL: name, FINGERPRINT_LABEL: fingerprint}});
+        assert!(content(labels, both("genie", fingerprint)));
+        assert!(!content(labels, both("agent", fingerprint)));
+        assert!(!content(labels, both("genie", "")));
+        assert!(!content(labels, both("genie", &"ü".repeat(32))));
+        assert!(!content(labels, json!({})));
+    }
+
+    #[test]
+    fn health_checks() {
+        let check = |words: &[&str]| json!({"Healthcheck": {"Test": words}});
+        assert!(content(
+            health_check,
+            check(&["CMD", "/usr/local/lib/hive/healthcheck"])
+        ));
+        assert!(!content(health_check, check(&["NONE"])));
+        assert!(!content(health_check, check(&["CMD"])));
+        assert!(!content(health_check, json!({})));
+    }
+
+    #[test]
+    fn sizes() {
+        assert!(content(size, json!({})));
+        let mut facts = facts();
+        assert!(size(&facts).is_err(), "an unknown size is no small one");
+        facts.image = Image::from_document(json!({"Size": 400_000_000}));
+        assert!(size(&facts).is_err());
+    }
+
+    #[test]
+    fn secrets_are_found_in_each_place() {
+        assert!(content(
+            secrets,
+            json!({"Env": ["HOME=/app"], "Labels": {"a": "b"}})
+        ));
+        assert!(!content(secrets, json!({"Env": ["API_TOKEN=x"]})));
+        assert!(!content(
+            secrets,
+            json!({"Labels": {"url": "https://me:pw@host/"}})
+        ));
+        let mut facts = facts();
+        facts.history = Ok(r#"{"CreatedBy":"ARG DB_PASSWORD=hunter2"}"#.into());
+        let said = secrets(&facts).unwrap_err().detail;
+        assert_eq!(said, "what looks like a secret: history: DB_PASSWORD");
+        facts.history = Ok(r#"{"CreatedBy":"RUN curl --api-token=abc"}"#.into());
+        assert!(secrets(&facts).is_err());
+        facts.history = Err(flaw("not reached"));
+        assert!(secrets(&facts).is_err());
+    }
+
+    #[test]
+    fn secrets_are_known_by_name_and_by_url() {
+        for (name, value) in [
+            ("POSTGRES_PASSWORD", "agent"),
+            ("HIVE_API_KEY", "x"),
+            ("github_token", "ghp_1"),
+            ("DATABASE_URL", "postgresql+psycopg://hive:pw@localhost/hive"),
+        ] {
+            assert!(is_secret(name, value), "{name}={value}");
+        }
+        for (name, value) in [
+            ("POSTGRES_PASSWORD_FILE", "/run/secrets/pw"),
+            ("POSTGRES_PASSWORD", ""),
+            ("DATABASE_URL", "postgresql://hive@localhost/hive"),
+            (
+                "DATABASE_URL",
+                "postgresql://{database_user}:{database_password}@localhost/hive",
+            ),
+            ("HOME", "/app"),
+            ("SITE", "https://example.org/a:b@c"),
+        ] {
+            assert!(!is_secret(name, value), "{name}={value}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Start, stop, start again.
+
+use crate::facts::Facts;
+use container::boot::Boot;
+use container::figure::Figure;
+use container::finding::{Judged, flaw, measured, seen};
+use container::http::one_line;
+
+/// What `pg_controldata` says after a clean shutdown.
+const SHUT_DOWN: &str = "shut down";
+
+/// Started, and never ended by itself.
+pub fn stays_up(facts: &Facts) -> Judged {
+    if let Some(death) = &facts.death {
+        return Err(flaw(format!(
+            "the container ended during {}, {:.1} s after its start, {}; last lines: {}",
+            death.during,
+            death.after.as_secs_f64(),
+            death.how,
+            death.last_lines
+        )));
+    }
+    match &facts.first {
+        Ok(_) => seen("ran until it was told to stop"),
+        Err(why) => Err(why.clone()),
+    }
+}
+
+/// First boot against the budget.
+pub fn time_to_ready(facts: &Facts) -> Judged {
+    let boot = facts.first.as_ref().map_err(Clone::clone)?;
+    ready(
+        boot,
+        facts.spec.budgets.ready_seconds,
+        "docker run on an empty volume",
+    )
+}
+
+/// Boot on the same volume against the budget.
+pub fn restart(facts: &Facts) -> Judged {
+    let boot = facts.again.as_ref().map_err(Clone::clone)?;
+    ready(
+        boot,
+        facts.spec.budgets.restart_seconds,
+        "docker run on the same volume",
+    )
+}
+
+fn ready(boot: &Boot, budget: f64, what: &str) -> Judged {
+    let Some(ready) = boot.ready else {
+        return Err(flaw(format!(
+            "{what}: not healthy after {:.0} s: {}",
+            boot.gave_up.as_secs_f64(),
+            one_line(&boot.last_words)
+        )));
+    };
+    let first = boot.first_200.map_or_else(String::new, |first| {
+        format!("; first 200 after {:.2} s", first.as_secs_f64())
+    });
+    measured(
+        Figure::new(ready.as_secs_f64(), Some(budget), "s"),
+        format!("{what} until healthy{first}"),
+    )
+}
+
+/// In time, exit code 0, clean.
+pub fn clean_stop(facts: &Facts) -> Judged {
+    let stop = facts.stop.as_ref().map_err(Clone::clone)?;
+    let figure = Figure::new(
+        stop.took.as_secs_f64(),
+        Some(facts.spec.budgets.stop_seconds),
+        "s",
+    );
+    let state = match &stop.cluster_state {
+        Ok(state) => state,
+        Err(why) => return Err(why.clone()),
+    };
+    if stop.exit_code != 0 || state != SHUT_DOWN {
+        let mut unclean = flaw(format!(
+            "docker stop with an open session: exit code {}, pg_controldata says `{state}`",
+            stop.exit_code
+        ));
+        unclean.figure = Some(figure);
+        return Err(unclean);
+    }
+    measured(
+        figure,
+        format!("with an open session: exit code 0, pg_controldata says `{state}`"),
+    )
+}
+
+/// No password in what everybody may read.
+pub fn no_secret_leaked(facts: &Facts) -> Judged {
+    if facts.secrets.is_empty() && facts.death.is_some() {
+        return Err(flaw("not reached: the container ended"));
+    }
+    if facts.secrets.is_empty() {
+        return Err(flaw("the container keeps no password in /run/hive/pgpass"));
+    }
+    let shown = |text: &str| facts.secrets.iter().any(|secret| text.contains(secret.as_str()));
+    if shown(&facts.whole_log) {
+        return Err(flaw("a password made at first boot is in the container's log"));
+    }
+    if shown(&facts.inspect) {
+        return Err(flaw("a password made at first boot is in `docker inspect`"));
+    }
+    seen(format!(
+        "{} passwords, none in {} lines of log or in docker inspect",
+        facts.secrets.len(),
+        facts.whole_log.lines().count()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Stop;
+    use crate::tests::facts;
+    use container::boot::Death;
+    use std::time::Duration;
+
+    #[test]
+    fn ready_is_judged_by_its_budget() {
+        let mut facts = facts();
+        facts.first = Ok(Boot {
+            ready: Some(Duration::from_millis(1420)),
+            first_200: Some(Duration::from_millis(1300)),
+            ..Boot::default()
+        });
+        let seen = time_to_ready(&facts).unwrap();
+        assert!(seen.detail.ends_with("first 200 after 1.30 s"), "{}", seen.detail);
+        facts.spec.budgets.ready_seconds = 1.0;
+        assert!(time_to_ready(&facts).is_err());
+        facts.first = Ok(Boot::default());
+        assert!(time_to_ready(&facts).is_err());
+    }
+
+    #[test]
+    fn a_stop_has_to_be_quick_and_clean_and_zero() {
+        let stop = |ms, exit_code, state: &str| Stop {
+            took: Duration::from_millis(ms),
+            exit_code,
+            cluster_state: Ok(state.into()),
+        };
+        let mut facts = facts();
+        for (good, stop) in [
+            (true, stop(500, 0, "shut down")),
+            (false, stop(500, 1, "shut down")),
+            (false, stop(500, 0, "in production")),
+            (false, stop(60_000, 0, "shut down")),
+        ] {
+            facts.stop = Ok(stop);
+            assert_eq!(clean_stop(&facts).is_ok(), good, "{:?}", facts.stop);
+        }
+    }
+
+    #[test]
+    fn a_death_is_told_with_its_last_words() {
+        let mut facts = facts();
+        facts.first = Ok(Boot::default());
+        assert!(stays_up(&facts).is_ok());
+        facts.death = Some(Death {
+            during: "first boot",
+            after: Duration::from_millis(2300),
+            how: "exit code 1".into(),
+            last_lines: "app | boom".into(),
+        });
+        let said = stays_up(&facts).unwrap_err().detail;
+        assert_eq!(
+            said,
+            "the container ended during first boot, 2.3 s after its start, exit code 1; last lines: app | boom"
+        );
+    }
+
+    #[test]
+    fn leaks_are_found_and_an_unknown_password_is_no_proof() {
+        let mut facts = facts();
+        assert!(no_secret_leaked(&facts).is_err());
+        facts.secrets = vec!["s3cret".into()];
+        facts.whole_log = "starting\n".into();
+        assert!(no_secret_leaked(&facts).is_ok());
+        facts.inspect = "{\"Env\":[\"PW=s3cret\"]}".into();
+        assert!(no_secret_leaked(&facts).is_err());
+        facts.whole_log = "PW is s3cret\n".into();
+        let said = no_secret_leaked(&facts).unwrap_err().detail;
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+}

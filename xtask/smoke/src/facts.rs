@@ -1,0 +1,153 @@
+//! What a run of the suite saw, for judges to look at: values, no engine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::suite::Moment;
+use container::ask::Answer;
+use container::boot::{Boot, Death};
+use container::finding::{Flaw, Stage, flaw};
+use definition::spec::ImageSpec;
+use engine::Image;
+
+/// Everything seen. Parts that were not reached say why.
+#[derive(Debug)]
+pub struct Facts {
+    /// What the image has to be.
+    pub spec: ImageSpec,
+    /// `docker image inspect`.
+    pub image: Image,
+    /// `docker history`, one JSON document a line.
+    pub history: Stage<String>,
+    /// The volume's name.
+    pub volume: String,
+    /// First boot, on an empty volume.
+    pub first: Stage<Boot>,
+    /// Requests to the health endpoint.
+    pub health: Stage<Samples>,
+    /// PostgreSQL stopped and started again.
+    pub outage: Stage<Outage>,
+    /// `docker stop` with an open session.
+    pub stop: Stage<Stop>,
+    /// A new container on the same volume.
+    pub again: Stage<Boot>,
+    /// An end nobody asked for.
+    pub death: Option<Death>,
+    /// What the container was asked, and when.
+    pub answers: BTreeMap<(Moment, &'static str), Stage<Answer>>,
+    /// `docker logs` when the window after ready was over.
+    pub settled_log: Stage<String>,
+    /// `docker logs` of all containers, at the end.
+    pub whole_log: String,
+    /// `docker container inspect` of the first container.
+    pub inspect: String,
+    /// Passwords made at first boot. Never shown, never written.
+    pub secrets: Vec<String>,
+    /// How long each part took.
+    pub took: BTreeMap<Part, Duration>,
+}
+
+/// The parts of a run, for `took`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Looking at the image.
+    Image,
+    /// First boot.
+    Boot,
+    /// Requests to the health endpoint.
+    Health,
+    /// The window in which nothing may restart.
+    Window,
+    /// PostgreSQL stopped and started.
+    Outage,
+    /// `docker stop`.
+    Stop,
+    /// The boot on the same volume.
+    Again,
+}
+
+/// Health requests in a row.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// What came back, in milliseconds.
+    pub took_ms: Vec<f64>,
+    /// Answers that were not 200, shown.
+    pub bad: Vec<String>,
+}
+
+/// PostgreSQL away for a moment.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// Until the endpoint stopped saying 200; `None` when it never did.
+    pub noticed: Option<Duration>,
+    /// What it said then.
+    pub said: String,
+    /// From PostgreSQL's start until 200 again; `None` when it never came.
+    pub back: Option<Duration>,
+}
+
+/// The end of the first container.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// `docker stop`, from call to return.
+    pub took: Duration,
+    /// Exit code of the container.
+    pub exit_code: i64,
+    /// `Database cluster state` of `pg_controldata`.
+    pub cluster_state: Stage<String>,
+}
+
+impl Facts {
+    /// Nothing seen yet.
+    pub fn new(spec: &ImageSpec, image: Image, volume: &str) -> Self {
+        fn unseen<T>() -> Stage<T> {
+            Err(flaw("not reached"))
+        }
+        Self {
+            spec: spec.clone(),
+            image,
+            history: unseen(),
+            volume: volume.to_owned(),
+            first: unseen(),
+            health: unseen(),
+            outage: unseen(),
+            stop: unseen(),
+            again: unseen(),
+            death: None,
+            answers: BTreeMap::new(),
+            settled_log: unseen(),
+            whole_log: String::new(),
+            inspect: String::new(),
+            secrets: Vec::new(),
+            took: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the first boot became healthy.
+    pub fn is_ready(&self) -> bool {
+        self.first.as_ref().is_ok_and(|boot| boot.ready.is_some())
+    }
+
+    /// Whether the health endpoint said 200 each time it was asked.
+    pub fn says_healthy(&self) -> bool {
+        self.health.as_ref().is_ok_and(|samples| samples.bad.is_empty())
+    }
+
+    /// The answer to a check's question.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn answer(&self, when: Moment, name: &'static str) -> Result<&Answer, Flaw> {
+        match self.answers.get(&(when, name)) {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err(match &self.death {
+                Some(death) => flaw(format!(
+                    "not reached: the container ended during {}",
+                    death.during
+                )),
+                None => flaw("not reached"),
+            }),
+        }
+    }
+}

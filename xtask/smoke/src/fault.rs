@@ -1,0 +1,335 @@
+//! The full suite: the gate, then faults. A fault does harm to real containers
+//! and proves that they bear it.
+//!
+//! # To add a fault
+//!
+//! Write a function `fn(&Scene) -> Result<Seen>` in `faults/<subject>.rs` and
+//! name it in [`FULL`](super::faults::FULL). Everything else follows: how it
+//! is run, reported, bundled, and made part of the suite's key.
+//!
+//! - The [`Scene`] gives containers and volumes of the image under test. They
+//!   are the fault's own, carry the run's label, and go when the fault ends;
+//!   nothing is shared between faults, so the order does not matter.
+//! - `Ok(seen("…"))` is a pass: one sentence, what was done and what was seen.
+//!   `measured(figure, "…")` passes or fails by a limit.
+//! - `Err` is a failure: `bail!(flaw("…"))` for what is wrong, and any other
+//!   error (the engine refused, a command did not end) is a failure, too. Only
+//!   Ctrl-C ends the run. So `?` is all that a fault needs.
+//! - `bail!(Untried(…))` where the engine has not the means for it: told, no
+//!   failure of the image, and no proof either.
+//! - A fault must be able to fail: it looks at what the container did, not at
+//!   whether a command could be run.
+//! - Another fault runs at the same time. One that only took too long, by its
+//!   figure's limit, is run again, alone.
+//! - `scene.note("…")` tells the timeline what happens; a failed fault's
+//!   bundle has it beside the logs, `docker inspect`, the supervisor's status
+//!   and the control data of all that is there at that moment.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::faults::SOURCE;
+use crate::scene::Scene;
+use crate::suite::{self, framed};
+use crate::verdict::CheckResult;
+use crate::{Subject, bundle, report};
+use container::finding::settled;
+use container::finding::{Flaw, Judged, Seen, flaw};
+use definition::spec::ImageSpec;
+use engine::container::Lab;
+use failure::Kind;
+use host::report::Report;
+
+/// Faults that run at the same time. Each waits most of its time, but a boot
+/// takes a core for a second: more of them only make each other slow.
+const TOGETHER: usize = 2;
+
+/// One fault of the full suite.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultDef {
+    /// Kebab-case, unique, and no check of the gate; others read it in
+    /// `smoke --json`, and `--only` takes it.
+    pub name: &'static str,
+    /// What holds when it passes, in one line.
+    pub proves: &'static str,
+    /// Does it.
+    pub run: fn(&Scene<'_>) -> Result<Seen>,
+}
+
+/// Why a fault cannot be tried on this engine. An error that a fault returns.
+#[derive(Debug)]
+pub struct Untried(pub String);
+
+impl fmt::Display for Untried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Untried {}
+
+/// One fault on one image.
+#[derive(Clone, Copy, Debug)]
+struct Job<'a> {
+    subject: usize,
+    fault: &'a FaultDef,
+}
+
+/// What a run of faults needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    /// Where progress is told.
+    pub report: &'a Report,
+    /// The images.
+    pub subjects: &'a [Subject],
+    /// Of each image, where its failed faults leave what is known of them.
+    pub bundles: &'a [PathBuf],
+}
+
+/// Runs faults on the subjects with these numbers, two at a time, and those that
+/// only took too long once more, alone.
+///
+/// Returns the results by subject, in the order of `faults`.
+///
+/// # Errors
+/// On Ctrl-C, and when a bundle cannot be written.
+pub fn run_all(
+    field: Field<'_>,
+    lab: &Lab,
+    numbers: &[usize],
+    faults: &[&FaultDef],
+) -> Result<Vec<Vec<CheckResult>>> {
+    // Images take turns, and the table's order is kept: the longest come first.
+    let of_fault = |fault| numbers.iter().map(move |&subject| Job { subject, fault });
+    let jobs: Vec<Job<'_>> = faults.iter().copied().flat_map(of_fault).collect();
+    let mut done = pool(field, lab, jobs)?;
+    let late: Vec<usize> = (0..done.len())
+        .filter(|&n| done[n].1.only_took_too_long())
+        .collect();
+    for n in late {
+        let job = done[n].0;
+        field.report.warn(format!(
+            "{}: {} took too long, it is run again, alone",
+            field.subjects[job.subject].spec.name, job.fault.name
+        ));
+        done[n].1 = run(field, lab, job)?;
+    }
+    let results = (0..field.subjects.len()).map(|subject| {
+        let of_fault = |fault: &&FaultDef| {
+            let found = done
+                .iter()
+                .find(|(job, _)| job.subject == subject && job.fault.name == fault.name);
+            found.map(|(_, result)| result.clone())
+        };
+        faults.iter().filter_map(of_fault).collect()
+    });
+    Ok(results.collect())
+}
+
+/// Runs jobs on [`TOGETHER`] threads; the first error lets the others finish what they
+/// are at and ends the run.
+fn pool<'a>(field: Field<'_>, lab: &Lab, jobs: Vec<Job<'a>>) -> Result<Vec<(Job<'a>, CheckResult)>> {
+    let queue = Mutex::new(VecDeque::from(jobs));
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    std::thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for _ in 0..TOGETHER {
+            // A runner belongs to one thread.
+            let lab = lab.clone();
+            let (queue, next) = (&queue, &next);
+            workers.push(scope.spawn(move || -> Result<Vec<(Job<'a>, CheckResult)>> {
+                let mut done = Vec::new();
+                while let Some(job) = next() {
+                    match run(field, &lab, job) {
+                        Ok(result) => done.push((job, result)),
+                        Err(error) => {
+                            queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                            return Err(error);
+                        }
+                    }
+                }
+                Ok(done)
+            }));
+        }
+        let mut done = Vec::new();
+        for worker in workers {
+            done.extend(worker.join().map_err(|_| anyhow!("a fault panicked"))??);
+        }
+        Ok(done)
+    })
+}
+
+/// Runs one fault; a failed one leaves a folder of its name in the bundle.
+fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
+    let (subject, fault) = (&field.subjects[job.subject], job.fault);
+    let image = subject.spec.name.as_str();
+    let began = Instant::now();
+    let scene = Scene::new(lab, subject, super::container_prefix(image, &lab.run)).among(field.subjects);
+    let ended = (fault.run)(&scene);
+    let result = result_of(fault.name, began.elapsed(), ended)?;
+    for line in scene.timeline() {
+        field.report.debug(format!("{image}: {}: {line}", fault.name));
+    }
+    if lab.keep {
+        field
+            .report
+            .detail(format!("{}: kept: {}", fault.name, scene.kept().join(", ")));
+    }
+    let said = report::word(result.outcome);
+    let took = host::report::seconds(began.elapsed());
+    field
+        .report
+        .step("fault", format!("{image}: {said} {} in {took}", fault.name));
+    let folder = field.bundles[job.subject].join(fault.name);
+    if !result.failed() {
+        bundle::forget_scene(&folder)?;
+    } else {
+        bundle::write_scene(&folder, &scene, &result)
+            .with_context(|| format!("write the failure bundle {}", folder.display()))?;
+    }
+    Ok(result)
+}
+
+/// What the report says of a fault that ended like this.
+fn result_of(name: &str, took: Duration, ended: Result<Seen>) -> Result<CheckResult> {
+    let untried = ended.as_ref().err().and_then(anyhow::Error::downcast_ref);
+    Ok(match untried {
+        Some(Untried(why)) => CheckResult::untried(name, took, why),
+        None => CheckResult::new(name, took, judged(ended)?),
+    })
+}
+
+/// Ctrl-C stays an error; everything else is said of the image.
+fn judged(result: Result<Seen>) -> Result<Judged> {
+    match result {
+        Err(error) if failure::kind(&error) == Kind::Interrupted => Err(error),
+        Err(error) => Ok(Err(match error.downcast::<Flaw>() {
+            Ok(flaw) => flaw,
+            Err(error) => settled::<()>(Err(error))?
+                .err()
+                .map_or_else(|| flaw("failed"), flaw),
+        })),
+        Ok(seen) => Ok(Ok(seen)),
+    }
+}
+
+/// The faults of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults<'a> {
+    /// What the suite has: [`FULL`](super::faults::FULL), or fewer in a test.
+    pub all: &'a [FaultDef],
+    /// Names of those that are asked for; none for all.
+    pub only: &'a [String],
+}
+
+impl<'a> Faults<'a> {
+    /// Those that are asked for.
+    ///
+    /// # Errors
+    /// A usage failure for a name that is no fault.
+    pub fn chosen(self) -> Result<Vec<&'a FaultDef>> {
+        let (all, only) = (self.all, self.only);
+        let is_known = |name: &str| all.iter().any(|fault| fault.name == name);
+        let unknown: Vec<&str> = only
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !is_known(name))
+            .collect();
+        if !unknown.is_empty() {
+            let known: Vec<&str> = all.iter().map(|fault| fault.name).collect();
+            let message = format!("the full suite has no fault {}", unknown.join(", "));
+            return Err(failure::usage(message)
+                .hint(format!("faults are: {}", known.join(", ")))
+                .into());
+        }
+        let is_chosen = |fault: &&FaultDef| only.is_empty() || only.iter().any(|name| name == fault.name);
+        Ok(all.iter().filter(is_chosen).collect())
+    }
+
+    /// What an image is proved against: the gate's key and all faults of the
+    /// suite, also those that are not asked for. SHA-256 in hex.
+    ///
+    /// # Errors
+    /// As [`suite::key`].
+    pub fn key(self, spec: &ImageSpec) -> serde_json::Result<String> {
+        let gate = suite::key(spec)?;
+        let mut fields = vec![("gate", gate.as_str())];
+        fields.extend(self.all.iter().map(|fault| ("fault", fault.name)));
+        fields.extend(SOURCE.iter().map(|(_, source)| ("source", *source)));
+        Ok(framed(&fields))
+    }
+}
+
+/// What every fault gets that was not run.
+pub fn not_run(faults: &[&FaultDef], why: &str, because: Option<&str>) -> Vec<CheckResult> {
+    let one = |fault: &&FaultDef| {
+        let mut result = CheckResult::new(fault.name, Duration::ZERO, Err(flaw(why)));
+        result.because = because.map(str::to_owned);
+        result
+    };
+    faults.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::FULL;
+    use crate::verdict::Outcome;
+    use container::figure::Figure;
+    use container::finding::{measured, seen};
+
+    #[test]
+    fn errors_are_failures_of_the_image_and_ctrl_c_is_not() {
+        let wrong = judged(Err(flaw("lost 3 rows").into())).unwrap().unwrap_err();
+        assert_eq!(wrong.detail, "lost 3 rows");
+        let late = measured(Figure::new(3.0, Some(2.0), "s"), "until healthy").unwrap_err();
+        let kept = judged(Err(late.clone().into())).unwrap().unwrap_err();
+        assert_eq!(kept, late, "the figure is kept");
+        let engine = anyhow!("no such container").context("docker exec");
+        let said = judged(Err(engine)).unwrap().unwrap_err().detail;
+        assert_eq!(said, "docker exec: no such container");
+        assert!(judged(seen("fine").map_err(Into::into)).unwrap().is_ok());
+        let error = judged(Err(failure::interrupted().into())).unwrap_err();
+        assert_eq!(failure::kind(&error), Kind::Interrupted);
+    }
+
+    fn chosen(only: &[String]) -> Result<Vec<&FaultDef>> {
+        Faults { all: FULL, only }.chosen()
+    }
+
+    #[test]
+    fn what_an_engine_cannot_do_is_neither_a_failure_nor_a_proof() {
+        let why = "not possible here: no loop devices";
+        let ended = Err(Untried(why.into())).context("make a disk");
+        let result = result_of("power-cut", Duration::ZERO, ended).unwrap();
+        assert_eq!((result.outcome, result.detail.as_str()), (Outcome::Untried, why));
+        assert!(!result.failed());
+        let wrong = result_of("power-cut", Duration::ZERO, Err(flaw("lost").into())).unwrap();
+        assert!(wrong.failed());
+    }
+
+    #[test]
+    fn unknown_names_are_told_with_the_known_ones() {
+        assert_eq!(chosen(&[]).unwrap().len(), FULL.len());
+        let only = [FULL[0].name.to_owned()];
+        assert_eq!(chosen(&only).unwrap().len(), 1);
+        let only = ["nope".to_owned(), FULL[0].name.to_owned()];
+        let error = chosen(&only).unwrap_err();
+        assert_eq!(error.to_string(), "the full suite has no fault nope");
+        assert_eq!(failure::kind(&error), Kind::Usage);
+    }
+
+    #[test]
+    fn what_was_not_run_is_a_failure_that_follows() {
+        let faults = chosen(&[]).unwrap();
+        let results = not_run(&faults, "not reached: the gate failed", Some("stays-up"));
+        assert_eq!(results.len(), FULL.len());
+        assert!(results.iter().all(CheckResult::failed));
+        assert_eq!(results[0].because.as_deref(), Some("stays-up"));
+    }
+}

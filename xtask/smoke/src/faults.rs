@@ -1,0 +1,284 @@
+//! The faults of the full suite as data. To add one, see
+//! [`fault`](super::fault).
+
+pub mod crash;
+pub mod disk;
+pub mod endings;
+pub mod power;
+pub mod processes;
+pub mod refusals;
+pub mod restarts;
+pub mod running;
+pub mod surroundings;
+pub mod volumes;
+
+use crate::fault::FaultDef;
+
+/// What an image has to bear before a release, after the gate.
+pub const FULL: &[FaultDef] = &[
+    // The longest first: then the others fill the time beside them.
+    FaultDef {
+        name: "power-cut-first-boot",
+        proves: "a disk that loses all that was not synced, at any moment of the first boot, has nothing or a good cluster",
+        run: power::cut_while_new,
+    },
+    FaultDef {
+        name: "kill-container",
+        proves: "kill -9 of the container under a write load loses no committed row, round after round",
+        run: crash::killed_under_load,
+    },
+    FaultDef {
+        name: "kill-first-boot",
+        proves: "kill -9 at any moment of the first boot leaves nothing or a good cluster",
+        run: crash::killed_while_new,
+    },
+    FaultDef {
+        name: "power-cut",
+        proves: "a disk that loses all that was not synced, under a write load, loses no committed row",
+        run: power::cut_under_load,
+    },
+    FaultDef {
+        name: "stop-first-boot",
+        proves: "docker stop at any moment of the first boot is quick and leaves nothing or a good cluster",
+        run: crash::stopped_while_new,
+    },
+    FaultDef {
+        name: "slowly-flapping-app",
+        proves: "an app that runs for a while each time and ends takes the container down with exit code 1",
+        run: endings::slowly_flapping_app,
+    },
+    FaultDef {
+        name: "kill-postmaster",
+        proves: "PostgreSQL is back by itself after kill -9 of the postmaster, with every committed row",
+        run: processes::postmaster,
+    },
+    FaultDef {
+        name: "kill-backend",
+        proves: "PostgreSQL is back by itself after kill -9 of a session's backend",
+        run: processes::backend,
+    },
+    FaultDef {
+        name: "kill-servants",
+        proves: "PostgreSQL is back by itself after kill -9 of each of its own processes",
+        run: processes::servants,
+    },
+    FaultDef {
+        name: "kill-app",
+        proves: "the app is back by itself after kill -9",
+        run: processes::app,
+    },
+    FaultDef {
+        name: "kill-monitor",
+        proves: "the health monitor is back by itself after kill -9",
+        run: processes::monitor,
+    },
+    FaultDef {
+        name: "kill-supervisord",
+        proves: "kill -9 of PID 1 ends the container, and a restart policy brings it back with every row",
+        run: processes::supervisord,
+    },
+    FaultDef {
+        name: "frozen-postgresql",
+        proves: "health leaves 200 when PostgreSQL hangs, and comes back when it goes on",
+        run: processes::frozen_postgresql,
+    },
+    FaultDef {
+        name: "frozen-app",
+        proves: "health leaves 200 when the app hangs, and comes back when it goes on",
+        run: processes::frozen_app,
+    },
+    FaultDef {
+        name: "fatal-app",
+        proves: "an app that cannot be started takes the container down with exit code 1",
+        run: endings::fatal_app,
+    },
+    FaultDef {
+        name: "fatal-postgresql",
+        proves: "a PostgreSQL that cannot be started takes the container down with exit code 1",
+        run: endings::fatal_postgresql,
+    },
+    FaultDef {
+        name: "hopeless-app",
+        proves: "a program that exits with 78 takes the container down with 78, at once",
+        run: endings::hopeless_app,
+    },
+    FaultDef {
+        name: "flapping-app",
+        proves: "an app that ends again and again takes the container down with exit code 1",
+        run: endings::flapping_app,
+    },
+    FaultDef {
+        name: "stop-under-load",
+        proves: "docker stop with open sessions and writers is a clean shutdown within the budget",
+        run: crash::stopped_under_load,
+    },
+    FaultDef {
+        name: "hardened",
+        proves: "it works with a read-only root, no capabilities, no new privileges, few processes and little memory",
+        run: running::hardened,
+    },
+    FaultDef {
+        name: "small-shared-memory",
+        proves: "parallel HNSW builds and hash joins work in the 64 MB of shared memory that engines give",
+        run: running::small_shared_memory,
+    },
+    FaultDef {
+        name: "side-by-side",
+        proves: "two containers on one network and other ports share no password, no data and no database port",
+        run: running::side_by_side,
+    },
+    FaultDef {
+        name: "restarts",
+        proves: "docker stop, restart and kill, again and again, and docker pause lose nothing, leave nothing and stay quick",
+        run: restarts::restarts,
+    },
+    FaultDef {
+        name: "logs",
+        proves: "docker logs has every line with its program's name, and the files rotate",
+        run: running::logs,
+    },
+    FaultDef {
+        name: "disk-full-at-first-boot",
+        proves: "without room for a cluster nothing is made, and it is said; with room it boots",
+        run: disk::full_at_first_boot,
+    },
+    FaultDef {
+        name: "disk-full-while-writing",
+        proves: "a disk that fills up, WAL included, costs no acknowledged row",
+        run: disk::full_while_writing,
+    },
+    FaultDef {
+        name: "foreign-volumes",
+        proves: "a volume of another owner, version or image, or at another path, is refused and stays as it is",
+        run: refusals::of_somebody_else,
+    },
+    FaultDef {
+        name: "half-copied-volumes",
+        proves: "a cluster that is not whole is refused before PostgreSQL touches it",
+        run: refusals::copied_in_part,
+    },
+    FaultDef {
+        name: "wrong-settings",
+        proves: "settings, users and roots that cannot work are refused in one line",
+        run: refusals::settings,
+    },
+    FaultDef {
+        name: "wrong-password-files",
+        proves: "a password file that is no password is refused in one line",
+        run: refusals::password_files,
+    },
+    FaultDef {
+        name: "volume-in-use",
+        proves: "a second container on a volume ends at once and harms nothing",
+        run: volumes::in_use,
+    },
+    FaultDef {
+        name: "harmless-volumes",
+        proves: "what a fresh disk or an orchestrator leaves on a volume stops nothing",
+        run: volumes::harmless,
+    },
+    FaultDef {
+        name: "restored-volume",
+        proves: "a copy of the cluster and a dump both bring back the rows",
+        run: volumes::restored,
+    },
+    FaultDef {
+        name: "lost-table",
+        proves: "a table or index without its file is found at start",
+        run: volumes::lost_table,
+    },
+    FaultDef {
+        name: "collation-versions",
+        proves: "an order of text that changed is told, with the commands that mend it",
+        run: volumes::collations,
+    },
+    FaultDef {
+        name: "upgrade",
+        proves: "the volume of the image that was promoted before works, with its rows",
+        run: volumes::upgrade,
+    },
+    FaultDef {
+        name: "odd-password",
+        proves: "a password with any character works everywhere, and reaches no log",
+        run: surroundings::odd_password,
+    },
+    FaultDef {
+        name: "arbitrary-user",
+        proves: "any uid runs it, with a read-only root and without capabilities",
+        run: surroundings::arbitrary_user,
+    },
+    FaultDef {
+        name: "clock-and-zone",
+        proves: "time zones, locales and clocks that are wrong stop nothing and move no instant",
+        run: surroundings::clock_and_zone,
+    },
+    FaultDef {
+        name: "moved-port",
+        proves: "HIVE_API_PORT moves the app, and libpq's variables for other servers change nothing",
+        run: surroundings::moved_port,
+    },
+    FaultDef {
+        name: "reserved-port",
+        proves: "no connection gets the app's port while the app does not listen yet",
+        run: surroundings::reserved_port,
+    },
+];
+
+/// The suite's own source: a change of a fault is a change of the proof.
+pub(super) const SOURCE: &[(&str, &str)] = &[
+    ("fault.rs", include_str!("fault.rs")),
+    ("faults.rs", include_str!("faults.rs")),
+    ("ledger.rs", include_str!("ledger.rs")),
+    ("scene.rs", include_str!("scene.rs")),
+    ("scene/disk.rs", include_str!("scene/disk.rs")),
+    ("scene/containers.rs", include_str!("scene/containers.rs")),
+    ("scene/inside.rs", include_str!("scene/inside.rs")),
+    ("faults/crash.rs", include_str!("faults/crash.rs")),
+    ("faults/endings.rs", include_str!("faults/endings.rs")),
+    ("faults/power.rs", include_str!("faults/power.rs")),
+    ("faults/processes.rs", include_str!("faults/processes.rs")),
+    ("faults/running.rs", include_str!("faults/running.rs")),
+    ("faults/disk.rs", include_str!("faults/disk.rs")),
+    ("faults/refusals.rs", include_str!("faults/refusals.rs")),
+    ("faults/restarts.rs", include_str!("faults/restarts.rs")),
+    ("faults/surroundings.rs", include_str!("faults/surroundings.rs")),
+    ("faults/volumes.rs", include_str!("faults/volumes.rs")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Faults;
+    use crate::suite;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_none_of_the_gate() {
+        let mut known: BTreeSet<&str> = suite::GATE.iter().map(|check| check.name).collect();
+        for fault in FULL {
+            assert!(known.insert(fault.name), "{} twice", fault.name);
+            assert!(fault.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
+        }
+    }
+
+    #[test]
+    fn the_key_covers_every_source_of_faults() {
+        let smoke = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for folder in ["faults", "scene"] {
+            for entry in fs_err::read_dir(smoke.join(folder)).unwrap() {
+                let name = format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy());
+                assert!(SOURCE.iter().any(|(file, _)| *file == name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_key_is_the_gates_no_more() {
+        let spec = crate::sample::spec();
+        let key = |spec| Faults { all: FULL, only: &[] }.key(spec);
+        assert_ne!(key(&spec).unwrap(), suite::key(&spec).unwrap());
+        let mut other = spec.clone();
+        other.budgets.ready_seconds += 1.0;
+        assert_ne!(key(&spec).unwrap(), key(&other).unwrap());
+    }
+}

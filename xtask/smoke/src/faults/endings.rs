@@ -1,0 +1,149 @@
+//! Programs that cannot be kept running take the container down, with an exit
+//! code that makes the restart policy act, and PostgreSQL shut down cleanly.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::scene::Scene;
+use container::finding::{Seen, flaw, seen};
+
+/// A program that cannot start: three tries, 1, 2 and 3 s apart.
+const FATAL: Duration = Duration::from_secs(30);
+/// A program that ends again and again.
+const FLAPPING: Duration = Duration::from_secs(60);
+/// The same, slowly: six runs of [`SLOW_SECONDS`] and the starts between.
+const SLOW: Duration = Duration::from_secs(150);
+/// So slow that no six ends lie within one minute.
+const SLOW_SECONDS: u32 = 13;
+
+/// Exit codes, as `docker/README.md` lists them.
+const EXIT_PROGRAM: i64 = 1;
+const EXIT_CONFIG: i64 = 78;
+
+/// The app cannot be started any more.
+pub fn fatal_app(scene: &Scene<'_>) -> Result<Seen> {
+    let end = Broken {
+        program: "app",
+        file: "run-app",
+        code: "raise SystemExit(3)",
+        limit: FATAL,
+    };
+    end.expect(scene, EXIT_PROGRAM, "app could not be started")
+}
+
+/// PostgreSQL cannot be started any more.
+pub fn fatal_postgresql(scene: &Scene<'_>) -> Result<Seen> {
+    let end = Broken {
+        program: "postgresql",
+        file: "run-postgresql",
+        code: "raise SystemExit(3)",
+        limit: FATAL,
+    };
+    end.expect(scene, EXIT_PROGRAM, "postgresql could not be started")
+}
+
+/// A program that says that trying again is useless.
+pub fn hopeless_app(scene: &Scene<'_>) -> Result<Seen> {
+    let end = Broken {
+        program: "app",
+        file: "run-app",
+        code: "raise SystemExit(78)",
+        limit: FATAL,
+    };
+    end.expect(scene, EXIT_CONFIG, "cannot run like this")
+}
+
+/// The app starts well and ends again and again.
+pub fn flapping_app(scene: &Scene<'_>) -> Result<Seen> {
+    let end = Broken {
+        program: "app",
+        file: "run-app",
+        code: "import time; time.sleep(2); raise SystemExit(3)",
+        limit: FLAPPING,
+    };
+    end.expect(scene, EXIT_PROGRAM, "app ended ")
+}
+
+/// The same, each time after a while.
+pub fn slowly_flapping_app(scene: &Scene<'_>) -> Result<Seen> {
+    let code = format!("import time; time.sleep({SLOW_SECONDS}); raise SystemExit(0)");
+    let end = Broken {
+        program: "app",
+        file: "run-app",
+        code: &code,
+        limit: SLOW,
+    };
+    end.expect(scene, EXIT_PROGRAM, "app ended ")
+}
+
+/// A program whose file in the container was replaced.
+struct Broken<'a> {
+    program: &'a str,
+    /// In `/usr/local/lib/hive`.
+    file: &'a str,
+    /// Python, in its place.
+    code: &'a str,
+    limit: Duration,
+}
+
+impl Broken<'_> {
+    /// Breaks a healthy container's program, ends it once, and waits for the
+    /// container's own end.
+    fn expect(&self, scene: &Scene<'_>, code: i64, why: &str) -> Result<Seen> {
+        let volume = scene.volume()?;
+        let guest = scene.boot(&volume, &[])?;
+        scene.sql(
+            &guest,
+            "CREATE TABLE smoke_end AS SELECT n FROM generate_series(1, 1000) n",
+        )?;
+        // Kept as the same file, with its mode: only what it does changes.
+        let script = format!(
+            "{{ head -n 1 /usr/local/lib/hive/{0}; echo '{1}'; }} >/tmp/broken && \
+             cat /tmp/broken >/usr/local/lib/hive/{0}",
+            self.file, self.code
+        );
+        let answer = scene.exec(&guest, &["--user", "0:0"], &script)?;
+        if !answer.ok() {
+            bail!(flaw(format!(
+                "{} could not be broken: {}",
+                self.file,
+                answer.shown()
+            )));
+        }
+        let began = Instant::now();
+        scene.must(&guest, &format!("kill -9 $(supervisorctl pid {})", self.program))?;
+        scene.note(format!("{} is broken and was ended", self.program));
+        let Some(ended) = scene.until_ended(&guest.container, self.limit)? else {
+            bail!(flaw(format!(
+                "{} does `{}` since {} s, and the container is still up",
+                self.program,
+                self.code,
+                began.elapsed().as_secs()
+            )));
+        };
+        let took = began.elapsed();
+        let log = scene.log(&guest)?;
+        let last = log.lines().rfind(|line| !line.is_empty()).unwrap_or_default();
+        if ended != code || !last.starts_with("hive: stopped: ") || !last.contains(why) {
+            bail!(flaw(format!(
+                "{} does `{}`: the container ended with {ended}, its last line is `{last}`",
+                self.program, self.code
+            )));
+        }
+        let state = scene.cluster_state(&volume)?;
+        // A server that cannot be started again was killed by us, not shut down.
+        if state != "shut down" && self.program != "postgresql" {
+            bail!(flaw(format!(
+                "the container gave up and left the cluster `{state}`"
+            )));
+        }
+        seen(format!(
+            "{} does `{}`: exit code {ended} after {:.0} s, `{last}`",
+            self.program,
+            self.code,
+            took.as_secs_f64()
+        ))
+        .map_err(Into::into)
+    }
+}

@@ -1,0 +1,422 @@
+//! kill -9 and SIGSTOP of single processes: they heal by themselves, and health
+//! says what is going on meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::scene::{Process, Scene};
+use container::boot::Guest;
+use container::figure::Figure;
+use container::finding::{Seen, flaw, measured};
+use container::http::Client;
+use container::programs;
+
+/// For how long health may be away: the goal for PostgreSQL.
+const POSTGRESQL_BACK: Duration = Duration::from_secs(3);
+/// The same for the app.
+const APP_BACK: Duration = Duration::from_secs(2);
+/// Until health leaves 200 when a program hangs, and until it is back when it
+/// goes on; the health check's own time-outs are 3 s.
+const FROZEN: Duration = Duration::from_secs(8);
+/// What a client that is told to end still waits for a 200.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+/// Longer than that is not waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// PostgreSQL's own processes; it starts all of them again when one crashes.
+const SERVANTS: [&str; 5] = [
+    "postgres: checkpointer",
+    "postgres: background writer",
+    "postgres: walwriter",
+    "postgres: autovacuum launcher",
+    "postgres: logical replication launcher",
+];
+
+/// Crash recovery of the whole server by a new postmaster.
+pub fn postmaster(scene: &Scene<'_>) -> Result<Seen> {
+    let guest = with_rows(scene)?;
+    let took = kill(scene, &guest, "postmaster", is_postmaster)?;
+    all_is_well(scene, &guest)?;
+    back(took, POSTGRESQL_BACK, "kill -9 of the postmaster")
+}
+
+/// A session of a client: the postmaster ends all others and recovers.
+pub fn backend(scene: &Scene<'_>) -> Result<Seen> {
+    let guest = with_rows(scene)?;
+    scene.must(
+        &guest,
+        "PGAPPNAME=victim psql -XAtqc 'SELECT pg_sleep(100)' >/dev/null 2>&1 &\n\
+         for n in $(seq 100); do \
+         [ \"$(psql -XAtqc \"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'victim'\")\" = 1 ] \
+         && exit 0; sleep 0.05; done; exit 1",
+    )?;
+    let pid = scene.sql(
+        &guest,
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'victim'",
+    )?;
+    let is_it = |process: &Process| process.pid.to_string() == pid;
+    let took = kill_one(scene, &guest, "backend", Successor::None, is_it)?;
+    all_is_well(scene, &guest)?;
+    back(took, POSTGRESQL_BACK, "kill -9 of a session's backend")
+}
+
+/// Each of PostgreSQL's own processes, one after the other.
+pub fn servants(scene: &Scene<'_>) -> Result<Seen> {
+    let guest = with_rows(scene)?;
+    let mut slowest = Duration::ZERO;
+    for servant in SERVANTS {
+        let is_it = |process: &Process| process.command == servant;
+        let took = kill(scene, &guest, servant, is_it)?;
+        slowest = slowest.max(took);
+    }
+    all_is_well(scene, &guest)?;
+    let names: Vec<&str> = SERVANTS
+        .iter()
+        .filter_map(|name| name.strip_prefix("postgres: "))
+        .collect();
+    back(
+        slowest,
+        POSTGRESQL_BACK,
+        &format!("kill -9 of each of {}, the longest", names.join(", ")),
+    )
+}
+
+/// The app; PostgreSQL must not notice.
+pub fn app(scene: &Scene<'_>) -> Result<Seen> {
+    let guest = with_rows(scene)?;
+    let took = kill(scene, &guest, "app", is_app)?;
+    all_is_well(scene, &guest)?;
+    back(took, APP_BACK, "kill -9 of the app")
+}
+
+/// The health monitor, which nobody but the log misses.
+pub fn monitor(scene: &Scene<'_>) -> Result<Seen> {
+    let guest = with_rows(scene)?;
+    let is_it = |process: &Process| process.command.ends_with("/health-monitor");
+    let took = kill(scene, &guest, "health-monitor", is_it)?;
+    all_is_well(scene, &guest)?;
+    back(took, POSTGRESQL_BACK, "kill -9 of the health monitor")
+}
+
+/// PID 1 itself, from the host: the container ends, the restart policy starts
+/// it again, and nothing is lost.
+pub fn supervisord(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let guest = scene.boot(&volume, &["--restart", "on-failure:3"])?;
+    scene.sql(&guest, ROWS)?;
+    let began = Instant::now();
+    scene.kill_first_process(&guest)?;
+    while guest.container.restarts()? == 0 {
+        if began.elapsed() > PATIENCE {
+            bail!(flaw(
+                "supervisord was killed, and the engine did not start the container again"
+            ));
+        }
+        scene.lab().runner.sleep(Duration::from_millis(100))?;
+    }
+    let guest = scene.rejoin(&guest)?;
+    scene.until_health(&guest, true, PATIENCE)?;
+    let took = began.elapsed();
+    all_is_well(scene, &guest)?;
+    back(
+        took,
+        Duration::from_secs_f64(scene.spec().budgets.restart_seconds),
+        "kill -9 of supervisord, started again by the restart policy",
+    )
+}
+
+/// All of PostgreSQL hangs: health leaves 200, and comes back with it.
+pub fn frozen_postgresql(scene: &Scene<'_>) -> Result<Seen> {
+    frozen(scene, "PostgreSQL", |process| {
+        is_postmaster(process) || process.command.starts_with("postgres: ")
+    })
+}
+
+/// The app hangs.
+pub fn frozen_app(scene: &Scene<'_>) -> Result<Seen> {
+    frozen(scene, "the app", is_app)
+}
+
+fn frozen(scene: &Scene<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<Seen> {
+    let guest = with_rows(scene)?;
+    let all = scene.processes(&guest)?;
+    let pids: Vec<String> = all
+        .iter()
+        .filter(|process| is_it(process))
+        .map(|process| process.pid.to_string())
+        .collect();
+    if pids.is_empty() {
+        bail!(flaw(format!("there is no process of {what}")));
+    }
+    let pids = pids.join(" ");
+    scene.must(&guest, &format!("kill -STOP {pids}"))?;
+    let (left, said) = scene.until_health(&guest, false, FROZEN)?;
+    // What the engine asks, too.
+    let answer = scene.shell(&guest, "timeout 10 /usr/local/lib/hive/healthcheck")?;
+    if answer.code != 1 || !answer.text.starts_with("unhealthy: ") {
+        bail!(flaw(format!(
+            "{what} hangs, and the image's health check says: {}",
+            answer.shown()
+        )));
+    }
+    scene.must(&guest, &format!("kill -CONT {pids}"))?;
+    let (came, _) = scene.until_health(&guest, true, FROZEN)?;
+    all_is_well(scene, &guest)?;
+    Ok(measured(
+        Figure::new(left.as_secs_f64(), Some(FROZEN.as_secs_f64()), "s"),
+        format!(
+            "{what} stopped by SIGSTOP: health left 200 after {:.1} s ({said}), the health check said \
+             `{}`; went on: 200 again after {:.1} s",
+            left.as_secs_f64(),
+            answer.text,
+            came.as_secs_f64()
+        ),
+    )?)
+}
+
+/// Committed before the harm, looked for after it.
+const ROWS: &str = "CREATE TABLE smoke_kill AS SELECT n FROM generate_series(1, 1000) n";
+
+fn with_rows(scene: &Scene<'_>) -> Result<std::rc::Rc<Guest>> {
+    let volume = scene.volume()?;
+    let guest = scene.boot(&volume, &[])?;
+    scene.sql(&guest, ROWS)?;
+    Ok(guest)
+}
+
+/// The rows are there, and every program is RUNNING.
+fn all_is_well(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+    let rows = scene.sql(guest, "SELECT count(*) FROM smoke_kill")?;
+    if rows != "1000" {
+        bail!(flaw(format!(
+            "1000 rows were committed before, {rows} are there after"
+        )));
+    }
+    let began = Instant::now();
+    loop {
+        let text = scene.shell(guest, programs::STATUS)?.text;
+        let states = programs::states(&text);
+        // A program is STARTING for its first second.
+        let bad = states.iter().find(|(_, state)| *state != "RUNNING");
+        match bad {
+            None if !states.is_empty() => return Ok(()),
+            _ if began.elapsed() > PATIENCE => bail!(flaw(format!("not all programs run: {text}"))),
+            _ => scene.lab().runner.sleep(Duration::from_millis(200))?,
+        }
+    }
+}
+
+fn back(took: Duration, limit: Duration, what: &str) -> Result<Seen> {
+    Ok(measured(
+        Figure::new(took.as_secs_f64(), Some(limit.as_secs_f64()), "s"),
+        format!("{what}: health was away for so long; every committed row is there"),
+    )?)
+}
+
+/// PostgreSQL's first process.
+pub fn is_postmaster(process: &Process) -> bool {
+    process.command.contains("/bin/postgres -D ")
+}
+
+/// The program `app`: a child of PID 1 that is none of the others.
+pub fn is_app(process: &Process) -> bool {
+    process.parent == 1 && !is_postmaster(process) && !process.command.ends_with("/health-monitor")
+}
+
+/// Whether another process has to take the victim's place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Successor {
+    Needed,
+    None,
+}
+
+/// Kills the process that `is_it` knows, and waits until another one has taken
+/// its place and health is 200: for how long clients got no prompt 200, zero
+/// where they noticed nothing.
+///
+/// # Errors
+/// A flaw when there is no such process, or no other one and no 200 in time.
+pub fn kill(
+    scene: &Scene<'_>,
+    guest: &Guest,
+    what: &str,
+    is_it: impl Fn(&Process) -> bool,
+) -> Result<Duration> {
+    kill_one(scene, guest, what, Successor::Needed, is_it)
+}
+
+fn kill_one(
+    scene: &Scene<'_>,
+    guest: &Guest,
+    what: &str,
+    successor: Successor,
+    is_it: impl Fn(&Process) -> bool,
+) -> Result<Duration> {
+    let Some(victim) = scene.processes(guest)?.into_iter().find(|process| is_it(process)) else {
+        bail!(flaw(format!("there is no process {what}")));
+    };
+    scene.note(format!("kill -9 {} ({})", victim.pid, victim.command));
+    let (port, path) = (guest.port, scene.spec().app.health_path.as_str());
+    let over = AtomicBool::new(false);
+    let (replaced, samples) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| watch_health(port, path, &over));
+        let replaced = kill_and_wait(scene, guest, what, successor, &victim, &is_it);
+        over.store(true, Ordering::Relaxed);
+        (replaced, client.join())
+    });
+    replaced?;
+    let samples = samples.map_err(|_| anyhow!("the client panicked"))?;
+    let away = downtime(&samples);
+    scene.note(format!("{what}: health was away for {:.3} s", away.as_secs_f64()));
+    Ok(away)
+}
+
+fn kill_and_wait(
+    scene: &Scene<'_>,
+    guest: &Guest,
+    what: &str,
+    successor: Successor,
+    victim: &Process,
+    is_it: impl Fn(&Process) -> bool,
+) -> Result<()> {
+    let began = Instant::now();
+    scene.must(guest, &format!("kill -9 {}", victim.pid))?;
+    // Health may say 200 for a moment more: one that counts comes after the
+    // victim was replaced.
+    loop {
+        scene.until_health(guest, true, PATIENCE.saturating_sub(began.elapsed()))?;
+        let all = scene.processes(guest)?;
+        let is_gone = !all.iter().any(|process| process.pid == victim.pid);
+        if is_gone && (successor == Successor::None || all.iter().any(&is_it)) {
+            return scene.until_health(guest, true, PATIENCE).map(drop);
+        }
+        if began.elapsed() > PATIENCE {
+            bail!(flaw(format!(
+                "health is 200, and no new {what} is there {} s after the kill",
+                PATIENCE.as_secs()
+            )));
+        }
+    }
+}
+
+/// One request to the health endpoint: when it was made and answered, and
+/// whether by 200.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    asked: Instant,
+    answered: Instant,
+    good: bool,
+}
+
+impl Sample {
+    fn took(&self) -> Duration {
+        self.answered.duration_since(self.asked)
+    }
+}
+
+/// A 200 that takes longer was held back until the service was there again.
+const PROMPT: Duration = Duration::from_millis(250);
+
+/// A client that asks again and again until it is told to end and has a 200, or
+/// does not get one any more. A `docker exec` takes longer than some recoveries:
+/// it cannot time them.
+fn watch_health(port: u16, path: &str, over: &AtomicBool) -> Vec<Sample> {
+    let client = Client::new(port, false);
+    let mut samples: Vec<Sample> = Vec::new();
+    let mut told: Option<Instant> = None;
+    loop {
+        let asked = Instant::now();
+        let reply = client.get(path, PATIENCE);
+        let good = reply.is_ok_and(|reply| reply.status == 200);
+        samples.push(Sample {
+            asked,
+            answered: Instant::now(),
+            good,
+        });
+        if over.load(Ordering::Relaxed) {
+            let since = *told.get_or_insert_with(Instant::now);
+            // Where it never comes back, whoever said `over` knows.
+            if good || since.elapsed() > LAST_LOOK {
+                return samples;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// From the last prompt 200 before the first answer that was none until the 200
+/// that ends the last of these; zero where every answer was a prompt 200.
+fn downtime(samples: &[Sample]) -> Duration {
+    let away = |sample: &Sample| !sample.good || sample.took() > PROMPT;
+    let (Some(first), Some(last)) = (samples.iter().position(away), samples.iter().rposition(away)) else {
+        return Duration::ZERO;
+    };
+    let from = samples[first.saturating_sub(1)]
+        .answered
+        .min(samples[first].asked);
+    let until = match samples.get(last + 1) {
+        Some(next) if !samples[last].good => next,
+        _ => &samples[last],
+    };
+    until.answered.duration_since(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_apart() {
+        let process = |parent, command: &str| Process {
+            pid: 9,
+            parent,
+            command: command.into(),
+        };
+        assert!(is_postmaster(&process(
+            1,
+            "/usr/lib/postgresql/current/bin/postgres -D /x"
+        )));
+        assert!(is_app(&process(
+            1,
+            "/opt/venv/bin/python -P /usr/local/lib/hive/run-app"
+        )));
+        assert!(is_app(&process(1, "node server.js")));
+        assert!(!is_app(&process(6, "postgres: checkpointer")));
+        assert!(!is_app(&process(
+            1,
+            "/bin/bash /usr/local/lib/hive/health-monitor"
+        )));
+    }
+
+    #[test]
+    fn downtime_is_what_clients_saw() {
+        let began = Instant::now();
+        let at = |ms| began + Duration::from_millis(ms);
+        let sample = |asked, answered, good| Sample {
+            asked: at(asked),
+            answered: at(answered),
+            good,
+        };
+        let good = [sample(0, 2, true), sample(12, 14, true)];
+        assert_eq!(downtime(&good), Duration::ZERO);
+        let away = [
+            sample(0, 2, true),
+            sample(12, 1512, false),
+            sample(1522, 1524, true),
+            sample(1534, 1540, false),
+            sample(1550, 1552, true),
+        ];
+        assert_eq!(downtime(&away), Duration::from_millis(1550));
+        // Away until the end of the watch.
+        assert_eq!(downtime(&away[..2]), Duration::from_millis(1510));
+        // The app waits for its database and says 200 then.
+        let held_back = [
+            sample(0, 2, true),
+            sample(12, 1012, true),
+            sample(1022, 1024, true),
+        ];
+        assert_eq!(downtime(&held_back), Duration::from_millis(1010));
+    }
+}

@@ -1,0 +1,153 @@
+//! One container started again and again: nothing may get lost, slower or more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::running::{all_running, stop_cleanly};
+use crate::scene::Scene;
+use container::boot::{Guest, MOUNT};
+use container::figure::Figure;
+use container::finding::{Seen, flaw, measured};
+
+/// Longer than that is not waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Starts of one container after its first.
+const RESTARTS: u32 = 12;
+/// Each way to end has come once by then: what a start leaves once is there.
+const SETTLED: u32 = 3;
+/// Of the traces that are left behind, as many are told.
+const TOLD: usize = 4;
+
+/// The same container stopped, restarted, killed and started, again and again;
+/// and paused.
+pub fn restarts(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let mut guest = scene.boot(&volume, &[])?;
+    scene.sql(&guest, "CREATE TABLE smoke_restarts (n int PRIMARY KEY)")?;
+    let mut slowest = Duration::ZERO;
+    let mut settled = BTreeSet::new();
+    for round in 1..=RESTARTS {
+        scene.sql(&guest, &format!("INSERT INTO smoke_restarts VALUES ({round})"))?;
+        match round % 3 {
+            0 => guest.container.kill("KILL")?,
+            1 => stop_cleanly(scene, &guest, &volume)?,
+            _ => docker(scene, &["restart", guest.container.name()]).map(drop)?,
+        }
+        guest = if round % 3 == 2 {
+            scene.rejoin(&guest)?
+        } else {
+            scene.start_again(&guest)?
+        };
+        scene.until_health(&guest, true, PATIENCE)?;
+        if round % 3 == 2 {
+            was_shut_down(&scene.log(&guest)?)?;
+        }
+        slowest = slowest.max(guest.started.elapsed());
+        let rows = scene.sql(&guest, "SELECT count(*) FROM smoke_restarts")?;
+        if rows != round.to_string() {
+            bail!(flaw(format!("{round} rows were stored, {rows} are there")));
+        }
+        if round == SETTLED {
+            settled = traces(scene, &guest)?;
+        }
+    }
+    for verb in ["pause", "unpause"] {
+        docker(scene, &[verb, guest.container.name()])?;
+        scene.lab().runner.sleep(Duration::from_millis(500))?;
+    }
+    scene.until_health(&guest, true, PATIENCE)?;
+    all_running(scene, &guest)?;
+    nothing_more(&settled, &traces(scene, &guest)?)?;
+    Ok(measured(
+        Figure::new(
+            slowest.as_secs_f64(),
+            Some(scene.spec().budgets.restart_seconds),
+            "s",
+        ),
+        format!(
+            "{RESTARTS} times docker stop, restart or kill, the slowest start until 200; no file, shared memory \
+             segment or WAL more than after {SETTLED}; docker pause and unpause"
+        ),
+    )?)
+}
+
+/// Whether PostgreSQL's last start followed a shutdown in order.
+fn was_shut_down(log: &str) -> Result<()> {
+    let last = log.lines().rfind(|line| line.contains("database system was "));
+    if !last.is_some_and(|line| line.contains("database system was shut down")) {
+        bail!(flaw(format!(
+            "docker restart, and then: {}",
+            last.unwrap_or_default()
+        )));
+    }
+    Ok(())
+}
+
+/// What a start may leave behind, a line each: names on the volume but for those
+/// of tables, WAL beyond what a cluster of this size keeps, files in the
+/// container's own layer, shared memory.
+fn traces(scene: &Scene<'_>, guest: &Guest) -> Result<BTreeSet<String>> {
+    let script = format!(
+        "cd {MOUNT}; find . \\( -path './pgdata/base/*' -o -path './pgdata/pg_wal/*' \\) -prune -o -print; \
+         [ $(ls pgdata/pg_wal | wc -l) -le 6 ] || ls pgdata/pg_wal; \
+         find /run/hive /tmp /dev/shm; ls /var/log/hive; \
+         echo \"$(tail -n +2 /proc/sysvipc/shm | wc -l) shared memory segments\""
+    );
+    let inside = scene.must(guest, &script)?;
+    let layer = docker(scene, &["diff", guest.container.name()])?;
+    let lines = inside.lines().chain(layer.lines());
+    Ok(lines.map(str::to_owned).collect())
+}
+
+fn nothing_more(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Result<()> {
+    let more: Vec<&str> = after.difference(before).map(String::as_str).collect();
+    if !more.is_empty() {
+        let shown = more.iter().take(TOLD).copied().collect::<Vec<_>>().join(", ");
+        bail!(flaw(format!(
+            "{} restarts left {} traces: {shown}",
+            RESTARTS - SETTLED,
+            more.len()
+        )));
+    }
+    Ok(())
+}
+
+fn docker(scene: &Scene<'_>, args: &[&str]) -> Result<String> {
+    let lab = scene.lab();
+    lab.engine.cmd(&lab.runner, args).read()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_start_counts() {
+        let (clean, crash) = (
+            "x database system was shut down at",
+            "x database system was not properly shut down",
+        );
+        assert!(was_shut_down(&format!("{crash}\n{clean}\ny")).is_ok());
+        assert!(was_shut_down(&format!("{clean}\n{crash}\ny")).is_err());
+        assert!(was_shut_down("").is_err());
+    }
+
+    #[test]
+    fn what_is_gone_is_no_trace() {
+        let set = |lines: &[&str]| lines.iter().map(|&line| line.to_owned()).collect::<BTreeSet<_>>();
+        let before = set(&["./hive/lock", "1 shared memory segments"]);
+        assert!(nothing_more(&before, &set(&["./hive/lock"])).is_ok());
+        let said = nothing_more(
+            &before,
+            &set(&["./hive/lock", "./hive/x", "2 shared memory segments"]),
+        )
+        .unwrap_err()
+        .to_string();
+        assert_eq!(
+            said,
+            "9 restarts left 2 traces: ./hive/x, 2 shared memory segments"
+        );
+    }
+}

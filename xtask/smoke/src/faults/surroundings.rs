@@ -1,0 +1,249 @@
+//! Odd surroundings that have to work: passwords, users, clocks, ports.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::scene::Scene;
+use container::boot::{Guest, MOUNT};
+use container::finding::{Seen, flaw, seen};
+use container::http::Client;
+
+/// Each character that has a meaning in SQL, URLs, shells, password files or
+/// Python's formats, and one that is not ASCII.
+const ODD: &str = r#" a'b"c@d/e:f%g\h$i{j}k;l#m?n&o é `p` "#;
+/// A password given as a file with Windows' line end.
+const PLAIN: &str = "second-password";
+/// Of `docker stop`.
+const GRACE: Duration = Duration::from_secs(20);
+/// A boot on a busy machine.
+const BOOT: Duration = Duration::from_secs(60);
+/// Between two requests.
+const PAUSE: Duration = Duration::from_millis(100);
+/// One request.
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// An odd password by a file works for the app, for psql and in the URL; the
+/// next start takes another one; none of them is printed.
+pub fn odd_password(scene: &Scene<'_>) -> Result<Seen> {
+    let (volume, files) = (scene.volume()?, scene.volume()?);
+    let mount = format!("--volume={}:/run/given:ro", files.name());
+    let options = [
+        mount.as_str(),
+        "--env=HIVE_DATABASE_PASSWORD_FILE=/run/given/password",
+    ];
+    let mut logs = String::new();
+    for (password, end) in [(ODD, "\n"), (PLAIN, "\r\n")] {
+        scene.secret(password);
+        let written = container::ask::quote(&format!("{password}{end}"));
+        scene.must_beside(
+            &files,
+            &["--user=0:0"],
+            &format!("cd {MOUNT}; chmod 755 .; umask 022; printf %s {written} >password"),
+        )?;
+        let guest = scene.boot(&volume, &options)?;
+        let who = scene.sql(&guest, "SELECT current_user")?;
+        if who.trim() != scene.spec().database.role {
+            bail!(flaw(format!("psql is {who}")));
+        }
+        // What the app makes of it: the variables, and both forms of the URL.
+        let script = format!(
+            "run-app python - <<'PY'\n\
+             import os, urllib.parse\n\
+             given = {}\n\
+             for name in ('DATABASE_URL', 'HIVE_DATABASE_URL'):\n\
+             \x20   url = urllib.parse.urlsplit(os.environ[name])\n\
+             \x20   assert urllib.parse.unquote(url.password) == given, name\n\
+             PY\n\
+             url=$(run-app sh -c 'echo \"$DATABASE_URL\"'); PGPASSFILE=/dev/null psql -XAtqc 'SELECT 1' \"$url\"",
+            serde_json::to_string(password)?
+        );
+        let answer = scene.must(&guest, &script)?;
+        if answer.trim() != "1" {
+            bail!(flaw(format!("SELECT 1 by the app's URL gave {answer:?}")));
+        }
+        logs.push_str(&scene.log(&guest)?);
+        guest.container.stop(GRACE)?;
+    }
+    for password in [ODD.trim(), PLAIN] {
+        if logs.contains(password) {
+            bail!(flaw("a given password is in the container's log"));
+        }
+    }
+    Ok(seen(
+        "a password with every odd character, then another one: psql, the app's URL and its \
+         health work with both, and the log has neither",
+    )?)
+}
+
+/// An arbitrary uid with a root that cannot be written to and without any
+/// capability, twice on one volume.
+pub fn arbitrary_user(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let options = [
+        "--user=12345:0",
+        "--read-only",
+        "--tmpfs=/run/hive",
+        "--tmpfs=/tmp",
+        "--tmpfs=/var/log/hive",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+    ];
+    let first = scene.boot(&volume, &options)?;
+    scene.sql(&first, "CREATE TABLE smoke_uid AS SELECT 42 AS n")?;
+    let uid = scene.must(&first, "id -u; whoami")?;
+    if !uid.starts_with("12345") {
+        bail!(flaw(format!("the container runs as {uid}")));
+    }
+    first.container.stop(GRACE)?;
+    let again = scene.boot(&volume, &options)?;
+    let rows = scene.sql(&again, "SELECT n FROM smoke_uid")?;
+    if rows.trim() != "42" {
+        bail!(flaw(format!("the row that was written is {rows:?}")));
+    }
+    again.container.stop(GRACE)?;
+    // The same volume for the image's own user is a volume of another owner.
+    let mount = format!("--volume={}:{MOUNT}", volume.name());
+    let refusal = scene.refused(&[&mount])?;
+    if refusal.code != 78 || !refusal.log.contains("belongs to 12345:0") {
+        bail!(flaw(format!(
+            "started as another user: exit code {}, said {}",
+            refusal.code, refusal.log
+        )));
+    }
+    Ok(seen(
+        "uid 12345, read-only root, no capabilities: healthy twice on one volume; the image's own \
+         user is refused on it",
+    )?)
+}
+
+/// Time zones of the container move no instant, and files from the future stop
+/// nothing.
+pub fn clock_and_zone(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let far_east = ["--env=TZ=Pacific/Kiritimati", "--env=PGTZ=Pacific/Kiritimati"];
+    let first = scene.boot(&volume, &far_east)?;
+    scene.sql(
+        &first,
+        "CREATE TABLE smoke_time AS SELECT timestamptz '2026-11-21 00:30+14' AS at, \
+         extract(epoch FROM timestamptz '2026-11-21 00:30+14') AS seconds",
+    )?;
+    is_utc(scene, &first)?;
+    first.container.stop(GRACE)?;
+    // As after a battery that died and a clock that was then set right.
+    scene.must_beside(
+        &volume,
+        &["--user=0:0"],
+        &format!("find {MOUNT} -exec touch -h -d '2040-01-01T00:00:00Z' {{}} +"),
+    )?;
+    let far_west = ["--env=TZ=Pacific/Niue"];
+    let again = scene.boot(&volume, &far_west)?;
+    is_utc(scene, &again)?;
+    let same = scene.sql(
+        &again,
+        "SELECT extract(epoch FROM at) = seconds, to_char(at AT TIME ZONE 'UTC', 'DD HH24:MI') FROM smoke_time",
+    )?;
+    if same.trim() != "t|20 10:30" {
+        bail!(flaw(format!(
+            "00:30 on the 21st at +14 is {same:?} after a move to -11"
+        )));
+    }
+    let nowhere = ["--env=TZ=No/Where", "--env=LANG=xx_YY", "--env=LC_ALL=xx_YY"];
+    again.container.stop(GRACE)?;
+    scene.boot(&volume, &nowhere)?;
+    Ok(seen(
+        "from +14 to -11 hours with files of the year 2040, and with a zone and a locale that do \
+         not exist: healthy each time, the same instant, the server's log in UTC",
+    )?)
+}
+
+/// The server logs in UTC, wherever the container thinks it is.
+fn is_utc(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+    let log = scene.log(guest)?;
+    let ready = log.lines().find(|line| line.contains("database system is ready"));
+    if ready.is_none_or(|line| !line.contains(" UTC ")) {
+        bail!(flaw(format!("the server's log is not in UTC: {ready:?}")));
+    }
+    Ok(())
+}
+
+/// Another port for the app, and variables that point psql and libpq
+/// elsewhere.
+pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let port = 40_001;
+    let guest = scene.start(
+        &volume,
+        &[
+            "--env=HIVE_API_PORT=40001",
+            "--publish=127.0.0.1::40001",
+            "--env=PGHOST=db.example.org",
+            "--env=PGHOSTADDR=192.0.2.1",
+            "--env=PGPORT=1",
+            "--env=PGUSER=somebody",
+            "--env=PGDATABASE=elsewhere",
+            "--env=PGPASSWORD=of-another-server",
+            "--env=PGSSLMODE=verify-full",
+            "--env=PGTARGETSESSIONATTRS=standby",
+        ],
+    )?;
+    let published = Client::new(guest.container.published_port(port)?, false);
+    let began = Instant::now();
+    loop {
+        let said = published.get(&scene.spec().app.health_path, REQUEST);
+        if said.as_ref().is_ok_and(|reply| reply.status == 200) {
+            break;
+        }
+        if began.elapsed() > BOOT {
+            let said = said.map_or_else(|error| error, |reply| reply.shown());
+            bail!(flaw(format!("health on the other port says {said}")));
+        }
+        scene.lab().runner.sleep(PAUSE)?;
+    }
+    let check = ["/usr/local/lib/hive/healthcheck"];
+    let checked = guest.container.exec(BOOT, &[], &check, None)?;
+    if !checked.success() {
+        bail!(flaw(format!(
+            "the image's own check: {}",
+            checked.stdout_text().trim()
+        )));
+    }
+    let told = scene.must(&guest, "run-app sh -c 'echo $HIVE_API_PORT $PGHOST:$PGPORT'")?;
+    if told.trim() != "40001 127.0.0.1:5432" {
+        bail!(flaw(format!("the app is told {told:?}")));
+    }
+    Ok(seen(
+        "the app listens on HIVE_API_PORT and is healthy there; libpq's variables for another \
+         server do not reach it",
+    )?)
+}
+
+/// The port lies among those that connections get. One that had it would keep
+/// the app from listening for a minute: once in some thousand starts, so this
+/// takes it on purpose.
+pub fn reserved_port(scene: &Scene<'_>) -> Result<Seen> {
+    let script = format!(
+        "exec python3 -I - <<'PY'\n\
+         import errno, socket\n\
+         def outcome(what):\n\
+         \x20   with socket.socket() as client:\n\
+         \x20       try:\n\
+         \x20           what(client, ('127.0.0.1', {port}))\n\
+         \x20           return 'fine'\n\
+         \x20       except OSError as error:\n\
+         \x20           return errno.errorcode[error.errno]\n\
+         bound = outcome(socket.socket.bind)\n\
+         print(bound, outcome(socket.socket.connect))\n\
+         PY",
+        port = scene.spec().app.port
+    );
+    let volume = scene.volume()?;
+    // The app is about to be imported, and stays so.
+    let guest = scene.start_until(&volume, "[ -e /run/hive/database-ready ]")?;
+    match scene.must(&guest, &script)?.trim() {
+        "EADDRINUSE ECONNREFUSED" => Ok(seen("nobody listened, and nobody else got the port")?),
+        told => bail!(flaw(format!(
+            "to bind and to connect to the app's port before it listens: {told}"
+        ))),
+    }
+}

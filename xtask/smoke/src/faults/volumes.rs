@@ -1,0 +1,354 @@
+//! Volumes that have to work: shared by mistake, copied, restored, or of the
+//! image before.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::disk::sound;
+use crate::proof::previous_tag;
+use crate::scene::Scene;
+use container::boot::{Guest, MOUNT};
+use container::finding::{Seen, flaw, seen};
+use container::http::one_line;
+use definition::reference::ReleaseTag;
+use engine::container::Volume;
+
+/// Of `docker stop`.
+const GRACE: Duration = Duration::from_secs(20);
+/// As root beside a volume.
+const ROOT: &str = "--user=0:0";
+/// Rows of [`fill`].
+const ROWS: &str = "1000|1000";
+
+/// Rows with vectors and an index over them.
+fn fill(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+    scene.sql(
+        guest,
+        "CREATE TABLE smoke_rows AS SELECT n, ARRAY[n, n % 7, 1]::vector(3) AS v \
+             FROM generate_series(1, 1000) n; \
+         CREATE INDEX smoke_rows_v ON smoke_rows USING hnsw (v vector_l2_ops); \
+         CREATE INDEX smoke_rows_n ON smoke_rows (n)",
+    )?;
+    Ok(())
+}
+
+/// The rows of [`fill`] are there, by table and by index.
+fn rows_are_there(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+    let rows = scene.sql(
+        guest,
+        "SELECT (SELECT count(*) FROM smoke_rows), \
+             (SELECT n FROM smoke_rows ORDER BY v <-> '[1000,6,1]' LIMIT 1)",
+    )?;
+    if rows.trim() != ROWS {
+        bail!(flaw(format!("rows and nearest are {rows:?} in place of {ROWS}")));
+    }
+    Ok(())
+}
+
+/// A second container on a volume in use ends at once and harms nothing; after
+/// the first was killed the volume is free.
+pub fn in_use(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let first = scene.boot(&volume, &["--hostname=first-one"])?;
+    fill(scene, &first)?;
+    let mount = format!("--volume={}:{MOUNT}", volume.name());
+    let second = scene.refused(&[&mount])?;
+    let says = "another container (hostname first-one) is using the volume";
+    if second.code != 78 || !second.log.contains(says) {
+        bail!(flaw(format!(
+            "a second container: exit code {}, said {}",
+            second.code,
+            one_line(&second.log)
+        )));
+    }
+    rows_are_there(scene, &first)?;
+    scene.sql(&first, "INSERT INTO smoke_rows VALUES (1001, '[0,0,0]')")?;
+    first.container.kill("KILL")?;
+    let next = scene.boot(&volume, &[])?;
+    let rows = scene.sql(&next, "DELETE FROM smoke_rows WHERE n > 1000 RETURNING n")?;
+    if rows.trim() != "1001" {
+        bail!(flaw(format!(
+            "the row that was committed before the kill is {rows:?}"
+        )));
+    }
+    rows_are_there(scene, &next)?;
+    next.container.stop(GRACE)?;
+    sound(scene, &volume)?;
+    Ok(seen(format!(
+        "the second one ended with 78 after {:.1} s, the first went on; killed, it left the volume \
+         free, and all checksums are right",
+        second.took.as_secs_f64()
+    ))?)
+}
+
+/// What a fresh disk or an orchestrator leaves on a volume is no reason to
+/// refuse it; modes that are too wide are taken back.
+pub fn harmless(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    scene.must_beside(
+        &volume,
+        &[ROOT],
+        &format!(
+            "cd {MOUNT}; mkdir -m 700 lost+found; mkdir -m 2777 pgdata; chown 1000 pgdata; touch .gitkeep"
+        ),
+    )?;
+    let first = scene.boot(&volume, &[])?;
+    fill(scene, &first)?;
+    first.container.stop(GRACE)?;
+    // Kubernetes' fsGroup, then a user who helped himself.
+    for modes in [
+        "chgrp -R 2000 pgdata hive; chmod -R g+rwX,g+s pgdata hive",
+        "chmod -R 777 .",
+    ] {
+        scene.must_beside(&volume, &[ROOT], &format!("cd {MOUNT}; {modes}"))?;
+        let guest = scene.boot(&volume, &[])?;
+        rows_are_there(scene, &guest)?;
+        scene.superuser_sql(&guest, "CHECKPOINT")?;
+        let modes = scene.must(
+            &guest,
+            &format!("cd {MOUNT}; stat -c %a pgdata hive hive/superuser.pgpass hive/database-password"),
+        )?;
+        let open = modes
+            .split_whitespace()
+            .find(|mode| !mode.ends_with("00"))
+            .map(str::to_owned);
+        if let Some(open) = open {
+            bail!(flaw(format!("after a start the volume still has mode {open}")));
+        }
+        guest.container.stop(GRACE)?;
+    }
+    Ok(seen(
+        "lost+found, .gitkeep, an empty pgdata, modes of fsGroup and 777: healthy each time, the \
+         rows are there, nobody else can read the passwords",
+    )?)
+}
+
+/// A copy of the volume of a stopped container, without the passwords, and a
+/// dump: both bring back the rows.
+pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
+    let (origin, copy, fresh) = (scene.volume()?, scene.volume()?, scene.volume()?);
+    let first = scene.boot(&origin, &[])?;
+    fill(scene, &first)?;
+    let dump = scene.must(&first, "pg_dump --no-comments --table='smoke_rows*'")?;
+    first.container.stop(GRACE)?;
+    let from = format!("--volume={}:/origin:ro", origin.name());
+    scene.must_beside(
+        &copy,
+        &[ROOT, &from],
+        &format!("set -e; cd /origin; tar -c --numeric-owner pgdata | tar -x --numeric-owner -C {MOUNT}"),
+    )?;
+    // The superuser gets a new password then: a kill must not leave a file that is ahead of it.
+    let guest = scene.start_until(&copy, "[ -e hive/superuser.pgpass ]")?;
+    guest.container.kill("KILL")?;
+    scene.remove(&guest)?;
+    let guest = scene.boot(&copy, &[])?;
+    rows_are_there(scene, &guest)?;
+    let superuser = scene.superuser_sql(&guest, "SELECT current_user")?;
+    if superuser.trim() != "postgres" {
+        bail!(flaw(format!("the superuser is {superuser:?}")));
+    }
+    guest.container.stop(GRACE)?;
+    sound(scene, &copy)?;
+    let kept = |volume| {
+        scene.must_beside(
+            volume,
+            &[],
+            &format!("sha256sum <{MOUNT}/hive/superuser-password"),
+        )
+    };
+    if kept(&origin)? == kept(&copy)? {
+        bail!(flaw("the copy has the passwords that were not copied"));
+    }
+    other_passwords(scene, &copy, &from)?;
+    let guest = scene.boot(&fresh, &[])?;
+    let output = guest
+        .container
+        .exec(GRACE, &[], &["psql", "-Xq", "-v", "ON_ERROR_STOP=1"], Some(&dump))?;
+    if !output.success() {
+        bail!(flaw(format!(
+            "restore of a dump: {}",
+            one_line(&output.stderr_text())
+        )));
+    }
+    rows_are_there(scene, &guest)?;
+    Ok(seen(
+        "a copy of pgdata alone boots with its rows and new passwords, checksums right, also when the \
+         first start was killed; with another volume's password file it says which to remove; a dump \
+         restored as the app's role brings the rows into a new volume",
+    )?)
+}
+
+/// A cluster beside the password file of another one, as when `pgdata` alone is
+/// put into a volume that was in use: told, and what it says helps.
+fn other_passwords(scene: &Scene<'_>, volume: &Volume, from: &str) -> Result<()> {
+    let theirs = format!("cp -p /origin/hive/superuser.pgpass {MOUNT}/hive/");
+    scene.must_beside(volume, &[ROOT, from], &theirs)?;
+    let file = format!("{MOUNT}/hive/superuser.pgpass");
+    let refusal = scene.refused(&[&format!("--volume={}:{MOUNT}", volume.name())])?;
+    let last = refusal.said().last().copied().unwrap_or_default().to_owned();
+    if refusal.code != 78 || !last.contains(&format!("is {file} of another cluster?")) {
+        bail!(flaw(format!(
+            "with the password file of another cluster: exit code {}, said {last:?}",
+            refusal.code
+        )));
+    }
+    scene.must_beside(volume, &[], &format!("rm {file}"))?;
+    let guest = scene.boot(volume, &[])?;
+    rows_are_there(scene, &guest)?;
+    guest.container.stop(GRACE)?;
+    Ok(())
+}
+
+/// A copy that lacks the file of one table is found when the server runs.
+pub fn lost_table(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let guest = scene.boot(&volume, &[])?;
+    fill(scene, &guest)?;
+    let file = scene.sql(&guest, "SELECT pg_relation_filepath('smoke_rows_n')")?;
+    guest.container.stop(GRACE)?;
+    scene.must_beside(&volume, &[], &format!("rm {MOUNT}/pgdata/{}", file.trim()))?;
+    let mount = format!("--volume={}:{MOUNT}", volume.name());
+    let refusal = scene.refused(&[&mount])?;
+    let last = refusal.said().last().copied().unwrap_or_default().to_owned();
+    if refusal.code != 78 || !last.contains("the cluster is not whole: no file of smoke_rows_n") {
+        bail!(flaw(format!(
+            "without the file of an index: exit code {}, said {last:?}",
+            refusal.code
+        )));
+    }
+    if scene.cluster_state(&volume)? != "shut down" {
+        bail!(flaw("the cluster was not shut down cleanly"));
+    }
+    Ok(seen(
+        "without the file of one index the container ends with 78, names it, and shuts down cleanly",
+    )?)
+}
+
+/// An order of text that another ICU made: told with the commands, and told no
+/// more when they were run.
+pub fn collations(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let guest = scene.boot(&volume, &[])?;
+    scene.sql(
+        &guest,
+        "CREATE TABLE smoke_text (t text COLLATE \"und-x-icu\"); \
+         CREATE INDEX smoke_text_t ON smoke_text (t); \
+         INSERT INTO smoke_text SELECT 'é' || n FROM generate_series(1, 100) n",
+    )?;
+    // As a volume looks that an image with another ICU wrote, and a database too.
+    scene.superuser_sql(
+        &guest,
+        "UPDATE pg_collation SET collversion = '0' WHERE collname = 'und-x-icu'; \
+         UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()",
+    )?;
+    guest.container.stop(GRACE)?;
+    let guest = scene.boot(&volume, &[])?;
+    let log = scene.log(&guest)?;
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("text sorts otherwise"))
+        .filter_map(|line| line.split_once("as the superuser: "))
+        .map(|(_, command)| command)
+        .collect();
+    if !told
+        .iter()
+        .any(|command| command.contains("REINDEX INDEX smoke_text_t;"))
+    {
+        bail!(flaw(format!("nothing of the index in the log: {told:?}")));
+    }
+    for commands in &told {
+        // REINDEX DATABASE runs in no transaction.
+        for command in commands.split_inclusive(';') {
+            scene.superuser_sql(&guest, command)?;
+        }
+    }
+    guest.container.stop(GRACE)?;
+    let guest = scene.boot(&volume, &[])?;
+    let still = scene.log(&guest)?.matches("text sorts otherwise").count();
+    if still > 0 {
+        bail!(flaw(format!("after the commands it is still told {still} times")));
+    }
+    Ok(seen(format!(
+        "an index and a database of other versions: healthy, told with {} commands, and no more \
+         after them",
+        told.len()
+    ))?)
+}
+
+/// The extensions of a database, with their versions.
+const EXTENSIONS: &str =
+    "SELECT string_agg(extname || ' ' || extversion, ', ' ORDER BY extname) FROM pg_extension";
+/// Those that another version was made with than the image has.
+const BEHIND: &str = "SELECT name, installed_version, default_version FROM pg_available_extensions \
+     WHERE installed_version <> default_version";
+
+/// The image that was promoted before, then this one, on one volume.
+pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
+    let previous = previous(scene)?;
+    let before = previous.as_deref().unwrap_or(scene.image_id());
+    let volume = scene.volume()?;
+    let old = scene.start_image(before, &volume)?;
+    scene.until_ready(&old).context("the image before")?;
+    fill(scene, &old)?;
+    let major = "cat /usr/share/hive/cluster/PG_VERSION";
+    let theirs = scene.must(&old, major)?;
+    let were = scene.sql(&old, EXTENSIONS)?;
+    old.container.stop(GRACE)?;
+    if scene.must_beside(&volume, &[], major)? != theirs {
+        return other_major(scene, &volume, theirs.trim());
+    }
+    let new = scene.boot(&volume, &[])?;
+    rows_are_there(scene, &new)?;
+    for (database, behind) in [
+        ("the app's database", scene.superuser_sql(&new, BEHIND)?),
+        ("template1", scene.template_sql(&new, BEHIND)?),
+    ] {
+        if !behind.trim().is_empty() {
+            bail!(flaw(format!(
+                "extensions of {database} are behind: {}",
+                one_line(&behind)
+            )));
+        }
+    }
+    let are = scene.sql(&new, EXTENSIONS)?;
+    new.container.stop(GRACE)?;
+    sound(scene, &volume)?;
+    Ok(seen(match previous {
+        Some(id) => format!(
+            "on a volume of {id} with {}: healthy, the rows are there, it has {}",
+            were.trim(),
+            are.trim()
+        ),
+        None => "no earlier image is in this engine: a volume of this very image, with its rows".to_owned(),
+    })?)
+}
+
+/// A base of another major version is no upgrade in place: that is told.
+fn other_major(scene: &Scene<'_>, volume: &Volume, theirs: &str) -> Result<Seen> {
+    let mount = format!("--volume={}:{MOUNT}", volume.name());
+    let refusal = scene.refused(&[&mount])?;
+    let says = format!("the volume's cluster is of PostgreSQL {theirs}, this image has ");
+    if refusal.code != 78 || !refusal.log.contains(&says) {
+        bail!(flaw(format!(
+            "on a volume of PostgreSQL {theirs}: exit code {}, said {}",
+            refusal.code,
+            one_line(&refusal.log)
+        )));
+    }
+    Ok(seen(format!(
+        "the image before has PostgreSQL {theirs}: its volume is refused, with what to do"
+    ))?)
+}
+
+/// The image that had the release tags before this one: its ID.
+fn previous(scene: &Scene<'_>) -> Result<Option<String>> {
+    let lab = scene.lab();
+    let inventory = lab.engine.inventory(&lab.runner)?;
+    // A candidate is not promoted yet: then it is the one that is.
+    let of_release = scene.spec().tags.iter().filter_map(ReleaseTag::fixed);
+    let before = previous_tag(scene.spec().name.as_str());
+    let ids = of_release.chain([&before]).filter_map(|tag| inventory.id_of(tag));
+    let mut others = ids.filter(|id| *id != scene.image_id());
+    Ok(others.next().map(str::to_owned))
+}

@@ -1,0 +1,398 @@
+//! Boots a candidate by image ID, with its real entrypoint, and proves it.
+//!
+//! `Subject → Course (what is done) → Facts (what was seen) → judges → Verdict
+//! → Verified`. The suite is data ([`suite::GATE`]): to add a check, write its
+//! judge in `checks/` and name it there. Every check is run and reported, also
+//! when an early one fails; no checks at all are a failure. Only this module
+//! makes a [`Verified`], and nothing is tagged without one.
+
+pub mod bundle;
+pub mod checks;
+pub mod course;
+pub mod facts;
+pub mod fault;
+pub mod faults;
+pub mod ledger;
+pub mod proof;
+pub mod report;
+pub mod scene;
+pub mod spec_checks;
+pub mod suite;
+pub mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use sha2::{Digest as _, Sha256};
+
+use container::crowd::Crowd;
+use definition::labels::IMAGE_LABEL;
+use engine::container::Lab;
+use engine::{Engine, Inventory};
+
+use course::Course;
+use definition::reference::{OwnRepository, Reference};
+use definition::spec::ImageSpec;
+use facts::Facts;
+use fault::{Faults, Field};
+use host::process::Runner;
+use host::report::Report;
+use inputs::hex;
+use proof::{previous_tag, proof_tag};
+use suite::{CheckDef, GATE, How};
+use verdict::{CheckResult, Full};
+
+pub use proof::Verified;
+pub use verdict::{FailedVerdict, Outcome, Verdict};
+
+/// What is to be proved.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What the image has to be.
+    pub spec: ImageSpec,
+    /// `sha256:…`: booted and inspected by it, whatever tags do meanwhile.
+    pub image_id: String,
+    /// How the user or the build calls it; for reports only.
+    pub reference: String,
+}
+
+/// An image that the engine has, with the spec that it says it was built from
+/// (label `dev.hive.image`).
+///
+/// # Errors
+/// A usage failure when the engine has no such image or no spec matches.
+pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[ImageSpec]) -> Result<Subject> {
+    let Some(image) = engine.image(runner, reference)? else {
+        return Err(failure::usage(format!("the engine has no image {reference}"))
+            .hint("build it: cargo xtask build-images")
+            .into());
+    };
+    let known: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let hint = format!("specs are: {}", known.join(", "));
+    let claimed = Reference::parse(reference)
+        .ok()
+        .and_then(|name| claimant(&name, specs));
+    let Some(label) = image.label(IMAGE_LABEL) else {
+        let message =
+            format!("image {reference} has no label {IMAGE_LABEL}: it is not known what it has to be");
+        return Err(failure::usage(message).hint(hint).into());
+    };
+    let Some(spec) = specs.iter().find(|spec| spec.name.as_str() == label) else {
+        let message = format!("image {reference} says it is {label:?}, and there is no such spec");
+        return Err(failure::usage(message).hint(hint).into());
+    };
+    if let Some(own) = claimed.filter(|own| own.name != spec.name) {
+        let message = format!(
+            "{reference} is a name of image {}, and the image behind it says that it is {label}",
+            own.name
+        );
+        return Err(failure::usage(message)
+            .hint(format!(
+                "give the name back to its image: cargo xtask build-images {}",
+                own.name
+            ))
+            .into());
+    }
+    Ok(Subject {
+        spec: spec.clone(),
+        image_id: image.id().to_owned(),
+        reference: reference.to_owned(),
+    })
+}
+
+/// The image that a name belongs to, whatever lies behind it.
+fn claimant<'a>(name: &Reference, specs: &'a [ImageSpec]) -> Option<&'a ImageSpec> {
+    let is_of = |spec: &&ImageSpec| {
+        let image = spec.name.as_str();
+        spec.name.repository() == name.repository()
+            || spec.tags.iter().any(|tag| tag.fixed() == Some(name))
+            || [OwnRepository::Unproved.tagged(image), previous_tag(image)].contains(name)
+    };
+    specs.iter().find(is_of)
+}
+
+/// The proof of an earlier run: the engine's proof tag of this image and the
+/// present suite names this very ID.
+///
+/// # Errors
+/// When the suite has no key.
+pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &str) -> Result<Option<Verified>> {
+    let (image, suite_key) = (spec.name.to_string(), suite::key(spec)?);
+    let same = inventory.id_of(&proof_tag(&image, &suite_key, image_id)) == Some(image_id);
+    Ok(same.then(|| Verified {
+        image,
+        image_id: image_id.to_owned(),
+        suite_key,
+        full_key: None,
+    }))
+}
+
+/// Proves several images, all at the same time; verdicts in the same order.
+///
+/// An image that only took too long is proved once more, alone: on a busy
+/// machine the images are in each other's way, while an image that became
+/// slower is slow alone, too. Where others want the processors at that moment,
+/// it gets that much more time: see [`container::crowd`].
+///
+/// # Errors
+/// As [`run`]; one error ends the others at their next step only if it was
+/// Ctrl-C, so nothing is left behind.
+pub fn run_all(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject]) -> Result<Vec<Verdict>> {
+    let mut verdicts = run_together(report, state_dir, lab, subjects)?;
+    for (verdict, subject) in verdicts.iter_mut().zip(subjects) {
+        if verdict.only_took_too_long() {
+            let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
+            let name = subject.spec.name.as_str();
+            let crowd = Crowd::look(&lab.engine, &lab.runner)?.filter(|crowd| crowd.slowdown() > 1.0);
+            let allowance = crowd.map_or_else(String::new, |crowd| {
+                let times = crowd.slowdown();
+                format!(
+                    "; {}: it gets {times:.1} times its budgets of time",
+                    crowd.shown()
+                )
+            });
+            report.warn(format!(
+                "{name} took too long ({}): it is proved again, alone{allowance}",
+                causes.join(", ")
+            ));
+            let mut again = subject.clone();
+            if let Some(crowd) = crowd {
+                again.spec.budgets = crowd.stretch(&subject.spec.budgets);
+            }
+            *verdict = run(report, state_dir, lab, &again)?;
+            // It is the spec's budgets that were kept, by what they mean.
+            verdict.suite_key = suite::key(&subject.spec)?;
+        }
+    }
+    Ok(verdicts)
+}
+
+fn run_together(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject]) -> Result<Vec<Verdict>> {
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for subject in subjects {
+            // A runner belongs to one thread.
+            let lab = lab.clone();
+            threads.push(scope.spawn(move || run(report, state_dir, &lab, subject)));
+        }
+        let mut verdicts = Vec::new();
+        for thread in threads {
+            verdicts.push(thread.join().map_err(|_| anyhow!("the smoke run panicked"))?);
+        }
+        verdicts.into_iter().collect()
+    })
+}
+
+/// Proves one image. Whatever is wrong with it is in the verdict; a failed one
+/// leaves a bundle in the state folder. Containers and the volume are gone at
+/// the end.
+///
+/// # Errors
+/// When the engine does not answer, the bundle cannot be written, or on Ctrl-C.
+pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> Result<Verdict> {
+    let began = Instant::now();
+    let name = subject.spec.name.as_str();
+    let image = lab
+        .engine
+        .image(&lab.runner, &subject.image_id)?
+        .with_context(|| format!("the engine has no image {}", subject.image_id))?;
+    report.step("smoke", format!("{name}: {}", short(&subject.image_id)));
+    let mut course = Course::new(lab, subject, image, container_prefix(name, &lab.run))?;
+    course.run().with_context(|| format!("smoke-test image {name}"))?;
+    for line in course.timeline.lines() {
+        report.debug(format!("{name}: {line}"));
+    }
+    if lab.keep {
+        report.detail(format!("kept: {}", course.kept().join(", ")));
+    }
+    let mut checks: Vec<CheckResult> = GATE.iter().map(|check| judge(check, &course.facts)).collect();
+    checks.append(&mut course.own);
+    attribute(&mut checks);
+    let mut verdict = Verdict {
+        image: name.to_owned(),
+        image_id: subject.image_id.clone(),
+        reference: subject.reference.clone(),
+        suite_key: suite::key(&subject.spec)?,
+        full: None,
+        checks,
+        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        bundle: None,
+    };
+    if !verdict.passed() {
+        let folder = bundle::folder(state_dir, name);
+        verdict.bundle = Some(folder.clone());
+        bundle::write(&folder, &course, &verdict)
+            .with_context(|| format!("write the failure bundle {}", folder.display()))?;
+    }
+    report.step("smoke", format!("{name}: {}", self::report::summary(&verdict)));
+    Ok(verdict)
+}
+
+/// The full suite: the gate on all images at once, then faults on those that
+/// passed it; or, where some faults are named, only these. Verdicts in the same
+/// order as the images.
+///
+/// # Errors
+/// A usage failure for a name that is no fault; else as [`run`].
+pub fn run_full(
+    report: &Report,
+    state_dir: &Path,
+    lab: &Lab,
+    subjects: &[Subject],
+    suite: Faults<'_>,
+) -> Result<Vec<Verdict>> {
+    let began = Instant::now();
+    let faults = suite.chosen()?;
+    let with_gate = suite.only.is_empty();
+    let mut verdicts = if with_gate {
+        run_all(report, state_dir, lab, subjects)?
+    } else {
+        let nothing = |subject| Verdict::of_nothing(subject);
+        subjects.iter().map(nothing).collect::<serde_json::Result<_>>()?
+    };
+    let folder = |verdict: &Verdict| {
+        let own = || bundle::folder(state_dir, &verdict.image);
+        verdict.bundle.clone().unwrap_or_else(own)
+    };
+    let bundles: Vec<PathBuf> = verdicts.iter().map(folder).collect();
+    let fit: Vec<usize> = (0..verdicts.len())
+        .filter(|&n| !with_gate || verdicts[n].passed())
+        .collect();
+    let field = Field {
+        report,
+        subjects,
+        bundles: &bundles,
+    };
+    let mut results = fault::run_all(field, lab, &fit, &faults)?;
+    for (n, verdict) in verdicts.iter_mut().enumerate() {
+        let more = if fit.contains(&n) {
+            std::mem::take(&mut results[n])
+        } else {
+            let cause = verdict.causes().first().map(|check| check.name.clone());
+            fault::not_run(&faults, "not reached: the gate failed", cause.as_deref())
+        };
+        verdict.checks.extend(more);
+        let key = suite.key(&subjects[n].spec)?;
+        verdict.full = Some(Full::of(key, &verdict.checks, suite.all));
+        verdict.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if !verdict.passed() {
+            verdict.bundle = Some(bundles[n].clone());
+            bundle::write_verdict(&bundles[n], verdict)
+                .with_context(|| format!("write the failure bundle {}", bundles[n].display()))?;
+        }
+        let summary = self::report::summary(verdict);
+        report.step("smoke", format!("{}: {summary}", verdict.image));
+    }
+    Ok(verdicts)
+}
+
+fn judge(check: &CheckDef, facts: &Facts) -> CheckResult {
+    let (took, judged) = match check.how {
+        How::Watch(part, judge) => (facts.took.get(&part).copied(), judge(facts)),
+        How::Ask(when, _, judge) => match facts.answer(when, check.name) {
+            Ok(answer) => (Some(answer.took), judge(facts, answer)),
+            Err(why) => (None, Err(why)),
+        },
+    };
+    CheckResult::new(check.name, took.unwrap_or(Duration::ZERO), judged)
+}
+
+/// Says of each failure which other one explains it: the first failed need,
+/// and that one's cause in turn. A spec's own checks need
+/// a healthy app and the database.
+fn attribute(checks: &mut [CheckResult]) {
+    let failed: Vec<String> = checks
+        .iter()
+        .filter(|c| c.failed())
+        .map(|c| c.name.clone())
+        .collect();
+    let need_of = |name: &str| -> Option<&'static str> {
+        let needs = GATE
+            .iter()
+            .find(|check| check.name == name)
+            .map_or(&["health", "sql-login"][..], |check| check.needs);
+        needs
+            .iter()
+            .copied()
+            .find(|need| failed.iter().any(|f| f == need))
+    };
+    for check in checks.iter_mut().filter(|check| check.failed()) {
+        let mut cause = need_of(&check.name);
+        while let Some(deeper) = cause.and_then(need_of) {
+            cause = Some(deeper);
+        }
+        check.because = cause.map(str::to_owned);
+    }
+}
+
+/// `hive-smoke-<image>-<hash>`: unique among runs and within this one.
+pub fn container_prefix(image: &str, run: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let hash = Sha256::digest(format!("{run}/{count}"));
+    format!("hive-smoke-{image}-{}", hex::digits(&hash[..5]))
+}
+
+/// The part of an image ID that people compare.
+fn short(id: &str) -> &str {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    hex.get(..12).unwrap_or(hex)
+}
+
+#[cfg(test)]
+#[path = "../../definition/src/spec/sample.rs"]
+mod sample;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use container::finding::{flaw, seen};
+    use engine::Image;
+
+    use crate::sample::spec;
+
+    /// Nothing seen yet.
+    pub(crate) fn facts() -> Facts {
+        let image = Image::from_document(serde_json::json!({"Id": "sha256:1"}));
+        Facts::new(&spec(), image, "smoke-volume")
+    }
+
+    #[test]
+    fn nothing_seen_fails_every_check() {
+        for check in GATE {
+            let result = judge(check, &facts());
+            assert!(result.failed(), "{}", check.name);
+        }
+    }
+
+    #[test]
+    fn failures_are_traced_to_their_root() {
+        let result = |name: &str, good: bool| {
+            let judged = if good { seen("") } else { Err(flaw("")) };
+            CheckResult::new(name, Duration::ZERO, judged)
+        };
+        let mut checks = vec![
+            result("programs-running", false),
+            result("postgresql-ready", false),
+            result("sql-login", false),
+            result("image-port", false),
+            result("wrong-password", true),
+            result("spec: root", false),
+            result("health", false),
+        ];
+        attribute(&mut checks);
+        let because: Vec<Option<&str>> = checks.iter().map(|c| c.because.as_deref()).collect();
+        let root = Some("programs-running");
+        assert_eq!(because, [None, root, root, None, None, root, root]);
+    }
+
+    #[test]
+    fn names_are_unique_and_short_enough() {
+        let run = "1-2-3-4";
+        let name = container_prefix("genie", run);
+        assert_ne!(name, container_prefix("genie", run));
+        assert!(name.len() < 63, "{name}");
+    }
+}

@@ -1,0 +1,162 @@
+//! The proof that only a good verdict becomes, and the tags that keep it.
+
+use definition::reference::{OwnRepository, Reference};
+
+/// An image ID that passed every check of the suite. Made by a run of the
+/// suite or from the proof tag of an earlier one, nowhere else.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    pub(super) image: String,
+    pub(super) image_id: String,
+    pub(super) suite_key: String,
+    pub(super) full_key: Option<String>,
+}
+
+impl Verified {
+    /// The image's name.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// The ID that passed: the one to tag.
+    pub fn image_id(&self) -> &str {
+        &self.image_id
+    }
+
+    /// The gate suite that it passed.
+    pub fn suite_key(&self) -> &str {
+        &self.suite_key
+    }
+
+    /// The tag that keeps the proof: it names the very ID that passed, so that
+    /// the engine knows what was proved and no side file has to be trusted.
+    pub fn proof_tag(&self) -> Reference {
+        proof_tag(&self.image, &self.suite_key, &self.image_id)
+    }
+
+    /// The tag that keeps the proof of the full suite, where it passed that: a
+    /// release can ask for it.
+    pub fn full_proof_tag(&self) -> Option<Reference> {
+        let key = self.full_key.as_ref()?;
+        Some(OwnRepository::ProofFull.tagged(tag(&self.image, key, &self.image_id)))
+    }
+}
+
+/// `hive-proof:<image>-<suite key>.<image ID>`. With the ID in it, an image
+/// keeps its proof when the next one passes the same suite.
+pub fn proof_tag(image: &str, suite_key: &str, image_id: &str) -> Reference {
+    OwnRepository::Proof.tagged(tag(image, suite_key, image_id))
+}
+
+/// What the tags of an image's proofs start with.
+pub fn proofs(image: &str) -> String {
+    format!("{}:{image}-", OwnRepository::Proof.name())
+}
+
+/// The same of the full suite.
+pub fn full_proofs(image: &str) -> String {
+    format!("{}:{image}-", OwnRepository::ProofFull.name())
+}
+
+fn tag(image: &str, key: &str, image_id: &str) -> String {
+    let id = image_id.strip_prefix("sha256:").unwrap_or(image_id);
+    let (key, id) = (key.get(..16).unwrap_or(key), id.get(..12).unwrap_or(id));
+    format!("{image}-{key}.{id}")
+}
+
+/// `hive-previous:<image>`: what had the release tags before, to go back to and
+/// to try the upgrade from.
+pub fn previous_tag(image: &str) -> Reference {
+    OwnRepository::Previous.tagged(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Faults;
+    use crate::faults::FULL;
+    use crate::suite::GATE;
+    use crate::verdict::tests::verdict;
+    use crate::verdict::{CheckResult, Full, Verdict};
+    use container::finding::{flaw, seen};
+    use std::time::Duration;
+
+    /// The results of the whole full suite on an image that bears everything.
+    fn all() -> Vec<CheckResult> {
+        let gate = GATE.iter().map(|check| check.name);
+        let names = gate.chain(FULL.iter().map(|fault| fault.name));
+        let good = |name| CheckResult::new(name, Duration::ZERO, seen("fine"));
+        names.map(good).collect()
+    }
+
+    /// A full suite's verdict with these results.
+    fn full(checks: Vec<CheckResult>) -> Verdict {
+        let spec = crate::sample::spec();
+        let faults = Faults { all: FULL, only: &[] };
+        let full = Full::of(faults.key(&spec).unwrap(), &checks, faults.all);
+        Verdict {
+            full: Some(full),
+            ..verdict(checks)
+        }
+    }
+
+    #[test]
+    fn a_whole_pass_of_the_full_suite_is_a_proof_of_both() {
+        let verified = full(all()).verified().unwrap();
+        assert_eq!(
+            verified.proof_tag().to_string(),
+            "hive-proof:genie-k.0123456789ab"
+        );
+        let key = verified.full_key.clone().unwrap();
+        let tag = format!("hive-proof-full:genie-{}.0123456789ab", &key[..16]);
+        assert_eq!(verified.full_proof_tag().map(|kept| kept.to_string()), Some(tag));
+    }
+
+    #[test]
+    fn one_failed_fault_is_no_proof_of_anything() {
+        for n in 0..all().len() {
+            let mut checks = all();
+            let name = checks[n].name.clone();
+            checks[n] = CheckResult::new(&name, Duration::ZERO, Err(flaw("lost a row")));
+            let said = full(checks).verified().unwrap_err().to_string();
+            assert!(said.ends_with(&format!("smoke checks: {name}")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_full_suite_is_no_proof() {
+        let gate = GATE.len();
+        let all = all();
+        for n in 0..all.len() {
+            let mut without = all.clone();
+            let missing = without.remove(n).name;
+            let said = full(without).verified().map(|_| missing).unwrap_err();
+            assert!(
+                said.to_string()
+                    .ends_with("only a part of the suite and no proof"),
+                "{said}"
+            );
+        }
+        // With `--only`, and the gate under the full suite's name.
+        assert!(full(all[gate..=gate].to_vec()).verified().is_err());
+        assert!(full(all[gate..].to_vec()).verified().is_err());
+        assert!(full(all[..gate].to_vec()).verified().is_err());
+        assert!(full(Vec::new()).verified().is_err());
+    }
+
+    #[test]
+    fn the_gate_is_a_proof_of_the_gate_alone() {
+        let good = verdict(vec![CheckResult::new("image-user", Duration::ZERO, seen("1000"))]);
+        let verified = good.verified().unwrap();
+        assert_eq!(
+            verified.proof_tag().to_string(),
+            "hive-proof:genie-k.0123456789ab"
+        );
+        assert_eq!(verified.full_proof_tag(), None);
+        let key = "0123456789abcdef0123";
+        assert_eq!(
+            proof_tag("agent", key, "sha256:fedcba98765432100").to_string(),
+            "hive-proof:agent-0123456789abcdef.fedcba987654"
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! What a fault has to work with: containers and volumes of the image under
+//! test, and the means to look at them and to do them harm.
+//!
+//! Guests and volumes are shared by reference count: the fault holds them as
+//! long as it likes, the scene keeps them until the bundle is written.
+
+mod containers;
+mod disk;
+mod inside;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+
+use crate::Subject;
+use container::boot::{Guest, MOUNT};
+use container::finding::flaw;
+use container::finding::settled;
+use container::http::one_line;
+use container::look;
+use container::timeline::Timeline;
+use definition::spec::ImageSpec;
+use engine::container::{Container, Lab, Volume};
+use host::process::Output;
+
+pub use containers::Refusal;
+pub use disk::{Cut, Disk};
+pub use inside::Process;
+
+/// A script of `sh` for [`Scene::digest`], in the folder that is meant.
+pub const DIGEST: &str = "{ find . -printf '%P %y %m %U:%G %s %l\\n' | LC_ALL=C sort; \
+     find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum; } | sha256sum";
+
+/// The stage of one fault on one image.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    lab: &'a Lab,
+    subject: &'a Subject,
+    /// All images of the run, this one among them.
+    subjects: &'a [Subject],
+    prefix: String,
+    // Dropped in this order: a volume in use cannot be removed.
+    guests: RefCell<Vec<Rc<Guest>>>,
+    refused: RefCell<Vec<Rc<Container>>>,
+    keepers: RefCell<Vec<Rc<Container>>>,
+    volumes: RefCell<Vec<Rc<Volume>>>,
+    timeline: RefCell<Timeline>,
+    secrets: RefCell<Vec<String>>,
+    names: Cell<u32>,
+    neighbours: RefCell<Vec<Rc<Scene<'a>>>>,
+}
+
+impl<'a> Scene<'a> {
+    /// An empty stage. `prefix` starts the names of all that is made here.
+    pub fn new(lab: &'a Lab, subject: &'a Subject, prefix: String) -> Self {
+        Self {
+            lab,
+            subject,
+            subjects: std::slice::from_ref(subject),
+            prefix,
+            guests: RefCell::default(),
+            refused: RefCell::default(),
+            keepers: RefCell::default(),
+            volumes: RefCell::default(),
+            timeline: RefCell::default(),
+            secrets: RefCell::default(),
+            names: Cell::new(0),
+            neighbours: RefCell::default(),
+        }
+    }
+
+    /// The same in a run with these images, this one among them.
+    #[must_use]
+    pub fn among(mut self, subjects: &'a [Subject]) -> Self {
+        self.subjects = subjects;
+        self
+    }
+
+    /// A stage beside this one for another image of the run, or for this one
+    /// once more where there is no other. It lives as long as this one.
+    pub fn neighbour(&self) -> Rc<Scene<'a>> {
+        let own = self.image_id();
+        let other = self.subjects.iter().find(|subject| subject.image_id != own);
+        let prefix = self.name("beside");
+        let scene = Self::new(self.lab, other.unwrap_or(self.subject), prefix);
+        let scene = Rc::new(scene);
+        self.neighbours.borrow_mut().push(Rc::clone(&scene));
+        scene
+    }
+
+    /// What the image has to be.
+    pub fn spec(&self) -> &ImageSpec {
+        &self.subject.spec
+    }
+
+    /// The image under test, `sha256:…`.
+    pub fn image_id(&self) -> &str {
+        &self.subject.image_id
+    }
+
+    /// Who makes containers, for what this does not offer.
+    pub fn lab(&self) -> &Lab {
+        self.lab
+    }
+
+    /// A name that nothing else has.
+    pub fn name(&self, what: &str) -> String {
+        self.names.set(self.names.get() + 1);
+        format!("{}-{what}-{}", self.prefix, self.names.get())
+    }
+
+    /// Notes what happens, for the bundle's timeline and `--verbose`.
+    pub fn note(&self, text: impl AsRef<str>) {
+        self.timeline.borrow_mut().note(text);
+    }
+
+    /// A text that must not be in the bundle: a password that the fault made.
+    /// Those that a volume keeps are found without.
+    pub fn secret(&self, text: impl Into<String>) {
+        self.secrets.borrow_mut().push(text.into());
+    }
+
+    /// A new, empty volume.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn volume(&self) -> Result<Rc<Volume>> {
+        self.volume_with(&[])
+    }
+
+    /// The same with options of `docker volume create`, such as
+    /// `--opt type=tmpfs`.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn volume_with(&self, options: &[&str]) -> Result<Rc<Volume>> {
+        let volume = Rc::new(self.lab.volume_with(&self.name("data"), options)?);
+        self.volumes.borrow_mut().push(Rc::clone(&volume));
+        Ok(volume)
+    }
+
+    /// Runs a script of `sh` beside the volume, with it mounted at
+    /// [`MOUNT`], as the image's user; options such as `--user 0:0` and
+    /// further mounts come first.
+    ///
+    /// # Errors
+    /// When the container cannot be run; the script's exit code is in the
+    /// output.
+    pub fn beside(&self, volume: &Volume, options: &[&str], script: &str) -> Result<Output> {
+        let name = self.name("look");
+        look::run(self.lab, &name, self.image_id(), volume.name(), options, script)
+    }
+
+    /// As [`Scene::beside`], and a script that fails is a flaw. What it printed.
+    ///
+    /// # Errors
+    /// A flaw with what it printed.
+    pub fn must_beside(&self, volume: &Volume, options: &[&str], script: &str) -> Result<String> {
+        let output = self.beside(volume, options, script)?;
+        if !output.success() {
+            bail!(flaw(format!(
+                "beside the volume, {}: {}",
+                host::process::ended(output.status),
+                one_line(&output.stderr_text())
+            )));
+        }
+        Ok(output.stdout_text())
+    }
+
+    /// A digest of all that a volume holds: paths, kinds, modes, owners, sizes,
+    /// link targets and contents. Equal before and after means untouched.
+    ///
+    /// # Errors
+    /// When it cannot be read, as root.
+    pub fn digest(&self, volume: &Volume) -> Result<String> {
+        self.must_beside(volume, &["--user", "0:0"], &format!("cd {MOUNT} && {DIGEST}"))
+    }
+
+    /// What `pg_controldata` calls the cluster's state: `shut down`,
+    /// `in production`, … Only of a volume that no container uses.
+    ///
+    /// # Errors
+    /// A flaw when there is no cluster.
+    pub fn cluster_state(&self, volume: &Volume) -> Result<String> {
+        let script = look::control_data(self.spec(), &format!("{MOUNT}/pgdata"));
+        let text = self.must_beside(volume, &[], &script)?;
+        match look::cluster_state(&text) {
+            Some(state) => Ok(state.to_owned()),
+            None => bail!(flaw(format!("pg_controldata: {}", one_line(&text)))),
+        }
+    }
+
+    /// What happened so far.
+    pub fn timeline(&self) -> Vec<String> {
+        self.timeline.borrow().lines().to_vec()
+    }
+
+    /// The containers that were started, oldest first.
+    pub fn guests(&self) -> Vec<Rc<Guest>> {
+        self.guests.borrow().clone()
+    }
+
+    /// The containers that refused to start, oldest first.
+    pub fn refusals(&self) -> Vec<Rc<Container>> {
+        self.refused.borrow().clone()
+    }
+
+    /// The stages beside this one.
+    pub fn neighbours(&self) -> Vec<Rc<Scene<'a>>> {
+        self.neighbours.borrow().clone()
+    }
+
+    /// The volumes, oldest first.
+    pub fn volumes(&self) -> Vec<Rc<Volume>> {
+        self.volumes.borrow().clone()
+    }
+
+    /// What is left where nothing is removed, for people to look at.
+    pub fn kept(&self) -> Vec<String> {
+        let (guests, refused, volumes) = (self.guests(), self.refusals(), self.volumes());
+        let containers = guests.iter().map(|guest| guest.container.name());
+        let containers = containers.chain(refused.iter().map(|container| container.name()));
+        let keepers = self.keepers.borrow();
+        let containers = containers.chain(keepers.iter().map(|container| container.name()));
+        let kept = containers.map(|name| format!("container {name}"));
+        let kept = kept.chain(volumes.iter().map(|volume| format!("volume {}", volume.name())));
+        let beside = self.neighbours();
+        kept.chain(beside.iter().flat_map(|scene| scene.kept())).collect()
+    }
+
+    /// The passwords that the fault made, and those that its volumes keep.
+    ///
+    /// # Errors
+    /// On Ctrl-C.
+    pub fn secrets(&self) -> Result<Vec<String>> {
+        let mut secrets = self.secrets.borrow().clone();
+        for volume in self.volumes() {
+            let looked = settled(self.beside(&volume, &["--user", "0:0"], look::PASSWORDS))?;
+            let text = looked.map_or_else(|_| String::new(), |output| output.stdout_text());
+            secrets.extend(text.lines().map(str::to_owned).filter(|line| !line.is_empty()));
+        }
+        secrets.sort();
+        secrets.dedup();
+        Ok(secrets)
+    }
+}

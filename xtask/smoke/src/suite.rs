@@ -1,0 +1,379 @@
+//! The suite as data. To add a check, write its judge in `checks/` and name it
+//! in [`GATE`]; everything else follows from there.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::checks::{app, database, image, lifecycle, programs};
+use crate::facts::{Facts, Part};
+use container::ask::Answer;
+use container::finding::Judged;
+use definition::spec::ImageSpec;
+use inputs::hex;
+
+/// One thing that is proved of an image.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckDef {
+    /// Kebab-case, unique; others read it in `smoke --json`.
+    pub name: &'static str,
+    /// What holds when it passes, in one line.
+    pub proves: &'static str,
+    /// Checks whose failure explains a failure of this one.
+    pub needs: &'static [&'static str],
+    /// Where the answer comes from.
+    pub how: How,
+}
+
+/// Where a check's answer comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// From what a part of the run saw.
+    Watch(Part, fn(&Facts) -> Judged),
+    /// From a shell script that is run inside the container at a moment; see
+    /// [`container::ask`] for what it may use.
+    Ask(Moment, &'static str, fn(&Facts, &Answer) -> Judged),
+}
+
+/// When a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Right after the first boot.
+    Fresh,
+    /// When nothing may have restarted for [`super::course::WINDOW`].
+    Settled,
+    /// After the boot on the same volume.
+    Again,
+}
+
+impl Moment {
+    /// In file names and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Settled => "settled",
+            Self::Again => "again",
+        }
+    }
+}
+
+/// What every image has to pass before it gets a tag.
+pub const GATE: &[CheckDef] = &[
+    CheckDef {
+        name: "image-user",
+        proves: "the image runs as an ordinary user",
+        needs: &[],
+        how: How::Watch(Part::Image, image::user),
+    },
+    CheckDef {
+        name: "image-port",
+        proves: "the image exposes the spec's port and no other",
+        needs: &[],
+        how: How::Watch(Part::Image, image::port),
+    },
+    CheckDef {
+        name: "image-labels",
+        proves: "the image says which image it is and from which definition it was built",
+        needs: &[],
+        how: How::Watch(Part::Image, image::labels),
+    },
+    CheckDef {
+        name: "image-health-check",
+        proves: "the image brings a health check of its own, for every engine and compose file",
+        needs: &[],
+        how: How::Watch(Part::Image, image::health_check),
+    },
+    CheckDef {
+        name: "image-secrets",
+        proves: "no password, token or key lies in the image's environment, labels or history",
+        needs: &[],
+        how: How::Watch(Part::Image, image::secrets),
+    },
+    CheckDef {
+        name: "image-size",
+        proves: "the image is no larger than its budget",
+        needs: &[],
+        how: How::Watch(Part::Image, image::size),
+    },
+    CheckDef {
+        name: "stays-up",
+        proves: "the container starts and ends only when it is told to",
+        needs: &[],
+        how: How::Watch(Part::Boot, lifecycle::stays_up),
+    },
+    CheckDef {
+        name: "programs-running",
+        proves: "supervisord has postgresql and app, and every program is RUNNING",
+        needs: &["stays-up", "nothing-restarted"],
+        how: How::Ask(Moment::Settled, container::programs::STATUS, programs::running),
+    },
+    CheckDef {
+        name: "nothing-restarted",
+        proves: "no program was started twice until some seconds after ready",
+        needs: &["stays-up"],
+        how: How::Ask(Moment::Settled, programs::PROCESSES, programs::nothing_restarted),
+    },
+    CheckDef {
+        name: "no-root-process",
+        proves: "not one process has a user id of root: real, effective, saved or file system",
+        needs: &["stays-up"],
+        how: How::Ask(Moment::Fresh, programs::PROCESSES, programs::no_root),
+    },
+    CheckDef {
+        name: "postgresql-ready",
+        proves: "pg_isready says that the server takes connections",
+        needs: &["programs-running", "stays-up"],
+        how: How::Ask(Moment::Fresh, database::ISREADY, database::is_ready),
+    },
+    CheckDef {
+        name: "sql-login",
+        proves: "the app's role logs in over TCP with its password and is no superuser",
+        needs: &["postgresql-ready", "programs-running"],
+        how: How::Ask(Moment::Fresh, database::LOGIN, database::login),
+    },
+    CheckDef {
+        name: "wrong-password",
+        proves: "a wrong password and none at all are refused over TCP",
+        needs: &["postgresql-ready"],
+        how: How::Ask(Moment::Fresh, database::WRONG_PASSWORD, database::wrong_password),
+    },
+    CheckDef {
+        name: "data-on-volume",
+        proves: "the running server's data directory lies on the mounted volume",
+        needs: &["postgresql-ready"],
+        how: How::Ask(Moment::Fresh, database::DATA_DIRECTORY, database::data_on_volume),
+    },
+    CheckDef {
+        name: "pgvector",
+        proves: "exact and HNSW nearest neighbours are the known ones",
+        needs: &["sql-login"],
+        how: How::Ask(Moment::Fresh, database::VECTORS, database::vectors),
+    },
+    CheckDef {
+        name: "query-latency",
+        proves: "a nearest-neighbour query by index over TCP keeps its budget",
+        needs: &["pgvector"],
+        how: How::Ask(Moment::Fresh, database::LATENCY, database::latency),
+    },
+    CheckDef {
+        name: "time-to-ready",
+        proves: "an empty volume is healthy within the budget",
+        needs: &["stays-up", "health"],
+        how: How::Watch(Part::Boot, lifecycle::time_to_ready),
+    },
+    CheckDef {
+        name: "memory",
+        proves: "the whole container, idle, keeps its budget",
+        needs: &["stays-up"],
+        how: How::Ask(Moment::Fresh, programs::MEMORY, programs::memory),
+    },
+    CheckDef {
+        name: "health",
+        proves: "the health endpoint says 200 each time, within its budget",
+        needs: &["stays-up", "programs-running", "postgresql-ready"],
+        how: How::Watch(Part::Health, app::health),
+    },
+    CheckDef {
+        name: "health-honest",
+        proves: "health leaves 200 when PostgreSQL is stopped, and comes back with it",
+        needs: &["health", "time-to-ready"],
+        how: How::Watch(Part::Outage, app::honest),
+    },
+    CheckDef {
+        name: "clean-stop",
+        proves: "docker stop with an open session is in time, exit code 0, and a clean shutdown",
+        needs: &["stays-up", "sql-login", "data-on-volume"],
+        how: How::Watch(Part::Stop, lifecycle::clean_stop),
+    },
+    CheckDef {
+        name: "restart",
+        proves: "a new container on the same volume is healthy within the budget",
+        needs: &["stays-up", "time-to-ready", "health"],
+        how: How::Watch(Part::Again, lifecycle::restart),
+    },
+    CheckDef {
+        name: "rows-survive",
+        proves: "rows committed before the stop are there after it, and an open transaction's are not",
+        needs: &["restart", "sql-login", "data-on-volume"],
+        how: How::Ask(Moment::Again, database::ROWS, database::rows_survive),
+    },
+    CheckDef {
+        name: "no-secret-leaked",
+        proves: "the passwords made at first boot are in no log and in nothing docker inspect shows",
+        needs: &["stays-up"],
+        how: How::Watch(Part::Stop, lifecycle::no_secret_leaked),
+    },
+];
+
+/// The suite's own source: a change of a check is a change of the proof, and
+/// nobody has to remember to count a version up.
+const SOURCE: &[&str] = &[
+    include_str!("suite.rs"),
+    include_str!("course.rs"),
+    include_str!("course/ending.rs"),
+    include_str!("../../container/src/crowd.rs"),
+    include_str!("../../container/src/boot.rs"),
+    include_str!("../../container/src/figure.rs"),
+    include_str!("../../container/src/ask.rs"),
+    include_str!("../../container/src/http.rs"),
+    include_str!("../../container/src/look.rs"),
+    include_str!("spec_checks.rs"),
+    include_str!("checks/app.rs"),
+    include_str!("checks/database.rs"),
+    include_str!("checks/image.rs"),
+    include_str!("checks/lifecycle.rs"),
+    include_str!("checks/programs.rs"),
+];
+
+/// What an image is proved against: the suite, and of the spec whatever the
+/// suite looks at. Together with an image ID it decides whether an old verdict
+/// still says something. SHA-256 in hex.
+///
+/// # Errors
+/// When the spec cannot be written as JSON, which a valid one always can.
+pub fn key(spec: &ImageSpec) -> serde_json::Result<String> {
+    let spec_parts = LookedAt::of(spec)?;
+    Ok(framed(&[
+        ("image", spec.name.as_str()),
+        ("budgets", &spec_parts.budgets),
+        ("checks", &spec_parts.checks),
+        ("runtime", &spec_parts.runtime),
+        ("tool", tool()),
+    ]))
+}
+
+/// The key's parts, each as SHA-256 in hex: which of them changed says why an
+/// old verdict no longer counts.
+///
+/// # Errors
+/// As [`key`].
+pub fn parts(spec: &ImageSpec) -> serde_json::Result<BTreeMap<String, String>> {
+    let spec_parts = LookedAt::of(spec)?;
+    let one = |text: &str| framed(&[("part", text)]);
+    Ok(BTreeMap::from([
+        ("tool".to_owned(), tool().to_owned()),
+        ("budgets".to_owned(), one(&spec_parts.budgets)),
+        ("checks".to_owned(), one(&spec_parts.checks)),
+        ("app".to_owned(), one(&spec_parts.runtime)),
+    ]))
+}
+
+/// What the suite looks at of a spec, as JSON.
+struct LookedAt {
+    budgets: String,
+    checks: String,
+    runtime: String,
+}
+
+impl LookedAt {
+    fn of(spec: &ImageSpec) -> serde_json::Result<Self> {
+        // No `..`: whether the suite looks at a field that is new is decided here.
+        let ImageSpec {
+            name: _,
+            budgets,
+            checks,
+            // The container's part of these two is in `runtime`.
+            app: _,
+            database: _,
+            // A change of these is a change of the image.
+            labels: _,
+            packages: _,
+            build_packages: _,
+            title: _,
+            // What it is called, and by whom.
+            file: _,
+            version: _,
+            tags: _,
+        } = spec;
+        Ok(Self {
+            budgets: serde_json::to_string(budgets)?,
+            checks: serde_json::to_string(checks)?,
+            runtime: serde_json::to_string(&spec.runtime())?,
+        })
+    }
+}
+
+/// The tool's own part of the key, which is the same for all images.
+fn tool() -> &'static str {
+    static TOOL: LazyLock<String> = LazyLock::new(|| {
+        let names = GATE.iter().map(|check| ("check", check.name));
+        let sources = SOURCE.iter().map(|source| ("source", *source));
+        framed(&names.chain(sources).collect::<Vec<_>>())
+    });
+    &TOOL
+}
+
+/// Each field as name, length and bytes, so that no two lists of fields give
+/// one stream.
+pub(super) fn framed(fields: &[(&str, &str)]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"hive-smoke-suite-1\0");
+    for (name, value) in fields {
+        for part in [name, value] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    hex::digits(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_needs_exist() {
+        for (n, check) in GATE.iter().enumerate() {
+            assert!(
+                !GATE[..n].iter().any(|other| other.name == check.name),
+                "{}",
+                check.name
+            );
+            for need in check.needs {
+                assert!(GATE.iter().any(|other| other.name == *need), "{need}");
+                assert_ne!(*need, check.name);
+            }
+            assert!(
+                check.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{}",
+                check.name
+            );
+        }
+    }
+
+    #[test]
+    fn framing_is_stable_and_unambiguous() {
+        assert_eq!(
+            framed(&[("a", "b")]),
+            "5fabcdd8f8eef49d366167c78ccde3d190996b18405659e4126e0311918b25f4"
+        );
+        assert_ne!(framed(&[("ab", "c")]), framed(&[("a", "bc")]));
+        assert_ne!(framed(&[("a", "b"), ("c", "d")]), framed(&[("a", "bcd")]));
+    }
+
+    #[test]
+    fn the_key_moves_with_budgets_checks_and_spec_and_its_parts_say_by_which() {
+        let spec = crate::sample::spec();
+        let before = (key(&spec).unwrap(), parts(&spec).unwrap());
+        assert_eq!(before.0, key(&spec.clone()).unwrap());
+        let changed = |change: fn(&mut ImageSpec)| {
+            let mut other = spec.clone();
+            change(&mut other);
+            other
+        };
+        for (part, other) in [
+            ("budgets", changed(|spec| spec.budgets.ready_seconds += 1.0)),
+            ("checks", changed(|spec| drop(spec.checks.pop()))),
+            ("app", changed(|spec| spec.app.health_path.push('x'))),
+        ] {
+            assert_ne!(before.0, key(&other).unwrap());
+            let after = parts(&other).unwrap();
+            let moved: Vec<&String> = after
+                .keys()
+                .filter(|name| before.1[*name] != after[*name])
+                .collect();
+            assert_eq!(moved, [part]);
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What a suite found on one image.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::fault::FaultDef;
+use crate::proof::Verified;
+use crate::suite::GATE;
+use container::figure::Figure;
+use container::finding::{Judged, seen};
+use failure::Failure;
+
+/// How a check ended. What could not be looked at is not proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Looked at, and as it has to be.
+    Pass,
+    /// Looked at and wrong, or not reached.
+    Fail,
+    /// A fault that this engine has not the means for: no failure of the image,
+    /// and no proof.
+    Untried,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckResult {
+    /// As in the suite; checks of a spec's own start with `spec: `.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was done and seen, on one line.
+    pub detail: String,
+    /// What was measured.
+    pub value: Option<f64>,
+    /// Unit of `value` and `limit`.
+    pub unit: Option<&'static str>,
+    /// The most that `value` may be.
+    pub limit: Option<f64>,
+    /// How long it took to find out, in milliseconds. Checks that look at the
+    /// same event share its time.
+    pub took_ms: u64,
+    /// The failed check that explains this failure.
+    pub because: Option<String>,
+}
+
+impl CheckResult {
+    /// A judge's answer under its check's name.
+    pub fn new(name: impl Into<String>, took: std::time::Duration, judged: Judged) -> Self {
+        let (outcome, detail, figure) = match judged {
+            Ok(seen) => (Outcome::Pass, seen.detail, seen.figure),
+            Err(flaw) => (Outcome::Fail, flaw.detail, flaw.figure),
+        };
+        Self {
+            name: name.into(),
+            outcome,
+            detail: detail.replace(char::is_control, " "),
+            value: figure.map(|f| f.value),
+            unit: figure.map(|f| f.unit),
+            limit: figure.and_then(|f| f.limit),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            because: None,
+        }
+    }
+
+    /// A fault that could not be tried, and why.
+    pub fn untried(name: impl Into<String>, took: std::time::Duration, why: &str) -> Self {
+        Self {
+            outcome: Outcome::Untried,
+            ..Self::new(name, took, seen(why))
+        }
+    }
+
+    /// The figure again, for people.
+    pub fn figure(&self) -> Option<Figure> {
+        Some(Figure {
+            value: self.value?,
+            limit: self.limit,
+            unit: self.unit?,
+        })
+    }
+
+    /// Whether it failed.
+    pub fn failed(&self) -> bool {
+        self.outcome == Outcome::Fail
+    }
+
+    /// Whether it failed, and by nothing but a time over its limit.
+    pub fn only_took_too_long(&self) -> bool {
+        let over = self
+            .value
+            .zip(self.limit)
+            .is_some_and(|(value, limit)| value > limit);
+        self.failed() && over && matches!(self.unit, Some("s" | "ms"))
+    }
+}
+
+/// That faults were run, of which suite, and whether of all of it.
+#[derive(Clone, Debug)]
+pub struct Full {
+    /// See [`super::fault::Faults::key`].
+    pub(super) key: String,
+    /// The gate's checks and every fault of the suite have a result.
+    pub(super) whole: bool,
+}
+
+impl Full {
+    /// By what was looked at, not by what was asked for: a result that is
+    /// missing for whatever reason proves nothing.
+    pub(super) fn of(key: String, checks: &[CheckResult], faults: &[FaultDef]) -> Self {
+        let names = GATE.iter().map(|check| check.name);
+        let mut names = names.chain(faults.iter().map(|fault| fault.name));
+        let whole = names.all(|name| checks.iter().any(|check| check.name == name));
+        Self { key, whole }
+    }
+}
+
+/// The outcome of a suite on one image. Only the suite makes one.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    pub(super) image: String,
+    pub(super) image_id: String,
+    pub(super) reference: String,
+    pub(super) suite_key: String,
+    pub(super) full: Option<Full>,
+    pub(super) checks: Vec<CheckResult>,
+    pub(super) took_ms: u64,
+    pub(super) bundle: Option<PathBuf>,
+}
+
+impl Verdict {
+    /// Nothing looked at yet.
+    ///
+    /// # Errors
+    /// As [`super::suite::key`].
+    pub(super) fn of_nothing(subject: &super::Subject) -> serde_json::Result<Self> {
+        Ok(Self {
+            image: subject.spec.name.to_string(),
+            image_id: subject.image_id.clone(),
+            reference: subject.reference.clone(),
+            suite_key: super::suite::key(&subject.spec)?,
+            full: None,
+            checks: Vec::new(),
+            took_ms: 0,
+            bundle: None,
+        })
+    }
+
+    /// The image's name.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// The ID that was booted.
+    pub fn image_id(&self) -> &str {
+        &self.image_id
+    }
+
+    /// How the user or the build called it.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// What it was proved against: [`super::suite::key`], or
+    /// [`super::fault::Faults::key`] for the full suite.
+    pub fn suite_key(&self) -> &str {
+        self.full.as_ref().map_or(&self.suite_key, |full| &full.key)
+    }
+
+    /// `gate` or `full`.
+    pub fn suite(&self) -> &'static str {
+        if self.full.is_some() { "full" } else { "gate" }
+    }
+
+    /// Whether it is a whole suite, so that passing it is a proof.
+    pub fn is_whole(&self) -> bool {
+        let untried = self.checks.iter().any(|check| check.outcome == Outcome::Untried);
+        self.full.as_ref().is_none_or(|full| full.whole) && !untried
+    }
+
+    /// All results, in the suite's order, the spec's own last.
+    pub fn checks(&self) -> &[CheckResult] {
+        &self.checks
+    }
+
+    /// Whole time, in milliseconds.
+    pub fn took_ms(&self) -> u64 {
+        self.took_ms
+    }
+
+    /// The failure bundle's folder.
+    pub fn bundle(&self) -> Option<&Path> {
+        self.bundle.as_deref()
+    }
+
+    /// Whether every check passed. No checks prove nothing.
+    pub fn passed(&self) -> bool {
+        !self.checks.is_empty() && !self.checks.iter().any(CheckResult::failed)
+    }
+
+    /// The failures that no other failure explains.
+    pub fn causes(&self) -> Vec<&CheckResult> {
+        let failed = self.checks.iter().filter(|check| check.failed());
+        failed.filter(|check| check.because.is_none()).collect()
+    }
+
+    /// Whether it failed, and by nothing but times over their budgets.
+    pub fn only_took_too_long(&self) -> bool {
+        let causes = self.causes();
+        !causes.is_empty() && causes.iter().all(|check| check.only_took_too_long())
+    }
+
+    /// The ticket that promotion asks for.
+    ///
+    /// # Errors
+    /// When a check failed, there is none, or only a part of the suite was run.
+    pub fn verified(self) -> Result<Verified, FailedVerdict> {
+        if self.passed() && self.is_whole() {
+            Ok(Verified {
+                image: self.image,
+                image_id: self.image_id,
+                suite_key: self.suite_key,
+                full_key: self.full.map(|full| full.key),
+            })
+        } else {
+            Err(FailedVerdict(Box::new(self)))
+        }
+    }
+}
+
+/// A verdict that proves nothing.
+#[derive(Debug)]
+pub struct FailedVerdict(pub Box<Verdict>);
+
+impl FailedVerdict {
+    /// The error that ends a command: names the checks at fault, points to the
+    /// bundle.
+    pub fn failure(&self) -> Failure {
+        let failure = failure::smoke(self.to_string());
+        match &self.0.bundle {
+            Some(bundle) => failure.hint(format!(
+                "everything known about the failure is in {}; start with timeline.txt",
+                bundle.display()
+            )),
+            None => failure,
+        }
+    }
+}
+
+impl fmt::Display for FailedVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = &self.0;
+        if verdict.checks.is_empty() {
+            return write!(f, "image {} was not checked at all", verdict.image);
+        }
+        if verdict.passed() {
+            return write!(
+                f,
+                "image {} passed what was run, which is only a part of the suite and no proof",
+                verdict.image
+            );
+        }
+        let failed = verdict.checks.iter().filter(|check| check.failed()).count();
+        let causes: Vec<&str> = verdict.causes().iter().map(|c| c.name.as_str()).collect();
+        write!(
+            f,
+            "image {} failed {failed} of {} smoke checks: {}",
+            verdict.image,
+            verdict.checks.len(),
+            causes.join(", ")
+        )?;
+        match failed - causes.len() {
+            0 => Ok(()),
+            1 => f.write_str(" (and one that follows from it)"),
+            more => write!(f, " (and {more} that follow)"),
+        }
+    }
+}
+
+impl std::error::Error for FailedVerdict {}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use container::finding::{flaw, measured};
+
+    use super::*;
+    use std::time::Duration;
+
+    pub(crate) fn verdict(checks: Vec<CheckResult>) -> Verdict {
+        Verdict {
+            image: "genie".into(),
+            image_id: "sha256:0123456789abcdef".into(),
+            reference: "hive-genie:latest".into(),
+            suite_key: "k".into(),
+            full: None,
+            checks,
+            took_ms: 7215,
+            bundle: None,
+        }
+    }
+
+    fn check(name: &str, judged: Judged) -> CheckResult {
+        CheckResult::new(name, Duration::from_millis(12), judged)
+    }
+
+    #[test]
+    fn no_checks_are_a_failure() {
+        let error = verdict(Vec::new()).verified().unwrap_err();
+        assert_eq!(error.to_string(), "image genie was not checked at all");
+    }
+
+    #[test]
+    fn one_failure_is_enough_and_consequences_are_not_causes() {
+        let mut follows = check("health", Err(flaw("503")));
+        follows.because = Some("postgresql-ready".into());
+        let failed = verdict(vec![
+            check("image-user", seen("1000:1000")),
+            check("postgresql-ready", Err(flaw("no answer"))),
+            follows,
+        ])
+        .verified()
+        .unwrap_err();
+        assert_eq!(
+            failed.to_string(),
+            "image genie failed 2 of 3 smoke checks: postgresql-ready (and one that follows from it)"
+        );
+        assert_eq!(failed.failure().kind, failure::Kind::Smoke);
+    }
+
+    #[test]
+    fn only_times_are_a_matter_of_a_busy_machine() {
+        let over = |unit| {
+            measured(
+                Figure {
+                    value: 9.0,
+                    limit: Some(1.0),
+                    unit,
+                },
+                "x",
+            )
+        };
+        assert!(verdict(vec![check("restart", over("s"))]).only_took_too_long());
+        assert!(!verdict(vec![check("image-size", over("MB"))]).only_took_too_long());
+        let both = vec![check("restart", over("s")), check("health", Err(flaw("500")))];
+        assert!(!verdict(both).only_took_too_long());
+        assert!(!verdict(vec![check("image-user", seen("1000"))]).only_took_too_long());
+    }
+
+    #[test]
+    fn over_budget_says_by_how_much() {
+        let over = measured(Figure::new(12.0, Some(10.0), "s"), "until healthy").unwrap_err();
+        assert_eq!(over.detail, "12 s is over the budget of 10 s; until healthy");
+    }
+}
