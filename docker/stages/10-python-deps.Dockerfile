@@ -83,13 +83,20 @@ SH
 
 # The app, and its package when it is one: installed beside the venv, so that the venv's layer
 # stays as it is when the app changes. Editable, as uv does it: /app is what runs.
+# APP_CONTENTS is what `build-images` has hashed; plain `docker build` gives none.
 WORKDIR /app
 COPY . /app
+ARG APP_CONTENTS
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=secret,id=ca-bundle <<'SH'
 set -eu
 if [ -s /run/secrets/ca-bundle ]; then
     export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+fi
+{{contents}}
+if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
+    echo "BuildKit has not read what was hashed of the app's folder" >&2
+    exit 1
 fi
 mkdir -p /opt/project
 if [ -f uv.lock ]; then

@@ -5,8 +5,15 @@
 FROM postgres-base AS production
 
 # Entry point, health check, configuration. Not COPY: a checkout's umask must not decide the modes.
+# ROOTFS_CONTENTS is what `build-images` has hashed; plain `docker build` gives none.
+ARG ROOTFS_CONTENTS
 RUN --mount=type=bind,from=rootfs,target=/rootfs <<'SH'
 set -eu
+{{contents}}
+if [ -n "${ROOTFS_CONTENTS:-}" ] && [ "$(contents /rootfs)" != "$ROOTFS_CONTENTS" ]; then
+    echo "BuildKit has not read what was hashed of docker/rootfs" >&2
+    exit 1
+fi
 umask 022
 cp -r --no-preserve=all /rootfs/. /
 cd /usr/local/lib/hive

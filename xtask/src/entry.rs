@@ -61,11 +61,13 @@ pub fn compiled_in() -> &'static Path {
 fn environment() -> Environment {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
+    // BuildKit's client and tools in other folders get these paths, too.
+    let folder = |name: &str| set(name).map(|path| std::path::absolute(&path).unwrap_or(path.into()));
     Environment {
         home: set("HOME").map(PathBuf::from),
         xdg_cache_home: set("XDG_CACHE_HOME").map(PathBuf::from),
-        hive_cache_dir: set("HIVE_CACHE_DIR").map(PathBuf::from),
-        hive_state_dir: set("HIVE_STATE_DIR").map(PathBuf::from),
+        hive_cache_dir: folder("HIVE_CACHE_DIR"),
+        hive_state_dir: folder("HIVE_STATE_DIR"),
         docker_host: text("DOCKER_HOST"),
         docker_context: text("DOCKER_CONTEXT"),
         docker_config: set("DOCKER_CONFIG").map(PathBuf::from),

@@ -300,7 +300,7 @@ impl Subjects<'_> {
         let assembly = one.assembly(&self.host, base)?;
         let image = assembly.image;
         let staged = assembly::stage(&self.host, std::slice::from_ref(&assembly))?;
-        let target = assembly.target(&self.host, &staged)?;
+        let target = assembly.target(&staged)?;
         let mut progress =
             Progress::new(Detail::Quiet, &[image], &self.host.state_dir())?.until_a_step_runs();
         let secret = self.host.env.ssl_cert_file.iter();

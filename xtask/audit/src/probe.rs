@@ -270,7 +270,7 @@ impl<'a> Probe<'a> {
             ]),
         };
         let staged = assembly::stage(&self.host, std::slice::from_ref(&assembly))?;
-        let mut ours = assembly.target(&self.host, &staged)?;
+        let mut ours = assembly.target(&staged)?;
         ours.candidate_tag.push_str(&self.tag);
         let plain = self.plain(&ours)?;
         let (built, _) = self.bake(&[ours, plain])?;
@@ -285,13 +285,11 @@ impl<'a> Probe<'a> {
             fs_err::os::unix::fs::symlink(folder, &link)?;
             Ok::<PathBuf, anyhow::Error>(link)
         };
-        let dockerfile = self.folder.join("plain.Dockerfile");
-        fs_err::write(&dockerfile, self.dockerfile.replace('@', "plain"))?;
         Ok(Target {
             image: PLAIN.to_owned(),
             fingerprint: "none".to_owned(),
             candidate_tag: format!("hive-candidate:{PLAIN}{}", self.tag),
-            dockerfile,
+            dockerfile: self.dockerfile.replace('@', "plain"),
             stage: ours.stage.clone(),
             context: fresh("app", &self.app)?,
             contexts: BTreeMap::from([(NAMED.to_owned(), fresh(NAMED, &self.named)?)]),
@@ -314,9 +312,7 @@ impl<'a> Probe<'a> {
 
     /// Builds something else beside the probe and returns its ID.
     pub(super) fn build_other(&self, instruction: &str) -> Result<String> {
-        let text = format!("ARG BASE\nFROM ${{BASE}}\nLABEL {IMAGE_LABEL}={IMAGE}\n{instruction}\n");
-        let dockerfile = self.folder.join("other.Dockerfile");
-        fs_err::write(&dockerfile, text)?;
+        let dockerfile = format!("ARG BASE\nFROM ${{BASE}}\nLABEL {IMAGE_LABEL}={IMAGE}\n{instruction}\n");
         let empty = self.folder.join("nothing");
         fs_err::create_dir_all(&empty)?;
         let target = Target {

@@ -2,18 +2,17 @@
 //! that names them.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use crate::buildkit::Target;
 use crate::candidate;
-use crate::context::Input;
-use crate::context::stage::Stage;
+use crate::context::stage::{Stage, sweep};
+use crate::context::{self, Inputs};
 use definition::Definition;
 use engine::reaper;
-
-use crate::context;
 use host::Host;
 use inputs::fingerprint::Fingerprint;
 
@@ -34,53 +33,107 @@ pub struct Assembly<'a> {
 
 /// Staged folders, locked. Keep them until BuildKit has read them.
 #[derive(Debug)]
-pub struct Staged(BTreeMap<PathBuf, Stage>);
+pub struct Staged(BTreeMap<PathBuf, Context>);
+
+/// One of them.
+#[derive(Debug)]
+struct Context {
+    stage: Stage,
+    inputs: Inputs,
+    /// What a build step has to find.
+    contents: String,
+}
 
 /// Stages every folder once, in the order of their paths: two runs that lock
 /// several of them cannot wait for each other.
+///
+/// They lie in the cache folder and not in the state folder, which `cargo
+/// clean` deletes at any time and two checkouts may share.
 ///
 /// # Errors
 /// A usage failure for files that changed since they were hashed; a stage that
 /// cannot be written.
 pub fn stage(host: &Host, assemblies: &[Assembly<'_>]) -> Result<Staged> {
-    let mut folders: BTreeMap<&Path, &[Input]> = BTreeMap::new();
+    let mut folders: BTreeMap<&Path, &Inputs> = BTreeMap::new();
     for assembly in assemblies {
         for (name, inputs) in &assembly.definition.contexts {
             folders.insert(assembly.folder(name)?, inputs);
         }
     }
+    let stages = host.cache_dir().join("stages");
+    // What is staged may be a folder that only its owner may read.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&stages)
+        .map_err(|error| {
+            failure::environment(format!("cannot make the folder {}: {error}", stages.display()))
+                .hint("HIVE_CACHE_DIR names another place for it")
+        })?;
+    sweep(&stages, &host.runner, &host.report)?;
     let mut staged = BTreeMap::new();
     for (folder, inputs) in folders {
-        let place = host.state_dir().join("context").join(context::folder_key(folder));
+        // Two checkouts with one app need not wait for each other.
+        let keys = [&host.root, folder].map(context::folder_key);
+        let place = stages.join(keys.join("-"));
         let stage = Stage::lock(&place, &host.runner, &host.report)?;
+        stage.sign(&[&host.root, folder])?;
         stage.fill(folder, inputs)?;
-        staged.insert(folder.to_owned(), stage);
+        let context = Context {
+            contents: stage.contents(inputs)?,
+            inputs: inputs.clone(),
+            stage,
+        };
+        staged.insert(folder.to_owned(), context);
     }
     Ok(Staged(staged))
+}
+
+impl Staged {
+    /// Why a build failed: where a stage is no longer what it was, that is the
+    /// cause, whatever BuildKit says.
+    pub fn blame(&self, error: anyhow::Error) -> anyhow::Error {
+        if failure::kind(&error) != failure::Kind::Build {
+            return error;
+        }
+        let broken = self
+            .0
+            .iter()
+            .find(|(_, context)| !context.stage.is_whole(&context.inputs));
+        let Some((folder, context)) = broken else {
+            return error;
+        };
+        let message = format!(
+            "the copy of {} that BuildKit reads, {}, was changed or removed during the build",
+            folder.display(),
+            context.stage.tree().display()
+        );
+        error.context(failure::build(message).hint("run the same command again"))
+    }
 }
 
 impl Assembly<'_> {
     /// What BuildKit is asked for.
     ///
     /// # Errors
-    /// A context that is not staged; a Dockerfile that cannot be written.
-    pub fn target(&self, host: &Host, staged: &Staged) -> Result<Target> {
+    /// A context that is not staged.
+    pub fn target(&self, staged: &Staged) -> Result<Target> {
         let mut trees: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for name in self.definition.contexts.keys() {
-            let folder = self.folder(name)?;
-            let stage = staged.0.get(folder).ok_or_else(|| {
-                failure::build(format!("{} of {} is not staged", folder.display(), self.image))
-            })?;
-            trees.insert(name.clone(), stage.tree().to_owned());
-        }
         let mut args = self.definition.arguments.clone();
         args.insert("BASE".to_owned(), self.base.to_owned());
-        let folder = host.state_dir().join(self.image);
+        for name in self.definition.contexts.keys() {
+            let folder = self.folder(name)?;
+            let context = staged.0.get(folder).ok_or_else(|| {
+                failure::build(format!("{} of {} is not staged", folder.display(), self.image))
+            })?;
+            trees.insert(name.clone(), context.stage.tree().to_owned());
+            args.insert(contents_argument(name), context.contents.clone());
+        }
         Ok(Target {
             image: self.image.to_owned(),
             candidate_tag: candidate::tag(self.image, &reaper::run_id()?).to_string(),
             fingerprint: self.fingerprint.to_string(),
-            dockerfile: write_dockerfile(&folder, &self.definition.dockerfile)?,
+            dockerfile: self.definition.dockerfile.clone(),
             stage: self.definition.target.clone(),
             context: trees.remove("").unwrap_or_default(),
             contexts: trees,
@@ -99,12 +152,11 @@ impl Assembly<'_> {
     }
 }
 
-/// The text that the fingerprint covers, with an ignore file beside it that
-/// ignores nothing: what is staged is what is built.
-fn write_dockerfile(folder: &Path, text: &str) -> Result<PathBuf> {
-    fs_err::create_dir_all(folder)?;
-    let path = folder.join("Dockerfile");
-    fs_err::write(&path, text)?;
-    fs_err::write(folder.join("Dockerfile.dockerignore"), "")?;
-    Ok(path)
+/// The build argument with what a step has to find in a context. It says
+/// nothing that the fingerprint does not: it follows from the inputs.
+fn contents_argument(context: &str) -> String {
+    match context {
+        "" => "APP_CONTENTS".to_owned(),
+        name => format!("{}_CONTENTS", name.to_uppercase().replace('-', "_")),
+    }
 }

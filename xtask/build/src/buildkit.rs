@@ -33,9 +33,9 @@ pub struct Target {
     pub fingerprint: String,
     /// The candidate's own tag, in a repository apart from the release tags.
     pub candidate_tag: String,
-    /// The Dockerfile. BuildKit reads `<it>.dockerignore` in place of the one
-    /// in the context.
-    pub dockerfile: PathBuf,
+    /// The Dockerfile's text. It goes with the request: no file that somebody
+    /// else could write lies in between.
+    pub dockerfile: String,
     /// The stage.
     pub stage: String,
     /// The main context.
@@ -80,7 +80,7 @@ struct BakeGroup<'a> {
 struct BakeTarget<'a> {
     context: &'a Path,
     contexts: &'a BTreeMap<String, PathBuf>,
-    dockerfile: &'a Path,
+    dockerfile_inline: &'a str,
     target: &'a str,
     args: &'a BTreeMap<String, String>,
     labels: BTreeMap<&'static str, &'a str>,
@@ -116,7 +116,7 @@ pub fn request(targets: &[Target], options: &Options) -> Result<String> {
                 let bake = BakeTarget {
                     context: &target.context,
                     contexts: &target.contexts,
-                    dockerfile: &target.dockerfile,
+                    dockerfile_inline: &target.dockerfile,
                     target: &target.stage,
                     args: &target.args,
                     labels: BTreeMap::from([(FINGERPRINT_LABEL, target.fingerprint.as_str())]),
@@ -225,7 +225,7 @@ mod tests {
             image: image.to_owned(),
             fingerprint: "f".repeat(64),
             candidate_tag: format!("hive-candidate:{image}-ffff"),
-            dockerfile: PathBuf::from("/c/Dockerfile"),
+            dockerfile: "FROM ${BASE}\nRUN echo $${x} %{y}\n".to_owned(),
             stage: "production".to_owned(),
             context: PathBuf::from("/c/app"),
             contexts: BTreeMap::from([("rootfs".to_owned(), PathBuf::from("/c/rootfs"))]),
@@ -251,6 +251,10 @@ mod tests {
             serde_json::json!(["id=ca-bundle,\"src=/etc/a,b.crt\""])
         );
         assert_eq!(genie["args"]["BASE"], "a $${b} %%{c}");
+        assert_eq!(
+            genie["dockerfile-inline"],
+            "FROM $${BASE}\nRUN echo $$${x} %%{y}\n"
+        );
         assert_eq!(genie["no-cache"], false);
         assert_eq!(genie["tags"], serde_json::json!(["hive-candidate:genie-ffff"]));
     }

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 use crate::base::{BaseSet, Lock, Packages, Postgres, Python, UvPin};
 use crate::spec::ImageSpec;
 use crate::spec::names::ImageName;
+use inputs::context::sums;
 
 /// The stage that is the image.
 pub const TARGET: &str = "production";
@@ -122,6 +123,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &Lock) -> Result<BTreeMap<&'sta
     values.insert("build_packages", build_packages.join(" "));
     values.insert("labels", self::labels(name, title, labels));
     values.insert("runtime_json", runtime);
+    values.insert("contents", sums::SHELL.to_owned());
     Ok(values)
 }
 

@@ -17,9 +17,10 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_CACHE_HOME`.
     pub xdg_cache_home: Option<PathBuf>,
-    /// `HIVE_CACHE_DIR`: overrides the cache folder (private engine, bases).
+    /// `HIVE_CACHE_DIR`: overrides the cache folder (private engine, bases,
+    /// stages).
     pub hive_cache_dir: Option<PathBuf>,
-    /// `HIVE_STATE_DIR`: overrides the state folder (logs, records, stages).
+    /// `HIVE_STATE_DIR`: overrides the state folder (logs, records).
     pub hive_state_dir: Option<PathBuf>,
     /// `DOCKER_HOST`.
     pub docker_host: Option<String>,
@@ -51,7 +52,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Logs, records and stages of this checkout. Deleting it is always safe.
+    /// Logs and records of this checkout. Deleting it is always safe.
     pub fn state_dir(&self) -> PathBuf {
         match &self.env.hive_state_dir {
             Some(dir) => dir.clone(),
@@ -73,7 +74,8 @@ impl Host {
         }
     }
 
-    /// What several checkouts share: the private engine and bootstrapped bases.
+    /// What several checkouts share: the private engine and bootstrapped bases;
+    /// and their stages, which lie where no `cargo clean` comes.
     pub fn cache_dir(&self) -> PathBuf {
         if let Some(dir) = &self.env.hive_cache_dir {
             return dir.clone();

@@ -129,7 +129,8 @@ fn holder(path: &Path) -> String {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+/// Whether a file still lies at its path: a lock that does not is nobody's.
+pub fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
         _ => false,

@@ -2,8 +2,8 @@
 //!
 //! [`ignore`] and [`rules`] say what counts, [`walk::walk`] turns a directory
 //! into sorted [`Inputs`], [`tree::Tree`] makes a directory of them for
-//! BuildKit. What is hashed is thereby what is built. [`source`] tells what of them
-//! one instruction reads.
+//! BuildKit, and [`sums`] is how a build step finds out that BuildKit got all of
+//! it. [`source`] tells what of them one instruction reads.
 
 mod contents;
 pub mod ignore;
@@ -15,6 +15,7 @@ pub mod pieces;
 pub mod problem;
 pub mod rules;
 pub mod source;
+pub mod sums;
 pub mod tree;
 pub mod walk;
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::cli::{self, BuildImages};
 use crate::promote::{self, Promotion};
 use crate::survey::{self, Contexts, Ground, Surveyed};
-use build::assembly;
+use build::assembly::{self, Staged};
 use build::base::{Base, obtain};
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
@@ -168,7 +168,7 @@ impl<'a> Work<'a> {
         let staged = assembly::stage(self.host, &assemblies)?;
         let targets = assemblies
             .iter()
-            .map(|assembly| assembly.target(self.host, &staged))
+            .map(|assembly| assembly.target(&staged))
             .collect::<Result<Vec<_>>>()?;
         let options = buildkit::Options {
             secrets: self.secrets.clone(),
@@ -176,13 +176,14 @@ impl<'a> Work<'a> {
         };
         let mut progress = self.progress(&names)?;
         let (runner, report) = (&self.host.runner, &self.host.report);
-        let baked = buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress);
+        let baked = buildkit::bake(self.engine, runner, report, &targets, &options, &mut progress)
+            .map_err(|error| staged.blame(error));
         // Also of a build that failed: the steps before it are in the cache.
         let compared = self.compare(&wanted, &progress, journal);
         let candidates = match baked {
             Ok(candidates) => candidates,
             Err(error) if self.args.keep_going && targets.len() > 1 => {
-                self.build_apart(error, &targets, &options, done)?
+                self.build_apart(error, &staged, &targets, &options, done)?
             }
             Err(error) => return Err(error),
         };
@@ -195,6 +196,7 @@ impl<'a> Work<'a> {
     fn build_apart(
         &self,
         error: anyhow::Error,
+        staged: &Staged,
         targets: &[Target],
         options: &buildkit::Options,
         done: &mut Done,
@@ -207,7 +209,9 @@ impl<'a> Work<'a> {
             let mut progress = self.progress(&[&target.image])?;
             let target = std::slice::from_ref(target);
             let (runner, report) = (&self.host.runner, &self.host.report);
-            match buildkit::bake(self.engine, runner, report, target, options, &mut progress) {
+            let baked = buildkit::bake(self.engine, runner, report, target, options, &mut progress)
+                .map_err(|error| staged.blame(error));
+            match baked {
                 Ok(built) => candidates.extend(built),
                 Err(error) => match error.downcast::<Failure>() {
                     Ok(failure) if failure.kind == Kind::Build => done.unbuilt.push(failure),

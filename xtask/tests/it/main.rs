@@ -28,4 +28,5 @@ mod smoke_full;
 mod smoke_gate;
 mod smoke_volumes;
 mod staging;
+mod tampering;
 mod tidy;

@@ -150,15 +150,12 @@ impl Pair {
         let stage = sandbox::stage(&self.at("stage"));
         stage.fill(&app, &found.inputs).unwrap();
         let target = |image: &str, context: &Path| {
-            let dockerfile = self.at(&format!("{image}.Dockerfile"));
             let label = format!("LABEL dev.hive.image={}", self.name);
-            let text = format!("FROM scratch AS it\n{label}\nCOPY . /{image}/\n");
-            fs::write(&dockerfile, text).unwrap();
             Target {
                 image: image.to_owned(),
                 fingerprint: "none".to_owned(),
                 candidate_tag: format!("hive-test-{}:{image}", self.name),
-                dockerfile,
+                dockerfile: format!("FROM scratch AS it\n{label}\nCOPY . /{image}/\n"),
                 stage: "it".to_owned(),
                 context: context.to_owned(),
                 contexts: BTreeMap::new(),

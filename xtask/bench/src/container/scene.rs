@@ -148,7 +148,7 @@ impl Scene {
             image: name.to_owned(),
             fingerprint: format!("bench-{name}"),
             candidate_tag: peer_tag(name).to_string(),
-            dockerfile: root.join(format!("docker/bench/{name}.Dockerfile")),
+            dockerfile: fs_err::read_to_string(root.join(format!("docker/bench/{name}.Dockerfile")))?,
             stage: name.to_owned(),
             context: spec.app.source.clone(),
             contexts: BTreeMap::new(),

@@ -234,13 +234,11 @@ impl Scene {
             .iter()
             .map(|job| {
                 let image = job.spec.name.to_string();
-                let dockerfile = folder.join(format!("{image}.Dockerfile"));
-                fs_err::write(&dockerfile, &job.dockerfile)?;
                 Ok(Target {
                     // Smoke looks at its form.
                     fingerprint: "0".repeat(64),
                     candidate_tag: Self::baked_reference(&image),
-                    dockerfile,
+                    dockerfile: job.dockerfile.clone(),
                     stage: dockerfile::TARGET.to_owned(),
                     context: job.app.folder.clone(),
                     contexts: BTreeMap::from([(ROOTFS.to_owned(), self.scratch.root.join("docker/rootfs"))]),

@@ -1,25 +1,33 @@
 //! A staged tree that is ours for as long as BuildKit reads it.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use inputs::context::tree::{Filled, Tree};
 use inputs::context::{Input, Problems};
 
-use host::lock::Lock;
+use host::disk;
+use host::lock::{self, Lock};
 use host::process::Runner;
 use host::report::Report;
 
 /// How long a run waits for another one in the same checkout.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
+/// The file with the folders that a stage is of.
+const OF: &str = "of";
+
 /// A locked staging folder. Keep it until BuildKit has read the tree.
 #[derive(Debug)]
 pub struct Stage {
     tree: Tree,
-    _lock: File,
+    lock: File,
+    lock_path: PathBuf,
 }
 
 impl Stage {
@@ -35,14 +43,32 @@ impl Stage {
     /// the folder cannot be made.
     pub fn lock(folder: &Path, runner: &Runner, report: &Report) -> Result<Self> {
         let tree = Tree::at(folder)?;
+        let lock_path = folder.join("lock");
         let lock = Lock {
-            path: &folder.join("lock"),
+            path: &lock_path,
             busy: "another build in this checkout is not finished",
             patience: Some(PATIENCE),
         };
         let lock = lock.take(runner, report)?;
         rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())?;
-        Ok(Self { tree, _lock: lock })
+        Ok(Self {
+            tree,
+            lock,
+            lock_path,
+        })
+    }
+
+    /// Notes the folders that it is a stage of, for [`sweep`].
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn sign(&self, folders: &[&Path]) -> Result<()> {
+        let folders: Vec<&[u8]> = folders
+            .iter()
+            .map(|folder| folder.as_os_str().as_bytes())
+            .collect();
+        fs_err::write(self.lock_path.with_file_name(OF), folders.join(&0))?;
+        Ok(())
     }
 
     /// The directory to give to BuildKit.
@@ -59,9 +85,61 @@ impl Stage {
     pub fn fill(&self, root: &Path, inputs: &[Input]) -> Result<Filled> {
         self.tree
             .fill(root, inputs)
-            .map_err(|error| match error.downcast::<Problems>() {
-                Ok(Problems(problems)) => super::unusable(root, &problems),
-                Err(error) => error,
-            })
+            .map_err(|error| unusable(root, error))
+    }
+
+    /// What a build step makes of the tree, which holds `inputs`.
+    ///
+    /// # Errors
+    /// A usage failure that lists all the files that changed since they were
+    /// staged.
+    pub fn contents(&self, inputs: &[Input]) -> Result<String> {
+        self.tree
+            .contents(inputs)
+            .map_err(|error| unusable(self.tree(), error))
+    }
+
+    /// Whether the folder is still ours and holds exactly `inputs`.
+    pub fn is_whole(&self, inputs: &[Input]) -> bool {
+        lock::is_at(&self.lock, &self.lock_path) && self.tree.holds(inputs)
+    }
+}
+
+/// Removes the stages of folders that are gone, unless somebody holds one.
+///
+/// # Errors
+/// When `stages` cannot be read, or on Ctrl-C.
+pub fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<()> {
+    for entry in fs_err::read_dir(stages)? {
+        let folder = entry?.path();
+        // One that is being made has no note yet.
+        let Ok(note) = std::fs::read(folder.join(OF)) else {
+            continue;
+        };
+        let is_gone = |path: &[u8]| {
+            let found = Path::new(OsStr::from_bytes(path)).symlink_metadata();
+            found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        if !note.split(|byte| *byte == 0).any(is_gone) {
+            continue;
+        }
+        let lock = Lock {
+            path: &folder.join("lock"),
+            busy: "a build is not finished",
+            patience: Some(Duration::ZERO),
+        };
+        runner.check_interrupt()?;
+        if lock.take(runner, report).is_ok() {
+            report.debug(format!("removes the stage {}", folder.display()));
+            disk::remove(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+fn unusable(folder: &Path, error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Problems>() {
+        Ok(Problems(problems)) => super::unusable(folder, &problems),
+        Err(error) => error,
     }
 }

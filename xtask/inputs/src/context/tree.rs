@@ -16,6 +16,7 @@
 //! <folder>/context-<hash>/   what BuildKit gets
 //! <folder>/tmp/              files that are being written
 //! <folder>/manifest          stat index of the tree
+//! <folder>/sums              what its contents are to a build step
 //! <folder>/lock              the caller's: one run at a time
 //! ```
 //!
@@ -43,6 +44,7 @@ use super::ignore::Ignore;
 use super::input::{Input, Inputs, Kind};
 use super::problem::{Problem, Problems, What};
 use super::rules::Rules;
+use super::sums;
 use super::walk::walk;
 use crate::removal;
 
@@ -128,6 +130,20 @@ impl Tree {
             removed: plan.gone.len() - plan.replaced,
             kept: inputs.len() - plan.new.len(),
         })
+    }
+
+    /// What a build step makes of the tree, which holds `inputs`: see [`sums`].
+    ///
+    /// # Errors
+    /// [`Problems`] with all the files that are no longer what was staged.
+    pub fn contents(&self, inputs: &[Input]) -> Result<String> {
+        sums::contents(&self.path, inputs, &self.folder.join("sums"))
+    }
+
+    /// Whether the tree holds exactly `inputs`, read anew.
+    pub fn holds(&self, inputs: &[Input]) -> bool {
+        let found = walk(&self.path, &Rules::exact(Ignore::default()), None);
+        found.is_ok_and(|found| **found.inputs == *inputs)
     }
 
     /// What lies in the tree. A tree that cannot be understood is removed.
