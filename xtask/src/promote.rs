@@ -12,6 +12,7 @@
 use anyhow::{Error, Result};
 
 use build::candidate;
+use definition::labels::IMAGE_LABEL;
 use definition::reference::Reference;
 use engine::{Engine, Inventory};
 use failure::Failure;
@@ -47,8 +48,11 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
     for promotion in promotions {
         let (new, tags) = (promotion.verified.image_id(), &promotion.tags);
         let old = tags.iter().find_map(|tag| inventory.id_of(tag));
-        if let Some(old) = old.filter(|old| *old != new) {
-            moves.push((previous_tag(promotion.verified.image()), old));
+        let image = promotion.verified.image();
+        // Somebody may have put another image's content there.
+        let is_own = |old: &&str| inventory.with_labels(&[(IMAGE_LABEL, image)]).contains(old);
+        if let Some(old) = old.filter(|old| *old != new).filter(is_own) {
+            moves.push((previous_tag(image), old));
         }
     }
     for promotion in promotions {

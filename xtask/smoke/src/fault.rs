@@ -33,7 +33,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::faults::SOURCE;
 use crate::scene::Scene;
 use crate::suite::{self, framed};
 use crate::verdict::CheckResult;
@@ -260,7 +259,6 @@ impl<'a> Faults<'a> {
         let gate = suite::key(spec)?;
         let mut fields = vec![("gate", gate.as_str())];
         fields.extend(self.all.iter().map(|fault| ("fault", fault.name)));
-        fields.extend(SOURCE.iter().map(|(_, source)| ("source", *source)));
         Ok(framed(&fields))
     }
 }

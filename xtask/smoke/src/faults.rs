@@ -224,27 +224,6 @@ pub const FULL: &[FaultDef] = &[
     },
 ];
 
-/// The suite's own source: a change of a fault is a change of the proof.
-pub(super) const SOURCE: &[(&str, &str)] = &[
-    ("fault.rs", include_str!("fault.rs")),
-    ("faults.rs", include_str!("faults.rs")),
-    ("ledger.rs", include_str!("ledger.rs")),
-    ("scene.rs", include_str!("scene.rs")),
-    ("scene/disk.rs", include_str!("scene/disk.rs")),
-    ("scene/containers.rs", include_str!("scene/containers.rs")),
-    ("scene/inside.rs", include_str!("scene/inside.rs")),
-    ("faults/crash.rs", include_str!("faults/crash.rs")),
-    ("faults/endings.rs", include_str!("faults/endings.rs")),
-    ("faults/power.rs", include_str!("faults/power.rs")),
-    ("faults/processes.rs", include_str!("faults/processes.rs")),
-    ("faults/running.rs", include_str!("faults/running.rs")),
-    ("faults/disk.rs", include_str!("faults/disk.rs")),
-    ("faults/refusals.rs", include_str!("faults/refusals.rs")),
-    ("faults/restarts.rs", include_str!("faults/restarts.rs")),
-    ("faults/surroundings.rs", include_str!("faults/surroundings.rs")),
-    ("faults/volumes.rs", include_str!("faults/volumes.rs")),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,17 +237,6 @@ mod tests {
         for fault in FULL {
             assert!(known.insert(fault.name), "{} twice", fault.name);
             assert!(fault.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'));
-        }
-    }
-
-    #[test]
-    fn the_key_covers_every_source_of_faults() {
-        let smoke = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        for folder in ["faults", "scene"] {
-            for entry in fs_err::read_dir(smoke.join(folder)).unwrap() {
-                let name = format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy());
-                assert!(SOURCE.iter().any(|(file, _)| *file == name), "{name}");
-            }
         }
     }
 

@@ -16,6 +16,8 @@ pub mod ledger;
 pub mod proof;
 pub mod report;
 pub mod scene;
+#[cfg(test)]
+mod sources;
 pub mod spec_checks;
 pub mod suite;
 pub mod verdict;
