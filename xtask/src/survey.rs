@@ -11,11 +11,12 @@ use std::rc::Rc;
 use std::thread::JoinHandle;
 
 use anyhow::Result;
+use inputs::shown::one_line;
 
 use build::assembly::Assembly;
 use build::base::Base;
 use build::candidate;
-use build::context::{self, Found, Inputs, Rules};
+use build::context::{self, Found, Inputs, Reason, Rules};
 use definition::Definition;
 use definition::dockerfile;
 use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
@@ -282,15 +283,23 @@ impl<'a> Contexts<'a> {
             None => scan(folder, role, &index_file(self.host, folder), &self.news.teller())?,
         };
         for left_out in &found.left_out {
-            self.host.report.debug(format!(
+            let name = one_line(&left_out.path);
+            let text = format!(
                 "not in the image: {} ({})",
-                folder.join(&left_out.path).display(),
+                folder.join(&*name).display(),
                 left_out.reason.as_str()
-            ));
+            );
+            if left_out.reason == Reason::Credentials {
+                // An app may mean it, and would miss it.
+                let report = &self.host.report;
+                report.detail(format!("{text}; `!{}` in .dockerignore lets it in", name));
+            } else {
+                self.host.report.debug(text);
+            }
             for pattern in &left_out.refused {
                 self.host.report.warn(format!(
                     "{} stays out of the image although `{pattern}` names it ({})",
-                    left_out.path,
+                    name,
                     left_out.reason.as_str()
                 ));
             }

@@ -41,7 +41,15 @@ impl Root {
         }
         let stanzas: Vec<String> = sources.iter().map(Source::to_stanza).collect();
         fs_err::write(dir.join("private.sources"), stanzas.join("\n"))?;
-        fs_err::write(dir.join("apt.conf"), configuration(dir))?;
+        let mut settings = configuration(dir);
+        if let Some(logins) = sources::auth_conf(sources) {
+            // In place of the machine's own file, so with what that has.
+            let own = fs_err::read_to_string("/etc/apt/auth.conf").unwrap_or_default();
+            let file = dir.join("auth.conf");
+            disk::write_private(&file, format!("{own}\n{logins}").as_bytes())?;
+            settings.push_str(&format!("Dir::Etc::netrc \"{}\";\n", file.display()));
+        }
+        fs_err::write(dir.join("apt.conf"), settings)?;
         let update = root
             .command(host, "apt-get")
             .args(["--error-on=any", "update"])

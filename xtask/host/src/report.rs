@@ -1,8 +1,12 @@
-//! The only place that prints: stdout is data, stderr is talk.
+//! The only place that prints: stdout is data, stderr is talk. Control
+//! characters in what is said come from names and programs of others, and are
+//! shown as escapes.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use inputs::shown::lines;
 
 /// How much and how to talk on stderr. Shared by threads.
 #[derive(Clone, Debug)]
@@ -34,29 +38,30 @@ impl Report {
         self.talk(&format!(
             "{} {}",
             self.paint("1;32", &format!("{verb:>9}")),
-            text.as_ref()
+            lines(text.as_ref())
         ));
     }
 
     /// A detail below the last step.
     pub fn detail(&self, text: impl AsRef<str>) {
-        self.talk(&format!("{:>9} {}", "", text.as_ref()));
+        self.talk(&format!("{:>9} {}", "", lines(text.as_ref())));
     }
 
     /// Something the user should know and that does not stop the run.
     pub fn warn(&self, text: impl AsRef<str>) {
-        self.talk(&format!("{} {}", self.paint("1;33", "warning:"), text.as_ref()));
+        self.talk(&format!("{} {}", self.paint("1;33", "warning:"), lines(text.as_ref())));
     }
 
     /// Only with `--verbose`.
     pub fn debug(&self, text: impl AsRef<str>) {
         if self.verbose {
-            self.talk(&self.paint("2", text.as_ref()));
+            self.talk(&self.paint("2", &lines(text.as_ref())));
         }
     }
 
     /// A rendered error, see [`failure::render`].
     pub fn error(&self, rendered: &str) {
+        let rendered = &*lines(rendered);
         match rendered.strip_prefix("error: ") {
             Some(rest) => self.talk(&format!("{} {rest}", self.paint("1;31", "error:"))),
             None => self.talk(rendered),

@@ -22,5 +22,5 @@ pub mod walk;
 pub use ignore::Ignore;
 pub use input::{Digest, Input, Inputs, Kind};
 pub use problem::{Problem, Problems};
-pub use rules::Rules;
+pub use rules::{Reason, Rules};
 pub use walk::{Found, LeftOut};

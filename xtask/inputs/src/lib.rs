@@ -9,3 +9,4 @@ pub mod context;
 pub mod fingerprint;
 pub mod hex;
 pub mod removal;
+pub mod shown;

@@ -1,6 +1,8 @@
 //! The failure bundle: everything one needs to find the cause without running
 //! again, on disk, with no secret in it.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -76,8 +78,8 @@ pub fn write(folder: &Path, course: &Course<'_>, verdict: &Verdict) -> Result<()
     Ok(())
 }
 
-/// The verdict in a bundle's folder, for people and for programs. What judges
-/// say holds no secret.
+/// The verdict in a bundle's folder, for people and for programs. Its checks
+/// are without secrets already.
 ///
 /// # Errors
 /// When the folder cannot be written.
@@ -245,6 +247,10 @@ fn scrub_files(folder: &Path, secrets: &[String]) -> Result<()> {
         } else if entry.file_type().is_file() {
             let bytes = fs_err::read(entry.path())?;
             fs_err::write(entry.path(), scrub(&String::from_utf8_lossy(&bytes), secrets))?;
+            fs_err::set_permissions(entry.path(), Permissions::from_mode(0o600))?;
+        } else {
+            // Theirs are 1777, and this is not the container's own file system.
+            fs_err::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
         }
     }
     Ok(())
@@ -291,13 +297,19 @@ mod tests {
     }
 
     #[test]
-    fn files_are_scrubbed_and_links_removed() {
+    fn files_are_scrubbed_and_closed_and_links_removed() {
         let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("open");
+        fs_err::create_dir(&open).unwrap();
+        fs_err::set_permissions(&open, Permissions::from_mode(0o1777)).unwrap();
         fs_err::write(folder.path().join("app.log"), b"\xffpw=s3cret\n").unwrap();
         fs_err::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
         scrub_files(folder.path(), &["s3cret".to_owned()]).unwrap();
         let text = fs_err::read_to_string(folder.path().join("app.log")).unwrap();
         assert_eq!(text, "\u{fffd}pw=[scrubbed]\n");
         assert!(!folder.path().join("link").exists());
+        let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&open), 0o700);
+        assert_eq!(mode(&folder.path().join("app.log")), 0o600);
     }
 }

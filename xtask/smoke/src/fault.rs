@@ -187,10 +187,11 @@ fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
     let folder = field.bundles[job.subject].join(fault.name);
     if !result.failed() {
         bundle::forget_scene(&folder)?;
-    } else {
-        bundle::write_scene(&folder, &scene, &result)
-            .with_context(|| format!("write the failure bundle {}", folder.display()))?;
+        return Ok(result);
     }
+    let result = result.without(&scene.secrets()?);
+    bundle::write_scene(&folder, &scene, &result)
+        .with_context(|| format!("write the failure bundle {}", folder.display()))?;
     Ok(result)
 }
 

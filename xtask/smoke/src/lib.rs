@@ -203,14 +203,19 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
     report.step("smoke", format!("{name}: {}", short(&subject.image_id)));
     let mut course = Course::new(lab, subject, image, container_prefix(name, &lab.run))?;
     course.run().with_context(|| format!("smoke-test image {name}"))?;
+    let secrets = &course.facts.secrets;
     for line in course.timeline.lines() {
-        report.debug(format!("{name}: {line}"));
+        report.debug(format!("{name}: {}", bundle::scrub(&line, secrets)));
     }
     if lab.keep {
         report.detail(format!("kept: {}", course.kept().join(", ")));
     }
-    let mut checks: Vec<CheckResult> = GATE.iter().map(|check| judge(check, &course.facts)).collect();
-    checks.append(&mut course.own);
+    let gate = GATE.iter().map(|check| judge(check, &course.facts));
+    let own = std::mem::take(&mut course.own);
+    let mut checks: Vec<CheckResult> = gate
+        .chain(own)
+        .map(|check| check.without(&course.facts.secrets))
+        .collect();
     attribute(&mut checks);
     let mut verdict = Verdict {
         image: name.to_owned(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::bundle::scrub;
 use crate::fault::FaultDef;
 use crate::proof::Verified;
 use crate::suite::GATE;
@@ -72,6 +73,14 @@ impl CheckResult {
             outcome: Outcome::Untried,
             ..Self::new(name, took, seen(why))
         }
+    }
+
+    /// Without these secrets: an app's answer may have them, and what a check
+    /// says goes to terminals, files and other programs.
+    #[must_use]
+    pub(super) fn without(mut self, secrets: &[String]) -> Self {
+        self.detail = scrub(&self.detail, secrets);
+        self
     }
 
     /// The figure again, for people.

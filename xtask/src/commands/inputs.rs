@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use inputs::shown::one_line;
 use serde_json::json;
 
 use crate::cli::Inputs;
@@ -35,7 +36,7 @@ pub fn run(args: &Inputs, host: &Host) -> Result<()> {
     for left_out in &found.left_out {
         host.report.detail(format!(
             "not in the image: {} ({})",
-            left_out.path,
+            one_line(&left_out.path),
             left_out.reason.as_str()
         ));
     }
@@ -44,11 +45,11 @@ pub fn run(args: &Inputs, host: &Host) -> Result<()> {
 
 /// `644 <blake3> path`, `755 directory path`, `777 link path -> target`.
 fn line(input: &Input) -> String {
-    let (mode, path) = (input.mode(), &input.path);
+    let (mode, path) = (input.mode(), one_line(&input.path));
     match &input.kind {
         Kind::File { digest, .. } => format!("{mode:o} {digest} {path}"),
         Kind::Directory => format!("{mode:o} directory {path}"),
-        Kind::Symlink { target } => format!("{mode:o} link {path} -> {target}"),
+        Kind::Symlink { target } => format!("{mode:o} link {path} -> {}", one_line(target)),
     }
 }
 

@@ -49,6 +49,18 @@ fn bench_lists_rows_with_their_goals_and_starts_nothing() {
 }
 
 #[test]
+fn names_of_files_move_no_cursor_and_forge_no_line() {
+    let checkout = Checkout::new();
+    checkout.write("app/a\u{1b}[2J\n644 forged b", "");
+    checkout.write("app/\u{1b}[2J/.npmrc", "");
+    let app = checkout.path("app");
+    let run = checkout.xtask(&["inputs", app.to_str().unwrap()]).expect(0);
+    assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
+    run.says(&["not in the image: \\u{1b}[2J/.npmrc (credentials)"]);
+    assert!(!(run.stdout + &run.stderr).contains('\u{1b}'));
+}
+
+#[test]
 fn inputs_lists_what_a_build_can_read() {
     let checkout = Checkout::new();
     for (path, text) in [

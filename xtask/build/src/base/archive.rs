@@ -4,7 +4,9 @@
 //! each engine another ID and with it another build cache. An archive in the
 //! engine's own format, made by us, is the same bytes everywhere.
 
+use std::fs::Permissions;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -59,6 +61,7 @@ pub fn write(layer: &Path, digest: &str, reference: &str, label: Label<'_>, out:
     let file = fs_err::File::open(layer)?;
     let bytes = file.metadata()?.len();
     let created = fs_err::File::create(out)?;
+    created.set_permissions(Permissions::from_mode(0o600))?;
     let writer = BufWriter::with_capacity(1 << 20, created);
     let finished = build(
         BufReader::with_capacity(1 << 20, file),

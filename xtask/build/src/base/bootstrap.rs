@@ -8,6 +8,8 @@
 
 mod tools;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -49,6 +51,10 @@ force-unsafe-io
 ";
 
 const SET_UP: &str = "umask 022 && mkdir -p \"$1/etc/dpkg/dpkg.cfg.d\" && cp \"$HIVE_DPKG_RULES\" \"$1/etc/dpkg/dpkg.cfg.d/no-docs\"";
+
+/// Only where mirrors want it: the logins, for as long as packages are fetched.
+const LOG_IN: &str = "umask 077 && mkdir -p -m 755 \"$1/etc/apt/auth.conf.d\" && cp \"$HIVE_LOGINS\" \"$1/etc/apt/auth.conf.d/hive.conf\"";
+const LOG_OUT: &str = "rm \"$1/etc/apt/auth.conf.d/hive.conf\"";
 
 /// Removes what was extracted before dpkg could keep to its rules, and files
 /// that differ between two runs or machines; puts the image's sources in place.
@@ -98,6 +104,9 @@ pub struct Base {
 /// `Environment`: no rights, no space, or the distribution cannot be reached.
 pub fn base(recipe: Recipe<'_>, cache_dir: &Path, fresh: bool, host: &Host) -> Result<Base> {
     let dir = cache_dir.join("bases");
+    fs_err::create_dir_all(&dir)?;
+    // Older versions made archives that have logins of mirrors in them.
+    fs_err::set_permissions(&dir, Permissions::from_mode(0o700))?;
     let _lock = lock::exclusive(&dir.join("lock"), "another run makes a base", host)?;
     let plan = Plan::of(recipe, host)?;
     let place = dir.join(format!("{}-{}", recipe.set, plan.key()));
@@ -256,6 +265,10 @@ fn bootstrap(plan: &Plan<'_>, layer: &Path, scratch: &Path, host: &Host) -> Resu
     let rules = scratch.join("dpkg-rules");
     fs_err::write(&rules, DPKG_RULES)?;
     let input = input_lines(&plan.sources, &tools.keyring, scratch)?;
+    let logins = scratch.join("auth.conf");
+    if let Some(text) = sources::auth_conf(&plan.sources) {
+        disk::write_private(&logins, text.as_bytes())?;
+    }
     // mmdebstrap binds the host's /dev and /sys into the tree. In namespaces of
     // its own they vanish with it, however it ends; outside, deleting the tree
     // after kill -9 would reach through them.
@@ -275,6 +288,7 @@ fn bootstrap(plan: &Plan<'_>, layer: &Path, scratch: &Path, host: &Host) -> Resu
         .env("TMPDIR", scratch)
         .env("HIVE_SOURCES", &lines)
         .env("HIVE_DPKG_RULES", &rules)
+        .env("HIVE_LOGINS", &logins)
         .env("LC_ALL", "C.UTF-8")
         .env("PERL5LIB", tools.perl_libraries)
         .env("LD_LIBRARY_PATH", tools.libraries)
@@ -309,6 +323,11 @@ fn arguments(plan: &Plan<'_>, layer: &Path) -> Vec<String> {
         "--aptopt=APT::Install-Recommends \"false\"".to_owned(),
     ];
     arguments.push(format!("--setup-hook={SET_UP}"));
+    let logins = sources::auth_conf(&plan.sources).is_some();
+    if logins {
+        arguments.push(format!("--setup-hook={LOG_IN}"));
+        arguments.push(format!("--customize-hook={LOG_OUT}"));
+    }
     // Ubuntu does not count apt among the packages that every system needs.
     let mut packages = vec!["apt", plan.recipe.distribution.keyring_package()];
     packages.extend(plan.recipe.packages.iter().map(String::as_str));

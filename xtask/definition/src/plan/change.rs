@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use inputs::shown::one_line;
 use serde::Serialize;
 
 use super::diff;
@@ -94,9 +95,9 @@ impl Paths {
 
     fn full(&self, path: &str) -> String {
         if self.context.is_empty() {
-            path.to_owned()
+            one_line(path).into_owned()
         } else {
-            format!("{}:{path}", self.context)
+            format!("{}:{}", self.context, one_line(path))
         }
     }
 }

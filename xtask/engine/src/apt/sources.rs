@@ -1,6 +1,7 @@
 //! The machine's package sources: read from apt's two formats, narrowed to the
-//! distribution's own archive.
+//! distribution's own archive, with the passwords of their mirrors kept apart.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -15,6 +16,66 @@ pub struct Source {
     /// A keyring's path, a fingerprint or a whole key block; apt's own trusted
     /// keys where it is absent.
     signed_by: Option<String>,
+    /// What stood before the `@` of the mirrors.
+    logins: Vec<Login>,
+}
+
+/// A user and password of a mirror. They are for apt alone: no URI that is
+/// shown or written into an image has them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The mirror's URI.
+    mirror: String,
+    user: String,
+    password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a login of {}", self.mirror)
+    }
+}
+
+impl Login {
+    /// Takes it out of a URI that has one.
+    fn take(uri: &mut String) -> Option<Self> {
+        let (scheme, rest) = uri.split_once("://")?;
+        let host = rest.split('/').next()?;
+        let (login, _) = host.rsplit_once('@')?;
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let (user, password) = (unescaped(user), unescaped(password));
+        let mirror = format!("{scheme}://{}", &rest[login.len() + 1..]);
+        uri.clone_from(&mirror);
+        Some(Self {
+            mirror,
+            user,
+            password,
+        })
+    }
+}
+
+/// The logins of all sources, as a file that apt reads (apt_auth.conf(5)); none
+/// where there are none.
+pub fn auth_conf(sources: &[Source]) -> Option<String> {
+    let mut lines: Vec<String> = sources
+        .iter()
+        .flat_map(|source| &source.logins)
+        .map(|login| format!("machine {} login {} password {}\n", login.mirror, login.user, login.password))
+        .collect();
+    lines.dedup();
+    (!lines.is_empty()).then(|| lines.concat())
+}
+
+/// A part of a URI with its `%XX` as the bytes that they stand for.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let code = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.extend(code.or(Some(b'%')));
+        bytes.extend(&part.as_bytes()[if code.is_some() { 2 } else { 0 }..]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The machine, from os-release.
@@ -126,6 +187,7 @@ pub fn configured(root: &Path) -> Result<Vec<Source>> {
     }
     for source in &mut sources {
         resolve_mirror_lists(root, &mut source.uris);
+        source.logins = source.uris.iter_mut().filter_map(Login::take).collect();
     }
     Ok(sources)
 }
@@ -171,6 +233,7 @@ pub fn of_suite(configured: &[Source], distribution: Distribution, suite: &str) 
             suites: pockets.iter().map(|pocket| format!("{suite}{pocket}")).collect(),
             components: source.components.clone(),
             signed_by: source.signed_by.clone(),
+            logins: source.logins.clone(),
         };
         if !found.contains(&derived) {
             found.push(derived);
@@ -186,6 +249,7 @@ pub fn official(distribution: Distribution, suite: &str, architecture: &str) -> 
         suites: pockets.iter().map(|pocket| format!("{suite}{pocket}")).collect(),
         components: components.iter().map(|name| (*name).to_owned()).collect(),
         signed_by: None,
+        logins: Vec::new(),
     };
     match distribution {
         Distribution::Debian => vec![
@@ -231,6 +295,7 @@ fn parse_line(line: &str) -> Option<Source> {
             .split_whitespace()
             .find_map(|option| option.strip_prefix("signed-by="))
             .map(str::to_owned),
+        logins: Vec::new(),
     })
 }
 
@@ -249,6 +314,7 @@ fn parse_stanza(stanza: &str) -> Option<Source> {
         suites: words("Suites"),
         components: words("Components"),
         signed_by: field("Signed-By"),
+        logins: Vec::new(),
     })
 }
 
@@ -329,6 +395,29 @@ mod tests {
             "{}",
             source.to_stanza()
         );
+    }
+
+    #[test]
+    fn passwords_are_for_apt_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let lists = dir.path().join("etc/apt/sources.list.d");
+        fs_err::create_dir_all(&lists).unwrap();
+        fs_err::write(
+            lists.join("x.list"),
+            "deb https://me:s%40cret%21@mirror.example:8443/debian trixie main\n",
+        )
+        .unwrap();
+        fs_err::write(lists.join("y.sources"), DEBIAN).unwrap();
+        let configured = configured(dir.path()).unwrap();
+        let found = of_suite(&configured, Distribution::Debian, "trixie");
+        assert_eq!(found[0].uris, ["https://mirror.example:8443/debian"]);
+        let shown = format!("{found:?} {} {:?}", found[0].to_stanza(), found[0].to_lines("/k.gpg"));
+        assert!(!shown.contains("s@c") && !shown.contains("s%40c") && !shown.contains("me:"), "{shown}");
+        assert_eq!(
+            auth_conf(&found).unwrap(),
+            "machine https://mirror.example:8443/debian login me password s@cret!\n"
+        );
+        assert_eq!(auth_conf(&found[1..]), None);
     }
 
     #[test]

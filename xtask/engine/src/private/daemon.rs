@@ -6,7 +6,6 @@
 //! or a reboot.
 
 use std::fs::{File, Permissions};
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use crate::private::network::{self, Network};
 use crate::private::packages::Packages;
 
 use host::Host;
+use host::disk;
 
 const LAUNCH: &str = include_str!("launch.sh");
 
@@ -246,10 +246,8 @@ impl Daemon {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_else(|| json!({}));
         config["cliPluginsExtraDirs"] = json!([packages.cli_plugins()]);
-        // By rename: the docker command keeps the mode of a file that is there.
-        let mut file = tempfile::NamedTempFile::new_in(self.client_config())?;
-        file.write_all(&serde_json::to_vec_pretty(&config)?)?;
-        file.persist(client)?;
+        // The docker command keeps the mode of a file that is there.
+        disk::write_private(&client, &serde_json::to_vec_pretty(&config)?)?;
         let resolv = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
         fs_err::write(self.run.join("resolv.conf"), resolver(&resolv, network))?;
         fs_err::write(self.run.join("launch.sh"), LAUNCH)?;

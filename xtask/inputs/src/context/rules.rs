@@ -4,9 +4,11 @@
 //! | left out | where | `!pattern` takes it back |
 //! |---|---|---|
 //! | `.git`, `.hg`, `.svn`, `.bzr` | anywhere | no: history holds what was deleted |
-//! | `.env`, `.envrc`, `.envs`, `.env.*`, `.env-*`, `.env_*` | anywhere | no: secrets |
+//! | `.env`, `.envrc`, `.envs`, `.env.*`, `.env-*`, `.env_*`, `.env~` | anywhere | no: secrets |
 //! | `.env.example`, `.sample`, `.template`, `.dist`; other `.env*` | anywhere | yes |
 //! | `.ssh`, `.aws`, `.gnupg`, `.netrc`, `.pypirc`, `.git-credentials`, `id_rsa` and its like | anywhere | no: secrets |
+//! | `.npmrc`, `.pgpass`, `.docker/config.json`, `.kube`, `.config/gcloud`, `.azure`, `.boto`, `.s3cfg`, `*.p12`, `*.pfx`, `application_default_credentials.json` | anywhere | yes, and it is told |
+//! | `*.pem`, `*.key`, `*credential*.json`, `*service*account*.json` with a private key in it | anywhere | yes, and it is told |
 //! | `.venv`, `venv`, any directory with `pyvenv.cfg` | anywhere | yes |
 //! | `__pycache__`, `*.pyc`, `*.pyo`, `node_modules`, `.pytest_cache`, `.mypy_cache`, `.ruff_cache`, `.tox`, `.nox`, `.DS_Store` | anywhere | yes |
 //! | any directory with `PG_VERSION`; `pgdata` and its like | anywhere | yes |
@@ -29,6 +31,9 @@ pub enum Reason {
     History,
     /// Holds, or may hold, a secret.
     Secret,
+    /// A name that programs keep logins and keys under, and that an app may use
+    /// for something else.
+    Credentials,
     /// A virtual environment of this machine.
     Environment,
     /// Made by tools from what is there.
@@ -47,6 +52,7 @@ impl Reason {
         match self {
             Self::History => "history",
             Self::Secret => "secret",
+            Self::Credentials => "credentials",
             Self::Environment => "virtual environment",
             Self::Cache => "cache",
             Self::Data => "database",
@@ -158,6 +164,20 @@ impl Rules {
         }
     }
 
+    /// Decides again on a file of a name that certificates and private keys
+    /// share: only `content` tells which it is.
+    pub(super) fn decide_by_content(
+        &self,
+        path: &[u8],
+        scope: Scope,
+        content: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Decision, Problem> {
+        if self.safe && may_be_key(name_of(path)) && is_private_key(&content()) {
+            return self.leave_out(path, false, Reason::Credentials, false, scope);
+        }
+        Ok(Decision::Keep(scope))
+    }
+
     /// Whether a directory that cannot be read may be left out for it.
     pub(super) fn may_be_unreadable(&self, path: &[u8]) -> bool {
         let is_data = path == b"data" || path.starts_with(b"data/");
@@ -228,13 +248,37 @@ fn named(path: &[u8], is_directory: bool) -> Option<(Reason, bool)> {
         | b".nox" | b".DS_Store" => Some((Reason::Cache, false)),
         _ if name.ends_with(b".pyc") || name.ends_with(b".pyo") => Some((Reason::Cache, false)),
         _ if name.starts_with(b".env") => {
-            let locked = matches!(name.get(4), Some(b'.' | b'-' | b'_'));
+            let locked = matches!(name.get(4), Some(b'.' | b'-' | b'_' | b'~'));
             Some((Reason::Secret, locked))
         }
+        b".npmrc" | b".pgpass" | b".kube" | b".azure" | b".boto" | b".s3cfg"
+        | b"application_default_credentials.json" => Some((Reason::Credentials, false)),
+        b"config.json" if lies_in(path, b".docker") => Some((Reason::Credentials, false)),
+        b"gcloud" if lies_in(path, b".config") => Some((Reason::Credentials, false)),
+        _ if name.ends_with(b".p12") || name.ends_with(b".pfx") => Some((Reason::Credentials, false)),
         _ if path == ignore::FILE_NAME.as_bytes() => Some((Reason::Builder, false)),
         _ if is_directory && is_database(path) => Some((Reason::Data, false)),
         _ => None,
     }
+}
+
+/// Whether the directory around an entry has this name.
+fn lies_in(path: &[u8], directory: &[u8]) -> bool {
+    let mut parts = path.rsplit(|byte| *byte == b'/');
+    parts.nth(1) == Some(directory)
+}
+
+fn may_be_key(name: &[u8]) -> bool {
+    let has = |word: &[u8]| name.windows(word.len()).any(|part| part == word);
+    name.ends_with(b".pem")
+        || name.ends_with(b".key")
+        || name.ends_with(b".json") && (has(b"credential") || has(b"service") && has(b"account"))
+}
+
+/// `-----BEGIN RSA PRIVATE KEY-----` and its like (RFC 7468), also within JSON.
+fn is_private_key(content: &[u8]) -> bool {
+    const MARK: &[u8] = b"PRIVATE KEY-----";
+    content.windows(MARK.len()).any(|part| part == MARK)
 }
 
 fn is_database(path: &[u8]) -> bool {

@@ -5,6 +5,8 @@
 //! the stat index does not know.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -23,6 +25,9 @@ use super::rules::{Decision, Reason, Rules, Scope};
 
 /// A directory with more entries than this is stat'ed in parallel.
 const ENTRIES_PER_TASK: usize = 512;
+
+/// A key stands at the top of its file, or after a chain of certificates.
+const KEY_WITHIN: u64 = 64 * 1024;
 
 /// What a walk found.
 #[derive(Debug, Default)]
@@ -274,10 +279,27 @@ impl<'a> Walk<'a> {
             Ok(Decision::Keep(scope) | Decision::Enter(scope)) if is_directory => {
                 level.directories.push(Directory { path, scope });
             }
-            Ok(Decision::Keep(_) | Decision::Enter(_)) => match self.examine(handle, name, path, kind) {
-                Ok(entry) => level.entries.push(entry),
-                Err(problem) => level.problems.push(problem),
-            },
+            Ok(Decision::Keep(scope) | Decision::Enter(scope)) => {
+                let content = || first_bytes(handle, name);
+                let again = match kind {
+                    FileType::RegularFile => self.rules.decide_by_content(&path, scope, content),
+                    _ => Ok(Decision::Keep(scope)),
+                };
+                match again {
+                    Ok(Decision::LeaveOut { reason, refused }) => level.leave_out(&path, reason, refused),
+                    Ok(Decision::Ignore) => {}
+                    Ok(Decision::Keep(_) | Decision::Enter(_)) => {
+                        match self.examine(handle, name, path, kind) {
+                            Ok(entry) => level.entries.push(entry),
+                            Err(problem) => level.problems.push(problem),
+                        }
+                    }
+                    Err(problem) => {
+                        let what = What::Pattern(problem.to_string());
+                        level.problems.push(Problem::new(&path, what));
+                    }
+                }
+            }
             Err(problem) => {
                 level
                     .problems
@@ -344,6 +366,17 @@ impl<'a> Walk<'a> {
         let executable = stat.st_mode & 0o100 != 0;
         Ok(EntryKind::File { executable, stamp })
     }
+}
+
+/// What a file begins with: enough to find a key in. Nothing of one that cannot
+/// be read, which is a problem later on.
+fn first_bytes(folder: &OwnedFd, name: &[u8]) -> Vec<u8> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut bytes = Vec::new();
+    if let Ok(file) = openat(folder, OsStr::from_bytes(name), flags, Mode::empty()) {
+        File::from(file).take(KEY_WITHIN).read_to_end(&mut bytes).ok();
+    }
+    bytes
 }
 
 fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {

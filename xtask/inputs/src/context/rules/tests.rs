@@ -131,6 +131,50 @@ fn history_and_secrets_are_locked() {
 }
 
 #[test]
+fn credentials_stay_out_unless_an_exception_names_them() {
+    let files = [
+        ".npmrc",
+        "web/.npmrc",
+        ".pgpass",
+        ".docker/config.json",
+        "home/.kube/config",
+        ".config/gcloud/x.db",
+        "tls/server.pfx",
+    ];
+    let wanted = ["config.json", ".docker/Dockerfile", ".config/x", "docker/config.json"];
+    assert_eq!(kept("", &[&files[..], &wanted].concat()), wanted);
+    assert_eq!(kept("!**/*", &files), [""; 0]);
+    assert_eq!(kept("!.npmrc", &files), [".npmrc"]);
+    assert_eq!(kept("!.docker/config.json", &files), [".docker/config.json"]);
+    assert_eq!(kept("!.env~\n!**/.env*", &[".env~", ".env.example"]), [".env.example"]);
+}
+
+#[test]
+fn keys_are_told_from_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = "-----BEGIN CERTIFICATE-----\nabc\n-----BEGIN EC PRIVATE KEY-----\nabc\n";
+    for (path, content) in [
+        ("ca.pem", "-----BEGIN CERTIFICATE-----\nabc\n"),
+        ("slides.key", "PK"),
+        ("server.pem", key),
+        ("server.key", key),
+        ("my-credentials.json", "{\"private_key\": \"-----BEGIN PRIVATE KEY-----\"}"),
+        ("about-keys.md", key),
+    ] {
+        fs::write(folder.path().join(path), content).unwrap();
+    }
+    let left_out = |ignore: &str| {
+        let rules = Rules::safe(Ignore::parse(ignore.as_bytes()).unwrap());
+        let found = walk(folder.path(), &rules, None).unwrap();
+        assert!(found.left_out.iter().all(|one| one.reason == Reason::Credentials));
+        let paths = found.left_out.into_iter().map(|one| one.path);
+        paths.collect::<Vec<_>>()
+    };
+    assert_eq!(left_out(""), ["my-credentials.json", "server.key", "server.pem"]);
+    assert_eq!(left_out("!server.*"), ["my-credentials.json"]);
+}
+
+#[test]
 fn says_what_is_left_out() {
     let found = scan(
         "ignored",
