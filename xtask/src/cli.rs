@@ -127,7 +127,7 @@ pub struct BuildImages {
     /// How builds are shown
     #[arg(long, value_enum, default_value_t)]
     pub progress: Progress,
-    /// Leave the smoke containers and volumes where they are, for debugging
+    /// Leave the smoke containers and volumes where they are, for debugging; no later run removes them
     #[arg(long)]
     pub keep_containers: bool,
 }
@@ -181,7 +181,7 @@ pub struct Smoke {
     /// Append a Markdown summary to a file, such as `$GITHUB_STEP_SUMMARY`
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Leave the containers and volumes where they are, for debugging
+    /// Leave the containers and volumes where they are, for debugging; no later run removes them
     #[arg(long)]
     pub keep_containers: bool,
 }

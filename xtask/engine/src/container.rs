@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{Engine, RUN_LABEL};
+use super::{Engine, KEPT_LABEL, RUN_LABEL};
 use host::process::{Output, Runner};
 
 /// Who makes containers: an engine, a runner and the run they belong to.
@@ -36,7 +36,7 @@ impl Lab {
     /// # Errors
     /// When the engine refuses.
     pub fn volume_with(&self, name: &str, options: &[&str]) -> Result<Volume> {
-        let label = format!("{RUN_LABEL}={}", self.run);
+        let label = self.label();
         let mut args = vec!["volume", "create", "--label", &label];
         args.extend(options);
         args.push(name);
@@ -53,7 +53,7 @@ impl Lab {
     /// # Errors
     /// When the engine cannot create or start it.
     pub fn start(&self, name: &str, image: &str, options: &[&str], command: &[&str]) -> Result<Container> {
-        let label = format!("{RUN_LABEL}={}", self.run);
+        let label = self.label();
         let mut args = vec![
             "run", "--detach", "--pull", "never", "--name", name, "--label", &label,
         ];
@@ -77,7 +77,7 @@ impl Lab {
     /// # Errors
     /// When the CLI cannot be started, or the command passes its deadline.
     pub fn call(&self, name: &str, image: &str, options: &[&str], command: &[&str]) -> Result<Output> {
-        let label = format!("{RUN_LABEL}={}", self.run);
+        let label = self.label();
         let mut args = vec![
             "run", "--rm", "--pull", "never", "--name", name, "--label", &label,
         ];
@@ -85,6 +85,13 @@ impl Lab {
         args.push(image);
         args.extend(command);
         self.docker(&args).output()
+    }
+
+    /// What is to stay has a label of its own: the reaper takes what has a dead
+    /// run's.
+    fn label(&self) -> String {
+        let key = if self.keep { KEPT_LABEL } else { RUN_LABEL };
+        format!("{key}={}", self.run)
     }
 
     fn docker(&self, args: &[&str]) -> host::process::Command<'_> {

@@ -31,6 +31,12 @@ use host::process::{Command, Runner};
 
 /// Label of everything that a run makes: its value is the run's id.
 pub const RUN_LABEL: &str = "dev.hive.run";
+/// The same of what stays after the run because a flag says so: nobody but the
+/// user removes it.
+pub const KEPT_LABEL: &str = "dev.hive.kept";
+/// How the user does.
+pub const REMOVE_KEPT: &str = "docker rm --force $(docker ps --all --quiet --filter label=dev.hive.kept); \
+docker volume rm $(docker volume ls --quiet --filter label=dev.hive.kept)";
 
 /// Loading, pulling and saving move hundreds of megabytes.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);

@@ -6,6 +6,8 @@
 //! socket): runs of other hosts are never touched.
 
 use anyhow::{Context as _, Result};
+use rustix::io::Errno;
+use rustix::process::Pid;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -31,13 +33,26 @@ pub fn is_alive(run: &str) -> bool {
     let &[pid, started, boot, host] = parts.as_slice() else {
         return true;
     };
-    let (Ok(pid), Ok(started)) = (pid.parse::<u32>(), started.parse::<u64>()) else {
+    let (Ok(pid), Ok(started)) = (pid.parse::<i32>(), started.parse::<u64>()) else {
         return true;
     };
     if host != host_id() {
         return true;
     }
-    boot_id().is_ok_and(|now| now == boot) && start_time(pid) == Some(started)
+    boot_id().is_ok_and(|now| now == boot) && process_is_alive(pid, started)
+}
+
+/// Whether this very process is there. Only the kernel's "no such process" says
+/// that it is not: with `hidepid` /proc does not show those of other users, and
+/// then a number that was given out again counts as alive, too.
+fn process_is_alive(pid: i32, started: u64) -> bool {
+    let Some(handle) = Pid::from_raw(pid) else {
+        return false;
+    };
+    if rustix::process::test_kill_process(handle) == Err(Errno::SRCH) {
+        return false;
+    }
+    start_time(pid.cast_unsigned()).is_none_or(|now| now == started)
 }
 
 /// What a run can leave, in the order in which it can be removed.
@@ -93,7 +108,7 @@ pub fn reap(engine: &Engine, runner: &Runner) -> Result<usize> {
             let (Some(run), Some(name)) = (run, name) else {
                 continue;
             };
-            if is_alive(run) {
+            if is_alive(run) || is_inherited(engine, runner, one, run)? {
                 continue;
             }
             let (before, after) = kind.remove;
@@ -105,6 +120,16 @@ pub fn reap(engine: &Engine, runner: &Runner) -> Result<usize> {
         }
     }
     Ok(count)
+}
+
+/// Whether a container has its run's label from its image: somebody has
+/// committed one of ours, and what is made of that is not ours.
+fn is_inherited(engine: &Engine, runner: &Runner, container: &Value, run: &str) -> Result<bool> {
+    let Some(id) = container.get("ImageID").and_then(Value::as_str) else {
+        return Ok(false);
+    };
+    let image = engine.image(runner, id)?;
+    Ok(image.is_some_and(|image| image.label(RUN_LABEL) == Some(run)))
 }
 
 fn boot_id() -> Result<String> {
@@ -147,6 +172,15 @@ mod tests {
         assert!(!is_alive(&after_reboot));
         let elsewhere = format!("4194305-1-0000-{}", "0".repeat(12));
         assert!(is_alive(&elsewhere));
+    }
+
+    #[test]
+    fn a_number_that_was_given_out_again_is_another_process() {
+        let pid = std::process::id();
+        let started = start_time(pid).unwrap();
+        assert!(process_is_alive(pid.cast_signed(), started));
+        assert!(!process_is_alive(pid.cast_signed(), started + 1));
+        assert!(!process_is_alive(0, started));
     }
 
     #[test]

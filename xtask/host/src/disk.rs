@@ -44,7 +44,9 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.persist(path).map_err(std::io::Error::from)
     });
-    written.map(drop).with_context(|| format!("write {}", path.display()))
+    written
+        .map(drop)
+        .with_context(|| format!("write {}", path.display()))
 }
 
 /// `path` as the kernel finds it: absolute, and without links, `.` and `..`,

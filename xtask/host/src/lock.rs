@@ -3,18 +3,19 @@
 //! who it is, for those who wait.
 
 use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use crate::Host;
 use crate::process::Runner;
 use crate::report::{self, Report};
+use failure::Failure;
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,19 +46,11 @@ impl Lock<'_> {
         let began = Instant::now();
         let mut attempts = 0;
         loop {
-            let mut file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(path)
-                .with_context(|| format!("open {}", path.display()))?;
+            let mut file = open(path)?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // Another holder may have removed the file while we waited.
                 Ok(()) if is_at(&file, path) => {
-                    // A lock whose holder is not known is as good as any.
-                    file.set_len(0)
-                        .and_then(|()| file.write_all(own_name().as_bytes()))
-                        .ok();
+                    sign(&mut file, path)?;
                     return Ok(file);
                 }
                 Ok(()) | Err(Errno::INTR) => continue,
@@ -97,6 +90,48 @@ pub fn exclusive(path: &Path, busy: &str, host: &Host) -> Result<File> {
         patience: None,
     };
     lock.take(&host.runner, &host.report)
+}
+
+/// Opens the file, or makes it; never one behind a link, which could be
+/// anything of anybody.
+fn open(path: &Path) -> Result<File> {
+    // Without NONBLOCK a FIFO would wait for its other end.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    match opened {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Err(error) if error.raw_os_error() != Some(Errno::LOOP.raw_os_error()) => {
+            Err(error).with_context(|| format!("open {}", path.display()))
+        }
+        _ => Err(no_lock(path, "a link or no file").into()),
+    }
+}
+
+/// Writes who holds it. A lock whose holder is not known is as good as any, but
+/// what somebody else has written there stays.
+fn sign(file: &mut File, path: &Path) -> Result<()> {
+    let mut start = [0; 32];
+    let length = file.read(&mut start)?;
+    let (pid, rest) = start[..length].split_at(start.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    if length > 0 && (pid.is_empty() || !rest.starts_with(b" ")) {
+        return Err(no_lock(path, "a file with something else in it").into());
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(own_name().as_bytes()))
+        .ok();
+    Ok(())
+}
+
+fn no_lock(path: &Path, is: &str) -> Failure {
+    failure::environment(format!("{} cannot be a lock: it is {is}", path.display()))
+        .hint("look at it, and remove it if nobody needs it")
 }
 
 /// `1234 xtask build-images`.
@@ -163,6 +198,36 @@ mod tests {
         assert!(!is_at(&file, &path));
         let _other = File::create(&path).unwrap();
         assert!(!is_at(&file, &path));
+    }
+
+    #[test]
+    fn what_others_have_at_its_place_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("precious"), "1 2 3").unwrap();
+        std::fs::write(at("notes"), "not a lock").unwrap();
+        std::os::unix::fs::symlink("precious", at("link")).unwrap();
+        std::os::unix::fs::symlink("nothing", at("dangling")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RWXU).unwrap();
+        for name in ["notes", "link", "dangling", "fifo"] {
+            let error = take(&at(name), Duration::ZERO).unwrap_err();
+            assert_eq!(failure::kind(&error), failure::Kind::Environment, "{error:#}");
+            assert!(
+                error.to_string().contains(&format!("/{name} cannot be a lock")),
+                "{error}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "1 2 3");
+        assert_eq!(std::fs::read_to_string(at("notes")).unwrap(), "not a lock");
+        assert!(!at("nothing").exists());
+        std::fs::write(at("ours"), format!("4194305 xtask {}\n", "x".repeat(99))).unwrap();
+        drop(take(&at("ours"), Duration::ZERO).unwrap());
+        let signed = std::fs::read_to_string(at("ours")).unwrap();
+        assert!(
+            signed.starts_with(&format!("{} ", std::process::id())),
+            "{signed}"
+        );
+        assert_eq!(signed.lines().count(), 1);
     }
 
     #[test]

@@ -49,7 +49,11 @@ impl Report {
 
     /// Something the user should know and that does not stop the run.
     pub fn warn(&self, text: impl AsRef<str>) {
-        self.talk(&format!("{} {}", self.paint("1;33", "warning:"), lines(text.as_ref())));
+        self.talk(&format!(
+            "{} {}",
+            self.paint("1;33", "warning:"),
+            lines(text.as_ref())
+        ));
     }
 
     /// Only with `--verbose`.

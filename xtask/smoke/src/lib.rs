@@ -205,7 +205,7 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
     course.run().with_context(|| format!("smoke-test image {name}"))?;
     let secrets = &course.facts.secrets;
     for line in course.timeline.lines() {
-        report.debug(format!("{name}: {}", bundle::scrub(&line, secrets)));
+        report.debug(format!("{name}: {}", bundle::scrub(line, secrets)));
     }
     if lab.keep {
         report.detail(format!("kept: {}", course.kept().join(", ")));

@@ -9,7 +9,7 @@ use crate::promote;
 use build::catalog::{Apps, Catalog};
 use definition::spec::load::APP_FILE;
 use engine::container::Lab;
-use engine::{Engine, choose, reaper};
+use engine::{Engine, REMOVE_KEPT, choose, reaper};
 use failure::Failure;
 use host::Host;
 use smoke::fault::{FaultDef, Faults};
@@ -57,6 +57,7 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
         subjects.push(subject(host, &engine, &catalog, &reference)?);
     }
     let lab = lab(host, &engine, args.keep_containers)?;
+    tell_of_kept(host, args.keep_containers);
     let verdicts = match args.suite {
         Suite::Gate => smoke::run_all(&host.report, &host.state_dir(), &lab, &subjects)?,
         Suite::Full => smoke::run_full(&host.report, &host.state_dir(), &lab, &subjects, faults)?,
@@ -111,9 +112,19 @@ fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> 
 /// Runs the gate on all subjects at once and shows the tables.
 pub fn prove(host: &Host, engine: &Engine, subjects: &[Subject], keep: bool) -> Result<Vec<Verdict>> {
     let lab = lab(host, engine, keep)?;
+    tell_of_kept(host, keep);
     let verdicts = smoke::run_all(&host.report, &host.state_dir(), &lab, subjects)?;
     show(host, &verdicts);
     Ok(verdicts)
+}
+
+/// How to get rid of what `--keep-containers` keeps: no later run does it.
+fn tell_of_kept(host: &Host, keep: bool) {
+    if keep {
+        host.report.detail(format!(
+            "containers and volumes stay; what removes them: {REMOVE_KEPT}"
+        ));
+    }
 }
 
 fn lab(host: &Host, engine: &Engine, keep: bool) -> Result<Lab> {

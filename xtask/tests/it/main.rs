@@ -23,6 +23,7 @@ mod migrations;
 mod never_stale;
 mod pipelines;
 mod purge;
+mod reaper;
 mod sandbox;
 mod smoke_full;
 mod smoke_gate;

@@ -60,7 +60,12 @@ pub fn auth_conf(sources: &[Source]) -> Option<String> {
     let mut lines: Vec<String> = sources
         .iter()
         .flat_map(|source| &source.logins)
-        .map(|login| format!("machine {} login {} password {}\n", login.mirror, login.user, login.password))
+        .map(|login| {
+            format!(
+                "machine {} login {} password {}\n",
+                login.mirror, login.user, login.password
+            )
+        })
         .collect();
     lines.dedup();
     (!lines.is_empty()).then(|| lines.concat())
@@ -71,7 +76,9 @@ fn unescaped(text: &str) -> String {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
-        let code = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let code = part
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.extend(code.or(Some(b'%')));
         bytes.extend(&part.as_bytes()[if code.is_some() { 2 } else { 0 }..]);
     }
@@ -411,8 +418,15 @@ mod tests {
         let configured = configured(dir.path()).unwrap();
         let found = of_suite(&configured, Distribution::Debian, "trixie");
         assert_eq!(found[0].uris, ["https://mirror.example:8443/debian"]);
-        let shown = format!("{found:?} {} {:?}", found[0].to_stanza(), found[0].to_lines("/k.gpg"));
-        assert!(!shown.contains("s@c") && !shown.contains("s%40c") && !shown.contains("me:"), "{shown}");
+        let shown = format!(
+            "{found:?} {} {:?}",
+            found[0].to_stanza(),
+            found[0].to_lines("/k.gpg")
+        );
+        assert!(
+            !shown.contains("s@c") && !shown.contains("s%40c") && !shown.contains("me:"),
+            "{shown}"
+        );
         assert_eq!(
             auth_conf(&found).unwrap(),
             "machine https://mirror.example:8443/debian login me password s@cret!\n"

@@ -251,7 +251,12 @@ fn named(path: &[u8], is_directory: bool) -> Option<(Reason, bool)> {
             let locked = matches!(name.get(4), Some(b'.' | b'-' | b'_' | b'~'));
             Some((Reason::Secret, locked))
         }
-        b".npmrc" | b".pgpass" | b".kube" | b".azure" | b".boto" | b".s3cfg"
+        b".npmrc"
+        | b".pgpass"
+        | b".kube"
+        | b".azure"
+        | b".boto"
+        | b".s3cfg"
         | b"application_default_credentials.json" => Some((Reason::Credentials, false)),
         b"config.json" if lies_in(path, b".docker") => Some((Reason::Credentials, false)),
         b"gcloud" if lies_in(path, b".config") => Some((Reason::Credentials, false)),

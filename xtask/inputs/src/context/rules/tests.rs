@@ -141,12 +141,20 @@ fn credentials_stay_out_unless_an_exception_names_them() {
         ".config/gcloud/x.db",
         "tls/server.pfx",
     ];
-    let wanted = ["config.json", ".docker/Dockerfile", ".config/x", "docker/config.json"];
+    let wanted = [
+        "config.json",
+        ".docker/Dockerfile",
+        ".config/x",
+        "docker/config.json",
+    ];
     assert_eq!(kept("", &[&files[..], &wanted].concat()), wanted);
     assert_eq!(kept("!**/*", &files), [""; 0]);
     assert_eq!(kept("!.npmrc", &files), [".npmrc"]);
     assert_eq!(kept("!.docker/config.json", &files), [".docker/config.json"]);
-    assert_eq!(kept("!.env~\n!**/.env*", &[".env~", ".env.example"]), [".env.example"]);
+    assert_eq!(
+        kept("!.env~\n!**/.env*", &[".env~", ".env.example"]),
+        [".env.example"]
+    );
 }
 
 #[test]
@@ -158,7 +166,10 @@ fn keys_are_told_from_certificates() {
         ("slides.key", "PK"),
         ("server.pem", key),
         ("server.key", key),
-        ("my-credentials.json", "{\"private_key\": \"-----BEGIN PRIVATE KEY-----\"}"),
+        (
+            "my-credentials.json",
+            "{\"private_key\": \"-----BEGIN PRIVATE KEY-----\"}",
+        ),
         ("about-keys.md", key),
     ] {
         fs::write(folder.path().join(path), content).unwrap();
