@@ -128,9 +128,14 @@ as_hive $bin/initdb --pgdata="$cluster" --username=postgres --auth=trust --no-sy
 echo '# Not read: see /etc/hive/pg_hba.conf' > "$cluster/pg_hba.conf"
 echo '# Not read: see /etc/hive/postgresql.conf' > "$cluster/postgresql.conf"
 
+# pg_dump leaves out what has a number below 16384, as part of every cluster; without a server
+# PostgreSQL would go on with such numbers.
+as_hive $bin/pg_resetwal -o 16384 "$cluster" > /dev/null
+
 # Every database made in this cluster has vectors. `hive_app` is renamed at first boot; made by
-# file_copy, it equals template1 to the byte.
-printf '%s\n' 'CREATE EXTENSION vector' 'VACUUM FREEZE' \
+# file_copy, it equals template1 to the byte. Without its comment, which would be in every dump and
+# which only the superuser can restore.
+printf '%s\n' 'CREATE EXTENSION vector' 'COMMENT ON EXTENSION vector IS NULL' 'VACUUM FREEZE' \
     'CREATE DATABASE hive_app STRATEGY file_copy' |
     as_hive $bin/postgres --single -F -D "$cluster" template1 2>&1 | tee /tmp/single
 ! grep -E 'ERROR|FATAL|PANIC' /tmp/single

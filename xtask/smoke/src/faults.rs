@@ -9,6 +9,7 @@ pub mod processes;
 pub mod refusals;
 pub mod restarts;
 pub mod running;
+pub mod sql;
 pub mod surroundings;
 pub mod volumes;
 
@@ -166,6 +167,16 @@ pub const FULL: &[FaultDef] = &[
         name: "wrong-password-files",
         proves: "a password file that is no password is refused in one line",
         run: refusals::password_files,
+    },
+    FaultDef {
+        name: "sql-attacks",
+        proves: "an app's role that does all it can by SQL becomes no superuser and keeps no container from starting",
+        run: sql::attacks,
+    },
+    FaultDef {
+        name: "alter-system",
+        proves: "ALTER SYSTEM moves nothing that the container relies on, and a bad value is told with the way back",
+        run: sql::alter_system,
     },
     FaultDef {
         name: "volume-in-use",

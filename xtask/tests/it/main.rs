@@ -27,6 +27,7 @@ mod reaper;
 mod sandbox;
 mod smoke_full;
 mod smoke_gate;
+mod smoke_sql;
 mod smoke_volumes;
 mod staging;
 mod tampering;

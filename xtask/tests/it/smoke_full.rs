@@ -221,8 +221,8 @@ pub fn expect_flaws(verdict: &Verdict, expected: &[(&str, &str)]) {
 #[ignore = "needs an engine"]
 fn an_image_that_is_bad_company() {
     let lines = run(&format!(
-        "cd /usr/local/lib/hive; sed -i 's/^dynamic_shared_memory_type.*/dynamic_shared_memory_type = posix/; \
-         s/^listen_addresses.*/listen_addresses = \\x27*\\x27/' /etc/hive/postgresql.conf; \
+        "cd /usr/local/lib/hive; sed -i 's/^dynamic_shared_memory_type.*/dynamic_shared_memory_type = posix/' \
+         /etc/hive/postgresql.conf; sed -i 's/\"listen_addresses\": .*/\"listen_addresses\": \"*\",/' run-postgresql; \
          sed -i 's/^stopsignal=INT/stopsignal=QUIT/' /etc/hive/supervisord.conf; \
          sed -i 's/^MAX_BYTES = .*/MAX_BYTES = 1 << 40/' hive_container/logs.py; {UNCOMPILED}"
     ));

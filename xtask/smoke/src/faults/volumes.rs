@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::crash::in_words;
 use super::disk::sound;
 use crate::proof::previous_tag;
 use crate::scene::Scene;
@@ -21,14 +22,16 @@ const ROOT: &str = "--user=0:0";
 /// Rows of [`fill`].
 const ROWS: &str = "1000|1000";
 
-/// Rows with vectors and an index over them.
+/// Rows with vectors and an index over them; and a function, among which no
+/// script of an extension may run.
 fn fill(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
     scene.sql(
         guest,
         "CREATE TABLE smoke_rows AS SELECT n, ARRAY[n, n % 7, 1]::vector(3) AS v \
              FROM generate_series(1, 1000) n; \
          CREATE INDEX smoke_rows_v ON smoke_rows USING hnsw (v vector_l2_ops); \
-         CREATE INDEX smoke_rows_n ON smoke_rows (n)",
+         CREATE INDEX smoke_rows_n ON smoke_rows (n); \
+         CREATE FUNCTION smoke_function(vector) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     )?;
     Ok(())
 }
@@ -124,12 +127,32 @@ pub fn harmless(scene: &Scene<'_>) -> Result<Seen> {
     )?)
 }
 
+/// A dump of the whole database, as users take it, makes the database again where
+/// there is nothing of it: with its extensions.
+fn dump_restores(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+    scene.template_sql(guest, "CREATE DATABASE smoke_plain TEMPLATE template0")?;
+    let restored = scene.must(
+        guest,
+        "pg_dump >/tmp/smoke.sql; unset PGHOST PGPORT PGUSER PGPASSFILE PGDATABASE\n\
+         psql='psql -XAtq -v ON_ERROR_STOP=1 --dbname=smoke_plain'; export PGSERVICE=superuser\n\
+         $psql -f /tmp/smoke.sql >/dev/null && \
+         $psql -c 'SELECT count(*), (SELECT extname FROM pg_extension WHERE extname = $$vector$$) \
+             FROM public.smoke_rows'",
+    )?;
+    if restored.trim() != "1000|vector" {
+        bail!(flaw(format!("a dump restored elsewhere has {restored:?}")));
+    }
+    scene.template_sql(guest, "DROP DATABASE smoke_plain")?;
+    Ok(())
+}
+
 /// A copy of the volume of a stopped container, without the passwords, and a
 /// dump: both bring back the rows.
 pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
     let (origin, copy, fresh) = (scene.volume()?, scene.volume()?, scene.volume()?);
     let first = scene.boot(&origin, &[])?;
     fill(scene, &first)?;
+    dump_restores(scene, &first).map_err(|error| in_words(error, "pg_dump"))?;
     let dump = scene.must(&first, "pg_dump --no-comments --table='smoke_rows*'")?;
     first.container.stop(GRACE)?;
     let from = format!("--volume={}:/origin:ro", origin.name());
@@ -211,7 +234,7 @@ pub fn lost_table(scene: &Scene<'_>) -> Result<Seen> {
     let mount = format!("--volume={}:{MOUNT}", volume.name());
     let refusal = scene.refused(&[&mount])?;
     let last = refusal.said().last().copied().unwrap_or_default().to_owned();
-    if refusal.code != 78 || !last.contains("the cluster is not whole: no file of smoke_rows_n") {
+    if refusal.code != 78 || !last.contains("the cluster is not whole: no file of public.smoke_rows_n") {
         bail!(flaw(format!(
             "without the file of an index: exit code {}, said {last:?}",
             refusal.code
@@ -253,7 +276,7 @@ pub fn collations(scene: &Scene<'_>) -> Result<Seen> {
         .collect();
     if !told
         .iter()
-        .any(|command| command.contains("REINDEX INDEX smoke_text_t;"))
+        .any(|command| command.contains("REINDEX INDEX public.smoke_text_t;"))
     {
         bail!(flaw(format!("nothing of the index in the log: {told:?}")));
     }
@@ -312,6 +335,8 @@ pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
         }
     }
     let are = scene.sql(&new, EXTENSIONS)?;
+    dump_restores(scene, &new).map_err(|error| in_words(error, "pg_dump after the upgrade"))?;
+    whole_catalogs(scene, &new)?;
     new.container.stop(GRACE)?;
     sound(scene, &volume)?;
     Ok(seen(match previous {
@@ -323,6 +348,32 @@ pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
         None => "no earlier image is in this engine: a volume of this very image, with its rows".to_owned(),
     })?)
 }
+
+/// What refers to extensions leads somewhere, and the indexes of all catalogs are
+/// right: their rows may have been given other numbers.
+fn whole_catalogs(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+    for (database, lost) in [
+        ("the app's database", scene.superuser_sql(guest, LOST_EXTENSIONS)?),
+        ("template1", scene.template_sql(guest, LOST_EXTENSIONS)?),
+    ] {
+        if !lost.trim().is_empty() {
+            bail!(flaw(format!("{database}: {}", one_line(&lost))));
+        }
+    }
+    let check = "database=$PGDATABASE; unset PGHOST PGPORT PGUSER PGPASSFILE PGDATABASE\n\
+         PGSERVICE=superuser pg_amcheck --install-missing --heapallindexed --parent-check \
+         --database template1 --database \"$database\"";
+    scene.must(guest, check).map(drop)
+}
+
+/// Extensions that `pg_dump` takes for a part of every cluster, and rows about
+/// extensions that are not there.
+const LOST_EXTENSIONS: &str = "SELECT 'pg_dump leaves out ' || extname FROM pg_extension \
+     WHERE oid < 16384 AND extname <> 'plpgsql' UNION ALL \
+     SELECT 'no extension ' || refobjid || ' of ' || pg_describe_object(classid, objid, objsubid) FROM pg_depend \
+     WHERE refclassid = 'pg_extension'::regclass AND refobjid NOT IN (SELECT oid FROM pg_extension) UNION ALL \
+     SELECT 'no extension ' || objid FROM pg_depend \
+     WHERE classid = 'pg_extension'::regclass AND objid NOT IN (SELECT oid FROM pg_extension)";
 
 /// A base of another major version is no upgrade in place: that is told.
 fn other_major(scene: &Scene<'_>, volume: &Volume, theirs: &str) -> Result<Seen> {

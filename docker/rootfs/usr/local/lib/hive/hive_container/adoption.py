@@ -15,7 +15,9 @@ from hive_container.image import (
     Fatal,
     Image,
     identifier,
+    in_words,
     pgpass_line,
+    server_environment,
     sync,
     write_private,
 )
@@ -55,7 +57,7 @@ def adopt(image: Image) -> None:
             # On a broken disk that fails, too, and would hide why; the next start tries again.
             with contextlib.suppress(OSError):
                 remove_copies()
-            why = error.strerror if isinstance(error, OSError) else error
+            why = in_words(error) if isinstance(error, OSError) else error
             raise Fatal(f"cannot make a cluster on the volume {MOUNT}: {why}") from error
     elif not read_first_line(SUPERUSER_PASSFILE):
         # Restored without the folder `hive`.
@@ -78,7 +80,12 @@ def make_cluster(image: Image) -> None:
 def remove_copies() -> None:
     for name in os.listdir(MOUNT):
         if name.startswith(ADOPTING):
-            shutil.rmtree(f"{MOUNT}/{name}")
+            path = f"{MOUNT}/{name}"
+            # A link or a file of that name is not ours, and nobody's data either.
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
 
 
 def copy_cluster(copy: str) -> None:
@@ -119,11 +126,18 @@ def set_password(cluster: str, more: Sequence[str] = (), *options: str) -> None:
 
 def single_user(cluster: str, statements: list[str], *options: str) -> None:
     """Runs SQL in a cluster that no server runs."""
-    # As in postgresql.conf, which it does not read: /dev/shm may be small, or not be there.
-    memory = ("-c", "dynamic_shared_memory_type=sysv")
+    settings = {
+        # As in postgresql.conf, which it does not read: /dev/shm may be small, or not be there.
+        "dynamic_shared_memory_type": "sysv",
+        # As `ALTER SYSTEM` may not have it in the cluster that is there.
+        "default_transaction_read_only": "off",
+        "password_encryption": "scram-sha-256",
+    }
+    more = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     done = subprocess.run(
-        [f"{POSTGRES_BIN}/postgres", "--single", *memory, *options, "-D", cluster, "template1"],
+        [f"{POSTGRES_BIN}/postgres", "--single", *more, *options, "-D", cluster, "template1"],
         input="".join(f"{statement}\n" for statement in statements).encode(),
+        env=server_environment(os.environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,

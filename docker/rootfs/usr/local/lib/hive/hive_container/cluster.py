@@ -152,3 +152,24 @@ def read_first_line(path: str) -> str | None:
             return file.readline().strip()
     except FileNotFoundError:
         return None
+
+
+def major_version(prepared: str) -> int:
+    """PostgreSQL's, as `prepared` and with it the image has it."""
+    return int(read_first_line(f"{prepared}/PG_VERSION"))
+
+
+def way_back(cluster: str) -> str | None:
+    """How to start without what `ALTER SYSTEM` set, if anything."""
+    path = f"{cluster}/postgresql.auto.conf"
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            names = re.findall(r"^\s*([a-z_.0-9]+)\s*=", file.read(), re.MULTILINE | re.IGNORECASE)
+    except OSError:
+        return None
+    if not names:
+        return None
+    return (
+        f"ALTER SYSTEM has set {', '.join(names)}; it starts without after `mv {path} {path}.bad`,"
+        " run by this image on this volume"
+    )

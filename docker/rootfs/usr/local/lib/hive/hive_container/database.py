@@ -1,16 +1,20 @@
 """Makes the database what the image says: role, database, extensions, initial SQL.
 
-Runs at each start, through the socket, before the app. Every step may run again; one that is
-already so costs a look.
+Runs at each start, before the app. Every step may run again; one that is already so costs a look.
+
+The superuser's statements are all here and in `extensions`. What can be said of the app's database
+from outside is asked in the database `postgres`, in which the app's role can make nothing; in its
+own, `settings` keeps everything of its making out of the way.
 """
 
+import json
 import os
-import re
 import socket
 import subprocess
 import time
 
-from hive_container.cluster import POSTGRES_BIN, read_first_line
+from hive_container import extensions, settings
+from hive_container.cluster import POSTGRES_BIN, major_version
 from hive_container.image import (
     DATABASE_HOST,
     DATABASE_PORT,
@@ -19,7 +23,9 @@ from hive_container.image import (
     SUPERUSER,
     Fatal,
     Image,
+    escape,
     identifier,
+    literal,
 )
 from hive_container.volume import PGDATA, PREPARED, SUPERUSER_PASSFILE
 
@@ -31,7 +37,14 @@ LOOK_SECONDS = 0.01
 SAY_SECONDS = 10
 
 #: Where it is kept that the initial SQL has been run.
-MARKER = "hive_image.initial_sql"
+MARKER_SCHEMA = "hive_image"
+MARKER = f"{MARKER_SCHEMA}.initial_sql"
+
+#: With fewer connections than this the app, its health and its migrations have no room.
+FEWEST_CONNECTIONS = 5
+
+#: More notes of one kind are no news.
+MOST_NOTES = 5
 
 
 def wait_until_it_answers() -> None:
@@ -72,123 +85,174 @@ def says_ready() -> bool:
         return False
 
 
-#: Each line of the answer to our questions begins with one of these.
-LOST, INSTALLED, MOVED = "lost", "installed", "moved"
+# Each row of an answer is a JSON array, its first element one of these: a name in the app's
+# database may have line ends, and look like a row of its own.
+LOST, MOVED, OPEN, SETTING, GIVEN = "lost", "moved", "open", "setting", "given"
+
+#: A database of which PostgreSQL has begun to remove the files when it was killed; it can only be
+#: removed once more.
+HALF_DROPPED = """
+    SELECT format('DROP DATABASE %I', datname) FROM pg_database
+    WHERE datname = {name} AND datconnlimit = -2 \\gexec
+"""
 
 #: Databases whose folder is gone. Those in other tablespaces are left out.
 LOST_DATABASES = f"""
-    SELECT '{LOST}', format('database %s', datname) FROM pg_database
+    SELECT json_build_array('{LOST}', format('database %s', datname)) FROM pg_database
     WHERE dattablespace = (SELECT oid FROM pg_tablespace WHERE spcname = 'pg_default')
         AND pg_stat_file(format('base/%s/PG_VERSION', oid), true) IS NULL;
+"""
+
+#: What its owner can do to a database so that nobody gets into it, with what undoes it.
+CLOSED = """
+    SELECT json_build_array('{kind}', format('ALTER DATABASE %I ALLOW_CONNECTIONS true', datname))
+        FROM pg_database WHERE datname = {name} AND NOT datallowconn;
+    SELECT json_build_array('{kind}', format('ALTER DATABASE %I CONNECTION LIMIT -1', datname))
+        FROM pg_database WHERE datname = {name} AND datconnlimit BETWEEN 0 AND {fewest} - 1;
+    SELECT json_build_array('{kind}', format('GRANT CONNECT ON DATABASE %I TO %I', datname, {role}))
+        FROM pg_database
+        WHERE datname = {name} AND NOT has_database_privilege({role}, oid, 'CONNECT');
+"""
+
+#: Settings of any database, with the values that sessions have without them.
+SETTINGS = f"""
+    SELECT DISTINCT ON (datname, name) json_build_array('{SETTING}', datname, name, reset_val)
+    FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase,
+        unnest(setconfig) AS entry JOIN pg_settings ON name = split_part(entry, '=', 1)
+    WHERE context IN ('user', 'superuser');
+"""
+
+#: Settings of the app's database, of its role, and of both, each with the command that ends them.
+GIVEN_TO_THE_APP = """
+    SELECT json_build_array('{kind}', split_part(entry, '=', 1),
+        substr(entry, strpos(entry, '=') + 1),
+        CASE WHEN setrole = 0 THEN format('ALTER DATABASE %I', datname)
+            WHEN setdatabase = 0 THEN format('ALTER ROLE %I', rolname)
+            ELSE format('ALTER ROLE %I IN DATABASE %I', rolname, datname) END
+            || format(' RESET %s', split_part(entry, '=', 1)))
+    FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase
+        LEFT JOIN pg_roles r ON r.oid = setrole, unnest(setconfig) AS entry
+    WHERE datname = {name} AND (setrole = 0 OR rolname = {role})
+        OR setdatabase = 0 AND rolname = {role};
 """
 
 #: Tables and indexes of a database whose file is gone: a copy of the volume that lacks part of
 #: it. PostgreSQL says so only when somebody asks for their rows.
 LOST_RELATIONS = f"""
-    SELECT '{LOST}', oid::regclass FROM pg_class
+    SELECT json_build_array('{LOST}', oid::regclass) FROM pg_class
     WHERE relpersistence = 'p' AND relkind IN ('r', 'i', 't', 'm', 'S')
+        AND pg_relation_filepath(oid) IS NOT NULL
         AND pg_stat_file(pg_relation_filepath(oid), true) IS NULL;
 """
 
-#: What is installed. Not pg_available_extensions, which reads a file of each extension there is.
-EXTENSIONS = f"SELECT '{INSTALLED}', extname, extversion FROM pg_extension;"
-
-#: Of {name}: the installed version, where it is not the image's, and whether there is a way from
-#: the one to the other. There is none after an older image was put back.
-OTHER_EXTENSION = """
-    SELECT installed_version, EXISTS (
-        SELECT FROM pg_extension_update_paths(name)
-        WHERE source = installed_version AND target = default_version AND path IS NOT NULL)
-    FROM pg_available_extensions WHERE name = {name} AND installed_version <> default_version;
-"""
-
 #: Indexes and databases whose order another C library or ICU made: they may miss rows. One
-#: command a line.
+#: command a row. What this cannot tell stops nothing.
 MOVED_COLLATIONS = f"""
-    SELECT '{MOVED}', format('REINDEX INDEX %s; ALTER COLLATION %s REFRESH VERSION;',
-            i.indexrelid::regclass, c.oid::regcollation)
-        FROM pg_index i JOIN LATERAL unnest(i.indcollation) AS used (oid) ON true
-        JOIN pg_collation c ON c.oid = used.oid
-        WHERE c.collversion <> pg_collation_actual_version(c.oid)
-    UNION
-    SELECT '{MOVED}',
-            format('REINDEX DATABASE %1$I; ALTER DATABASE %1$I REFRESH COLLATION VERSION;', datname)
-        FROM pg_database
-        WHERE datname = current_database()
-            AND datcollversion <> pg_database_collation_actual_version(oid);
+    \\set ON_ERROR_STOP 0
+    SELECT json_build_array('{MOVED}', command) FROM (
+        SELECT format('REINDEX INDEX %s; ALTER COLLATION %s REFRESH VERSION;',
+                i.indexrelid::regclass, c.oid::regcollation)
+            FROM pg_index i JOIN LATERAL unnest(i.indcollation) AS used (oid) ON true
+            JOIN pg_collation c ON c.oid = used.oid
+            WHERE c.collversion <> pg_collation_actual_version(c.oid)
+        UNION
+        SELECT format('REINDEX DATABASE %1$I; ALTER DATABASE %1$I REFRESH COLLATION VERSION;', datname)
+            FROM pg_database
+            WHERE datname = current_database()
+                AND datcollversion <> pg_database_collation_actual_version(oid)
+    ) AS moved (command);
 """
 
 
-def ensure(image: Image, password: str) -> None:
-    """Brings the running server to what the image says; raises Fatal when it cannot."""
-    # One psql for all of it: to start one takes longer than what it asks.
-    said = as_superuser(
-        LOST_DATABASES
+def ensure(image: Image, password: str) -> list[str]:
+    """Brings the running server to what the image says; raises Fatal when it cannot.
+
+    Returns the commands that end the settings which the app's database and role were given.
+    """
+    # One psql for many questions: to start one takes longer than what it asks.
+    said = rows(as_superuser(from_outside(image, password), "postgres"))
+    refuse_lost(said)
+    open_up(said)
+    server = Server(image, said)
+    inside = rows(server.ask(LOST_RELATIONS + extensions.INSTALLED + MOVED_COLLATIONS))
+    refuse_lost(inside)
+    extensions.ensure(server, image.extensions, inside)
+    tell_moved(inside)
+    if image.initial_sql:
+        run_initial_sql(server, image)
+    return [command for _, _, command in of_kind(said, GIVEN)]
+
+
+class Server:
+    """The superuser's sessions in the databases of the running server."""
+
+    def __init__(self, image: Image, said: list[list[str]]):
+        self.database = image.database
+        self.given: dict[str, dict[str, str]] = {}
+        for database, name, value in of_kind(said, SETTING):
+            self.given.setdefault(database, {})[name] = value
+
+    def ask(self, sql: str, database: str | None = None) -> str:
+        """Runs SQL in a database, the app's unless another one is named, with none of the settings
+        that it was given."""
+        database = database or self.database
+        return as_superuser(sql, database, self.given.get(database, {}))
+
+
+def from_outside(image: Image, password: str) -> str:
+    """What is done and asked in the database `postgres`."""
+    values = {"name": literal(image.database), "role": literal(image.role)}
+    return (
+        HALF_DROPPED.format(**values)
+        + LOST_DATABASES
         + role_and_database(image, password)
-        + connect(image.database)
-        + LOST_RELATIONS
-        + contents(image)
-        + EXTENSIONS
-        + MOVED_COLLATIONS,
-        "postgres",
+        + CLOSED.format(kind=OPEN, fewest=FEWEST_CONNECTIONS, **values)
+        + GIVEN_TO_THE_APP.format(kind=GIVEN, **values)
+        + SETTINGS
     )
-    lines = [line.partition("|") for line in said.splitlines()]
-    found = {kind: [text for said, _, text in lines if said == kind] for kind in (LOST, INSTALLED, MOVED)}
-    if found[LOST]:
-        lost = found[LOST]
+
+
+def rows(answer: str) -> list[list[str]]:
+    return [json.loads(line) for line in answer.splitlines()]
+
+
+def of_kind(said: list[list[str]], kind: str) -> list[list[str]]:
+    return [row[1:] for row in said if row[0] == kind]
+
+
+def refuse_lost(said: list[list[str]]) -> None:
+    lost = [name for (name,) in of_kind(said, LOST)]
+    if lost:
         some = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if lost[3:] else "")
         raise Fatal(f"the cluster is not whole: no file of {some}", "restore it from a backup")
-    installed = dict(text.split("|") for text in found[INSTALLED])
-    for extension in image.extensions:
-        shipped = shipped_version(extension)
-        if installed[extension] != shipped:
-            # New databases are copies of template1, and it has what the prepared cluster has.
-            for database in (image.database, "template1"):
-                update_extension(extension, shipped, database)
-    for command in found[MOVED]:
+
+
+def open_up(said: list[list[str]]) -> None:
+    """Takes back what would keep the app out of its database, and says so."""
+    commands = [command for (command,) in of_kind(said, OPEN)]
+    commands += [
+        command for name, value, command in of_kind(said, GIVEN) if settings.stops_sessions(name, value)
+    ]
+    for command in commands:
+        as_superuser(f"{command};", "postgres")
+        print(f"hive: note: nobody could use the database: {shown(command)}", flush=True)
+
+
+def tell_moved(said: list[list[str]]) -> None:
+    commands = [command for (command,) in of_kind(said, MOVED)]
+    for command in commands[:MOST_NOTES]:
         print(
             "hive: note: text sorts otherwise than when this index was made, and it may miss rows;"
-            f" as the superuser: {command}",
+            f" as the superuser: {shown(command)}",
             flush=True,
         )
-    if image.initial_sql:
-        run_initial_sql(image)
+    if commands[MOST_NOTES:]:
+        print(f"hive: note: the same of {len(commands) - MOST_NOTES} more indexes", flush=True)
 
 
-def connect(database: str) -> str:
-    """psql's command for going on in another database, whatever its name is."""
-    escaped = database.replace("\\", "\\\\").replace("'", "\\'").replace('"', '""')
-    return f"""\n\\connect -reuse-previous=on "dbname='{escaped}'"\n"""
-
-
-def shipped_version(extension: str) -> str | None:
-    """The version of an extension that this image brings, by its control file."""
-    major = read_first_line(f"{PREPARED}/PG_VERSION")
-    path = f"/usr/share/postgresql/{major}/extension/{extension}.control"
-    with open(path, encoding="utf-8") as file:
-        found = re.search(r"^\s*default_version\s*=\s*'([^']*)'", file.read(), re.MULTILINE)
-    return found[1] if found else None
-
-
-def update_extension(extension: str, shipped: str | None, database: str) -> None:
-    """Gives an extension the SQL of the version that this image brings, where there is a way.
-
-    Where there is none or that fails it goes on as it is: new libraries serve old SQL.
-    """
-    found = as_superuser(OTHER_EXTENSION.format(name=literal(extension)), database)
-    if not found:
-        return
-    installed, _, way = found.rpartition("|")
-    versions = f"in database {database!r} from {installed} to {shipped}"
-    update = f"ALTER EXTENSION {identifier(extension)} UPDATE"
-    if way != "t":
-        print(f"hive: note: there is no {update} {versions}; it stays as it is", flush=True)
-        return
-    try:
-        as_superuser(f"{update};", database)
-        print(f"hive: note: {update} {versions}", flush=True)
-    except Fatal as error:
-        print(f"hive: note: {update} {versions} failed, it stays as it is: {error}", flush=True)
+def shown(text: str) -> str:
+    """As one line, whatever the names in it are."""
+    return text if text.isprintable() else repr(text)
 
 
 def role_and_database(image: Image, password: str) -> str:
@@ -209,42 +273,47 @@ def role_and_database(image: Image, password: str) -> str:
     """
 
 
-def contents(image: Image) -> str:
-    statements = [
-        f"CREATE EXTENSION IF NOT EXISTS {identifier(extension)};" for extension in image.extensions
-    ]
-    if image.initial_sql:
-        schema, _, _ = MARKER.partition(".")
-        role = identifier(image.role)
-        statements += [
-            f"CREATE SCHEMA IF NOT EXISTS {schema};",
-            f"CREATE TABLE IF NOT EXISTS {MARKER} (run_at timestamptz NOT NULL DEFAULT now());",
-            f"GRANT USAGE ON SCHEMA {schema} TO {role};",
-            f"GRANT SELECT, INSERT ON {MARKER} TO {role};",
-        ]
-    return "SET client_min_messages = warning;\n" + "\n".join(statements)
-
-
-def run_initial_sql(image: Image) -> None:
+def run_initial_sql(server: Server, image: Image) -> None:
     """Runs the spec's SQL as the app's role, once in the life of the volume.
 
     The mark that it has been run is part of the same transaction.
     """
+    make_marker(server, image)
     if as_app_role(image, f"SELECT EXISTS (SELECT FROM {MARKER});") == "t":
         return
     body = "\n;\n".join(image.initial_sql)
     as_app_role(image, f"BEGIN;\n{body}\n;\nINSERT INTO {MARKER} DEFAULT VALUES;\nCOMMIT;\n")
 
 
-def as_superuser(sql: str, database: str) -> str:
-    return psql(sql, RUN, SUPERUSER, database, SUPERUSER_PASSFILE)
+def make_marker(server: Server, image: Image) -> None:
+    """A schema of this name is ours; one that the app made gets another name, with all that is
+    in it."""
+    role = identifier(image.role)
+    server.ask(f"""
+        SELECT format('ALTER SCHEMA {MARKER_SCHEMA} RENAME TO %I', '{MARKER_SCHEMA}_of_' || oid)
+            FROM pg_namespace
+            WHERE nspname = '{MARKER_SCHEMA}' AND pg_get_userbyid(nspowner) <> '{SUPERUSER}' \\gexec
+        CREATE SCHEMA IF NOT EXISTS {MARKER_SCHEMA};
+        CREATE TABLE IF NOT EXISTS {MARKER} (run_at timestamptz NOT NULL DEFAULT now());
+        GRANT USAGE ON SCHEMA {MARKER_SCHEMA} TO {role};
+        GRANT SELECT, INSERT ON {MARKER} TO {role};
+    """)
+
+
+def as_superuser(sql: str, database: str, given: dict[str, str] | None = None) -> str:
+    # Ours come last, and win.
+    options = (given or {}) | settings.of_the_start(major_version(PREPARED))
+    return psql(sql, RUN, SUPERUSER, database, SUPERUSER_PASSFILE, options)
 
 
 def as_app_role(image: Image, sql: str) -> str:
-    return psql(sql, DATABASE_HOST, image.role, image.database, PASSFILE)
+    options = settings.of_any_session(major_version(PREPARED))
+    return psql(sql, DATABASE_HOST, image.role, image.database, PASSFILE, options)
 
 
-def psql(sql: str, host: str, user: str, database: str, passfile: str) -> str:
+def psql(
+    sql: str, host: str, user: str, database: str, passfile: str, options: dict[str, str]
+) -> str:
     """Runs SQL given on stdin, so that no password is in an argument; returns its output."""
     environment = {
         "PATH": os.defpath,
@@ -253,6 +322,7 @@ def psql(sql: str, host: str, user: str, database: str, passfile: str) -> str:
         "PGUSER": user,
         "PGDATABASE": database,
         "PGPASSFILE": passfile,
+        "PGOPTIONS": settings.as_options(options),
         "PGCONNECT_TIMEOUT": "10",
         "PGCLIENTENCODING": "UTF8",
         "PGAPPNAME": "hive-start",
@@ -272,11 +342,3 @@ def psql(sql: str, host: str, user: str, database: str, passfile: str) -> str:
             hint = f"is {passfile} of another cluster? without it the next start makes a new password"
         raise Fatal(f"SQL as {user!r} failed: {said}", hint)
     return done.stdout.decode().strip()
-
-
-def literal(text: str) -> str:
-    return " E'" + escape(text.replace("\\", "\\\\")) + "'"
-
-
-def escape(text: str) -> str:
-    return text.replace("'", "''")

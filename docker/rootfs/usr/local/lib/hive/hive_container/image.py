@@ -1,5 +1,6 @@
 """What this image is, where things lie, and the environment its programs get."""
 
+import errno
 import json
 import os
 import re
@@ -9,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from hive_container import settings
+
 IMAGE_FILE = "/etc/hive/image.json"
 RUN = "/run/hive"
 APP = "/app"
@@ -17,14 +20,12 @@ APP = "/app"
 DATABASE_HOST = "127.0.0.1"
 DATABASE_PORT = 5432
 
-#: How libpq finds, enters and checks a server, from outside (libpq's environment variables). The
-#: container's own programs use its own database: a PGPASSWORD for another one would win over the
-#: password file.
-CONNECTION_VARIABLES = (
-    *("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE"),
-    *("PGSERVICE", "PGSERVICEFILE", "PGREQUIREAUTH", "PGCHANNELBINDING", "PGREQUIREPEER"),
-    *("PGSSLMODE", "PGREQUIRESSL", "PGSSLNEGOTIATION", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT"),
-    *("PGGSSENCMODE", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS"),
+#: How libpq finds, enters and checks a server (libpq's environment variables). The container's own
+#: programs use its own database: a PGPASSWORD for another one would win over the password file.
+#: What the app calls its own (PGBOUNCER_URL), and how sessions are to be (PGOPTIONS, PGTZ), is none.
+CONNECTION_VARIABLE = re.compile(
+    "PG(HOST(ADDR)?|PORT|DATABASE|USER|PASS(WORD|FILE)|SERVICE(FILE)?"
+    "|(REQUIRE|CHANNELBINDING|SSL|GSS|KRB|OAUTH|TARGETSESSION|LOADBALANCE|M(IN|AX)PROTOCOL)[A-Z]*)"
 )
 
 #: The superuser of the prepared cluster. No role of an app may have this name.
@@ -53,6 +54,19 @@ class Fatal(Exception):
         # What other programs said may have several.
         message = re.sub(r"\s*\n\s*", " ", message)
         super().__init__(f"{message}; hint: {hint}" if hint else message)
+
+
+def in_words(error: OSError) -> Fatal:
+    """What the system refused, and where; for what nobody foresaw."""
+    where = error.filename2 or error.filename
+    path = os.fsdecode(where) if isinstance(where, (str, bytes)) else None
+    what = error.strerror or str(error)
+    place = f"{path}: {what}" if path else what
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Fatal(place, f"make room there, or give a --tmpfs {RUN} of 1 MB or more")
+    if error.errno == errno.EAGAIN:
+        return Fatal(place, "the container may have too few processes: --pids-limit 100 or more")
+    return Fatal(place, "look at what is there with `docker run … IMAGE ls -la`")
 
 
 @dataclass(frozen=True)
@@ -161,13 +175,25 @@ def app_environment(image: Image, password: str, environ: dict[str, str]) -> dic
         "PGPASSFILE": PASSFILE,
         "HIVE_API_PORT": str(image.port),
     }
-    hidden = (*CONNECTION_VARIABLES, "PGDATA", "HIVE_DATABASE_PASSWORD_FILE")
-    given = {key: value for key, value in environ.items() if key not in hidden}
+    given = without_connection(environ)
+    for ours_alone in ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE"):
+        given.pop(ours_alone, None)
     spec = {key: fill(value, values) for key, value in image.environment.items()}
     # Set for the whole image (see the production stage), which is no wish of whoever runs it.
     if "PYTHONSAFEPATH" in spec:
         given.pop("PYTHONSAFEPATH", None)
     return spec | given | ours
+
+
+def without_connection(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment that leads libpq nowhere."""
+    return {name: value for name, value in environ.items() if not CONNECTION_VARIABLE.fullmatch(name)}
+
+
+def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """For PostgreSQL's own programs. They read variables that are meant for the app: formats of
+    dates, libraries to load, locales that are not here."""
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": environ.get("HOME", "/tmp")}
 
 
 def read_password(environ: dict[str, str]) -> str | None:
@@ -206,13 +232,23 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as SQL takes it, whatever is in it."""
+    return " E'" + escape(text.replace("\\", "\\\\")) + "'"
+
+
+def escape(text: str) -> str:
+    """The inside of a literal, for a text without backslashes."""
+    return text.replace("'", "''")
+
+
 def pgpass_line(user: str, password: str) -> str:
     """One line of a libpq password file, for any host, port and database."""
     escaped = (text.replace("\\", "\\\\").replace(":", "\\:") for text in (user, password))
     return ":".join(["*", "*", "*", *escaped]) + "\n"
 
 
-def write_run_files(image: Image, password: str, superuser_passfile: str) -> None:
+def write_run_files(image: Image, password: str, superuser_passfile: str, major: int) -> None:
     """Writes what the other programs of this start read, into the run directory."""
     write_private(PASSFILE, pgpass_line(image.role, password))
     shell = {
@@ -223,8 +259,10 @@ def write_run_files(image: Image, password: str, superuser_passfile: str) -> Non
         "PGDATABASE": image.database,
         "PGUSER": image.role,
         "PGPASSFILE": PASSFILE,
+        "PGOPTIONS": settings.as_options(settings.of_any_session(major)),
     }
-    lines = [f"unset PGOPTIONS {' '.join(CONNECTION_VARIABLES)}\n"]
+    # By bash: whatever libpq listens to, now and in its next version.
+    lines = ["unset ${!PG@}\n"]
     lines += (f"export {key}={shlex.quote(value)}\n" for key, value in shell.items())
     write_private(SHELL_FILE, "".join(lines))
     write_private(
@@ -232,7 +270,8 @@ def write_run_files(image: Image, password: str, superuser_passfile: str) -> Non
         f"[app]\nhost={RUN}\nport={DATABASE_PORT}\ndbname={image.database}\n"
         f"user={image.role}\npassfile={PASSFILE}\n\n"
         f"[superuser]\nhost={RUN}\nport={DATABASE_PORT}\ndbname={image.database}\n"
-        f"user={SUPERUSER}\npassfile={superuser_passfile}\n",
+        f"user={SUPERUSER}\npassfile={superuser_passfile}\n"
+        f"options={settings.as_options(settings.of_the_superuser(major))}\n",
     )
 
 

@@ -9,6 +9,9 @@ BACKUPS = 3
 #: A line longer than this is passed on in parts: a program that writes no line ends must not
 #: fill our memory.
 LONGEST_LINE = 16 * 1024
+#: PostgreSQL's lines that say why it cannot go on, and how much of a line is quoted.
+COMPLAINTS = (b"FATAL:", b"PANIC:")
+LONGEST_QUOTE = 300
 #: What `run-postgresql` and `run-app` begin the line with that says why they cannot go on.
 REASON = b"hive: "
 NOTE = b"hive: note: "
@@ -21,10 +24,21 @@ class ProgramLog:
         self.prefix = f"{name} | ".encode()
         self.path = os.path.join(directory, f"{name}.log")
         self.rest = b""
-        #: The last line in which one of our own programs said why it cannot go on.
-        self.reason = ""
+        self.begin()
         self.file = None
         self._open()
+
+    def begin(self) -> None:
+        """The program starts: what an earlier run of it said explains nothing."""
+        #: The last line in which one of our own programs said why it cannot go on.
+        self.reason = ""
+        #: The last line of any kind, and the last one in which PostgreSQL gave up.
+        self.last = self.complaint = b""
+
+    def last_words(self) -> str:
+        """What the program said in the end, as one line; empty when it said nothing."""
+        said = self.complaint or self.last.strip()
+        return said[:LONGEST_QUOTE].decode(errors="replace")
 
     def write(self, data: bytes) -> None:
         """Takes the next bytes of the program's output; passes on whole lines."""
@@ -44,6 +58,10 @@ class ProgramLog:
 
     def _emit(self, lines: list[bytes]) -> None:
         for line in lines:
+            self.last = line if line.strip() else self.last
+            for complaint in COMPLAINTS:
+                if complaint in line:
+                    self.complaint = line[line.index(complaint) :].strip()
             if line.startswith(REASON) and not line.startswith(NOTE):
                 self.reason = line.removeprefix(REASON).decode(errors="replace")
         _write_all(1, b"".join(self.prefix + line + b"\n" for line in lines))

@@ -18,6 +18,19 @@ def inspect(app_port: int) -> None:
     try_port(DATABASE_HOST, DATABASE_PORT, "no other PostgreSQL may share the container's network")
 
 
+def loopback() -> list[str]:
+    """Where PostgreSQL listens. By address: /etc/hosts may be empty, or give `localhost` one family
+    only. IPv6 where there is any, for clients that try it first."""
+    addresses = [DATABASE_HOST]
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        addresses.append("::1")
+    except OSError:
+        pass
+    return addresses
+
+
 def reserve(app_port: int) -> None:
     """Keeps the app's port for servers as long as this process lives.
 

@@ -14,9 +14,11 @@ import signal
 import sys
 import time
 
+from hive_container import cluster, limits
 from hive_container.image import EXIT_CONFIG
 from hive_container.logs import ProgramLog
 from hive_container.steadiness import Steadiness
+from hive_container.volume import PGDATA
 
 sys.path.append("/usr/local/lib/hive/shims")
 
@@ -34,8 +36,9 @@ EXIT_PROGRAM = 1
 #: Lines of supervisord's own log that tell a container's user nothing.
 CHATTER = ("without any HTTP authentication", "RPC interface ", "reaped unknown pid")
 
-#: PostgreSQL's children leave by themselves when the postmaster is gone.
-LEAVES_BY_ITSELF = "postgresql"
+#: Its children leave by themselves when the postmaster is gone; and `ALTER SYSTEM` may have told
+#: it what it cannot start with.
+POSTGRESQL = "postgresql"
 
 
 def run() -> int:
@@ -128,6 +131,7 @@ class ContainerSupervisor(Supervisor):
         self.why = ""
         self.logs: dict[str, ProgramLog] = {}
         self.started: dict[str, float] = {}
+        self.kills = limits.kills()
         self.steadiness: dict[str, Steadiness] = {}
 
     def runforever(self) -> None:
@@ -147,12 +151,13 @@ class ContainerSupervisor(Supervisor):
 
     def on_start(self, event: events.ProcessStateEvent) -> None:
         self.started[event.process.config.name] = time.monotonic()
+        self.log_of(event.process).begin()
 
     def on_exit(self, event: events.ProcessStateEvent) -> None:
         process = event.process
         name = process.config.name
         self.log_of(process).flush()
-        if name != LEAVES_BY_ITSELF:
+        if name != POSTGRESQL:
             kill_group(event.process.pid)
         status = self.options.last_status
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
@@ -166,7 +171,12 @@ class ContainerSupervisor(Supervisor):
             self.give_up(f"{name} {why}")
 
     def on_fatal(self, event: events.ProcessStateFatalEvent) -> None:
-        self.give_up(f"{event.process.config.name} could not be started")
+        name = event.process.config.name
+        said = self.log_of(event.process).last_words()
+        why = f"{name} could not be started" + (f": {said}" if said else "")
+        if name == POSTGRESQL and (way_back := cluster.way_back(PGDATA)):
+            why = f"{why}; hint: {way_back}"
+        self.give_up(why)
 
     def on_stopped(self, event: events.ProcessStateStoppedEvent) -> None:
         self.log_of(event.process).flush()
@@ -175,6 +185,9 @@ class ContainerSupervisor(Supervisor):
         """Stops all programs in order and ends the container with a failure."""
         if self.options.mood < SupervisorStates.RUNNING:
             return
+        killed = limits.kills() - self.kills
+        if killed > 0:
+            why = f"{why}; {limits.out_of_memory(killed)}"
         self.options.logger.critical(f"stopping the container: {why}")
         self.why, self.status = why, status
         self.options.mood = SupervisorStates.SHUTDOWN

@@ -58,6 +58,7 @@ def open_volume(image: Image) -> None:
 
     Raises Fatal, with the volume untouched, when it is not one that this image may use.
     """
+    inspect_kinds()
     descriptor = open_lock(os.O_RDWR)
     if descriptor is None:
         # Nothing is written to a volume that may not be used.
@@ -95,6 +96,17 @@ def inspect(image: Image) -> None:
         inspect_space(FREE_TO_ADOPT, FILES_TO_ADOPT)
 
 
+def inspect_kinds() -> None:
+    """A name of ours for something else: a link that leads nowhere, a folder for a file."""
+    folders = (PGDATA, OURS)
+    files = (IDENTITY, LOCK, ADOPTED, DATABASE_PASSWORD, SUPERUSER_PASSWORD, SUPERUSER_PASSFILE)
+    for path in (*folders, *files):
+        is_right, kind = (os.path.isdir, "folder") if path in folders else (os.path.isfile, "file")
+        if os.path.lexists(path) and not is_right(path):
+            what = "a link that leads nowhere" if not os.path.exists(path) else f"no {kind}"
+            raise Fatal(f"the volume's {path} is {what}", "put it right on the volume, or remove it")
+
+
 def inspect_filled(image: Image) -> None:
     if os.stat(PGDATA).st_uid != os.geteuid():
         raise wrong_owner(PGDATA)
@@ -128,7 +140,8 @@ def inspect_identity(image: Image) -> None:
             f"the cluster in {PGDATA} was not made by an image of this kind",
             "dump and restore it into an empty volume; it was not touched",
         ) from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        # Brackets without end are no JSON either.
         made_by = None
     ours = identity_of(image)
     if not isinstance(made_by, dict) or made_by.keys() != ours.keys():
