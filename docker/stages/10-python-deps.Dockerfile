@@ -10,14 +10,17 @@ ARG UV_HASHES="{{uv_hashes}}"
 # Stage 1 · python-deps
 # Leaves /opt/venv (dependencies), /opt/project (the app's package, if it is one) and /app.
 # Nothing else of this stage reaches the image: no uv, no pip, no compiler.
+#
+# A cache mount outlives a build and serves other apps and projects. None is mounted where code of
+# the app or of a package runs, and each has an id of its own: no other Dockerfile comes upon it.
 # ---------------------------------------------------------------------------------------------
 FROM ${BASE} AS python-deps
 ARG PYTHON_PACKAGES
 ARG UV_VERSION
 ARG UV_HASHES
 
-RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=ca-bundle <<'SH'
 set -eu
 export DEBIAN_FRONTEND=noninteractive
@@ -29,7 +32,7 @@ apt install --yes --no-install-recommends ca-certificates $PYTHON_PACKAGES {{bui
 SH
 
 # uv itself, checked against its hashes, in a place of its own.
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,id=hive-pip,target=/root/.cache/pip \
     --mount=type=secret,id=ca-bundle <<'SH'
 set -eu
 if [ -s /run/secrets/ca-bundle ]; then export PIP_CERT=/run/secrets/ca-bundle; fi
@@ -52,14 +55,46 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/venv \
 WORKDIR /deps
 COPY [p]yproject.toml [u]v.lock [u]v.toml requirements*.tx[t] constraints*.tx[t] ./
 COPY [r]equirements ./requirements/
-RUN --mount=type=cache,target=/root/.cache/uv \
+# Wheels are unpacked only, so their cache is everybody's. What has none is left for the next step.
+RUN --mount=type=cache,id=hive-uv,target=/root/.cache/uv \
     --mount=type=secret,id=ca-bundle <<'SH'
+set -eu
+[ -f uv.lock ] || exit 0
+if [ -s /run/secrets/ca-bundle ]; then
+    export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+fi
+left=
+until uv sync --frozen --no-build --no-dev --no-install-project --no-install-workspace \
+    --no-install-local $left 2> /tmp/uv; do
+    name=$(sed -n 's/.*`\([A-Za-z0-9._-]*\)==.* is marked as `--no-build` .*/\1/p' /tmp/uv)
+    if [ -z "$name" ]; then cat /tmp/uv >&2; exit 1; fi
+    echo "$name has no wheel for this Python"
+    left="$left --no-install-package $name"
+done
+cat /tmp/uv >&2
+SH
+# To build a package is to run its code: no cache here.
+RUN --mount=type=secret,id=ca-bundle <<'SH'
 set -eu
 if [ -s /run/secrets/ca-bundle ]; then
     export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
 fi
 if [ -f uv.lock ]; then
     uv sync --frozen --no-dev --no-install-project --no-install-workspace --no-install-local
+    # What the app's own package is built with, so that a change of the app fetches nothing. Not
+    # every project with a build system is built: what cannot be had may not be needed.
+    python3 - > /tmp/build-system <<'PY'
+import tomllib
+
+with open("pyproject.toml", "rb") as file:
+    for requirement in tomllib.load(file).get("build-system", {}).get("requires", []):
+        print(requirement)
+PY
+    if [ -s /tmp/build-system ]; then
+        uv pip install --quiet --target /tmp/built-with --requirement /tmp/build-system ||
+            echo "the build system is not fetched ahead"
+        rm -rf /tmp/built-with
+    fi
 elif [ -f requirements.txt ]; then
     uv venv /opt/venv
     uv pip install --python /opt/venv/bin/python --requirement requirements.txt
@@ -87,8 +122,7 @@ SH
 WORKDIR /app
 COPY . /app
 ARG APP_CONTENTS
-RUN --mount=type=cache,target=/root/.cache/uv \
-    --mount=type=secret,id=ca-bundle <<'SH'
+RUN --mount=type=secret,id=ca-bundle <<'SH'
 set -eu
 if [ -s /run/secrets/ca-bundle ]; then
     export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
@@ -105,8 +139,11 @@ if [ -f uv.lock ]; then
     # What lies in the app itself: the project, members of its workspace, local packages.
     grep -E '^(-e )?(\.|file:)' /tmp/exported > /tmp/local || true
     if [ -s /tmp/local ]; then
-        uv pip install --python /opt/venv/bin/python --prefix /opt/project --no-deps \
-            --requirement /tmp/local
+        install() {
+            uv pip install "$@" --python /opt/venv/bin/python --prefix /opt/project --no-deps \
+                --requirement /tmp/local
+        }
+        install --offline 2> /dev/null || install
     fi
 fi
 # Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a

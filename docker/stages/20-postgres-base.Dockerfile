@@ -9,8 +9,8 @@ ARG PG_MAJOR
 
 # One step: what a later step deletes is still in the image. docker/README.md lists each removal,
 # what it saves and why nothing misses it.
-RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
+RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=ca-bundle <<'SH'
 set -eu
 export DEBIAN_FRONTEND=noninteractive

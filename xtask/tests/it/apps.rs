@@ -94,4 +94,99 @@ fn a_package_that_needs_its_readme_is_installed_and_secrets_stay_out() {
         assert!(!listing.contains(junk), "{junk} in\n{listing}");
     }
     assert!(listing.contains("new\nline.txt"), "{listing}");
+    // One of its dependencies has no wheel.
+    let import = [
+        "run",
+        "--rm",
+        "--entrypoint",
+        "python",
+        &image,
+        "-c",
+        "import docopt",
+    ];
+    docker(&import);
+}
+
+/// A build backend that writes into every cache it can reach, and then fails.
+const POISON: &str = r#"
+import pathlib
+places = [line.split()[1] for line in open("/proc/self/mounts")] + ["/root/.cache", "/var/cache"]
+found = set()
+for place in places:
+    if place not in ("/",) and not place.startswith(("/proc", "/sys", "/dev")):
+        found.update(pathlib.Path(place).rglob("fastapi/__init__.py"))
+for path in found:
+    with path.open("a") as file:
+        file.write("\nPOISON = 'of another app'\n")
+raise SystemExit(f"the backend has run and found {len(found)} in caches")
+"#;
+
+const FOREIGN_BUILD: &str = r#"[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"#;
+
+#[test]
+#[ignore = "needs an engine"]
+fn what_one_app_builds_with_never_reaches_the_image_of_another_one() {
+    let environment = r#", "import": "shop.web:app", "health_path": "/healthz", "environment": {"APP_DSN": "{database_url}"}"#;
+    let bench = Bench::new("victim", environment, "");
+    let fixture = std::path::PathBuf::from(fixture("package-app"));
+    let files = ["pyproject.toml", "uv.lock"].map(|name| fs_err::read_to_string(fixture.join(name)).unwrap());
+    let [project, lock] = files;
+    // The cache has what all of them need.
+    let app = bench.checkout.path("app");
+    crate::sandbox::copy(&fixture, &app);
+    let build = |app: &str| {
+        bench.xtask(&[
+            "build-images",
+            "--app",
+            bench.checkout.path(app).to_str().unwrap(),
+        ])
+    };
+    build("app").expect(0);
+
+    let (own, _) = project.split_once("[build-system]").unwrap();
+    bench
+        .checkout
+        .write("as-project/pyproject.toml", &format!("{own}{FOREIGN_BUILD}"));
+    bench.checkout.write("as-project/uv.lock", &lock);
+    bench.checkout.write("as-project/backend.py", POISON);
+    bench.checkout.write("as-project/README.md", "");
+    bench.checkout.write(
+        "as-dependency/requirements.txt",
+        "fastapi\nuvicorn\n./requirements/evil\n",
+    );
+    let evil = "[project]\nname = \"evil\"\nversion = \"1\"\n";
+    bench.checkout.write(
+        "as-dependency/requirements/evil/pyproject.toml",
+        &format!("{evil}{FOREIGN_BUILD}"),
+    );
+    bench
+        .checkout
+        .write("as-dependency/requirements/evil/backend.py", POISON);
+    for app in ["as-project", "as-dependency"] {
+        build(app).expect(1).says(&["the backend has run"]);
+    }
+
+    // Its dependencies are installed again, from the cache; no step of an earlier run has this lock.
+    bench
+        .checkout
+        .write("app/uv.lock", &format!("{lock}\n# {}\n", bench.name));
+    build("app").expect(0);
+    let look = "import fastapi; print(getattr(fastapi, 'POISON', 'clean'))";
+    let image = format!("hive-{}:latest", bench.name);
+    let args = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "python",
+        &image,
+        "-c",
+        look,
+    ];
+    assert_eq!(docker(&args).trim(), "clean");
 }

@@ -110,6 +110,19 @@ impl Stage {
 /// # Errors
 /// When `stages` cannot be read, or on Ctrl-C.
 pub fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<()> {
+    let at_once = |path: &Path| {
+        let lock = Lock {
+            path,
+            busy: "another run is at it",
+            patience: Some(Duration::ZERO),
+        };
+        lock.take(runner, report)
+    };
+    // Of two runs that did this at once, one would make a lock in a folder that
+    // the other one removes.
+    let Ok(_alone) = at_once(&stages.join("sweep.lock")) else {
+        return runner.check_interrupt();
+    };
     for entry in fs_err::read_dir(stages)? {
         let folder = entry?.path();
         // One that is being made has no note yet.
@@ -123,13 +136,8 @@ pub fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<()> {
         if !note.split(|byte| *byte == 0).any(is_gone) {
             continue;
         }
-        let lock = Lock {
-            path: &folder.join("lock"),
-            busy: "a build is not finished",
-            patience: Some(Duration::ZERO),
-        };
         runner.check_interrupt()?;
-        if lock.take(runner, report).is_ok() {
+        if let Ok(_ours) = at_once(&folder.join("lock")) {
             report.debug(format!("removes the stage {}", folder.display()));
             disk::remove(&folder)?;
         }
@@ -141,5 +149,36 @@ fn unusable(folder: &Path, error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Problems>() {
         Ok(Problems(problems)) => super::unusable(folder, &problems),
         Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn stages_of_folders_that_are_gone_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stages, app) = (folder.path().join("stages"), folder.path().join("app"));
+        fs_err::create_dir(&app).unwrap();
+        let (runner, report) = (Runner::new(Arc::default()).unwrap(), Report::new(true, false));
+        let stage = |name: &str, folders: &[&Path]| {
+            let stage = Stage::lock(&stages.join(name), &runner, &report).unwrap();
+            stage.sign(folders).unwrap();
+            stage
+        };
+        let gone = folder.path().join("gone");
+        drop(stage("whole", &[folder.path(), &app]));
+        drop(stage("of-gone", &[folder.path(), &gone]));
+        let held = stage("held", &[&gone, &app]);
+        fs_err::create_dir(stages.join("made-now")).unwrap();
+        let there = || ["whole", "of-gone", "held", "made-now"].map(|name| stages.join(name).exists());
+        sweep(&stages, &runner, &report).unwrap();
+        assert_eq!(there(), [true, false, true, true]);
+        drop(held);
+        sweep(&stages, &runner, &report).unwrap();
+        assert_eq!(there(), [true, false, false, true]);
     }
 }
