@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 
 use crate::course::Course;
+use crate::names;
 use crate::report;
 use crate::scene::Scene;
 use crate::suite::Moment;
@@ -60,7 +61,7 @@ pub fn write(folder: &Path, course: &Course<'_>, verdict: &Verdict) -> Result<()
         };
         put(&format!("answers/{}-{name}.txt", when.as_str()), &text)?;
     }
-    if let Ok(status) = facts.answer(Moment::Settled, "programs-running") {
+    if let Ok(status) = facts.answer(Moment::Settled, names::PROGRAMS_RUNNING) {
         put("supervisorctl-status.txt", &status.text)?;
     }
     match course.control_data() {

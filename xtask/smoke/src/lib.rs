@@ -13,6 +13,7 @@ pub mod facts;
 pub mod fault;
 pub mod faults;
 pub mod ledger;
+mod names;
 pub mod proof;
 pub mod report;
 pub mod scene;
@@ -319,7 +320,7 @@ fn attribute(checks: &mut [CheckResult]) {
         let needs = GATE
             .iter()
             .find(|check| check.name == name)
-            .map_or(&["health", "sql-login"][..], |check| check.needs);
+            .map_or(&[names::HEALTH, names::SQL_LOGIN][..], |check| check.needs);
         needs
             .iter()
             .copied()

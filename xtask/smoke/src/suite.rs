@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::checks::{app, database, image, lifecycle, programs};
 use crate::facts::{Facts, Part};
+use crate::names;
 use container::ask::Answer;
 use container::finding::Judged;
 use definition::spec::ImageSpec;
@@ -20,7 +21,8 @@ pub struct CheckDef {
     pub name: &'static str,
     /// What holds when it passes, in one line.
     pub proves: &'static str,
-    /// Checks whose failure explains a failure of this one.
+    /// Checks whose failure explains a failure of this one, by their [`names`].
+    /// They come before it in the table: else it does not compile.
     pub needs: &'static [&'static str],
     /// Where the answer comes from.
     pub how: How,
@@ -97,114 +99,156 @@ pub const GATE: &[CheckDef] = &[
         how: How::Watch(Part::Image, image::size),
     },
     CheckDef {
-        name: "stays-up",
+        name: names::STAYS_UP,
         proves: "the container starts and ends only when it is told to",
         needs: &[],
         how: How::Watch(Part::Boot, lifecycle::stays_up),
     },
     CheckDef {
-        name: "programs-running",
-        proves: "supervisord has postgresql and app, and every program is RUNNING",
-        needs: &["stays-up", "nothing-restarted"],
-        how: How::Ask(Moment::Settled, container::programs::STATUS, programs::running),
-    },
-    CheckDef {
-        name: "nothing-restarted",
+        name: names::NOTHING_RESTARTED,
         proves: "no program was started twice until some seconds after ready",
-        needs: &["stays-up"],
+        needs: &[names::STAYS_UP],
         how: How::Ask(Moment::Settled, programs::PROCESSES, programs::nothing_restarted),
     },
     CheckDef {
-        name: "no-root-process",
+        name: names::PROGRAMS_RUNNING,
+        proves: "supervisord has postgresql and app, and every program is RUNNING",
+        needs: &[names::STAYS_UP, names::NOTHING_RESTARTED],
+        how: How::Ask(Moment::Settled, container::programs::STATUS, programs::running),
+    },
+    CheckDef {
+        name: names::NO_ROOT_PROCESS,
         proves: "not one process has a user id of root: real, effective, saved or file system",
-        needs: &["stays-up"],
+        needs: &[names::STAYS_UP],
         how: How::Ask(Moment::Fresh, programs::PROCESSES, programs::no_root),
     },
     CheckDef {
-        name: "postgresql-ready",
+        name: names::POSTGRESQL_READY,
         proves: "pg_isready says that the server takes connections",
-        needs: &["programs-running", "stays-up"],
+        needs: &[names::PROGRAMS_RUNNING, names::STAYS_UP],
         how: How::Ask(Moment::Fresh, database::ISREADY, database::is_ready),
     },
     CheckDef {
-        name: "sql-login",
+        name: names::SQL_LOGIN,
         proves: "the app's role logs in over TCP with its password and is no superuser",
-        needs: &["postgresql-ready", "programs-running"],
+        needs: &[names::POSTGRESQL_READY, names::PROGRAMS_RUNNING],
         how: How::Ask(Moment::Fresh, database::LOGIN, database::login),
     },
     CheckDef {
         name: "wrong-password",
         proves: "a wrong password and none at all are refused over TCP",
-        needs: &["postgresql-ready"],
+        needs: &[names::POSTGRESQL_READY],
         how: How::Ask(Moment::Fresh, database::WRONG_PASSWORD, database::wrong_password),
     },
     CheckDef {
-        name: "data-on-volume",
+        name: names::DATA_ON_VOLUME,
         proves: "the running server's data directory lies on the mounted volume",
-        needs: &["postgresql-ready"],
+        needs: &[names::POSTGRESQL_READY],
         how: How::Ask(Moment::Fresh, database::DATA_DIRECTORY, database::data_on_volume),
     },
     CheckDef {
-        name: "pgvector",
+        name: names::PGVECTOR,
         proves: "exact and HNSW nearest neighbours are the known ones",
-        needs: &["sql-login"],
+        needs: &[names::SQL_LOGIN],
         how: How::Ask(Moment::Fresh, database::VECTORS, database::vectors),
     },
     CheckDef {
         name: "query-latency",
         proves: "a nearest-neighbour query by index over TCP keeps its budget",
-        needs: &["pgvector"],
+        needs: &[names::PGVECTOR],
         how: How::Ask(Moment::Fresh, database::LATENCY, database::latency),
     },
     CheckDef {
-        name: "time-to-ready",
+        name: names::HEALTH,
+        proves: "the health endpoint says 200 each time, within its budget",
+        needs: &[names::STAYS_UP, names::PROGRAMS_RUNNING, names::POSTGRESQL_READY],
+        how: How::Watch(Part::Health, app::health),
+    },
+    CheckDef {
+        name: names::TIME_TO_READY,
         proves: "an empty volume is healthy within the budget",
-        needs: &["stays-up", "health"],
+        needs: &[names::STAYS_UP, names::HEALTH],
         how: How::Watch(Part::Boot, lifecycle::time_to_ready),
     },
     CheckDef {
         name: "memory",
         proves: "the whole container, idle, keeps its budget",
-        needs: &["stays-up"],
+        needs: &[names::STAYS_UP],
         how: How::Ask(Moment::Fresh, programs::MEMORY, programs::memory),
-    },
-    CheckDef {
-        name: "health",
-        proves: "the health endpoint says 200 each time, within its budget",
-        needs: &["stays-up", "programs-running", "postgresql-ready"],
-        how: How::Watch(Part::Health, app::health),
     },
     CheckDef {
         name: "health-honest",
         proves: "health leaves 200 when PostgreSQL is stopped, and comes back with it",
-        needs: &["health", "time-to-ready"],
+        needs: &[names::HEALTH, names::TIME_TO_READY],
         how: How::Watch(Part::Outage, app::honest),
     },
     CheckDef {
         name: "clean-stop",
         proves: "docker stop with an open session is in time, exit code 0, and a clean shutdown",
-        needs: &["stays-up", "sql-login", "data-on-volume"],
+        needs: &[names::STAYS_UP, names::SQL_LOGIN, names::DATA_ON_VOLUME],
         how: How::Watch(Part::Stop, lifecycle::clean_stop),
     },
     CheckDef {
-        name: "restart",
+        name: names::RESTART,
         proves: "a new container on the same volume is healthy within the budget",
-        needs: &["stays-up", "time-to-ready", "health"],
+        needs: &[names::STAYS_UP, names::TIME_TO_READY, names::HEALTH],
         how: How::Watch(Part::Again, lifecycle::restart),
     },
     CheckDef {
         name: "rows-survive",
         proves: "rows committed before the stop are there after it, and an open transaction's are not",
-        needs: &["restart", "sql-login", "data-on-volume"],
+        needs: &[names::RESTART, names::SQL_LOGIN, names::DATA_ON_VOLUME],
         how: How::Ask(Moment::Again, database::ROWS, database::rows_survive),
     },
     CheckDef {
         name: "no-secret-leaked",
         proves: "the passwords made at first boot are in no log and in nothing docker inspect shows",
-        needs: &["stays-up"],
+        needs: &[names::STAYS_UP],
         how: How::Watch(Part::Stop, lifecycle::no_secret_leaked),
     },
 ];
+
+const _: () = assert!(
+    needs_come_first(GATE),
+    "a check of the gate needs one that does not come before it"
+);
+
+/// So there is no circle, and a reader knows the cause before its effects.
+const fn needs_come_first(checks: &[CheckDef]) -> bool {
+    let mut at = 0;
+    while at < checks.len() {
+        let needs = checks[at].needs;
+        let mut n = 0;
+        while n < needs.len() {
+            let mut before = 0;
+            while before < at && !same(checks[before].name, needs[n]) {
+                before += 1;
+            }
+            if before == at {
+                return false;
+            }
+            n += 1;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// `==` of texts, which is not for constants yet.
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
 
 /// All sources that decide what a check or a fault says, as the build script
 /// gathers them: see `sources`.
@@ -304,23 +348,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_needs_exist() {
+    fn names_are_unique() {
         for (n, check) in GATE.iter().enumerate() {
             assert!(
                 !GATE[..n].iter().any(|other| other.name == check.name),
                 "{}",
                 check.name
             );
-            for need in check.needs {
-                assert!(GATE.iter().any(|other| other.name == *need), "{need}");
-                assert_ne!(*need, check.name);
-            }
             assert!(
                 check.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
                 "{}",
                 check.name
             );
         }
+    }
+
+    #[test]
+    fn a_need_that_does_not_come_first_is_noticed() {
+        let check = |name: &'static str, needs: &'static [&'static str]| CheckDef {
+            name,
+            needs,
+            ..GATE[0]
+        };
+        let (one, other) = (check("one", &[]), check("other", &["one"]));
+        assert!(needs_come_first(&[one, other]));
+        assert!(!needs_come_first(&[other, one]));
+        assert!(!needs_come_first(&[one, check("itself", &["itself"])]));
+        assert!(!needs_come_first(&[one, check("other", &["on"])]));
     }
 
     #[test]

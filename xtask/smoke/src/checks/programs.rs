@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::facts::Facts;
+use crate::names;
 use crate::suite::Moment;
 use container::ask::Answer;
 use container::figure::Figure;
@@ -119,7 +120,7 @@ pub fn no_root(_: &Facts, answer: &Answer) -> Judged {
 /// Each program of the window's end was there at its beginning, and
 /// supervisord started each just once.
 pub fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
-    let status = &facts.answer(Moment::Settled, "programs-running")?.text;
+    let status = &facts.answer(Moment::Settled, names::PROGRAMS_RUNNING)?.text;
     let states = states(status);
     let log = facts.settled_log.as_ref().map_err(Clone::clone)?;
     let mut spawned: BTreeMap<&str, usize> = BTreeMap::new();
@@ -143,7 +144,7 @@ pub fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
     if let Some(line) = log.lines().find(|line| line.contains("was terminated by signal")) {
         return Err(flaw(format!("a server process died: {}", line.trim())));
     }
-    let before = processes(&facts.answer(Moment::Fresh, "no-root-process")?.text);
+    let before = processes(&facts.answer(Moment::Fresh, names::NO_ROOT_PROCESS)?.text);
     let after = processes(&answer.text);
     let mut young = Vec::new();
     let mut same = 0;
@@ -284,12 +285,13 @@ postgresql                       RUNNING   pid 9, uptime 0:00:04";
     fn restarted(log: &str, before: &str, after: &str) -> Judged {
         let mut facts = crate::tests::facts();
         facts.settled_log = Ok(log.into());
+        facts.answers.insert(
+            (Moment::Settled, names::PROGRAMS_RUNNING),
+            Ok(answer(STATUS_TEXT)),
+        );
         facts
             .answers
-            .insert((Moment::Settled, "programs-running"), Ok(answer(STATUS_TEXT)));
-        facts
-            .answers
-            .insert((Moment::Fresh, "no-root-process"), Ok(answer(before)));
+            .insert((Moment::Fresh, names::NO_ROOT_PROCESS), Ok(answer(before)));
         nothing_restarted(&facts, &answer(after))
     }
 

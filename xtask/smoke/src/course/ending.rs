@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::{Course, OUTAGE_LIMIT, REQUEST};
 use crate::checks::database;
 use crate::facts::{Outage, Part, Stop};
+use crate::names;
 use crate::suite::Moment;
 use container::boot::MOUNT;
 use container::finding::Stage;
@@ -124,7 +125,7 @@ impl Course<'_> {
     /// # Errors
     /// On Ctrl-C.
     pub fn control_data(&self) -> Result<Stage<String>> {
-        let answer = self.facts.answer(Moment::Fresh, "data-on-volume").ok();
+        let answer = self.facts.answer(Moment::Fresh, names::DATA_ON_VOLUME).ok();
         let known = answer.and_then(database::data_directory);
         let directory = known.map_or_else(|| format!("{MOUNT}/pgdata"), str::to_owned);
         let script = look::control_data(&self.facts.spec, &directory);

@@ -1,0 +1,34 @@
+//! Names of the checks that others refer to: a name that is gone does not compile.
+
+/// The container starts and stays.
+pub(crate) const STAYS_UP: &str = "stays-up";
+
+/// No program was started twice.
+pub(crate) const NOTHING_RESTARTED: &str = "nothing-restarted";
+
+/// The supervisor's view of the programs.
+pub(crate) const PROGRAMS_RUNNING: &str = "programs-running";
+
+/// Who the processes run as.
+pub(crate) const NO_ROOT_PROCESS: &str = "no-root-process";
+
+/// The server takes connections.
+pub(crate) const POSTGRESQL_READY: &str = "postgresql-ready";
+
+/// The app's role logs in.
+pub(crate) const SQL_LOGIN: &str = "sql-login";
+
+/// The data directory lies on the volume.
+pub(crate) const DATA_ON_VOLUME: &str = "data-on-volume";
+
+/// Nearest neighbours are right.
+pub(crate) const PGVECTOR: &str = "pgvector";
+
+/// The app's health endpoint.
+pub(crate) const HEALTH: &str = "health";
+
+/// From an empty volume to healthy.
+pub(crate) const TIME_TO_READY: &str = "time-to-ready";
+
+/// A new container on the same volume.
+pub(crate) const RESTART: &str = "restart";
