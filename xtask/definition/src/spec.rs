@@ -6,10 +6,11 @@
 //! takes what `commands` read.
 
 pub mod load;
-mod meaning;
+pub(crate) mod meaning;
 pub mod names;
 pub mod raw;
 pub mod shape;
+mod sql;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -62,7 +62,7 @@ pub const APP_FILE: &str = "hive-app.json";
 /// whole is checked.
 pub fn source_folder(defaults: Option<&SourceFile>, own: &SourceFile) -> Option<PathBuf> {
     [Some(own), defaults].into_iter().flatten().find_map(|file| {
-        let value: Value = serde_json::from_str(&file.text).ok()?;
+        let value: Value = serde_json::from_str(without_mark(&file.text)).ok()?;
         let source = lookup(&value, "app.source")?.as_str()?;
         Some(file.folder.join(source))
     })
@@ -114,17 +114,22 @@ pub fn load(defaults: Option<&SourceFile>, files: &[ImageFiles]) -> Result<Vec<I
 }
 
 fn parse(file: &SourceFile, problems: &mut Vec<Located>) -> Option<Value> {
-    match serde_json::from_str(&file.text) {
-        Ok(value @ Value::Object(_)) => Some(value),
-        Ok(_) => {
-            problems.push(whole(file, "must be a JSON object".to_owned()));
-            None
-        }
-        Err(error) => {
-            problems.push(whole(file, format!("is no valid JSON: {error}")));
-            None
-        }
+    let message = match serde_json::from_str(without_mark(&file.text)) {
+        Ok(value @ Value::Object(_)) => return Some(value),
+        Ok(_) => "must be a JSON object".to_owned(),
+        Err(error) => format!("is no valid JSON: {error}"),
+    };
+    let problem = whole(file, message);
+    // Several images may have one app.
+    if !problems.contains(&problem) {
+        problems.push(problem);
     }
+    None
+}
+
+/// Some editors put a byte order mark before a text, which JSON does not know.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn whole(file: &SourceFile, message: String) -> Located {
@@ -200,15 +205,23 @@ fn merge(under: &mut Value, over: &Value) {
     }
 }
 
+/// The value at a path of [`shape::join`], whose keys may hold dots themselves.
 fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    let mut at = value;
-    for part in path.split(['.', '[']) {
-        at = match part.strip_suffix(']') {
-            Some(index) => at.get(index.parse::<usize>().ok()?)?,
-            None => at.get(part)?,
-        };
+    if path.is_empty() {
+        return Some(value);
     }
-    Some(at)
+    if let Some(rest) = path.strip_prefix('[') {
+        let (index, rest) = rest.split_once(']')?;
+        let value = value.get(index.parse::<usize>().ok()?)?;
+        return lookup(value, rest.strip_prefix('.').unwrap_or(rest));
+    }
+    let keys = value.as_object()?.iter();
+    let mut below = keys.filter_map(|(key, value)| Some((path.strip_prefix(key.as_str())?, value)));
+    below.find_map(|(rest, value)| match rest.strip_prefix('.') {
+        Some(rest) => lookup(value, rest),
+        None if rest.is_empty() || rest.starts_with('[') => lookup(value, rest),
+        None => None,
+    })
 }
 
 /// The image whose own repository, `hive-<image>`, a name lies in.
@@ -366,6 +379,89 @@ mod tests {
                 "images/a/image.json: `tags[0]` \"docker.io/library/hive-base:debian\" is no name for a release: the tool keeps what images are built on in the repository hive-base"
             ]
         );
+    }
+
+    /// What is said of two images with this app.
+    fn of_app(app: &str) -> Vec<String> {
+        let specs = [2000, 2001].map(|port| files(&format!("i{port}"), &spec(port, ""), Some(app)));
+        match load(Some(&file("images/defaults.json", DEFAULTS)), &specs) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_an_app_is_told_once_and_in_its_own_file() {
+        for (app, said) in [
+            (
+                r#"{"labels":{"dev.hive.x":"y"}}"#,
+                "`labels.dev.hive.x` starts with",
+            ),
+            (
+                r#"{"app":{"environment":{"A.B":"y"}}}"#,
+                "`app.environment.A.B` is no name",
+            ),
+            ("{", "is no valid JSON: "),
+            (
+                r#"{"checks":[{"name":"a.b","http":{"path":"x"}}]}"#,
+                "`checks[0].http.path` is \"x\"",
+            ),
+        ] {
+            let found = of_app(app);
+            assert_eq!(found.len(), 1, "{found:#?}");
+            assert!(
+                found[0].starts_with(&format!("app/hive-app.json: {said}")),
+                "{found:#?}"
+            );
+        }
+        assert_eq!(of_app("\u{feff}{\"version\": \"1\"}"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_cannot_work_is_told_before_it_is_built() {
+        let with = |app: &str, role: &str, more: &str| {
+            let text =
+                format!(r#"{{"title":"t","app":{{{app}}},"database":{{"name":"d","role":"{role}"}}{more}}}"#);
+            sentences(&[("a", &text)])
+        };
+        let said = |found: Vec<String>, expected: &str| {
+            assert_eq!(found.len(), 1, "{found:#?}");
+            assert!(found[0].contains(expected), "{expected} in {found:#?}");
+        };
+        said(
+            with(r#""port":5432"#, "r", ""),
+            "`app.port` is 5432, which PostgreSQL has",
+        );
+        for role in ["public", "none", "pg_x", "postgres"] {
+            said(with(r#""port":2000"#, role, ""), "`database.role` is reserved");
+        }
+        for (path, right) in [
+            ("/ü", "/%C3%BC"),
+            ("/x#y", "/x%23y"),
+            ("/x?a|b", "/x?a%7Cb"),
+            ("/a b", "/a%20b"),
+            ("/{a}", "/%7Ba%7D"),
+        ] {
+            let app = format!(r#""port":2000,"health_path":"{path}""#);
+            said(
+                with(&app, "r", ""),
+                &format!("must be written as in a request: \"{right}\""),
+            );
+        }
+        said(
+            with(r#""port":2000,"health_path":"/100%""#, "r", ""),
+            "write `%25` for a `%`",
+        );
+        for path in ["/", "/%C3%BC", "/a.b/~c?d=e&f=(g)"] {
+            let app = format!(r#""port":2000,"health_path":"{path}""#);
+            assert_eq!(with(&app, "r", ""), Vec::<String>::new());
+        }
+        for key in ["a=b", "a\\nb", "", "a b", "ä"] {
+            let labels = format!(r#","labels":{{"{key}":"x"}}"#);
+            said(with(r#""port":2000"#, "r", &labels), "is no name of a label");
+        }
+        let text = r#"{"title":"t","app":{"port":2000},"database":{"name":"d","role":"r","initial_sql":["SELECT 1","COMMIT"]}}"#;
+        said(sentences(&[("a", text)]), "`database.initial_sql[1]` has COMMIT");
     }
 
     #[test]

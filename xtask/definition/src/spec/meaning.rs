@@ -28,6 +28,13 @@ pub(super) fn validate(
     meaning.checks(&raw);
     for (key, value) in &raw.labels {
         meaning.line(&format!("labels.{key}"), value);
+        let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
+        if key.is_empty() || !key.bytes().all(good) {
+            meaning.tell(
+                &format!("labels.{key}"),
+                "is no name of a label: letters, digits, `.`, `_`, `-`, `/` and `:`",
+            );
+        }
         if key.starts_with("dev.hive.") {
             meaning.tell(
                 &format!("labels.{key}"),
@@ -126,6 +133,9 @@ pub const PLACEHOLDERS: [&str; 8] = [
     "port",
 ];
 
+/// Where PostgreSQL listens in the container.
+const POSTGRESQL_PORT: u16 = 5432;
+
 /// PostgreSQL cuts longer identifiers off silently (`NAMEDATALEN` - 1).
 const MAX_IDENTIFIER_BYTES: usize = 63;
 
@@ -159,7 +169,13 @@ impl Meaning {
                 format!("is {:?}, must be `package.module:attribute`", app.import),
             );
         }
-        self.path("app.health_path", &app.health_path);
+        if app.port == POSTGRESQL_PORT {
+            self.tell(
+                "app.port",
+                format!("is {POSTGRESQL_PORT}, which PostgreSQL has in the container: choose another one"),
+            );
+        }
+        self.path("app.health_path", &app.health_path, &[]);
         for (path, command) in [
             ("app.command", &app.command),
             ("app.before_start", &app.before_start),
@@ -197,7 +213,9 @@ impl Meaning {
                 self.tell(path, "holds a control character");
             }
         }
-        if raw.database.role == "postgres" || raw.database.role.starts_with("pg_") {
+        let role = raw.database.role.as_str();
+        // `none` and `public` are words of GRANT, also in quotes.
+        if ["postgres", "none", "public"].contains(&role) || role.starts_with("pg_") {
             self.tell(
                 "database.role",
                 "is reserved by PostgreSQL: choose a role of the app's own",
@@ -219,26 +237,18 @@ impl Meaning {
             }
         }
         for (n, sql) in raw.database.initial_sql.iter().enumerate() {
+            let path = format!("database.initial_sql[{n}]");
             if sql.trim().is_empty() || sql.contains('\0') {
-                self.tell(&format!("database.initial_sql[{n}]"), "is no statement");
+                self.tell(&path, "is no statement");
+            } else {
+                self.take(&path, super::sql::check(sql));
             }
         }
     }
 
-    /// Debian policy 5.6.1, with the architecture and version suffixes of apt.
     fn packages(&mut self, key: &str, packages: &[String]) {
         for (n, package) in packages.iter().enumerate() {
-            let head = package
-                .bytes()
-                .next()
-                .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-            let good = |b: u8| b.is_ascii_alphanumeric() || b"+-.:=~".contains(&b);
-            if !head || !package.bytes().all(good) {
-                self.tell(
-                    &format!("{key}[{n}]"),
-                    format!("{package:?} is no name of a package"),
-                );
-            }
+            self.take(&format!("{key}[{n}]"), check_package(package));
         }
     }
 
@@ -266,7 +276,8 @@ impl Meaning {
     }
 
     fn http_check(&mut self, at: &str, probe: &HttpProbe) {
-        self.path(&format!("{at}.path"), &probe.path);
+        // `{name}` stands for what a check before it saved.
+        self.path(&format!("{at}.path"), &probe.path, b"{}");
         for (name, pointer) in &probe.save {
             if !pointer.starts_with('/') {
                 self.tell(
@@ -277,12 +288,24 @@ impl Meaning {
         }
     }
 
-    fn path(&mut self, at: &str, path: &str) {
-        if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    /// RFC 3986, with a query and without a fragment; `more` is allowed, too.
+    fn path(&mut self, at: &str, path: &str, more: &[u8]) {
+        let good =
+            |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&b) || more.contains(&b);
+        if !path.starts_with('/') {
+            self.tell(at, format!("is {path:?}, must be a path that starts with `/`"));
+        } else if !path.bytes().all(good) {
+            let encoded = path.bytes().map(|b| match char::from(b) {
+                c if good(b) => c.to_string(),
+                _ => format!("%{b:02X}"),
+            });
+            let encoded: String = encoded.collect();
             self.tell(
                 at,
-                format!("is {path:?}, must be a path that starts with `/` and has no blanks"),
+                format!("is {path:?}, must be written as in a request: {encoded:?}"),
             );
+        } else if !path.split('%').skip(1).all(starts_with_hex) {
+            self.tell(at, format!("is {path:?}: write `%25` for a `%`"));
         }
     }
 
@@ -299,6 +322,29 @@ impl Meaning {
         if let Err(message) = check_template(text) {
             self.tell(path, message);
         }
+    }
+}
+
+fn starts_with_hex(text: &str) -> bool {
+    text.get(..2)
+        .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Checks the name of a package: Debian policy 5.6.1, with the architecture and
+/// version suffixes of apt.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(crate) fn check_package(package: &str) -> Result<(), String> {
+    let head = package
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"+-.:=~".contains(&b);
+    if head && package.bytes().all(good) {
+        Ok(())
+    } else {
+        Err(format!("{package:?} is no name of a package"))
     }
 }
 
