@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use anyhow::Result;
 use inputs::shown::one_line;
 
+use build::app::Application;
 use build::assembly::Assembly;
 use build::base::Base;
 use build::candidate;
@@ -114,7 +115,7 @@ pub fn survey<'a>(
     let mut records = ground.map(|ground| past::Ahead::new(host, ground.engine, &mut contexts.news));
     let mut surveyed = Vec::new();
     for job in &request.jobs {
-        let inputs = contexts.of(&job.app.folder)?;
+        let inputs = contexts.of(&job.app)?;
         let definition = match ground.and_then(|ground| Some((ground.engine, ground.base?))) {
             Some((engine, base)) => Some(Definition {
                 dockerfile: job.dockerfile.clone(),
@@ -265,8 +266,20 @@ impl<'a> Contexts<'a> {
         contexts
     }
 
-    fn of(&mut self, app: &Path) -> Result<BTreeMap<String, Inputs>> {
-        let app = self.inputs(app, Role::App)?;
+    fn of(&mut self, app: &Application) -> Result<BTreeMap<String, Inputs>> {
+        let folder = &app.folder;
+        let inputs = self.inputs(folder, Role::App)?;
+        let is_there = |name: &&str| inputs.binary_search_by(|input| (*input.path).cmp(*name)).is_ok();
+        let left_out: Vec<&str> = app.needed().into_iter().filter(|name| !is_there(name)).collect();
+        if !left_out.is_empty() {
+            let message = format!(
+                "{} leaves out {}, which the image cannot do without",
+                folder.join(".dockerignore").display(),
+                left_out.join(" and ")
+            );
+            return Err(failure::usage(message).into());
+        }
+        let app = inputs;
         let rootfs = self.inputs(&rootfs_folder(self.host), Role::Rootfs)?;
         Ok(BTreeMap::from([
             (String::new(), app),

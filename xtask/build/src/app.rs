@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use definition::spec::load::APP_FILE;
+
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -41,16 +43,33 @@ struct Project {
     requires_python: Option<String>,
 }
 
+impl Application {
+    /// The files at its top that a build or the suite cannot do without.
+    pub fn needed(&self) -> Vec<&'static str> {
+        let mut needed = match self.shape {
+            Shape::Locked => vec!["pyproject.toml", "uv.lock"],
+            Shape::Requirements => vec!["requirements.txt"],
+        };
+        // Else an image would be built by one contract and smoked by another.
+        if self.folder.join(APP_FILE).exists() {
+            needed.push(APP_FILE);
+        }
+        needed
+    }
+}
+
 /// Reads an application's folder.
 ///
 /// # Errors
 /// A sentence for each thing that is wrong, with the file.
 pub fn read(folder: &Path) -> Result<Application, Vec<String>> {
     if !folder.is_dir() {
-        return Err(vec![format!(
-            "the app's folder {} does not exist",
-            folder.display()
-        )]);
+        let shown = folder.display();
+        return Err(vec![if folder.exists() {
+            format!("{shown} is a file: give the folder that it lies in")
+        } else {
+            format!("the app's folder {shown} does not exist")
+        }]);
     }
     let pyproject = folder.join("pyproject.toml");
     if pyproject.is_file() {

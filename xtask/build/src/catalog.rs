@@ -49,9 +49,10 @@ impl Catalog {
             return Err(failure::usage(message).into());
         }
         let mut problems = Vec::new();
-        let defaults = read_optional(root, "images/defaults.json")?;
-        let specs = image_files(root, defaults.as_ref(), apps)?;
-        if specs.is_empty() {
+        let shown = "images/defaults.json";
+        let defaults = read_optional(&root.join(shown), shown, &mut problems)?;
+        let specs = image_files(root, defaults.as_ref(), apps, &mut problems)?;
+        if specs.is_empty() && problems.is_empty() {
             problems.push("images/: there is no images/<name>/image.json".to_owned());
         }
         let images = load::load(defaults.as_ref(), &specs).unwrap_or_else(|found| {
@@ -63,14 +64,11 @@ impl Catalog {
         let lock = Lock::parse(&read_text(root, lock_file)?)
             .map_err(|message| problems.push(format!("{lock_file}: {message}")))
             .ok();
-        if let Some(bases) = &bases
-            && !bases.sets.contains_key(&bases.default)
-        {
-            problems.push(format!(
-                "images/base-sets.json: `default` is {:?}, which is no key of `sets`",
-                bases.default
-            ));
-        }
+        let in_file = |file: &'static str| move |problem: String| format!("{file}: {problem}");
+        let found = bases.iter().flat_map(BaseSets::problems);
+        problems.extend(found.map(in_file("images/base-sets.json")));
+        let found = lock.iter().flat_map(Lock::problems);
+        problems.extend(found.map(in_file(lock_file)));
         let fragments = fragments(root)?;
         match (bases, lock) {
             (Some(bases), Some(lock)) if problems.is_empty() => Ok(Self {
@@ -128,30 +126,41 @@ pub fn invalid(problems: &[String]) -> anyhow::Error {
     .into()
 }
 
-fn image_files(root: &Path, defaults: Option<&SourceFile>, apps: Apps<'_>) -> Result<Vec<ImageFiles>> {
+fn image_files(
+    root: &Path,
+    defaults: Option<&SourceFile>,
+    apps: Apps<'_>,
+    problems: &mut Vec<String>,
+) -> Result<Vec<ImageFiles>> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(root.join("images"))? {
         let entry = entry?;
-        if entry.path().join("image.json").is_file() {
-            // A name that is not UTF-8 is no image name; its spec says so.
-            names.push(entry.file_name().to_string_lossy().into_owned());
+        if entry.path().join("image.json").symlink_metadata().is_err() {
+            continue;
+        }
+        match entry.file_name().into_string() {
+            Ok(name) => names.push(name),
+            Err(name) => problems.push(format!("images/{}: its name is not UTF-8", name.display())),
         }
     }
     names.sort();
     let mut files = Vec::new();
     for name in names {
-        let Some(own) = read_optional(root, &format!("images/{name}/image.json"))? else {
+        let shown = format!("images/{name}/image.json");
+        let Some(own) = read_optional(&root.join(&shown), &shown, problems)? else {
             continue;
         };
         let app = match apps {
-            Apps::Folder(folder, of) if of.is_empty() || of.contains(&name) => app_file(root, folder)?,
+            Apps::Folder(folder, of) if of.is_empty() || of.contains(&name) => {
+                app_file(root, folder, problems)?
+            }
             Apps::Text(text, of) if of.as_str() == name => Some(SourceFile {
                 shown: format!("/app/{APP_FILE} in the image"),
                 folder: PathBuf::from("/app"),
                 text: text.to_owned(),
             }),
             _ => match load::source_folder(defaults, &own) {
-                Some(folder) => app_file(root, &folder)?,
+                Some(folder) => app_file(root, &folder, problems)?,
                 None => None,
             },
         };
@@ -160,10 +169,10 @@ fn image_files(root: &Path, defaults: Option<&SourceFile>, apps: Apps<'_>) -> Re
     Ok(files)
 }
 
-fn app_file(root: &Path, folder: &Path) -> Result<Option<SourceFile>> {
+fn app_file(root: &Path, folder: &Path, problems: &mut Vec<String>) -> Result<Option<SourceFile>> {
     let path = folder.join(APP_FILE);
     let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-    read_optional(root, &shown)
+    read_optional(&path, &shown, problems)
 }
 
 fn fragments(root: &Path) -> Result<Vec<Fragment>> {
@@ -189,16 +198,30 @@ fn read_text(root: &Path, shown: &str) -> Result<String> {
     fs_err::read_to_string(root.join(shown)).context(failure::usage(format!("cannot read {shown}")))
 }
 
-fn read_optional(root: &Path, shown: &str) -> Result<Option<SourceFile>> {
-    let path = root.join(shown);
-    if !path.exists() {
+/// A file that need not be there. What is there and is no file would be waited
+/// for or taken for nothing, and the image holds a link and not what it leads to.
+fn read_optional(path: &Path, shown: &str, problems: &mut Vec<String>) -> Result<Option<SourceFile>> {
+    let Ok(meta) = path.symlink_metadata() else {
+        return Ok(None);
+    };
+    if !meta.is_file() {
+        let kind = match meta.file_type() {
+            kind if kind.is_symlink() => "a link",
+            kind if kind.is_dir() => "a folder",
+            _ => "no file",
+        };
+        let problem = format!("{shown}: is {kind}, must be a regular file");
+        // Several images may have one app.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
         return Ok(None);
     }
-    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let text = fs_err::read_to_string(path).context(failure::usage(format!("cannot read {shown}")))?;
     Ok(Some(SourceFile {
         shown: shown.to_owned(),
-        folder,
-        text: read_text(root, shown)?,
+        folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+        text,
     }))
 }
 
@@ -208,12 +231,13 @@ fn read_json<T: serde::de::DeserializeOwned>(
     problems: &mut Vec<String>,
 ) -> Result<Option<T>> {
     let text = read_text(root, shown)?;
-    let mut reader = serde_json::Deserializer::from_str(&text);
+    let mut reader = serde_json::Deserializer::from_str(load::without_mark(&text));
     match serde_path_to_error::deserialize(&mut reader) {
-        Ok(value) => Ok(Some(value)),
-        Err(error) => {
-            problems.push(format!("{shown}: `{}` {}", error.path(), error.inner()));
-            Ok(None)
-        }
+        Ok(value) => match reader.end() {
+            Ok(()) => return Ok(Some(value)),
+            Err(error) => problems.push(format!("{shown}: {error}")),
+        },
+        Err(error) => problems.push(format!("{shown}: `{}` {}", error.path(), error.inner())),
     }
+    Ok(None)
 }

@@ -10,6 +10,9 @@ use anyhow::{Result, bail};
 use pep440_rs::{Version, VersionSpecifiers};
 use serde::{Deserialize, Serialize};
 
+use crate::reference::Reference;
+use crate::spec::names::check_package;
+
 /// The number in `images/base-sets.lock.json` that this code reads and writes.
 pub const LOCK_SCHEMA: u32 = 1;
 
@@ -148,7 +151,84 @@ pub struct UvPin {
     pub sha256: BTreeMap<String, String>,
 }
 
+/// Collects what the types of these files cannot say.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn take<T>(&mut self, path: &str, result: Result<T, String>) {
+        if let Err(message) = result {
+            self.0.push(format!("`{path}` {message}"));
+        }
+    }
+
+    /// Whether a text is of this form.
+    fn check(&mut self, path: &str, text: &str, is_good: bool, form: &str) {
+        if !is_good {
+            self.0.push(format!("`{path}` is {text:?}, must be {form}"));
+        }
+    }
+
+    fn version(&mut self, path: &str, text: &str) {
+        self.check(
+            path,
+            text,
+            text.parse::<Version>().is_ok(),
+            "a version such as 3.13.5",
+        );
+    }
+
+    fn packages(&mut self, path: &str, packages: &[String]) {
+        for (n, package) in packages.iter().enumerate() {
+            self.take(&format!("{path}[{n}]"), check_package(package));
+        }
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Small letters, digits, `.` and hyphens, as in names of suites and platforms.
+fn is_word(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(good)
+}
+
 impl BaseSets {
+    /// What no build could use, each with its place.
+    pub fn problems(&self) -> Vec<String> {
+        let Self { default, sets } = self;
+        let mut problems = Problems::default();
+        if !sets.contains_key(default) {
+            let message = format!("`default` is {default:?}, which is no key of `sets`");
+            problems.0.push(message);
+        }
+        for (name, set) in sets {
+            let BaseSet {
+                title,
+                image,
+                distribution: _,
+                suite,
+                python,
+                postgres,
+                supervisor,
+            } = set;
+            let at = |key: &str| format!("sets.{name}.{key}");
+            let word = "a word of small letters, digits, `.` and `-`";
+            problems.check(&format!("sets.{name}"), name, is_word(name), word);
+            let line = !title.trim().is_empty() && !title.contains(char::is_control);
+            problems.check(&at("title"), title, line, "one line of text");
+            problems.take(&at("image"), Reference::parse(image));
+            problems.check(&at("suite"), suite, is_word(suite), word);
+            problems.version(&at("python.version"), &python.version);
+            problems.packages(&at("python.packages"), &python.packages);
+            problems.packages(&at("postgres.packages"), &postgres.packages);
+            problems.packages(&at("supervisor.packages"), &supervisor.packages);
+        }
+        problems.0
+    }
+
     /// The named set, or the default one.
     ///
     /// # Errors
@@ -211,6 +291,31 @@ impl BaseSets {
 }
 
 impl Lock {
+    /// What no build could use, each with its place.
+    pub fn problems(&self) -> Vec<String> {
+        let Self {
+            schema: _,
+            uv: UvPin { version, sha256 },
+            images,
+        } = self;
+        let mut problems = Problems::default();
+        problems.version("uv.version", version);
+        for (platform, digest) in sha256 {
+            let parts = platform.split_once('/');
+            let good = parts.is_some_and(|(os, machine)| is_word(os) && is_word(machine));
+            problems.check("uv.sha256", platform, good, "a platform such as linux/amd64");
+            let at = format!("uv.sha256.{platform}");
+            problems.check(&at, digest, is_sha256(digest), "64 hexadecimal digits");
+        }
+        for (image, digest) in images {
+            let at = format!("images.{image}");
+            problems.take(&at, Reference::parse(image));
+            let good = digest.strip_prefix("sha256:").is_some_and(is_sha256);
+            problems.check(&at, digest, good, "`sha256:` and 64 hexadecimal digits");
+        }
+        problems.0
+    }
+
     /// Parses the lock.
     ///
     /// # Errors
@@ -264,6 +369,86 @@ mod tests {
             failure::render(&error),
             "error: there is no base set \"alpine\"\n\nhint: known base sets: debian, ubuntu"
         );
+    }
+
+    #[test]
+    fn what_no_build_could_use_is_told_with_its_place() {
+        let text = include_str!("../../../images/base-sets.json");
+        let with = |from: &str, to: &str| -> BaseSets {
+            assert!(text.contains(from), "{from}");
+            serde_json::from_str(&text.replacen(from, to, 1)).unwrap()
+        };
+        assert!(sets().problems().is_empty());
+        for (from, to, said) in [
+            (
+                "\"debian:trixie-slim\"",
+                "\"debian trixie\"",
+                "`sets.debian.image` \"debian trixie\" is no repository",
+            ),
+            (
+                "debian:trixie-slim",
+                "debian:x\\n",
+                "`sets.debian.image` \"x\\n\" is no tag",
+            ),
+            (
+                "\"python3\"",
+                "\"--allow-downgrades\"",
+                "`sets.debian.python.packages[0]` \"--allow-downgrades\"",
+            ),
+            (
+                "\"trixie\"",
+                "\"trixie main\"",
+                "`sets.debian.suite` is \"trixie main\"",
+            ),
+            ("3.13.5", "newest", "`sets.debian.python.version` is \"newest\""),
+            (
+                "\"default\": \"debian\"",
+                "\"default\": \"x\"",
+                "`default` is \"x\", which is no key",
+            ),
+            (
+                "    \"debian\": {",
+                "    \"De bian\": {",
+                "`sets.De bian` is \"De bian\", must be a word",
+            ),
+        ] {
+            let found = with(from, to).problems();
+            assert!(
+                found.iter().any(|line| line.starts_with(said)),
+                "{said} in {found:?}"
+            );
+        }
+
+        let lock = Lock::parse(include_str!("../../../images/base-sets.lock.json")).unwrap();
+        assert!(lock.problems().is_empty());
+        let broken = |change: fn(&mut Lock)| {
+            let mut lock = lock.clone();
+            change(&mut lock);
+            lock.problems()
+        };
+        let digest = |lock: &mut Lock, digest: &str| {
+            lock.images
+                .insert("debian:trixie-slim".to_owned(), digest.to_owned());
+        };
+        let good = format!("sha256:{}", "0".repeat(64));
+        let mut pinned = lock.clone();
+        digest(&mut pinned, &good);
+        assert!(pinned.problems().is_empty());
+        digest(&mut pinned, "foo");
+        assert_eq!(
+            pinned.problems(),
+            ["`images.debian:trixie-slim` is \"foo\", must be `sha256:` and 64 hexadecimal digits"]
+        );
+        assert_eq!(
+            broken(|lock| drop(lock.uv.sha256.insert("linux/amd64".to_owned(), "xyz".to_owned()))),
+            ["`uv.sha256.linux/amd64` is \"xyz\", must be 64 hexadecimal digits"]
+        );
+        let found = broken(|lock| drop(lock.uv.sha256.insert("x".to_owned(), "0".repeat(64))));
+        assert_eq!(
+            found,
+            ["`uv.sha256` is \"x\", must be a platform such as linux/amd64"]
+        );
+        assert_eq!(broken(|lock| lock.uv.version.push('!')).len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! takes what `commands` read.
 
 pub mod load;
-pub(crate) mod meaning;
+mod meaning;
 pub mod names;
 pub mod raw;
 pub mod shape;

@@ -14,6 +14,9 @@ use host::Host;
 /// Lists the inputs, or their digest.
 pub fn run(args: &Inputs, host: &Host) -> Result<()> {
     let folder = std::path::absolute(&args.folder)?;
+    if !folder.is_dir() {
+        return Err(failure::usage(format!("there is no folder {}", folder.display())).into());
+    }
     let ignore = context::ignore(&folder, args.dockerfile.as_deref())?;
     let rules = if args.exact {
         Rules::exact(ignore)

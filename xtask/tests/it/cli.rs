@@ -108,7 +108,8 @@ fn inputs_lists_what_a_build_can_read() {
         .stdout;
     assert_eq!(one, two);
     assert_ne!(one.trim(), exact["digest"]);
-    checkout.xtask(&["inputs", "/nonexistent"]).expect(2);
+    let run = checkout.xtask(&["inputs", "/nonexistent"]).expect(2);
+    assert_eq!(run.stderr.trim(), "error: there is no folder /nonexistent");
 }
 
 #[test]
@@ -171,6 +172,11 @@ fn app_problems_come_with_their_way_out() {
         .xtask(&["build-images", "genie", "--app", "/nonexistent"])
         .expect(2);
     run.says(&["--app: the app's folder /nonexistent does not exist"]);
+    let file = format!("{app}/pyproject.toml");
+    let run = checkout
+        .xtask(&["build-images", "genie", "--app", &file])
+        .expect(2);
+    run.says(&["app/pyproject.toml is a file: give the folder that it lies in"]);
 }
 
 #[test]
@@ -272,6 +278,105 @@ fn a_version_that_no_tag_can_carry_is_told_before_work() {
         plan.env("DOCKER_HOST", "unix:///nonexistent")
             .env("HIVE_CACHE_DIR", checkout.path("cache"));
         sandbox::finish(&mut plan).expect(0);
+    }
+}
+
+#[test]
+fn what_is_no_file_in_images_is_told_and_not_dropped() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let checkout = Checkout::new();
+    let spec = r#"{"title": "t", "app": {"port": 2000}, "database": {"name": "d", "role": "r"}}"#;
+    let strange = checkout
+        .path("images")
+        .join(std::ffi::OsStr::from_bytes(b"a\xff"));
+    fs_err::create_dir(&strange).unwrap();
+    fs_err::write(strange.join("image.json"), spec).unwrap();
+    let special = |path: &str| {
+        let path = checkout.path(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    };
+    special("images/pipe/image.json");
+    fs_err::create_dir_all(checkout.path("images/folder/image.json")).unwrap();
+    checkout.write("app/requirements.txt", "fastapi\n");
+    let link = checkout.path("app/hive-app.json");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let app = checkout.path("app");
+    let run = checkout
+        .xtask(&["plan", "--app", app.to_str().unwrap()])
+        .expect(2);
+    run.says(&[
+        "4 problems in the input files:",
+        "images/a\u{fffd}: its name is not UTF-8",
+        "images/pipe/image.json: is no file, must be a regular file",
+        "images/folder/image.json: is a folder, must be a regular file",
+        "app/hive-app.json: is a link, must be a regular file",
+    ]);
+}
+
+#[test]
+fn an_apps_folder_may_have_any_name() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let checkout = Checkout::new();
+    let app = checkout
+        .path("x")
+        .with_file_name(std::ffi::OsStr::from_bytes(b"app\xff"));
+    fs_err::create_dir(&app).unwrap();
+    fs_err::write(app.join("requirements.txt"), "fastapi\n").unwrap();
+    fs_err::write(app.join("hive-app.json"), r#"{"app": {"prot": 1}}"#).unwrap();
+    let mut plan = checkout.command(&["plan", "genie", "--app"]);
+    sandbox::finish(plan.arg(app))
+        .expect(2)
+        .says(&["hive-app.json: `app.prot` is no known key"]);
+}
+
+#[test]
+fn base_sets_and_their_lock_are_checked_before_work() {
+    let checkout = Checkout::new();
+    checkout.edit("images/base-sets.json", "debian:trixie-slim", "debian trixie");
+    checkout.edit(
+        "images/base-sets.lock.json",
+        "\"images\": {}",
+        "\"images\": {\"debian:trixie-slim\": \"foo\"}",
+    );
+    checkout.xtask(&["plan"]).expect(2).says(&[
+        "2 problems in the input files:",
+        "images/base-sets.json: `sets.debian.image` \"debian trixie\" is no repository name",
+        "images/base-sets.lock.json: `images.debian:trixie-slim` is \"foo\"",
+    ]);
+    let checkout = Checkout::new();
+    let text = fs_err::read_to_string(checkout.path("images/base-sets.json")).unwrap();
+    checkout.write("images/base-sets.json", &format!("{text} x"));
+    checkout
+        .xtask(&["plan"])
+        .expect(2)
+        .says(&["images/base-sets.json: trailing characters at line"]);
+}
+
+#[test]
+fn an_ignore_file_cannot_take_what_the_image_needs() {
+    let checkout = Checkout::new();
+    let app = checkout.path("app");
+    checkout.write("app/pyproject.toml", "[project]\nname = 'x'\n");
+    checkout.write("app/uv.lock", "");
+    checkout.write("app/hive-app.json", "{}");
+    for (ignored, said) in [
+        (
+            "*",
+            "leaves out pyproject.toml and uv.lock and hive-app.json, which",
+        ),
+        (
+            "uv.lock",
+            "app/.dockerignore leaves out uv.lock, which the image cannot do without",
+        ),
+        ("*.json", "leaves out hive-app.json, which"),
+    ] {
+        checkout.write("app/.dockerignore", ignored);
+        let mut plan = checkout.command(&["plan", "genie", "--app", app.to_str().unwrap()]);
+        plan.env("DOCKER_HOST", "unix:///nonexistent")
+            .env("HIVE_CACHE_DIR", checkout.path("cache"));
+        sandbox::finish(&mut plan).expect(2).says(&[said]);
     }
 }
 

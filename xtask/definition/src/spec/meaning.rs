@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::names::ImageName;
+use super::names::{ImageName, check_package};
 use super::raw::{HttpProbe, Probe, RawApp, RawDatabase, RawSpec};
 use super::shape::Problem;
 use super::{App, Database, ImageSpec};
@@ -328,24 +328,6 @@ impl Meaning {
 fn starts_with_hex(text: &str) -> bool {
     text.get(..2)
         .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// Checks the name of a package: Debian policy 5.6.1, with the architecture and
-/// version suffixes of apt.
-///
-/// # Errors
-/// A sentence that says what is wrong.
-pub(crate) fn check_package(package: &str) -> Result<(), String> {
-    let head = package
-        .bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"+-.:=~".contains(&b);
-    if head && package.bytes().all(good) {
-        Ok(())
-    } else {
-        Err(format!("{package:?} is no name of a package"))
-    }
 }
 
 fn is_python_name(name: &str) -> bool {

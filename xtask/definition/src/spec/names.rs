@@ -56,6 +56,24 @@ impl fmt::Display for ImageName {
     }
 }
 
+/// Checks the name of a package: Debian policy 5.6.1, with the architecture and
+/// version suffixes of apt.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(crate) fn check_package(package: &str) -> Result<(), String> {
+    let head = package
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"+-.:=~".contains(&b);
+    if head && package.bytes().all(good) {
+        Ok(())
+    } else {
+        Err(format!("{package:?} is no name of a package"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -119,7 +119,7 @@ fn comment(rest: &mut Peekable<Chars<'_>>) -> Result<(), String> {
     let mut depth = 0_usize;
     // The star of the opening is still to come, and closes nothing.
     let mut before = '/';
-    while let Some(c) = rest.next() {
+    for c in rest.by_ref() {
         match (before, c) {
             ('/', '*') => depth += 1,
             ('*', '/') => depth -= 1,
