@@ -79,7 +79,7 @@ pub fn remove_images(name: &str) {
 }
 
 /// Times that no busy machine exceeds.
-fn roomy(checkout: &Checkout) {
+pub fn roomy(checkout: &Checkout) {
     for path in ["images/defaults.json", "images/sample-app/hive-app.json"] {
         let text = fs_err::read_to_string(checkout.path(path)).unwrap();
         let mut layer: Value = serde_json::from_str(&text).unwrap();
@@ -396,31 +396,4 @@ fn a_killed_build_keeps_its_stage_until_it_has_ended() {
         let seen = docker(&["run", "--rm", "--entrypoint", "cat", id, "/etc/hive/unique"]);
         assert_ne!(seen, "second", "an image whose label lies");
     }
-}
-
-#[test]
-#[ignore = "needs an engine"]
-fn the_committed_dockerfile_builds_without_the_tool() {
-    sandbox::xtask(["base", "make"]).expect(0);
-    let mut build = sandbox::docker();
-    build
-        .current_dir(sandbox::repository())
-        .args(["buildx", "build", "--quiet"]);
-    build.args([
-        "--file",
-        "images/genie/Dockerfile",
-        "--build-context",
-        "rootfs=docker/rootfs",
-    ]);
-    build.args(["--build-arg", "BASE=hive-base:debian"]);
-    if let Some(bundle) = sandbox::text("SSL_CERT_FILE") {
-        build.arg("--secret").arg(format!("id=ca-bundle,src={bundle}"));
-    }
-    let run = sandbox::finish(build.arg("images/sample-app")).expect(0);
-    let id = run.stdout.trim();
-    assert_eq!(
-        docker(&["image", "inspect", "--format", "{{.Config.User}}", id]).trim(),
-        "1000:1000"
-    );
-    sandbox::docker().args(["image", "rm", id]).output().unwrap();
 }

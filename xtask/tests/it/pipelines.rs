@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use xtask::scratch::TEST_IMAGES;
+
 use crate::sandbox::{self, repository};
 
 /// The steps that run in a clone here.
@@ -90,7 +92,7 @@ fn every_step_works_in_a_clean_clone() {
     for step in STEPS {
         if step == "images" {
             // No tag that somebody uses is moved.
-            sandbox::rename_images(&clone.join("images"));
+            sandbox::rename_images(&clone.join("images"), TEST_IMAGES);
         }
         let run = pipeline(&clone, step);
         assert_eq!(

@@ -113,7 +113,7 @@ impl Checkout {
     /// tags of the repository's own: `test-genie`, `hive-test-genie:latest`.
     pub fn renamed() -> Self {
         let checkout = Self::new();
-        rename_images(&checkout.path("images"));
+        rename_images(&checkout.path("images"), TEST_IMAGES);
         checkout
     }
 
@@ -150,15 +150,29 @@ impl Checkout {
     }
 }
 
-/// Puts [`TEST_IMAGES`] before the name of each image of a folder `images/`.
-pub fn rename_images(images: &Path) {
+/// Puts a prefix before the name of each image of a folder `images/`.
+pub fn rename_images(images: &Path, prefix: &str) {
     for entry in fs_err::read_dir(images).unwrap() {
         let image = entry.unwrap().path();
         if image.join("image.json").is_file() {
             let name = image.file_name().unwrap().to_str().unwrap();
-            fs_err::rename(&image, images.join(format!("{TEST_IMAGES}-{name}"))).unwrap();
+            fs_err::rename(&image, images.join(format!("{prefix}-{name}"))).unwrap();
         }
     }
+}
+
+/// The files of a folder whose names end like this; none where there is no
+/// folder. What cargo and git write is left out.
+pub fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let ours = |entry: &walkdir::DirEntry| entry.file_name() != "target" && entry.file_name() != ".git";
+    let entries = walkdir::WalkDir::new(folder)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(ours);
+    let files = entries.flatten().map(walkdir::DirEntry::into_path);
+    files
+        .filter(|path| path.is_file() && path.to_string_lossy().ends_with(ending))
+        .collect()
 }
 
 /// Copies a folder.

@@ -1,25 +1,18 @@
 //! The house rules that no compiler checks.
 
-use crate::sandbox::repository;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-fn files(folder: &str, endings: &[&str]) -> Vec<std::path::PathBuf> {
-    walkdir::WalkDir::new(repository().join(folder))
-        .into_iter()
-        .filter_entry(|entry| !["target", ".git"].contains(&entry.file_name().to_str().unwrap_or_default()))
-        .map(|entry| entry.unwrap().into_path())
-        .filter(|path| {
-            path.is_file()
-                && endings
-                    .iter()
-                    .any(|ending| path.to_string_lossy().ends_with(ending))
-        })
-        .collect()
+use crate::sandbox::{self, repository};
+
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    sandbox::files_below(&repository().join(folder), ending)
 }
 
 #[test]
 fn every_module_says_what_it_is_for() {
     let mut silent = Vec::new();
-    for path in files("xtask", &[".rs"]) {
+    for path in files("xtask", ".rs") {
         let text = fs_err::read_to_string(&path).unwrap();
         if !text.starts_with("//! ") {
             silent.push(path);
@@ -30,7 +23,7 @@ fn every_module_says_what_it_is_for() {
 
 #[test]
 fn no_junk_drawers() {
-    for path in files("xtask", &[".rs"]) {
+    for path in files("xtask", ".rs") {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(
             !["mod", "util", "utils", "common", "helpers", "manager"].contains(&name),
@@ -43,7 +36,7 @@ fn no_junk_drawers() {
 #[test]
 fn links_in_markdown_lead_somewhere() {
     let mut dead = Vec::new();
-    for path in files(".", &[".md"]) {
+    for path in files(".", ".md") {
         let text = fs_err::read_to_string(&path).unwrap();
         for part in text.split("](").skip(1) {
             let target = part.split([')', '#']).next().unwrap_or_default();
@@ -60,9 +53,9 @@ fn links_in_markdown_lead_somewhere() {
 
 #[test]
 fn fragments_and_rendered_files_need_no_frontend_image() {
-    for path in files("docker/stages", &[".Dockerfile"])
+    for path in files("docker/stages", ".Dockerfile")
         .into_iter()
-        .chain(files("images", &["Dockerfile"]))
+        .chain(files("images", "Dockerfile"))
     {
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(
@@ -92,7 +85,7 @@ fn changelog_has_the_version() {
 #[test]
 fn readme_lists_every_command_variable_and_exit_code() {
     let readme = fs_err::read_to_string(repository().join("README.md")).unwrap();
-    let help = crate::sandbox::xtask(["--help"]).stdout;
+    let help = sandbox::xtask(["--help"]).stdout;
     let commands = help
         .split("Commands:")
         .nth(1)
@@ -100,18 +93,22 @@ fn readme_lists_every_command_variable_and_exit_code() {
         .split("Options:")
         .next()
         .unwrap();
-    for line in commands
+    let commands: BTreeSet<&str> = commands
         .lines()
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-    {
-        let name = line.split_whitespace().next().unwrap();
-        if name != "help" {
-            assert!(
-                readme.contains(&format!("cargo xtask {name}")),
-                "README.md does not show `cargo xtask {name}`"
-            );
-        }
-    }
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    let rows = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `cargo xtask "));
+    let shown: Vec<&str> = rows.filter_map(|row| row.split([' ', '`']).next()).collect();
+    assert_eq!(
+        shown.iter().copied().collect::<BTreeSet<_>>(),
+        commands,
+        "the rows of README.md"
+    );
+    assert_eq!(shown.len(), 11, "README.md says five and six: {shown:?}");
     for line in help
         .split("Exit codes:")
         .nth(1)

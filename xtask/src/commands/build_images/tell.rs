@@ -135,7 +135,7 @@ fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
         let (name, port) = (&one.job.spec.name, one.job.spec.app.port);
         let tag = one.step.tags.first().map(ToString::to_string).unwrap_or_default();
         lines.push(format!(
-            "docker run -d --name {name} -p {port}:{port} -v {name}-data:/var/lib/postgresql/data {tag}"
+            "docker run -d --name {name} -p 127.0.0.1:{port}:{port} -v {name}-data:/var/lib/postgresql/data {tag}"
         ));
     }
     if let Some(one) = surveyed.last() {
