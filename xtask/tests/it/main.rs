@@ -14,6 +14,7 @@ mod candidates;
 mod cli;
 mod clones;
 mod contents;
+mod dependencies;
 mod documents;
 mod engine_api;
 mod engine_private;
