@@ -20,6 +20,7 @@ mod engine_api;
 mod engine_private;
 mod failures;
 mod forecast;
+mod house;
 mod ignore;
 mod migrations;
 mod never_stale;
