@@ -268,6 +268,11 @@ impl Drop for Names {
         for name in ["genie", "agent"] {
             remove_images(&format!("{}-{name}", self.prefix));
         }
+        // What the plain build made has no label.
+        let plain = format!("reference=*{}*", self.prefix);
+        for image in docker(&["image", "ls", "--quiet", "--filter", &plain]).lines() {
+            docker(&["image", "rm", "--force", image]);
+        }
     }
 }
 
