@@ -20,7 +20,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 15] = [
+const BLOCKS: [(&str, &str, How); 16] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -63,6 +63,11 @@ const BLOCKS: [(&str, &str, How); 15] = [
         How::Run,
     ),
     ("docker/README.md", "pgdata/", How::Not("a folder")),
+    (
+        "docker/README.md",
+        "docker run --rm -v genie-data:/var/lib/postgresql/data hive-genie \\",
+        How::Run,
+    ),
     (
         "docker/README.md",
         "cargo xtask bench container --runs 5",

@@ -280,17 +280,24 @@ fn code_map() -> Vec<(String, String)> {
 #[test]
 fn the_code_map_has_each_crate_and_top_module_once() {
     let mut mapped: Vec<String> = code_map().into_iter().map(|(name, _)| name).collect();
-    let mut expected = Vec::new();
     for member in members() {
-        let module = |module: &String| format!("{}::{module}", member.name);
-        expected.extend(member.modules.iter().map(module));
-        expected.push(member.name);
+        let modules = member
+            .modules
+            .iter()
+            .map(|module| format!("{}::{module}", member.name));
+        for name in modules.chain([member.name.clone()]) {
+            let before = mapped.len();
+            mapped.retain(|mapped| *mapped != name);
+            let rows = before - mapped.len();
+            assert_eq!(rows, 1, "rows of `{name}` in the code map of ARCHITECTURE.md");
+        }
+        // What only tests and a build script read may have a row, too.
+        let file = |name: &str| member.source.join(name).with_extension("rs");
+        mapped.retain(|name| {
+            let module = name.strip_prefix(&format!("{}::", member.name));
+            module.is_none_or(|module| !file(module).is_file())
+        });
     }
-    for name in &expected {
-        let rows = mapped.iter().filter(|mapped| *mapped == name).count();
-        assert_eq!(rows, 1, "rows of `{name}` in the code map of ARCHITECTURE.md");
-    }
-    mapped.retain(|name| !expected.contains(name));
     assert!(mapped.is_empty(), "in the code map, and nowhere else: {mapped:?}");
 }
 
