@@ -139,9 +139,13 @@ fn forget_lone_proofs(engine: &Engine, runner: &Runner, just: &Verified) -> Resu
 }
 
 /// A tag, and the ID of the image that it is to name.
-type Move<'a> = (Reference, &'a str);
+pub type Move<'a> = (Reference, &'a str);
 
-fn move_all(engine: &Engine, runner: &Runner, moves: &[Move<'_>]) -> Result<()> {
+/// Moves tags: all of them, or none.
+///
+/// # Errors
+/// As [`promote`].
+pub fn move_all(engine: &Engine, runner: &Runner, moves: &[Move<'_>]) -> Result<()> {
     let before = engine.inventory(runner)?;
     for (tag, id) in moves {
         if before.id_of(tag) == Some(*id) {

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use build::base::bootstrap::{Base, Recipe, base};
 use definition::base::Distribution;
+use definition::reference::Reference;
 use engine::Engine;
 use engine::private::Private;
 use host::process::Runner;
 use host::report::Report;
 use host::{Environment, Host};
 use tempfile::TempDir;
+use xtask::promote;
 
 use crate::sandbox;
 
@@ -72,6 +74,73 @@ fn two_starts_at_once_make_one_engine_and_down_leaves_only_its_data() {
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(processes_of(machine.cache()), Vec::<String>::new());
     assert_eq!(Traces::of_host(), before);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_full_disk_moves_no_tag_neither_in_memory_nor_on_the_disk() {
+    let Some(machine) = Machine::new() else { return };
+    let data = machine.cache().join("engine/data");
+    let Some(disk) = Disk::small(machine.cache(), &data) else {
+        sandbox::skipped("a small disk needs a loop device");
+        return;
+    };
+    let engine = machine.up();
+    let image = |content: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("content"), content).unwrap();
+        let archive = folder.path().join("image.tar");
+        let mut tar = Command::new("tar");
+        tar.arg("-cf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(folder.path())
+            .arg("content");
+        assert!(tar.status().unwrap().success());
+        docker(&machine, &engine, &["import", archive.to_str().unwrap()])
+    };
+    let (old, new) = (image("old"), image("new"));
+    for tag in ["hive-full:1", "hive-candidate:full-new"] {
+        docker(
+            &machine,
+            &engine,
+            &["tag", if tag == "hive-full:1" { &old } else { &new }, tag],
+        );
+    }
+    let tags = |engine: &Engine| -> BTreeSet<String> {
+        let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
+        let listed = docker(
+            &machine,
+            engine,
+            &["image", "ls", "--no-trunc", "--format", format],
+        );
+        listed.lines().map(str::to_owned).collect()
+    };
+    let before = tags(&engine);
+    let moves = [
+        ("hive-previous:full", &old),
+        ("hive-full:1", &new),
+        ("hive-full:2", &new),
+    ]
+    .map(|(tag, id)| (Reference::parse(tag).unwrap(), id.as_str()));
+    let ballast = disk.fill();
+
+    let error = promote::move_all(&engine, &machine.host.runner, &moves).unwrap_err();
+    let said = failure::render(&error);
+    assert_eq!(failure::kind(&error), failure::Kind::Environment, "{said}");
+    assert!(
+        said.contains("no tag has moved") && said.contains("hint: make room"),
+        "{said}"
+    );
+    assert_eq!(tags(&engine), before, "in memory: {said}");
+    machine.private().down(&machine.host).unwrap();
+    std::fs::remove_file(ballast).unwrap();
+    let engine = machine.up();
+    assert_eq!(tags(&engine), before, "on the disk: {said}");
+
+    promote::move_all(&engine, &machine.host.runner, &moves).unwrap();
+    assert_eq!(tags(&engine).len(), before.len() + 2);
+    machine.private().down(&machine.host).unwrap();
 }
 
 #[test]
@@ -266,6 +335,42 @@ impl Machine {
         } else {
             Err(output.stderr_text())
         }
+    }
+}
+
+/// A file system of its own below a private engine's data.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None` where a container, say, may not mount one.
+    fn small(cache: &Path, at: &Path) -> Option<Self> {
+        let image = cache.join("disk.img");
+        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        std::fs::create_dir_all(at).unwrap();
+        // None of it is kept for root.
+        let mut make = Command::new("mkfs.ext4");
+        make.args(["-q", "-m", "0"]).arg(&image);
+        let made = make.status().is_ok_and(|status| status.success());
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop"]).arg(&image).arg(at);
+        let mounted = made && mount.output().unwrap().status.success();
+        mounted.then(|| Self(at.to_owned()))
+    }
+
+    /// Leaves not one byte; returns the file that takes them.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let zeros = [0; 4096];
+        while file.write_all(&zeros).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let status = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(status.unwrap().success());
     }
 }
 

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::build_images::{Bench, docker, id_of, leftovers, remove_images, spec, tagged};
+use crate::sandbox;
 
 #[test]
 #[ignore = "needs an engine"]
@@ -156,4 +157,30 @@ fn a_build_failure_names_step_lines_and_log() {
     let released = format!("reference=hive-{other}");
     assert_eq!(docker(&["image", "ls", "--quiet", "--filter", &released]), "");
     remove_images(&other);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_name_of_one_image_proves_nothing_of_another() {
+    sandbox::xtask(["base", "make"]).expect(0);
+    let bench = Bench::new("claimed", "", "");
+    let other = format!("{}-other", bench.name);
+    let of_other = spec("", "").replace("20000", "20001");
+    bench
+        .checkout
+        .write(&format!("images/{other}/image.json"), &of_other);
+    let container = docker(&["create", "--pull", "never", "hive-base:debian", "true"]);
+    let label = format!("LABEL dev.hive.image={}", bench.name);
+    let tag = format!("hive-{other}:latest");
+    docker(&["commit", "--change", &label, container.trim(), &tag]);
+    docker(&["rm", container.trim()]);
+    for reference in [&other, &tag, &format!("library/{tag}")] {
+        bench.xtask(&["smoke", reference]).expect(2).says(&[
+            &format!(
+                "{tag} is a name of image {other}, and the image behind it says that it is {}",
+                bench.name
+            ),
+            &format!("hint: give the name back to its image: cargo xtask build-images {other}"),
+        ]);
+    }
 }
