@@ -7,7 +7,7 @@ use xtask::cli::Cli;
 
 fn main() -> ExitCode {
     // The private engine calls a copy of this binary in docker-proxy's place.
-    if let Some(status) = engine::private::forward::serve_if_asked(std::env::args()) {
+    if let Some(status) = engine::private::forward::serve_if_asked(std::env::args_os()) {
         return status;
     }
     let cli = Cli::parse();

@@ -9,6 +9,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Result;
 use inputs::shown::one_line;
@@ -28,6 +29,7 @@ use definition::plan::{self, Action, Known, Present, Step, Wanted};
 use definition::reference::Reference;
 use explain::forecast::Forecast;
 use host::Host;
+use host::process::Runner;
 use serde::Serialize;
 use smoke::Verified;
 use smoke::proof::proofs;
@@ -292,8 +294,13 @@ impl<'a> Contexts<'a> {
             return Ok(inputs.clone());
         }
         let found = match self.walking.remove(folder) {
-            Some(walk) => walk.join().unwrap_or_else(|panic| resume_unwind(panic))?,
-            None => scan(folder, role, &index_file(self.host, folder), &self.news.teller())?,
+            Some(walk) => finished(&self.host.runner, walk)?,
+            None => {
+                let (owned, news) = (folder.to_owned(), self.news.teller());
+                let index = index_file(self.host, folder);
+                let walk = std::thread::spawn(move || scan(&owned, role, &index, &news));
+                finished(&self.host.runner, walk)?
+            }
         };
         for left_out in &found.left_out {
             let name = one_line(&left_out.path);
@@ -320,6 +327,19 @@ impl<'a> Contexts<'a> {
         self.walked.insert(folder.to_owned(), found.inputs.clone());
         Ok(found.inputs)
     }
+}
+
+/// What a walk found. It may hash for minutes, and asks nobody: on Ctrl-C it is
+/// left to end with this process.
+///
+/// # Errors
+/// Those of the walk, or on Ctrl-C.
+pub fn finished(runner: &Runner, walk: JoinHandle<Result<Found>>) -> Result<Found> {
+    while !walk.is_finished() {
+        runner.check_interrupt()?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    walk.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 fn scan(folder: &Path, role: Role, index: &Path, teller: &Teller) -> Result<Found> {

@@ -57,6 +57,14 @@ struct Shared {
     info: Mutex<Option<Value>>,
 }
 
+/// A part of an engine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Component {
+    /// `Engine`, `containerd`; `Podman Engine`.
+    pub name: String,
+}
+
 /// What an engine says of itself.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -70,6 +78,9 @@ pub struct Version {
     /// `amd64`.
     #[serde(default)]
     pub arch: String,
+    /// Its parts by name: another program may speak the same API.
+    #[serde(default)]
+    pub components: Vec<Component>,
     /// The oldest API that it speaks.
     #[serde(default, rename = "MinAPIVersion")]
     oldest_api: String,

@@ -66,6 +66,12 @@ pub fn system(host: &Host) -> Result<System> {
         ));
     }
     let version = match engine.version(&host.runner) {
+        Ok(server) if server.components.iter().any(|part| part.name.contains("Podman")) => {
+            return Ok(System::Unusable(format!(
+                "Podman {} answers in the place of a Docker Engine",
+                server.version
+            )));
+        }
         Ok(server) => server.version,
         Err(error) => {
             host.runner.check_interrupt()?;
@@ -137,6 +143,7 @@ pub fn obtain(host: &Host, choice: Option<EngineChoice>) -> Result<Engine> {
     let missing = private.requirements(host);
     if !missing.is_empty() {
         let mut failure = private::refusal(&missing);
+        failure.hints.splice(0..0, rights(&why));
         failure.message = format!("{why}; and {}", failure.message);
         return Err(failure.into());
     }
@@ -145,8 +152,18 @@ pub fn obtain(host: &Host, choice: Option<EngineChoice>) -> Result<Engine> {
     private.up(host)
 }
 
+/// For a user who may not talk to the engine that is there.
+fn rights(why: &str) -> Option<String> {
+    let refused = why.to_lowercase().contains("permission denied");
+    refused.then(|| {
+        "join the group that may use it (sudo usermod --append --groups docker \"$USER\") and log in again".to_owned()
+    })
+}
+
 fn unusable(why: &str) -> failure::Failure {
-    failure::environment(format!("the system's engine cannot be used: {why}"))
+    let mut failure = failure::environment(format!("the system's engine cannot be used: {why}"));
+    failure.hints.extend(rights(why));
+    failure
         .hint("start or install Docker Engine 25 or newer with buildx")
         .hint("on Debian and Ubuntu, as root, `--engine private` needs neither")
 }

@@ -38,6 +38,26 @@ pub const KEPT_LABEL: &str = "dev.hive.kept";
 pub const REMOVE_KEPT: &str = "docker rm --force $(docker ps --all --quiet --filter label=dev.hive.kept); \
 docker volume rm $(docker volume ls --quiet --filter label=dev.hive.kept)";
 
+/// Variables that people set for docker calls of their own, and that would make
+/// ours build, show or name something else.
+const FOREIGN: [&str; 15] = [
+    "BUILDKIT_HOST",
+    "BUILDKIT_PROGRESS",
+    "BUILDKIT_TTY_LOG_LINES",
+    "BUILDX_BAKE_FILE",
+    "BUILDX_CONFIG",
+    "BUILDX_EXPERIMENTAL",
+    "BUILDX_METADATA_PROVENANCE",
+    "BUILDX_NO_DEFAULT_ATTESTATIONS",
+    "COMPOSE_FILE",
+    "COMPOSE_PROFILES",
+    "COMPOSE_PROJECT_NAME",
+    "DOCKER_BUILDKIT",
+    "DOCKER_CONTENT_TRUST",
+    "DOCKER_DEFAULT_PLATFORM",
+    "SOURCE_DATE_EPOCH",
+];
+
 /// Loading, pulling and saving move hundreds of megabytes.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
 
@@ -83,13 +103,25 @@ impl Engine {
             owner: Owner::System,
             api: Api::new(Endpoint::of_system(env, &docker)),
             docker,
-            env: Vec::new(),
+            // The builder inside of that engine, whichever one was selected
+            // for other builds (`docker buildx use`).
+            env: vec![("BUILDX_BUILDER".to_owned(), api::endpoint::context(env))],
         }
     }
 
     /// `docker ARGS…`, to be run by the caller.
     pub fn cmd<'a>(&self, runner: &'a Runner, args: &[&str]) -> Command<'a> {
         let mut command = runner.cmd(&self.docker).args(args);
+        for name in FOREIGN {
+            command = command.env_remove(name);
+        }
+        // TLS is for an engine elsewhere, a context for one that is named by it.
+        if self.owner == Owner::Private {
+            command = command.env_remove("DOCKER_CONTEXT");
+        }
+        if self.api.is_local() {
+            command = command.env_remove("DOCKER_TLS_VERIFY").env_remove("DOCKER_TLS");
+        }
         for (key, value) in &self.env {
             command = command.env(key, value);
         }

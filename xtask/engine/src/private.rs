@@ -69,8 +69,19 @@ impl Private {
     /// # Errors
     /// When the current directory does not exist.
     pub fn at(cache_dir: &Path) -> Result<Self> {
+        let cache_dir = disk::resolved(cache_dir)?;
+        // dockerd's configuration is JSON, and `:` ends a path in its options.
+        if cache_dir.to_str().is_none_or(|path| path.contains(':')) {
+            let message = format!(
+                "the cache folder {} has a name that Docker cannot use: it is not UTF-8, or has a colon",
+                cache_dir.display()
+            );
+            return Err(failure::environment(message)
+                .hint("set HIVE_CACHE_DIR to another folder")
+                .into());
+        }
         Ok(Self {
-            cache_dir: disk::resolved(cache_dir)?,
+            cache_dir,
             // Readable even when cargo has replaced the file meanwhile.
             program: PathBuf::from("/proc/self/exe"),
         })
@@ -222,6 +233,7 @@ impl Private {
             docker: packages.docker(),
             env: vec![
                 ("DOCKER_HOST".to_owned(), self.docker_host()),
+                ("BUILDX_BUILDER".to_owned(), "default".to_owned()),
                 // Knows where buildx and compose lie.
                 ("DOCKER_CONFIG".to_owned(), text(daemon.client_config())),
             ],

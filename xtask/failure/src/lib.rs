@@ -5,6 +5,7 @@
 //! message. An error without a `Failure` is an internal one: code 1.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 /// The exit codes of every command; `--help` and the README list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +91,43 @@ pub fn interrupted() -> Failure {
     Failure::new(Kind::Interrupted, "interrupted")
 }
 
-/// The kind of the outermost [`Failure`] in the chain; [`Kind::Build`] where
-/// there is none.
+/// The kind of the outermost [`Failure`] in the chain. Where there is none,
+/// [`Kind::Environment`] for what the machine refuses whoever asks (see
+/// [`machine_hint`]), else [`Kind::Build`].
 pub fn kind(error: &anyhow::Error) -> Kind {
     // anyhow keeps context values as links of the chain that can be downcast
     // only through the error itself, so both ways are asked.
     error
         .downcast_ref::<Failure>()
         .or_else(|| error.chain().find_map(|cause| cause.downcast_ref()))
-        .map_or(Kind::Build, |failure: &Failure| failure.kind)
+        .map_or_else(
+            || match machine_hint(error) {
+                Some(_) => Kind::Environment,
+                None => Kind::Build,
+            },
+            |failure: &Failure| failure.kind,
+        )
+}
+
+/// What to do about an error of the system that no part of the tool is to
+/// blame for: a full disk, a file system that cannot be written, want of rights.
+fn machine_hint(error: &anyhow::Error) -> Option<&'static str> {
+    let io: &std::io::Error = error.chain().find_map(|cause| cause.downcast_ref())?;
+    match io.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some("free some space, or set HIVE_STATE_DIR and HIVE_CACHE_DIR to folders on another disk")
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            Some("set HIVE_STATE_DIR and HIVE_CACHE_DIR to folders that can be written")
+        }
+        ErrorKind::PermissionDenied => Some(
+            "run it as the user that the file belongs to, or set HIVE_STATE_DIR and HIVE_CACHE_DIR to folders of your own",
+        ),
+        ErrorKind::NotADirectory => {
+            Some("the path leads through a file: look at HIVE_STATE_DIR, HIVE_CACHE_DIR and TMPDIR")
+        }
+        _ => None,
+    }
 }
 
 /// The message as it is printed: outermost first, causes joined by `: `, then
@@ -115,6 +144,9 @@ pub fn render(error: &anyhow::Error) -> String {
                 hints.push(hint);
             }
         }
+    }
+    if hints.is_empty() {
+        hints.extend(machine_hint(error));
     }
     if !hints.is_empty() {
         text.push('\n');
@@ -149,6 +181,25 @@ mod tests {
             .context(smoke("agent failed"))
             .unwrap_err();
         assert_eq!(kind(&error), Kind::Smoke);
+    }
+
+    #[test]
+    fn what_the_machine_refuses_is_its_fault_and_has_a_hint() {
+        for (errno, hint) in [
+            (28, "free some space"),
+            (30, "can be written"),
+            (13, "of your own"),
+        ] {
+            let error = Err::<(), _>(std::io::Error::from_raw_os_error(errno))
+                .context("write state")
+                .unwrap_err();
+            assert_eq!(kind(&error), Kind::Environment, "{error:#}");
+            assert!(render(&error).contains(hint), "{}", render(&error));
+        }
+        let error = Err::<(), _>(std::io::Error::from_raw_os_error(13))
+            .context(usage("the app cannot be read"))
+            .unwrap_err();
+        assert_eq!(kind(&error), Kind::Usage);
     }
 
     #[test]

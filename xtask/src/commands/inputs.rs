@@ -23,7 +23,9 @@ pub fn run(args: &Inputs, host: &Host) -> Result<()> {
     } else {
         Rules::safe(ignore)
     };
-    let found = context::scan(&folder, &rules, Some(&survey::index_file(host, &folder)))?;
+    let (owned, index) = (folder.clone(), survey::index_file(host, &folder));
+    let walk = std::thread::spawn(move || context::scan(&owned, &rules, Some(&index)));
+    let found = survey::finished(&host.runner, walk)?;
     if args.digest {
         return host.report.data(&found.inputs.digest().to_string());
     }

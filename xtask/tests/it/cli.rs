@@ -49,6 +49,129 @@ fn bench_lists_rows_with_their_goals_and_starts_nothing() {
 }
 
 #[test]
+fn what_is_no_text_or_no_place_is_said_and_does_not_panic() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = std::ffi::OsStr::from_bytes(b"\xff");
+    sandbox::xtask([odd]).expect(2);
+    let status = |cache: &std::ffi::OsStr| {
+        let mut command = sandbox::command();
+        command.args(["engine", "status"]).env("HIVE_CACHE_DIR", cache);
+        sandbox::finish(&mut command)
+    };
+    for cache in [odd, "a:b".as_ref()] {
+        status(cache)
+            .expect(3)
+            .says(&["Docker cannot use", "hint: set HIVE_CACHE_DIR"]);
+    }
+    let checkout = Checkout::new();
+    let app = checkout.path("images/defaults.json");
+    let run = checkout
+        .xtask(&["plan", "genie", "--app", app.to_str().unwrap()])
+        .expect(2);
+    run.says(&["defaults.json is a file"]);
+}
+
+/// `engine status` beside an engine that is nothing but its answer to
+/// `/version`, and a `docker` that tells its environment.
+fn status_beside(version: &str, variables: &[(&str, &str)]) -> (sandbox::Run, String) {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let listener = std::os::unix::net::UnixListener::bind(at("sock")).unwrap();
+    let length = version.len();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{version}");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let script = format!(
+        "#!/bin/sh\nenv >{}\necho buildx v0.29.1 x\n",
+        at("seen").display()
+    );
+    fs_err::write(at("docker"), script).unwrap();
+    fs_err::set_permissions(at("docker"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", dir.path().display());
+    let mut command = sandbox::command();
+    command
+        .args(["engine", "status"])
+        .env("HIVE_CACHE_DIR", at("cache"))
+        .env("DOCKER_HOST", format!("unix://{}", at("sock").display()))
+        .env("PATH", path)
+        .envs(variables.iter().copied());
+    let run = sandbox::finish(&mut command);
+    (run, fs_err::read_to_string(at("seen")).unwrap_or_default())
+}
+
+#[test]
+fn variables_for_other_docker_calls_do_not_reach_ours() {
+    let foreign = [
+        ("BUILDX_BUILDER", "ci"),
+        ("BUILDX_CONFIG", "/nowhere"),
+        ("BUILDKIT_PROGRESS", "tty"),
+        ("COMPOSE_FILE", "x.yaml"),
+        ("DOCKER_DEFAULT_PLATFORM", "linux/arm64"),
+        ("DOCKER_TLS_VERIFY", "1"),
+        ("SOURCE_DATE_EPOCH", "315532800"),
+    ];
+    let version = r#"{"Version": "28.5.2", "Os": "linux", "Arch": "amd64", "MinAPIVersion": "1.24"}"#;
+    let (run, seen) = status_beside(version, &foreign);
+    let run = run.expect(0);
+    assert!(
+        run.stdout
+            .contains("system (used): Docker Engine 28.5.2, buildx v0.29.1"),
+        "{}",
+        run.stdout
+    );
+    assert!(seen.contains("\nBUILDX_BUILDER=default\n"), "{seen}");
+    for (name, value) in foreign {
+        assert!(
+            !seen.contains(&format!("{name}={value}")),
+            "{name} reached docker"
+        );
+    }
+}
+
+#[test]
+fn podman_is_called_by_its_name() {
+    let version = r#"{"Version": "5.4.2", "Os": "linux", "Arch": "amd64", "MinAPIVersion": "1.24",
+        "Components": [{"Name": "Podman Engine", "Version": "5.4.2"}]}"#;
+    let (run, _) = status_beside(version, &[]);
+    assert!(run.expect(0).stdout.contains("Podman 5.4.2 answers"));
+}
+
+#[test]
+fn ctrl_c_is_heard_while_a_large_file_is_hashed() {
+    let checkout = Checkout::new();
+    checkout.write("app/large", "");
+    let large = fs_err::File::options()
+        .write(true)
+        .open(checkout.path("app/large"))
+        .unwrap();
+    // Minutes of hashing, and no room on disk.
+    large.set_len(1 << 40).unwrap();
+    let app = checkout.path("app");
+    let mut command = checkout.command(&["inputs", app.to_str().unwrap()]);
+    command
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(child.try_wait().unwrap().is_none(), "it was to hash for minutes");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let told = std::time::Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(
+        told.elapsed() < std::time::Duration::from_secs(2),
+        "{:?}",
+        told.elapsed()
+    );
+}
+
+#[test]
 fn names_of_files_move_no_cursor_and_forge_no_line() {
     let checkout = Checkout::new();
     checkout.write("app/a\u{1b}[2J\n644 forged b", "");

@@ -184,3 +184,42 @@ fn a_name_of_one_image_proves_nothing_of_another() {
         ]);
     }
 }
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_password_in_the_apps_answer_gets_into_no_record() {
+    let bench = Bench::new("leaky", "", "");
+    bench.checkout.write(
+        "images/sample-app/api/health.py",
+        "import os\nfrom urllib.parse import unquote, urlsplit\n\n\
+         from fastapi import APIRouter, Response\n\nrouter = APIRouter()\n\n\n\
+         @router.get('/api/v1/health')\ndef health() -> Response:\n    \
+         password = unquote(urlsplit(os.environ['DATABASE_URL']).password)\n    \
+         return Response(f'planted {password} here', status_code=503)\n",
+    );
+    let run = bench.build().expect(4);
+    let state = bench.checkout.path("target/images");
+    let mut places = vec![(run.stdout, "stdout".into()), (run.stderr, "stderr".into())];
+    for entry in walkdir::WalkDir::new(&state) {
+        let path = entry.unwrap().into_path();
+        if path.is_file() {
+            let bytes = fs_err::read(&path).unwrap();
+            places.push((String::from_utf8_lossy(&bytes).into_owned(), path));
+        }
+    }
+    let mut told = Vec::new();
+    for (text, place) in &places {
+        // Not the source, which the stage has.
+        for answer in text
+            .split("planted ")
+            .skip(1)
+            .filter(|rest| !rest.starts_with('{'))
+        {
+            assert!(answer.starts_with("[scrubbed] here"), "in {}", place.display());
+            told.push(place.file_name().unwrap().to_str().unwrap());
+        }
+    }
+    for place in ["stderr", "verdict.txt", "verdict.json"] {
+        assert!(told.contains(&place), "the answer is not in {place}: {told:?}");
+    }
+}

@@ -47,6 +47,8 @@ struct Step {
     cached: bool,
     error: Option<String>,
     tail: VecDeque<String>,
+    /// What it printed since the last end of a line.
+    unfinished_line: Vec<u8>,
 }
 
 /// An instruction of a Dockerfile that is done.
@@ -263,8 +265,7 @@ impl<'a> Progress<'a> {
             let bytes = BASE64_STANDARD
                 .decode(&log.data)
                 .unwrap_or_else(|_| log.data.clone().into_bytes());
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            self.log(report, &log.vertex, &text)?;
+            self.log(report, &log.vertex, &bytes)?;
         }
         Ok(())
     }
@@ -279,7 +280,7 @@ impl<'a> Progress<'a> {
             ended_by.get_or_insert_with(|| name.clone());
             bail!("[{name} is not cached");
         }
-        let step = self.steps.entry(vertex.digest).or_default();
+        let step = self.steps.entry(vertex.digest.clone()).or_default();
         step.name.clone_from(&name);
         step.targets.extend(target.map(str::to_owned));
         step.names
@@ -295,6 +296,11 @@ impl<'a> Progress<'a> {
             return Ok(());
         }
         step.completed = true;
+        let rest = std::mem::take(&mut step.unfinished_line);
+        self.log_lines(report, &vertex.digest, &rest)?;
+        let Some(step) = self.steps.get(&vertex.digest) else {
+            return Ok(());
+        };
         let took = step.started.map(|at| at.elapsed()).unwrap_or_default();
         let images = shown_targets(step);
         let state = match (&step.error, step.cached) {
@@ -312,13 +318,36 @@ impl<'a> Progress<'a> {
                 report::seconds(took)
             ));
         }
-        self.write(&step_targets(&self.steps, &name), &line)
+        let targets: Vec<String> = step.targets.iter().cloned().collect();
+        self.write(&targets, &line)
     }
 
-    fn log(&mut self, report: &Report, digest: &str, text: &str) -> Result<()> {
+    /// Takes a piece of what a step prints, which may end in the middle of a
+    /// line or of a character.
+    fn log(&mut self, report: &Report, digest: &str, piece: &[u8]) -> Result<()> {
         let Some(step) = self.steps.get_mut(digest) else {
             return Ok(());
         };
+        step.unfinished_line.extend(piece);
+        let end = match step
+            .unfinished_line
+            .iter()
+            .rposition(|byte| matches!(byte, b'\n' | b'\r'))
+        {
+            _ if step.completed => step.unfinished_line.len(),
+            Some(last) => last + 1,
+            None => return Ok(()),
+        };
+        let rest = step.unfinished_line.split_off(end);
+        let lines = std::mem::replace(&mut step.unfinished_line, rest);
+        self.log_lines(report, digest, &lines)
+    }
+
+    fn log_lines(&mut self, report: &Report, digest: &str, text: &[u8]) -> Result<()> {
+        let Some(step) = self.steps.get_mut(digest) else {
+            return Ok(());
+        };
+        let text = String::from_utf8_lossy(text);
         let mut lines = Vec::new();
         for line in text
             .split(['\n', '\r'])
@@ -408,12 +437,6 @@ fn placed(name: &str) -> Option<(Place, &str)> {
         of: of.parse().ok()?,
     };
     Some((place, instruction))
-}
-
-fn step_targets(steps: &BTreeMap<String, Step>, name: &str) -> Vec<String> {
-    let step = steps.values().find(|step| step.name == name);
-    step.map(|step| step.targets.iter().cloned().collect())
-        .unwrap_or_default()
 }
 
 fn shown_targets(step: &Step) -> String {

@@ -15,6 +15,9 @@ use inputs::hex;
 /// Where an engine is that nobody has said anything about; the CLI's default.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
+/// The context of nobody who has chosen one.
+const DEFAULT_CONTEXT: &str = "default";
+
 /// A way to the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -54,18 +57,32 @@ fn socket(host: Option<&str>) -> Option<PathBuf> {
     Path::new(path).is_absolute().then(|| PathBuf::from(path))
 }
 
+/// The context in use, which is also the name of the builder inside of its
+/// engine.
+pub fn context(env: &Environment) -> String {
+    let named = || {
+        let of_settings = || {
+            let settings = read(&settings_folder(env)?.join("config.json"))?;
+            Some(settings.get("currentContext")?.as_str()?.to_owned())
+        };
+        env.docker_context.clone().or_else(of_settings)
+    };
+    // The host wins over every context.
+    let name = if env.docker_host.is_some() { None } else { named() };
+    name.filter(|name| !name.is_empty())
+        .unwrap_or_else(|| DEFAULT_CONTEXT.to_owned())
+}
+
+fn settings_folder(env: &Environment) -> Option<PathBuf> {
+    let folder = env.docker_config.clone();
+    folder.or_else(|| Some(env.home.as_ref()?.join(".docker")))
+}
+
 /// The host of the context in use; `None` for the default one. A context that
 /// cannot be read has a host that is no socket, so that the CLI says why.
 fn of_context(env: &Environment) -> Option<String> {
-    let folder = env
-        .docker_config
-        .clone()
-        .or_else(|| Some(env.home.as_ref()?.join(".docker")));
-    let name = env.docker_context.clone().or_else(|| {
-        let settings = read(&folder.as_ref()?.join("config.json"))?;
-        Some(settings.get("currentContext")?.as_str()?.to_owned())
-    });
-    let name = name.filter(|name| !name.is_empty() && name != "default")?;
+    let folder = settings_folder(env);
+    let name = Some(context(env)).filter(|name| name != DEFAULT_CONTEXT)?;
     // docker/cli, cli/context/store: the folder is named after the digest.
     let digest = hex::digits(&Sha256::digest(&name));
     let file = folder.map(|folder| folder.join("contexts/meta").join(digest).join("meta.json"));
@@ -97,6 +114,21 @@ mod tests {
             docker: "docker".into(),
             env: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_builder_is_that_of_the_context_in_use() {
+        let of = |host: Option<&str>, context: Option<&str>| {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            super::context(&Environment {
+                docker_host: owned(host),
+                docker_context: owned(context),
+                ..Environment::default()
+            })
+        };
+        assert_eq!(of(None, None), "default");
+        assert_eq!(of(None, Some("remote")), "remote");
+        assert_eq!(of(Some("unix:///x"), Some("remote")), "default");
     }
 
     #[test]

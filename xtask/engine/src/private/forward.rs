@@ -8,6 +8,7 @@
 //! connects to the container from there. No interface, route or rule on the
 //! host is needed.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -45,8 +46,9 @@ struct Mapping {
 /// Serves for as long as dockerd wants if `args` ask for it, which is
 /// `<program> forward-port <path of the host's network namespace> -proto …`.
 /// Must come before signal handlers: dockerd stops it by SIGINT.
-pub fn serve_if_asked(args: impl Iterator<Item = String>) -> Option<ExitCode> {
-    let mut args = args.skip(1);
+pub fn serve_if_asked(args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    // What is no text is nothing that the engine asks.
+    let mut args = args.skip(1).map(|arg| arg.to_string_lossy().into_owned());
     if args.next()? != VERB {
         return None;
     }
@@ -218,8 +220,9 @@ mod tests {
 
     #[test]
     fn other_command_lines_are_not_ours() {
-        assert!(serve_if_asked(args("xtask engine up")).is_none());
-        assert!(serve_if_asked(args("xtask")).is_none());
+        let asked = |line: &str| serve_if_asked(args(line).map(OsString::from));
+        assert!(asked("xtask engine up").is_none());
+        assert!(asked("xtask").is_none());
     }
 
     #[test]

@@ -76,7 +76,9 @@ impl<'a> Store<'a> {
         let busy = "for another run that writes the history of this checkout";
         let _lock = lock::exclusive(&self.folder.join("lock"), busy, self.host)?;
         let stored = self.store(definition)?;
-        let number = numbers_in(&self.image(image)).last().map_or(1, |last| last + 1);
+        let number = numbers_in(&self.image(image))
+            .last()
+            .map_or(1, |last| last.saturating_add(1));
         let entry = make(number, stored);
         self.write(image, &entry)?;
         self.forget_old(image)?;

@@ -128,3 +128,34 @@ fn a_failure_names_step_lines_and_log() {
         "{log}"
     );
 }
+
+#[test]
+fn a_step_ends_in_the_log_of_its_own_image_and_lines_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let report = Report::new(true, false);
+    let mut progress = Progress::new(Detail::Quiet, &["genie", "agent"], dir.path()).unwrap();
+    let log = |text: &[u8]| {
+        let data = BASE64_STANDARD.encode(text);
+        format!("{{\"logs\":[{{\"vertex\":\"d2\",\"data\":\"{data}\"}}]}}")
+    };
+    let lines = [
+        // The same name, since the stages are alike; another build.
+        r#"{"vertexes":[{"digest":"d1","name":"[genie deps 3/9] RUN x","started":"t"}]}"#.to_owned(),
+        r#"{"vertexes":[{"digest":"d2","name":"[agent deps 3/9] RUN x","started":"t"}]}"#.to_owned(),
+        log(b"Using CPy"),
+        log("thon 3.13 gr\u{fc}".as_bytes().split_last().unwrap().1),
+        log(&[0xbc]),
+        log(b"n\nerror"),
+        log(b": no"),
+        r#"{"vertexes":[{"digest":"d2","name":"[agent deps 3/9] RUN x","started":"t","completed":"t"}]}"#
+            .to_owned(),
+    ];
+    for line in lines {
+        progress.line(&report, line.as_bytes()).unwrap();
+    }
+    let read = |image: &str| fs_err::read_to_string(dir.path().join(image).join("build.log")).unwrap();
+    assert_eq!(read("genie"), "");
+    let lines: Vec<String> = read("agent").lines().map(str::to_owned).collect();
+    assert_eq!(lines[..2], ["Using CPython 3.13 grün", "error: no"]);
+    assert!(lines[2].starts_with("[deps 3/9] RUN x done "), "{lines:?}");
+}
