@@ -229,6 +229,11 @@ pub const FULL: &[FaultDef] = &[
         run: surroundings::moved_port,
     },
     FaultDef {
+        name: "bare-surroundings",
+        proves: "without a name for loopback, under an init and with stray signals it works; an emptied run directory is told",
+        run: surroundings::bare,
+    },
+    FaultDef {
         name: "reserved-port",
         proves: "no connection gets the app's port while the app does not listen yet",
         run: surroundings::reserved_port,

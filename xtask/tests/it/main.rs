@@ -22,6 +22,7 @@ mod failures;
 mod forecast;
 mod house;
 mod ignore;
+mod inside;
 mod migrations;
 mod never_stale;
 mod pipelines;

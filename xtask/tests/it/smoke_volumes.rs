@@ -70,6 +70,7 @@ fn an_image_for_one_place_only() {
         "sed -i 's/unset ${!PG@}/true/' image.py",
         "sed -i 's/image.write_private(EXTRA_USERS, .*/pass/' ../entrypoint",
         "sed -i '/^log_timezone/d' /etc/hive/postgresql.conf",
+        "sed -i 's/\"listen_addresses\": .*/\"listen_addresses\": \"localhost\",/' ../run-postgresql",
     ]);
     each_finds_its_flaw(
         "one-place",
@@ -84,6 +85,7 @@ fn an_image_for_one_place_only() {
             ("odd-password", ""),
             ("moved-port", "the image's own check: unhealthy"),
             ("arbitrary-user", "the container ended"),
+            ("bare-surroundings", "the container ended"),
             ("clock-and-zone", "the server's log is not in UTC"),
         ],
     );

@@ -87,6 +87,16 @@ const OF_SOMEBODY_ELSE: &[Wrong] = &[
         "the volume had a cluster and",
     ),
     volume(
+        "whose cluster is a link to nothing",
+        "rm -r pgdata; ln -s nowhere pgdata",
+        "pgdata is a link that leads nowhere",
+    ),
+    volume(
+        "with a folder for a lock",
+        "rm hive/lock; mkdir hive/lock",
+        "hive/lock is no file",
+    ),
+    volume(
         "with foreign files only",
         "rm -r pgdata hive; mkdir lost+found; touch photo.jpg",
         "not empty and not ours (it holds photo.jpg)",
@@ -164,6 +174,11 @@ const COPIED_IN_PART: &[Wrong] = &[
         "truncate -s 9 pgdata/hive.json",
         "not whole: hive.json is damaged",
     ),
+    volume(
+        "with brackets without end for hive.json",
+        "head -c 200000 /dev/zero | tr '\\0' '[' >pgdata/hive.json",
+        "not whole: hive.json is damaged",
+    ),
 ];
 
 const NOT_WHOLE: &str = "is not whole: ";
@@ -189,6 +204,20 @@ const SETTINGS: &[Wrong] = &[
         "a limit of 64 open files",
         &["--ulimit=nofile=64:64"],
         "may have only 64 files open",
+    ),
+    setting(
+        "a limit of 10 processes",
+        &["--pids-limit=10"],
+        "may have only 10 processes",
+    ),
+    setting(
+        "no room for sockets",
+        &[
+            "--read-only",
+            "--tmpfs=/tmp",
+            "--tmpfs=/run/hive:size=4k,mode=1777",
+        ],
+        "cannot write to /run/hive: No space left on device",
     ),
     setting(
         "a port that only root may use",

@@ -18,6 +18,8 @@ const PLAIN: &str = "second-password";
 const GRACE: Duration = Duration::from_secs(20);
 /// A boot on a busy machine.
 const BOOT: Duration = Duration::from_secs(60);
+/// Long enough for a signal to end somebody.
+const SIGNALS: Duration = Duration::from_millis(500);
 /// Between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
 /// One request.
@@ -185,6 +187,8 @@ pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
             "--env=PGPASSWORD=of-another-server",
             "--env=PGSSLMODE=verify-full",
             "--env=PGTARGETSESSIONATTRS=standby",
+            "--env=PGSSLCERTMODE=require",
+            "--env=PGMINPROTOCOLVERSION=none",
         ],
     )?;
     let published = Client::new(guest.container.published_port(port)?, false);
@@ -215,6 +219,38 @@ pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
     Ok(seen(
         "the app listens on HIVE_API_PORT and is healthy there; libpq's variables for another \
          server do not reach it",
+    )?)
+}
+
+/// No name for loopback, an init before the image's own PID 1, signals that are
+/// meant for nobody, and a run directory that somebody tidied.
+pub fn bare(scene: &Scene<'_>) -> Result<Seen> {
+    let volume = scene.volume()?;
+    let options = ["--init", "--volume=/dev/null:/etc/hosts:ro"];
+    let guest = scene.boot(&volume, &options)?;
+    let hosts = scene.must(&guest, "cat /etc/hosts; echo end")?;
+    if hosts.trim() != "end" {
+        bail!(flaw(format!("the engine filled /etc/hosts: {hosts:?}")));
+    }
+    for signal in ["HUP", "USR1", "ALRM", "PWR"] {
+        guest.container.kill(signal)?;
+    }
+    scene.lab().runner.sleep(SIGNALS)?;
+    scene.until_health(&guest, true, BOOT)?;
+    scene.must(&guest, "rm -rf /run/hive/*")?;
+    let said = scene.shell(&guest, "/usr/local/lib/hive/healthcheck")?;
+    if said.ok() || !said.text.contains("restart the container") {
+        bail!(flaw(format!(
+            "with an emptied run directory health says {}",
+            said.shown()
+        )));
+    }
+    guest.container.stop(GRACE)?;
+    let again = scene.start_again(&guest)?;
+    scene.until_ready(&again)?;
+    Ok(seen(
+        "an empty /etc/hosts and an init: healthy, and stray signals end nothing; an emptied /run/hive is \
+         told, with what helps",
     )?)
 }
 

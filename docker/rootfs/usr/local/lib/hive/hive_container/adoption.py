@@ -35,8 +35,8 @@ from hive_container.volume import (
     keep_password,
 )
 
-#: Databases of the prepared cluster that an app may use under their own names.
-PREPARED_DATABASES = ("postgres", "hive_app")
+#: The database of the prepared cluster that becomes the app's.
+PREPARED_DATABASE = "hive_app"
 
 #: Files that are synced at a time.
 SYNC_THREADS = 16
@@ -110,9 +110,10 @@ def complete(cluster: str, image: Image) -> None:
     Nothing has to be durable yet: the cluster is synced as a whole.
     """
     statements = []
-    if image.database not in PREPARED_DATABASES:
+    if image.database != PREPARED_DATABASE:
         # Part of the prepared cluster, as making a database takes longer than all the rest.
-        statements.append(f"ALTER DATABASE hive_app RENAME TO {identifier(image.database)}")
+        rename = f"ALTER DATABASE {PREPARED_DATABASE} RENAME TO {identifier(image.database)}"
+        statements.append(rename)
     set_password(cluster, statements, "-F")
 
 

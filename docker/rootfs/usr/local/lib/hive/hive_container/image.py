@@ -63,7 +63,7 @@ def in_words(error: OSError) -> Fatal:
     what = error.strerror or str(error)
     place = f"{path}: {what}" if path else what
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Fatal(place, f"make room there, or give a --tmpfs {RUN} of 1 MB or more")
+        return Fatal(place, "make room there")
     if error.errno == errno.EAGAIN:
         return Fatal(place, "the container may have too few processes: --pids-limit 100 or more")
     return Fatal(place, "look at what is there with `docker run … IMAGE ls -la`")
@@ -98,7 +98,8 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
             raise Fatal(f"the database's {what} has a control character")
     if database["role"] == SUPERUSER:
         raise Fatal(f"the app's role may not be {SUPERUSER!r}: that is the superuser")
-    if database["name"] in ("template0", "template1"):
+    # In `postgres` the superuser is alone: the app's role may own no other database than its own.
+    if database["name"] in ("postgres", "template0", "template1"):
         raise Fatal(f"the app's database may not be {database['name']!r}")
     return Image(
         name=document["image"],

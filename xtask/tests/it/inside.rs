@@ -1,0 +1,106 @@
+//! The inside of the image where it is no matter for every app: the sample app is
+//! what is harmed.
+
+use crate::sandbox;
+use crate::smoke_gate::good;
+
+/// A container of the good image that goes with this value.
+struct Sample(String);
+
+impl Sample {
+    fn start(name: &str, options: &[&str]) -> Self {
+        let name = format!("hive-test-{name}-{}", std::process::id());
+        let one = Self(name);
+        one.docker(&[&["run", "--detach", "--name", &one.0], options, &[&good("genie")]].concat());
+        one
+    }
+
+    /// What `docker` printed, both streams; it has to succeed.
+    #[track_caller]
+    fn docker(&self, args: &[&str]) -> String {
+        let output = sandbox::docker().args(args).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(output.status.success(), "{}: {args:?}: {said}", self.0);
+        said
+    }
+
+    #[track_caller]
+    fn inside(&self, command: &[&str]) -> String {
+        self.docker(&[&["exec", &self.0], command].concat())
+    }
+
+    /// SQL as the app's role.
+    #[track_caller]
+    fn sql(&self, sql: &str) -> String {
+        let psql = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql];
+        self.inside(&psql).trim().to_owned()
+    }
+
+    /// Waits until the image's own check says healthy.
+    #[track_caller]
+    fn healthy(&self) {
+        let wait = "for n in $(seq 300); do /usr/local/lib/hive/healthcheck && exit; sleep 0.2; done; exit 1";
+        self.inside(&["sh", "-c", wait]);
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        // It may be gone, and a test that fails has said why.
+        let _ended = sandbox::docker()
+            .args(["rm", "--force", "--volumes", &self.0])
+            .output();
+    }
+}
+
+/// The app's role owns the database, and removes the schema that the extension
+/// lies in. Its functions must not be among those that the extension's script,
+/// which the superuser runs, finds.
+#[test]
+#[ignore = "needs an engine"]
+fn an_extension_that_the_app_removed_is_made_again() {
+    let one = Sample::start("removed-extension", &[]);
+    one.healthy();
+    one.sql("DROP SCHEMA public CASCADE");
+    one.sql("CREATE SCHEMA other; CREATE FUNCTION other.f() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    one.docker(&["restart", &one.0]);
+    one.healthy();
+    let made = "SELECT n.nspname, r.rolname FROM pg_extension x JOIN pg_namespace n ON n.oid = extnamespace \
+         JOIN pg_roles r ON r.oid = extowner WHERE extname = 'vector'";
+    assert_eq!(one.sql(made), "public|postgres");
+    let schemas = "SELECT string_agg(nspname, ' ' ORDER BY nspname) FROM pg_namespace \
+         WHERE nspname NOT LIKE 'pg_%' AND nspname <> 'information_schema'";
+    assert_eq!(
+        one.sql(schemas),
+        "other public",
+        "nothing is left of where it was made"
+    );
+}
+
+/// The app's data stays readable, and nothing stops the start: migrations are no
+/// part of what is read-only.
+#[test]
+#[ignore = "needs an engine"]
+fn a_database_that_is_read_only_starts() {
+    let one = Sample::start("read-only", &[]);
+    one.healthy();
+    let superuser = ["psql", "-Xq", "service=superuser", "-c"];
+    one.inside(
+        &[
+            &superuser[..],
+            &["ALTER SYSTEM SET default_transaction_read_only = on"],
+        ]
+        .concat(),
+    );
+    one.docker(&["restart", &one.0]);
+    one.healthy();
+    assert_eq!(one.sql("SHOW default_transaction_read_only"), "on");
+    one.inside(
+        &[
+            &superuser[..],
+            &["ALTER SYSTEM RESET default_transaction_read_only"],
+        ]
+        .concat(),
+    );
+}
