@@ -188,12 +188,6 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// For a test that came with an older way to say so.
-#[deprecated(note = "write `#[ignore = \"needs an engine\"]` below `#[test]` instead")]
-pub fn engine_tests() -> bool {
-    true
-}
-
 /// Says that this machine lacks what a test, or a part of one, needs besides an
 /// engine; `cargo xtask test` counts these lines.
 #[expect(
