@@ -21,7 +21,7 @@ pub struct CheckDef {
     pub name: &'static str,
     /// What holds when it passes, in one line.
     pub proves: &'static str,
-    /// Checks whose failure explains a failure of this one, by their [`names`].
+    /// Checks whose failure explains a failure of this one, by their names.
     /// They come before it in the table: else it does not compile.
     pub needs: &'static [&'static str],
     /// Where the answer comes from.
