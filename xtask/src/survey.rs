@@ -9,7 +9,6 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::Result;
 use inputs::shown::one_line;
@@ -18,7 +17,7 @@ use build::app::Application;
 use build::assembly::Assembly;
 use build::base::Base;
 use build::candidate;
-use build::context::{self, Found, Inputs, Reason, Rules};
+use build::context::{self, Found, Inputs, Reason, Rules, WalkOptions};
 use definition::Definition;
 use definition::dockerfile;
 use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
@@ -29,7 +28,7 @@ use definition::plan::{self, Action, Known, Present, Step, Wanted};
 use definition::reference::Reference;
 use explain::forecast::Forecast;
 use host::Host;
-use host::process::Runner;
+use host::process::Interrupt;
 use serde::Serialize;
 use smoke::Verified;
 use smoke::proof::proofs;
@@ -261,8 +260,8 @@ impl<'a> Contexts<'a> {
         let apps = request.jobs.iter().map(|job| (job.app.folder.clone(), Role::App));
         for (folder, role) in apps.chain([(rootfs_folder(host), Role::Rootfs)]) {
             contexts.walking.entry(folder.clone()).or_insert_with(|| {
-                let (index, news) = (index_file(host, &folder), contexts.news.teller());
-                std::thread::spawn(move || scan(&folder, role, &index, &news))
+                let scan = Scan::new(host, &folder, role, &contexts.news);
+                std::thread::spawn(move || scan.run())
             });
         }
         contexts
@@ -294,13 +293,8 @@ impl<'a> Contexts<'a> {
             return Ok(inputs.clone());
         }
         let found = match self.walking.remove(folder) {
-            Some(walk) => finished(&self.host.runner, walk)?,
-            None => {
-                let (owned, news) = (folder.to_owned(), self.news.teller());
-                let index = index_file(self.host, folder);
-                let walk = std::thread::spawn(move || scan(&owned, role, &index, &news));
-                finished(&self.host.runner, walk)?
-            }
+            Some(walk) => walk.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+            None => Scan::new(self.host, folder, role, &self.news).run()?,
         };
         for left_out in &found.left_out {
             let name = one_line(&left_out.path);
@@ -329,25 +323,45 @@ impl<'a> Contexts<'a> {
     }
 }
 
-/// What a walk found. It may hash for minutes, and asks nobody: on Ctrl-C it is
-/// left to end with this process.
-///
-/// # Errors
-/// Those of the walk, or on Ctrl-C.
-pub fn finished(runner: &Runner, walk: JoinHandle<Result<Found>>) -> Result<Found> {
-    while !walk.is_finished() {
-        runner.check_interrupt()?;
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    walk.join().unwrap_or_else(|panic| resume_unwind(panic))
+/// What the walk of one folder needs, for whichever thread.
+struct Scan {
+    folder: PathBuf,
+    role: Role,
+    own: Vec<PathBuf>,
+    index: PathBuf,
+    teller: Teller,
+    interrupt: Interrupt,
 }
 
-fn scan(folder: &Path, role: Role, index: &Path, teller: &Teller) -> Result<Found> {
-    let rules = match role {
-        Role::App => Rules::safe(context::ignore(folder, None)?),
-        Role::Rootfs => Rules::exact(context::Ignore::default()),
-    };
-    context::scan_and_tell(folder, &rules, Some(index), &|| teller.tell())
+impl Scan {
+    fn new(host: &Host, folder: &Path, role: Role, news: &News) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            role,
+            own: own_folders(host),
+            index: index_file(host, folder),
+            teller: news.teller(),
+            interrupt: host.runner.interrupt(),
+        }
+    }
+
+    fn run(&self) -> Result<Found> {
+        let rules = match self.role {
+            Role::App => Rules::safe(context::ignore(&self.folder, None)?).without(&self.folder, &self.own),
+            Role::Rootfs => Rules::exact(context::Ignore::default()),
+        };
+        let options = WalkOptions {
+            index: Some(&self.index),
+            changed: &|| self.teller.tell(),
+            stop: &|| self.interrupt.is_set(),
+        };
+        context::scan(&self.folder, &rules, &options)
+    }
+}
+
+/// Where this tool writes to: in no image, wherever it lies.
+pub fn own_folders(host: &Host) -> Vec<PathBuf> {
+    vec![host.state_dir(), host.cache_dir(), host.root.join("target")]
 }
 
 /// `docker/rootfs` of the checkout.

@@ -20,7 +20,7 @@ use build::assembly::{self, Assembly};
 use build::base::Base;
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
-use build::context::{self, Ignore, Rules};
+use build::context::{self, Ignore, Rules, WalkOptions};
 use definition::labels::IMAGE_LABEL;
 use definition::{Definition, SCHEMA};
 use engine::Engine;
@@ -230,17 +230,16 @@ impl<'a> Probe<'a> {
 
     /// The definition as it is now, from a scan with the stat index.
     fn definition(&self) -> Result<Definition> {
-        let index = |name: &str| self.folder.join(format!("index-{name}"));
-        let app = context::scan(
-            &self.app,
-            &Rules::safe(context::ignore(&self.app, None)?),
-            Some(&index("app")),
-        )?;
-        let named = context::scan(
-            &self.named,
-            &Rules::exact(Ignore::default()),
-            Some(&index("named")),
-        )?;
+        let scan = |folder: &Path, rules: &Rules, name: &str| {
+            let options = WalkOptions {
+                index: Some(&self.folder.join(format!("index-{name}"))),
+                ..WalkOptions::default()
+            };
+            context::scan(folder, rules, &options)
+        };
+        let safe = Rules::safe(context::ignore(&self.app, None)?);
+        let app = scan(&self.app, &safe, "app")?;
+        let named = scan(&self.named, &Rules::exact(Ignore::default()), "named")?;
         Ok(Definition {
             dockerfile: self.dockerfile.replace('@', "ours"),
             target: self.target.clone(),

@@ -78,9 +78,10 @@ pub fn stage(host: &Host, assemblies: &[Assembly<'_>]) -> Result<Staged> {
         let place = stages.join(keys.join("-"));
         let stage = Stage::lock(&place, &host.runner, &host.report)?;
         stage.sign(&[&host.root, folder])?;
-        stage.fill(folder, inputs)?;
+        let interrupt = host.runner.interrupt();
+        stage.fill(folder, inputs, &interrupt)?;
         let context = Context {
-            contents: stage.contents(inputs)?,
+            contents: stage.contents(inputs, &interrupt)?,
             inputs: inputs.clone(),
             stage,
         };

@@ -3,9 +3,11 @@
 
 pub mod stage;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Result;
+use inputs::regular;
 
 pub use inputs::context::*;
 
@@ -35,32 +37,25 @@ pub fn ignore(context: &Path, dockerfile: Option<&Path>) -> Result<Ignore> {
         // BuildKit would find nothing behind such a link and ignore nothing.
         return Err(failure::usage(format!("{shown}: the link points out of its directory")).into());
     }
-    Ignore::parse(&fs_err::read(&file)?).map_err(|problems| {
+    let content = regular::read(&file).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::PermissionDenied => {
+            failure::usage(format!("{shown}: {error}")).into()
+        }
+        _ => anyhow::Error::new(error).context(format!("read {shown}")),
+    })?;
+    Ignore::parse(&content).map_err(|problems| {
         let lines = problems.iter().map(ToString::to_string);
         failure::usage(listed(&format!("{shown} cannot be used"), lines)).into()
     })
 }
 
-/// The inputs of a context. `index` is a file in the state folder that
-/// remembers digests; losing it costs time only.
+/// The inputs of a context.
 ///
 /// # Errors
-/// A usage failure with all the entries that cannot be used.
-pub fn scan(context: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found> {
-    scan_and_tell(context, rules, index, &|| {})
-}
-
-/// The same, and calls `news` as for [`walk::walk_and_tell`].
-///
-/// # Errors
-/// As for [`scan`].
-pub fn scan_and_tell(
-    context: &Path,
-    rules: &Rules,
-    index: Option<&Path>,
-    news: &(dyn Fn() + Sync),
-) -> Result<Found> {
-    walk::walk_and_tell(context, rules, index, news).map_err(|problems| unusable(context, &problems))
+/// A usage failure with all the entries that cannot be used;
+/// [`failure::interrupted`] where the options stopped it.
+pub fn scan(context: &Path, rules: &Rules, options: &WalkOptions<'_>) -> Result<Found> {
+    walk::walk(context, rules, options).map_err(|problems| unusable(context, &problems))
 }
 
 /// A file name for a folder: two folders never share an index or a stage.
@@ -70,8 +65,15 @@ pub fn folder_key(folder: &Path) -> String {
     digest.to_hex().chars().take(16).collect()
 }
 
-/// All the problems as one usage failure.
+/// All the problems as one usage failure, unless the caller wanted no more.
 fn unusable(context: &Path, problems: &[Problem]) -> anyhow::Error {
+    let is = |what: fn(&problem::What) -> bool| problems.iter().find(|problem| what(&problem.what));
+    if is(|what| *what == problem::What::Stopped).is_some() {
+        return failure::interrupted().into();
+    }
+    if let Some(root) = is(|what| matches!(what, problem::What::NoDirectory(_))) {
+        return failure::usage(format!("{}: {}", context.display(), root.what)).into();
+    }
     let what = format!("the context {} cannot be used", context.display());
     let lines = problems.iter().map(ToString::to_string);
     with_hints(failure::usage(listed(&what, lines)), problems).into()
@@ -146,13 +148,44 @@ mod tests {
     }
 
     #[test]
+    fn ignore_file_that_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".dockerignore");
+        fs::create_dir(&file).unwrap();
+        let error = text(&ignore(folder.path(), None).unwrap_err());
+        assert_eq!(error, format!("{}: a directory, not a file", file.display()));
+        fs::remove_dir(&file).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RUSR).unwrap();
+        let error = text(&ignore(folder.path(), None).unwrap_err());
+        assert_eq!(error, format!("{}: a fifo, not a file", file.display()));
+    }
+
+    #[test]
+    fn no_directory_and_no_more_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = Rules::safe(Ignore::default());
+        let nowhere = folder.path().join("nowhere");
+        let error = scan(&nowhere, &rules, &WalkOptions::default()).unwrap_err();
+        assert_eq!(
+            text(&error),
+            format!("{}: No such file or directory (os error 2)", nowhere.display())
+        );
+        let stop = WalkOptions {
+            stop: &|| true,
+            ..WalkOptions::default()
+        };
+        let error = scan(folder.path(), &rules, &stop).unwrap_err();
+        assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
+    }
+
+    #[test]
     fn many_problems_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         for index in 0..25 {
             symlink("/x", folder.path().join(format!("l{index:02}"))).unwrap();
         }
         let rules = Rules::safe(Ignore::default());
-        let error = text(&scan(folder.path(), &rules, None).unwrap_err());
+        let error = text(&scan(folder.path(), &rules, &WalkOptions::default()).unwrap_err());
         assert!(
             error.contains("\n  l00: the link points out of the context"),
             "{error}"

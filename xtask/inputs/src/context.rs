@@ -23,4 +23,4 @@ pub use ignore::Ignore;
 pub use input::{Digest, Input, Inputs, Kind};
 pub use problem::{Problem, Problems};
 pub use rules::{Reason, Rules};
-pub use walk::{Found, LeftOut};
+pub use walk::{Found, LeftOut, WalkOptions};

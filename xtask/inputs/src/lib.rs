@@ -8,5 +8,6 @@ pub mod clock;
 pub mod context;
 pub mod fingerprint;
 pub mod hex;
+pub mod regular;
 pub mod removal;
 pub mod shown;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::Inputs;
 use crate::survey;
-use build::context::{self, Found, Input, Kind, Rules};
+use build::context::{self, Found, Input, Kind, Rules, WalkOptions};
 use host::Host;
 
 /// Lists the inputs, or their digest.
@@ -21,11 +21,15 @@ pub fn run(args: &Inputs, host: &Host) -> Result<()> {
     let rules = if args.exact {
         Rules::exact(ignore)
     } else {
-        Rules::safe(ignore)
+        Rules::safe(ignore).without(&folder, &survey::own_folders(host))
     };
-    let (owned, index) = (folder.clone(), survey::index_file(host, &folder));
-    let walk = std::thread::spawn(move || context::scan(&owned, &rules, Some(&index)));
-    let found = survey::finished(&host.runner, walk)?;
+    let interrupt = host.runner.interrupt();
+    let options = WalkOptions {
+        index: Some(&survey::index_file(host, &folder)),
+        stop: &|| interrupt.is_set(),
+        ..WalkOptions::default()
+    };
+    let found = context::scan(&folder, &rules, &options)?;
     if args.digest {
         return host.report.data(&found.inputs.digest().to_string());
     }

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use build::context::problem::What;
 use build::context::walk::walk;
-use build::context::{Ignore, Kind, Rules};
+use build::context::{Ignore, Kind, Rules, WalkOptions};
 use serde_json::{Value, json};
 
 use crate::sandbox;
@@ -81,7 +81,7 @@ impl Case {
             Ok(ignore) => ignore,
             Err(problems) => return Outcome::Refused(format!("{problems:?}")),
         };
-        let problems = match walk(root, &Rules::exact(ignore), None) {
+        let problems = match walk(root, &Rules::exact(ignore), &WalkOptions::default()) {
             Ok(found) => return entries(&found.inputs),
             Err(problems) => problems,
         };
@@ -205,7 +205,7 @@ fn buildkit(cases: &[&Case], folder: &Path) -> Vec<Outcome> {
 }
 
 fn copied_out(folder: &Path) -> Outcome {
-    match walk(folder, &Rules::exact(Ignore::default()), None) {
+    match walk(folder, &Rules::exact(Ignore::default()), &WalkOptions::default()) {
         Ok(found) => entries(&found.inputs),
         // Some versions of BuildKit refuse such names, others copy them.
         Err(problems) if problems.iter().all(|problem| problem.what == What::NotUtf8) => {
@@ -299,7 +299,11 @@ fn which_ignore_file_counts() {
         assert_eq!(run.code, 0, "{}", run.stderr);
         for (context, dockerfile) in [("main", Some(dockerfile.as_path())), ("named", None)] {
             let rules = Rules::exact(build::context::ignore(&at(context), dockerfile).unwrap());
-            let ours = entries(&walk(&at(context), &rules, None).unwrap().inputs);
+            let ours = entries(
+                &walk(&at(context), &rules, &WalkOptions::default())
+                    .unwrap()
+                    .inputs,
+            );
             assert_eq!(
                 ours,
                 copied_out(&out.path().join(context)),

@@ -16,9 +16,9 @@ use std::time::{Duration, SystemTime};
 
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Options, Target};
-use build::context::{self, Ignore, Input, Inputs, Kind, Rules};
+use build::context::{self, Ignore, Input, Inputs, Kind, Rules, WalkOptions};
 use engine::Engine;
-use host::process::Runner;
+use host::process::{Interrupt, Runner};
 use host::report::Report;
 
 use crate::build_images::remove_images;
@@ -145,10 +145,14 @@ impl Pair {
     fn build(&self) -> (Inputs, Entries, Entries) {
         let app = self.app("");
         let rules = Rules::safe(Ignore::default());
-        let found = context::scan(&app, &rules, Some(&self.at("index"))).unwrap();
+        let options = WalkOptions {
+            index: Some(&self.at("index")),
+            ..WalkOptions::default()
+        };
+        let found = context::scan(&app, &rules, &options).unwrap();
         // What another test's thread starts inherits the lock for a while.
         let stage = sandbox::stage(&self.at("stage"));
-        stage.fill(&app, &found.inputs).unwrap();
+        stage.fill(&app, &found.inputs, &Interrupt::never()).unwrap();
         let target = |image: &str, context: &Path| {
             let label = format!("LABEL dev.hive.image={}", self.name);
             Target {

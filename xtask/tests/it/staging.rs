@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::SystemTime;
 
-use build::context::{self, Ignore, Rules};
+use build::context::{self, Ignore, Rules, WalkOptions};
+use host::process::Interrupt;
 
 use crate::sandbox;
 
@@ -47,9 +48,9 @@ fn never_the_file_of_another_checkout() {
         fs::write(&code, checkout).unwrap();
         let file = File::options().write(true).open(&code).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let found = context::scan(&app, &Rules::safe(Ignore::default()), None).unwrap();
+        let found = context::scan(&app, &Rules::safe(Ignore::default()), &WalkOptions::default()).unwrap();
         let stage = sandbox::stage(&at(format!("{checkout}/stage")));
-        stage.fill(&app, &found.inputs).unwrap();
+        stage.fill(&app, &found.inputs, &Interrupt::never()).unwrap();
         let out = at("out".to_owned());
         build(&app, &out, &[]);
         plain.push(fs::read_to_string(out.join("code.py")).unwrap());
@@ -71,9 +72,11 @@ fn transfer_stays_incremental() {
     fs::write(at("app/small"), "1").unwrap();
     let rules = Rules::safe(Ignore::default());
     let sent = || {
-        let found = context::scan(&at("app"), &rules, None).unwrap();
+        let found = context::scan(&at("app"), &rules, &WalkOptions::default()).unwrap();
         let stage = sandbox::stage(&at("stage"));
-        stage.fill(&at("app"), &found.inputs).unwrap();
+        stage
+            .fill(&at("app"), &found.inputs, &Interrupt::never())
+            .unwrap();
         fs::write(at("Dockerfile"), DOCKERFILE).unwrap();
         let mut command = sandbox::docker();
         command

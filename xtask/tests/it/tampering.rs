@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use build::context::{self, Ignore, Rules, sums};
-use host::process::Runner;
+use build::context::{self, Ignore, Rules, WalkOptions, sums};
+use host::process::{Interrupt, Runner};
 use host::report::Report;
 use host::{Environment, Host};
 
@@ -43,11 +43,15 @@ fn strange(folder: &Path) {
 
 /// What the tool has staged of a folder, and what it expects of a build step.
 fn staged(folder: &Path, stage: &Path) -> (PathBuf, String) {
-    let found = context::scan(folder, &Rules::safe(Ignore::default()), None).unwrap();
+    let found = context::scan(folder, &Rules::safe(Ignore::default()), &WalkOptions::default()).unwrap();
     let stage = sandbox::stage(stage);
-    stage.fill(folder, &found.inputs).unwrap();
-    let contents = stage.contents(&found.inputs).unwrap();
-    assert_eq!(contents, stage.contents(&found.inputs).unwrap(), "from memory");
+    stage.fill(folder, &found.inputs, &Interrupt::never()).unwrap();
+    let contents = stage.contents(&found.inputs, &Interrupt::never()).unwrap();
+    assert_eq!(
+        contents,
+        stage.contents(&found.inputs, &Interrupt::never()).unwrap(),
+        "from memory"
+    );
     (stage.tree().to_owned(), contents)
 }
 
@@ -107,9 +111,9 @@ fn a_staged_file_that_is_another_one_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let app = folder.path().join("app");
     strange(&app);
-    let found = context::scan(&app, &Rules::safe(Ignore::default()), None).unwrap();
+    let found = context::scan(&app, &Rules::safe(Ignore::default()), &WalkOptions::default()).unwrap();
     let stage = sandbox::stage(&folder.path().join("stage"));
-    stage.fill(&app, &found.inputs).unwrap();
+    stage.fill(&app, &found.inputs, &Interrupt::never()).unwrap();
     assert!(stage.is_whole(&found.inputs));
     let file = stage.tree().join("file");
     let time = file.metadata().unwrap().modified().unwrap();
@@ -121,7 +125,7 @@ fn a_staged_file_that_is_another_one_is_noticed() {
         .set_modified(time)
         .unwrap();
     assert!(!stage.is_whole(&found.inputs));
-    let error = stage.contents(&found.inputs).unwrap_err();
+    let error = stage.contents(&found.inputs, &Interrupt::never()).unwrap_err();
     assert!(format!("{error:#}").contains("file: "), "{error:#}");
 
     fs::write(&file, "content").unwrap();

@@ -13,7 +13,7 @@ use inputs::context::{Input, Problems};
 
 use host::disk;
 use host::lock::{self, Lock};
-use host::process::Runner;
+use host::process::{Interrupt, Runner};
 use host::report::Report;
 
 /// How long a run waits for another one in the same checkout.
@@ -81,10 +81,10 @@ impl Stage {
     ///
     /// # Errors
     /// A usage failure that lists all the files that changed since they were
-    /// hashed; otherwise the tree cannot be written.
-    pub fn fill(&self, root: &Path, inputs: &[Input]) -> Result<Filled> {
+    /// hashed; [`failure::interrupted`]; otherwise the tree cannot be written.
+    pub fn fill(&self, root: &Path, inputs: &[Input], interrupt: &Interrupt) -> Result<Filled> {
         self.tree
-            .fill(root, inputs)
+            .fill(root, inputs, &|| interrupt.is_set())
             .map_err(|error| unusable(root, error))
     }
 
@@ -92,10 +92,10 @@ impl Stage {
     ///
     /// # Errors
     /// A usage failure that lists all the files that changed since they were
-    /// staged.
-    pub fn contents(&self, inputs: &[Input]) -> Result<String> {
+    /// staged; [`failure::interrupted`].
+    pub fn contents(&self, inputs: &[Input], interrupt: &Interrupt) -> Result<String> {
         self.tree
-            .contents(inputs)
+            .contents(inputs, &|| interrupt.is_set())
             .map_err(|error| unusable(self.tree(), error))
     }
 

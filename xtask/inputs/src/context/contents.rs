@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, openat};
 use super::index::{Index, Indexed, Stamp};
 use super::input::{Digest, Input, Kind};
 use super::problem::{Problem, What};
+use super::walk::ShouldStop;
 
 /// Read at once; small enough for the cache next to the processor.
 const READ_SIZE: usize = 128 * 1024;
@@ -40,11 +41,13 @@ pub(super) enum EntryKind {
 }
 
 /// Turns entries into inputs: digests come from the index or the content.
-/// The index is brought up to date. `root` is what their paths start from.
+/// The index is brought up to date, also with what was read before `stop` said
+/// so. `root` is what their paths start from.
 pub(super) fn hash(
     root: &OwnedFd,
     entries: Vec<Entry>,
     mut index: Option<Index>,
+    stop: ShouldStop<'_>,
     problems: &mut Vec<Problem>,
 ) -> (Vec<Input>, usize) {
     let begun = SystemTime::now();
@@ -61,7 +64,7 @@ pub(super) fn hash(
     let hashed = unknown.len();
     let read: Vec<Result<Digest, Problem>> = unknown
         .par_iter()
-        .map(|(_, path, stamp)| digest(root, path, stamp))
+        .map(|(_, path, stamp)| digest(root, path, stamp, stop))
         .collect();
     for ((at, ..), digest) in unknown.into_iter().zip(read) {
         match digest {
@@ -104,7 +107,7 @@ pub(super) fn hash(
 
 /// Hashes a file and makes sure that it is the one that was stat'ed and
 /// stays as it is meanwhile.
-fn digest(root: &OwnedFd, path: &str, stamp: &Stamp) -> Result<Digest, Problem> {
+fn digest(root: &OwnedFd, path: &str, stamp: &Stamp, stop: ShouldStop<'_>) -> Result<Digest, Problem> {
     let bytes = path.as_bytes();
     let io = |error: std::io::Error| Problem::io(bytes, &error);
     // A fifo that has taken the file's place must not block the walk.
@@ -119,6 +122,9 @@ fn digest(root: &OwnedFd, path: &str, stamp: &Stamp) -> Result<Digest, Problem> 
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; READ_SIZE.min(stamp.size as usize + 1)];
     loop {
+        if stop() {
+            return Err(Problem::stopped());
+        }
         match file.read(&mut buffer).map_err(io)? {
             0 => break,
             read => hasher.update(&buffer[..read]),
@@ -149,7 +155,7 @@ mod tests {
         fs::write(&path, "1").unwrap();
         let stat = rustix::fs::stat(&path).unwrap();
         let stamp = Stamp::from(&stat);
-        assert!(digest(&root, "a", &stamp).is_ok());
+        assert!(digest(&root, "a", &stamp, &|| false).is_ok());
         File::options()
             .append(true)
             .open(&path)
@@ -157,12 +163,18 @@ mod tests {
             .write_all(b"2")
             .unwrap();
         assert_eq!(
-            digest(&root, "a", &stamp).unwrap_err().to_string(),
+            digest(&root, "a", &stamp, &|| false).unwrap_err().to_string(),
             "a: changed while it was read"
         );
         fs::remove_file(&path).unwrap();
-        assert_eq!(digest(&root, "a", &stamp).unwrap_err().what, What::Changed);
+        assert_eq!(
+            digest(&root, "a", &stamp, &|| false).unwrap_err().what,
+            What::Changed
+        );
         symlink("b", &path).unwrap();
-        assert_eq!(digest(&root, "a", &stamp).unwrap_err().what, What::Changed);
+        assert_eq!(
+            digest(&root, "a", &stamp, &|| false).unwrap_err().what,
+            What::Changed
+        );
     }
 }

@@ -223,7 +223,8 @@ impl Broken {
 
 /// The ignore file that BuildKit applies to a context: for the main one that
 /// which bears the Dockerfile's name, else the context's own, never both. A
-/// named context has no Dockerfile of its own. `None` where there is no file.
+/// named context has no Dockerfile of its own. `None` where there is none; what is
+/// no file is not passed over.
 pub fn file_for(context: &Path, dockerfile: Option<&Path>) -> Option<PathBuf> {
     let beside = dockerfile.map(|dockerfile| {
         let mut name = dockerfile.as_os_str().to_owned();
@@ -231,7 +232,7 @@ pub fn file_for(context: &Path, dockerfile: Option<&Path>) -> Option<PathBuf> {
         PathBuf::from(name)
     });
     let own = context.join(FILE_NAME);
-    beside.into_iter().chain([own]).find(|path| path.is_file())
+    beside.into_iter().chain([own]).find(|path| path.exists())
 }
 
 /// Whether a part of an exception, with a letter or digit in it, matches a name:

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::Stat;
 
 use super::input::Digest;
+use crate::regular;
 
 /// Names the format; a change of it takes another number.
 const MAGIC: &[u8] = b"hive stat index 1\n";
@@ -104,12 +105,7 @@ impl Index {
     pub(super) fn load(file: &Path, root: &Path) -> Self {
         let mut head = MAGIC.to_vec();
         put(&mut head, root.as_os_str().as_bytes());
-        // A device or a FIFO in its place has no end, or none that comes.
-        let is_file = file.metadata().is_ok_and(|facts| facts.is_file());
-        let bytes = is_file
-            .then(|| std::fs::read(file).ok())
-            .flatten()
-            .unwrap_or_default();
+        let bytes = regular::read(file).unwrap_or_default();
         Self {
             file: file.to_owned(),
             old: sealed(bytes, &head).unwrap_or_else(|| head.clone()),

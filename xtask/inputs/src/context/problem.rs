@@ -9,8 +9,7 @@ use crate::shown::one_line;
 /// An entry and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Relative to the root; bytes that are not UTF-8 as `\xff`, a newline as
-    /// `\n`.
+    /// Relative to the root, as [`printable`] writes it.
     pub path: String,
     /// What is wrong.
     pub what: What,
@@ -44,6 +43,10 @@ pub enum What {
     Io(String),
     /// A pattern of the ignore file fails on it.
     Pattern(String),
+    /// The root is none, with the system's answer.
+    NoDirectory(String),
+    /// The caller wanted no more; this is the only problem then.
+    Stopped,
 }
 
 impl Problem {
@@ -54,6 +57,10 @@ impl Problem {
         }
     }
 
+    pub(super) fn stopped() -> Self {
+        Self::new(b"", What::Stopped)
+    }
+
     pub(super) fn errno(path: &[u8], errno: Errno) -> Self {
         Self::io(path, &errno.into())
     }
@@ -61,8 +68,8 @@ impl Problem {
     pub(super) fn io(path: &[u8], error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         let what = match error.kind() {
-            // It was there when its directory was read.
-            ErrorKind::NotFound | ErrorKind::NotADirectory => What::Changed,
+            // It was there, and a file, when its directory was read.
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput => What::Changed,
             ErrorKind::PermissionDenied => What::Io("permission denied".to_owned()),
             _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => What::Changed,
             _ => What::Io(error.to_string()),
@@ -74,20 +81,27 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "." } else { &self.path };
-        write!(f, "{path}: ")?;
-        match &self.what {
-            What::Changed => write!(f, "changed while it was read"),
-            What::NotUtf8 => write!(f, "its name or target is not UTF-8"),
-            What::LinkLeaves(target) => {
+        write!(f, "{path}: {}", self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed => write!(f, "changed while it was read"),
+            Self::NotUtf8 => write!(f, "its name or target is not UTF-8"),
+            Self::LinkLeaves(target) => {
                 write!(f, "the link points out of the context, to {target:?}")
             }
-            What::Special(kind) => write!(f, "a {kind} cannot be built"),
-            What::Io(message) | What::Pattern(message) => f.write_str(message),
+            Self::Special(kind) => write!(f, "a {kind} cannot be built"),
+            Self::Io(message) | Self::Pattern(message) | Self::NoDirectory(message) => f.write_str(message),
+            Self::Stopped => f.write_str("interrupted"),
         }
     }
 }
 
-fn printable(path: &[u8]) -> String {
+/// A path for people: bytes that are not UTF-8 as `\xff`, a newline as `\n`.
+pub fn printable(path: &[u8]) -> String {
     let mut text = String::new();
     for chunk in path.utf8_chunks() {
         text.push_str(&one_line(chunk.valid()));

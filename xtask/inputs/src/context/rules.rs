@@ -15,11 +15,14 @@
 //! | directories `data/postgres*`, `data/pg*` | the root's `data` | yes |
 //! | directories that cannot be read, in `data` or named like a database's | – | no |
 //! | `.dockerignore` | the root | yes |
+//! | folders of this tool: state, cache, cargo's `target` of its checkout | where they lie | no: each run changes them |
 //!
 //! Taken back are only entries that an exception names: one of its parts,
 //! with a letter or digit in it, has to match the entry's name. `!src/**` does
 //! not name `src/.venv`; `!src/.venv` does.
 
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ignore::{self, Ignore, Problem, Verdict};
@@ -44,6 +47,8 @@ pub enum Reason {
     Builder,
     /// A directory of a database that another user owns.
     Unreadable,
+    /// What this tool itself writes.
+    Own,
 }
 
 impl Reason {
@@ -58,6 +63,7 @@ impl Reason {
             Self::Data => "database",
             Self::Builder => "builder's file",
             Self::Unreadable => "unreadable data",
+            Self::Own => "this tool's own",
         }
     }
 }
@@ -67,6 +73,8 @@ impl Reason {
 pub struct Rules {
     ignore: Ignore,
     safe: bool,
+    /// Paths in the context that are always left out.
+    own: Vec<Vec<u8>>,
 }
 
 /// Where a walk is: what is known of a directory for its entries to build on.
@@ -100,12 +108,33 @@ pub(super) enum Decision {
 impl Rules {
     /// What BuildKit does with an ignore file, no more and no less.
     pub fn exact(ignore: Ignore) -> Self {
-        Self { ignore, safe: false }
+        Self {
+            ignore,
+            safe: false,
+            own: Vec::new(),
+        }
     }
 
     /// The same with the safe set on top.
     pub fn safe(ignore: Ignore) -> Self {
-        Self { ignore, safe: true }
+        Self {
+            safe: true,
+            ..Self::exact(ignore)
+        }
+    }
+
+    /// The same without the folders that this tool writes to, as far as they lie
+    /// in the context `root`.
+    #[must_use]
+    pub fn without(mut self, root: &Path, folders: &[PathBuf]) -> Self {
+        let root = resolved(root);
+        self.own = folders
+            .iter()
+            .filter_map(|folder| Some(resolved(folder).strip_prefix(&root).ok()?.to_owned()))
+            .map(|inside| inside.into_os_string().into_vec())
+            .filter(|inside| !inside.is_empty())
+            .collect();
+        self
     }
 
     pub(super) fn ignore(&self) -> &Ignore {
@@ -131,10 +160,10 @@ impl Rules {
             let verdict = exceptions.judge(path, above)?;
             scope.taken_back.push((Arc::clone(exceptions), verdict));
         }
-        let reason = if self.safe {
-            named(path, is_directory)
-        } else {
-            None
+        let reason = match () {
+            () if self.own.iter().any(|own| own == path) => Some((Reason::Own, true)),
+            () if self.safe => named(path, is_directory),
+            () => None,
         };
         match reason {
             Some((reason, locked)) => self.leave_out(path, is_directory, reason, locked, scope),
@@ -213,6 +242,15 @@ impl Rules {
         scope.taken_back.push((exceptions, verdict));
         Ok(decision(path, is_directory, scope))
     }
+}
+
+/// A path without links, also where its end does not exist yet.
+fn resolved(path: &Path) -> PathBuf {
+    let real = path.ancestors().find_map(|above| {
+        let rest = path.strip_prefix(above).ok()?;
+        Some(above.canonicalize().ok()?.join(rest))
+    });
+    real.unwrap_or_else(|| path.to_owned())
 }
 
 fn decision(path: &[u8], is_directory: bool, scope: Scope) -> Decision {

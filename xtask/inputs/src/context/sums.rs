@@ -13,7 +13,6 @@
 //! is a cache: one that is missing or damaged counts as empty.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
@@ -23,7 +22,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::input::{Digest, Input, Kind};
 use super::problem::{Problem, Problems, What};
-use crate::hex;
+use super::walk::ShouldStop;
+use crate::{hex, regular};
 
 /// The same in a build step: `contents FOLDER` prints it.
 pub const SHELL: &str = r#"contents() {
@@ -44,18 +44,23 @@ const READ_SIZE: usize = 128 * 1024;
 type Sum = [u8; 32];
 
 /// The sum of `inputs`, which lie in `tree`. `remembered` is the file with the
-/// sums of contents; losing it costs time only.
+/// sums of contents; losing it costs time only. `stop` is asked as in a walk.
 ///
 /// # Errors
 /// [`Problems`] with all the files that are not what was hashed.
-pub(super) fn contents(tree: &Path, inputs: &[Input], remembered: &Path) -> Result<String> {
+pub(super) fn contents(
+    tree: &Path,
+    inputs: &[Input],
+    remembered: &Path,
+    stop: ShouldStop<'_>,
+) -> Result<String> {
     let known = load(remembered);
     let sums: Vec<Result<Option<(Digest, Sum)>, Problem>> = inputs
         .par_iter()
         .map(|input| match &input.kind {
             Kind::File { digest, .. } => match known.get(digest) {
                 Some(sum) => Ok(Some((*digest, *sum))),
-                None => sum(&tree.join(&*input.path), input, digest).map(Some),
+                None => sum(&tree.join(&*input.path), input, digest, stop).map(Some),
             },
             Kind::Directory | Kind::Symlink { .. } => Ok(None),
         })
@@ -73,6 +78,9 @@ pub(super) fn contents(tree: &Path, inputs: &[Input], remembered: &Path) -> Resu
             Ok(None) => {}
             Err(problem) => problems.push(problem),
         }
+    }
+    if stop() {
+        problems = vec![Problem::stopped()];
     }
     if !problems.is_empty() {
         return Err(Problems(problems).into());
@@ -101,23 +109,25 @@ fn entry(input: &Input) -> String {
 }
 
 /// Of the content, if it is the one that was hashed.
-fn sum(path: &Path, input: &Input, digest: &Digest) -> Result<(Digest, Sum), Problem> {
+fn sum(path: &Path, input: &Input, digest: &Digest, stop: ShouldStop<'_>) -> Result<(Digest, Sum), Problem> {
     let bytes = input.path.as_bytes();
     let read = || {
-        let mut file = File::open(path)?;
+        let mut file = regular::open(path)?;
         let (mut ours, mut theirs) = (blake3::Hasher::new(), Sha256::new());
         let mut buffer = vec![0; READ_SIZE];
-        loop {
+        while !stop() {
             match file.read(&mut buffer)? {
-                0 => return Ok((ours.finalize(), theirs.finalize())),
+                0 => return Ok(Some((ours.finalize(), theirs.finalize()))),
                 count => {
                     ours.update(&buffer[..count]);
                     theirs.update(&buffer[..count]);
                 }
             }
         }
+        Ok(None)
     };
-    let (ours, theirs) = read().map_err(|error: std::io::Error| Problem::io(bytes, &error))?;
+    let read = read().map_err(|error: std::io::Error| Problem::io(bytes, &error))?;
+    let (ours, theirs) = read.ok_or_else(Problem::stopped)?;
     if *ours.as_bytes() != digest.0 {
         return Err(Problem::new(bytes, What::Changed));
     }
@@ -125,7 +135,7 @@ fn sum(path: &Path, input: &Input, digest: &Digest) -> Result<(Digest, Sum), Pro
 }
 
 fn load(file: &Path) -> HashMap<Digest, Sum> {
-    let bytes = std::fs::read(file).unwrap_or_default();
+    let bytes = regular::read(file).unwrap_or_default();
     let pairs = || {
         let (content, seal) = bytes.split_last_chunk::<32>()?;
         let whole = blake3::hash(content) == blake3::Hash::from_bytes(*seal);

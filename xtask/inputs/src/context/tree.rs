@@ -28,7 +28,7 @@
 //! has let through once, and a path's fate depends on nothing but the path.
 //! Rules with the safe set leave it out anyway.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -45,8 +45,8 @@ use super::input::{Input, Inputs, Kind};
 use super::problem::{Problem, Problems, What};
 use super::rules::Rules;
 use super::sums;
-use super::walk::walk;
-use crate::removal;
+use super::walk::{ShouldStop, WalkOptions, walk};
+use crate::{regular, removal};
 
 /// Copied at once.
 const COPY_SIZE: usize = 128 * 1024;
@@ -89,16 +89,17 @@ impl Tree {
     }
 
     /// Makes the tree hold exactly `inputs`, which [`walk`] found in `root`.
-    /// Each content is hashed again while it is copied.
+    /// Each content is hashed again while it is copied. `stop` is asked as in a
+    /// walk.
     ///
     /// # Errors
     /// [`Problems`] with all the files that changed since they were hashed;
     /// otherwise the tree cannot be written.
-    pub fn fill(&self, root: &Path, inputs: &[Input]) -> Result<Filled> {
+    pub fn fill(&self, root: &Path, inputs: &[Input], stop: ShouldStop<'_>) -> Result<Filled> {
         let tmp = self.folder.join("tmp");
         remove(&tmp)?;
         fs::create_dir_all(&tmp)?;
-        let present = self.present()?;
+        let present = self.present(stop)?;
         let plan = self.plan(&present, inputs)?;
         if plan.gone.is_empty() && plan.new.is_empty() {
             return Ok(Filled {
@@ -115,6 +116,7 @@ impl Tree {
             tree: &self.path,
             tmp: &tmp,
             count: AtomicU64::new(0),
+            stop,
         };
         let results: Vec<Result<Option<Problem>>> =
             plan.new.par_iter().map(|input| writer.write(input)).collect();
@@ -122,6 +124,9 @@ impl Tree {
             .into_iter()
             .filter_map(Result::transpose)
             .collect::<Result<_>>()?;
+        if stop() {
+            return Err(Problems(vec![Problem::stopped()]).into());
+        }
         if !changed.is_empty() {
             return Err(Problems(changed).into());
         }
@@ -136,22 +141,34 @@ impl Tree {
     ///
     /// # Errors
     /// [`Problems`] with all the files that are no longer what was staged.
-    pub fn contents(&self, inputs: &[Input]) -> Result<String> {
-        sums::contents(&self.path, inputs, &self.folder.join("sums"))
+    pub fn contents(&self, inputs: &[Input], stop: ShouldStop<'_>) -> Result<String> {
+        sums::contents(&self.path, inputs, &self.folder.join("sums"), stop)
     }
 
     /// Whether the tree holds exactly `inputs`, read anew.
     pub fn holds(&self, inputs: &[Input]) -> bool {
-        let found = walk(&self.path, &Rules::exact(Ignore::default()), None);
+        let found = walk(
+            &self.path,
+            &Rules::exact(Ignore::default()),
+            &WalkOptions::default(),
+        );
         found.is_ok_and(|found| **found.inputs == *inputs)
     }
 
     /// What lies in the tree. A tree that cannot be understood is removed.
-    fn present(&self) -> Result<Inputs> {
+    fn present(&self, stop: ShouldStop<'_>) -> Result<Inputs> {
         let (tree, manifest) = (&self.path, self.folder.join("manifest"));
         let is_directory = tree.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-        if is_directory && let Ok(found) = walk(tree, &Rules::exact(Ignore::default()), Some(&manifest)) {
+        let options = WalkOptions {
+            index: Some(&manifest),
+            stop,
+            ..WalkOptions::default()
+        };
+        if is_directory && let Ok(found) = walk(tree, &Rules::exact(Ignore::default()), &options) {
             return Ok(found.inputs);
+        }
+        if stop() {
+            return Err(Problems(vec![Problem::stopped()]).into());
         }
         remove(&manifest)?;
         remove(tree)?;
@@ -233,6 +250,7 @@ struct Writer<'a> {
     tree: &'a Path,
     tmp: &'a Path,
     count: AtomicU64,
+    stop: ShouldStop<'a>,
 }
 
 impl Writer<'_> {
@@ -271,13 +289,16 @@ impl Writer<'_> {
             return Ok(None);
         };
         let bytes = input.path.as_bytes();
-        let mut source = match File::open(self.root.join(&*input.path)) {
+        let mut source = match regular::open(&self.root.join(&*input.path)) {
             Ok(source) => source,
             Err(error) => return Ok(Some(Problem::io(bytes, &error))),
         };
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; COPY_SIZE.min(*size as usize + 1)];
         loop {
+            if (self.stop)() {
+                return Ok(Some(Problem::stopped()));
+            }
             let read = match source.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => &buffer[..read],

@@ -20,7 +20,7 @@ use super::index::{Index, Stamp};
 use super::input::Inputs;
 use super::link;
 use super::listing::Listing;
-use super::problem::{Problem, What};
+use super::problem::{Problem, What, printable};
 use super::rules::{Decision, Reason, Rules, Scope};
 
 /// A directory with more entries than this is stat'ed in parallel.
@@ -43,7 +43,7 @@ pub struct Found {
 /// An entry that the safe set keeps out of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Relative to the root, with what is not UTF-8 replaced.
+    /// Relative to the root, as [`printable`] writes it.
     pub path: String,
     /// Why.
     pub reason: Reason,
@@ -51,33 +51,49 @@ pub struct LeftOut {
     pub refused: Vec<String>,
 }
 
-/// Walks `root` and hashes what the rules let through. `index` is a file that
-/// remembers digests from run to run; losing it costs time only.
+/// What a walk goes by besides its rules, and whom it asks and tells. The
+/// functions may be called many times, from any thread.
+#[derive(Clone, Copy)]
+pub struct WalkOptions<'a> {
+    /// A file that remembers digests from run to run; losing it costs time only.
+    pub index: Option<&'a Path>,
+    /// Told as soon as a file is met that changed after the index was written,
+    /// to prepare for what this leads to; that it was not says nothing.
+    pub changed: &'a (dyn Fn() + Sync),
+    /// Asked whether to end with [`What::Stopped`].
+    pub stop: ShouldStop<'a>,
+}
+
+/// Asked between directories, files and blocks of a file whether to stop.
+pub type ShouldStop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+impl Default for WalkOptions<'_> {
+    fn default() -> Self {
+        Self {
+            index: None,
+            changed: &|| {},
+            stop: &|| false,
+        }
+    }
+}
+
+/// Walks `root` and hashes what the rules let through.
 ///
 /// # Errors
 /// All inputs that cannot be used, with their paths.
-pub fn walk(root: &Path, rules: &Rules, index: Option<&Path>) -> Result<Found, Vec<Problem>> {
-    walk_and_tell(root, rules, index, &|| {})
-}
-
-/// The same, and calls `news` as soon as it meets a file that changed after the
-/// index was written, so that a caller can prepare for what this leads to. It
-/// may be called many times, from any thread; that it was not says nothing.
-///
-/// # Errors
-/// As for [`walk`].
-pub fn walk_and_tell(
-    root: &Path,
-    rules: &Rules,
-    index: Option<&Path>,
-    news: &(dyn Fn() + Sync),
-) -> Result<Found, Vec<Problem>> {
-    let mut walk = Walk::open(root, rules, news).map_err(|problem| vec![problem])?;
-    walk.indexed = index.and_then(Stamp::of);
-    let (all, index) = rayon::join(|| walk.all(), || index.map(|file| Index::load(file, &walk.path)));
+pub fn walk(root: &Path, rules: &Rules, options: &WalkOptions<'_>) -> Result<Found, Vec<Problem>> {
+    let walk = Walk::open(root, rules, options).map_err(|problem| vec![problem])?;
+    let load = || options.index.map(|file| Index::load(file, &walk.path));
+    let (all, index) = rayon::join(|| walk.all(), load);
+    if (options.stop)() {
+        return Err(vec![Problem::stopped()]);
+    }
     let entries = with_ways(all.entries, all.ways);
     let mut problems = all.problems;
-    let (inputs, hashed) = contents::hash(&walk.root, entries, index, &mut problems);
+    let (inputs, hashed) = contents::hash(&walk.root, entries, index, options.stop, &mut problems);
+    if (options.stop)() {
+        return Err(vec![Problem::stopped()]);
+    }
     problems.sort();
     problems.dedup();
     if !problems.is_empty() {
@@ -98,7 +114,7 @@ struct Walk<'a> {
     rules: &'a Rules,
     /// The index as it was when the walk began.
     indexed: Option<Stamp>,
-    news: &'a (dyn Fn() + Sync),
+    options: &'a WalkOptions<'a>,
 }
 
 /// A directory that is to be read.
@@ -135,9 +151,8 @@ impl Level {
     }
 
     fn leave_out(&mut self, path: &[u8], reason: Reason, refused: Vec<String>) {
-        let path = String::from_utf8_lossy(path).into_owned();
         self.left_out.push(LeftOut {
-            path,
+            path: printable(path),
             reason,
             refused,
         });
@@ -145,8 +160,8 @@ impl Level {
 }
 
 impl<'a> Walk<'a> {
-    fn open(root: &Path, rules: &'a Rules, news: &'a (dyn Fn() + Sync)) -> Result<Self, Problem> {
-        let problem = |error| Problem::new(root.as_os_str().as_bytes(), What::Io(error));
+    fn open(root: &Path, rules: &'a Rules, options: &'a WalkOptions<'a>) -> Result<Self, Problem> {
+        let problem = |error| Problem::new(b"", What::NoDirectory(error));
         // A root that is itself a link is followed, as BuildKit does.
         let path = root.canonicalize().map_err(|error| problem(error.to_string()))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -155,8 +170,8 @@ impl<'a> Walk<'a> {
             path,
             root,
             rules,
-            indexed: None,
-            news,
+            indexed: options.index.and_then(Stamp::of),
+            options,
         })
     }
 
@@ -179,6 +194,9 @@ impl<'a> Walk<'a> {
     /// on, so that all of them are reported.
     fn read(&self, directory: Directory) -> Level {
         let mut level = Level::default();
+        if (self.options.stop)() {
+            return level;
+        }
         let path = &directory.path;
         let listing = self.open_directory(path).and_then(|handle| {
             let listing = Listing::read(&handle)?;
@@ -353,7 +371,7 @@ impl<'a> Walk<'a> {
         }
         let stamp = Stamp::from(&stat);
         if self.indexed.is_some_and(|index| stamp.changed_after(&index)) {
-            (self.news)();
+            (self.options.changed)();
         }
         let ignore = self.rules.ignore();
         if stamp.size > 0 && ignore.has_exceptions() {

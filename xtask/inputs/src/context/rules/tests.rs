@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::context::walk::{Found, walk};
+use crate::context::walk::{Found, LeftOut, WalkOptions, walk};
 
 /// Walks a tree of these files with the safe set on top of an ignore file.
 fn scan(ignore: &str, files: &[&str]) -> Found {
@@ -14,7 +14,7 @@ fn scan(ignore: &str, files: &[&str]) -> Found {
         fs::write(path, "content").unwrap();
     }
     let rules = Rules::safe(Ignore::parse(ignore.as_bytes()).unwrap());
-    walk(folder.path(), &rules, None).unwrap()
+    walk(folder.path(), &rules, &WalkOptions::default()).unwrap()
 }
 
 /// Which of the files are inputs.
@@ -176,7 +176,7 @@ fn keys_are_told_from_certificates() {
     }
     let left_out = |ignore: &str| {
         let rules = Rules::safe(Ignore::parse(ignore.as_bytes()).unwrap());
-        let found = walk(folder.path(), &rules, None).unwrap();
+        let found = walk(folder.path(), &rules, &WalkOptions::default()).unwrap();
         assert!(found.left_out.iter().all(|one| one.reason == Reason::Credentials));
         let paths = found.left_out.into_iter().map(|one| one.path);
         paths.collect::<Vec<_>>()
@@ -204,4 +204,40 @@ fn says_what_is_left_out() {
             ("x.pyc", Reason::Cache),
         ]
     );
+}
+
+#[test]
+fn folders_of_this_tool_are_no_input_wherever_they_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    for path in [
+        "app/main.py",
+        "app/tools/target/debug/xtask",
+        "app/state/log",
+        "cache/base",
+    ] {
+        fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+        fs::write(at(path), "content").unwrap();
+    }
+    std::os::unix::fs::symlink("app/state", at("link")).unwrap();
+    let own = ["app/tools/target", "link", "cache", "app/later", "app"].map(at);
+    let ignore = Ignore::parse(b"!state/log\n").unwrap();
+    let rules = Rules::safe(ignore).without(&at("app"), &own);
+    let walked = || walk(&at("app"), &rules, &WalkOptions::default()).unwrap();
+    let paths =
+        |found: &Found| -> Vec<String> { found.inputs.iter().map(|input| input.path.to_string()).collect() };
+    let found = walked();
+    assert_eq!(paths(&found), ["main.py", "tools"]);
+    let own = |path: &str, refused: &[&str]| LeftOut {
+        path: path.to_owned(),
+        reason: Reason::Own,
+        refused: refused.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(
+        found.left_out,
+        [own("state", &["state/log"]), own("tools/target", &[])]
+    );
+    // The first run makes it while it walks.
+    fs::create_dir(at("app/later")).unwrap();
+    assert_eq!(walked().inputs, found.inputs);
 }

@@ -1,6 +1,9 @@
 //! Tests of `super`: small trees in temporary folders.
 
+use std::fs::File;
 use std::os::unix::fs::symlink;
+
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 use super::*;
 
@@ -42,7 +45,7 @@ impl Place {
     fn fill(&self) -> Filled {
         let stage = self.stage();
         let wanted = self.inputs();
-        let filled = stage.fill(&self.root(), &wanted).unwrap();
+        let filled = stage.fill(&self.root(), &wanted, &|| false).unwrap();
         assert_eq!(inputs(stage.path()), wanted);
         for input in &wanted {
             assert!(stage.has_mode(input).unwrap(), "{}", input.path);
@@ -60,7 +63,9 @@ impl Place {
 }
 
 fn inputs(root: &Path) -> Inputs {
-    walk(root, &Rules::exact(Ignore::default()), None).unwrap().inputs
+    walk(root, &Rules::exact(Ignore::default()), &WalkOptions::default())
+        .unwrap()
+        .inputs
 }
 
 fn filled(written: usize, removed: usize, kept: usize) -> Filled {
@@ -194,32 +199,39 @@ fn manifest_spares_reading_the_tree() {
     let stage = place.stage();
     let manifest = stage.folder.join("manifest");
     let rules = Rules::exact(Ignore::default());
-    assert_eq!(walk(stage.path(), &rules, Some(&manifest)).unwrap().hashed, 0);
+    let options = WalkOptions {
+        index: Some(&manifest),
+        ..WalkOptions::default()
+    };
+    assert_eq!(walk(stage.path(), &rules, &options).unwrap().hashed, 0);
 }
 
 #[test]
 fn changed_since_it_was_hashed() {
-    let place = Place::new(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]);
+    let place = Place::new(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")]);
     let wanted = place.inputs();
     place.write("a", "9");
     fs::remove_file(place.root().join("b")).unwrap();
     place.write("c", "longer");
+    fs::remove_file(place.root().join("e")).unwrap();
+    mkfifoat(CWD, place.root().join("e"), Mode::RUSR).unwrap();
     let stage = place.stage();
-    let error = stage.fill(&place.root(), &wanted).unwrap_err();
+    let error = stage.fill(&place.root(), &wanted, &|| false).unwrap_err();
     let problems = error.downcast_ref::<Problems>().unwrap();
     let text: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
-    for path in ["a", "b", "c"] {
+    for path in ["a", "b", "c", "e"] {
         assert!(
             text.contains(&format!("{path}: changed while it was read")),
             "{text:?}"
         );
     }
-    assert_eq!(text.len(), 3, "{text:?}");
+    assert_eq!(text.len(), 4, "{text:?}");
     assert!(
         !stage.path().join("a").exists(),
         "an unproved file must not be staged"
     );
     drop(stage);
+    fs::remove_file(place.root().join("e")).unwrap();
     assert_eq!(place.fill().kept, 1);
 }
 
@@ -245,4 +257,16 @@ fn equal_times_are_told_apart() {
         file.metadata().unwrap().modified().unwrap(),
         before + Duration::from_secs(1)
     );
+}
+
+#[test]
+fn stopped_before_all_was_copied() {
+    let place = Place::new(&[("a", "1"), ("b", "2")]);
+    let (stage, wanted) = (place.stage(), place.inputs());
+    let error = stage.fill(&place.root(), &wanted, &|| true).unwrap_err();
+    assert_eq!(error.to_string(), ".: interrupted");
+    assert_eq!(place.fill(), filled(2, 0, 0));
+    let error = stage.fill(&place.root(), &wanted, &|| true).unwrap_err();
+    assert_eq!(error.to_string(), ".: interrupted");
+    assert_eq!(place.fill(), filled(0, 0, 2), "what was staged stays");
 }

@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::mkfifoat;
 
 use super::*;
 use crate::context::{Digest, Ignore, Kind};
@@ -35,7 +37,7 @@ fn paths(found: &Found) -> Vec<&str> {
 }
 
 fn problems(root: &Path, rules: &Rules) -> Vec<String> {
-    let problems = walk(root, rules, None).unwrap_err();
+    let problems = walk(root, rules, &WalkOptions::default()).unwrap_err();
     problems.iter().map(ToString::to_string).collect()
 }
 
@@ -44,7 +46,7 @@ fn sorted_with_kinds_and_facts() {
     let folder = tree(&["b/c=12", "a", "empty/", "b-d"]);
     symlink("../a", folder.path().join("b/link")).unwrap();
     fs::set_permissions(folder.path().join("a"), fs::Permissions::from_mode(0o4751)).unwrap();
-    let found = walk(folder.path(), &exact(""), None).unwrap();
+    let found = walk(folder.path(), &exact(""), &WalkOptions::default()).unwrap();
     assert_eq!(paths(&found), ["a", "b", "b-d", "b/c", "b/link", "empty"]);
     assert_eq!(found.inputs[0].mode(), 0o755);
     assert_eq!(found.inputs[5].kind, Kind::Directory);
@@ -83,7 +85,11 @@ fn umask_times_and_place_do_not_count() {
         .open(other.path().join("a/b"))
         .unwrap();
     file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    let inputs = |folder: &tempfile::TempDir| walk(folder.path(), &exact(""), None).unwrap().inputs;
+    let inputs = |folder: &tempfile::TempDir| {
+        walk(folder.path(), &exact(""), &WalkOptions::default())
+            .unwrap()
+            .inputs
+    };
     assert_eq!(inputs(&one), inputs(&other));
     set(&other, "a/b", 0o744);
     assert_ne!(inputs(&one), inputs(&other));
@@ -92,9 +98,9 @@ fn umask_times_and_place_do_not_count() {
 #[test]
 fn ways_to_what_is_kept() {
     let folder = tree(&["a/b/c.py", "a/b/d", "a/e/f", "g/h", "i.py"]);
-    let found = walk(folder.path(), &exact("*\n!**/*.py"), None).unwrap();
+    let found = walk(folder.path(), &exact("*\n!**/*.py"), &WalkOptions::default()).unwrap();
     assert_eq!(paths(&found), ["a", "a/b", "a/b/c.py", "i.py"]);
-    let found = walk(folder.path(), &exact("a/*\n!a/e\ng"), None).unwrap();
+    let found = walk(folder.path(), &exact("a/*\n!a/e\ng"), &WalkOptions::default()).unwrap();
     assert_eq!(paths(&found), ["a", "a/e", "a/e/f", "i.py"]);
 }
 
@@ -119,7 +125,7 @@ fn all_problems_at_once() {
     );
     let rules = exact("absolute\nd/o*\nd/s*\nd/*\n!d/b\nfifo");
     assert_eq!(
-        paths(&walk(folder.path(), &rules, None).unwrap()),
+        paths(&walk(folder.path(), &rules, &WalkOptions::default()).unwrap()),
         ["a", "d", "d/b"]
     );
 }
@@ -137,7 +143,7 @@ fn odd_names() {
         &"n".repeat(255),
     ];
     let folder = tree(&names);
-    let found = walk(folder.path(), &exact(""), None).unwrap();
+    let found = walk(folder.path(), &exact(""), &WalkOptions::default()).unwrap();
     let mut sorted = names;
     sorted.sort_unstable();
     assert_eq!(paths(&found), sorted);
@@ -148,7 +154,7 @@ fn deep_trees() {
     let folder = tempfile::tempdir().unwrap();
     let deep = vec!["d"; 1000].join("/");
     fs::create_dir_all(folder.path().join(&deep)).unwrap();
-    let found = walk(folder.path(), &exact(""), None).unwrap();
+    let found = walk(folder.path(), &exact(""), &WalkOptions::default()).unwrap();
     assert_eq!(found.inputs.len(), 1000);
     assert_eq!(*found.inputs[999].path, *deep);
 }
@@ -157,10 +163,10 @@ fn deep_trees() {
 fn root_may_be_a_link_and_has_to_be_there() {
     let folder = tree(&["app/a"]);
     symlink("app", folder.path().join("link")).unwrap();
-    let found = walk(&folder.path().join("link"), &exact(""), None).unwrap();
+    let found = walk(&folder.path().join("link"), &exact(""), &WalkOptions::default()).unwrap();
     assert_eq!(paths(&found), ["a"]);
     let missing = problems(&folder.path().join("nowhere"), &exact(""));
-    assert!(missing[0].contains("nowhere: No such file"), "{missing:?}");
+    assert!(missing[0].contains("No such file"), "{missing:?}");
     let file = problems(&folder.path().join("app/a"), &exact(""));
     assert!(file[0].contains("Not a directory"), "{file:?}");
 }
@@ -174,7 +180,13 @@ fn links_are_followed_to_see_where_they_lead() {
     link("loop", "loop");
     link("nowhere/../a", "dangling");
     link("..", "d/up");
-    assert_eq!(walk(folder.path(), &exact(""), None).unwrap().inputs.len(), 9);
+    assert_eq!(
+        walk(folder.path(), &exact(""), &WalkOptions::default())
+            .unwrap()
+            .inputs
+            .len(),
+        9
+    );
     // Written, it stays inside; followed, it does not.
     link("up/../x", "d/out");
     link("d/up/../x", "out");
@@ -223,8 +235,8 @@ fn what_may_not_be_read() {
         let safe = Rules::safe(Ignore::parse(b"lock\nsecret").unwrap());
         (
             problems(folder.path(), &exact("")),
-            walk(folder.path(), &safe, None).unwrap(),
-            walk(folder.path(), &exact("*\n!**/a"), None).unwrap(),
+            walk(folder.path(), &safe, &WalkOptions::default()).unwrap(),
+            walk(folder.path(), &exact("*\n!**/a"), &WalkOptions::default()).unwrap(),
         )
     });
     assert_eq!(
@@ -253,7 +265,7 @@ fn unreadable_data_is_left_out_and_said() {
     };
     mode("data/mine", 0o000);
     let rules = Rules::safe(Ignore::default());
-    let found = as_nobody(|| walk(folder.path(), &rules, None)).unwrap();
+    let found = as_nobody(|| walk(folder.path(), &rules, &WalkOptions::default())).unwrap();
     let left_out = LeftOut {
         path: "data/mine".to_owned(),
         reason: Reason::Unreadable,
@@ -261,7 +273,7 @@ fn unreadable_data_is_left_out_and_said() {
     };
     assert_eq!(found.left_out, [left_out]);
     mode("app/data", 0o000);
-    let problems = as_nobody(|| walk(folder.path(), &rules, None)).unwrap_err();
+    let problems = as_nobody(|| walk(folder.path(), &rules, &WalkOptions::default())).unwrap_err();
     assert_eq!(problems[0].path, "app/data");
     mode("app/data", 0o755);
     mode("data/mine", 0o755);
@@ -277,7 +289,7 @@ fn index_spares_what_did_not_change() {
     let folder = tree(&["a=1", "b=2", "c/d=3"]);
     let state = tempfile::tempdir().unwrap();
     let index = state.path().join("new/index");
-    let scan = || walk(folder.path(), &exact(""), Some(&index)).unwrap();
+    let scan = || walk(folder.path(), &exact(""), &indexed(&index)).unwrap();
     // Too young to be trusted.
     assert_eq!(scan().hashed, 3);
     assert_eq!(scan().hashed, 3);
@@ -308,6 +320,58 @@ fn index_spares_what_did_not_change() {
     assert_eq!(removed.hashed, 1, "`b` is still young");
 }
 
+fn indexed(index: &Path) -> WalkOptions<'_> {
+    WalkOptions {
+        index: Some(index),
+        ..WalkOptions::default()
+    }
+}
+
+#[test]
+fn stops_between_directories_files_and_blocks() {
+    let folder = tree(&["a=1", "b/c=2"]);
+    fs::write(folder.path().join("large"), vec![0; 4 << 20]).unwrap();
+    let asked = AtomicUsize::new(0);
+    let calls = |after: usize| {
+        asked.store(0, Ordering::Relaxed);
+        let options = WalkOptions {
+            stop: &|| asked.fetch_add(1, Ordering::Relaxed) >= after,
+            ..WalkOptions::default()
+        };
+        let problems = walk(folder.path(), &exact(""), &options).map(|_| ());
+        (problems, asked.load(Ordering::Relaxed))
+    };
+    let (all, most) = calls(usize::MAX);
+    assert!(all.is_ok());
+    assert!(most > 32, "{most}: the large file alone has 32 blocks");
+    for after in 0..most {
+        let (problems, asked) = calls(after);
+        let problems = problems.unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].what, What::Stopped);
+        // Each of what is on its way at the same time asks once more.
+        assert!(asked <= after + 8, "{asked} after {after}");
+    }
+}
+
+#[test]
+fn index_that_is_no_file_is_not_opened() {
+    let folder = tree(&["a=1"]);
+    let state = tempfile::tempdir().unwrap();
+    let index = state.path().join("index");
+    mkfifoat(CWD, &index, Mode::RUSR | Mode::WUSR).unwrap();
+    assert_eq!(
+        walk(folder.path(), &exact(""), &indexed(&index)).unwrap().hashed,
+        1
+    );
+    fs::remove_file(&index).unwrap();
+    symlink("/dev/zero", &index).unwrap();
+    assert_eq!(
+        walk(folder.path(), &exact(""), &indexed(&index)).unwrap().hashed,
+        1
+    );
+}
+
 #[test]
 fn news_are_what_is_younger_than_the_index() {
     let folder = tree(&["a=1", "b=2"]);
@@ -316,7 +380,11 @@ fn news_are_what_is_younger_than_the_index() {
     let told = || {
         let told = AtomicBool::new(false);
         let tell = || told.store(true, Ordering::Relaxed);
-        walk_and_tell(folder.path(), &exact("b"), Some(&index), &tell).unwrap();
+        let options = WalkOptions {
+            changed: &tell,
+            ..indexed(&index)
+        };
+        walk(folder.path(), &exact("b"), &options).unwrap();
         told.into_inner()
     };
     settle();
@@ -335,7 +403,7 @@ fn index_that_is_no_good_counts_for_nothing() {
     let (folder, other) = (tree(&["a=1", "b=2"]), tree(&["a=1", "b=2"]));
     let state = tempfile::tempdir().unwrap();
     let index = state.path().join("index");
-    let hashed = |root: &Path| walk(root, &exact(""), Some(&index)).unwrap().hashed;
+    let hashed = |root: &Path| walk(root, &exact(""), &indexed(&index)).unwrap().hashed;
     settle();
     assert_eq!((hashed(folder.path()), hashed(folder.path())), (2, 0));
     let good = fs::read(&index).unwrap();

@@ -1,0 +1,85 @@
+//! Regular files and nothing else, wherever somebody may have put something
+//! else in a file's place: a FIFO that nobody writes to would block for ever,
+//! `/dev/zero` never ends, and to open a device may move it.
+
+use std::fs::{File, FileType, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Opens a file, or what a link leads to, for reading.
+///
+/// # Errors
+/// `InvalidInput` for what is there and no regular file, with what it is.
+pub fn open(path: &Path) -> io::Result<File> {
+    check(&path.metadata()?)?;
+    // Something else may have taken its place since.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    check(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Reads a file, or what a link leads to, as a whole.
+///
+/// # Errors
+/// As for [`open`].
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn check(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let message = format!("a {}, not a file", kind(metadata.file_type()));
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+/// What it is called in messages.
+pub fn kind(of: FileType) -> &'static str {
+    match () {
+        () if of.is_file() => "file",
+        () if of.is_dir() => "directory",
+        () if of.is_symlink() => "link",
+        () if of.is_fifo() => "fifo",
+        () if of.is_socket() => "socket",
+        () => "device",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    #[test]
+    fn only_files_are_read_and_nothing_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        assert_eq!(read(&at("file")).unwrap(), b"text");
+        assert_eq!(read(&at("link")).unwrap(), b"text");
+
+        mkfifoat(CWD, at("fifo"), Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("fifo", at("to-fifo")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (name, said) in [
+            ("fifo", "a fifo, not a file"),
+            ("to-fifo", "a fifo, not a file"),
+            ("socket", "a socket, not a file"),
+            (".", "a directory, not a file"),
+            ("/dev/zero", "a device, not a file"),
+        ] {
+            let error = read(&at(name)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(error.to_string(), said);
+        }
+        assert_eq!(read(&at("nothing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
