@@ -1,14 +1,15 @@
 //! Starts a container of the image under test and watches it until it is
 //! healthy, dead or hopeless.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::ask;
-use crate::finding::flaw;
+use crate::figure::Figure;
+use crate::finding::{Flaw, flaw};
 use crate::http::{Client, one_line};
 use crate::programs;
 use definition::spec::ImageSpec;
@@ -24,10 +25,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Between two requests to the health endpoint.
 const HTTP_PAUSE: Duration = Duration::from_millis(25);
-/// Between two looks at the container; each starts a process.
-const LOOK_PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at the container.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// The same once the endpoint said 200.
-const LOOK_PAUSE_LATE: Duration = Duration::from_millis(100);
+const LOOK_PAUSE_LATE: Duration = Duration::from_millis(25);
 /// Between two looks for a FATAL program, which good images never see.
 const PROGRAMS_PAUSE: Duration = Duration::from_secs(3);
 /// Healthy for the engine, yet no 200 from outside: then the port is wrong.
@@ -51,6 +52,21 @@ pub struct Boot {
     pub last_words: String,
 }
 
+impl Boot {
+    /// What is wrong with one that did not get there: too late where it was
+    /// waited for beyond the budget.
+    pub fn given_up(&self, what: &str, budget: f64) -> Flaw {
+        let waited = self.gave_up.as_secs_f64();
+        Flaw {
+            detail: format!(
+                "{what}: not healthy after {waited:.0} s: {}",
+                one_line(&self.last_words)
+            ),
+            figure: (waited > budget).then(|| Figure::new(waited, Some(budget), "s")),
+        }
+    }
+}
+
 /// An end of the container that nobody asked for.
 #[derive(Clone, Debug)]
 pub struct Death {
@@ -68,7 +84,7 @@ pub struct Death {
 #[derive(Debug)]
 pub struct Guest {
     /// The container; removed with the last guest that has it.
-    pub container: Rc<Container>,
+    pub container: Arc<Container>,
     /// Where its app is published on 127.0.0.1.
     pub port: u16,
     /// When it was started.
@@ -101,7 +117,7 @@ impl Guest {
         let publish = format!("127.0.0.1::{port}");
         let mut all = vec!["--publish", publish.as_str()];
         all.extend(options);
-        let container = Rc::new(lab.start(name, image_id, &all, command)?);
+        let container = Arc::new(lab.start(name, image_id, &all, command)?);
         Self::of(container, started, port)
     }
 
@@ -112,7 +128,7 @@ impl Guest {
     pub fn start_again(&self, port: u16) -> Result<Self> {
         let started = Instant::now();
         self.container.start()?;
-        Self::of(Rc::clone(&self.container), started, port)
+        Self::of(Arc::clone(&self.container), started, port)
     }
 
     /// The same container, started again by somebody else.
@@ -120,12 +136,12 @@ impl Guest {
     /// # Errors
     /// When it does not run.
     pub fn rejoin(&self, port: u16) -> Result<Self> {
-        Self::of(Rc::clone(&self.container), Instant::now(), port)
+        Self::of(Arc::clone(&self.container), Instant::now(), port)
     }
 
     /// A container that was just started. One that has ended already publishes
     /// no port: then its own words are the error.
-    fn of(container: Rc<Container>, started: Instant, port: u16) -> Result<Self> {
+    fn of(container: Arc<Container>, started: Instant, port: u16) -> Result<Self> {
         let published = container.published_port(port);
         let guest = Self {
             port: published.as_ref().map_or(0, |port| *port),

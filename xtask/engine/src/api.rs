@@ -1,10 +1,11 @@
-//! The engine's HTTP API, for what is asked many times: a call takes a
+//! The engine's HTTP API, for what is asked or done many times: a call takes a
 //! millisecond or two where the CLI takes thirty to sixty.
 //!
-//! What builds, loads, pulls and runs stays with the CLI, which knows about
+//! What builds, loads and pulls stays with the CLI, which knows about
 //! credentials, plugins and progress.
 
 pub mod endpoint;
+pub(crate) mod frames;
 mod transport;
 
 use std::fmt::Write as _;
@@ -161,7 +162,7 @@ impl Api {
     /// Whether it answers within `deadline`.
     pub fn answers(&self, deadline: Duration) -> bool {
         let agent = self.agent(&Interrupt::never());
-        let reply = self.exchange(agent, "GET", "/_ping", deadline);
+        let reply = self.exchange(agent, "GET", "/_ping", None, deadline);
         reply.is_ok_and(|answer| answer.status == 200)
     }
 
@@ -186,7 +187,7 @@ impl Api {
         if let Some(version) = &*known {
             return Ok(version.clone());
         }
-        let answer = self.raw(interrupt, "GET", "/version", deadline)?;
+        let answer = self.raw(interrupt, "GET", "/version", None, deadline)?;
         let version: Version =
             serde_json::from_slice(&answer.good()?).context("read the engine's version")?;
         Ok(known.insert(version).clone())
@@ -227,13 +228,33 @@ impl Api {
     /// # Errors
     /// As [`Api::get`].
     pub fn send(&self, runner: &Runner, method: &str, path: &str) -> Result<Answer> {
+        self.call(runner, method, path, None, DEADLINE)
+    }
+
+    /// `POST` of a document.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub fn post(&self, runner: &Runner, path: &str, document: &Value) -> Result<Answer> {
+        self.call(runner, "POST", path, Some(document), DEADLINE)
+    }
+
+    /// Any method, with a document where there is one, answered within
+    /// `deadline`.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub fn call(
+        &self,
+        runner: &Runner,
+        method: &str,
+        path: &str,
+        document: Option<&Value>,
+        deadline: Duration,
+    ) -> Result<Answer> {
         let version = self.shared.spoken.get().map_or(VERSION, String::as_str);
-        let answer = self.raw(
-            &runner.interrupt(),
-            method,
-            &format!("/v{version}{path}"),
-            DEADLINE,
-        )?;
+        let versioned = format!("/v{version}{path}");
+        let answer = self.raw(&runner.interrupt(), method, &versioned, document, deadline)?;
         // "client version 1.44 is too old. Minimum supported API version is 1.99"
         let outlived = answer.status == 400 && answer.refusal().contains("is too old");
         if !outlived || self.shared.spoken.get().is_some() {
@@ -241,12 +262,19 @@ impl Api {
         }
         let oldest = self.version(runner, DEADLINE)?.oldest_api;
         self.shared.spoken.set(oldest).ok();
-        self.send(runner, method, path)
+        self.call(runner, method, path, document, deadline)
     }
 
-    fn raw(&self, interrupt: &Interrupt, method: &str, path: &str, deadline: Duration) -> Result<Answer> {
+    fn raw(
+        &self,
+        interrupt: &Interrupt,
+        method: &str,
+        path: &str,
+        document: Option<&Value>,
+        deadline: Duration,
+    ) -> Result<Answer> {
         interrupt.check()?;
-        let answer = self.exchange(self.agent(interrupt), method, path, deadline);
+        let answer = self.exchange(self.agent(interrupt), method, path, document, deadline);
         // An end by Ctrl-C is no fault of the engine.
         interrupt.check()?;
         answer
@@ -275,16 +303,33 @@ impl Api {
         })
     }
 
-    fn exchange(&self, agent: &ureq::Agent, method: &str, path: &str, deadline: Duration) -> Result<Answer> {
+    fn exchange(
+        &self,
+        agent: &ureq::Agent,
+        method: &str,
+        path: &str,
+        document: Option<&Value>,
+        deadline: Duration,
+    ) -> Result<Answer> {
+        let asked = || format!("ask the engine for {path}");
         let request = ureq::http::Request::builder()
             .method(method)
-            .uri(format!("http://docker{path}"))
-            .body(())
-            .with_context(|| format!("ask the engine for {path}"))?;
-        let request = agent
-            .configure_request(request)
-            .timeout_global(Some(deadline))
-            .build();
+            .uri(format!("http://docker{path}"));
+        let reply = match document {
+            None => {
+                // Some calls refuse a body, and one without a length counts.
+                let request = match method {
+                    "POST" => request.header("content-length", "0"),
+                    _ => request,
+                };
+                agent.run(within(agent, request.body(()).with_context(asked)?, deadline))
+            }
+            Some(document) => {
+                let request = request.header("content-type", "application/json");
+                let request = request.body(document.to_string()).with_context(asked)?;
+                agent.run(within(agent, request, deadline))
+            }
+        };
         let failed = |error: ureq::Error| match error {
             ureq::Error::Timeout(_) => failure::environment(format!(
                 "the engine did not answer {method} {path} within {} s",
@@ -295,7 +340,7 @@ impl Api {
                 "{method} {path}: the connection to the engine was lost ({error})"
             )),
         };
-        let reply = agent.run(request).map_err(failed)?;
+        let reply = reply.map_err(failed)?;
         let status = reply.status().as_u16();
         let mut body = reply.into_body();
         let body = body
@@ -305,6 +350,17 @@ impl Api {
             .map_err(failed)?;
         Ok(Answer { status, body })
     }
+}
+
+fn within<B: ureq::AsSendBody>(
+    agent: &ureq::Agent,
+    request: ureq::http::Request<B>,
+    deadline: Duration,
+) -> ureq::http::Request<B> {
+    agent
+        .configure_request(request)
+        .timeout_global(Some(deadline))
+        .build()
 }
 
 /// `filters=…`, as the API wants lists of strings by kind.

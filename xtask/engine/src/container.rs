@@ -1,12 +1,26 @@
 //! Containers and volumes that go away with their handle.
+//!
+//! All of it goes through the API, but for options that only the CLI knows.
 
-use std::time::Duration;
+mod request;
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::api::{Answer, escaped, frames};
 use super::{Engine, KEPT_LABEL, RUN_LABEL};
-use host::process::{Output, Runner};
+use host::process::{Interrupt, Output, Runner};
+
+/// The end of a command is on record a moment after its output has ended.
+const END_ON_RECORD: Duration = Duration::from_secs(5);
+
+/// Longer than a command in a container of its own may take.
+const CALL: Duration = Duration::from_secs(120);
 
 /// Who makes containers: an engine, a runner and the run they belong to.
 #[derive(Clone, Debug)]
@@ -36,15 +50,19 @@ impl Lab {
     /// # Errors
     /// When the engine refuses.
     pub fn volume_with(&self, name: &str, options: &[&str]) -> Result<Volume> {
-        let label = self.label();
-        let mut args = vec!["volume", "create", "--label", &label];
-        args.extend(options);
-        args.push(name);
-        self.docker(&args).run()?;
-        Ok(Volume {
-            lab: self.clone(),
-            name: name.to_owned(),
-        })
+        if options.is_empty() {
+            let (key, run) = self.label();
+            let request = json!({ "Name": name, "Labels": { key: run } });
+            let made = self.engine.api.post(&self.runner, "/volumes/create", &request)?;
+            made.good().with_context(|| format!("create volume {name}"))?;
+        } else {
+            let label = self.label_flag();
+            let mut args = vec!["volume", "create", "--label", &label];
+            args.extend(options);
+            args.push(name);
+            self.docker(&args).run()?;
+        }
+        Ok(Volume(self.thing(name)))
     }
 
     /// `docker run --detach` with the run's label and a fixed name; gone with
@@ -53,21 +71,22 @@ impl Lab {
     /// # Errors
     /// When the engine cannot create or start it.
     pub fn start(&self, name: &str, image: &str, options: &[&str], command: &[&str]) -> Result<Container> {
-        let label = self.label();
-        let mut args = vec![
-            "run", "--detach", "--pull", "never", "--name", name, "--label", &label,
-        ];
-        args.extend(options);
-        args.push(image);
-        args.extend(command);
         // Made first: a container that was created and cannot start must go, too.
-        let container = Container {
-            lab: self.clone(),
-            name: name.to_owned(),
+        let container = Container(self.thing(name));
+        let started = match request::of(image, self.label(), options, command) {
+            Some(request) => self.create(name, &request).and_then(|()| container.start()),
+            None => {
+                let label = self.label_flag();
+                let mut args = vec![
+                    "run", "--detach", "--pull", "never", "--name", name, "--label", &label,
+                ];
+                args.extend(options);
+                args.push(image);
+                args.extend(command);
+                self.docker(&args).run().map(drop)
+            }
         };
-        self.docker(&args)
-            .run()
-            .with_context(|| format!("start a container of {image}"))?;
+        started.with_context(|| format!("start a container of {image}"))?;
         Ok(container)
     }
 
@@ -75,9 +94,16 @@ impl Lab {
     /// exit code. `options` stand before the image, `command` after it.
     ///
     /// # Errors
-    /// When the CLI cannot be started, or the command passes its deadline.
+    /// When it cannot be started, or the command passes its deadline.
     pub fn call(&self, name: &str, image: &str, options: &[&str], command: &[&str]) -> Result<Output> {
-        let label = self.label();
+        if request::of(image, self.label(), options, command).is_some() {
+            let began = Instant::now();
+            let container = self.start(name, image, options, command)?;
+            let code = container.wait(CALL)?;
+            let (stdout, stderr) = container.printed("")?;
+            return Ok(output(code, stdout, stderr, began.elapsed()));
+        }
+        let label = self.label_flag();
         let mut args = vec![
             "run", "--rm", "--pull", "never", "--name", name, "--label", &label,
         ];
@@ -89,55 +115,107 @@ impl Lab {
 
     /// What is to stay has a label of its own: the reaper takes what has a dead
     /// run's.
-    fn label(&self) -> String {
-        let key = if self.keep { KEPT_LABEL } else { RUN_LABEL };
-        format!("{key}={}", self.run)
+    fn label(&self) -> (&'static str, &str) {
+        (if self.keep { KEPT_LABEL } else { RUN_LABEL }, &self.run)
+    }
+
+    fn label_flag(&self) -> String {
+        let (key, run) = self.label();
+        format!("{key}={run}")
+    }
+
+    fn create(&self, name: &str, request: &Value) -> Result<()> {
+        let path = format!("/containers/create?name={}", escaped(name));
+        let answer = self.engine.api.post(&self.runner, &path, request)?;
+        answer.good().map(drop)
     }
 
     fn docker(&self, args: &[&str]) -> host::process::Command<'_> {
         self.engine.cmd(&self.runner, args)
     }
+
+    fn thing(&self, name: &str) -> Thing {
+        Thing {
+            engine: self.engine.clone(),
+            interrupt: self.runner.interrupt(),
+            keep: self.keep,
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// What a handle knows. Unlike a [`Lab`], threads can share it.
+#[derive(Debug)]
+struct Thing {
+    engine: Engine,
+    interrupt: Interrupt,
+    keep: bool,
+    name: String,
+}
+
+impl Thing {
+    fn send(&self, method: &str, path: &str) -> Result<Answer> {
+        self.engine.api.send(&self.interrupt.runner()?, method, path)
+    }
+
+    /// Goes on after Ctrl-C.
+    fn send_at_the_end(&self, method: &str, path: &str) -> Result<Answer> {
+        let runner = self.interrupt.runner()?.for_cleanup();
+        self.engine.api.send(&runner, method, path)
+    }
+}
+
+/// What a command did, as the CLI would have told it.
+fn output(code: i64, stdout: Vec<u8>, stderr: Vec<u8>, took: Duration) -> Output {
+    let code = i32::try_from(code).unwrap_or(-1);
+    Output {
+        // wait(2): the exit code is in the second byte.
+        status: ExitStatus::from_raw((code & 0xff) << 8),
+        stdout,
+        stderr,
+        took,
+    }
 }
 
 /// A named volume of this run.
 #[derive(Debug)]
-pub struct Volume {
-    lab: Lab,
-    name: String,
-}
+pub struct Volume(Thing);
 
 impl Volume {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 }
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        if !self.lab.keep {
-            let runner = self.lab.runner.for_cleanup();
+        if !self.0.keep {
+            let path = format!("/volumes/{}?force=1", escaped(&self.0.name));
             // What cannot be removed now is reaped by label at the next start.
-            self.lab
-                .engine
-                .cmd(&runner, &["volume", "rm", "--force", &self.name])
-                .output()
-                .ok();
+            self.0.send_at_the_end("DELETE", &path).ok();
         }
     }
 }
 
 /// A container of this run.
 #[derive(Debug)]
-pub struct Container {
-    lab: Lab,
-    name: String,
-}
+pub struct Container(Thing);
 
 impl Container {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
+    }
+
+    fn path(&self, of: &str) -> String {
+        format!("/containers/{}{of}", escaped(&self.0.name))
+    }
+
+    fn post(&self, of: &str, deadline: Duration) -> Result<Answer> {
+        let runner = self.0.interrupt.runner()?;
+        let api = &self.0.engine.api;
+        api.call(&runner, "POST", &self.path(of), None, deadline)
     }
 
     /// `docker inspect`.
@@ -145,11 +223,8 @@ impl Container {
     /// # Errors
     /// When it is gone or the engine does not answer.
     pub fn inspect(&self) -> Result<Value> {
-        let text = self
-            .lab
-            .docker(&["container", "inspect", "--format", "{{json .}}", &self.name])
-            .read()?;
-        serde_json::from_str(&text).context("read `docker container inspect`")
+        let runner = self.0.interrupt.runner()?;
+        self.0.engine.api.document(&runner, &self.path("/json"))
     }
 
     /// Whether it runs, and its exit code where it does not.
@@ -178,20 +253,19 @@ impl Container {
     /// # Errors
     /// When it is not published.
     pub fn published_port(&self, port: u16) -> Result<u16> {
-        let text = self
-            .lab
-            .docker(&["port", &self.name, &format!("{port}/tcp")])
-            .read()?;
-        let first = text.lines().next().unwrap_or_default();
-        let Some((_, number)) = first.rsplit_once(':') else {
-            bail!("port {port} of {} is not published", self.name)
+        let state = self.inspect()?;
+        let published = state.pointer("/NetworkSettings/Ports");
+        let first = published.and_then(|ports| ports.get(format!("{port}/tcp"))?.get(0)?.get("HostPort"));
+        let Some(number) = first.and_then(Value::as_str) else {
+            bail!("port {port} of {} is not published", self.name())
         };
         number
             .parse()
-            .with_context(|| format!("read `docker port`: {first:?}"))
+            .with_context(|| format!("read a published port: {number:?}"))
     }
 
-    /// `docker exec`, whatever its exit code.
+    /// `docker exec`, whatever its exit code: what the engine refuses is said
+    /// on stderr. `options` and standard input are the CLI's to understand.
     ///
     /// # Errors
     /// When the engine does not answer or `deadline` passes.
@@ -202,18 +276,66 @@ impl Container {
         command: &[&str],
         stdin: Option<&str>,
     ) -> Result<Output> {
+        if options.is_empty() && stdin.is_none() {
+            return self.exec_by_api(deadline, command);
+        }
         let mut args = vec!["exec"];
         if stdin.is_some() {
             args.push("--interactive");
         }
         args.extend(options);
-        args.push(&self.name);
+        args.push(self.name());
         args.extend(command);
-        let mut docker = self.lab.docker(&args).deadline(deadline);
+        let runner = self.0.interrupt.runner()?;
+        let mut docker = self.0.engine.cmd(&runner, &args).deadline(deadline);
         if let Some(text) = stdin {
             docker = docker.stdin(text);
         }
         docker.output()
+    }
+
+    fn exec_by_api(&self, deadline: Duration, command: &[&str]) -> Result<Output> {
+        let runner = self.0.interrupt.runner()?;
+        let api = &self.0.engine.api;
+        let began = Instant::now();
+        let refused = |answer: &Answer| output(1, Vec::new(), answer.refusal().into_bytes(), began.elapsed());
+        let request = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
+        let answer = api.post(&runner, &self.path("/exec"), &request)?;
+        if (400..500).contains(&answer.status) {
+            return Ok(refused(&answer));
+        }
+        let made: Made =
+            serde_json::from_slice(&answer.good()?).context("read the engine's answer to exec")?;
+        let (path, how) = (format!("/exec/{}/start", made.id), json!({ "Detach": false }));
+        let answer = api.call(&runner, "POST", &path, Some(&how), deadline)?;
+        if (400..500).contains(&answer.status) {
+            return Ok(refused(&answer));
+        }
+        let (stdout, stderr) = frames::split(&answer.good()?);
+        let path = format!("/exec/{}/json", made.id);
+        let ended = Instant::now();
+        loop {
+            let state: ExecState = api.document(&runner, &path)?;
+            match state.exit_code {
+                Some(code) if !state.running => {
+                    return Ok(output(code, stdout, stderr, began.elapsed()));
+                }
+                _ if ended.elapsed() > END_ON_RECORD => {
+                    bail!("the output of a command in {} broke off", self.name())
+                }
+                _ => runner.sleep(Duration::from_millis(5))?,
+            }
+        }
+    }
+
+    /// Waits until it has ended; its exit code.
+    ///
+    /// # Errors
+    /// When it is gone, the engine does not answer, or `deadline` passes.
+    pub fn wait(&self, deadline: Duration) -> Result<i64> {
+        let body = self.post("/wait", deadline)?.good()?;
+        let ended: Ended = serde_json::from_slice(&body).context("read how a container ended")?;
+        Ok(ended.status_code)
     }
 
     /// Everything it printed, stdout and stderr together.
@@ -221,13 +343,15 @@ impl Container {
     /// # Errors
     /// When it is gone.
     pub fn logs(&self) -> Result<String> {
-        let runner = self.lab.runner.for_cleanup();
-        let output = self
-            .lab
-            .engine
-            .cmd(&runner, &["logs", "--timestamps", &self.name])
-            .output()?;
-        Ok(format!("{}\n{}", output.stdout_text(), output.stderr_text()))
+        let (stdout, stderr) = self.printed("&timestamps=1")?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        Ok(format!("{}\n{}", text(&stdout), text(&stderr)))
+    }
+
+    fn printed(&self, more: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+        let path = self.path(&format!("/logs?stdout=1&stderr=1{more}"));
+        let answer = self.0.send_at_the_end("GET", &path)?;
+        Ok(frames::split(&answer.good()?))
     }
 
     /// `docker cp` of a file or folder inside to a path on this host; works on
@@ -236,13 +360,11 @@ impl Container {
     /// # Errors
     /// When there is no such path inside.
     pub fn copy_out(&self, inside: &str, outside: &std::path::Path) -> Result<()> {
-        let runner = self.lab.runner.for_cleanup();
+        let runner = self.0.interrupt.runner()?.for_cleanup();
         let outside = outside.to_str().context("the target's path is not UTF-8")?;
-        self.lab
-            .engine
-            .cmd(&runner, &["cp", &format!("{}:{inside}", self.name), outside])
-            .run()
-            .map(drop)
+        let from = format!("{}:{inside}", self.name());
+        let copied = self.0.engine.cmd(&runner, &["cp", &from, outside]).run();
+        copied.map(drop)
     }
 
     /// `docker stop`: the stop signal, and SIGKILL after `grace`.
@@ -250,13 +372,10 @@ impl Container {
     /// # Errors
     /// When it is gone.
     pub fn stop(&self, grace: Duration) -> Result<Duration> {
-        let seconds = grace.as_secs().to_string();
-        let output = self
-            .lab
-            .docker(&["stop", "--time", &seconds, &self.name])
-            .deadline(grace * 2)
-            .run()?;
-        Ok(output.took)
+        let began = Instant::now();
+        let answer = self.post(&format!("/stop?t={}", grace.as_secs()), grace * 2)?;
+        answer.good().with_context(|| format!("stop {}", self.name()))?;
+        Ok(began.elapsed())
     }
 
     /// `docker start` of a container that has ended.
@@ -264,7 +383,7 @@ impl Container {
     /// # Errors
     /// When it is gone or cannot be started.
     pub fn start(&self) -> Result<()> {
-        self.lab.docker(&["start", &self.name]).run().map(drop)
+        self.0.send("POST", &self.path("/start"))?.good().map(drop)
     }
 
     /// `docker rm --force`, before the handle would do it.
@@ -272,10 +391,8 @@ impl Container {
     /// # Errors
     /// When the engine refuses.
     pub fn remove(&self) -> Result<()> {
-        self.lab
-            .docker(&["rm", "--force", "--volumes", &self.name])
-            .run()
-            .map(drop)
+        let answer = self.0.send("DELETE", &self.path("?force=1&v=1"))?;
+        answer.good().map(drop)
     }
 
     /// `docker kill --signal`.
@@ -283,22 +400,37 @@ impl Container {
     /// # Errors
     /// When it does not run.
     pub fn kill(&self, signal: &str) -> Result<()> {
-        self.lab
-            .docker(&["kill", "--signal", signal, &self.name])
-            .run()
-            .map(drop)
+        let path = self.path(&format!("/kill?signal={}", escaped(signal)));
+        self.0.send("POST", &path)?.good().map(drop)
     }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
-        if !self.lab.keep {
-            let runner = self.lab.runner.for_cleanup();
-            self.lab
-                .engine
-                .cmd(&runner, &["rm", "--force", "--volumes", &self.name])
-                .output()
-                .ok();
+        if !self.0.keep {
+            self.0.send_at_the_end("DELETE", &self.path("?force=1&v=1")).ok();
         }
     }
+}
+
+/// The answer to a request that makes something.
+#[derive(Debug, Deserialize)]
+struct Made {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+/// Of an exec.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ExecState {
+    running: bool,
+    exit_code: Option<i64>,
+}
+
+/// The answer to a wait.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ended {
+    status_code: i64,
 }

@@ -129,7 +129,13 @@ fn a_connection_that_ends_early_is_an_error() {
     // The server goes on waiting for a request: only the deadline ends this.
     let error = fake
         .api()
-        .raw(&runner().interrupt(), "GET", "/x", Duration::from_millis(200))
+        .raw(
+            &runner().interrupt(),
+            "GET",
+            "/x",
+            None,
+            Duration::from_millis(200),
+        )
         .unwrap_err();
     assert_eq!(error.to_string(), "the engine did not answer GET /x within 0 s");
 
@@ -146,6 +152,27 @@ fn a_connection_that_ends_early_is_an_error() {
             .contains("the connection to the engine was lost"),
         "{error}"
     );
+}
+
+#[test]
+fn an_answer_without_a_length_lasts_until_the_connection_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("x.sock")).unwrap();
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        for piece in ["one ", "two"] {
+            stream.write_all(piece.as_bytes()).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let api = Api::at_socket(folder.path().join("x.sock"));
+    let answer = api.post(&runner(), "/exec/1/start", &serde_json::json!({}));
+    assert_eq!(answer.unwrap().good().unwrap(), b"one two");
+    server.join().unwrap();
 }
 
 #[test]

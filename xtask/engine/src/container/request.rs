@@ -1,0 +1,85 @@
+//! Options of `docker run` as the API's request to create a container.
+
+use serde_json::{Value, json};
+
+/// The request; `None` where an option is not known here, so that the CLI has
+/// to understand it.
+pub(super) fn of(image: &str, label: (&str, &str), options: &[&str], command: &[&str]) -> Option<Value> {
+    let mut request = json!({ "Image": image, "Labels": { label.0: label.1 }, "HostConfig": {} });
+    let (mut binds, mut ports) = (Vec::new(), serde_json::Map::new());
+    for option in options.chunks(2) {
+        let &[flag, value] = option else { return None };
+        match flag {
+            // A name and a path, and nothing after them.
+            "--volume" if value.matches(':').count() == 1 && !value.starts_with(['/', '.', '~']) => {
+                binds.push(value);
+            }
+            "--publish" => {
+                // `127.0.0.1::8000`: a port of the host that the engine picks.
+                let (address, port) = value.split_once("::")?;
+                let binding = json!([{ "HostIp": address, "HostPort": "" }]);
+                ports.insert(format!("{}/tcp", port.parse::<u16>().ok()?), binding);
+            }
+            "--entrypoint" if !value.is_empty() => request["Entrypoint"] = json!([value]),
+            "--network" if value == "none" => request["HostConfig"]["NetworkMode"] = json!(value),
+            "--user" => request["User"] = json!(value),
+            _ => return None,
+        }
+    }
+    if !command.is_empty() {
+        request["Cmd"] = json!(command);
+    }
+    let exposed = ports.keys().map(|port| (port.clone(), json!({})));
+    request["ExposedPorts"] = Value::Object(exposed.collect());
+    request["HostConfig"]["Binds"] = json!(binds);
+    request["HostConfig"]["PortBindings"] = Value::Object(ports);
+    Some(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABEL: (&str, &str) = ("dev.hive.run", "1-2");
+
+    #[test]
+    fn what_the_gate_starts_is_understood() {
+        let options = ["--publish", "127.0.0.1::8000", "--volume", "data:/data"];
+        assert_eq!(
+            of("sha256:1", LABEL, &options, &[]),
+            Some(json!({
+                "Image": "sha256:1",
+                "Labels": { "dev.hive.run": "1-2" },
+                "ExposedPorts": { "8000/tcp": {} },
+                "HostConfig": {
+                    "Binds": ["data:/data"],
+                    "PortBindings": { "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "" }] },
+                },
+            }))
+        );
+        let options = ["--entrypoint", "sh", "--network", "none", "--user", "0:0"];
+        let look = of("sha256:1", LABEL, &options, &["-c", "true"]).unwrap();
+        assert_eq!(look["Entrypoint"], json!(["sh"]));
+        assert_eq!(look["Cmd"], json!(["-c", "true"]));
+        assert_eq!(look["User"], "0:0");
+        assert_eq!(look["HostConfig"]["NetworkMode"], "none");
+    }
+
+    #[test]
+    fn everything_else_is_left_to_the_command() {
+        for options in [
+            &["--read-only"][..],
+            &["--read-only", "--init"],
+            &["--volume", "/srv:/data"],
+            &["--volume", "data:/data:ro"],
+            &["--volume", "/data"],
+            &["--publish", "8000:8000"],
+            &["--publish", "127.0.0.1::x"],
+            &["--network", "host"],
+            &["--entrypoint", ""],
+            &["--env", "A=b"],
+        ] {
+            assert_eq!(of("sha256:1", LABEL, options, &[]), None, "{options:?}");
+        }
+    }
+}
