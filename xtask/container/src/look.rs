@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::ask;
 use crate::boot::MOUNT;
 use definition::spec::ImageSpec;
-use engine::container::Lab;
+use engine::container::{Container, Lab};
 use host::process::Output;
 
 /// Prints the passwords that a volume keeps, one a line.
@@ -31,6 +31,17 @@ pub fn run(
     let mut all = vec!["--entrypoint", "sh", "--network", "none", "--volume", &mount];
     all.extend(options);
     lab.call(name, image_id, &all, &["-c", script])
+}
+
+/// A container beside that waits for questions: quicker where the moment to
+/// look is known before.
+///
+/// # Errors
+/// When the engine cannot start it.
+pub fn beside(lab: &Lab, name: &str, image_id: &str, volume: &str) -> Result<Container> {
+    let mount = format!("{volume}:{MOUNT}");
+    let options = ["--entrypoint", "sleep", "--network", "none", "--volume", &mount];
+    lab.start(name, image_id, &options, &["3600"])
 }
 
 /// The script for all that `pg_controldata` says of a data directory.

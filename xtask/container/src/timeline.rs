@@ -26,6 +26,22 @@ impl Timeline {
         self.began
     }
 
+    /// An empty one with the same beginning, for what happens at the same time.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            began: self.began,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Takes over the lines of one with the same beginning, by their times.
+    pub fn join(&mut self, other: Self) {
+        self.lines.extend(other.lines);
+        // Times come first, in one form.
+        self.lines.sort();
+    }
+
     /// Notes that something happens now.
     pub fn note(&mut self, text: impl AsRef<str>) {
         self.lines.push(format!(
@@ -39,5 +55,27 @@ impl Timeline {
     /// The lines, oldest first.
     pub fn lines(&self) -> &[String] {
         &self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_at_the_same_time_is_told_in_order() {
+        let mut one = Timeline::default();
+        let mut other = one.beside();
+        for (timeline, text) in [(true, "z"), (false, "y"), (true, "x")] {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            if timeline { &mut one } else { &mut other }.note(text);
+        }
+        one.join(other);
+        let said: Vec<&str> = one
+            .lines()
+            .iter()
+            .filter_map(|line| line.get(line.len() - 1..))
+            .collect();
+        assert_eq!(said, ["z", "y", "x"]);
     }
 }

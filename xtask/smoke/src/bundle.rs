@@ -69,7 +69,7 @@ pub fn write(folder: &Path, course: &Course<'_>, verdict: &Verdict) -> Result<()
         Ok(Err(why)) => missing.push(why.detail),
         Err(error) => missing.push(format!("pg_controldata: {error:#}")),
     }
-    for (n, guest) in course.guests().iter().enumerate() {
+    for (n, guest) in course.guests().enumerate() {
         let own = folder.join(format!("container-{}", n + 1));
         container(&own, &guest.container, &facts.secrets, &mut missing)?;
     }

@@ -1,4 +1,8 @@
 //! What a run of the suite saw, for judges to look at: values, no engine.
+//!
+//! Two containers are looked at, each on a volume of its own: the *steady* one
+//! is left alone and asked, the *mortal* one loses its database and is stopped
+//! and followed by a third on its volume.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,29 +23,30 @@ pub struct Facts {
     pub image: Image,
     /// `docker history`, one JSON document a line.
     pub history: Stage<String>,
-    /// The volume's name.
+    /// The name of the volume that the questions are about.
     pub volume: String,
-    /// First boot, on an empty volume.
+    /// First boot of the steady container, on an empty volume.
     pub first: Stage<Boot>,
     /// Requests to the health endpoint.
     pub health: Stage<Samples>,
-    /// PostgreSQL stopped and started again.
+    /// PostgreSQL stopped and started again, in the mortal container.
     pub outage: Stage<Outage>,
-    /// `docker stop` with an open session.
+    /// `docker stop` of the mortal container, with an open session.
     pub stop: Stage<Stop>,
-    /// A new container on the same volume.
+    /// A new container on the mortal one's volume.
     pub again: Stage<Boot>,
     /// An end nobody asked for.
     pub death: Option<Death>,
     /// What the container was asked, and when.
     pub answers: BTreeMap<(Moment, &'static str), Stage<Answer>>,
-    /// `docker logs` when the window after ready was over.
+    /// `docker logs` of the steady container when the window after ready was
+    /// over.
     pub settled_log: Stage<String>,
     /// `docker logs` of all containers, at the end.
     pub whole_log: String,
-    /// `docker container inspect` of the first container.
+    /// `docker container inspect` of all containers.
     pub inspect: String,
-    /// Passwords made at first boot. Never shown, never written.
+    /// Passwords made at the first boots. Never shown, never written.
     pub secrets: Vec<String>,
     /// How long each part took.
     pub took: BTreeMap<Part, Duration>,
@@ -128,9 +133,24 @@ impl Facts {
         self.first.as_ref().is_ok_and(|boot| boot.ready.is_some())
     }
 
-    /// Whether the health endpoint said 200 each time it was asked.
+    /// Whether the health endpoint said 200 at the first boot.
     pub fn says_healthy(&self) -> bool {
-        self.health.as_ref().is_ok_and(|samples| samples.bad.is_empty())
+        self.first.as_ref().is_ok_and(|boot| boot.first_200.is_some())
+    }
+
+    /// Adds what was seen of the mortal container.
+    pub fn join(&mut self, mortal: Self) {
+        self.outage = mortal.outage;
+        self.stop = mortal.stop;
+        self.again = mortal.again;
+        self.death = self.death.take().or(mortal.death);
+        self.answers.extend(mortal.answers);
+        self.whole_log.push_str(&mortal.whole_log);
+        self.inspect.push_str(&mortal.inspect);
+        self.secrets.extend(mortal.secrets);
+        self.secrets.sort();
+        self.secrets.dedup();
+        self.took.extend(mortal.took);
     }
 
     /// The answer to a check's question.

@@ -202,7 +202,7 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
         .image(&lab.runner, &subject.image_id)?
         .with_context(|| format!("the engine has no image {}", subject.image_id))?;
     report.step("smoke", format!("{name}: {}", short(&subject.image_id)));
-    let mut course = Course::new(lab, subject, image, container_prefix(name, &lab.run))?;
+    let mut course = Course::new(lab, subject, &image, &container_prefix(name, &lab.run))?;
     course.run().with_context(|| format!("smoke-test image {name}"))?;
     let secrets = &course.facts.secrets;
     for line in course.timeline.lines() {
@@ -234,6 +234,7 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
         bundle::write(&folder, &course, &verdict)
             .with_context(|| format!("write the failure bundle {}", folder.display()))?;
     }
+    course.clear();
     report.step("smoke", format!("{name}: {}", self::report::summary(&verdict)));
     Ok(verdict)
 }

@@ -1,15 +1,18 @@
-//! The second half of a course: the database is taken away for a moment, the
-//! container is stopped, and a new one boots on its volume.
+//! The container that comes to an end: the database is taken away for a
+//! moment, the container is stopped, and a new one boots on its volume.
 
+use std::sync::mpsc::Sender;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Course, OUTAGE_LIMIT, REQUEST};
+use super::strand::{SECRETS, Strand};
+use super::{OUTAGE_LIMIT, REQUEST};
 use crate::checks::database;
 use crate::facts::{Outage, Part, Stop};
-use crate::names;
 use crate::suite::Moment;
+use container::ask::{self, Answer};
 use container::boot::MOUNT;
 use container::finding::Stage;
 use container::finding::flaw;
@@ -20,8 +23,39 @@ use container::look;
 /// `docker stop`'s own default: what users get.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-impl Course<'_> {
-    pub(super) fn take_postgresql_away(&mut self) -> Result<()> {
+/// What is asked right before the stop. The last one leaves a session behind.
+const BEFORE_STOP: [(&str, &str); 3] = [
+    SECRETS,
+    ("data", database::DATA_DIRECTORY),
+    ("rows", database::WRITE_ROWS),
+];
+
+impl Strand<'_> {
+    /// Boots on an empty volume, loses its database, ends, and is followed by
+    /// another one. `booting` is closed when it is up, or given up.
+    pub(super) fn die(&mut self, booting: Sender<()>) -> Result<()> {
+        let booted = self.boot("first boot", self.facts.spec.budgets.ready_seconds);
+        drop(booting);
+        self.facts.first = booted?;
+        if let Err(why) = &self.facts.first {
+            let why = flaw(format!("not reached: {why}"));
+            self.facts.outage = Err(why.clone());
+            self.facts.stop = Err(why.clone());
+            self.facts.again = Err(why);
+        }
+        if self.is_alive() && self.facts.says_healthy() {
+            self.take_postgresql_away()?;
+        }
+        if self.is_alive() {
+            self.stop()?;
+        }
+        if self.facts.stop.is_ok() && self.facts.is_ready() {
+            self.boot_again()?;
+        }
+        self.close()
+    }
+
+    fn take_postgresql_away(&mut self) -> Result<()> {
         let began = Instant::now();
         self.event("outage: stop PostgreSQL");
         let stopped = self.exec_one("outage", database::TAKE_AWAY)?;
@@ -38,7 +72,20 @@ impl Course<'_> {
     }
 
     fn watch_outage(&mut self) -> Result<Stage<Outage>> {
-        let (noticed, said) = self.wait_for_health(false)?;
+        self.event("outage: PostgreSQL is away");
+        let (lab, name) = (self.lab.clone(), self.name("look"));
+        let (id, volume) = (&self.subject.image_id, self.volume.name().to_owned());
+        let (left, beside) = thread::scope(|scope| {
+            // An app takes a second to notice, in which the machine is idle.
+            let beside = scope.spawn(move || look::beside(&lab, &name, id, &volume));
+            (self.wait_for_health(false), beside.join())
+        });
+        let (noticed, said) = left?;
+        // Without it the look takes a container of its own.
+        self.beside = match beside {
+            Ok(started) => settled(started)?.ok(),
+            Err(_) => None,
+        };
         self.event(format!("outage: health says {said}"));
         let started = Instant::now();
         if let Err(why) = self.exec_one("outage", database::BRING_BACK)? {
@@ -57,7 +104,7 @@ impl Course<'_> {
     /// Asks until health says 200 (`up`) or anything else; how long that took
     /// and the last answer.
     fn wait_for_health(&mut self, up: bool) -> Result<(Option<Duration>, String)> {
-        let Some(port) = self.guests.last().map(|guest| guest.port) else {
+        let Some(port) = self.guest().map(|guest| guest.port) else {
             return Ok((None, "nothing".to_owned()));
         };
         let client = Client::new(port, false);
@@ -74,7 +121,7 @@ impl Course<'_> {
                 return Ok((Some(began.elapsed()), said));
             }
             if began.elapsed() > OUTAGE_LIMIT {
-                if let Some(guest) = self.guests.last() {
+                if let Some(guest) = self.guest() {
                     self.facts.death = guest.death("the outage of PostgreSQL")?;
                 }
                 return Ok((None, said));
@@ -83,33 +130,47 @@ impl Course<'_> {
         }
     }
 
-    pub(super) fn stop(&mut self) -> Result<()> {
+    fn stop(&mut self) -> Result<()> {
         let began = Instant::now();
-        let opened = self.exec_one("stop", database::WRITE_ROWS)?;
-        let Some(guest) = self.guests.last() else {
+        let asked = self.exec(&BEFORE_STOP, "stop")?;
+        let answers = asked.clone().unwrap_or_default();
+        self.learn_secrets(&answers);
+        self.directory = answer(&answers, "data")
+            .and_then(database::data_directory)
+            .map(str::to_owned);
+        let opened = asked.and_then(|answers| {
+            let rows = answer(&answers, "rows").cloned();
+            rows.ok_or_else(|| flaw("the container gave no answer"))
+        });
+        self.event("stop: rows are written and a session is open");
+        let Some(guest) = self.guest() else {
             return Ok(());
         };
-        let took = settled(guest.container.stop(STOP_GRACE))?;
-        let stop = match (opened, took) {
+        let ended = match settled(guest.container.stop(STOP_GRACE))? {
+            Ok(took) => Ok((took, guest.container.exit_code()?.unwrap_or(-1))),
+            Err(error) => Err(error),
+        };
+        self.event("stop: docker stop returned");
+        self.facts.stop = match (opened, ended) {
             (Err(why), _) => Err(why),
             (_, Err(error)) => Err(flaw(error)),
             (Ok(answer), _) if !answer.ok() => Err(flaw(format!(
                 "no session could be opened before the stop: {}",
                 answer.shown()
             ))),
-            (Ok(_), Ok(took)) => Ok(Stop {
+            (Ok(_), Ok((took, exit_code))) => Ok(Stop {
                 took,
-                exit_code: guest.container.exit_code()?.unwrap_or(-1),
+                exit_code,
                 cluster_state: self.cluster_state()?,
             }),
         };
-        self.event("stop: docker stop returned");
-        self.facts.stop = stop;
+        self.event("stop: the volume was looked at");
         self.facts.took.insert(Part::Stop, began.elapsed());
         Ok(())
     }
 
-    /// `pg_controldata` on the volume, in a container that starts nothing else.
+    /// What `pg_controldata` says of the volume, in a container that starts
+    /// nothing else.
     fn cluster_state(&self) -> Result<Stage<String>> {
         let text = match self.control_data()? {
             Ok(text) => text,
@@ -124,14 +185,15 @@ impl Course<'_> {
     ///
     /// # Errors
     /// On Ctrl-C.
-    pub fn control_data(&self) -> Result<Stage<String>> {
-        let answer = self.facts.answer(Moment::Fresh, names::DATA_ON_VOLUME).ok();
-        let known = answer.and_then(database::data_directory);
-        let directory = known.map_or_else(|| format!("{MOUNT}/pgdata"), str::to_owned);
+    pub(super) fn control_data(&self) -> Result<Stage<String>> {
+        let known = self.directory.clone();
+        let directory = known.unwrap_or_else(|| format!("{MOUNT}/pgdata"));
         let script = look::control_data(&self.facts.spec, &directory);
-        let name = format!("{}-look", self.prefix);
         let (id, volume) = (&self.subject.image_id, self.volume.name());
-        let output = look::run(self.lab, &name, id, volume, &[], &script);
+        let output = match &self.beside {
+            Some(beside) => beside.exec(ask::DEADLINE, &[], &["sh", "-c", &script], None),
+            None => look::run(&self.lab, &self.name("look-alone"), id, volume, &[], &script),
+        };
         Ok(match settled(output)? {
             Ok(output) if output.success() => Ok(output.stdout_text()),
             Ok(output) => Err(flaw(format!(
@@ -142,7 +204,7 @@ impl Course<'_> {
         })
     }
 
-    pub(super) fn boot_again(&mut self) -> Result<()> {
+    fn boot_again(&mut self) -> Result<()> {
         let began = Instant::now();
         self.facts.again = self.boot("restart", self.facts.spec.budgets.restart_seconds)?;
         self.facts.took.insert(Part::Again, began.elapsed());
@@ -151,4 +213,9 @@ impl Course<'_> {
         }
         Ok(())
     }
+}
+
+fn answer<'a>(answers: &'a [(String, Answer)], name: &str) -> Option<&'a Answer> {
+    let found = answers.iter().find(|(asked, _)| asked == name);
+    found.map(|(_, answer)| answer)
 }

@@ -1,0 +1,167 @@
+//! The container that is left alone: asked, timed, and as it was when the
+//! window is over.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::strand::{SECRETS, Strand};
+use super::{REQUEST, WINDOW};
+use crate::facts::{Part, Samples};
+use crate::spec_checks::{self, Saved};
+use crate::suite::{CheckDef, GATE, How, Moment};
+use crate::verdict::CheckResult;
+use container::figure::milliseconds;
+use container::finding::Stage;
+use container::finding::{flaw, settled};
+use container::http::Client;
+use definition::spec::Probe;
+
+/// Requests to the health endpoint; the first is a warm-up.
+const HEALTH_REQUESTS: usize = 41;
+
+impl Strand<'_> {
+    /// Boots on an empty volume and stays. `booted` is closed once nothing else
+    /// boots. Returns the results of the spec's own checks.
+    pub(super) fn stay(&mut self, booted: &Receiver<()>) -> Result<Vec<CheckResult>> {
+        let began = Instant::now();
+        self.facts.first = self.boot("first boot", self.facts.spec.budgets.ready_seconds)?;
+        self.facts.took.insert(Part::Boot, began.elapsed());
+        // Ready, or given up.
+        let settled_from = Instant::now();
+        let mut own = Vec::new();
+        if self.is_alive() {
+            let answers = self.ask_also(Moment::Fresh, &[SECRETS])?;
+            self.learn_secrets(&answers);
+            own = self.run_own_checks()?;
+            self.look_at_image()?;
+            self.until_quiet(booted)?;
+            self.request_health()?;
+            self.ask(Moment::Quiet)?;
+            self.settle(settled_from)?;
+        } else {
+            self.look_at_image()?;
+        }
+        self.close()?;
+        let is_mine = |check: &&CheckDef| match check.how {
+            How::Watch(part, _) => matches!(part, Part::Image | Part::Boot | Part::Health | Part::Window),
+            How::Ask(when, ..) => when != Moment::Again,
+        };
+        let gate = GATE
+            .iter()
+            .filter(is_mine)
+            .map(|check| crate::judge(check, &self.facts));
+        // No bundle will ask for it, and the other container has a way to go.
+        if !self.lab.keep && !gate.chain(own.iter().cloned()).any(|check| check.failed()) {
+            self.clear();
+        }
+        Ok(own)
+    }
+
+    fn look_at_image(&mut self) -> Result<()> {
+        let began = Instant::now();
+        self.facts.history = self.history()?;
+        self.facts.took.insert(Part::Image, began.elapsed());
+        Ok(())
+    }
+
+    /// One JSON document a line, newest step first.
+    fn history(&self) -> Result<Stage<String>> {
+        let path = format!("/images/{}/history", self.subject.image_id);
+        let steps = self
+            .lab
+            .engine
+            .api
+            .document::<Vec<Value>>(&self.lab.runner, &path);
+        let lines = |steps: Vec<Value>| -> Vec<String> { steps.iter().map(Value::to_string).collect() };
+        Ok(settled(steps)?.map(|steps| lines(steps).join("\n")).map_err(flaw))
+    }
+
+    /// Waits for the boot beside this container: two at once are in each
+    /// other's way, and what is timed now has to say something of the image.
+    fn until_quiet(&self, booted: &Receiver<()>) -> Result<()> {
+        while booted.recv_timeout(Duration::from_millis(25)) == Err(RecvTimeoutError::Timeout) {
+            self.lab.runner.check_interrupt()?;
+        }
+        Ok(())
+    }
+
+    fn request_health(&mut self) -> Result<()> {
+        let Some(port) = self.guest().map(|guest| guest.port) else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        // A connection each, as health checks come.
+        let client = Client::new(port, false);
+        let path = self.facts.spec.app.health_path.clone();
+        let mut samples = Samples {
+            took_ms: Vec::new(),
+            bad: Vec::new(),
+        };
+        for n in 0..HEALTH_REQUESTS {
+            self.lab.runner.check_interrupt()?;
+            match client.get(&path, REQUEST) {
+                Ok(reply) if reply.status == 200 && n == 0 => {}
+                Ok(reply) if reply.status == 200 => samples.took_ms.push(milliseconds(reply.took)),
+                Ok(reply) => samples.bad.push(reply.shown()),
+                Err(error) => samples.bad.push(error),
+            }
+            // One that does not work need not be asked forty times.
+            if samples.bad.len() >= 3 {
+                break;
+            }
+        }
+        self.event(format!(
+            "health: {} good answers, {} bad",
+            samples.took_ms.len(),
+            samples.bad.len()
+        ));
+        self.facts.health = Ok(samples);
+        self.facts.took.insert(Part::Health, began.elapsed());
+        Ok(())
+    }
+
+    fn run_own_checks(&mut self) -> Result<Vec<CheckResult>> {
+        let mut own = Vec::new();
+        let Some(port) = self.guest().map(|guest| guest.port) else {
+            return Ok(own);
+        };
+        let client = Client::new(port, true);
+        let mut saved = Saved::new();
+        for check in self.facts.spec.checks.clone() {
+            self.lab.runner.check_interrupt()?;
+            let began = Instant::now();
+            let judged = match &check.probe {
+                Probe::Http(_) if !self.facts.says_healthy() => {
+                    Err(flaw("not reached: the app is not healthy"))
+                }
+                Probe::Http(probe) => spec_checks::http(&client, probe, &mut saved),
+                Probe::Sql(probe) => {
+                    let script = spec_checks::sql_script(probe, &saved);
+                    self.exec_one("spec", &script)?
+                        .and_then(|answer| spec_checks::sql(probe, &mut saved, &answer))
+                }
+            };
+            let name = format!("spec: {}", check.name);
+            own.push(CheckResult::new(name, began.elapsed(), judged));
+        }
+        self.event(format!("{} checks of the spec", own.len()));
+        Ok(own)
+    }
+
+    /// Waits for the end of the window, then looks whether all is as it was.
+    fn settle(&mut self, settled_from: Instant) -> Result<()> {
+        if self.facts.is_ready() {
+            let left = WINDOW.saturating_sub(settled_from.elapsed());
+            self.lab.runner.sleep(left)?;
+        }
+        self.facts.took.insert(Part::Window, settled_from.elapsed());
+        self.ask(Moment::Settled)?;
+        if let Some(guest) = self.guest() {
+            self.facts.settled_log = settled(guest.container.logs())?.map_err(flaw);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+//! One volume and the containers that boot on it, one after the other.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::Subject;
+use crate::facts::Facts;
+use crate::suite::{GATE, How, Moment};
+use container::ask::{self, Answer};
+use container::boot::{self, Guest, MOUNT, Watched};
+use container::finding::Stage;
+use container::finding::{flaw, settled};
+use container::http::one_line;
+use container::timeline::Timeline;
+use engine::Image;
+use engine::container::{Container, Lab, Volume};
+
+/// All questions of a moment together.
+const ASK_ALL: Duration = Duration::from_secs(60);
+
+/// Prints every password that the container knows, in libpq's form.
+pub(super) const SECRETS: (&str, &str) = (
+    "secrets",
+    "cat /run/hive/pgpass; \
+    sed -n 's/^passfile=//p' /run/hive/pg_service.conf | sort -u | while read -r file; do cat \"$file\"; done",
+);
+
+/// What one thread of a run has: a volume, its containers, what it saw.
+#[derive(Debug)]
+pub(super) struct Strand<'a> {
+    pub(super) lab: Lab,
+    pub(super) subject: &'a Subject,
+    image: Image,
+    /// Starts the names of its containers, and what it tells the timeline.
+    what: &'static str,
+    prefix: String,
+    // Dropped in this order: a volume in use cannot be removed.
+    pub(super) guests: Vec<Guest>,
+    /// Has the volume, too, and starts nothing by itself.
+    pub(super) beside: Option<Container>,
+    pub(super) volume: Volume,
+    pub(super) facts: Facts,
+    /// Where the running server had its data.
+    pub(super) directory: Option<String>,
+    pub(super) timeline: Timeline,
+}
+
+impl<'a> Strand<'a> {
+    pub(super) fn new(
+        lab: &Lab,
+        subject: &'a Subject,
+        image: &Image,
+        what: &'static str,
+        prefix: &str,
+        timeline: Timeline,
+    ) -> Result<Self> {
+        let prefix = format!("{prefix}-{what}");
+        let volume = lab.volume(&format!("{prefix}-data"))?;
+        Ok(Self {
+            facts: Facts::new(&subject.spec, image.clone(), volume.name()),
+            // A runner belongs to one thread.
+            lab: lab.clone(),
+            subject,
+            image: image.clone(),
+            what,
+            prefix,
+            guests: Vec::new(),
+            beside: None,
+            volume,
+            directory: None,
+            timeline,
+        })
+    }
+
+    pub(super) fn nothing_seen(&self) -> Facts {
+        Facts::new(&self.subject.spec, self.image.clone(), self.volume.name())
+    }
+
+    pub(super) fn take_facts(&mut self) -> Facts {
+        let nothing = self.nothing_seen();
+        std::mem::replace(&mut self.facts, nothing)
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        !self.guests.is_empty() && self.facts.death.is_none()
+    }
+
+    /// The newest container.
+    pub(super) fn guest(&self) -> Option<&Guest> {
+        self.guests.last()
+    }
+
+    /// Notes when something happened.
+    pub(super) fn event(&mut self, text: impl AsRef<str>) {
+        self.timeline.note(format!("{}: {}", self.what, text.as_ref()));
+    }
+
+    /// The name of the next thing of a kind.
+    pub(super) fn name(&self, kind: &str) -> String {
+        format!("{}-{kind}", self.prefix)
+    }
+
+    pub(super) fn boot(&mut self, during: &'static str, budget: f64) -> Result<Stage<boot::Boot>> {
+        let name = self.name(&(self.guests.len() + 1).to_string());
+        self.event(format!("{during}: docker run {}", self.subject.image_id));
+        let port = self.facts.spec.app.port;
+        let mount = format!("{}:{MOUNT}", self.volume.name());
+        let options = ["--volume", mount.as_str()];
+        let started = Guest::start(&self.lab, &self.subject.image_id, &name, &options, port);
+        let guest = match settled(started)? {
+            Ok(guest) => guest,
+            Err(error) => {
+                self.event(format!("{during}: {error}"));
+                return Ok(Err(flaw(error)));
+            }
+        };
+        self.event(format!("{during}: container {name}, 127.0.0.1:{}", guest.port));
+        let watched = boot::watch(&self.lab, &guest, &self.facts.spec, budget, during)?;
+        self.guests.push(guest);
+        Ok(match watched {
+            Watched::Up(boot) => {
+                self.event(match boot.ready {
+                    Some(ready) => format!("{during}: healthy after {:.3} s", ready.as_secs_f64()),
+                    None => format!("{during}: not healthy: {}", one_line(&boot.last_words)),
+                });
+                Ok(boot)
+            }
+            Watched::Dead(death) => {
+                self.event(format!("{during}: ended, {}", death.how));
+                let why = flaw(format!("the container ended during {during}, {}", death.how));
+                self.facts.death = Some(death);
+                Err(why)
+            }
+        })
+    }
+
+    /// Asks every question of a moment in one exec.
+    pub(super) fn ask(&mut self, when: Moment) -> Result<()> {
+        self.ask_also(when, &[]).map(drop)
+    }
+
+    /// The same with questions that no judge looks at; their answers.
+    pub(super) fn ask_also(
+        &mut self,
+        when: Moment,
+        more: &[(&'static str, &str)],
+    ) -> Result<Vec<(String, Answer)>> {
+        let of_gate: Vec<(&'static str, &str)> = GATE
+            .iter()
+            .filter_map(|check| match check.how {
+                How::Ask(moment, script, _) if moment == when => Some((check.name, script)),
+                _ => None,
+            })
+            .collect();
+        self.event(format!("{}: {} questions", when.as_str(), of_gate.len()));
+        let all = [&of_gate, more].concat();
+        let mut got = self.exec(&all, when.as_str())?;
+        for (name, _) in of_gate {
+            let answer = match &mut got {
+                Err(why) => Err(why.clone()),
+                Ok(answers) => match answers.iter().position(|(asked, _)| asked == name) {
+                    Some(at) => Ok(answers.swap_remove(at).1),
+                    None => Err(flaw("the container gave no answer")),
+                },
+            };
+            self.facts.answers.insert((when, name), answer);
+        }
+        self.event(format!("{}: answered", when.as_str()));
+        Ok(got.unwrap_or_default())
+    }
+
+    /// Runs scripts in the newest container; a container that is gone is noted.
+    pub(super) fn exec(
+        &mut self,
+        questions: &[(&str, &str)],
+        during: &'static str,
+    ) -> Result<Stage<Vec<(String, Answer)>>> {
+        let Some(guest) = self.guests.last() else {
+            return Ok(Err(flaw("not reached: no container was started")));
+        };
+        let container = Arc::clone(&guest.container);
+        let token = format!("smoke-{}", self.timeline.began().elapsed().as_nanos());
+        let script = ask::script(&ask::prelude(&self.facts.spec), &token, questions);
+        let output = container.exec(ASK_ALL, &[], &["sh", "-c", &script], None);
+        let output = match settled(output)? {
+            Ok(output) => output,
+            Err(error) => return Ok(Err(flaw(error))),
+        };
+        let answers = ask::answers(&token, &String::from_utf8_lossy(&output.stdout));
+        if answers.len() < questions.len() {
+            let death = guest.death(during)?;
+            let said = one_line(&output.stderr_text());
+            if let Some(death) = death {
+                self.event(format!("{during}: the container ended, {}", death.how));
+                self.facts.death = Some(death);
+            } else if answers.is_empty() {
+                return Ok(Err(flaw(format!("docker exec: {said}"))));
+            }
+        }
+        Ok(Ok(answers))
+    }
+
+    /// One script; its answer.
+    pub(super) fn exec_one(&mut self, name: &'static str, script: &str) -> Result<Stage<Answer>> {
+        let answers = self.exec(&[(name, script)], name)?;
+        Ok(answers.and_then(|mut answers| {
+            let answer = answers.pop().map(|(_, answer)| answer);
+            answer.ok_or_else(|| flaw("the container gave no answer"))
+        }))
+    }
+
+    /// Takes the passwords out of answers to [`SECRETS`].
+    pub(super) fn learn_secrets(&mut self, answers: &[(String, Answer)]) {
+        let told = answers.iter().filter(|(name, _)| name == SECRETS.0);
+        let lines = told.flat_map(|(_, answer)| answer.text.lines());
+        self.facts.secrets.extend(lines.filter_map(password_of));
+    }
+
+    /// Removes all containers, at the same time.
+    pub(super) fn clear(&mut self) {
+        let (guests, beside) = (&mut self.guests, &mut self.beside);
+        thread::scope(|scope| {
+            for guest in guests.drain(..) {
+                scope.spawn(move || drop(guest));
+            }
+            drop(beside.take());
+        });
+    }
+
+    /// Takes what only lives as long as the containers.
+    pub(super) fn close(&mut self) -> Result<()> {
+        for guest in &self.guests {
+            match settled(guest.container.logs())? {
+                Ok(log) => self.facts.whole_log.push_str(&log),
+                Err(error) => self.facts.whole_log.push_str(&error),
+            }
+            if let Ok(inspect) = settled(guest.container.inspect())? {
+                self.facts.inspect.push_str(&inspect.to_string());
+            }
+        }
+        self.event("end");
+        Ok(())
+    }
+}
+
+/// The last field of a line of a libpq password file, where `\` escapes.
+fn password_of(line: &str) -> Option<String> {
+    let mut fields = vec![String::new()];
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ':' => fields.push(String::new()),
+            '\\' => fields.last_mut()?.extend(chars.next()),
+            c => fields.last_mut()?.push(c),
+        }
+    }
+    let is_whole = fields.len() == 5;
+    fields.pop().filter(|password| is_whole && !password.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_come_out_of_libpq_files() {
+        assert_eq!(password_of(r"*:*:*:hive:a\:b\\c").as_deref(), Some(r"a:b\c"));
+        assert_eq!(password_of("*:*:*:hive:"), None);
+        assert_eq!(password_of("cat: /run/hive/pgpass: No such file"), None);
+        assert_eq!(password_of(""), None);
+    }
+}
