@@ -3,8 +3,9 @@
 //!
 //! A budget is for a machine that has the time. On one where ten tasks want two
 //! processors everything takes five times as long, and a gate that fails then
-//! has found nothing. Only a second look is judged like that (see
-//! `run_all` of the crate `smoke`): what keeps its budgets keeps them anyhow.
+//! has found nothing. Only a second look is judged like that, of the gate as of
+//! the full suite (see both `run_all` of the crate `smoke`): what keeps its
+//! limits keeps them anyhow.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +20,9 @@ use host::process::Runner;
 const LOOKS: u32 = 40;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// No limit is made longer than this.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// More than this is no machine to prove anything on.
 const MOST: f64 = 8.0;
@@ -57,6 +61,14 @@ impl Crowd {
         }))
     }
 
+    /// [`Crowd::look`]; `None` also where others leave room.
+    ///
+    /// # Errors
+    /// As [`Crowd::look`].
+    pub fn in_the_way(engine: &Engine, runner: &Runner) -> Result<Option<Self>> {
+        Ok(Self::look(engine, runner)?.filter(|crowd| crowd.slowdown() > 1.0))
+    }
+
     /// How many times as long a task takes that shares the processors with
     /// these: at least 1, at most 8.
     #[expect(clippy::cast_precision_loss, reason = "a handful of processors")]
@@ -70,6 +82,21 @@ impl Crowd {
             "{:.0} other tasks want {} processors",
             self.others, self.processors
         )
+    }
+
+    /// What a run that is made again because of it is told to get:
+    /// `12 other tasks want 2 processors: it gets 6.5 times its limits`.
+    pub fn allowance(self) -> String {
+        format!(
+            "{}: it gets {:.1} times its limits",
+            self.shown(),
+            self.slowdown()
+        )
+    }
+
+    /// A limit with that much more time. One of minutes has room as it is.
+    pub fn patience(self, limit: Duration) -> Duration {
+        limit.mul_f64(self.slowdown()).min(LONGEST.max(limit))
     }
 
     /// The budgets with that much more time; sizes stay.
@@ -121,6 +148,20 @@ mod tests {
         assert!((stretched.health_ms - budgets.health_ms * 2.0).abs() < 1e-9);
         assert!((stretched.memory_mb - budgets.memory_mb).abs() < 1e-9);
         assert!((stretched.size_mb - budgets.size_mb).abs() < 1e-9);
+    }
+
+    #[test]
+    fn limits_follow_the_load_as_far_as_anybody_waits() {
+        let seconds = Duration::from_secs;
+        assert_eq!(crowd(0.0).patience(seconds(3)), seconds(3));
+        assert_eq!(crowd(9.0).patience(seconds(3)), seconds(15));
+        assert_eq!(crowd(9.0).patience(seconds(60)), seconds(120));
+        assert_eq!(crowd(9.0).patience(seconds(150)), seconds(150));
+        let said = crowd(12.0).allowance();
+        assert_eq!(
+            said,
+            "12 other tasks want 2 processors: it gets 6.5 times its limits"
+        );
     }
 
     #[test]

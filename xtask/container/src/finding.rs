@@ -1,6 +1,7 @@
 //! What somebody who asked a container has to say: seen, or a flaw.
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::Result;
 use failure::Kind;
@@ -80,6 +81,17 @@ pub fn measured(figure: Figure, detail: impl Into<String>) -> Judged {
             ),
             figure: figure_seen,
         })
+    }
+}
+
+/// Wrong because something did not come about in time; `waited` is what the
+/// run waited, at least `limit`.
+pub fn late(waited: Duration, limit: Duration, detail: impl Into<String>) -> Flaw {
+    // Where the wait was no longer than the limit, it is over it all the same.
+    let waited = waited.max(limit + Duration::from_millis(1));
+    Flaw {
+        detail: detail.into(),
+        figure: Some(Figure::new(waited.as_secs_f64(), Some(limit.as_secs_f64()), "s")),
     }
 }
 

@@ -20,7 +20,9 @@
 //! - A fault must be able to fail: it looks at what the container did, not at
 //!   whether a command could be run.
 //! - Another fault runs at the same time. One that only took too long, by its
-//!   figure's limit, is run again, alone.
+//!   figure's limit, is run again, alone, and with more time where others want
+//!   the processors: limits of time are the spec's or go through
+//!   [`Scene::patience`], and what did not come in time is a flaw of `late`.
 //! - `scene.note("…")` tells the timeline what happens; a failed fault's
 //!   bundle has it beside the logs, `docker inspect`, the supervisor's status
 //!   and the control data of all that is there at that moment.
@@ -37,6 +39,7 @@ use crate::scene::Scene;
 use crate::suite::{self, framed};
 use crate::verdict::CheckResult;
 use crate::{Subject, bundle, report};
+use container::crowd::Crowd;
 use container::finding::settled;
 use container::finding::{Flaw, Judged, Seen, flaw};
 use definition::spec::ImageSpec;
@@ -112,11 +115,13 @@ pub fn run_all(
         .collect();
     for n in late {
         let job = done[n].0;
+        let crowd = Crowd::in_the_way(&lab.engine, &lab.runner)?;
+        let allowance = crowd.map_or_else(String::new, |crowd| format!("; {}", crowd.allowance()));
         field.report.warn(format!(
-            "{}: {} took too long, it is run again, alone",
+            "{}: {} took too long, it is run again, alone{allowance}",
             field.subjects[job.subject].spec.name, job.fault.name
         ));
-        done[n].1 = run(field, lab, job)?;
+        done[n].1 = run(field, lab, job, crowd)?;
     }
     let results = (0..field.subjects.len()).map(|subject| {
         let of_fault = |fault: &&FaultDef| {
@@ -144,7 +149,7 @@ fn pool<'a>(field: Field<'_>, lab: &Lab, jobs: Vec<Job<'a>>) -> Result<Vec<(Job<
             workers.push(scope.spawn(move || -> Result<Vec<(Job<'a>, CheckResult)>> {
                 let mut done = Vec::new();
                 while let Some(job) = next() {
-                    match run(field, &lab, job) {
+                    match run(field, &lab, job, None) {
                         Ok(result) => done.push((job, result)),
                         Err(error) => {
                             queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -163,12 +168,20 @@ fn pool<'a>(field: Field<'_>, lab: &Lab, jobs: Vec<Job<'a>>) -> Result<Vec<(Job<
     })
 }
 
-/// Runs one fault; a failed one leaves a folder of its name in the bundle.
-fn run(field: Field<'_>, lab: &Lab, job: Job<'_>) -> Result<CheckResult> {
-    let (subject, fault) = (&field.subjects[job.subject], job.fault);
+/// Runs one fault, with more time beside a crowd; a failed one leaves a folder
+/// of its name in the bundle.
+fn run(field: Field<'_>, lab: &Lab, job: Job<'_>, crowd: Option<Crowd>) -> Result<CheckResult> {
+    let fault = job.fault;
+    let mut subject = field.subjects[job.subject].clone();
+    if let Some(crowd) = crowd {
+        subject.spec.budgets = crowd.stretch(&subject.spec.budgets);
+    }
+    let subject = &subject;
     let image = subject.spec.name.as_str();
     let began = Instant::now();
-    let scene = Scene::new(lab, subject, super::container_prefix(image, &lab.run)).among(field.subjects);
+    let scene = Scene::new(lab, subject, super::container_prefix(image, &lab.run))
+        .among(field.subjects)
+        .beside_others(crowd);
     let ended = (fault.run)(&scene);
     let result = result_of(fault.name, began.elapsed(), ended)?;
     for line in scene.timeline() {
@@ -277,10 +290,10 @@ pub fn not_run(faults: &[&FaultDef], why: &str, because: Option<&str>) -> Vec<Ch
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::FULL;
+    use crate::faults::{FULL, crash};
     use crate::verdict::Outcome;
     use container::figure::Figure;
-    use container::finding::{measured, seen};
+    use container::finding::{late, measured, seen};
 
     #[test]
     fn errors_are_failures_of_the_image_and_ctrl_c_is_not() {
@@ -295,6 +308,25 @@ mod tests {
         assert!(judged(seen("fine").map_err(Into::into)).unwrap().is_ok());
         let error = judged(Err(failure::interrupted().into())).unwrap_err();
         assert_eq!(failure::kind(&error), Kind::Interrupted);
+    }
+
+    #[test]
+    fn what_did_not_come_in_time_is_run_again_with_the_others_counted() {
+        let limit = Duration::from_secs(30);
+        let ended = || -> Result<Seen> { Err(late(limit, limit, "health did not become 200").into()) };
+        let result = result_of("kill-app", limit, ended()).unwrap();
+        assert!(result.only_took_too_long());
+        let moment = ended().map_err(|error| crash::in_words(error, "killed"));
+        let result = result_of("kill-first-boot", limit, moment).unwrap();
+        assert!(result.only_took_too_long());
+        assert_eq!(result.detail, "killed: health did not become 200");
+        let wrong = || -> Result<Seen> { Err(flaw("lost a row").into()) };
+        let wrong = wrong().map_err(|error| crash::in_words(error, "killed"));
+        assert!(
+            !result_of("kill-first-boot", limit, wrong)
+                .unwrap()
+                .only_took_too_long()
+        );
     }
 
     fn chosen(only: &[String]) -> Result<Vec<&FaultDef>> {

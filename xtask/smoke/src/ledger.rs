@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::scene::Scene;
 use container::ask;
 use container::boot::Guest;
-use container::finding::flaw;
+use container::finding::{flaw, late};
 use container::http::one_line;
 use failure::Kind;
 use host::process::Stream;
@@ -199,14 +199,15 @@ impl Count {
 
 /// Waits until each writer has rows acknowledged.
 fn wait_for_first(scene: &Scene<'_>, counts: &[Count]) -> Result<()> {
-    let began = Instant::now();
+    let (began, limit) = (Instant::now(), scene.patience(FIRST));
     while let Some(silent) = counts.iter().find(|count| count.last() == 0) {
-        if began.elapsed() > FIRST {
-            bail!(flaw(format!(
+        if began.elapsed() > limit {
+            let detail = format!(
                 "a writer got no row acknowledged within {} s: {}",
-                FIRST.as_secs(),
+                limit.as_secs(),
                 silent.words()
-            )));
+            );
+            bail!(late(began.elapsed(), limit, detail));
         }
         scene.lab().runner.sleep(Duration::from_millis(5))?;
     }

@@ -148,14 +148,8 @@ pub fn run_all(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject
         if verdict.only_took_too_long() {
             let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
             let name = subject.spec.name.as_str();
-            let crowd = Crowd::look(&lab.engine, &lab.runner)?.filter(|crowd| crowd.slowdown() > 1.0);
-            let allowance = crowd.map_or_else(String::new, |crowd| {
-                let times = crowd.slowdown();
-                format!(
-                    "; {}: it gets {times:.1} times its budgets of time",
-                    crowd.shown()
-                )
-            });
+            let crowd = Crowd::in_the_way(&lab.engine, &lab.runner)?;
+            let allowance = crowd.map_or_else(String::new, |crowd| format!("; {}", crowd.allowance()));
             report.warn(format!(
                 "{name} took too long ({}): it is proved again, alone{allowance}",
                 causes.join(", ")

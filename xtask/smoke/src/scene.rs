@@ -10,11 +10,13 @@ mod inside;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::Subject;
 use container::boot::{Guest, MOUNT};
+use container::crowd::Crowd;
 use container::finding::flaw;
 use container::finding::settled;
 use container::http::one_line;
@@ -49,6 +51,8 @@ pub struct Scene<'a> {
     secrets: RefCell<Vec<String>>,
     names: Cell<u32>,
     neighbours: RefCell<Vec<Rc<Scene<'a>>>>,
+    /// Who else wants the processors, where it is known.
+    crowd: Option<Crowd>,
 }
 
 impl<'a> Scene<'a> {
@@ -67,7 +71,22 @@ impl<'a> Scene<'a> {
             secrets: RefCell::default(),
             names: Cell::new(0),
             neighbours: RefCell::default(),
+            crowd: None,
         }
+    }
+
+    /// The same beside these, who are given the time that they take. The
+    /// subject's budgets have it already.
+    #[must_use]
+    pub fn beside_others(mut self, crowd: Option<Crowd>) -> Self {
+        self.crowd = crowd;
+        self
+    }
+
+    /// How long may be waited for what takes no longer than this on a machine
+    /// that has the time.
+    pub fn patience(&self, limit: Duration) -> Duration {
+        self.crowd.map_or(limit, |crowd| crowd.patience(limit))
     }
 
     /// The same in a run with these images, this one among them.
@@ -84,7 +103,7 @@ impl<'a> Scene<'a> {
         let other = self.subjects.iter().find(|subject| subject.image_id != own);
         let prefix = self.name("beside");
         let scene = Self::new(self.lab, other.unwrap_or(self.subject), prefix);
-        let scene = Rc::new(scene);
+        let scene = Rc::new(scene.beside_others(self.crowd));
         self.neighbours.borrow_mut().push(Rc::clone(&scene));
         scene
     }

@@ -4,7 +4,6 @@ use crate::facts::Facts;
 use container::boot::Boot;
 use container::figure::Figure;
 use container::finding::{Judged, flaw, measured, seen};
-use container::http::one_line;
 
 /// What `pg_controldata` says after a clean shutdown.
 const SHUT_DOWN: &str = "shut down";
@@ -48,11 +47,7 @@ pub fn restart(facts: &Facts) -> Judged {
 
 fn ready(boot: &Boot, budget: f64, what: &str) -> Judged {
     let Some(ready) = boot.ready else {
-        return Err(flaw(format!(
-            "{what}: not healthy after {:.0} s: {}",
-            boot.gave_up.as_secs_f64(),
-            one_line(&boot.last_words)
-        )));
+        return Err(boot.given_up(what, budget));
     };
     let first = boot.first_200.map_or_else(String::new, |first| {
         format!("; first 200 after {:.2} s", first.as_secs_f64())
@@ -132,7 +127,14 @@ mod tests {
         facts.spec.budgets.ready_seconds = 1.0;
         assert!(time_to_ready(&facts).is_err());
         facts.first = Ok(Boot::default());
-        assert!(time_to_ready(&facts).is_err());
+        let hopeless = time_to_ready(&facts).unwrap_err();
+        assert_eq!(hopeless.figure, None, "given up before the budget was over");
+        facts.first = Ok(Boot {
+            gave_up: Duration::from_secs(8),
+            ..Boot::default()
+        });
+        let late = time_to_ready(&facts).unwrap_err().figure.unwrap();
+        assert!(!late.is_within());
     }
 
     #[test]

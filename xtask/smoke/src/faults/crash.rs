@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::scene::Scene;
 use container::boot::Guest;
 use container::figure::Figure;
-use container::finding::{Seen, flaw, measured, seen};
+use container::finding::{Flaw, Seen, flaw, measured, seen};
 use container::http::one_line;
 use engine::container::Volume;
 use failure::Kind;
@@ -215,11 +215,14 @@ pub(super) fn works(scene: &Scene<'_>, volume: &Volume) -> Result<(Rc<Guest>, Du
 }
 
 /// The same error, with when it happened.
-pub(super) fn in_words(error: anyhow::Error, when: &str) -> anyhow::Error {
+pub(crate) fn in_words(error: anyhow::Error, when: &str) -> anyhow::Error {
     if failure::kind(&error) == Kind::Interrupted {
         return error;
     }
-    flaw(format!("{when}: {error:#}")).into()
+    let detail = format!("{when}: {error:#}");
+    // One that came too late stays one.
+    let figure = error.downcast::<Flaw>().ok().and_then(|flaw| flaw.figure);
+    Flaw { detail, figure }.into()
 }
 
 /// `docker stop` with idle sessions, an open transaction and writers.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::scene::Scene;
 use container::ask::quote;
 use container::boot::{Guest, MOUNT};
-use container::finding::{Seen, flaw, seen};
+use container::finding::{Seen, flaw, late, seen};
 use container::http::one_line;
 use engine::container::Volume;
 
@@ -95,10 +95,12 @@ pub fn full_while_writing(scene: &Scene<'_>) -> Result<Seen> {
     check_rows(scene, &guest, rows, 0)?;
     let commits = until_it_fails(scene, &guest, LOG_ONLY)?;
     let Some(code) = scene.until_ended(&guest.container, DOWN)? else {
-        bail!(flaw(format!(
+        let limit = scene.patience(DOWN);
+        let detail = format!(
             "there is no room for the WAL, and the container still up after {} s",
-            DOWN.as_secs()
-        )));
+            limit.as_secs()
+        );
+        bail!(late(limit, limit, detail));
     };
     let log = scene.log(&guest)?;
     let last = log.lines().last().unwrap_or_default();

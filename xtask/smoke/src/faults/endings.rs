@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::scene::Scene;
-use container::finding::{Seen, flaw, seen};
+use container::finding::{Seen, flaw, late, seen};
 
 /// A program that cannot start: three tries, 1, 2 and 3 s apart.
 const FATAL: Duration = Duration::from_secs(30);
@@ -115,12 +115,13 @@ impl Broken<'_> {
         scene.must(&guest, &format!("kill -9 $(supervisorctl pid {})", self.program))?;
         scene.note(format!("{} is broken and was ended", self.program));
         let Some(ended) = scene.until_ended(&guest.container, self.limit)? else {
-            bail!(flaw(format!(
+            let detail = format!(
                 "{} does `{}` since {} s, and the container is still up",
                 self.program,
                 self.code,
                 began.elapsed().as_secs()
-            )));
+            );
+            bail!(late(began.elapsed(), scene.patience(self.limit), detail));
         };
         let took = began.elapsed();
         let log = scene.log(&guest)?;

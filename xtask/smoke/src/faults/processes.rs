@@ -9,17 +9,20 @@ use anyhow::{Result, anyhow, bail};
 use crate::scene::{Process, Scene};
 use container::boot::Guest;
 use container::figure::Figure;
-use container::finding::{Seen, flaw, measured};
+use container::finding::{Seen, flaw, late, measured};
 use container::http::Client;
 use container::programs;
 
-/// For how long health may be away: the goal for PostgreSQL.
+/// For how long health may be away: the goal for PostgreSQL, on a machine that
+/// has the time.
 const POSTGRESQL_BACK: Duration = Duration::from_secs(3);
 /// The same for the app.
 const APP_BACK: Duration = Duration::from_secs(2);
 /// Until health leaves 200 when a program hangs, and until it is back when it
 /// goes on; the health check's own time-outs are 3 s.
 const FROZEN: Duration = Duration::from_secs(8);
+/// The image's own check, asked by hand.
+const CHECK: Duration = Duration::from_secs(10);
 /// What a client that is told to end still waits for a 200.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Longer than that is not waited for.
@@ -39,7 +42,7 @@ pub fn postmaster(scene: &Scene<'_>) -> Result<Seen> {
     let guest = with_rows(scene)?;
     let took = kill(scene, &guest, "postmaster", is_postmaster)?;
     all_is_well(scene, &guest)?;
-    back(took, POSTGRESQL_BACK, "kill -9 of the postmaster")
+    back(took, scene.patience(POSTGRESQL_BACK), "kill -9 of the postmaster")
 }
 
 /// A session of a client: the postmaster ends all others and recovers.
@@ -59,7 +62,11 @@ pub fn backend(scene: &Scene<'_>) -> Result<Seen> {
     let is_it = |process: &Process| process.pid.to_string() == pid;
     let took = kill_one(scene, &guest, "backend", Successor::None, is_it)?;
     all_is_well(scene, &guest)?;
-    back(took, POSTGRESQL_BACK, "kill -9 of a session's backend")
+    back(
+        took,
+        scene.patience(POSTGRESQL_BACK),
+        "kill -9 of a session's backend",
+    )
 }
 
 /// Each of PostgreSQL's own processes, one after the other.
@@ -78,7 +85,7 @@ pub fn servants(scene: &Scene<'_>) -> Result<Seen> {
         .collect();
     back(
         slowest,
-        POSTGRESQL_BACK,
+        scene.patience(POSTGRESQL_BACK),
         &format!("kill -9 of each of {}, the longest", names.join(", ")),
     )
 }
@@ -88,7 +95,7 @@ pub fn app(scene: &Scene<'_>) -> Result<Seen> {
     let guest = with_rows(scene)?;
     let took = kill(scene, &guest, "app", is_app)?;
     all_is_well(scene, &guest)?;
-    back(took, APP_BACK, "kill -9 of the app")
+    back(took, scene.patience(APP_BACK), "kill -9 of the app")
 }
 
 /// The health monitor, which nobody but the log misses.
@@ -97,7 +104,11 @@ pub fn monitor(scene: &Scene<'_>) -> Result<Seen> {
     let is_it = |process: &Process| process.command.ends_with("/health-monitor");
     let took = kill(scene, &guest, "health-monitor", is_it)?;
     all_is_well(scene, &guest)?;
-    back(took, POSTGRESQL_BACK, "kill -9 of the health monitor")
+    back(
+        took,
+        scene.patience(POSTGRESQL_BACK),
+        "kill -9 of the health monitor",
+    )
 }
 
 /// PID 1 itself, from the host: the container ends, the restart policy starts
@@ -109,10 +120,10 @@ pub fn supervisord(scene: &Scene<'_>) -> Result<Seen> {
     let began = Instant::now();
     scene.kill_first_process(&guest)?;
     while guest.container.restarts()? == 0 {
-        if began.elapsed() > PATIENCE {
-            bail!(flaw(
-                "supervisord was killed, and the engine did not start the container again"
-            ));
+        let limit = scene.patience(PATIENCE);
+        if began.elapsed() > limit {
+            let detail = "supervisord was killed, and the engine did not start the container again";
+            bail!(late(began.elapsed(), limit, detail));
         }
         scene.lab().runner.sleep(Duration::from_millis(100))?;
     }
@@ -154,7 +165,11 @@ fn frozen(scene: &Scene<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<
     scene.must(&guest, &format!("kill -STOP {pids}"))?;
     let (left, said) = scene.until_health(&guest, false, FROZEN)?;
     // What the engine asks, too.
-    let answer = scene.shell(&guest, "timeout 10 /usr/local/lib/hive/healthcheck")?;
+    let check = scene.patience(CHECK).as_secs();
+    let answer = scene.shell(
+        &guest,
+        &format!("timeout {check} /usr/local/lib/hive/healthcheck"),
+    )?;
     if answer.code != 1 || !answer.text.starts_with("unhealthy: ") {
         bail!(flaw(format!(
             "{what} hangs, and the image's health check says: {}",
@@ -165,7 +180,11 @@ fn frozen(scene: &Scene<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<
     let (came, _) = scene.until_health(&guest, true, FROZEN)?;
     all_is_well(scene, &guest)?;
     Ok(measured(
-        Figure::new(left.as_secs_f64(), Some(FROZEN.as_secs_f64()), "s"),
+        Figure::new(
+            left.as_secs_f64(),
+            Some(scene.patience(FROZEN).as_secs_f64()),
+            "s",
+        ),
         format!(
             "{what} stopped by SIGSTOP: health left 200 after {:.1} s ({said}), the health check said \
              `{}`; went on: 200 again after {:.1} s",
@@ -194,7 +213,7 @@ fn all_is_well(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
             "1000 rows were committed before, {rows} are there after"
         )));
     }
-    let began = Instant::now();
+    let (began, limit) = (Instant::now(), scene.patience(PATIENCE));
     loop {
         let text = scene.shell(guest, programs::STATUS)?.text;
         let states = programs::states(&text);
@@ -202,7 +221,13 @@ fn all_is_well(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
         let bad = states.iter().find(|(_, state)| *state != "RUNNING");
         match bad {
             None if !states.is_empty() => return Ok(()),
-            _ if began.elapsed() > PATIENCE => bail!(flaw(format!("not all programs run: {text}"))),
+            _ if began.elapsed() > limit => {
+                bail!(late(
+                    began.elapsed(),
+                    limit,
+                    format!("not all programs run: {text}")
+                ))
+            }
             _ => scene.lab().runner.sleep(Duration::from_millis(200))?,
         }
     }
@@ -292,11 +317,13 @@ fn kill_and_wait(
         if is_gone && (successor == Successor::None || all.iter().any(&is_it)) {
             return scene.until_health(guest, true, PATIENCE).map(drop);
         }
-        if began.elapsed() > PATIENCE {
-            bail!(flaw(format!(
+        let limit = scene.patience(PATIENCE);
+        if began.elapsed() > limit {
+            let detail = format!(
                 "health is 200, and no new {what} is there {} s after the kill",
-                PATIENCE.as_secs()
-            )));
+                limit.as_secs()
+            );
+            bail!(late(began.elapsed(), limit, detail));
         }
     }
 }

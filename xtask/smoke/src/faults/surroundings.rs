@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::scene::Scene;
 use container::boot::{Guest, MOUNT};
-use container::finding::{Seen, flaw, seen};
+use container::finding::{Seen, flaw, late, seen};
 use container::http::Client;
 
 /// Each character that has a meaning in SQL, URLs, shells, password files or
@@ -198,9 +198,11 @@ pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
         if said.as_ref().is_ok_and(|reply| reply.status == 200) {
             break;
         }
-        if began.elapsed() > BOOT {
+        let limit = scene.patience(BOOT);
+        if began.elapsed() > limit {
             let said = said.map_or_else(|error| error, |reply| reply.shown());
-            bail!(flaw(format!("health on the other port says {said}")));
+            let detail = format!("health on the other port says {said}");
+            bail!(late(began.elapsed(), limit, detail));
         }
         scene.lab().runner.sleep(PAUSE)?;
     }

@@ -11,7 +11,7 @@ use super::Scene;
 use container::ask;
 use container::boot::Boot;
 use container::boot::{self, Guest, MOUNT, Watched};
-use container::finding::flaw;
+use container::finding::{flaw, late};
 use container::http::one_line;
 use engine::container::{Container, Volume};
 
@@ -100,11 +100,7 @@ impl Scene<'_> {
                 self.note(format!("{}: healthy", guest.container.name()));
                 Ok(boot)
             }
-            Watched::Up(boot) => bail!(flaw(format!(
-                "not healthy after {:.0} s: {}",
-                boot.gave_up.as_secs_f64(),
-                one_line(&boot.last_words)
-            ))),
+            Watched::Up(boot) => bail!(boot.given_up("docker run", spec.budgets.ready_seconds)),
             Watched::Dead(death) => bail!(flaw(format!(
                 "the container ended {:.1} s after its start, {}; last lines: {}",
                 death.after.as_secs_f64(),
@@ -136,8 +132,10 @@ impl Scene<'_> {
         let guest = self.start_command(volume, &["--entrypoint", "sh"], &["-c", &script])?;
         let began = Instant::now();
         while !self.log(&guest)?.contains(FROZEN) {
-            if began.elapsed() > REFUSAL {
-                bail!(flaw(format!("the moment never came: {condition}")));
+            let limit = self.patience(REFUSAL);
+            if began.elapsed() > limit {
+                let detail = format!("the moment never came: {condition}");
+                bail!(late(began.elapsed(), limit, detail));
             }
             self.lab.runner.sleep(LOOK_PAUSE)?;
         }
@@ -245,10 +243,12 @@ impl Scene<'_> {
         let container = Rc::new(self.lab.start(&name, self.image_id(), options, &[])?);
         self.refused.borrow_mut().push(Rc::clone(&container));
         let Some(code) = self.until_ended(&container, REFUSAL)? else {
-            bail!(flaw(format!(
+            let limit = self.patience(REFUSAL);
+            let detail = format!(
                 "the container should have refused to start, and is up after {} s",
-                REFUSAL.as_secs()
-            )));
+                limit.as_secs()
+            );
+            bail!(late(began.elapsed(), limit, detail));
         };
         let took = began.elapsed();
         let log = self.words_of(&container)?;
@@ -263,12 +263,12 @@ impl Scene<'_> {
     }
 
     /// Waits until a container has ended; its exit code, `None` when it has not
-    /// within the limit.
+    /// within the limit, which [`Scene::patience`] stretches.
     ///
     /// # Errors
     /// On Ctrl-C, or when the engine does not answer.
     pub fn until_ended(&self, container: &Container, limit: Duration) -> Result<Option<i64>> {
-        let began = Instant::now();
+        let (began, limit) = (Instant::now(), self.patience(limit));
         loop {
             if let Some(code) = container.exit_code()? {
                 self.note(format!("{}: ended with {code}", container.name()));

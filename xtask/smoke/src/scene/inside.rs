@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use super::Scene;
 use container::ask::{self, Answer};
 use container::boot::Guest;
-use container::finding::flaw;
+use container::finding::{flaw, late};
 use container::http::{Client, Reply, one_line};
 
 /// One request to the health endpoint.
@@ -134,9 +134,10 @@ impl Scene<'_> {
     /// included: how long that took, and what it said.
     ///
     /// # Errors
-    /// A flaw with its last words when it does not within the limit.
+    /// A flaw with its last words when it does not within the limit, which
+    /// [`Scene::patience`] stretches.
     pub fn until_health(&self, guest: &Guest, up: bool, limit: Duration) -> Result<(Duration, String)> {
-        let began = Instant::now();
+        let (began, limit) = (Instant::now(), self.patience(limit));
         let mut next_look = DEATH_PAUSE;
         loop {
             let reply = self.health(guest);
@@ -157,11 +158,10 @@ impl Scene<'_> {
                 next_look = began.elapsed() + DEATH_PAUSE;
             }
             if began.elapsed() > limit {
-                bail!(flaw(format!(
-                    "health did not {} within {:.0} s; it said: {said}",
-                    if up { "become 200" } else { "leave 200" },
-                    limit.as_secs_f64()
-                )));
+                let verb = if up { "become 200" } else { "leave 200" };
+                let within = limit.as_secs_f64();
+                let detail = format!("health did not {verb} within {within:.0} s; it said: {said}");
+                bail!(late(began.elapsed(), limit, detail));
             }
             self.lab.runner.sleep(PAUSE)?;
         }
