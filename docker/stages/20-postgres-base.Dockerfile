@@ -138,7 +138,7 @@ as_hive $bin/pg_resetwal -o 16384 "$cluster" > /dev/null
 printf '%s\n' 'CREATE EXTENSION vector' 'COMMENT ON EXTENSION vector IS NULL' 'VACUUM FREEZE' \
     'CREATE DATABASE hive_app STRATEGY file_copy' |
     as_hive $bin/postgres --single -F -D "$cluster" template1 2>&1 | tee /tmp/single
-! grep -E 'ERROR|FATAL|PANIC' /tmp/single
+if grep -E 'ERROR|FATAL|PANIC' /tmp/single; then exit 1; fi
 rm /tmp/single
 
 # Start a fresh WAL segment and leave out the zeros it ends in; keep equal files once. The copy

@@ -10,7 +10,7 @@ use smoke::scene::Scene;
 use xtask::promote;
 
 use crate::sandbox;
-use crate::smoke_gate::{UNCOMPILED, Variant, good, interrupt_leaves_nothing, run};
+use crate::smoke_gate::{UNCOMPILED, Variant, interrupt_leaves_nothing, run};
 
 /// Runs these faults on the good image with a few more lines of Dockerfile.
 fn faults(name: &str, lines: &str, only: &[&str]) -> (Verdict, tempfile::TempDir) {
@@ -264,35 +264,6 @@ fn interrupted_faults_leave_nothing() {
         };
         smoke::run_full(report, state, lab, std::slice::from_ref(subject), suite)
     });
-}
-
-/// The container's own rule, with the image's own Python.
-#[test]
-#[ignore = "needs an engine"]
-fn what_flapping_is() {
-    let rule = "import sys; sys.path.insert(0, '/usr/local/lib/hive')\n\
-        from hive_container.steadiness import Steadiness\n\
-        FAILED, KILLED = 3 << 8, 9\n\
-        def ends(runs, status=FAILED):\n\
-        \x20   one, now = Steadiness(), 0.0\n\
-        \x20   for n, ran in enumerate(runs, 1):\n\
-        \x20       now += ran\n\
-        \x20       if why := one.verdict(ran, status, now): return n, why\n\
-        print(ends([0.1] * 9))\n\
-        print(ends([50] * 9))\n\
-        print(ends([50, 50, 50, 50, 50, 61] * 9))\n\
-        print(ends([2] * 99, KILLED))\n\
-        print(ends([4] * 99, KILLED))\n";
-    let image = good("genie");
-    let output = sandbox::docker()
-        .args(["run", "--rm", "--entrypoint", "python3", &image, "-I", "-c", rule])
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let row = "ended 6 times in a row, each time within 60 s of its start";
-    let expected =
-        format!("(6, '{row}')\n(6, '{row}')\nNone\n(21, 'was killed 21 times within 60 s')\nNone\n");
-    assert_eq!(printed, expected, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -156,7 +156,8 @@ MOVED_COLLATIONS = f"""
             JOIN pg_collation c ON c.oid = used.oid
             WHERE c.collversion <> pg_collation_actual_version(c.oid)
         UNION
-        SELECT format('REINDEX DATABASE %1$I; ALTER DATABASE %1$I REFRESH COLLATION VERSION;', datname)
+        SELECT format('REINDEX DATABASE %1$I; ALTER DATABASE %1$I REFRESH COLLATION VERSION;',
+                datname)
             FROM pg_database
             WHERE datname = current_database()
                 AND datcollversion <> pg_database_collation_actual_version(oid)
@@ -231,7 +232,9 @@ def open_up(said: list[list[str]]) -> None:
     """Takes back what would keep the app out of its database, and says so."""
     commands = [command for (command,) in of_kind(said, OPEN)]
     commands += [
-        command for name, value, command in of_kind(said, GIVEN) if settings.stops_sessions(name, value)
+        command
+        for name, value, command in of_kind(said, GIVEN)
+        if settings.stops_sessions(name, value)
     ]
     for command in commands:
         as_superuser(f"{command};", "postgres")
@@ -331,14 +334,15 @@ def psql(
         [f"{POSTGRES_BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-f", "-"],
         input=sql.encode(),
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=False,
     )
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
         hint = None
         if user == SUPERUSER and "password authentication failed" in said:
-            hint = f"is {passfile} of another cluster? without it the next start makes a new password"
+            hint = (
+                f"is {passfile} of another cluster? without it the next start makes a new password"
+            )
         raise Fatal(f"SQL as {user!r} failed: {said}", hint)
     return done.stdout.decode().strip()

@@ -31,7 +31,8 @@ SCHEMA = "public"
 
 #: A new database has it; its owner may have removed it.
 MAKE_SCHEMA = f"""
-    SELECT 'CREATE SCHEMA {SCHEMA} AUTHORIZATION pg_database_owner; GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC'
+    SELECT 'CREATE SCHEMA {SCHEMA} AUTHORIZATION pg_database_owner;'
+        'GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC'
     WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{SCHEMA}') \\gexec
 """
 
@@ -148,7 +149,9 @@ def installed(said: list[list]) -> dict[str, Installed]:
 def show_to_pg_dump(server: Server) -> None:
     for line in server.ask(DATABASES.format(name=literal(server.database))).splitlines():
         server.ask(GIVE_NORMAL_OIDS, json.loads(line))
-    print("hive: note: dumps have CREATE EXTENSION from now on; those made before lack it", flush=True)
+    print(
+        "hive: note: dumps have CREATE EXTENSION from now on; those made before lack it", flush=True
+    )
 
 
 def make(server: Server, name: str) -> None:
@@ -211,7 +214,9 @@ def update(server: Server, name: str, database: str) -> None:
         print(f"hive: note: {update} {versions} failed, it stays as it is: {error}", flush=True)
 
 
-def look_ahead(server: Server, name: str, version: str, database: str | None = None) -> Prospects | None:
+def look_ahead(
+    server: Server, name: str, version: str, database: str | None = None
+) -> Prospects | None:
     """None for an extension that the image does not have."""
     said = server.ask(PROSPECTS.format(name=literal(name), version=literal(version)), database)
     return Prospects(*json.loads(said)) if said else None

@@ -22,7 +22,7 @@ DATABASE_PORT = 5432
 
 #: How libpq finds, enters and checks a server (libpq's environment variables). The container's own
 #: programs use its own database: a PGPASSWORD for another one would win over the password file.
-#: What the app calls its own (PGBOUNCER_URL), and how sessions are to be (PGOPTIONS, PGTZ), is none.
+#: Neither what the app calls its own (PGBOUNCER_URL) nor how sessions are to be (PGOPTIONS, PGTZ).
 CONNECTION_VARIABLE = re.compile(
     "PG(HOST(ADDR)?|PORT|DATABASE|USER|PASS(WORD|FILE)|SERVICE(FILE)?"
     "|(REQUIRE|CHANNELBINDING|SSL|GSS|KRB|OAUTH|TARGETSESSION|LOADBALANCE|M(IN|AX)PROTOCOL)[A-Z]*)"
@@ -167,7 +167,8 @@ def app_environment(image: Image, password: str, environ: dict[str, str]) -> dic
     """
     values = placeholders(image, password)
     ours = {
-        "HIVE_DATABASE_URL": "postgresql+psycopg" + values["database_url"].removeprefix("postgresql"),
+        "HIVE_DATABASE_URL": "postgresql+psycopg"
+        + values["database_url"].removeprefix("postgresql"),
         "DATABASE_URL": values["database_url"],
         "PGHOST": DATABASE_HOST,
         "PGPORT": str(DATABASE_PORT),
@@ -188,7 +189,9 @@ def app_environment(image: Image, password: str, environ: dict[str, str]) -> dic
 
 def without_connection(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment that leads libpq nowhere."""
-    return {name: value for name, value in environ.items() if not CONNECTION_VARIABLE.fullmatch(name)}
+    return {
+        name: value for name, value in environ.items() if not CONNECTION_VARIABLE.fullmatch(name)
+    }
 
 
 def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -222,7 +225,8 @@ def read_password(environ: dict[str, str]) -> str | None:
         raise Fatal(f"the password file {path} must hold one line that is not empty")
     if re.fullmatch(r"md5[0-9a-f]{32}|SCRAM-SHA-256\$.*", password):
         raise Fatal(
-            f"the password file {path} holds a hash, which PostgreSQL would not take for a password",
+            f"the password file {path} holds a hash,"
+            " which PostgreSQL would not take for a password",
             "write the password itself into it",
         )
     return password

@@ -75,4 +75,6 @@ def inspect(data: str, cluster: str, environ: dict[str, str]) -> str | None:
                 f"the volume with this image's data is mounted at {point}",
                 f"mount it at {data}",
             )
-    return f"the data lies on a volume without a name; -v NAME:{data} gives it one that is found again"
+    return (
+        f"the data lies on a volume without a name; -v NAME:{data} gives it one that is found again"
+    )

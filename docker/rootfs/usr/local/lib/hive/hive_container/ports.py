@@ -6,7 +6,6 @@ import socket
 
 from hive_container.image import DATABASE_HOST, DATABASE_PORT, Fatal
 
-
 #: The reserved port's descriptor. Above supervisord's `minfds`: it closes those below.
 DESCRIPTOR = 101
 

@@ -8,6 +8,7 @@
 * It hands each program's output to `logs`.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -22,11 +23,11 @@ from hive_container.volume import PGDATA
 
 sys.path.append("/usr/local/lib/hive/shims")
 
-from supervisor import events, loggers  # noqa: E402
-from supervisor.options import ServerOptions  # noqa: E402
-from supervisor.poller import PollPoller  # noqa: E402
-from supervisor.states import SupervisorStates  # noqa: E402
-from supervisor.supervisord import Supervisor, asyncore  # noqa: E402
+from supervisor import events, loggers
+from supervisor.options import ServerOptions
+from supervisor.poller import PollPoller
+from supervisor.states import SupervisorStates
+from supervisor.supervisord import Supervisor, asyncore
 
 CONFIGURATION = "/etc/hive/supervisord.conf"
 
@@ -52,10 +53,8 @@ def run() -> int:
     options.test = False
     options.poller = WakefulPoller(options)
     supervisor = ContainerSupervisor(options)
-    try:
+    with contextlib.suppress(asyncore.ExitNow):
         supervisor.main()
-    except asyncore.ExitNow:
-        pass
     if supervisor.why:
         # Again, as the last line: the first time is far above, before everything stopped.
         print(f"hive: stopped: {supervisor.why}", file=sys.stderr, flush=True)
@@ -202,7 +201,5 @@ class ContainerSupervisor(Supervisor):
 def kill_group(leader: int) -> None:
     """Kills what a program left behind: workers of a killed parent still hold its port."""
     if leader > 1:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(leader, signal.SIGKILL)
-        except ProcessLookupError:
-            pass

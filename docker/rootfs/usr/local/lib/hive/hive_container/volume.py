@@ -11,6 +11,7 @@
 Nothing is written before the volume is known to be ours or empty.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -104,7 +105,9 @@ def inspect_kinds() -> None:
         is_right, kind = (os.path.isdir, "folder") if path in folders else (os.path.isfile, "file")
         if os.path.lexists(path) and not is_right(path):
             what = "a link that leads nowhere" if not os.path.exists(path) else f"no {kind}"
-            raise Fatal(f"the volume's {path} is {what}", "put it right on the volume, or remove it")
+            raise Fatal(
+                f"the volume's {path} is {what}", "put it right on the volume, or remove it"
+            )
 
 
 def inspect_filled(image: Image) -> None:
@@ -163,9 +166,7 @@ def inspect_empty(names: set[str]) -> None:
             f"restore it, or remove {OURS} to start with an empty database",
         )
     foreign = {
-        name
-        for name in names - HARMLESS - {"hive", "pgdata"}
-        if not name.startswith(ADOPTING)
+        name for name in names - HARMLESS - {"hive", "pgdata"} if not name.startswith(ADOPTING)
     }
     if foreign:
         some = ", ".join(sorted(foreign)[:3])
@@ -261,10 +262,8 @@ def forget_killed_server() -> None:
     PostgreSQL would refuse to start. We hold the volume's lock and no program runs yet: whoever
     wrote the file is gone.
     """
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{PGDATA}/postmaster.pid")
-    except FileNotFoundError:
-        pass
 
 
 def keep_password(path: str) -> str:
