@@ -55,6 +55,56 @@ pub(super) fn base(probe: &mut Probe<'_>) -> Result<Change> {
     Ok(Made)
 }
 
+pub(super) fn base_user(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, "USER nobody")
+}
+
+pub(super) fn base_folder(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, "WORKDIR /srv")
+}
+
+pub(super) fn base_shell(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, r#"SHELL ["/bin/sh", "-ec"]"#)
+}
+
+pub(super) fn base_trigger(probe: &mut Probe<'_>) -> Result<Change> {
+    let trigger = format!("ONBUILD RUN true {}", probe.nonce);
+    inherited(probe, &trigger)
+}
+
+pub(super) fn base_label(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, "LABEL audit=1")
+}
+
+pub(super) fn base_port(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, "EXPOSE 9999")
+}
+
+pub(super) fn base_volume(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, "VOLUME /srv/data")
+}
+
+pub(super) fn base_entrypoint(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, r#"ENTRYPOINT ["/bin/true"]"#)
+}
+
+pub(super) fn base_command(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, r#"CMD ["/bin/true"]"#)
+}
+
+pub(super) fn base_health_check(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, "HEALTHCHECK CMD true")
+}
+
+pub(super) fn base_stop_signal(probe: &mut Probe<'_>) -> Result<Change> {
+    inherited(probe, "STOPSIGNAL SIGQUIT")
+}
+
+fn inherited(probe: &mut Probe<'_>, instruction: &str) -> Result<Change> {
+    probe.base = probe.base_with(instruction)?;
+    Ok(Made)
+}
+
 pub(super) fn base_reference(probe: &mut Probe<'_>) -> Result<Change> {
     probe.base.reference = probe.name_base(&probe.base.reference, "same")?;
     probe.base.identity = probe.identity(&probe.base.reference)?;

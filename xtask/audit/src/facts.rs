@@ -14,6 +14,9 @@ const NOT_STAGED: &str = "plain bake gets it, the stage does not";
 /// Why one engine cannot show it.
 const ONE_ENGINE: &str = "an engine has one platform";
 
+/// Why BuildKit's steps say nothing of a setting.
+const NO_STEP: &str = "the image has it, and no step runs with it";
+
 /// A case in one line.
 const fn case(
     name: &'static str,
@@ -24,7 +27,7 @@ const fn case(
 }
 
 /// The table.
-pub static FACTS: [Fact; 18] = [
+pub static FACTS: [Fact; 19] = [
     Fact {
         name: "Dockerfile text, target stage",
         tracked: Yes,
@@ -68,6 +71,24 @@ pub static FACTS: [Fact; 18] = [
                 Neither,
                 cases::base_reference,
             ),
+        ],
+    },
+    Fact {
+        name: "settings of `BASE`: user, folder, shell, triggers, labels, ports, …",
+        tracked: Yes,
+        why: "`FROM` inherits them",
+        cases: &[
+            case("another user", Both, cases::base_user),
+            case("another folder", Both, cases::base_folder),
+            case("another shell", Both, cases::base_shell),
+            case("a trigger (`ONBUILD`)", Both, cases::base_trigger),
+            case("a label", Stricter(NO_STEP), cases::base_label),
+            case("a port", Stricter(NO_STEP), cases::base_port),
+            case("a volume", Stricter(NO_STEP), cases::base_volume),
+            case("an entry point", Stricter(NO_STEP), cases::base_entrypoint),
+            case("a command", Stricter(NO_STEP), cases::base_command),
+            case("a health check", Stricter(NO_STEP), cases::base_health_check),
+            case("a stop signal", Stricter(NO_STEP), cases::base_stop_signal),
         ],
     },
     Fact {

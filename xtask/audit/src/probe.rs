@@ -119,6 +119,10 @@ impl<'a> Probe<'a> {
         };
         disk::remove(folder)?;
         probe.reset()?;
+        // With the label that other bases have, too, so that it is none of what they differ in.
+        probe.original = probe.base_with("")?;
+        probe.original.reference = probe.name_base(&probe.original.reference, "original")?;
+        probe.reset()?;
         Ok(probe)
     }
 
@@ -334,7 +338,12 @@ impl<'a> Probe<'a> {
     /// # Errors
     /// When it cannot be built.
     pub fn other_base(&self) -> Result<Base> {
-        let id = self.build_other(&format!("ENV AUDIT={}", self.nonce))?;
+        self.base_with(&format!("ENV AUDIT={}", self.nonce))
+    }
+
+    /// The base with one more instruction.
+    pub(super) fn base_with(&self, instruction: &str) -> Result<Base> {
+        let id = self.build_other(instruction)?;
         let reference = self.name_base(&id, "other")?;
         Ok(Base {
             identity: self.identity(&reference)?,
@@ -367,7 +376,7 @@ impl Drop for Probe<'_> {
     fn drop(&mut self) {
         let runner = self.host.runner.for_cleanup();
         // Where the engine is gone, nobody minds them.
-        for tag in ["other", "same"] {
+        for tag in ["original", "other", "same"] {
             self.engine
                 .untag(&runner, &OwnRepository::AuditBase.tagged(tag))
                 .ok();

@@ -416,6 +416,11 @@ impl Image {
         self.texts("/Config/Env")
     }
 
+    /// A setting by its name in the configuration, such as `StopSignal`.
+    pub fn setting(&self, name: &str) -> Option<&Value> {
+        self.value.pointer("/Config")?.get(name)
+    }
+
     /// Ports like `48886/tcp`.
     pub fn exposed_ports(&self) -> Vec<&str> {
         let ports = self

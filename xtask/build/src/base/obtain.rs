@@ -5,7 +5,10 @@
 //! somebody asks for another one: a run without a network gets the same base,
 //! and a registry that is there on some days does not rebuild everything.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::bootstrap::{self, Recipe};
@@ -162,14 +165,108 @@ fn origin(image: &Image) -> Origin {
     if met { Origin::Registry } else { Origin::Packages }
 }
 
+/// What `FROM` inherits of a configuration. The rest says nothing, or what one
+/// engine notes and another one does not.
+const INHERITED: [&str; 13] = [
+    "Env",
+    "User",
+    "WorkingDir",
+    "Shell",
+    "OnBuild",
+    "Entrypoint",
+    "Cmd",
+    "Healthcheck",
+    "StopSignal",
+    "StopTimeout",
+    "ExposedPorts",
+    "Volumes",
+    "Labels",
+];
+
 /// Over what a build takes from its base: the digests of the uncompressed
-/// layers and the environment.
+/// layers and the settings that it inherits.
 fn content_digest(image: &Image) -> String {
     let mut hash = Sha256::new();
-    for (kind, values) in [("layer", image.layers()), ("env", image.env())] {
-        for value in values {
-            hash.update(format!("{kind} {}\n{value}\n", value.len()));
+    let mut add = |kind: &str, value: &str| hash.update(format!("{kind} {}\n{value}\n", value.len()));
+    for layer in image.layers() {
+        add("layer", layer);
+    }
+    for name in INHERITED {
+        if let Some(value) = image.setting(name).filter(|value| says_something(name, value)) {
+            add(name, &sorted(value).to_string());
         }
     }
     hex::digits(&hash.finalize())
+}
+
+/// Engines write what is not set as `null`, as empty, or not at all.
+fn says_something(name: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => !text.is_empty() && (name, text.as_str()) != ("WorkingDir", "/"),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+    }
+}
+
+/// With the keys of each object in their order: that of engines differs.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let map: BTreeMap<&String, Value> = map.iter().map(|(key, value)| (key, sorted(value))).collect();
+            map.into_iter().map(|(key, value)| (key.clone(), value)).collect()
+        }
+        Value::Array(list) => list.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn image(config: Value) -> Image {
+        Image::from_document(json!({"RootFS": {"Layers": ["sha256:aa"]}, "Config": config}))
+    }
+
+    #[test]
+    fn every_setting_that_is_inherited_counts() {
+        let bare = identity(&image(json!({})));
+        let mut seen = vec![bare.clone()];
+        for (name, value) in [
+            ("Env", json!(["A=1"])),
+            ("User", json!("nobody")),
+            ("WorkingDir", json!("/srv")),
+            ("Shell", json!(["/bin/sh"])),
+            ("OnBuild", json!(["/bin/sh"])),
+            ("Entrypoint", json!(["/bin/sh"])),
+            ("Cmd", json!(["/bin/sh"])),
+            ("Healthcheck", json!({"Test": ["NONE"]})),
+            ("StopSignal", json!("SIGINT")),
+            ("StopTimeout", json!(3)),
+            ("ExposedPorts", json!({"80/tcp": {}})),
+            ("Volumes", json!({"/srv": {}})),
+            ("Labels", json!({"a": "b"})),
+        ] {
+            assert!(INHERITED.contains(&name));
+            seen.push(identity(&image(json!({name: value}))));
+        }
+        assert_eq!(seen.len(), INHERITED.len() + 1);
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), INHERITED.len() + 1, "two of them are the same");
+        for nothing in [
+            json!({"User": "", "Cmd": null, "Labels": {}, "OnBuild": [], "WorkingDir": "/"}),
+            json!({"Hostname": "abc", "Image": "sha256:bb", "AttachStdout": false}),
+        ] {
+            assert_eq!(identity(&image(nothing)), bare);
+        }
+        assert_eq!(
+            identity(&image(json!({"Labels": {"a": "1", "b": "2"}}))),
+            identity(&image(json!({"Labels": {"b": "2", "a": "1"}})))
+        );
+    }
 }
