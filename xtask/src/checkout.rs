@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(called(&twin).unwrap(), here);
         for origin in [&other, &dir.path().join("gone")] {
             let error = called(origin).unwrap_err();
-            assert_eq!(failure::kind(&error), failure::Kind::Usage);
+            assert_eq!(failure::kind(&error), failure::FailureKind::Usage);
             let said = failure::render(&error);
             assert!(said.contains(&origin.display().to_string()), "{said}");
             assert!(

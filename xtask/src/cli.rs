@@ -41,34 +41,34 @@ pub struct Cli {
     pub root: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Verb,
 }
 
 /// One verb each; `commands/<verb>.rs` runs it.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum Verb {
     /// Build what has changed, smoke-test it, and move the tags if all passes
     ///
     /// Prints `<tag> <image id>` for each tag on stdout. The tags of all requested
     /// images move together or not at all; a failed run leaves them where they were.
     #[command(after_help = EXIT_CODES)]
-    BuildImages(BuildImages),
+    BuildImages(BuildImagesArgs),
     /// Run the smoke suite on an image that exists
     ///
     /// IMAGE is a name from `images/` (then its `latest` tag is tested) or any
     /// reference or ID that the engine has and this tool has built.
     #[command(after_help = EXIT_CODES)]
-    Smoke(Smoke),
+    Smoke(SmokeArgs),
     /// Show what build-images would do, and why
-    Plan(Plan),
+    Plan(PlanArgs),
     /// Say why build-images would do what it would do, in full
     ///
     /// Compares with the last build of this checkout: every changed file (up to 20
     /// of each kind), argument and base, and the changed lines of the Dockerfile.
     /// The last 20 runs of each image that had work to do are recorded.
-    Explain(Explain),
+    Explain(ExplainArgs),
     /// Write the rendered files: Dockerfiles and the JSON schema
-    Render(Render),
+    Render(RenderArgs),
     /// The engine in use: the system's, or a private one
     Engine(EngineArgs),
     /// The operating-system bases
@@ -77,22 +77,22 @@ pub enum Command {
     ///
     /// `644 <blake3> <path>` for each file, `755 directory <path>`, `777 link <path> ->
     /// <target>`, sorted; stderr tells what stays out of the image, and why.
-    Inputs(Inputs),
+    Inputs(InputsArgs),
     /// Prove the fingerprint: change every fact alone, compare with BuildKit
     ///
     /// Tries each fact of the table in ARCHITECTURE.md on a small definition, and
     /// each declared input of the images in a copy of the checkout. Looser than
     /// BuildKit is an error; where the key is stricter, the table says why.
     #[command(disable_help_flag = true)]
-    Audit(Elsewhere),
+    Audit(ForwardedArgs),
     /// Measure what is promised, beside the peers, in one run
     ///
     /// NAME is a suite (`fingerprint`) or one of its rows; `--list` shows all of them
     /// with their goals. Prints a table on stdout. A goal that is missed is no error.
     #[command(disable_help_flag = true)]
-    Bench(Elsewhere),
+    Bench(ForwardedArgs),
     /// Run all checks and tests, engine tests included
-    Test(Test),
+    Test(TestArgs),
 }
 
 /// Which engine is used.
@@ -105,7 +105,7 @@ pub struct EngineOption {
 
 /// Arguments of `build-images`.
 #[derive(Debug, Default, Args)]
-pub struct BuildImages {
+pub struct BuildImagesArgs {
     /// Which definitions.
     #[command(flatten)]
     pub selection: Selection,
@@ -126,7 +126,7 @@ pub struct BuildImages {
     pub json: bool,
     /// How builds are shown
     #[arg(long, value_enum, default_value_t)]
-    pub progress: Progress,
+    pub progress: ProgressMode,
     /// Leave the smoke containers and volumes where they are, for debugging; no later run removes them
     #[arg(long)]
     pub keep_containers: bool,
@@ -134,7 +134,7 @@ pub struct BuildImages {
 
 /// How builds are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
+pub enum ProgressMode {
     /// One line per step that was not cached.
     #[default]
     Auto,
@@ -146,7 +146,7 @@ pub enum Progress {
 
 /// Which suite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Suite {
+pub enum SuiteChoice {
     /// What every image passes before it gets a tag: seconds.
     #[default]
     Gate,
@@ -156,7 +156,7 @@ pub enum Suite {
 
 /// Arguments of `smoke`.
 #[derive(Debug, Args)]
-pub struct Smoke {
+pub struct SmokeArgs {
     /// Image names or references; all in `images/` where none is given
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
@@ -165,7 +165,7 @@ pub struct Smoke {
     pub engine: EngineOption,
     /// What is run: `full` is the gate and then faults, which takes minutes
     #[arg(long, value_enum, default_value_t)]
-    pub suite: Suite,
+    pub suite: SuiteChoice,
     /// Only this fault of the full suite, and no gate; passing it proves nothing
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
@@ -188,10 +188,10 @@ pub struct Smoke {
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
-pub struct Explain {
+pub struct ExplainArgs {
     /// As for `plan`.
     #[command(flatten)]
-    pub plan: Plan,
+    pub plan: PlanArgs,
     /// List the recorded runs instead: their numbers, what was done and how it ended
     #[arg(long, conflicts_with = "from")]
     pub list: bool,
@@ -205,7 +205,7 @@ pub struct Explain {
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
-pub struct Plan {
+pub struct PlanArgs {
     /// Which definitions.
     #[command(flatten)]
     pub selection: Selection,
@@ -219,7 +219,7 @@ pub struct Plan {
 
 /// Arguments of `render`.
 #[derive(Debug, Args)]
-pub struct Render {
+pub struct RenderArgs {
     /// Only compare; exit code 5 where a file is not what it should be
     #[arg(long)]
     pub check: bool,
@@ -285,7 +285,7 @@ pub enum BaseAction {
 
 /// Arguments of `inputs`.
 #[derive(Debug, Args)]
-pub struct Inputs {
+pub struct InputsArgs {
     /// The folder: an app, or any build context
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
@@ -305,7 +305,7 @@ pub struct Inputs {
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
-pub struct Test {
+pub struct TestArgs {
     /// Leave the engine tests out; they are reported as skipped
     #[arg(long)]
     pub no_engine: bool,
@@ -316,7 +316,7 @@ pub struct Test {
 
 /// Arguments of a command that is a program of its own.
 #[derive(Debug, Args)]
-pub struct Elsewhere {
+pub struct ForwardedArgs {
     /// Passed on as they are; `--help` shows them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
     pub args: Vec<OsString>,

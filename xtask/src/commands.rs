@@ -13,7 +13,7 @@ mod test;
 
 use anyhow::Result;
 
-use crate::cli::Command;
+use crate::cli::Verb;
 use ::engine::{Engine, reaper};
 use build::candidate;
 use build::catalog::{Apps, Catalog};
@@ -25,19 +25,19 @@ use host::Host;
 /// # Errors
 /// Whatever stopped the command; see [`failure`] for what the caller
 /// makes of it.
-pub fn run(command: Command, host: &Host) -> Result<()> {
+pub fn run(command: Verb, host: &Host) -> Result<()> {
     match command {
-        Command::BuildImages(args) => build_images::run(&args, host),
-        Command::Smoke(args) => smoke::run(&args, host),
-        Command::Plan(args) => plan::run(&args, host),
-        Command::Explain(args) => explain::run(&args, host),
-        Command::Render(args) => render::run(&args, host),
-        Command::Engine(args) => engine::run(&args, host),
-        Command::Base(args) => base::run(&args, host),
-        Command::Inputs(args) => inputs::run(&args, host),
-        Command::Audit(args) => elsewhere::run("audit", &args, host),
-        Command::Bench(args) => elsewhere::run("bench", &args, host),
-        Command::Test(args) => test::run(&args, host),
+        Verb::BuildImages(args) => build_images::run(&args, host),
+        Verb::Smoke(args) => smoke::run(&args, host),
+        Verb::Plan(args) => plan::run(&args, host),
+        Verb::Explain(args) => explain::run(&args, host),
+        Verb::Render(args) => render::run(&args, host),
+        Verb::Engine(args) => engine::run(&args, host),
+        Verb::Base(args) => base::run(&args, host),
+        Verb::Inputs(args) => inputs::run(&args, host),
+        Verb::Audit(args) => elsewhere::run("audit", &args, host),
+        Verb::Bench(args) => elsewhere::run("bench", &args, host),
+        Verb::Test(args) => test::run(&args, host),
     }
 }
 

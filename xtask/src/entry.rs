@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result};
-use failure::Kind;
+use failure::FailureKind;
 use host::process::Runner;
 use host::report::Report;
 use host::{Environment, Host};
@@ -49,7 +49,7 @@ fn runner() -> Result<Runner> {
     ] {
         // The first one is heard, and cleaned up after; the second one ends at
         // once. In this order, since the flag is set by the first.
-        let code = Kind::Interrupted as i32;
+        let code = FailureKind::Interrupted as i32;
         signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupted))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
             .context("install a signal handler")?;

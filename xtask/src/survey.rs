@@ -1,8 +1,8 @@
 //! What is wanted and what is there: walks the contexts, asks the engine, and
 //! hands both to [`plan`].
 
-mod news;
 pub mod past;
+mod signal;
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -17,14 +17,14 @@ use build::app::Application;
 use build::assembly::Assembly;
 use build::base::Base;
 use build::candidate;
-use build::context::{self, Found, Inputs, Reason, Rules, WalkOptions};
+use build::context::{self, ExclusionReason, Found, Inputs, Rules, WalkOptions};
 use definition::Definition;
 use definition::dockerfile;
 use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
 use engine::{Engine, Inventory};
 
-use build::request::{Job, Request};
-use definition::plan::{self, Action, Known, Present, Step, Wanted};
+use build::request::{ImageRequest, Request};
+use definition::plan::{self, Action, ImagePlan, KnownRuns, Present, WantedImage};
 use definition::reference::Reference;
 use explain::forecast::Forecast;
 use host::Host;
@@ -33,7 +33,7 @@ use serde::Serialize;
 use smoke::Verified;
 use smoke::proof::proofs;
 
-use news::{News, Teller};
+use signal::{ChangeSender, ChangeSignal};
 
 /// The named context with the files that every image gets.
 pub const ROOTFS: &str = "rootfs";
@@ -42,18 +42,18 @@ pub const ROOTFS: &str = "rootfs";
 #[derive(Debug)]
 pub struct Surveyed<'a> {
     /// What is asked for.
-    pub job: &'a Job,
+    pub job: &'a ImageRequest,
     /// From what; absent while the base is unknown.
     pub definition: Option<Definition>,
     /// What has to happen.
-    pub step: Step,
+    pub step: ImagePlan,
     /// Which of its steps a build will run; absent where none is to be built, or
     /// the Dockerfile is written in a way that the forecast does not know.
     pub forecast: Option<Forecast>,
     /// The proof of the image that is there, where it has one.
     pub proof: Option<Verified>,
     /// What its forecast goes by, where it is to be built.
-    pub past: Option<Rc<past::Ground>>,
+    pub past: Option<Rc<past::RecordedBuilds>>,
 }
 
 /// An image of a plan, as it is printed.
@@ -61,7 +61,7 @@ pub struct Surveyed<'a> {
 pub struct Planned {
     /// What has to happen.
     #[serde(flatten)]
-    pub step: Step,
+    pub step: ImagePlan,
     /// See [`Surveyed::forecast`].
     pub forecast: Option<Forecast>,
 }
@@ -91,7 +91,7 @@ impl Surveyed<'_> {
 
 /// The engine's and the base's part of a survey; absent where nothing runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
+pub struct EngineAndBase<'a> {
     /// Where images are.
     pub engine: &'a Engine,
     /// The base, where the engine has it.
@@ -106,18 +106,22 @@ pub struct Ground<'a> {
 pub fn survey<'a>(
     mut contexts: Contexts<'_>,
     request: &'a Request,
-    ground: Option<Ground<'_>>,
+    engine_and_base: Option<EngineAndBase<'_>>,
 ) -> Result<Vec<Surveyed<'a>>> {
     let host = contexts.host;
-    let inventory = match ground {
-        Some(ground) => ground.engine.inventory(&host.runner)?,
+    let inventory = match engine_and_base {
+        Some(engine_and_base) => engine_and_base.engine.inventory(&host.runner)?,
         None => Inventory::default(),
     };
-    let mut records = ground.map(|ground| past::Ahead::new(host, ground.engine, &mut contexts.news));
+    let mut records = engine_and_base.map(|engine_and_base| {
+        past::BackgroundRecords::new(host, engine_and_base.engine, &mut contexts.signal)
+    });
     let mut surveyed = Vec::new();
     for job in &request.jobs {
         let inputs = contexts.of(&job.app)?;
-        let definition = match ground.and_then(|ground| Some((ground.engine, ground.base?))) {
+        let definition = match engine_and_base
+            .and_then(|engine_and_base| Some((engine_and_base.engine, engine_and_base.base?)))
+        {
             Some((engine, base)) => Some(Definition {
                 dockerfile: job.dockerfile.clone(),
                 target: dockerfile::TARGET.to_owned(),
@@ -128,10 +132,17 @@ pub fn survey<'a>(
             }),
             None => None,
         };
-        let (step, proof) = step(host, request, job, definition.as_ref(), ground, &inventory)?;
+        let (step, proof) = step(
+            host,
+            request,
+            job,
+            definition.as_ref(),
+            engine_and_base,
+            &inventory,
+        )?;
         let (past, forecast) = match (&definition, &mut records, step.action) {
             (Some(definition), Some(records), Action::Build) => {
-                let past = records.ground()?;
+                let past = records.engine_and_base()?;
                 let forecast = past.forecast(definition, request.no_cache);
                 (Some(past), forecast)
             }
@@ -152,11 +163,11 @@ pub fn survey<'a>(
 fn step(
     host: &Host,
     request: &Request,
-    job: &Job,
+    job: &ImageRequest,
     definition: Option<&Definition>,
-    ground: Option<Ground<'_>>,
+    engine_and_base: Option<EngineAndBase<'_>>,
     inventory: &Inventory,
-) -> Result<(Step, Option<Verified>)> {
+) -> Result<(ImagePlan, Option<Verified>)> {
     let name = job.spec.name.as_str();
     let fingerprint = definition.map(Definition::fingerprint);
     let tags = job.tags(fingerprint)?;
@@ -164,15 +175,15 @@ fn step(
         Some(fingerprint) => present(inventory, job, &fingerprint.to_string(), &tags)?,
         None => Default::default(),
     };
-    let known = match (ground, definition, &present.image_id) {
-        (Some(ground), Some(definition), None) => Known {
-            last: past::last_build(host, ground.engine, name, definition)?,
-            ..Known::default()
+    let known = match (engine_and_base, definition, &present.image_id) {
+        (Some(engine_and_base), Some(definition), None) => KnownRuns {
+            last: past::last_build(host, engine_and_base.engine, name, definition)?,
+            ..KnownRuns::default()
         },
         (_, _, Some(id)) if !present.proved => past::verdicts_on(host, job, id)?,
-        _ => Known::default(),
+        _ => KnownRuns::default(),
     };
-    let wanted = Wanted {
+    let wanted = WantedImage {
         definition: definition.zip(fingerprint),
         base_set: &request.base_name,
         known: &known,
@@ -185,7 +196,7 @@ fn step(
 /// What an engine has of an image with this fingerprint, and the proof of it.
 fn present(
     inventory: &Inventory,
-    job: &Job,
+    job: &ImageRequest,
     fingerprint: &str,
     tags: &[Reference],
 ) -> Result<(Present, Option<Verified>)> {
@@ -231,7 +242,7 @@ pub struct Contexts<'a> {
     walking: BTreeMap<PathBuf, JoinHandle<Result<Found>>>,
     walked: BTreeMap<PathBuf, Inputs>,
     /// Told of when files may have changed: a build is near.
-    news: News,
+    signal: ChangeSignal,
 }
 
 /// Which rules a folder is walked by.
@@ -248,7 +259,7 @@ impl<'a> Contexts<'a> {
             host,
             walking: BTreeMap::new(),
             walked: BTreeMap::new(),
-            news: News::default(),
+            signal: ChangeSignal::default(),
         }
     }
 
@@ -260,7 +271,7 @@ impl<'a> Contexts<'a> {
         let apps = request.jobs.iter().map(|job| (job.app.folder.clone(), Role::App));
         for (folder, role) in apps.chain([(rootfs_folder(host), Role::Rootfs)]) {
             contexts.walking.entry(folder.clone()).or_insert_with(|| {
-                let scan = Scan::new(host, &folder, role, &contexts.news);
+                let scan = Scan::new(host, &folder, role, &contexts.signal);
                 std::thread::spawn(move || scan.run())
             });
         }
@@ -294,7 +305,7 @@ impl<'a> Contexts<'a> {
         }
         let found = match self.walking.remove(folder) {
             Some(walk) => walk.join().unwrap_or_else(|panic| resume_unwind(panic))?,
-            None => Scan::new(self.host, folder, role, &self.news).run()?,
+            None => Scan::new(self.host, folder, role, &self.signal).run()?,
         };
         for left_out in &found.left_out {
             let name = one_line(&left_out.path);
@@ -303,7 +314,7 @@ impl<'a> Contexts<'a> {
                 folder.join(&*name).display(),
                 left_out.reason.as_str()
             );
-            if left_out.reason == Reason::Credentials {
+            if left_out.reason == ExclusionReason::Credentials {
                 // An app may mean it, and would miss it.
                 let report = &self.host.report;
                 report.detail(format!("{text}; `!{}` in .dockerignore lets it in", name));
@@ -329,18 +340,18 @@ struct Scan {
     role: Role,
     own: Vec<PathBuf>,
     index: PathBuf,
-    teller: Teller,
+    sender: ChangeSender,
     interrupt: Interrupt,
 }
 
 impl Scan {
-    fn new(host: &Host, folder: &Path, role: Role, news: &News) -> Self {
+    fn new(host: &Host, folder: &Path, role: Role, signal: &ChangeSignal) -> Self {
         Self {
             folder: folder.to_owned(),
             role,
             own: own_folders(host),
             index: index_file(host, folder),
-            teller: news.teller(),
+            sender: signal.sender(),
             interrupt: host.runner.interrupt(),
         }
     }
@@ -352,7 +363,7 @@ impl Scan {
         };
         let options = WalkOptions {
             index: Some(&self.index),
-            changed: &|| self.teller.tell(),
+            changed: &|| self.sender.tell(),
             stop: &|| self.interrupt.is_set(),
         };
         context::scan(&self.folder, &rules, &options)

@@ -1,7 +1,7 @@
 //! What the fingerprint covers and what not, with the reason of each and the
 //! cases that prove it. `ARCHITECTURE.md` shows this very table.
 
-use super::Expect::{Both, Canonical, KeyOnly, Neither, Stricter};
+use super::ExpectedMove::{Both, Canonical, KeyOnly, Neither, Stricter};
 use super::Tracked::{ByContent, No, Yes};
 use super::{Case, Fact, Tracked, cases};
 
@@ -20,8 +20,8 @@ const NO_STEP: &str = "the image has it, and no step runs with it";
 /// A case in one line.
 const fn case(
     name: &'static str,
-    expect: super::Expect,
-    change: fn(&mut super::Probe<'_>) -> anyhow::Result<super::Change>,
+    expect: super::ExpectedMove,
+    change: fn(&mut super::AuditProbe<'_>) -> anyhow::Result<super::FactChange>,
 ) -> Case {
     Case { name, expect, change }
 }
@@ -299,7 +299,7 @@ pub fn markdown() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Expect;
+    use super::super::ExpectedMove;
     use super::*;
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
             for case in fact.cases {
                 let moves = matches!(
                     case.expect,
-                    Expect::Both | Expect::Stricter(_) | Expect::KeyOnly(_)
+                    ExpectedMove::Both | ExpectedMove::Stricter(_) | ExpectedMove::KeyOnly(_)
                 );
                 let fits = match fact.tracked {
                     Tracked::Yes => moves,

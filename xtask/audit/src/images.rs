@@ -9,24 +9,24 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result};
 
 use super::undo::{Undo, as_cloned_elsewhere};
-use super::{Built, Expect, Finding, Seen, Verdict, judge};
+use super::{BuildKitSaw, Built, ExpectedMove, Finding, Soundness, judge};
 use build::assembly;
 use build::base::Base;
 use build::buildkit::progress::{Detail, Progress};
-use build::buildkit::{self, Options};
+use build::buildkit::{self, BakeOptions};
 use build::catalog::{Apps, Catalog};
-use build::context::{Input, Kind};
+use build::context::{Input, InputKind};
 use build::request::Request;
 use build::request::Selection;
 use definition::Definition;
-use definition::step::Place;
-use definition::step::Seen as Step;
+use definition::step::StepOutcome as Step;
+use definition::step::StepPlace;
 use engine::Engine;
 use explain::forecast::check::{self, Mismatch};
 use host::Host;
 use xtask::scratch::Scratch;
-use xtask::survey::past::Ground as Past;
-use xtask::survey::{self, Contexts, Ground, Surveyed};
+use xtask::survey::past::RecordedBuilds;
+use xtask::survey::{self, Contexts, EngineAndBase, Surveyed};
 
 /// As many files of a context as are tried, spread evenly over all.
 const FILES: usize = 40;
@@ -81,7 +81,7 @@ pub fn run(
     let names: Vec<&str> = selection.images.iter().map(String::as_str).collect();
     scratch.build_images(host, &names)?;
     let subjects = Subjects {
-        past: Past::read(&there, trial.engine)?,
+        past: RecordedBuilds::read(&there, trial.engine)?,
         host: there,
         trial,
         request: &request,
@@ -100,7 +100,7 @@ pub fn run(
                     fact: format!("{}: {left} other files", shown(context)),
                     case: "other content".to_owned(),
                     seen: None,
-                    verdict: Verdict::Untried(format!("{FILES} files, spread over all, stand for them")),
+                    verdict: Soundness::Untried(format!("{FILES} files, spread over all, stand for them")),
                 });
             }
         }
@@ -109,11 +109,11 @@ pub fn run(
 }
 
 /// What is tried of a definition, and what has to be seen.
-fn declared(definition: &Definition) -> Vec<(Declared, Expect)> {
-    let unread = Expect::Stricter("no step of the image reads it");
+fn declared(definition: &Definition) -> Vec<(Declared, ExpectedMove)> {
+    let unread = ExpectedMove::Stricter("no step of the image reads it");
     let mut all = vec![
-        (Declared::Dockerfile, Expect::Both),
-        (Declared::Base, Expect::Both),
+        (Declared::Dockerfile, ExpectedMove::Both),
+        (Declared::Base, ExpectedMove::Both),
     ];
     all.extend(
         definition
@@ -128,7 +128,7 @@ fn declared(definition: &Definition) -> Vec<(Declared, Expect)> {
                 .map(|input| (Declared::File(context.clone(), Input::clone(input)), unread)),
         );
     }
-    all.push((Declared::Clone, Expect::Neither));
+    all.push((Declared::Clone, ExpectedMove::Neither));
     all
 }
 
@@ -136,7 +136,7 @@ fn declared(definition: &Definition) -> Vec<(Declared, Expect)> {
 fn files(inputs: &[Input]) -> Vec<&Input> {
     inputs
         .iter()
-        .filter(|input| input.kind != Kind::Directory)
+        .filter(|input| input.kind != InputKind::Directory)
         .collect()
 }
 
@@ -157,7 +157,7 @@ fn spread<T: Copy>(all: &[T], most: usize) -> Vec<T> {
 struct Subjects<'a> {
     host: Host,
     /// What the forecasts go by.
-    past: Rc<Past>,
+    past: Rc<RecordedBuilds>,
     trial: &'a Trial<'a>,
     request: &'a Request,
 }
@@ -169,14 +169,20 @@ impl Subjects<'_> {
     }
 
     fn survey(&self) -> Result<Vec<Surveyed<'_>>> {
-        let ground = Ground {
+        let engine_and_base = EngineAndBase {
             engine: self.trial.engine,
             base: Some(self.trial.base),
         };
-        survey::survey(Contexts::new(&self.host), self.request, Some(ground))
+        survey::survey(Contexts::new(&self.host), self.request, Some(engine_and_base))
     }
 
-    fn finding(&self, n: usize, before: &Definition, declared: &Declared, expect: Expect) -> Result<Finding> {
+    fn finding(
+        &self,
+        n: usize,
+        before: &Definition,
+        declared: &Declared,
+        expect: ExpectedMove,
+    ) -> Result<Finding> {
         let fact = name(declared);
         let context = || format!("change {fact} of {}", self.image(n));
         let restore = self.change(n, declared).with_context(context)?;
@@ -222,7 +228,7 @@ impl Subjects<'_> {
                 let path = self.folder(n, context).join(&*input.path);
                 let undo = Undo::of(&path)?;
                 match &input.kind {
-                    Kind::Symlink { target } => {
+                    InputKind::Symlink { target } => {
                         fs_err::remove_file(&path)?;
                         fs_err::os::unix::fs::symlink(format!("{target}-other"), &path)?;
                     }
@@ -251,7 +257,7 @@ impl Subjects<'_> {
         }
     }
 
-    fn see(&self, n: usize, before: &Definition, declared: &Declared) -> Result<Seen> {
+    fn see(&self, n: usize, before: &Definition, declared: &Declared) -> Result<BuildKitSaw> {
         let mut surveyed = self.survey()?;
         let one = &mut surveyed[n];
         let definition = one.definition.as_mut().context("an image has no definition")?;
@@ -282,7 +288,7 @@ impl Subjects<'_> {
         let forecast = self.past.forecast(definition, false);
         one.step.fingerprint = Some(fingerprint);
         let (built, steps) = self.bake(one, base)?;
-        Ok(Seen {
+        Ok(BuildKitSaw {
             key_moved: fingerprint != before.fingerprint(),
             build: Some(built),
             plain: None,
@@ -296,7 +302,7 @@ impl Subjects<'_> {
 
     /// Builds an image on a base, no further than to the first step that runs,
     /// and says which that was and what became of the steps.
-    fn bake(&self, one: &Surveyed<'_>, base: &Base) -> Result<(Built, BTreeMap<Place, Step>)> {
+    fn bake(&self, one: &Surveyed<'_>, base: &Base) -> Result<(Built, BTreeMap<StepPlace, Step>)> {
         let assembly = one.assembly(&self.host, base)?;
         let image = assembly.image;
         let staged = assembly::stage(&self.host, std::slice::from_ref(&assembly))?;
@@ -304,7 +310,7 @@ impl Subjects<'_> {
         let mut progress =
             Progress::new(Detail::Quiet, &[image], &self.host.state_dir())?.until_a_step_runs();
         let secret = self.host.env.ssl_cert_file.iter();
-        let options = Options {
+        let options = BakeOptions {
             secrets: secret
                 .map(|file| ("ca-bundle".to_owned(), file.clone()))
                 .collect(),

@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use build::buildkit::progress::Did;
 
-use probe::Probe;
+use probe::AuditProbe;
 
 /// Whether a fact is part of the fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +58,14 @@ pub struct Case {
     /// What is changed.
     pub name: &'static str,
     /// What must be seen.
-    pub expect: Expect,
+    pub expect: ExpectedMove,
     /// Makes the change on a probe that is as it was made.
-    pub change: fn(&mut Probe<'_>) -> Result<Change>,
+    pub change: fn(&mut AuditProbe<'_>) -> Result<FactChange>,
 }
 
 /// Whether a change could be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum FactChange {
     /// It is made.
     Made,
     /// This machine cannot make it, for this reason.
@@ -74,7 +74,7 @@ pub enum Change {
 
 /// What must be seen of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub enum ExpectedMove {
     /// The key moves and BuildKit runs a step again.
     Both,
     /// The key moves and BuildKit has everything in its cache; the reason why
@@ -84,7 +84,7 @@ pub enum Expect {
     KeyOnly(&'static str),
     /// The key stays and BuildKit has everything in its cache.
     Neither,
-    /// As [`Expect::Neither`], though plain bake on the folder itself would run
+    /// As [`ExpectedMove::Neither`], though plain bake on the folder itself would run
     /// a step again: the stage holds another thing; the reason.
     Canonical(&'static str),
 }
@@ -100,7 +100,7 @@ pub struct Built {
 
 /// What a change did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Seen {
+pub struct BuildKitSaw {
     /// The fingerprint is another one.
     pub key_moved: bool,
     /// From the stage, as images are built; absent where it was not tried.
@@ -115,7 +115,7 @@ pub struct Seen {
 /// What is to be thought of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "why", rename_all = "lowercase")]
-pub enum Verdict {
+pub enum Soundness {
     /// Key and BuildKit agree.
     Agree,
     /// Our key moves where BuildKit's does not.
@@ -138,10 +138,10 @@ pub struct Finding {
     /// What was changed.
     pub case: String,
     /// Absent where the change could not be made.
-    pub seen: Option<Seen>,
+    pub seen: Option<BuildKitSaw>,
     /// The judgement.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: Soundness,
 }
 
 impl Built {
@@ -166,7 +166,7 @@ impl Built {
     }
 }
 
-impl Verdict {
+impl Soundness {
     /// Whether it is an error.
     pub fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong(_))
@@ -174,36 +174,36 @@ impl Verdict {
 }
 
 /// Compares what was seen with what must be.
-pub fn judge(expect: Expect, seen: &Seen) -> Verdict {
+pub fn judge(expect: ExpectedMove, seen: &BuildKitSaw) -> Soundness {
     let missed = |built: &Option<Built>| built.as_ref().map(Built::missed);
     let (build, plain) = (missed(&seen.build), missed(&seen.plain));
-    let wrong = |text: &str| Verdict::Wrong(text.to_owned());
+    let wrong = |text: &str| Soundness::Wrong(text.to_owned());
     if let Some(surprises) = seen.surprises.as_ref().filter(|surprises| !surprises.is_empty()) {
-        return Verdict::Wrong(format!("foretold wrongly: {}", surprises.join(", ")));
+        return Soundness::Wrong(format!("foretold wrongly: {}", surprises.join(", ")));
     }
     match (expect, seen.key_moved) {
         (_, false) if build == Some(true) => {
             wrong("looser than BuildKit: it builds again what the key calls unchanged")
         }
-        (Expect::Both | Expect::Stricter(_) | Expect::KeyOnly(_), false) => {
+        (ExpectedMove::Both | ExpectedMove::Stricter(_) | ExpectedMove::KeyOnly(_), false) => {
             wrong("the key stays although the fact is tracked")
         }
-        (Expect::Neither | Expect::Canonical(_), true) => {
+        (ExpectedMove::Neither | ExpectedMove::Canonical(_), true) => {
             wrong("the key moves although the fact is not tracked")
         }
-        (Expect::Both, true) if build != Some(true) || plain == Some(false) => {
+        (ExpectedMove::Both, true) if build != Some(true) || plain == Some(false) => {
             wrong("stricter than BuildKit, and the table does not say why")
         }
-        (Expect::Both, true) => Verdict::Agree,
-        (Expect::Stricter(_), true) if build == Some(true) => Verdict::Agree,
-        (Expect::Stricter(why), true) => Verdict::Stricter(why.to_owned()),
-        (Expect::KeyOnly(why), true) => Verdict::Untried(why.to_owned()),
-        (Expect::Neither, false) if plain == Some(true) => {
+        (ExpectedMove::Both, true) => Soundness::Agree,
+        (ExpectedMove::Stricter(_), true) if build == Some(true) => Soundness::Agree,
+        (ExpectedMove::Stricter(why), true) => Soundness::Stricter(why.to_owned()),
+        (ExpectedMove::KeyOnly(why), true) => Soundness::Untried(why.to_owned()),
+        (ExpectedMove::Neither, false) if plain == Some(true) => {
             wrong("plain bake builds again, and the table does not say why we do not")
         }
-        (Expect::Neither, false) => Verdict::Agree,
-        (Expect::Canonical(_), false) if plain == Some(false) => Verdict::Agree,
-        (Expect::Canonical(why), false) => Verdict::Canonical(why.to_owned()),
+        (ExpectedMove::Neither, false) => Soundness::Agree,
+        (ExpectedMove::Canonical(_), false) if plain == Some(false) => Soundness::Agree,
+        (ExpectedMove::Canonical(why), false) => Soundness::Canonical(why.to_owned()),
     }
 }
 
@@ -215,7 +215,7 @@ pub fn verdict(findings: &[Finding]) -> Result<()> {
     let wrong: Vec<String> = findings
         .iter()
         .filter_map(|finding| match &finding.verdict {
-            Verdict::Wrong(why) => Some(format!(
+            Soundness::Wrong(why) => Some(format!(
                 "{}: {}: {}: {why}",
                 finding.subject, finding.fact, finding.case
             )),
@@ -238,7 +238,7 @@ pub fn verdict(findings: &[Finding]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn seen(key_moved: bool, build: bool, plain: bool) -> Seen {
+    fn seen(key_moved: bool, build: bool, plain: bool) -> BuildKitSaw {
         let built = |missed: bool| {
             Some(Built {
                 steps: 1,
@@ -249,7 +249,7 @@ mod tests {
                 },
             })
         };
-        Seen {
+        BuildKitSaw {
             key_moved,
             build: built(build),
             plain: built(plain),
@@ -260,15 +260,15 @@ mod tests {
     #[test]
     fn looser_is_always_wrong() {
         for expect in [
-            Expect::Both,
-            Expect::Stricter("x"),
-            Expect::KeyOnly("x"),
-            Expect::Neither,
-            Expect::Canonical("x"),
+            ExpectedMove::Both,
+            ExpectedMove::Stricter("x"),
+            ExpectedMove::KeyOnly("x"),
+            ExpectedMove::Neither,
+            ExpectedMove::Canonical("x"),
         ] {
             let verdict = judge(expect, &seen(false, true, true));
             assert!(
-                matches!(&verdict, Verdict::Wrong(why) if why.starts_with("looser")),
+                matches!(&verdict, Soundness::Wrong(why) if why.starts_with("looser")),
                 "{expect:?}"
             );
         }
@@ -278,21 +278,21 @@ mod tests {
     fn a_wrong_forecast_is_wrong_whatever_else_holds() {
         let mut seen = seen(true, true, true);
         seen.surprises = Some(Vec::new());
-        assert_eq!(judge(Expect::Both, &seen), Verdict::Agree);
+        assert_eq!(judge(ExpectedMove::Both, &seen), Soundness::Agree);
         seen.surprises = Some(vec!["a 1/2 RUN x was run, and was to be cached".to_owned()]);
-        assert!(judge(Expect::Both, &seen).is_wrong());
+        assert!(judge(ExpectedMove::Both, &seen).is_wrong());
     }
 
     #[test]
     fn what_the_table_does_not_say_is_wrong() {
         for (expect, seen) in [
-            (Expect::Both, seen(false, false, false)),
-            (Expect::Both, seen(true, false, true)),
-            (Expect::Both, seen(true, true, false)),
-            (Expect::Neither, seen(true, true, true)),
-            (Expect::Neither, seen(false, false, true)),
-            (Expect::Canonical("x"), seen(true, false, false)),
-            (Expect::KeyOnly("x"), seen(false, false, false)),
+            (ExpectedMove::Both, seen(false, false, false)),
+            (ExpectedMove::Both, seen(true, false, true)),
+            (ExpectedMove::Both, seen(true, true, false)),
+            (ExpectedMove::Neither, seen(true, true, true)),
+            (ExpectedMove::Neither, seen(false, false, true)),
+            (ExpectedMove::Canonical("x"), seen(true, false, false)),
+            (ExpectedMove::KeyOnly("x"), seen(false, false, false)),
         ] {
             assert!(judge(expect, &seen).is_wrong(), "{expect:?} {seen:?}");
         }
@@ -300,31 +300,37 @@ mod tests {
 
     #[test]
     fn the_reasons_are_told() {
-        assert_eq!(judge(Expect::Both, &seen(true, true, true)), Verdict::Agree);
-        assert_eq!(judge(Expect::Neither, &seen(false, false, false)), Verdict::Agree);
         assert_eq!(
-            judge(Expect::Stricter("x"), &seen(true, false, false)),
-            Verdict::Stricter("x".to_owned())
+            judge(ExpectedMove::Both, &seen(true, true, true)),
+            Soundness::Agree
         );
         assert_eq!(
-            judge(Expect::Canonical("x"), &seen(false, false, true)),
-            Verdict::Canonical("x".to_owned())
+            judge(ExpectedMove::Neither, &seen(false, false, false)),
+            Soundness::Agree
         );
-        let untried = Seen {
+        assert_eq!(
+            judge(ExpectedMove::Stricter("x"), &seen(true, false, false)),
+            Soundness::Stricter("x".to_owned())
+        );
+        assert_eq!(
+            judge(ExpectedMove::Canonical("x"), &seen(false, false, true)),
+            Soundness::Canonical("x".to_owned())
+        );
+        let untried = BuildKitSaw {
             key_moved: true,
             build: None,
             plain: None,
             surprises: None,
         };
         assert_eq!(
-            judge(Expect::KeyOnly("x"), &untried),
-            Verdict::Untried("x".to_owned())
+            judge(ExpectedMove::KeyOnly("x"), &untried),
+            Soundness::Untried("x".to_owned())
         );
         // An image's own inputs are tried without plain bake.
-        let seen = Seen {
+        let seen = BuildKitSaw {
             plain: None,
             ..seen(true, true, true)
         };
-        assert_eq!(judge(Expect::Both, &seen), Verdict::Agree);
+        assert_eq!(judge(ExpectedMove::Both, &seen), Soundness::Agree);
     }
 }

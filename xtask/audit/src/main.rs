@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Parser as _;
 
 use audit::images::{self, Trial};
-use audit::probe::Probe;
+use audit::probe::AuditProbe;
 use audit::{Finding, table};
 use build::base::obtain;
 use build::catalog::{Apps, Catalog};
@@ -24,7 +24,7 @@ use host::lock;
 /// BuildKit is an error; where the key is stricter, the table says why.
 #[derive(Debug, clap::Parser)]
 #[command(name = "cargo xtask audit", bin_name = "cargo xtask audit", version, after_help = xtask::cli::EXIT_CODES)]
-struct Options {
+struct AuditArgs {
     /// Print each command that is run
     #[arg(long, short)]
     verbose: bool,
@@ -47,12 +47,12 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
+    let mut options = AuditArgs::parse();
     xtask::entry::run(options.root.take(), options.verbose, |host| run(&options, host))
 }
 
 /// Tries everything, then prints the table.
-fn run(args: &Options, host: &Host) -> Result<()> {
+fn run(args: &AuditArgs, host: &Host) -> Result<()> {
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let selection = Selection {
         images: args.images.clone(),
@@ -69,7 +69,7 @@ fn run(args: &Options, host: &Host) -> Result<()> {
 
     let mut findings: Vec<Finding> = Vec::new();
     host.report.step("audit", "each fact, on a small definition");
-    let mut probe = Probe::new(host, &engine, &base, &folder.join("probe"))?;
+    let mut probe = AuditProbe::new(host, &engine, &base, &folder.join("probe"))?;
     probe.run(&mut |finding| findings.push(finding))?;
     if !args.facts {
         host.report.step("audit", "each declared input of the images");

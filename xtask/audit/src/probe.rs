@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 
 use super::facts::FACTS;
-use super::{Built, Case, Change, Expect, Finding, Seen, Verdict, judge};
+use super::{BuildKitSaw, Built, Case, ExpectedMove, FactChange, Finding, Soundness, judge};
 use build::assembly::{self, Assembly};
 use build::base::Base;
 use build::buildkit::progress::{Detail, Progress};
@@ -61,7 +61,7 @@ const FORMS: [(&str, &str); 8] = [
 
 /// The small definition, as the case at hand has changed it.
 #[derive(Debug)]
-pub struct Probe<'a> {
+pub struct AuditProbe<'a> {
     /// Paths and state of its own.
     pub(super) host: Host,
     engine: &'a Engine,
@@ -92,7 +92,7 @@ pub struct Probe<'a> {
     builds: usize,
 }
 
-impl<'a> Probe<'a> {
+impl<'a> AuditProbe<'a> {
     /// A probe on a base that the engine has. `folder` is emptied first.
     ///
     /// # Errors
@@ -163,20 +163,20 @@ impl<'a> Probe<'a> {
         Ok(())
     }
 
-    fn try_case(&mut self, case: &Case, key: &str) -> Result<(Option<Seen>, Verdict)> {
+    fn try_case(&mut self, case: &Case, key: &str) -> Result<(Option<BuildKitSaw>, Soundness)> {
         let context = || format!("change {:?}", case.name);
-        if let Change::NotHere(why) = (case.change)(self).with_context(context)? {
-            return Ok((None, Verdict::Untried(why)));
+        if let FactChange::NotHere(why) = (case.change)(self).with_context(context)? {
+            return Ok((None, Soundness::Untried(why)));
         }
         let key_moved = self.key()? != *key;
         let (build, plain) = match case.expect {
-            Expect::KeyOnly(_) => (None, None),
+            ExpectedMove::KeyOnly(_) => (None, None),
             _ => {
                 let (build, plain) = self.build().with_context(context)?;
                 (Some(build), Some(plain))
             }
         };
-        let seen = Seen {
+        let seen = BuildKitSaw {
             key_moved,
             build,
             plain,
@@ -303,7 +303,7 @@ impl<'a> Probe<'a> {
     fn bake(&self, targets: &[Target]) -> Result<((Built, Built), Vec<Candidate>)> {
         let names: Vec<&str> = targets.iter().map(|target| target.image.as_str()).collect();
         let mut progress = Progress::new(Detail::Quiet, &names, &self.host.state_dir())?;
-        let options = buildkit::Options {
+        let options = buildkit::BakeOptions {
             secrets: BTreeMap::from([("audit".to_owned(), self.secret.clone())]),
             no_cache: false,
         };
@@ -372,7 +372,7 @@ impl<'a> Probe<'a> {
     }
 }
 
-impl Drop for Probe<'_> {
+impl Drop for AuditProbe<'_> {
     fn drop(&mut self) {
         let runner = self.host.runner.for_cleanup();
         // Where the engine is gone, nobody minds them.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Built, Finding, Verdict};
+use super::{Built, Finding, Soundness};
 
 /// A line for each case, below its fact or its image.
 pub fn text(findings: &[Finding]) -> String {
@@ -54,35 +54,35 @@ fn built(built: Option<&Built>) -> &'static str {
     }
 }
 
-fn verdict(verdict: &Verdict) -> String {
+fn verdict(verdict: &Soundness) -> String {
     match verdict {
-        Verdict::Agree => "agree".to_owned(),
-        Verdict::Stricter(why) => format!("stricter: {why}"),
-        Verdict::Canonical(why) => format!("made equal: {why}"),
-        Verdict::Untried(why) => format!("not tried: {why}"),
-        Verdict::Wrong(why) => format!("WRONG: {why}"),
+        Soundness::Agree => "agree".to_owned(),
+        Soundness::Stricter(why) => format!("stricter: {why}"),
+        Soundness::Canonical(why) => format!("made equal: {why}"),
+        Soundness::Untried(why) => format!("not tried: {why}"),
+        Soundness::Wrong(why) => format!("WRONG: {why}"),
     }
 }
 
 /// `62 cases: 50 agree, 3 stricter, …`
 pub fn summary(findings: &[Finding]) -> String {
     let count =
-        |wanted: fn(&Verdict) -> bool| findings.iter().filter(|finding| wanted(&finding.verdict)).count();
+        |wanted: fn(&Soundness) -> bool| findings.iter().filter(|finding| wanted(&finding.verdict)).count();
     let parts: [(usize, &str); 5] = [
-        (count(|verdict| *verdict == Verdict::Agree), "agree"),
+        (count(|verdict| *verdict == Soundness::Agree), "agree"),
         (
-            count(|verdict| matches!(verdict, Verdict::Stricter(_))),
+            count(|verdict| matches!(verdict, Soundness::Stricter(_))),
             "stricter",
         ),
         (
-            count(|verdict| matches!(verdict, Verdict::Canonical(_))),
+            count(|verdict| matches!(verdict, Soundness::Canonical(_))),
             "made equal",
         ),
         (
-            count(|verdict| matches!(verdict, Verdict::Untried(_))),
+            count(|verdict| matches!(verdict, Soundness::Untried(_))),
             "not tried",
         ),
-        (count(Verdict::is_wrong), "wrong"),
+        (count(Soundness::is_wrong), "wrong"),
     ];
     let parts: Vec<String> = parts
         .iter()
@@ -100,10 +100,10 @@ pub fn json(findings: &[Finding]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Seen;
+    use super::super::BuildKitSaw;
     use super::*;
 
-    fn finding(subject: &str, case: &str, verdict: Verdict, ran: bool) -> Finding {
+    fn finding(subject: &str, case: &str, verdict: Soundness, ran: bool) -> Finding {
         let built = Built {
             steps: 2,
             ran: if ran {
@@ -116,7 +116,7 @@ mod tests {
             subject: subject.to_owned(),
             fact: "text".to_owned(),
             case: case.to_owned(),
-            seen: Some(Seen {
+            seen: Some(BuildKitSaw {
                 key_moved: true,
                 build: Some(built.clone()),
                 plain: (subject == "probe").then_some(built),
@@ -128,9 +128,14 @@ mod tests {
 
     fn findings() -> Vec<Finding> {
         vec![
-            finding("probe", "changed", Verdict::Agree, true),
-            finding("probe", "a comment", Verdict::Stricter("whole".to_owned()), false),
-            finding("genie", "changed", Verdict::Wrong("looser".to_owned()), true),
+            finding("probe", "changed", Soundness::Agree, true),
+            finding(
+                "probe",
+                "a comment",
+                Soundness::Stricter("whole".to_owned()),
+                false,
+            ),
+            finding("genie", "changed", Soundness::Wrong("looser".to_owned()), true),
         ]
     }
 

@@ -5,21 +5,21 @@
 //! that are built on the same base in the same engine (`docker/bench/`). Ours
 //! and the peer take turns, each time with containers and volumes of their own.
 
+pub mod fixture;
 mod gate;
 mod life;
 mod recovery;
 mod running;
-pub mod scene;
 mod size;
 
 use super::row::Goal;
-use super::{Row, Suite};
-use scene::{DOCUMENTS, OFFICIAL, Scene};
+use super::{BenchSuite, Row};
+use fixture::{DOCUMENTS, ImagesFixture, OFFICIAL};
 
 /// The rows.
-pub static SUITE: Suite<Scene> = Suite {
+pub static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
     name: "container",
-    open: Scene::open,
+    open: ImagesFixture::open,
     rows: &[
         Row {
             name: "image-size",

@@ -6,22 +6,22 @@
 //! with git's copy).
 
 mod edit;
+pub mod fixture;
 mod large;
 mod scan;
-pub mod scene;
 mod unchanged;
 
 use super::row::Goal;
-use super::{Row, Suite};
-use scene::Scene;
+use super::{BenchSuite, Row};
+use fixture::CheckoutFixture;
 
 /// The peer of most rows: what builds the same images without this tool.
 const BAKE: &str = "docker buildx bake";
 
 /// The rows.
-pub static SUITE: Suite<Scene> = Suite {
+pub static SUITE: BenchSuite<CheckoutFixture> = BenchSuite {
     name: "fingerprint",
-    open: Scene::open,
+    open: CheckoutFixture::open,
     rows: &[
         Row {
             name: "unchanged",

@@ -1,6 +1,6 @@
 //! Figures beside their peers and goals, measured in one run.
 //!
-//! A [`Suite`] is a table of [`Row`]s and a scene that they share. A row is one
+//! A [`BenchSuite`] is a table of [`Row`]s and a fixture that they share. A row is one
 //! figure of ours, the same of each peer, and the goals that the two have to
 //! meet. Adding a row is one entry of a table and a function that measures.
 //!
@@ -27,7 +27,7 @@ use anyhow::Result;
 
 use engine::choose::EngineChoice;
 use engine::{Engine, choose};
-use failure::Kind;
+use failure::FailureKind;
 use host::Host;
 use host::report;
 use row::{Goal, Measured};
@@ -86,7 +86,7 @@ impl<'a> Bench<'a> {
 
 /// A table of rows and what they share.
 #[derive(Debug)]
-pub struct Suite<S: 'static> {
+pub struct BenchSuite<S: 'static> {
     /// As on the command line.
     pub name: &'static str,
     /// In the order in which they are measured.
@@ -113,7 +113,7 @@ pub struct Row<S> {
 
 /// What is known of a row without measuring it.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct ListedRow {
     /// The suite's name.
     pub suite: &'static str,
     /// The row's name.
@@ -128,9 +128,9 @@ pub struct Entry {
 
 /// A row that was measured, or could not be.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RowOutcome {
     /// Which row.
-    pub entry: Entry,
+    pub entry: ListedRow,
     /// The figures.
     pub measured: Result<Measured>,
     /// How long the measuring took.
@@ -140,25 +140,25 @@ pub struct Outcome {
 /// Any suite, whatever its rows share.
 pub trait AnySuite: Sync {
     /// Its rows.
-    fn entries(&self) -> Vec<Entry>;
+    fn entries(&self) -> Vec<ListedRow>;
 
     /// Measures the rows that `wanted` names; what could not be measured does
     /// not keep the others from it.
     ///
     /// # Errors
-    /// Ctrl-C, or when the scene cannot be made. `outcomes` has what was
+    /// Ctrl-C, or when the fixture cannot be made. `outcomes` has what was
     /// measured before.
     fn measure(
         &self,
         bench: &Bench<'_>,
-        wanted: &dyn Fn(&Entry) -> bool,
-        outcomes: &mut Vec<Outcome>,
+        wanted: &dyn Fn(&ListedRow) -> bool,
+        outcomes: &mut Vec<RowOutcome>,
     ) -> Result<()>;
 }
 
-impl<S> Suite<S> {
-    fn entry(&self, row: &Row<S>) -> Entry {
-        Entry {
+impl<S> BenchSuite<S> {
+    fn entry(&self, row: &Row<S>) -> ListedRow {
+        ListedRow {
             suite: self.name,
             row: row.name,
             what: row.what,
@@ -168,34 +168,34 @@ impl<S> Suite<S> {
     }
 }
 
-impl<S> AnySuite for Suite<S> {
-    fn entries(&self) -> Vec<Entry> {
+impl<S> AnySuite for BenchSuite<S> {
+    fn entries(&self) -> Vec<ListedRow> {
         self.rows.iter().map(|row| self.entry(row)).collect()
     }
 
     fn measure(
         &self,
         bench: &Bench<'_>,
-        wanted: &dyn Fn(&Entry) -> bool,
-        outcomes: &mut Vec<Outcome>,
+        wanted: &dyn Fn(&ListedRow) -> bool,
+        outcomes: &mut Vec<RowOutcome>,
     ) -> Result<()> {
         let rows: Vec<&Row<S>> = self.rows.iter().filter(|row| wanted(&self.entry(row))).collect();
         if rows.is_empty() {
             return Ok(());
         }
-        let scene = (self.open)(bench)?;
+        let fixture = (self.open)(bench)?;
         for row in rows {
             let report = &bench.host.report;
             report.step("measure", format!("{}: {}", row.name, row.what));
             let started = Instant::now();
-            let measured = (row.measure)(bench, &scene);
+            let measured = (row.measure)(bench, &fixture);
             let took = started.elapsed();
             match &measured {
-                Err(error) if failure::kind(error) == Kind::Interrupted => return measured.map(drop),
+                Err(error) if failure::kind(error) == FailureKind::Interrupted => return measured.map(drop),
                 Err(error) => report.error(&failure::render(error)),
                 Ok(_) => report.detail(format!("in {}", report::seconds(took))),
             }
-            outcomes.push(Outcome {
+            outcomes.push(RowOutcome {
                 entry: self.entry(row),
                 measured,
                 took,
@@ -209,7 +209,7 @@ impl<S> AnySuite for Suite<S> {
 pub static SUITES: [&dyn AnySuite; 2] = [&fingerprint::SUITE, &container::SUITE];
 
 /// Every row of every suite.
-pub fn entries() -> Vec<Entry> {
+pub fn entries() -> Vec<ListedRow> {
     SUITES.iter().flat_map(|suite| suite.entries()).collect()
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser as _;
 
-use bench::{Bench, Entry, Outcome, table};
+use bench::{Bench, ListedRow, RowOutcome, table};
 use failure::Failure;
 use host::Host;
 use host::lock;
@@ -17,7 +17,7 @@ use host::lock;
 /// with their goals. Prints a table on stdout. A goal that is missed is no error.
 #[derive(Debug, clap::Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", version, after_help = xtask::cli::EXIT_CODES)]
-struct Options {
+struct BenchArgs {
     /// Print each command that is run
     #[arg(long, short)]
     verbose: bool,
@@ -43,15 +43,15 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
+    let mut options = BenchArgs::parse();
     xtask::entry::run(options.root.take(), options.verbose, |host| run(&options, host))
 }
 
 /// Measures the named rows, or all, and prints the table.
-fn run(args: &Options, host: &Host) -> Result<()> {
+fn run(args: &BenchArgs, host: &Host) -> Result<()> {
     let entries = bench::entries();
     check(&args.names, &entries)?;
-    let wanted = |entry: &Entry| {
+    let wanted = |entry: &ListedRow| {
         args.names.is_empty()
             || args
                 .names
@@ -59,7 +59,7 @@ fn run(args: &Options, host: &Host) -> Result<()> {
                 .any(|name| [entry.row, entry.suite].contains(&name.as_str()))
     };
     if args.list {
-        let listed: Vec<Entry> = entries.into_iter().filter(wanted).collect();
+        let listed: Vec<ListedRow> = entries.into_iter().filter(wanted).collect();
         return host.report.data(&table::list(&listed));
     }
     let runs = usize::from(args.runs);
@@ -99,7 +99,7 @@ fn tell_load(host: &Host) {
     }
 }
 
-fn check(names: &[String], entries: &[Entry]) -> Result<()> {
+fn check(names: &[String], entries: &[ListedRow]) -> Result<()> {
     let unknown: Vec<String> = names
         .iter()
         .filter(|name| {
@@ -119,7 +119,7 @@ fn check(names: &[String], entries: &[Entry]) -> Result<()> {
 }
 
 /// One error for all rows that could not be measured, of the first one's kind.
-fn unmeasured(outcomes: &[Outcome]) -> Result<()> {
+fn unmeasured(outcomes: &[RowOutcome]) -> Result<()> {
     let failed: Vec<(&str, &anyhow::Error)> = outcomes
         .iter()
         .filter_map(|outcome| Some((outcome.entry.row, outcome.measured.as_ref().err()?)))

@@ -8,7 +8,7 @@ use container::figure::{median, show};
 
 /// One thing's samples, in the unit of the row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct RowFigure {
     /// Whose they are, such as `docker buildx bake`.
     pub label: String,
     /// One for each run; never empty.
@@ -19,9 +19,9 @@ pub struct Figure {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// Ours.
-    pub ours: Figure,
+    pub ours: RowFigure,
     /// The same of others, taken in the same run; empty where there are none.
-    pub peers: Vec<Figure>,
+    pub peers: Vec<RowFigure>,
     /// What a reader of the figures has to know, a line each.
     pub notes: Vec<String>,
 }
@@ -39,7 +39,7 @@ pub enum Goal {
 
 /// A goal and whether it is met.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
+pub struct GoalOutcome {
     /// The goal.
     pub goal: Goal,
     /// What was compared: ours, or ours as a part of the peer's.
@@ -48,7 +48,7 @@ pub struct Judged {
     pub met: bool,
 }
 
-impl Figure {
+impl RowFigure {
     /// Samples of `label`.
     pub fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Measured {
     /// Ours alone.
     pub fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
         Self {
-            ours: Figure::new(label, samples),
+            ours: RowFigure::new(label, samples),
             peers: Vec::new(),
             notes: Vec::new(),
         }
@@ -86,7 +86,7 @@ impl Measured {
     /// Adds a peer.
     #[must_use]
     pub fn peer(mut self, label: impl Into<String>, samples: Vec<f64>) -> Self {
-        self.peers.push(Figure::new(label, samples));
+        self.peers.push(RowFigure::new(label, samples));
         self
     }
 
@@ -98,17 +98,17 @@ impl Measured {
     }
 
     /// Ours as a part of a peer's.
-    pub fn ratio(&self, peer: &Figure) -> f64 {
+    pub fn ratio(&self, peer: &RowFigure) -> f64 {
         self.ours.median() / peer.median()
     }
 
     /// The peer with the least median.
-    pub fn best(&self) -> Option<&Figure> {
+    pub fn best(&self) -> Option<&RowFigure> {
         self.peers.iter().min_by(|a, b| a.median().total_cmp(&b.median()))
     }
 
     /// The peer that a goal compares with.
-    pub fn reference(&self, goal: &Goal) -> Option<&Figure> {
+    pub fn reference(&self, goal: &Goal) -> Option<&RowFigure> {
         match goal {
             Goal::AtMost(_) => None,
             Goal::OfBest(_) => self.best(),
@@ -120,7 +120,7 @@ impl Measured {
     ///
     /// # Errors
     /// A goal compares with a peer that was not measured: the row is wrong.
-    pub fn judge(&self, goals: &[Goal]) -> Result<Vec<Judged>> {
+    pub fn judge(&self, goals: &[Goal]) -> Result<Vec<GoalOutcome>> {
         goals
             .iter()
             .map(|goal| {
@@ -133,7 +133,7 @@ impl Measured {
                         (self.ratio(peer), *limit)
                     }
                 };
-                Ok(Judged {
+                Ok(GoalOutcome {
                     goal: *goal,
                     value,
                     met: value <= limit,
@@ -148,17 +148,17 @@ impl Goal {
     pub fn shown(&self, unit: &str) -> String {
         match self {
             Self::AtMost(limit) => format!("≤ {}", show(*limit, unit)),
-            Self::OfBest(part) => format!("≤ {} × the best peer", Part(*part)),
-            Self::OfPeer(label, part) => format!("≤ {} × {label}", Part(*part)),
+            Self::OfBest(part) => format!("≤ {} × the best peer", RowPart(*part)),
+            Self::OfPeer(label, part) => format!("≤ {} × {label}", RowPart(*part)),
         }
     }
 }
 
 /// A ratio, to two digits that count.
 #[derive(Clone, Copy, Debug)]
-pub struct Part(pub f64);
+pub struct RowPart(pub f64);
 
-impl fmt::Display for Part {
+impl fmt::Display for RowPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = match self.0.abs() {
             v if v >= 0.1 => 2,
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(Goal::AtMost(40.0).shown("ms"), "≤ 40 ms");
         assert_eq!(Goal::OfPeer("bake", 0.1).shown("ms"), "≤ 0.1 × bake");
         assert_eq!(Goal::OfBest(1.2).shown("s"), "≤ 1.2 × the best peer");
-        assert_eq!(Part(0.0342).to_string(), "0.034");
-        assert_eq!(Part(12.0).to_string(), "12");
+        assert_eq!(RowPart(0.0342).to_string(), "0.034");
+        assert_eq!(RowPart(12.0).to_string(), "12");
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::row::{Figure, Goal, Judged, Measured, Part};
-use super::{Entry, Outcome};
+use super::row::{Goal, GoalOutcome, Measured, RowFigure, RowPart};
+use super::{ListedRow, RowOutcome};
 
 use container::figure::show;
 
@@ -12,11 +12,11 @@ const TITLES: [&str; 6] = ["", "median", "least", "most", "ratio", "goal"];
 
 /// A block for each row: a line of ours, a line for each peer, the goals at
 /// the line that they are about.
-pub fn text(outcomes: &[Outcome]) -> String {
+pub fn text(outcomes: &[RowOutcome]) -> String {
     let blocks: Vec<(String, Vec<[String; 6]>)> = outcomes
         .iter()
         .map(|outcome| {
-            let Entry { row, what, .. } = outcome.entry;
+            let ListedRow { row, what, .. } = outcome.entry;
             (format!("{row}: {what}"), lines(outcome))
         })
         .collect();
@@ -40,8 +40,8 @@ pub fn text(outcomes: &[Outcome]) -> String {
     out.trim_end().to_owned()
 }
 
-fn lines(outcome: &Outcome) -> Vec<[String; 6]> {
-    let Entry { unit, goals, .. } = outcome.entry;
+fn lines(outcome: &RowOutcome) -> Vec<[String; 6]> {
+    let ListedRow { unit, goals, .. } = outcome.entry;
     let alone = |text: String| {
         [
             text,
@@ -83,14 +83,14 @@ fn lines(outcome: &Outcome) -> Vec<[String; 6]> {
 }
 
 /// The goals that compare with `peer`, or with nobody.
-fn about(measured: &Measured, judged: &[Judged], peer: Option<&Figure>, unit: &str) -> String {
+fn about(measured: &Measured, judged: &[GoalOutcome], peer: Option<&RowFigure>, unit: &str) -> String {
     let goals: Vec<String> = judged
         .iter()
         .filter(|judged| measured.reference(&judged.goal) == peer)
         .map(|judged| {
             let goal = match judged.goal {
                 Goal::AtMost(_) => judged.goal.shown(unit),
-                Goal::OfBest(part) | Goal::OfPeer(_, part) => format!("≤ {} ×", Part(part)),
+                Goal::OfBest(part) | Goal::OfPeer(_, part) => format!("≤ {} ×", RowPart(part)),
             };
             format!("{goal} {}", if judged.met { "met" } else { "MISSED" })
         })
@@ -98,13 +98,13 @@ fn about(measured: &Measured, judged: &[Judged], peer: Option<&Figure>, unit: &s
     goals.join(", ")
 }
 
-fn line(figure: &Figure, unit: &str, ratio: Option<f64>, goals: &str) -> [String; 6] {
+fn line(figure: &RowFigure, unit: &str, ratio: Option<f64>, goals: &str) -> [String; 6] {
     [
         figure.label.clone(),
         show(figure.median(), unit),
         show(figure.min(), unit),
         show(figure.max(), unit),
-        ratio.map(|ratio| Part(ratio).to_string()).unwrap_or_default(),
+        ratio.map(|ratio| RowPart(ratio).to_string()).unwrap_or_default(),
         goals.to_owned(),
     ]
 }
@@ -127,15 +127,15 @@ fn aligned(cells: &[String; 6], widths: &[usize; 6]) -> String {
 }
 
 /// Everything, sample by sample. `met` is whether every goal of every row is.
-pub fn json(outcomes: &[Outcome], runs: usize) -> Value {
+pub fn json(outcomes: &[RowOutcome], runs: usize) -> Value {
     let rows: Vec<Value> = outcomes.iter().map(row).collect();
     let met = rows.iter().all(|row| row["met"] == true);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     json!({ "schema": 1, "runs": runs, "processors": processors, "met": met, "rows": rows })
 }
 
-fn row(outcome: &Outcome) -> Value {
-    let Entry {
+fn row(outcome: &RowOutcome) -> Value {
+    let ListedRow {
         suite,
         row,
         what,
@@ -179,7 +179,7 @@ fn row(outcome: &Outcome) -> Value {
     value
 }
 
-fn figure(figure: &Figure) -> Value {
+fn figure(figure: &RowFigure) -> Value {
     json!({
         "label": figure.label, "median": figure.median(), "least": figure.min(), "most": figure.max(),
         "samples": figure.samples,
@@ -187,7 +187,7 @@ fn figure(figure: &Figure) -> Value {
 }
 
 /// What can be measured, a line each.
-pub fn list(entries: &[Entry]) -> String {
+pub fn list(entries: &[ListedRow]) -> String {
     let width = entries.iter().map(|entry| entry.row.len()).max().unwrap_or(0);
     let mut out = String::new();
     let mut suite = "";
@@ -215,8 +215,8 @@ mod tests {
 
     use super::*;
 
-    fn outcomes() -> Vec<Outcome> {
-        let entry = |row, goals| Entry {
+    fn outcomes() -> Vec<RowOutcome> {
+        let entry = |row, goals| ListedRow {
             suite: "fingerprint",
             row,
             what: "something",
@@ -224,14 +224,14 @@ mod tests {
             goals,
         };
         vec![
-            Outcome {
+            RowOutcome {
                 entry: entry("no-op", &[Goal::AtMost(40.0), Goal::OfPeer("bake", 0.1)]),
                 measured: Ok(Measured::new("xtask", vec![50.0, 48.0, 60.0])
                     .peer("bake", vec![600.0])
                     .note("cold")),
                 took: Duration::from_secs(2),
             },
-            Outcome {
+            RowOutcome {
                 entry: entry("memory", &[]),
                 measured: Err(anyhow!("no engine\n  docker: not found")),
                 took: Duration::ZERO,

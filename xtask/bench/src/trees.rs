@@ -14,14 +14,14 @@ const PER_DIRECTORY: usize = 500;
 
 /// What a tree consists of. No two files have the same content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tree {
+pub struct BenchTree {
     /// How many files.
     pub files: usize,
     /// Bytes of each.
     pub size: usize,
 }
 
-impl Tree {
+impl BenchTree {
     /// Fills `folder` with directories of files, unless that was done before.
     /// A marker beside the folder says so, written at the end.
     ///
@@ -69,7 +69,7 @@ mod tests {
     fn a_tree_is_made_once_and_again_when_it_should_be_another() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("tree");
-        let tree = Tree { files: 501, size: 10 };
+        let tree = BenchTree { files: 501, size: 10 };
         tree.make(&folder).unwrap();
         let first = folder.join("0000/000000.bin");
         assert_eq!(fs_err::read(&first).unwrap().len(), 10);
@@ -77,7 +77,7 @@ mod tests {
         fs_err::write(&first, "mine").unwrap();
         tree.make(&folder).unwrap();
         assert_eq!(fs_err::read(&first).unwrap(), b"mine");
-        Tree { files: 2, size: 3 }.make(&folder).unwrap();
+        BenchTree { files: 2, size: 3 }.make(&folder).unwrap();
         assert_eq!(fs_err::read(&first).unwrap().len(), 3);
         assert!(!folder.join("0001").exists());
     }

@@ -11,7 +11,7 @@ use definition::spec::load::APP_FILE;
 
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum DependencySource {
     /// `pyproject.toml` with `uv.lock`.
     Locked,
     /// `requirements.txt` only.
@@ -24,7 +24,7 @@ pub struct Application {
     /// Its folder.
     pub folder: PathBuf,
     /// How its dependencies are declared.
-    pub shape: Shape,
+    pub shape: DependencySource,
     /// `project.requires-python`.
     pub requires_python: Option<String>,
     /// `project.version`; absent where it is dynamic.
@@ -47,8 +47,8 @@ impl Application {
     /// The files at its top that a build or the suite cannot do without.
     pub fn needed(&self) -> Vec<&'static str> {
         let mut needed = match self.shape {
-            Shape::Locked => vec!["pyproject.toml", "uv.lock"],
-            Shape::Requirements => vec!["requirements.txt"],
+            DependencySource::Locked => vec!["pyproject.toml", "uv.lock"],
+            DependencySource::Requirements => vec!["requirements.txt"],
         };
         // Else an image would be built by one contract and smoked by another.
         if self.folder.join(APP_FILE).exists() {
@@ -78,7 +78,7 @@ pub fn read(folder: &Path) -> Result<Application, Vec<String>> {
     if folder.join("requirements.txt").is_file() {
         return Ok(Application {
             folder: folder.to_owned(),
-            shape: Shape::Requirements,
+            shape: DependencySource::Requirements,
             requires_python: None,
             version: None,
         });
@@ -101,9 +101,9 @@ fn read_project(folder: &Path, pyproject: &Path) -> Result<Application, Vec<Stri
     let locked = folder.join("uv.lock").is_file();
     let requirements = folder.join("requirements.txt").is_file();
     let shape = match (locked, requirements) {
-        (true, _) => Shape::Locked,
+        (true, _) => DependencySource::Locked,
         // Many projects have a pyproject.toml for their tools only.
-        (false, true) => Shape::Requirements,
+        (false, true) => DependencySource::Requirements,
         (false, false) => {
             return Err(vec![format!(
                 "{shown} has no uv.lock beside it: run `uv lock` in {} and commit the file",
@@ -151,7 +151,7 @@ mod tests {
             ("uv.lock", ""),
         ]);
         let app = read(dir.path()).unwrap();
-        assert_eq!(app.shape, Shape::Locked);
+        assert_eq!(app.shape, DependencySource::Locked);
         assert_eq!(app.version.as_deref(), Some("1.2"));
         assert_eq!(app.requires_python.as_deref(), Some(">=3.12"));
     }
@@ -159,12 +159,12 @@ mod tests {
     #[test]
     fn requirements_with_and_without_a_pyproject() {
         let dir = folder(&[("requirements.txt", "fastapi\n")]);
-        assert_eq!(read(dir.path()).unwrap().shape, Shape::Requirements);
+        assert_eq!(read(dir.path()).unwrap().shape, DependencySource::Requirements);
         let dir = folder(&[
             ("requirements.txt", "fastapi\n"),
             ("pyproject.toml", "[tool.ruff]\n"),
         ]);
-        assert_eq!(read(dir.path()).unwrap().shape, Shape::Requirements);
+        assert_eq!(read(dir.path()).unwrap().shape, DependencySource::Requirements);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::buildkit::Target;
 use crate::candidate;
-use crate::context::stage::{Stage, sweep};
+use crate::context::stage::{StagedContext, sweep};
 use crate::context::{self, Inputs};
 use definition::Definition;
 use engine::reaper;
@@ -38,7 +38,7 @@ pub struct Staged(BTreeMap<PathBuf, Context>);
 /// One of them.
 #[derive(Debug)]
 struct Context {
-    stage: Stage,
+    stage: StagedContext,
     inputs: Inputs,
     /// What a build step has to find.
     contents: String,
@@ -76,7 +76,7 @@ pub fn stage(host: &Host, assemblies: &[Assembly<'_>]) -> Result<Staged> {
         // Two checkouts with one app need not wait for each other.
         let keys = [&host.root, folder].map(context::folder_key);
         let place = stages.join(keys.join("-"));
-        let stage = Stage::lock(&place, &host.runner, &host.report)?;
+        let stage = StagedContext::lock(&place, &host.runner, &host.report)?;
         stage.sign(&[&host.root, folder])?;
         let interrupt = host.runner.interrupt();
         stage.fill(folder, inputs, &interrupt)?;
@@ -94,7 +94,7 @@ impl Staged {
     /// Why a build failed: where a stage is no longer what it was, that is the
     /// cause, whatever BuildKit says.
     pub fn blame(&self, error: anyhow::Error) -> anyhow::Error {
-        if failure::kind(&error) != failure::Kind::Build {
+        if failure::kind(&error) != failure::FailureKind::Build {
             return error;
         }
         let broken = self

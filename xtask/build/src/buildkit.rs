@@ -48,7 +48,7 @@ pub struct Target {
 
 /// What all images of a call share.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct BakeOptions {
     /// Secret id → file.
     pub secrets: BTreeMap<String, PathBuf>,
     /// Build without any cache.
@@ -93,7 +93,7 @@ struct BakeTarget<'a> {
 ///
 /// # Errors
 /// When a path is not UTF-8.
-pub fn request(targets: &[Target], options: &Options) -> Result<String> {
+pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
     let secret: Vec<String> = options
         .secrets
         .iter()
@@ -144,7 +144,7 @@ pub fn bake(
     runner: &Runner,
     report: &Report,
     targets: &[Target],
-    options: &Options,
+    options: &BakeOptions,
     progress: &mut Progress<'_>,
 ) -> Result<Vec<Candidate>> {
     let metadata = tempfile::NamedTempFile::new().context("make a file for the build's metadata")?;
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn request_has_one_group_and_typed_targets() {
-        let options = Options {
+        let options = BakeOptions {
             secrets: BTreeMap::from([("ca-bundle".to_owned(), PathBuf::from("/etc/a,b.crt"))]),
             no_cache: false,
         };

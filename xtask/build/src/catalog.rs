@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use definition::base::{BaseSets, Lock};
+use definition::base::{BaseSets, BaseSetsLock};
 use definition::dockerfile::Fragment;
 
 use definition::spec::ImageSpec;
@@ -22,7 +22,7 @@ pub struct Catalog {
     /// The operating-system bases.
     pub bases: BaseSets,
     /// The pins.
-    pub lock: Lock,
+    pub lock: BaseSetsLock,
     /// In the order of the Dockerfile.
     pub fragments: Vec<Fragment>,
 }
@@ -61,13 +61,13 @@ impl Catalog {
         });
         let bases = read_json::<BaseSets>(root, "images/base-sets.json", &mut problems)?;
         let lock_file = "images/base-sets.lock.json";
-        let lock = Lock::parse(&read_text(root, lock_file)?)
+        let lock = BaseSetsLock::parse(&read_text(root, lock_file)?)
             .map_err(|message| problems.push(format!("{lock_file}: {message}")))
             .ok();
         let in_file = |file: &'static str| move |problem: String| format!("{file}: {problem}");
         let found = bases.iter().flat_map(BaseSets::problems);
         problems.extend(found.map(in_file("images/base-sets.json")));
-        let found = lock.iter().flat_map(Lock::problems);
+        let found = lock.iter().flat_map(BaseSetsLock::problems);
         problems.extend(found.map(in_file(lock_file)));
         let fragments = fragments(root)?;
         match (bases, lock) {

@@ -66,7 +66,7 @@ pub fn folder_key(folder: &Path) -> String {
 }
 
 /// All the problems as one usage failure, unless the caller wanted no more.
-fn unusable(context: &Path, problems: &[Problem]) -> anyhow::Error {
+fn unusable(context: &Path, problems: &[InputProblem]) -> anyhow::Error {
     let is = |what: fn(&problem::What) -> bool| problems.iter().find(|problem| what(&problem.what));
     if is(|what| *what == problem::What::Stopped).is_some() {
         return failure::interrupted().into();
@@ -92,7 +92,7 @@ fn listed(what: &str, lines: impl ExactSizeIterator<Item = String>) -> String {
     text
 }
 
-fn with_hints(mut failure: Failure, problems: &[Problem]) -> Failure {
+fn with_hints(mut failure: Failure, problems: &[InputProblem]) -> Failure {
     let any = |holds: fn(&problem::What) -> bool| problems.iter().any(|problem| holds(&problem.what));
     if any(|what| matches!(what, problem::What::Changed)) {
         failure = failure.hint("run again when nothing writes to the directory");
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn text(error: &anyhow::Error) -> String {
-        assert_eq!(failure::kind(error), failure::Kind::Usage);
+        assert_eq!(failure::kind(error), failure::FailureKind::Usage);
         format!("{error:#}")
     }
 
@@ -175,7 +175,7 @@ mod tests {
             ..WalkOptions::default()
         };
         let error = scan(folder.path(), &rules, &stop).unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
+        assert_eq!(failure::kind(&error), failure::FailureKind::Interrupted);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Selection {
 #[derive(Debug)]
 pub struct Request {
     /// The images, in the catalog's order.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<ImageRequest>,
     /// The base set's name.
     pub base_name: String,
     /// The base set.
@@ -60,7 +60,7 @@ pub struct Request {
 
 /// One image to be had.
 #[derive(Debug)]
-pub struct Job {
+pub struct ImageRequest {
     /// Its spec.
     pub spec: ImageSpec,
     /// Its application.
@@ -83,7 +83,7 @@ impl Request {
         let specs = catalog.select(&selection.images)?;
         let (base_name, base_set) = catalog.bases.choose(selection.base.as_deref())?;
         let mut problems = whole_tags(&selection.tags, specs.len());
-        let mut jobs: Vec<Job> = Vec::new();
+        let mut jobs: Vec<ImageRequest> = Vec::new();
         let mut versions: BTreeMap<&str, Option<Tag>> = BTreeMap::new();
         for spec in specs {
             let folder = selection
@@ -121,7 +121,7 @@ impl Request {
             });
             versions.insert(spec.name.as_str(), version.clone());
             let default_base = catalog.bases.choose(None)?.1;
-            jobs.push(Job {
+            jobs.push(ImageRequest {
                 dockerfile: dockerfile::render(&catalog.fragments, spec, default_base, &catalog.lock)?,
                 extra_tags: Vec::new(),
                 spec: spec.clone(),
@@ -147,7 +147,7 @@ impl Request {
     }
 }
 
-impl Job {
+impl ImageRequest {
     /// Its release tags. Without a version of the spec's or the app's they have
     /// the beginning of the fingerprint, as far as that is known.
     ///

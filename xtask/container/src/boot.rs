@@ -13,8 +13,8 @@ use crate::finding::{Flaw, flaw};
 use crate::http::{Client, one_line};
 use crate::programs;
 use definition::spec::ImageSpec;
-use engine::container::{Container, Lab};
-use failure::Kind;
+use engine::container::{Container, RunResources};
+use failure::FailureKind;
 use inputs::clock;
 
 /// Where the volume is mounted; the images' contract.
@@ -82,8 +82,8 @@ pub struct Death {
 
 /// A container that is watched.
 #[derive(Debug)]
-pub struct Guest {
-    /// The container; removed with the last guest that has it.
+pub struct Instance {
+    /// The container; removed with the last instance that has it.
     pub container: Arc<Container>,
     /// Where its app is published on 127.0.0.1.
     pub port: u16,
@@ -91,22 +91,28 @@ pub struct Guest {
     pub started: Instant,
 }
 
-impl Guest {
+impl Instance {
     /// `docker run` with the image's own entrypoint, by image ID, its app's port
     /// published on one that the kernel picks. `options` stand before the image.
     ///
     /// # Errors
     /// When the engine cannot create or start it.
-    pub fn start(lab: &Lab, image_id: &str, name: &str, options: &[&str], port: u16) -> Result<Self> {
-        Self::start_command(lab, image_id, name, options, &[], port)
+    pub fn start(
+        resources: &RunResources,
+        image_id: &str,
+        name: &str,
+        options: &[&str],
+        port: u16,
+    ) -> Result<Self> {
+        Self::start_command(resources, image_id, name, options, &[], port)
     }
 
     /// The same with a command after the image.
     ///
     /// # Errors
-    /// As [`Guest::start`].
+    /// As [`Instance::start`].
     pub fn start_command(
-        lab: &Lab,
+        resources: &RunResources,
         image_id: &str,
         name: &str,
         options: &[&str],
@@ -117,7 +123,7 @@ impl Guest {
         let publish = format!("127.0.0.1::{port}");
         let mut all = vec!["--publish", publish.as_str()];
         all.extend(options);
-        let container = Arc::new(lab.start(name, image_id, &all, command)?);
+        let container = Arc::new(resources.start(name, image_id, &all, command)?);
         Self::of(container, started, port)
     }
 
@@ -143,15 +149,15 @@ impl Guest {
     /// no port: then its own words are the error.
     fn of(container: Arc<Container>, started: Instant, port: u16) -> Result<Self> {
         let published = container.published_port(port);
-        let guest = Self {
+        let instance = Self {
             port: published.as_ref().map_or(0, |port| *port),
             container,
             started,
         };
         let Err(error) = published else {
-            return Ok(guest);
+            return Ok(instance);
         };
-        match guest.death("start")? {
+        match instance.death("start")? {
             Some(death) => bail!(flaw(format!(
                 "the container ended at once, {}; last lines: {}",
                 death.how, death.last_lines
@@ -225,30 +231,30 @@ pub enum Watched {
 /// # Errors
 /// When the engine does not answer, or on Ctrl-C.
 pub fn watch(
-    lab: &Lab,
-    guest: &Guest,
+    resources: &RunResources,
+    instance: &Instance,
     spec: &ImageSpec,
     budget: f64,
     during: &'static str,
 ) -> Result<Watched> {
     let mut watch = Watch {
-        guest,
+        instance,
         boot: Boot::default(),
         healthy: None,
         has_check: true,
     };
-    let client = Client::new(guest.port, false);
+    let client = Client::new(instance.port, false);
     // A slow machine's figure is worth knowing, a minute of waiting is not.
     let limit = Duration::from_secs_f64(budget * 3.0 + 5.0).min(LONGEST);
     let mut next_look = LOOK_PAUSE;
     let mut next_programs = PROGRAMS_PAUSE;
     loop {
-        let now = guest.started.elapsed();
+        let now = instance.started.elapsed();
         watch.boot.gave_up = now;
         if watch.boot.first_200.is_none() {
             match client.get(&spec.app.health_path, Duration::from_secs(2)) {
                 Ok(reply) if reply.status == 200 => {
-                    watch.boot.first_200 = Some(guest.started.elapsed());
+                    watch.boot.first_200 = Some(instance.started.elapsed());
                     next_look = Duration::ZERO;
                 }
                 Ok(reply) => watch.boot.last_words = reply.shown(),
@@ -256,9 +262,9 @@ pub fn watch(
             }
         }
         if now >= next_look {
-            let state = guest.container.inspect()?;
+            let state = instance.container.inspect()?;
             if state.pointer("/State/Running").and_then(Value::as_bool) != Some(true) {
-                return Ok(Watched::Dead(guest.epitaph(&state, during)?));
+                return Ok(Watched::Dead(instance.epitaph(&state, during)?));
             }
             watch.look(&state);
             let pause = if watch.boot.first_200.is_some() {
@@ -266,24 +272,24 @@ pub fn watch(
             } else {
                 LOOK_PAUSE
             };
-            next_look = guest.started.elapsed() + pause;
+            next_look = instance.started.elapsed() + pause;
         }
         if watch.is_over(limit) {
             return Ok(Watched::Up(watch.boot));
         }
         if now >= next_programs {
-            if let Some(fatal) = fatal_program(guest)? {
+            if let Some(fatal) = fatal_program(instance)? {
                 watch.boot.last_words = fatal;
                 return Ok(Watched::Up(watch.boot));
             }
-            next_programs = guest.started.elapsed() + PROGRAMS_PAUSE;
+            next_programs = instance.started.elapsed() + PROGRAMS_PAUSE;
         }
-        lab.runner.sleep(HTTP_PAUSE)?;
+        resources.runner.sleep(HTTP_PAUSE)?;
     }
 }
 
 struct Watch<'a> {
-    guest: &'a Guest,
+    instance: &'a Instance,
     boot: Boot,
     /// Since start, and when we saw it.
     healthy: Option<(Duration, Instant)>,
@@ -298,7 +304,7 @@ impl Watch<'_> {
             return;
         };
         if self.healthy.is_none() && health.get("Status").and_then(Value::as_str) == Some("healthy") {
-            let seen = self.guest.started.elapsed();
+            let seen = self.instance.started.elapsed();
             let exact = first_success(health).and_then(|end| end.elapsed().ok());
             // The engine's clock may not be ours: then what we saw is the truth.
             let since = exact.map_or(seen, |ago| seen.saturating_sub(ago));
@@ -326,7 +332,7 @@ impl Watch<'_> {
                 self.boot.ready = Some(healthy);
                 true
             }
-            _ => self.guest.started.elapsed() > limit,
+            _ => self.instance.started.elapsed() > limit,
         }
     }
 }
@@ -341,12 +347,12 @@ fn first_success(health: &Value) -> Option<SystemTime> {
 }
 
 /// A program that supervisord gave up: waiting for it is no use.
-fn fatal_program(guest: &Guest) -> Result<Option<String>> {
-    let output = guest
+fn fatal_program(instance: &Instance) -> Result<Option<String>> {
+    let output = instance
         .container
         .exec(ask::DEADLINE, &[], &["sh", "-c", programs::STATUS], None);
     let output = match output {
-        Err(error) if failure::kind(&error) == Kind::Interrupted => return Err(error),
+        Err(error) if failure::kind(&error) == FailureKind::Interrupted => return Err(error),
         Err(_) => return Ok(None),
         Ok(output) => output,
     };

@@ -4,17 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
-use failure::Kind;
+use failure::FailureKind;
 
 use crate::figure::Figure;
 use crate::http::one_line;
 
 /// What a part of the run saw, or why it was not reached.
-pub type Stage<T> = Result<T, Flaw>;
+pub type Reached<T> = Result<T, Flaw>;
 
 /// What a judge says of something good.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
+pub struct Observation {
     /// One sentence: what was done and seen.
     pub detail: String,
     /// What was measured.
@@ -40,14 +40,14 @@ impl fmt::Display for Flaw {
 impl std::error::Error for Flaw {}
 
 /// The answer of a judge.
-pub type Judged = Result<Seen, Flaw>;
+pub type Judged = Result<Observation, Flaw>;
 
 /// Good, with no figure.
 ///
 /// # Errors
 /// Never; the type is a judge's.
 pub fn seen(detail: impl Into<String>) -> Judged {
-    Ok(Seen {
+    Ok(Observation {
         detail: detail.into(),
         figure: None,
     })
@@ -68,7 +68,7 @@ pub fn flaw(detail: impl Into<String>) -> Flaw {
 pub fn measured(figure: Figure, detail: impl Into<String>) -> Judged {
     let (detail, figure_seen) = (detail.into(), Some(figure));
     if figure.is_within() {
-        Ok(Seen {
+        Ok(Observation {
             detail,
             figure: figure_seen,
         })
@@ -98,7 +98,7 @@ pub fn late(waited: Duration, limit: Duration, detail: impl Into<String>) -> Fla
 /// Ctrl-C ends the run; any other error is something to report of the image.
 pub fn settled<T>(result: Result<T>) -> Result<Result<T, String>> {
     match result {
-        Err(error) if failure::kind(&error) == Kind::Interrupted => Err(error),
+        Err(error) if failure::kind(&error) == FailureKind::Interrupted => Err(error),
         Err(error) => Ok(Err(one_line(&format!("{error:#}")))),
         Ok(value) => Ok(Ok(value)),
     }

@@ -5,10 +5,10 @@
 
 pub mod ask;
 pub mod boot;
-pub mod crowd;
 pub mod figure;
 pub mod finding;
 pub mod http;
+pub mod load;
 pub mod look;
 pub mod programs;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::ask;
 use crate::boot::MOUNT;
 use definition::spec::ImageSpec;
-use engine::container::{Container, Lab};
+use engine::container::{Container, RunResources};
 use host::process::Output;
 
 /// Prints the passwords that a volume keeps, one a line.
@@ -20,7 +20,7 @@ pub const PASSWORDS: &str =
 /// # Errors
 /// When the CLI cannot be started, on Ctrl-C, or past its deadline.
 pub fn run(
-    lab: &Lab,
+    resources: &RunResources,
     name: &str,
     image_id: &str,
     volume: &str,
@@ -30,7 +30,7 @@ pub fn run(
     let mount = format!("{volume}:{MOUNT}");
     let mut all = vec!["--entrypoint", "sh", "--network", "none", "--volume", &mount];
     all.extend(options);
-    lab.call(name, image_id, &all, &["-c", script])
+    resources.call(name, image_id, &all, &["-c", script])
 }
 
 /// A container beside that waits for questions: quicker where the moment to
@@ -38,10 +38,10 @@ pub fn run(
 ///
 /// # Errors
 /// When the engine cannot start it.
-pub fn beside(lab: &Lab, name: &str, image_id: &str, volume: &str) -> Result<Container> {
+pub fn beside(resources: &RunResources, name: &str, image_id: &str, volume: &str) -> Result<Container> {
     let mount = format!("{volume}:{MOUNT}");
     let options = ["--entrypoint", "sleep", "--network", "none", "--volume", &mount];
-    lab.start(name, image_id, &options, &["3600"])
+    resources.start(name, image_id, &options, &["3600"])
 }
 
 /// The script for all that `pg_controldata` says of a data directory.

@@ -43,7 +43,7 @@ pub struct BaseSet {
     /// PostgreSQL of this base.
     pub postgres: Postgres,
     /// supervisord of this base.
-    pub supervisor: Packages,
+    pub supervisor: PackageNames,
 }
 
 /// Which distribution a machine or an image is of.
@@ -107,7 +107,7 @@ impl Distribution {
 pub struct Python {
     /// What the app's `requires-python` is held against.
     pub version: String,
-    /// Packages of the stage that installs dependencies: interpreter and venv.
+    /// PackageNames of the stage that installs dependencies: interpreter and venv.
     pub packages: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ pub struct Postgres {
 /// Names of packages.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Packages {
+pub struct PackageNames {
     /// Installed together.
     pub packages: Vec<String>,
 }
@@ -132,7 +132,7 @@ pub struct Packages {
 /// `images/base-sets.lock.json`: outside references pinned by digest.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lock {
+pub struct BaseSetsLock {
     /// [`LOCK_SCHEMA`].
     pub schema: u32,
     /// The uv that installs dependencies.
@@ -290,7 +290,7 @@ impl BaseSets {
     }
 }
 
-impl Lock {
+impl BaseSetsLock {
     /// What no build could use, each with its place.
     pub fn problems(&self) -> Vec<String> {
         let Self {
@@ -419,14 +419,14 @@ mod tests {
             );
         }
 
-        let lock = Lock::parse(include_str!("../../../images/base-sets.lock.json")).unwrap();
+        let lock = BaseSetsLock::parse(include_str!("../../../images/base-sets.lock.json")).unwrap();
         assert!(lock.problems().is_empty());
-        let broken = |change: fn(&mut Lock)| {
+        let broken = |change: fn(&mut BaseSetsLock)| {
             let mut lock = lock.clone();
             change(&mut lock);
             lock.problems()
         };
-        let digest = |lock: &mut Lock, digest: &str| {
+        let digest = |lock: &mut BaseSetsLock, digest: &str| {
             lock.images
                 .insert("debian:trixie-slim".to_owned(), digest.to_owned());
         };
@@ -454,8 +454,8 @@ mod tests {
     #[test]
     fn a_lock_of_another_schema_is_refused() {
         let text = include_str!("../../../images/base-sets.lock.json");
-        assert!(Lock::parse(text).is_ok());
-        let error = Lock::parse(&text.replace("\"schema\": 1", "\"schema\": 2")).unwrap_err();
+        assert!(BaseSetsLock::parse(text).is_ok());
+        let error = BaseSetsLock::parse(&text.replace("\"schema\": 1", "\"schema\": 2")).unwrap_err();
         assert_eq!(error, "has schema 2, this version reads schema 1");
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use crate::base::{BaseSet, Lock, Packages, Postgres, Python, UvPin};
+use crate::base::{BaseSet, BaseSetsLock, PackageNames, Postgres, Python, UvPin};
 use crate::spec::ImageSpec;
 use crate::spec::names::ImageName;
 use inputs::context::sums;
@@ -34,7 +34,7 @@ pub fn render(
     fragments: &[Fragment],
     spec: &ImageSpec,
     default_base: &BaseSet,
-    lock: &Lock,
+    lock: &BaseSetsLock,
 ) -> Result<String> {
     let values = values(spec, default_base, lock)?;
     let sources: Vec<&str> = fragments.iter().map(|fragment| fragment.shown.as_str()).collect();
@@ -54,7 +54,7 @@ pub fn render(
 ///
 /// `BASE` is not among them: its reference may differ from machine to machine
 /// where its content does not, so that the caller adds it outside of the key.
-pub fn arguments(set: &BaseSet, lock: &Lock) -> BTreeMap<String, String> {
+pub fn arguments(set: &BaseSet, lock: &BaseSetsLock) -> BTreeMap<String, String> {
     let values = base_values(set).into_iter().chain(uv_values(lock));
     values.map(|(name, value)| (name.to_uppercase(), value)).collect()
 }
@@ -76,7 +76,7 @@ fn base_values(set: &BaseSet) -> Vec<(&'static str, String)> {
             major,
             packages: postgres,
         },
-        supervisor: Packages { packages: supervisor },
+        supervisor: PackageNames { packages: supervisor },
     } = set;
     vec![
         ("python_packages", python.join(" ")),
@@ -86,7 +86,7 @@ fn base_values(set: &BaseSet) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn uv_values(lock: &Lock) -> Vec<(&'static str, String)> {
+fn uv_values(lock: &BaseSetsLock) -> Vec<(&'static str, String)> {
     let UvPin { version, sha256 } = &lock.uv;
     let hashes: Vec<String> = sha256
         .values()
@@ -95,7 +95,7 @@ fn uv_values(lock: &Lock) -> Vec<(&'static str, String)> {
     vec![("uv_version", version.clone()), ("uv_hashes", hashes.join(" "))]
 }
 
-fn values(spec: &ImageSpec, set: &BaseSet, lock: &Lock) -> Result<BTreeMap<&'static str, String>> {
+fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeMap<&'static str, String>> {
     let runtime = serde_json::to_string_pretty(&spec.runtime())?;
     let mut values: BTreeMap<&'static str, String> =
         base_values(set).into_iter().chain(uv_values(lock)).collect();

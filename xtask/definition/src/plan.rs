@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reference::Reference;
 use crate::{Definition, SCHEMA};
-use change::Change;
+use change::DefinitionChange;
 use inputs::clock;
 use inputs::fingerprint::Fingerprint;
 
@@ -42,7 +42,7 @@ impl fmt::Display for Action {
 /// Why; its sentence is what users see, its kind what scripts read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Reason {
+pub enum PlanReason {
     /// Image, proof and tags are what they should be.
     Unchanged,
     /// `--no-cache`.
@@ -68,7 +68,7 @@ pub enum Reason {
     /// What differs from the last build.
     Changed {
         /// The telling ones first.
-        changes: Vec<Change>,
+        changes: Vec<DefinitionChange>,
     },
     /// The image passed no suite or another one: more is not recorded.
     NotProved,
@@ -95,12 +95,12 @@ pub enum Reason {
     },
 }
 
-impl Reason {
+impl PlanReason {
     /// All that is known, a line each; the sentence alone where there is no
     /// more.
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Self::Changed { changes } => changes.iter().flat_map(Change::lines).collect(),
+            Self::Changed { changes } => changes.iter().flat_map(DefinitionChange::lines).collect(),
             other => vec![other.to_string()],
         }
     }
@@ -109,7 +109,7 @@ impl Reason {
 /// As many clauses as a sentence bears.
 const CLAUSES: usize = 4;
 
-impl fmt::Display for Reason {
+impl fmt::Display for PlanReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("nothing changed"),
@@ -160,7 +160,7 @@ pub fn suite_part_name(part: &str) -> &str {
 
 /// What is recorded of earlier runs; for the reason only.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KnownRuns {
     /// The last build.
     pub last: Option<LastBuild>,
     /// The last verdict on the image that is there.
@@ -179,7 +179,7 @@ pub struct LastBuild {
     /// Whether another engine made it; looked up where nothing else differs.
     pub elsewhere: bool,
     /// What differs now.
-    pub changes: Vec<Change>,
+    pub changes: Vec<DefinitionChange>,
 }
 
 /// A verdict on an image ID.
@@ -195,13 +195,13 @@ pub struct LastVerdict {
 
 /// What an image should be.
 #[derive(Debug)]
-pub struct Wanted<'a> {
+pub struct WantedImage<'a> {
     /// Its definition with the fingerprint; absent while the base is unknown.
     pub definition: Option<(&'a Definition, Fingerprint)>,
     /// The base set's name.
     pub base_set: &'a str,
     /// What is recorded of earlier runs.
-    pub known: &'a Known,
+    pub known: &'a KnownRuns,
     /// Release tags.
     pub tags: &'a [Reference],
     /// `--no-cache`.
@@ -221,7 +221,7 @@ pub struct Present {
 
 /// One image's line of the plan.
 #[derive(Clone, Debug, Serialize)]
-pub struct Step {
+pub struct ImagePlan {
     /// The image's name.
     pub name: String,
     /// What has to happen.
@@ -229,7 +229,7 @@ pub struct Step {
     /// Why, as a sentence.
     pub reason: String,
     /// Why, as a value.
-    pub cause: Reason,
+    pub cause: PlanReason,
     /// Of the definition; null while the base is not in the engine.
     pub fingerprint: Option<Fingerprint>,
     /// The image that is there already.
@@ -239,9 +239,9 @@ pub struct Step {
 }
 
 /// Decides on one image.
-pub fn decide(name: &str, wanted: &Wanted<'_>, present: Present) -> Step {
+pub fn decide(name: &str, wanted: &WantedImage<'_>, present: Present) -> ImagePlan {
     let (action, cause) = action(wanted, &present);
-    Step {
+    ImagePlan {
         name: name.to_owned(),
         action,
         reason: cause.to_string(),
@@ -252,17 +252,17 @@ pub fn decide(name: &str, wanted: &Wanted<'_>, present: Present) -> Step {
     }
 }
 
-fn action(wanted: &Wanted<'_>, present: &Present) -> (Action, Reason) {
+fn action(wanted: &WantedImage<'_>, present: &Present) -> (Action, PlanReason) {
     let Some((_, fingerprint)) = wanted.definition else {
         return (
             Action::Build,
-            Reason::BaseUnknown {
+            PlanReason::BaseUnknown {
                 base_set: wanted.base_set.to_owned(),
             },
         );
     };
     if wanted.forced {
-        return (Action::Build, Reason::Forced);
+        return (Action::Build, PlanReason::Forced);
     }
     let Some(id) = &present.image_id else {
         return (Action::Build, absent(wanted.known.last.as_ref(), fingerprint));
@@ -277,38 +277,38 @@ fn action(wanted: &Wanted<'_>, present: &Present) -> (Action, Reason) {
         .cloned()
         .collect();
     if elsewhere.is_empty() {
-        (Action::UpToDate, Reason::Unchanged)
+        (Action::UpToDate, PlanReason::Unchanged)
     } else {
-        (Action::Retag, Reason::TagsElsewhere { tags: elsewhere })
+        (Action::Retag, PlanReason::TagsElsewhere { tags: elsewhere })
     }
 }
 
 /// Why an image is not there.
-fn absent(last: Option<&LastBuild>, fingerprint: Fingerprint) -> Reason {
+fn absent(last: Option<&LastBuild>, fingerprint: Fingerprint) -> PlanReason {
     match last {
-        None => Reason::NeverBuilt,
-        Some(last) if last.schema != SCHEMA => Reason::SchemaChanged {
+        None => PlanReason::NeverBuilt,
+        Some(last) if last.schema != SCHEMA => PlanReason::SchemaChanged {
             from: last.schema,
             to: SCHEMA,
         },
-        Some(last) if last.fingerprint != fingerprint => Reason::Changed {
+        Some(last) if last.fingerprint != fingerprint => PlanReason::Changed {
             changes: last.changes.clone(),
         },
-        Some(last) if last.elsewhere => Reason::EngineChanged,
-        Some(_) => Reason::ImagePruned,
+        Some(last) if last.elsewhere => PlanReason::EngineChanged,
+        Some(_) => PlanReason::ImagePruned,
     }
 }
 
 /// Why an image that is there has to be proved.
-fn unproved(known: &Known) -> Reason {
+fn unproved(known: &KnownRuns) -> PlanReason {
     match &known.verdict {
-        None if known.built_here => Reason::NeverSmoked,
-        None => Reason::NotProved,
-        Some(verdict) if !verdict.suite_changes.is_empty() => Reason::SuiteChanged {
+        None if known.built_here => PlanReason::NeverSmoked,
+        None => PlanReason::NotProved,
+        Some(verdict) if !verdict.suite_changes.is_empty() => PlanReason::SuiteChanged {
             parts: verdict.suite_changes.clone(),
         },
-        Some(verdict) if verdict.failed.is_empty() => Reason::ProofGone,
-        Some(verdict) => Reason::SmokeFailed {
+        Some(verdict) if verdict.failed.is_empty() => PlanReason::ProofGone,
+        Some(verdict) => PlanReason::SmokeFailed {
             checks: verdict.failed.clone(),
             at: verdict.at.clone(),
         },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use inputs::context::{Digest, Input, Kind};
+use inputs::context::{Digest, Input, InputKind};
 
 use definition::Definition;
 
@@ -10,7 +10,7 @@ use definition::Definition;
 pub fn sample() -> Definition {
     let input = |path: &str, byte: u8| Input {
         path: path.into(),
-        kind: Kind::File {
+        kind: InputKind::File {
             executable: false,
             size: 1,
             digest: Digest([byte; 32]),

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use crate::reference::{ReleaseTag, Tag};
 use names::ImageName;
 
-pub use raw::{Budgets, Check, HttpProbe, Probe, SqlProbe};
+pub use raw::{Budgets, Check, CheckProbe, HttpProbe, SqlProbe};
 
 /// A valid spec of one image; everything after this trusts it.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A step's place, as BuildKit's progress has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub struct StepPlace {
     /// The stage's name.
     pub stage: String,
     /// Counted from 1.
@@ -16,7 +16,7 @@ pub struct Place {
 /// What became of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Seen {
+pub enum StepOutcome {
     /// Taken from the cache.
     Cached,
     /// Run.

@@ -89,14 +89,14 @@ pub struct Version {
 
 /// An answer that came whole, whatever its status.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// HTTP status.
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The body of a good answer.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl Api {
     ///
     /// # Errors
     /// When no whole answer comes, or on Ctrl-C.
-    pub fn get(&self, runner: &Runner, path: &str) -> Result<Answer> {
+    pub fn get(&self, runner: &Runner, path: &str) -> Result<Response> {
         self.send(runner, "GET", path)
     }
 
@@ -227,7 +227,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub fn send(&self, runner: &Runner, method: &str, path: &str) -> Result<Answer> {
+    pub fn send(&self, runner: &Runner, method: &str, path: &str) -> Result<Response> {
         self.call(runner, method, path, None, DEADLINE)
     }
 
@@ -235,7 +235,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub fn post(&self, runner: &Runner, path: &str, document: &Value) -> Result<Answer> {
+    pub fn post(&self, runner: &Runner, path: &str, document: &Value) -> Result<Response> {
         self.call(runner, "POST", path, Some(document), DEADLINE)
     }
 
@@ -251,7 +251,7 @@ impl Api {
         path: &str,
         document: Option<&Value>,
         deadline: Duration,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let version = self.shared.spoken.get().map_or(VERSION, String::as_str);
         let versioned = format!("/v{version}{path}");
         let answer = self.raw(&runner.interrupt(), method, &versioned, document, deadline)?;
@@ -272,7 +272,7 @@ impl Api {
         path: &str,
         document: Option<&Value>,
         deadline: Duration,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         interrupt.check()?;
         let answer = self.exchange(self.agent(interrupt), method, path, document, deadline);
         // An end by Ctrl-C is no fault of the engine.
@@ -310,7 +310,7 @@ impl Api {
         path: &str,
         document: Option<&Value>,
         deadline: Duration,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let asked = || format!("ask the engine for {path}");
         let request = ureq::http::Request::builder()
             .method(method)
@@ -348,7 +348,7 @@ impl Api {
             .limit(LONGEST_ANSWER)
             .read_to_vec()
             .map_err(failed)?;
-        Ok(Answer { status, body })
+        Ok(Response { status, body })
     }
 }
 

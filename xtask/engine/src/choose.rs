@@ -34,7 +34,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What there is of the system's engine.
 #[derive(Clone, Debug)]
-pub enum System {
+pub enum SystemEngine {
     /// It will do.
     Ready {
         /// How to call it.
@@ -52,22 +52,22 @@ pub enum System {
 ///
 /// # Errors
 /// Ctrl-C.
-pub fn system(host: &Host) -> Result<System> {
+pub fn system(host: &Host) -> Result<SystemEngine> {
     let engine = Engine::of_system(PathBuf::from("docker"), &host.env);
     if !has_docker(host) {
-        return Ok(System::Unusable("there is no `docker` command".to_owned()));
+        return Ok(SystemEngine::Unusable("there is no `docker` command".to_owned()));
     }
     let private = Private::at(&host.cache_dir())?.docker_host();
     if host.env.docker_host.as_ref() == Some(&private) {
         // `eval "$(cargo xtask engine env)"` must not turn the private engine
         // into the system's.
-        return Ok(System::Unusable(
+        return Ok(SystemEngine::Unusable(
             "DOCKER_HOST names the private engine".to_owned(),
         ));
     }
     let version = match engine.version(&host.runner) {
         Ok(server) if server.components.iter().any(|part| part.name.contains("Podman")) => {
-            return Ok(System::Unusable(format!(
+            return Ok(SystemEngine::Unusable(format!(
                 "Podman {} answers in the place of a Docker Engine",
                 server.version
             )));
@@ -77,27 +77,29 @@ pub fn system(host: &Host) -> Result<System> {
             host.runner.check_interrupt()?;
             let said = format!("{error:#}");
             let first = said.lines().next().unwrap_or_default();
-            return Ok(System::Unusable(format!("no Docker Engine answers ({first})")));
+            return Ok(SystemEngine::Unusable(format!(
+                "no Docker Engine answers ({first})"
+            )));
         }
     };
     if numbers(&version) < Some(MIN_ENGINE) {
         let (major, minor) = MIN_ENGINE;
-        return Ok(System::Unusable(format!(
+        return Ok(SystemEngine::Unusable(format!(
             "the Docker Engine is too old: it is {version}, {major}.{minor} or newer is needed"
         )));
     }
     let Some(buildx) = buildx::version(host, &engine)? else {
-        return Ok(System::Unusable(
+        return Ok(SystemEngine::Unusable(
             "the `docker` command has no buildx plugin".to_owned(),
         ));
     };
     if numbers(buildx.trim_start_matches('v')) < Some(MIN_BUILDX) {
         let (major, minor) = MIN_BUILDX;
-        return Ok(System::Unusable(format!(
+        return Ok(SystemEngine::Unusable(format!(
             "buildx is too old: it is {buildx}, {major}.{minor} or newer is needed"
         )));
     }
-    Ok(System::Ready {
+    Ok(SystemEngine::Ready {
         engine,
         version,
         buildx,
@@ -111,11 +113,11 @@ pub fn system(host: &Host) -> Result<System> {
 pub fn find(host: &Host, choice: Option<EngineChoice>) -> Result<Option<Engine>> {
     if choice != Some(EngineChoice::Private) {
         match system(host)? {
-            System::Ready { engine, .. } => return Ok(Some(engine)),
-            System::Unusable(why) if choice == Some(EngineChoice::System) => {
+            SystemEngine::Ready { engine, .. } => return Ok(Some(engine)),
+            SystemEngine::Unusable(why) if choice == Some(EngineChoice::System) => {
                 return Err(unusable(&why).into());
             }
-            System::Unusable(_) => {}
+            SystemEngine::Unusable(_) => {}
         }
     }
     Ok(Private::at(&host.cache_dir())?.running())
@@ -131,8 +133,8 @@ pub fn obtain(host: &Host, choice: Option<EngineChoice>) -> Result<Engine> {
         return private.up(host);
     }
     let why = match system(host)? {
-        System::Ready { engine, .. } => return Ok(engine),
-        System::Unusable(why) => why,
+        SystemEngine::Ready { engine, .. } => return Ok(engine),
+        SystemEngine::Unusable(why) => why,
     };
     if choice == Some(EngineChoice::System) {
         return Err(unusable(&why).into());

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api::{Answer, escaped, frames};
+use super::api::{Response, escaped, frames};
 use super::{Engine, KEPT_LABEL, RUN_LABEL};
 use host::process::{Interrupt, Output, Runner};
 
@@ -24,7 +24,7 @@ const CALL: Duration = Duration::from_secs(120);
 
 /// Who makes containers: an engine, a runner and the run they belong to.
 #[derive(Clone, Debug)]
-pub struct Lab {
+pub struct RunResources {
     /// Where they live.
     pub engine: Engine,
     /// Who calls the CLI.
@@ -35,7 +35,7 @@ pub struct Lab {
     pub keep: bool,
 }
 
-impl Lab {
+impl RunResources {
     /// `docker volume create`; gone with the handle.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Lab {
     }
 }
 
-/// What a handle knows. Unlike a [`Lab`], threads can share it.
+/// What a handle knows. Unlike a [`RunResources`], threads can share it.
 #[derive(Debug)]
 struct Thing {
     engine: Engine,
@@ -154,12 +154,12 @@ struct Thing {
 }
 
 impl Thing {
-    fn send(&self, method: &str, path: &str) -> Result<Answer> {
+    fn send(&self, method: &str, path: &str) -> Result<Response> {
         self.engine.api.send(&self.interrupt.runner()?, method, path)
     }
 
     /// Goes on after Ctrl-C.
-    fn send_at_the_end(&self, method: &str, path: &str) -> Result<Answer> {
+    fn send_at_the_end(&self, method: &str, path: &str) -> Result<Response> {
         let runner = self.interrupt.runner()?.for_cleanup();
         self.engine.api.send(&runner, method, path)
     }
@@ -212,7 +212,7 @@ impl Container {
         format!("/containers/{}{of}", escaped(&self.0.name))
     }
 
-    fn post(&self, of: &str, deadline: Duration) -> Result<Answer> {
+    fn post(&self, of: &str, deadline: Duration) -> Result<Response> {
         let runner = self.0.interrupt.runner()?;
         let api = &self.0.engine.api;
         api.call(&runner, "POST", &self.path(of), None, deadline)
@@ -298,7 +298,8 @@ impl Container {
         let runner = self.0.interrupt.runner()?;
         let api = &self.0.engine.api;
         let began = Instant::now();
-        let refused = |answer: &Answer| output(1, Vec::new(), answer.refusal().into_bytes(), began.elapsed());
+        let refused =
+            |answer: &Response| output(1, Vec::new(), answer.refusal().into_bytes(), began.elapsed());
         let request = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
         let answer = api.post(&runner, &self.path("/exec"), &request)?;
         if (400..500).contains(&answer.status) {

@@ -56,20 +56,20 @@ fn process_is_alive(pid: i32, started: u64) -> bool {
 }
 
 /// What a run can leave, in the order in which it can be removed.
-const KINDS: [Kind; 3] = [
-    Kind {
+const KINDS: [ResourceKind; 3] = [
+    ResourceKind {
         list: "/containers/json?all=1&",
         within: "",
         name: "Id",
         remove: ("/containers/", "?force=1&v=1"),
     },
-    Kind {
+    ResourceKind {
         list: "/volumes?",
         within: "/Volumes",
         name: "Name",
         remove: ("/volumes/", "?force=1"),
     },
-    Kind {
+    ResourceKind {
         list: "/networks?",
         within: "",
         name: "Id",
@@ -78,7 +78,7 @@ const KINDS: [Kind; 3] = [
 ];
 
 /// How the API lists and removes things of a kind.
-struct Kind {
+struct ResourceKind {
     list: &'static str,
     /// Where in the answer the list is.
     within: &'static str,

@@ -19,13 +19,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use definition::step::Place;
-use steps::{Parts, Step};
+use definition::step::StepPlace;
+use steps::{BuildStep, Parts};
 
 /// What will become of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Expect {
+pub enum ExpectedOutcome {
     /// Taken from the cache.
     Cached,
     /// Depends on what a step before it makes, or on builds that are not on
@@ -80,11 +80,11 @@ impl fmt::Display for Why {
 pub struct Foretold {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: StepPlace,
     /// The instruction on one line.
     pub instruction: String,
     /// What will become of it.
-    pub expect: Expect,
+    pub expect: ExpectedOutcome,
     /// Why; empty where it is cached.
     pub because: Vec<Why>,
     /// For the record.
@@ -93,7 +93,7 @@ pub struct Foretold {
     /// For the record.
     #[serde(skip)]
     pub parts: Parts,
-    /// See [`Step::described`].
+    /// See [`BuildStep::described`].
     #[serde(skip)]
     pub described: String,
 }
@@ -118,7 +118,10 @@ impl Forecast {
 
     /// A line for each step that is not cached for sure.
     pub fn lines(&self) -> Vec<String> {
-        let uncertain = self.steps.iter().filter(|step| step.expect != Expect::Cached);
+        let uncertain = self
+            .steps
+            .iter()
+            .filter(|step| step.expect != ExpectedOutcome::Cached);
         uncertain.map(Foretold::line).collect()
     }
 }
@@ -127,10 +130,10 @@ impl Forecast {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     /// Where it stood.
-    pub place: Place,
-    /// See [`Step::key`].
+    pub place: StepPlace,
+    /// See [`BuildStep::key`].
     pub key: String,
-    /// See [`Step::parts`].
+    /// See [`BuildStep::parts`].
     pub parts: Parts,
     /// IDs of the cache's records that are, or may be, its result.
     pub records: Vec<String>,
@@ -138,14 +141,14 @@ pub struct Past {
 
 /// What is known before a build.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KnownBuilds {
     /// The steps of each earlier build on this engine, the latest last.
     pub builds: Vec<Vec<Past>>,
     /// IDs of all records in the engine's build cache.
     pub cache: BTreeSet<String>,
 }
 
-impl Known {
+impl KnownBuilds {
     fn past(&self) -> impl DoubleEndedIterator<Item = &Past> + Clone {
         self.builds.iter().flatten()
     }
@@ -177,18 +180,18 @@ impl Known {
 }
 
 /// Foretells all steps of a definition, as [`steps::steps`] gave them.
-pub fn forecast(steps: Vec<Step>, known: &Known, forced: bool) -> Vec<Foretold> {
+pub fn forecast(steps: Vec<BuildStep>, known: &KnownBuilds, forced: bool) -> Vec<Foretold> {
     let keys: BTreeSet<&str> = known.past().map(|past| past.key.as_str()).collect();
-    let mut expected: Vec<(Expect, Vec<Why>)> = Vec::new();
+    let mut expected: Vec<(ExpectedOutcome, Vec<Why>)> = Vec::new();
     for step in &steps {
         let told = if forced {
-            (Expect::Run, vec![Why::Forced])
+            (ExpectedOutcome::Run, vec![Why::Forced])
         } else if !keys.contains(step.key.as_str()) {
             unknown(step, &steps, &expected, known)
         } else if known.is_pruned(&step.key) {
-            (Expect::Run, vec![Why::Pruned])
+            (ExpectedOutcome::Run, vec![Why::Pruned])
         } else {
-            (Expect::Cached, Vec::new())
+            (ExpectedOutcome::Cached, Vec::new())
         };
         expected.push(told);
     }
@@ -207,25 +210,25 @@ pub fn forecast(steps: Vec<Step>, known: &Known, forced: bool) -> Vec<Foretold> 
 
 /// A step whose key no earlier build had.
 fn unknown(
-    step: &Step,
-    steps: &[Step],
-    expected: &[(Expect, Vec<Why>)],
-    known: &Known,
-) -> (Expect, Vec<Why>) {
+    step: &BuildStep,
+    steps: &[BuildStep],
+    expected: &[(ExpectedOutcome, Vec<Why>)],
+    known: &KnownBuilds,
+) -> (ExpectedOutcome, Vec<Why>) {
     if known.past().next().is_none() {
-        return (Expect::Open, vec![Why::Unrecorded]);
+        return (ExpectedOutcome::Open, vec![Why::Unrecorded]);
     }
     let worst = |indices: &[usize]| {
         indices
             .iter()
             .map(|&at| expected[at].0)
             .max()
-            .unwrap_or(Expect::Cached)
+            .unwrap_or(ExpectedOutcome::Cached)
     };
-    let (mut expect, mut because) = (Expect::Cached, Vec::new());
+    let (mut expect, mut because) = (ExpectedOutcome::Cached, Vec::new());
     let own = own_changes(step, known);
     if !own.is_empty() {
-        expect = Expect::Run;
+        expect = ExpectedOutcome::Run;
         because.extend(own);
     }
     let is_new = |chain: &[usize], path: &str| {
@@ -234,25 +237,29 @@ fn unknown(
             .any(|&at| puts_new_files(&steps[at], &expected[at], path))
     };
     let below = match worst(&step.below) {
-        Expect::Run if step.by_content && !is_new(&step.below, "/") => Expect::Open,
+        ExpectedOutcome::Run if step.by_content && !is_new(&step.below, "/") => ExpectedOutcome::Open,
         below => below,
     };
-    if below != Expect::Cached {
+    if below != ExpectedOutcome::Cached {
         expect = expect.max(below);
         because.push(Why::StepBefore);
     }
     for read in &step.reads {
-        if worst(&read.chain) == Expect::Cached {
+        if worst(&read.chain) == ExpectedOutcome::Cached {
             continue;
         }
         let certain = is_new(&read.chain, &read.path);
-        expect = expect.max(if certain { Expect::Run } else { Expect::Open });
+        expect = expect.max(if certain {
+            ExpectedOutcome::Run
+        } else {
+            ExpectedOutcome::Open
+        });
         because.push(Why::StageRead);
     }
     if because.is_empty() {
         // All that it stands on is cached, each for itself; together they have
         // not been seen, so no build can have left this step's result.
-        expect = Expect::Run;
+        expect = ExpectedOutcome::Run;
         because.push(Why::StepBefore);
     }
     because.dedup();
@@ -261,7 +268,7 @@ fn unknown(
 
 /// Which of a step's own parts no earlier build had in this place or for this
 /// instruction.
-fn own_changes(step: &Step, known: &Known) -> Vec<Why> {
+fn own_changes(step: &BuildStep, known: &KnownBuilds) -> Vec<Why> {
     let own = |parts: &Parts| {
         (
             parts.instruction.clone(),
@@ -296,7 +303,7 @@ fn own_changes(step: &Step, known: &Known) -> Vec<Why> {
 
 /// Whether a step for sure changes files that another one reads at `path`: it
 /// copies new ones there, or stands on another base.
-fn puts_new_files(step: &Step, (expect, because): &(Expect, Vec<Why>), path: &str) -> bool {
+fn puts_new_files(step: &BuildStep, (expect, because): &(ExpectedOutcome, Vec<Why>), path: &str) -> bool {
     let within = |folder: &str| {
         let folder = if folder == "/" { "" } else { folder };
         let path = if path == "/" { "" } else { path };
@@ -305,7 +312,7 @@ fn puts_new_files(step: &Step, (expect, because): &(Expect, Vec<Why>), path: &st
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let copies = because.contains(&Why::Inputs) && step.writes.as_deref().is_some_and(within);
-    *expect == Expect::Run && (copies || (because.contains(&Why::Base) && path == "/"))
+    *expect == ExpectedOutcome::Run && (copies || (because.contains(&Why::Base) && path == "/"))
 }
 
 /// `python-deps 9–10 of 10 run`, stage by stage; what is cached as a number.
@@ -313,9 +320,12 @@ pub fn summary(steps: &[Foretold]) -> String {
     if steps.iter().all(|step| step.because == [Why::Unrecorded]) {
         return "nothing is foretold: no earlier build on this engine is on record".to_owned();
     }
-    let cached = steps.iter().filter(|step| step.expect == Expect::Cached).count();
+    let cached = steps
+        .iter()
+        .filter(|step| step.expect == ExpectedOutcome::Cached)
+        .count();
     let mut parts = Vec::new();
-    for (expect, verb) in [(Expect::Run, "runs"), (Expect::Open, "may run")] {
+    for (expect, verb) in [(ExpectedOutcome::Run, "runs"), (ExpectedOutcome::Open, "may run")] {
         let mut stages: BTreeMap<&str, (usize, Vec<usize>)> = BTreeMap::new();
         for step in steps.iter().filter(|step| step.expect == expect) {
             let (of, numbers) = stages.entry(&step.place.stage).or_default();
@@ -359,7 +369,7 @@ fn ranges(numbers: &[usize]) -> String {
 impl Foretold {
     /// `python-deps 9/10 COPY . /app: files that it reads changed`.
     pub fn line(&self) -> String {
-        let open = self.expect == Expect::Open;
+        let open = self.expect == ExpectedOutcome::Open;
         let reason = |why: &Why| match why {
             Why::StepBefore if open => "a step before it may run".to_owned(),
             other => other.to_string(),

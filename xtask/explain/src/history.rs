@@ -16,11 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::forecast::Expect;
+use crate::forecast::ExpectedOutcome;
 use crate::forecast::steps::Parts;
 use definition::plan::Action;
-use definition::step::Place;
-use definition::step::Seen;
+use definition::step::StepOutcome;
+use definition::step::StepPlace;
 use inputs::fingerprint::Fingerprint;
 
 /// A change of what an entry's fields mean takes a new number: older entries
@@ -29,7 +29,7 @@ pub const SCHEMA: u32 = 1;
 
 /// One run's work on one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Counts the runs that had work on this image, from 1.
@@ -54,11 +54,11 @@ pub struct Entry {
     pub image_id: Option<String>,
     /// What was foretold of each step, and what became of it.
     #[serde(default)]
-    pub steps: Vec<Step>,
+    pub steps: Vec<RecordedStep>,
     /// What the smoke suite found, where it ran.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<RecordedVerdict>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
 }
 
 /// What was asked for besides the definition.
@@ -93,27 +93,27 @@ pub struct Stored {
 
 /// A step of a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
+pub struct RecordedStep {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: StepPlace,
     /// The instruction on one line.
     pub instruction: String,
-    /// See [`crate::forecast::steps::Step::key`].
+    /// See [`crate::forecast::steps::BuildStep::key`].
     pub key: String,
     /// What the key is made of.
     pub parts: Parts,
     /// What was foretold.
-    pub expected: Expect,
+    pub expected: ExpectedOutcome,
     /// What became of it; `None` where BuildKit did not come to it.
-    pub seen: Option<Seen>,
+    pub seen: Option<StepOutcome>,
     /// IDs of the cache's records that are, or may be, its result.
     pub records: Vec<String>,
 }
 
 /// What a smoke suite found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct RecordedVerdict {
     /// RFC 3339.
     pub at: String,
     /// See `suite::key` of the crate `smoke`.
@@ -126,7 +126,7 @@ pub struct Verdict {
     pub failed: Vec<String>,
 }
 
-impl Verdict {
+impl RecordedVerdict {
     /// The parts of a suite that are not what they were for this verdict.
     pub fn changed_parts(&self, suite: &BTreeMap<String, String>) -> Vec<String> {
         let names: BTreeSet<&String> = self.suite.keys().chain(suite.keys()).collect();
@@ -138,7 +138,7 @@ impl Verdict {
 /// How a run's work on an image ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum RunOutcome {
     /// It has not ended: it goes on, or was killed.
     Unfinished,
     /// Proved, and the tags are on it.
@@ -150,7 +150,7 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl RunOutcome {
     /// A few words for a list.
     pub fn shown(&self) -> &str {
         match self {
@@ -166,8 +166,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// A small entry for tests.
-    pub fn entry(number: u32) -> Entry {
-        Entry {
+    pub fn entry(number: u32) -> HistoryEntry {
+        HistoryEntry {
             schema: SCHEMA,
             number,
             began: "2026-11-21T09:00:00.000Z".to_owned(),
@@ -193,7 +193,7 @@ pub(crate) mod tests {
             image_id: Some("sha256:1".to_owned()),
             steps: Vec::new(),
             verdict: None,
-            outcome: Outcome::Tagged,
+            outcome: RunOutcome::Tagged,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 
 /// The exit codes of every command; `--help` and the README list them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// A build failed, or the tool itself did.
     Build = 1,
     /// The command line, a spec or another input file is wrong.
@@ -28,7 +28,7 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Decides the exit code.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// Lower case, no full stop, names the file and the place.
     pub message: String,
     /// Each a whole instruction, with the command where there is one.
@@ -37,7 +37,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure without hints.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -61,40 +61,40 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// [`Kind::Build`].
+/// [`FailureKind::Build`].
 pub fn build(message: impl Into<String>) -> Failure {
-    Failure::new(Kind::Build, message)
+    Failure::new(FailureKind::Build, message)
 }
 
-/// [`Kind::Usage`].
+/// [`FailureKind::Usage`].
 pub fn usage(message: impl Into<String>) -> Failure {
-    Failure::new(Kind::Usage, message)
+    Failure::new(FailureKind::Usage, message)
 }
 
-/// [`Kind::Environment`].
+/// [`FailureKind::Environment`].
 pub fn environment(message: impl Into<String>) -> Failure {
-    Failure::new(Kind::Environment, message)
+    Failure::new(FailureKind::Environment, message)
 }
 
-/// [`Kind::Smoke`].
+/// [`FailureKind::Smoke`].
 pub fn smoke(message: impl Into<String>) -> Failure {
-    Failure::new(Kind::Smoke, message)
+    Failure::new(FailureKind::Smoke, message)
 }
 
-/// [`Kind::Drift`].
+/// [`FailureKind::Drift`].
 pub fn drift(message: impl Into<String>) -> Failure {
-    Failure::new(Kind::Drift, message)
+    Failure::new(FailureKind::Drift, message)
 }
 
-/// [`Kind::Interrupted`].
+/// [`FailureKind::Interrupted`].
 pub fn interrupted() -> Failure {
-    Failure::new(Kind::Interrupted, "interrupted")
+    Failure::new(FailureKind::Interrupted, "interrupted")
 }
 
 /// The kind of the outermost [`Failure`] in the chain. Where there is none,
-/// [`Kind::Environment`] for what the machine refuses whoever asks (see
-/// [`machine_hint`]), else [`Kind::Build`].
-pub fn kind(error: &anyhow::Error) -> Kind {
+/// [`FailureKind::Environment`] for what the machine refuses whoever asks (see
+/// `machine_hint`), else [`FailureKind::Build`].
+pub fn kind(error: &anyhow::Error) -> FailureKind {
     // anyhow keeps context values as links of the chain that can be downcast
     // only through the error itself, so both ways are asked.
     error
@@ -102,8 +102,8 @@ pub fn kind(error: &anyhow::Error) -> Kind {
         .or_else(|| error.chain().find_map(|cause| cause.downcast_ref()))
         .map_or_else(
             || match machine_hint(error) {
-                Some(_) => Kind::Environment,
-                None => Kind::Build,
+                Some(_) => FailureKind::Environment,
+                None => FailureKind::Build,
             },
             |failure: &Failure| failure.kind,
         )
@@ -168,7 +168,7 @@ mod tests {
         let error = Err::<(), _>(environment("no engine").hint("start Docker"))
             .context("build image genie")
             .unwrap_err();
-        assert_eq!(kind(&error), Kind::Environment);
+        assert_eq!(kind(&error), FailureKind::Environment);
         assert_eq!(
             render(&error),
             "error: build image genie: no engine\n\nhint: start Docker"
@@ -180,7 +180,7 @@ mod tests {
         let error = Err::<(), _>(anyhow::anyhow!("exit code 1"))
             .context(smoke("agent failed"))
             .unwrap_err();
-        assert_eq!(kind(&error), Kind::Smoke);
+        assert_eq!(kind(&error), FailureKind::Smoke);
     }
 
     #[test]
@@ -193,17 +193,17 @@ mod tests {
             let error = Err::<(), _>(std::io::Error::from_raw_os_error(errno))
                 .context("write state")
                 .unwrap_err();
-            assert_eq!(kind(&error), Kind::Environment, "{error:#}");
+            assert_eq!(kind(&error), FailureKind::Environment, "{error:#}");
             assert!(render(&error).contains(hint), "{}", render(&error));
         }
         let error = Err::<(), _>(std::io::Error::from_raw_os_error(13))
             .context(usage("the app cannot be read"))
             .unwrap_err();
-        assert_eq!(kind(&error), Kind::Usage);
+        assert_eq!(kind(&error), FailureKind::Usage);
     }
 
     #[test]
     fn plain_errors_are_internal() {
-        assert_eq!(kind(&anyhow::anyhow!("boom")), Kind::Build);
+        assert_eq!(kind(&anyhow::anyhow!("boom")), FailureKind::Build);
     }
 }

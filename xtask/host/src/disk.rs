@@ -160,7 +160,7 @@ mod tests {
     fn want_of_space_names_place_and_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let error = require_space(dir.path(), u64::MAX, "a test").unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Environment);
+        assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
         let message = error.to_string();
         assert!(
             message.contains(&dir.path().display().to_string()) && message.contains("needed"),
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(seen("/a b/dev"), Some(PathBuf::from("/a b/dev")));
         assert_eq!(seen("/a"), None);
         let error = remove(Path::new("/proc")).unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Environment);
+        assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
         assert!(error.to_string().contains("/proc is a mount"), "{error}");
     }
 

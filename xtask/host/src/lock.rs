@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A lock that is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Lock<'a> {
+pub struct FileLock<'a> {
     /// The file; made if need be, with the folders above it.
     pub path: &'a Path,
     /// What those who wait are told: `another run makes a base`.
@@ -31,7 +31,7 @@ pub struct Lock<'a> {
     pub patience: Option<Duration>,
 }
 
-impl Lock<'_> {
+impl FileLock<'_> {
     /// Waits until no other run holds it; dropping the file gives it back. The
     /// holder may remove the file at the end.
     ///
@@ -84,7 +84,7 @@ impl Lock<'_> {
 /// # Errors
 /// When the file cannot be made, or on Ctrl-C.
 pub fn exclusive(path: &Path, busy: &str, host: &Host) -> Result<File> {
-    let lock = Lock {
+    let lock = FileLock {
         path,
         busy,
         patience: None,
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     fn take(path: &Path, patience: Duration) -> Result<File> {
-        let lock = Lock {
+        let lock = FileLock {
             path,
             busy: "somebody is at it",
             patience: Some(patience),
@@ -211,7 +211,11 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RWXU).unwrap();
         for name in ["notes", "link", "dangling", "fifo"] {
             let error = take(&at(name), Duration::ZERO).unwrap_err();
-            assert_eq!(failure::kind(&error), failure::Kind::Environment, "{error:#}");
+            assert_eq!(
+                failure::kind(&error),
+                failure::FailureKind::Environment,
+                "{error:#}"
+            );
             assert!(
                 error.to_string().contains(&format!("/{name} cannot be a lock")),
                 "{error}"
@@ -236,7 +240,7 @@ mod tests {
         let path = dir.path().join("deep/x.lock");
         let first = take(&path, Duration::ZERO).unwrap();
         let error = take(&path, Duration::from_millis(150)).unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Environment);
+        assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
         let text = error.to_string();
         let who = format!("somebody is at it (process {}: ", std::process::id());
         assert!(text.starts_with(&who), "{text}");
@@ -273,12 +277,12 @@ mod tests {
         let told = Arc::new(AtomicBool::new(false));
         let runner = Runner::new(Arc::clone(&told)).unwrap();
         told.store(true, Ordering::Relaxed);
-        let lock = Lock {
+        let lock = FileLock {
             path: &path,
             busy: "",
             patience: None,
         };
         let error = lock.take(&runner, &Report::new(true, false)).unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
+        assert_eq!(failure::kind(&error), failure::FailureKind::Interrupted);
     }
 }

@@ -372,7 +372,7 @@ mod tests {
         let flag = Arc::new(AtomicBool::new(true));
         let runner = Runner::new(flag).unwrap();
         let error = runner.cmd("true").run().unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
+        assert_eq!(failure::kind(&error), failure::FailureKind::Interrupted);
         assert!(runner.for_cleanup().cmd("true").succeeds().unwrap());
     }
 

@@ -20,7 +20,7 @@ pub mod tree;
 pub mod walk;
 
 pub use ignore::Ignore;
-pub use input::{Digest, Input, Inputs, Kind};
-pub use problem::{Problem, Problems};
-pub use rules::{Reason, Rules};
+pub use input::{Digest, Input, InputKind, Inputs};
+pub use problem::{InputProblem, Problems};
+pub use rules::{ExclusionReason, Rules};
 pub use walk::{Found, LeftOut, WalkOptions};

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use crate::course::Course;
+use crate::fixture::Fixture;
+use crate::gate_run::GateRun;
 use crate::names;
 use crate::report;
-use crate::scene::Scene;
 use crate::suite::Moment;
 use crate::verdict::{CheckResult, Verdict};
 use container::boot::MOUNT;
@@ -38,12 +38,12 @@ pub fn folder(state_dir: &Path, image: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write(folder: &Path, course: &Course<'_>, verdict: &Verdict) -> Result<()> {
+pub fn write(folder: &Path, gate_run: &GateRun<'_>, verdict: &Verdict) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let mut missing = Vec::new();
-    let facts = &course.facts;
+    let facts = &gate_run.facts;
     let put = |name: &str, text: &str| put(&folder.join(name), text, &facts.secrets);
-    put("timeline.txt", &course.timeline.lines().join("\n"))?;
+    put("timeline.txt", &gate_run.timeline.lines().join("\n"))?;
     write_verdict(folder, verdict)?;
     put("image-inspect.json", &format!("{:#}", facts.image.document()))?;
     if let Ok(history) = &facts.history {
@@ -64,14 +64,14 @@ pub fn write(folder: &Path, course: &Course<'_>, verdict: &Verdict) -> Result<()
     if let Ok(status) = facts.answer(Moment::Settled, names::PROGRAMS_RUNNING) {
         put("supervisorctl-status.txt", &status.text)?;
     }
-    match course.control_data() {
+    match gate_run.control_data() {
         Ok(Ok(text)) => put("pg_controldata.txt", &text)?,
         Ok(Err(why)) => missing.push(why.detail),
         Err(error) => missing.push(format!("pg_controldata: {error:#}")),
     }
-    for (n, guest) in course.guests().enumerate() {
+    for (n, instance) in gate_run.instances().enumerate() {
         let own = folder.join(format!("container-{}", n + 1));
-        container(&own, &guest.container, &facts.secrets, &mut missing)?;
+        container(&own, &instance.container, &facts.secrets, &mut missing)?;
     }
     if !missing.is_empty() {
         put("missing.txt", &missing.join("\n"))?;
@@ -94,34 +94,34 @@ pub fn write_verdict(folder: &Path, verdict: &Verdict) -> Result<()> {
 ///
 /// # Errors
 /// When the folder cannot be written, or on Ctrl-C.
-pub fn write_scene(folder: &Path, scene: &Scene<'_>, result: &CheckResult) -> Result<()> {
+pub fn write_scene(folder: &Path, fixture: &Fixture<'_>, result: &CheckResult) -> Result<()> {
     fs_err::create_dir_all(folder)?;
-    let secrets = scene.secrets()?;
+    let secrets = fixture.secrets()?;
     let mut missing = Vec::new();
     let put = |name: &str, text: &str| put(&folder.join(name), text, &secrets);
-    put("timeline.txt", &scene.timeline().join("\n"))?;
+    put("timeline.txt", &fixture.timeline().join("\n"))?;
     put("result.json", &serde_json::to_string_pretty(result)?)?;
-    for guest in scene.guests() {
-        let own = folder.join(guest.container.name());
-        container(&own, &guest.container, &secrets, &mut missing)?;
+    for instance in fixture.instances() {
+        let own = folder.join(instance.container.name());
+        container(&own, &instance.container, &secrets, &mut missing)?;
         let inside = "supervisorctl status; for stat in /proc/[0-9]*/stat; do cat $stat; done";
-        match settled(scene.shell(&guest, inside))? {
+        match settled(fixture.shell(&instance, inside))? {
             Ok(answer) => put_in(&own, "inside.txt", &answer.text, &secrets)?,
             Err(why) => missing.push(why),
         }
     }
-    for (n, beside) in scene.neighbours().iter().enumerate() {
+    for (n, beside) in fixture.neighbours().iter().enumerate() {
         write_scene(&folder.join(format!("beside-{}", n + 1)), beside, result)?;
     }
-    for refused in scene.refusals() {
+    for refused in fixture.refusals() {
         container(&folder.join(refused.name()), &refused, &secrets, &mut missing)?;
     }
-    for volume in scene.volumes() {
+    for volume in fixture.volumes() {
         let script = format!(
             "{}; df -h {MOUNT}; ls -lanR {MOUNT} | head -n 2000",
-            look::control_data(scene.spec(), &format!("{MOUNT}/pgdata"))
+            look::control_data(fixture.spec(), &format!("{MOUNT}/pgdata"))
         );
-        match settled(scene.beside(&volume, &["--user", "0:0"], &script))? {
+        match settled(fixture.beside(&volume, &["--user", "0:0"], &script))? {
             Ok(output) => {
                 let text = format!("{}\n{}", output.stdout_text(), output.stderr_text());
                 put(&format!("{}.txt", volume.name()), &text)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::suite::Moment;
 use container::ask::Answer;
 use container::boot::{Boot, Death};
-use container::finding::{Flaw, Stage, flaw};
+use container::finding::{Flaw, Reached, flaw};
 use definition::spec::ImageSpec;
 use engine::Image;
 
@@ -22,26 +22,26 @@ pub struct Facts {
     /// `docker image inspect`.
     pub image: Image,
     /// `docker history`, one JSON document a line.
-    pub history: Stage<String>,
+    pub history: Reached<String>,
     /// The name of the volume that the questions are about.
     pub volume: String,
     /// First boot of the steady container, on an empty volume.
-    pub first: Stage<Boot>,
+    pub first: Reached<Boot>,
     /// Requests to the health endpoint.
-    pub health: Stage<Samples>,
+    pub health: Reached<Samples>,
     /// PostgreSQL stopped and started again, in the mortal container.
-    pub outage: Stage<Outage>,
+    pub outage: Reached<Outage>,
     /// `docker stop` of the mortal container, with an open session.
-    pub stop: Stage<Stop>,
+    pub stop: Reached<Stop>,
     /// A new container on the mortal one's volume.
-    pub again: Stage<Boot>,
+    pub again: Reached<Boot>,
     /// An end nobody asked for.
     pub death: Option<Death>,
     /// What the container was asked, and when.
-    pub answers: BTreeMap<(Moment, &'static str), Stage<Answer>>,
+    pub answers: BTreeMap<(Moment, &'static str), Reached<Answer>>,
     /// `docker logs` of the steady container when the window after ready was
     /// over.
-    pub settled_log: Stage<String>,
+    pub settled_log: Reached<String>,
     /// `docker logs` of all containers, at the end.
     pub whole_log: String,
     /// `docker container inspect` of all containers.
@@ -49,12 +49,12 @@ pub struct Facts {
     /// Passwords made at the first boots. Never shown, never written.
     pub secrets: Vec<String>,
     /// How long each part took.
-    pub took: BTreeMap<Part, Duration>,
+    pub took: BTreeMap<GatePart, Duration>,
 }
 
 /// The parts of a run, for `took`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum GatePart {
     /// Looking at the image.
     Image,
     /// First boot.
@@ -99,13 +99,13 @@ pub struct Stop {
     /// Exit code of the container.
     pub exit_code: i64,
     /// `Database cluster state` of `pg_controldata`.
-    pub cluster_state: Stage<String>,
+    pub cluster_state: Reached<String>,
 }
 
 impl Facts {
     /// Nothing seen yet.
     pub fn new(spec: &ImageSpec, image: Image, volume: &str) -> Self {
-        fn unseen<T>() -> Stage<T> {
+        fn unseen<T>() -> Reached<T> {
             Err(flaw("not reached"))
         }
         Self {

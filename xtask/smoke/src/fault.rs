@@ -3,11 +3,11 @@
 //!
 //! # To add a fault
 //!
-//! Write a function `fn(&Scene) -> Result<Seen>` in `faults/<subject>.rs` and
+//! Write a function `fn(&Fixture) -> Result<Observation>` in `faults/<subject>.rs` and
 //! name it in [`FULL`](super::faults::FULL). Everything else follows: how it
 //! is run, reported, bundled, and made part of the suite's key.
 //!
-//! - The [`Scene`] gives containers and volumes of the image under test. They
+//! - The [`Fixture`] gives containers and volumes of the image under test. They
 //!   are the fault's own, carry the run's label, and go when the fault ends;
 //!   nothing is shared between faults, so the order does not matter.
 //! - `Ok(seen("…"))` is a pass: one sentence, what was done and what was seen.
@@ -22,8 +22,8 @@
 //! - Another fault runs at the same time. One that only took too long, by its
 //!   figure's limit, is run again, alone, and with more time where others want
 //!   the processors: limits of time are the spec's or go through
-//!   [`Scene::patience`], and what did not come in time is a flaw of `late`.
-//! - `scene.note("…")` tells the timeline what happens; a failed fault's
+//!   [`Fixture::patience`], and what did not come in time is a flaw of `late`.
+//! - `fixture.note("…")` tells the timeline what happens; a failed fault's
 //!   bundle has it beside the logs, `docker inspect`, the supervisor's status
 //!   and the control data of all that is there at that moment.
 
@@ -35,16 +35,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::suite::{self, framed};
 use crate::verdict::CheckResult;
 use crate::{Subject, bundle, report};
-use container::crowd::Crowd;
 use container::finding::settled;
-use container::finding::{Flaw, Judged, Seen, flaw};
+use container::finding::{Flaw, Judged, Observation, flaw};
+use container::load::MachineLoad;
 use definition::spec::ImageSpec;
-use engine::container::Lab;
-use failure::Kind;
+use engine::container::RunResources;
+use failure::FailureKind;
 use host::report::Report;
 
 /// Faults that run at the same time. Each waits most of its time, but a boot
@@ -60,7 +60,7 @@ pub struct FaultDef {
     /// What holds when it passes, in one line.
     pub proves: &'static str,
     /// Does it.
-    pub run: fn(&Scene<'_>) -> Result<Seen>,
+    pub run: fn(&Fixture<'_>) -> Result<Observation>,
 }
 
 /// Why a fault cannot be tried on this engine. An error that a fault returns.
@@ -77,14 +77,14 @@ impl std::error::Error for Untried {}
 
 /// One fault on one image.
 #[derive(Clone, Copy, Debug)]
-struct Job<'a> {
+struct FaultJob<'a> {
     subject: usize,
     fault: &'a FaultDef,
 }
 
 /// What a run of faults needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Field<'a> {
+pub struct FaultSuite<'a> {
     /// Where progress is told.
     pub report: &'a Report,
     /// The images.
@@ -101,27 +101,27 @@ pub struct Field<'a> {
 /// # Errors
 /// On Ctrl-C, and when a bundle cannot be written.
 pub fn run_all(
-    field: Field<'_>,
-    lab: &Lab,
+    field: FaultSuite<'_>,
+    resources: &RunResources,
     numbers: &[usize],
     faults: &[&FaultDef],
 ) -> Result<Vec<Vec<CheckResult>>> {
     // Images take turns, and the table's order is kept: the longest come first.
-    let of_fault = |fault| numbers.iter().map(move |&subject| Job { subject, fault });
-    let jobs: Vec<Job<'_>> = faults.iter().copied().flat_map(of_fault).collect();
-    let mut done = pool(field, lab, jobs)?;
+    let of_fault = |fault| numbers.iter().map(move |&subject| FaultJob { subject, fault });
+    let jobs: Vec<FaultJob<'_>> = faults.iter().copied().flat_map(of_fault).collect();
+    let mut done = pool(field, resources, jobs)?;
     let late: Vec<usize> = (0..done.len())
         .filter(|&n| done[n].1.only_took_too_long())
         .collect();
     for n in late {
         let job = done[n].0;
-        let crowd = Crowd::in_the_way(&lab.engine, &lab.runner)?;
-        let allowance = crowd.map_or_else(String::new, |crowd| format!("; {}", crowd.allowance()));
+        let load = MachineLoad::in_the_way(&resources.engine, &resources.runner)?;
+        let allowance = load.map_or_else(String::new, |load| format!("; {}", load.allowance()));
         field.report.warn(format!(
             "{}: {} took too long, it is run again, alone{allowance}",
             field.subjects[job.subject].spec.name, job.fault.name
         ));
-        done[n].1 = run(field, lab, job, crowd)?;
+        done[n].1 = run(field, resources, job, load)?;
     }
     let results = (0..field.subjects.len()).map(|subject| {
         let of_fault = |fault: &&FaultDef| {
@@ -137,19 +137,23 @@ pub fn run_all(
 
 /// Runs jobs on [`TOGETHER`] threads; the first error lets the others finish what they
 /// are at and ends the run.
-fn pool<'a>(field: Field<'_>, lab: &Lab, jobs: Vec<Job<'a>>) -> Result<Vec<(Job<'a>, CheckResult)>> {
+fn pool<'a>(
+    field: FaultSuite<'_>,
+    resources: &RunResources,
+    jobs: Vec<FaultJob<'a>>,
+) -> Result<Vec<(FaultJob<'a>, CheckResult)>> {
     let queue = Mutex::new(VecDeque::from(jobs));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     std::thread::scope(|scope| {
         let mut workers = Vec::new();
         for _ in 0..TOGETHER {
             // A runner belongs to one thread.
-            let lab = lab.clone();
+            let resources = resources.clone();
             let (queue, next) = (&queue, &next);
-            workers.push(scope.spawn(move || -> Result<Vec<(Job<'a>, CheckResult)>> {
+            workers.push(scope.spawn(move || -> Result<Vec<(FaultJob<'a>, CheckResult)>> {
                 let mut done = Vec::new();
                 while let Some(job) = next() {
-                    match run(field, &lab, job, None) {
+                    match run(field, &resources, job, None) {
                         Ok(result) => done.push((job, result)),
                         Err(error) => {
                             queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -168,29 +172,34 @@ fn pool<'a>(field: Field<'_>, lab: &Lab, jobs: Vec<Job<'a>>) -> Result<Vec<(Job<
     })
 }
 
-/// Runs one fault, with more time beside a crowd; a failed one leaves a folder
+/// Runs one fault, with more time beside a load; a failed one leaves a folder
 /// of its name in the bundle.
-fn run(field: Field<'_>, lab: &Lab, job: Job<'_>, crowd: Option<Crowd>) -> Result<CheckResult> {
+fn run(
+    field: FaultSuite<'_>,
+    resources: &RunResources,
+    job: FaultJob<'_>,
+    load: Option<MachineLoad>,
+) -> Result<CheckResult> {
     let fault = job.fault;
     let mut subject = field.subjects[job.subject].clone();
-    if let Some(crowd) = crowd {
-        subject.spec.budgets = crowd.stretch(&subject.spec.budgets);
+    if let Some(load) = load {
+        subject.spec.budgets = load.stretch(&subject.spec.budgets);
     }
     let subject = &subject;
     let image = subject.spec.name.as_str();
     let began = Instant::now();
-    let scene = Scene::new(lab, subject, super::container_prefix(image, &lab.run))
+    let fixture = Fixture::new(resources, subject, super::container_prefix(image, &resources.run))
         .among(field.subjects)
-        .beside_others(crowd);
-    let ended = (fault.run)(&scene);
+        .beside_others(load);
+    let ended = (fault.run)(&fixture);
     let result = result_of(fault.name, began.elapsed(), ended)?;
-    for line in scene.timeline() {
+    for line in fixture.timeline() {
         field.report.debug(format!("{image}: {}: {line}", fault.name));
     }
-    if lab.keep {
+    if resources.keep {
         field
             .report
-            .detail(format!("{}: kept: {}", fault.name, scene.kept().join(", ")));
+            .detail(format!("{}: kept: {}", fault.name, fixture.kept().join(", ")));
     }
     let said = report::word(result.outcome);
     let took = host::report::seconds(began.elapsed());
@@ -202,14 +211,14 @@ fn run(field: Field<'_>, lab: &Lab, job: Job<'_>, crowd: Option<Crowd>) -> Resul
         bundle::forget_scene(&folder)?;
         return Ok(result);
     }
-    let result = result.without(&scene.secrets()?);
-    bundle::write_scene(&folder, &scene, &result)
+    let result = result.without(&fixture.secrets()?);
+    bundle::write_scene(&folder, &fixture, &result)
         .with_context(|| format!("write the failure bundle {}", folder.display()))?;
     Ok(result)
 }
 
 /// What the report says of a fault that ended like this.
-fn result_of(name: &str, took: Duration, ended: Result<Seen>) -> Result<CheckResult> {
+fn result_of(name: &str, took: Duration, ended: Result<Observation>) -> Result<CheckResult> {
     let untried = ended.as_ref().err().and_then(anyhow::Error::downcast_ref);
     Ok(match untried {
         Some(Untried(why)) => CheckResult::untried(name, took, why),
@@ -218,9 +227,9 @@ fn result_of(name: &str, took: Duration, ended: Result<Seen>) -> Result<CheckRes
 }
 
 /// Ctrl-C stays an error; everything else is said of the image.
-fn judged(result: Result<Seen>) -> Result<Judged> {
+fn judged(result: Result<Observation>) -> Result<Judged> {
     match result {
-        Err(error) if failure::kind(&error) == Kind::Interrupted => Err(error),
+        Err(error) if failure::kind(&error) == FailureKind::Interrupted => Err(error),
         Err(error) => Ok(Err(match error.downcast::<Flaw>() {
             Ok(flaw) => flaw,
             Err(error) => settled::<()>(Err(error))?
@@ -291,7 +300,7 @@ pub fn not_run(faults: &[&FaultDef], why: &str, because: Option<&str>) -> Vec<Ch
 mod tests {
     use super::*;
     use crate::faults::{FULL, crash};
-    use crate::verdict::Outcome;
+    use crate::verdict::CheckOutcome;
     use container::figure::Figure;
     use container::finding::{late, measured, seen};
 
@@ -307,20 +316,20 @@ mod tests {
         assert_eq!(said, "docker exec: no such container");
         assert!(judged(seen("fine").map_err(Into::into)).unwrap().is_ok());
         let error = judged(Err(failure::interrupted().into())).unwrap_err();
-        assert_eq!(failure::kind(&error), Kind::Interrupted);
+        assert_eq!(failure::kind(&error), FailureKind::Interrupted);
     }
 
     #[test]
     fn what_did_not_come_in_time_is_run_again_with_the_others_counted() {
         let limit = Duration::from_secs(30);
-        let ended = || -> Result<Seen> { Err(late(limit, limit, "health did not become 200").into()) };
+        let ended = || -> Result<Observation> { Err(late(limit, limit, "health did not become 200").into()) };
         let result = result_of("kill-app", limit, ended()).unwrap();
         assert!(result.only_took_too_long());
         let moment = ended().map_err(|error| crash::in_words(error, "killed"));
         let result = result_of("kill-first-boot", limit, moment).unwrap();
         assert!(result.only_took_too_long());
         assert_eq!(result.detail, "killed: health did not become 200");
-        let wrong = || -> Result<Seen> { Err(flaw("lost a row").into()) };
+        let wrong = || -> Result<Observation> { Err(flaw("lost a row").into()) };
         let wrong = wrong().map_err(|error| crash::in_words(error, "killed"));
         assert!(
             !result_of("kill-first-boot", limit, wrong)
@@ -338,7 +347,10 @@ mod tests {
         let why = "not possible here: no loop devices";
         let ended = Err(Untried(why.into())).context("make a disk");
         let result = result_of("power-cut", Duration::ZERO, ended).unwrap();
-        assert_eq!((result.outcome, result.detail.as_str()), (Outcome::Untried, why));
+        assert_eq!(
+            (result.outcome, result.detail.as_str()),
+            (CheckOutcome::Untried, why)
+        );
         assert!(!result.failed());
         let wrong = result_of("power-cut", Duration::ZERO, Err(flaw("lost").into())).unwrap();
         assert!(wrong.failed());
@@ -352,7 +364,7 @@ mod tests {
         let only = ["nope".to_owned(), FULL[0].name.to_owned()];
         let error = chosen(&only).unwrap_err();
         assert_eq!(error.to_string(), "the full suite has no fault nope");
-        assert_eq!(failure::kind(&error), Kind::Usage);
+        assert_eq!(failure::kind(&error), FailureKind::Usage);
     }
 
     #[test]

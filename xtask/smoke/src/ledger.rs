@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use container::ask;
-use container::boot::Guest;
+use container::boot::Instance;
 use container::finding::{flaw, late};
 use container::http::one_line;
-use failure::Kind;
+use failure::FailureKind;
 use host::process::Stream;
 
 /// Rows that a writer of one load can write at most: a minute's worth and more.
@@ -42,9 +42,9 @@ impl Ledger {
     ///
     /// # Errors
     /// A flaw with what psql said.
-    pub fn open(scene: &Scene<'_>, guest: &Guest) -> Result<Self> {
-        scene.sql(
-            guest,
+    pub fn open(fixture: &Fixture<'_>, instance: &Instance) -> Result<Self> {
+        fixture.sql(
+            instance,
             "CREATE TABLE smoke_ledger (load int, writer int, n bigint, body text NOT NULL, \
              PRIMARY KEY (load, writer, n))",
         )?;
@@ -66,28 +66,28 @@ impl Ledger {
     /// Ctrl-C.
     pub fn load(
         &mut self,
-        scene: &Scene<'_>,
-        guest: &Guest,
+        fixture: &Fixture<'_>,
+        instance: &Instance,
         writers: u32,
         meanwhile: impl FnOnce() -> Result<()>,
     ) -> Result<u64> {
         self.loads += 1;
         let load = self.loads;
-        let name = guest.container.name();
+        let name = instance.container.name();
         let counts: Vec<Count> = (0..writers).map(|_| Count::default()).collect();
         let ended = std::thread::scope(|scope| {
             let mut threads = Vec::new();
             for (writer, count) in (1..).zip(&counts) {
                 // A runner belongs to one thread.
-                let lab = scene.lab().clone();
-                let script = script(&ask::prelude(scene.spec()), load, writer);
+                let resources = fixture.resources().clone();
+                let script = script(&ask::prelude(fixture.spec()), load, writer);
                 threads.push(scope.spawn(move || -> Result<()> {
                     let args = ["exec", name, "sh", "-c", &script];
-                    let command = lab.engine.cmd(&lab.runner, &args).deadline(LONGEST);
+                    let command = resources.engine.cmd(&resources.runner, &args).deadline(LONGEST);
                     command.stream(|stream, line| count.take(stream, line)).map(drop)
                 }));
             }
-            let began = wait_for_first(scene, &counts);
+            let began = wait_for_first(fixture, &counts);
             let done = began.and_then(|()| meanwhile());
             if done.is_err() {
                 counts
@@ -97,7 +97,7 @@ impl Ledger {
             for thread in threads {
                 let ended = thread.join().map_err(|_| anyhow!("a writer panicked"))?;
                 match ended {
-                    Err(error) if failure::kind(&error) == Kind::Interrupted => return Err(error),
+                    Err(error) if failure::kind(&error) == FailureKind::Interrupted => return Err(error),
                     // Told to give up, or its client ended with the container.
                     Ok(()) | Err(_) => {}
                 }
@@ -110,7 +110,7 @@ impl Ledger {
             self.acknowledged.insert((load, writer), last);
             written += last;
         }
-        scene.note(format!("load {load}: {written} rows acknowledged"));
+        fixture.note(format!("load {load}: {written} rows acknowledged"));
         ended.map(|()| written)
     }
 
@@ -119,8 +119,8 @@ impl Ledger {
     ///
     /// # Errors
     /// A flaw that says how many are lost, and the first of them.
-    pub fn verify(&self, scene: &Scene<'_>, guest: &Guest) -> Result<u64> {
-        if scene.sql(guest, "SELECT to_regclass('smoke_ledger') IS NULL")? == "t" {
+    pub fn verify(&self, fixture: &Fixture<'_>, instance: &Instance) -> Result<u64> {
+        if fixture.sql(instance, "SELECT to_regclass('smoke_ledger') IS NULL")? == "t" {
             bail!(flaw(format!(
                 "committed rows are lost: the table with {} of them is gone",
                 self.rows()
@@ -142,7 +142,7 @@ impl Ledger {
              ON l.load = k.load AND l.writer = k.writer AND l.n <= k.last \
              GROUP BY 1, 2, 3 ORDER BY 1, 2"
         );
-        let rows = scene.sql(guest, &sql)?;
+        let rows = fixture.sql(instance, &sql)?;
         let lost = lost(&rows).with_context(|| format!("read the ledger's answer {rows:?}"))?;
         if !lost.is_empty() {
             bail!(flaw(format!(
@@ -198,8 +198,8 @@ impl Count {
 }
 
 /// Waits until each writer has rows acknowledged.
-fn wait_for_first(scene: &Scene<'_>, counts: &[Count]) -> Result<()> {
-    let (began, limit) = (Instant::now(), scene.patience(FIRST));
+fn wait_for_first(fixture: &Fixture<'_>, counts: &[Count]) -> Result<()> {
+    let (began, limit) = (Instant::now(), fixture.patience(FIRST));
     while let Some(silent) = counts.iter().find(|count| count.last() == 0) {
         if began.elapsed() > limit {
             let detail = format!(
@@ -209,7 +209,7 @@ fn wait_for_first(scene: &Scene<'_>, counts: &[Count]) -> Result<()> {
             );
             bail!(late(began.elapsed(), limit, detail));
         }
-        scene.lab().runner.sleep(Duration::from_millis(5))?;
+        fixture.resources().runner.sleep(Duration::from_millis(5))?;
     }
     Ok(())
 }

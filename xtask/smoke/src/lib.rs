@@ -1,6 +1,6 @@
 //! Boots a candidate by image ID, with its real entrypoint, and proves it.
 //!
-//! `Subject → Course (what is done) → Facts (what was seen) → judges → Verdict
+//! `Subject → GateRun (what is done) → Facts (what was seen) → judges → Verdict
 //! → Verified`. The suite is data ([`suite::GATE`]): to add a check, write its
 //! judge in `checks/` and name it there. Every check is run and reported, also
 //! when an early one fails; no checks at all are a failure. Only this module
@@ -8,15 +8,15 @@
 
 pub mod bundle;
 pub mod checks;
-pub mod course;
 pub mod facts;
 pub mod fault;
 pub mod faults;
+pub mod fixture;
+pub mod gate_run;
 pub mod ledger;
 mod names;
 pub mod proof;
 pub mod report;
-pub mod scene;
 #[cfg(test)]
 mod sources;
 pub mod spec_checks;
@@ -30,16 +30,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
-use container::crowd::Crowd;
+use container::load::MachineLoad;
 use definition::labels::IMAGE_LABEL;
-use engine::container::Lab;
+use engine::container::RunResources;
 use engine::{Engine, Inventory};
 
-use course::Course;
 use definition::reference::{OwnRepository, Reference};
 use definition::spec::ImageSpec;
 use facts::Facts;
-use fault::{Faults, Field};
+use fault::{FaultSuite, Faults};
+use gate_run::GateRun;
 use host::process::Runner;
 use host::report::Report;
 use inputs::hex;
@@ -48,7 +48,7 @@ use suite::{CheckDef, GATE, How};
 use verdict::{CheckResult, Full};
 
 pub use proof::Verified;
-pub use verdict::{FailedVerdict, Outcome, Verdict};
+pub use verdict::{CheckOutcome, FailedVerdict, Verdict};
 
 /// What is to be proved.
 #[derive(Clone, Debug)]
@@ -137,28 +137,33 @@ pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &str) -> Result
 /// An image that only took too long is proved once more, alone: on a busy
 /// machine the images are in each other's way, while an image that became
 /// slower is slow alone, too. Where others want the processors at that moment,
-/// it gets that much more time: see [`container::crowd`].
+/// it gets that much more time: see [`container::load`].
 ///
 /// # Errors
 /// As [`run`]; one error ends the others at their next step only if it was
 /// Ctrl-C, so nothing is left behind.
-pub fn run_all(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject]) -> Result<Vec<Verdict>> {
-    let mut verdicts = run_together(report, state_dir, lab, subjects)?;
+pub fn run_all(
+    report: &Report,
+    state_dir: &Path,
+    resources: &RunResources,
+    subjects: &[Subject],
+) -> Result<Vec<Verdict>> {
+    let mut verdicts = run_together(report, state_dir, resources, subjects)?;
     for (verdict, subject) in verdicts.iter_mut().zip(subjects) {
         if verdict.only_took_too_long() {
             let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
             let name = subject.spec.name.as_str();
-            let crowd = Crowd::in_the_way(&lab.engine, &lab.runner)?;
-            let allowance = crowd.map_or_else(String::new, |crowd| format!("; {}", crowd.allowance()));
+            let load = MachineLoad::in_the_way(&resources.engine, &resources.runner)?;
+            let allowance = load.map_or_else(String::new, |load| format!("; {}", load.allowance()));
             report.warn(format!(
                 "{name} took too long ({}): it is proved again, alone{allowance}",
                 causes.join(", ")
             ));
             let mut again = subject.clone();
-            if let Some(crowd) = crowd {
-                again.spec.budgets = crowd.stretch(&subject.spec.budgets);
+            if let Some(load) = load {
+                again.spec.budgets = load.stretch(&subject.spec.budgets);
             }
-            *verdict = run(report, state_dir, lab, &again)?;
+            *verdict = run(report, state_dir, resources, &again)?;
             // It is the spec's budgets that were kept, by what they mean.
             verdict.suite_key = suite::key(&subject.spec)?;
         }
@@ -166,13 +171,18 @@ pub fn run_all(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject
     Ok(verdicts)
 }
 
-fn run_together(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subject]) -> Result<Vec<Verdict>> {
+fn run_together(
+    report: &Report,
+    state_dir: &Path,
+    resources: &RunResources,
+    subjects: &[Subject],
+) -> Result<Vec<Verdict>> {
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for subject in subjects {
             // A runner belongs to one thread.
-            let lab = lab.clone();
-            threads.push(scope.spawn(move || run(report, state_dir, &lab, subject)));
+            let resources = resources.clone();
+            threads.push(scope.spawn(move || run(report, state_dir, &resources, subject)));
         }
         let mut verdicts = Vec::new();
         for thread in threads {
@@ -188,28 +198,40 @@ fn run_together(report: &Report, state_dir: &Path, lab: &Lab, subjects: &[Subjec
 ///
 /// # Errors
 /// When the engine does not answer, the bundle cannot be written, or on Ctrl-C.
-pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> Result<Verdict> {
+pub fn run(
+    report: &Report,
+    state_dir: &Path,
+    resources: &RunResources,
+    subject: &Subject,
+) -> Result<Verdict> {
     let began = Instant::now();
     let name = subject.spec.name.as_str();
-    let image = lab
+    let image = resources
         .engine
-        .image(&lab.runner, &subject.image_id)?
+        .image(&resources.runner, &subject.image_id)?
         .with_context(|| format!("the engine has no image {}", subject.image_id))?;
     report.step("smoke", format!("{name}: {}", short(&subject.image_id)));
-    let mut course = Course::new(lab, subject, &image, &container_prefix(name, &lab.run))?;
-    course.run().with_context(|| format!("smoke-test image {name}"))?;
-    let secrets = &course.facts.secrets;
-    for line in course.timeline.lines() {
+    let mut gate_run = GateRun::new(
+        resources,
+        subject,
+        &image,
+        &container_prefix(name, &resources.run),
+    )?;
+    gate_run
+        .run()
+        .with_context(|| format!("smoke-test image {name}"))?;
+    let secrets = &gate_run.facts.secrets;
+    for line in gate_run.timeline.lines() {
         report.debug(format!("{name}: {}", bundle::scrub(line, secrets)));
     }
-    if lab.keep {
-        report.detail(format!("kept: {}", course.kept().join(", ")));
+    if resources.keep {
+        report.detail(format!("kept: {}", gate_run.kept().join(", ")));
     }
-    let gate = GATE.iter().map(|check| judge(check, &course.facts));
-    let own = std::mem::take(&mut course.own);
+    let gate = GATE.iter().map(|check| judge(check, &gate_run.facts));
+    let own = std::mem::take(&mut gate_run.own);
     let mut checks: Vec<CheckResult> = gate
         .chain(own)
-        .map(|check| check.without(&course.facts.secrets))
+        .map(|check| check.without(&gate_run.facts.secrets))
         .collect();
     attribute(&mut checks);
     let mut verdict = Verdict {
@@ -225,10 +247,10 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
     if !verdict.passed() {
         let folder = bundle::folder(state_dir, name);
         verdict.bundle = Some(folder.clone());
-        bundle::write(&folder, &course, &verdict)
+        bundle::write(&folder, &gate_run, &verdict)
             .with_context(|| format!("write the failure bundle {}", folder.display()))?;
     }
-    course.clear();
+    gate_run.clear();
     report.step("smoke", format!("{name}: {}", self::report::summary(&verdict)));
     Ok(verdict)
 }
@@ -242,7 +264,7 @@ pub fn run(report: &Report, state_dir: &Path, lab: &Lab, subject: &Subject) -> R
 pub fn run_full(
     report: &Report,
     state_dir: &Path,
-    lab: &Lab,
+    resources: &RunResources,
     subjects: &[Subject],
     suite: Faults<'_>,
 ) -> Result<Vec<Verdict>> {
@@ -250,7 +272,7 @@ pub fn run_full(
     let faults = suite.chosen()?;
     let with_gate = suite.only.is_empty();
     let mut verdicts = if with_gate {
-        run_all(report, state_dir, lab, subjects)?
+        run_all(report, state_dir, resources, subjects)?
     } else {
         let nothing = |subject| Verdict::of_nothing(subject);
         subjects.iter().map(nothing).collect::<serde_json::Result<_>>()?
@@ -263,12 +285,12 @@ pub fn run_full(
     let fit: Vec<usize> = (0..verdicts.len())
         .filter(|&n| !with_gate || verdicts[n].passed())
         .collect();
-    let field = Field {
+    let field = FaultSuite {
         report,
         subjects,
         bundles: &bundles,
     };
-    let mut results = fault::run_all(field, lab, &fit, &faults)?;
+    let mut results = fault::run_all(field, resources, &fit, &faults)?;
     for (n, verdict) in verdicts.iter_mut().enumerate() {
         let more = if fit.contains(&n) {
             std::mem::take(&mut results[n])

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::verdict::{CheckResult, Outcome, Verdict};
+use crate::verdict::{CheckOutcome, CheckResult, Verdict};
 use container::figure::show;
 
 /// The document of `smoke --json`: other programs read these names.
@@ -43,7 +43,7 @@ pub fn table(verdict: &Verdict) -> String {
         );
         text.push_str(line.trim_end());
         text.push('\n');
-        if check.outcome != Outcome::Pass {
+        if check.outcome != CheckOutcome::Pass {
             let because = follows(check);
             push(&mut text, &format!("       {}{because}\n", check.detail));
         }
@@ -53,11 +53,11 @@ pub fn table(verdict: &Verdict) -> String {
 }
 
 /// How a check ended, as wide as the others.
-pub fn word(outcome: Outcome) -> &'static str {
+pub fn word(outcome: CheckOutcome) -> &'static str {
     match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Fail => "FAIL",
-        Outcome::Untried => "skip",
+        CheckOutcome::Pass => "pass",
+        CheckOutcome::Fail => "FAIL",
+        CheckOutcome::Untried => "skip",
     }
 }
 
@@ -69,8 +69,8 @@ pub fn summary(verdict: &Verdict) -> String {
             .iter()
             .filter(move |check| check.outcome == outcome)
     };
-    let passed = ended(Outcome::Pass).count();
-    let untried = match ended(Outcome::Untried).count() {
+    let passed = ended(CheckOutcome::Pass).count();
+    let untried = match ended(CheckOutcome::Untried).count() {
         0 => String::new(),
         some => format!(", {some} not possible here: no proof of the whole suite"),
     };
@@ -115,9 +115,9 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
         );
         for check in &verdict.checks {
             let outcome = match check.outcome {
-                Outcome::Pass => "pass",
-                Outcome::Fail => "**fail**",
-                Outcome::Untried => "not tried",
+                CheckOutcome::Pass => "pass",
+                CheckOutcome::Fail => "**fail**",
+                CheckOutcome::Untried => "not tried",
             };
             let (value, limit) = figures(check);
             let detail = cell(&format!("{}{}", check.detail, follows(check)));
@@ -185,9 +185,9 @@ pub fn junit(verdicts: &[Verdict]) -> String {
             );
             let detail = attribute(&format!("{}{}", check.detail, follows(check)));
             let inside = match check.outcome {
-                Outcome::Pass => format!("<system-out>{detail}</system-out>"),
-                Outcome::Fail => format!("<failure message=\"{detail}\"/>"),
-                Outcome::Untried => format!("<skipped message=\"{detail}\"/>"),
+                CheckOutcome::Pass => format!("<system-out>{detail}</system-out>"),
+                CheckOutcome::Fail => format!("<failure message=\"{detail}\"/>"),
+                CheckOutcome::Untried => format!("<skipped message=\"{detail}\"/>"),
             };
             push(&mut xml, &format!(">\n      {inside}\n    </testcase>\n"));
         }

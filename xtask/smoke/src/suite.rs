@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use sha2::{Digest as _, Sha256};
 
 use crate::checks::{app, database, image, lifecycle, programs};
-use crate::facts::{Facts, Part};
+use crate::facts::{Facts, GatePart};
 use crate::names;
 use container::ask::Answer;
 use container::finding::Judged;
@@ -32,7 +32,7 @@ pub struct CheckDef {
 #[derive(Clone, Copy, Debug)]
 pub enum How {
     /// From what a part of the run saw.
-    Watch(Part, fn(&Facts) -> Judged),
+    Watch(GatePart, fn(&Facts) -> Judged),
     /// From a shell script that is run inside the container at a moment; see
     /// [`container::ask`] for what it may use.
     Ask(Moment, &'static str, fn(&Facts, &Answer) -> Judged),
@@ -46,7 +46,7 @@ pub enum Moment {
     /// When the container beside it is up, too: nothing of ours is in the way
     /// of what is timed.
     Quiet,
-    /// When nothing may have restarted for [`super::course::WINDOW`].
+    /// When nothing may have restarted for [`super::gate_run::WINDOW`].
     Settled,
     /// After the boot on the same volume.
     Again,
@@ -70,43 +70,43 @@ pub const GATE: &[CheckDef] = &[
         name: "image-user",
         proves: "the image runs as an ordinary user",
         needs: &[],
-        how: How::Watch(Part::Image, image::user),
+        how: How::Watch(GatePart::Image, image::user),
     },
     CheckDef {
         name: "image-port",
         proves: "the image exposes the spec's port and no other",
         needs: &[],
-        how: How::Watch(Part::Image, image::port),
+        how: How::Watch(GatePart::Image, image::port),
     },
     CheckDef {
         name: "image-labels",
         proves: "the image says which image it is and from which definition it was built",
         needs: &[],
-        how: How::Watch(Part::Image, image::labels),
+        how: How::Watch(GatePart::Image, image::labels),
     },
     CheckDef {
         name: "image-health-check",
         proves: "the image brings a health check of its own, for every engine and compose file",
         needs: &[],
-        how: How::Watch(Part::Image, image::health_check),
+        how: How::Watch(GatePart::Image, image::health_check),
     },
     CheckDef {
         name: "image-secrets",
         proves: "no password, token or key lies in the image's environment, labels or history",
         needs: &[],
-        how: How::Watch(Part::Image, image::secrets),
+        how: How::Watch(GatePart::Image, image::secrets),
     },
     CheckDef {
         name: "image-size",
         proves: "the image is no larger than its budget",
         needs: &[],
-        how: How::Watch(Part::Image, image::size),
+        how: How::Watch(GatePart::Image, image::size),
     },
     CheckDef {
         name: names::STAYS_UP,
         proves: "the container starts and ends only when it is told to",
         needs: &[],
-        how: How::Watch(Part::Boot, lifecycle::stays_up),
+        how: How::Watch(GatePart::Boot, lifecycle::stays_up),
     },
     CheckDef {
         name: names::NOTHING_RESTARTED,
@@ -166,13 +166,13 @@ pub const GATE: &[CheckDef] = &[
         name: names::HEALTH,
         proves: "the health endpoint says 200 each time, within its budget",
         needs: &[names::STAYS_UP, names::PROGRAMS_RUNNING, names::POSTGRESQL_READY],
-        how: How::Watch(Part::Health, app::health),
+        how: How::Watch(GatePart::Health, app::health),
     },
     CheckDef {
         name: names::TIME_TO_READY,
         proves: "an empty volume is healthy within the budget",
         needs: &[names::STAYS_UP, names::HEALTH],
-        how: How::Watch(Part::Boot, lifecycle::time_to_ready),
+        how: How::Watch(GatePart::Boot, lifecycle::time_to_ready),
     },
     CheckDef {
         name: "memory",
@@ -184,19 +184,19 @@ pub const GATE: &[CheckDef] = &[
         name: "health-honest",
         proves: "health leaves 200 when PostgreSQL is stopped, and comes back with it",
         needs: &[names::HEALTH, names::TIME_TO_READY],
-        how: How::Watch(Part::Outage, app::honest),
+        how: How::Watch(GatePart::Outage, app::honest),
     },
     CheckDef {
         name: "clean-stop",
         proves: "docker stop with an open session is in time, exit code 0, and a clean shutdown",
         needs: &[names::STAYS_UP, names::SQL_LOGIN, names::DATA_ON_VOLUME],
-        how: How::Watch(Part::Stop, lifecycle::clean_stop),
+        how: How::Watch(GatePart::Stop, lifecycle::clean_stop),
     },
     CheckDef {
         name: names::RESTART,
         proves: "a new container on the same volume is healthy within the budget",
         needs: &[names::STAYS_UP, names::TIME_TO_READY, names::HEALTH],
-        how: How::Watch(Part::Again, lifecycle::restart),
+        how: How::Watch(GatePart::Again, lifecycle::restart),
     },
     CheckDef {
         name: "rows-survive",
@@ -208,7 +208,7 @@ pub const GATE: &[CheckDef] = &[
         name: "no-secret-leaked",
         proves: "the passwords made at first boot are in no log and in nothing docker inspect shows",
         needs: &[names::STAYS_UP],
-        how: How::Watch(Part::Stop, lifecycle::no_secret_leaked),
+        how: How::Watch(GatePart::Stop, lifecycle::no_secret_leaked),
     },
 ];
 

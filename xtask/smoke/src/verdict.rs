@@ -16,7 +16,7 @@ use failure::Failure;
 /// How a check ended. What could not be looked at is not proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// Looked at, and as it has to be.
     Pass,
     /// Looked at and wrong, or not reached.
@@ -32,7 +32,7 @@ pub struct CheckResult {
     /// As in the suite; checks of a spec's own start with `spec: `.
     pub name: String,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// What was done and seen, on one line.
     pub detail: String,
     /// What was measured.
@@ -52,8 +52,8 @@ impl CheckResult {
     /// A judge's answer under its check's name.
     pub fn new(name: impl Into<String>, took: std::time::Duration, judged: Judged) -> Self {
         let (outcome, detail, figure) = match judged {
-            Ok(seen) => (Outcome::Pass, seen.detail, seen.figure),
-            Err(flaw) => (Outcome::Fail, flaw.detail, flaw.figure),
+            Ok(seen) => (CheckOutcome::Pass, seen.detail, seen.figure),
+            Err(flaw) => (CheckOutcome::Fail, flaw.detail, flaw.figure),
         };
         Self {
             name: name.into(),
@@ -70,7 +70,7 @@ impl CheckResult {
     /// A fault that could not be tried, and why.
     pub fn untried(name: impl Into<String>, took: std::time::Duration, why: &str) -> Self {
         Self {
-            outcome: Outcome::Untried,
+            outcome: CheckOutcome::Untried,
             ..Self::new(name, took, seen(why))
         }
     }
@@ -94,7 +94,7 @@ impl CheckResult {
 
     /// Whether it failed.
     pub fn failed(&self) -> bool {
-        self.outcome == Outcome::Fail
+        self.outcome == CheckOutcome::Fail
     }
 
     /// Whether it failed, and by nothing but a time over its limit.
@@ -186,7 +186,10 @@ impl Verdict {
 
     /// Whether it is a whole suite, so that passing it is a proof.
     pub fn is_whole(&self) -> bool {
-        let untried = self.checks.iter().any(|check| check.outcome == Outcome::Untried);
+        let untried = self
+            .checks
+            .iter()
+            .any(|check| check.outcome == CheckOutcome::Untried);
         self.full.as_ref().is_none_or(|full| full.whole) && !untried
     }
 
@@ -336,7 +339,7 @@ pub(super) mod tests {
             failed.to_string(),
             "image genie failed 2 of 3 smoke checks: postgresql-ready (and one that follows from it)"
         );
-        assert_eq!(failed.failure().kind, failure::Kind::Smoke);
+        assert_eq!(failed.failure().kind, failure::FailureKind::Smoke);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use crate::cli::{BaseAction, BaseArgs, EngineOption};
-use build::base::obtain::{self, Wanted};
+use build::base::obtain::{self, WantedBase};
 use build::catalog::{Apps, Catalog};
-use definition::base::Lock;
+use definition::base::BaseSetsLock;
 use engine::choose;
 
 use build::request::Request;
@@ -24,7 +24,7 @@ pub fn run(args: &BaseArgs, host: &Host) -> Result<()> {
         } => {
             let (name, set) = catalog.bases.choose(set.as_deref())?;
             let engine = choose::obtain(host, engine.engine)?;
-            let wanted = Wanted {
+            let wanted = WantedBase {
                 name,
                 set,
                 lock: &catalog.lock,
@@ -42,8 +42,8 @@ pub fn run(args: &BaseArgs, host: &Host) -> Result<()> {
 }
 
 /// The base that a request wants.
-pub fn wanted<'a>(request: &'a Request, catalog: &'a Catalog) -> Wanted<'a> {
-    Wanted {
+pub fn wanted<'a>(request: &'a Request, catalog: &'a Catalog) -> WantedBase<'a> {
+    WantedBase {
         name: &request.base_name,
         set: &request.base_set,
         lock: &catalog.lock,
@@ -62,7 +62,7 @@ fn list(option: EngineOption, catalog: &Catalog, host: &Host) -> Result<()> {
         let there = match &engine {
             None => "no engine runs".to_owned(),
             Some(engine) => {
-                let wanted = Wanted {
+                let wanted = WantedBase {
                     name,
                     set,
                     lock: &catalog.lock,
@@ -85,7 +85,7 @@ fn list(option: EngineOption, catalog: &Catalog, host: &Host) -> Result<()> {
 
 fn lock(option: EngineOption, mut catalog: Catalog, host: &Host) -> Result<()> {
     let engine = choose::obtain(host, option.engine)?;
-    let mut pinned: Lock = catalog.lock.clone();
+    let mut pinned: BaseSetsLock = catalog.lock.clone();
     for (name, set) in &catalog.bases.sets {
         host.report
             .step("lock", format!("{name}: ask the registry for {}", set.image));

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::{self, BuildImages};
+use crate::cli::{self, BuildImagesArgs};
 use crate::promote::{self, Promotion};
-use crate::survey::{self, Contexts, Ground, Surveyed};
+use crate::survey::{self, Contexts, EngineAndBase, Surveyed};
 use build::assembly::{self, Staged};
 use build::base::{Base, obtain};
 use build::buildkit::progress::{Detail, Progress};
@@ -24,12 +24,12 @@ use explain::forecast::check::{self, Checked};
 use explain::history;
 use explain::history::journal::{self, Journal};
 use explain::history::store::Store;
-use failure::{Failure, Kind};
+use failure::{Failure, FailureKind};
 use host::Host;
 use smoke::{Subject, Verdict, Verified};
 
 /// Runs the whole way.
-pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
+pub fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
     if args.dry_run {
         return super::plan::show(&args.selection, args.engine, args.json, host);
     }
@@ -41,14 +41,14 @@ pub fn run(args: &BuildImages, host: &Host) -> Result<()> {
     engine.expect_platform(&host.runner);
     super::reap(host, &engine)?;
     let base = obtain::get(host, &engine, super::base::wanted(&request, &catalog))?;
-    let ground = Ground {
+    let engine_and_base = EngineAndBase {
         engine: &engine,
         base: Some(&base),
     };
-    let surveyed = survey::survey(Contexts::new(host), &request, Some(ground))?;
+    let surveyed = survey::survey(Contexts::new(host), &request, Some(engine_and_base))?;
     super::plan::announce(&host.report, &surveyed);
 
-    let work = Work {
+    let work = BuildRun {
         args,
         host,
         request: &request,
@@ -85,8 +85,8 @@ struct Done {
 }
 
 /// What the steps of one run share.
-struct Work<'a> {
-    args: &'a BuildImages,
+struct BuildRun<'a> {
+    args: &'a BuildImagesArgs,
     host: &'a Host,
     request: &'a Request,
     engine: &'a Engine,
@@ -94,7 +94,7 @@ struct Work<'a> {
     secrets: BTreeMap<String, PathBuf>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> BuildRun<'a> {
     /// Opens an entry in the history for each image that has work to do.
     fn open(&self, surveyed: &[Surveyed<'_>]) -> Result<Journal<'a>> {
         let mut journal = Journal::new(Store::of(self.host));
@@ -108,7 +108,7 @@ impl<'a> Work<'a> {
         let engine = self.engine.identity(&self.host.runner)?.to_string();
         for one in at_work {
             if let Some(definition) = one.definition.as_ref().zip(one.step.fingerprint) {
-                journal.open(&journal::Work {
+                journal.open(&journal::RecordedWork {
                     step: &one.step,
                     definition,
                     no_cache: self.request.no_cache,
@@ -170,7 +170,7 @@ impl<'a> Work<'a> {
             .iter()
             .map(|assembly| assembly.target(&staged))
             .collect::<Result<Vec<_>>>()?;
-        let options = buildkit::Options {
+        let options = buildkit::BakeOptions {
             secrets: self.secrets.clone(),
             no_cache: self.args.selection.no_cache,
         };
@@ -198,10 +198,10 @@ impl<'a> Work<'a> {
         error: anyhow::Error,
         staged: &Staged,
         targets: &[Target],
-        options: &buildkit::Options,
+        options: &buildkit::BakeOptions,
         done: &mut Done,
     ) -> Result<Vec<Candidate>> {
-        if failure::kind(&error) != Kind::Build {
+        if failure::kind(&error) != FailureKind::Build {
             return Err(error);
         }
         let mut candidates = Vec::new();
@@ -214,7 +214,7 @@ impl<'a> Work<'a> {
             match baked {
                 Ok(built) => candidates.extend(built),
                 Err(error) => match error.downcast::<Failure>() {
-                    Ok(failure) if failure.kind == Kind::Build => done.unbuilt.push(failure),
+                    Ok(failure) if failure.kind == FailureKind::Build => done.unbuilt.push(failure),
                     Ok(other) => return Err(other.into()),
                     Err(other) => return Err(other),
                 },
@@ -225,9 +225,9 @@ impl<'a> Work<'a> {
 
     fn progress<'b>(&self, names: &[&'b str]) -> Result<Progress<'b>> {
         let detail = match self.args.progress {
-            cli::Progress::Auto => Detail::Steps,
-            cli::Progress::Plain => Detail::Logs,
-            cli::Progress::Quiet => Detail::Quiet,
+            cli::ProgressMode::Auto => Detail::Steps,
+            cli::ProgressMode::Plain => Detail::Logs,
+            cli::ProgressMode::Quiet => Detail::Quiet,
         };
         Progress::new(detail, names, &self.host.state_dir())
     }
@@ -362,7 +362,7 @@ fn recall(inventory: &Inventory, one: &Surveyed<'_>) -> Result<Verified> {
 }
 
 /// BuildKit gets files only: the CA bundle, where the network needs one.
-fn secrets(args: &BuildImages, host: &Host) -> Result<BTreeMap<String, PathBuf>> {
+fn secrets(args: &BuildImagesArgs, host: &Host) -> Result<BTreeMap<String, PathBuf>> {
     let mut secrets = BTreeMap::new();
     let Some(bundle) = args.ca_bundle.as_ref().or(host.env.ssl_cert_file.as_ref()) else {
         return Ok(secrets);
@@ -380,9 +380,9 @@ fn secrets(args: &BuildImages, host: &Host) -> Result<BTreeMap<String, PathBuf>>
 }
 
 /// A verdict as the history has it.
-fn recorded(verdict: &Verdict, spec: &ImageSpec) -> Result<history::Verdict> {
+fn recorded(verdict: &Verdict, spec: &ImageSpec) -> Result<history::RecordedVerdict> {
     let causes = verdict.causes();
-    Ok(history::Verdict {
+    Ok(history::RecordedVerdict {
         at: journal::now(),
         suite_key: verdict.suite_key().to_owned(),
         suite: smoke::suite::parts(spec)?,

@@ -5,13 +5,13 @@ use std::ffi::{OsStr, OsString};
 
 use anyhow::Result;
 
-use crate::cli::Elsewhere;
+use crate::cli::ForwardedArgs;
 use crate::{checkout, entry};
 use host::Host;
 use host::process;
 
 /// Lets `cargo run` take this process's place with the program of a package.
-pub fn run(package: &str, args: &Elsewhere, host: &Host) -> Result<()> {
+pub fn run(package: &str, args: &ForwardedArgs, host: &Host) -> Result<()> {
     let called_in = host.env.cargo_manifest_dir.as_deref();
     let manifest = checkout::top(None, called_in, entry::compiled_in())?.join("Cargo.toml");
     let mut cargo = vec![

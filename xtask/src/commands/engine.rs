@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::{EngineAction, EngineArgs, EngineOption};
-use engine::choose::{self, System};
+use engine::choose::{self, SystemEngine};
 use engine::private::Private;
 use engine::{Engine, Owner};
 
@@ -46,8 +46,8 @@ fn status(option: EngineOption, private: &Private, host: &Host) -> Result<()> {
         }
     };
     let system = match choose::system(host)? {
-        System::Ready { version, buildx, .. } => format!("Docker Engine {version}, buildx {buildx}"),
-        System::Unusable(why) => format!("cannot be used: {why}"),
+        SystemEngine::Ready { version, buildx, .. } => format!("Docker Engine {version}, buildx {buildx}"),
+        SystemEngine::Unusable(why) => format!("cannot be used: {why}"),
     };
     host.report
         .data(&format!("system{}: {system}", mark(Owner::System)))?;

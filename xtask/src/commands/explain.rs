@@ -5,19 +5,19 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::cli::Explain;
+use crate::cli::ExplainArgs;
 use build::catalog::{Apps, Catalog};
 use inputs::clock;
 
 use explain::forecast::Forecast;
 use explain::history::store::Store;
-use explain::history::{Entry, compare};
+use explain::history::{HistoryEntry, compare};
 use host::Host;
 
 use crate::survey::Planned;
 
 /// Prints the explanation that is asked for.
-pub fn run(args: &Explain, host: &Host) -> Result<()> {
+pub fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
     if args.list {
         return list(args, host);
     }
@@ -45,7 +45,7 @@ pub fn run(args: &Explain, host: &Host) -> Result<()> {
 
 /// Each image that is asked for with its entries; where none is named all of
 /// the catalog, and those that have left it but are still on record.
-fn recorded(args: &Explain, host: &Host) -> Result<Vec<(String, Vec<Entry>)>> {
+fn recorded(args: &ExplainArgs, host: &Host) -> Result<Vec<(String, Vec<HistoryEntry>)>> {
     let store = Store::of(host);
     let on_record = store.images();
     let mut asked = args.plan.selection.images.clone();
@@ -70,7 +70,7 @@ fn recorded(args: &Explain, host: &Host) -> Result<Vec<(String, Vec<Entry>)>> {
     Ok(names.into_iter().map(with_entries).collect())
 }
 
-fn list(args: &Explain, host: &Host) -> Result<()> {
+fn list(args: &ExplainArgs, host: &Host) -> Result<()> {
     let images = recorded(args, host)?;
     if args.plan.json {
         let images: Vec<Value> = images
@@ -95,7 +95,7 @@ fn list(args: &Explain, host: &Host) -> Result<()> {
 }
 
 /// A run on one line.
-fn line(entry: &Entry) -> String {
+fn line(entry: &HistoryEntry) -> String {
     let action = entry.action.to_string();
     format!(
         "{:>4}  {}  {}  {action:<6}  {}: {}",
@@ -107,7 +107,7 @@ fn line(entry: &Entry) -> String {
     )
 }
 
-fn differences(args: &Explain, host: &Host) -> Result<()> {
+fn differences(args: &ExplainArgs, host: &Host) -> Result<()> {
     let Some(from) = &args.from else {
         return Ok(());
     };

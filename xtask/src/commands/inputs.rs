@@ -6,13 +6,13 @@ use anyhow::Result;
 use inputs::shown::one_line;
 use serde_json::json;
 
-use crate::cli::Inputs;
+use crate::cli::InputsArgs;
 use crate::survey;
-use build::context::{self, Found, Input, Kind, Rules, WalkOptions};
+use build::context::{self, Found, Input, InputKind, Rules, WalkOptions};
 use host::Host;
 
 /// Lists the inputs, or their digest.
-pub fn run(args: &Inputs, host: &Host) -> Result<()> {
+pub fn run(args: &InputsArgs, host: &Host) -> Result<()> {
     let folder = std::path::absolute(&args.folder)?;
     if !folder.is_dir() {
         return Err(failure::usage(format!("there is no folder {}", folder.display())).into());
@@ -56,9 +56,9 @@ pub fn run(args: &Inputs, host: &Host) -> Result<()> {
 fn line(input: &Input) -> String {
     let (mode, path) = (input.mode(), one_line(&input.path));
     match &input.kind {
-        Kind::File { digest, .. } => format!("{mode:o} {digest} {path}"),
-        Kind::Directory => format!("{mode:o} directory {path}"),
-        Kind::Symlink { target } => format!("{mode:o} link {path} -> {}", one_line(target)),
+        InputKind::File { digest, .. } => format!("{mode:o} {digest} {path}"),
+        InputKind::Directory => format!("{mode:o} directory {path}"),
+        InputKind::Symlink { target } => format!("{mode:o} link {path} -> {}", one_line(target)),
     }
 }
 

@@ -3,19 +3,19 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cli::{EngineOption, Plan};
-use crate::survey::{Contexts, Ground, Planned, Surveyed, survey};
+use crate::cli::{EngineOption, PlanArgs};
+use crate::survey::{Contexts, EngineAndBase, Planned, Surveyed, survey};
 use build::base::{Base, obtain};
 use build::request::Request;
 use build::request::Selection;
-use definition::plan::{Action, Step};
+use definition::plan::{Action, ImagePlan};
 use engine::choose;
 use explain::forecast::Forecast;
 use host::Host;
 use host::report::Report;
 
 /// Prints the plan.
-pub fn run(args: &Plan, host: &Host) -> Result<()> {
+pub fn run(args: &PlanArgs, host: &Host) -> Result<()> {
     show(&args.selection, args.engine, args.json, host)
 }
 
@@ -59,11 +59,11 @@ pub fn make(
         Some(engine) => obtain::known(host, engine, super::base::wanted(&request, &catalog))?,
         None => None,
     };
-    let ground = engine.as_ref().map(|engine| Ground {
+    let engine_and_base = engine.as_ref().map(|engine| EngineAndBase {
         engine,
         base: base.as_ref(),
     });
-    let planned = survey(contexts, &request, ground)?
+    let planned = survey(contexts, &request, engine_and_base)?
         .into_iter()
         .map(|Surveyed { step, forecast, .. }| Planned { step, forecast })
         .collect();
@@ -84,7 +84,7 @@ pub fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
 }
 
 /// Which steps a build will run, on one line.
-pub fn in_short<'a>(step: &Step, forecast: Option<&'a Forecast>) -> Option<&'a str> {
+pub fn in_short<'a>(step: &ImagePlan, forecast: Option<&'a Forecast>) -> Option<&'a str> {
     let unknown = "nothing is foretold: the Dockerfile is written in a way that the forecast does not know";
     let known = forecast.map(|forecast| forecast.summary.as_str());
     let to_be_built = step.action == Action::Build && step.fingerprint.is_some();

@@ -4,11 +4,11 @@ use std::io::Write as _;
 
 use anyhow::Result;
 
-use crate::cli::{Smoke, Suite};
+use crate::cli::{SmokeArgs, SuiteChoice};
 use crate::promote;
 use build::catalog::{Apps, Catalog};
 use definition::spec::load::APP_FILE;
-use engine::container::Lab;
+use engine::container::RunResources;
 use engine::{Engine, REMOVE_KEPT, choose, reaper};
 use failure::Failure;
 use host::Host;
@@ -19,8 +19,8 @@ use smoke::{Subject, Verdict, report};
 
 /// Proves the named images. Moves no release tag; a pass of the full suite is
 /// kept as a proof tag.
-pub fn run(args: &Smoke, host: &Host) -> Result<()> {
-    if args.suite == Suite::Gate && !args.only.is_empty() {
+pub fn run(args: &SmokeArgs, host: &Host) -> Result<()> {
+    if args.suite == SuiteChoice::Gate && !args.only.is_empty() {
         return Err(
             failure::usage("--only names faults, which the gate suite has none of")
                 .hint("add --suite full")
@@ -56,11 +56,11 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
         );
         subjects.push(subject(host, &engine, &catalog, &reference)?);
     }
-    let lab = lab(host, &engine, args.keep_containers)?;
+    let resources = resources(host, &engine, args.keep_containers)?;
     tell_of_kept(host, args.keep_containers);
     let verdicts = match args.suite {
-        Suite::Gate => smoke::run_all(&host.report, &host.state_dir(), &lab, &subjects)?,
-        Suite::Full => smoke::run_full(&host.report, &host.state_dir(), &lab, &subjects, faults)?,
+        SuiteChoice::Gate => smoke::run_all(&host.report, &host.state_dir(), &resources, &subjects)?,
+        SuiteChoice::Full => smoke::run_full(&host.report, &host.state_dir(), &resources, &subjects, faults)?,
     };
     show(host, &verdicts);
     promote::keep_full_proofs(&engine, &host.runner, &verdicts)?;
@@ -84,12 +84,12 @@ pub fn run(args: &Smoke, host: &Host) -> Result<()> {
 }
 
 /// `name  what it proves` a line, in the order in which they are reported.
-fn list(suite: Suite, faults: &[&FaultDef]) -> String {
+fn list(suite: SuiteChoice, faults: &[&FaultDef]) -> String {
     let gate = GATE.iter().map(|check| (check.name, check.proves));
     let faults = faults.iter().map(|fault| (fault.name, fault.proves));
     let lines: Vec<String> = match suite {
-        Suite::Gate => gate.collect::<Vec<_>>(),
-        Suite::Full => gate.chain(faults).collect(),
+        SuiteChoice::Gate => gate.collect::<Vec<_>>(),
+        SuiteChoice::Full => gate.chain(faults).collect(),
     }
     .into_iter()
     .map(|(name, proves)| format!("{name:<22} {proves}"))
@@ -111,9 +111,9 @@ fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> 
 
 /// Runs the gate on all subjects at once and shows the tables.
 pub fn prove(host: &Host, engine: &Engine, subjects: &[Subject], keep: bool) -> Result<Vec<Verdict>> {
-    let lab = lab(host, engine, keep)?;
+    let resources = resources(host, engine, keep)?;
     tell_of_kept(host, keep);
-    let verdicts = smoke::run_all(&host.report, &host.state_dir(), &lab, subjects)?;
+    let verdicts = smoke::run_all(&host.report, &host.state_dir(), &resources, subjects)?;
     show(host, &verdicts);
     Ok(verdicts)
 }
@@ -127,8 +127,8 @@ fn tell_of_kept(host: &Host, keep: bool) {
     }
 }
 
-fn lab(host: &Host, engine: &Engine, keep: bool) -> Result<Lab> {
-    Ok(Lab {
+fn resources(host: &Host, engine: &Engine, keep: bool) -> Result<RunResources> {
+    Ok(RunResources {
         engine: engine.clone(),
         runner: host.runner.clone(),
         run: reaper::run_id()?,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::cli::{BuildImages, Render, Test};
+use crate::cli::{BuildImagesArgs, RenderArgs, TestArgs};
 use build::catalog::{Apps, Catalog};
 use engine::{Engine, choose};
 
@@ -18,7 +18,7 @@ use host::report;
 const DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Runs everything and tells all that failed at the end.
-pub fn run(args: &Test, host: &Host) -> Result<()> {
+pub fn run(args: &TestArgs, host: &Host) -> Result<()> {
     let started = Instant::now();
     let mut failed = Vec::new();
     let steps: [(&str, &[&str]); 3] = [
@@ -58,7 +58,7 @@ pub fn run(args: &Test, host: &Host) -> Result<()> {
         }
     }
     host.report.step("test", "rendered files");
-    if let Err(error) = super::render::run(&Render { check: true }, host) {
+    if let Err(error) = super::render::run(&RenderArgs { check: true }, host) {
         host.report.error(&failure::render(&error));
         failed.push("rendered files");
     }
@@ -114,7 +114,7 @@ pub fn run(args: &Test, host: &Host) -> Result<()> {
 fn main_job(host: &Host, engine: &Engine) -> Result<()> {
     let scratch = Scratch::new(host, engine, &host.state_dir().join("test"), TEST_IMAGES)?.kept();
     let there = host.elsewhere(&scratch.root, scratch.state.clone());
-    super::build_images::run(&BuildImages::default(), &there)
+    super::build_images::run(&BuildImagesArgs::default(), &there)
 }
 
 /// The tags of this checkout's images with what they name: somebody uses them,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use engine::Owner;
 use engine::api::Api;
-use failure::Kind;
+use failure::FailureKind;
 
 /// An engine with tags and nothing else.
 #[derive(Default)]
@@ -139,7 +139,7 @@ fn wherever_the_disk_becomes_full_no_tag_has_moved() {
             let stopped = promoted(full, false);
             let error = stopped.result.unwrap_err();
             let said = failure::render(&error);
-            assert_eq!(failure::kind(&error), Kind::Environment, "{said}");
+            assert_eq!(failure::kind(&error), FailureKind::Environment, "{said}");
             for part in ["; no tag has moved", "hint: make room where the engine"] {
                 assert!(said.contains(part), "{said}");
             }

@@ -7,18 +7,18 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
 
-use build::request::Job;
+use build::request::ImageRequest;
 use definition::Definition;
-use definition::plan::{Known, LastBuild, LastVerdict, change};
+use definition::plan::{KnownRuns, LastBuild, LastVerdict, change};
 use engine::build_cache::CacheRecord;
 use engine::{Engine, Identity};
 use explain::forecast::steps::steps;
 use explain::forecast::{self, Forecast, Past};
-use explain::history::Entry;
+use explain::history::HistoryEntry;
 use explain::history::store::Store;
 use host::Host;
 
-use super::news::{News, Teller};
+use super::signal::{ChangeSender, ChangeSignal};
 
 /// The last run that built the image and is recorded in full.
 ///
@@ -59,12 +59,12 @@ pub fn last_build(
 ///
 /// # Errors
 /// When the spec cannot be written as JSON, which a valid one always can.
-pub fn verdicts_on(host: &Host, job: &Job, id: &str) -> Result<Known> {
+pub fn verdicts_on(host: &Host, job: &ImageRequest, id: &str) -> Result<KnownRuns> {
     let suite = smoke::suite::parts(&job.spec)?;
     let mut entries = Store::of(host).entries(job.spec.name.as_str());
     entries.retain(|entry| entry.image_id.as_deref() == Some(id));
     let verdict = entries.iter().rev().find_map(|entry| entry.verdict.as_ref());
-    Ok(Known {
+    Ok(KnownRuns {
         last: None,
         verdict: verdict.map(|verdict| LastVerdict {
             at: verdict.at.clone(),
@@ -77,40 +77,40 @@ pub fn verdicts_on(host: &Host, job: &Job, id: &str) -> Result<Known> {
 
 /// What a forecast goes by: all images' builds on this engine, and its cache.
 #[derive(Debug)]
-pub struct Ground {
-    /// See [`forecast::Known`].
-    pub known: forecast::Known,
+pub struct RecordedBuilds {
+    /// See [`forecast::KnownBuilds`].
+    pub known: forecast::KnownBuilds,
     /// See [`steps`].
     linked: bool,
 }
 
 /// The same, read once and only for a build. The engine is asked in the
-/// background as soon as there are news: it runs other programs to say which one
+/// background as soon as there are signal: it runs other programs to say which one
 /// it is, and looks at each record of its cache.
 #[derive(Debug)]
-pub struct Ahead<'a> {
+pub struct BackgroundRecords<'a> {
     host: &'a Host,
-    teller: Teller,
-    asked: Option<JoinHandle<Result<Option<Answer>>>>,
-    read: Option<Rc<Ground>>,
+    sender: ChangeSender,
+    asked: Option<JoinHandle<Result<Option<EngineCache>>>>,
+    read: Option<Rc<RecordedBuilds>>,
 }
 
-type Answer = (Identity, Vec<CacheRecord>);
+type EngineCache = (Identity, Vec<CacheRecord>);
 
-impl<'a> Ahead<'a> {
-    /// Listens to the news, and nobody else does.
-    pub fn new(host: &'a Host, engine: &Engine, news: &mut News) -> Self {
+impl<'a> BackgroundRecords<'a> {
+    /// Listens to the signal, and nobody else does.
+    pub fn new(host: &'a Host, engine: &Engine, signal: &mut ChangeSignal) -> Self {
         let (engine, interrupt) = (engine.clone(), host.runner.interrupt());
-        let ask = move || -> Result<Answer> {
+        let ask = move || -> Result<EngineCache> {
             let runner = interrupt.runner()?;
             Ok((engine.identity(&runner)?, engine.build_cache(&runner)?))
         };
-        let listener = news.listener();
+        let receiver = signal.receiver();
         let asked =
-            listener.map(|listener| std::thread::spawn(move || listener.hears().then(ask).transpose()));
+            receiver.map(|receiver| std::thread::spawn(move || receiver.hears().then(ask).transpose()));
         Self {
             host,
-            teller: news.teller(),
+            sender: signal.sender(),
             asked,
             read: None,
         }
@@ -120,15 +120,15 @@ impl<'a> Ahead<'a> {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn ground(&mut self) -> Result<Rc<Ground>> {
+    pub fn engine_and_base(&mut self) -> Result<Rc<RecordedBuilds>> {
         if let Some(asked) = self.asked.take() {
-            // Also without news, as where the last build was pruned.
-            self.teller.tell();
+            // Also without signal, as where the last build was pruned.
+            self.sender.tell();
             let store = Store::of(self.host);
             let images = store.images();
             let entries = images.iter().flat_map(|image| store.entries(image)).collect();
             let answer = asked.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-            self.read = answer.map(|answer| Rc::new(Ground::new(entries, answer)));
+            self.read = answer.map(|answer| Rc::new(RecordedBuilds::new(entries, answer)));
         }
         self.read
             .clone()
@@ -136,21 +136,21 @@ impl<'a> Ahead<'a> {
     }
 }
 
-impl Ground {
+impl RecordedBuilds {
     /// Reads it now.
     ///
     /// # Errors
     /// When the engine does not answer.
     pub fn read(host: &Host, engine: &Engine) -> Result<Rc<Self>> {
-        Ahead::new(host, engine, &mut News::default()).ground()
+        BackgroundRecords::new(host, engine, &mut ChangeSignal::default()).engine_and_base()
     }
 
-    fn new(mut entries: Vec<Entry>, (identity, cache): Answer) -> Self {
+    fn new(mut entries: Vec<HistoryEntry>, (identity, cache): EngineCache) -> Self {
         let shown = identity.to_string();
         entries.retain(|entry| entry.engine == shown && !entry.steps.is_empty());
         entries.sort_by(|a, b| a.began.cmp(&b.began));
         Self {
-            known: forecast::Known {
+            known: forecast::KnownBuilds {
                 builds: entries.into_iter().map(past).collect(),
                 cache: cache.into_iter().map(|record| record.id).collect(),
             },
@@ -167,7 +167,7 @@ impl Ground {
 }
 
 /// The steps of a run that have been in the engine's cache.
-fn past(entry: Entry) -> Vec<Past> {
+fn past(entry: HistoryEntry) -> Vec<Past> {
     let done = entry.steps.into_iter().filter(|step| step.seen.is_some());
     done.map(|step| Past {
         place: step.place,

@@ -9,7 +9,7 @@ use std::thread;
 use definition::reference::Reference;
 use engine::api::{Api, Endpoint};
 use engine::{Engine, Owner, reaper};
-use failure::Kind;
+use failure::FailureKind;
 use host::process::Runner;
 
 use crate::sandbox;
@@ -101,7 +101,7 @@ fn api_and_command_agree() {
         assert_eq!(engine.inventory(&runner).unwrap().id_of(&tag), None);
         let nobodys = format!("sha256:{}", "0".repeat(64));
         let error = engine.tag(&runner, &nobodys, &tag).unwrap_err();
-        assert_eq!(failure::kind(&error), Kind::Build);
+        assert_eq!(failure::kind(&error), FailureKind::Build);
         let error = format!("{error:#}");
         assert!(
             error.contains("Error response from daemon: No such image"),

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use build::base::bootstrap::{Base, Recipe, base};
+use build::base::bootstrap::{BootstrappedBase, Recipe, base};
 use definition::base::Distribution;
 use definition::reference::Reference;
 use engine::Engine;
@@ -127,7 +127,7 @@ fn a_full_disk_moves_no_tag_neither_in_memory_nor_on_the_disk() {
 
     let error = promote::move_all(&engine, &machine.host.runner, &moves).unwrap_err();
     let said = failure::render(&error);
-    assert_eq!(failure::kind(&error), failure::Kind::Environment, "{said}");
+    assert_eq!(failure::kind(&error), failure::FailureKind::Environment, "{said}");
     assert!(
         said.contains("no tag has moved") && said.contains("hint: make room"),
         "{said}"
@@ -418,7 +418,7 @@ fn private(cache: &Path) -> Private {
         .forwarding_by(env!("CARGO_BIN_EXE_xtask").into())
 }
 
-fn make_base(cache: &Path, host: &Host) -> Base {
+fn make_base(cache: &Path, host: &Host) -> BootstrappedBase {
     let packages = ["ca-certificates".to_owned()];
     let recipe = Recipe {
         set: "debian",

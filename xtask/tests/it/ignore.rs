@@ -17,7 +17,7 @@ use std::path::Path;
 
 use build::context::problem::What;
 use build::context::walk::walk;
-use build::context::{Ignore, Kind, Rules, WalkOptions};
+use build::context::{Ignore, InputKind, Rules, WalkOptions};
 use serde_json::{Value, json};
 
 use crate::sandbox;
@@ -141,10 +141,10 @@ impl Outcome {
 }
 
 fn entries(inputs: &[build::context::Input]) -> Outcome {
-    let text = |kind: &Kind| match kind {
-        Kind::File { digest, size, .. } => format!("{size} bytes {digest}"),
-        Kind::Directory => "directory".to_owned(),
-        Kind::Symlink { target } => format!("link to {target}"),
+    let text = |kind: &InputKind| match kind {
+        InputKind::File { digest, size, .. } => format!("{size} bytes {digest}"),
+        InputKind::Directory => "directory".to_owned(),
+        InputKind::Symlink { target } => format!("link to {target}"),
     };
     let entries = inputs
         .iter()

@@ -15,8 +15,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use build::buildkit::progress::{Detail, Progress};
-use build::buildkit::{self, Options, Target};
-use build::context::{self, Ignore, Input, Inputs, Kind, Rules, WalkOptions};
+use build::buildkit::{self, BakeOptions, Target};
+use build::context::{self, Ignore, Input, InputKind, Inputs, Rules, WalkOptions};
 use engine::Engine;
 use host::process::{Interrupt, Runner};
 use host::report::Report;
@@ -169,7 +169,7 @@ impl Pair {
         let targets = [target("ours", stage.tree()), target("plain", &app)];
         let report = Report::new(true, false);
         let mut progress = Progress::new(Detail::Quiet, &["ours", "plain"], &self.at("logs")).unwrap();
-        let options = Options::default();
+        let options = BakeOptions::default();
         let built = buildkit::bake(
             &self.engine,
             &self.runner,
@@ -200,7 +200,7 @@ fn assert_same(inputs: &[Input], image: &Entries) {
     for input in inputs {
         let (mode, content) = &image[&*input.path];
         assert_eq!(*mode, input.mode(), "{}", input.path);
-        if let Kind::File { digest, .. } = &input.kind {
+        if let InputKind::File { digest, .. } = &input.kind {
             assert_eq!(blake3::hash(content).as_bytes(), &digest.0, "{}", input.path);
         }
     }

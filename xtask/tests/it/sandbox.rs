@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use build::context::stage::Stage;
+use build::context::stage::StagedContext;
 use engine::Engine;
 use host::Environment;
 use host::process::Runner;
@@ -230,9 +230,9 @@ pub fn engine() -> Engine {
 
 /// A staging folder, locked; what another test's thread starts may inherit the
 /// lock for a while.
-pub fn stage(folder: &Path) -> Stage {
+pub fn stage(folder: &Path) -> StagedContext {
     let runner = Runner::new(std::sync::Arc::default()).unwrap();
-    Stage::lock(folder, &runner, &Report::new(true, false)).unwrap()
+    StagedContext::lock(folder, &runner, &Report::new(true, false)).unwrap()
 }
 
 /// A setting of a test as text.

@@ -1,12 +1,12 @@
 //! The full suite's faults on broken images: each finds what it is there for.
 
-use container::finding::{Seen, flaw, seen};
+use container::finding::{Observation, flaw, seen};
 use definition::reference::Reference;
 use host::report::Report;
 use smoke::Verdict;
 use smoke::fault::{FaultDef, Faults};
 use smoke::faults::FULL;
-use smoke::scene::Scene;
+use smoke::fixture::Fixture;
 use xtask::promote;
 
 use crate::sandbox;
@@ -23,7 +23,7 @@ fn faults(name: &str, lines: &str, only: &[&str]) -> (Verdict, tempfile::TempDir
         all: FULL,
         only: &only,
     };
-    let verdicts = smoke::run_full(&report, state.path(), &variant.lab, &[subject], suite).unwrap();
+    let verdicts = smoke::run_full(&report, state.path(), &variant.resources, &[subject], suite).unwrap();
     let verdict = verdicts.into_iter().next().unwrap();
     eprintln!("{}", smoke::report::table(&verdict));
     (verdict, state)
@@ -44,10 +44,10 @@ fn some_faults_are_no_proof() {
 #[test]
 #[ignore = "needs an engine"]
 fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
-    fn quick(scene: &Scene<'_>) -> anyhow::Result<Seen> {
-        Ok(seen(format!("looked at {}", scene.image_id()))?)
+    fn quick(fixture: &Fixture<'_>) -> anyhow::Result<Observation> {
+        Ok(seen(format!("looked at {}", fixture.image_id()))?)
     }
-    fn never(_: &Scene<'_>) -> anyhow::Result<Seen> {
+    fn never(_: &Fixture<'_>) -> anyhow::Result<Observation> {
         Err(flaw("always").into())
     }
     let fault = |name, run| FaultDef {
@@ -58,7 +58,7 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
     let good = [fault("one", quick), fault("other", quick)];
     let bad = [fault("one", quick), fault("other", never)];
     let variant = Variant::build("kept", "ENV KEPT=1");
-    let (engine, runner) = (&variant.lab.engine, &variant.lab.runner);
+    let (engine, runner) = (&variant.resources.engine, &variant.resources.runner);
     let subject = variant.subject();
     let state = tempfile::tempdir().unwrap();
     let kept = |all: &[FaultDef], only: &[&str]| -> Option<String> {
@@ -66,7 +66,7 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
         let suite = Faults { all, only: &only };
         let subjects = std::slice::from_ref(&subject);
         let report = Report::new(true, true);
-        let verdicts = smoke::run_full(&report, state.path(), &variant.lab, subjects, suite).unwrap();
+        let verdicts = smoke::run_full(&report, state.path(), &variant.resources, subjects, suite).unwrap();
         promote::keep_full_proofs(engine, runner, &verdicts).unwrap();
         let inventory = engine.inventory(runner).unwrap();
         let mut names = inventory.names_of(&subject.image_id);
@@ -257,12 +257,12 @@ fn an_image_that_leaves_traces() {
 #[ignore = "needs an engine"]
 fn interrupted_faults_leave_nothing() {
     let only = ["side-by-side", "kill-container"].map(str::to_owned);
-    interrupt_leaves_nothing("1", |report, state, lab, subject| {
+    interrupt_leaves_nothing("1", |report, state, resources, subject| {
         let suite = Faults {
             all: FULL,
             only: &only,
         };
-        smoke::run_full(report, state, lab, std::slice::from_ref(subject), suite)
+        smoke::run_full(report, state, resources, std::slice::from_ref(subject), suite)
     });
 }
 

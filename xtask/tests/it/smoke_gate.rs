@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use build::catalog::{Apps, Catalog};
 use definition::spec::ImageSpec;
-use engine::container::Lab;
+use engine::container::RunResources;
 use engine::reaper;
 use smoke::{Subject, Verdict};
 
@@ -29,8 +29,8 @@ fn specs() -> &'static [ImageSpec] {
     })
 }
 
-fn lab() -> Lab {
-    Lab {
+fn resources() -> RunResources {
+    RunResources {
         engine: sandbox::engine(),
         runner: Runner::new(Arc::default()).unwrap(),
         run: reaper::run_id().unwrap(),
@@ -46,9 +46,9 @@ pub(crate) fn good(name: &str) -> String {
 }
 
 /// Runs the suite; bundles go to `state`.
-pub(crate) fn prove(lab: &Lab, subjects: &[Subject], state: &Path) -> Vec<Verdict> {
+pub(crate) fn prove(resources: &RunResources, subjects: &[Subject], state: &Path) -> Vec<Verdict> {
     let report = Report::new(true, true);
-    let verdicts = smoke::run_all(&report, state, lab, subjects).unwrap();
+    let verdicts = smoke::run_all(&report, state, resources, subjects).unwrap();
     for verdict in &verdicts {
         eprintln!("{}", smoke::report::table(verdict));
         assert_eq!(verdict.bundle().is_some(), !verdict.passed());
@@ -60,33 +60,37 @@ pub(crate) fn prove(lab: &Lab, subjects: &[Subject], state: &Path) -> Vec<Verdic
     verdicts
 }
 
-fn subject(lab: &Lab, reference: &str) -> Subject {
-    smoke::subject(&lab.engine, &lab.runner, reference, specs()).unwrap()
+fn subject(resources: &RunResources, reference: &str) -> Subject {
+    smoke::subject(&resources.engine, &resources.runner, reference, specs()).unwrap()
 }
 
 #[test]
 #[ignore = "needs an engine"]
 fn good_images_pass_and_leave_nothing() {
-    let lab = lab();
-    let mut subjects = ["genie", "agent"].map(|name| subject(&lab, &good(name)));
+    let resources = resources();
+    let mut subjects = ["genie", "agent"].map(|name| subject(&resources, &good(name)));
     subjects.iter_mut().for_each(|subject| roomy(&mut subject.spec));
     let state = tempfile::tempdir().unwrap();
-    for verdict in prove(&lab, &subjects, state.path()) {
+    for verdict in prove(&resources, &subjects, state.path()) {
         assert!(verdict.passed(), "{:?}", verdict.causes());
         assert!(verdict.verified().is_ok());
     }
     // Other tests of this process have the same run, but no agent.
-    assert_eq!(left(&lab, &format!("hive-smoke-{TEST_IMAGES}-agent-")), "");
+    assert_eq!(left(&resources, &format!("hive-smoke-{TEST_IMAGES}-agent-")), "");
 }
 
 /// IDs of this run's containers and volumes whose names start like this.
-fn left(lab: &Lab, prefix: &str) -> String {
-    let run = format!("label=dev.hive.run={}", lab.run);
+fn left(resources: &RunResources, prefix: &str) -> String {
+    let run = format!("label=dev.hive.run={}", resources.run);
     let name = format!("name={prefix}");
     let filter = ["--filter", &run, "--filter", &name];
     let list = |args: &[&str]| {
         let args = [args, &filter].concat();
-        lab.engine.cmd(&lab.runner.for_cleanup(), &args).read().unwrap()
+        resources
+            .engine
+            .cmd(&resources.runner.for_cleanup(), &args)
+            .read()
+            .unwrap()
     };
     list(&["container", "ls", "--all", "--quiet"]) + &list(&["volume", "ls", "--quiet"])
 }
@@ -94,8 +98,8 @@ fn left(lab: &Lab, prefix: &str) -> String {
 #[test]
 #[ignore = "needs an engine"]
 fn interrupted_runs_leave_nothing() {
-    interrupt_leaves_nothing("0", |report, state, lab, subject| {
-        smoke::run(report, state, lab, subject).map(|verdict| vec![verdict])
+    interrupt_leaves_nothing("0", |report, state, resources, subject| {
+        smoke::run(report, state, resources, subject).map(|verdict| vec![verdict])
     });
 }
 
@@ -104,19 +108,19 @@ fn interrupted_runs_leave_nothing() {
 /// process apart.
 pub(crate) fn interrupt_leaves_nothing(
     mark: &str,
-    run: impl FnOnce(&Report, &Path, &Lab, &Subject) -> anyhow::Result<Vec<Verdict>>,
+    run: impl FnOnce(&Report, &Path, &RunResources, &Subject) -> anyhow::Result<Vec<Verdict>>,
 ) {
     let interrupted = Arc::new(AtomicBool::new(false));
-    let mut lab = lab();
-    lab.runner = Runner::new(Arc::clone(&interrupted)).unwrap();
+    let mut resources = resources();
+    resources.runner = Runner::new(Arc::clone(&interrupted)).unwrap();
     // As of another machine, so that neither a reaper nor other tests touch it.
-    lab.run += mark;
-    let subject = subject(&lab, &good("genie"));
+    resources.run += mark;
+    let subject = subject(&resources, &good("genie"));
     let watcher = {
-        let mut lab = lab.clone();
-        lab.runner = Runner::new(Arc::default()).unwrap();
+        let mut resources = resources.clone();
+        resources.runner = Runner::new(Arc::default()).unwrap();
         std::thread::spawn(move || {
-            while left(&lab, "").is_empty() {
+            while left(&resources, "").is_empty() {
                 std::thread::sleep(Duration::from_millis(50));
             }
             // Somewhere in the first boot.
@@ -125,32 +129,32 @@ pub(crate) fn interrupt_leaves_nothing(
         })
     };
     let state = tempfile::tempdir().unwrap();
-    let error = run(&Report::new(true, false), state.path(), &lab, &subject).unwrap_err();
+    let error = run(&Report::new(true, false), state.path(), &resources, &subject).unwrap_err();
     watcher.join().unwrap();
-    assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
-    assert_eq!(left(&lab, ""), "");
+    assert_eq!(failure::kind(&error), failure::FailureKind::Interrupted);
+    assert_eq!(left(&resources, ""), "");
 }
 
 /// The good genie with a few more lines of Dockerfile; untagged by the end.
 pub(crate) struct Variant {
-    pub(crate) lab: Lab,
+    pub(crate) resources: RunResources,
     pub(crate) tag: String,
 }
 
 impl Variant {
     pub(crate) fn build(name: &str, lines: &str) -> Self {
-        let lab = lab();
+        let resources = resources();
         let tag = format!("hive-smoke-test:{name}-{}", std::process::id());
         // Of a Dockerfile on its standard input, buildx leaves a copy in /tmp.
         let folder = tempfile::tempdir().unwrap();
         let dockerfile = format!("FROM {}\n{lines}\n", good("genie"));
         std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
-        let variant = Self { lab, tag };
+        let variant = Self { resources, tag };
         variant
-            .lab
+            .resources
             .engine
             .cmd(
-                &variant.lab.runner,
+                &variant.resources.runner,
                 &[
                     "buildx",
                     "build",
@@ -168,7 +172,7 @@ impl Variant {
 
     /// With times that no busy machine exceeds.
     pub(crate) fn subject(&self) -> Subject {
-        let mut subject = subject(&self.lab, &self.tag);
+        let mut subject = subject(&self.resources, &self.tag);
         roomy(&mut subject.spec);
         subject
     }
@@ -177,7 +181,7 @@ impl Variant {
 impl Drop for Variant {
     fn drop(&mut self) {
         let tag = Reference::parse(&self.tag).unwrap();
-        if let Err(error) = self.lab.engine.untag(&self.lab.runner, &tag) {
+        if let Err(error) = self.resources.engine.untag(&self.resources.runner, &tag) {
             eprintln!("{error:#}");
         }
     }
@@ -197,7 +201,7 @@ fn broken(
     let variant = Variant::build(name, lines);
     let mut subject = variant.subject();
     tweak(&mut subject.spec);
-    let verdict = prove(&variant.lab, &[subject], state.path()).remove(0);
+    let verdict = prove(&variant.resources, &[subject], state.path()).remove(0);
     let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
     assert_eq!(causes, expected, "{name}");
     assert!(verdict.verified().is_err());

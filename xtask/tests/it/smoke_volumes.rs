@@ -113,7 +113,7 @@ fn odd_names_of_role_and_database() {
     let variant = Variant::build("odd-names", &lines);
     let mut subject = variant.subject();
     named(&mut subject.spec);
-    let verdict = prove(&variant.lab, &[subject], state.path()).remove(0);
+    let verdict = prove(&variant.resources, &[subject], state.path()).remove(0);
     assert!(verdict.passed(), "{:?}", verdict.causes());
 }
 
@@ -202,7 +202,7 @@ fn an_older_pgvector_gets_the_sql_of_the_newer_one() {
             all: FULL,
             only: &only,
         };
-        smoke::run_full(&report, state.path(), &newer.lab, &[subject], faults)
+        smoke::run_full(&report, state.path(), &newer.resources, &[subject], faults)
             .unwrap()
             .remove(0)
     };

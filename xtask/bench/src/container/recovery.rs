@@ -4,13 +4,13 @@ use anyhow::Result;
 
 use super::super::Bench;
 use super::super::row::Measured;
-use super::scene::{OURS, Scene};
+use super::fixture::{ImagesFixture, OURS};
 use smoke::faults::{crash, processes};
-use smoke::scene::{Process, Scene as Stage};
+use smoke::fixture::{Fixture, Process};
 
 /// Of the postmaster, which takes the server with it.
-pub(super) fn postgresql(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    scene.beside_official(bench, |stage| {
+pub(super) fn postgresql(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    fixture.beside_official(bench, |stage| {
         until_back(stage, "postmaster", |process| {
             // By its parent: a backend's title has no path, and `postgres -D` of
             // ours one that the peer's has not.
@@ -20,8 +20,8 @@ pub(super) fn postgresql(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
 }
 
 /// Of the app's only process.
-pub(super) fn app(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    scene.beside_official(bench, |stage| {
+pub(super) fn app(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    fixture.beside_official(bench, |stage| {
         until_back(stage, "app", |process| {
             process.parent == 1
                 && (process.command.contains("run-app") || process.command.contains("uvicorn"))
@@ -35,8 +35,8 @@ const ROUNDS: u32 = 100;
 /// Of the whole container under a write load, with a ledger outside; and every
 /// page and index looked at in the end. A row that is lost is an error that
 /// says which.
-pub(super) fn lost_rows(_: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    let seen = crash::kill_rounds(&scene.stage(scene.image()?), ROUNDS)?;
+pub(super) fn lost_rows(_: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    let seen = crash::kill_rounds(&fixture.stage(fixture.image()?), ROUNDS)?;
     Ok(Measured::new(OURS, vec![0.0]).note(format!(
         "{} rows committed in {ROUNDS} rounds; health back after {:.1} s at most",
         seen.rows,
@@ -44,8 +44,8 @@ pub(super) fn lost_rows(_: &Bench<'_>, scene: &Scene) -> Result<Measured> {
     )))
 }
 
-fn until_back(stage: &Stage<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<f64> {
+fn until_back(stage: &Fixture<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<f64> {
     let volume = stage.volume()?;
-    let guest = stage.boot(&volume, &[])?;
-    Ok(processes::kill(stage, &guest, what, is_it)?.as_secs_f64())
+    let instance = stage.boot(&volume, &[])?;
+    Ok(processes::kill(stage, &instance, what, is_it)?.as_secs_f64())
 }

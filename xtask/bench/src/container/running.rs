@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::Bench;
 use super::super::row::Measured;
-use super::scene::Scene;
+use super::fixture::ImagesFixture;
 use container::figure::{milliseconds, percentile};
 use container::http::Client;
 use smoke::checks::{database, programs};
@@ -24,23 +24,23 @@ const ROWS: u32 = 10_000;
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// What the kernel charges.
-pub(super) fn memory(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    scene.beside_official(bench, |stage| {
-        let guest = stage.boot(&*stage.volume()?, &[])?;
-        stage.lab().runner.sleep(IDLE)?;
-        Ok(programs::charged(&stage.shell(&guest, programs::MEMORY)?)?)
+pub(super) fn memory(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    fixture.beside_official(bench, |stage| {
+        let instance = stage.boot(&*stage.volume()?, &[])?;
+        stage.resources().runner.sleep(IDLE)?;
+        Ok(programs::charged(&stage.shell(&instance, programs::MEMORY)?)?)
     })
 }
 
 /// Through the published port, a connection each, as health checks come.
-pub(super) fn health(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    scene.beside_official(bench, |stage| {
-        let guest = stage.boot(&*stage.volume()?, &[])?;
-        let client = Client::new(guest.port, false);
+pub(super) fn health(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    fixture.beside_official(bench, |stage| {
+        let instance = stage.boot(&*stage.volume()?, &[])?;
+        let client = Client::new(instance.port, false);
         let path = &stage.spec().app.health_path;
         let mut took = Vec::new();
         for _ in 0..=ASKED {
-            stage.lab().runner.check_interrupt()?;
+            stage.resources().runner.check_interrupt()?;
             match client.get(path, REQUEST) {
                 Ok(reply) if reply.status == 200 => took.push(milliseconds(reply.took)),
                 Ok(reply) => bail!("GET {path}: {}", reply.shown()),
@@ -52,11 +52,11 @@ pub(super) fn health(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
 }
 
 /// One session over TCP, timed by psql.
-pub(super) fn query(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    scene.beside_official(bench, |stage| {
-        let guest = stage.boot(&*stage.volume()?, &[])?;
+pub(super) fn query(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    fixture.beside_official(bench, |stage| {
+        let instance = stage.boot(&*stage.volume()?, &[])?;
         let script = format!("rows={ROWS} queries={}\n{}", ASKED + 1, database::LATENCY);
-        p99(&database::timings(&stage.shell(&guest, &script)?)?)
+        p99(&database::timings(&stage.shell(&instance, &script)?)?)
     })
 }
 

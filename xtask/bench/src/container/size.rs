@@ -7,31 +7,34 @@ use fs_err as fs;
 
 use super::super::Bench;
 use super::super::row::Measured;
-use super::scene::{DOCUMENTS, OFFICIAL, OURS, Scene};
+use super::fixture::{DOCUMENTS, ImagesFixture, OFFICIAL, OURS};
 use smoke::Subject;
 
 /// What the engine says of its size; the same each time.
-pub(super) fn image(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+pub(super) fn image(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
     let size = |subject: &Subject| -> Result<f64> {
-        let image = scene.lab.engine.image(&scene.lab.runner, &subject.image_id)?;
+        let image = fixture
+            .resources
+            .engine
+            .image(&fixture.resources.runner, &subject.image_id)?;
         let image = image.with_context(|| format!("the engine lost the image {}", subject.reference))?;
         Ok(megabytes(image.size()))
     };
-    Ok(Measured::new(OURS, vec![size(scene.image()?)?])
-        .peer(DOCUMENTS, vec![size(scene.documents(bench)?)?])
-        .peer(OFFICIAL, vec![size(scene.official(bench)?)?]))
+    Ok(Measured::new(OURS, vec![size(fixture.image()?)?])
+        .peer(DOCUMENTS, vec![size(fixture.documents(bench)?)?])
+        .peer(OFFICIAL, vec![size(fixture.official(bench)?)?]))
 }
 
 /// The archive of both images without that of the first: layers that they
 /// share are in it once. Uncompressed.
-pub(super) fn app_change(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    let before = scene.image()?;
+pub(super) fn app_change(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    let before = fixture.image()?;
     let app = &before.spec.app.source;
     let file = app.join("api/health.py");
     let text = fs::read_to_string(&file)?;
     fs::write(&file, format!("{text}# A line more.\n"))?;
     let name = before.spec.name.as_str();
-    let built = scene.scratch.build_images(bench.host, &[name]);
+    let built = fixture.scratch.build_images(bench.host, &[name]);
     fs::write(&file, text)?;
     let after = built?
         .pointer("/images/0/image_id")
@@ -42,18 +45,22 @@ pub(super) fn app_change(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
         bail!("the app was changed and the image is the same");
     }
     let folder = tempfile::tempdir_in(&bench.folder).context("make a folder for archives")?;
-    let one = saved(scene, &folder.path().join("one"), &[&before.image_id])?;
-    let both = saved(scene, &folder.path().join("both"), &[&before.image_id, &after])?;
+    let one = saved(fixture, &folder.path().join("one"), &[&before.image_id])?;
+    let both = saved(fixture, &folder.path().join("both"), &[&before.image_id, &after])?;
     let whole = folder_size(app)?;
     Ok(Measured::new(OURS, vec![megabytes(both.saturating_sub(one))])
         .note(format!("the app itself has {:.2} MB", megabytes(whole))))
 }
 
-fn saved(scene: &Scene, archive: &Path, images: &[&str]) -> Result<u64> {
+fn saved(fixture: &ImagesFixture, archive: &Path, images: &[&str]) -> Result<u64> {
     let path = archive.to_str().context("the bench folder's path is not UTF-8")?;
     let mut args = vec!["image", "save", "--output", path];
     args.extend(images);
-    scene.lab.engine.cmd(&scene.lab.runner, &args).run()?;
+    fixture
+        .resources
+        .engine
+        .cmd(&fixture.resources.runner, &args)
+        .run()?;
     Ok(fs::metadata(archive)?.len())
 }
 

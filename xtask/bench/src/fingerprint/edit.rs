@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::super::Bench;
 use super::super::clock::{self, Timed};
 use super::super::row::Measured;
-use super::scene::{Scene, Subject};
+use super::fixture::{BenchedBuild, CheckoutFixture};
 
 /// The peer: what one would type without this tool.
 pub(super) const BY_HAND: &str = "bake, then the same smoke";
@@ -25,12 +25,12 @@ fn edit(app: &Path) -> Result<String> {
 }
 
 /// Two copies of the app: the peer must not find our steps in its cache.
-fn subjects(scene: &Scene) -> Result<[Subject; 2]> {
-    let images = vec![scene.one_image()?];
+fn subjects(fixture: &CheckoutFixture) -> Result<[BenchedBuild; 2]> {
+    let images = vec![fixture.one_image()?];
     let subject = |name: &str| {
-        let app = scene.folder(name);
-        scene.copy_sample_app(&app)?;
-        Ok::<Subject, anyhow::Error>(Subject {
+        let app = fixture.folder(name);
+        fixture.copy_sample_app(&app)?;
+        Ok::<BenchedBuild, anyhow::Error>(BenchedBuild {
             images: images.clone(),
             app: Some(app),
         })
@@ -39,26 +39,26 @@ fn subjects(scene: &Scene) -> Result<[Subject; 2]> {
 }
 
 /// Beside bake of the same change and the same smoke.
-pub(super) fn one_line(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    let [ours, theirs] = subjects(scene)?;
-    let app = |subject: &Subject| subject.app.clone().unwrap_or_default();
-    scene.build(bench, &ours)?;
-    let bake = scene.bake(bench, &theirs)?;
+pub(super) fn one_line(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
+    let [ours, theirs] = subjects(fixture)?;
+    let app = |subject: &BenchedBuild| subject.app.clone().unwrap_or_default();
+    fixture.build(bench, &ours)?;
+    let bake = fixture.bake(bench, &theirs)?;
     let smoke = [
-        scene.program().display().to_string(),
+        fixture.program().display().to_string(),
         "--root".to_owned(),
-        scene.root().display().to_string(),
+        fixture.root().display().to_string(),
         "smoke".to_owned(),
-        Scene::baked_reference(&scene.one_image()?),
+        CheckoutFixture::baked_reference(&fixture.one_image()?),
         "--engine".to_owned(),
-        scene.owner().to_owned(),
+        fixture.owner().to_owned(),
     ];
     let by_hand = bake
         .then(&smoke)
         .labelled(BY_HAND)
-        .env("HIVE_STATE_DIR", scene.state())
+        .env("HIVE_STATE_DIR", fixture.state())
         .prepare(edit(&app(&theirs))?);
-    let build: Timed = scene
+    let build: Timed = fixture
         .xtask("build-images", "build-images", &ours)
         .prepare(edit(&app(&ours))?);
     let [build, by_hand] = clock::pair(bench, build, by_hand)?;
@@ -67,16 +67,16 @@ pub(super) fn one_line(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
 
 /// Steps before the one that copies the app, in its stage and in others, that
 /// ran again: the dependencies have to come from the cache.
-pub(super) fn dependencies(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    let [ours, _] = subjects(scene)?;
+pub(super) fn dependencies(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
+    let [ours, _] = subjects(fixture)?;
     let app = ours.app.clone().unwrap_or_default();
-    scene.build(bench, &ours)?;
+    fixture.build(bench, &ours)?;
     let edit = edit(&app)?;
     let mut before = 0;
     let samples = bench.repeat(|| {
         bench.host.runner.cmd("sh").args(["-ec", &edit]).run()?;
-        scene.build_again(bench, &ours)?;
-        let log = scene.state().join(scene.one_image()?).join("build.log");
+        fixture.build_again(bench, &ours)?;
+        let log = fixture.state().join(fixture.one_image()?).join("build.log");
         let (ran, all) = ran_before(&fs_err::read_to_string(&log)?, "COPY . /app")
             .with_context(|| format!("{} has no step `COPY . /app`", log.display()))?;
         before = all;

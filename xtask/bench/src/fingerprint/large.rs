@@ -8,11 +8,11 @@ use anyhow::Result;
 use super::super::Bench;
 use super::super::clock::{self, Timed};
 use super::super::row::Measured;
-use super::super::trees::Tree;
-use super::scene::{Scene, Subject};
+use super::super::trees::BenchTree;
+use super::fixture::{BenchedBuild, CheckoutFixture};
 
 /// A gigabyte in all.
-const TREE: Tree = Tree {
+const TREE: BenchTree = BenchTree {
     files: 50_000,
     size: 20_000,
 };
@@ -24,29 +24,29 @@ pub(super) const GIT: &str = "git status";
 const ADD_DEADLINE: Duration = Duration::from_secs(1800);
 
 /// One image with the app, which is kept from run to run.
-pub(super) fn subject(bench: &Bench<'_>, scene: &Scene) -> Result<Subject> {
+pub(super) fn subject(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<BenchedBuild> {
     let app = bench.folder.join("trees/app-50000");
     bench
         .host
         .report
         .detail("makes a tree of 50,000 files where there is none");
     TREE.make(&app.join("static"))?;
-    scene.copy_sample_app(&app)?;
-    Ok(Subject {
-        images: vec![scene.one_image()?],
+    fixture.copy_sample_app(&app)?;
+    Ok(BenchedBuild {
+        images: vec![fixture.one_image()?],
         app: Some(app),
     })
 }
 
 /// One file has changed: time to the plan, beside git on the same tree.
-pub(super) fn changed(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
-    let subject = subject(bench, scene)?;
+pub(super) fn changed(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
+    let subject = subject(bench, fixture)?;
     let app = subject.app.clone().unwrap_or_default();
     let file = app.join("static/0000/000000.bin");
-    scene.build(bench, &subject)?;
+    fixture.build(bench, &subject)?;
     commit(bench, &app)?;
     let change = format!("date +%N >> '{}'", file.display());
-    let ours = scene.xtask("plan", "plan", &subject).prepare(&change);
+    let ours = fixture.xtask("plan", "plan", &subject).prepare(&change);
     let git = Timed::new(GIT, "git")
         .args(["-C".as_ref(), app.as_os_str()])
         .args(["status", "--short"])

@@ -9,11 +9,11 @@ use super::super::Bench;
 use super::super::clock::{self, Timed, Timing};
 use super::super::row::Measured;
 use super::super::tools::B3SUM;
-use super::super::trees::Tree;
-use super::scene::Scene;
+use super::super::trees::BenchTree;
+use super::fixture::CheckoutFixture;
 
 /// A gigabyte in files of a megabyte.
-const GIGABYTE: Tree = Tree {
+const GIGABYTE: BenchTree = BenchTree {
     files: 1000,
     size: 1_000_000,
 };
@@ -25,7 +25,7 @@ const GROWTH: [usize; 3] = [10_000, 50_000, 200_000];
 pub(super) const SMALLER: &str = "per file, 10,000 to 50,000";
 
 /// Hashes everything for the first time, from the page cache.
-pub(super) fn first(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+pub(super) fn first(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
     let folder = tree(bench, "gigabyte", GIGABYTE)?;
     let b3sum = B3SUM.path(bench.host)?;
     let b3sum = b3sum
@@ -36,8 +36,8 @@ pub(super) fn first(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
         let script = format!("cd '{}' && exec {program} */*", folder.display());
         Timed::new(label, "sh").args(["-c", &script])
     };
-    let forget = format!("rm -rf '{}'", scene.state().join("index").display());
-    let ours = inputs(scene, &folder)?.prepare(forget);
+    let forget = format!("rm -rf '{}'", fixture.state().join("index").display());
+    let ours = inputs(fixture, &folder)?.prepare(forget);
     let timings = clock::side_by_side(
         bench,
         &[
@@ -55,11 +55,11 @@ pub(super) fn first(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
 }
 
 /// Most memory of a first scan of 200,000 files.
-pub(super) fn memory(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+pub(super) fn memory(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
     let folder = tree(bench, "files-200000", small(200_000))?;
-    let forget = format!("rm -rf '{}'", scene.state().join("index").display());
-    let first = inputs(scene, &folder)?.prepare(forget);
-    let again = inputs(scene, &folder)?;
+    let forget = format!("rm -rf '{}'", fixture.state().join("index").display());
+    let first = inputs(fixture, &folder)?.prepare(forget);
+    let again = inputs(fixture, &folder)?;
     let [first, again] = clock::pair(bench, first, again)?;
     Ok(Measured::new("first scan", first.megabytes()).note(format!(
         "a scan with the stat index takes {}",
@@ -68,10 +68,10 @@ pub(super) fn memory(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
 }
 
 /// What one file more costs, in a larger tree and in a smaller one.
-pub(super) fn linear(bench: &Bench<'_>, scene: &Scene) -> Result<Measured> {
+pub(super) fn linear(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
     let scans = GROWTH
         .into_iter()
-        .map(|files| inputs(scene, &tree(bench, &format!("files-{files}"), small(files))?))
+        .map(|files| inputs(fixture, &tree(bench, &format!("files-{files}"), small(files))?))
         .collect::<Result<Vec<_>>>()?;
     let timings = clock::side_by_side(bench, &scans)?;
     let [ten, fifty, many] = timings.as_slice() else {
@@ -97,19 +97,19 @@ fn per_file(few: &Timing, many: &Timing, files: usize) -> Vec<f64> {
         .collect()
 }
 
-fn small(files: usize) -> Tree {
-    Tree { files, size: 64 }
+fn small(files: usize) -> BenchTree {
+    BenchTree { files, size: 64 }
 }
 
-fn tree(bench: &Bench<'_>, name: &str, tree: Tree) -> Result<PathBuf> {
+fn tree(bench: &Bench<'_>, name: &str, tree: BenchTree) -> Result<PathBuf> {
     let folder = bench.folder.join("trees").join(name);
     tree.make(&folder)?;
     Ok(folder)
 }
 
-fn inputs(scene: &Scene, folder: &std::path::Path) -> Result<Timed> {
+fn inputs(fixture: &CheckoutFixture, folder: &std::path::Path) -> Result<Timed> {
     let shown = folder.to_str().context("the state folder's path is not UTF-8")?;
-    Ok(scene.plain_xtask("inputs", &["inputs", "--digest", shown]))
+    Ok(fixture.plain_xtask("inputs", &["inputs", "--digest", shown]))
 }
 
 fn show(samples: &[f64], unit: &str) -> String {

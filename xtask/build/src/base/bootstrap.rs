@@ -83,7 +83,7 @@ pub struct Recipe<'a> {
 
 /// A base image as a file for `docker load`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Base {
+pub struct BootstrappedBase {
     /// `hive-base:<set>-<16 hex digits of the layer's digest>`.
     pub reference: String,
     /// SHA-256 of the layer, in hex.
@@ -102,13 +102,13 @@ pub struct Base {
 ///
 /// # Errors
 /// `Environment`: no rights, no space, or the distribution cannot be reached.
-pub fn base(recipe: Recipe<'_>, cache_dir: &Path, fresh: bool, host: &Host) -> Result<Base> {
+pub fn base(recipe: Recipe<'_>, cache_dir: &Path, fresh: bool, host: &Host) -> Result<BootstrappedBase> {
     let dir = cache_dir.join("bases");
     fs_err::create_dir_all(&dir)?;
     // Older versions made archives that have logins of mirrors in them.
     fs_err::set_permissions(&dir, Permissions::from_mode(0o700))?;
     let _lock = lock::exclusive(&dir.join("lock"), "another run makes a base", host)?;
-    let plan = Plan::of(recipe, host)?;
+    let plan = BootstrapPlan::of(recipe, host)?;
     let place = dir.join(format!("{}-{}", recipe.set, plan.key()));
     if !fresh {
         match kept(&place) {
@@ -130,7 +130,7 @@ pub fn base(recipe: Recipe<'_>, cache_dir: &Path, fresh: bool, host: &Host) -> R
 }
 
 /// Everything that decides the result.
-struct Plan<'a> {
+struct BootstrapPlan<'a> {
     recipe: Recipe<'a>,
     architecture: String,
     sources: Vec<Source>,
@@ -139,7 +139,7 @@ struct Plan<'a> {
     foreign: bool,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> BootstrapPlan<'a> {
     fn of(recipe: Recipe<'a>, host: &Host) -> Result<Self> {
         let configured = sources::configured(Path::new("/"))?;
         let architecture = apt::architecture(host).map_err(|error| {
@@ -195,12 +195,12 @@ impl<'a> Plan<'a> {
 ///
 /// # Errors
 /// When there is one and it is damaged.
-fn kept(place: &Path) -> Result<Option<Base>> {
+fn kept(place: &Path) -> Result<Option<BootstrappedBase>> {
     let described = place.with_extension("json");
     let Ok(text) = fs_err::read(&described) else {
         return Ok(None);
     };
-    let mut base: Base =
+    let mut base: BootstrappedBase =
         serde_json::from_slice(&text).with_context(|| format!("read {}", described.display()))?;
     base.archive = place.with_extension("tar");
     let bytes = fs_err::metadata(&base.archive)?.len();
@@ -212,7 +212,7 @@ fn kept(place: &Path) -> Result<Option<Base>> {
     Ok(Some(base))
 }
 
-fn make(plan: &Plan<'_>, place: &Path, scratch: &Path, host: &Host) -> Result<Base> {
+fn make(plan: &BootstrapPlan<'_>, place: &Path, scratch: &Path, host: &Host) -> Result<BootstrappedBase> {
     let recipe = plan.recipe;
     let started = Instant::now();
     let uris: Vec<&str> = plan.sources.iter().flat_map(Source::uris).collect();
@@ -236,7 +236,7 @@ fn make(plan: &Plan<'_>, place: &Path, scratch: &Path, host: &Host) -> Result<Ba
         created_by: &format!("packages of {} {}", recipe.distribution.name(), recipe.suite),
     };
     archive::write(&layer, &digest, &reference, label, &half)?;
-    let base = Base {
+    let base = BootstrappedBase {
         reference,
         layer: digest,
         archive: place.with_extension("tar"),
@@ -258,7 +258,7 @@ fn make(plan: &Plan<'_>, place: &Path, scratch: &Path, host: &Host) -> Result<Ba
     Ok(base)
 }
 
-fn bootstrap(plan: &Plan<'_>, layer: &Path, scratch: &Path, host: &Host) -> Result<()> {
+fn bootstrap(plan: &BootstrapPlan<'_>, layer: &Path, scratch: &Path, host: &Host) -> Result<()> {
     let tools = Tools::find(plan.recipe.distribution, scratch, host)?;
     let lines = scratch.join("sources.list");
     fs_err::write(&lines, plan.lines().join("\n") + "\n")?;
@@ -312,7 +312,7 @@ fn bootstrap(plan: &Plan<'_>, layer: &Path, scratch: &Path, host: &Host) -> Resu
     .into())
 }
 
-fn arguments(plan: &Plan<'_>, layer: &Path) -> Vec<String> {
+fn arguments(plan: &BootstrapPlan<'_>, layer: &Path) -> Vec<String> {
     let mut arguments = vec![
         "--mode=root".to_owned(),
         "--variant=minbase".to_owned(),
@@ -376,7 +376,7 @@ fn require(host: &Host) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn plan<'a>(packages: &'a [String], mirror: &str) -> Plan<'a> {
+    fn plan<'a>(packages: &'a [String], mirror: &str) -> BootstrapPlan<'a> {
         let mut sources = sources::official(Distribution::Debian, "trixie", "amd64");
         sources.truncate(1);
         let text = sources[0].to_stanza().replace("deb.debian.org", mirror);
@@ -384,7 +384,7 @@ mod tests {
         let lists = dir.path().join("etc/apt/sources.list.d");
         fs_err::create_dir_all(&lists).unwrap();
         fs_err::write(lists.join("x.sources"), text).unwrap();
-        Plan {
+        BootstrapPlan {
             recipe: Recipe {
                 set: "debian",
                 distribution: Distribution::Debian,
@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(kept(&place).unwrap(), None);
         let archive = place.with_extension("tar");
         fs_err::write(&archive, b"content").unwrap();
-        let base = Base {
+        let base = BootstrappedBase {
             reference: "hive-base:debian-0".to_owned(),
             layer: "0".to_owned(),
             archive: archive.clone(),

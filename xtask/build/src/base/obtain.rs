@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::bootstrap::{self, Recipe};
 use super::{Base, Origin};
-use definition::base::{BaseSet, Lock};
+use definition::base::{BaseSet, BaseSetsLock};
 use engine::{Engine, Image};
 
 use definition::reference::{OwnRepository, Reference};
@@ -22,18 +22,18 @@ use inputs::hex;
 
 /// Which base is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct WantedBase<'a> {
     /// The base set's name.
     pub name: &'a str,
     /// The base set.
     pub set: &'a BaseSet,
     /// The pins.
-    pub lock: &'a Lock,
+    pub lock: &'a BaseSetsLock,
     /// A forced origin.
     pub from: Option<Origin>,
 }
 
-impl Wanted<'_> {
+impl WantedBase<'_> {
     fn tag(&self) -> Reference {
         OwnRepository::Base.tagged(self.name)
     }
@@ -58,7 +58,7 @@ impl Wanted<'_> {
 ///
 /// # Errors
 /// When the engine does not answer.
-pub fn known(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<Option<Base>> {
+pub fn known(host: &Host, engine: &Engine, wanted: WantedBase<'_>) -> Result<Option<Base>> {
     let image = engine.image(&host.runner, &wanted.tag().to_string())?;
     match image.filter(|image| wanted.accepts(image)) {
         Some(image) => Ok(Some(base(host, engine, wanted.name, &image)?)),
@@ -70,7 +70,7 @@ pub fn known(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<Option<
 ///
 /// # Errors
 /// An environment error when neither way works.
-pub fn get(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<Base> {
+pub fn get(host: &Host, engine: &Engine, wanted: WantedBase<'_>) -> Result<Base> {
     match known(host, engine, wanted)? {
         Some(base) => Ok(base),
         None => make(host, engine, wanted, false),
@@ -82,7 +82,7 @@ pub fn get(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<Base> {
 ///
 /// # Errors
 /// An environment error when neither way works.
-pub fn make(host: &Host, engine: &Engine, wanted: Wanted<'_>, again: bool) -> Result<Base> {
+pub fn make(host: &Host, engine: &Engine, wanted: WantedBase<'_>, again: bool) -> Result<Base> {
     let reference = match wanted.from {
         Some(Origin::Registry) => pull(host, engine, wanted)?,
         Some(Origin::Packages) => bootstrapped(host, engine, wanted, again)?,
@@ -107,7 +107,7 @@ pub fn make(host: &Host, engine: &Engine, wanted: Wanted<'_>, again: bool) -> Re
     base(host, engine, wanted.name, &image)
 }
 
-fn pull(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<String> {
+fn pull(host: &Host, engine: &Engine, wanted: WantedBase<'_>) -> Result<String> {
     let reference = wanted.lock.pinned(&wanted.set.image);
     host.report
         .step("base", format!("{}: pull {reference}", wanted.name));
@@ -120,7 +120,7 @@ fn pull(host: &Host, engine: &Engine, wanted: Wanted<'_>) -> Result<String> {
     Ok(reference)
 }
 
-fn bootstrapped(host: &Host, engine: &Engine, wanted: Wanted<'_>, again: bool) -> Result<String> {
+fn bootstrapped(host: &Host, engine: &Engine, wanted: WantedBase<'_>, again: bool) -> Result<String> {
     let recipe = Recipe {
         set: wanted.name,
         distribution: wanted.set.distribution,

@@ -19,8 +19,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use blame::{hints, short};
-use definition::step::Place;
-use definition::step::Seen;
+use definition::step::StepOutcome;
+use definition::step::StepPlace;
 use failure::Failure;
 use host::process;
 use host::report::{self, Report};
@@ -34,7 +34,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What is known of a step.
 #[derive(Debug, Default)]
-struct Step {
+struct StepProgress {
     /// `stage n/m] RUN …` without the target's name.
     name: String,
     /// The images that need it.
@@ -83,7 +83,7 @@ pub struct Progress<'a> {
     /// Image → its log file.
     logs: BTreeMap<&'a str, (PathBuf, fs_err::File)>,
     splitter: Splitter,
-    steps: BTreeMap<String, Step>,
+    steps: BTreeMap<String, StepProgress>,
     /// What came outside the JSON: the error at the end.
     plain: Vec<String>,
     last_sign: Instant,
@@ -160,7 +160,7 @@ impl<'a> Progress<'a> {
             .steps
             .values()
             .filter(|step| step.completed && step.name.contains('/'));
-        let (cached, ran): (Vec<&Step>, Vec<&Step>) = done.partition(|step| step.cached);
+        let (cached, ran): (Vec<&StepProgress>, Vec<&StepProgress>) = done.partition(|step| step.cached);
         if self.detail != Detail::Quiet {
             let text = format!(
                 "{} steps, {} cached, in {}",
@@ -191,7 +191,7 @@ impl<'a> Progress<'a> {
     /// What became of each step of an image. With containerd's image store
     /// `COPY --link` is two: the copy, and its link upon the layers before it,
     /// which is made anew whenever those are and does not count.
-    pub fn seen(&self, image: &str) -> BTreeMap<Place, Seen> {
+    pub fn seen(&self, image: &str) -> BTreeMap<StepPlace, StepOutcome> {
         let mut all = BTreeMap::new();
         let done = self
             .steps
@@ -203,16 +203,20 @@ impl<'a> Progress<'a> {
                 if instruction.starts_with("LINK ") {
                     continue;
                 }
-                let seen = if step.cached { Seen::Cached } else { Seen::Run };
+                let seen = if step.cached {
+                    StepOutcome::Cached
+                } else {
+                    StepOutcome::Run
+                };
                 let so_far = all.entry(place).or_insert(seen);
-                if seen == Seen::Run {
-                    *so_far = Seen::Run;
+                if seen == StepOutcome::Run {
+                    *so_far = StepOutcome::Run;
                 }
             }
         }
         // A call that ends at the first step that runs is for one image.
         let ended_by = self.probing.iter().flatten().filter_map(|name| placed(name));
-        all.extend(ended_by.map(|(place, _)| (place, Seen::Run)));
+        all.extend(ended_by.map(|(place, _)| (place, StepOutcome::Run)));
         all
     }
 
@@ -389,7 +393,8 @@ impl<'a> Progress<'a> {
             .steps
             .values()
             .filter(|step| !step.completed && step.name.contains('/'));
-        let running: Vec<(&Step, Instant)> = running.filter_map(|step| Some((step, step.started?))).collect();
+        let running: Vec<(&StepProgress, Instant)> =
+            running.filter_map(|step| Some((step, step.started?))).collect();
         if let Some((step, since)) = running.iter().min_by_key(|(_, since)| *since) {
             report.detail(format!(
                 "{} [{} still running, {}",
@@ -427,11 +432,11 @@ fn instruction(name: &str) -> Option<(&str, &str)> {
 }
 
 /// `python-deps  9/10] COPY . /app` → its place and the instruction.
-fn placed(name: &str) -> Option<(Place, &str)> {
+fn placed(name: &str) -> Option<(StepPlace, &str)> {
     let (stage, instruction) = instruction(name)?;
     let (before, _) = name.split_once("] ")?;
     let (step, of) = before.rsplit(' ').next()?.split_once('/')?;
-    let place = Place {
+    let place = StepPlace {
         stage: stage.to_owned(),
         step: step.parse().ok()?,
         of: of.parse().ok()?,
@@ -439,7 +444,7 @@ fn placed(name: &str) -> Option<(Place, &str)> {
     Some((place, instruction))
 }
 
-fn shown_targets(step: &Step) -> String {
+fn shown_targets(step: &StepProgress) -> String {
     let targets: Vec<&str> = step.targets.iter().map(String::as_str).collect();
     targets.join(",")
 }

@@ -12,7 +12,7 @@ use inputs::context::tree::{Filled, Tree};
 use inputs::context::{Input, Problems};
 
 use host::disk;
-use host::lock::{self, Lock};
+use host::lock::{self, FileLock};
 use host::process::{Interrupt, Runner};
 use host::report::Report;
 
@@ -24,13 +24,13 @@ const OF: &str = "of";
 
 /// A locked staging folder. Keep it until BuildKit has read the tree.
 #[derive(Debug)]
-pub struct Stage {
+pub struct StagedContext {
     tree: Tree,
     lock: File,
     lock_path: PathBuf,
 }
 
-impl Stage {
+impl StagedContext {
     /// Makes the folder if need be and locks it, waiting until another run has
     /// finished with it.
     ///
@@ -44,7 +44,7 @@ impl Stage {
     pub fn lock(folder: &Path, runner: &Runner, report: &Report) -> Result<Self> {
         let tree = Tree::at(folder)?;
         let lock_path = folder.join("lock");
-        let lock = Lock {
+        let lock = FileLock {
             path: &lock_path,
             busy: "another build in this checkout is not finished",
             patience: Some(PATIENCE),
@@ -111,7 +111,7 @@ impl Stage {
 /// When `stages` cannot be read, or on Ctrl-C.
 pub fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<()> {
     let at_once = |path: &Path| {
-        let lock = Lock {
+        let lock = FileLock {
             path,
             busy: "another run is at it",
             patience: Some(Duration::ZERO),
@@ -165,7 +165,7 @@ mod tests {
         fs_err::create_dir(&app).unwrap();
         let (runner, report) = (Runner::new(Arc::default()).unwrap(), Report::new(true, false));
         let stage = |name: &str, folders: &[&Path]| {
-            let stage = Stage::lock(&stages.join(name), &runner, &report).unwrap();
+            let stage = StagedContext::lock(&stages.join(name), &runner, &report).unwrap();
             stage.sign(folders).unwrap();
             stage
         };

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::diff;
 use crate::Definition;
-use inputs::context::Kind;
+use inputs::context::InputKind;
 
 /// As many paths as a change names.
 const PATHS: usize = 20;
@@ -19,7 +19,7 @@ const SHOWN: usize = 3;
 /// One difference. Kinds are stable: scripts read them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Change {
+pub enum DefinitionChange {
     /// Another content of the base.
     BaseMoved {
         /// Identity before.
@@ -102,7 +102,7 @@ impl Paths {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for DefinitionChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BaseMoved { from, to } => write!(f, "base moved from {} to {}", short(from), short(to)),
@@ -125,7 +125,7 @@ impl fmt::Display for Change {
     }
 }
 
-impl Change {
+impl DefinitionChange {
     /// The whole of it, a line each: all paths, the diff.
     pub fn lines(&self) -> Vec<String> {
         let paths = |paths: &Paths, what: &str| -> Vec<String> {
@@ -157,9 +157,9 @@ impl Change {
 }
 
 /// What differs, the telling ones first.
-pub fn changes(old: &Definition, new: &Definition) -> Vec<Change> {
+pub fn changes(old: &Definition, new: &Definition) -> Vec<DefinitionChange> {
     let mut changes = Vec::new();
-    let mut pair = |old: &String, new: &String, change: fn(String, String) -> Change| {
+    let mut pair = |old: &String, new: &String, change: fn(String, String) -> DefinitionChange| {
         if old != new {
             changes.push(change(old.clone(), new.clone()));
         }
@@ -173,16 +173,21 @@ pub fn changes(old: &Definition, new: &Definition) -> Vec<Change> {
         base,
         contexts,
     } = old;
-    pair(base, &new.base, |from, to| Change::BaseMoved { from, to });
-    pair(platform, &new.platform, |from, to| Change::PlatformChanged {
+    pair(base, &new.base, |from, to| DefinitionChange::BaseMoved {
         from,
         to,
     });
-    pair(target, &new.target, |from, to| Change::TargetChanged { from, to });
+    pair(platform, &new.platform, |from, to| {
+        DefinitionChange::PlatformChanged { from, to }
+    });
+    pair(target, &new.target, |from, to| DefinitionChange::TargetChanged {
+        from,
+        to,
+    });
     for name in union(arguments, &new.arguments) {
         let (from, to) = (arguments.get(name), new.arguments.get(name));
         if from != to {
-            changes.push(Change::ArgumentChanged {
+            changes.push(DefinitionChange::ArgumentChanged {
                 name: name.clone(),
                 from: from.cloned(),
                 to: to.cloned(),
@@ -191,7 +196,7 @@ pub fn changes(old: &Definition, new: &Definition) -> Vec<Change> {
     }
     if let Some(line) = diff::first_line(dockerfile, &new.dockerfile) {
         let diff = diff::unified(dockerfile, &new.dockerfile);
-        changes.push(Change::DockerfileChanged { line, diff });
+        changes.push(DefinitionChange::DockerfileChanged { line, diff });
     }
     for name in union(contexts, &new.contexts) {
         changes.extend(input_changes(name, old, new));
@@ -199,8 +204,8 @@ pub fn changes(old: &Definition, new: &Definition) -> Vec<Change> {
     changes
 }
 
-fn input_changes(context: &str, old: &Definition, new: &Definition) -> Vec<Change> {
-    let by_path = |definition: &'_ Definition| -> BTreeMap<String, Kind> {
+fn input_changes(context: &str, old: &Definition, new: &Definition) -> Vec<DefinitionChange> {
+    let by_path = |definition: &'_ Definition| -> BTreeMap<String, InputKind> {
         let inputs = definition.contexts.get(context).map(|inputs| inputs.as_slice());
         let inputs = inputs.unwrap_or_default().iter();
         inputs
@@ -228,9 +233,12 @@ fn input_changes(context: &str, old: &Definition, new: &Definition) -> Vec<Chang
     };
     let mut changes = Vec::new();
     for (all, kind) in [
-        (changed, Change::InputChanged as fn(Paths) -> Change),
-        (added, Change::InputAdded),
-        (removed, Change::InputRemoved),
+        (
+            changed,
+            DefinitionChange::InputChanged as fn(Paths) -> DefinitionChange,
+        ),
+        (added, DefinitionChange::InputAdded),
+        (removed, DefinitionChange::InputRemoved),
     ] {
         if !all.is_empty() {
             changes.push(kind(paths(all)));
@@ -333,7 +341,7 @@ mod tests {
             let app = d.contexts.get_mut("").unwrap();
             let mut added = app[0].clone();
             added.path = "new.py".into();
-            app[1].kind = Kind::Directory;
+            app[1].kind = InputKind::Directory;
             app.remove(0);
             app.push(added);
             d.contexts.remove("rootfs");

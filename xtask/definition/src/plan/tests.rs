@@ -3,21 +3,21 @@
 use super::*;
 use crate::sample::sample;
 
-fn last(old: &Definition, new: &Definition) -> Known {
-    Known {
+fn last(old: &Definition, new: &Definition) -> KnownRuns {
+    KnownRuns {
         last: Some(LastBuild {
             schema: SCHEMA,
             fingerprint: old.fingerprint(),
             elsewhere: false,
             changes: change::changes(old, new),
         }),
-        ..Known::default()
+        ..KnownRuns::default()
     }
 }
 
-fn step(definition: &Definition, known: &Known, present: Present, forced: bool) -> (Action, String) {
+fn step(definition: &Definition, known: &KnownRuns, present: Present, forced: bool) -> (Action, String) {
     let tags = ["hive-genie:latest", "hive-genie:1"].map(|tag| Reference::parse(tag).unwrap());
-    let wanted = Wanted {
+    let wanted = WantedImage {
         definition: Some((definition, definition.fingerprint())),
         base_set: "debian",
         known,
@@ -41,7 +41,7 @@ fn there(proved: bool, tagged: &[&str]) -> Present {
 
 #[test]
 fn from_nothing_to_up_to_date() {
-    let (d, nothing) = (sample(), Known::default());
+    let (d, nothing) = (sample(), KnownRuns::default());
     assert_eq!(
         step(&d, &nothing, Present::default(), false),
         (Action::Build, "never built".to_owned())
@@ -95,14 +95,14 @@ fn an_image_that_is_gone_is_pruned_elsewhere_or_of_another_schema() {
 #[test]
 fn an_image_without_proof_says_what_happened_to_it() {
     let d = sample();
-    let reason = |known: Known| {
+    let reason = |known: KnownRuns| {
         let (action, reason) = step(&d, &known, there(false, &[]), false);
         assert_eq!(action, Action::Retest);
         reason
     };
     let verdict = |failed: &[&str], changed: &[&str]| {
         let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect();
-        reason(Known {
+        reason(KnownRuns {
             verdict: Some(LastVerdict {
                 at: "2026-11-21T09:40:31.000Z".to_owned(),
                 suite_changes: texts(changed),
@@ -112,9 +112,9 @@ fn an_image_without_proof_says_what_happened_to_it() {
             last: None,
         })
     };
-    let built_here = Known {
+    let built_here = KnownRuns {
         built_here: true,
-        ..Known::default()
+        ..KnownRuns::default()
     };
     assert_eq!(reason(built_here), "never smoked");
     assert_eq!(
@@ -138,15 +138,15 @@ fn a_tag_on_another_image_is_moved() {
     let mut present = there(true, &["hive-genie:1", "hive-genie:latest"]);
     let latest = Reference::parse("hive-genie:latest").unwrap();
     present.tags.insert(latest, "sha256:2".to_owned());
-    assert_eq!(step(&d, &Known::default(), present, false).0, Action::Retag);
+    assert_eq!(step(&d, &KnownRuns::default(), present, false).0, Action::Retag);
 }
 
 #[test]
 fn unknown_base_has_no_fingerprint() {
-    let wanted = Wanted {
+    let wanted = WantedImage {
         definition: None,
         base_set: "debian",
-        known: &Known::default(),
+        known: &KnownRuns::default(),
         tags: &[],
         forced: false,
     };

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::ImageSpec;
 use super::meaning::validate;
 use super::raw::{self, RawSpec};
-use super::shape::{self, Problem};
+use super::shape::{self, ShapeProblem};
 use crate::reference::Reference;
 
 /// A file that was read.
@@ -29,12 +29,12 @@ pub struct Located {
     /// The file as users know it.
     pub file: String,
     /// Where in it, and what.
-    pub problem: Problem,
+    pub problem: ShapeProblem,
 }
 
 impl fmt::Display for Located {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { path, message } = &self.problem;
+        let ShapeProblem { path, message } = &self.problem;
         if path.is_empty() {
             write!(f, "{}: {message}", self.file)
         } else {
@@ -135,7 +135,7 @@ pub fn without_mark(text: &str) -> &str {
 fn whole(file: &SourceFile, message: String) -> Located {
     Located {
         file: file.shown.clone(),
-        problem: Problem {
+        problem: ShapeProblem {
             path: String::new(),
             message,
         },
@@ -160,7 +160,7 @@ impl Layers<'_> {
             return Err(self.locate(found));
         }
         let raw: RawSpec = serde_json::from_value(merged).map_err(|error| {
-            self.locate(vec![Problem {
+            self.locate(vec![ShapeProblem {
                 path: String::new(),
                 message: format!("cannot be read: {error}"),
             }])
@@ -182,7 +182,7 @@ impl Layers<'_> {
             .map_or(self.own.0, |(file, _)| file)
     }
 
-    fn locate(&self, found: Vec<Problem>) -> Vec<Located> {
+    fn locate(&self, found: Vec<ShapeProblem>) -> Vec<Located> {
         found
             .into_iter()
             .map(|problem| Located {
@@ -239,7 +239,7 @@ fn clashes(images: &[ImageSpec], problems: &mut Vec<Located>) {
         let mut clash = |path: String, message: String| {
             problems.push(Located {
                 file: image.file.clone(),
-                problem: Problem { path, message },
+                problem: ShapeProblem { path, message },
             });
         };
         if let Some(other) = ports.insert(image.app.port, image) {

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::names::{ImageName, check_package};
-use super::raw::{HttpProbe, Probe, RawApp, RawDatabase, RawSpec};
-use super::shape::Problem;
+use super::raw::{CheckProbe, HttpProbe, RawApp, RawDatabase, RawSpec};
+use super::shape::ShapeProblem;
 use super::{App, Database, ImageSpec};
 use crate::reference::{ReleaseTag, Tag};
 
@@ -18,7 +18,7 @@ pub(super) fn validate(
     raw: RawSpec,
     file: &str,
     source_folder: &Path,
-) -> Result<ImageSpec, Vec<Problem>> {
+) -> Result<ImageSpec, Vec<ShapeProblem>> {
     let mut meaning = Meaning::default();
     let image_name = meaning.take("", ImageName::parse(name));
     meaning.app(&raw.app);
@@ -142,12 +142,12 @@ const MAX_IDENTIFIER_BYTES: usize = 63;
 /// Collects what the shape cannot say.
 #[derive(Default)]
 struct Meaning {
-    found: Vec<Problem>,
+    found: Vec<ShapeProblem>,
 }
 
 impl Meaning {
     fn tell(&mut self, path: &str, message: impl Into<String>) {
-        self.found.push(Problem {
+        self.found.push(ShapeProblem {
             path: path.to_owned(),
             message: message.into(),
         });
@@ -262,15 +262,15 @@ impl Meaning {
                 );
             }
             match &check.probe {
-                Probe::Http(probe) => self.http_check(&format!("checks[{n}].http"), probe),
-                Probe::Sql(probe) if probe.query.trim().is_empty() => {
+                CheckProbe::Http(probe) => self.http_check(&format!("checks[{n}].http"), probe),
+                CheckProbe::Sql(probe) if probe.query.trim().is_empty() => {
                     self.tell(&format!("checks[{n}].sql.query"), "is empty");
                 }
-                Probe::Sql(probe) if probe.expect.is_none() && probe.save.is_none() => {
+                CheckProbe::Sql(probe) if probe.expect.is_none() && probe.save.is_none() => {
                     let path = format!("checks[{n}].sql");
                     self.tell(&path, "checks nothing: give `expect`, `save` or both");
                 }
-                Probe::Sql(_) => {}
+                CheckProbe::Sql(_) => {}
             }
         }
     }

@@ -146,14 +146,14 @@ pub struct Check {
     pub name: String,
     /// What is asked and what has to come back.
     #[serde(flatten)]
-    pub probe: Probe,
+    pub probe: CheckProbe,
 }
 
 /// Exactly one of the two.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Probe {
+pub enum CheckProbe {
     /// A request to the app.
     Http(HttpProbe),
     /// A query as the app's role, over TCP.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// A problem and where it lies: `app.port`, `checks[2].http.path`; empty for
 /// the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ShapeProblem {
     /// The JSON path.
     pub path: String,
     /// What is wrong, and what would be right.
@@ -17,8 +17,8 @@ pub struct Problem {
 }
 
 /// All the ways in which `value` differs from `schema`.
-pub fn problems(schema: &Value, value: &Value) -> Vec<Problem> {
-    let mut shape = Shape {
+pub fn problems(schema: &Value, value: &Value) -> Vec<ShapeProblem> {
+    let mut shape = JsonShape {
         root: schema,
         found: Vec::new(),
     };
@@ -35,12 +35,12 @@ pub fn join(path: &str, key: &str) -> String {
     }
 }
 
-struct Shape<'a> {
+struct JsonShape<'a> {
     root: &'a Value,
-    found: Vec<Problem>,
+    found: Vec<ShapeProblem>,
 }
 
-impl<'a> Shape<'a> {
+impl<'a> JsonShape<'a> {
     fn check(&mut self, schema: &'a Value, value: &Value, path: &str) {
         let schema = self.resolve(schema);
         if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
@@ -196,7 +196,7 @@ impl<'a> Shape<'a> {
     }
 
     fn tell(&mut self, path: &str, message: String) {
-        self.found.push(Problem {
+        self.found.push(ShapeProblem {
             path: path.to_owned(),
             message,
         });

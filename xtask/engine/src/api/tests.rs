@@ -190,7 +190,7 @@ fn ctrl_c_ends_a_wait_and_clean_up_goes_on() {
         told.store(true, Ordering::Relaxed);
     });
     let error = api.get(&runner, "/slow").unwrap_err();
-    assert_eq!(failure::kind(&error), failure::Kind::Interrupted);
+    assert_eq!(failure::kind(&error), failure::FailureKind::Interrupted);
     assert!(began.elapsed() < Duration::from_secs(20));
     user.join().unwrap();
     assert!(api.get(&runner, "/quick").is_err());

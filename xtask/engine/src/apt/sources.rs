@@ -87,7 +87,7 @@ fn unescaped(text: &str) -> String {
 
 /// The machine, from os-release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct System {
+pub struct OsRelease {
     /// Absent for anything that is neither Debian nor Ubuntu.
     pub distribution: Option<Distribution>,
     /// `trixie`; empty where os-release has none.
@@ -96,7 +96,7 @@ pub struct System {
     pub pretty: String,
 }
 
-impl System {
+impl OsRelease {
     /// Reads `/etc/os-release` below `root`; a missing file gives an unknown
     /// system.
     pub fn read(root: &Path) -> Self {
@@ -447,9 +447,9 @@ mod tests {
 
     #[test]
     fn os_release() {
-        let system = System::parse("PRETTY_NAME=\"Ubuntu 24.04\"\nID=ubuntu\nVERSION_CODENAME=noble\n");
+        let system = OsRelease::parse("PRETTY_NAME=\"Ubuntu 24.04\"\nID=ubuntu\nVERSION_CODENAME=noble\n");
         assert_eq!(system.distribution, Some(Distribution::Ubuntu));
         assert_eq!(system.codename, "noble");
-        assert_eq!(System::parse("ID=alpine").distribution, None);
+        assert_eq!(OsRelease::parse("ID=alpine").distribution, None);
     }
 }

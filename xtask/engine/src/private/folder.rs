@@ -124,7 +124,7 @@ mod tests {
 
     fn refusal(result: Result<()>) -> String {
         let error = result.unwrap_err();
-        assert_eq!(failure::kind(&error), failure::Kind::Environment);
+        assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
         failure::render(&error)
     }
 

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::apt;
-use crate::apt::sources::{self, Source, System};
+use crate::apt::sources::{self, OsRelease, Source};
 use definition::base::Distribution;
 use host::disk;
 
@@ -145,7 +145,7 @@ fn make(dir: &Path, scratch: &Path, host: &Host) -> Result<Manifest> {
 }
 
 fn fetch(scratch: &Path, host: &Host) -> Result<Vec<PathBuf>> {
-    let system = System::read(Path::new("/"));
+    let system = OsRelease::read(Path::new("/"));
     let configured = sources::configured(Path::new("/"))?;
     let distribution = system.distribution.context("neither Debian nor Ubuntu")?;
     let own = sources::of_suite(&configured, distribution, &system.codename);

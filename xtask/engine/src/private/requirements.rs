@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::apt::sources::{self, System};
+use crate::apt::sources::{self, OsRelease};
 use definition::base::Distribution;
 use failure::Failure;
 use host::Host;
@@ -21,7 +21,7 @@ pub struct Missing {
 #[derive(Debug)]
 struct Machine {
     linux: bool,
-    system: System,
+    system: OsRelease,
     root: bool,
     /// `CapEff` of `/proc/self/status`.
     capabilities: u64,
@@ -75,7 +75,7 @@ fn read(host: &Host) -> Machine {
         let mut of_root = ["/usr/sbin", "/sbin"].iter().map(Path::new);
         host.program(tool).is_some() || of_root.any(|folder| folder.join(tool).is_file())
     };
-    let system = System::read(Path::new("/"));
+    let system = OsRelease::read(Path::new("/"));
     let configured = sources::configured(Path::new("/")).unwrap_or_default();
     let sources = system.distribution.map_or(0, |distribution| {
         sources::of_suite(&configured, distribution, &system.codename).len()
@@ -158,7 +158,7 @@ mod tests {
     fn machine() -> Machine {
         Machine {
             linux: true,
-            system: System {
+            system: OsRelease {
                 distribution: Some(Distribution::Debian),
                 codename: "trixie".to_owned(),
                 pretty: "Debian GNU/Linux 13 (trixie)".to_owned(),
@@ -185,7 +185,7 @@ mod tests {
             ..machine()
         };
         let failure = refusal(&poor.missing());
-        assert_eq!(failure.kind, failure::Kind::Environment);
+        assert_eq!(failure.kind, failure::FailureKind::Environment);
         for part in [
             "not root",
             "no /dev/net/tun",

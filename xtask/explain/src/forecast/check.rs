@@ -4,31 +4,31 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Expect, Foretold, Known};
-use definition::step::{Place, Seen};
+use super::{ExpectedOutcome, Foretold, KnownBuilds};
+use definition::step::{StepOutcome, StepPlace};
 
 /// A step that became something else than was foretold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: StepPlace,
     /// The instruction on one line.
     pub instruction: String,
     /// Foretold.
-    pub expected: Expect,
+    pub expected: ExpectedOutcome,
     /// What it became.
-    pub seen: Seen,
+    pub seen: StepOutcome,
 }
 
 impl Mismatch {
     /// `production 5/7 COPY a /b was run, and was to be cached`.
     pub fn line(&self) -> String {
         let (was, was_to_be) = match self.seen {
-            Seen::Cached => ("cached", "run"),
-            Seen::Run => ("run", "cached"),
+            StepOutcome::Cached => ("cached", "run"),
+            StepOutcome::Run => ("run", "cached"),
         };
-        let Place { stage, step, of } = &self.place;
+        let StepPlace { stage, step, of } = &self.place;
         format!(
             "{stage} {step}/{of} {} was {was}, and was to be {was_to_be}",
             self.instruction
@@ -55,16 +55,16 @@ pub struct Checked {
 pub struct Happened {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: StepPlace,
     /// What it became.
-    pub seen: Seen,
+    pub seen: StepOutcome,
 }
 
 /// Key → what became of the steps with this key, whichever image they were of:
 /// one of two images that share a step runs it, and the other finds it cached.
 pub fn by_key<'f>(
-    images: impl Iterator<Item = (&'f [Foretold], &'f BTreeMap<Place, Seen>)>,
-) -> BTreeMap<&'f str, Seen> {
+    images: impl Iterator<Item = (&'f [Foretold], &'f BTreeMap<StepPlace, StepOutcome>)>,
+) -> BTreeMap<&'f str, StepOutcome> {
     let mut all = BTreeMap::new();
     for (steps, seen) in images {
         for step in steps {
@@ -72,8 +72,8 @@ pub fn by_key<'f>(
                 continue;
             };
             let so_far = all.entry(step.key.as_str()).or_insert(*seen);
-            if *seen == Seen::Run {
-                *so_far = Seen::Run;
+            if *seen == StepOutcome::Run {
+                *so_far = StepOutcome::Run;
             }
         }
     }
@@ -81,7 +81,7 @@ pub fn by_key<'f>(
 }
 
 /// Holds one image's forecast against the outcome of the whole call.
-pub fn check(steps: &[Foretold], outcome: &BTreeMap<&str, Seen>, known: &Known) -> Checked {
+pub fn check(steps: &[Foretold], outcome: &BTreeMap<&str, StepOutcome>, known: &KnownBuilds) -> Checked {
     let mut checked = Checked {
         expected: steps.to_vec(),
         seen: Vec::new(),
@@ -103,8 +103,12 @@ pub fn check(steps: &[Foretold], outcome: &BTreeMap<&str, Seen>, known: &Known) 
             seen,
         };
         match (step.expect, seen) {
-            (Expect::Open, _) | (Expect::Cached, Seen::Cached) | (Expect::Run, Seen::Run) => {}
-            (Expect::Cached, Seen::Run) if known.has_lost_since(&step.key) => checked.pruned.push(mismatch),
+            (ExpectedOutcome::Open, _)
+            | (ExpectedOutcome::Cached, StepOutcome::Cached)
+            | (ExpectedOutcome::Run, StepOutcome::Run) => {}
+            (ExpectedOutcome::Cached, StepOutcome::Run) if known.has_lost_since(&step.key) => {
+                checked.pruned.push(mismatch)
+            }
             _ => checked.wrong.push(mismatch),
         }
     }

@@ -8,7 +8,7 @@
 
 /// A stage: everything from `FROM` to the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stage {
+pub struct DockerfileStage {
     /// Its name in lower case; without one `stage-<number>`, as BuildKit shows it.
     pub name: String,
     /// What stands after `FROM`: an image, a stage, or a variable.
@@ -47,7 +47,7 @@ pub struct Dockerfile {
     /// `ARG`s before the first stage.
     pub globals: Vec<Instruction>,
     /// In order.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<DockerfileStage>,
 }
 
 /// Instructions with flags before their text.
@@ -115,14 +115,14 @@ pub fn parse(text: &str) -> Option<Dockerfile> {
     Some(file)
 }
 
-fn stage(from: &Instruction, number: usize) -> Option<Stage> {
+fn stage(from: &Instruction, number: usize) -> Option<DockerfileStage> {
     let words = from.words();
     let (base, name) = match words.as_slice() {
         [base] => (base, format!("stage-{number}")),
         [base, r#as, name] if r#as.eq_ignore_ascii_case("as") => (base, name.to_lowercase()),
         _ => return None,
     };
-    Some(Stage {
+    Some(DockerfileStage {
         name,
         base: base.clone(),
         instructions: Vec::new(),

@@ -1,14 +1,14 @@
 //! How a step is called: by BuildKit in its cache, by us on a line. Pure.
 
 use super::dockerfile::{Heredoc, Instruction};
-use definition::step::Place;
+use definition::step::StepPlace;
 
 /// As much of an instruction as a line for people has.
 const SHOWN: usize = 60;
 
 /// How BuildKit describes a step's record in its cache: a `RUN` by what it
 /// runs, all else by the step's name.
-pub fn described(instruction: &Instruction, place: &Place, shell: &str) -> String {
+pub fn described(instruction: &Instruction, place: &StepPlace, shell: &str) -> String {
     if instruction.keyword != "RUN" {
         let width = place.of.to_string().len();
         return format!(

@@ -11,20 +11,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::dockerfile::{Dockerfile, Instruction, Stage, parse};
+use super::dockerfile::{Dockerfile, DockerfileStage, Instruction, parse};
 use super::settings::{Settings, globals, joined};
 use super::shown::{described, shown};
 use super::variables::{Values, expand};
 use definition::Definition;
-use definition::step::Place;
+use definition::step::StepPlace;
 use inputs::context::{Inputs, source};
 use inputs::fingerprint::encoding;
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct BuildStep {
     /// Where it stands.
-    pub place: Place,
+    pub place: StepPlace,
     /// The instruction on one line, for people.
     pub instruction: String,
     /// How BuildKit describes what this step leaves in its cache.
@@ -84,7 +84,7 @@ struct State {
 /// where the Dockerfile is written in a way that is not known here. With
 /// `linked`, what `COPY --link` makes does not depend on the steps before it,
 /// as in an engine with containerd's image store.
-pub fn steps(definition: &Definition, linked: bool) -> Option<Vec<Step>> {
+pub fn steps(definition: &Definition, linked: bool) -> Option<Vec<BuildStep>> {
     let file = parse(&definition.dockerfile)?;
     let mut walk = Walk {
         definition,
@@ -102,7 +102,7 @@ pub fn steps(definition: &Definition, linked: bool) -> Option<Vec<Step>> {
 }
 
 /// The target's stage and those it needs, in the order of the file.
-fn needed<'f>(file: &'f Dockerfile, definition: &Definition) -> Option<Vec<&'f Stage>> {
+fn needed<'f>(file: &'f Dockerfile, definition: &Definition) -> Option<Vec<&'f DockerfileStage>> {
     let position = |name: &str| {
         file.stages
             .iter()
@@ -159,7 +159,7 @@ struct Walk<'d> {
     globals: Values,
     /// Context and source → digest: several steps read the same.
     digests: BTreeMap<(String, String), String>,
-    steps: Vec<Step>,
+    steps: Vec<BuildStep>,
     states: BTreeMap<String, State>,
 }
 
@@ -173,7 +173,7 @@ struct Reads {
 }
 
 impl Walk<'_> {
-    fn stage(&mut self, stage: &Stage) -> Option<State> {
+    fn stage(&mut self, stage: &DockerfileStage) -> Option<State> {
         let inherited = self.states.get(&stage.base.to_lowercase()).cloned();
         let outside = inherited.is_none();
         let mut state = inherited.unwrap_or_else(|| self.outside_base(&stage.base));
@@ -190,7 +190,7 @@ impl Walk<'_> {
                 "/".clone_into(&mut state.settings.workdir);
             } else if is_step(&instruction) {
                 number += 1;
-                let place = Place {
+                let place = StepPlace {
                     stage: stage.name.clone(),
                     step: number,
                     of,
@@ -220,7 +220,7 @@ impl Walk<'_> {
         }
     }
 
-    fn step(&mut self, state: &mut State, instruction: &Instruction, place: Place) -> Option<()> {
+    fn step(&mut self, state: &mut State, instruction: &Instruction, place: StepPlace) -> Option<()> {
         let index = self.steps.len();
         let scope = state.settings.scope();
         let keyword = instruction.keyword.as_str();
@@ -309,7 +309,7 @@ impl Walk<'_> {
             state.below = vec![index];
         }
         state.chain.push(index);
-        self.steps.push(Step {
+        self.steps.push(BuildStep {
             instruction: shown(instruction),
             described: described(instruction, &place, &state.settings.shell),
             place,

@@ -1,14 +1,14 @@
 //! Forecasts after a recorded build, and their check.
 
-use definition::step::Seen;
+use definition::step::StepOutcome;
 
 use super::check::check;
 use super::steps::tests::{definition, replace};
-use super::steps::{Step, steps};
+use super::steps::{BuildStep, steps};
 use super::*;
 use definition::Definition;
 
-fn past(steps: &[Step], run: usize) -> Vec<Past> {
+fn past(steps: &[BuildStep], run: usize) -> Vec<Past> {
     let past = steps.iter().enumerate().map(|(n, step)| Past {
         place: step.place.clone(),
         key: step.key.clone(),
@@ -19,24 +19,24 @@ fn past(steps: &[Step], run: usize) -> Vec<Past> {
 }
 
 /// All that a build of the plain definition leaves.
-pub(crate) fn known() -> Known {
+pub(crate) fn known() -> KnownBuilds {
     let builds = vec![past(&steps(&definition(), false).unwrap(), 0)];
     let cache = builds
         .iter()
         .flatten()
         .flat_map(|past| past.records.clone())
         .collect();
-    Known { builds, cache }
+    KnownBuilds { builds, cache }
 }
 
-pub(crate) fn foretold(known: &Known, change: impl Fn(&mut Definition)) -> Vec<Foretold> {
+pub(crate) fn foretold(known: &KnownBuilds, change: impl Fn(&mut Definition)) -> Vec<Foretold> {
     let mut after = definition();
     change(&mut after);
     forecast(steps(&after, false).unwrap(), known, false)
 }
 
 fn lines(steps: &[Foretold]) -> Vec<String> {
-    let not_cached = steps.iter().filter(|step| step.expect != Expect::Cached);
+    let not_cached = steps.iter().filter(|step| step.expect != ExpectedOutcome::Cached);
     not_cached.map(Foretold::line).collect()
 }
 
@@ -67,8 +67,8 @@ fn nothing_changed_is_cached_and_force_is_force() {
     assert_eq!(summary(&told), "12 of 12 steps cached");
     let forced = forecast(steps(&definition(), false).unwrap(), &known(), true);
     assert!(forced.iter().all(|step| step.because == [Why::Forced]));
-    let nothing = foretold(&Known::default(), |_| {});
-    assert!(nothing.iter().all(|step| step.expect == Expect::Open));
+    let nothing = foretold(&KnownBuilds::default(), |_| {});
+    assert!(nothing.iter().all(|step| step.expect == ExpectedOutcome::Open));
     assert_eq!(
         summary(&nothing),
         "nothing is foretold: no earlier build on this engine is on record"
@@ -102,7 +102,7 @@ fn causes_are_named() {
     assert!(lines(&told)[0].starts_with("deps 6/7 "), "{told:?}");
     assert!(
         told.iter()
-            .all(|step| step.place.step != 1 || step.expect == Expect::Cached)
+            .all(|step| step.place.step != 1 || step.expect == ExpectedOutcome::Cached)
     );
 }
 
@@ -116,9 +116,13 @@ fn a_lost_cache_is_foretold_and_told_from_a_wrong_forecast() {
         lines(&told),
         ["deps 5/7 RUN sync: its result is gone from the build cache"]
     );
-    let ran = |known: &Known, told: &[Foretold], at: usize| {
+    let ran = |known: &KnownBuilds, told: &[Foretold], at: usize| {
         let outcome = told.iter().enumerate().map(|(n, step)| {
-            let seen = if n == at { Seen::Run } else { Seen::Cached };
+            let seen = if n == at {
+                StepOutcome::Run
+            } else {
+                StepOutcome::Cached
+            };
             (step.key.as_str(), seen)
         });
         check(told, &outcome.collect(), known)
@@ -153,7 +157,7 @@ fn a_lost_cache_is_foretold_and_told_from_a_wrong_forecast() {
 
 #[test]
 fn a_run_with_a_secret_goes_by_the_files_below_it() {
-    use Expect::{Cached, Open, Run};
+    use ExpectedOutcome::{Cached, Open, Run};
     let text = "ARG BASE\nFROM ${BASE} AS production\nARG MAJOR=17\nRUN one\nWORKDIR /\nCOPY api.py /app/\n\
         RUN --mount=type=secret,id=x two\nRUN three\n";
     let with = |change: &dyn Fn(&mut Definition)| {
@@ -170,11 +174,11 @@ fn a_run_with_a_secret_goes_by_the_files_below_it() {
         .map(|step| (step.place.step, step.place.of))
         .collect();
     assert_eq!(places, [(2, 6), (3, 6), (4, 6), (5, 6)]);
-    let known = Known {
+    let known = KnownBuilds {
         builds: vec![past(&before, 0)],
         cache: BTreeSet::from(["0-0", "0-1", "0-2", "0-3"].map(str::to_owned)),
     };
-    let expected = |change: &dyn Fn(&mut Definition)| -> Vec<Expect> {
+    let expected = |change: &dyn Fn(&mut Definition)| -> Vec<ExpectedOutcome> {
         let told = forecast(with(change), &known, false);
         told.iter().map(|step| step.expect).collect()
     };

@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use super::Entry;
+use super::HistoryEntry;
 use definition::Definition;
-use definition::plan::change::{self, Change};
+use definition::plan::change::{self, DefinitionChange};
 use definition::plan::suite_part_name;
 
 /// One difference. Kinds are stable: scripts read them.
@@ -15,7 +15,7 @@ pub enum Difference {
     /// In what the image was built from.
     Definition {
         /// What changed.
-        change: Change,
+        change: DefinitionChange,
     },
     /// The definitions differ, and at least one is no longer there in full or
     /// has another meaning.
@@ -104,8 +104,8 @@ fn sides(what: &str, one: &str, these: &[String], other: &str, those: &[String])
 /// What differs. `definitions` are both of them, with at least the inputs that
 /// they do not share; `None` where they cannot be had.
 pub fn differences(
-    from: &Entry,
-    to: &Entry,
+    from: &HistoryEntry,
+    to: &HistoryEntry,
     definitions: Option<(Definition, Definition)>,
 ) -> Vec<Difference> {
     let mut found = Vec::new();
@@ -176,11 +176,11 @@ fn missing(these: &[String], those: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Verdict;
+    use crate::history::RecordedVerdict;
     use crate::history::tests::entry;
     use crate::sample::sample;
 
-    fn lines(change: impl FnOnce(&mut Entry)) -> Vec<String> {
+    fn lines(change: impl FnOnce(&mut HistoryEntry)) -> Vec<String> {
         let mut after = entry(2);
         change(&mut after);
         let mut new = sample();
@@ -189,8 +189,8 @@ mod tests {
         found.iter().flat_map(Difference::lines).collect()
     }
 
-    fn verdict(failed: &[&str]) -> Verdict {
-        Verdict {
+    fn verdict(failed: &[&str]) -> RecordedVerdict {
+        RecordedVerdict {
             at: String::new(),
             suite_key: "k".to_owned(),
             suite: [("tool".to_owned(), "1".to_owned())].into(),

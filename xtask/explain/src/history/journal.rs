@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 
 use super::store::Store;
-use super::{Asked, Entry, Outcome, SCHEMA, Step, Verdict};
+use super::{Asked, HistoryEntry, RecordedStep, RecordedVerdict, RunOutcome, SCHEMA};
 use definition::Definition;
 use inputs::clock;
 
@@ -19,14 +19,14 @@ use inputs::fingerprint::Fingerprint;
 pub struct Journal<'a> {
     store: Store<'a>,
     /// Image → its entry.
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, HistoryEntry>,
 }
 
 /// What an entry is opened with.
 #[derive(Debug)]
-pub struct Work<'a> {
+pub struct RecordedWork<'a> {
     /// The plan's line.
-    pub step: &'a plan::Step,
+    pub step: &'a plan::ImagePlan,
     /// What the image is built from, with its fingerprint.
     pub definition: (&'a Definition, Fingerprint),
     /// `--no-cache`.
@@ -51,12 +51,12 @@ impl<'a> Journal<'a> {
     ///
     /// # Errors
     /// When the state folder cannot be written, or on Ctrl-C.
-    pub fn open(&mut self, work: &Work<'_>) -> Result<()> {
+    pub fn open(&mut self, work: &RecordedWork<'_>) -> Result<()> {
         let (definition, fingerprint) = work.definition;
         let step = work.step;
         let entry = self
             .store
-            .add(&step.name, definition, |number, definition| Entry {
+            .add(&step.name, definition, |number, definition| HistoryEntry {
                 schema: SCHEMA,
                 number,
                 began: now(),
@@ -74,7 +74,7 @@ impl<'a> Journal<'a> {
                 image_id: step.image_id.clone(),
                 steps: Vec::new(),
                 verdict: None,
-                outcome: Outcome::Unfinished,
+                outcome: RunOutcome::Unfinished,
             })?;
         self.entries.insert(step.name.clone(), entry);
         Ok(())
@@ -92,7 +92,7 @@ impl<'a> Journal<'a> {
     ///
     /// # Errors
     /// When the state folder cannot be written.
-    pub fn ran(&mut self, image: &str, steps: Vec<Step>) -> Result<()> {
+    pub fn ran(&mut self, image: &str, steps: Vec<RecordedStep>) -> Result<()> {
         self.note(image, |entry| entry.steps = steps)
     }
 
@@ -100,11 +100,11 @@ impl<'a> Journal<'a> {
     ///
     /// # Errors
     /// When the state folder cannot be written.
-    pub fn proved(&mut self, image: &str, verdict: Verdict) -> Result<()> {
+    pub fn proved(&mut self, image: &str, verdict: RecordedVerdict) -> Result<()> {
         self.note(image, |entry| entry.verdict = Some(verdict))
     }
 
-    fn note(&mut self, image: &str, change: impl FnOnce(&mut Entry)) -> Result<()> {
+    fn note(&mut self, image: &str, change: impl FnOnce(&mut HistoryEntry)) -> Result<()> {
         let Some(entry) = self.entries.get_mut(image) else {
             return Ok(());
         };
@@ -118,8 +118,8 @@ impl<'a> Journal<'a> {
     /// When the state folder cannot be written.
     pub fn close(mut self, error: Option<&anyhow::Error>) -> Result<()> {
         let outcome = match error {
-            None => Outcome::Tagged,
-            Some(error) => Outcome::Stopped {
+            None => RunOutcome::Tagged,
+            Some(error) => RunOutcome::Stopped {
                 message: first_line(error),
             },
         };
@@ -149,26 +149,26 @@ mod tests {
     use super::*;
     use crate::history::store::tests::host;
     use crate::sample::sample;
-    use definition::plan::{Known, Present, Wanted, decide};
+    use definition::plan::{KnownRuns, Present, WantedImage, decide};
     use definition::reference::Reference;
 
     /// The entry on disk after it was opened, and after the run ended.
-    fn entries(error: Option<&anyhow::Error>) -> (Entry, Entry) {
+    fn entries(error: Option<&anyhow::Error>) -> (HistoryEntry, HistoryEntry) {
         let dir = tempfile::tempdir().unwrap();
         let host = host(dir.path());
         let definition = sample();
         let fingerprint = definition.fingerprint();
-        let wanted = Wanted {
+        let wanted = WantedImage {
             definition: Some((&definition, fingerprint)),
             base_set: "debian",
-            known: &Known::default(),
+            known: &KnownRuns::default(),
             tags: &[Reference::parse("hive-genie:1").unwrap()],
             forced: false,
         };
         let step = decide("genie", &wanted, Present::default());
         let mut journal = Journal::new(Store::of(&host));
         journal
-            .open(&Work {
+            .open(&RecordedWork {
                 step: &step,
                 definition: (&definition, fingerprint),
                 no_cache: false,
@@ -191,10 +191,10 @@ mod tests {
         let (opened, closed) = entries(None);
         assert_eq!(
             (&opened.outcome, &opened.completed),
-            (&Outcome::Unfinished, &None)
+            (&RunOutcome::Unfinished, &None)
         );
         assert_eq!((opened.number, opened.image_id), (1, None));
-        assert_eq!(closed.outcome, Outcome::Tagged);
+        assert_eq!(closed.outcome, RunOutcome::Tagged);
         assert!(closed.completed >= Some(closed.began));
         assert_eq!(closed.image_id.as_deref(), Some("sha256:1"));
     }

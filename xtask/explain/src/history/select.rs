@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use super::Entry;
+use super::HistoryEntry;
 
 /// Fewer digits of a fingerprint say too little.
 const FEWEST_DIGITS: usize = 4;
@@ -40,7 +40,7 @@ impl Selector {
     ///
     /// # Errors
     /// A sentence that says what is there.
-    pub fn find<'e>(&self, image: &str, entries: &'e [Entry]) -> Result<&'e Entry, String> {
+    pub fn find<'e>(&self, image: &str, entries: &'e [HistoryEntry]) -> Result<&'e HistoryEntry, String> {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Err(format!("nothing is recorded of {image}"));
         };
@@ -51,7 +51,7 @@ impl Selector {
         if let Some(entry) = numbered {
             return Ok(entry);
         }
-        let mut matching: Vec<&Entry> = entries
+        let mut matching: Vec<&HistoryEntry> = entries
             .iter()
             .filter(|entry| name.len() >= FEWEST_DIGITS && entry.fingerprint.to_string().starts_with(name))
             .collect();
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::history::tests::entry;
 
-    fn found(text: &str, entries: &[Entry]) -> Result<u32, String> {
+    fn found(text: &str, entries: &[HistoryEntry]) -> Result<u32, String> {
         text.parse::<Selector>()?
             .find("genie", entries)
             .map(|entry| entry.number)
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn by_number_last_and_fingerprint() {
-        let mut entries: Vec<Entry> = (3..7).map(entry).collect();
+        let mut entries: Vec<HistoryEntry> = (3..7).map(entry).collect();
         entries[0].fingerprint = "aa11".repeat(16).parse().unwrap();
         entries[1].fingerprint = "0005".repeat(16).parse().unwrap();
         entries[2].fingerprint = "aa12".repeat(16).parse().unwrap();

@@ -2,28 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::Step;
-use crate::forecast::{Foretold, Known};
-use definition::step::Seen;
+use super::RecordedStep;
+use crate::forecast::{Foretold, KnownBuilds};
+use definition::step::StepOutcome;
 use engine::build_cache::CacheRecord;
 
 /// The steps of one image. `outcome` has what became of each key, `known` is
 /// from before the build and `cache` from after it.
 pub fn record(
     steps: &[Foretold],
-    outcome: &BTreeMap<&str, Seen>,
-    known: &Known,
+    outcome: &BTreeMap<&str, StepOutcome>,
+    known: &KnownBuilds,
     cache: &[CacheRecord],
-) -> Vec<Step> {
-    let records = |step: &Foretold, seen: Option<Seen>| -> Vec<String> {
+) -> Vec<RecordedStep> {
+    let records = |step: &Foretold, seen: Option<StepOutcome>| -> Vec<String> {
         let described = cache
             .iter()
             .filter(|record| record.description.trim_end() == step.described);
         let ids = described.map(|record| record.id.clone());
         match seen {
             // What it left is new; equal steps of other builds left the rest.
-            Some(Seen::Run) => ids.filter(|id| !known.cache.contains(id)).collect(),
-            Some(Seen::Cached) => match known.records_of(&step.key) {
+            Some(StepOutcome::Run) => ids.filter(|id| !known.cache.contains(id)).collect(),
+            Some(StepOutcome::Cached) => match known.records_of(&step.key) {
                 Some(records) => records.to_vec(),
                 None => ids.collect(),
             },
@@ -32,7 +32,7 @@ pub fn record(
     };
     let recorded = steps.iter().map(|step| {
         let seen = outcome.get(step.key.as_str()).copied();
-        Step {
+        RecordedStep {
             place: step.place.clone(),
             instruction: step.instruction.clone(),
             key: step.key.clone(),
@@ -62,15 +62,15 @@ mod tests {
             record("x", 2),
         ];
         let outcome = BTreeMap::from([
-            (steps[0].key.as_str(), Seen::Cached),
-            (steps[1].key.as_str(), Seen::Run),
+            (steps[0].key.as_str(), StepOutcome::Cached),
+            (steps[1].key.as_str(), StepOutcome::Run),
         ]);
         let recorded = super::record(&steps, &outcome, &known, &cache);
         assert_eq!(recorded[0].records, ["0-0"]);
         assert_eq!(recorded[1].records, ["new"]);
         assert_eq!((recorded[2].seen, recorded[2].records.len()), (None, 0));
         // Of a cached step that nobody recorded, all that may be it.
-        let recorded = super::record(&steps, &outcome, &Known::default(), &cache);
+        let recorded = super::record(&steps, &outcome, &KnownBuilds::default(), &cache);
         assert_eq!(recorded[0].records, ["0-0"]);
         assert_eq!(recorded[1].records, ["0-1", "new"]);
     }

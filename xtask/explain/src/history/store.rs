@@ -1,7 +1,7 @@
 //! The recorded runs of a checkout, in its state folder.
 //!
 //! ```text
-//! history/images/<image>/<number>.json   an [`Entry`]
+//! history/images/<image>/<number>.json   an [`HistoryEntry`]
 //! history/objects/<digest>               a Dockerfile or a piece of a context
 //! history/lock                           held while something is written
 //! ```
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use fs_err as fs;
 
-use super::{Entry, SCHEMA, Stored};
+use super::{HistoryEntry, SCHEMA, Stored};
 use definition::Definition;
 use host::Host;
 use host::lock;
@@ -49,16 +49,16 @@ impl<'a> Store<'a> {
     }
 
     /// An image's entries, the oldest first.
-    pub fn entries(&self, image: &str) -> Vec<Entry> {
+    pub fn entries(&self, image: &str) -> Vec<HistoryEntry> {
         let folder = self.image(image);
         let numbers = numbers_in(&folder);
         let read = |number: &u32| self.read_entry(image, *number);
         numbers.iter().filter_map(read).collect()
     }
 
-    fn read_entry(&self, image: &str, number: u32) -> Option<Entry> {
+    fn read_entry(&self, image: &str, number: u32) -> Option<HistoryEntry> {
         let bytes = fs::read(self.image(image).join(file_name(number))).ok()?;
-        let entry: Entry = serde_json::from_slice(&bytes).ok()?;
+        let entry: HistoryEntry = serde_json::from_slice(&bytes).ok()?;
         (entry.schema == SCHEMA && entry.number == number).then_some(entry)
     }
 
@@ -71,8 +71,8 @@ impl<'a> Store<'a> {
         &self,
         image: &str,
         definition: &Definition,
-        make: impl FnOnce(u32, Stored) -> Entry,
-    ) -> Result<Entry> {
+        make: impl FnOnce(u32, Stored) -> HistoryEntry,
+    ) -> Result<HistoryEntry> {
         let busy = "for another run that writes the history of this checkout";
         let _lock = lock::exclusive(&self.folder.join("lock"), busy, self.host)?;
         let stored = self.store(definition)?;
@@ -89,7 +89,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// When the state folder cannot be written.
-    pub fn write(&self, image: &str, entry: &Entry) -> Result<()> {
+    pub fn write(&self, image: &str, entry: &HistoryEntry) -> Result<()> {
         let path = self.image(image).join(file_name(entry.number));
         replace(&path, &serde_json::to_vec_pretty(entry)?)
     }

@@ -10,20 +10,20 @@ use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::index::{Index, Indexed, Stamp};
-use super::input::{Digest, Input, Kind};
-use super::problem::{Problem, What};
+use super::input::{Digest, Input, InputKind};
+use super::problem::{InputProblem, What};
 use super::walk::ShouldStop;
 
 /// Read at once; small enough for the cache next to the processor.
 const READ_SIZE: usize = 128 * 1024;
 
 /// An entry that the rules let through.
-pub(super) struct Entry {
+pub(super) struct DigestEntry {
     pub(super) path: Box<str>,
     pub(super) what: EntryKind,
 }
 
-impl Entry {
+impl DigestEntry {
     /// What the index goes by; only files have it.
     fn stamp(&self) -> Option<Stamp> {
         match self.what {
@@ -45,10 +45,10 @@ pub(super) enum EntryKind {
 /// so. `root` is what their paths start from.
 pub(super) fn hash(
     root: &OwnedFd,
-    entries: Vec<Entry>,
+    entries: Vec<DigestEntry>,
     mut index: Option<Index>,
     stop: ShouldStop<'_>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<InputProblem>,
 ) -> (Vec<Input>, usize) {
     let begun = SystemTime::now();
     let mut digests: Vec<Option<Digest>> = match &mut index {
@@ -62,7 +62,7 @@ pub(super) fn hash(
         .filter_map(|(at, entry)| Some((at, &*entry.path, entry.stamp()?)))
         .collect();
     let hashed = unknown.len();
-    let read: Vec<Result<Digest, Problem>> = unknown
+    let read: Vec<Result<Digest, InputProblem>> = unknown
         .par_iter()
         .map(|(_, path, stamp)| digest(root, path, stamp, stop))
         .collect();
@@ -83,16 +83,16 @@ pub(super) fn hash(
         // A lost index costs time only: not worth a failure.
         index.save(files, begun).ok();
     }
-    let input = |(entry, digest): (Entry, Option<Digest>)| {
+    let input = |(entry, digest): (DigestEntry, Option<Digest>)| {
         let kind = match entry.what {
-            EntryKind::File { executable, stamp } => Kind::File {
+            EntryKind::File { executable, stamp } => InputKind::File {
                 executable,
                 size: stamp.size,
                 // One without is among the problems.
                 digest: digest?,
             },
-            EntryKind::Symlink { target } => Kind::Symlink { target },
-            EntryKind::Directory => Kind::Directory,
+            EntryKind::Symlink { target } => InputKind::Symlink { target },
+            EntryKind::Directory => InputKind::Directory,
         };
         Some(Input {
             path: entry.path,
@@ -107,23 +107,24 @@ pub(super) fn hash(
 
 /// Hashes a file and makes sure that it is the one that was stat'ed and
 /// stays as it is meanwhile.
-fn digest(root: &OwnedFd, path: &str, stamp: &Stamp, stop: ShouldStop<'_>) -> Result<Digest, Problem> {
+fn digest(root: &OwnedFd, path: &str, stamp: &Stamp, stop: ShouldStop<'_>) -> Result<Digest, InputProblem> {
     let bytes = path.as_bytes();
-    let io = |error: std::io::Error| Problem::io(bytes, &error);
+    let io = |error: std::io::Error| InputProblem::io(bytes, &error);
     // A fifo that has taken the file's place must not block the walk.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file =
-        File::from(openat(root, path, flags, Mode::empty()).map_err(|errno| Problem::errno(bytes, errno))?);
+    let mut file = File::from(
+        openat(root, path, flags, Mode::empty()).map_err(|errno| InputProblem::errno(bytes, errno))?,
+    );
     let unchanged = |file: &File| rustix::fs::fstat(file.as_fd()).map(|stat| Stamp::from(&stat) == *stamp);
-    let changed = Problem::new(bytes, What::Changed);
-    if !unchanged(&file).map_err(|errno| Problem::errno(bytes, errno))? {
+    let changed = InputProblem::new(bytes, What::Changed);
+    if !unchanged(&file).map_err(|errno| InputProblem::errno(bytes, errno))? {
         return Err(changed);
     }
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; READ_SIZE.min(stamp.size as usize + 1)];
     loop {
         if stop() {
-            return Err(Problem::stopped());
+            return Err(InputProblem::stopped());
         }
         match file.read(&mut buffer).map_err(io)? {
             0 => break,
@@ -131,7 +132,7 @@ fn digest(root: &OwnedFd, path: &str, stamp: &Stamp, stop: ShouldStop<'_>) -> Re
         };
     }
     let whole = hasher.count() == stamp.size;
-    if whole && unchanged(&file).map_err(|errno| Problem::errno(bytes, errno))? {
+    if whole && unchanged(&file).map_err(|errno| InputProblem::errno(bytes, errno))? {
         Ok(Digest(*hasher.finalize().as_bytes()))
     } else {
         Err(changed)

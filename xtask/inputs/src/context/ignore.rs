@@ -32,7 +32,7 @@ pub struct Ignore {
 
 /// What is wrong with a line of an ignore file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct PatternProblem {
     /// Counted from 1; 0 where a pattern has no line.
     pub line: usize,
     /// The pattern as BuildKit cleans it.
@@ -59,7 +59,7 @@ pub enum What {
     Emptied,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for PatternProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
             write!(f, "line {}: ", self.line)?;
@@ -84,7 +84,7 @@ impl fmt::Display for Problem {
 
 /// What became of a directory, for its entries to build on.
 #[derive(Debug, Clone, Default)]
-pub struct Verdict {
+pub struct IgnoreVerdict {
     /// Whether the directory itself is excluded.
     pub excluded: bool,
     /// Which patterns match it or a parent, up to the last that does: most
@@ -97,7 +97,7 @@ impl Ignore {
     ///
     /// # Errors
     /// All lines that BuildKit refuses.
-    pub fn parse(text: &[u8]) -> Result<Self, Vec<Problem>> {
+    pub fn parse(text: &[u8]) -> Result<Self, Vec<PatternProblem>> {
         let mut problems = Vec::new();
         let mut lines = Vec::new();
         let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
@@ -157,8 +157,8 @@ impl Ignore {
     ///
     /// # Errors
     /// A pattern that turns out broken when it is used, as with BuildKit.
-    pub fn judge(&self, path: &[u8], parent: &Verdict) -> Result<Verdict, Problem> {
-        let mut verdict = Verdict::default();
+    pub fn judge(&self, path: &[u8], parent: &IgnoreVerdict) -> Result<IgnoreVerdict, PatternProblem> {
+        let mut verdict = IgnoreVerdict::default();
         for (index, pattern) in self.patterns.iter().enumerate() {
             let mut matches = parent.matched.get(index).copied().unwrap_or(false);
             // A pattern that cannot change the outcome is not asked, and so
@@ -187,7 +187,7 @@ impl Ignore {
     ///
     /// # Errors
     /// A pattern that turns out broken when it is used.
-    pub fn emptied(&self, path: &[u8]) -> Result<Option<Problem>, Problem> {
+    pub fn emptied(&self, path: &[u8]) -> Result<Option<PatternProblem>, PatternProblem> {
         let mut by = None;
         for pattern in &self.patterns {
             if pattern.exception != by.is_some() {
@@ -212,7 +212,7 @@ impl Ignore {
 }
 
 impl Broken {
-    fn by(self, pattern: &Pattern) -> Problem {
+    fn by(self, pattern: &Pattern) -> PatternProblem {
         let what = match self.0 {
             Fault::Syntax => What::Syntax,
             Fault::UnicodeClass => What::UnicodeClass,
@@ -250,8 +250,8 @@ fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     slashes.map(|(at, _)| &path[..at])
 }
 
-fn problem(line: usize, pattern: &[u8], what: What) -> Problem {
-    Problem {
+fn problem(line: usize, pattern: &[u8], what: What) -> PatternProblem {
+    PatternProblem {
         line,
         pattern: String::from_utf8_lossy(pattern).into_owned(),
         what,

@@ -18,7 +18,7 @@ pub struct Input {
     pub path: Box<str>,
     /// What it is.
     #[serde(flatten)]
-    pub kind: Kind,
+    pub kind: InputKind,
 }
 
 /// All inputs of a context, sorted by the bytes of their paths. Clones share
@@ -115,7 +115,7 @@ impl<'de> Deserialize<'de> for Inputs {
 /// What an [`Input`] is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Kind {
+pub enum InputKind {
     /// A regular file. Its owner's execute bit is the one bit of the mode that
     /// counts, as in git, so that the umask of a checkout does not.
     File {
@@ -139,11 +139,11 @@ impl Input {
     /// The permission bits it has in the image.
     pub fn mode(&self) -> u32 {
         match self.kind {
-            Kind::File {
+            InputKind::File {
                 executable: false, ..
             } => 0o644,
-            Kind::File { executable: true, .. } | Kind::Directory => 0o755,
-            Kind::Symlink { .. } => 0o777,
+            InputKind::File { executable: true, .. } | InputKind::Directory => 0o755,
+            InputKind::Symlink { .. } => 0o777,
         }
     }
 
@@ -151,7 +151,7 @@ impl Input {
     pub fn encode(&self, frame: &mut Frame) {
         frame.field("path", self.path.as_bytes());
         match &self.kind {
-            Kind::File {
+            InputKind::File {
                 executable,
                 size,
                 digest,
@@ -160,8 +160,8 @@ impl Input {
                 frame.field("size", size.to_be_bytes());
                 frame.field("digest", digest.0);
             }
-            Kind::Directory => frame.field("directory", b"755"),
-            Kind::Symlink { target } => frame.field("symlink", target.as_bytes()),
+            InputKind::Directory => frame.field("directory", b"755"),
+            InputKind::Symlink { target } => frame.field("symlink", target.as_bytes()),
         }
     }
 }
@@ -176,15 +176,15 @@ hex::text_form!(Digest);
 mod tests {
     use super::*;
 
-    fn input(path: &str, kind: Kind) -> Input {
+    fn input(path: &str, kind: InputKind) -> Input {
         Input {
             path: path.into(),
             kind,
         }
     }
 
-    fn file(executable: bool, size: u64, byte: u8) -> Kind {
-        Kind::File {
+    fn file(executable: bool, size: u64, byte: u8) -> InputKind {
+        InputKind::File {
             executable,
             size,
             digest: Digest([byte; 32]),
@@ -193,21 +193,21 @@ mod tests {
 
     #[test]
     fn everything_about_an_input_moves_the_digest_of_all() {
-        let link = |target: &str| Kind::Symlink {
+        let link = |target: &str| InputKind::Symlink {
             target: target.into(),
         };
         let lists = [
             vec![],
-            vec![input("a", Kind::Directory)],
-            vec![input("b", Kind::Directory)],
+            vec![input("a", InputKind::Directory)],
+            vec![input("b", InputKind::Directory)],
             vec![input("a", link("b"))],
             vec![input("a", link("c"))],
             vec![input("a", file(false, 1, 1))],
             vec![input("a", file(true, 1, 1))],
             vec![input("a", file(false, 2, 1))],
             vec![input("a", file(false, 1, 2))],
-            vec![input("a", Kind::Directory), input("a/b", file(false, 1, 1))],
-            vec![input("a/b", file(false, 1, 1)), input("a", Kind::Directory)],
+            vec![input("a", InputKind::Directory), input("a/b", file(false, 1, 1))],
+            vec![input("a/b", file(false, 1, 1)), input("a", InputKind::Directory)],
         ];
         let digests: std::collections::BTreeSet<Digest> = lists
             .iter()
@@ -226,7 +226,7 @@ mod tests {
         for place in [0, 2500, 4999] {
             let mut other = all.clone();
             assert_eq!(other.digest(), all.digest());
-            other[place].kind = Kind::Directory;
+            other[place].kind = InputKind::Directory;
             assert_ne!(other.digest(), all.digest(), "{place}");
             assert_ne!(other, all);
         }

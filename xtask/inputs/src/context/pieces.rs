@@ -76,14 +76,14 @@ fn ends_piece(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::{Inputs, Kind};
+    use crate::context::{InputKind, Inputs};
 
     fn inputs(count: usize) -> Inputs {
         let path = |n: usize| format!("src/{n:06}.py").into();
         (0..count)
             .map(|n| Input {
                 path: path(n),
-                kind: Kind::Directory,
+                kind: InputKind::Directory,
             })
             .collect()
     }

@@ -8,7 +8,7 @@ use crate::shown::one_line;
 
 /// An entry and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
+pub struct InputProblem {
     /// Relative to the root, as [`printable`] writes it.
     pub path: String,
     /// What is wrong.
@@ -17,7 +17,7 @@ pub struct Problem {
 
 /// All entries of a context that cannot be used, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct Problems(pub Vec<InputProblem>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +49,7 @@ pub enum What {
     Stopped,
 }
 
-impl Problem {
+impl InputProblem {
     pub(super) fn new(path: &[u8], what: What) -> Self {
         Self {
             path: printable(path),
@@ -78,7 +78,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for InputProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = if self.path.is_empty() { "." } else { &self.path };
         write!(f, "{path}: {}", self.what)

@@ -25,11 +25,11 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ignore::{self, Ignore, Problem, Verdict};
+use super::ignore::{self, Ignore, IgnoreVerdict, PatternProblem};
 
 /// Why an entry is left out although the app's ignore file lets it through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub enum ExclusionReason {
     /// A version control system's own.
     History,
     /// Holds, or may hold, a secret.
@@ -51,7 +51,7 @@ pub enum Reason {
     Own,
 }
 
-impl Reason {
+impl ExclusionReason {
     /// In a word or two, for messages.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,9 +80,9 @@ pub struct Rules {
 /// Where a walk is: what is known of a directory for its entries to build on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
-    verdict: Verdict,
+    verdict: IgnoreVerdict,
     /// Exceptions from the safe set that hold below.
-    taken_back: Vec<(Arc<Ignore>, Verdict)>,
+    taken_back: Vec<(Arc<Ignore>, IgnoreVerdict)>,
 }
 
 impl Scope {
@@ -102,7 +102,10 @@ pub(super) enum Decision {
     /// The app's ignore file excludes it.
     Ignore,
     /// The safe set does. `refused`: exceptions that would take it back.
-    LeaveOut { reason: Reason, refused: Vec<String> },
+    LeaveOut {
+        reason: ExclusionReason,
+        refused: Vec<String>,
+    },
 }
 
 impl Rules {
@@ -147,7 +150,7 @@ impl Rules {
         path: &[u8],
         is_directory: bool,
         parent: &Scope,
-    ) -> Result<Decision, Problem> {
+    ) -> Result<Decision, PatternProblem> {
         let verdict = self.ignore.judge(path, &parent.verdict)?;
         if verdict.excluded && !(is_directory && self.ignore.may_keep_below(path)) {
             return Ok(Decision::Ignore);
@@ -161,7 +164,7 @@ impl Rules {
             scope.taken_back.push((Arc::clone(exceptions), verdict));
         }
         let reason = match () {
-            () if self.own.iter().any(|own| own == path) => Some((Reason::Own, true)),
+            () if self.own.iter().any(|own| own == path) => Some((ExclusionReason::Own, true)),
             () if self.safe => named(path, is_directory),
             () => None,
         };
@@ -178,11 +181,11 @@ impl Rules {
         path: &[u8],
         scope: Scope,
         holds: impl Fn(&[u8]) -> bool,
-    ) -> Result<Decision, Problem> {
+    ) -> Result<Decision, PatternProblem> {
         let reason = match () {
             () if !self.safe => None,
-            () if holds(b"PG_VERSION") => Some(Reason::Data),
-            () if holds(b"pyvenv.cfg") => Some(Reason::Environment),
+            () if holds(b"PG_VERSION") => Some(ExclusionReason::Data),
+            () if holds(b"pyvenv.cfg") => Some(ExclusionReason::Environment),
             () => None,
         };
         match reason {
@@ -200,9 +203,9 @@ impl Rules {
         path: &[u8],
         scope: Scope,
         content: impl FnOnce() -> Vec<u8>,
-    ) -> Result<Decision, Problem> {
+    ) -> Result<Decision, PatternProblem> {
         if self.safe && may_be_key(name_of(path)) && is_private_key(&content()) {
-            return self.leave_out(path, false, Reason::Credentials, false, scope);
+            return self.leave_out(path, false, ExclusionReason::Credentials, false, scope);
         }
         Ok(Decision::Keep(scope))
     }
@@ -217,10 +220,10 @@ impl Rules {
         &self,
         path: &[u8],
         is_directory: bool,
-        reason: Reason,
+        reason: ExclusionReason,
         locked: bool,
         mut scope: Scope,
-    ) -> Result<Decision, Problem> {
+    ) -> Result<Decision, PatternProblem> {
         let name = name_of(path);
         let naming = |exception: &[u8]| ignore::names(exception, name);
         if locked || !self.ignore.exceptions().any(naming) {
@@ -232,7 +235,7 @@ impl Rules {
             });
         }
         let exceptions = Arc::new(self.ignore.everything_but_exceptions(naming));
-        let verdict = exceptions.judge(path, &Verdict::default())?;
+        let verdict = exceptions.judge(path, &IgnoreVerdict::default())?;
         if verdict.excluded && !(is_directory && exceptions.may_keep_below(path)) {
             return Ok(Decision::LeaveOut {
                 reason,
@@ -272,22 +275,24 @@ fn name_of(path: &[u8]) -> &[u8] {
 }
 
 /// The safe set, by path and name. The flag: no exception takes it back.
-fn named(path: &[u8], is_directory: bool) -> Option<(Reason, bool)> {
+fn named(path: &[u8], is_directory: bool) -> Option<(ExclusionReason, bool)> {
     let name = name_of(path);
     match name {
-        b".git" | b".hg" | b".svn" | b".bzr" => Some((Reason::History, true)),
-        b".env.example" | b".env.sample" | b".env.template" | b".env.dist" => Some((Reason::Secret, false)),
+        b".git" | b".hg" | b".svn" | b".bzr" => Some((ExclusionReason::History, true)),
+        b".env.example" | b".env.sample" | b".env.template" | b".env.dist" => {
+            Some((ExclusionReason::Secret, false))
+        }
         b".env" | b".envrc" | b".envs" | b".ssh" | b".aws" | b".gnupg" | b".netrc" | b".pypirc"
         | b".git-credentials" | b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519" => {
-            Some((Reason::Secret, true))
+            Some((ExclusionReason::Secret, true))
         }
-        b".venv" | b"venv" => Some((Reason::Environment, false)),
+        b".venv" | b"venv" => Some((ExclusionReason::Environment, false)),
         b"__pycache__" | b"node_modules" | b".pytest_cache" | b".mypy_cache" | b".ruff_cache" | b".tox"
-        | b".nox" | b".DS_Store" => Some((Reason::Cache, false)),
-        _ if name.ends_with(b".pyc") || name.ends_with(b".pyo") => Some((Reason::Cache, false)),
+        | b".nox" | b".DS_Store" => Some((ExclusionReason::Cache, false)),
+        _ if name.ends_with(b".pyc") || name.ends_with(b".pyo") => Some((ExclusionReason::Cache, false)),
         _ if name.starts_with(b".env") => {
             let locked = matches!(name.get(4), Some(b'.' | b'-' | b'_' | b'~'));
-            Some((Reason::Secret, locked))
+            Some((ExclusionReason::Secret, locked))
         }
         b".npmrc"
         | b".pgpass"
@@ -295,12 +300,14 @@ fn named(path: &[u8], is_directory: bool) -> Option<(Reason, bool)> {
         | b".azure"
         | b".boto"
         | b".s3cfg"
-        | b"application_default_credentials.json" => Some((Reason::Credentials, false)),
-        b"config.json" if lies_in(path, b".docker") => Some((Reason::Credentials, false)),
-        b"gcloud" if lies_in(path, b".config") => Some((Reason::Credentials, false)),
-        _ if name.ends_with(b".p12") || name.ends_with(b".pfx") => Some((Reason::Credentials, false)),
-        _ if path == ignore::FILE_NAME.as_bytes() => Some((Reason::Builder, false)),
-        _ if is_directory && is_database(path) => Some((Reason::Data, false)),
+        | b"application_default_credentials.json" => Some((ExclusionReason::Credentials, false)),
+        b"config.json" if lies_in(path, b".docker") => Some((ExclusionReason::Credentials, false)),
+        b"gcloud" if lies_in(path, b".config") => Some((ExclusionReason::Credentials, false)),
+        _ if name.ends_with(b".p12") || name.ends_with(b".pfx") => {
+            Some((ExclusionReason::Credentials, false))
+        }
+        _ if path == ignore::FILE_NAME.as_bytes() => Some((ExclusionReason::Builder, false)),
+        _ if is_directory && is_database(path) => Some((ExclusionReason::Data, false)),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Which inputs of a context an instruction reads. Pure.
 
-use super::input::{Input, Inputs, Kind};
+use super::input::{Input, InputKind, Inputs};
 use crate::fingerprint::encoding;
 
 /// A name for what an instruction reads at `source`, an absolute or relative
@@ -95,7 +95,7 @@ fn is_literal(part: &str) -> bool {
 }
 
 fn is_link(input: &Input) -> bool {
-    matches!(input.kind, Kind::Symlink { .. })
+    matches!(input.kind, InputKind::Symlink { .. })
 }
 
 fn at<'a>(inputs: &'a Inputs, path: &str) -> Option<&'a Input> {
@@ -173,11 +173,11 @@ mod tests {
             let (path, kind) = match path.split_once(" -> ") {
                 Some((path, target)) => (
                     path,
-                    Kind::Symlink {
+                    InputKind::Symlink {
                         target: target.into(),
                     },
                 ),
-                None => (*path, Kind::Directory),
+                None => (*path, InputKind::Directory),
             };
             Input {
                 path: path.into(),

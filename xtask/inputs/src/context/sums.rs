@@ -20,8 +20,8 @@ use anyhow::Result;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::input::{Digest, Input, Kind};
-use super::problem::{Problem, Problems, What};
+use super::input::{Digest, Input, InputKind};
+use super::problem::{InputProblem, Problems, What};
 use super::walk::ShouldStop;
 use crate::{hex, regular};
 
@@ -55,14 +55,14 @@ pub(super) fn contents(
     stop: ShouldStop<'_>,
 ) -> Result<String> {
     let known = load(remembered);
-    let sums: Vec<Result<Option<(Digest, Sum)>, Problem>> = inputs
+    let sums: Vec<Result<Option<(Digest, Sum)>, InputProblem>> = inputs
         .par_iter()
         .map(|input| match &input.kind {
-            Kind::File { digest, .. } => match known.get(digest) {
+            InputKind::File { digest, .. } => match known.get(digest) {
                 Some(sum) => Ok(Some((*digest, *sum))),
                 None => sum(&tree.join(&*input.path), input, digest, stop).map(Some),
             },
-            Kind::Directory | Kind::Symlink { .. } => Ok(None),
+            InputKind::Directory | InputKind::Symlink { .. } => Ok(None),
         })
         .collect();
     let mut records = Vec::new();
@@ -80,7 +80,7 @@ pub(super) fn contents(
         }
     }
     if stop() {
-        problems = vec![Problem::stopped()];
+        problems = vec![InputProblem::stopped()];
     }
     if !problems.is_empty() {
         return Err(Problems(problems).into());
@@ -101,15 +101,20 @@ pub(super) fn contents(
 /// As `find` prints it.
 fn entry(input: &Input) -> String {
     let (kind, target) = match &input.kind {
-        Kind::File { .. } => ('f', ""),
-        Kind::Directory => ('d', ""),
-        Kind::Symlink { target } => ('l', &**target),
+        InputKind::File { .. } => ('f', ""),
+        InputKind::Directory => ('d', ""),
+        InputKind::Symlink { target } => ('l', &**target),
     };
     format!("{kind} {:o} {}//{target}", input.mode(), input.path)
 }
 
 /// Of the content, if it is the one that was hashed.
-fn sum(path: &Path, input: &Input, digest: &Digest, stop: ShouldStop<'_>) -> Result<(Digest, Sum), Problem> {
+fn sum(
+    path: &Path,
+    input: &Input,
+    digest: &Digest,
+    stop: ShouldStop<'_>,
+) -> Result<(Digest, Sum), InputProblem> {
     let bytes = input.path.as_bytes();
     let read = || {
         let mut file = regular::open(path)?;
@@ -126,10 +131,10 @@ fn sum(path: &Path, input: &Input, digest: &Digest, stop: ShouldStop<'_>) -> Res
         }
         Ok(None)
     };
-    let read = read().map_err(|error: std::io::Error| Problem::io(bytes, &error))?;
-    let (ours, theirs) = read.ok_or_else(Problem::stopped)?;
+    let read = read().map_err(|error: std::io::Error| InputProblem::io(bytes, &error))?;
+    let (ours, theirs) = read.ok_or_else(InputProblem::stopped)?;
     if *ours.as_bytes() != digest.0 {
-        return Err(Problem::new(bytes, What::Changed));
+        return Err(InputProblem::new(bytes, What::Changed));
     }
     Ok((*digest, theirs.into()))
 }

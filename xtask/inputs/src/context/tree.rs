@@ -41,8 +41,8 @@ use fs_err as fs;
 use rayon::prelude::*;
 
 use super::ignore::Ignore;
-use super::input::{Input, Inputs, Kind};
-use super::problem::{Problem, Problems, What};
+use super::input::{Input, InputKind, Inputs};
+use super::problem::{InputProblem, Problems, What};
 use super::rules::Rules;
 use super::sums;
 use super::walk::{ShouldStop, WalkOptions, walk};
@@ -118,14 +118,14 @@ impl Tree {
             count: AtomicU64::new(0),
             stop,
         };
-        let results: Vec<Result<Option<Problem>>> =
+        let results: Vec<Result<Option<InputProblem>>> =
             plan.new.par_iter().map(|input| writer.write(input)).collect();
-        let changed: Vec<Problem> = results
+        let changed: Vec<InputProblem> = results
             .into_iter()
             .filter_map(Result::transpose)
             .collect::<Result<_>>()?;
         if stop() {
-            return Err(Problems(vec![Problem::stopped()]).into());
+            return Err(Problems(vec![InputProblem::stopped()]).into());
         }
         if !changed.is_empty() {
             return Err(Problems(changed).into());
@@ -168,7 +168,7 @@ impl Tree {
             return Ok(found.inputs);
         }
         if stop() {
-            return Err(Problems(vec![Problem::stopped()]).into());
+            return Err(Problems(vec![InputProblem::stopped()]).into());
         }
         remove(&manifest)?;
         remove(tree)?;
@@ -178,8 +178,8 @@ impl Tree {
     }
 
     /// Compares two sorted lists.
-    fn plan<'a>(&self, present: &'a [Input], wanted: &'a [Input]) -> Result<Plan<'a>> {
-        let mut plan = Plan::default();
+    fn plan<'a>(&self, present: &'a [Input], wanted: &'a [Input]) -> Result<CopyPlan<'a>> {
+        let mut plan = CopyPlan::default();
         let sound: Vec<bool> = present
             .par_iter()
             .map(|input| self.has_mode(input))
@@ -200,7 +200,8 @@ impl Tree {
                     // A file takes a file's place in one step.
                     let both_files = matches!(
                         (&old.kind, &new.kind),
-                        (Kind::File { .. }, Kind::File { .. }) | (Kind::Directory, Kind::Directory)
+                        (InputKind::File { .. }, InputKind::File { .. })
+                            | (InputKind::Directory, InputKind::Directory)
                     );
                     if !both_files {
                         plan.gone.push(old);
@@ -224,7 +225,7 @@ impl Tree {
     }
 
     fn make_directories(&self, new: &[&Input]) -> Result<()> {
-        for input in new.iter().filter(|input| input.kind == Kind::Directory) {
+        for input in new.iter().filter(|input| input.kind == InputKind::Directory) {
             let path = self.path.join(&*input.path);
             match fs::create_dir(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -238,7 +239,7 @@ impl Tree {
 
 /// What separates the tree from what it should be; both lists are sorted.
 #[derive(Default)]
-struct Plan<'a> {
+struct CopyPlan<'a> {
     gone: Vec<&'a Input>,
     new: Vec<&'a Input>,
     /// How many paths are in both lists.
@@ -255,19 +256,19 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Makes one entry; directories are there already.
-    fn write(&self, input: &Input) -> Result<Option<Problem>> {
+    fn write(&self, input: &Input) -> Result<Option<InputProblem>> {
         let path = self.tree.join(&*input.path);
         match &input.kind {
-            Kind::Directory => Ok(None),
-            Kind::Symlink { target } => {
+            InputKind::Directory => Ok(None),
+            InputKind::Symlink { target } => {
                 fs::os::unix::fs::symlink(&**target, &path)?;
                 Ok(None)
             }
-            Kind::File { .. } => self.copy(input, &path),
+            InputKind::File { .. } => self.copy(input, &path),
         }
     }
 
-    fn copy(&self, input: &Input, path: &Path) -> Result<Option<Problem>> {
+    fn copy(&self, input: &Input, path: &Path) -> Result<Option<InputProblem>> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let temporary = self.tmp.join(number.to_string());
         let mut target = fs::File::create(&temporary)?;
@@ -284,25 +285,25 @@ impl Writer<'_> {
     }
 
     /// Copies and hashes in one pass.
-    fn copy_verified(&self, input: &Input, target: &mut fs::File) -> Result<Option<Problem>> {
-        let Kind::File { digest, size, .. } = &input.kind else {
+    fn copy_verified(&self, input: &Input, target: &mut fs::File) -> Result<Option<InputProblem>> {
+        let InputKind::File { digest, size, .. } = &input.kind else {
             return Ok(None);
         };
         let bytes = input.path.as_bytes();
         let mut source = match regular::open(&self.root.join(&*input.path)) {
             Ok(source) => source,
-            Err(error) => return Ok(Some(Problem::io(bytes, &error))),
+            Err(error) => return Ok(Some(InputProblem::io(bytes, &error))),
         };
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; COPY_SIZE.min(*size as usize + 1)];
         loop {
             if (self.stop)() {
-                return Ok(Some(Problem::stopped()));
+                return Ok(Some(InputProblem::stopped()));
             }
             let read = match source.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => &buffer[..read],
-                Err(error) => return Ok(Some(Problem::io(bytes, &error))),
+                Err(error) => return Ok(Some(InputProblem::io(bytes, &error))),
             };
             hasher.update(read);
             target.write_all(read)?;
@@ -311,7 +312,7 @@ impl Writer<'_> {
             }
         }
         let same = *hasher.finalize().as_bytes() == digest.0;
-        Ok((!same).then(|| Problem::new(bytes, What::Changed)))
+        Ok((!same).then(|| InputProblem::new(bytes, What::Changed)))
     }
 }
 

@@ -15,13 +15,13 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::contents::{self, Entry, EntryKind};
+use super::contents::{self, DigestEntry, EntryKind};
 use super::index::{Index, Stamp};
 use super::input::Inputs;
 use super::link;
 use super::listing::Listing;
-use super::problem::{Problem, What, printable};
-use super::rules::{Decision, Reason, Rules, Scope};
+use super::problem::{InputProblem, What, printable};
+use super::rules::{Decision, ExclusionReason, Rules, Scope};
 
 /// A directory with more entries than this is stat'ed in parallel.
 const ENTRIES_PER_TASK: usize = 512;
@@ -46,7 +46,7 @@ pub struct LeftOut {
     /// Relative to the root, as [`printable`] writes it.
     pub path: String,
     /// Why.
-    pub reason: Reason,
+    pub reason: ExclusionReason,
     /// Exceptions of the app that name it and are not obeyed.
     pub refused: Vec<String>,
 }
@@ -81,18 +81,18 @@ impl Default for WalkOptions<'_> {
 ///
 /// # Errors
 /// All inputs that cannot be used, with their paths.
-pub fn walk(root: &Path, rules: &Rules, options: &WalkOptions<'_>) -> Result<Found, Vec<Problem>> {
+pub fn walk(root: &Path, rules: &Rules, options: &WalkOptions<'_>) -> Result<Found, Vec<InputProblem>> {
     let walk = Walk::open(root, rules, options).map_err(|problem| vec![problem])?;
     let load = || options.index.map(|file| Index::load(file, &walk.path));
     let (all, index) = rayon::join(|| walk.all(), load);
     if (options.stop)() {
-        return Err(vec![Problem::stopped()]);
+        return Err(vec![InputProblem::stopped()]);
     }
     let entries = with_ways(all.entries, all.ways);
     let mut problems = all.problems;
     let (inputs, hashed) = contents::hash(&walk.root, entries, index, options.stop, &mut problems);
     if (options.stop)() {
-        return Err(vec![Problem::stopped()]);
+        return Err(vec![InputProblem::stopped()]);
     }
     problems.sort();
     problems.dedup();
@@ -128,12 +128,12 @@ struct Directory {
 /// What reading some directories gave.
 #[derive(Default)]
 struct Level {
-    entries: Vec<Entry>,
+    entries: Vec<DigestEntry>,
     directories: Vec<Directory>,
     /// Directories that are inputs only if something below them is.
     ways: Vec<Box<str>>,
     left_out: Vec<LeftOut>,
-    problems: Vec<Problem>,
+    problems: Vec<InputProblem>,
 }
 
 impl Level {
@@ -150,7 +150,7 @@ impl Level {
         self
     }
 
-    fn leave_out(&mut self, path: &[u8], reason: Reason, refused: Vec<String>) {
+    fn leave_out(&mut self, path: &[u8], reason: ExclusionReason, refused: Vec<String>) {
         self.left_out.push(LeftOut {
             path: printable(path),
             reason,
@@ -160,8 +160,8 @@ impl Level {
 }
 
 impl<'a> Walk<'a> {
-    fn open(root: &Path, rules: &'a Rules, options: &'a WalkOptions<'a>) -> Result<Self, Problem> {
-        let problem = |error| Problem::new(b"", What::NoDirectory(error));
+    fn open(root: &Path, rules: &'a Rules, options: &'a WalkOptions<'a>) -> Result<Self, InputProblem> {
+        let problem = |error| InputProblem::new(b"", What::NoDirectory(error));
         // A root that is itself a link is followed, as BuildKit does.
         let path = root.canonicalize().map_err(|error| problem(error.to_string()))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -210,11 +210,11 @@ impl<'a> Walk<'a> {
             // BuildKit passes over what it may not read and would not send.
             Err(Errno::ACCESS) if !path.is_empty() && !directory.scope.is_kept() => level,
             Err(Errno::ACCESS) if self.rules.may_be_unreadable(path) => {
-                level.leave_out(path, Reason::Unreadable, Vec::new());
+                level.leave_out(path, ExclusionReason::Unreadable, Vec::new());
                 level
             }
             Err(errno) => {
-                level.problems.push(Problem::errno(path, errno));
+                level.problems.push(InputProblem::errno(path, errno));
                 level
             }
         }
@@ -244,18 +244,18 @@ impl<'a> Walk<'a> {
             Err(problem) => {
                 level
                     .problems
-                    .push(Problem::new(&path, What::Pattern(problem.to_string())));
+                    .push(InputProblem::new(&path, What::Pattern(problem.to_string())));
                 return None;
             }
         };
         match std::str::from_utf8(&path) {
-            Ok(text) if scope.is_kept() => level.entries.push(Entry {
+            Ok(text) if scope.is_kept() => level.entries.push(DigestEntry {
                 path: text.into(),
                 what: EntryKind::Directory,
             }),
             Ok(text) => level.ways.push(text.into()),
             Err(_) if scope.is_kept() => {
-                level.problems.push(Problem::new(&path, What::NotUtf8));
+                level.problems.push(InputProblem::new(&path, What::NotUtf8));
                 return None;
             }
             // What may be kept below has the same name in its path.
@@ -314,14 +314,14 @@ impl<'a> Walk<'a> {
                     }
                     Err(problem) => {
                         let what = What::Pattern(problem.to_string());
-                        level.problems.push(Problem::new(&path, what));
+                        level.problems.push(InputProblem::new(&path, what));
                     }
                 }
             }
             Err(problem) => {
                 level
                     .problems
-                    .push(Problem::new(&path, What::Pattern(problem.to_string())));
+                    .push(InputProblem::new(&path, What::Pattern(problem.to_string())));
             }
         }
     }
@@ -333,18 +333,18 @@ impl<'a> Walk<'a> {
         name: &[u8],
         path: Vec<u8>,
         kind: FileType,
-    ) -> Result<Entry, Problem> {
+    ) -> Result<DigestEntry, InputProblem> {
         let path = match String::from_utf8(path) {
             Ok(path) => path,
-            Err(error) => return Err(Problem::new(error.as_bytes(), What::NotUtf8)),
+            Err(error) => return Err(InputProblem::new(error.as_bytes(), What::NotUtf8)),
         };
         let bytes = path.as_bytes();
-        let problem = |what| Problem::new(bytes, what);
+        let problem = |what| InputProblem::new(bytes, what);
         let what = match kind {
             FileType::RegularFile => self.examine_file(handle, name, bytes)?,
             FileType::Symlink => {
                 let target = readlinkat(handle, OsStr::from_bytes(name), Vec::new())
-                    .map_err(|errno| Problem::errno(bytes, errno))?;
+                    .map_err(|errno| InputProblem::errno(bytes, errno))?;
                 let target = target.into_string().map_err(|_| problem(What::NotUtf8))?;
                 if link::leaves(&self.root, bytes, target.as_bytes()) {
                     return Err(problem(What::LinkLeaves(target)));
@@ -357,17 +357,17 @@ impl<'a> Walk<'a> {
             FileType::Fifo => return Err(problem(What::Special("fifo"))),
             _ => return Err(problem(What::Special("device"))),
         };
-        Ok(Entry {
+        Ok(DigestEntry {
             path: path.into(),
             what,
         })
     }
 
-    fn examine_file(&self, handle: &OwnedFd, name: &[u8], path: &[u8]) -> Result<EntryKind, Problem> {
+    fn examine_file(&self, handle: &OwnedFd, name: &[u8], path: &[u8]) -> Result<EntryKind, InputProblem> {
         let stat = statat(handle, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| Problem::errno(path, errno))?;
+            .map_err(|errno| InputProblem::errno(path, errno))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Problem::new(path, What::Changed));
+            return Err(InputProblem::new(path, What::Changed));
         }
         let stamp = Stamp::from(&stat);
         if self.indexed.is_some_and(|index| stamp.changed_after(&index)) {
@@ -375,8 +375,9 @@ impl<'a> Walk<'a> {
         }
         let ignore = self.rules.ignore();
         if stamp.size > 0 && ignore.has_exceptions() {
-            let pattern =
-                |problem: super::ignore::Problem| Problem::new(path, What::Pattern(problem.to_string()));
+            let pattern = |problem: super::ignore::PatternProblem| {
+                InputProblem::new(path, What::Pattern(problem.to_string()))
+            };
             if let Some(emptied) = ignore.emptied(path).map_err(pattern)? {
                 return Err(pattern(emptied));
             }
@@ -405,8 +406,8 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// Sorts the entries and adds the directories on the way to them.
-fn with_ways(mut entries: Vec<Entry>, ways: Vec<Box<str>>) -> Vec<Entry> {
-    let by_path = |a: &Entry, b: &Entry| a.path.cmp(&b.path);
+fn with_ways(mut entries: Vec<DigestEntry>, ways: Vec<Box<str>>) -> Vec<DigestEntry> {
+    let by_path = |a: &DigestEntry, b: &DigestEntry| a.path.cmp(&b.path);
     // A stable sort goes by the runs that directory after directory, each
     // sorted, consists of.
     entries.sort_by(by_path);
@@ -417,10 +418,10 @@ fn with_ways(mut entries: Vec<Entry>, ways: Vec<Box<str>>) -> Vec<Entry> {
             .get(first)
             .is_some_and(|entry| entry.path.starts_with(&below))
     };
-    let needed: Vec<Entry> = ways
+    let needed: Vec<DigestEntry> = ways
         .into_iter()
         .filter(|way| leads(way))
-        .map(|path| Entry {
+        .map(|path| DigestEntry {
             path,
             what: EntryKind::Directory,
         })

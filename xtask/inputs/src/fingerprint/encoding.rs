@@ -19,7 +19,7 @@ pub struct Frame {
 
 /// What a field holds.
 #[derive(Clone, Copy)]
-enum Shape {
+enum FrameShape {
     Bytes = b'b' as isize,
     Absent = b'0' as isize,
     List = b'l' as isize,
@@ -31,7 +31,7 @@ enum Shape {
 impl Frame {
     /// A plain value.
     pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        self.start(Shape::Bytes, name);
+        self.start(FrameShape::Bytes, name);
         self.chunk(value.as_ref());
     }
 
@@ -39,14 +39,14 @@ impl Frame {
     pub fn optional(&mut self, name: &str, value: Option<impl AsRef<[u8]>>) {
         match value {
             Some(value) => self.field(name, value),
-            None => self.start(Shape::Absent, name),
+            None => self.start(FrameShape::Absent, name),
         }
     }
 
     /// Values whose order counts.
     pub fn list<V: AsRef<[u8]>>(&mut self, name: &str, values: impl IntoIterator<Item = V>) {
         let values: Vec<V> = values.into_iter().collect();
-        self.start(Shape::List, name);
+        self.start(FrameShape::List, name);
         self.number(values.len());
         for value in &values {
             self.chunk(value.as_ref());
@@ -63,7 +63,7 @@ impl Frame {
             .into_iter()
             .map(|(key, value)| (key.as_ref().to_vec(), value))
             .collect();
-        self.start(Shape::Map, name);
+        self.start(FrameShape::Map, name);
         self.number(sorted.len());
         for (key, value) in &sorted {
             self.chunk(key);
@@ -73,7 +73,7 @@ impl Frame {
 
     /// A frame of its own.
     pub fn frame(&mut self, name: &str, fill: impl FnOnce(&mut Self)) {
-        self.start(Shape::Frame, name);
+        self.start(FrameShape::Frame, name);
         self.nested(fill);
     }
 
@@ -84,7 +84,7 @@ impl Frame {
         values: impl ExactSizeIterator<Item = V>,
         mut fill: impl FnMut(&mut Self, V),
     ) {
-        self.start(Shape::Frames, name);
+        self.start(FrameShape::Frames, name);
         self.number(values.len());
         for value in values {
             self.nested(|frame| fill(frame, value));
@@ -101,7 +101,7 @@ impl Frame {
         &self.bytes
     }
 
-    fn start(&mut self, shape: Shape, name: &str) {
+    fn start(&mut self, shape: FrameShape, name: &str) {
         self.bytes.push(shape as u8);
         self.chunk(name.as_bytes());
     }

@@ -1,9 +1,9 @@
 //! The app as its users reach it: HTTP through the published port.
 
-use crate::course::OUTAGE_LIMIT;
 use crate::facts::Facts;
+use crate::gate_run::OUTAGE_LIMIT;
 use container::figure::{Figure, median, percentile};
-use container::finding::{Judged, Seen, flaw, measured};
+use container::finding::{Judged, Observation, flaw, measured};
 
 /// An engine elsewhere publishes its ports elsewhere.
 const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens on another port, \
@@ -48,7 +48,7 @@ pub fn honest(facts: &Facts) -> Judged {
             outage.said
         )));
     };
-    Ok(Seen {
+    Ok(Observation {
         detail: format!(
             "PostgreSQL stopped: health left 200 after {:.1} s ({}); started: back after {:.1} s",
             noticed.as_secs_f64(),

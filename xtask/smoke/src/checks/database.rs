@@ -3,7 +3,7 @@
 use crate::facts::Facts;
 use container::ask::Answer;
 use container::figure::{Figure, median, percentile};
-use container::finding::{Flaw, Judged, Seen, flaw, measured, seen};
+use container::finding::{Flaw, Judged, Observation, flaw, measured, seen};
 
 /// `pg_isready`: green while the server starts up and for roles that do not
 /// exist, which is why it is only the first of several.
@@ -311,7 +311,7 @@ pub fn rows_survive(_: &Facts, answer: &Answer) -> Judged {
         return Err(flaw(answer.shown()));
     }
     if answer.text == format!("{KEPT} 0") {
-        return Ok(Seen {
+        return Ok(Observation {
             detail: format!("{KEPT} committed rows are whole, the open transaction left none"),
             figure: None,
         });

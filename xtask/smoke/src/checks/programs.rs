@@ -50,7 +50,7 @@ pub fn running(_: &Facts, answer: &Answer) -> Judged {
 
 /// What is known of a process.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Process {
+struct ProcessStatus {
     name: String,
     /// 0 for what came from outside of the container: pid 1 and each exec.
     parent: Option<u32>,
@@ -60,8 +60,8 @@ struct Process {
 }
 
 /// From [`PROCESSES`].
-fn processes(text: &str) -> BTreeMap<u32, Process> {
-    let mut found: BTreeMap<u32, Process> = BTreeMap::new();
+fn processes(text: &str) -> BTreeMap<u32, ProcessStatus> {
+    let mut found: BTreeMap<u32, ProcessStatus> = BTreeMap::new();
     for line in text.lines() {
         if let Some((pid, rest)) = line
             .strip_prefix("/proc/")
@@ -89,7 +89,7 @@ fn processes(text: &str) -> BTreeMap<u32, Process> {
     found
 }
 
-impl Process {
+impl ProcessStatus {
     /// The engine's own helper on its way into the container, as at each health
     /// check: root until it becomes the program that was asked for. Nothing
     /// inside can have a parent outside.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::fixture::Fixture;
 use crate::ledger::Ledger;
-use crate::scene::Scene;
-use container::boot::Guest;
+use container::boot::Instance;
 use container::figure::Figure;
-use container::finding::{Flaw, Seen, flaw, measured, seen};
+use container::finding::{Flaw, Observation, flaw, measured, seen};
 use container::http::one_line;
 use engine::container::Volume;
-use failure::Kind;
+use failure::FailureKind;
 
 /// `kill -9` under load, as often as this in the full suite.
 const ROUNDS: u32 = 20;
@@ -48,8 +48,8 @@ pub(super) const MOMENTS: [(&str, &str); 9] = [
 ];
 
 /// kill -9 of the container while rows are committed again and again.
-pub fn killed_under_load(scene: &Scene<'_>) -> Result<Seen> {
-    let rounds = kill_rounds(scene, ROUNDS)?;
+pub fn killed_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
+    let rounds = kill_rounds(fixture, ROUNDS)?;
     seen(format!(
         "{ROUNDS} times kill -9 under load, half of them into a new container: 0 of {} committed rows lost, \
          back after {:.1} s at most; pg_amcheck and pg_checksums clean",
@@ -74,10 +74,10 @@ pub struct Rounds {
 ///
 /// # Errors
 /// A flaw at the first row that is lost, or when it does not come back.
-pub fn kill_rounds(scene: &Scene<'_>, rounds: u32) -> Result<Rounds> {
-    let kill = |_: u32, guest: &Guest| guest.container.kill("KILL");
-    let volume = scene.volume()?;
-    rounds_of(scene, &volume, rounds, kill, || Ok(()))
+pub fn kill_rounds(fixture: &Fixture<'_>, rounds: u32) -> Result<Rounds> {
+    let kill = |_: u32, instance: &Instance| instance.container.kill("KILL");
+    let volume = fixture.volume()?;
+    rounds_of(fixture, &volume, rounds, kill, || Ok(()))
 }
 
 /// [`kill_rounds`] with an end of another kind: `harm` has to end the container,
@@ -87,35 +87,35 @@ pub fn kill_rounds(scene: &Scene<'_>, rounds: u32) -> Result<Rounds> {
 /// # Errors
 /// As [`kill_rounds`].
 pub(super) fn rounds_of(
-    scene: &Scene<'_>,
+    fixture: &Fixture<'_>,
     volume: &Volume,
     rounds: u32,
-    mut harm: impl FnMut(u32, &Guest) -> Result<()>,
+    mut harm: impl FnMut(u32, &Instance) -> Result<()>,
     mut mend: impl FnMut() -> Result<()>,
 ) -> Result<Rounds> {
-    let mut guest = scene.boot(volume, &[])?;
-    let mut ledger = Ledger::open(scene, &guest)?;
+    let mut instance = fixture.boot(volume, &[])?;
+    let mut ledger = Ledger::open(fixture, &instance)?;
     let mut slowest = Duration::ZERO;
     for round in 0..rounds {
         // 50 ms to 1.2 s, no two of them alike and none by chance.
         let pause = Duration::from_millis(50 + u64::from(round) * 397 % 1150);
-        ledger.load(scene, &guest, WRITERS, || {
-            scene.lab().runner.sleep(pause)?;
-            harm(round, &guest)
+        ledger.load(fixture, &instance, WRITERS, || {
+            fixture.resources().runner.sleep(pause)?;
+            harm(round, &instance)
         })?;
         mend()?;
         let began = Instant::now();
         if round % 2 == 0 {
-            guest = scene.start_again(&guest)?;
+            instance = fixture.start_again(&instance)?;
         } else {
-            scene.remove(&guest)?;
-            guest = scene.start(volume, &[])?;
+            fixture.remove(&instance)?;
+            instance = fixture.start(volume, &[])?;
         }
-        scene.until_health(&guest, true, PATIENCE)?;
+        fixture.until_health(&instance, true, PATIENCE)?;
         slowest = slowest.max(began.elapsed());
-        ledger.verify(scene, &guest)?;
+        ledger.verify(fixture, &instance)?;
     }
-    inspect_pages(scene, &guest, volume)?;
+    inspect_pages(fixture, &instance, volume)?;
     Ok(Rounds {
         rows: ledger.rows(),
         slowest,
@@ -124,30 +124,30 @@ pub(super) fn rounds_of(
 
 /// Every table and index by `pg_amcheck`, then every page's checksum after a
 /// clean stop.
-fn inspect_pages(scene: &Scene<'_>, guest: &Guest, volume: &Volume) -> Result<()> {
+fn inspect_pages(fixture: &Fixture<'_>, instance: &Instance, volume: &Volume) -> Result<()> {
     let script = "unset PGHOST PGPORT PGUSER PGPASSFILE; export PGSERVICE=superuser\n\
          pg_amcheck --install-missing --heapallindexed --parent-check --database \"$PGDATABASE\"";
-    scene.must(guest, script)?;
-    guest.container.stop(STOP_GRACE)?;
-    let state = scene.cluster_state(volume)?;
+    fixture.must(instance, script)?;
+    instance.container.stop(STOP_GRACE)?;
+    let state = fixture.cluster_state(volume)?;
     if state != "shut down" {
         bail!(flaw(format!("docker stop left the cluster `{state}`")));
     }
     let script = "for bin in /usr/lib/postgresql/*/bin; do \
          $bin/pg_checksums --check -D /var/lib/postgresql/data/pgdata || exit 1; done";
-    scene.must_beside(volume, &[], script).map(drop)
+    fixture.must_beside(volume, &[], script).map(drop)
 }
 
 /// SIGKILL at each step of the first boot.
-pub fn killed_while_new(scene: &Scene<'_>) -> Result<Seen> {
+pub fn killed_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
     let mut slowest = Duration::ZERO;
     for (moment, condition) in MOMENTS {
         let after = |error: anyhow::Error| in_words(error, &format!("killed when {moment}"));
-        let volume = scene.volume()?;
-        let guest = scene.start_until(&volume, condition).map_err(after)?;
-        guest.container.kill("KILL")?;
-        slowest = slowest.max(comes_up(scene, &volume).map_err(after)?);
-        scene.remove(&guest)?;
+        let volume = fixture.volume()?;
+        let instance = fixture.start_until(&volume, condition).map_err(after)?;
+        instance.container.kill("KILL")?;
+        slowest = slowest.max(comes_up(fixture, &volume).map_err(after)?);
+        fixture.remove(&instance)?;
     }
     seen(format!(
         "kill -9 at {} steps of the first boot ({}): each volume came up in a next container, after {:.1} s \
@@ -160,16 +160,16 @@ pub fn killed_while_new(scene: &Scene<'_>) -> Result<Seen> {
 }
 
 /// `docker stop` at many moments of the first boot.
-pub fn stopped_while_new(scene: &Scene<'_>) -> Result<Seen> {
-    let limit = Duration::from_secs_f64(scene.spec().budgets.stop_seconds);
+pub fn stopped_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
+    let limit = Duration::from_secs_f64(fixture.spec().budgets.stop_seconds);
     let mut slowest = Duration::ZERO;
     for moment in MOMENTS_MS {
         let after = |error: anyhow::Error| in_words(error, &format!("{moment} ms after docker run"));
-        let volume = scene.volume()?;
-        let guest = scene.start(&volume, &[])?;
-        scene.lab().runner.sleep(Duration::from_millis(moment))?;
-        let took = guest.container.stop(STOP_GRACE)?;
-        let code = guest.container.exit_code()?.unwrap_or(-1);
+        let volume = fixture.volume()?;
+        let instance = fixture.start(&volume, &[])?;
+        fixture.resources().runner.sleep(Duration::from_millis(moment))?;
+        let took = instance.container.stop(STOP_GRACE)?;
+        let code = instance.container.exit_code()?.unwrap_or(-1);
         // The time is judged at the end, as a figure: a machine that was busy
         // with other faults gets a second try.
         if code != 0 {
@@ -177,8 +177,8 @@ pub fn stopped_while_new(scene: &Scene<'_>) -> Result<Seen> {
             return Err(after(flaw(said).into()));
         }
         slowest = slowest.max(took);
-        comes_up(scene, &volume).map_err(after)?;
-        scene.remove(&guest)?;
+        comes_up(fixture, &volume).map_err(after)?;
+        fixture.remove(&instance)?;
     }
     Ok(measured(
         Figure::new(slowest.as_secs_f64(), Some(limit.as_secs_f64()), "s"),
@@ -192,22 +192,22 @@ pub fn stopped_while_new(scene: &Scene<'_>) -> Result<Seen> {
 }
 
 /// [`works`], and the container goes.
-fn comes_up(scene: &Scene<'_>, volume: &Volume) -> Result<Duration> {
-    let (next, took) = works(scene, volume)?;
-    scene.remove(&next)?;
+fn comes_up(fixture: &Fixture<'_>, volume: &Volume) -> Result<Duration> {
+    let (next, took) = works(fixture, volume)?;
+    fixture.remove(&next)?;
     Ok(took)
 }
 
 /// A next container on what an ended one has left: healthy, and a database that
 /// takes rows. How long that took.
-pub(super) fn works(scene: &Scene<'_>, volume: &Volume) -> Result<(Rc<Guest>, Duration)> {
+pub(super) fn works(fixture: &Fixture<'_>, volume: &Volume) -> Result<(Rc<Instance>, Duration)> {
     let began = Instant::now();
-    let next = scene.start(volume, &[])?;
-    scene.until_health(&next, true, PATIENCE)?;
+    let next = fixture.start(volume, &[])?;
+    fixture.until_health(&next, true, PATIENCE)?;
     let took = began.elapsed();
     let sql =
         "CREATE TABLE smoke_new (n int); INSERT INTO smoke_new VALUES (1); SELECT count(*) FROM smoke_new";
-    let rows = scene.sql(&next, sql)?;
+    let rows = fixture.sql(&next, sql)?;
     if rows != "1" {
         bail!(flaw(format!("one row was written, {rows} are there")));
     }
@@ -216,7 +216,7 @@ pub(super) fn works(scene: &Scene<'_>, volume: &Volume) -> Result<(Rc<Guest>, Du
 
 /// The same error, with when it happened.
 pub(crate) fn in_words(error: anyhow::Error, when: &str) -> anyhow::Error {
-    if failure::kind(&error) == Kind::Interrupted {
+    if failure::kind(&error) == FailureKind::Interrupted {
         return error;
     }
     let detail = format!("{when}: {error:#}");
@@ -226,12 +226,12 @@ pub(crate) fn in_words(error: anyhow::Error, when: &str) -> anyhow::Error {
 }
 
 /// `docker stop` with idle sessions, an open transaction and writers.
-pub fn stopped_under_load(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
-    let mut ledger = Ledger::open(scene, &guest)?;
-    scene.must(
-        &guest,
+pub fn stopped_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
+    let mut ledger = Ledger::open(fixture, &instance)?;
+    fixture.must(
+        &instance,
         "psql -XAtqc 'CREATE TABLE smoke_open (n int)' && \
          for n in 1 2 3 4 5; do (sleep 100 | psql -XAtq >/dev/null 2>&1 &) ; done && \
          ({ echo 'BEGIN; INSERT INTO smoke_open VALUES (1);'; sleep 100; } | psql -XAtq >/dev/null 2>&1 &) && \
@@ -240,31 +240,31 @@ pub fn stopped_under_load(scene: &Scene<'_>) -> Result<Seen> {
          sleep 0.05; done; exit 1",
     )?;
     let mut took = Duration::ZERO;
-    let rows = ledger.load(scene, &guest, WRITERS, || {
-        scene.lab().runner.sleep(Duration::from_millis(300))?;
-        took = guest.container.stop(STOP_GRACE)?;
+    let rows = ledger.load(fixture, &instance, WRITERS, || {
+        fixture.resources().runner.sleep(Duration::from_millis(300))?;
+        took = instance.container.stop(STOP_GRACE)?;
         Ok(())
     })?;
-    let code = guest.container.exit_code()?;
-    let state = scene.cluster_state(&volume)?;
+    let code = instance.container.exit_code()?;
+    let state = fixture.cluster_state(&volume)?;
     if code != Some(0) || state != "shut down" {
         bail!(flaw(format!(
             "docker stop under load: exit code {}, pg_controldata says `{state}`",
             code.unwrap_or(-1)
         )));
     }
-    let next = scene.boot(&volume, &[])?;
-    let log = scene.log(&next)?;
+    let next = fixture.boot(&volume, &[])?;
+    let log = fixture.log(&next)?;
     if log.contains("automatic recovery in progress") {
         bail!(flaw(format!("a clean stop needed recovery: {}", one_line(&log))));
     }
-    ledger.verify(scene, &next)?;
-    let open = scene.sql(&next, "SELECT count(*) FROM smoke_open")?;
+    ledger.verify(fixture, &next)?;
+    let open = fixture.sql(&next, "SELECT count(*) FROM smoke_open")?;
     if open != "0" {
         bail!(flaw("a row of a transaction that never committed is there"));
     }
     Ok(measured(
-        Figure::new(took.as_secs_f64(), Some(scene.spec().budgets.stop_seconds), "s"),
+        Figure::new(took.as_secs_f64(), Some(fixture.spec().budgets.stop_seconds), "s"),
         format!(
             "docker stop with 6 open sessions and {WRITERS} writers: exit code 0, shut down, \
              {rows} committed rows are there, the open transaction's is not"

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use container::ask::quote;
-use container::boot::{Guest, MOUNT};
-use container::finding::{Seen, flaw, late, seen};
+use container::boot::{Instance, MOUNT};
+use container::finding::{Observation, flaw, late, seen};
 use container::http::one_line;
 use engine::container::Volume;
 
@@ -21,13 +21,13 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Too little room at first, in bytes and in files, and room that goes while
 /// the cluster is made: each is told, nothing stays behind, and with room the
 /// same volume boots.
-pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
+pub fn full_at_first_boot(fixture: &Fixture<'_>) -> Result<Observation> {
     for (options, says) in [
         ("size=60m", "is full: 60 MB free"),
         ("size=300m,nr_inodes=500", "is full: room for 499 more files"),
     ] {
-        let small = scene.disk_in_memory(options)?;
-        let refusal = scene.refused(&[&small.mount()])?;
+        let small = fixture.disk_in_memory(options)?;
+        let refusal = fixture.refused(&[&small.mount()])?;
         let left = small.run("ls -A")?;
         if refusal.code != 78 || !refusal.log.contains(says) || !left.is_empty() {
             bail!(flaw(format!(
@@ -37,7 +37,7 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
             )));
         }
     }
-    let small = scene.disk_in_memory("size=140m")?;
+    let small = fixture.disk_in_memory("size=140m")?;
     let filler = [
         "sh",
         "-c",
@@ -46,16 +46,20 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
          fallocate -l 110M lost+found || head -c 140M /dev/zero >lost+found",
     ];
     let said = std::thread::scope(|scope| {
-        let lab = scene.lab().clone();
+        let resources = fixture.resources().clone();
         let keeper = small.keeper().name().to_owned();
         let thread = scope.spawn(move || {
             let mut args = vec!["exec", keeper.as_str()];
             args.extend(filler);
-            lab.engine.cmd(&lab.runner, &args).deadline(SCRIPT).output()
+            resources
+                .engine
+                .cmd(&resources.runner, &args)
+                .deadline(SCRIPT)
+                .output()
         });
         let waits = small.run("until [ -e /tmp/waits ]; do sleep 0.05; done");
         // Slow enough that even a busy machine sees the copy begin.
-        let said = waits.and_then(|_| scene.refused(&[&small.mount(), "--cpus=0.3"]));
+        let said = waits.and_then(|_| fixture.refused(&[&small.mount(), "--cpus=0.3"]));
         (said, thread.join())
     });
     let refusal = said.0?;
@@ -73,7 +77,7 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
         bail!(flaw(format!("the failed start left {left}")));
     }
     small.run("rm lost+found")?;
-    scene.boot(&small.volume, &[])?;
+    fixture.boot(&small.volume, &[])?;
     Ok(seen(
         "too few bytes, too few files and room that went meanwhile: each told with exit code 78, \
          nothing left behind; with room the same volume boots",
@@ -82,27 +86,27 @@ pub fn full_at_first_boot(scene: &Scene<'_>) -> Result<Seen> {
 
 /// A full disk refuses rows and goes on; when the WAL finds no room either, the
 /// container goes down and says why; with room each acknowledged row is there.
-pub fn full_while_writing(scene: &Scene<'_>) -> Result<Seen> {
-    let small = scene.disk_in_memory("size=260m")?;
+pub fn full_while_writing(fixture: &Fixture<'_>) -> Result<Observation> {
+    let small = fixture.disk_in_memory("size=260m")?;
     small.run("fallocate -l 60m lost+found")?;
-    let guest = scene.boot(&small.volume, &[])?;
-    scene.sql(
-        &guest,
+    let instance = fixture.boot(&small.volume, &[])?;
+    fixture.sql(
+        &instance,
         "CREATE TABLE smoke_full (t text STORAGE PLAIN); CREATE TABLE smoke_log AS SELECT 0 AS n",
     )?;
-    let rows = ROWS * until_it_fails(scene, &guest, INSERT)?;
-    scene.until_health(&guest, true, Duration::ZERO)?;
-    check_rows(scene, &guest, rows, 0)?;
-    let commits = until_it_fails(scene, &guest, LOG_ONLY)?;
-    let Some(code) = scene.until_ended(&guest.container, DOWN)? else {
-        let limit = scene.patience(DOWN);
+    let rows = ROWS * until_it_fails(fixture, &instance, INSERT)?;
+    fixture.until_health(&instance, true, Duration::ZERO)?;
+    check_rows(fixture, &instance, rows, 0)?;
+    let commits = until_it_fails(fixture, &instance, LOG_ONLY)?;
+    let Some(code) = fixture.until_ended(&instance.container, DOWN)? else {
+        let limit = fixture.patience(DOWN);
         let detail = format!(
             "there is no room for the WAL, and the container still up after {} s",
             limit.as_secs()
         );
         bail!(late(limit, limit, detail));
     };
-    let log = scene.log(&guest)?;
+    let log = fixture.log(&instance)?;
     let last = log.lines().last().unwrap_or_default();
     let cause = last.strip_prefix("hive: stopped: postgresql: the volume ");
     if code != 78 || cause.is_none_or(|cause| !cause.contains(" is full: ")) {
@@ -111,7 +115,7 @@ pub fn full_while_writing(scene: &Scene<'_>) -> Result<Seen> {
         )));
     }
     // What a restart policy would do, over and over.
-    let again = scene.refused(&[&small.mount()])?;
+    let again = fixture.refused(&[&small.mount()])?;
     if again.code != 78 || !again.said().iter().any(|line| line.contains(" is full: ")) {
         bail!(flaw(format!(
             "started again with a full disk: exit code {}, said {}",
@@ -120,10 +124,10 @@ pub fn full_while_writing(scene: &Scene<'_>) -> Result<Seen> {
         )));
     }
     small.run("rm lost+found")?;
-    let guest = scene.boot(&small.volume, &[])?;
-    check_rows(scene, &guest, rows, commits)?;
-    guest.container.stop(GRACE)?;
-    sound(scene, &small.volume)?;
+    let instance = fixture.boot(&small.volume, &[])?;
+    check_rows(fixture, &instance, rows, commits)?;
+    instance.container.stop(GRACE)?;
+    sound(fixture, &small.volume)?;
     Ok(seen(format!(
         "{rows} rows until the disk was full, healthy all the same; {commits} commits more until \
          the WAL had no room: ended with 78 and said so; with room everything acknowledged was \
@@ -142,15 +146,15 @@ const LOG_ONLY: &str = "UPDATE smoke_log SET n = n + 1; \
 
 /// Runs SQL in transactions of its own until it cannot; how often it was
 /// acknowledged.
-fn until_it_fails(scene: &Scene<'_>, guest: &Guest, sql: &str) -> Result<u64> {
+fn until_it_fails(fixture: &Fixture<'_>, instance: &Instance, sql: &str) -> Result<u64> {
     let script = format!(
         "n=0\n\
          while psql -XAtq -v ON_ERROR_STOP=1 -1 -c {} >/dev/null 2>/tmp/smoke-why; do n=$((n + 1)); done\n\
          echo $n; head -n 1 /tmp/smoke-why",
         quote(sql)
     );
-    let answer = scene.shell(guest, &script)?;
-    scene.note(format!(
+    let answer = fixture.shell(instance, &script)?;
+    fixture.note(format!(
         "acknowledged, and why no more: {}",
         one_line(&answer.text)
     ));
@@ -162,9 +166,9 @@ fn until_it_fails(scene: &Scene<'_>, guest: &Guest, sql: &str) -> Result<u64> {
 
 /// What was acknowledged is there. The commit that failed may have been made
 /// all the same, and could not say so.
-fn check_rows(scene: &Scene<'_>, guest: &Guest, rows: u64, commits: u64) -> Result<()> {
-    let there = scene.sql(
-        guest,
+fn check_rows(fixture: &Fixture<'_>, instance: &Instance, rows: u64, commits: u64) -> Result<()> {
+    let there = fixture.sql(
+        instance,
         "SELECT (SELECT count(*) FROM smoke_full), (SELECT n FROM smoke_log)",
     )?;
     let numbers: Vec<u64> = there.trim().split('|').filter_map(|n| n.parse().ok()).collect();
@@ -181,7 +185,7 @@ fn check_rows(scene: &Scene<'_>, guest: &Guest, rows: u64, commits: u64) -> Resu
 }
 
 /// Checks the checksum of each page of a cluster that does not run.
-pub fn sound(scene: &Scene<'_>, volume: &Volume) -> Result<()> {
+pub fn sound(fixture: &Fixture<'_>, volume: &Volume) -> Result<()> {
     let script = format!("/usr/lib/postgresql/current/bin/pg_checksums --check -D {MOUNT}/pgdata");
-    scene.must_beside(volume, &[], &script).map(drop)
+    fixture.must_beside(volume, &[], &script).map(drop)
 }

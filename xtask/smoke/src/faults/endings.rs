@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::scene::Scene;
-use container::finding::{Seen, flaw, late, seen};
+use crate::fixture::Fixture;
+use container::finding::{Observation, flaw, late, seen};
 
 /// A program that cannot start: three tries, 1, 2 and 3 s apart.
 const FATAL: Duration = Duration::from_secs(30);
@@ -22,63 +22,63 @@ const EXIT_PROGRAM: i64 = 1;
 const EXIT_CONFIG: i64 = 78;
 
 /// The app cannot be started any more.
-pub fn fatal_app(scene: &Scene<'_>) -> Result<Seen> {
-    let end = Broken {
+pub fn fatal_app(fixture: &Fixture<'_>) -> Result<Observation> {
+    let end = UntidyEnd {
         program: "app",
         file: "run-app",
         code: "raise SystemExit(3)",
         limit: FATAL,
     };
-    end.expect(scene, EXIT_PROGRAM, "app could not be started")
+    end.expect(fixture, EXIT_PROGRAM, "app could not be started")
 }
 
 /// PostgreSQL cannot be started any more.
-pub fn fatal_postgresql(scene: &Scene<'_>) -> Result<Seen> {
-    let end = Broken {
+pub fn fatal_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
+    let end = UntidyEnd {
         program: "postgresql",
         file: "run-postgresql",
         code: "raise SystemExit(3)",
         limit: FATAL,
     };
-    end.expect(scene, EXIT_PROGRAM, "postgresql could not be started")
+    end.expect(fixture, EXIT_PROGRAM, "postgresql could not be started")
 }
 
 /// A program that says that trying again is useless.
-pub fn hopeless_app(scene: &Scene<'_>) -> Result<Seen> {
-    let end = Broken {
+pub fn hopeless_app(fixture: &Fixture<'_>) -> Result<Observation> {
+    let end = UntidyEnd {
         program: "app",
         file: "run-app",
         code: "raise SystemExit(78)",
         limit: FATAL,
     };
-    end.expect(scene, EXIT_CONFIG, "cannot run like this")
+    end.expect(fixture, EXIT_CONFIG, "cannot run like this")
 }
 
 /// The app starts well and ends again and again.
-pub fn flapping_app(scene: &Scene<'_>) -> Result<Seen> {
-    let end = Broken {
+pub fn flapping_app(fixture: &Fixture<'_>) -> Result<Observation> {
+    let end = UntidyEnd {
         program: "app",
         file: "run-app",
         code: "import time; time.sleep(2); raise SystemExit(3)",
         limit: FLAPPING,
     };
-    end.expect(scene, EXIT_PROGRAM, "app ended ")
+    end.expect(fixture, EXIT_PROGRAM, "app ended ")
 }
 
 /// The same, each time after a while.
-pub fn slowly_flapping_app(scene: &Scene<'_>) -> Result<Seen> {
+pub fn slowly_flapping_app(fixture: &Fixture<'_>) -> Result<Observation> {
     let code = format!("import time; time.sleep({SLOW_SECONDS}); raise SystemExit(0)");
-    let end = Broken {
+    let end = UntidyEnd {
         program: "app",
         file: "run-app",
         code: &code,
         limit: SLOW,
     };
-    end.expect(scene, EXIT_PROGRAM, "app ended ")
+    end.expect(fixture, EXIT_PROGRAM, "app ended ")
 }
 
 /// A program whose file in the container was replaced.
-struct Broken<'a> {
+struct UntidyEnd<'a> {
     program: &'a str,
     /// In `/usr/local/lib/hive`.
     file: &'a str,
@@ -87,14 +87,14 @@ struct Broken<'a> {
     limit: Duration,
 }
 
-impl Broken<'_> {
+impl UntidyEnd<'_> {
     /// Breaks a healthy container's program, ends it once, and waits for the
     /// container's own end.
-    fn expect(&self, scene: &Scene<'_>, code: i64, why: &str) -> Result<Seen> {
-        let volume = scene.volume()?;
-        let guest = scene.boot(&volume, &[])?;
-        scene.sql(
-            &guest,
+    fn expect(&self, fixture: &Fixture<'_>, code: i64, why: &str) -> Result<Observation> {
+        let volume = fixture.volume()?;
+        let instance = fixture.boot(&volume, &[])?;
+        fixture.sql(
+            &instance,
             "CREATE TABLE smoke_end AS SELECT n FROM generate_series(1, 1000) n",
         )?;
         // Kept as the same file, with its mode: only what it does changes.
@@ -103,7 +103,7 @@ impl Broken<'_> {
              cat /tmp/broken >/usr/local/lib/hive/{0}",
             self.file, self.code
         );
-        let answer = scene.exec(&guest, &["--user", "0:0"], &script)?;
+        let answer = fixture.exec(&instance, &["--user", "0:0"], &script)?;
         if !answer.ok() {
             bail!(flaw(format!(
                 "{} could not be broken: {}",
@@ -112,19 +112,22 @@ impl Broken<'_> {
             )));
         }
         let began = Instant::now();
-        scene.must(&guest, &format!("kill -9 $(supervisorctl pid {})", self.program))?;
-        scene.note(format!("{} is broken and was ended", self.program));
-        let Some(ended) = scene.until_ended(&guest.container, self.limit)? else {
+        fixture.must(
+            &instance,
+            &format!("kill -9 $(supervisorctl pid {})", self.program),
+        )?;
+        fixture.note(format!("{} is broken and was ended", self.program));
+        let Some(ended) = fixture.until_ended(&instance.container, self.limit)? else {
             let detail = format!(
                 "{} does `{}` since {} s, and the container is still up",
                 self.program,
                 self.code,
                 began.elapsed().as_secs()
             );
-            bail!(late(began.elapsed(), scene.patience(self.limit), detail));
+            bail!(late(began.elapsed(), fixture.patience(self.limit), detail));
         };
         let took = began.elapsed();
-        let log = scene.log(&guest)?;
+        let log = fixture.log(&instance)?;
         let last = log.lines().rfind(|line| !line.is_empty()).unwrap_or_default();
         if ended != code || !last.starts_with("hive: stopped: ") || !last.contains(why) {
             bail!(flaw(format!(
@@ -132,7 +135,7 @@ impl Broken<'_> {
                 self.program, self.code
             )));
         }
-        let state = scene.cluster_state(&volume)?;
+        let state = fixture.cluster_state(&volume)?;
         // A server that cannot be started again was killed by us, not shut down.
         if state != "shut down" && self.program != "postgresql" {
             bail!(flaw(format!(

@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 
 use super::crash::{MOMENTS, STOP_GRACE, in_words, rounds_of, works};
 use super::disk::sound;
-use crate::scene::{Cut, Scene};
-use container::boot::Guest;
-use container::finding::{Seen, flaw, seen};
+use crate::fixture::{Cut, Fixture};
+use container::boot::Instance;
+use container::finding::{Observation, flaw, seen};
 
 /// Cuts under load.
 const ROUNDS: u32 = 10;
@@ -25,16 +25,16 @@ fn cut_of(round: usize) -> Cut {
 }
 
 /// The power goes while rows are committed again and again.
-pub fn cut_under_load(scene: &Scene<'_>) -> Result<Seen> {
-    let disk = scene.disk_with_power()?;
-    let harm = |round: u32, guest: &Guest| {
+pub fn cut_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
+    let disk = fixture.disk_with_power()?;
+    let harm = |round: u32, instance: &Instance| {
         // Two rounds each: one into the same container, one into a new one.
         let cut = cut_of(usize::try_from(round / 2)?);
         disk.cut(cut)?;
-        scene.note(format!("the power went: {}", cut.in_words()));
-        guest.container.kill("KILL")
+        fixture.note(format!("the power went: {}", cut.in_words()));
+        instance.container.kill("KILL")
     };
-    let rounds = rounds_of(scene, &disk.volume, ROUNDS, harm, || disk.power_on())?;
+    let rounds = rounds_of(fixture, &disk.volume, ROUNDS, harm, || disk.power_on())?;
     seen(format!(
         "{ROUNDS} times the power went under load, half of them with names written and contents not: 0 of \
          {} committed rows lost, back after {:.1} s at most; pg_amcheck and pg_checksums clean",
@@ -46,8 +46,8 @@ pub fn cut_under_load(scene: &Scene<'_>) -> Result<Seen> {
 
 /// The power goes at each step of the first boot, in both ways from when the
 /// cluster has its name.
-pub fn cut_while_new(scene: &Scene<'_>) -> Result<Seen> {
-    let disk = scene.disk_with_power()?;
+pub fn cut_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
+    let disk = fixture.disk_with_power()?;
     let mut slowest = Duration::ZERO;
     for (n, (moment, condition)) in MOMENTS.into_iter().enumerate() {
         // Before the cluster has its name, a copy is all that can be lost.
@@ -55,22 +55,22 @@ pub fn cut_while_new(scene: &Scene<'_>) -> Result<Seen> {
         for cut in [Cut::Contents, Cut::All].into_iter().take(1 + usize::from(named)) {
             let told = format!("the power went when {moment}, {}", cut.in_words());
             let after = |error| in_words(error, &told);
-            let guest = scene.start_until(&disk.volume, condition).map_err(after)?;
+            let instance = fixture.start_until(&disk.volume, condition).map_err(after)?;
             // It is made before the copy begins.
             let made = (n > 0).then(|| disk.run(PASSWORD)).transpose()?;
             disk.cut(cut)?;
-            guest.container.kill("KILL")?;
-            scene.remove(&guest)?;
+            instance.container.kill("KILL")?;
+            fixture.remove(&instance)?;
             disk.power_on()?;
-            let (next, took) = works(scene, &disk.volume).map_err(after)?;
+            let (next, took) = works(fixture, &disk.volume).map_err(after)?;
             let kept = disk.run(PASSWORD)?;
             if made.is_some_and(|made| made != kept) {
                 bail!(flaw(format!("{told}: the app's role has another password")));
             }
             slowest = slowest.max(took);
             next.container.stop(STOP_GRACE)?;
-            scene.remove(&next)?;
-            sound(scene, &disk.volume).map_err(after)?;
+            fixture.remove(&next)?;
+            sound(fixture, &disk.volume).map_err(after)?;
             disk.wipe()?;
         }
     }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::scene::{Process, Scene};
-use container::boot::Guest;
+use crate::fixture::{Fixture, Process};
+use container::boot::Instance;
 use container::figure::Figure;
-use container::finding::{Seen, flaw, late, measured};
+use container::finding::{Observation, flaw, late, measured};
 use container::http::Client;
 use container::programs;
 
@@ -38,121 +38,125 @@ const SERVANTS: [&str; 5] = [
 ];
 
 /// Crash recovery of the whole server by a new postmaster.
-pub fn postmaster(scene: &Scene<'_>) -> Result<Seen> {
-    let guest = with_rows(scene)?;
-    let took = kill(scene, &guest, "postmaster", is_postmaster)?;
-    all_is_well(scene, &guest)?;
-    back(took, scene.patience(POSTGRESQL_BACK), "kill -9 of the postmaster")
+pub fn postmaster(fixture: &Fixture<'_>) -> Result<Observation> {
+    let instance = with_rows(fixture)?;
+    let took = kill(fixture, &instance, "postmaster", is_postmaster)?;
+    all_is_well(fixture, &instance)?;
+    back(
+        took,
+        fixture.patience(POSTGRESQL_BACK),
+        "kill -9 of the postmaster",
+    )
 }
 
 /// A session of a client: the postmaster ends all others and recovers.
-pub fn backend(scene: &Scene<'_>) -> Result<Seen> {
-    let guest = with_rows(scene)?;
-    scene.must(
-        &guest,
+pub fn backend(fixture: &Fixture<'_>) -> Result<Observation> {
+    let instance = with_rows(fixture)?;
+    fixture.must(
+        &instance,
         "PGAPPNAME=victim psql -XAtqc 'SELECT pg_sleep(100)' >/dev/null 2>&1 &\n\
          for n in $(seq 100); do \
          [ \"$(psql -XAtqc \"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'victim'\")\" = 1 ] \
          && exit 0; sleep 0.05; done; exit 1",
     )?;
-    let pid = scene.sql(
-        &guest,
+    let pid = fixture.sql(
+        &instance,
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'victim'",
     )?;
     let is_it = |process: &Process| process.pid.to_string() == pid;
-    let took = kill_one(scene, &guest, "backend", Successor::None, is_it)?;
-    all_is_well(scene, &guest)?;
+    let took = kill_one(fixture, &instance, "backend", Successor::None, is_it)?;
+    all_is_well(fixture, &instance)?;
     back(
         took,
-        scene.patience(POSTGRESQL_BACK),
+        fixture.patience(POSTGRESQL_BACK),
         "kill -9 of a session's backend",
     )
 }
 
 /// Each of PostgreSQL's own processes, one after the other.
-pub fn servants(scene: &Scene<'_>) -> Result<Seen> {
-    let guest = with_rows(scene)?;
+pub fn servants(fixture: &Fixture<'_>) -> Result<Observation> {
+    let instance = with_rows(fixture)?;
     let mut slowest = Duration::ZERO;
     for servant in SERVANTS {
         let is_it = |process: &Process| process.command == servant;
-        let took = kill(scene, &guest, servant, is_it)?;
+        let took = kill(fixture, &instance, servant, is_it)?;
         slowest = slowest.max(took);
     }
-    all_is_well(scene, &guest)?;
+    all_is_well(fixture, &instance)?;
     let names: Vec<&str> = SERVANTS
         .iter()
         .filter_map(|name| name.strip_prefix("postgres: "))
         .collect();
     back(
         slowest,
-        scene.patience(POSTGRESQL_BACK),
+        fixture.patience(POSTGRESQL_BACK),
         &format!("kill -9 of each of {}, the longest", names.join(", ")),
     )
 }
 
 /// The app; PostgreSQL must not notice.
-pub fn app(scene: &Scene<'_>) -> Result<Seen> {
-    let guest = with_rows(scene)?;
-    let took = kill(scene, &guest, "app", is_app)?;
-    all_is_well(scene, &guest)?;
-    back(took, scene.patience(APP_BACK), "kill -9 of the app")
+pub fn app(fixture: &Fixture<'_>) -> Result<Observation> {
+    let instance = with_rows(fixture)?;
+    let took = kill(fixture, &instance, "app", is_app)?;
+    all_is_well(fixture, &instance)?;
+    back(took, fixture.patience(APP_BACK), "kill -9 of the app")
 }
 
 /// The health monitor, which nobody but the log misses.
-pub fn monitor(scene: &Scene<'_>) -> Result<Seen> {
-    let guest = with_rows(scene)?;
+pub fn monitor(fixture: &Fixture<'_>) -> Result<Observation> {
+    let instance = with_rows(fixture)?;
     let is_it = |process: &Process| process.command.ends_with("/health-monitor");
-    let took = kill(scene, &guest, "health-monitor", is_it)?;
-    all_is_well(scene, &guest)?;
+    let took = kill(fixture, &instance, "health-monitor", is_it)?;
+    all_is_well(fixture, &instance)?;
     back(
         took,
-        scene.patience(POSTGRESQL_BACK),
+        fixture.patience(POSTGRESQL_BACK),
         "kill -9 of the health monitor",
     )
 }
 
 /// PID 1 itself, from the host: the container ends, the restart policy starts
 /// it again, and nothing is lost.
-pub fn supervisord(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &["--restart", "on-failure:3"])?;
-    scene.sql(&guest, ROWS)?;
+pub fn supervisord(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &["--restart", "on-failure:3"])?;
+    fixture.sql(&instance, ROWS)?;
     let began = Instant::now();
-    scene.kill_first_process(&guest)?;
-    while guest.container.restarts()? == 0 {
-        let limit = scene.patience(PATIENCE);
+    fixture.kill_first_process(&instance)?;
+    while instance.container.restarts()? == 0 {
+        let limit = fixture.patience(PATIENCE);
         if began.elapsed() > limit {
             let detail = "supervisord was killed, and the engine did not start the container again";
             bail!(late(began.elapsed(), limit, detail));
         }
-        scene.lab().runner.sleep(Duration::from_millis(100))?;
+        fixture.resources().runner.sleep(Duration::from_millis(100))?;
     }
-    let guest = scene.rejoin(&guest)?;
-    scene.until_health(&guest, true, PATIENCE)?;
+    let instance = fixture.rejoin(&instance)?;
+    fixture.until_health(&instance, true, PATIENCE)?;
     let took = began.elapsed();
-    all_is_well(scene, &guest)?;
+    all_is_well(fixture, &instance)?;
     back(
         took,
-        Duration::from_secs_f64(scene.spec().budgets.restart_seconds),
+        Duration::from_secs_f64(fixture.spec().budgets.restart_seconds),
         "kill -9 of supervisord, started again by the restart policy",
     )
 }
 
 /// All of PostgreSQL hangs: health leaves 200, and comes back with it.
-pub fn frozen_postgresql(scene: &Scene<'_>) -> Result<Seen> {
-    frozen(scene, "PostgreSQL", |process| {
+pub fn frozen_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
+    frozen(fixture, "PostgreSQL", |process| {
         is_postmaster(process) || process.command.starts_with("postgres: ")
     })
 }
 
 /// The app hangs.
-pub fn frozen_app(scene: &Scene<'_>) -> Result<Seen> {
-    frozen(scene, "the app", is_app)
+pub fn frozen_app(fixture: &Fixture<'_>) -> Result<Observation> {
+    frozen(fixture, "the app", is_app)
 }
 
-fn frozen(scene: &Scene<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<Seen> {
-    let guest = with_rows(scene)?;
-    let all = scene.processes(&guest)?;
+fn frozen(fixture: &Fixture<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<Observation> {
+    let instance = with_rows(fixture)?;
+    let all = fixture.processes(&instance)?;
     let pids: Vec<String> = all
         .iter()
         .filter(|process| is_it(process))
@@ -162,12 +166,12 @@ fn frozen(scene: &Scene<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<
         bail!(flaw(format!("there is no process of {what}")));
     }
     let pids = pids.join(" ");
-    scene.must(&guest, &format!("kill -STOP {pids}"))?;
-    let (left, said) = scene.until_health(&guest, false, FROZEN)?;
+    fixture.must(&instance, &format!("kill -STOP {pids}"))?;
+    let (left, said) = fixture.until_health(&instance, false, FROZEN)?;
     // What the engine asks, too.
-    let check = scene.patience(CHECK).as_secs();
-    let answer = scene.shell(
-        &guest,
+    let check = fixture.patience(CHECK).as_secs();
+    let answer = fixture.shell(
+        &instance,
         &format!("timeout {check} /usr/local/lib/hive/healthcheck"),
     )?;
     if answer.code != 1 || !answer.text.starts_with("unhealthy: ") {
@@ -176,13 +180,13 @@ fn frozen(scene: &Scene<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<
             answer.shown()
         )));
     }
-    scene.must(&guest, &format!("kill -CONT {pids}"))?;
-    let (came, _) = scene.until_health(&guest, true, FROZEN)?;
-    all_is_well(scene, &guest)?;
+    fixture.must(&instance, &format!("kill -CONT {pids}"))?;
+    let (came, _) = fixture.until_health(&instance, true, FROZEN)?;
+    all_is_well(fixture, &instance)?;
     Ok(measured(
         Figure::new(
             left.as_secs_f64(),
-            Some(scene.patience(FROZEN).as_secs_f64()),
+            Some(fixture.patience(FROZEN).as_secs_f64()),
             "s",
         ),
         format!(
@@ -198,24 +202,24 @@ fn frozen(scene: &Scene<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<
 /// Committed before the harm, looked for after it.
 const ROWS: &str = "CREATE TABLE smoke_kill AS SELECT n FROM generate_series(1, 1000) n";
 
-fn with_rows(scene: &Scene<'_>) -> Result<std::rc::Rc<Guest>> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
-    scene.sql(&guest, ROWS)?;
-    Ok(guest)
+fn with_rows(fixture: &Fixture<'_>) -> Result<std::rc::Rc<Instance>> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
+    fixture.sql(&instance, ROWS)?;
+    Ok(instance)
 }
 
 /// The rows are there, and every program is RUNNING.
-fn all_is_well(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    let rows = scene.sql(guest, "SELECT count(*) FROM smoke_kill")?;
+fn all_is_well(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    let rows = fixture.sql(instance, "SELECT count(*) FROM smoke_kill")?;
     if rows != "1000" {
         bail!(flaw(format!(
             "1000 rows were committed before, {rows} are there after"
         )));
     }
-    let (began, limit) = (Instant::now(), scene.patience(PATIENCE));
+    let (began, limit) = (Instant::now(), fixture.patience(PATIENCE));
     loop {
-        let text = scene.shell(guest, programs::STATUS)?.text;
+        let text = fixture.shell(instance, programs::STATUS)?.text;
         let states = programs::states(&text);
         // A program is STARTING for its first second.
         let bad = states.iter().find(|(_, state)| *state != "RUNNING");
@@ -228,12 +232,12 @@ fn all_is_well(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
                     format!("not all programs run: {text}")
                 ))
             }
-            _ => scene.lab().runner.sleep(Duration::from_millis(200))?,
+            _ => fixture.resources().runner.sleep(Duration::from_millis(200))?,
         }
     }
 }
 
-fn back(took: Duration, limit: Duration, what: &str) -> Result<Seen> {
+fn back(took: Duration, limit: Duration, what: &str) -> Result<Observation> {
     Ok(measured(
         Figure::new(took.as_secs_f64(), Some(limit.as_secs_f64()), "s"),
         format!("{what}: health was away for so long; every committed row is there"),
@@ -264,60 +268,64 @@ enum Successor {
 /// # Errors
 /// A flaw when there is no such process, or no other one and no 200 in time.
 pub fn kill(
-    scene: &Scene<'_>,
-    guest: &Guest,
+    fixture: &Fixture<'_>,
+    instance: &Instance,
     what: &str,
     is_it: impl Fn(&Process) -> bool,
 ) -> Result<Duration> {
-    kill_one(scene, guest, what, Successor::Needed, is_it)
+    kill_one(fixture, instance, what, Successor::Needed, is_it)
 }
 
 fn kill_one(
-    scene: &Scene<'_>,
-    guest: &Guest,
+    fixture: &Fixture<'_>,
+    instance: &Instance,
     what: &str,
     successor: Successor,
     is_it: impl Fn(&Process) -> bool,
 ) -> Result<Duration> {
-    let Some(victim) = scene.processes(guest)?.into_iter().find(|process| is_it(process)) else {
+    let Some(victim) = fixture
+        .processes(instance)?
+        .into_iter()
+        .find(|process| is_it(process))
+    else {
         bail!(flaw(format!("there is no process {what}")));
     };
-    scene.note(format!("kill -9 {} ({})", victim.pid, victim.command));
-    let (port, path) = (guest.port, scene.spec().app.health_path.as_str());
+    fixture.note(format!("kill -9 {} ({})", victim.pid, victim.command));
+    let (port, path) = (instance.port, fixture.spec().app.health_path.as_str());
     let over = AtomicBool::new(false);
     let (replaced, samples) = std::thread::scope(|scope| {
         let client = scope.spawn(|| watch_health(port, path, &over));
-        let replaced = kill_and_wait(scene, guest, what, successor, &victim, &is_it);
+        let replaced = kill_and_wait(fixture, instance, what, successor, &victim, &is_it);
         over.store(true, Ordering::Relaxed);
         (replaced, client.join())
     });
     replaced?;
     let samples = samples.map_err(|_| anyhow!("the client panicked"))?;
     let away = downtime(&samples);
-    scene.note(format!("{what}: health was away for {:.3} s", away.as_secs_f64()));
+    fixture.note(format!("{what}: health was away for {:.3} s", away.as_secs_f64()));
     Ok(away)
 }
 
 fn kill_and_wait(
-    scene: &Scene<'_>,
-    guest: &Guest,
+    fixture: &Fixture<'_>,
+    instance: &Instance,
     what: &str,
     successor: Successor,
     victim: &Process,
     is_it: impl Fn(&Process) -> bool,
 ) -> Result<()> {
     let began = Instant::now();
-    scene.must(guest, &format!("kill -9 {}", victim.pid))?;
+    fixture.must(instance, &format!("kill -9 {}", victim.pid))?;
     // Health may say 200 for a moment more: one that counts comes after the
     // victim was replaced.
     loop {
-        scene.until_health(guest, true, PATIENCE.saturating_sub(began.elapsed()))?;
-        let all = scene.processes(guest)?;
+        fixture.until_health(instance, true, PATIENCE.saturating_sub(began.elapsed()))?;
+        let all = fixture.processes(instance)?;
         let is_gone = !all.iter().any(|process| process.pid == victim.pid);
         if is_gone && (successor == Successor::None || all.iter().any(&is_it)) {
-            return scene.until_health(guest, true, PATIENCE).map(drop);
+            return fixture.until_health(instance, true, PATIENCE).map(drop);
         }
-        let limit = scene.patience(PATIENCE);
+        let limit = fixture.patience(PATIENCE);
         if began.elapsed() > limit {
             let detail = format!(
                 "health is 200, and no new {what} is there {} s after the kill",

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::scene::{DIGEST, Refusal, Scene};
+use crate::fixture::{DIGEST, Fixture, Refusal};
 use container::boot::MOUNT;
-use container::finding::{Flaw, Seen, flaw, seen};
+use container::finding::{Flaw, Observation, flaw, seen};
 
 /// `EX_CONFIG` of sysexits.h: trying again does not help.
 const EXIT_CONFIG: i64 = 78;
@@ -123,8 +123,8 @@ const OF_SOMEBODY_ELSE: &[Wrong] = &[
 ];
 
 /// Refuses each of them.
-pub fn of_somebody_else(scene: &Scene<'_>) -> Result<Seen> {
-    refuse_all(scene, OF_SOMEBODY_ELSE, true)
+pub fn of_somebody_else(fixture: &Fixture<'_>) -> Result<Observation> {
+    refuse_all(fixture, OF_SOMEBODY_ELSE, true)
 }
 
 /// Clusters that a copy brought only in part, or with damage.
@@ -184,8 +184,8 @@ const COPIED_IN_PART: &[Wrong] = &[
 const NOT_WHOLE: &str = "is not whole: ";
 
 /// Refuses each of them.
-pub fn copied_in_part(scene: &Scene<'_>) -> Result<Seen> {
-    refuse_all(scene, COPIED_IN_PART, true)
+pub fn copied_in_part(fixture: &Fixture<'_>) -> Result<Observation> {
+    refuse_all(fixture, COPIED_IN_PART, true)
 }
 
 /// Settings that cannot work; the volume is new and has to stay empty.
@@ -258,8 +258,8 @@ const SETTINGS: &[Wrong] = &[
 ];
 
 /// Refuses each of them.
-pub fn settings(scene: &Scene<'_>) -> Result<Seen> {
-    refuse_all(scene, SETTINGS, false)
+pub fn settings(fixture: &Fixture<'_>) -> Result<Observation> {
+    refuse_all(fixture, SETTINGS, false)
 }
 
 /// Password files that are wrong: name, how it is made in its folder, and what
@@ -287,16 +287,16 @@ const PASSWORD_FILES: &[(&str, &str, &str)] = &[
 ];
 
 /// Refuses each of them, on a new volume that has to stay empty.
-pub fn password_files(scene: &Scene<'_>) -> Result<Seen> {
-    let (volume, files) = (scene.volume()?, scene.volume()?);
+pub fn password_files(fixture: &Fixture<'_>) -> Result<Observation> {
+    let (volume, files) = (fixture.volume()?, fixture.volume()?);
     let root = ["--user", "0:0"];
     let make: Vec<&str> = PASSWORD_FILES.iter().map(|(_, make, _)| *make).collect();
-    scene.must_beside(
+    fixture.must_beside(
         &files,
         &root,
         &format!("cd {MOUNT}; chmod 755 .; umask 022; {}", make.join("; ")),
     )?;
-    let before = scene.digest(&volume)?;
+    let before = fixture.digest(&volume)?;
     let mut wrong = Vec::new();
     for (name, _, says) in PASSWORD_FILES {
         let mounts = [
@@ -305,10 +305,10 @@ pub fn password_files(scene: &Scene<'_>) -> Result<Seen> {
             format!("--env=HIVE_DATABASE_PASSWORD_FILE=/run/given/{name}"),
         ];
         let options: Vec<&str> = mounts.iter().map(String::as_str).collect();
-        let refusal = scene.refused(&options).map_err(|error| of_case(name, error))?;
+        let refusal = fixture.refused(&options).map_err(|error| of_case(name, error))?;
         wrong.extend(misfit(&refusal, says).map(|why| format!("{name}: {why}")));
     }
-    if scene.digest(&volume)? != before {
+    if fixture.digest(&volume)? != before {
         wrong.push("the volume is not empty any more".to_owned());
     }
     verdict(&wrong, PASSWORD_FILES.len())
@@ -316,12 +316,12 @@ pub fn password_files(scene: &Scene<'_>) -> Result<Seen> {
 
 /// Runs a container on each case's volume: a copy of one good volume with the
 /// harm done to it (`of_a_good_one`), or a new one.
-fn refuse_all(scene: &Scene<'_>, cases: &[Wrong], of_a_good_one: bool) -> Result<Seen> {
-    let victim = scene.volume()?;
-    let golden = scene.volume()?;
+fn refuse_all(fixture: &Fixture<'_>, cases: &[Wrong], of_a_good_one: bool) -> Result<Observation> {
+    let victim = fixture.volume()?;
+    let golden = fixture.volume()?;
     if of_a_good_one {
-        let guest = scene.boot(&golden, &[])?;
-        guest.container.stop(GRACE)?;
+        let instance = fixture.boot(&golden, &[])?;
+        instance.container.stop(GRACE)?;
     }
     let from = format!("--volume={}:/golden:ro", golden.name());
     let root = ["--user=0:0", from.as_str()];
@@ -336,13 +336,13 @@ fn refuse_all(scene: &Scene<'_>, cases: &[Wrong], of_a_good_one: bool) -> Result
             ""
         };
         let script = format!("set -e; cd {MOUNT}; {DIGEST}\n{renewed}\n{harm}\n{DIGEST}");
-        let digests = scene.must_beside(&victim, &root, &script)?;
+        let digests = fixture.must_beside(&victim, &root, &script)?;
         let Some((now, next)) = digests.trim().split_once('\n') else {
             bail!("two digests are {digests:?}");
         };
         wrong.extend(changed(before.as_ref(), now));
         before = Some((case.what, next.to_owned()));
-        scene.note(format!("a volume {}", case.what));
+        fixture.note(format!("a volume {}", case.what));
         let place = format!("--volume={}:{MOUNT}", victim.name());
         let mut options: Vec<String> = case
             .options
@@ -357,12 +357,12 @@ fn refuse_all(scene: &Scene<'_>, cases: &[Wrong], of_a_good_one: bool) -> Result
             options.push(place);
         }
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let refusal = scene
+        let refusal = fixture
             .refused(&options)
             .map_err(|error| of_case(case.what, error))?;
         wrong.extend(misfit(&refusal, case.says).map(|why| format!("{}: {why}", case.what)));
     }
-    wrong.extend(changed(before.as_ref(), scene.digest(&victim)?.trim()));
+    wrong.extend(changed(before.as_ref(), fixture.digest(&victim)?.trim()));
     verdict(&wrong, cases.len())
 }
 
@@ -394,7 +394,7 @@ fn misfit(refusal: &Refusal, says: &str) -> Option<String> {
     })
 }
 
-fn verdict(wrong: &[String], of: usize) -> Result<Seen> {
+fn verdict(wrong: &[String], of: usize) -> Result<Observation> {
     if !wrong.is_empty() {
         bail!(flaw(format!("{} of {of}: {}", wrong.len(), wrong.join("; "))));
     }

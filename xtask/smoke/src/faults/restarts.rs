@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::running::{all_running, stop_cleanly};
-use crate::scene::Scene;
-use container::boot::{Guest, MOUNT};
+use crate::fixture::Fixture;
+use container::boot::{Instance, MOUNT};
 use container::figure::Figure;
-use container::finding::{Seen, flaw, measured};
+use container::finding::{Observation, flaw, measured};
 
 /// Longer than that is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,48 +22,48 @@ const TOLD: usize = 4;
 
 /// The same container stopped, restarted, killed and started, again and again;
 /// and paused.
-pub fn restarts(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let mut guest = scene.boot(&volume, &[])?;
-    scene.sql(&guest, "CREATE TABLE smoke_restarts (n int PRIMARY KEY)")?;
+pub fn restarts(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let mut instance = fixture.boot(&volume, &[])?;
+    fixture.sql(&instance, "CREATE TABLE smoke_restarts (n int PRIMARY KEY)")?;
     let mut slowest = Duration::ZERO;
     let mut settled = BTreeSet::new();
     for round in 1..=RESTARTS {
-        scene.sql(&guest, &format!("INSERT INTO smoke_restarts VALUES ({round})"))?;
+        fixture.sql(&instance, &format!("INSERT INTO smoke_restarts VALUES ({round})"))?;
         match round % 3 {
-            0 => guest.container.kill("KILL")?,
-            1 => stop_cleanly(scene, &guest, &volume)?,
-            _ => docker(scene, &["restart", guest.container.name()]).map(drop)?,
+            0 => instance.container.kill("KILL")?,
+            1 => stop_cleanly(fixture, &instance, &volume)?,
+            _ => docker(fixture, &["restart", instance.container.name()]).map(drop)?,
         }
-        guest = if round % 3 == 2 {
-            scene.rejoin(&guest)?
+        instance = if round % 3 == 2 {
+            fixture.rejoin(&instance)?
         } else {
-            scene.start_again(&guest)?
+            fixture.start_again(&instance)?
         };
-        scene.until_health(&guest, true, PATIENCE)?;
+        fixture.until_health(&instance, true, PATIENCE)?;
         if round % 3 == 2 {
-            was_shut_down(&scene.log(&guest)?)?;
+            was_shut_down(&fixture.log(&instance)?)?;
         }
-        slowest = slowest.max(guest.started.elapsed());
-        let rows = scene.sql(&guest, "SELECT count(*) FROM smoke_restarts")?;
+        slowest = slowest.max(instance.started.elapsed());
+        let rows = fixture.sql(&instance, "SELECT count(*) FROM smoke_restarts")?;
         if rows != round.to_string() {
             bail!(flaw(format!("{round} rows were stored, {rows} are there")));
         }
         if round == SETTLED {
-            settled = traces(scene, &guest)?;
+            settled = traces(fixture, &instance)?;
         }
     }
     for verb in ["pause", "unpause"] {
-        docker(scene, &[verb, guest.container.name()])?;
-        scene.lab().runner.sleep(Duration::from_millis(500))?;
+        docker(fixture, &[verb, instance.container.name()])?;
+        fixture.resources().runner.sleep(Duration::from_millis(500))?;
     }
-    scene.until_health(&guest, true, PATIENCE)?;
-    all_running(scene, &guest)?;
-    nothing_more(&settled, &traces(scene, &guest)?)?;
+    fixture.until_health(&instance, true, PATIENCE)?;
+    all_running(fixture, &instance)?;
+    nothing_more(&settled, &traces(fixture, &instance)?)?;
     Ok(measured(
         Figure::new(
             slowest.as_secs_f64(),
-            Some(scene.spec().budgets.restart_seconds),
+            Some(fixture.spec().budgets.restart_seconds),
             "s",
         ),
         format!(
@@ -88,15 +88,15 @@ fn was_shut_down(log: &str) -> Result<()> {
 /// What a start may leave behind, a line each: names on the volume but for those
 /// of tables, WAL beyond what a cluster of this size keeps, files in the
 /// container's own layer, shared memory.
-fn traces(scene: &Scene<'_>, guest: &Guest) -> Result<BTreeSet<String>> {
+fn traces(fixture: &Fixture<'_>, instance: &Instance) -> Result<BTreeSet<String>> {
     let script = format!(
         "cd {MOUNT}; find . \\( -path './pgdata/base/*' -o -path './pgdata/pg_wal/*' \\) -prune -o -print; \
          [ $(ls pgdata/pg_wal | wc -l) -le 6 ] || ls pgdata/pg_wal; \
          find /run/hive /tmp /dev/shm; ls /var/log/hive; \
          echo \"$(tail -n +2 /proc/sysvipc/shm | wc -l) shared memory segments\""
     );
-    let inside = scene.must(guest, &script)?;
-    let layer = docker(scene, &["diff", guest.container.name()])?;
+    let inside = fixture.must(instance, &script)?;
+    let layer = docker(fixture, &["diff", instance.container.name()])?;
     let lines = inside.lines().chain(layer.lines());
     Ok(lines.map(str::to_owned).collect())
 }
@@ -114,9 +114,9 @@ fn nothing_more(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Result<(
     Ok(())
 }
 
-fn docker(scene: &Scene<'_>, args: &[&str]) -> Result<String> {
-    let lab = scene.lab();
-    lab.engine.cmd(&lab.runner, args).read()
+fn docker(fixture: &Fixture<'_>, args: &[&str]) -> Result<String> {
+    let resources = fixture.resources();
+    resources.engine.cmd(&resources.runner, args).read()
 }
 
 #[cfg(test)]

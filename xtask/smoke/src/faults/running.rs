@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::scene::Scene;
-use container::boot::Guest;
-use container::finding::{Seen, flaw, seen};
+use crate::fixture::Fixture;
+use container::boot::Instance;
+use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
 use container::programs;
 use engine::container::{Container, Volume};
@@ -37,12 +37,12 @@ const HARDENED: [&str; 14] = [
 
 /// No capability, no way to get one, nothing writable but what it needs; all
 /// works as ever.
-pub fn hardened(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &HARDENED)?;
+pub fn hardened(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &HARDENED)?;
     // Else it would prove nothing.
-    let facts = scene.must(
-        &guest,
+    let facts = fixture.must(
+        &instance,
         "grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/1/status | tr -s '\\t\\n' '  '; touch /app/x 2>&1; true",
     )?;
     let none = "0000000000000000";
@@ -58,11 +58,11 @@ pub fn hardened(scene: &Scene<'_>) -> Result<Seen> {
             )));
         }
     }
-    build_index_in_parallel(scene, &guest)?;
-    all_running(scene, &guest)?;
-    stop_cleanly(scene, &guest, &volume)?;
-    let again = scene.boot(&volume, &HARDENED)?;
-    let rows = scene.sql(&again, "SELECT count(*) FROM smoke_vectors")?;
+    build_index_in_parallel(fixture, &instance)?;
+    all_running(fixture, &instance)?;
+    stop_cleanly(fixture, &instance, &volume)?;
+    let again = fixture.boot(&volume, &HARDENED)?;
+    let rows = fixture.sql(&again, "SELECT count(*) FROM smoke_vectors")?;
     if rows != ROWS.to_string() {
         bail!(flaw(format!("{ROWS} rows were stored, {rows} are there after")));
     }
@@ -78,19 +78,19 @@ const ROWS: u32 = 5000;
 
 /// A parallel HNSW build and a parallel hash join in the 64 MB of shared memory
 /// that an engine gives by default.
-pub fn small_shared_memory(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
-    let shared = scene.must(&guest, "df --output=size --block-size=1M /dev/shm | tail -n 1")?;
+pub fn small_shared_memory(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
+    let shared = fixture.must(&instance, "df --output=size --block-size=1M /dev/shm | tail -n 1")?;
     if shared.trim() != "64" {
         bail!(flaw(format!(
             "/dev/shm has {} MB: with more than 64 nothing is proved",
             shared.trim()
         )));
     }
-    build_index_in_parallel(scene, &guest)?;
-    let plan = scene.sql(
-        &guest,
+    build_index_in_parallel(fixture, &instance)?;
+    let plan = fixture.sql(
+        &instance,
         "CREATE TABLE smoke_wide AS SELECT n AS id, repeat(md5(n::text), 6) AS body FROM generate_series(1, 400000) n; \
          ANALYZE smoke_wide; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; \
          SET min_parallel_table_scan_size = 0; SET work_mem = '256MB'; SET enable_mergejoin = off; \
@@ -101,9 +101,9 @@ pub fn small_shared_memory(scene: &Scene<'_>) -> Result<Seen> {
         bail!(flaw(format!("the join was not parallel: {}", one_line(&plan))));
     }
     // Nor does a first boot need any of it.
-    scene.remove(&guest)?;
-    let empty = scene.volume()?;
-    scene.boot(&empty, &["--ipc=none"])?;
+    fixture.remove(&instance)?;
+    let empty = fixture.volume()?;
+    fixture.boot(&empty, &["--ipc=none"])?;
     seen(format!(
         "64 MB /dev/shm: HNSW over {ROWS} vectors by 2 parallel workers with 256 MB, and a parallel hash join of \
          2 × 80 MB; without any /dev/shm a first boot"
@@ -113,9 +113,9 @@ pub fn small_shared_memory(scene: &Scene<'_>) -> Result<Seen> {
 
 /// Two workers, which share all of `maintenance_work_mem`: `posix` shared memory
 /// would die of that (pgvector#453).
-fn build_index_in_parallel(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    let said = scene.sql(
-        guest,
+fn build_index_in_parallel(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    let said = fixture.sql(
+        instance,
         &format!(
             "CREATE TABLE smoke_vectors AS SELECT n AS id, \
              (SELECT array_agg(random()) FROM generate_series(1, 64) WHERE n > 0)::vector(64) AS at \
@@ -145,17 +145,17 @@ fn build_index_in_parallel(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
 
 /// Another image of this run (or this one again) beside it, on one network: each
 /// has its own passwords and data, and neither database can be reached.
-pub fn side_by_side(scene: &Scene<'_>) -> Result<Seen> {
-    let other = scene.neighbour();
-    let (here, there) = (scene.volume()?, other.volume()?);
-    let (mine, theirs) = (scene.start(&here, &[])?, other.start(&there, &[])?);
-    scene.until_ready(&mine)?;
+pub fn side_by_side(fixture: &Fixture<'_>) -> Result<Observation> {
+    let other = fixture.neighbour();
+    let (here, there) = (fixture.volume()?, other.volume()?);
+    let (mine, theirs) = (fixture.start(&here, &[])?, other.start(&there, &[])?);
+    fixture.until_ready(&mine)?;
     other.until_ready(&theirs)?;
-    let passwords = [password(scene, &mine)?, password(&other, &theirs)?];
+    let passwords = [password(fixture, &mine)?, password(&other, &theirs)?];
     if passwords[0] == passwords[1] {
         bail!(flaw("two containers made the same password"));
     }
-    scene.sql(&mine, "CREATE TABLE smoke_mine (n int)")?;
+    fixture.sql(&mine, "CREATE TABLE smoke_mine (n int)")?;
     let seen_there = other.sql(&theirs, "SELECT to_regclass('smoke_mine') IS NULL")?;
     if seen_there != "t" {
         bail!(flaw("a table made in one container is in the other"));
@@ -163,28 +163,28 @@ pub fn side_by_side(scene: &Scene<'_>) -> Result<Seen> {
     let foreign = "timeout 5 bash -c 'exec 3<>/dev/tcp/$0/$1' ";
     let (from, to) = (&mine, address(&theirs.container)?);
     let app = other.spec().app.port;
-    let reachable = scene.shell(from, &format!("{foreign} {to} {app}"))?;
+    let reachable = fixture.shell(from, &format!("{foreign} {to} {app}"))?;
     if !reachable.ok() {
         bail!(flaw(format!(
             "the neighbour's app is not reachable at {to}:{app}: {}",
             reachable.shown()
         )));
     }
-    let database = scene.shell(from, &format!("{foreign} {to} 5432"))?;
+    let database = fixture.shell(from, &format!("{foreign} {to} 5432"))?;
     if !database.text.contains("refused") {
         bail!(flaw(format!(
             "the neighbour's PostgreSQL is reachable from another container: {}",
             database.shown()
         )));
     }
-    stop_cleanly(scene, &mine, &here)?;
+    stop_cleanly(fixture, &mine, &here)?;
     // Its neighbour's end is nothing to it.
     other.until_health(&theirs, true, PATIENCE)?;
     all_running(&other, &theirs)?;
     seen(format!(
         "{} beside {}, published on {} and {}: other passwords, other data; from one container the other's app \
          answers and its PostgreSQL refuses; one stopped, the other went on",
-        scene.spec().name,
+        fixture.spec().name,
         other.spec().name,
         mine.port,
         theirs.port
@@ -192,14 +192,14 @@ pub fn side_by_side(scene: &Scene<'_>) -> Result<Seen> {
     .map_err(Into::into)
 }
 
-/// The app role's password, told to the scene so that no bundle has it.
-fn password(scene: &Scene<'_>, guest: &Guest) -> Result<String> {
-    let line = scene.must(guest, "head -n 1 /run/hive/pgpass")?;
+/// The app role's password, told to the fixture so that no bundle has it.
+fn password(fixture: &Fixture<'_>, instance: &Instance) -> Result<String> {
+    let line = fixture.must(instance, "head -n 1 /run/hive/pgpass")?;
     let password = line.rsplit(':').next().unwrap_or_default().to_owned();
     if password.is_empty() {
         bail!(flaw("there is no password in /run/hive/pgpass"));
     }
-    scene.secret(&password);
+    fixture.secret(&password);
     Ok(password)
 }
 
@@ -214,10 +214,10 @@ fn address(container: &Container) -> Result<String> {
 }
 
 /// `docker stop` by its own grace: exit code 0, and the cluster shut down.
-pub(super) fn stop_cleanly(scene: &Scene<'_>, guest: &Guest, volume: &Volume) -> Result<()> {
-    let took = guest.container.stop(STOP_GRACE)?;
-    let code = guest.container.exit_code()?.unwrap_or(-1);
-    let state = scene.cluster_state(volume)?;
+pub(super) fn stop_cleanly(fixture: &Fixture<'_>, instance: &Instance, volume: &Volume) -> Result<()> {
+    let took = instance.container.stop(STOP_GRACE)?;
+    let code = instance.container.exit_code()?.unwrap_or(-1);
+    let state = fixture.cluster_state(volume)?;
     if code != 0 || state != "shut down" {
         bail!(flaw(format!(
             "docker stop: exit code {code} after {:.1} s, pg_controldata says `{state}`",
@@ -228,8 +228,8 @@ pub(super) fn stop_cleanly(scene: &Scene<'_>, guest: &Guest, volume: &Volume) ->
 }
 
 /// Every program is RUNNING.
-pub(super) fn all_running(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    let text = scene.shell(guest, programs::STATUS)?.text;
+pub(super) fn all_running(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    let text = fixture.shell(instance, programs::STATUS)?.text;
     let states = programs::states(&text);
     let bad = states.iter().any(|(_, state)| *state != "RUNNING");
     if bad || states.is_empty() {
@@ -249,9 +249,9 @@ const FILES: usize = 4;
 
 /// An app that prints more than its files may hold: nothing is lost on the way
 /// to `docker logs`, each line has its program's name, and the files rotate.
-pub fn logs(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
+pub fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
     // Into the app's own pipe, a line a write, so that lines stay whole.
     let print = format!(
         "import os, sys\n\
@@ -259,16 +259,16 @@ pub fn logs(scene: &Scene<'_>) -> Result<Seen> {
          for n in range(1, {LINES} + 1):\n\
          \x20   os.write(pipe, (f\"smoke {{n:06}} \".ljust({LINE_BYTES} - 1, \".\") + \"\\n\").encode())\n"
     );
-    scene.must(
-        &guest,
+    fixture.must(
+        &instance,
         &format!("/usr/bin/python3 -I - /proc/$(supervisorctl pid app)/fd/1 <<'PY'\n{print}PY"),
     )?;
-    scene.until_health(&guest, true, PATIENCE)?;
-    let listed = scene.must(
-        &guest,
+    fixture.until_health(&instance, true, PATIENCE)?;
+    let listed = fixture.must(
+        &instance,
         "cd /var/log/hive; for file in app.log*; do echo \"$file $(stat -c %s $file)\"; done; tail -n 1 app.log",
     )?;
-    let log = scene.log(&guest)?;
+    let log = fixture.log(&instance)?;
     let numbers: Vec<usize> = log
         .lines()
         .filter_map(|line| line.strip_prefix("app | smoke ")?.get(..6)?.parse().ok())

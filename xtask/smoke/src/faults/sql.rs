@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::crash::in_words;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use container::ask;
-use container::boot::Guest;
-use container::finding::{Seen, flaw, seen};
+use container::boot::Instance;
+use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
 
 /// Of `docker stop`.
@@ -171,10 +171,10 @@ const BARRED: &[&str] = &[
 
 /// The app's role sets traps, closes its database and drops it, with a restart after
 /// each: it stays the app's role, and the container becomes healthy.
-pub fn attacks(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
-    let made = as_app(scene, &guest, DOUBLES)?;
+pub fn attacks(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
+    let made = as_app(fixture, &instance, DOUBLES)?;
     if made.trim().parse::<u32>().unwrap_or(0) < DOUBLES_AT_LEAST {
         bail!(flaw(format!(
             "only {made:?} functions of PostgreSQL have a double"
@@ -182,31 +182,31 @@ pub fn attacks(scene: &Scene<'_>) -> Result<Seen> {
     }
     let barred = BARRED.iter().map(|statement| {
         let script = format!("{}; \\echo passed", statement.replace('\n', " "));
-        let answer = scene.shell(&guest, &psql("", &script))?;
+        let answer = fixture.shell(&instance, &psql("", &script))?;
         Ok(answer.text.contains("passed").then_some(*statement))
     });
     let barred: Result<Vec<Option<&str>>> = barred.collect();
     if let Some(passed) = barred?.into_iter().flatten().next() {
         bail!(flaw(format!("the app's role may {passed}")));
     }
-    let guest = restart(scene, &guest)?;
-    still_the_apps(scene, &guest).map_err(|error| in_words(error, "after traps for the superuser"))?;
-    as_app(scene, &guest, CLOSED)?;
-    let guest =
-        restart(scene, &guest).map_err(|error| in_words(error, "the app's role closed its database"))?;
-    still_the_apps(scene, &guest)?;
+    let instance = restart(fixture, &instance)?;
+    still_the_apps(fixture, &instance).map_err(|error| in_words(error, "after traps for the superuser"))?;
+    as_app(fixture, &instance, CLOSED)?;
+    let instance =
+        restart(fixture, &instance).map_err(|error| in_words(error, "the app's role closed its database"))?;
+    still_the_apps(fixture, &instance)?;
     let drop = "ALTER DATABASE :\"db\" IS_TEMPLATE false;\nDROP DATABASE :\"db\" WITH (FORCE);";
-    scene.must(&guest, &psql("--dbname=postgres", drop))?;
-    let guest =
-        restart(scene, &guest).map_err(|error| in_words(error, "the app's role dropped its database"))?;
+    fixture.must(&instance, &psql("--dbname=postgres", drop))?;
+    let instance = restart(fixture, &instance)
+        .map_err(|error| in_words(error, "the app's role dropped its database"))?;
     // As a kill leaves it in the middle of that.
-    scene.superuser_sql(
-        &guest,
+    fixture.superuser_sql(
+        &instance,
         "UPDATE pg_database SET datconnlimit = -2 WHERE datname = current_database()",
     )?;
-    let guest =
-        restart(scene, &guest).map_err(|error| in_words(error, "the app's database was dropped by half"))?;
-    guest.container.stop(GRACE)?;
+    let instance = restart(fixture, &instance)
+        .map_err(|error| in_words(error, "the app's database was dropped by half"))?;
+    instance.container.stop(GRACE)?;
     Ok(seen(format!(
         "{} functions with doubles before PostgreSQL's own, settings that end each session, a database \
          closed and dropped: the app's role is no superuser, {} ways up are barred, healthy each time",
@@ -233,17 +233,17 @@ const NOT_FOR_THE_APP: &str = "ALTER ROLE :\"role\" SET default_transaction_read
 
 /// An admin's `ALTER SYSTEM`: what the container relies on stays, and what
 /// PostgreSQL cannot start with is told in its own words, with the way back.
-pub fn alter_system(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
+pub fn alter_system(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
     for setting in MOVED {
-        scene.superuser_sql(&guest, &format!("ALTER SYSTEM SET {setting}"))?;
+        fixture.superuser_sql(&instance, &format!("ALTER SYSTEM SET {setting}"))?;
     }
-    as_app(scene, &guest, NOT_FOR_THE_APP)?;
-    let guest =
-        restart(scene, &guest).map_err(|error| in_words(error, "settings that the container relies on"))?;
-    let moved = scene.superuser_sql(
-        &guest,
+    as_app(fixture, &instance, NOT_FOR_THE_APP)?;
+    let instance = restart(fixture, &instance)
+        .map_err(|error| in_words(error, "settings that the container relies on"))?;
+    let moved = fixture.superuser_sql(
+        &instance,
         "SELECT string_agg(name || '=' || setting, ' ') FROM pg_settings \
          WHERE sourcefile LIKE '%postgresql.auto.conf' AND name IN \
          ('port', 'listen_addresses', 'unix_socket_directories', 'hba_file', 'password_encryption')",
@@ -251,13 +251,16 @@ pub fn alter_system(scene: &Scene<'_>) -> Result<Seen> {
     if !moved.trim().is_empty() {
         bail!(flaw(format!("ALTER SYSTEM moved {}", moved.trim())));
     }
-    scene.superuser_sql(&guest, "ALTER SYSTEM SET shared_preload_libraries = 'smoke_nope'")?;
-    guest.container.stop(GRACE)?;
-    guest.container.start()?;
-    let Some(code) = scene.until_ended(&guest.container, FATAL)? else {
+    fixture.superuser_sql(
+        &instance,
+        "ALTER SYSTEM SET shared_preload_libraries = 'smoke_nope'",
+    )?;
+    instance.container.stop(GRACE)?;
+    instance.container.start()?;
+    let Some(code) = fixture.until_ended(&instance.container, FATAL)? else {
         bail!(flaw("PostgreSQL cannot start, and the container is still up"));
     };
-    let log = scene.log(&guest)?;
+    let log = fixture.log(&instance)?;
     let last = log.lines().rfind(|line| !line.is_empty()).unwrap_or_default();
     let says = [
         "hive: stopped: postgresql",
@@ -273,9 +276,9 @@ pub fn alter_system(scene: &Scene<'_>) -> Result<Seen> {
         .split('`')
         .nth(1)
         .with_context(|| flaw(format!("no command in `{last}`")))?;
-    scene.must_beside(&volume, &[], way_back)?;
-    let guest = restart(scene, &guest).map_err(|error| in_words(error, "after the way back"))?;
-    guest.container.stop(GRACE)?;
+    fixture.must_beside(&volume, &[], way_back)?;
+    let instance = restart(fixture, &instance).map_err(|error| in_words(error, "after the way back"))?;
+    instance.container.stop(GRACE)?;
     Ok(seen(format!(
         "{} settings moved: healthy, and what the container relies on stays; one that PostgreSQL cannot \
          start with: `{last}`, which helps",
@@ -284,19 +287,19 @@ pub fn alter_system(scene: &Scene<'_>) -> Result<Seen> {
 }
 
 /// `docker stop`, `docker start`, healthy.
-fn restart(scene: &Scene<'_>, guest: &Guest) -> Result<Rc<Guest>> {
-    if guest.container.exit_code()?.is_none() {
-        guest.container.stop(GRACE)?;
+fn restart(fixture: &Fixture<'_>, instance: &Instance) -> Result<Rc<Instance>> {
+    if instance.container.exit_code()?.is_none() {
+        instance.container.stop(GRACE)?;
     }
-    let again = scene.start_again(guest)?;
-    scene.until_ready(&again)?;
+    let again = fixture.start_again(instance)?;
+    fixture.until_ready(&again)?;
     Ok(again)
 }
 
 /// No double was called by the superuser, and the app's role is none.
-fn still_the_apps(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    let sprung = as_app(scene, guest, "SELECT DISTINCT what FROM public.smoke_sprung")?;
-    let superuser = as_app(scene, guest, "SELECT current_setting('is_superuser')")?;
+fn still_the_apps(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    let sprung = as_app(fixture, instance, "SELECT DISTINCT what FROM public.smoke_sprung")?;
+    let superuser = as_app(fixture, instance, "SELECT current_setting('is_superuser')")?;
     if !sprung.trim().is_empty() || superuser.trim() != "off" {
         bail!(flaw(format!(
             "the app's role rose: superuser is {}, the superuser called what it made in place of {}",
@@ -304,8 +307,8 @@ fn still_the_apps(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
             one_line(&sprung)
         )));
     }
-    let program = scene.shell(
-        guest,
+    let program = fixture.shell(
+        instance,
         &psql("", "COPY (SELECT 1) TO PROGRAM 'true'; \\echo passed"),
     )?;
     if program.text.contains("passed") {
@@ -315,8 +318,8 @@ fn still_the_apps(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
 }
 
 /// SQL as the app's role, statement by statement.
-fn as_app(scene: &Scene<'_>, guest: &Guest, sql: &str) -> Result<String> {
-    scene.must(guest, &psql("", sql))
+fn as_app(fixture: &Fixture<'_>, instance: &Instance, sql: &str) -> Result<String> {
+    fixture.must(instance, &psql("", sql))
 }
 
 /// A script for `sh` that has psql run SQL with the variables `db` and `role`.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::scene::Scene;
-use container::boot::{Guest, MOUNT};
-use container::finding::{Seen, flaw, late, seen};
+use crate::fixture::Fixture;
+use container::boot::{Instance, MOUNT};
+use container::finding::{Observation, flaw, late, seen};
 use container::http::Client;
 
 /// Each character that has a meaning in SQL, URLs, shells, password files or
@@ -27,8 +27,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 
 /// An odd password by a file works for the app, for psql and in the URL; the
 /// next start takes another one; none of them is printed.
-pub fn odd_password(scene: &Scene<'_>) -> Result<Seen> {
-    let (volume, files) = (scene.volume()?, scene.volume()?);
+pub fn odd_password(fixture: &Fixture<'_>) -> Result<Observation> {
+    let (volume, files) = (fixture.volume()?, fixture.volume()?);
     let mount = format!("--volume={}:/run/given:ro", files.name());
     let options = [
         mount.as_str(),
@@ -36,16 +36,16 @@ pub fn odd_password(scene: &Scene<'_>) -> Result<Seen> {
     ];
     let mut logs = String::new();
     for (password, end) in [(ODD, "\n"), (PLAIN, "\r\n")] {
-        scene.secret(password);
+        fixture.secret(password);
         let written = container::ask::quote(&format!("{password}{end}"));
-        scene.must_beside(
+        fixture.must_beside(
             &files,
             &["--user=0:0"],
             &format!("cd {MOUNT}; chmod 755 .; umask 022; printf %s {written} >password"),
         )?;
-        let guest = scene.boot(&volume, &options)?;
-        let who = scene.sql(&guest, "SELECT current_user")?;
-        if who.trim() != scene.spec().database.role {
+        let instance = fixture.boot(&volume, &options)?;
+        let who = fixture.sql(&instance, "SELECT current_user")?;
+        if who.trim() != fixture.spec().database.role {
             bail!(flaw(format!("psql is {who}")));
         }
         // What the app makes of it: the variables, and both forms of the URL.
@@ -60,12 +60,12 @@ pub fn odd_password(scene: &Scene<'_>) -> Result<Seen> {
              url=$(run-app sh -c 'echo \"$DATABASE_URL\"'); PGPASSFILE=/dev/null psql -XAtqc 'SELECT 1' \"$url\"",
             serde_json::to_string(password)?
         );
-        let answer = scene.must(&guest, &script)?;
+        let answer = fixture.must(&instance, &script)?;
         if answer.trim() != "1" {
             bail!(flaw(format!("SELECT 1 by the app's URL gave {answer:?}")));
         }
-        logs.push_str(&scene.log(&guest)?);
-        guest.container.stop(GRACE)?;
+        logs.push_str(&fixture.log(&instance)?);
+        instance.container.stop(GRACE)?;
     }
     for password in [ODD.trim(), PLAIN] {
         if logs.contains(password) {
@@ -80,8 +80,8 @@ pub fn odd_password(scene: &Scene<'_>) -> Result<Seen> {
 
 /// An arbitrary uid with a root that cannot be written to and without any
 /// capability, twice on one volume.
-pub fn arbitrary_user(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
+pub fn arbitrary_user(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
     let options = [
         "--user=12345:0",
         "--read-only",
@@ -91,22 +91,22 @@ pub fn arbitrary_user(scene: &Scene<'_>) -> Result<Seen> {
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
     ];
-    let first = scene.boot(&volume, &options)?;
-    scene.sql(&first, "CREATE TABLE smoke_uid AS SELECT 42 AS n")?;
-    let uid = scene.must(&first, "id -u; whoami")?;
+    let first = fixture.boot(&volume, &options)?;
+    fixture.sql(&first, "CREATE TABLE smoke_uid AS SELECT 42 AS n")?;
+    let uid = fixture.must(&first, "id -u; whoami")?;
     if !uid.starts_with("12345") {
         bail!(flaw(format!("the container runs as {uid}")));
     }
     first.container.stop(GRACE)?;
-    let again = scene.boot(&volume, &options)?;
-    let rows = scene.sql(&again, "SELECT n FROM smoke_uid")?;
+    let again = fixture.boot(&volume, &options)?;
+    let rows = fixture.sql(&again, "SELECT n FROM smoke_uid")?;
     if rows.trim() != "42" {
         bail!(flaw(format!("the row that was written is {rows:?}")));
     }
     again.container.stop(GRACE)?;
     // The same volume for the image's own user is a volume of another owner.
     let mount = format!("--volume={}:{MOUNT}", volume.name());
-    let refusal = scene.refused(&[&mount])?;
+    let refusal = fixture.refused(&[&mount])?;
     if refusal.code != 78 || !refusal.log.contains("belongs to 12345:0") {
         bail!(flaw(format!(
             "started as another user: exit code {}, said {}",
@@ -121,27 +121,27 @@ pub fn arbitrary_user(scene: &Scene<'_>) -> Result<Seen> {
 
 /// Time zones of the container move no instant, and files from the future stop
 /// nothing.
-pub fn clock_and_zone(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
+pub fn clock_and_zone(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
     let far_east = ["--env=TZ=Pacific/Kiritimati", "--env=PGTZ=Pacific/Kiritimati"];
-    let first = scene.boot(&volume, &far_east)?;
-    scene.sql(
+    let first = fixture.boot(&volume, &far_east)?;
+    fixture.sql(
         &first,
         "CREATE TABLE smoke_time AS SELECT timestamptz '2026-11-21 00:30+14' AS at, \
          extract(epoch FROM timestamptz '2026-11-21 00:30+14') AS seconds",
     )?;
-    is_utc(scene, &first)?;
+    is_utc(fixture, &first)?;
     first.container.stop(GRACE)?;
     // As after a battery that died and a clock that was then set right.
-    scene.must_beside(
+    fixture.must_beside(
         &volume,
         &["--user=0:0"],
         &format!("find {MOUNT} -exec touch -h -d '2040-01-01T00:00:00Z' {{}} +"),
     )?;
     let far_west = ["--env=TZ=Pacific/Niue"];
-    let again = scene.boot(&volume, &far_west)?;
-    is_utc(scene, &again)?;
-    let same = scene.sql(
+    let again = fixture.boot(&volume, &far_west)?;
+    is_utc(fixture, &again)?;
+    let same = fixture.sql(
         &again,
         "SELECT extract(epoch FROM at) = seconds, to_char(at AT TIME ZONE 'UTC', 'DD HH24:MI') FROM smoke_time",
     )?;
@@ -152,7 +152,7 @@ pub fn clock_and_zone(scene: &Scene<'_>) -> Result<Seen> {
     }
     let nowhere = ["--env=TZ=No/Where", "--env=LANG=xx_YY", "--env=LC_ALL=xx_YY"];
     again.container.stop(GRACE)?;
-    scene.boot(&volume, &nowhere)?;
+    fixture.boot(&volume, &nowhere)?;
     Ok(seen(
         "from +14 to -11 hours with files of the year 2040, and with a zone and a locale that do \
          not exist: healthy each time, the same instant, the server's log in UTC",
@@ -160,8 +160,8 @@ pub fn clock_and_zone(scene: &Scene<'_>) -> Result<Seen> {
 }
 
 /// The server logs in UTC, wherever the container thinks it is.
-fn is_utc(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    let log = scene.log(guest)?;
+fn is_utc(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    let log = fixture.log(instance)?;
     let ready = log.lines().find(|line| line.contains("database system is ready"));
     if ready.is_none_or(|line| !line.contains(" UTC ")) {
         bail!(flaw(format!("the server's log is not in UTC: {ready:?}")));
@@ -171,10 +171,10 @@ fn is_utc(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
 
 /// Another port for the app, and variables that point psql and libpq
 /// elsewhere.
-pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
+pub fn moved_port(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
     let port = 40_001;
-    let guest = scene.start(
+    let instance = fixture.start(
         &volume,
         &[
             "--env=HIVE_API_PORT=40001",
@@ -191,30 +191,30 @@ pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
             "--env=PGMINPROTOCOLVERSION=none",
         ],
     )?;
-    let published = Client::new(guest.container.published_port(port)?, false);
+    let published = Client::new(instance.container.published_port(port)?, false);
     let began = Instant::now();
     loop {
-        let said = published.get(&scene.spec().app.health_path, REQUEST);
+        let said = published.get(&fixture.spec().app.health_path, REQUEST);
         if said.as_ref().is_ok_and(|reply| reply.status == 200) {
             break;
         }
-        let limit = scene.patience(BOOT);
+        let limit = fixture.patience(BOOT);
         if began.elapsed() > limit {
             let said = said.map_or_else(|error| error, |reply| reply.shown());
             let detail = format!("health on the other port says {said}");
             bail!(late(began.elapsed(), limit, detail));
         }
-        scene.lab().runner.sleep(PAUSE)?;
+        fixture.resources().runner.sleep(PAUSE)?;
     }
     let check = ["/usr/local/lib/hive/healthcheck"];
-    let checked = guest.container.exec(BOOT, &[], &check, None)?;
+    let checked = instance.container.exec(BOOT, &[], &check, None)?;
     if !checked.success() {
         bail!(flaw(format!(
             "the image's own check: {}",
             checked.stdout_text().trim()
         )));
     }
-    let told = scene.must(&guest, "run-app sh -c 'echo $HIVE_API_PORT $PGHOST:$PGPORT'")?;
+    let told = fixture.must(&instance, "run-app sh -c 'echo $HIVE_API_PORT $PGHOST:$PGPORT'")?;
     if told.trim() != "40001 127.0.0.1:5432" {
         bail!(flaw(format!("the app is told {told:?}")));
     }
@@ -226,30 +226,30 @@ pub fn moved_port(scene: &Scene<'_>) -> Result<Seen> {
 
 /// No name for loopback, an init before the image's own PID 1, signals that are
 /// meant for nobody, and a run directory that somebody tidied.
-pub fn bare(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
+pub fn bare(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
     let options = ["--init", "--volume=/dev/null:/etc/hosts:ro"];
-    let guest = scene.boot(&volume, &options)?;
-    let hosts = scene.must(&guest, "cat /etc/hosts; echo end")?;
+    let instance = fixture.boot(&volume, &options)?;
+    let hosts = fixture.must(&instance, "cat /etc/hosts; echo end")?;
     if hosts.trim() != "end" {
         bail!(flaw(format!("the engine filled /etc/hosts: {hosts:?}")));
     }
     for signal in ["HUP", "USR1", "ALRM", "PWR"] {
-        guest.container.kill(signal)?;
+        instance.container.kill(signal)?;
     }
-    scene.lab().runner.sleep(SIGNALS)?;
-    scene.until_health(&guest, true, BOOT)?;
-    scene.must(&guest, "rm -rf /run/hive/*")?;
-    let said = scene.shell(&guest, "/usr/local/lib/hive/healthcheck")?;
+    fixture.resources().runner.sleep(SIGNALS)?;
+    fixture.until_health(&instance, true, BOOT)?;
+    fixture.must(&instance, "rm -rf /run/hive/*")?;
+    let said = fixture.shell(&instance, "/usr/local/lib/hive/healthcheck")?;
     if said.ok() || !said.text.contains("restart the container") {
         bail!(flaw(format!(
             "with an emptied run directory health says {}",
             said.shown()
         )));
     }
-    guest.container.stop(GRACE)?;
-    let again = scene.start_again(&guest)?;
-    scene.until_ready(&again)?;
+    instance.container.stop(GRACE)?;
+    let again = fixture.start_again(&instance)?;
+    fixture.until_ready(&again)?;
     Ok(seen(
         "an empty /etc/hosts and an init: healthy, and stray signals end nothing; an emptied /run/hive is \
          told, with what helps",
@@ -259,7 +259,7 @@ pub fn bare(scene: &Scene<'_>) -> Result<Seen> {
 /// The port lies among those that connections get. One that had it would keep
 /// the app from listening for a minute: once in some thousand starts, so this
 /// takes it on purpose.
-pub fn reserved_port(scene: &Scene<'_>) -> Result<Seen> {
+pub fn reserved_port(fixture: &Fixture<'_>) -> Result<Observation> {
     let script = format!(
         "exec python3 -I - <<'PY'\n\
          import errno, socket\n\
@@ -273,12 +273,12 @@ pub fn reserved_port(scene: &Scene<'_>) -> Result<Seen> {
          bound = outcome(socket.socket.bind)\n\
          print(bound, outcome(socket.socket.connect))\n\
          PY",
-        port = scene.spec().app.port
+        port = fixture.spec().app.port
     );
-    let volume = scene.volume()?;
+    let volume = fixture.volume()?;
     // The app is about to be imported, and stays so.
-    let guest = scene.start_until(&volume, "[ -e /run/hive/database-ready ]")?;
-    match scene.must(&guest, &script)?.trim() {
+    let instance = fixture.start_until(&volume, "[ -e /run/hive/database-ready ]")?;
+    match fixture.must(&instance, &script)?.trim() {
         "EADDRINUSE ECONNREFUSED" => Ok(seen("nobody listened, and nobody else got the port")?),
         told => bail!(flaw(format!(
             "to bind and to connect to the app's port before it listens: {told}"

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::crash::in_words;
 use super::disk::sound;
+use crate::fixture::Fixture;
 use crate::proof::previous_tag;
-use crate::scene::Scene;
-use container::boot::{Guest, MOUNT};
-use container::finding::{Seen, flaw, seen};
+use container::boot::{Instance, MOUNT};
+use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
 use definition::reference::ReleaseTag;
 use engine::container::Volume;
@@ -24,9 +24,9 @@ const ROWS: &str = "1000|1000";
 
 /// Rows with vectors and an index over them; and a function, among which no
 /// script of an extension may run.
-fn fill(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    scene.sql(
-        guest,
+fn fill(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    fixture.sql(
+        instance,
         "CREATE TABLE smoke_rows AS SELECT n, ARRAY[n, n % 7, 1]::vector(3) AS v \
              FROM generate_series(1, 1000) n; \
          CREATE INDEX smoke_rows_v ON smoke_rows USING hnsw (v vector_l2_ops); \
@@ -37,9 +37,9 @@ fn fill(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
 }
 
 /// The rows of [`fill`] are there, by table and by index.
-fn rows_are_there(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    let rows = scene.sql(
-        guest,
+fn rows_are_there(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    let rows = fixture.sql(
+        instance,
         "SELECT (SELECT count(*) FROM smoke_rows), \
              (SELECT n FROM smoke_rows ORDER BY v <-> '[1000,6,1]' LIMIT 1)",
     )?;
@@ -51,12 +51,12 @@ fn rows_are_there(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
 
 /// A second container on a volume in use ends at once and harms nothing; after
 /// the first was killed the volume is free.
-pub fn in_use(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let first = scene.boot(&volume, &["--hostname=first-one"])?;
-    fill(scene, &first)?;
+pub fn in_use(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let first = fixture.boot(&volume, &["--hostname=first-one"])?;
+    fill(fixture, &first)?;
     let mount = format!("--volume={}:{MOUNT}", volume.name());
-    let second = scene.refused(&[&mount])?;
+    let second = fixture.refused(&[&mount])?;
     let says = "another container (hostname first-one) is using the volume";
     if second.code != 78 || !second.log.contains(says) {
         bail!(flaw(format!(
@@ -65,19 +65,19 @@ pub fn in_use(scene: &Scene<'_>) -> Result<Seen> {
             one_line(&second.log)
         )));
     }
-    rows_are_there(scene, &first)?;
-    scene.sql(&first, "INSERT INTO smoke_rows VALUES (1001, '[0,0,0]')")?;
+    rows_are_there(fixture, &first)?;
+    fixture.sql(&first, "INSERT INTO smoke_rows VALUES (1001, '[0,0,0]')")?;
     first.container.kill("KILL")?;
-    let next = scene.boot(&volume, &[])?;
-    let rows = scene.sql(&next, "DELETE FROM smoke_rows WHERE n > 1000 RETURNING n")?;
+    let next = fixture.boot(&volume, &[])?;
+    let rows = fixture.sql(&next, "DELETE FROM smoke_rows WHERE n > 1000 RETURNING n")?;
     if rows.trim() != "1001" {
         bail!(flaw(format!(
             "the row that was committed before the kill is {rows:?}"
         )));
     }
-    rows_are_there(scene, &next)?;
+    rows_are_there(fixture, &next)?;
     next.container.stop(GRACE)?;
-    sound(scene, &volume)?;
+    sound(fixture, &volume)?;
     Ok(seen(format!(
         "the second one ended with 78 after {:.1} s, the first went on; killed, it left the volume \
          free, and all checksums are right",
@@ -87,29 +87,29 @@ pub fn in_use(scene: &Scene<'_>) -> Result<Seen> {
 
 /// What a fresh disk or an orchestrator leaves on a volume is no reason to
 /// refuse it; modes that are too wide are taken back.
-pub fn harmless(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    scene.must_beside(
+pub fn harmless(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    fixture.must_beside(
         &volume,
         &[ROOT],
         &format!(
             "cd {MOUNT}; mkdir -m 700 lost+found; mkdir -m 2777 pgdata; chown 1000 pgdata; touch .gitkeep"
         ),
     )?;
-    let first = scene.boot(&volume, &[])?;
-    fill(scene, &first)?;
+    let first = fixture.boot(&volume, &[])?;
+    fill(fixture, &first)?;
     first.container.stop(GRACE)?;
     // Kubernetes' fsGroup, then a user who helped himself.
     for modes in [
         "chgrp -R 2000 pgdata hive; chmod -R g+rwX,g+s pgdata hive",
         "chmod -R 777 .",
     ] {
-        scene.must_beside(&volume, &[ROOT], &format!("cd {MOUNT}; {modes}"))?;
-        let guest = scene.boot(&volume, &[])?;
-        rows_are_there(scene, &guest)?;
-        scene.superuser_sql(&guest, "CHECKPOINT")?;
-        let modes = scene.must(
-            &guest,
+        fixture.must_beside(&volume, &[ROOT], &format!("cd {MOUNT}; {modes}"))?;
+        let instance = fixture.boot(&volume, &[])?;
+        rows_are_there(fixture, &instance)?;
+        fixture.superuser_sql(&instance, "CHECKPOINT")?;
+        let modes = fixture.must(
+            &instance,
             &format!("cd {MOUNT}; stat -c %a pgdata hive hive/superuser.pgpass hive/database-password"),
         )?;
         let open = modes
@@ -119,7 +119,7 @@ pub fn harmless(scene: &Scene<'_>) -> Result<Seen> {
         if let Some(open) = open {
             bail!(flaw(format!("after a start the volume still has mode {open}")));
         }
-        guest.container.stop(GRACE)?;
+        instance.container.stop(GRACE)?;
     }
     Ok(seen(
         "lost+found, .gitkeep, an empty pgdata, modes of fsGroup and 777: healthy each time, the \
@@ -129,10 +129,10 @@ pub fn harmless(scene: &Scene<'_>) -> Result<Seen> {
 
 /// A dump of the whole database, as users take it, makes the database again where
 /// there is nothing of it: with its extensions.
-fn dump_restores(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
-    scene.template_sql(guest, "CREATE DATABASE smoke_plain TEMPLATE template0")?;
-    let restored = scene.must(
-        guest,
+fn dump_restores(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+    fixture.template_sql(instance, "CREATE DATABASE smoke_plain TEMPLATE template0")?;
+    let restored = fixture.must(
+        instance,
         "pg_dump >/tmp/smoke.sql; unset PGHOST PGPORT PGUSER PGPASSFILE PGDATABASE\n\
          psql='psql -XAtq -v ON_ERROR_STOP=1 --dbname=smoke_plain'; export PGSERVICE=superuser\n\
          $psql -f /tmp/smoke.sql >/dev/null && \
@@ -142,39 +142,39 @@ fn dump_restores(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
     if restored.trim() != "1000|vector" {
         bail!(flaw(format!("a dump restored elsewhere has {restored:?}")));
     }
-    scene.template_sql(guest, "DROP DATABASE smoke_plain")?;
+    fixture.template_sql(instance, "DROP DATABASE smoke_plain")?;
     Ok(())
 }
 
 /// A copy of the volume of a stopped container, without the passwords, and a
 /// dump: both bring back the rows.
-pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
-    let (origin, copy, fresh) = (scene.volume()?, scene.volume()?, scene.volume()?);
-    let first = scene.boot(&origin, &[])?;
-    fill(scene, &first)?;
-    dump_restores(scene, &first).map_err(|error| in_words(error, "pg_dump"))?;
-    let dump = scene.must(&first, "pg_dump --no-comments --table='smoke_rows*'")?;
+pub fn restored(fixture: &Fixture<'_>) -> Result<Observation> {
+    let (origin, copy, fresh) = (fixture.volume()?, fixture.volume()?, fixture.volume()?);
+    let first = fixture.boot(&origin, &[])?;
+    fill(fixture, &first)?;
+    dump_restores(fixture, &first).map_err(|error| in_words(error, "pg_dump"))?;
+    let dump = fixture.must(&first, "pg_dump --no-comments --table='smoke_rows*'")?;
     first.container.stop(GRACE)?;
     let from = format!("--volume={}:/origin:ro", origin.name());
-    scene.must_beside(
+    fixture.must_beside(
         &copy,
         &[ROOT, &from],
         &format!("set -e; cd /origin; tar -c --numeric-owner pgdata | tar -x --numeric-owner -C {MOUNT}"),
     )?;
     // The superuser gets a new password then: a kill must not leave a file that is ahead of it.
-    let guest = scene.start_until(&copy, "[ -e hive/superuser.pgpass ]")?;
-    guest.container.kill("KILL")?;
-    scene.remove(&guest)?;
-    let guest = scene.boot(&copy, &[])?;
-    rows_are_there(scene, &guest)?;
-    let superuser = scene.superuser_sql(&guest, "SELECT current_user")?;
+    let instance = fixture.start_until(&copy, "[ -e hive/superuser.pgpass ]")?;
+    instance.container.kill("KILL")?;
+    fixture.remove(&instance)?;
+    let instance = fixture.boot(&copy, &[])?;
+    rows_are_there(fixture, &instance)?;
+    let superuser = fixture.superuser_sql(&instance, "SELECT current_user")?;
     if superuser.trim() != "postgres" {
         bail!(flaw(format!("the superuser is {superuser:?}")));
     }
-    guest.container.stop(GRACE)?;
-    sound(scene, &copy)?;
+    instance.container.stop(GRACE)?;
+    sound(fixture, &copy)?;
     let kept = |volume| {
-        scene.must_beside(
+        fixture.must_beside(
             volume,
             &[],
             &format!("sha256sum <{MOUNT}/hive/superuser-password"),
@@ -183,18 +183,19 @@ pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
     if kept(&origin)? == kept(&copy)? {
         bail!(flaw("the copy has the passwords that were not copied"));
     }
-    other_passwords(scene, &copy, &from)?;
-    let guest = scene.boot(&fresh, &[])?;
-    let output = guest
-        .container
-        .exec(GRACE, &[], &["psql", "-Xq", "-v", "ON_ERROR_STOP=1"], Some(&dump))?;
+    other_passwords(fixture, &copy, &from)?;
+    let instance = fixture.boot(&fresh, &[])?;
+    let output =
+        instance
+            .container
+            .exec(GRACE, &[], &["psql", "-Xq", "-v", "ON_ERROR_STOP=1"], Some(&dump))?;
     if !output.success() {
         bail!(flaw(format!(
             "restore of a dump: {}",
             one_line(&output.stderr_text())
         )));
     }
-    rows_are_there(scene, &guest)?;
+    rows_are_there(fixture, &instance)?;
     Ok(seen(
         "a copy of pgdata alone boots with its rows and new passwords, checksums right, also when the \
          first start was killed; with another volume's password file it says which to remove; a dump \
@@ -204,11 +205,11 @@ pub fn restored(scene: &Scene<'_>) -> Result<Seen> {
 
 /// A cluster beside the password file of another one, as when `pgdata` alone is
 /// put into a volume that was in use: told, and what it says helps.
-fn other_passwords(scene: &Scene<'_>, volume: &Volume, from: &str) -> Result<()> {
+fn other_passwords(fixture: &Fixture<'_>, volume: &Volume, from: &str) -> Result<()> {
     let theirs = format!("cp -p /origin/hive/superuser.pgpass {MOUNT}/hive/");
-    scene.must_beside(volume, &[ROOT, from], &theirs)?;
+    fixture.must_beside(volume, &[ROOT, from], &theirs)?;
     let file = format!("{MOUNT}/hive/superuser.pgpass");
-    let refusal = scene.refused(&[&format!("--volume={}:{MOUNT}", volume.name())])?;
+    let refusal = fixture.refused(&[&format!("--volume={}:{MOUNT}", volume.name())])?;
     let last = refusal.said().last().copied().unwrap_or_default().to_owned();
     if refusal.code != 78 || !last.contains(&format!("is {file} of another cluster?")) {
         bail!(flaw(format!(
@@ -216,23 +217,23 @@ fn other_passwords(scene: &Scene<'_>, volume: &Volume, from: &str) -> Result<()>
             refusal.code
         )));
     }
-    scene.must_beside(volume, &[], &format!("rm {file}"))?;
-    let guest = scene.boot(volume, &[])?;
-    rows_are_there(scene, &guest)?;
-    guest.container.stop(GRACE)?;
+    fixture.must_beside(volume, &[], &format!("rm {file}"))?;
+    let instance = fixture.boot(volume, &[])?;
+    rows_are_there(fixture, &instance)?;
+    instance.container.stop(GRACE)?;
     Ok(())
 }
 
 /// A copy that lacks the file of one table is found when the server runs.
-pub fn lost_table(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
-    fill(scene, &guest)?;
-    let file = scene.sql(&guest, "SELECT pg_relation_filepath('smoke_rows_n')")?;
-    guest.container.stop(GRACE)?;
-    scene.must_beside(&volume, &[], &format!("rm {MOUNT}/pgdata/{}", file.trim()))?;
+pub fn lost_table(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
+    fill(fixture, &instance)?;
+    let file = fixture.sql(&instance, "SELECT pg_relation_filepath('smoke_rows_n')")?;
+    instance.container.stop(GRACE)?;
+    fixture.must_beside(&volume, &[], &format!("rm {MOUNT}/pgdata/{}", file.trim()))?;
     let mount = format!("--volume={}:{MOUNT}", volume.name());
-    let refusal = scene.refused(&[&mount])?;
+    let refusal = fixture.refused(&[&mount])?;
     let last = refusal.said().last().copied().unwrap_or_default().to_owned();
     if refusal.code != 78 || !last.contains("the cluster is not whole: no file of public.smoke_rows_n") {
         bail!(flaw(format!(
@@ -240,7 +241,7 @@ pub fn lost_table(scene: &Scene<'_>) -> Result<Seen> {
             refusal.code
         )));
     }
-    if scene.cluster_state(&volume)? != "shut down" {
+    if fixture.cluster_state(&volume)? != "shut down" {
         bail!(flaw("the cluster was not shut down cleanly"));
     }
     Ok(seen(
@@ -250,24 +251,24 @@ pub fn lost_table(scene: &Scene<'_>) -> Result<Seen> {
 
 /// An order of text that another ICU made: told with the commands, and told no
 /// more when they were run.
-pub fn collations(scene: &Scene<'_>) -> Result<Seen> {
-    let volume = scene.volume()?;
-    let guest = scene.boot(&volume, &[])?;
-    scene.sql(
-        &guest,
+pub fn collations(fixture: &Fixture<'_>) -> Result<Observation> {
+    let volume = fixture.volume()?;
+    let instance = fixture.boot(&volume, &[])?;
+    fixture.sql(
+        &instance,
         "CREATE TABLE smoke_text (t text COLLATE \"und-x-icu\"); \
          CREATE INDEX smoke_text_t ON smoke_text (t); \
          INSERT INTO smoke_text SELECT 'é' || n FROM generate_series(1, 100) n",
     )?;
     // As a volume looks that an image with another ICU wrote, and a database too.
-    scene.superuser_sql(
-        &guest,
+    fixture.superuser_sql(
+        &instance,
         "UPDATE pg_collation SET collversion = '0' WHERE collname = 'und-x-icu'; \
          UPDATE pg_database SET datcollversion = '0' WHERE datname = current_database()",
     )?;
-    guest.container.stop(GRACE)?;
-    let guest = scene.boot(&volume, &[])?;
-    let log = scene.log(&guest)?;
+    instance.container.stop(GRACE)?;
+    let instance = fixture.boot(&volume, &[])?;
+    let log = fixture.log(&instance)?;
     let told: Vec<&str> = log
         .lines()
         .filter(|line| line.contains("text sorts otherwise"))
@@ -283,12 +284,12 @@ pub fn collations(scene: &Scene<'_>) -> Result<Seen> {
     for commands in &told {
         // REINDEX DATABASE runs in no transaction.
         for command in commands.split_inclusive(';') {
-            scene.superuser_sql(&guest, command)?;
+            fixture.superuser_sql(&instance, command)?;
         }
     }
-    guest.container.stop(GRACE)?;
-    let guest = scene.boot(&volume, &[])?;
-    let still = scene.log(&guest)?.matches("text sorts otherwise").count();
+    instance.container.stop(GRACE)?;
+    let instance = fixture.boot(&volume, &[])?;
+    let still = fixture.log(&instance)?.matches("text sorts otherwise").count();
     if still > 0 {
         bail!(flaw(format!("after the commands it is still told {still} times")));
     }
@@ -307,25 +308,25 @@ const BEHIND: &str = "SELECT name, installed_version, default_version FROM pg_av
      WHERE installed_version <> default_version";
 
 /// The image that was promoted before, then this one, on one volume.
-pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
-    let previous = previous(scene)?;
-    let before = previous.as_deref().unwrap_or(scene.image_id());
-    let volume = scene.volume()?;
-    let old = scene.start_image(before, &volume)?;
-    scene.until_ready(&old).context("the image before")?;
-    fill(scene, &old)?;
+pub fn upgrade(fixture: &Fixture<'_>) -> Result<Observation> {
+    let previous = previous(fixture)?;
+    let before = previous.as_deref().unwrap_or(fixture.image_id());
+    let volume = fixture.volume()?;
+    let old = fixture.start_image(before, &volume)?;
+    fixture.until_ready(&old).context("the image before")?;
+    fill(fixture, &old)?;
     let major = "cat /usr/share/hive/cluster/PG_VERSION";
-    let theirs = scene.must(&old, major)?;
-    let were = scene.sql(&old, EXTENSIONS)?;
+    let theirs = fixture.must(&old, major)?;
+    let were = fixture.sql(&old, EXTENSIONS)?;
     old.container.stop(GRACE)?;
-    if scene.must_beside(&volume, &[], major)? != theirs {
-        return other_major(scene, &volume, theirs.trim());
+    if fixture.must_beside(&volume, &[], major)? != theirs {
+        return other_major(fixture, &volume, theirs.trim());
     }
-    let new = scene.boot(&volume, &[])?;
-    rows_are_there(scene, &new)?;
+    let new = fixture.boot(&volume, &[])?;
+    rows_are_there(fixture, &new)?;
     for (database, behind) in [
-        ("the app's database", scene.superuser_sql(&new, BEHIND)?),
-        ("template1", scene.template_sql(&new, BEHIND)?),
+        ("the app's database", fixture.superuser_sql(&new, BEHIND)?),
+        ("template1", fixture.template_sql(&new, BEHIND)?),
     ] {
         if !behind.trim().is_empty() {
             bail!(flaw(format!(
@@ -334,11 +335,11 @@ pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
             )));
         }
     }
-    let are = scene.sql(&new, EXTENSIONS)?;
-    dump_restores(scene, &new).map_err(|error| in_words(error, "pg_dump after the upgrade"))?;
-    whole_catalogs(scene, &new)?;
+    let are = fixture.sql(&new, EXTENSIONS)?;
+    dump_restores(fixture, &new).map_err(|error| in_words(error, "pg_dump after the upgrade"))?;
+    whole_catalogs(fixture, &new)?;
     new.container.stop(GRACE)?;
-    sound(scene, &volume)?;
+    sound(fixture, &volume)?;
     Ok(seen(match previous {
         Some(id) => format!(
             "on a volume of {id} with {}: healthy, the rows are there, it has {}",
@@ -351,10 +352,13 @@ pub fn upgrade(scene: &Scene<'_>) -> Result<Seen> {
 
 /// What refers to extensions leads somewhere, and the indexes of all catalogs are
 /// right: their rows may have been given other numbers.
-fn whole_catalogs(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
+fn whole_catalogs(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
     for (database, lost) in [
-        ("the app's database", scene.superuser_sql(guest, LOST_EXTENSIONS)?),
-        ("template1", scene.template_sql(guest, LOST_EXTENSIONS)?),
+        (
+            "the app's database",
+            fixture.superuser_sql(instance, LOST_EXTENSIONS)?,
+        ),
+        ("template1", fixture.template_sql(instance, LOST_EXTENSIONS)?),
     ] {
         if !lost.trim().is_empty() {
             bail!(flaw(format!("{database}: {}", one_line(&lost))));
@@ -363,7 +367,7 @@ fn whole_catalogs(scene: &Scene<'_>, guest: &Guest) -> Result<()> {
     let check = "database=$PGDATABASE; unset PGHOST PGPORT PGUSER PGPASSFILE PGDATABASE\n\
          PGSERVICE=superuser pg_amcheck --install-missing --heapallindexed --parent-check \
          --database template1 --database \"$database\"";
-    scene.must(guest, check).map(drop)
+    fixture.must(instance, check).map(drop)
 }
 
 /// Extensions that `pg_dump` takes for a part of every cluster, and rows about
@@ -376,9 +380,9 @@ const LOST_EXTENSIONS: &str = "SELECT 'pg_dump leaves out ' || extname FROM pg_e
      WHERE classid = 'pg_extension'::regclass AND objid NOT IN (SELECT oid FROM pg_extension)";
 
 /// A base of another major version is no upgrade in place: that is told.
-fn other_major(scene: &Scene<'_>, volume: &Volume, theirs: &str) -> Result<Seen> {
+fn other_major(fixture: &Fixture<'_>, volume: &Volume, theirs: &str) -> Result<Observation> {
     let mount = format!("--volume={}:{MOUNT}", volume.name());
-    let refusal = scene.refused(&[&mount])?;
+    let refusal = fixture.refused(&[&mount])?;
     let says = format!("the volume's cluster is of PostgreSQL {theirs}, this image has ");
     if refusal.code != 78 || !refusal.log.contains(&says) {
         bail!(flaw(format!(
@@ -393,13 +397,13 @@ fn other_major(scene: &Scene<'_>, volume: &Volume, theirs: &str) -> Result<Seen>
 }
 
 /// The image that had the release tags before this one: its ID.
-fn previous(scene: &Scene<'_>) -> Result<Option<String>> {
-    let lab = scene.lab();
-    let inventory = lab.engine.inventory(&lab.runner)?;
+fn previous(fixture: &Fixture<'_>) -> Result<Option<String>> {
+    let resources = fixture.resources();
+    let inventory = resources.engine.inventory(&resources.runner)?;
     // A candidate is not promoted yet: then it is the one that is.
-    let of_release = scene.spec().tags.iter().filter_map(ReleaseTag::fixed);
-    let before = previous_tag(scene.spec().name.as_str());
+    let of_release = fixture.spec().tags.iter().filter_map(ReleaseTag::fixed);
+    let before = previous_tag(fixture.spec().name.as_str());
     let ids = of_release.chain([&before]).filter_map(|tag| inventory.id_of(tag));
-    let mut others = ids.filter(|id| *id != scene.image_id());
+    let mut others = ids.filter(|id| *id != fixture.image_id());
     Ok(others.next().map(str::to_owned))
 }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Done, Work};
+use super::{BuildRun, Done};
 use crate::commands;
 use crate::survey::Surveyed;
 use build::candidate;
-use definition::plan::{Action, Step};
+use definition::plan::{Action, ImagePlan};
 use engine::{Engine, Inventory, Owner};
 use explain::forecast::check::{Checked, Mismatch};
-use failure::{Failure, Kind};
+use failure::{Failure, FailureKind};
 use host::report::{self, Report};
 use smoke::{Verdict, Verified};
 
-impl Work<'_> {
+impl BuildRun<'_> {
     /// The good end.
     pub(super) fn tell(&self, surveyed: &[Surveyed<'_>], done: &Done, took: Duration) -> Result<()> {
         let report = &self.host.report;
@@ -61,7 +61,7 @@ impl Work<'_> {
             .map(|one| {
                 let proof = done.verified.iter().find(|verified| verified.image() == one.step.name);
                 let verdict = done.verdicts.iter().find(|verdict| verdict.image() == one.step.name);
-                let Step { name, action, reason, cause, fingerprint, tags, .. } = &one.step;
+                let ImagePlan { name, action, reason, cause, fingerprint, tags, .. } = &one.step;
                 json!({
                     "name": name, "action": action, "reason": reason, "cause": cause, "fingerprint": fingerprint,
                     "image_id": proof.map(Verified::image_id),
@@ -81,7 +81,7 @@ pub(super) fn stopped(unbuilt: &[Failure], failed: &[&Verdict]) -> Failure {
     if !failed.is_empty() {
         all.push(commands::smoke::failed(failed));
     }
-    let kind = all.first().map_or(Kind::Build, |first| first.kind);
+    let kind = all.first().map_or(FailureKind::Build, |first| first.kind);
     let messages: Vec<&str> = all.iter().map(|failure| failure.message.as_str()).collect();
     let mut stopped = Failure::new(kind, messages.join("\n"));
     stopped.hints = all.into_iter().flat_map(|failure| failure.hints).collect();

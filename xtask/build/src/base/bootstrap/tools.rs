@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use definition::base::Distribution;
 use engine::apt;
-use engine::apt::sources::{self, System};
+use engine::apt::sources::{self, OsRelease};
 use engine::private::NEWER_DEBIAN;
 
 use host::Host;
@@ -61,7 +61,7 @@ fn fetch_tools(alone: Vec<&str>, whole: &[&str], root: &Path, scratch: &Path, ho
     if alone.is_empty() && whole.is_empty() {
         return Ok(());
     }
-    let system = System::read(Path::new("/"));
+    let system = OsRelease::read(Path::new("/"));
     let configured = sources::configured(Path::new("/"))?;
     let distribution = system
         .distribution

@@ -34,12 +34,15 @@ fn each_image_sees_its_steps_under_its_own_numbers() {
     ] {
         progress.line(&report, line.as_bytes()).unwrap();
     }
-    let seen = |image: &str| -> Vec<(usize, usize, Seen)> {
+    let seen = |image: &str| -> Vec<(usize, usize, StepOutcome)> {
         let all = progress.seen(image).into_iter();
         all.map(|(place, seen)| (place.step, place.of, seen)).collect()
     };
-    assert_eq!(seen("genie"), [(3, 12, Seen::Run)]);
-    assert_eq!(seen("agent"), [(3, 9, Seen::Run), (4, 9, Seen::Cached)]);
+    assert_eq!(seen("genie"), [(3, 12, StepOutcome::Run)]);
+    assert_eq!(
+        seen("agent"),
+        [(3, 9, StepOutcome::Run), (4, 9, StepOutcome::Cached)]
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use inputs::context::{Digest, Input, Kind};
+use inputs::context::{Digest, Input, InputKind};
 
 const TEXT: &str = r#"
 ARG BASE=debian
@@ -44,7 +44,7 @@ WORKDIR sub
 fn file(path: &str, byte: u8) -> Input {
     Input {
         path: path.into(),
-        kind: Kind::File {
+        kind: InputKind::File {
             executable: false,
             size: 1,
             digest: Digest([byte; 32]),

@@ -11,7 +11,7 @@ use host::Environment;
 use host::disk;
 use host::process::Runner;
 use host::report::Report;
-use inputs::context::Kind;
+use inputs::context::InputKind;
 
 pub(crate) fn host(folder: &Path) -> Host {
     Host {
@@ -22,8 +22,8 @@ pub(crate) fn host(folder: &Path) -> Host {
     }
 }
 
-fn add(store: &Store<'_>, definition: &Definition) -> Entry {
-    let made = store.add("genie", definition, |number, definition| Entry {
+fn add(store: &Store<'_>, definition: &Definition) -> HistoryEntry {
+    let made = store.add("genie", definition, |number, definition| HistoryEntry {
         definition,
         ..entry(number)
     });
@@ -37,7 +37,7 @@ fn large() -> Definition {
     for n in 0..3000 {
         app.push(Input {
             path: format!("zz/{n:05}").into(),
-            kind: Kind::Directory,
+            kind: InputKind::Directory,
         });
     }
     definition
@@ -72,7 +72,7 @@ fn definitions_are_compared_by_what_they_do_not_share() {
     let mut new = large();
     let app = new.contexts.get_mut("").unwrap();
     app.remove(1500);
-    app[100].kind = Kind::Symlink { target: "x".into() };
+    app[100].kind = InputKind::Symlink { target: "x".into() };
     new.dockerfile.push_str("RUN x\n");
     let (a, b) = (add(&store, &old), add(&store, &new));
     let whole = changes(&old, &new);

@@ -6,7 +6,7 @@ use super::*;
 fn excluded<'a>(text: &str, paths: &[&'a str]) -> Vec<&'a str> {
     let ignore = Ignore::parse(text.as_bytes()).unwrap();
     let excluded = |path: &&str| {
-        let mut verdict = Verdict::default();
+        let mut verdict = IgnoreVerdict::default();
         for parent in parents(path.as_bytes()).chain([path.as_bytes()]) {
             verdict = ignore.judge(parent, &verdict).unwrap();
         }
@@ -180,7 +180,7 @@ fn what_the_check_does_not_see() {
     }
     for text in ["x*[", "a/*[", "..*["] {
         let ignore = Ignore::parse(text.as_bytes()).unwrap();
-        assert!(ignore.judge(b"x", &Verdict::default()).is_err(), "{text}");
+        assert!(ignore.judge(b"x", &IgnoreVerdict::default()).is_err(), "{text}");
     }
 }
 
@@ -196,18 +196,18 @@ fn broken_only_in_use() {
         "[[:nope:]]",
     ] {
         let ignore = Ignore::parse(text.as_bytes()).unwrap();
-        let problem = ignore.judge(b"x", &Verdict::default()).unwrap_err();
+        let problem = ignore.judge(b"x", &IgnoreVerdict::default()).unwrap_err();
         assert_eq!(problem.pattern, text);
         // Not asked, since everything is excluded before.
         let ignore = Ignore::parse(format!("*\n{text}").as_bytes()).unwrap();
-        assert!(ignore.judge(b"x", &Verdict::default()).unwrap().excluded);
+        assert!(ignore.judge(b"x", &IgnoreVerdict::default()).unwrap().excluded);
     }
 }
 
 #[test]
 fn bytes_that_are_not_text() {
     let ignore = Ignore::parse(b"a*\nb\xff").unwrap();
-    let judge = |path: &[u8]| ignore.judge(path, &Verdict::default()).unwrap().excluded;
+    let judge = |path: &[u8]| ignore.judge(path, &IgnoreVerdict::default()).unwrap().excluded;
     assert!(judge(b"a\xff"));
     assert!(!judge(b"b\xff"));
     assert!(judge("b\u{fffd}".as_bytes()));

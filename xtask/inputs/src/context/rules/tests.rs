@@ -126,7 +126,7 @@ fn history_and_secrets_are_locked() {
     assert_eq!(kept(ignore, &files), ["a"]);
     let found = scan(ignore, &files);
     let git = found.left_out.iter().find(|entry| entry.path == ".git").unwrap();
-    assert_eq!(git.reason, Reason::History);
+    assert_eq!(git.reason, ExclusionReason::History);
     assert_eq!(git.refused, [".git", ".git/HEAD"]);
 }
 
@@ -177,7 +177,12 @@ fn keys_are_told_from_certificates() {
     let left_out = |ignore: &str| {
         let rules = Rules::safe(Ignore::parse(ignore.as_bytes()).unwrap());
         let found = walk(folder.path(), &rules, &WalkOptions::default()).unwrap();
-        assert!(found.left_out.iter().all(|one| one.reason == Reason::Credentials));
+        assert!(
+            found
+                .left_out
+                .iter()
+                .all(|one| one.reason == ExclusionReason::Credentials)
+        );
         let paths = found.left_out.into_iter().map(|one| one.path);
         paths.collect::<Vec<_>>()
     };
@@ -191,7 +196,7 @@ fn says_what_is_left_out() {
         "ignored",
         &[".git/HEAD", "db/PG_VERSION", "db/x", "x.pyc", "ignored/.git/x"],
     );
-    let left_out: Vec<(&str, Reason)> = found
+    let left_out: Vec<(&str, ExclusionReason)> = found
         .left_out
         .iter()
         .map(|entry| (entry.path.as_str(), entry.reason))
@@ -199,9 +204,9 @@ fn says_what_is_left_out() {
     assert_eq!(
         left_out,
         [
-            (".git", Reason::History),
-            ("db", Reason::Data),
-            ("x.pyc", Reason::Cache),
+            (".git", ExclusionReason::History),
+            ("db", ExclusionReason::Data),
+            ("x.pyc", ExclusionReason::Cache),
         ]
     );
 }
@@ -230,7 +235,7 @@ fn folders_of_this_tool_are_no_input_wherever_they_lie() {
     assert_eq!(paths(&found), ["main.py", "tools"]);
     let own = |path: &str, refused: &[&str]| LeftOut {
         path: path.to_owned(),
-        reason: Reason::Own,
+        reason: ExclusionReason::Own,
         refused: refused.iter().map(ToString::to_string).collect(),
     };
     assert_eq!(

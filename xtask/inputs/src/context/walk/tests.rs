@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::mkfifoat;
 
 use super::*;
-use crate::context::{Digest, Ignore, Kind};
+use crate::context::{Digest, Ignore, InputKind};
 
 /// A tree from `path` or `path=content`; a path with a slash at its end is a
 /// directory.
@@ -49,15 +49,15 @@ fn sorted_with_kinds_and_facts() {
     let found = walk(folder.path(), &exact(""), &WalkOptions::default()).unwrap();
     assert_eq!(paths(&found), ["a", "b", "b-d", "b/c", "b/link", "empty"]);
     assert_eq!(found.inputs[0].mode(), 0o755);
-    assert_eq!(found.inputs[5].kind, Kind::Directory);
+    assert_eq!(found.inputs[5].kind, InputKind::Directory);
     assert_eq!(
         found.inputs[4].kind,
-        Kind::Symlink {
+        InputKind::Symlink {
             target: "../a".into()
         }
     );
     let digest = Digest(*blake3::hash(b"12").as_bytes());
-    let file = Kind::File {
+    let file = InputKind::File {
         executable: false,
         size: 2,
         digest,
@@ -268,7 +268,7 @@ fn unreadable_data_is_left_out_and_said() {
     let found = as_nobody(|| walk(folder.path(), &rules, &WalkOptions::default())).unwrap();
     let left_out = LeftOut {
         path: "data/mine".to_owned(),
-        reason: Reason::Unreadable,
+        reason: ExclusionReason::Unreadable,
         refused: Vec::new(),
     };
     assert_eq!(found.left_out, [left_out]);

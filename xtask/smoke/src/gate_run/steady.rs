@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use super::strand::{SECRETS, Strand};
 use super::{REQUEST, WINDOW};
-use crate::facts::{Part, Samples};
+use crate::facts::{GatePart, Samples};
 use crate::spec_checks::{self, Saved};
 use crate::suite::{CheckDef, GATE, How, Moment};
 use crate::verdict::CheckResult;
 use container::figure::milliseconds;
-use container::finding::Stage;
+use container::finding::Reached;
 use container::finding::{flaw, settled};
 use container::http::Client;
-use definition::spec::Probe;
+use definition::spec::CheckProbe;
 
 /// Requests to the health endpoint; the first is a warm-up.
 const HEALTH_REQUESTS: usize = 41;
@@ -28,7 +28,7 @@ impl Strand<'_> {
     pub(super) fn stay(&mut self, booted: &Receiver<()>) -> Result<Vec<CheckResult>> {
         let began = Instant::now();
         self.facts.first = self.boot("first boot", self.facts.spec.budgets.ready_seconds)?;
-        self.facts.took.insert(Part::Boot, began.elapsed());
+        self.facts.took.insert(GatePart::Boot, began.elapsed());
         // Ready, or given up.
         let settled_from = Instant::now();
         let mut own = Vec::new();
@@ -46,7 +46,10 @@ impl Strand<'_> {
         }
         self.close()?;
         let is_mine = |check: &&CheckDef| match check.how {
-            How::Watch(part, _) => matches!(part, Part::Image | Part::Boot | Part::Health | Part::Window),
+            How::Watch(part, _) => matches!(
+                part,
+                GatePart::Image | GatePart::Boot | GatePart::Health | GatePart::Window
+            ),
             How::Ask(when, ..) => when != Moment::Again,
         };
         let gate = GATE
@@ -54,7 +57,7 @@ impl Strand<'_> {
             .filter(is_mine)
             .map(|check| crate::judge(check, &self.facts));
         // No bundle will ask for it, and the other container has a way to go.
-        if !self.lab.keep && !gate.chain(own.iter().cloned()).any(|check| check.failed()) {
+        if !self.resources.keep && !gate.chain(own.iter().cloned()).any(|check| check.failed()) {
             self.clear();
         }
         Ok(own)
@@ -63,18 +66,18 @@ impl Strand<'_> {
     fn look_at_image(&mut self) -> Result<()> {
         let began = Instant::now();
         self.facts.history = self.history()?;
-        self.facts.took.insert(Part::Image, began.elapsed());
+        self.facts.took.insert(GatePart::Image, began.elapsed());
         Ok(())
     }
 
     /// One JSON document a line, newest step first.
-    fn history(&self) -> Result<Stage<String>> {
+    fn history(&self) -> Result<Reached<String>> {
         let path = format!("/images/{}/history", self.subject.image_id);
         let steps = self
-            .lab
+            .resources
             .engine
             .api
-            .document::<Vec<Value>>(&self.lab.runner, &path);
+            .document::<Vec<Value>>(&self.resources.runner, &path);
         let lines = |steps: Vec<Value>| -> Vec<String> { steps.iter().map(Value::to_string).collect() };
         Ok(settled(steps)?.map(|steps| lines(steps).join("\n")).map_err(flaw))
     }
@@ -83,13 +86,13 @@ impl Strand<'_> {
     /// other's way, and what is timed now has to say something of the image.
     fn until_quiet(&self, booted: &Receiver<()>) -> Result<()> {
         while booted.recv_timeout(Duration::from_millis(25)) == Err(RecvTimeoutError::Timeout) {
-            self.lab.runner.check_interrupt()?;
+            self.resources.runner.check_interrupt()?;
         }
         Ok(())
     }
 
     fn request_health(&mut self) -> Result<()> {
-        let Some(port) = self.guest().map(|guest| guest.port) else {
+        let Some(port) = self.instance().map(|instance| instance.port) else {
             return Ok(());
         };
         let began = Instant::now();
@@ -101,7 +104,7 @@ impl Strand<'_> {
             bad: Vec::new(),
         };
         for n in 0..HEALTH_REQUESTS {
-            self.lab.runner.check_interrupt()?;
+            self.resources.runner.check_interrupt()?;
             match client.get(&path, REQUEST) {
                 Ok(reply) if reply.status == 200 && n == 0 => {}
                 Ok(reply) if reply.status == 200 => samples.took_ms.push(milliseconds(reply.took)),
@@ -119,26 +122,26 @@ impl Strand<'_> {
             samples.bad.len()
         ));
         self.facts.health = Ok(samples);
-        self.facts.took.insert(Part::Health, began.elapsed());
+        self.facts.took.insert(GatePart::Health, began.elapsed());
         Ok(())
     }
 
     fn run_own_checks(&mut self) -> Result<Vec<CheckResult>> {
         let mut own = Vec::new();
-        let Some(port) = self.guest().map(|guest| guest.port) else {
+        let Some(port) = self.instance().map(|instance| instance.port) else {
             return Ok(own);
         };
         let client = Client::new(port, true);
         let mut saved = Saved::new();
         for check in self.facts.spec.checks.clone() {
-            self.lab.runner.check_interrupt()?;
+            self.resources.runner.check_interrupt()?;
             let began = Instant::now();
             let judged = match &check.probe {
-                Probe::Http(_) if !self.facts.says_healthy() => {
+                CheckProbe::Http(_) if !self.facts.says_healthy() => {
                     Err(flaw("not reached: the app is not healthy"))
                 }
-                Probe::Http(probe) => spec_checks::http(&client, probe, &mut saved),
-                Probe::Sql(probe) => {
+                CheckProbe::Http(probe) => spec_checks::http(&client, probe, &mut saved),
+                CheckProbe::Sql(probe) => {
                     let script = spec_checks::sql_script(probe, &saved);
                     self.exec_one("spec", &script)?
                         .and_then(|answer| spec_checks::sql(probe, &mut saved, &answer))
@@ -155,12 +158,12 @@ impl Strand<'_> {
     fn settle(&mut self, settled_from: Instant) -> Result<()> {
         if self.facts.is_ready() {
             let left = WINDOW.saturating_sub(settled_from.elapsed());
-            self.lab.runner.sleep(left)?;
+            self.resources.runner.sleep(left)?;
         }
-        self.facts.took.insert(Part::Window, settled_from.elapsed());
+        self.facts.took.insert(GatePart::Window, settled_from.elapsed());
         self.ask(Moment::Settled)?;
-        if let Some(guest) = self.guest() {
-            self.facts.settled_log = settled(guest.container.logs())?.map_err(flaw);
+        if let Some(instance) = self.instance() {
+            self.facts.settled_log = settled(instance.container.logs())?.map_err(flaw);
         }
         Ok(())
     }

@@ -4,50 +4,50 @@ use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 
 /// Both ends.
 #[derive(Debug)]
-pub struct News {
-    teller: Teller,
-    listener: Option<Listener>,
+pub struct ChangeSignal {
+    sender: ChangeSender,
+    receiver: Option<ChangeReceiver>,
 }
 
 /// The end that tells; each walk has one.
 #[derive(Clone, Debug)]
-pub struct Teller(SyncSender<()>);
+pub struct ChangeSender(SyncSender<()>);
 
 /// The end that hears.
 #[derive(Debug)]
-pub struct Listener(Receiver<()>);
+pub struct ChangeReceiver(Receiver<()>);
 
-impl Default for News {
+impl Default for ChangeSignal {
     fn default() -> Self {
         // Once is enough, and whoever has more to tell does not wait.
         let (sender, receiver) = sync_channel(1);
         Self {
-            teller: Teller(sender),
-            listener: Some(Listener(receiver)),
+            sender: ChangeSender(sender),
+            receiver: Some(ChangeReceiver(receiver)),
         }
     }
 }
 
-impl News {
+impl ChangeSignal {
     /// For one more to tell.
-    pub fn teller(&self) -> Teller {
-        self.teller.clone()
+    pub fn sender(&self) -> ChangeSender {
+        self.sender.clone()
     }
 
     /// For the one to hear it; gone afterwards.
-    pub fn listener(&mut self) -> Option<Listener> {
-        self.listener.take()
+    pub fn receiver(&mut self) -> Option<ChangeReceiver> {
+        self.receiver.take()
     }
 }
 
-impl Teller {
+impl ChangeSender {
     /// Tells it, to nobody where nobody listens any more.
     pub fn tell(&self) {
         self.0.try_send(()).ok();
     }
 }
 
-impl Listener {
+impl ChangeReceiver {
     /// Waits until it is told; `false` where nobody is left to tell it.
     pub fn hears(&self) -> bool {
         !matches!(self.0.recv(), Err(RecvError))
@@ -60,16 +60,16 @@ mod tests {
 
     #[test]
     fn told_before_and_after_it_listens_or_never() {
-        let mut news = News::default();
-        let listener = news.listener().unwrap();
-        assert!(news.listener().is_none());
-        let teller = news.teller();
-        teller.tell();
-        teller.tell();
-        assert!(listener.hears());
-        let waits = std::thread::spawn(move || (listener.hears(), listener.hears()));
-        teller.tell();
-        drop((teller, news));
+        let mut signal = ChangeSignal::default();
+        let receiver = signal.receiver().unwrap();
+        assert!(signal.receiver().is_none());
+        let sender = signal.sender();
+        sender.tell();
+        sender.tell();
+        assert!(receiver.hears());
+        let waits = std::thread::spawn(move || (receiver.hears(), receiver.hears()));
+        sender.tell();
+        drop((sender, signal));
         assert_eq!(waits.join().unwrap(), (true, false));
     }
 }

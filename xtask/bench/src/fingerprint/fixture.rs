@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Which definitions a row is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Subject {
+pub(super) struct BenchedBuild {
     /// Images of the copy; all where none is named.
     pub(super) images: Vec<String>,
     /// The app instead of the specs' own.
@@ -35,18 +35,18 @@ pub(super) struct Subject {
 
 /// What the rows share. Its images go with it.
 #[derive(Debug)]
-pub struct Scene {
+pub struct CheckoutFixture {
     scratch: Scratch,
     engine: Engine,
     checkout: PathBuf,
     program: PathBuf,
     /// What is built, and on which base.
-    built: RefCell<BTreeMap<Subject, String>>,
+    built: RefCell<BTreeMap<BenchedBuild, String>>,
     /// What plain bake has built, by its bake file.
-    baked: RefCell<BTreeMap<Subject, PathBuf>>,
+    baked: RefCell<BTreeMap<BenchedBuild, PathBuf>>,
 }
 
-impl Subject {
+impl BenchedBuild {
     fn args(&self) -> Vec<String> {
         let app = self.app.iter().map(|app| app.display().to_string());
         self.images
@@ -57,7 +57,7 @@ impl Subject {
     }
 }
 
-impl Scene {
+impl CheckoutFixture {
     /// The copy; nothing is built yet.
     pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
         let engine = bench.engine()?.clone();
@@ -98,7 +98,7 @@ impl Scene {
     }
 
     /// The built binary on the copy.
-    pub(super) fn xtask(&self, label: &str, command: &str, subject: &Subject) -> Timed {
+    pub(super) fn xtask(&self, label: &str, command: &str, subject: &BenchedBuild) -> Timed {
         self.on_copy(Timed::new(label, &self.program), command, subject)
     }
 
@@ -110,7 +110,7 @@ impl Scene {
     }
 
     /// `cargo xtask` on the copy.
-    pub(super) fn cargo_xtask(&self, label: &str, command: &str, subject: &Subject) -> Timed {
+    pub(super) fn cargo_xtask(&self, label: &str, command: &str, subject: &BenchedBuild) -> Timed {
         // cargo looks for its alias in the current folder.
         let cargo = Timed::new(label, "env")
             .args(["-C".as_ref(), self.checkout.as_os_str()])
@@ -118,7 +118,7 @@ impl Scene {
         self.on_copy(cargo, command, subject)
     }
 
-    fn on_copy(&self, timed: Timed, command: &str, subject: &Subject) -> Timed {
+    fn on_copy(&self, timed: Timed, command: &str, subject: &BenchedBuild) -> Timed {
         timed
             .args(["--root".as_ref(), self.scratch.root.as_os_str()])
             .args([command])
@@ -133,7 +133,7 @@ impl Scene {
     }
 
     /// Builds and proves a subject, once. Returns the base's reference.
-    pub(super) fn build(&self, bench: &Bench<'_>, subject: &Subject) -> Result<String> {
+    pub(super) fn build(&self, bench: &Bench<'_>, subject: &BenchedBuild) -> Result<String> {
         if let Some(base) = self.built.borrow().get(subject) {
             return Ok(base.clone());
         }
@@ -148,7 +148,7 @@ impl Scene {
     }
 
     /// Runs `build-images --json`, whatever was done before.
-    pub(super) fn build_again(&self, bench: &Bench<'_>, subject: &Subject) -> Result<Value> {
+    pub(super) fn build_again(&self, bench: &Bench<'_>, subject: &BenchedBuild) -> Result<Value> {
         let args = subject.args();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         self.scratch.build_images(bench.host, &args)
@@ -156,7 +156,7 @@ impl Scene {
 
     /// Plain bake of the same Dockerfiles on the same folders, after a first
     /// build that fills its cache.
-    pub(super) fn bake(&self, bench: &Bench<'_>, subject: &Subject) -> Result<Timed> {
+    pub(super) fn bake(&self, bench: &Bench<'_>, subject: &BenchedBuild) -> Result<Timed> {
         let known = self.baked.borrow().get(subject).cloned();
         let file = match known {
             Some(file) => file,
@@ -208,7 +208,7 @@ impl Scene {
         &self.scratch.root
     }
 
-    fn write_bake_file(&self, bench: &Bench<'_>, subject: &Subject) -> Result<PathBuf> {
+    fn write_bake_file(&self, bench: &Bench<'_>, subject: &BenchedBuild) -> Result<PathBuf> {
         // All subjects have the same base.
         let known = self.built.borrow().values().next().cloned();
         let base = match known {
@@ -253,7 +253,7 @@ impl Scene {
             .iter()
             .map(|file| ("ca-bundle".to_owned(), file.clone()))
             .collect();
-        let options = buildkit::Options {
+        let options = buildkit::BakeOptions {
             secrets,
             no_cache: false,
         };

@@ -10,11 +10,11 @@ use anyhow::Result;
 use super::strand::{SECRETS, Strand};
 use super::{OUTAGE_LIMIT, REQUEST};
 use crate::checks::database;
-use crate::facts::{Outage, Part, Stop};
+use crate::facts::{GatePart, Outage, Stop};
 use crate::suite::Moment;
 use container::ask::{self, Answer};
 use container::boot::MOUNT;
-use container::finding::Stage;
+use container::finding::Reached;
 use container::finding::flaw;
 use container::finding::settled;
 use container::http::{Client, one_line};
@@ -67,17 +67,17 @@ impl Strand<'_> {
             ))),
             Ok(_) => self.watch_outage()?,
         };
-        self.facts.took.insert(Part::Outage, began.elapsed());
+        self.facts.took.insert(GatePart::Outage, began.elapsed());
         Ok(())
     }
 
-    fn watch_outage(&mut self) -> Result<Stage<Outage>> {
+    fn watch_outage(&mut self) -> Result<Reached<Outage>> {
         self.event("outage: PostgreSQL is away");
-        let (lab, name) = (self.lab.clone(), self.name("look"));
+        let (resources, name) = (self.resources.clone(), self.name("look"));
         let (id, volume) = (&self.subject.image_id, self.volume.name().to_owned());
         let (left, beside) = thread::scope(|scope| {
             // An app takes a second to notice, in which the machine is idle.
-            let beside = scope.spawn(move || look::beside(&lab, &name, id, &volume));
+            let beside = scope.spawn(move || look::beside(&resources, &name, id, &volume));
             (self.wait_for_health(false), beside.join())
         });
         let (noticed, said) = left?;
@@ -104,7 +104,7 @@ impl Strand<'_> {
     /// Asks until health says 200 (`up`) or anything else; how long that took
     /// and the last answer.
     fn wait_for_health(&mut self, up: bool) -> Result<(Option<Duration>, String)> {
-        let Some(port) = self.guest().map(|guest| guest.port) else {
+        let Some(port) = self.instance().map(|instance| instance.port) else {
             return Ok((None, "nothing".to_owned()));
         };
         let client = Client::new(port, false);
@@ -121,12 +121,12 @@ impl Strand<'_> {
                 return Ok((Some(began.elapsed()), said));
             }
             if began.elapsed() > OUTAGE_LIMIT {
-                if let Some(guest) = self.guest() {
-                    self.facts.death = guest.death("the outage of PostgreSQL")?;
+                if let Some(instance) = self.instance() {
+                    self.facts.death = instance.death("the outage of PostgreSQL")?;
                 }
                 return Ok((None, said));
             }
-            self.lab.runner.sleep(Duration::from_millis(25))?;
+            self.resources.runner.sleep(Duration::from_millis(25))?;
         }
     }
 
@@ -143,11 +143,11 @@ impl Strand<'_> {
             rows.ok_or_else(|| flaw("the container gave no answer"))
         });
         self.event("stop: rows are written and a session is open");
-        let Some(guest) = self.guest() else {
+        let Some(instance) = self.instance() else {
             return Ok(());
         };
-        let ended = match settled(guest.container.stop(STOP_GRACE))? {
-            Ok(took) => Ok((took, guest.container.exit_code()?.unwrap_or(-1))),
+        let ended = match settled(instance.container.stop(STOP_GRACE))? {
+            Ok(took) => Ok((took, instance.container.exit_code()?.unwrap_or(-1))),
             Err(error) => Err(error),
         };
         self.event("stop: docker stop returned");
@@ -165,13 +165,13 @@ impl Strand<'_> {
             }),
         };
         self.event("stop: the volume was looked at");
-        self.facts.took.insert(Part::Stop, began.elapsed());
+        self.facts.took.insert(GatePart::Stop, began.elapsed());
         Ok(())
     }
 
     /// What `pg_controldata` says of the volume, in a container that starts
     /// nothing else.
-    fn cluster_state(&self) -> Result<Stage<String>> {
+    fn cluster_state(&self) -> Result<Reached<String>> {
         let text = match self.control_data()? {
             Ok(text) => text,
             Err(why) => return Ok(Err(why)),
@@ -185,14 +185,21 @@ impl Strand<'_> {
     ///
     /// # Errors
     /// On Ctrl-C.
-    pub(super) fn control_data(&self) -> Result<Stage<String>> {
+    pub(super) fn control_data(&self) -> Result<Reached<String>> {
         let known = self.directory.clone();
         let directory = known.unwrap_or_else(|| format!("{MOUNT}/pgdata"));
         let script = look::control_data(&self.facts.spec, &directory);
         let (id, volume) = (&self.subject.image_id, self.volume.name());
         let output = match &self.beside {
             Some(beside) => beside.exec(ask::DEADLINE, &[], &["sh", "-c", &script], None),
-            None => look::run(&self.lab, &self.name("look-alone"), id, volume, &[], &script),
+            None => look::run(
+                &self.resources,
+                &self.name("look-alone"),
+                id,
+                volume,
+                &[],
+                &script,
+            ),
         };
         Ok(match settled(output)? {
             Ok(output) if output.success() => Ok(output.stdout_text()),
@@ -207,7 +214,7 @@ impl Strand<'_> {
     fn boot_again(&mut self) -> Result<()> {
         let began = Instant::now();
         self.facts.again = self.boot("restart", self.facts.spec.budgets.restart_seconds)?;
-        self.facts.took.insert(Part::Again, began.elapsed());
+        self.facts.took.insert(GatePart::Again, began.elapsed());
         if self.is_alive() && self.facts.again.is_ok() {
             self.ask(Moment::Again)?;
         }

@@ -29,14 +29,14 @@ const MOST: f64 = 8.0;
 
 /// What others want of the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Crowd {
+pub struct MachineLoad {
     /// Tasks that run or wait for a processor, on average.
     pub others: f64,
     /// Processors there are.
     pub processors: usize,
 }
 
-impl Crowd {
+impl MachineLoad {
     /// Looks for two seconds; `None` where the containers run on another
     /// machine, or the kernel is not Linux: then nothing is known.
     ///
@@ -61,12 +61,12 @@ impl Crowd {
         }))
     }
 
-    /// [`Crowd::look`]; `None` also where others leave room.
+    /// [`MachineLoad::look`]; `None` also where others leave room.
     ///
     /// # Errors
-    /// As [`Crowd::look`].
+    /// As [`MachineLoad::look`].
     pub fn in_the_way(engine: &Engine, runner: &Runner) -> Result<Option<Self>> {
-        Ok(Self::look(engine, runner)?.filter(|crowd| crowd.slowdown() > 1.0))
+        Ok(Self::look(engine, runner)?.filter(|load| load.slowdown() > 1.0))
     }
 
     /// How many times as long a task takes that shares the processors with
@@ -122,8 +122,8 @@ fn runnable(loadavg: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn crowd(others: f64) -> Crowd {
-        Crowd {
+    fn load(others: f64) -> MachineLoad {
+        MachineLoad {
             others,
             processors: 2,
         }
@@ -131,19 +131,16 @@ mod tests {
 
     #[test]
     fn an_empty_machine_gives_no_more_time() {
-        assert!((crowd(0.0).slowdown() - 1.0).abs() < 1e-9);
-        assert!(
-            (crowd(1.0).slowdown() - 1.0).abs() < 1e-9,
-            "one processor is free"
-        );
-        assert!((crowd(5.0).slowdown() - 3.0).abs() < 1e-9);
-        assert!((crowd(1e6).slowdown() - MOST).abs() < 1e-9);
+        assert!((load(0.0).slowdown() - 1.0).abs() < 1e-9);
+        assert!((load(1.0).slowdown() - 1.0).abs() < 1e-9, "one processor is free");
+        assert!((load(5.0).slowdown() - 3.0).abs() < 1e-9);
+        assert!((load(1e6).slowdown() - MOST).abs() < 1e-9);
     }
 
     #[test]
     fn times_are_stretched_and_sizes_are_not() {
         let budgets = crate::sample::spec().budgets;
-        let stretched = crowd(3.0).stretch(&budgets);
+        let stretched = load(3.0).stretch(&budgets);
         assert!((stretched.ready_seconds - budgets.ready_seconds * 2.0).abs() < 1e-9);
         assert!((stretched.health_ms - budgets.health_ms * 2.0).abs() < 1e-9);
         assert!((stretched.memory_mb - budgets.memory_mb).abs() < 1e-9);
@@ -153,11 +150,11 @@ mod tests {
     #[test]
     fn limits_follow_the_load_as_far_as_anybody_waits() {
         let seconds = Duration::from_secs;
-        assert_eq!(crowd(0.0).patience(seconds(3)), seconds(3));
-        assert_eq!(crowd(9.0).patience(seconds(3)), seconds(15));
-        assert_eq!(crowd(9.0).patience(seconds(60)), seconds(120));
-        assert_eq!(crowd(9.0).patience(seconds(150)), seconds(150));
-        let said = crowd(12.0).allowance();
+        assert_eq!(load(0.0).patience(seconds(3)), seconds(3));
+        assert_eq!(load(9.0).patience(seconds(3)), seconds(15));
+        assert_eq!(load(9.0).patience(seconds(60)), seconds(120));
+        assert_eq!(load(9.0).patience(seconds(150)), seconds(150));
+        let said = load(12.0).allowance();
         assert_eq!(
             said,
             "12 other tasks want 2 processors: it gets 6.5 times its limits"

@@ -2,7 +2,7 @@
 //! test, and the means to look at them and to do them harm.
 //!
 //! Guests and volumes are shared by reference count: the fault holds them as
-//! long as it likes, the scene keeps them until the bundle is written.
+//! long as it likes, the fixture keeps them until the bundle is written.
 
 mod containers;
 mod disk;
@@ -15,55 +15,55 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::Subject;
-use container::boot::{Guest, MOUNT};
-use container::crowd::Crowd;
+use container::boot::{Instance, MOUNT};
 use container::finding::flaw;
 use container::finding::settled;
 use container::http::one_line;
+use container::load::MachineLoad;
 use container::look;
 use container::timeline::Timeline;
 use definition::spec::ImageSpec;
-use engine::container::{Container, Lab, Volume};
+use engine::container::{Container, RunResources, Volume};
 use host::process::Output;
 
 pub use containers::Refusal;
 pub use disk::{Cut, Disk};
 pub use inside::Process;
 
-/// A script of `sh` for [`Scene::digest`], in the folder that is meant.
+/// A script of `sh` for [`Fixture::digest`], in the folder that is meant.
 pub const DIGEST: &str = "{ find . -printf '%P %y %m %U:%G %s %l\\n' | LC_ALL=C sort; \
      find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum; } | sha256sum";
 
 /// The stage of one fault on one image.
 #[derive(Debug)]
-pub struct Scene<'a> {
-    lab: &'a Lab,
+pub struct Fixture<'a> {
+    resources: &'a RunResources,
     subject: &'a Subject,
     /// All images of the run, this one among them.
     subjects: &'a [Subject],
     prefix: String,
     // Dropped in this order: a volume in use cannot be removed.
-    guests: RefCell<Vec<Rc<Guest>>>,
+    instances: RefCell<Vec<Rc<Instance>>>,
     refused: RefCell<Vec<Rc<Container>>>,
     keepers: RefCell<Vec<Rc<Container>>>,
     volumes: RefCell<Vec<Rc<Volume>>>,
     timeline: RefCell<Timeline>,
     secrets: RefCell<Vec<String>>,
     names: Cell<u32>,
-    neighbours: RefCell<Vec<Rc<Scene<'a>>>>,
+    neighbours: RefCell<Vec<Rc<Fixture<'a>>>>,
     /// Who else wants the processors, where it is known.
-    crowd: Option<Crowd>,
+    load: Option<MachineLoad>,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Fixture<'a> {
     /// An empty stage. `prefix` starts the names of all that is made here.
-    pub fn new(lab: &'a Lab, subject: &'a Subject, prefix: String) -> Self {
+    pub fn new(resources: &'a RunResources, subject: &'a Subject, prefix: String) -> Self {
         Self {
-            lab,
+            resources,
             subject,
             subjects: std::slice::from_ref(subject),
             prefix,
-            guests: RefCell::default(),
+            instances: RefCell::default(),
             refused: RefCell::default(),
             keepers: RefCell::default(),
             volumes: RefCell::default(),
@@ -71,22 +71,22 @@ impl<'a> Scene<'a> {
             secrets: RefCell::default(),
             names: Cell::new(0),
             neighbours: RefCell::default(),
-            crowd: None,
+            load: None,
         }
     }
 
     /// The same beside these, who are given the time that they take. The
     /// subject's budgets have it already.
     #[must_use]
-    pub fn beside_others(mut self, crowd: Option<Crowd>) -> Self {
-        self.crowd = crowd;
+    pub fn beside_others(mut self, load: Option<MachineLoad>) -> Self {
+        self.load = load;
         self
     }
 
     /// How long may be waited for what takes no longer than this on a machine
     /// that has the time.
     pub fn patience(&self, limit: Duration) -> Duration {
-        self.crowd.map_or(limit, |crowd| crowd.patience(limit))
+        self.load.map_or(limit, |load| load.patience(limit))
     }
 
     /// The same in a run with these images, this one among them.
@@ -98,14 +98,14 @@ impl<'a> Scene<'a> {
 
     /// A stage beside this one for another image of the run, or for this one
     /// once more where there is no other. It lives as long as this one.
-    pub fn neighbour(&self) -> Rc<Scene<'a>> {
+    pub fn neighbour(&self) -> Rc<Fixture<'a>> {
         let own = self.image_id();
         let other = self.subjects.iter().find(|subject| subject.image_id != own);
         let prefix = self.name("beside");
-        let scene = Self::new(self.lab, other.unwrap_or(self.subject), prefix);
-        let scene = Rc::new(scene.beside_others(self.crowd));
-        self.neighbours.borrow_mut().push(Rc::clone(&scene));
-        scene
+        let fixture = Self::new(self.resources, other.unwrap_or(self.subject), prefix);
+        let fixture = Rc::new(fixture.beside_others(self.load));
+        self.neighbours.borrow_mut().push(Rc::clone(&fixture));
+        fixture
     }
 
     /// What the image has to be.
@@ -119,8 +119,8 @@ impl<'a> Scene<'a> {
     }
 
     /// Who makes containers, for what this does not offer.
-    pub fn lab(&self) -> &Lab {
-        self.lab
+    pub fn resources(&self) -> &RunResources {
+        self.resources
     }
 
     /// A name that nothing else has.
@@ -154,7 +154,7 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// When the engine refuses.
     pub fn volume_with(&self, options: &[&str]) -> Result<Rc<Volume>> {
-        let volume = Rc::new(self.lab.volume_with(&self.name("data"), options)?);
+        let volume = Rc::new(self.resources.volume_with(&self.name("data"), options)?);
         self.volumes.borrow_mut().push(Rc::clone(&volume));
         Ok(volume)
     }
@@ -168,10 +168,17 @@ impl<'a> Scene<'a> {
     /// output.
     pub fn beside(&self, volume: &Volume, options: &[&str], script: &str) -> Result<Output> {
         let name = self.name("look");
-        look::run(self.lab, &name, self.image_id(), volume.name(), options, script)
+        look::run(
+            self.resources,
+            &name,
+            self.image_id(),
+            volume.name(),
+            options,
+            script,
+        )
     }
 
-    /// As [`Scene::beside`], and a script that fails is a flaw. What it printed.
+    /// As [`Fixture::beside`], and a script that fails is a flaw. What it printed.
     ///
     /// # Errors
     /// A flaw with what it printed.
@@ -216,8 +223,8 @@ impl<'a> Scene<'a> {
     }
 
     /// The containers that were started, oldest first.
-    pub fn guests(&self) -> Vec<Rc<Guest>> {
-        self.guests.borrow().clone()
+    pub fn instances(&self) -> Vec<Rc<Instance>> {
+        self.instances.borrow().clone()
     }
 
     /// The containers that refused to start, oldest first.
@@ -226,7 +233,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The stages beside this one.
-    pub fn neighbours(&self) -> Vec<Rc<Scene<'a>>> {
+    pub fn neighbours(&self) -> Vec<Rc<Fixture<'a>>> {
         self.neighbours.borrow().clone()
     }
 
@@ -237,15 +244,16 @@ impl<'a> Scene<'a> {
 
     /// What is left where nothing is removed, for people to look at.
     pub fn kept(&self) -> Vec<String> {
-        let (guests, refused, volumes) = (self.guests(), self.refusals(), self.volumes());
-        let containers = guests.iter().map(|guest| guest.container.name());
+        let (instances, refused, volumes) = (self.instances(), self.refusals(), self.volumes());
+        let containers = instances.iter().map(|instance| instance.container.name());
         let containers = containers.chain(refused.iter().map(|container| container.name()));
         let keepers = self.keepers.borrow();
         let containers = containers.chain(keepers.iter().map(|container| container.name()));
         let kept = containers.map(|name| format!("container {name}"));
         let kept = kept.chain(volumes.iter().map(|volume| format!("volume {}", volume.name())));
         let beside = self.neighbours();
-        kept.chain(beside.iter().flat_map(|scene| scene.kept())).collect()
+        kept.chain(beside.iter().flat_map(|fixture| fixture.kept()))
+            .collect()
     }
 
     /// The passwords that the fault made, and those that its volumes keep.

@@ -10,13 +10,13 @@ use crate::Subject;
 use crate::facts::Facts;
 use crate::suite::{GATE, How, Moment};
 use container::ask::{self, Answer};
-use container::boot::{self, Guest, MOUNT, Watched};
-use container::finding::Stage;
+use container::boot::{self, Instance, MOUNT, Watched};
+use container::finding::Reached;
 use container::finding::{flaw, settled};
 use container::http::one_line;
 use container::timeline::Timeline;
 use engine::Image;
-use engine::container::{Container, Lab, Volume};
+use engine::container::{Container, RunResources, Volume};
 
 /// All questions of a moment together.
 const ASK_ALL: Duration = Duration::from_secs(60);
@@ -31,14 +31,14 @@ pub(super) const SECRETS: (&str, &str) = (
 /// What one thread of a run has: a volume, its containers, what it saw.
 #[derive(Debug)]
 pub(super) struct Strand<'a> {
-    pub(super) lab: Lab,
+    pub(super) resources: RunResources,
     pub(super) subject: &'a Subject,
     image: Image,
     /// Starts the names of its containers, and what it tells the timeline.
     what: &'static str,
     prefix: String,
     // Dropped in this order: a volume in use cannot be removed.
-    pub(super) guests: Vec<Guest>,
+    pub(super) instances: Vec<Instance>,
     /// Has the volume, too, and starts nothing by itself.
     pub(super) beside: Option<Container>,
     pub(super) volume: Volume,
@@ -50,7 +50,7 @@ pub(super) struct Strand<'a> {
 
 impl<'a> Strand<'a> {
     pub(super) fn new(
-        lab: &Lab,
+        resources: &RunResources,
         subject: &'a Subject,
         image: &Image,
         what: &'static str,
@@ -58,16 +58,16 @@ impl<'a> Strand<'a> {
         timeline: Timeline,
     ) -> Result<Self> {
         let prefix = format!("{prefix}-{what}");
-        let volume = lab.volume(&format!("{prefix}-data"))?;
+        let volume = resources.volume(&format!("{prefix}-data"))?;
         Ok(Self {
             facts: Facts::new(&subject.spec, image.clone(), volume.name()),
             // A runner belongs to one thread.
-            lab: lab.clone(),
+            resources: resources.clone(),
             subject,
             image: image.clone(),
             what,
             prefix,
-            guests: Vec::new(),
+            instances: Vec::new(),
             beside: None,
             volume,
             directory: None,
@@ -85,12 +85,12 @@ impl<'a> Strand<'a> {
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        !self.guests.is_empty() && self.facts.death.is_none()
+        !self.instances.is_empty() && self.facts.death.is_none()
     }
 
     /// The newest container.
-    pub(super) fn guest(&self) -> Option<&Guest> {
-        self.guests.last()
+    pub(super) fn instance(&self) -> Option<&Instance> {
+        self.instances.last()
     }
 
     /// Notes when something happened.
@@ -103,23 +103,23 @@ impl<'a> Strand<'a> {
         format!("{}-{kind}", self.prefix)
     }
 
-    pub(super) fn boot(&mut self, during: &'static str, budget: f64) -> Result<Stage<boot::Boot>> {
-        let name = self.name(&(self.guests.len() + 1).to_string());
+    pub(super) fn boot(&mut self, during: &'static str, budget: f64) -> Result<Reached<boot::Boot>> {
+        let name = self.name(&(self.instances.len() + 1).to_string());
         self.event(format!("{during}: docker run {}", self.subject.image_id));
         let port = self.facts.spec.app.port;
         let mount = format!("{}:{MOUNT}", self.volume.name());
         let options = ["--volume", mount.as_str()];
-        let started = Guest::start(&self.lab, &self.subject.image_id, &name, &options, port);
-        let guest = match settled(started)? {
-            Ok(guest) => guest,
+        let started = Instance::start(&self.resources, &self.subject.image_id, &name, &options, port);
+        let instance = match settled(started)? {
+            Ok(instance) => instance,
             Err(error) => {
                 self.event(format!("{during}: {error}"));
                 return Ok(Err(flaw(error)));
             }
         };
-        self.event(format!("{during}: container {name}, 127.0.0.1:{}", guest.port));
-        let watched = boot::watch(&self.lab, &guest, &self.facts.spec, budget, during)?;
-        self.guests.push(guest);
+        self.event(format!("{during}: container {name}, 127.0.0.1:{}", instance.port));
+        let watched = boot::watch(&self.resources, &instance, &self.facts.spec, budget, during)?;
+        self.instances.push(instance);
         Ok(match watched {
             Watched::Up(boot) => {
                 self.event(match boot.ready {
@@ -177,11 +177,11 @@ impl<'a> Strand<'a> {
         &mut self,
         questions: &[(&str, &str)],
         during: &'static str,
-    ) -> Result<Stage<Vec<(String, Answer)>>> {
-        let Some(guest) = self.guests.last() else {
+    ) -> Result<Reached<Vec<(String, Answer)>>> {
+        let Some(instance) = self.instances.last() else {
             return Ok(Err(flaw("not reached: no container was started")));
         };
-        let container = Arc::clone(&guest.container);
+        let container = Arc::clone(&instance.container);
         let token = format!("smoke-{}", self.timeline.began().elapsed().as_nanos());
         let script = ask::script(&ask::prelude(&self.facts.spec), &token, questions);
         let output = container.exec(ASK_ALL, &[], &["sh", "-c", &script], None);
@@ -191,7 +191,7 @@ impl<'a> Strand<'a> {
         };
         let answers = ask::answers(&token, &String::from_utf8_lossy(&output.stdout));
         if answers.len() < questions.len() {
-            let death = guest.death(during)?;
+            let death = instance.death(during)?;
             let said = one_line(&output.stderr_text());
             if let Some(death) = death {
                 self.event(format!("{during}: the container ended, {}", death.how));
@@ -204,7 +204,7 @@ impl<'a> Strand<'a> {
     }
 
     /// One script; its answer.
-    pub(super) fn exec_one(&mut self, name: &'static str, script: &str) -> Result<Stage<Answer>> {
+    pub(super) fn exec_one(&mut self, name: &'static str, script: &str) -> Result<Reached<Answer>> {
         let answers = self.exec(&[(name, script)], name)?;
         Ok(answers.and_then(|mut answers| {
             let answer = answers.pop().map(|(_, answer)| answer);
@@ -221,10 +221,10 @@ impl<'a> Strand<'a> {
 
     /// Removes all containers, at the same time.
     pub(super) fn clear(&mut self) {
-        let (guests, beside) = (&mut self.guests, &mut self.beside);
+        let (instances, beside) = (&mut self.instances, &mut self.beside);
         thread::scope(|scope| {
-            for guest in guests.drain(..) {
-                scope.spawn(move || drop(guest));
+            for instance in instances.drain(..) {
+                scope.spawn(move || drop(instance));
             }
             drop(beside.take());
         });
@@ -232,12 +232,12 @@ impl<'a> Strand<'a> {
 
     /// Takes what only lives as long as the containers.
     pub(super) fn close(&mut self) -> Result<()> {
-        for guest in &self.guests {
-            match settled(guest.container.logs())? {
+        for instance in &self.instances {
+            match settled(instance.container.logs())? {
                 Ok(log) => self.facts.whole_log.push_str(&log),
                 Err(error) => self.facts.whole_log.push_str(&error),
             }
-            if let Ok(inspect) = settled(guest.container.inspect())? {
+            if let Ok(inspect) = settled(instance.container.inspect())? {
                 self.facts.inspect.push_str(&inspect.to_string());
             }
         }

@@ -1,9 +1,9 @@
-//! The course of a run: what is done to the containers, in which order, and
+//! The gate_run of a run: what is done to the containers, in which order, and
 //! what is kept of it for the judges.
 //!
 //! Two containers at the same time, each on a volume of its own. The
-//! [steady](steady) one has to stay as it is for a while and is asked
-//! meanwhile. The [mortal](mortal) one loses its database for a moment, is
+//! steady one has to stay as it is for a while and is asked
+//! meanwhile. The mortal one loses its database for a moment, is
 //! stopped, and a third one boots on its volume. Whatever belongs together is
 //! seen of one container and one volume; the two only share the time.
 
@@ -20,11 +20,11 @@ use anyhow::{Result, anyhow};
 use crate::Subject;
 use crate::facts::Facts;
 use crate::verdict::CheckResult;
-use container::boot::Guest;
-use container::finding::Stage;
+use container::boot::Instance;
+use container::finding::Reached;
 use container::timeline::Timeline;
 use engine::Image;
-use engine::container::Lab;
+use engine::container::RunResources;
 use strand::Strand;
 
 /// After ready, nothing may restart for this long.
@@ -39,7 +39,7 @@ const REQUEST: Duration = Duration::from_secs(2);
 
 /// A run of the suite on one image, while it goes on.
 #[derive(Debug)]
-pub struct Course<'a> {
+pub struct GateRun<'a> {
     steady: Strand<'a>,
     mortal: Strand<'a>,
     /// What was seen.
@@ -50,15 +50,15 @@ pub struct Course<'a> {
     pub timeline: Timeline,
 }
 
-impl<'a> Course<'a> {
+impl<'a> GateRun<'a> {
     /// Empty volumes and nothing else yet. `prefix` starts the names of all
     /// that the run makes.
     ///
     /// # Errors
     /// When the engine refuses a volume.
-    pub fn new(lab: &Lab, subject: &'a Subject, image: &Image, prefix: &str) -> Result<Self> {
+    pub fn new(resources: &RunResources, subject: &'a Subject, image: &Image, prefix: &str) -> Result<Self> {
         let timeline = Timeline::default();
-        let strand = |what| Strand::new(lab, subject, image, what, prefix, timeline.beside());
+        let strand = |what| Strand::new(resources, subject, image, what, prefix, timeline.beside());
         let steady = strand("steady")?;
         Ok(Self {
             facts: steady.nothing_seen(),
@@ -92,21 +92,21 @@ impl<'a> Course<'a> {
     }
 
     /// The containers, oldest of each volume first, for the bundle.
-    pub fn guests(&self) -> impl Iterator<Item = &Guest> {
-        self.steady.guests.iter().chain(&self.mortal.guests)
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.steady.instances.iter().chain(&self.mortal.instances)
     }
 
     /// All that `pg_controldata` says of the mortal container's volume.
     ///
     /// # Errors
     /// On Ctrl-C.
-    pub fn control_data(&self) -> Result<Stage<String>> {
+    pub fn control_data(&self) -> Result<Reached<String>> {
         self.mortal.control_data()
     }
 
     /// What is left where nothing is removed, for people to look at.
     pub fn kept(&self) -> Vec<String> {
-        let containers = self.guests().map(|guest| guest.container.name());
+        let containers = self.instances().map(|instance| instance.container.name());
         let kept = containers.map(|name| format!("container {name}"));
         let volumes = [&self.steady, &self.mortal].map(|strand| format!("volume {}", strand.volume.name()));
         kept.chain(volumes).collect()

@@ -15,11 +15,11 @@ use build::buildkit::{self, Target};
 use build::catalog::{Apps, Catalog};
 use definition::reference::{OwnRepository, Reference};
 use definition::spec::ImageSpec;
-use engine::container::Lab;
+use engine::container::RunResources;
 use engine::reaper;
 use host::Host;
 use smoke::Subject;
-use smoke::scene::Scene as Stage;
+use smoke::fixture::Fixture;
 use xtask::scratch::Scratch;
 
 /// How the table calls our image.
@@ -31,9 +31,9 @@ pub const OFFICIAL: &str = "official style";
 
 /// What the rows share. Its images go with it.
 #[derive(Debug)]
-pub struct Scene {
+pub struct ImagesFixture {
     pub(super) scratch: Scratch,
-    pub(super) lab: Lab,
+    pub(super) resources: RunResources,
     /// Our images, proved. The first one is measured.
     pub(super) ours: Vec<Subject>,
     base: String,
@@ -41,7 +41,7 @@ pub struct Scene {
     official: OnceCell<Subject>,
 }
 
-impl Scene {
+impl ImagesFixture {
     /// Builds and proves our images.
     pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
         let host = bench.host;
@@ -60,7 +60,7 @@ impl Scene {
             .map(|spec| subject(spec, &document))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
-            lab: Lab {
+            resources: RunResources {
                 engine,
                 runner: host.runner.clone(),
                 run: reaper::run_id()?,
@@ -90,9 +90,9 @@ impl Scene {
     }
 
     /// Containers and volumes of an image, gone when this is dropped.
-    pub(super) fn stage<'a>(&'a self, subject: &'a Subject) -> Stage<'a> {
-        let prefix = smoke::container_prefix(subject.spec.name.as_str(), &self.lab.run);
-        Stage::new(&self.lab, subject, prefix)
+    pub(super) fn stage<'a>(&'a self, subject: &'a Subject) -> Fixture<'a> {
+        let prefix = smoke::container_prefix(subject.spec.name.as_str(), &self.resources.run);
+        Fixture::new(&self.resources, subject, prefix)
     }
 
     /// The same of our image and of the official style, in turns, each on a
@@ -100,7 +100,7 @@ impl Scene {
     pub(super) fn beside_official(
         &self,
         bench: &Bench<'_>,
-        sample: fn(&Stage<'_>) -> Result<f64>,
+        sample: fn(&Fixture<'_>) -> Result<f64>,
     ) -> Result<Measured> {
         let both = [self.image()?, self.official(bench)?];
         let mut samples = [Vec::new(), Vec::new()];
@@ -154,12 +154,12 @@ impl Scene {
             contexts: BTreeMap::new(),
             args: args.map(|(key, value)| (key.to_owned(), value)).into(),
         };
-        let options = buildkit::Options {
+        let options = buildkit::BakeOptions {
             secrets: ca_bundle(host),
             no_cache: false,
         };
         let mut progress = Progress::new(Detail::Quiet, &[name], &self.scratch.state)?;
-        let (engine, runner) = (&self.lab.engine, &self.lab.runner);
+        let (engine, runner) = (&self.resources.engine, &self.resources.runner);
         let built = buildkit::bake(engine, runner, &host.report, &[target], &options, &mut progress)?;
         let built = built.first().context("the build made no image")?;
         Ok(Subject {
@@ -170,12 +170,15 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for ImagesFixture {
     fn drop(&mut self) {
-        let runner = self.lab.runner.for_cleanup();
+        let runner = self.resources.runner.for_cleanup();
         for subject in [self.documents.get(), self.official.get()].into_iter().flatten() {
             // Where the engine is gone, its images are nobody's trouble.
-            self.lab.engine.untag(&runner, &peer_tag(&subject.reference)).ok();
+            self.resources
+                .engine
+                .untag(&runner, &peer_tag(&subject.reference))
+                .ok();
         }
     }
 }
