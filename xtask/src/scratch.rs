@@ -37,6 +37,16 @@ const ROOM: [(&str, u32); 7] = [
     ("size_mb", 100_000),
 ];
 
+/// The program `xtask`: the running one, or the one beside it where `audit` or
+/// `bench` runs.
+///
+/// # Errors
+/// When the running program is not known.
+pub fn tool() -> Result<PathBuf> {
+    let running = std::env::current_exe().context("find the running program")?;
+    Ok(running.with_file_name("xtask"))
+}
+
 /// The copy. The images that were built from it go with it, unless they are
 /// kept; its folder stays until the next one is made in its place.
 #[derive(Debug)]
@@ -87,17 +97,16 @@ impl Scratch {
         self
     }
 
-    /// Builds and proves images of the copy, all where none is named, with this
-    /// very program; `args` are images and flags. Returns what `build-images
+    /// Builds and proves images of the copy, all where none is named, with
+    /// [`tool`]; `args` are images and flags. Returns what `build-images
     /// --json` prints.
     ///
     /// # Errors
     /// When one cannot be built or proved.
     pub fn build_images(&self, host: &Host, args: &[&str]) -> Result<Value> {
-        let program = std::env::current_exe().context("find the running program")?;
         let document = host
             .runner
-            .cmd(program)
+            .cmd(tool()?)
             .arg("--root")
             .arg(&self.root)
             .args(["build-images", "--json", "--engine", self.engine.owner.as_str()])
