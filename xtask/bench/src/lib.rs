@@ -11,6 +11,7 @@ pub mod clock;
 pub mod container;
 pub mod fingerprint;
 pub mod row;
+pub mod sequence;
 pub mod table;
 pub mod tools;
 pub mod trees;

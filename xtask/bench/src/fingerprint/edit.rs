@@ -7,10 +7,13 @@ use anyhow::{Context as _, Result};
 use super::super::Bench;
 use super::super::clock::{self, Timed};
 use super::super::row::Measured;
+use super::super::sequence;
 use super::fixture::{BenchedBuild, CheckoutFixture};
+use build::catalog::{Apps, Catalog};
+use engine::reaper;
 
 /// The peer: what one would type without this tool.
-pub(super) const BY_HAND: &str = "bake, then the same smoke";
+pub(super) const BY_HAND: &str = "bake, then the gate in sequence";
 
 /// Changes a line of the app.
 fn edit(app: &Path) -> Result<String> {
@@ -38,23 +41,26 @@ fn subjects(fixture: &CheckoutFixture) -> Result<[BenchedBuild; 2]> {
     Ok([subject("edited-by-us")?, subject("edited-by-hand")?])
 }
 
-/// Beside bake of the same change and the same smoke.
+/// Beside bake of the same change and the gate in sequence.
 pub(super) fn one_line(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
     let [ours, theirs] = subjects(fixture)?;
     let app = |subject: &BenchedBuild| subject.app.clone().unwrap_or_default();
     fixture.build(bench, &ours)?;
     let bake = fixture.bake(bench, &theirs)?;
-    let smoke = [
-        fixture.program().display().to_string(),
-        "--root".to_owned(),
-        fixture.root().display().to_string(),
-        "smoke".to_owned(),
-        CheckoutFixture::baked_reference(&fixture.one_image()?),
-        "--engine".to_owned(),
-        fixture.owner().to_owned(),
+    let image = fixture.one_image()?;
+    let specs = Catalog::read(fixture.root(), Apps::OfSpecs)?.images;
+    let spec = specs.iter().find(|spec| spec.name.as_str() == image);
+    let spec = spec.with_context(|| format!("there is no spec of {image}"))?;
+    let gate = [
+        "sh".to_owned(),
+        "-ec".to_owned(),
+        sequence::script(spec, &reaper::run_id()?),
+        "sh".to_owned(),
+        fixture.docker(),
+        CheckoutFixture::baked_reference(&image),
     ];
     let by_hand = bake
-        .then(&smoke)
+        .then(&gate)
         .labelled(BY_HAND)
         .env("HIVE_STATE_DIR", fixture.state())
         .prepare(edit(&app(&theirs))?);

@@ -68,7 +68,7 @@ impl CheckoutFixture {
             scratch,
             engine,
             checkout: bench.host.root.clone(),
-            program: std::env::current_exe().context("find the running program")?,
+            program: scratch::tool()?,
             built: RefCell::default(),
             baked: RefCell::default(),
         })
@@ -198,9 +198,9 @@ impl CheckoutFixture {
         format!("hive-bench-bake:{image}")
     }
 
-    /// The built binary.
-    pub(super) fn program(&self) -> &Path {
-        &self.program
+    /// The CLI that reaches the engine by [`Scene::with_engine`].
+    pub(super) fn docker(&self) -> String {
+        self.engine.docker.display().to_string()
     }
 
     /// The top of the copy.
