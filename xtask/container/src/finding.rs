@@ -95,6 +95,18 @@ pub fn late(waited: Duration, limit: Duration, detail: impl Into<String>) -> Fla
     }
 }
 
+/// Why something cannot be tried on this engine. No flaw, and no proof either.
+#[derive(Debug)]
+pub struct Untried(pub String);
+
+impl fmt::Display for Untried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Untried {}
+
 /// Ctrl-C ends the run; any other error is something to report of the image.
 pub fn settled<T>(result: Result<T>) -> Result<Result<T, String>> {
     match result {

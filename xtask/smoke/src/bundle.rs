@@ -8,11 +8,12 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
+use crate::facts::Moment;
 use crate::fixture::Fixture;
 use crate::gate_run::GateRun;
 use crate::names;
 use crate::report;
-use crate::suite::Moment;
+use crate::secrets::scrub;
 use crate::verdict::{CheckResult, Verdict};
 use container::boot::MOUNT;
 use container::finding::settled;
@@ -20,9 +21,6 @@ use container::look;
 use engine::container::Container;
 use host::disk;
 use inputs::clock;
-
-/// What stands for a secret.
-const SCRUBBED: &str = "[scrubbed]";
 
 /// Where the container's programs write their logs.
 const LOGS: &str = "/var/log/hive";
@@ -193,52 +191,6 @@ fn put(path: &Path, text: &str, secrets: &[String]) -> Result<()> {
     Ok(fs_err::write(path, scrub(text, secrets))?)
 }
 
-/// Replaces secrets as they are, as part of a URL and as part of JSON, and the
-/// password of any URL at all.
-pub fn scrub(text: &str, secrets: &[String]) -> String {
-    let mut text = text.to_owned();
-    for secret in secrets {
-        let in_url: String = secret.bytes().map(percent).collect();
-        let in_json = serde_json::Value::from(secret.as_str()).to_string();
-        let in_json = in_json.trim_matches('"');
-        for form in [secret.as_str(), in_url.as_str(), in_json] {
-            text = text.replace(form, SCRUBBED);
-        }
-    }
-    scrub_urls(&text)
-}
-
-fn percent(byte: u8) -> String {
-    match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    }
-}
-
-/// `scheme://user:password@host` keeps everything but the password.
-fn scrub_urls(text: &str) -> String {
-    let mut clean = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (head, tail) = rest.split_at(at + 3);
-        clean.push_str(head);
-        rest = tail;
-        let end = rest.find(|c: char| c.is_whitespace() || "/\"'<>".contains(c));
-        let authority = &rest[..end.unwrap_or(rest.len())];
-        let Some((login, _)) = authority.rsplit_once('@') else {
-            continue;
-        };
-        if let Some((user, _)) = login.split_once(':') {
-            clean.push_str(user);
-            clean.push(':');
-            clean.push_str(SCRUBBED);
-            rest = &rest[login.len()..];
-        }
-    }
-    clean.push_str(rest);
-    clean
-}
-
 fn scrub_files(folder: &Path, secrets: &[String]) -> Result<()> {
     for entry in walkdir::WalkDir::new(folder) {
         let entry = entry?;
@@ -260,28 +212,6 @@ fn scrub_files(folder: &Path, secrets: &[String]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_go_in_each_form_and_the_rest_stays() {
-        let secrets = vec!["p\"w/1".to_owned()];
-        let text = r#"raw p"w/1, json p\"w/1, url p%22w%2F1, other pw"#;
-        assert_eq!(
-            scrub(text, &secrets),
-            "raw [scrubbed], json [scrubbed], url [scrubbed], other pw"
-        );
-    }
-
-    #[test]
-    fn passwords_of_urls_go_even_when_nobody_knows_them() {
-        assert_eq!(
-            scrub(
-                "at postgresql://hive:s3:cr@et@127.0.0.1/db?x=a@b and http://h:80/p",
-                &[]
-            ),
-            "at postgresql://hive:[scrubbed]@127.0.0.1/db?x=a@b and http://h:80/p"
-        );
-        assert_eq!(scrub("a://", &[]), "a://");
-    }
 
     #[test]
     fn what_passed_in_the_end_leaves_no_bundle() {

@@ -7,12 +7,44 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::suite::Moment;
 use container::ask::Answer;
 use container::boot::{Boot, Death};
 use container::finding::{Flaw, Reached, flaw};
 use definition::spec::ImageSpec;
 use engine::Image;
+
+/// After ready, nothing may restart for this long.
+pub const WINDOW: Duration = Duration::from_secs(3);
+
+/// How long health may go on saying 200 after PostgreSQL stopped, and how
+/// long it may take to say it again after the start.
+pub const OUTAGE_LIMIT: Duration = Duration::from_secs(10);
+
+/// When a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Right after the first boot.
+    Fresh,
+    /// When the container beside it is up, too: nothing of ours is in the way
+    /// of what is timed.
+    Quiet,
+    /// When nothing may have restarted for [`WINDOW`].
+    Settled,
+    /// After the boot on the same volume.
+    Again,
+}
+
+impl Moment {
+    /// In file names and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Quiet => "quiet",
+            Self::Settled => "settled",
+            Self::Again => "again",
+        }
+    }
+}
 
 /// Everything seen. Parts that were not reached say why.
 #[derive(Debug)]

@@ -28,7 +28,6 @@
 //!   and the control data of all that is there at that moment.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,8 +38,7 @@ use crate::fixture::Fixture;
 use crate::suite::{self, framed};
 use crate::verdict::CheckResult;
 use crate::{Subject, bundle, report};
-use container::finding::settled;
-use container::finding::{Flaw, Judged, Observation, flaw};
+use container::finding::{Flaw, Judged, Observation, Untried, flaw, settled};
 use container::load::MachineLoad;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
@@ -62,18 +60,6 @@ pub struct FaultDef {
     /// Does it.
     pub run: fn(&Fixture<'_>) -> Result<Observation>,
 }
-
-/// Why a fault cannot be tried on this engine. An error that a fault returns.
-#[derive(Debug)]
-pub struct Untried(pub String);
-
-impl fmt::Display for Untried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Untried {}
 
 /// One fault on one image.
 #[derive(Clone, Copy, Debug)]
@@ -271,6 +257,12 @@ impl<'a> Faults<'a> {
         }
         let is_chosen = |fault: &&FaultDef| only.is_empty() || only.iter().any(|name| name == fault.name);
         Ok(all.iter().filter(is_chosen).collect())
+    }
+
+    /// Everything that a whole pass looked at: the gate's checks and the faults.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let gate = suite::GATE.iter().map(|check| check.name);
+        gate.chain(self.all.iter().map(|fault| fault.name))
     }
 
     /// What an image is proved against: the gate's key and all faults of the

@@ -1,4 +1,4 @@
-//! The gate_run of a run: what is done to the containers, in which order, and
+//! A run of the gate: what is done to the containers, in which order, and
 //! what is kept of it for the judges.
 //!
 //! Two containers at the same time, each on a volume of its own. The
@@ -26,13 +26,6 @@ use container::timeline::Timeline;
 use engine::Image;
 use engine::container::RunResources;
 use strand::Strand;
-
-/// After ready, nothing may restart for this long.
-pub const WINDOW: Duration = Duration::from_secs(3);
-
-/// How long health may go on saying 200 after PostgreSQL stopped, and how
-/// long it may take to say it again after the start.
-pub const OUTAGE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A health request in a running container.
 const REQUEST: Duration = Duration::from_secs(2);

@@ -17,6 +17,7 @@ pub mod ledger;
 mod names;
 pub mod proof;
 pub mod report;
+pub mod secrets;
 #[cfg(test)]
 mod sources;
 pub mod spec_checks;
@@ -222,7 +223,7 @@ pub fn run(
         .with_context(|| format!("smoke-test image {name}"))?;
     let secrets = &gate_run.facts.secrets;
     for line in gate_run.timeline.lines() {
-        report.debug(format!("{name}: {}", bundle::scrub(line, secrets)));
+        report.debug(format!("{name}: {}", secrets::scrub(line, secrets)));
     }
     if resources.keep {
         report.detail(format!("kept: {}", gate_run.kept().join(", ")));
@@ -300,7 +301,7 @@ pub fn run_full(
         };
         verdict.checks.extend(more);
         let key = suite.key(&subjects[n].spec)?;
-        verdict.full = Some(Full::of(key, &verdict.checks, suite.all));
+        verdict.full = Some(Full::of(key, &verdict.checks, suite.names()));
         verdict.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !verdict.passed() {
             verdict.bundle = Some(bundles[n].clone());

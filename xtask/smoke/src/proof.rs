@@ -93,7 +93,7 @@ mod tests {
     fn full(checks: Vec<CheckResult>) -> Verdict {
         let spec = crate::sample::spec();
         let faults = Faults { all: FULL, only: &[] };
-        let full = Full::of(faults.key(&spec).unwrap(), &checks, faults.all);
+        let full = Full::of(faults.key(&spec).unwrap(), &checks, faults.names());
         Verdict {
             full: Some(full),
             ..verdict(checks)

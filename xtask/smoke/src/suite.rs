@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use sha2::{Digest as _, Sha256};
 
 use crate::checks::{app, database, image, lifecycle, programs};
-use crate::facts::{Facts, GatePart};
+use crate::facts::{Facts, GatePart, Moment};
 use crate::names;
 use container::ask::Answer;
 use container::finding::Judged;
@@ -36,32 +36,6 @@ pub enum How {
     /// From a shell script that is run inside the container at a moment; see
     /// [`container::ask`] for what it may use.
     Ask(Moment, &'static str, fn(&Facts, &Answer) -> Judged),
-}
-
-/// When a question is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Moment {
-    /// Right after the first boot.
-    Fresh,
-    /// When the container beside it is up, too: nothing of ours is in the way
-    /// of what is timed.
-    Quiet,
-    /// When nothing may have restarted for [`super::gate_run::WINDOW`].
-    Settled,
-    /// After the boot on the same volume.
-    Again,
-}
-
-impl Moment {
-    /// In file names and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Quiet => "quiet",
-            Self::Settled => "settled",
-            Self::Again => "again",
-        }
-    }
 }
 
 /// What every image has to pass before it gets a tag.

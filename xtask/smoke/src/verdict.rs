@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::bundle::scrub;
-use crate::fault::FaultDef;
 use crate::proof::Verified;
-use crate::suite::GATE;
+use crate::secrets::scrub;
 use container::figure::Figure;
 use container::finding::{Judged, seen};
 use failure::Failure;
@@ -117,11 +115,13 @@ pub struct Full {
 }
 
 impl Full {
-    /// By what was looked at, not by what was asked for: a result that is
-    /// missing for whatever reason proves nothing.
-    pub(super) fn of(key: String, checks: &[CheckResult], faults: &[FaultDef]) -> Self {
-        let names = GATE.iter().map(|check| check.name);
-        let mut names = names.chain(faults.iter().map(|fault| fault.name));
+    /// `names` are all that the suite has. By what was looked at, not by what was
+    /// asked for: a result that is missing for whatever reason proves nothing.
+    pub(super) fn of(
+        key: String,
+        checks: &[CheckResult],
+        mut names: impl Iterator<Item = &'static str>,
+    ) -> Self {
         let whole = names.all(|name| checks.iter().any(|check| check.name == name));
         Self { key, whole }
     }

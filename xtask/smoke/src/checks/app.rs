@@ -1,7 +1,7 @@
 //! The app as its users reach it: HTTP through the published port.
 
 use crate::facts::Facts;
-use crate::gate_run::OUTAGE_LIMIT;
+use crate::facts::OUTAGE_LIMIT;
 use container::figure::{Figure, median, percentile};
 use container::finding::{Judged, Observation, flaw, measured};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::facts::Facts;
+use crate::facts::Moment;
 use crate::names;
-use crate::suite::Moment;
 use container::ask::Answer;
 use container::figure::Figure;
 use container::finding::{Flaw, Judged, flaw, measured, seen};

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::REQUEST;
 use super::strand::{SECRETS, Strand};
-use super::{OUTAGE_LIMIT, REQUEST};
 use crate::checks::database;
+use crate::facts::Moment;
+use crate::facts::OUTAGE_LIMIT;
 use crate::facts::{GatePart, Outage, Stop};
-use crate::suite::Moment;
 use container::ask::{self, Answer};
 use container::boot::MOUNT;
 use container::finding::Reached;

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::Value;
 
+use super::REQUEST;
 use super::strand::{SECRETS, Strand};
-use super::{REQUEST, WINDOW};
+use crate::facts::Moment;
+use crate::facts::WINDOW;
 use crate::facts::{GatePart, Samples};
 use crate::spec_checks::{self, Saved};
-use crate::suite::{CheckDef, GATE, How, Moment};
+use crate::suite::{CheckDef, GATE, How};
 use crate::verdict::CheckResult;
 use container::figure::milliseconds;
 use container::finding::Reached;

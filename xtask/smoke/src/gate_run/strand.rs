@@ -8,7 +8,8 @@ use anyhow::Result;
 
 use crate::Subject;
 use crate::facts::Facts;
-use crate::suite::{GATE, How, Moment};
+use crate::facts::Moment;
+use crate::suite::{GATE, How};
 use container::ask::{self, Answer};
 use container::boot::{self, Instance, MOUNT, Watched};
 use container::finding::Reached;
