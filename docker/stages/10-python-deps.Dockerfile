@@ -134,6 +134,14 @@ if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
 fi
 mkdir -p /opt/project
 if [ -f uv.lock ]; then
+    # Was it made from the projects that lie here? All of them have to be here to tell. What uv
+    # knows without a network is enough, unless a project's own code has to be asked.
+    all=yes
+    sed -n 's/^source = { \(virtual\|editable\|directory\) = "\(.*\)" }$/\2/p' uv.lock > /tmp/projects
+    while read -r at; do [ -f "$at/pyproject.toml" ] || all=no; done < /tmp/projects
+    if [ $all = yes ]; then
+        uv lock --check --offline 2> /dev/null || uv lock --check
+    fi
     uv export --quiet --frozen --no-dev --no-hashes --no-header --no-annotate \
         --output-file /tmp/exported
     # What lies in the app itself: the project, members of its workspace, local packages.

@@ -8,8 +8,8 @@ use container::look;
 use definition::spec::ImageSpec;
 use engine::RUN_LABEL;
 use smoke::checks::database;
-use smoke::gate_run::WINDOW;
-use smoke::suite::{GATE, How, Moment};
+use smoke::facts::{Moment, WINDOW};
+use smoke::suite::{GATE, How};
 
 /// How tables call it.
 pub const LABEL: &str = "the gate in sequence";

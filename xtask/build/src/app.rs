@@ -3,6 +3,8 @@
 //! Only what decides how it is built: its files, `requires-python`, version.
 //! Nothing is run.
 
+mod lock;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -111,6 +113,9 @@ fn read_project(folder: &Path, pyproject: &Path) -> Result<Application, Vec<Stri
             )]);
         }
     };
+    if shape == DependencySource::Locked {
+        check_lock(folder, &text)?;
+    }
     let project = parsed.project;
     Ok(Application {
         folder: folder.to_owned(),
@@ -118,6 +123,34 @@ fn read_project(folder: &Path, pyproject: &Path) -> Result<Application, Vec<Stri
         requires_python: project.as_ref().and_then(|p| p.requires_python.clone()),
         version: project.and_then(|p| p.version),
     })
+}
+
+/// Holds `uv.lock` against the project, and against the local packages that it
+/// names: a lock that is behind would be built without what they ask for.
+fn check_lock(folder: &Path, project: &str) -> Result<(), Vec<String>> {
+    let path = folder.join("uv.lock");
+    let lock = fs_err::read_to_string(&path).map_err(|error| vec![error.to_string()])?;
+    let behind = |text: &str, at: &str| match toml::from_str(text) {
+        Ok(project) => lock::differences(&project, &lock, at),
+        // It is read, and told, where it is built.
+        Err(_) => Vec::new(),
+    };
+    let mut found = behind(project, ".");
+    for at in lock::members(&lock) {
+        // One that `.dockerignore` leaves out may not be there at all.
+        if let Ok(text) = std::fs::read_to_string(folder.join(&at).join("pyproject.toml")) {
+            found.extend(behind(&text, &at).into_iter().map(|one| format!("{at}: {one}")));
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(vec![format!(
+        "{} is older than pyproject.toml ({}): run `uv lock` in {} and commit the file",
+        path.display(),
+        found.join(", "),
+        folder.display()
+    )])
 }
 
 fn first_line(text: &str) -> String {

@@ -190,3 +190,24 @@ fn what_one_app_builds_with_never_reaches_the_image_of_another_one() {
     ];
     assert_eq!(docker(&args).trim(), "clean");
 }
+
+/// What the tool does not compare, uv does: with what it asks for now, the lock
+/// would hold other packages.
+#[test]
+#[ignore = "needs an engine"]
+fn a_lock_that_only_uv_knows_to_be_old_is_never_built_from() {
+    let bench = Bench::new("old-lock", "", "");
+    let app = bench.checkout.path("app");
+    crate::sandbox::copy(std::path::Path::new(&fixture("package-app")), &app);
+    let project = fs_err::read_to_string(app.join("pyproject.toml")).unwrap();
+    let project = format!("{project}[tool.uv]\nconstraint-dependencies = [\"anyio<4\"]\n");
+    bench.checkout.write("app/pyproject.toml", &project);
+    let run = bench
+        .xtask(&["build-images", "--app", app.to_str().unwrap()])
+        .expect(1);
+    run.says(&[
+        "needs to be updated",
+        "hint: run `uv lock` in the app's folder and commit uv.lock",
+    ]);
+    assert_eq!(bench.id("latest"), None);
+}

@@ -672,3 +672,18 @@ fn the_history_is_shown_and_its_runs_are_named_without_an_engine() {
         "{listed}"
     );
 }
+
+#[test]
+fn a_lock_that_is_older_than_its_project_is_refused_before_any_work() {
+    let checkout = Checkout::new();
+    let plan = || checkout.xtask(&["plan", "genie", "--engine", "private"]);
+    plan().expect(0);
+    checkout.edit(
+        "images/sample-app/pyproject.toml",
+        "dependencies = [",
+        "dependencies = [\n    \"httpx\",",
+    );
+    let run = plan().expect(2);
+    run.says(&["uv.lock is older than pyproject.toml (`httpx` is new): run `uv lock` in "]);
+    assert_eq!(run.stderr.matches("older than").count(), 1, "{}", run.stderr);
+}
