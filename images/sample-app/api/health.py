@@ -44,6 +44,11 @@ async def health(request: Request, response: Response) -> dict:
     return {"status": "healthy", "service": SERVICE_MODE, "database": database}
 
 
+#: Seconds for a connection. One that is there is checked within milliseconds; a database that is
+#: away is told about by then, and not only when the pool gives up.
+CONNECTION = 0.5
+
+
 async def ask(pool: AsyncConnectionPool) -> dict:
-    async with pool.connection(timeout=1) as connection:
+    async with pool.connection(timeout=CONNECTION) as connection:
         return await (await connection.execute(QUESTION)).fetchone()
