@@ -167,15 +167,21 @@ class ContainerSupervisor(Supervisor):
         steadiness = self.steadiness.setdefault(name, Steadiness())
         why = steadiness.verdict(now - self.started.get(name, now), status, now)
         if why:
-            self.give_up(f"{name} {why}")
+            self.give_up(self.explained(process, why))
 
     def on_fatal(self, event: events.ProcessStateFatalEvent) -> None:
-        name = event.process.config.name
-        said = self.log_of(event.process).last_words()
-        why = f"{name} could not be started" + (f": {said}" if said else "")
-        if name == POSTGRESQL and (way_back := cluster.way_back(PGDATA)):
+        self.give_up(self.explained(event.process, "could not be started"))
+
+    def explained(self, process: object, what: str) -> str:
+        """What became of a program, with what it said itself and the way back, if there is one."""
+        name = process.config.name
+        log = self.log_of(process)
+        said = log.last_words()
+        why = f"{name} {what}" + (f": {said}" if said else "")
+        # Not of one that was killed: no setting did that.
+        if name == POSTGRESQL and log.complaint and (way_back := cluster.way_back(PGDATA)):
             why = f"{why}; hint: {way_back}"
-        self.give_up(why)
+        return why
 
     def on_stopped(self, event: events.ProcessStateStoppedEvent) -> None:
         self.log_of(event.process).flush()
