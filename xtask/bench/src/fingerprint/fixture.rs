@@ -198,7 +198,7 @@ impl CheckoutFixture {
         format!("hive-bench-bake:{image}")
     }
 
-    /// The CLI that reaches the engine by [`Scene::with_engine`].
+    /// The CLI that reaches the engine by [`Self::with_engine`].
     pub(super) fn docker(&self) -> String {
         self.engine.docker.display().to_string()
     }
