@@ -404,6 +404,18 @@ impl Container {
         let path = self.path(&format!("/kill?signal={}", escaped(signal)));
         self.0.send("POST", &path)?.good().map(drop)
     }
+
+    /// `docker kill`, of a container that may have ended by itself meanwhile.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn kill_if_running(&self) -> Result<()> {
+        match self.0.send("POST", &self.path("/kill"))? {
+            // Conflict: the engine says so of one that does not run.
+            response if response.status == 409 => Ok(()),
+            response => response.good().map(drop),
+        }
+    }
 }
 
 impl Drop for Container {
