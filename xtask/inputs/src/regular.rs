@@ -1,10 +1,11 @@
 //! Regular files and nothing else, wherever somebody may have put something
 //! else in a file's place: a FIFO that nobody writes to would block for ever,
-//! `/dev/zero` never ends, and to open a device may move it.
+//! `/dev/zero` never ends, and to open a device may move it. And files that are
+//! written whole or not at all.
 
 use std::fs::{File, FileType, Metadata};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -30,6 +31,36 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open(path)?.read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// What no change of a file, or of what a link leads to, leaves as it was: which
+/// file it is, its size and its times. Nothing of what is no file.
+pub fn stamp(path: &Path) -> Option<String> {
+    let facts = path.metadata().ok().filter(Metadata::is_file)?;
+    Some(format!(
+        "{} {} {} {}.{:09} {}.{:09}",
+        path.display(),
+        facts.ino(),
+        facts.size(),
+        facts.mtime(),
+        facts.mtime_nsec(),
+        facts.ctime(),
+        facts.ctime_nsec()
+    ))
+}
+
+/// Writes a file whole or not at all, in the place of what is there; its folder
+/// is made if need be. Nobody but this user can read it.
+///
+/// # Errors
+/// When the folder cannot be made or written to.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs_err::create_dir_all(folder)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    temporary.write_all(content)?;
+    temporary.persist(path)?;
+    Ok(())
 }
 
 fn check(metadata: &Metadata) -> io::Result<()> {

@@ -68,6 +68,9 @@ pub fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
     }
     let done = done?;
     closed?;
+    if !done.predictions.is_empty() {
+        survey::past::list_build_cache(host, &engine);
+    }
     work.tell(&surveyed, &done, started.elapsed())
 }
 

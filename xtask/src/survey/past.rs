@@ -1,7 +1,9 @@
 //! What earlier runs left: on record in the state folder, and in the engine's
 //! build cache. It explains and foretells; it decides nothing.
 
+use std::collections::BTreeSet;
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
@@ -10,7 +12,6 @@ use anyhow::{Context as _, Result};
 use build::request::ImageRequest;
 use definition::Definition;
 use definition::plan::{KnownRuns, LastBuild, LastVerdict, change};
-use engine::build_cache::CacheRecord;
 use engine::{Engine, Identity};
 use explain::forecast::steps::steps;
 use explain::forecast::{self, Forecast, Past};
@@ -86,7 +87,7 @@ pub struct RecordedBuilds {
 
 /// The same, read once and only for a build. The engine is asked in the
 /// background as soon as there are signal: it runs other programs to say which one
-/// it is, and looks at each record of its cache.
+/// it is, and looks at each record of a cache that it has written to.
 #[derive(Debug)]
 pub struct BackgroundRecords<'a> {
     host: &'a Host,
@@ -95,15 +96,19 @@ pub struct BackgroundRecords<'a> {
     read: Option<Rc<RecordedBuilds>>,
 }
 
-type EngineCache = (Identity, Vec<CacheRecord>);
+type EngineCache = (Identity, BTreeSet<String>);
 
 impl<'a> BackgroundRecords<'a> {
     /// Listens to the signal, and nobody else does.
     pub fn new(host: &'a Host, engine: &Engine, signal: &mut ChangeSignal) -> Self {
         let (engine, interrupt) = (engine.clone(), host.runner.interrupt());
+        let memory = kept_ids(host);
         let ask = move || -> Result<EngineCache> {
             let runner = interrupt.runner()?;
-            Ok((engine.identity(&runner)?, engine.build_cache(&runner)?))
+            Ok((
+                engine.identity(&runner)?,
+                engine.build_cache_ids(&runner, &memory)?,
+            ))
         };
         let receiver = signal.receiver();
         let asked =
@@ -152,7 +157,7 @@ impl RecordedBuilds {
         Self {
             known: forecast::KnownBuilds {
                 builds: entries.into_iter().map(past).collect(),
-                cache: cache.into_iter().map(|record| record.id).collect(),
+                cache,
             },
             linked: identity.containerd_store,
         }
@@ -164,6 +169,17 @@ impl RecordedBuilds {
         let steps = steps(definition, self.linked)?;
         Some(Forecast::new(forecast::forecast(steps, &self.known, forced)))
     }
+}
+
+/// Lists the engine's build cache after a build, so that the next plan finds it
+/// listed. To fail costs that plan time only.
+pub fn list_build_cache(host: &Host, engine: &Engine) {
+    engine.build_cache_ids(&host.runner, &kept_ids(host)).ok();
+}
+
+/// See [`Engine::build_cache_ids`].
+fn kept_ids(host: &Host) -> PathBuf {
+    host.state_dir().join("build-cache.json")
 }
 
 /// The steps of a run that have been in the engine's cache.

@@ -131,6 +131,11 @@ fn what_is_foretold_is_what_buildkit_does() {
     let entry: Value = serde_json::from_str(&fs_err::read_to_string(checkout.path(&entry)).unwrap()).unwrap();
     let last = entry["steps"].as_array().unwrap().last().unwrap();
     let record = last["records"][0].as_str().unwrap();
+    let kept = || fs_err::read(checkout.path("target/images/build-cache.json")).unwrap();
+    assert!(
+        String::from_utf8(kept()).unwrap().contains(record),
+        "listed after the build, and not again"
+    );
     docker(&["image", "rm", "--force", entry["image_id"].as_str().unwrap()]);
     docker(&[
         "builder",

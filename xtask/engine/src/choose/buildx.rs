@@ -3,7 +3,6 @@
 //! To ask takes two processes. The answer is remembered for as long as neither
 //! the command nor any buildx that it could find is another file.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -12,6 +11,7 @@ use serde_json::Value;
 
 use super::{ANSWER_DEADLINE, Engine};
 use host::Host;
+use inputs::regular;
 
 /// Where the command looks besides the user's folder (docker/cli,
 /// cli-plugins/manager/manager_unix.go).
@@ -71,21 +71,16 @@ fn recall(file: &Path) -> Option<Memo> {
 }
 
 fn keep(file: &Path, memo: &Memo) -> Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs_err::create_dir_all(folder)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&mut temporary, memo)?;
-    temporary.persist(file)?;
-    Ok(())
+    Ok(regular::replace(file, &serde_json::to_vec(memo)?)?)
 }
 
 /// Over the command and every buildx in reach; `None` where one of the two
 /// cannot be found, and nothing can be remembered.
 fn key(host: &Host) -> Option<String> {
-    let docker = stamp(&host.program("docker")?)?;
+    let docker = regular::stamp(&host.program("docker")?)?;
     let plugins: Vec<String> = folders(host)
         .iter()
-        .filter_map(|folder| stamp(&folder.join("docker-buildx")))
+        .filter_map(|folder| regular::stamp(&folder.join("docker-buildx")))
         .collect();
     if plugins.is_empty() {
         return None;
@@ -114,21 +109,6 @@ fn folders(host: &Host) -> Vec<PathBuf> {
     }
     folders.extend(SYSTEM_FOLDERS.map(PathBuf::from));
     folders
-}
-
-/// The facts that change whenever the file behind a path does.
-fn stamp(file: &Path) -> Option<String> {
-    let facts = std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file)?;
-    Some(format!(
-        "{} {} {} {}.{:09} {}.{:09}",
-        file.display(),
-        facts.ino(),
-        facts.size(),
-        facts.mtime(),
-        facts.mtime_nsec(),
-        facts.ctime(),
-        facts.ctime_nsec()
-    ))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use definition::Definition;
 use host::Host;
 use host::lock;
 use inputs::context::{Input, Inputs, pieces};
+use inputs::regular;
 
 /// Runs per image that are kept.
 const KEPT: usize = 20;
@@ -91,7 +92,7 @@ impl<'a> Store<'a> {
     /// When the state folder cannot be written.
     pub fn write(&self, image: &str, entry: &HistoryEntry) -> Result<()> {
         let path = self.image(image).join(file_name(entry.number));
-        replace(&path, &serde_json::to_vec_pretty(entry)?)
+        Ok(regular::replace(&path, &serde_json::to_vec_pretty(entry)?)?)
     }
 
     /// What two recorded definitions may differ by: both of them, without the
@@ -167,7 +168,7 @@ impl<'a> Store<'a> {
         let path = self.objects().join(name);
         // One that is damaged is written again.
         if !fs::read(&path).is_ok_and(|there| there == bytes) {
-            replace(&path, bytes)?;
+            regular::replace(&path, bytes)?;
         }
         Ok(name.to_owned())
     }
@@ -276,16 +277,6 @@ fn names_in(folder: &Path) -> Vec<String> {
     };
     let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
     entries.filter_map(|entry| name(entry.ok()?)).collect()
-}
-
-/// Writes a file whole or not at all.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@
 //! The file is a cache: one that is missing, foreign, of another version or
 //! damaged counts as empty.
 
-use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -166,12 +165,7 @@ impl Index {
         }
         let seal = blake3::hash(&bytes);
         bytes.extend_from_slice(seal.as_bytes());
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        temporary.write_all(&bytes)?;
-        temporary.persist(&self.file)?;
-        Ok(())
+        regular::replace(&self.file, &bytes)
     }
 }
 

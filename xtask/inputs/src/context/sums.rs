@@ -13,7 +13,7 @@
 //! is a cache: one that is missing or damaged counts as empty.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::Result;
@@ -156,7 +156,7 @@ fn load(file: &Path) -> HashMap<Digest, Sum> {
         .collect()
 }
 
-fn save(file: &Path, sums: &HashMap<Digest, Sum>) -> Result<()> {
+fn save(file: &Path, sums: &HashMap<Digest, Sum>) -> std::io::Result<()> {
     let mut bytes = MAGIC.to_vec();
     for (digest, sum) in sums {
         bytes.extend_from_slice(&digest.0);
@@ -164,8 +164,5 @@ fn save(file: &Path, sums: &HashMap<Digest, Sum>) -> Result<()> {
     }
     let seal = blake3::hash(&bytes);
     bytes.extend_from_slice(seal.as_bytes());
-    let mut temporary = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new(".")))?;
-    temporary.write_all(&bytes)?;
-    temporary.persist(file)?;
-    Ok(())
+    regular::replace(file, &bytes)
 }
