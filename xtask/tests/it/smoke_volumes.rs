@@ -76,7 +76,7 @@ fn an_image_for_one_place_only() {
         "one-place",
         &lines,
         &[
-            ("volume-in-use", "the container should have refused to start"),
+            ("volume-in-use", "a second container: "),
             ("wrong-settings", "a place for temporary files: exit code 1"),
             (
                 "wrong-password-files",

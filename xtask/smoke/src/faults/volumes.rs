@@ -56,7 +56,8 @@ pub fn in_use(fixture: &Fixture<'_>) -> Result<Observation> {
     let first = fixture.boot(&volume, &["--hostname=first-one"])?;
     fill(fixture, &first)?;
     let mount = format!("--volume={}:{MOUNT}", volume.name());
-    let second = fixture.refused(&[&mount])?;
+    let refused = fixture.refused(&[&mount]);
+    let second = refused.map_err(|error| in_words(error, "a second container"))?;
     let says = "another container (hostname first-one) is using the volume";
     if second.code != 78 || !second.log.contains(says) {
         bail!(flaw(format!(
