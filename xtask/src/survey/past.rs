@@ -86,7 +86,7 @@ pub struct RecordedBuilds {
 }
 
 /// The same, read once and only for a build. The engine is asked in the
-/// background as soon as there are signal: it runs other programs to say which one
+/// background as soon as there is a signal: it runs other programs to say which one
 /// it is, and looks at each record of a cache that it has written to.
 #[derive(Debug)]
 pub struct BackgroundRecords<'a> {
