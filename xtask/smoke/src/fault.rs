@@ -158,8 +158,8 @@ fn pool<'a>(
     })
 }
 
-/// Runs one fault, with more time beside a load; a failed one leaves a folder
-/// of its name in the bundle.
+/// Runs one fault, with more time where others want the processors; a failed
+/// one leaves a folder of its name in the bundle.
 fn run(
     field: FaultSuite<'_>,
     resources: &RunResources,

@@ -99,7 +99,7 @@ pub struct BackgroundRecords<'a> {
 type EngineCache = (Identity, BTreeSet<String>);
 
 impl<'a> BackgroundRecords<'a> {
-    /// Listens to the signal, and nobody else does.
+    /// Waits for the signal, and nobody else does.
     pub fn new(host: &'a Host, engine: &Engine, signal: &mut ChangeSignal) -> Self {
         let (engine, interrupt) = (engine.clone(), host.runner.interrupt());
         let memory = kept_ids(host);
@@ -127,7 +127,7 @@ impl<'a> BackgroundRecords<'a> {
     /// When the engine does not answer.
     pub fn engine_and_base(&mut self) -> Result<Rc<RecordedBuilds>> {
         if let Some(asked) = self.asked.take() {
-            // Also without signal, as where the last build was pruned.
+            // Also without a signal, as where the last build was pruned.
             self.sender.tell();
             let store = Store::of(self.host);
             let images = store.images();
