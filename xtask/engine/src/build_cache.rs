@@ -68,25 +68,35 @@ impl Engine {
     /// When the engine does not answer.
     pub fn build_cache_ids(&self, runner: &Runner, memory: &Path) -> Result<BTreeSet<String>> {
         let file = records_file(&self.api.info(runner)?);
-        let stamp = || file.as_deref().and_then(regular::stamp);
-        let (before, began) = (stamp(), SystemTime::now());
-        if let Some(kept) = recall(memory)
-            && before.as_ref() == Some(&kept.stamp)
-        {
-            return Ok(kept.ids);
+        kept_or_listed(memory, file.as_deref(), || self.build_cache(runner))
+    }
+}
+
+/// The IDs that `memory` keeps where `file` is still what it was then, and what
+/// `list` says otherwise, which `memory` then keeps if nothing was written
+/// meanwhile.
+fn kept_or_listed(
+    memory: &Path,
+    file: Option<&Path>,
+    list: impl FnOnce() -> Result<Vec<CacheRecord>>,
+) -> Result<BTreeSet<String>> {
+    let stamp = || file.and_then(regular::stamp);
+    let (before, began) = (stamp(), SystemTime::now());
+    if let Some(kept) = recall(memory)
+        && before.as_ref() == Some(&kept.stamp)
+    {
+        return Ok(kept.ids);
+    }
+    let ids: BTreeSet<String> = list()?.into_iter().map(|record| record.id).collect();
+    let is_settled = file.is_some_and(|file| is_settled(file, began));
+    match stamp().filter(|after| is_settled && before.as_ref() == Some(after)) {
+        Some(stamp) => {
+            let kept = KeptIds { stamp, ids };
+            // To lose it costs time only.
+            regular::replace(memory, &serde_json::to_vec(&kept)?).ok();
+            Ok(kept.ids)
         }
-        let records = self.build_cache(runner)?;
-        let ids: BTreeSet<String> = records.into_iter().map(|record| record.id).collect();
-        let is_settled = file.as_deref().is_some_and(|file| is_settled(file, began));
-        match stamp().filter(|after| is_settled && before.as_ref() == Some(after)) {
-            Some(stamp) => {
-                let kept = KeptIds { stamp, ids };
-                // To lose it costs time only.
-                regular::replace(memory, &serde_json::to_vec(&kept)?).ok();
-                Ok(kept.ids)
-            }
-            None => Ok(ids),
-        }
+        None => Ok(ids),
     }
 }
 
@@ -145,6 +155,34 @@ mod tests {
         let file = folder.path().join("buildkit/metadata_v2.db");
         assert_eq!(records_file(&info), Some(file));
         assert_eq!(records_file(&serde_json::json!({"ID": "a-b"})), None);
+    }
+
+    #[test]
+    fn what_is_kept_counts_until_the_engine_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, file) = (folder.path().join("memory"), folder.path().join("db"));
+        let written = |seconds| {
+            let time = SystemTime::now() - Duration::from_secs(seconds);
+            let file = std::fs::File::create(&file).unwrap();
+            file.set_modified(time).unwrap();
+        };
+        let ids = |file: Option<&Path>, listed: &str| {
+            let records = || Ok(vec![CacheRecord::new(listed, "")]);
+            let ids = kept_or_listed(&memory, file, records).unwrap();
+            ids.into_iter().collect::<String>()
+        };
+        // Written a moment ago: the next write may bear the same time.
+        written(0);
+        assert_eq!(ids(Some(&file), "a"), "a");
+        assert_eq!(ids(Some(&file), "b"), "b");
+        written(60);
+        assert_eq!(ids(Some(&file), "c"), "c");
+        assert_eq!(ids(Some(&file), "not asked"), "c");
+        written(30);
+        assert_eq!(ids(Some(&file), "d"), "d");
+        assert_eq!(ids(None, "e"), "e");
+        let fails = || anyhow::bail!("no engine");
+        assert!(kept_or_listed(&memory, None, fails).is_err());
     }
 
     #[test]
