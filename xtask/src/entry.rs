@@ -20,7 +20,11 @@ pub fn run(root: Option<PathBuf>, verbose: bool, command: impl FnOnce(&Host) -> 
     let env = environment();
     let report = Report::new(env.no_color, verbose);
     let top = || checkout::top(root.as_deref(), env.cargo_manifest_dir.as_deref(), compiled_in());
-    let host = match runner().and_then(|runner| Ok((runner, top()?))) {
+    let ready = || {
+        temporary_folder_is_there()?;
+        Ok((runner()?, top()?))
+    };
+    let host = match ready() {
         Ok((runner, root)) => Host {
             env,
             root,
@@ -38,6 +42,21 @@ pub fn run(root: Option<PathBuf>, verbose: bool, command: impl FnOnce(&Host) -> 
 fn fail(report: &Report, error: &anyhow::Error) -> ExitCode {
     report.error(&failure::render(error));
     ExitCode::from(failure::kind(error) as u8)
+}
+
+/// docker and the tools of other packages end in odd ways where it is not.
+fn temporary_folder_is_there() -> Result<()> {
+    let folder = std::env::temp_dir();
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let message = format!(
+        "there is no folder {}, where TMPDIR says that temporary files go",
+        folder.display()
+    );
+    Err(failure::environment(message)
+        .hint("unset TMPDIR, or make that folder")
+        .into())
 }
 
 fn runner() -> Result<Runner> {

@@ -19,6 +19,7 @@ use engine::Engine;
 
 use host::process::Runner;
 use host::report::Report;
+use inputs::regular;
 use progress::Progress;
 
 /// A first build compiles nothing, but it downloads half a gigabyte.
@@ -147,12 +148,19 @@ pub fn bake(
     options: &BakeOptions,
     progress: &mut Progress<'_>,
 ) -> Result<Vec<Candidate>> {
-    let metadata = tempfile::NamedTempFile::new().context("make a file for the build's metadata")?;
-    let request = request(targets, options)?;
-    let metadata_path = metadata
-        .path()
-        .to_str()
-        .context("the temporary folder's path is not UTF-8")?;
+    // By its name bake takes it for JSON alone. From stdin it would try compose
+    // first, which warns of each `$$` in it.
+    let file = progress.folder().join("bake.json");
+    let metadata = progress.folder().join("bake-metadata.json");
+    regular::replace(&file, request(targets, options)?.as_bytes()).context("write the request to bake")?;
+    // What an earlier call made is no answer of this one.
+    regular::replace(&metadata, b"null").context("write the state folder")?;
+    let utf8 = |path: &Path| {
+        path.to_str()
+            .map(str::to_owned)
+            .context("the state folder's path is not UTF-8")
+    };
+    let (file, metadata_path) = (utf8(&file)?, utf8(&metadata)?);
     let command = engine
         .cmd(
             runner,
@@ -160,11 +168,11 @@ pub fn bake(
                 "buildx",
                 "bake",
                 "--file",
-                "-",
+                &file,
                 "--progress",
                 "rawjson",
                 "--metadata-file",
-                metadata_path,
+                &metadata_path,
             ],
         )
         // Newer versions ask before they read outside the current folder; the
@@ -173,15 +181,14 @@ pub fn bake(
         // With provenance the ID of the image moves at each no-op build.
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
         .env("BUILDX_METADATA_PROVENANCE", "disabled")
-        .deadline(BUILD_DEADLINE)
-        .stdin(request);
+        .deadline(BUILD_DEADLINE);
     let output = command.stream(|_, line| progress.line(report, line))?;
     if !output.success() {
         return Err(progress.failure(output.status).into());
     }
     progress.finish(report, output.took);
     let metadata: Value =
-        serde_json::from_slice(&fs_err::read(metadata.path())?).context("read the build's metadata")?;
+        serde_json::from_slice(&fs_err::read(metadata)?).context("read the build's metadata")?;
     targets
         .iter()
         .map(|target| candidate(engine, runner, target, &metadata))

@@ -177,7 +177,8 @@ fn app_file(root: &Path, folder: &Path, problems: &mut Vec<String>) -> Result<Op
 
 fn fragments(root: &Path) -> Result<Vec<Fragment>> {
     let mut names = Vec::new();
-    for entry in fs_err::read_dir(root.join("docker/stages"))? {
+    let folder = fs_err::read_dir(root.join("docker/stages"));
+    for entry in folder.context(failure::usage("cannot read docker/stages"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.ends_with(".Dockerfile") {
             names.push(name);

@@ -9,6 +9,7 @@ pub(crate) mod frames;
 mod transport;
 
 use std::fmt::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -164,6 +165,17 @@ impl Api {
         let agent = self.agent(&Interrupt::never());
         let reply = self.exchange(agent, "GET", "/_ping", None, deadline);
         reply.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// The process that listens on the engine's socket; `None` where that is on
+    /// another machine. systemd listens in the place of an engine that it starts.
+    pub fn listener(&self) -> Option<i32> {
+        let Endpoint::Socket(path) = &self.endpoint else {
+            return None;
+        };
+        let stream = UnixStream::connect(path).ok()?;
+        let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+        Some(peer.pid.as_raw_nonzero().get())
     }
 
     /// The engine's version and platform. It is asked once.

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::apt::sources::Source;
 use host::disk;
+use inputs::regular;
 
 use host::Host;
 use host::process::Command;
@@ -46,7 +47,8 @@ impl Root {
             // In place of the machine's own file, so with what that has.
             let own = fs_err::read_to_string("/etc/apt/auth.conf").unwrap_or_default();
             let file = dir.join("auth.conf");
-            disk::write_private(&file, format!("{own}\n{logins}").as_bytes())?;
+            regular::replace(&file, format!("{own}\n{logins}").as_bytes())
+                .with_context(|| format!("write {}", file.display()))?;
             settings.push_str(&format!("Dir::Etc::netrc \"{}\";\n", file.display()));
         }
         fs_err::write(dir.join("apt.conf"), settings)?;

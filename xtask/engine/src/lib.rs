@@ -26,6 +26,7 @@ use serde_json::Value;
 use crate::api::{Api, Endpoint, Version, escaped};
 pub use crate::inventory::Inventory;
 use definition::reference::Reference;
+use failure::FailureKind;
 use host::Environment;
 use host::process::{Command, Runner};
 
@@ -38,25 +39,37 @@ pub const KEPT_LABEL: &str = "dev.hive.kept";
 pub const REMOVE_KEPT: &str = "docker rm --force $(docker ps --all --quiet --filter label=dev.hive.kept); \
 docker volume rm $(docker volume ls --quiet --filter label=dev.hive.kept)";
 
-/// Variables that people set for docker calls of their own, and that would make
-/// ours build, show or name something else.
-const FOREIGN: [&str; 15] = [
-    "BUILDKIT_HOST",
-    "BUILDKIT_PROGRESS",
-    "BUILDKIT_TTY_LOG_LINES",
-    "BUILDX_BAKE_FILE",
-    "BUILDX_CONFIG",
-    "BUILDX_EXPERIMENTAL",
-    "BUILDX_METADATA_PROVENANCE",
-    "BUILDX_NO_DEFAULT_ATTESTATIONS",
-    "COMPOSE_FILE",
-    "COMPOSE_PROFILES",
-    "COMPOSE_PROJECT_NAME",
-    "DOCKER_BUILDKIT",
-    "DOCKER_CONTENT_TRUST",
-    "DOCKER_DEFAULT_PLATFORM",
-    "SOURCE_DATE_EPOCH",
+/// Variables that people set for docker calls of their own begin like this, and
+/// would make ours build, show or name something else. New ones come with each
+/// version of the programs, so they are named by their families.
+const FOREIGN: [&str; 5] = ["BUILDKIT_", "BUILDX_", "COMPOSE_", "DOCKER_", "SOURCE_DATE_EPOCH"];
+
+/// Those of them that say which engine it is, and how to log in to it. All
+/// others are settings of a single call.
+const OF_THE_ENGINE: [&str; 9] = [
+    "DOCKER_API_VERSION",
+    "DOCKER_AUTH_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_CUSTOM_HEADERS",
+    "DOCKER_HOST",
+    "DOCKER_TLS",
+    "DOCKER_TLS_VERIFY",
 ];
+
+/// The command without the variables that are meant for other calls. What they
+/// say is nobody's concern here: only their names are looked at.
+fn without_foreign<'a>(mut command: Command<'a>) -> Command<'a> {
+    for (name, _) in std::env::vars_os() {
+        let bytes = name.as_encoded_bytes();
+        let is_foreign = FOREIGN.iter().any(|family| bytes.starts_with(family.as_bytes()));
+        if is_foreign && !OF_THE_ENGINE.iter().any(|kept| name == *kept) {
+            command = command.env_remove(&name);
+        }
+    }
+    command
+}
 
 /// Loading, pulling and saving move hundreds of megabytes.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
@@ -111,10 +124,7 @@ impl Engine {
 
     /// `docker ARGS…`, to be run by the caller.
     pub fn cmd<'a>(&self, runner: &'a Runner, args: &[&str]) -> Command<'a> {
-        let mut command = runner.cmd(&self.docker).args(args);
-        for name in FOREIGN {
-            command = command.env_remove(name);
-        }
+        let mut command = without_foreign(runner.cmd(&self.docker).args(args));
         // TLS is for an engine elsewhere, a context for one that is named by it.
         if self.owner == Owner::Private {
             command = command.env_remove("DOCKER_CONTEXT");
@@ -127,6 +137,24 @@ impl Engine {
         }
         // Hints of the CLI ("What's next") are noise in a log.
         command.env("DOCKER_CLI_HINTS", "false")
+    }
+
+    /// Carries out `work`. Where that fails while the engine ended or was started
+    /// again, the engine is to blame, and no image.
+    ///
+    /// # Errors
+    /// Those of `work`, and `Environment` in front of them.
+    pub fn while_it_runs<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let before = self.api.listener();
+        work().map_err(|error| {
+            let may_be_ours = matches!(failure::kind(&error), FailureKind::Build | FailureKind::Smoke);
+            if !may_be_ours || (self.api.answers(ANSWER_DEADLINE) && self.api.listener() == before) {
+                return error;
+            }
+            let cause = failure::environment("the engine stopped or was started again meanwhile")
+                .hint("run the same command again: it goes on from here");
+            error.context(cause)
+        })
     }
 
     /// What the engine says of itself.

@@ -221,6 +221,8 @@ impl Private {
             return Err(refusal(&missing).into());
         }
         folder::claim(&self.dir())?;
+        folder::can_serve(&self.dir(), host)?;
+        self.daemon().socket_fits()?;
         Packages::provision(&self.packages_dir(), &self.dir().join("scratch"), host)
     }
 

@@ -1,6 +1,6 @@
 //! Room on disk, and removing trees without reaching through a mount.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -30,23 +30,6 @@ pub fn require_space(dir: &Path, needed: u64, what: &str) -> Result<()> {
         .into());
     }
     Ok(())
-}
-
-/// Writes a file that nobody but this user can read, also in place of one that
-/// others could.
-///
-/// # Errors
-/// When the folder is not there or cannot be written to.
-pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Made with mode 0600.
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.persist(path).map_err(std::io::Error::from)
-    });
-    written
-        .map(drop)
-        .with_context(|| format!("write {}", path.display()))
 }
 
 /// `path` as the kernel finds it: absolute, and without links, `.` and `..`,
@@ -152,7 +135,6 @@ fn unescape(field: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -166,17 +148,6 @@ mod tests {
             message.contains(&dir.path().display().to_string()) && message.contains("needed"),
             "{message}"
         );
-    }
-
-    #[test]
-    fn what_is_private_is_so_in_place_of_an_open_file_too() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("file");
-        fs_err::write(&file, "older and longer").unwrap();
-        write_private(&file, b"secret").unwrap();
-        assert_eq!(fs_err::read_to_string(&file).unwrap(), "secret");
-        let mode = fs_err::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

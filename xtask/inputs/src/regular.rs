@@ -87,6 +87,19 @@ pub fn kind(of: FileType) -> &'static str {
 mod tests {
     use super::*;
     use rustix::fs::{CWD, Mode, mkfifoat};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_is_replaced_is_private_in_place_of_an_open_file_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("made/file");
+        replace(&file, b"older and longer").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        replace(&file, b"secret").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"secret");
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 
     #[test]
     fn only_files_are_read_and_nothing_blocks() {

@@ -57,7 +57,7 @@ pub fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
         secrets,
     };
     let mut journal = work.open(&surveyed)?;
-    let done = work.carry_out(&surveyed, &mut journal);
+    let done = engine.while_it_runs(|| work.carry_out(&surveyed, &mut journal));
     let closed = journal.close(done.as_ref().err());
     if done.is_err() {
         // Also of a run that was interrupted or could not build.

@@ -38,6 +38,16 @@ pub fn run(args: &SmokeArgs, host: &Host) -> Result<()> {
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let engine = choose::obtain(host, args.engine.engine)?;
     super::reap(host, &engine)?;
+    engine.while_it_runs(|| on_engine(args, host, &catalog, &engine, faults))
+}
+
+fn on_engine(
+    args: &SmokeArgs,
+    host: &Host,
+    catalog: &Catalog,
+    engine: &Engine,
+    faults: Faults<'_>,
+) -> Result<()> {
     let names: Vec<String> = match args.images.as_slice() {
         [] => catalog
             .images
@@ -54,16 +64,16 @@ pub fn run(args: &SmokeArgs, host: &Host) -> Result<()> {
             || name.clone(),
             |image| format!("{}:latest", image.name.repository()),
         );
-        subjects.push(subject(host, &engine, &catalog, &reference)?);
+        subjects.push(subject(host, engine, catalog, &reference)?);
     }
-    let resources = resources(host, &engine, args.keep_containers)?;
+    let resources = resources(host, engine, args.keep_containers)?;
     tell_of_kept(host, args.keep_containers);
     let verdicts = match args.suite {
         SuiteChoice::Gate => smoke::run_all(&host.report, &host.state_dir(), &resources, &subjects)?,
         SuiteChoice::Full => smoke::run_full(&host.report, &host.state_dir(), &resources, &subjects, faults)?,
     };
     show(host, &verdicts);
-    promote::keep_full_proofs(&engine, &host.runner, &verdicts)?;
+    promote::keep_full_proofs(engine, &host.runner, &verdicts)?;
     if let Some(file) = &args.junit {
         fs_err::write(file, report::junit(&verdicts))?;
     }

@@ -110,8 +110,10 @@ fn variables_for_other_docker_calls_do_not_reach_ours() {
     let foreign = [
         ("BUILDX_BUILDER", "ci"),
         ("BUILDX_CONFIG", "/nowhere"),
+        ("BUILDX_OF_NEXT_YEAR", "1"),
         ("BUILDKIT_PROGRESS", "tty"),
         ("COMPOSE_FILE", "x.yaml"),
+        ("COMPOSE_BAKE", "true"),
         ("DOCKER_DEFAULT_PLATFORM", "linux/arm64"),
         ("DOCKER_TLS_VERIFY", "1"),
         ("SOURCE_DATE_EPOCH", "315532800"),
@@ -132,6 +134,15 @@ fn variables_for_other_docker_calls_do_not_reach_ours() {
             "{name} reached docker"
         );
     }
+}
+
+#[test]
+fn a_temporary_folder_that_is_not_there_is_named() {
+    let run = sandbox::finish(sandbox::command().arg("plan").env("TMPDIR", "/nowhere")).expect(3);
+    run.says(&[
+        "there is no folder /nowhere, where TMPDIR says",
+        "hint: unset TMPDIR",
+    ]);
 }
 
 #[test]

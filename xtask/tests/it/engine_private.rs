@@ -228,6 +228,28 @@ fn kill_9_of_dockerd_leaves_nothing_and_the_next_start_repairs() {
 
 #[test]
 #[ignore = "needs an engine"]
+fn an_engine_that_ends_meanwhile_is_to_blame_and_not_the_image() {
+    let Some(machine) = Machine::new() else { return };
+    let engine = machine.up();
+    let kind_after = |meanwhile: &dyn Fn()| {
+        let failed = engine.while_it_runs(|| -> anyhow::Result<()> {
+            meanwhile();
+            Err(failure::smoke("the image does not answer").into())
+        });
+        failure::kind(&failed.unwrap_err())
+    };
+    let down = || assert!(machine.private().down(&machine.host).unwrap());
+    assert_eq!(kind_after(&|| {}), failure::FailureKind::Smoke);
+    let started_again = || {
+        down();
+        machine.up();
+    };
+    assert_eq!(kind_after(&started_again), failure::FailureKind::Environment);
+    assert_eq!(kind_after(&down), failure::FailureKind::Environment);
+}
+
+#[test]
+#[ignore = "needs an engine"]
 fn two_engines_do_not_touch_each_other() {
     let (Some(one), Some(other)) = (Machine::new(), Machine::new()) else {
         return;

@@ -173,6 +173,16 @@ fn a_version_that_no_tag_can_carry_is_told_before_work() {
 }
 
 #[test]
+fn fragments_that_are_not_there_are_an_input_that_is_wrong() {
+    let checkout = Checkout::new();
+    fs_err::rename(checkout.path("docker/stages"), checkout.path("docker/moved")).unwrap();
+    checkout
+        .xtask(&["plan"])
+        .expect(2)
+        .says(&["cannot read docker/stages"]);
+}
+
+#[test]
 fn what_is_no_file_in_images_is_told_and_not_dropped() {
     use std::os::unix::ffi::OsStrExt as _;
     let checkout = Checkout::new();

@@ -38,11 +38,50 @@ fn all_of_the_engine_goes_by_whatever_path() {
     }
 }
 
+fn may_mount() -> bool {
+    let unshared = Command::new("unshare").args(["--mount", "true"]).status();
+    let may = unshared.is_ok_and(|status| status.success());
+    if !may {
+        eprintln!("skipped: needs the right to mount");
+    }
+    may
+}
+
+/// The call in a mount namespace of its own, after `mounts`.
+fn under(mounts: &str, tool: &Command, folder: &Path) -> Command {
+    let mut inside = Command::new("unshare");
+    inside
+        .args(["--mount", "sh", "-ec"])
+        .arg(format!("{mounts}; exec \"$@\""))
+        .arg("sh")
+        .arg(tool.get_program())
+        .args(tool.get_args())
+        .current_dir(folder);
+    for (name, value) in tool.get_envs() {
+        inside.env(name, value.unwrap_or_default());
+    }
+    inside
+}
+
+#[test]
+fn a_file_system_that_runs_no_programs_is_named_before_any_is_fetched() {
+    if !may_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut tool = sandbox::command();
+    tool.args(["engine", "up"]).env("HIVE_CACHE_DIR", dir.path());
+    let run = sandbox::finish(&mut under("mount -t tmpfs -o noexec tmpfs .", &tool, dir.path())).expect(3);
+    run.says(&[
+        "/engine lies on a file system that is mounted noexec",
+        "hint: set HIVE_CACHE_DIR",
+    ]);
+    assert!(!run.stderr.contains("fetch packages"), "{}", run.stderr);
+}
+
 #[test]
 fn a_mount_inside_stops_it_by_whatever_path() {
-    let may_mount = Command::new("unshare").args(["--mount", "true"]).status();
-    if !may_mount.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: needs the right to mount");
+    if !may_mount() {
         return;
     }
     for cache in ["real", "link", "x/../real", "../{top}/real"] {
@@ -55,18 +94,8 @@ fn a_mount_inside_stops_it_by_whatever_path() {
         fs_err::write(at("foreign/row"), "foreign").unwrap();
         let top = dir.path().file_name().unwrap().to_str().unwrap();
         let tool = purge(&cache.replace("{top}", top), dir.path());
-        let mut inside = Command::new("unshare");
-        inside
-            .args(["--mount", "sh", "-ec"])
-            .arg("mount --bind foreign 'real/engine/data/a mount'; exec \"$@\"")
-            .arg("sh")
-            .arg(tool.get_program())
-            .args(tool.get_args())
-            .current_dir(dir.path());
-        for (name, value) in tool.get_envs() {
-            inside.env(name, value.unwrap_or_default());
-        }
-        let run = sandbox::finish(&mut inside).expect(3);
+        let mounts = "mount --bind foreign 'real/engine/data/a mount'";
+        let run = sandbox::finish(&mut under(mounts, &tool, dir.path())).expect(3);
         run.says(&["real/engine/data/a mount is a mount", "hint: nothing was deleted"]);
         for kept in ["foreign/row", "real/engine/data/volumes/row", "real/engine/run"] {
             assert!(at(kept).exists(), "{kept} by {cache}");

@@ -21,6 +21,7 @@ use definition::base::Distribution;
 use engine::apt;
 use engine::apt::sources::{self, Source};
 use host::disk;
+use inputs::regular;
 
 use host::Host;
 use host::lock;
@@ -267,7 +268,7 @@ fn bootstrap(plan: &BootstrapPlan<'_>, layer: &Path, scratch: &Path, host: &Host
     let input = input_lines(&plan.sources, &tools.keyring, scratch)?;
     let logins = scratch.join("auth.conf");
     if let Some(text) = sources::auth_conf(&plan.sources) {
-        disk::write_private(&logins, text.as_bytes())?;
+        regular::replace(&logins, text.as_bytes()).with_context(|| format!("write {}", logins.display()))?;
     }
     // mmdebstrap binds the host's /dev and /sys into the tree. In namespaces of
     // its own they vanish with it, however it ends; outside, deleting the tree

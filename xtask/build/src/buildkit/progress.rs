@@ -80,6 +80,7 @@ pub enum Detail {
 pub struct Progress<'a> {
     detail: Detail,
     images: Vec<&'a str>,
+    folder: PathBuf,
     /// Image → its log file.
     logs: BTreeMap<&'a str, (PathBuf, fs_err::File)>,
     splitter: Splitter,
@@ -106,6 +107,7 @@ impl<'a> Progress<'a> {
         Ok(Self {
             detail,
             images: images.to_vec(),
+            folder: folder.to_owned(),
             logs,
             splitter: Splitter::default(),
             steps: BTreeMap::new(),
@@ -121,6 +123,11 @@ impl<'a> Progress<'a> {
     pub fn until_a_step_runs(mut self) -> Self {
         self.probing = Some(None);
         self
+    }
+
+    /// The folder with the folders of the images, for what belongs to the call.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The stage and the instruction that ended the build.

@@ -52,7 +52,7 @@ impl Connector for Dialer {
             }
             Endpoint::Dial { docker, env } => {
                 let runner = self.interrupt.runner().map_err(other)?;
-                let mut command = runner.cmd(docker).args(["system", "dial-stdio"]);
+                let mut command = crate::without_foreign(runner.cmd(docker).args(["system", "dial-stdio"]));
                 for (key, value) in env {
                     command = command.env(key, value);
                 }

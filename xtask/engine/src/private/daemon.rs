@@ -20,7 +20,7 @@ use crate::private::network::{self, Network};
 use crate::private::packages::Packages;
 
 use host::Host;
-use host::disk;
+use inputs::regular;
 
 const LAUNCH: &str = include_str!("launch.sh");
 
@@ -98,12 +98,11 @@ impl Daemon {
         Api::at_socket(self.socket()).answers(PATIENCE)
     }
 
-    /// Starts it and waits until the API answers. `program` is a copy of this
-    /// tool, which forwards published ports.
+    /// An error where the kernel has no room for the socket's path.
     ///
     /// # Errors
-    /// `Environment` with the end of the log when it does not come up.
-    pub fn start(&self, packages: &Packages, program: &Path, host: &Host) -> Result<()> {
+    /// `Environment`, with the path.
+    pub fn socket_fits(&self) -> Result<()> {
         let socket = self.socket();
         if socket.as_os_str().len() > SOCKET_PATH_LIMIT {
             return Err(failure::environment(format!(
@@ -113,6 +112,16 @@ impl Daemon {
             .hint("set HIVE_CACHE_DIR to a folder with a shorter path")
             .into());
         }
+        Ok(())
+    }
+
+    /// Starts it and waits until the API answers. `program` is a copy of this
+    /// tool, which forwards published ports.
+    ///
+    /// # Errors
+    /// `Environment` with the end of the log when it does not come up.
+    pub fn start(&self, packages: &Packages, program: &Path, host: &Host) -> Result<()> {
+        self.socket_fits()?;
         let routes = fs_err::read_to_string("/proc/net/route").unwrap_or_default();
         let network = network::choose(&routes);
         self.write_files(packages, program, network)?;
@@ -247,7 +256,8 @@ impl Daemon {
             .unwrap_or_else(|| json!({}));
         config["cliPluginsExtraDirs"] = json!([packages.cli_plugins()]);
         // The docker command keeps the mode of a file that is there.
-        disk::write_private(&client, &serde_json::to_vec_pretty(&config)?)?;
+        regular::replace(&client, &serde_json::to_vec_pretty(&config)?)
+            .with_context(|| format!("write {}", client.display()))?;
         let resolv = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
         fs_err::write(self.run.join("resolv.conf"), resolver(&resolv, network))?;
         fs_err::write(self.run.join("launch.sh"), LAUNCH)?;

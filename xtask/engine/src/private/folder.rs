@@ -6,11 +6,16 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use rustix::fs::StatVfsMountFlags;
 
 use super::packages::Packages;
 use failure::Failure;
+use host::Host;
 use host::disk;
+
+/// `OVERLAYFS_SUPER_MAGIC` of the kernel's `magic.h`.
+const OVERLAYFS: i64 = 0x794c_7630;
 
 /// Lies in each folder that the tool has made for an engine.
 const MARKER: &str = "hive-private-engine";
@@ -33,6 +38,35 @@ pub(super) fn claim(dir: &Path) -> Result<()> {
     let marker = dir.join(MARKER);
     if !marker.exists() {
         fs_err::write(marker, MARKER_TEXT)?;
+    }
+    Ok(())
+}
+
+/// An error where programs cannot run in the folder; a warning where an engine
+/// in it is slow. Asked before anything is downloaded.
+///
+/// # Errors
+/// `Environment`, with the folder.
+pub(super) fn can_serve(dir: &Path, host: &Host) -> Result<()> {
+    let mount = rustix::fs::statvfs(dir).with_context(|| format!("look at {}", dir.display()))?;
+    if mount.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        let message = format!(
+            "{} lies on a file system that is mounted noexec: the engine's programs cannot run there",
+            dir.display()
+        );
+        return Err(failure::environment(message)
+            .hint("set HIVE_CACHE_DIR to a folder on another file system")
+            .into());
+    }
+    let kind = rustix::fs::statfs(dir).with_context(|| format!("look at {}", dir.display()))?;
+    if kind.f_type == OVERLAYFS {
+        let message = format!(
+            "{} lies on an overlay file system, as in a container: there the engine has to copy each \
+             layer as a whole (its driver vfs), which takes more room and much longer; set \
+             HIVE_CACHE_DIR to a folder on a volume",
+            dir.display()
+        );
+        host.report.warn(message);
     }
     Ok(())
 }
