@@ -107,11 +107,14 @@ fi
 rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
 find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
 find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
-# /app and the app's package come last on sys.path, in every Python of this venv: no file of
-# the app hides an installed package (a folder `docker/` is not PyPI's `docker`).
+# In every Python of this venv: /app, which `app_path` of the image puts before the packages here, and
+# the app's own package.
 site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 project=/opt/project${site#/opt/venv}
-printf '/app\nimport site; site.addsitedir("%s")\n' "$project" > "$site/hive-app.pth"
+own=/usr/local/lib/hive/app_path.py
+printf '%s\n' /app "import site; site.addsitedir('$project')" \
+    "import os; os.path.exists('$own') and exec(open('$own').read(), {'__name__': 'hive-app.pth'})" \
+    > "$site/hive-app.pth"
 # Never compared with its source again: quick to load, and the same bytes in each build.
 /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
 SH

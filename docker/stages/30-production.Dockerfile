@@ -33,8 +33,8 @@ JSON
 # What starts the app must be there now, and not be missed at the first start.
 RUN ["/opt/venv/bin/python", "-P", "/usr/local/lib/hive/run-app", "--check"]
 
-# PYTHONSAFEPATH: no program finds modules in its working directory before the installed ones. A
-# folder `docker/` in /app must not hide the package of that name; /app comes last, by a .pth file.
+# PYTHONSAFEPATH: no program finds modules in its working directory by chance; where /app stands is
+# for `app_path` to say. What is set here the spec may set otherwise: see `OF_THE_IMAGE`.
 ENV PATH=/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin \
     VIRTUAL_ENV=/opt/venv \
     LANG=C.UTF-8 \

@@ -57,6 +57,18 @@ class Text(unittest.TestCase):
         with self.assertRaisesRegex(Fatal, "unknown placeholder '{nope}'"):
             image.fill("{nope}", values)
 
+    def test_a_url_for_each_driver(self):
+        values = image.placeholders(spec(), "p")
+        rest = "hive:p@127.0.0.1:5432/hive_genie"
+        for name, scheme in (
+            ("database_url:asyncpg", "postgresql+asyncpg://"),
+            ("database_url:postgis://", "postgis://"),
+        ):
+            self.assertEqual(image.fill(f"{{{name}}}", values), scheme + rest)
+        for name in ("database_url:", "port:x", ""):
+            with self.assertRaisesRegex(Fatal, "unknown placeholder"):
+                image.fill(f"{{{name}}}" if name else "{", values)
+
     def test_sql_and_password_files(self):
         self.assertEqual(image.identifier('a"b'), '"a""b"')
         self.assertEqual(image.literal("o'n\\e"), " E'o''n\\\\e'")
@@ -89,16 +101,52 @@ class Environment(unittest.TestCase):
         environ = dict.fromkeys(led + kept, "x")
         self.assertEqual(list(image.without_connection(environ)), kept)
 
-    def test_who_runs_it_wins_over_the_spec_and_the_database_over_both(self):
-        one = spec(app_environment={"A": "spec", "B": "{port}", "PYTHONSAFEPATH": ""})
-        given = {"A": "given", "DATABASE_URL": "elsewhere", "PGDATA": "x", "PYTHONSAFEPATH": "1"}
-        environment = image.app_environment(one, "p", given)
+    def app(self, environment, given=()):
+        one = spec(app_environment=environment)
+        given = image.OF_THE_IMAGE | {"HOME": "/"} | dict(given)
+        return image.app_environment(one, image.placeholders(one, "p@"), given)
+
+    def test_who_runs_it_wins_over_the_spec(self):
+        environment = self.app({"A": "spec", "B": "{port}"}, {"A": "given", "PGDATA": "x"})
         self.assertEqual((environment["A"], environment["B"]), ("given", "8000"))
-        self.assertEqual(
-            environment["DATABASE_URL"], "postgresql://hive:p@127.0.0.1:5432/hive_genie"
-        )
-        self.assertEqual(environment["PYTHONSAFEPATH"], "")
         self.assertNotIn("PGDATA", environment)
+
+    def test_the_spec_wins_over_what_the_image_has_by_itself(self):
+        wanted = {
+            "PATH": "/app/bin",
+            "LANG": "C",
+            "HOME": "/app",
+            "PYTHONSAFEPATH": "",
+            "DATABASE_URL": "sqlite://",
+            "PGHOST": "db.example",
+            "PGSERVICE": "mine",
+        }
+        environment = self.app(wanted)
+        self.assertEqual({name: environment[name] for name in wanted}, wanted)
+        given = {"LANG": "tr_TR", "HOME": "/data", "PATH": "/x"}
+        environment = self.app(wanted, given)
+        self.assertEqual({name: environment[name] for name in given}, given)
+
+    def test_the_database_is_not_led_elsewhere_from_outside(self):
+        given = {"DATABASE_URL": "elsewhere", "PGHOST": "db", "PGPASSWORD": "x", "PGTZ": "UTC"}
+        environment = self.app({}, given)
+        url = "postgresql://hive:p%40@127.0.0.1:5432/hive_genie"
+        self.assertEqual(environment["DATABASE_URL"], url)
+        self.assertEqual(environment["PGHOST"], "127.0.0.1")
+        note = image.not_used(given | image.OF_THE_IMAGE)
+        self.assertTrue(note.startswith("not used: DATABASE_URL, PGHOST, PGPASSWORD;"), note)
+        self.assertIsNone(image.not_used(image.OF_THE_IMAGE | {"PGTZ": "UTC", "PGHOST": ""}))
+
+    def test_what_the_image_sets_is_what_its_stage_says(self):
+        here = os.path.dirname(__file__)
+        with open(f"{here}/../stages/30-production.Dockerfile", encoding="utf-8") as file:
+            text = file.read().replace("\\\n", " ")
+        line = next(line for line in text.split("\n") if line.startswith("ENV "))
+        said = dict(word.split("=", 1) for word in line.split()[1:])
+        # These two have a meaning of their own.
+        for name in ("HIVE_SERVICE_MODE", "HIVE_API_PORT"):
+            del said[name]
+        self.assertEqual(said, image.OF_THE_IMAGE)
 
     def test_postgresql_gets_none_of_it(self):
         environ = {"LD_PRELOAD": "x", "PGDATESTYLE": "y", "LC_ALL": "z", "HOME": "/home/hive"}

@@ -36,5 +36,6 @@ mod smoke_gate;
 mod smoke_sql;
 mod smoke_volumes;
 mod staging;
+mod starting;
 mod tampering;
 mod tidy;

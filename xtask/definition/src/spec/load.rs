@@ -321,7 +321,9 @@ mod tests {
 
     #[test]
     fn meaning_is_checked() {
-        let text = r#"{"title":"t","app":{"port":2000,"import":"serve","health_path":"health","environment":{"A B":"x","C":"{nope}","D":"{","E":"{{ok}} {database_url}"}},
+        let text = r#"{"title":"t","app":{"port":2000,"import":"serve","health_path":"health","environment":{"A B":"x","C":"{nope}","D":"{","E":"{{ok}} {database_url}",
+            "F":"{database_url:asyncpg} {database_url:postgis://}","G":"{database_url:postgres}","H":"{database_url:a b}","I":"{port:x}",
+            "PGDATA":"x","HIVE_API_PORT":"1","DATABASE_URL":"{database_url:asyncpg}"}},
             "database":{"name":"","role":"pg_x"},"tags":["Hive:latest","x:-1"],"labels":{"dev.hive.image":"no"}}"#;
         let found = sentences(&[("a", text)]);
         for expected in [
@@ -330,6 +332,11 @@ mod tests {
             "`app.environment.A B` is no name of an environment variable",
             "`app.environment.C` has the unknown placeholder {nope}",
             "`app.environment.D` has a brace without its partner",
+            "`app.environment.G` has {database_url:postgres}, which is no driver but a scheme: write {database_url:postgres://}",
+            "`app.environment.H` has {database_url:a b}: write a driver",
+            "`app.environment.I` has the unknown placeholder {port:x}",
+            "`app.environment.PGDATA` is the container's own",
+            "`app.environment.HIVE_API_PORT` is what `app.port` says",
             "`database.name` must have 1 to 63 bytes",
             "`database.role` is reserved by PostgreSQL",
             "`labels.dev.hive.image` starts with",
@@ -341,7 +348,7 @@ mod tests {
                 "{expected}\n{found:#?}"
             );
         }
-        assert_eq!(found.len(), 10, "{found:#?}");
+        assert_eq!(found.len(), 15, "{found:#?}");
     }
 
     #[test]

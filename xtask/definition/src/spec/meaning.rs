@@ -133,6 +133,27 @@ pub const PLACEHOLDERS: [&str; 8] = [
     "port",
 ];
 
+/// Variables that the container itself goes by, and what says so instead. Any
+/// other one is the spec's to set.
+const NOT_FOR_A_SPEC: [(&str, &str); 4] = [
+    (
+        "HIVE_API_PORT",
+        "is what `app.port` says: the app gets it, and `docker run -e` can move it",
+    ),
+    (
+        "HIVE_DATABASE_PASSWORD",
+        "is no place for a password: whoever runs the container names a file by HIVE_DATABASE_PASSWORD_FILE",
+    ),
+    (
+        "HIVE_DATABASE_PASSWORD_FILE",
+        "is for whoever runs the container: give it by `docker run -e`",
+    ),
+    (
+        "PGDATA",
+        "is the container's own: its data lies on its volume, and the app has nothing to do there",
+    ),
+];
+
 /// Where PostgreSQL listens in the container.
 const POSTGRESQL_PORT: u16 = 5432;
 
@@ -196,6 +217,9 @@ impl Meaning {
                 .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
             if !head || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
                 self.tell(&path, "is no name of an environment variable");
+            }
+            if let Some((_, instead)) = NOT_FOR_A_SPEC.iter().find(|(name, _)| name == key) {
+                self.tell(&path, *instead);
             }
             self.template(&path, value);
         }
@@ -340,7 +364,7 @@ fn is_python_name(name: &str) -> bool {
 fn check_template(text: &str) -> Result<(), String> {
     let known = || {
         format!(
-            "known are {}; write `{{{{` for a brace",
+            "known are {}, and {{database_url:asyncpg}} for a driver; write `{{{{` for a brace",
             PLACEHOLDERS.map(|p| format!("{{{p}}}")).join(", ")
         )
     };
@@ -352,11 +376,48 @@ fn check_template(text: &str) -> Result<(), String> {
             continue;
         }
         let name = tail.strip_prefix('{').and_then(|tail| tail.split_once('}'));
-        match name {
-            Some((name, after)) if PLACEHOLDERS.contains(&name) => rest = after,
-            Some((name, _)) => return Err(format!("has the unknown placeholder {{{name}}}; {}", known())),
-            None => return Err(format!("has a brace without its partner; {}", known())),
+        let Some((name, after)) = name else {
+            return Err(format!("has a brace without its partner; {}", known()));
+        };
+        match name.split_once(':') {
+            None if PLACEHOLDERS.contains(&name) => {}
+            Some(("database_url", driver)) => check_driver(driver)?,
+            _ => return Err(format!("has the unknown placeholder {{{name}}}; {}", known())),
         }
+        rest = after;
     }
     Ok(())
+}
+
+/// Checks what stands behind `database_url:`: a driver as SQLAlchemy names
+/// them, or a scheme as it begins a URL.
+fn check_driver(driver: &str) -> Result<(), String> {
+    let word = |text: &str, more: &[u8]| {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || more.contains(&b))
+    };
+    if let Some(scheme) = driver.strip_suffix("://") {
+        return if word(scheme, b"+.-") {
+            Ok(())
+        } else {
+            Err(format!(
+                "has {{database_url:{driver}}}, and {scheme:?} is no scheme of a URL"
+            ))
+        };
+    }
+    let is_scheme = driver.contains('+') || ["postgres", "postgresql", "postgis", "psql"].contains(&driver);
+    if is_scheme && word(driver, b"+.-") {
+        return Err(format!(
+            "has {{database_url:{driver}}}, which is no driver but a scheme: write {{database_url:{driver}://}}"
+        ));
+    }
+    if word(driver, b"_") {
+        Ok(())
+    } else {
+        Err(format!(
+            "has {{database_url:{driver}}}: write a driver such as {{database_url:asyncpg}}, or a scheme such as {{database_url:postgis://}}"
+        ))
+    }
 }

@@ -80,10 +80,13 @@ pub struct RawApp {
     /// starts, such as `["alembic", "upgrade", "head"]`.
     #[serde(default)]
     pub before_start: Option<Vec<String>>,
-    /// Extra environment. Values may hold `{database_url}`, `{database_host}`,
-    /// `{database_port}`, `{database_name}`, `{database_user}`,
-    /// `{database_password}`, `{database_password_urlencoded}` and `{port}`;
-    /// `{{` and `}}` stand for braces. No secrets: this is part of the image.
+    /// Environment of the app, over what the image sets by itself and under
+    /// what `docker run -e` gives. Values may hold `{database_url}`,
+    /// `{database_url:asyncpg}` (the URL for a driver of SQLAlchemy; with
+    /// `://` at its end a whole scheme), `{database_host}`, `{database_port}`,
+    /// `{database_name}`, `{database_user}`, `{database_password}`,
+    /// `{database_password_urlencoded}` and `{port}`; `{{` and `}}` stand for
+    /// braces. No secrets: this is part of the image.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
 }

@@ -28,6 +28,23 @@ CONNECTION_VARIABLE = re.compile(
     "|(REQUIRE|CHANNELBINDING|SSL|GSS|KRB|OAUTH|TARGETSESSION|LOADBALANCE|M(IN|AX)PROTOCOL)[A-Z]*)"
 )
 
+#: What the production stage sets for the whole image, which is no wish of whoever runs it: the
+#: spec wins over it. A test holds this against the stage.
+OF_THE_IMAGE = {
+    "PATH": "/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin",
+    "VIRTUAL_ENV": "/opt/venv",
+    "LANG": "C.UTF-8",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PGDATA": "/var/lib/postgresql/data/pgdata",
+    "PGSERVICEFILE": "/run/hive/pg_service.conf",
+    "PGSERVICE": "app",
+}
+
+#: Of the container alone; the app gets none of them.
+NOT_FOR_THE_APP = ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE")
+
 #: The superuser of the prepared cluster. No role of an app may have this name.
 SUPERUSER = "postgres"
 
@@ -40,6 +57,9 @@ PASSFILE = f"{RUN}/pgpass"
 SHELL_FILE = f"{RUN}/image.sh"
 #: `psql` in the container connects as the app's role; `psql service=superuser` as the superuser.
 SERVICE_FILE = f"{RUN}/pg_service.conf"
+#: The values of this start's placeholders, as JSON: what a program is given must not change with
+#: a file that somebody exchanges meanwhile.
+VALUES_FILE = f"{RUN}/values.json"
 #: There when the database is ready and the spec's command has been run, in this start.
 READY = f"{RUN}/database-ready"
 
@@ -146,29 +166,41 @@ def placeholders(image: Image, password: str) -> dict[str, str]:
     }
 
 
-def fill(text: str, values: dict[str, str]) -> str:
+def fill(text: str, values: Mapping[str, str]) -> str:
     """`text` with each `{name}` replaced; `{{` and `}}` are literal braces."""
 
     def one(match: re.Match) -> str:
         if match[0] in ("{{", "}}"):
             return match[0][0]
-        if match["name"] not in values:
+        value = value_of(match["name"] or "", values)
+        if value is None:
             raise Fatal(f"unknown placeholder {match[0]!r} in {text!r}", f"one of {list(values)}")
-        return values[match["name"]]
+        return value
 
     return re.sub(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]", one, text)
 
 
-def app_environment(image: Image, password: str, environ: dict[str, str]) -> dict[str, str]:
+def value_of(name: str, values: Mapping[str, str]) -> str | None:
+    """What `{name}` stands for. `{database_url:asyncpg}` is the URL for a driver of SQLAlchemy,
+    `{database_url:postgis://}` with a scheme as it stands there."""
+    what, _, driver = name.partition(":")
+    if what != "database_url" or not driver:
+        return values.get(name)
+    scheme = driver if driver.endswith("://") else f"postgresql+{driver}://"
+    return scheme + values["database_url"].removeprefix("postgresql://")
+
+
+def app_environment(
+    image: Image, values: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, str]:
     """The environment of the app and of its commands.
 
-    What `docker run -e` gives wins over the spec. How to reach the database wins over both:
-    an image that is told to use another database would still report the health of its own.
+    What `docker run -e` gives wins over the spec, and the spec over what the image has by itself.
+    How to reach the database is the image's or the spec's to say: an image that is told from
+    outside to use another one would still report the health of its own.
     """
-    values = placeholders(image, password)
-    ours = {
-        "HIVE_DATABASE_URL": "postgresql+psycopg"
-        + values["database_url"].removeprefix("postgresql"),
+    ways = {
+        "HIVE_DATABASE_URL": fill("{database_url:psycopg}", values),
         "DATABASE_URL": values["database_url"],
         "PGHOST": DATABASE_HOST,
         "PGPORT": str(DATABASE_PORT),
@@ -177,14 +209,53 @@ def app_environment(image: Image, password: str, environ: dict[str, str]) -> dic
         "PGPASSFILE": PASSFILE,
         "HIVE_API_PORT": str(image.port),
     }
-    given = without_connection(environ)
-    for ours_alone in ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE"):
-        given.pop(ours_alone, None)
-    spec = {key: fill(value, values) for key, value in image.environment.items()}
-    # Set for the whole image (see the production stage), which is no wish of whoever runs it.
-    if "PYTHONSAFEPATH" in spec:
-        given.pop("PYTHONSAFEPATH", None)
-    return spec | given | ours
+    of_the_image, given = {}, {}
+    for name, value in without_connection(environ).items():
+        if name not in NOT_FOR_THE_APP and name not in ways:
+            (given if is_given(name, value) else of_the_image)[name] = value
+    spec = {name: fill(value, values) for name, value in image.environment.items()}
+    return of_the_image | ways | spec | given
+
+
+def is_given(name: str, value: str) -> bool:
+    """Whether a variable is a wish of whoever runs the container. The engine sets HOME by itself:
+    to the user's, and to `/` where it knows none."""
+    if name == "HOME":
+        return value not in ("/", "/tmp", own_home())
+    return OF_THE_IMAGE.get(name) != value
+
+
+def not_used(environ: Mapping[str, str]) -> str | None:
+    """A note on variables that lead to a database from outside: none of them is followed."""
+    led = environ.keys() - without_connection(environ).keys()
+    led |= {"DATABASE_URL", "HIVE_DATABASE_URL"} & environ.keys()
+    names = sorted(name for name in led if environ[name] and is_given(name, environ[name]))
+    if not names:
+        return None
+    return (
+        f"not used: {', '.join(names)}; the app's database is the one in this container,"
+        " unless `app.environment` of the image's spec says otherwise"
+    )
+
+
+def own_home() -> str | None:
+    """Where the user that this runs as is at home, if it has a name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return None
+
+
+def read_values(image: Image, environ: dict[str, str], kept: str | None) -> dict[str, str]:
+    """The values of this start; where nothing was started (`docker run IMAGE run-app …`), those
+    that a start would have with the password that is kept."""
+    try:
+        with open(VALUES_FILE, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return placeholders(image, read_password(environ) or kept or "")
 
 
 def without_connection(environ: Mapping[str, str]) -> dict[str, str]:
@@ -255,6 +326,7 @@ def pgpass_line(user: str, password: str) -> str:
 
 def write_run_files(image: Image, password: str, superuser_passfile: str, major: int) -> None:
     """Writes what the other programs of this start read, into the run directory."""
+    write_private(VALUES_FILE, json.dumps(placeholders(image, password)))
     write_private(PASSFILE, pgpass_line(image.role, password))
     shell = {
         "HIVE_PORT": str(image.port),
@@ -285,7 +357,10 @@ def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         os.execvpe(command[0], command, environment)
     except FileNotFoundError:
-        print(f"hive: no such program: {command[0]}", file=sys.stderr)
+        from hive_container import programs
+
+        why = programs.trouble(command[0], environment) or f"no such program: {command[0]}"
+        print(f"hive: {why}", file=sys.stderr)
         return 127
     except OSError as error:
         print(f"hive: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
