@@ -64,8 +64,8 @@ if [ -s /run/secrets/ca-bundle ]; then
     export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
 fi
 left=
-until uv sync --frozen --no-build --no-dev --no-install-project --no-install-workspace \
-    --no-install-local $left 2> /tmp/uv; do
+until uv sync --frozen --no-build {{install_options}} \
+    --no-install-project --no-install-workspace --no-install-local $left 2> /tmp/uv; do
     name=$(sed -n 's/.*`\([A-Za-z0-9._-]*\)==.* is marked as `--no-build` .*/\1/p' /tmp/uv)
     if [ -z "$name" ]; then cat /tmp/uv >&2; exit 1; fi
     echo "$name has no wheel for this Python"
@@ -80,7 +80,8 @@ if [ -s /run/secrets/ca-bundle ]; then
     export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
 fi
 if [ -f uv.lock ]; then
-    uv sync --frozen --no-dev --no-install-project --no-install-workspace --no-install-local
+    uv sync --frozen {{install_options}} \
+        --no-install-project --no-install-workspace --no-install-local
     # What the app's own package is built with, so that a change of the app fetches nothing. Not
     # every project with a build system is built: what cannot be had may not be needed.
     python3 - > /tmp/build-system <<'PY'
@@ -145,7 +146,7 @@ if [ -f uv.lock ]; then
     if [ $all = yes ]; then
         uv lock --check --offline 2> /dev/null || uv lock --check
     fi
-    uv export --quiet --frozen --no-dev --no-hashes --no-header --no-annotate \
+    uv export --quiet --frozen {{install_options}} --no-hashes --no-header --no-annotate \
         --output-file /tmp/exported
     # What lies in the app itself: the project, members of its workspace, local packages.
     grep -E '^(-e )?(\.|file:)' /tmp/exported > /tmp/local || true
@@ -155,6 +156,14 @@ if [ -f uv.lock ]; then
                 --requirement /tmp/local
         }
         install --offline 2> /dev/null || install
+    fi
+    # A member of a workspace that is no package runs from its own folder.
+    member={{app_package}}
+    at=$(sed -n "/^name = \"$member\"\$/,/^source/s/^source = { virtual = \"\(.*\)\" }\$/\1/p" uv.lock)
+    if [ -n "$member" ] && [ -n "$at" ]; then
+        site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+        mkdir -p "/opt/project${site#/opt/venv}"
+        echo "/app/$at" > "/opt/project${site#/opt/venv}/hive-member.pth"
     fi
 fi
 # Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a

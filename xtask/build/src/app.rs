@@ -3,13 +3,19 @@
 //! Only what decides how it is built: its files, `requires-python`, version.
 //! Nothing is run.
 
+mod choice;
+mod graph;
 mod lock;
+mod workspace;
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use toml::Table;
 
+use choice::Chosen;
 use definition::spec::load::APP_FILE;
+use definition::spec::{App, DEV};
+use graph::LockGraph;
 
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +39,6 @@ pub struct Application {
     pub version: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Pyproject {
-    project: Option<Project>,
-}
-
-#[derive(Deserialize)]
-struct Project {
-    version: Option<String>,
-    #[serde(rename = "requires-python")]
-    requires_python: Option<String>,
-}
-
 impl Application {
     /// The files at its top that a build or the suite cannot do without.
     pub fn needed(&self) -> Vec<&'static str> {
@@ -60,11 +54,11 @@ impl Application {
     }
 }
 
-/// Reads an application's folder.
+/// Reads an application's folder, which need not be the one that its spec names.
 ///
 /// # Errors
 /// A sentence for each thing that is wrong, with the file.
-pub fn read(folder: &Path) -> Result<Application, Vec<String>> {
+pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
     if !folder.is_dir() {
         let shown = folder.display();
         return Err(vec![if folder.exists() {
@@ -75,7 +69,7 @@ pub fn read(folder: &Path) -> Result<Application, Vec<String>> {
     }
     let pyproject = folder.join("pyproject.toml");
     if pyproject.is_file() {
-        return read_project(folder, &pyproject);
+        return read_project(folder, &pyproject, app);
     }
     if folder.join("requirements.txt").is_file() {
         return Ok(Application {
@@ -91,10 +85,10 @@ pub fn read(folder: &Path) -> Result<Application, Vec<String>> {
     )])
 }
 
-fn read_project(folder: &Path, pyproject: &Path) -> Result<Application, Vec<String>> {
+fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Application, Vec<String>> {
     let shown = pyproject.display();
     let text = fs_err::read_to_string(pyproject).map_err(|error| vec![error.to_string()])?;
-    let parsed: Pyproject = toml::from_str(&text).map_err(|error| {
+    let project: Table = toml::from_str(&text).map_err(|error| {
         vec![format!(
             "{shown} cannot be read: {}",
             first_line(&error.to_string())
@@ -102,44 +96,116 @@ fn read_project(folder: &Path, pyproject: &Path) -> Result<Application, Vec<Stri
     })?;
     let locked = folder.join("uv.lock").is_file();
     let requirements = folder.join("requirements.txt").is_file();
-    let shape = match (locked, requirements) {
-        (true, _) => DependencySource::Locked,
+    match (locked, requirements) {
+        (true, _) => read_locked(folder, &project, app),
         // Many projects have a pyproject.toml for their tools only.
-        (false, true) => DependencySource::Requirements,
-        (false, false) => {
-            return Err(vec![format!(
-                "{shown} has no uv.lock beside it: run `uv lock` in {} and commit the file",
-                folder.display()
-            )]);
-        }
-    };
-    if shape == DependencySource::Locked {
-        check_lock(folder, &text)?;
+        (false, true) => Ok(Application {
+            folder: folder.to_owned(),
+            shape: DependencySource::Requirements,
+            requires_python: about(&project, "requires-python"),
+            version: about(&project, "version"),
+        }),
+        (false, false) => Err(vec![without_lock(folder, &project)]),
     }
-    let project = parsed.project;
+}
+
+/// What to do where there is no `uv.lock`.
+fn without_lock(folder: &Path, project: &Table) -> String {
+    let shown = folder.join("pyproject.toml");
+    let shown = shown.display();
+    match workspace::around(folder, project) {
+        None => format!(
+            "{shown} has no uv.lock beside it: run `uv lock` in {} and commit the file",
+            folder.display()
+        ),
+        Some(found) => {
+            let root = found.root.display();
+            let first = match found.root.join("uv.lock").is_file() {
+                true => String::new(),
+                false => format!("run `uv lock` in {root}, commit the file, and "),
+            };
+            format!(
+                "{shown} belongs to the uv workspace in {root}, which has the lock for all members: {first}give \
+                 {root} as the app's folder, with `\"package\": {:?}` in the spec's `app`",
+                found.member
+            )
+        }
+    }
+}
+
+/// Holds `uv.lock` against the projects that it was made from, and what the
+/// spec chooses against both.
+fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application, Vec<String>> {
+    let path = folder.join("uv.lock");
+    let lock = fs_err::read_to_string(&path).map_err(|error| vec![error.to_string()])?;
+    check_lock(folder, project, &lock)?;
+    let graph = LockGraph::read(&lock);
+    let chosen =
+        Chosen::of(folder, &graph, &app.install, default_groups(project)).map_err(|problem| vec![problem])?;
+    let problems = chosen.problems(app);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let own = match chosen.place() {
+        None | Some(".") => project.clone(),
+        // What cannot be read there is told where it is built.
+        Some(at) => read_table(&folder.join(at).join("pyproject.toml")).unwrap_or_default(),
+    };
+    let of_lock = || lock::text_before_packages(&lock, "requires-python");
     Ok(Application {
         folder: folder.to_owned(),
-        shape,
-        requires_python: project.as_ref().and_then(|p| p.requires_python.clone()),
-        version: project.and_then(|p| p.version),
+        shape: DependencySource::Locked,
+        requires_python: about(&own, "requires-python").or_else(of_lock),
+        version: about(&own, "version"),
     })
 }
 
-/// Holds `uv.lock` against the project, and against the local packages that it
-/// names: a lock that is behind would be built without what they ask for.
-fn check_lock(folder: &Path, project: &str) -> Result<(), Vec<String>> {
-    let path = folder.join("uv.lock");
-    let lock = fs_err::read_to_string(&path).map_err(|error| vec![error.to_string()])?;
-    let behind = |text: &str, at: &str| match toml::from_str(text) {
-        Ok(project) => lock::differences(&project, &lock, at),
-        // It is read, and told, where it is built.
-        Err(_) => Vec::new(),
+/// A text of `[project]`.
+fn about(project: &Table, key: &str) -> Option<String> {
+    Some(project.get("project")?.get(key)?.as_str()?.to_owned())
+}
+
+/// The groups that uv installs unasked, without the one that no image has.
+fn default_groups(project: &Table) -> Vec<String> {
+    let uv = project.get("tool").and_then(|tool| tool.get("uv"));
+    let declared = uv.and_then(|uv| uv.get("default-groups"));
+    let names: Vec<&str> = match declared.and_then(|groups| groups.as_str()) {
+        Some("all") => {
+            let groups = project
+                .get("dependency-groups")
+                .and_then(|groups| groups.as_table());
+            groups
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.as_str())
+                .collect()
+        }
+        _ => {
+            let groups = declared.and_then(|groups| groups.as_array());
+            groups
+                .into_iter()
+                .flatten()
+                .filter_map(|name| name.as_str())
+                .collect()
+        }
     };
-    let mut found = behind(project, ".");
-    for at in lock::members(&lock) {
-        // One that `.dockerignore` leaves out may not be there at all.
-        if let Ok(text) = std::fs::read_to_string(folder.join(&at).join("pyproject.toml")) {
-            found.extend(behind(&text, &at).into_iter().map(|one| format!("{at}: {one}")));
+    let kept = names.into_iter().filter(|name| *name != DEV);
+    kept.map(str::to_owned).collect()
+}
+
+fn read_table(path: &Path) -> Option<Table> {
+    std::fs::read_to_string(path).ok()?.parse().ok()
+}
+
+/// A lock that is behind would be built without what its projects ask for.
+fn check_lock(folder: &Path, project: &Table, lock: &str) -> Result<(), Vec<String>> {
+    let mut found = lock::differences(project, lock, ".");
+    for at in lock::members(lock) {
+        // One that `.dockerignore` leaves out may not be there at all; one that
+        // cannot be read is told where it is built.
+        if let Some(member) = read_table(&folder.join(&at).join("pyproject.toml")) {
+            let behind = lock::differences(&member, lock, &at);
+            found.extend(behind.into_iter().map(|one| format!("{at}: {one}")));
         }
     }
     if found.is_empty() {
@@ -147,7 +213,7 @@ fn check_lock(folder: &Path, project: &str) -> Result<(), Vec<String>> {
     }
     Err(vec![format!(
         "{} is older than pyproject.toml ({}): run `uv lock` in {} and commit the file",
-        path.display(),
+        folder.join("uv.lock").display(),
         found.join(", "),
         folder.display()
     )])
@@ -163,62 +229,4 @@ fn first_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs_err::write(dir.path().join(name), text).unwrap();
-        }
-        dir
-    }
-
-    #[test]
-    fn a_locked_project() {
-        let dir = folder(&[
-            (
-                "pyproject.toml",
-                "[project]\nname='x'\nversion='1.2'\nrequires-python='>=3.12'\n",
-            ),
-            ("uv.lock", ""),
-        ]);
-        let app = read(dir.path()).unwrap();
-        assert_eq!(app.shape, DependencySource::Locked);
-        assert_eq!(app.version.as_deref(), Some("1.2"));
-        assert_eq!(app.requires_python.as_deref(), Some(">=3.12"));
-    }
-
-    #[test]
-    fn requirements_with_and_without_a_pyproject() {
-        let dir = folder(&[("requirements.txt", "fastapi\n")]);
-        assert_eq!(read(dir.path()).unwrap().shape, DependencySource::Requirements);
-        let dir = folder(&[
-            ("requirements.txt", "fastapi\n"),
-            ("pyproject.toml", "[tool.ruff]\n"),
-        ]);
-        assert_eq!(read(dir.path()).unwrap().shape, DependencySource::Requirements);
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let dir = folder(&[("pyproject.toml", "[project]\nname='x'\n")]);
-        let problems = read(dir.path()).unwrap_err();
-        assert!(
-            problems[0].contains("has no uv.lock beside it: run `uv lock`"),
-            "{problems:?}"
-        );
-        let problems = read(folder(&[]).path()).unwrap_err();
-        assert!(problems[0].contains("neither pyproject.toml"), "{problems:?}");
-        let problems = read(Path::new("/nonexistent/app")).unwrap_err();
-        assert!(
-            problems[0].contains("/nonexistent/app does not exist"),
-            "{problems:?}"
-        );
-        let problems = read(folder(&[("pyproject.toml", "[project\n")]).path()).unwrap_err();
-        assert!(
-            problems[0].contains("cannot be read: TOML parse error at line 1"),
-            "{problems:?}"
-        );
-    }
-}
+mod tests;

@@ -9,3 +9,7 @@ pub mod candidate;
 pub mod catalog;
 pub mod context;
 pub mod request;
+
+#[cfg(test)]
+#[path = "../../definition/src/spec/sample.rs"]
+mod sample;

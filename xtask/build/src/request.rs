@@ -90,7 +90,7 @@ impl Request {
                 .app
                 .clone()
                 .map_or_else(|| Ok(spec.app.source.clone()), absolute)?;
-            let app = match app::read(&folder) {
+            let app = match app::read(&folder, &spec.app) {
                 Ok(app) => app,
                 Err(found) => {
                     for problem in found

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 
 use crate::base::{BaseSet, BaseSetsLock, PackageNames, Postgres, Python, UvPin};
-use crate::spec::ImageSpec;
 use crate::spec::names::ImageName;
+use crate::spec::{App, ImageSpec};
 use inputs::context::sums;
 
 /// The stage that is the image.
@@ -105,8 +105,20 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         labels,
         packages,
         build_packages,
-        // Of these the container gets what `runtime` has.
-        app,
+        app:
+            App {
+                install,
+                port,
+                // Of these the container gets what `runtime` has.
+                source: _,
+                import: _,
+                factory: _,
+                command: _,
+                workers: _,
+                health_path: _,
+                before_start: _,
+                environment: _,
+            },
         database: _,
         file: _,
         // These are not in an image, but what it is called and held against.
@@ -118,7 +130,9 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("base", lock.pinned(&set.image));
     values.insert("image", name.to_string());
     values.insert("title", title.clone());
-    values.insert("port", app.port.to_string());
+    values.insert("port", port.to_string());
+    values.insert("install_options", install.options());
+    values.insert("app_package", install.package.clone().unwrap_or_default());
     values.insert("packages", packages.join(" "));
     values.insert("build_packages", build_packages.join(" "));
     values.insert("labels", self::labels(name, title, labels));

@@ -54,6 +54,8 @@ pub struct ImageSpec {
 pub struct App {
     /// The application's folder.
     pub source: PathBuf,
+    /// What of it is installed.
+    pub install: InstallChoice,
     /// ASGI import string, `package.module:attribute`.
     pub import: String,
     /// Whether `import` names a function that makes the app.
@@ -71,6 +73,33 @@ pub struct App {
     /// Extra environment; values may hold placeholders.
     pub environment: BTreeMap<String, String>,
 }
+
+/// What of a project's declared dependencies an image has, in uv's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallChoice {
+    /// A member of the workspace; absent for the project at the top.
+    pub package: Option<String>,
+    /// Its extras.
+    pub extras: Vec<String>,
+    /// Its dependency groups.
+    pub groups: Vec<String>,
+}
+
+impl InstallChoice {
+    /// The options of `uv sync` and `uv export`.
+    pub fn options(&self) -> String {
+        // `--no-dev` would win over `--group dev`.
+        let dev = self.groups.iter().any(|group| group == DEV);
+        let mut options = Vec::from_iter((!dev).then(|| "--no-dev".to_owned()));
+        options.extend(self.package.iter().map(|name| format!("--package {name}")));
+        options.extend(self.extras.iter().map(|name| format!("--extra {name}")));
+        options.extend(self.groups.iter().map(|name| format!("--group {name}")));
+        options.join(" ")
+    }
+}
+
+/// The group that uv installs by default, and no image has by default.
+pub const DEV: &str = "dev";
 
 /// The database's part of a spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +134,7 @@ impl ImageSpec {
         } = self;
         let App {
             source: _,
+            install: _,
             import,
             factory,
             command,

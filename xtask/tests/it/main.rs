@@ -25,6 +25,7 @@ mod house;
 mod ignore;
 mod input_files;
 mod inside;
+mod installs;
 mod migrations;
 mod never_stale;
 mod pipelines;

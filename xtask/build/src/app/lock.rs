@@ -79,6 +79,12 @@ pub(super) fn differences(project: &Table, lock: &str, path: &str) -> Vec<String
     found
 }
 
+/// A text of the lock's own, above its packages.
+pub(super) fn text_before_packages(lock: &str, key: &str) -> Option<String> {
+    let (head, _) = lock.split_once("[[package]]").unwrap_or((lock, ""));
+    text(&head.parse().ok()?, key).map(str::to_owned)
+}
+
 /// Where the local packages of a lock lie besides the project at its side.
 pub(super) fn members(lock: &str) -> Vec<String> {
     let (_, locals) = local_packages(lock);
@@ -301,7 +307,7 @@ fn told(ours: &BTreeSet<Requirement>, theirs: &BTreeSet<Requirement>) -> Vec<Str
 }
 
 /// As PEP 503 writes a name.
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     let parts: Vec<&str> = name
         .split(['-', '_', '.'])
         .filter(|part| !part.is_empty())

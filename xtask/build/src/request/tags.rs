@@ -89,6 +89,6 @@ impl<'a> Releases<'a> {
 /// What the app of an image that a run does not work on says. Where it cannot be
 /// read, that is nothing to this run.
 fn alone(spec: &ImageSpec) -> Option<Tag> {
-    let app = app::read(&spec.app.source).ok()?;
+    let app = app::read(&spec.app.source, &spec.app).ok()?;
     version(spec, &app).ok()?
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::names::{ImageName, check_package};
 use super::raw::{CheckProbe, HttpProbe, RawApp, RawDatabase, RawSpec};
 use super::shape::ShapeProblem;
-use super::{App, Database, ImageSpec};
+use super::{App, Database, ImageSpec, InstallChoice};
 use crate::reference::{ReleaseTag, Tag};
 
 /// The spec that a file of the right shape means.
@@ -75,6 +75,9 @@ pub(super) fn validate(
     } = raw;
     let RawApp {
         source,
+        package,
+        extras,
+        groups,
         import,
         factory,
         command,
@@ -96,6 +99,11 @@ pub(super) fn validate(
         file: file.to_owned(),
         app: App {
             source: source_folder.join(source),
+            install: InstallChoice {
+                package,
+                extras,
+                groups,
+            },
             import,
             factory,
             command,
@@ -190,6 +198,9 @@ impl Meaning {
                 format!("is {:?}, must be `package.module:attribute`", app.import),
             );
         }
+        self.chosen("app.package", app.package.as_slice());
+        self.chosen("app.extras", &app.extras);
+        self.chosen("app.groups", &app.groups);
         if app.port == POSTGRESQL_PORT {
             self.tell(
                 "app.port",
@@ -222,6 +233,20 @@ impl Meaning {
                 self.tell(&path, *instead);
             }
             self.template(&path, value);
+        }
+    }
+
+    /// Names as Python packages, extras and groups have them.
+    fn chosen(&mut self, path: &str, names: &[String]) {
+        for name in names {
+            let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+            let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+            if !edge(name.bytes().next()) || !edge(name.bytes().last()) || !name.bytes().all(good) {
+                self.tell(
+                    path,
+                    format!("has {name:?}, which is no name of Python packaging"),
+                );
+            }
         }
     }
 

@@ -57,6 +57,17 @@ pub struct RawApp {
     /// The application's folder, relative to the file that names it. It holds
     /// pyproject.toml and uv.lock, or requirements.txt. `--app DIR` overrides.
     pub source: String,
+    /// The member of a uv workspace that is the app, by its package's name;
+    /// `source` is the workspace then. Default: the project at its top.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// Extras of the project that are installed, such as `["server"]`.
+    #[serde(default)]
+    pub extras: Vec<String>,
+    /// Dependency groups that are installed. `dev` is not, unless it stands
+    /// here.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// ASGI import string, such as `api.serve:app`.
     pub import: String,
     /// Whether `import` names a function that makes the app.
