@@ -16,6 +16,7 @@ use choice::Chosen;
 use definition::spec::load::APP_FILE;
 use definition::spec::{App, DEV};
 use graph::LockGraph;
+use inputs::regular;
 
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
 
 fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Application, Vec<String>> {
     let shown = pyproject.display();
-    let text = fs_err::read_to_string(pyproject).map_err(|error| vec![error.to_string()])?;
+    let text = regular::read_to_string(pyproject).map_err(|error| vec![error.to_string()])?;
     let project: Table = toml::from_str(&text).map_err(|error| {
         vec![format!(
             "{shown} cannot be read: {}",
@@ -137,7 +138,7 @@ fn without_lock(folder: &Path, project: &Table) -> String {
 /// spec chooses against both.
 fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application, Vec<String>> {
     let path = folder.join("uv.lock");
-    let lock = fs_err::read_to_string(&path).map_err(|error| vec![error.to_string()])?;
+    let lock = regular::read_to_string(&path).map_err(|error| vec![error.to_string()])?;
     check_lock(folder, project, &lock)?;
     let graph = LockGraph::read(&lock);
     let chosen =
@@ -194,7 +195,7 @@ fn default_groups(project: &Table) -> Vec<String> {
 }
 
 fn read_table(path: &Path) -> Option<Table> {
-    std::fs::read_to_string(path).ok()?.parse().ok()
+    regular::read_to_string(path).ok()?.parse().ok()
 }
 
 /// A lock that is behind would be built without what its projects ask for.

@@ -11,6 +11,7 @@ use definition::dockerfile::Fragment;
 use definition::spec::ImageSpec;
 use definition::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
 use definition::spec::names::ImageName;
+use inputs::regular;
 
 /// Everything that a checkout declares.
 #[derive(Clone, Debug)]
@@ -196,7 +197,7 @@ fn fragments(root: &Path) -> Result<Vec<Fragment>> {
 }
 
 fn read_text(root: &Path, shown: &str) -> Result<String> {
-    fs_err::read_to_string(root.join(shown)).context(failure::usage(format!("cannot read {shown}")))
+    regular::read_to_string(&root.join(shown)).context(failure::usage(format!("cannot read {shown}")))
 }
 
 /// A file that need not be there. What is there and is no file would be waited
@@ -218,7 +219,7 @@ fn read_optional(path: &Path, shown: &str, problems: &mut Vec<String>) -> Result
         }
         return Ok(None);
     }
-    let text = fs_err::read_to_string(path).context(failure::usage(format!("cannot read {shown}")))?;
+    let text = regular::read_to_string(path).context(failure::usage(format!("cannot read {shown}")))?;
     Ok(Some(SourceFile {
         shown: shown.to_owned(),
         folder: path.parent().map(Path::to_owned).unwrap_or_default(),

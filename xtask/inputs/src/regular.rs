@@ -33,6 +33,20 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// As [`read`], for text.
+///
+/// # Errors
+/// As for [`open`], and `InvalidData` for what is not UTF-8; with the path.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    let text = read(path).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    });
+    text.map_err(|error| {
+        let message = format!("failed to read from file `{}`: {error}", path.display());
+        io::Error::new(error.kind(), message)
+    })
+}
+
 /// What no change of a file, or of what a link leads to, leaves as it was: which
 /// file it is, its size and its times. Nothing of what is no file.
 pub fn stamp(path: &Path) -> Option<String> {

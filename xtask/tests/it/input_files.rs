@@ -295,3 +295,21 @@ fn a_lock_that_is_older_than_its_project_is_refused_before_any_work() {
     run.says(&["uv.lock is older than pyproject.toml (`httpx` is new): run `uv lock` in "]);
     assert_eq!(run.stderr.matches("older than").count(), 1, "{}", run.stderr);
 }
+
+#[test]
+fn nothing_waits_for_a_pipe_in_the_place_of_a_file() {
+    for name in ["pyproject.toml", "requirements.txt", "hive-app.json", "uv.lock"] {
+        let checkout = Checkout::new();
+        checkout.write("app/main.py", "");
+        if name != "requirements.txt" {
+            checkout.write("app/pyproject.toml", "[project]\nname = 'x'\n");
+        }
+        let pipe = checkout.path("app").join(name);
+        fs_err::remove_file(&pipe).ok();
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let app = checkout.path("app");
+        let run = checkout.xtask(&["plan", "genie", "--app", app.to_str().unwrap()]);
+        run.expect(2).says(&[name]);
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use inputs::regular;
+
 use toml::{Table, Value};
 
 /// A workspace around a folder.
@@ -18,7 +20,7 @@ pub(super) fn around(folder: &Path, project: &Table) -> Option<Workspace> {
     let folder = std::path::absolute(folder).ok()?;
     let member = project.get("project")?.get("name")?.as_str()?.to_owned();
     let root = folder.ancestors().skip(1).find(|above| {
-        let text = std::fs::read_to_string(above.join("pyproject.toml")).unwrap_or_default();
+        let text = regular::read_to_string(&above.join("pyproject.toml")).unwrap_or_default();
         let table = text.parse::<Table>().unwrap_or_default();
         let workspace = table
             .get("tool")

@@ -15,6 +15,7 @@ use host::disk;
 use host::lock::{self, FileLock};
 use host::process::{Interrupt, Runner};
 use host::report::Report;
+use inputs::regular;
 
 /// How long a run waits for another one in the same checkout.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -126,7 +127,7 @@ pub fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<()> {
     for entry in fs_err::read_dir(stages)? {
         let folder = entry?.path();
         // One that is being made has no note yet.
-        let Ok(note) = std::fs::read(folder.join(OF)) else {
+        let Ok(note) = regular::read(&folder.join(OF)) else {
             continue;
         };
         let is_gone = |path: &[u8]| {

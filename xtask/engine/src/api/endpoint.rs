@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use host::Environment;
 use inputs::hex;
+use inputs::regular;
 
 /// Where an engine is that nobody has said anything about; the CLI's default.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -94,7 +95,7 @@ fn of_context(env: &Environment) -> Option<String> {
 }
 
 fn read(file: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+    serde_json::from_slice(&regular::read(file).ok()?).ok()
 }
 
 #[cfg(test)]

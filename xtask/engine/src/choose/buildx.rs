@@ -67,7 +67,7 @@ pub(super) fn version(host: &Host, engine: &Engine) -> Result<Option<String>> {
 }
 
 fn recall(file: &Path) -> Option<Memo> {
-    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+    serde_json::from_slice(&regular::read(file).ok()?).ok()
 }
 
 fn keep(file: &Path, memo: &Memo) -> Result<()> {
@@ -93,7 +93,7 @@ fn folders(host: &Host) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     let home = host.env.home.as_ref().map(|home| home.join(".docker"));
     if let Some(own) = host.env.docker_config.clone().or(home) {
-        let settings: Option<Value> = std::fs::read(own.join("config.json"))
+        let settings: Option<Value> = regular::read(&own.join("config.json"))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let more = settings

@@ -58,7 +58,7 @@ impl<'a> Store<'a> {
     }
 
     fn read_entry(&self, image: &str, number: u32) -> Option<HistoryEntry> {
-        let bytes = fs::read(self.image(image).join(file_name(number))).ok()?;
+        let bytes = regular::read(&self.image(image).join(file_name(number))).ok()?;
         let entry: HistoryEntry = serde_json::from_slice(&bytes).ok()?;
         (entry.schema == SCHEMA && entry.number == number).then_some(entry)
     }
@@ -167,7 +167,7 @@ impl<'a> Store<'a> {
     fn keep(&self, name: &str, bytes: &[u8]) -> Result<String> {
         let path = self.objects().join(name);
         // One that is damaged is written again.
-        if !fs::read(&path).is_ok_and(|there| there == bytes) {
+        if !regular::read(&path).is_ok_and(|there| there == bytes) {
             regular::replace(&path, bytes)?;
         }
         Ok(name.to_owned())
@@ -176,7 +176,7 @@ impl<'a> Store<'a> {
     fn piece(&self, name: &str) -> Option<Vec<Input>> {
         // A name out of an edited entry is no path.
         let digest = name.parse().ok()?;
-        pieces::from_json(&fs::read(self.objects().join(name)).ok()?, &digest)
+        pieces::from_json(&regular::read(&self.objects().join(name)).ok()?, &digest)
     }
 
     fn bytes(&self, name: &str) -> Option<Vec<u8>> {
@@ -184,7 +184,7 @@ impl<'a> Store<'a> {
         if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
-        let bytes = fs::read(self.objects().join(name)).ok()?;
+        let bytes = regular::read(&self.objects().join(name)).ok()?;
         (digest(&bytes) == name).then_some(bytes)
     }
 

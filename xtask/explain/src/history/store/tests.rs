@@ -148,3 +148,20 @@ fn what_is_broken_foreign_or_edited_is_nothing() {
     store.write("genie", &good).unwrap();
     assert_eq!(store.entries("genie"), [good]);
 }
+
+#[test]
+fn what_lies_in_the_place_of_an_entry_neither_blocks_nor_overflows() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(dir.path());
+    let store = Store::of(&host);
+    let good = add(&store, &sample());
+    let folder = dir.path().join("target/images/history");
+    // Nobody ever writes to it, so a plain read would wait for ever.
+    let fifo = folder.join("images/genie/000002.json");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    assert_eq!(store.entries("genie"), std::slice::from_ref(&good));
+    fs::write(folder.join("images/genie/4294967295.json"), "{}").unwrap();
+    assert_eq!(add(&store, &sample()).number, u32::MAX);
+    assert_eq!(add(&store, &sample()).number, u32::MAX);
+    assert_eq!(store.entries("genie")[0], good);
+}
