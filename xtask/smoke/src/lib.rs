@@ -138,7 +138,8 @@ pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &str) -> Result
 /// An image that only took too long is proved once more, alone: on a busy
 /// machine the images are in each other's way, while an image that became
 /// slower is slow alone, too. Where others want the processors at that moment,
-/// it gets that much more time: see [`container::load`].
+/// it gets that much more time: see [`container::load`]. There, so is one whose
+/// first start was not over when the waiting was.
 ///
 /// # Errors
 /// As [`run`]; one error ends the others at their next step only if it was
@@ -151,10 +152,17 @@ pub fn run_all(
 ) -> Result<Vec<Verdict>> {
     let mut verdicts = run_together(report, state_dir, resources, subjects)?;
     for (verdict, subject) in verdicts.iter_mut().zip(subjects) {
-        if verdict.only_took_too_long() {
-            let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
-            let name = subject.spec.name.as_str();
+        let late = verdict.only_took_too_long();
+        if late || verdict.was_not_awaited() {
             let load = MachineLoad::in_the_way(&resources.engine, &resources.runner)?;
+            if !late && load.is_none() {
+                continue;
+            }
+            let causes: Vec<&str> = match late {
+                true => verdict.causes().iter().map(|check| check.name.as_str()).collect(),
+                false => vec![names::TIME_TO_READY],
+            };
+            let name = subject.spec.name.as_str();
             let allowance = load.map_or_else(String::new, |load| format!("; {}", load.allowance()));
             report.warn(format!(
                 "{name} took too long ({}): it is proved again, alone{allowance}",

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::names;
 use crate::proof::Verified;
 use crate::secrets::scrub;
 use container::figure::Figure;
@@ -225,6 +226,16 @@ impl Verdict {
         !causes.is_empty() && causes.iter().all(|check| check.only_took_too_long())
     }
 
+    /// Whether nobody waited until the database of the first start was ready,
+    /// although the container stayed up: what is not there yet on a busy machine
+    /// fails nearly all other checks, and says nothing of the image.
+    pub fn was_not_awaited(&self) -> bool {
+        let find = |name: &str| self.checks.iter().find(|check| check.name == name);
+        find(names::STAYS_UP).is_some_and(|check| !check.failed())
+            && find(names::POSTGRESQL_READY).is_some_and(CheckResult::failed)
+            && find(names::TIME_TO_READY).is_some_and(CheckResult::only_took_too_long)
+    }
+
     /// The ticket that promotion asks for.
     ///
     /// # Errors
@@ -359,6 +370,24 @@ pub(super) mod tests {
         let both = vec![check("restart", over("s")), check("health", Err(flaw("500")))];
         assert!(!verdict(both).only_took_too_long());
         assert!(!verdict(vec![check("image-user", seen("1000"))]).only_took_too_long());
+    }
+
+    #[test]
+    fn a_start_that_nobody_awaited_says_nothing_of_the_image() {
+        let late = || measured(Figure::new(23.0, Some(5.0), "s"), "not healthy after 23 s");
+        let start = |stays, ready, time| {
+            verdict(vec![
+                check(names::STAYS_UP, stays),
+                check(names::POSTGRESQL_READY, ready),
+                check(names::TIME_TO_READY, time),
+                check("pgvector", Err(flaw("connection refused"))),
+            ])
+        };
+        let down = || Err(flaw("no response"));
+        assert!(start(seen("yes"), down(), late()).was_not_awaited());
+        assert!(!start(Err(flaw("exit code 1")), down(), late()).was_not_awaited());
+        assert!(!start(seen("yes"), seen("yes"), late()).was_not_awaited());
+        assert!(!start(seen("yes"), down(), Err(flaw("not reached"))).was_not_awaited());
     }
 
     #[test]
