@@ -19,7 +19,7 @@ const SOURCES: [&str; 2] = ["Cargo.lock", "xtask"];
 /// # Errors
 /// `Usage` where there is none, or it has other sources than this was compiled
 /// from.
-pub fn top(asked: Option<&Path>, called_in: Option<&Path>, compiled_in: &Path) -> Result<PathBuf> {
+pub(crate) fn top(asked: Option<&Path>, called_in: Option<&Path>, compiled_in: &Path) -> Result<PathBuf> {
     if let Some(folder) = asked {
         return Ok(std::path::absolute(folder)?);
     }

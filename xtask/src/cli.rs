@@ -108,33 +108,33 @@ pub struct EngineOption {
 pub struct BuildImagesArgs {
     /// Which definitions.
     #[command(flatten)]
-    pub selection: Selection,
+    pub(crate) selection: Selection,
     /// Which engine.
     #[command(flatten)]
-    pub engine: EngineOption,
+    pub(crate) engine: EngineOption,
     /// CA bundle for builds behind a TLS-intercepting proxy; without it `SSL_CERT_FILE`
     #[arg(long, value_name = "FILE")]
-    pub ca_bundle: Option<PathBuf>,
+    pub(crate) ca_bundle: Option<PathBuf>,
     /// Go on with the other images when the build of one fails; tags still move for all or none
     #[arg(long)]
-    pub keep_going: bool,
+    pub(crate) keep_going: bool,
     /// Print the plan and stop
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// One JSON document on stdout
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// How builds are shown
     #[arg(long, value_enum, default_value_t)]
-    pub progress: ProgressMode,
+    pub(crate) progress: ProgressMode,
     /// Leave the smoke containers and volumes where they are, for debugging; no later run removes them
     #[arg(long)]
-    pub keep_containers: bool,
+    pub(crate) keep_containers: bool,
 }
 
 /// How builds are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressMode {
+pub(crate) enum ProgressMode {
     /// One line per step that was not cached.
     #[default]
     Auto,
@@ -146,7 +146,7 @@ pub enum ProgressMode {
 
 /// Which suite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum SuiteChoice {
+pub(crate) enum SuiteChoice {
     /// What every image passes before it gets a tag: seconds.
     #[default]
     Gate,
@@ -159,31 +159,31 @@ pub enum SuiteChoice {
 pub struct SmokeArgs {
     /// Image names or references; all in `images/` where none is given
     #[arg(value_name = "IMAGE")]
-    pub images: Vec<String>,
+    pub(crate) images: Vec<String>,
     /// Which engine.
     #[command(flatten)]
-    pub engine: EngineOption,
+    pub(crate) engine: EngineOption,
     /// What is run: `full` is the gate and then faults, which takes minutes
     #[arg(long, value_enum, default_value_t)]
-    pub suite: SuiteChoice,
+    pub(crate) suite: SuiteChoice,
     /// Only this fault of the full suite, and no gate; passing it proves nothing
     #[arg(long, value_name = "NAME")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Print the names of the suite's checks and faults with what each proves, and stop
     #[arg(long)]
-    pub list: bool,
+    pub(crate) list: bool,
     /// One JSON document on stdout
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
+    pub(crate) junit: Option<PathBuf>,
     /// Append a Markdown summary to a file, such as `$GITHUB_STEP_SUMMARY`
     #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
     /// Leave the containers and volumes where they are, for debugging; no later run removes them
     #[arg(long)]
-    pub keep_containers: bool,
+    pub(crate) keep_containers: bool,
 }
 
 /// Arguments of `explain`.
@@ -191,16 +191,16 @@ pub struct SmokeArgs {
 pub struct ExplainArgs {
     /// As for `plan`.
     #[command(flatten)]
-    pub plan: PlanArgs,
+    pub(crate) plan: PlanArgs,
     /// List the recorded runs instead: their numbers, what was done and how it ended
     #[arg(long, conflicts_with = "from")]
-    pub list: bool,
+    pub(crate) list: bool,
     /// Say what changed since a recorded run instead: its number, `last`, or the first digits of its fingerprint
     #[arg(long, value_name = "RUN")]
-    pub from: Option<Selector>,
+    pub(crate) from: Option<Selector>,
     /// Up to which recorded run
     #[arg(long, value_name = "RUN", default_value = "last", requires = "from")]
-    pub to: Selector,
+    pub(crate) to: Selector,
 }
 
 /// Arguments of `plan`.
@@ -208,13 +208,13 @@ pub struct ExplainArgs {
 pub struct PlanArgs {
     /// Which definitions.
     #[command(flatten)]
-    pub selection: Selection,
+    pub(crate) selection: Selection,
     /// Which engine.
     #[command(flatten)]
-    pub engine: EngineOption,
+    pub(crate) engine: EngineOption,
     /// One JSON document on stdout
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Arguments of `render`.
@@ -222,7 +222,7 @@ pub struct PlanArgs {
 pub struct RenderArgs {
     /// Only compare; exit code 5 where a file is not what it should be
     #[arg(long)]
-    pub check: bool,
+    pub(crate) check: bool,
 }
 
 /// Arguments of `engine`.
@@ -230,12 +230,12 @@ pub struct RenderArgs {
 pub struct EngineArgs {
     /// What to do with it.
     #[command(subcommand)]
-    pub action: EngineAction,
+    pub(crate) action: EngineAction,
 }
 
 /// What to do with the engine.
 #[derive(Debug, Subcommand)]
-pub enum EngineAction {
+pub(crate) enum EngineAction {
     /// Say which engine is used, and whether it runs
     Status(EngineOption),
     /// Start the private engine, provisioning it first where needed
@@ -257,12 +257,12 @@ pub enum EngineAction {
 pub struct BaseArgs {
     /// What to do.
     #[command(subcommand)]
-    pub action: BaseAction,
+    pub(crate) action: BaseAction,
 }
 
 /// What to do with bases.
 #[derive(Debug, Subcommand)]
-pub enum BaseAction {
+pub(crate) enum BaseAction {
     /// List the base sets, and what the engine has of them
     List(EngineOption),
     /// Get a base into the engine, from a registry or from packages
@@ -288,19 +288,19 @@ pub enum BaseAction {
 pub struct InputsArgs {
     /// The folder: an app, or any build context
     #[arg(value_name = "DIR")]
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The Dockerfile whose ignore file counts, where it is not the folder's own
     #[arg(long, value_name = "FILE")]
-    pub dockerfile: Option<PathBuf>,
+    pub(crate) dockerfile: Option<PathBuf>,
     /// What BuildKit would read: the ignore file alone, without the safe set
     #[arg(long)]
-    pub exact: bool,
+    pub(crate) exact: bool,
     /// One digest over all of them
     #[arg(long, conflicts_with = "json")]
-    pub digest: bool,
+    pub(crate) digest: bool,
     /// One JSON document on stdout
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Arguments of `test`.
@@ -308,10 +308,10 @@ pub struct InputsArgs {
 pub struct TestArgs {
     /// Leave the engine tests out; they are reported as skipped
     #[arg(long)]
-    pub no_engine: bool,
+    pub(crate) no_engine: bool,
     /// For the test harness: names to run, `--nocapture`, …
     #[arg(last = true)]
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
 }
 
 /// Arguments of a command that is a program of its own.
@@ -319,5 +319,5 @@ pub struct TestArgs {
 pub struct ForwardedArgs {
     /// Passed on as they are; `--help` shows them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
-    pub args: Vec<OsString>,
+    pub(crate) args: Vec<OsString>,
 }

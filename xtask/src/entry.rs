@@ -77,7 +77,7 @@ fn runner() -> Result<Runner> {
 }
 
 /// The package whose checkout this was compiled in.
-pub fn compiled_in() -> &'static Path {
+pub(crate) fn compiled_in() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -1,7 +1,7 @@
 //! Builds, proves and tags all-in-one containers. `ARCHITECTURE.md` has the
 //! bird's eye view, the code map and the invariants.
 
-pub mod checkout;
+mod checkout;
 pub mod cli;
 pub mod commands;
 pub mod entry;

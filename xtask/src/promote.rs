@@ -22,11 +22,11 @@ use smoke::{Verdict, Verified};
 
 /// The tags that an image gets.
 #[derive(Debug)]
-pub struct Promotion<'a> {
+pub(crate) struct Promotion<'a> {
     /// What passed.
-    pub verified: &'a Verified,
+    pub(crate) verified: &'a Verified,
     /// Release tags.
-    pub tags: Vec<Reference>,
+    pub(crate) tags: Vec<Reference>,
 }
 
 /// Moves all tags of all promotions, proofs first. Where one cannot be moved, all
@@ -36,7 +36,7 @@ pub struct Promotion<'a> {
 /// # Errors
 /// When the engine refuses a tag; then no tag has moved, or the message names
 /// those that have.
-pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -> Result<()> {
+pub(crate) fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -> Result<()> {
     // From here on Ctrl-C waits: half a promotion is what must not happen.
     let runner = &runner.for_cleanup();
     let mut moves: Vec<Move<'_>> = Vec::new();
@@ -75,7 +75,7 @@ pub fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<'_>]) -
 ///
 /// # Errors
 /// When the engine refuses a tag.
-pub fn keep_proofs(engine: &Engine, runner: &Runner, verdicts: &[Verdict]) -> Result<()> {
+pub(crate) fn keep_proofs(engine: &Engine, runner: &Runner, verdicts: &[Verdict]) -> Result<()> {
     let runner = &runner.for_cleanup();
     for verified in passed(verdicts) {
         keep(engine, runner, &verified, &verified.proof_tag())?;
@@ -139,7 +139,7 @@ fn forget_lone_proofs(engine: &Engine, runner: &Runner, just: &Verified) -> Resu
 }
 
 /// A tag, and the ID of the image that it is to name.
-pub type Move<'a> = (Reference, &'a str);
+pub(crate) type Move<'a> = (Reference, &'a str);
 
 /// Moves tags: all of them, or none.
 ///

@@ -92,7 +92,7 @@ impl Scratch {
 
     /// The same, with images that stay.
     #[must_use]
-    pub fn kept(mut self) -> Self {
+    pub(crate) fn kept(mut self) -> Self {
         self.keep = true;
         self
     }

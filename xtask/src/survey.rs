@@ -17,11 +17,12 @@ use build::app::Application;
 use build::assembly::Assembly;
 use build::base::Base;
 use build::candidate;
-use build::context::{self, ExclusionReason, Found, Inputs, Rules, WalkOptions};
+use build::context;
 use definition::Definition;
 use definition::dockerfile;
 use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
 use engine::{Engine, Inventory};
+use inputs::context::{ExclusionReason, Found, Ignore, Inputs, Rules, WalkOptions};
 
 use build::request::{ImageRequest, Request};
 use definition::plan::{self, Action, ImagePlan, KnownRuns, Present, WantedImage};
@@ -42,28 +43,28 @@ pub const ROOTFS: &str = "rootfs";
 #[derive(Debug)]
 pub struct Surveyed<'a> {
     /// What is asked for.
-    pub job: &'a ImageRequest,
+    pub(crate) job: &'a ImageRequest,
     /// From what; absent while the base is unknown.
     pub definition: Option<Definition>,
     /// What has to happen.
     pub step: ImagePlan,
     /// Which of its steps a build will run; absent where none is to be built, or
     /// the Dockerfile is written in a way that the forecast does not know.
-    pub forecast: Option<Forecast>,
+    pub(crate) forecast: Option<Forecast>,
     /// The proof of the image that is there, where it has one.
-    pub proof: Option<Verified>,
+    pub(crate) proof: Option<Verified>,
     /// What its forecast goes by, where it is to be built.
-    pub past: Option<Rc<past::RecordedBuilds>>,
+    pub(crate) past: Option<Rc<past::RecordedBuilds>>,
 }
 
 /// An image of a plan, as it is printed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// What has to happen.
     #[serde(flatten)]
-    pub step: ImagePlan,
+    pub(crate) step: ImagePlan,
     /// See [`Surveyed::forecast`].
-    pub forecast: Option<Forecast>,
+    pub(crate) forecast: Option<Forecast>,
 }
 
 impl Surveyed<'_> {
@@ -266,7 +267,7 @@ impl<'a> Contexts<'a> {
     /// Folders that are walked from now on, in the background: for a caller
     /// that waits for an engine, and for nothing that could take long. What is
     /// built should have been read a moment before.
-    pub fn ahead(host: &'a Host, request: &Request) -> Self {
+    pub(crate) fn ahead(host: &'a Host, request: &Request) -> Self {
         let mut contexts = Self::new(host);
         let apps = request.jobs.iter().map(|job| (job.app.folder.clone(), Role::App));
         for (folder, role) in apps.chain([(rootfs_folder(host), Role::Rootfs)]) {
@@ -359,7 +360,7 @@ impl Scan {
     fn run(&self) -> Result<Found> {
         let rules = match self.role {
             Role::App => Rules::safe(context::ignore(&self.folder, None)?).without(&self.folder, &self.own),
-            Role::Rootfs => Rules::exact(context::Ignore::default()),
+            Role::Rootfs => Rules::exact(Ignore::default()),
         };
         let options = WalkOptions {
             index: Some(&self.index),
@@ -371,7 +372,7 @@ impl Scan {
 }
 
 /// Where this tool writes to: in no image, wherever it lies.
-pub fn own_folders(host: &Host) -> Vec<PathBuf> {
+pub(crate) fn own_folders(host: &Host) -> Vec<PathBuf> {
     vec![host.state_dir(), host.cache_dir(), host.root.join("target")]
 }
 
@@ -381,6 +382,6 @@ pub fn rootfs_folder(host: &Host) -> PathBuf {
 }
 
 /// Where the digests of a folder's files are remembered.
-pub fn index_file(host: &Host, folder: &Path) -> PathBuf {
+pub(crate) fn index_file(host: &Host, folder: &Path) -> PathBuf {
     host.state_dir().join("index").join(context::folder_key(folder))
 }

@@ -30,7 +30,7 @@ use probe::AuditProbe;
 
 /// Whether a fact is part of the fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tracked {
+pub(crate) enum Tracked {
     /// As it is.
     Yes,
     /// By what it names, not by its name.
@@ -45,9 +45,9 @@ pub struct Fact {
     /// What it is.
     pub name: &'static str,
     /// Whether the fingerprint covers it.
-    pub tracked: Tracked,
+    pub(crate) tracked: Tracked,
     /// The reason.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
     /// What is tried; never empty.
     pub cases: &'static [Case],
 }
@@ -56,16 +56,16 @@ pub struct Fact {
 #[derive(Debug)]
 pub struct Case {
     /// What is changed.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What must be seen.
-    pub expect: ExpectedMove,
+    pub(crate) expect: ExpectedMove,
     /// Makes the change on a probe that is as it was made.
-    pub change: fn(&mut AuditProbe<'_>) -> Result<FactChange>,
+    pub(crate) change: fn(&mut AuditProbe<'_>) -> Result<FactChange>,
 }
 
 /// Whether a change could be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FactChange {
+pub(crate) enum FactChange {
     /// It is made.
     Made,
     /// This machine cannot make it, for this reason.
@@ -74,7 +74,7 @@ pub enum FactChange {
 
 /// What must be seen of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpectedMove {
+pub(crate) enum ExpectedMove {
     /// The key moves and BuildKit runs a step again.
     Both,
     /// The key moves and BuildKit has everything in its cache; the reason why
@@ -91,31 +91,31 @@ pub enum ExpectedMove {
 
 /// What BuildKit did with the steps of a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Built {
+pub(crate) struct Built {
     /// How many had an answer: run or cached.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// Those that ran: `stage: instruction`.
-    pub ran: Vec<String>,
+    pub(crate) ran: Vec<String>,
 }
 
 /// What a change did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BuildKitSaw {
+pub(crate) struct BuildKitSaw {
     /// The fingerprint is another one.
-    pub key_moved: bool,
+    pub(crate) key_moved: bool,
     /// From the stage, as images are built; absent where it was not tried.
-    pub build: Option<Built>,
+    pub(crate) build: Option<Built>,
     /// By plain bake, from the folder itself, which it has not seen before.
-    pub plain: Option<Built>,
+    pub(crate) plain: Option<Built>,
     /// Where BuildKit did not do what was foretold of a step; absent where
     /// nothing was foretold.
-    pub surprises: Option<Vec<String>>,
+    pub(crate) surprises: Option<Vec<String>>,
 }
 
 /// What is to be thought of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "why", rename_all = "lowercase")]
-pub enum Soundness {
+pub(crate) enum Soundness {
     /// Key and BuildKit agree.
     Agree,
     /// Our key moves where BuildKit's does not.
@@ -132,22 +132,22 @@ pub enum Soundness {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// `probe`, or the image's name.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The fact.
-    pub fact: String,
+    pub(crate) fact: String,
     /// What was changed.
-    pub case: String,
+    pub(crate) case: String,
     /// Absent where the change could not be made.
-    pub seen: Option<BuildKitSaw>,
+    pub(crate) seen: Option<BuildKitSaw>,
     /// The judgement.
     #[serde(flatten)]
-    pub verdict: Soundness,
+    pub(crate) verdict: Soundness,
 }
 
 impl Built {
     /// From the finished steps of a target. `FROM` is no step: it says where
     /// the base comes from, cached or not.
-    pub fn of<'a>(did: impl Iterator<Item = Did<'a>>, target: &str) -> Self {
+    pub(crate) fn of<'a>(did: impl Iterator<Item = Did<'a>>, target: &str) -> Self {
         let mut built = Self::default();
         for step in did.filter(|step| step.targets.contains(target) && !step.instruction.starts_with("FROM "))
         {
@@ -161,20 +161,20 @@ impl Built {
     }
 
     /// Whether anything ran.
-    pub fn missed(&self) -> bool {
+    pub(crate) fn missed(&self) -> bool {
         !self.ran.is_empty()
     }
 }
 
 impl Soundness {
     /// Whether it is an error.
-    pub fn is_wrong(&self) -> bool {
+    pub(crate) fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong(_))
     }
 }
 
 /// Compares what was seen with what must be.
-pub fn judge(expect: ExpectedMove, seen: &BuildKitSaw) -> Soundness {
+pub(crate) fn judge(expect: ExpectedMove, seen: &BuildKitSaw) -> Soundness {
     let missed = |built: &Option<Built>| built.as_ref().map(Built::missed);
     let (build, plain) = (missed(&seen.build), missed(&seen.plain));
     let wrong = |text: &str| Soundness::Wrong(text.to_owned());

@@ -20,11 +20,12 @@ use build::assembly::{self, Assembly};
 use build::base::Base;
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
-use build::context::{self, Ignore, Rules, WalkOptions};
+use build::context;
 use definition::labels::IMAGE_LABEL;
 use definition::{Definition, SCHEMA};
 use engine::Engine;
 use host::disk;
+use inputs::context::{Ignore, Rules, WalkOptions};
 
 use definition::reference::OwnRepository;
 use host::Host;

@@ -65,7 +65,7 @@ fn verdict(verdict: &Soundness) -> String {
 }
 
 /// `62 cases: 50 agree, 3 stricter, …`
-pub fn summary(findings: &[Finding]) -> String {
+pub(crate) fn summary(findings: &[Finding]) -> String {
     let count =
         |wanted: fn(&Soundness) -> bool| findings.iter().filter(|finding| wanted(&finding.verdict)).count();
     let parts: [(usize, &str); 5] = [

@@ -17,9 +17,9 @@ const DEADLINE: Duration = Duration::from_secs(1200);
 
 /// A command to be timed.
 #[derive(Clone, Debug)]
-pub struct Timed {
+pub(crate) struct Timed {
     /// How the table calls it.
-    pub label: String,
+    pub(crate) label: String,
     words: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     prepare: Vec<OsString>,
@@ -27,16 +27,16 @@ pub struct Timed {
 
 /// What hyperfine says of all counted runs of a command.
 #[derive(Clone, Debug, Default)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// Seconds from start to end.
-    pub seconds: Vec<f64>,
+    pub(crate) seconds: Vec<f64>,
     /// Most bytes resident in the process or one of its children.
-    pub memory: Vec<f64>,
+    pub(crate) memory: Vec<f64>,
 }
 
 impl Timed {
     /// A program without arguments.
-    pub fn new(label: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn new(label: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
         Self {
             label: label.into(),
             words: vec![program.as_ref().to_owned()],
@@ -47,7 +47,7 @@ impl Timed {
 
     /// Adds arguments.
     #[must_use]
-    pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
+    pub(crate) fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
         self.words
             .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
@@ -55,7 +55,7 @@ impl Timed {
 
     /// Sets a variable, for the command and for what prepares it.
     #[must_use]
-    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
             .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
@@ -64,7 +64,7 @@ impl Timed {
     /// Runs another command after it, timed with it, if it ends well. A shell
     /// does so; the label stays.
     #[must_use]
-    pub fn then<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, words: I) -> Self {
+    pub(crate) fn then<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, words: I) -> Self {
         let first = self.words.len();
         let second = words.into_iter().map(|word| word.as_ref().to_owned());
         self.words.extend(second);
@@ -85,14 +85,14 @@ impl Timed {
 
     /// Another label.
     #[must_use]
-    pub fn labelled(mut self, label: impl Into<String>) -> Self {
+    pub(crate) fn labelled(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
     /// A shell script that runs before each run, untimed.
     #[must_use]
-    pub fn prepare(mut self, script: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn prepare(mut self, script: impl AsRef<OsStr>) -> Self {
         self.prepare = vec!["sh".into(), "-ec".into(), script.as_ref().to_owned()];
         self
     }
@@ -100,12 +100,12 @@ impl Timed {
 
 impl Timing {
     /// Milliseconds of each run.
-    pub fn milliseconds(&self) -> Vec<f64> {
+    pub(crate) fn milliseconds(&self) -> Vec<f64> {
         self.seconds.iter().map(|seconds| seconds * 1000.0).collect()
     }
 
     /// Megabytes (decimal) of each run.
-    pub fn megabytes(&self) -> Vec<f64> {
+    pub(crate) fn megabytes(&self) -> Vec<f64> {
         self.memory.iter().map(|bytes| bytes / 1e6).collect()
     }
 }
@@ -125,7 +125,7 @@ struct Benchmark {
 ///
 /// # Errors
 /// When a command ends with another exit code than 0, with what it said.
-pub fn side_by_side(bench: &Bench<'_>, commands: &[Timed]) -> Result<Vec<Timing>> {
+pub(crate) fn side_by_side(bench: &Bench<'_>, commands: &[Timed]) -> Result<Vec<Timing>> {
     let hyperfine = HYPERFINE.path(bench.host)?;
     let mut timings = vec![Timing::default(); commands.len()];
     for round in 0..=bench.runs {
@@ -145,7 +145,7 @@ pub fn side_by_side(bench: &Bench<'_>, commands: &[Timed]) -> Result<Vec<Timing>
 ///
 /// # Errors
 /// As [`side_by_side`].
-pub fn pair(bench: &Bench<'_>, ours: Timed, peer: Timed) -> Result<[Timing; 2]> {
+pub(crate) fn pair(bench: &Bench<'_>, ours: Timed, peer: Timed) -> Result<[Timing; 2]> {
     let timings = side_by_side(bench, &[ours, peer])?;
     <[Timing; 2]>::try_from(timings)
         .map_err(|timings| anyhow::anyhow!("two commands have {} timings", timings.len()))

@@ -5,7 +5,7 @@
 //! that are built on the same base in the same engine (`docker/bench/`). Ours
 //! and the peer take turns, each time with containers and volumes of their own.
 
-pub mod fixture;
+pub(crate) mod fixture;
 mod gate;
 mod life;
 mod recovery;
@@ -17,7 +17,7 @@ use super::{BenchSuite, Row, sequence};
 use fixture::{DOCUMENTS, ImagesFixture, OFFICIAL};
 
 /// The rows.
-pub static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
+pub(crate) static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
     name: "container",
     open: ImagesFixture::open,
     rows: &[

@@ -6,7 +6,7 @@
 //! with git's copy).
 
 mod edit;
-pub mod fixture;
+pub(crate) mod fixture;
 mod large;
 mod scan;
 mod unchanged;
@@ -19,7 +19,7 @@ use fixture::CheckoutFixture;
 const BAKE: &str = "docker buildx bake";
 
 /// The rows.
-pub static SUITE: BenchSuite<CheckoutFixture> = BenchSuite {
+pub(crate) static SUITE: BenchSuite<CheckoutFixture> = BenchSuite {
     name: "fingerprint",
     open: CheckoutFixture::open,
     rows: &[

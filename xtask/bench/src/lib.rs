@@ -7,14 +7,14 @@
 //! Nothing here judges a build: a figure says how fast a machine was on one
 //! day. Budgets that do judge are in the specs.
 
-pub mod clock;
-pub mod container;
-pub mod fingerprint;
-pub mod row;
-pub mod sequence;
+mod clock;
+mod container;
+mod fingerprint;
+mod row;
+mod sequence;
 pub mod table;
-pub mod tools;
-pub mod trees;
+mod tools;
+mod trees;
 
 #[cfg(test)]
 #[path = "../../definition/src/spec/sample.rs"]
@@ -37,12 +37,12 @@ use row::{Goal, Measured};
 #[derive(Debug)]
 pub struct Bench<'a> {
     /// Processes, folders, talk.
-    pub host: &'a Host,
+    pub(crate) host: &'a Host,
     /// How often each thing is measured; never 0.
-    pub runs: usize,
+    pub(crate) runs: usize,
     /// A folder for what rows make. It stays from run to run, so that a large
     /// tree is made once; it lies in the state folder, whose deletion is safe.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     choice: Option<EngineChoice>,
     engine: OnceCell<Engine>,
 }
@@ -63,7 +63,7 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// An environment failure where there is none and none can be had.
-    pub fn engine(&self) -> Result<&Engine> {
+    pub(crate) fn engine(&self) -> Result<&Engine> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
@@ -75,7 +75,7 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// The first error of `sample`.
-    pub fn repeat(&self, mut sample: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+    pub(crate) fn repeat(&self, mut sample: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
         (0..self.runs)
             .map(|_| {
                 self.host.runner.check_interrupt()?;
@@ -87,29 +87,29 @@ impl<'a> Bench<'a> {
 
 /// A table of rows and what they share.
 #[derive(Debug)]
-pub struct BenchSuite<S: 'static> {
+pub(crate) struct BenchSuite<S: 'static> {
     /// As on the command line.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// In the order in which they are measured.
-    pub rows: &'static [Row<S>],
+    pub(crate) rows: &'static [Row<S>],
     /// Makes what the rows share; called once, and not at all where no row is
     /// wanted. What it made has to go when it is dropped.
-    pub open: fn(&Bench<'_>) -> Result<S>,
+    pub(crate) open: fn(&Bench<'_>) -> Result<S>,
 }
 
 /// One figure: a line of the table.
 #[derive(Debug)]
-pub struct Row<S> {
+pub(crate) struct Row<S> {
     /// As on the command line: kebab-case, unique over all suites.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What is measured, in one line.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// `s`, `ms`, `MB`, or what is counted. Less is better, always.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// What has to hold.
-    pub goals: &'static [Goal],
+    pub(crate) goals: &'static [Goal],
     /// Measures ours and the peers, as often as [`Bench::runs`] says.
-    pub measure: fn(&Bench<'_>, &S) -> Result<Measured>,
+    pub(crate) measure: fn(&Bench<'_>, &S) -> Result<Measured>,
 }
 
 /// What is known of a row without measuring it.
@@ -120,11 +120,11 @@ pub struct ListedRow {
     /// The row's name.
     pub row: &'static str,
     /// What is measured.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// Of all its figures.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// What has to hold.
-    pub goals: &'static [Goal],
+    pub(crate) goals: &'static [Goal],
 }
 
 /// A row that was measured, or could not be.
@@ -135,7 +135,7 @@ pub struct RowOutcome {
     /// The figures.
     pub measured: Result<Measured>,
     /// How long the measuring took.
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// Any suite, whatever its rows share.

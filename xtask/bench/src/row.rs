@@ -8,27 +8,27 @@ use container::figure::{median, show};
 
 /// One thing's samples, in the unit of the row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RowFigure {
+pub(crate) struct RowFigure {
     /// Whose they are, such as `docker buildx bake`.
-    pub label: String,
+    pub(crate) label: String,
     /// One for each run; never empty.
-    pub samples: Vec<f64>,
+    pub(crate) samples: Vec<f64>,
 }
 
 /// The samples of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// Ours.
-    pub ours: RowFigure,
+    pub(crate) ours: RowFigure,
     /// The same of others, taken in the same run; empty where there are none.
-    pub peers: Vec<RowFigure>,
+    pub(crate) peers: Vec<RowFigure>,
     /// What a reader of the figures has to know, a line each.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What has to hold of a row. All compare medians.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// Ours is at most this, in the row's unit.
     AtMost(f64),
     /// Ours is at most this part of the best peer's.
@@ -39,18 +39,18 @@ pub enum Goal {
 
 /// A goal and whether it is met.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GoalOutcome {
+pub(crate) struct GoalOutcome {
     /// The goal.
-    pub goal: Goal,
+    pub(crate) goal: Goal,
     /// What was compared: ours, or ours as a part of the peer's.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Whether it holds.
-    pub met: bool,
+    pub(crate) met: bool,
 }
 
 impl RowFigure {
     /// Samples of `label`.
-    pub fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
+    pub(crate) fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
         Self {
             label: label.into(),
             samples,
@@ -58,24 +58,24 @@ impl RowFigure {
     }
 
     /// The middle sample; NaN, which meets no goal, where there is none.
-    pub fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         median(&self.samples).unwrap_or(f64::NAN)
     }
 
     /// The least sample.
-    pub fn min(&self) -> f64 {
+    pub(crate) fn min(&self) -> f64 {
         self.samples.iter().copied().fold(f64::NAN, f64::min)
     }
 
     /// The largest sample.
-    pub fn max(&self) -> f64 {
+    pub(crate) fn max(&self) -> f64 {
         self.samples.iter().copied().fold(f64::NAN, f64::max)
     }
 }
 
 impl Measured {
     /// Ours alone.
-    pub fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
+    pub(crate) fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
         Self {
             ours: RowFigure::new(label, samples),
             peers: Vec::new(),
@@ -85,30 +85,30 @@ impl Measured {
 
     /// Adds a peer.
     #[must_use]
-    pub fn peer(mut self, label: impl Into<String>, samples: Vec<f64>) -> Self {
+    pub(crate) fn peer(mut self, label: impl Into<String>, samples: Vec<f64>) -> Self {
         self.peers.push(RowFigure::new(label, samples));
         self
     }
 
     /// Adds a note.
     #[must_use]
-    pub fn note(mut self, note: impl Into<String>) -> Self {
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
 
     /// Ours as a part of a peer's.
-    pub fn ratio(&self, peer: &RowFigure) -> f64 {
+    pub(crate) fn ratio(&self, peer: &RowFigure) -> f64 {
         self.ours.median() / peer.median()
     }
 
     /// The peer with the least median.
-    pub fn best(&self) -> Option<&RowFigure> {
+    pub(crate) fn best(&self) -> Option<&RowFigure> {
         self.peers.iter().min_by(|a, b| a.median().total_cmp(&b.median()))
     }
 
     /// The peer that a goal compares with.
-    pub fn reference(&self, goal: &Goal) -> Option<&RowFigure> {
+    pub(crate) fn reference(&self, goal: &Goal) -> Option<&RowFigure> {
         match goal {
             Goal::AtMost(_) => None,
             Goal::OfBest(_) => self.best(),
@@ -120,7 +120,7 @@ impl Measured {
     ///
     /// # Errors
     /// A goal compares with a peer that was not measured: the row is wrong.
-    pub fn judge(&self, goals: &[Goal]) -> Result<Vec<GoalOutcome>> {
+    pub(crate) fn judge(&self, goals: &[Goal]) -> Result<Vec<GoalOutcome>> {
         goals
             .iter()
             .map(|goal| {
@@ -145,7 +145,7 @@ impl Measured {
 
 impl Goal {
     /// `≤ 40 ms`, `≤ 0.1 × docker buildx bake`, `≤ 1.2 × the best peer`.
-    pub fn shown(&self, unit: &str) -> String {
+    pub(crate) fn shown(&self, unit: &str) -> String {
         match self {
             Self::AtMost(limit) => format!("≤ {}", show(*limit, unit)),
             Self::OfBest(part) => format!("≤ {} × the best peer", RowPart(*part)),
@@ -156,7 +156,7 @@ impl Goal {
 
 /// A ratio, to two digits that count.
 #[derive(Clone, Copy, Debug)]
-pub struct RowPart(pub f64);
+pub(crate) struct RowPart(pub(crate) f64);
 
 impl fmt::Display for RowPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

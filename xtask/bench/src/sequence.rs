@@ -12,7 +12,7 @@ use smoke::facts::{Moment, WINDOW};
 use smoke::suite::{GATE, How};
 
 /// How tables call it.
-pub const LABEL: &str = "the gate in sequence";
+pub(crate) const LABEL: &str = "the gate in sequence";
 
 /// Takes turns at asking health inside until it says 200, or no longer does.
 const HEALTH: &str = "\
@@ -22,7 +22,7 @@ n=0; $TEST is_200; do sleep 0.025; n=$((n + 1)); [ $n -lt 400 ] || exit 1; done 
 
 /// A script of `sh` that takes `docker` and an image as its arguments. `run` is
 /// the id of the run, so that what a killed one leaves is reaped.
-pub fn script(spec: &ImageSpec, run: &str) -> String {
+pub(crate) fn script(spec: &ImageSpec, run: &str) -> String {
     let asked = |moments: &[Moment]| {
         let questions: Vec<(&str, &str)> = GATE
             .iter()

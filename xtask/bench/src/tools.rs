@@ -13,22 +13,22 @@ const INSTALL_DEADLINE: Duration = Duration::from_secs(1200);
 
 /// A program that crates.io has.
 #[derive(Clone, Copy, Debug)]
-pub struct Tool {
+pub(crate) struct Tool {
     /// Of the crate and of the program.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What is installed, and the oldest that will do. It must compile with
     /// the `rust-version` of this workspace.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
 }
 
 /// Times commands. 1.20 is the first that tells each run's peak memory.
-pub const HYPERFINE: Tool = Tool {
+pub(crate) const HYPERFINE: Tool = Tool {
     name: "hyperfine",
     version: "1.20.0",
 };
 
 /// Hashes files: the peer of a first scan.
-pub const B3SUM: Tool = Tool {
+pub(crate) const B3SUM: Tool = Tool {
     name: "b3sum",
     version: "1.8.2",
 };
@@ -39,7 +39,7 @@ impl Tool {
     ///
     /// # Errors
     /// When it cannot be installed.
-    pub fn path(&self, host: &Host) -> Result<PathBuf> {
+    pub(crate) fn path(&self, host: &Host) -> Result<PathBuf> {
         let installed = host.cache_dir().join("tools/bin").join(self.name);
         for candidate in host.program(self.name).into_iter().chain([installed.clone()]) {
             if candidate.is_file() && self.will_do(host, &candidate)? {

@@ -14,11 +14,11 @@ const PER_DIRECTORY: usize = 500;
 
 /// What a tree consists of. No two files have the same content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BenchTree {
+pub(crate) struct BenchTree {
     /// How many files.
-    pub files: usize,
+    pub(crate) files: usize,
     /// Bytes of each.
-    pub size: usize,
+    pub(crate) size: usize,
 }
 
 impl BenchTree {
@@ -27,7 +27,7 @@ impl BenchTree {
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn make(self, folder: &Path) -> Result<()> {
+    pub(crate) fn make(self, folder: &Path) -> Result<()> {
         let marker = folder.with_extension("made");
         let text = format!("{} files of {} bytes\n", self.files, self.size);
         if fs_err::read_to_string(&marker).is_ok_and(|made| made == text) {

@@ -20,7 +20,7 @@ use inputs::regular;
 
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DependencySource {
+pub(crate) enum DependencySource {
     /// `pyproject.toml` with `uv.lock`.
     Locked,
     /// `requirements.txt` only.
@@ -33,11 +33,11 @@ pub struct Application {
     /// Its folder.
     pub folder: PathBuf,
     /// How its dependencies are declared.
-    pub shape: DependencySource,
+    pub(crate) shape: DependencySource,
     /// `project.requires-python`.
-    pub requires_python: Option<String>,
+    pub(crate) requires_python: Option<String>,
     /// `project.version`; absent where it is dynamic.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
 }
 
 impl Application {

@@ -9,11 +9,12 @@ use anyhow::Result;
 
 use crate::buildkit::Target;
 use crate::candidate;
+use crate::context;
 use crate::context::stage::{StagedContext, sweep};
-use crate::context::{self, Inputs};
 use definition::Definition;
 use engine::reaper;
 use host::Host;
+use inputs::context::Inputs;
 use inputs::fingerprint::Fingerprint;
 
 /// One image to be built.

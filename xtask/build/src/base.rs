@@ -1,6 +1,6 @@
 //! Bases: what `FROM ${BASE}` gets, from a registry or made from packages.
 
-pub mod archive;
+pub(crate) mod archive;
 pub mod bootstrap;
 pub mod obtain;
 

@@ -16,8 +16,6 @@ use inputs::regular;
 /// Everything that a checkout declares.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    /// The top of the checkout.
-    pub root: PathBuf,
     /// By name.
     pub images: Vec<ImageSpec>,
     /// The operating-system bases.
@@ -73,7 +71,6 @@ impl Catalog {
         let fragments = fragments(root)?;
         match (bases, lock) {
             (Some(bases), Some(lock)) if problems.is_empty() => Ok(Self {
-                root: root.to_owned(),
                 images,
                 bases,
                 lock,
@@ -115,7 +112,7 @@ impl Catalog {
 }
 
 /// A usage error with a line per problem.
-pub fn invalid(problems: &[String]) -> anyhow::Error {
+pub(crate) fn invalid(problems: &[String]) -> anyhow::Error {
     let count = match problems.len() {
         1 => "1 problem".to_owned(),
         n => format!("{n} problems"),

@@ -7,9 +7,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Result;
+use inputs::context::ignore::{self, Ignore};
+use inputs::context::walk::{self, Found, WalkOptions};
+use inputs::context::{InputProblem, Rules, problem};
 use inputs::regular;
-
-pub use inputs::context::*;
 
 use failure::Failure;
 

@@ -31,9 +31,9 @@ const MOST: f64 = 8.0;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MachineLoad {
     /// Tasks that run or wait for a processor, on average.
-    pub others: f64,
+    pub(crate) others: f64,
     /// Processors there are.
-    pub processors: usize,
+    pub(crate) processors: usize,
 }
 
 impl MachineLoad {
@@ -42,7 +42,7 @@ impl MachineLoad {
     ///
     /// # Errors
     /// When the kernel does not tell, or on Ctrl-C.
-    pub fn look(engine: &Engine, runner: &Runner) -> Result<Option<Self>> {
+    pub(crate) fn look(engine: &Engine, runner: &Runner) -> Result<Option<Self>> {
         let file = Path::new("/proc/loadavg");
         if !engine.api.is_local() || !file.exists() {
             return Ok(None);
@@ -72,12 +72,12 @@ impl MachineLoad {
     /// How many times as long a task takes that shares the processors with
     /// these: at least 1, at most 8.
     #[expect(clippy::cast_precision_loss, reason = "a handful of processors")]
-    pub fn slowdown(self) -> f64 {
+    pub(crate) fn slowdown(self) -> f64 {
         ((self.others + 1.0) / self.processors as f64).clamp(1.0, MOST)
     }
 
     /// `12 other tasks want 2 processors`.
-    pub fn shown(self) -> String {
+    pub(crate) fn shown(self) -> String {
         format!(
             "{:.0} other tasks want {} processors",
             self.others, self.processors

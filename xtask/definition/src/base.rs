@@ -14,7 +14,7 @@ use crate::reference::Reference;
 use crate::spec::names::check_package;
 
 /// The number in `images/base-sets.lock.json` that this code reads and writes.
-pub const LOCK_SCHEMA: u32 = 1;
+pub(crate) const LOCK_SCHEMA: u32 = 1;
 
 /// `images/base-sets.json`.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,11 +39,11 @@ pub struct BaseSet {
     /// The distribution's suite, such as `trixie`.
     pub suite: String,
     /// Python of this base.
-    pub python: Python,
+    pub(crate) python: Python,
     /// PostgreSQL of this base.
     pub postgres: Postgres,
     /// supervisord of this base.
-    pub supervisor: PackageNames,
+    pub(crate) supervisor: PackageNames,
 }
 
 /// Which distribution a machine or an image is of.
@@ -104,11 +104,11 @@ impl Distribution {
 /// Python of a base set.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Python {
+pub(crate) struct Python {
     /// What the app's `requires-python` is held against.
-    pub version: String,
+    pub(crate) version: String,
     /// PackageNames of the stage that installs dependencies: interpreter and venv.
-    pub packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
 }
 
 /// PostgreSQL of a base set.
@@ -118,15 +118,15 @@ pub struct Postgres {
     /// Major version: a data directory belongs to exactly one.
     pub major: u32,
     /// Server and pgvector.
-    pub packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
 }
 
 /// Names of packages.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct PackageNames {
+pub(crate) struct PackageNames {
     /// Installed together.
-    pub packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
 }
 
 /// `images/base-sets.lock.json`: outside references pinned by digest.
@@ -134,9 +134,9 @@ pub struct PackageNames {
 #[serde(deny_unknown_fields)]
 pub struct BaseSetsLock {
     /// [`LOCK_SCHEMA`].
-    pub schema: u32,
+    pub(crate) schema: u32,
     /// The uv that installs dependencies.
-    pub uv: UvPin,
+    pub(crate) uv: UvPin,
     /// `repository:tag` → `sha256:…`; a base that is missing here is not pinned.
     pub images: BTreeMap<String, String>,
 }
@@ -144,11 +144,11 @@ pub struct BaseSetsLock {
 /// uv's version and the digests of its wheels.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct UvPin {
+pub(crate) struct UvPin {
     /// PEP 440 version.
-    pub version: String,
+    pub(crate) version: String,
     /// Platform (`linux/amd64`) → SHA-256 of the wheel, hexadecimal.
-    pub sha256: BTreeMap<String, String>,
+    pub(crate) sha256: BTreeMap<String, String>,
 }
 
 /// Collects what the types of these files cannot say.

@@ -1,7 +1,7 @@
 //! What has to happen to each image, and why, as a value. Pure.
 
 pub mod change;
-pub mod diff;
+pub(crate) mod diff;
 
 use std::collections::BTreeMap;
 use std::fmt;

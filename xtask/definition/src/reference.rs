@@ -212,7 +212,7 @@ impl fmt::Display for ReleaseTag {
 
 impl OwnRepository {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::AuditBase,
         Self::Base,
         Self::Bench,
@@ -238,7 +238,7 @@ impl OwnRepository {
     }
 
     /// The one with this name.
-    pub fn of_name(name: &str) -> Option<Self> {
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|own| own.name() == name)
     }
 

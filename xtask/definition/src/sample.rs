@@ -7,7 +7,7 @@ use inputs::context::{Digest, Input, InputKind};
 use definition::Definition;
 
 /// Two files of the app and one of the root file system.
-pub fn sample() -> Definition {
+pub(crate) fn sample() -> Definition {
     let input = |path: &str, byte: u8| Input {
         path: path.into(),
         kind: InputKind::File {

@@ -9,7 +9,7 @@ pub mod load;
 mod meaning;
 pub mod names;
 pub mod raw;
-pub mod shape;
+pub(crate) mod shape;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -57,21 +57,21 @@ pub struct App {
     /// What of it is installed.
     pub install: InstallChoice,
     /// ASGI import string, `package.module:attribute`.
-    pub import: String,
+    pub(crate) import: String,
     /// Whether `import` names a function that makes the app.
-    pub factory: bool,
+    pub(crate) factory: bool,
     /// Runs instead of uvicorn.
     pub command: Option<Vec<String>>,
     /// uvicorn worker processes.
-    pub workers: u32,
+    pub(crate) workers: u32,
     /// TCP port, in the container and by default outside.
     pub port: u16,
     /// Path that answers 200 only when the service works.
     pub health_path: String,
     /// Runs once per boot between the database's and the app's start.
-    pub before_start: Option<Vec<String>>,
+    pub(crate) before_start: Option<Vec<String>>,
     /// Extra environment; values may hold placeholders.
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// What of a project's declared dependencies an image has, in uv's words.
@@ -109,9 +109,9 @@ pub struct Database {
     /// The app's role, owner of the database, no superuser.
     pub role: String,
     /// Extensions that exist before the app starts.
-    pub extensions: Vec<String>,
+    pub(crate) extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.
-    pub initial_sql: Vec<String>,
+    pub(crate) initial_sql: Vec<String>,
 }
 
 impl ImageSpec {

@@ -4,7 +4,7 @@
 //! What builds, loads and pulls stays with the CLI, which knows about
 //! credentials, plugins and progress.
 
-pub mod endpoint;
+pub(crate) mod endpoint;
 pub(crate) mod frames;
 mod transport;
 
@@ -62,27 +62,27 @@ struct Shared {
 /// A part of an engine.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Component {
+pub(crate) struct Component {
     /// `Engine`, `containerd`; `Podman Engine`.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// What an engine says of itself.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Version {
+pub(crate) struct Version {
     /// `28.5.2`.
     #[serde(default)]
-    pub version: String,
+    pub(crate) version: String,
     /// `linux`.
     #[serde(default)]
-    pub os: String,
+    pub(crate) os: String,
     /// `amd64`.
     #[serde(default)]
-    pub arch: String,
+    pub(crate) arch: String,
     /// Its parts by name: another program may speak the same API.
     #[serde(default)]
-    pub components: Vec<Component>,
+    pub(crate) components: Vec<Component>,
     /// The oldest API that it speaks.
     #[serde(default, rename = "MinAPIVersion")]
     oldest_api: String,
@@ -90,11 +90,11 @@ pub struct Version {
 
 /// An answer that came whole, whatever its status.
 #[derive(Debug)]
-pub struct Response {
+pub(crate) struct Response {
     /// HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
@@ -102,7 +102,7 @@ impl Response {
     ///
     /// # Errors
     /// The engine's own words for any status but 2xx and 304.
-    pub fn good(self) -> Result<Vec<u8>> {
+    pub(crate) fn good(self) -> Result<Vec<u8>> {
         match self.status {
             200..=299 | 304 => Ok(self.body),
             _ => Err(self.failure().into()),
@@ -126,7 +126,7 @@ impl Response {
     }
 
     /// As the CLI says it: `Error response from daemon: No such image: x`.
-    pub fn refusal(&self) -> String {
+    pub(crate) fn refusal(&self) -> String {
         let parsed: Option<Value> = serde_json::from_slice(&self.body).ok();
         let message = parsed.as_ref().and_then(|body| body.get("message")?.as_str());
         match message {
@@ -161,7 +161,7 @@ impl Api {
     }
 
     /// Whether it answers within `deadline`.
-    pub fn answers(&self, deadline: Duration) -> bool {
+    pub(crate) fn answers(&self, deadline: Duration) -> bool {
         let agent = self.agent(&Interrupt::never());
         let reply = self.exchange(agent, "GET", "/_ping", None, deadline);
         reply.is_ok_and(|answer| answer.status == 200)
@@ -182,14 +182,14 @@ impl Api {
     ///
     /// # Errors
     /// When it does not answer within `deadline`, or on Ctrl-C.
-    pub fn version(&self, runner: &Runner, deadline: Duration) -> Result<Version> {
+    pub(crate) fn version(&self, runner: &Runner, deadline: Duration) -> Result<Version> {
         self.version_until(&runner.interrupt(), deadline)
     }
 
     /// Asks for the version in the background. The engine runs other programs
     /// to tell it, which takes longer than all other calls of a run with
     /// nothing to build. A failure shows when [`Api::version`] asks again.
-    pub fn expect_version(&self, runner: &Runner, deadline: Duration) {
+    pub(crate) fn expect_version(&self, runner: &Runner, deadline: Duration) {
         let (api, interrupt) = (self.clone(), runner.interrupt());
         std::thread::spawn(move || api.version_until(&interrupt, deadline).ok());
     }
@@ -210,7 +210,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::document`].
-    pub fn info(&self, runner: &Runner) -> Result<Value> {
+    pub(crate) fn info(&self, runner: &Runner) -> Result<Value> {
         let mut known = self.shared.info.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some(info) => Ok(info.clone()),
@@ -222,7 +222,7 @@ impl Api {
     ///
     /// # Errors
     /// When no whole answer comes, or on Ctrl-C.
-    pub fn get(&self, runner: &Runner, path: &str) -> Result<Response> {
+    pub(crate) fn get(&self, runner: &Runner, path: &str) -> Result<Response> {
         self.send(runner, "GET", path)
     }
 
@@ -239,7 +239,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub fn send(&self, runner: &Runner, method: &str, path: &str) -> Result<Response> {
+    pub(crate) fn send(&self, runner: &Runner, method: &str, path: &str) -> Result<Response> {
         self.call(runner, method, path, None, DEADLINE)
     }
 
@@ -247,7 +247,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub fn post(&self, runner: &Runner, path: &str, document: &Value) -> Result<Response> {
+    pub(crate) fn post(&self, runner: &Runner, path: &str, document: &Value) -> Result<Response> {
         self.call(runner, "POST", path, Some(document), DEADLINE)
     }
 
@@ -256,7 +256,7 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub fn call(
+    pub(crate) fn call(
         &self,
         runner: &Runner,
         method: &str,
@@ -376,14 +376,14 @@ fn within<B: ureq::AsSendBody>(
 }
 
 /// `filters=…`, as the API wants lists of strings by kind.
-pub fn filters(kind: &str, values: &[String]) -> String {
+pub(crate) fn filters(kind: &str, values: &[String]) -> String {
     let filters = serde_json::json!({ kind: values });
     format!("filters={}", escaped(&filters.to_string()))
 }
 
 /// For a part of a path or query: all but unreserved characters (RFC 3986) and
 /// the slashes and colons of references as `%XX`.
-pub fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -254,7 +254,7 @@ fn parse_policy(text: &str) -> BTreeMap<String, String> {
 }
 
 /// The first number of a Debian version: 26 for `26.1.5+dfsg1-9`.
-pub fn major(version: &str) -> Option<u32> {
+pub(crate) fn major(version: &str) -> Option<u32> {
     let upstream = version.split_once(':').map_or(version, |(_epoch, rest)| rest);
     let digits = upstream.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()

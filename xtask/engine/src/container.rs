@@ -333,7 +333,7 @@ impl Container {
     ///
     /// # Errors
     /// When it is gone, the engine does not answer, or `deadline` passes.
-    pub fn wait(&self, deadline: Duration) -> Result<i64> {
+    pub(crate) fn wait(&self, deadline: Duration) -> Result<i64> {
         let body = self.post("/wait", deadline)?.good()?;
         let ended: Ended = serde_json::from_slice(&body).context("read how a container ended")?;
         Ok(ended.status_code)

@@ -11,7 +11,7 @@ pub mod apt;
 pub mod build_cache;
 pub mod choose;
 pub mod container;
-pub mod inventory;
+mod inventory;
 pub mod private;
 pub mod reaper;
 
@@ -161,7 +161,7 @@ impl Engine {
     ///
     /// # Errors
     /// When it does not answer.
-    pub fn version(&self, runner: &Runner) -> Result<Version> {
+    pub(crate) fn version(&self, runner: &Runner) -> Result<Version> {
         self.api.version(runner, ANSWER_DEADLINE)
     }
 
@@ -359,7 +359,7 @@ impl Engine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// What it made for itself when it was set up.
-    pub id: String,
+    pub(crate) id: String,
     /// Whether images lie in containerd's store, which also has a layer by
     /// itself, or in the classic one, which has it only upon those below.
     pub containerd_store: bool,
@@ -437,11 +437,6 @@ impl Image {
     /// Digests of the uncompressed layers, lowest first.
     pub fn layers(&self) -> Vec<&str> {
         self.texts("/RootFS/Layers")
-    }
-
-    /// `NAME=value` entries of the configured environment.
-    pub fn env(&self) -> Vec<&str> {
-        self.texts("/Config/Env")
     }
 
     /// A setting by its name in the configuration, such as `StopSignal`.

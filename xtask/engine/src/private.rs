@@ -28,7 +28,7 @@ use anyhow::Result;
 use crate::api::Api;
 use crate::private::daemon::Daemon;
 pub use crate::private::packages::{NEWER_DEBIAN, Packages};
-pub use crate::private::requirements::{Missing, refusal};
+pub(crate) use crate::private::requirements::{Missing, refusal};
 use crate::{Engine, Owner};
 use host::Host;
 use host::disk;
@@ -95,7 +95,7 @@ impl Private {
     }
 
     /// Everything the machine lacks for it, at once; see [`refusal`].
-    pub fn requirements(&self, host: &Host) -> Vec<Missing> {
+    pub(crate) fn requirements(&self, host: &Host) -> Vec<Missing> {
         requirements::missing(host)
     }
 
@@ -207,7 +207,7 @@ impl Private {
     }
 
     /// What `DOCKER_HOST` is for clients of this engine.
-    pub fn docker_host(&self) -> String {
+    pub(crate) fn docker_host(&self) -> String {
         format!("unix://{}", self.daemon().socket().display())
     }
 

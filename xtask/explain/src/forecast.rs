@@ -8,11 +8,11 @@
 //! [`check`] holds the forecast against what BuildKit did.
 
 pub mod check;
-pub mod dockerfile;
-pub mod settings;
-pub mod shown;
+pub(crate) mod dockerfile;
+pub(crate) mod settings;
+pub(crate) mod shown;
 pub mod steps;
-pub mod variables;
+pub(crate) mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,7 +25,7 @@ use steps::{BuildStep, Parts};
 /// What will become of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ExpectedOutcome {
+pub(crate) enum ExpectedOutcome {
     /// Taken from the cache.
     Cached,
     /// Depends on what a step before it makes, or on builds that are not on
@@ -38,7 +38,7 @@ pub enum ExpectedOutcome {
 /// Why a step is not cached for sure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub(crate) enum Why {
     /// `--no-cache`.
     Forced,
     /// Another base.
@@ -80,22 +80,22 @@ impl fmt::Display for Why {
 pub struct Foretold {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: StepPlace,
+    pub(crate) place: StepPlace,
     /// The instruction on one line.
-    pub instruction: String,
+    pub(crate) instruction: String,
     /// What will become of it.
-    pub expect: ExpectedOutcome,
+    pub(crate) expect: ExpectedOutcome,
     /// Why; empty where it is cached.
-    pub because: Vec<Why>,
+    pub(crate) because: Vec<Why>,
     /// For the record.
     #[serde(skip)]
-    pub key: String,
+    pub(crate) key: String,
     /// For the record.
     #[serde(skip)]
-    pub parts: Parts,
+    pub(crate) parts: Parts,
     /// See [`BuildStep::described`].
     #[serde(skip)]
-    pub described: String,
+    pub(crate) described: String,
 }
 
 /// The steps of a definition, foretold.
@@ -154,7 +154,7 @@ impl KnownBuilds {
     }
 
     /// The cache's records of a step with this key, as they were noted last.
-    pub fn records_of(&self, key: &str) -> Option<&[String]> {
+    pub(crate) fn records_of(&self, key: &str) -> Option<&[String]> {
         let last = self.past().rev().find(|past| past.key == key);
         last.map(|past| past.records.as_slice())
     }
@@ -316,7 +316,7 @@ fn puts_new_files(step: &BuildStep, (expect, because): &(ExpectedOutcome, Vec<Wh
 }
 
 /// `python-deps 9–10 of 10 run`, stage by stage; what is cached as a number.
-pub fn summary(steps: &[Foretold]) -> String {
+pub(crate) fn summary(steps: &[Foretold]) -> String {
     if steps.iter().all(|step| step.because == [Why::Unrecorded]) {
         return "nothing is foretold: no earlier build on this engine is on record".to_owned();
     }
@@ -368,7 +368,7 @@ fn ranges(numbers: &[usize]) -> String {
 
 impl Foretold {
     /// `python-deps 9/10 COPY . /app: files that it reads changed`.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let open = self.expect == ExpectedOutcome::Open;
         let reason = |why: &Why| match why {
             Why::StepBefore if open => "a step before it may run".to_owned(),

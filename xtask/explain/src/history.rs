@@ -25,25 +25,25 @@ use inputs::fingerprint::Fingerprint;
 
 /// A change of what an entry's fields mean takes a new number: older entries
 /// are then nothing.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// One run's work on one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// [`SCHEMA`].
-    pub schema: u32,
+    pub(crate) schema: u32,
     /// Counts the runs that had work on this image, from 1.
     pub number: u32,
     /// RFC 3339; written before the work starts.
     pub began: String,
     /// RFC 3339; `None` while the run goes on, and for ever if it was killed.
-    pub completed: Option<String>,
+    pub(crate) completed: Option<String>,
     /// What had to happen.
     pub action: Action,
     /// Why, as a sentence.
     pub reason: String,
     /// What was asked for besides the definition.
-    pub asked: Asked,
+    pub(crate) asked: Asked,
     /// See [`engine::Identity`]: another engine has another cache.
     pub engine: String,
     /// Of the definition.
@@ -63,13 +63,13 @@ pub struct HistoryEntry {
 
 /// What was asked for besides the definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Release tags.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// `--no-cache`.
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// The base set's name.
-    pub base_set: String,
+    pub(crate) base_set: String,
 }
 
 /// A definition whose texts and lists of inputs lie in the store, each once.
@@ -78,17 +78,17 @@ pub struct Stored {
     /// [`definition::SCHEMA`] when it was made.
     pub schema: u32,
     /// Name of the object that is the Dockerfile's text.
-    pub dockerfile: String,
+    pub(crate) dockerfile: String,
     /// See [`definition::Definition::target`].
-    pub target: String,
+    pub(crate) target: String,
     /// See [`definition::Definition::arguments`].
-    pub arguments: BTreeMap<String, String>,
+    pub(crate) arguments: BTreeMap<String, String>,
     /// See [`definition::Definition::platform`].
-    pub platform: String,
+    pub(crate) platform: String,
     /// See [`definition::Definition::base`].
-    pub base: String,
+    pub(crate) base: String,
     /// Context name → names of the objects that are its inputs, in order.
-    pub contexts: BTreeMap<String, Vec<String>>,
+    pub(crate) contexts: BTreeMap<String, Vec<String>>,
 }
 
 /// A step of a build.
@@ -98,13 +98,13 @@ pub struct RecordedStep {
     #[serde(flatten)]
     pub place: StepPlace,
     /// The instruction on one line.
-    pub instruction: String,
+    pub(crate) instruction: String,
     /// See [`crate::forecast::steps::BuildStep::key`].
     pub key: String,
     /// What the key is made of.
     pub parts: Parts,
     /// What was foretold.
-    pub expected: ExpectedOutcome,
+    pub(crate) expected: ExpectedOutcome,
     /// What became of it; `None` where BuildKit did not come to it.
     pub seen: Option<StepOutcome>,
     /// IDs of the cache's records that are, or may be, its result.
@@ -166,7 +166,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A small entry for tests.
-    pub fn entry(number: u32) -> HistoryEntry {
+    pub(crate) fn entry(number: u32) -> HistoryEntry {
         HistoryEntry {
             schema: SCHEMA,
             number,

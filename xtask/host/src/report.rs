@@ -92,7 +92,7 @@ impl Report {
     }
 
     /// `text` in an SGR style where colours are on.
-    pub fn paint(&self, sgr: &str, text: &str) -> String {
+    pub(crate) fn paint(&self, sgr: &str, text: &str) -> String {
         if self.color {
             format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
         } else {

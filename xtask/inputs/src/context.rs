@@ -8,12 +8,12 @@
 mod contents;
 pub mod ignore;
 mod index;
-pub mod input;
+pub(crate) mod input;
 mod link;
 mod listing;
 pub mod pieces;
 pub mod problem;
-pub mod rules;
+pub(crate) mod rules;
 pub mod source;
 pub mod sums;
 pub mod tree;

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 ///
 /// # Errors
 /// `InvalidInput` for what is there and no regular file, with what it is.
-pub fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     check(&path.metadata()?)?;
     // Something else may have taken its place since.
     let flags = OFlags::NONBLOCK.bits() as i32;
@@ -86,7 +86,7 @@ fn check(metadata: &Metadata) -> io::Result<()> {
 }
 
 /// What it is called in messages.
-pub fn kind(of: FileType) -> &'static str {
+pub(crate) fn kind(of: FileType) -> &'static str {
     match () {
         () if of.is_file() => "file",
         () if of.is_dir() => "directory",

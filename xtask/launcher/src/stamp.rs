@@ -20,7 +20,7 @@ use crate::variable;
 const DECIDING: [&str; 4] = ["CARGO", "RUST", "CC", "FLAGS"];
 
 /// The stamp of a program in the folder of cargo's profile.
-pub struct Stamp<'a> {
+pub(crate) struct Stamp<'a> {
     root: &'a Path,
     program: PathBuf,
     /// Where cargo lists the sources.
@@ -35,7 +35,7 @@ pub struct Stamp<'a> {
 type Time = (i64, i64);
 
 impl<'a> Stamp<'a> {
-    pub fn new(root: &'a Path, folder: &Path, program: &str, cargo: &'a Path) -> Self {
+    pub(crate) fn new(root: &'a Path, folder: &Path, program: &str, cargo: &'a Path) -> Self {
         Self {
             root,
             program: folder.join(program),
@@ -47,12 +47,12 @@ impl<'a> Stamp<'a> {
     }
 
     /// What was written; nothing where there is none.
-    pub fn read(&self) -> String {
+    pub(crate) fn read(&self) -> String {
         fs::read_to_string(&self.file).unwrap_or_default()
     }
 
     /// Whether nothing has changed since this was written.
-    pub fn is_current(&self, written: &str) -> bool {
+    pub(crate) fn is_current(&self, written: &str) -> bool {
         let paths = written.lines().skip(1).filter_map(|line| line.split_once('\t'));
         let paths = paths.map(|(path, _)| PathBuf::from(path)).collect();
         self.text(&paths).is_ok_and(|(text, _)| text == written)
@@ -62,7 +62,7 @@ impl<'a> Stamp<'a> {
     /// since this was written: cargo goes by times alone, so it does not see a
     /// file that takes the place of a younger one, nor another checkout that
     /// shares the target folder.
-    pub fn is_overlooked(&self, written: &str) -> bool {
+    pub(crate) fn is_overlooked(&self, written: &str) -> bool {
         let mut lines = written.lines();
         let program = lines.next().and_then(|line| line.rsplit_once(' '));
         let now = fs::metadata(&self.program).map(|meta| facts(&meta));
@@ -80,7 +80,7 @@ impl<'a> Stamp<'a> {
     }
 
     /// Removes it before a build, and returns when.
-    pub fn remove(&self) -> io::Result<Time> {
+    pub(crate) fn remove(&self) -> io::Result<Time> {
         if let Some(folder) = self.file.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -94,7 +94,7 @@ impl<'a> Stamp<'a> {
     }
 
     /// Writes it, unless something has changed since `began`, before the build.
-    pub fn write(&self, began: Time) -> io::Result<()> {
+    pub(crate) fn write(&self, began: Time) -> io::Result<()> {
         // No other checkout's cargo puts its program here meanwhile.
         let lock = File::open(&self.lock)?;
         lock.lock()?;

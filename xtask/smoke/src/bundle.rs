@@ -26,7 +26,7 @@ use inputs::clock;
 const LOGS: &str = "/var/log/hive";
 
 /// A folder for one failure, named by image and time.
-pub fn folder(state_dir: &Path, image: &str) -> PathBuf {
+pub(crate) fn folder(state_dir: &Path, image: &str) -> PathBuf {
     let time = clock::stamp(SystemTime::now());
     state_dir.join("smoke").join(format!("{image}-{time}"))
 }
@@ -36,7 +36,7 @@ pub fn folder(state_dir: &Path, image: &str) -> PathBuf {
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write(folder: &Path, gate_run: &GateRun<'_>, verdict: &Verdict) -> Result<()> {
+pub(crate) fn write(folder: &Path, gate_run: &GateRun<'_>, verdict: &Verdict) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let mut missing = Vec::new();
     let facts = &gate_run.facts;
@@ -82,7 +82,7 @@ pub fn write(folder: &Path, gate_run: &GateRun<'_>, verdict: &Verdict) -> Result
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write_verdict(folder: &Path, verdict: &Verdict) -> Result<()> {
+pub(crate) fn write_verdict(folder: &Path, verdict: &Verdict) -> Result<()> {
     let document = format!("{:#}", report::json(std::slice::from_ref(verdict)));
     put_in(folder, "verdict.json", &document, &[])?;
     put_in(folder, "verdict.txt", &report::table(verdict), &[])
@@ -92,7 +92,7 @@ pub fn write_verdict(folder: &Path, verdict: &Verdict) -> Result<()> {
 ///
 /// # Errors
 /// When the folder cannot be written, or on Ctrl-C.
-pub fn write_scene(folder: &Path, fixture: &Fixture<'_>, result: &CheckResult) -> Result<()> {
+pub(crate) fn write_scene(folder: &Path, fixture: &Fixture<'_>, result: &CheckResult) -> Result<()> {
     fs_err::create_dir_all(folder)?;
     let secrets = fixture.secrets()?;
     let mut missing = Vec::new();
@@ -138,7 +138,7 @@ pub fn write_scene(folder: &Path, fixture: &Fixture<'_>, result: &CheckResult) -
 ///
 /// # Errors
 /// When the folder cannot be removed.
-pub fn forget_scene(folder: &Path) -> Result<()> {
+pub(crate) fn forget_scene(folder: &Path) -> Result<()> {
     if folder.exists() {
         disk::remove(folder)?;
         // The bundle itself, where nothing else failed.

@@ -1,8 +1,8 @@
 //! The judges of the gate suite, by what they look at. Each is a function of
 //! what was seen, and none of them talks to an engine.
 
-pub mod app;
+pub(crate) mod app;
 pub mod database;
-pub mod image;
-pub mod lifecycle;
+pub(crate) mod image;
+pub(crate) mod lifecycle;
 pub mod programs;

@@ -18,7 +18,7 @@ pub const WINDOW: Duration = Duration::from_secs(3);
 
 /// How long health may go on saying 200 after PostgreSQL stopped, and how
 /// long it may take to say it again after the start.
-pub const OUTAGE_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const OUTAGE_LIMIT: Duration = Duration::from_secs(10);
 
 /// When a question is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ pub enum Moment {
 
 impl Moment {
     /// In file names and messages.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
             Self::Quiet => "quiet",
@@ -50,38 +50,38 @@ impl Moment {
 #[derive(Debug)]
 pub struct Facts {
     /// What the image has to be.
-    pub spec: ImageSpec,
+    pub(crate) spec: ImageSpec,
     /// `docker image inspect`.
-    pub image: Image,
+    pub(crate) image: Image,
     /// `docker history`, one JSON document a line.
-    pub history: Reached<String>,
+    pub(crate) history: Reached<String>,
     /// The name of the volume that the questions are about.
-    pub volume: String,
+    pub(crate) volume: String,
     /// First boot of the steady container, on an empty volume.
-    pub first: Reached<Boot>,
+    pub(crate) first: Reached<Boot>,
     /// Requests to the health endpoint.
-    pub health: Reached<Samples>,
+    pub(crate) health: Reached<Samples>,
     /// PostgreSQL stopped and started again, in the mortal container.
-    pub outage: Reached<Outage>,
+    pub(crate) outage: Reached<Outage>,
     /// `docker stop` of the mortal container, with an open session.
-    pub stop: Reached<Stop>,
+    pub(crate) stop: Reached<Stop>,
     /// A new container on the mortal one's volume.
-    pub again: Reached<Boot>,
+    pub(crate) again: Reached<Boot>,
     /// An end nobody asked for.
-    pub death: Option<Death>,
+    pub(crate) death: Option<Death>,
     /// What the container was asked, and when.
-    pub answers: BTreeMap<(Moment, &'static str), Reached<Answer>>,
+    pub(crate) answers: BTreeMap<(Moment, &'static str), Reached<Answer>>,
     /// `docker logs` of the steady container when the window after ready was
     /// over.
-    pub settled_log: Reached<String>,
+    pub(crate) settled_log: Reached<String>,
     /// `docker logs` of all containers, at the end.
-    pub whole_log: String,
+    pub(crate) whole_log: String,
     /// `docker container inspect` of all containers.
-    pub inspect: String,
+    pub(crate) inspect: String,
     /// Passwords made at the first boots. Never shown, never written.
-    pub secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
     /// How long each part took.
-    pub took: BTreeMap<GatePart, Duration>,
+    pub(crate) took: BTreeMap<GatePart, Duration>,
 }
 
 /// The parts of a run, for `took`.
@@ -105,38 +105,38 @@ pub enum GatePart {
 
 /// Health requests in a row.
 #[derive(Clone, Debug)]
-pub struct Samples {
+pub(crate) struct Samples {
     /// What came back, in milliseconds.
-    pub took_ms: Vec<f64>,
+    pub(crate) took_ms: Vec<f64>,
     /// Answers that were not 200, shown.
-    pub bad: Vec<String>,
+    pub(crate) bad: Vec<String>,
 }
 
 /// PostgreSQL away for a moment.
 #[derive(Clone, Debug)]
-pub struct Outage {
+pub(crate) struct Outage {
     /// Until the endpoint stopped saying 200; `None` when it never did.
-    pub noticed: Option<Duration>,
+    pub(crate) noticed: Option<Duration>,
     /// What it said then.
-    pub said: String,
+    pub(crate) said: String,
     /// From PostgreSQL's start until 200 again; `None` when it never came.
-    pub back: Option<Duration>,
+    pub(crate) back: Option<Duration>,
 }
 
 /// The end of the first container.
 #[derive(Clone, Debug)]
-pub struct Stop {
+pub(crate) struct Stop {
     /// `docker stop`, from call to return.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// Exit code of the container.
-    pub exit_code: i64,
+    pub(crate) exit_code: i64,
     /// `Database cluster state` of `pg_controldata`.
-    pub cluster_state: Reached<String>,
+    pub(crate) cluster_state: Reached<String>,
 }
 
 impl Facts {
     /// Nothing seen yet.
-    pub fn new(spec: &ImageSpec, image: Image, volume: &str) -> Self {
+    pub(crate) fn new(spec: &ImageSpec, image: Image, volume: &str) -> Self {
         fn unseen<T>() -> Reached<T> {
             Err(flaw("not reached"))
         }
@@ -161,17 +161,17 @@ impl Facts {
     }
 
     /// Whether the first boot became healthy.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.first.as_ref().is_ok_and(|boot| boot.ready.is_some())
     }
 
     /// Whether the health endpoint said 200 at the first boot.
-    pub fn says_healthy(&self) -> bool {
+    pub(crate) fn says_healthy(&self) -> bool {
         self.first.as_ref().is_ok_and(|boot| boot.first_200.is_some())
     }
 
     /// Adds what was seen of the mortal container.
-    pub fn join(&mut self, mortal: Self) {
+    pub(crate) fn join(&mut self, mortal: Self) {
         self.outage = mortal.outage;
         self.stop = mortal.stop;
         self.again = mortal.again;
@@ -189,7 +189,7 @@ impl Facts {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn answer(&self, when: Moment, name: &'static str) -> Result<&Answer, Flaw> {
+    pub(crate) fn answer(&self, when: Moment, name: &'static str) -> Result<&Answer, Flaw> {
         match self.answers.get(&(when, name)) {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(why)) => Err(why.clone()),

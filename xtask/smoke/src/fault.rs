@@ -70,13 +70,13 @@ struct FaultJob<'a> {
 
 /// What a run of faults needs.
 #[derive(Clone, Copy, Debug)]
-pub struct FaultSuite<'a> {
+pub(crate) struct FaultSuite<'a> {
     /// Where progress is told.
-    pub report: &'a Report,
+    pub(crate) report: &'a Report,
     /// The images.
-    pub subjects: &'a [Subject],
+    pub(crate) subjects: &'a [Subject],
     /// Of each image, where its failed faults leave what is known of them.
-    pub bundles: &'a [PathBuf],
+    pub(crate) bundles: &'a [PathBuf],
 }
 
 /// Runs faults on the subjects with these numbers, two at a time, and those that
@@ -86,7 +86,7 @@ pub struct FaultSuite<'a> {
 ///
 /// # Errors
 /// On Ctrl-C, and when a bundle cannot be written.
-pub fn run_all(
+pub(crate) fn run_all(
     field: FaultSuite<'_>,
     resources: &RunResources,
     numbers: &[usize],
@@ -260,7 +260,7 @@ impl<'a> Faults<'a> {
     }
 
     /// Everything that a whole pass looked at: the gate's checks and the faults.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         let gate = suite::GATE.iter().map(|check| check.name);
         gate.chain(self.all.iter().map(|fault| fault.name))
     }
@@ -279,7 +279,7 @@ impl<'a> Faults<'a> {
 }
 
 /// What every fault gets that was not run.
-pub fn not_run(faults: &[&FaultDef], why: &str, because: Option<&str>) -> Vec<CheckResult> {
+pub(crate) fn not_run(faults: &[&FaultDef], why: &str, because: Option<&str>) -> Vec<CheckResult> {
     let one = |fault: &&FaultDef| {
         let mut result = CheckResult::new(fault.name, Duration::ZERO, Err(flaw(why)));
         result.because = because.map(str::to_owned);

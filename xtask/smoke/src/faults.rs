@@ -2,16 +2,16 @@
 //! [`fault`](super::fault).
 
 pub mod crash;
-pub mod disk;
-pub mod endings;
-pub mod power;
+pub(crate) mod disk;
+pub(crate) mod endings;
+pub(crate) mod power;
 pub mod processes;
-pub mod refusals;
-pub mod restarts;
-pub mod running;
-pub mod sql;
-pub mod surroundings;
-pub mod volumes;
+pub(crate) mod refusals;
+pub(crate) mod restarts;
+pub(crate) mod running;
+pub(crate) mod sql;
+pub(crate) mod surroundings;
+pub(crate) mod volumes;
 
 use crate::fault::FaultDef;
 

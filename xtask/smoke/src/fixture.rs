@@ -26,12 +26,12 @@ use definition::spec::ImageSpec;
 use engine::container::{Container, RunResources, Volume};
 use host::process::Output;
 
-pub use containers::Refusal;
-pub use disk::{Cut, Disk};
+pub(crate) use containers::Refusal;
+pub(crate) use disk::Cut;
 pub use inside::Process;
 
 /// A script of `sh` for [`Fixture::digest`], in the folder that is meant.
-pub const DIGEST: &str = "{ find . -printf '%P %y %m %U:%G %s %l\\n' | LC_ALL=C sort; \
+pub(crate) const DIGEST: &str = "{ find . -printf '%P %y %m %U:%G %s %l\\n' | LC_ALL=C sort; \
      find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum; } | sha256sum";
 
 /// The stage of one fault on one image.
@@ -78,27 +78,27 @@ impl<'a> Fixture<'a> {
     /// The same beside these, who are given the time that they take. The
     /// subject's budgets have it already.
     #[must_use]
-    pub fn beside_others(mut self, load: Option<MachineLoad>) -> Self {
+    pub(crate) fn beside_others(mut self, load: Option<MachineLoad>) -> Self {
         self.load = load;
         self
     }
 
     /// How long may be waited for what takes no longer than this on a machine
     /// that has the time.
-    pub fn patience(&self, limit: Duration) -> Duration {
+    pub(crate) fn patience(&self, limit: Duration) -> Duration {
         self.load.map_or(limit, |load| load.patience(limit))
     }
 
     /// The same in a run with these images, this one among them.
     #[must_use]
-    pub fn among(mut self, subjects: &'a [Subject]) -> Self {
+    pub(crate) fn among(mut self, subjects: &'a [Subject]) -> Self {
         self.subjects = subjects;
         self
     }
 
     /// A stage beside this one for another image of the run, or for this one
     /// once more where there is no other. It lives as long as this one.
-    pub fn neighbour(&self) -> Rc<Fixture<'a>> {
+    pub(crate) fn neighbour(&self) -> Rc<Fixture<'a>> {
         let own = self.image_id();
         let other = self.subjects.iter().find(|subject| subject.image_id != own);
         let prefix = self.name("beside");
@@ -124,19 +124,19 @@ impl<'a> Fixture<'a> {
     }
 
     /// A name that nothing else has.
-    pub fn name(&self, what: &str) -> String {
+    pub(crate) fn name(&self, what: &str) -> String {
         self.names.set(self.names.get() + 1);
         format!("{}-{what}-{}", self.prefix, self.names.get())
     }
 
     /// Notes what happens, for the bundle's timeline and `--verbose`.
-    pub fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         self.timeline.borrow_mut().note(text);
     }
 
     /// A text that must not be in the bundle: a password that the fault made.
     /// Those that a volume keeps are found without.
-    pub fn secret(&self, text: impl Into<String>) {
+    pub(crate) fn secret(&self, text: impl Into<String>) {
         self.secrets.borrow_mut().push(text.into());
     }
 
@@ -153,7 +153,7 @@ impl<'a> Fixture<'a> {
     ///
     /// # Errors
     /// When the engine refuses.
-    pub fn volume_with(&self, options: &[&str]) -> Result<Rc<Volume>> {
+    pub(crate) fn volume_with(&self, options: &[&str]) -> Result<Rc<Volume>> {
         let volume = Rc::new(self.resources.volume_with(&self.name("data"), options)?);
         self.volumes.borrow_mut().push(Rc::clone(&volume));
         Ok(volume)
@@ -166,7 +166,7 @@ impl<'a> Fixture<'a> {
     /// # Errors
     /// When the container cannot be run; the script's exit code is in the
     /// output.
-    pub fn beside(&self, volume: &Volume, options: &[&str], script: &str) -> Result<Output> {
+    pub(crate) fn beside(&self, volume: &Volume, options: &[&str], script: &str) -> Result<Output> {
         let name = self.name("look");
         look::run(
             self.resources,
@@ -182,7 +182,7 @@ impl<'a> Fixture<'a> {
     ///
     /// # Errors
     /// A flaw with what it printed.
-    pub fn must_beside(&self, volume: &Volume, options: &[&str], script: &str) -> Result<String> {
+    pub(crate) fn must_beside(&self, volume: &Volume, options: &[&str], script: &str) -> Result<String> {
         let output = self.beside(volume, options, script)?;
         if !output.success() {
             bail!(flaw(format!(
@@ -199,7 +199,7 @@ impl<'a> Fixture<'a> {
     ///
     /// # Errors
     /// When it cannot be read, as root.
-    pub fn digest(&self, volume: &Volume) -> Result<String> {
+    pub(crate) fn digest(&self, volume: &Volume) -> Result<String> {
         self.must_beside(volume, &["--user", "0:0"], &format!("cd {MOUNT} && {DIGEST}"))
     }
 
@@ -218,32 +218,32 @@ impl<'a> Fixture<'a> {
     }
 
     /// What happened so far.
-    pub fn timeline(&self) -> Vec<String> {
+    pub(crate) fn timeline(&self) -> Vec<String> {
         self.timeline.borrow().lines().to_vec()
     }
 
     /// The containers that were started, oldest first.
-    pub fn instances(&self) -> Vec<Rc<Instance>> {
+    pub(crate) fn instances(&self) -> Vec<Rc<Instance>> {
         self.instances.borrow().clone()
     }
 
     /// The containers that refused to start, oldest first.
-    pub fn refusals(&self) -> Vec<Rc<Container>> {
+    pub(crate) fn refusals(&self) -> Vec<Rc<Container>> {
         self.refused.borrow().clone()
     }
 
     /// The stages beside this one.
-    pub fn neighbours(&self) -> Vec<Rc<Fixture<'a>>> {
+    pub(crate) fn neighbours(&self) -> Vec<Rc<Fixture<'a>>> {
         self.neighbours.borrow().clone()
     }
 
     /// The volumes, oldest first.
-    pub fn volumes(&self) -> Vec<Rc<Volume>> {
+    pub(crate) fn volumes(&self) -> Vec<Rc<Volume>> {
         self.volumes.borrow().clone()
     }
 
     /// What is left where nothing is removed, for people to look at.
-    pub fn kept(&self) -> Vec<String> {
+    pub(crate) fn kept(&self) -> Vec<String> {
         let (instances, refused, volumes) = (self.instances(), self.refusals(), self.volumes());
         let containers = instances.iter().map(|instance| instance.container.name());
         let containers = containers.chain(refused.iter().map(|container| container.name()));
@@ -260,7 +260,7 @@ impl<'a> Fixture<'a> {
     ///
     /// # Errors
     /// On Ctrl-C.
-    pub fn secrets(&self) -> Result<Vec<String>> {
+    pub(crate) fn secrets(&self) -> Result<Vec<String>> {
         let mut secrets = self.secrets.borrow().clone();
         for volume in self.volumes() {
             let looked = settled(self.beside(&volume, &["--user", "0:0"], look::PASSWORDS))?;

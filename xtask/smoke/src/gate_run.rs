@@ -32,15 +32,15 @@ const REQUEST: Duration = Duration::from_secs(2);
 
 /// A run of the suite on one image, while it goes on.
 #[derive(Debug)]
-pub struct GateRun<'a> {
+pub(crate) struct GateRun<'a> {
     steady: Strand<'a>,
     mortal: Strand<'a>,
     /// What was seen.
-    pub facts: Facts,
+    pub(crate) facts: Facts,
     /// Results of the spec's own checks.
-    pub own: Vec<CheckResult>,
+    pub(crate) own: Vec<CheckResult>,
     /// What happened when, for the bundle.
-    pub timeline: Timeline,
+    pub(crate) timeline: Timeline,
 }
 
 impl<'a> GateRun<'a> {
@@ -49,7 +49,12 @@ impl<'a> GateRun<'a> {
     ///
     /// # Errors
     /// When the engine refuses a volume.
-    pub fn new(resources: &RunResources, subject: &'a Subject, image: &Image, prefix: &str) -> Result<Self> {
+    pub(crate) fn new(
+        resources: &RunResources,
+        subject: &'a Subject,
+        image: &Image,
+        prefix: &str,
+    ) -> Result<Self> {
         let timeline = Timeline::default();
         let strand = |what| Strand::new(resources, subject, image, what, prefix, timeline.beside());
         let steady = strand("steady")?;
@@ -66,7 +71,7 @@ impl<'a> GateRun<'a> {
     ///
     /// # Errors
     /// On Ctrl-C, or when the engine does not answer.
-    pub fn run(&mut self) -> Result<()> {
+    pub(crate) fn run(&mut self) -> Result<()> {
         let (steady, mortal) = (&mut self.steady, &mut self.mortal);
         let (own, ended) = thread::scope(|scope| {
             // Closed once the mortal container is up, or given up.
@@ -85,7 +90,7 @@ impl<'a> GateRun<'a> {
     }
 
     /// The containers, oldest of each volume first, for the bundle.
-    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+    pub(crate) fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.steady.instances.iter().chain(&self.mortal.instances)
     }
 
@@ -93,12 +98,12 @@ impl<'a> GateRun<'a> {
     ///
     /// # Errors
     /// On Ctrl-C.
-    pub fn control_data(&self) -> Result<Reached<String>> {
+    pub(crate) fn control_data(&self) -> Result<Reached<String>> {
         self.mortal.control_data()
     }
 
     /// What is left where nothing is removed, for people to look at.
-    pub fn kept(&self) -> Vec<String> {
+    pub(crate) fn kept(&self) -> Vec<String> {
         let containers = self.instances().map(|instance| instance.container.name());
         let kept = containers.map(|name| format!("container {name}"));
         let volumes = [&self.steady, &self.mortal].map(|strand| format!("volume {}", strand.volume.name()));
@@ -106,7 +111,7 @@ impl<'a> GateRun<'a> {
     }
 
     /// Removes what is left, at the same time.
-    pub fn clear(self) {
+    pub(crate) fn clear(self) {
         thread::scope(|scope| {
             for mut strand in [self.steady, self.mortal] {
                 scope.spawn(move || strand.clear());

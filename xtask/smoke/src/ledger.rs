@@ -30,7 +30,7 @@ const FIRST: Duration = Duration::from_secs(20);
 
 /// What is known to be committed.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// Writer of a load, by load and number → the last row that was
     /// acknowledged; all before it were, too.
     acknowledged: BTreeMap<(u32, u32), u64>,
@@ -42,7 +42,7 @@ impl Ledger {
     ///
     /// # Errors
     /// A flaw with what psql said.
-    pub fn open(fixture: &Fixture<'_>, instance: &Instance) -> Result<Self> {
+    pub(crate) fn open(fixture: &Fixture<'_>, instance: &Instance) -> Result<Self> {
         fixture.sql(
             instance,
             "CREATE TABLE smoke_ledger (load int, writer int, n bigint, body text NOT NULL, \
@@ -52,7 +52,7 @@ impl Ledger {
     }
 
     /// Rows that were acknowledged so far.
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.acknowledged.values().sum()
     }
 
@@ -64,7 +64,7 @@ impl Ledger {
     /// # Errors
     /// A flaw when a writer could not write at all; what `meanwhile` says; on
     /// Ctrl-C.
-    pub fn load(
+    pub(crate) fn load(
         &mut self,
         fixture: &Fixture<'_>,
         instance: &Instance,
@@ -119,7 +119,7 @@ impl Ledger {
     ///
     /// # Errors
     /// A flaw that says how many are lost, and the first of them.
-    pub fn verify(&self, fixture: &Fixture<'_>, instance: &Instance) -> Result<u64> {
+    pub(crate) fn verify(&self, fixture: &Fixture<'_>, instance: &Instance) -> Result<u64> {
         if fixture.sql(instance, "SELECT to_regclass('smoke_ledger') IS NULL")? == "t" {
             bail!(flaw(format!(
                 "committed rows are lost: the table with {} of them is gone",

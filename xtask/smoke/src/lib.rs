@@ -6,23 +6,23 @@
 //! when an early one fails; no checks at all are a failure. Only this module
 //! makes a [`Verified`], and nothing is tagged without one.
 
-pub mod bundle;
+mod bundle;
 pub mod checks;
 pub mod facts;
 pub mod fault;
 pub mod faults;
 pub mod fixture;
-pub mod gate_run;
-pub mod ledger;
+mod gate_run;
+mod ledger;
 mod names;
 pub mod proof;
 pub mod report;
-pub mod secrets;
+mod secrets;
 #[cfg(test)]
 mod sources;
-pub mod spec_checks;
+mod spec_checks;
 pub mod suite;
-pub mod verdict;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -380,7 +380,7 @@ fn short(id: &str) -> &str {
 mod sample;
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use container::finding::{flaw, seen};
     use engine::Image;

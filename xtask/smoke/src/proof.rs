@@ -23,11 +23,6 @@ impl Verified {
         &self.image_id
     }
 
-    /// The gate suite that it passed.
-    pub fn suite_key(&self) -> &str {
-        &self.suite_key
-    }
-
     /// The tag that keeps the proof: it names the very ID that passed, so that
     /// the engine knows what was proved and no side file has to be trusted.
     pub fn proof_tag(&self) -> Reference {
@@ -44,7 +39,7 @@ impl Verified {
 
 /// `hive-proof:<image>-<suite key>.<image ID>`. With the ID in it, an image
 /// keeps its proof when the next one passes the same suite.
-pub fn proof_tag(image: &str, suite_key: &str, image_id: &str) -> Reference {
+pub(crate) fn proof_tag(image: &str, suite_key: &str, image_id: &str) -> Reference {
     OwnRepository::Proof.tagged(tag(image, suite_key, image_id))
 }
 

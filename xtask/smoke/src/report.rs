@@ -53,7 +53,7 @@ pub fn table(verdict: &Verdict) -> String {
 }
 
 /// How a check ended, as wide as the others.
-pub fn word(outcome: CheckOutcome) -> &'static str {
+pub(crate) fn word(outcome: CheckOutcome) -> &'static str {
     match outcome {
         CheckOutcome::Pass => "pass",
         CheckOutcome::Fail => "FAIL",
@@ -62,7 +62,7 @@ pub fn word(outcome: CheckOutcome) -> &'static str {
 }
 
 /// `22 of 23 checks passed in 8.1 s`.
-pub fn summary(verdict: &Verdict) -> String {
+pub(crate) fn summary(verdict: &Verdict) -> String {
     let ended = |outcome| {
         verdict
             .checks

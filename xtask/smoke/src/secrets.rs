@@ -5,7 +5,7 @@ const SCRUBBED: &str = "[scrubbed]";
 
 /// Replaces secrets as they are, as part of a URL and as part of JSON, and the
 /// password of any URL at all.
-pub fn scrub(text: &str, secrets: &[String]) -> String {
+pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
         let in_url: String = secret.bytes().map(percent).collect();

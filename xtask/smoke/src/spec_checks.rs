@@ -18,13 +18,13 @@ use definition::spec::{HttpProbe, SqlProbe};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What earlier checks saved, by name.
-pub type Saved = BTreeMap<String, Value>;
+pub(crate) type Saved = BTreeMap<String, Value>;
 
 /// Sends the request and judges the answer.
 ///
 /// # Errors
 /// What came back instead.
-pub fn http(client: &Client, probe: &HttpProbe, saved: &mut Saved) -> Judged {
+pub(crate) fn http(client: &Client, probe: &HttpProbe, saved: &mut Saved) -> Judged {
     let path = fill(&probe.path, saved, percent_encoded);
     let json = probe.json.as_ref().map(|json| fill_json(json, saved).to_string());
     let asked = format!("{} {path}", probe.method.as_str());
@@ -63,7 +63,7 @@ fn judge_reply(asked: &str, probe: &HttpProbe, reply: &Reply, saved: &mut Saved)
 }
 
 /// The script that asks a query.
-pub fn sql_script(probe: &SqlProbe, saved: &Saved) -> String {
+pub(crate) fn sql_script(probe: &SqlProbe, saved: &Saved) -> String {
     let query = fill(&probe.query, saved, |value| value.replace('\'', "''"));
     format!("psql -XAtq -v ON_ERROR_STOP=1 -c {}", quote(&query))
 }
@@ -72,7 +72,7 @@ pub fn sql_script(probe: &SqlProbe, saved: &Saved) -> String {
 ///
 /// # Errors
 /// What came back instead.
-pub fn sql(probe: &SqlProbe, saved: &mut Saved, answer: &Answer) -> Judged {
+pub(crate) fn sql(probe: &SqlProbe, saved: &mut Saved, answer: &Answer) -> Judged {
     if !answer.ok() {
         return Err(flaw(answer.shown()));
     }

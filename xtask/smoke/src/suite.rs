@@ -23,7 +23,7 @@ pub struct CheckDef {
     pub proves: &'static str,
     /// Checks whose failure explains a failure of this one, by their names.
     /// They come before it in the table: else it does not compile.
-    pub needs: &'static [&'static str],
+    pub(crate) needs: &'static [&'static str],
     /// Where the answer comes from.
     pub how: How,
 }
@@ -238,7 +238,7 @@ const SOURCES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/suite-sources")
 ///
 /// # Errors
 /// When the spec cannot be written as JSON, which a valid one always can.
-pub fn key(spec: &ImageSpec) -> serde_json::Result<String> {
+pub(crate) fn key(spec: &ImageSpec) -> serde_json::Result<String> {
     let spec_parts = LookedAt::of(spec)?;
     Ok(framed(&[
         ("image", spec.name.as_str()),

@@ -31,25 +31,25 @@ pub struct CheckResult {
     /// As in the suite; checks of a spec's own start with `spec: `.
     pub name: String,
     /// How it ended.
-    pub outcome: CheckOutcome,
+    pub(crate) outcome: CheckOutcome,
     /// What was done and seen, on one line.
     pub detail: String,
     /// What was measured.
-    pub value: Option<f64>,
+    pub(crate) value: Option<f64>,
     /// Unit of `value` and `limit`.
-    pub unit: Option<&'static str>,
+    pub(crate) unit: Option<&'static str>,
     /// The most that `value` may be.
-    pub limit: Option<f64>,
+    pub(crate) limit: Option<f64>,
     /// How long it took to find out, in milliseconds. Checks that look at the
     /// same event share its time.
-    pub took_ms: u64,
+    pub(crate) took_ms: u64,
     /// The failed check that explains this failure.
-    pub because: Option<String>,
+    pub(crate) because: Option<String>,
 }
 
 impl CheckResult {
     /// A judge's answer under its check's name.
-    pub fn new(name: impl Into<String>, took: std::time::Duration, judged: Judged) -> Self {
+    pub(crate) fn new(name: impl Into<String>, took: std::time::Duration, judged: Judged) -> Self {
         let (outcome, detail, figure) = match judged {
             Ok(seen) => (CheckOutcome::Pass, seen.detail, seen.figure),
             Err(flaw) => (CheckOutcome::Fail, flaw.detail, flaw.figure),
@@ -67,7 +67,7 @@ impl CheckResult {
     }
 
     /// A fault that could not be tried, and why.
-    pub fn untried(name: impl Into<String>, took: std::time::Duration, why: &str) -> Self {
+    pub(crate) fn untried(name: impl Into<String>, took: std::time::Duration, why: &str) -> Self {
         Self {
             outcome: CheckOutcome::Untried,
             ..Self::new(name, took, seen(why))
@@ -83,7 +83,7 @@ impl CheckResult {
     }
 
     /// The figure again, for people.
-    pub fn figure(&self) -> Option<Figure> {
+    pub(crate) fn figure(&self) -> Option<Figure> {
         Some(Figure {
             value: self.value?,
             limit: self.limit,
@@ -97,7 +97,7 @@ impl CheckResult {
     }
 
     /// Whether it failed, and by nothing but a time over its limit.
-    pub fn only_took_too_long(&self) -> bool {
+    pub(crate) fn only_took_too_long(&self) -> bool {
         let over = self
             .value
             .zip(self.limit)
@@ -108,7 +108,7 @@ impl CheckResult {
 
 /// That faults were run, of which suite, and whether of all of it.
 #[derive(Clone, Debug)]
-pub struct Full {
+pub(crate) struct Full {
     /// See [`super::fault::Faults::key`].
     pub(super) key: String,
     /// The gate's checks and every fault of the suite have a result.
@@ -169,11 +169,6 @@ impl Verdict {
         &self.image_id
     }
 
-    /// How the user or the build called it.
-    pub fn reference(&self) -> &str {
-        &self.reference
-    }
-
     /// What it was proved against: [`super::suite::key`], or
     /// [`super::fault::Faults::key`] for the full suite.
     pub fn suite_key(&self) -> &str {
@@ -181,12 +176,12 @@ impl Verdict {
     }
 
     /// `gate` or `full`.
-    pub fn suite(&self) -> &'static str {
+    pub(crate) fn suite(&self) -> &'static str {
         if self.full.is_some() { "full" } else { "gate" }
     }
 
     /// Whether it is a whole suite, so that passing it is a proof.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let untried = self
             .checks
             .iter()
@@ -197,11 +192,6 @@ impl Verdict {
     /// All results, in the suite's order, the spec's own last.
     pub fn checks(&self) -> &[CheckResult] {
         &self.checks
-    }
-
-    /// Whole time, in milliseconds.
-    pub fn took_ms(&self) -> u64 {
-        self.took_ms
     }
 
     /// The failure bundle's folder.
@@ -221,7 +211,7 @@ impl Verdict {
     }
 
     /// Whether it failed, and by nothing but times over their budgets.
-    pub fn only_took_too_long(&self) -> bool {
+    pub(crate) fn only_took_too_long(&self) -> bool {
         let causes = self.causes();
         !causes.is_empty() && causes.iter().all(|check| check.only_took_too_long())
     }
@@ -256,7 +246,7 @@ impl Verdict {
 
 /// A verdict that proves nothing.
 #[derive(Debug)]
-pub struct FailedVerdict(pub Box<Verdict>);
+pub struct FailedVerdict(pub(crate) Box<Verdict>);
 
 impl FailedVerdict {
     /// The error that ends a command: names the checks at fault, points to the

@@ -12,7 +12,7 @@ use build::request::Request;
 use host::Host;
 
 /// Runs one action.
-pub fn run(args: &BaseArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &BaseArgs, host: &Host) -> Result<()> {
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     match &args.action {
         BaseAction::List(option) => list(*option, &catalog, host),

@@ -29,7 +29,7 @@ use host::Host;
 use smoke::{Subject, Verdict, Verified};
 
 /// Runs the whole way.
-pub fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
     if args.dry_run {
         return super::plan::show(&args.selection, args.engine, args.json, host);
     }

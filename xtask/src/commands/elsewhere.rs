@@ -11,7 +11,7 @@ use host::Host;
 use host::process;
 
 /// Lets `cargo run` take this process's place with the program of a package.
-pub fn run(package: &str, args: &ForwardedArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(package: &str, args: &ForwardedArgs, host: &Host) -> Result<()> {
     let called_in = host.env.cargo_manifest_dir.as_deref();
     let manifest = checkout::top(None, called_in, entry::compiled_in())?.join("Cargo.toml");
     let mut cargo = vec![

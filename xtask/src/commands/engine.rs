@@ -10,7 +10,7 @@ use engine::{Engine, Owner};
 use host::Host;
 
 /// Runs one action.
-pub fn run(args: &EngineArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &EngineArgs, host: &Host) -> Result<()> {
     let private = Private::at(&host.cache_dir())?;
     match &args.action {
         EngineAction::Status(option) => status(*option, &private, host),
@@ -122,6 +122,6 @@ fn docker_host(engine: &Engine) -> String {
 }
 
 /// A word that any POSIX shell reads back as it was.
-pub fn shell_quote(text: &str) -> String {
+pub(crate) fn shell_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -17,7 +17,7 @@ use host::Host;
 use crate::survey::Planned;
 
 /// Prints the explanation that is asked for.
-pub fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
     if args.list {
         return list(args, host);
     }

@@ -8,11 +8,12 @@ use serde_json::json;
 
 use crate::cli::InputsArgs;
 use crate::survey;
-use build::context::{self, Found, Input, InputKind, Rules, WalkOptions};
+use build::context;
 use host::Host;
+use inputs::context::{Found, Input, InputKind, Rules, WalkOptions};
 
 /// Lists the inputs, or their digest.
-pub fn run(args: &InputsArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &InputsArgs, host: &Host) -> Result<()> {
     let folder = std::path::absolute(&args.folder)?;
     if !folder.is_dir() {
         return Err(failure::usage(format!("there is no folder {}", folder.display())).into());

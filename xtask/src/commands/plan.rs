@@ -15,12 +15,12 @@ use host::Host;
 use host::report::Report;
 
 /// Prints the plan.
-pub fn run(args: &PlanArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &PlanArgs, host: &Host) -> Result<()> {
     show(&args.selection, args.engine, args.json, host)
 }
 
 /// The plan of a selection, for `--dry-run` too.
-pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
+pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
     let (base, planned) = make(selection, engine, host)?;
     if as_json {
         return print_json(host, base.as_ref(), &planned);
@@ -36,14 +36,14 @@ pub fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &H
 }
 
 /// The document of `plan --json` and `explain --json`.
-pub fn print_json(host: &Host, base: Option<&Base>, planned: &[Planned]) -> Result<()> {
+pub(crate) fn print_json(host: &Host, base: Option<&Base>, planned: &[Planned]) -> Result<()> {
     let document = json!({ "schema": 1, "base": base, "images": planned });
     host.report.data(&serde_json::to_string_pretty(&document)?)
 }
 
 /// Starts no engine and gets no base: what is unknown without them is planned
 /// as a build.
-pub fn make(
+pub(crate) fn make(
     selection: &Selection,
     engine: EngineOption,
     host: &Host,
@@ -71,7 +71,7 @@ pub fn make(
 }
 
 /// The plan as talk, before the work starts.
-pub fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
+pub(crate) fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
     for Surveyed { step, forecast, .. } in surveyed {
         report.step(
             "plan",
@@ -84,7 +84,7 @@ pub fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
 }
 
 /// Which steps a build will run, on one line.
-pub fn in_short<'a>(step: &ImagePlan, forecast: Option<&'a Forecast>) -> Option<&'a str> {
+pub(crate) fn in_short<'a>(step: &ImagePlan, forecast: Option<&'a Forecast>) -> Option<&'a str> {
     let unknown = "nothing is foretold: the Dockerfile is written in a way that the forecast does not know";
     let known = forecast.map(|forecast| forecast.summary.as_str());
     let to_be_built = step.action == Action::Build && step.fingerprint.is_some();

@@ -10,7 +10,7 @@ use definition::spec::raw;
 use host::Host;
 
 /// Writes every rendered file that differs, or names it with `--check`.
-pub fn run(args: &RenderArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
     let mut stale = Vec::new();
     for (shown, text) in rendered(host)? {
         let path = host.root.join(&shown);

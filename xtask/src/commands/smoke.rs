@@ -19,7 +19,7 @@ use smoke::{Subject, Verdict, report};
 
 /// Proves the named images. Moves no release tag; a pass of the full suite is
 /// kept as a proof tag.
-pub fn run(args: &SmokeArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &SmokeArgs, host: &Host) -> Result<()> {
     if args.suite == SuiteChoice::Gate && !args.only.is_empty() {
         return Err(
             failure::usage("--only names faults, which the gate suite has none of")
@@ -120,7 +120,7 @@ fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> 
 }
 
 /// Runs the gate on all subjects at once and shows the tables.
-pub fn prove(host: &Host, engine: &Engine, subjects: &[Subject], keep: bool) -> Result<Vec<Verdict>> {
+pub(crate) fn prove(host: &Host, engine: &Engine, subjects: &[Subject], keep: bool) -> Result<Vec<Verdict>> {
     let resources = resources(host, engine, keep)?;
     tell_of_kept(host, keep);
     let verdicts = smoke::run_all(&host.report, &host.state_dir(), &resources, subjects)?;
@@ -155,7 +155,7 @@ fn show(host: &Host, verdicts: &[Verdict]) {
 }
 
 /// One error for all images that failed.
-pub fn failed(verdicts: &[&Verdict]) -> Failure {
+pub(crate) fn failed(verdicts: &[&Verdict]) -> Failure {
     let mut messages = Vec::new();
     let mut hints = Vec::new();
     for verdict in verdicts {

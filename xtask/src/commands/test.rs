@@ -18,7 +18,7 @@ use host::report;
 const DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Runs everything and tells all that failed at the end.
-pub fn run(args: &TestArgs, host: &Host) -> Result<()> {
+pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
     let started = Instant::now();
     let mut failed = Vec::new();
     let steps: [(&str, &[&str]); 3] = [

@@ -25,7 +25,7 @@ use super::signal::{ChangeSender, ChangeSignal};
 ///
 /// # Errors
 /// When the engine does not answer.
-pub fn last_build(
+pub(crate) fn last_build(
     host: &Host,
     engine: &Engine,
     name: &str,
@@ -60,7 +60,7 @@ pub fn last_build(
 ///
 /// # Errors
 /// When the spec cannot be written as JSON, which a valid one always can.
-pub fn verdicts_on(host: &Host, job: &ImageRequest, id: &str) -> Result<KnownRuns> {
+pub(crate) fn verdicts_on(host: &Host, job: &ImageRequest, id: &str) -> Result<KnownRuns> {
     let suite = smoke::suite::parts(&job.spec)?;
     let mut entries = Store::of(host).entries(job.spec.name.as_str());
     entries.retain(|entry| entry.image_id.as_deref() == Some(id));
@@ -89,7 +89,7 @@ pub struct RecordedBuilds {
 /// background as soon as there is a signal: it runs other programs to say which one
 /// it is, and looks at each record of a cache that it has written to.
 #[derive(Debug)]
-pub struct BackgroundRecords<'a> {
+pub(crate) struct BackgroundRecords<'a> {
     host: &'a Host,
     sender: ChangeSender,
     asked: Option<JoinHandle<Result<Option<EngineCache>>>>,
@@ -100,7 +100,7 @@ type EngineCache = (Identity, BTreeSet<String>);
 
 impl<'a> BackgroundRecords<'a> {
     /// Waits for the signal, and nobody else does.
-    pub fn new(host: &'a Host, engine: &Engine, signal: &mut ChangeSignal) -> Self {
+    pub(crate) fn new(host: &'a Host, engine: &Engine, signal: &mut ChangeSignal) -> Self {
         let (engine, interrupt) = (engine.clone(), host.runner.interrupt());
         let memory = kept_ids(host);
         let ask = move || -> Result<EngineCache> {
@@ -125,7 +125,7 @@ impl<'a> BackgroundRecords<'a> {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn engine_and_base(&mut self) -> Result<Rc<RecordedBuilds>> {
+    pub(crate) fn engine_and_base(&mut self) -> Result<Rc<RecordedBuilds>> {
         if let Some(asked) = self.asked.take() {
             // Also without a signal, as where the last build was pruned.
             self.sender.tell();
@@ -173,7 +173,7 @@ impl RecordedBuilds {
 
 /// Lists the engine's build cache after a build, so that the next plan finds it
 /// listed. To fail costs that plan time only.
-pub fn list_build_cache(host: &Host, engine: &Engine) {
+pub(crate) fn list_build_cache(host: &Host, engine: &Engine) {
     engine.build_cache_ids(&host.runner, &kept_ids(host)).ok();
 }
 

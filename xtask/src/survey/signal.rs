@@ -4,18 +4,18 @@ use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 
 /// Both ends.
 #[derive(Debug)]
-pub struct ChangeSignal {
+pub(crate) struct ChangeSignal {
     sender: ChangeSender,
     receiver: Option<ChangeReceiver>,
 }
 
 /// The end that tells; each walk has one.
 #[derive(Clone, Debug)]
-pub struct ChangeSender(SyncSender<()>);
+pub(crate) struct ChangeSender(SyncSender<()>);
 
 /// The end that hears.
 #[derive(Debug)]
-pub struct ChangeReceiver(Receiver<()>);
+pub(crate) struct ChangeReceiver(Receiver<()>);
 
 impl Default for ChangeSignal {
     fn default() -> Self {
@@ -30,26 +30,26 @@ impl Default for ChangeSignal {
 
 impl ChangeSignal {
     /// For one more to tell.
-    pub fn sender(&self) -> ChangeSender {
+    pub(crate) fn sender(&self) -> ChangeSender {
         self.sender.clone()
     }
 
     /// For the one to hear it; gone afterwards.
-    pub fn receiver(&mut self) -> Option<ChangeReceiver> {
+    pub(crate) fn receiver(&mut self) -> Option<ChangeReceiver> {
         self.receiver.take()
     }
 }
 
 impl ChangeSender {
     /// Tells it, to nobody where nobody listens any more.
-    pub fn tell(&self) {
+    pub(crate) fn tell(&self) {
         self.0.try_send(()).ok();
     }
 }
 
 impl ChangeReceiver {
     /// Waits until it is told; `false` where nobody is left to tell it.
-    pub fn hears(&self) -> bool {
+    pub(crate) fn hears(&self) -> bool {
         !matches!(self.0.recv(), Err(RecvError))
     }
 }

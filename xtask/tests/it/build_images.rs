@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::sandbox::{self, Checkout, Run};
 
 /// A checkout with one image that no other test and no user has.
-pub struct Bench {
+pub(crate) struct Bench {
     /// The checkout.
     pub checkout: Checkout,
     /// The image's name.
@@ -18,7 +18,7 @@ pub struct Bench {
 impl Bench {
     /// The image `name`, made unique for this process, with the spec's keys
     /// `app` (besides the port) and `more`, which may be empty.
-    pub fn new(name: &str, app: &str, more: &str) -> Self {
+    pub(crate) fn new(name: &str, app: &str, more: &str) -> Self {
         let name = format!("{name}-{}", std::process::id());
         let checkout = Checkout::with_image(&name, &spec(app, more));
         // These tests run beside each other: they prove the way, not the speed.
@@ -31,11 +31,11 @@ impl Bench {
             .write(&format!("images/{}/image.json", self.name), &spec(app, more));
     }
 
-    pub fn xtask(&self, args: &[&str]) -> Run {
+    pub(crate) fn xtask(&self, args: &[&str]) -> Run {
         self.checkout.xtask(args)
     }
 
-    pub fn build(&self) -> Run {
+    pub(crate) fn build(&self) -> Run {
         self.xtask(&["build-images"])
     }
 
@@ -47,7 +47,7 @@ impl Bench {
     }
 
     /// What the plan says: action and reason.
-    pub fn plan(&self) -> (String, String) {
+    pub(crate) fn plan(&self) -> (String, String) {
         let plan = self.xtask(&["plan", "--json"]).expect(0).json();
         let image = &plan["images"][0];
         let text = |key: &str| image[key].as_str().unwrap().to_owned();
@@ -56,7 +56,7 @@ impl Bench {
     }
 
     /// The ID that a tag of the image names.
-    pub fn id(&self, tag: &str) -> Option<String> {
+    pub(crate) fn id(&self, tag: &str) -> Option<String> {
         id_of(&format!("hive-{}:{tag}", self.name))
     }
 }
@@ -67,7 +67,7 @@ impl Drop for Bench {
     }
 }
 
-pub fn remove_images(name: &str) {
+pub(crate) fn remove_images(name: &str) {
     let filter = format!("label=dev.hive.image={name}");
     let ids = docker(&["image", "ls", "--all", "--quiet", "--filter", &filter]);
     for id in ids.lines() {
@@ -79,7 +79,7 @@ pub fn remove_images(name: &str) {
 }
 
 /// Times that no busy machine exceeds.
-pub fn roomy(checkout: &Checkout) {
+pub(crate) fn roomy(checkout: &Checkout) {
     for path in ["images/defaults.json", "images/sample-app/hive-app.json"] {
         let text = fs_err::read_to_string(checkout.path(path)).unwrap();
         let mut layer: Value = serde_json::from_str(&text).unwrap();
@@ -96,13 +96,13 @@ pub fn roomy(checkout: &Checkout) {
     }
 }
 
-pub fn spec(app: &str, more: &str) -> String {
+pub(crate) fn spec(app: &str, more: &str) -> String {
     format!(
         r#"{{"title": "test", "app": {{"port": 20000{app}}}, "database": {{"name": "hive_test", "role": "tester"}}{more}}}"#
     )
 }
 
-pub fn docker(args: &[&str]) -> String {
+pub(crate) fn docker(args: &[&str]) -> String {
     let output = sandbox::docker().args(args).output().unwrap();
     assert!(
         output.status.success(),
@@ -113,13 +113,13 @@ pub fn docker(args: &[&str]) -> String {
 }
 
 /// IDs behind the tags that a repository of the tool's own has for an image.
-pub fn tagged(repository: &str, name: &str) -> String {
+pub(crate) fn tagged(repository: &str, name: &str) -> String {
     let filter = format!("reference={repository}:{name}-*");
     docker(&["image", "ls", "--quiet", "--filter", &filter])
 }
 
 /// The ID behind a reference.
-pub fn id_of(reference: &str) -> Option<String> {
+pub(crate) fn id_of(reference: &str) -> Option<String> {
     let output = sandbox::docker()
         .args(["image", "inspect", "--format", "{{.Id}}", reference])
         .output()
@@ -129,14 +129,14 @@ pub fn id_of(reference: &str) -> Option<String> {
 }
 
 /// Containers and volumes of smoke runs of this image.
-pub fn leftovers(name: &str) -> String {
+pub(crate) fn leftovers(name: &str) -> String {
     let filter = format!("name=hive-smoke-{name}");
     let containers = docker(&["container", "ls", "--all", "--quiet", "--filter", &filter]);
     let volumes = docker(&["volume", "ls", "--quiet", "--filter", &filter]);
     format!("{containers}{volumes}")
 }
 
-pub fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     let path = sandbox::repository().join("xtask/tests/fixtures").join(name);
     path.to_str().unwrap().to_owned()
 }

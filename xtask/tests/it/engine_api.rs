@@ -18,7 +18,7 @@ fn reference(name: &str) -> Reference {
     Reference::parse(name).unwrap()
 }
 
-pub fn runner() -> Runner {
+pub(crate) fn runner() -> Runner {
     Runner::new(Arc::default()).unwrap()
 }
 

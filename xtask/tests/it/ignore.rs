@@ -15,9 +15,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use build::context::problem::What;
-use build::context::walk::walk;
-use build::context::{Ignore, InputKind, Rules, WalkOptions};
+use inputs::context::problem::What;
+use inputs::context::walk::walk;
+use inputs::context::{Ignore, InputKind, Rules, WalkOptions};
 use serde_json::{Value, json};
 
 use crate::sandbox;
@@ -140,7 +140,7 @@ impl Outcome {
     }
 }
 
-fn entries(inputs: &[build::context::Input]) -> Outcome {
+fn entries(inputs: &[inputs::context::Input]) -> Outcome {
     let text = |kind: &InputKind| match kind {
         InputKind::File { digest, size, .. } => format!("{size} bytes {digest}"),
         InputKind::Directory => "directory".to_owned(),

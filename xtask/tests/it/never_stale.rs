@@ -16,10 +16,11 @@ use std::time::{Duration, SystemTime};
 
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, BakeOptions, Target};
-use build::context::{self, Ignore, Input, InputKind, Inputs, Rules, WalkOptions};
+use build::context;
 use engine::Engine;
 use host::process::{Interrupt, Runner};
 use host::report::Report;
+use inputs::context::{Ignore, Input, InputKind, Inputs, Rules, WalkOptions};
 
 use crate::build_images::remove_images;
 use crate::sandbox;

@@ -16,7 +16,7 @@ use xtask::scratch::TEST_IMAGES;
 
 /// What a finished run left.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// The exit code; -1 after a signal.
     pub code: i32,
     /// Its data.
@@ -28,7 +28,7 @@ pub struct Run {
 impl Run {
     /// Fails with everything it printed unless it ended with this code.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(
             self.code, code,
             "--- stdout\n{}\n--- stderr\n{}",
@@ -39,7 +39,7 @@ impl Run {
 
     /// Fails unless stderr has each of these texts.
     #[track_caller]
-    pub fn says(&self, texts: &[&str]) -> &Self {
+    pub(crate) fn says(&self, texts: &[&str]) -> &Self {
         for text in texts {
             assert!(self.stderr.contains(text), "no {text:?} in:\n{}", self.stderr);
         }
@@ -48,18 +48,18 @@ impl Run {
 
     /// Stdout as one JSON document.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in:\n{}", self.stdout))
     }
 }
 
 /// Runs `cargo xtask ARGS` (the built binary) without TTY and stdin.
-pub fn xtask<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Run {
+pub(crate) fn xtask<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Run {
     finish(command().args(args))
 }
 
 /// The binary, for more settings.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
         .env("NO_COLOR", "1")
@@ -69,7 +69,7 @@ pub fn command() -> Command {
 }
 
 /// Waits for it and keeps what it printed.
-pub fn finish(command: &mut Command) -> Run {
+pub(crate) fn finish(command: &mut Command) -> Run {
     let output = command.output().unwrap();
     Run {
         code: output.status.code().unwrap_or(-1),
@@ -79,18 +79,18 @@ pub fn finish(command: &mut Command) -> Run {
 }
 
 /// The top of this very checkout.
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// A copy of `images/` and `docker/` that a test may change.
-pub struct Checkout {
+pub(crate) struct Checkout {
     folder: tempfile::TempDir,
 }
 
 impl Checkout {
     /// The copy as it is in the repository.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for part in ["images", "docker"] {
             copy(&repository().join(part), &folder.path().join(part));
@@ -100,7 +100,7 @@ impl Checkout {
 
     /// The copy with one image of this name in place of the repository's, so
     /// that no test moves a tag that somebody uses.
-    pub fn with_image(name: &str, spec: &str) -> Self {
+    pub(crate) fn with_image(name: &str, spec: &str) -> Self {
         let checkout = Self::new();
         for image in ["genie", "agent"] {
             fs_err::remove_dir_all(checkout.path("images").join(image)).unwrap();
@@ -111,19 +111,19 @@ impl Checkout {
 
     /// The copy with its images under other names, so that no test moves the
     /// tags of the repository's own: `test-genie`, `hive-test-genie:latest`.
-    pub fn renamed() -> Self {
+    pub(crate) fn renamed() -> Self {
         let checkout = Self::new();
         rename_images(&checkout.path("images"), TEST_IMAGES);
         checkout
     }
 
     /// A path inside.
-    pub fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
     }
 
     /// Writes a file and the folders above it.
-    pub fn write(&self, relative: &str, text: &str) {
+    pub(crate) fn write(&self, relative: &str, text: &str) {
         let path = self.path(relative);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, text).unwrap();
@@ -131,27 +131,27 @@ impl Checkout {
 
     /// Replaces a text that has to be there once.
     #[track_caller]
-    pub fn edit(&self, relative: &str, from: &str, to: &str) {
+    pub(crate) fn edit(&self, relative: &str, from: &str, to: &str) {
         let text = fs_err::read_to_string(self.path(relative)).unwrap();
         assert_eq!(text.matches(from).count(), 1, "{from:?} in {relative}");
         self.write(relative, &text.replace(from, to));
     }
 
     /// The binary, working on this checkout.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = command();
         command.arg("--root").arg(self.folder.path()).args(args);
         command
     }
 
     /// Runs it.
-    pub fn xtask(&self, args: &[&str]) -> Run {
+    pub(crate) fn xtask(&self, args: &[&str]) -> Run {
         finish(&mut self.command(args))
     }
 }
 
 /// Puts a prefix before the name of each image of a folder `images/`.
-pub fn rename_images(images: &Path, prefix: &str) {
+pub(crate) fn rename_images(images: &Path, prefix: &str) {
     for entry in fs_err::read_dir(images).unwrap() {
         let image = entry.unwrap().path();
         if image.join("image.json").is_file() {
@@ -163,7 +163,7 @@ pub fn rename_images(images: &Path, prefix: &str) {
 
 /// The files of a folder whose names end like this; none where there is no
 /// folder. What cargo and git write is left out.
-pub fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let ours = |entry: &walkdir::DirEntry| entry.file_name() != "target" && entry.file_name() != ".git";
     let entries = walkdir::WalkDir::new(folder)
         .sort_by_file_name()
@@ -176,7 +176,7 @@ pub fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// Copies a folder.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.unwrap();
         let target = to.join(entry.path().strip_prefix(from).unwrap());
@@ -194,7 +194,7 @@ pub fn copy(from: &Path, to: &Path) {
     clippy::explicit_write,
     reason = "the harness holds back what `eprintln!` prints"
 )]
-pub fn skipped(reason: &str) {
+pub(crate) fn skipped(reason: &str) {
     let test = std::thread::current();
     let test = test.name().unwrap_or("a test");
     writeln!(std::io::stderr(), "skipped: {test}: {reason}").unwrap();
@@ -204,7 +204,7 @@ pub fn skipped(reason: &str) {
 ///
 /// # Panics
 /// Where no engine is promised: `cargo test` leaves out what is ignored.
-pub fn docker() -> Command {
+pub(crate) fn docker() -> Command {
     assert!(
         std::env::var_os("HIVE_TEST_ENGINE").is_some(),
         "no engine is promised by HIVE_TEST_ENGINE: run `cargo xtask test`, and let a test that needs one \
@@ -217,7 +217,7 @@ pub fn docker() -> Command {
 }
 
 /// The same engine, as the tool sees it.
-pub fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     let env = Environment {
         home: text("HOME").map(PathBuf::from),
         docker_host: text("DOCKER_HOST"),
@@ -230,18 +230,18 @@ pub fn engine() -> Engine {
 
 /// A staging folder, locked; what another test's thread starts may inherit the
 /// lock for a while.
-pub fn stage(folder: &Path) -> StagedContext {
+pub(crate) fn stage(folder: &Path) -> StagedContext {
     let runner = Runner::new(std::sync::Arc::default()).unwrap();
     StagedContext::lock(folder, &runner, &Report::new(true, false)).unwrap()
 }
 
 /// A setting of a test as text.
-pub fn text(name: &str) -> Option<String> {
+pub(crate) fn text(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// A setting of a test, such as how many cases it makes.
-pub fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()

@@ -201,14 +201,14 @@ fn a_postgresql_that_syncs_nothing() {
 
 /// Runs these faults on the good image with a few more lines of Dockerfile: every
 /// one fails, and says so.
-pub fn each_finds_its_flaw(name: &str, lines: &str, expected: &[(&str, &str)]) {
+pub(crate) fn each_finds_its_flaw(name: &str, lines: &str, expected: &[(&str, &str)]) {
     let only: Vec<&str> = expected.iter().map(|(fault, _)| *fault).collect();
     let (verdict, _state) = faults(name, lines, &only);
     expect_flaws(&verdict, expected);
 }
 
 /// Every one of these was run, failed, and said so.
-pub fn expect_flaws(verdict: &Verdict, expected: &[(&str, &str)]) {
+pub(crate) fn expect_flaws(verdict: &Verdict, expected: &[(&str, &str)]) {
     for (name, said) in expected {
         let found = verdict.checks().iter().find(|check| check.name == *name);
         let check = found.unwrap_or_else(|| panic!("{name} was not run"));

@@ -12,7 +12,7 @@ use crate::smoke_full::{each_finds_its_flaw, expect_flaws};
 use crate::smoke_gate::{UNCOMPILED, Variant, prove, run};
 
 /// Each edit takes away one guard.
-pub fn without(edits: &[&str]) -> String {
+pub(crate) fn without(edits: &[&str]) -> String {
     run(&format!(
         "cd /usr/local/lib/hive/hive_container; {}; {UNCOMPILED}",
         edits.join("; ")

@@ -6,8 +6,9 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::SystemTime;
 
-use build::context::{self, Ignore, Rules, WalkOptions};
+use build::context;
 use host::process::Interrupt;
+use inputs::context::{Ignore, Rules, WalkOptions};
 
 use crate::sandbox;
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use build::context::{self, Ignore, Rules, WalkOptions, sums};
+use build::context;
 use host::process::{Interrupt, Runner};
 use host::report::Report;
 use host::{Environment, Host};
+use inputs::context::{Ignore, Rules, WalkOptions, sums};
 
 use crate::build_images::{Bench, docker, id_of, remove_images};
 use crate::sandbox::{self, Checkout};

@@ -23,15 +23,15 @@ use smoke::fixture::Fixture;
 use xtask::scratch::Scratch;
 
 /// How the table calls our image.
-pub const OURS: &str = "this image";
+pub(crate) const OURS: &str = "this image";
 /// The peer that `docker/bench/documents.Dockerfile` describes.
-pub const DOCUMENTS: &str = "the documents' image";
+pub(crate) const DOCUMENTS: &str = "the documents' image";
 /// The peer that `docker/bench/official.Dockerfile` describes.
-pub const OFFICIAL: &str = "official style";
+pub(crate) const OFFICIAL: &str = "official style";
 
 /// What the rows share. Its images go with it.
 #[derive(Debug)]
-pub struct ImagesFixture {
+pub(crate) struct ImagesFixture {
     pub(super) scratch: Scratch,
     pub(super) resources: RunResources,
     /// Our images, proved. The first one is measured.

@@ -35,7 +35,7 @@ pub(super) struct BenchedBuild {
 
 /// What the rows share. Its images go with it.
 #[derive(Debug)]
-pub struct CheckoutFixture {
+pub(crate) struct CheckoutFixture {
     scratch: Scratch,
     engine: Engine,
     checkout: PathBuf,

@@ -19,7 +19,7 @@ use inputs::hex;
 const READ_SIZE: usize = 128 << 10;
 
 /// The time in the image: constant, so that equal content is equal bytes.
-pub const EPOCH: u64 = 1_700_000_000;
+pub(crate) const EPOCH: u64 = 1_700_000_000;
 
 /// [`EPOCH`] as the image configuration writes it.
 const CREATED: &str = "2023-11-14T22:13:20Z";
@@ -29,18 +29,18 @@ const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 
 /// What an image says of itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Label<'a> {
+pub(crate) struct Label<'a> {
     /// In the engine's words: `amd64`.
-    pub architecture: &'a str,
+    pub(crate) architecture: &'a str,
     /// The line of `docker history`.
-    pub created_by: &'a str,
+    pub(crate) created_by: &'a str,
 }
 
 /// SHA-256 of a file, in hex.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn digest(layer: &Path) -> Result<String> {
+pub(crate) fn digest(layer: &Path) -> Result<String> {
     let mut hash = Sha256::new();
     let mut file = fs_err::File::open(layer)?;
     let mut buffer = vec![0; READ_SIZE];
@@ -57,7 +57,7 @@ pub fn digest(layer: &Path) -> Result<String> {
 ///
 /// # Errors
 /// When the layer cannot be read or `out` not written.
-pub fn write(layer: &Path, digest: &str, reference: &str, label: Label<'_>, out: &Path) -> Result<()> {
+pub(crate) fn write(layer: &Path, digest: &str, reference: &str, label: Label<'_>, out: &Path) -> Result<()> {
     let file = fs_err::File::open(layer)?;
     let bytes = file.metadata()?.len();
     let created = fs_err::File::create(out)?;
@@ -127,7 +127,7 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, name: &str, bytes: u64, data:
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn checksum(path: &Path) -> Result<String> {
+pub(crate) fn checksum(path: &Path) -> Result<String> {
     let mut file = fs_err::File::open(path)?;
     let mut hash = blake3::Hasher::new();
     std::io::copy(&mut file, &mut hash).with_context(|| format!("read {}", path.display()))?;

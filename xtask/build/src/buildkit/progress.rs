@@ -139,7 +139,7 @@ impl<'a> Progress<'a> {
     ///
     /// # Errors
     /// When a log file cannot be written.
-    pub fn line(&mut self, report: &Report, line: &[u8]) -> Result<()> {
+    pub(crate) fn line(&mut self, report: &Report, line: &[u8]) -> Result<()> {
         match self.splitter.push(&String::from_utf8_lossy(line)) {
             Piece::Pending => {}
             Piece::Plain(text) => {
@@ -162,7 +162,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Closes a good build.
-    pub fn finish(&self, report: &Report, took: Duration) {
+    pub(crate) fn finish(&self, report: &Report, took: Duration) {
         let done = self
             .steps
             .values()
@@ -228,7 +228,7 @@ impl<'a> Progress<'a> {
     }
 
     /// What stopped the build: the step, its last lines, the log's path.
-    pub fn failure(&self, status: ExitStatus) -> Failure {
+    pub(crate) fn failure(&self, status: ExitStatus) -> Failure {
         let failed = self.steps.values().find(|step| {
             step.error
                 .as_ref()

@@ -63,7 +63,7 @@ impl StagedContext {
     ///
     /// # Errors
     /// When the note cannot be written.
-    pub fn sign(&self, folders: &[&Path]) -> Result<()> {
+    pub(crate) fn sign(&self, folders: &[&Path]) -> Result<()> {
         let folders: Vec<&[u8]> = folders
             .iter()
             .map(|folder| folder.as_os_str().as_bytes())
@@ -110,7 +110,7 @@ impl StagedContext {
 ///
 /// # Errors
 /// When `stages` cannot be read, or on Ctrl-C.
-pub fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<()> {
+pub(crate) fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<()> {
     let at_once = |path: &Path| {
         let lock = FileLock {
             path,

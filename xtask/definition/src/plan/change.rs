@@ -69,11 +69,11 @@ pub enum DefinitionChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Paths {
     /// The context's name; the main one's is empty.
-    pub context: String,
+    pub(crate) context: String,
     /// The first ones, sorted.
-    pub paths: Vec<String>,
+    pub(crate) paths: Vec<String>,
     /// How many more there are.
-    pub others: usize,
+    pub(crate) others: usize,
 }
 
 impl Paths {

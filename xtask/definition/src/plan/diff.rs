@@ -18,14 +18,14 @@ enum Edit {
 }
 
 /// The first line (counted from 1) where they differ; `None` for equal texts.
-pub fn first_line(old: &str, new: &str) -> Option<usize> {
+pub(crate) fn first_line(old: &str, new: &str) -> Option<usize> {
     let same = common(old.lines(), new.lines());
     (old != new).then_some(same + 1)
 }
 
 /// Hunks with a line of context, cut after 40 lines; empty for equal
 /// texts.
-pub fn unified(old: &str, new: &str) -> Vec<String> {
+pub(crate) fn unified(old: &str, new: &str) -> Vec<String> {
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let mut lines = Vec::new();
     for (from, to) in hunks(&edits(&old, &new)) {

@@ -27,9 +27,9 @@ pub struct SourceFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// The file as users know it.
-    pub file: String,
+    pub(crate) file: String,
     /// Where in it, and what.
-    pub problem: ShapeProblem,
+    pub(crate) problem: ShapeProblem,
 }
 
 impl fmt::Display for Located {

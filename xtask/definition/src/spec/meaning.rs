@@ -130,7 +130,7 @@ pub(super) fn validate(
 }
 
 /// The placeholders of environment values and commands.
-pub const PLACEHOLDERS: [&str; 8] = [
+pub(crate) const PLACEHOLDERS: [&str; 8] = [
     "database_url",
     "database_host",
     "database_port",

@@ -13,47 +13,47 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct RawSpec {
+pub(crate) struct RawSpec {
     /// The schema for editors: `../image.schema.json`.
     #[serde(rename = "$schema", default)]
     #[expect(dead_code, reason = "read by editors only")]
     pub(super) schema_link: Option<String>,
     /// One line for people.
-    pub title: String,
+    pub(crate) title: String,
     /// The application.
-    pub app: RawApp,
+    pub(crate) app: RawApp,
     /// The database.
-    pub database: RawDatabase,
+    pub(crate) database: RawDatabase,
     /// Extra labels of the image.
     #[serde(default)]
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// Extra packages of the distribution in the final image.
     #[serde(default)]
-    pub packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
     /// Extra packages of the distribution while Python dependencies are built,
     /// such as `gcc` and `libpq-dev`.
     #[serde(default)]
-    pub build_packages: Vec<String>,
+    pub(crate) build_packages: Vec<String>,
     /// The version in `hive-<image>:<version>`. Default: `project.version` of
     /// the app's pyproject.toml.
     #[serde(default)]
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// Release tags; `{version}` stands for the version. Default:
     /// `hive-<image>:latest` and `hive-<image>:{version}`.
     #[serde(default)]
-    pub tags: Option<Vec<String>>,
+    pub(crate) tags: Option<Vec<String>>,
     /// Outer limits of what smoke measures.
-    pub budgets: Budgets,
+    pub(crate) budgets: Budgets,
     /// Smoke checks of this image's own.
     #[serde(default)]
-    pub checks: Vec<Check>,
+    pub(crate) checks: Vec<Check>,
 }
 
 /// The application.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct RawApp {
+pub(crate) struct RawApp {
     /// The application's folder, relative to the file that names it. It holds
     /// pyproject.toml and uv.lock, or requirements.txt. `--app DIR` overrides.
     pub source: String,
@@ -69,24 +69,24 @@ pub struct RawApp {
     #[serde(default)]
     pub groups: Vec<String>,
     /// ASGI import string, such as `api.serve:app`.
-    pub import: String,
+    pub(crate) import: String,
     /// Whether `import` names a function that makes the app.
     #[serde(default)]
-    pub factory: bool,
+    pub(crate) factory: bool,
     /// Runs instead of uvicorn, from the app's folder. `{port}` and the
     /// placeholders of `environment` are replaced.
     #[serde(default)]
-    pub command: Option<Vec<String>>,
+    pub(crate) command: Option<Vec<String>>,
     /// uvicorn worker processes.
     #[serde(default = "one")]
     #[cfg_attr(test, schemars(range(min = 1, max = 64)))]
-    pub workers: u32,
+    pub(crate) workers: u32,
     /// TCP port, in the container and by default outside. Above 1023, since
     /// nothing in the container runs as root.
     #[cfg_attr(test, schemars(range(min = 1024, max = 65535)))]
-    pub port: u16,
+    pub(crate) port: u16,
     /// Path that answers 200 only when the service works, database included.
-    pub health_path: String,
+    pub(crate) health_path: String,
     /// Runs once per boot after the database answers and before the app
     /// starts, such as `["alembic", "upgrade", "head"]`.
     #[serde(default)]
@@ -99,7 +99,7 @@ pub struct RawApp {
     /// `{database_password_urlencoded}` and `{port}`; `{{` and `}}` stand for
     /// braces. No secrets: this is part of the image.
     #[serde(default)]
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 fn one() -> u32 {
@@ -110,17 +110,17 @@ fn one() -> u32 {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct RawDatabase {
+pub(crate) struct RawDatabase {
     /// Name of the database.
-    pub name: String,
+    pub(crate) name: String,
     /// The app's role: owner of the database, no superuser.
-    pub role: String,
+    pub(crate) role: String,
     /// Extensions that exist before the app starts.
     #[serde(default)]
-    pub extensions: Vec<String>,
+    pub(crate) extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.
     #[serde(default)]
-    pub initial_sql: Vec<String>,
+    pub(crate) initial_sql: Vec<String>,
 }
 
 /// Outer limits of what smoke measures; a figure above fails the image.
@@ -254,7 +254,7 @@ pub struct SqlProbe {
 /// The schema of a whole spec, all its files together; [`super::shape`] uses it.
 /// It is made of the types above by the test that compares the two, so that no
 /// user compiles and runs what makes it.
-pub fn schema() -> &'static serde_json::Value {
+pub(crate) fn schema() -> &'static serde_json::Value {
     static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(|| {
         #[expect(clippy::expect_used, reason = "a test holds the file against the types")]
         serde_json::from_str(include_str!("schema.json")).expect("schema.json is JSON")

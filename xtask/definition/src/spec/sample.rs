@@ -4,7 +4,7 @@ use definition::spec::ImageSpec;
 use definition::spec::load::{ImageFiles, SourceFile, load};
 
 /// genie, with a check of its own.
-pub fn spec() -> ImageSpec {
+pub(crate) fn spec() -> ImageSpec {
     let text = serde_json::json!({
         "title": "genie",
         "app": {"source": "app", "import": "api:app", "port": 48886, "health_path": "/health"},

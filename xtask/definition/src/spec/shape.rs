@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 /// A problem and where it lies: `app.port`, `checks[2].http.path`; empty for
 /// the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShapeProblem {
+pub(crate) struct ShapeProblem {
     /// The JSON path.
-    pub path: String,
+    pub(crate) path: String,
     /// What is wrong, and what would be right.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// All the ways in which `value` differs from `schema`.
-pub fn problems(schema: &Value, value: &Value) -> Vec<ShapeProblem> {
+pub(crate) fn problems(schema: &Value, value: &Value) -> Vec<ShapeProblem> {
     let mut shape = JsonShape {
         root: schema,
         found: Vec::new(),
@@ -27,7 +27,7 @@ pub fn problems(schema: &Value, value: &Value) -> Vec<ShapeProblem> {
 }
 
 /// `path` with a key appended.
-pub fn join(path: &str, key: &str) -> String {
+pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
     } else {

@@ -36,7 +36,7 @@ pub enum Endpoint {
 impl Endpoint {
     /// What `docker` reaches without any flag: `DOCKER_HOST`, else the context
     /// of `DOCKER_CONTEXT`, else that of the settings, else the default socket.
-    pub fn of_system(env: &Environment, docker: &Path) -> Self {
+    pub(crate) fn of_system(env: &Environment, docker: &Path) -> Self {
         let host = env.docker_host.clone().or_else(|| of_context(env));
         match socket(host.as_deref()) {
             Some(path) => Self::Socket(path),
@@ -60,7 +60,7 @@ fn socket(host: Option<&str>) -> Option<PathBuf> {
 
 /// The context in use, which is also the name of the builder inside of its
 /// engine.
-pub fn context(env: &Environment) -> String {
+pub(crate) fn context(env: &Environment) -> String {
     let named = || {
         let of_settings = || {
             let settings = read(&settings_folder(env)?.join("config.json"))?;

@@ -23,7 +23,7 @@ pub struct Source {
 /// A user and password of a mirror. They are for apt alone: no URI that is
 /// shown or written into an image has them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Login {
+pub(crate) struct Login {
     /// The mirror's URI.
     mirror: String,
     user: String,

@@ -42,7 +42,7 @@ const SOCKET_PATH_LIMIT: usize = 107;
 
 /// The folder of a run and what belongs to it.
 #[derive(Debug)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     run: PathBuf,
     data: PathBuf,
     cgroup: String,
@@ -51,30 +51,30 @@ pub struct Daemon {
 impl Daemon {
     /// The engine whose files of one run lie in `run` and whose images,
     /// containers and volumes lie in `data`.
-    pub fn new(run: PathBuf, data: PathBuf) -> Self {
+    pub(crate) fn new(run: PathBuf, data: PathBuf) -> Self {
         let id = blake3::hash(run.as_os_str().as_encoded_bytes()).to_hex();
         let cgroup = format!("hive-engine-{}", &id.as_str()[..8]);
         Self { run, data, cgroup }
     }
 
     /// The API's socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.run.join("docker.sock")
     }
 
     /// What dockerd, containerd and slirp4netns print.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.run.join("engine.log")
     }
 
     /// `DOCKER_CONFIG` for its command: knows where buildx lies.
-    pub fn client_config(&self) -> PathBuf {
+    pub(crate) fn client_config(&self) -> PathBuf {
         self.run.join("client")
     }
 
     /// The process at the top, if the engine lives: the file may be of an
     /// earlier run, so it has to hold the lock.
-    pub fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         let text = fs_err::read_to_string(self.run.join("pid")).ok()?;
         let pid = Pid::from_raw(text.trim().parse().ok()?)?;
         holds_lock(pid, &self.lock()).then_some(pid)
@@ -86,7 +86,7 @@ impl Daemon {
     }
 
     /// Whether any process of it lives, answering or not.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         let Ok(lock) = File::options().read(true).write(true).open(self.lock()) else {
             return false;
         };
@@ -94,7 +94,7 @@ impl Daemon {
     }
 
     /// Whether the API answers.
-    pub fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         Api::at_socket(self.socket()).answers(PATIENCE)
     }
 
@@ -102,7 +102,7 @@ impl Daemon {
     ///
     /// # Errors
     /// `Environment`, with the path.
-    pub fn socket_fits(&self) -> Result<()> {
+    pub(crate) fn socket_fits(&self) -> Result<()> {
         let socket = self.socket();
         if socket.as_os_str().len() > SOCKET_PATH_LIMIT {
             return Err(failure::environment(format!(
@@ -120,7 +120,7 @@ impl Daemon {
     ///
     /// # Errors
     /// `Environment` with the end of the log when it does not come up.
-    pub fn start(&self, packages: &Packages, program: &Path, host: &Host) -> Result<()> {
+    pub(crate) fn start(&self, packages: &Packages, program: &Path, host: &Host) -> Result<()> {
         self.socket_fits()?;
         let routes = fs_err::read_to_string("/proc/net/route").unwrap_or_default();
         let network = network::choose(&routes);
@@ -160,7 +160,7 @@ impl Daemon {
     ///
     /// # Errors
     /// When it survives even SIGKILL.
-    pub fn stop(&self, host: &Host) -> Result<bool> {
+    pub(crate) fn stop(&self, host: &Host) -> Result<bool> {
         let was_alive = self.is_alive();
         if let Some(top) = self.pid() {
             if let Some(init) = child_of(top) {
@@ -194,7 +194,7 @@ impl Daemon {
     ///
     /// # Errors
     /// `Environment` with the end of the log.
-    pub fn wait_until_up(&self, host: &Host) -> Result<()> {
+    pub(crate) fn wait_until_up(&self, host: &Host) -> Result<()> {
         let started = Instant::now();
         let mut seen_alive = false;
         while started.elapsed() < START {

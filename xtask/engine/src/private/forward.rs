@@ -21,7 +21,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The first argument that makes the binary a port forwarder.
-pub const VERB: &str = "forward-port";
+pub(crate) const VERB: &str = "forward-port";
 
 /// dockerd reads the outcome of the start from this descriptor: `0` or `1` and
 /// a message.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 /// An IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub(crate) struct Network {
     address: Ipv4Addr,
     prefix: u32,
 }
@@ -28,12 +28,12 @@ impl Network {
     }
 
     /// `10.0.2.0/24`.
-    pub fn cidr(self) -> String {
+    pub(crate) fn cidr(self) -> String {
         format!("{}/{}", self.address, self.prefix)
     }
 
     /// Where slirp4netns answers DNS queries by asking the host's resolver.
-    pub fn dns(self) -> Ipv4Addr {
+    pub(crate) fn dns(self) -> Ipv4Addr {
         let [a, b, c, _] = self.address.octets();
         Ipv4Addr::new(a, b, c, 3)
     }
@@ -47,7 +47,7 @@ impl Network {
 
 /// A network that no route of the host covers, so that containers reach every
 /// host the host reaches. `routes` is `/proc/net/route`.
-pub fn choose(routes: &str) -> Network {
+pub(crate) fn choose(routes: &str) -> Network {
     let taken = parse_routes(routes);
     let free = |candidate: &Network| !taken.iter().any(|network| network.overlaps(*candidate));
     // A host that routes all of them: one is shadowed inside, all else works.
@@ -76,7 +76,7 @@ const BLOCK: u16 = 500;
 /// listens on the host, and engines from 28 on give up at the first port that
 /// is taken; so each engine (`seed` says which) gets a block of its own where
 /// nobody listens now. `listening` are `/proc/net/tcp` and `tcp6`.
-pub fn random_ports(seed: u64, listening: &str) -> RangeInclusive<u16> {
+pub(crate) fn random_ports(seed: u64, listening: &str) -> RangeInclusive<u16> {
     let taken = parse_listening(listening);
     let blocks: Vec<RangeInclusive<u16>> = PORTS
         .step_by(usize::from(BLOCK))

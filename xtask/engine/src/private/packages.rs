@@ -39,9 +39,9 @@ const COMPANIONS: [&str; 4] = ["runc", "iptables", "slirp4netns", "tini"];
 
 /// What lies in the folder; written last, so its presence says "complete".
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// Package file names, which carry the versions.
-    pub packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
 }
 
 /// A complete set of programs.
@@ -49,12 +49,12 @@ pub struct Manifest {
 pub struct Packages {
     dir: PathBuf,
     /// Which packages it was made of.
-    pub manifest: Manifest,
+    pub(crate) manifest: Manifest,
 }
 
 impl Packages {
     /// The programs in `dir`, if they are all there.
-    pub fn existing(dir: &Path) -> Option<Self> {
+    pub(crate) fn existing(dir: &Path) -> Option<Self> {
         let text = fs_err::read_to_string(dir.join("manifest.json")).ok()?;
         Some(Self {
             dir: dir.to_owned(),
@@ -68,7 +68,7 @@ impl Packages {
     ///
     /// # Errors
     /// `Environment` for want of network, packages or space.
-    pub fn provision(dir: &Path, scratch: &Path, host: &Host) -> Result<Self> {
+    pub(crate) fn provision(dir: &Path, scratch: &Path, host: &Host) -> Result<Self> {
         disk::require_space(dir.parent().unwrap_or(dir), SPACE_NEEDED, "the private engine")?;
         // Also what a killed run has left.
         disk::remove(scratch)?;
@@ -87,22 +87,22 @@ impl Packages {
     }
 
     /// Where buildx and compose lie.
-    pub fn cli_plugins(&self) -> PathBuf {
+    pub(crate) fn cli_plugins(&self) -> PathBuf {
         self.dir.join("usr/libexec/docker/cli-plugins")
     }
 
     /// docker-init.
-    pub fn init(&self) -> PathBuf {
+    pub(crate) fn init(&self) -> PathBuf {
         self.dir.join("links/docker-init")
     }
 
     /// iptables for a kernel without nf_tables.
-    pub fn legacy_iptables(&self) -> PathBuf {
+    pub(crate) fn legacy_iptables(&self) -> PathBuf {
         self.dir.join("links-legacy")
     }
 
     /// `PATH` for the daemon: these programs, then the system's.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let own = ["links", "usr/sbin", "usr/bin", "sbin", "bin"]
             .map(|dir| self.dir.join(dir).display().to_string());
         format!(
@@ -112,7 +112,7 @@ impl Packages {
     }
 
     /// Folders with libraries the machine lacked.
-    pub fn libraries(&self) -> Vec<PathBuf> {
+    pub(crate) fn libraries(&self) -> Vec<PathBuf> {
         let lib = self.dir.join("usr/lib");
         let Ok(entries) = fs_err::read_dir(lib) else {
             return Vec::new();

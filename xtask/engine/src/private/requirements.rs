@@ -9,11 +9,11 @@ use host::Host;
 
 /// Something the machine lacks, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// `not root`.
-    pub what: String,
+    pub(crate) what: String,
     /// A whole instruction.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 /// The machine, as far as the engine cares; read once, judged by
@@ -51,12 +51,12 @@ const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// Everything that is missing, at once.
-pub fn missing(host: &Host) -> Vec<Missing> {
+pub(crate) fn missing(host: &Host) -> Vec<Missing> {
     read(host).missing()
 }
 
 /// One `Environment` failure for all of it.
-pub fn refusal(missing: &[Missing]) -> Failure {
+pub(crate) fn refusal(missing: &[Missing]) -> Failure {
     let what: Vec<&str> = missing.iter().map(|missing| missing.what.as_str()).collect();
     let failure = failure::environment(format!("no private engine is possible here: {}", what.join("; ")));
     missing

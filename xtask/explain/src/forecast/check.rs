@@ -12,13 +12,13 @@ use definition::step::{StepOutcome, StepPlace};
 pub struct Mismatch {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: StepPlace,
+    pub(crate) place: StepPlace,
     /// The instruction on one line.
-    pub instruction: String,
+    pub(crate) instruction: String,
     /// Foretold.
-    pub expected: ExpectedOutcome,
+    pub(crate) expected: ExpectedOutcome,
     /// What it became.
-    pub seen: StepOutcome,
+    pub(crate) seen: StepOutcome,
 }
 
 impl Mismatch {
@@ -40,9 +40,9 @@ impl Mismatch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// What was foretold.
-    pub expected: Vec<Foretold>,
+    pub(crate) expected: Vec<Foretold>,
     /// What became of each step that BuildKit came to.
-    pub seen: Vec<Happened>,
+    pub(crate) seen: Vec<Happened>,
     /// Where the two differ and nobody has pruned the cache.
     pub wrong: Vec<Mismatch>,
     /// Steps that were to be cached, and ran because the build cache had lost
@@ -52,12 +52,12 @@ pub struct Checked {
 
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Happened {
+pub(crate) struct Happened {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: StepPlace,
+    pub(crate) place: StepPlace,
     /// What it became.
-    pub seen: StepOutcome,
+    pub(crate) seen: StepOutcome,
 }
 
 /// Key → what became of the steps with this key, whichever image they were of:

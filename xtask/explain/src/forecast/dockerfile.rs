@@ -8,46 +8,46 @@
 
 /// A stage: everything from `FROM` to the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DockerfileStage {
+pub(crate) struct DockerfileStage {
     /// Its name in lower case; without one `stage-<number>`, as BuildKit shows it.
-    pub name: String,
+    pub(crate) name: String,
     /// What stands after `FROM`: an image, a stage, or a variable.
-    pub base: String,
+    pub(crate) base: String,
     /// Its instructions, `FROM` excluded.
-    pub instructions: Vec<Instruction>,
+    pub(crate) instructions: Vec<Instruction>,
 }
 
 /// One instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instruction {
+pub(crate) struct Instruction {
     /// In capitals.
-    pub keyword: String,
+    pub(crate) keyword: String,
     /// `--name=value`, in order; an empty value for a bare `--name`.
-    pub flags: Vec<(String, String)>,
+    pub(crate) flags: Vec<(String, String)>,
     /// What follows, on one line.
-    pub text: String,
+    pub(crate) text: String,
     /// Its here-documents, in order.
-    pub heredocs: Vec<Heredoc>,
+    pub(crate) heredocs: Vec<Heredoc>,
 }
 
 /// A here-document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heredoc {
+pub(crate) struct Heredoc {
     /// Its delimiter.
-    pub name: String,
+    pub(crate) name: String,
     /// Its lines.
-    pub body: String,
+    pub(crate) body: String,
     /// Whether variables in it are filled in: its delimiter is not quoted.
-    pub expand: bool,
+    pub(crate) expand: bool,
 }
 
 /// A Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dockerfile {
+pub(crate) struct Dockerfile {
     /// `ARG`s before the first stage.
-    pub globals: Vec<Instruction>,
+    pub(crate) globals: Vec<Instruction>,
     /// In order.
-    pub stages: Vec<DockerfileStage>,
+    pub(crate) stages: Vec<DockerfileStage>,
 }
 
 /// Instructions with flags before their text.
@@ -58,7 +58,7 @@ const WITH_HEREDOCS: [&str; 3] = ["RUN", "COPY", "ADD"];
 
 impl Instruction {
     /// A flag's value.
-    pub fn flag(&self, name: &str) -> Option<&str> {
+    pub(crate) fn flag(&self, name: &str) -> Option<&str> {
         let mut flags = self.flags.iter();
         flags
             .find(|(flag, _)| flag == name)
@@ -66,7 +66,7 @@ impl Instruction {
     }
 
     /// The text as words, or as the strings of a JSON array.
-    pub fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self) -> Vec<String> {
         if let Ok(words) = serde_json::from_str(&self.text) {
             return words;
         }
@@ -76,7 +76,7 @@ impl Instruction {
 
 /// Reads a Dockerfile; `None` where it is written in a way that this reader
 /// does not know, such as another escape character.
-pub fn parse(text: &str) -> Option<Dockerfile> {
+pub(crate) fn parse(text: &str) -> Option<Dockerfile> {
     let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
     let mut file = Dockerfile {
         globals: Vec::new(),
@@ -203,7 +203,7 @@ fn word_end(text: &str) -> usize {
 }
 
 /// A word without its quotes and backslashes.
-pub fn unquoted(word: &str) -> String {
+pub(crate) fn unquoted(word: &str) -> String {
     let (mut plain, mut quote, mut escaped) = (String::new(), None, false);
     for c in word.chars() {
         match c {

@@ -6,17 +6,17 @@ use super::variables::{Values, expand};
 
 /// What the next step runs with.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Of `ENV`.
-    pub environment: Values,
+    pub(crate) environment: Values,
     /// Of `ARG`, in this stage.
-    pub arguments: Values,
+    pub(crate) arguments: Values,
     /// Of `WORKDIR`.
-    pub workdir: String,
+    pub(crate) workdir: String,
     /// Of `USER`.
-    pub user: String,
+    pub(crate) user: String,
     /// Of `SHELL`, as it is written.
-    pub shell: String,
+    pub(crate) shell: String,
 }
 
 impl Default for Settings {
@@ -33,14 +33,14 @@ impl Default for Settings {
 
 impl Settings {
     /// Variables in scope: `ENV` wins over `ARG`.
-    pub fn scope(&self) -> Values {
+    pub(crate) fn scope(&self) -> Values {
         let mut values = self.arguments.clone();
         values.extend(self.environment.clone());
         values
     }
 
     /// An instruction that is no step: what it sets counts in later ones.
-    pub fn set(&mut self, instruction: &Instruction, given: &Values, globals: &Values) -> Option<()> {
+    pub(crate) fn set(&mut self, instruction: &Instruction, given: &Values, globals: &Values) -> Option<()> {
         let text = instruction.text.trim();
         match instruction.keyword.as_str() {
             "ARG" => {
@@ -71,14 +71,14 @@ impl Settings {
     }
 
     /// The folder that a `WORKDIR` leads to.
-    pub fn folder(&self, instruction: &Instruction) -> Option<String> {
+    pub(crate) fn folder(&self, instruction: &Instruction) -> Option<String> {
         let folder = expand(instruction.text.trim(), &self.scope())?;
         Some(joined(&self.workdir, &folder))
     }
 }
 
 /// `ARG`s before the first stage, with the values of the build.
-pub fn globals(file: &Dockerfile, given: &Values) -> Option<Values> {
+pub(crate) fn globals(file: &Dockerfile, given: &Values) -> Option<Values> {
     let mut values = Values::new();
     for instruction in &file.globals {
         argument(instruction, given, &Values::new(), &mut values)?;
@@ -103,7 +103,7 @@ fn argument(instruction: &Instruction, given: &Values, globals: &Values, values:
 }
 
 /// A folder as `cd` would take it, without `.` and double slashes.
-pub fn joined(folder: &str, path: &str) -> String {
+pub(crate) fn joined(folder: &str, path: &str) -> String {
     let whole = if path.starts_with('/') {
         path.to_owned()
     } else {

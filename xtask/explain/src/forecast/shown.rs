@@ -8,7 +8,7 @@ const SHOWN: usize = 60;
 
 /// How BuildKit describes a step's record in its cache: a `RUN` by what it
 /// runs, all else by the step's name.
-pub fn described(instruction: &Instruction, place: &StepPlace, shell: &str) -> String {
+pub(crate) fn described(instruction: &Instruction, place: &StepPlace, shell: &str) -> String {
     if instruction.keyword != "RUN" {
         let width = place.of.to_string().len();
         return format!(
@@ -69,7 +69,7 @@ fn does_something(line: &&str) -> bool {
 }
 
 /// An instruction on one line, for people: of a script the line that says most.
-pub fn shown(instruction: &Instruction) -> String {
+pub(crate) fn shown(instruction: &Instruction) -> String {
     let script = instruction
         .heredocs
         .first()

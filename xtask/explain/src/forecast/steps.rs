@@ -24,27 +24,27 @@ use inputs::fingerprint::encoding;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildStep {
     /// Where it stands.
-    pub place: StepPlace,
+    pub(crate) place: StepPlace,
     /// The instruction on one line, for people.
-    pub instruction: String,
+    pub(crate) instruction: String,
     /// How BuildKit describes what this step leaves in its cache.
-    pub described: String,
+    pub(crate) described: String,
     /// Over its parts, what it stands on, and the stages it reads.
-    pub key: String,
+    pub(crate) key: String,
     /// What the key is made of, besides other steps.
-    pub parts: Parts,
+    pub(crate) parts: Parts,
     /// The steps whose result it is run upon; none for an outside base. All
     /// those before it where that counts by its content.
-    pub below: Vec<usize>,
+    pub(crate) below: Vec<usize>,
     /// Whether it goes by the files below it, not by the steps that made them.
     /// BuildKit does so for a `RUN` with a secret or SSH mount (seen with engine
     /// 26.1 and 28.5): a new step before it that changes no file leaves it
     /// cached, which it does not for any other `RUN`.
-    pub by_content: bool,
+    pub(crate) by_content: bool,
     /// What it reads of stages.
-    pub reads: Vec<StageRead>,
+    pub(crate) reads: Vec<StageRead>,
     /// Where it puts what it reads of a context.
-    pub writes: Option<String>,
+    pub(crate) writes: Option<String>,
 }
 
 /// Digests of what a step's key is made of, so that one can say by what it
@@ -52,22 +52,22 @@ pub struct BuildStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
     /// The instruction itself.
-    pub instruction: String,
+    pub(crate) instruction: String,
     /// Variables, user, shell and folder that it runs with.
-    pub variables: String,
+    pub(crate) variables: String,
     /// What it reads of contexts.
-    pub inputs: String,
+    pub(crate) inputs: String,
     /// The outside base, where it stands right on it.
-    pub base: String,
+    pub(crate) base: String,
 }
 
 /// A part of a stage that a step reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageRead {
+pub(crate) struct StageRead {
     /// All steps of that stage, and of those it descends from.
-    pub chain: Vec<usize>,
+    pub(crate) chain: Vec<usize>,
     /// The path in the stage.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// What a stage leaves to the ones that descend from it.

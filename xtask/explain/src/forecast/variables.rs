@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 /// Name → value.
-pub type Values = BTreeMap<String, String>;
+pub(crate) type Values = BTreeMap<String, String>;
 
 /// A word as the Dockerfile's own expansion leaves it: variables filled in,
 /// quotes and backslashes gone. `None` for a form that is not known here, such
 /// as `${X%.*}`.
-pub fn expand(word: &str, values: &Values) -> Option<String> {
+pub(crate) fn expand(word: &str, values: &Values) -> Option<String> {
     let (mut out, mut quote) = (String::new(), None);
     let mut rest = word.chars();
     while let Some(c) = rest.next() {

@@ -68,7 +68,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// When the state folder cannot be written, or on Ctrl-C.
-    pub fn add(
+    pub(crate) fn add(
         &self,
         image: &str,
         definition: &Definition,
@@ -90,7 +90,7 @@ impl<'a> Store<'a> {
     ///
     /// # Errors
     /// When the state folder cannot be written.
-    pub fn write(&self, image: &str, entry: &HistoryEntry) -> Result<()> {
+    pub(crate) fn write(&self, image: &str, entry: &HistoryEntry) -> Result<()> {
         let path = self.image(image).join(file_name(entry.number));
         Ok(regular::replace(&path, &serde_json::to_vec_pretty(entry)?)?)
     }

@@ -16,7 +16,7 @@ use pattern::{Broken, Pattern};
 use regexp::Fault;
 
 /// The name of the ignore file in the root of a context.
-pub const FILE_NAME: &str = ".dockerignore";
+pub(crate) const FILE_NAME: &str = ".dockerignore";
 
 /// Longer lines stop BuildKit's reader.
 const MAX_LINE: usize = 64 * 1024;
@@ -34,16 +34,16 @@ pub struct Ignore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternProblem {
     /// Counted from 1; 0 where a pattern has no line.
-    pub line: usize,
+    pub(crate) line: usize,
     /// The pattern as BuildKit cleans it.
-    pub pattern: String,
+    pub(crate) pattern: String,
     /// What BuildKit has against it.
-    pub what: What,
+    pub(crate) what: What,
 }
 
 /// The ways in which a pattern is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     /// An exception from nothing.
     IllegalExclusion,
     /// A class without end, a range that runs backwards and their like.
@@ -84,9 +84,9 @@ impl fmt::Display for PatternProblem {
 
 /// What became of a directory, for its entries to build on.
 #[derive(Debug, Clone, Default)]
-pub struct IgnoreVerdict {
+pub(crate) struct IgnoreVerdict {
     /// Whether the directory itself is excluded.
-    pub excluded: bool,
+    pub(crate) excluded: bool,
     /// Which patterns match it or a parent, up to the last that does: most
     /// paths need no memory for it.
     matched: Vec<bool>,
@@ -157,7 +157,7 @@ impl Ignore {
     ///
     /// # Errors
     /// A pattern that turns out broken when it is used, as with BuildKit.
-    pub fn judge(&self, path: &[u8], parent: &IgnoreVerdict) -> Result<IgnoreVerdict, PatternProblem> {
+    pub(crate) fn judge(&self, path: &[u8], parent: &IgnoreVerdict) -> Result<IgnoreVerdict, PatternProblem> {
         let mut verdict = IgnoreVerdict::default();
         for (index, pattern) in self.patterns.iter().enumerate() {
             let mut matches = parent.matched.get(index).copied().unwrap_or(false);
@@ -176,7 +176,7 @@ impl Ignore {
     }
 
     /// Whether an entry of this excluded directory may be kept after all.
-    pub fn may_keep_below(&self, directory: &[u8]) -> bool {
+    pub(crate) fn may_keep_below(&self, directory: &[u8]) -> bool {
         let mut exceptions = self.patterns.iter().filter(|pattern| pattern.exception);
         !self.plain_exceptions || exceptions.any(|pattern| pattern.may_lie_below(directory))
     }
@@ -187,7 +187,7 @@ impl Ignore {
     ///
     /// # Errors
     /// A pattern that turns out broken when it is used.
-    pub fn emptied(&self, path: &[u8]) -> Result<Option<PatternProblem>, PatternProblem> {
+    pub(crate) fn emptied(&self, path: &[u8]) -> Result<Option<PatternProblem>, PatternProblem> {
         let mut by = None;
         for pattern in &self.patterns {
             if pattern.exception != by.is_some() {

@@ -148,7 +148,7 @@ impl Input {
     }
 
     /// Adds all that counts about it to a frame.
-    pub fn encode(&self, frame: &mut Frame) {
+    pub(crate) fn encode(&self, frame: &mut Frame) {
         frame.field("path", self.path.as_bytes());
         match &self.kind {
             InputKind::File {

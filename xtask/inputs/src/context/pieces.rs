@@ -38,7 +38,7 @@ pub(super) fn name_all(inputs: &[Input]) -> Vec<(Digest, usize)> {
 }
 
 /// The name of a piece: over all that counts about each of its inputs.
-pub fn name(piece: &[Input]) -> Digest {
+pub(crate) fn name(piece: &[Input]) -> Digest {
     name_in(&mut Frame::default(), piece)
 }
 

@@ -101,7 +101,7 @@ impl fmt::Display for What {
 }
 
 /// A path for people: bytes that are not UTF-8 as `\xff`, a newline as `\n`.
-pub fn printable(path: &[u8]) -> String {
+pub(crate) fn printable(path: &[u8]) -> String {
     let mut text = String::new();
     for chunk in path.utf8_chunks() {
         text.push_str(&one_line(chunk.valid()));

@@ -63,11 +63,11 @@ pub struct Tree {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filled {
     /// Entries that were made or replaced.
-    pub written: usize,
+    pub(crate) written: usize,
     /// Entries that are gone.
-    pub removed: usize,
+    pub(crate) removed: usize,
     /// Entries that stayed as they were.
-    pub kept: usize,
+    pub(crate) kept: usize,
 }
 
 impl Tree {

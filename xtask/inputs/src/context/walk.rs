@@ -37,7 +37,11 @@ pub struct Found {
     /// What the safe set kept out, only the topmost of each tree; sorted.
     pub left_out: Vec<LeftOut>,
     /// How many files were read because the index did not know them.
-    pub hashed: usize,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "tests see by it what the index spares")
+    )]
+    pub(crate) hashed: usize,
 }
 
 /// An entry that the safe set keeps out of the image.
@@ -65,7 +69,7 @@ pub struct WalkOptions<'a> {
 }
 
 /// Asked between directories, files and blocks of a file whether to stop.
-pub type ShouldStop<'a> = &'a (dyn Fn() -> bool + Sync);
+pub(crate) type ShouldStop<'a> = &'a (dyn Fn() -> bool + Sync);
 
 impl Default for WalkOptions<'_> {
     fn default() -> Self {

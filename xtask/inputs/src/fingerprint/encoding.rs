@@ -21,10 +21,8 @@ pub struct Frame {
 #[derive(Clone, Copy)]
 enum FrameShape {
     Bytes = b'b' as isize,
-    Absent = b'0' as isize,
     List = b'l' as isize,
     Map = b'm' as isize,
-    Frame = b'f' as isize,
     Frames = b'a' as isize,
 }
 
@@ -33,14 +31,6 @@ impl Frame {
     pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.start(FrameShape::Bytes, name);
         self.chunk(value.as_ref());
-    }
-
-    /// A value that may be missing: `None` differs from empty.
-    pub fn optional(&mut self, name: &str, value: Option<impl AsRef<[u8]>>) {
-        match value {
-            Some(value) => self.field(name, value),
-            None => self.start(FrameShape::Absent, name),
-        }
     }
 
     /// Values whose order counts.
@@ -71,12 +61,6 @@ impl Frame {
         }
     }
 
-    /// A frame of its own.
-    pub fn frame(&mut self, name: &str, fill: impl FnOnce(&mut Self)) {
-        self.start(FrameShape::Frame, name);
-        self.nested(fill);
-    }
-
     /// A frame for each value, in this order.
     pub fn frames<V>(
         &mut self,
@@ -92,12 +76,12 @@ impl Frame {
     }
 
     /// Forgets the bytes and keeps their room.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
 
     /// The bytes so far: for a second hash, or to see what changed.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
@@ -152,7 +136,6 @@ mod tests {
             bytes(|f| f.field("a", "bc")),
             bytes(|f| f.field("", "abc")),
             bytes(|f| f.field("abc", "")),
-            bytes(|f| f.optional("abc", None::<&str>)),
             bytes(|f| f.list("abc", none)),
             bytes(|f| f.list("abc", [""])),
             bytes(|f| f.list("a", ["b", "c"])),
@@ -166,9 +149,9 @@ mod tests {
             bytes(|f| f.map("a", [("b", "c")])),
             bytes(|f| f.map("a", [("bc", "")])),
             bytes(|f| f.map("a", [("", "b"), ("c", "")])),
-            bytes(|f| f.frame("a", |f| f.field("b", "c"))),
+            bytes(|f| f.frames("a", [()].iter(), |f, ()| f.field("b", "c"))),
             bytes(|f| {
-                f.frame("a", |_| {});
+                f.frames("a", [()].iter(), |_, ()| {});
                 f.field("b", "c");
             }),
             bytes(|f| f.frames("a", ["b", "c"].iter(), |f, v| f.field("n", v))),
@@ -226,16 +209,14 @@ mod tests {
     fn golden() {
         let fingerprint = fingerprint("golden", 1, |f| {
             f.field("text", "FROM scratch\n");
-            f.optional("target", Some("production"));
-            f.optional("platform", None::<&str>);
+            f.field("target", "production");
             f.list("tags", ["one", "two"]);
             f.map("args", [("B", "2"), ("A", "1")]);
-            f.frame("base", |f| f.field("name", "debian"));
             f.frames("inputs", [1_u8, 2].iter(), |f, n| f.field("n", [*n]));
         });
         assert_eq!(
             fingerprint.to_string(),
-            "26d3b6893b865d036d7547c252013660fe0b3b9405298c1b2d2451ed5ac397b3"
+            "58549ed0e9fc5d7a5a4df6edba0629ef1d7dabbe13f40f6d1aa0af10d9a558e4"
         );
     }
 }

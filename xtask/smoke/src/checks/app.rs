@@ -10,7 +10,7 @@ const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens
     or the engine's published ports cannot be reached from this machine";
 
 /// All 200, median against the budget.
-pub fn health(facts: &Facts) -> Judged {
+pub(crate) fn health(facts: &Facts) -> Judged {
     let samples = facts.health.as_ref().map_err(Clone::clone)?;
     let path = &facts.spec.app.health_path;
     let all = samples.took_ms.len() + samples.bad.len();
@@ -33,7 +33,7 @@ pub fn health(facts: &Facts) -> Judged {
 }
 
 /// Left 200 within the limit and came back within it.
-pub fn honest(facts: &Facts) -> Judged {
+pub(crate) fn honest(facts: &Facts) -> Judged {
     let outage = facts.outage.as_ref().map_err(Clone::clone)?;
     let limit = OUTAGE_LIMIT.as_secs();
     let Some(noticed) = outage.noticed else {

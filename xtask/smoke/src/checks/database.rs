@@ -7,10 +7,10 @@ use container::finding::{Flaw, Judged, Observation, flaw, measured, seen};
 
 /// `pg_isready`: green while the server starts up and for roles that do not
 /// exist, which is why it is only the first of several.
-pub const ISREADY: &str = "pg_isready";
+pub(crate) const ISREADY: &str = "pg_isready";
 
 /// The server takes connections.
-pub fn is_ready(_: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn is_ready(_: &Facts, answer: &Answer) -> Judged {
     if answer.ok() {
         seen(answer.shown())
     } else {
@@ -19,12 +19,12 @@ pub fn is_ready(_: &Facts, answer: &Answer) -> Judged {
 }
 
 /// Who is logged in, where, and whether as a superuser.
-pub const LOGIN: &str = "\
+pub(crate) const LOGIN: &str = "\
     psql -XAtq -F ' ' -c \"SELECT current_database(), current_user, \
     current_setting('is_superuser'), host(inet_client_addr()), current_setting('server_version')\"";
 
 /// The spec's role in the spec's database, no superuser.
-pub fn login(facts: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn login(facts: &Facts, answer: &Answer) -> Judged {
     if !answer.ok() {
         return Err(flaw(format!("login as the app's role: {}", answer.shown())));
     }
@@ -50,13 +50,13 @@ pub fn login(facts: &Facts, answer: &Answer) -> Judged {
 }
 
 /// Two logins that must fail: a wrong password, and none.
-pub const WRONG_PASSWORD: &str = "\
+pub(crate) const WRONG_PASSWORD: &str = "\
     PGPASSFILE=/dev/null PGPASSWORD=wrong psql -XAtwq -c 'SELECT 1'; echo \"wrong $?\"\n\
     PGPASSFILE=/dev/null psql -XAtwq -c 'SELECT 1'; echo \"none $?\"\n\
     true";
 
 /// Both refused, and for the password's sake.
-pub fn wrong_password(_: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn wrong_password(_: &Facts, answer: &Answer) -> Judged {
     let said = |word: &str| answer.text.lines().any(|line| line == word);
     if said("wrong 0") {
         return Err(flaw("a login with a wrong password was accepted"));
@@ -77,7 +77,7 @@ pub fn wrong_password(_: &Facts, answer: &Answer) -> Judged {
 
 /// Where the postmaster works (its working directory is its data directory;
 /// `show data_directory` would need a superuser), and what is mounted there.
-pub const DATA_DIRECTORY: &str = "\
+pub(crate) const DATA_DIRECTORY: &str = "\
     for proc in /proc/[0-9]*; do\n\
       at=$(readlink \"$proc/cwd\" 2>/dev/null) || continue\n\
       [ \"$(head -n 1 \"$at/postmaster.pid\" 2>/dev/null)\" = \"${proc#/proc/}\" ] && echo \"data $at\"\n\
@@ -111,7 +111,7 @@ pub const BRING_BACK: &str = "\
     done";
 
 /// The mount that holds the data directory is this run's volume.
-pub fn data_on_volume(facts: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn data_on_volume(facts: &Facts, answer: &Answer) -> Judged {
     let Some(directory) = data_directory(answer) else {
         return Err(flaw(format!("no running postmaster: {}", answer.shown())));
     };
@@ -142,13 +142,13 @@ pub fn data_on_volume(facts: &Facts, answer: &Answer) -> Judged {
 }
 
 /// The running server's data directory, from [`DATA_DIRECTORY`].
-pub fn data_directory(answer: &Answer) -> Option<&str> {
+pub(crate) fn data_directory(answer: &Answer) -> Option<&str> {
     answer.text.lines().find_map(|line| line.strip_prefix("data "))
 }
 
 /// 360 directions, one a degree: the nearest of 90.3° are known, by distance
 /// and by angle alike.
-pub const VECTORS: &str = "psql -XAtq -v ON_ERROR_STOP=1 <<'SQL'
+pub(crate) const VECTORS: &str = "psql -XAtq -v ON_ERROR_STOP=1 <<'SQL'
 CREATE EXTENSION IF NOT EXISTS vector;
 SELECT 'version ' || extversion FROM pg_extension WHERE extname = 'vector';
 CREATE SCHEMA IF NOT EXISTS smoke;
@@ -174,7 +174,7 @@ SQL";
 const KNOWN: &str = "90 91 89 92 88";
 
 /// All four ways give the known answer, two of them by index.
-pub fn vectors(_: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn vectors(_: &Facts, answer: &Answer) -> Judged {
     if !answer.ok() {
         return Err(flaw(answer.shown()));
     }
@@ -265,7 +265,7 @@ pub fn timings(answer: &Answer) -> Result<Vec<f64>, Flaw> {
 }
 
 /// Median against the budget.
-pub fn latency(facts: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn latency(facts: &Facts, answer: &Answer) -> Judged {
     let warm = timings(answer)?;
     let (Some(middle), Some(p99)) = (median(&warm), percentile(&warm, 0.99)) else {
         return Err(flaw("one query is no measurement"));
@@ -302,11 +302,11 @@ done
 echo open";
 
 /// What is left of them.
-pub const ROWS: &str = "psql -XAtq -F ' ' -c \"SELECT count(*) FILTER (WHERE id > 0 AND sum = md5(id::text)), \
+pub(crate) const ROWS: &str = "psql -XAtq -F ' ' -c \"SELECT count(*) FILTER (WHERE id > 0 AND sum = md5(id::text)), \
 count(*) FILTER (WHERE id < 0) FROM smoke.kept\"";
 
 /// All committed rows whole, none of the open transaction.
-pub fn rows_survive(_: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn rows_survive(_: &Facts, answer: &Answer) -> Judged {
     if !answer.ok() {
         return Err(flaw(answer.shown()));
     }

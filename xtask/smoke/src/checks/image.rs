@@ -8,7 +8,7 @@ use container::finding::{Judged, flaw, measured, seen};
 use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
 
 /// `Config.User` is set and not root.
-pub fn user(facts: &Facts) -> Judged {
+pub(crate) fn user(facts: &Facts) -> Judged {
     let user = facts.image.document().pointer("/Config/User");
     let user = user.and_then(Value::as_str).unwrap_or_default();
     let name = user.split(':').next().unwrap_or_default();
@@ -20,7 +20,7 @@ pub fn user(facts: &Facts) -> Judged {
 }
 
 /// `Config.ExposedPorts` is the spec's port.
-pub fn port(facts: &Facts) -> Judged {
+pub(crate) fn port(facts: &Facts) -> Judged {
     let wanted = format!("{}/tcp", facts.spec.app.port);
     let exposed = facts.image.exposed_ports();
     if exposed == [wanted.as_str()] {
@@ -35,7 +35,7 @@ pub fn port(facts: &Facts) -> Judged {
 }
 
 /// The labels that tie the image to its spec and definition.
-pub fn labels(facts: &Facts) -> Judged {
+pub(crate) fn labels(facts: &Facts) -> Judged {
     let name = facts.image.label(IMAGE_LABEL).unwrap_or_default();
     if name != facts.spec.name.as_str() {
         return Err(flaw(format!(
@@ -53,7 +53,7 @@ pub fn labels(facts: &Facts) -> Judged {
 }
 
 /// `Config.Healthcheck` is a command, and not `NONE`.
-pub fn health_check(facts: &Facts) -> Judged {
+pub(crate) fn health_check(facts: &Facts) -> Judged {
     let test = facts.image.document().pointer("/Config/Healthcheck/Test");
     let words: Vec<&str> = test
         .and_then(Value::as_array)
@@ -70,7 +70,7 @@ pub fn health_check(facts: &Facts) -> Judged {
 
 /// Bytes of all layers against the budget.
 #[expect(clippy::cast_precision_loss, reason = "shown in megabytes")]
-pub fn size(facts: &Facts) -> Judged {
+pub(crate) fn size(facts: &Facts) -> Judged {
     let bytes = facts.image.size();
     if bytes == 0 {
         return Err(flaw("the engine does not say how large the image is"));
@@ -93,7 +93,7 @@ const SECRET_WORDS: [&str; 8] = [
 ];
 
 /// Environment, labels and history hold nothing that looks like a secret.
-pub fn secrets(facts: &Facts) -> Judged {
+pub(crate) fn secrets(facts: &Facts) -> Judged {
     let history = facts.history.as_ref().map_err(Clone::clone)?;
     let config = facts.image.document().get("Config");
     let env = config.and_then(|c| c.get("Env")).and_then(Value::as_array);

@@ -9,7 +9,7 @@ use container::finding::{Judged, flaw, measured, seen};
 const SHUT_DOWN: &str = "shut down";
 
 /// Started, and never ended by itself.
-pub fn stays_up(facts: &Facts) -> Judged {
+pub(crate) fn stays_up(facts: &Facts) -> Judged {
     if let Some(death) = &facts.death {
         return Err(flaw(format!(
             "the container ended during {}, {:.1} s after its start, {}; last lines: {}",
@@ -26,7 +26,7 @@ pub fn stays_up(facts: &Facts) -> Judged {
 }
 
 /// First boot against the budget.
-pub fn time_to_ready(facts: &Facts) -> Judged {
+pub(crate) fn time_to_ready(facts: &Facts) -> Judged {
     let boot = facts.first.as_ref().map_err(Clone::clone)?;
     ready(
         boot,
@@ -36,7 +36,7 @@ pub fn time_to_ready(facts: &Facts) -> Judged {
 }
 
 /// Boot on the same volume against the budget.
-pub fn restart(facts: &Facts) -> Judged {
+pub(crate) fn restart(facts: &Facts) -> Judged {
     let boot = facts.again.as_ref().map_err(Clone::clone)?;
     ready(
         boot,
@@ -59,7 +59,7 @@ fn ready(boot: &Boot, budget: f64, what: &str) -> Judged {
 }
 
 /// In time, exit code 0, clean.
-pub fn clean_stop(facts: &Facts) -> Judged {
+pub(crate) fn clean_stop(facts: &Facts) -> Judged {
     let stop = facts.stop.as_ref().map_err(Clone::clone)?;
     let figure = Figure::new(
         stop.took.as_secs_f64(),
@@ -85,7 +85,7 @@ pub fn clean_stop(facts: &Facts) -> Judged {
 }
 
 /// No password in what everybody may read.
-pub fn no_secret_leaked(facts: &Facts) -> Judged {
+pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
     if facts.secrets.is_empty() && facts.death.is_some() {
         return Err(flaw("not reached: the container ended"));
     }

@@ -14,7 +14,7 @@ use container::programs::states;
 const EXPECTED: [&str; 2] = ["postgresql", "app"];
 
 /// `/proc` of every process: ids, start time, user ids.
-pub const PROCESSES: &str = "\
+pub(crate) const PROCESSES: &str = "\
     grep -H -E '^(Name|Pid|PPid|Uid):' /proc/[0-9]*/status 2>/dev/null\n\
     for stat in /proc/[0-9]*/stat; do cat \"$stat\" 2>/dev/null; done\n\
     true";
@@ -26,7 +26,7 @@ pub const MEMORY: &str = "\
     else cat memory/memory.usage_in_bytes; grep '^total_inactive_file ' memory/memory.stat; fi";
 
 /// All programs RUNNING.
-pub fn running(_: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn running(_: &Facts, answer: &Answer) -> Judged {
     let states = states(&answer.text);
     for program in EXPECTED {
         if !states.iter().any(|(name, _)| *name == program) {
@@ -99,7 +99,7 @@ impl ProcessStatus {
 }
 
 /// Not one user id 0.
-pub fn no_root(_: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn no_root(_: &Facts, answer: &Answer) -> Judged {
     let all = processes(&answer.text);
     let looked_at: Vec<_> = all.iter().filter(|(_, p)| !p.uids.is_empty()).collect();
     if looked_at.is_empty() {
@@ -119,7 +119,7 @@ pub fn no_root(_: &Facts, answer: &Answer) -> Judged {
 
 /// Each program of the window's end was there at its beginning, and
 /// supervisord started each just once.
-pub fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
     let status = &facts.answer(Moment::Settled, names::PROGRAMS_RUNNING)?.text;
     let states = states(status);
     let log = facts.settled_log.as_ref().map_err(Clone::clone)?;
@@ -212,7 +212,7 @@ pub fn charged(answer: &Answer) -> Result<f64, Flaw> {
 }
 
 /// All that is charged against the budget.
-pub fn memory(facts: &Facts, answer: &Answer) -> Judged {
+pub(crate) fn memory(facts: &Facts, answer: &Answer) -> Judged {
     measured(
         Figure::new(charged(answer)?, Some(facts.spec.budgets.memory_mb), "MB"),
         "charged to the container right after ready, without inactive page cache",

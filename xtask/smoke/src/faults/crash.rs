@@ -48,7 +48,7 @@ pub(super) const MOMENTS: [(&str, &str); 9] = [
 ];
 
 /// kill -9 of the container while rows are committed again and again.
-pub fn killed_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn killed_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
     let rounds = kill_rounds(fixture, ROUNDS)?;
     seen(format!(
         "{ROUNDS} times kill -9 under load, half of them into a new container: 0 of {} committed rows lost, \
@@ -139,7 +139,7 @@ fn inspect_pages(fixture: &Fixture<'_>, instance: &Instance, volume: &Volume) ->
 }
 
 /// SIGKILL at each step of the first boot.
-pub fn killed_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn killed_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
     let mut slowest = Duration::ZERO;
     for (moment, condition) in MOMENTS {
         let after = |error: anyhow::Error| in_words(error, &format!("killed when {moment}"));
@@ -160,7 +160,7 @@ pub fn killed_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// `docker stop` at many moments of the first boot.
-pub fn stopped_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn stopped_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
     let limit = Duration::from_secs_f64(fixture.spec().budgets.stop_seconds);
     let mut slowest = Duration::ZERO;
     for moment in MOMENTS_MS {
@@ -226,7 +226,7 @@ pub(crate) fn in_words(error: anyhow::Error, when: &str) -> anyhow::Error {
 }
 
 /// `docker stop` with idle sessions, an open transaction and writers.
-pub fn stopped_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn stopped_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     let mut ledger = Ledger::open(fixture, &instance)?;

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Too little room at first, in bytes and in files, and room that goes while
 /// the cluster is made: each is told, nothing stays behind, and with room the
 /// same volume boots.
-pub fn full_at_first_boot(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn full_at_first_boot(fixture: &Fixture<'_>) -> Result<Observation> {
     for (options, says) in [
         ("size=60m", "is full: 60 MB free"),
         ("size=300m,nr_inodes=500", "is full: room for 499 more files"),
@@ -86,7 +86,7 @@ pub fn full_at_first_boot(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// A full disk refuses rows and goes on; when the WAL finds no room either, the
 /// container goes down and says why; with room each acknowledged row is there.
-pub fn full_while_writing(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn full_while_writing(fixture: &Fixture<'_>) -> Result<Observation> {
     let small = fixture.disk_in_memory("size=260m")?;
     small.run("fallocate -l 60m lost+found")?;
     let instance = fixture.boot(&small.volume, &[])?;
@@ -185,7 +185,7 @@ fn check_rows(fixture: &Fixture<'_>, instance: &Instance, rows: u64, commits: u6
 }
 
 /// Checks the checksum of each page of a cluster that does not run.
-pub fn sound(fixture: &Fixture<'_>, volume: &Volume) -> Result<()> {
+pub(crate) fn sound(fixture: &Fixture<'_>, volume: &Volume) -> Result<()> {
     let script = format!("/usr/lib/postgresql/current/bin/pg_checksums --check -D {MOUNT}/pgdata");
     fixture.must_beside(volume, &[], &script).map(drop)
 }

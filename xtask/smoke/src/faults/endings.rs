@@ -22,7 +22,7 @@ const EXIT_PROGRAM: i64 = 1;
 const EXIT_CONFIG: i64 = 78;
 
 /// The app cannot be started any more.
-pub fn fatal_app(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn fatal_app(fixture: &Fixture<'_>) -> Result<Observation> {
     let end = UntidyEnd {
         program: "app",
         file: "run-app",
@@ -33,7 +33,7 @@ pub fn fatal_app(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// PostgreSQL cannot be started any more.
-pub fn fatal_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn fatal_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
     let end = UntidyEnd {
         program: "postgresql",
         file: "run-postgresql",
@@ -44,7 +44,7 @@ pub fn fatal_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// A program that says that trying again is useless.
-pub fn hopeless_app(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn hopeless_app(fixture: &Fixture<'_>) -> Result<Observation> {
     let end = UntidyEnd {
         program: "app",
         file: "run-app",
@@ -55,7 +55,7 @@ pub fn hopeless_app(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// The app starts well and ends again and again.
-pub fn flapping_app(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn flapping_app(fixture: &Fixture<'_>) -> Result<Observation> {
     let end = UntidyEnd {
         program: "app",
         file: "run-app",
@@ -66,7 +66,7 @@ pub fn flapping_app(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// The same, each time after a while.
-pub fn slowly_flapping_app(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn slowly_flapping_app(fixture: &Fixture<'_>) -> Result<Observation> {
     let code = format!("import time; time.sleep({SLOW_SECONDS}); raise SystemExit(0)");
     let end = UntidyEnd {
         program: "app",

@@ -25,7 +25,7 @@ fn cut_of(round: usize) -> Cut {
 }
 
 /// The power goes while rows are committed again and again.
-pub fn cut_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn cut_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
     let disk = fixture.disk_with_power()?;
     let harm = |round: u32, instance: &Instance| {
         // Two rounds each: one into the same container, one into a new one.
@@ -47,7 +47,7 @@ pub fn cut_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// The power goes at each step of the first boot, in both ways from when the
 /// cluster has its name.
-pub fn cut_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn cut_while_new(fixture: &Fixture<'_>) -> Result<Observation> {
     let disk = fixture.disk_with_power()?;
     let mut slowest = Duration::ZERO;
     for (n, (moment, condition)) in MOMENTS.into_iter().enumerate() {

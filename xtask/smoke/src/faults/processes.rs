@@ -38,7 +38,7 @@ const SERVANTS: [&str; 5] = [
 ];
 
 /// Crash recovery of the whole server by a new postmaster.
-pub fn postmaster(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn postmaster(fixture: &Fixture<'_>) -> Result<Observation> {
     let instance = with_rows(fixture)?;
     let took = kill(fixture, &instance, "postmaster", is_postmaster)?;
     all_is_well(fixture, &instance)?;
@@ -50,7 +50,7 @@ pub fn postmaster(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// A session of a client: the postmaster ends all others and recovers.
-pub fn backend(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn backend(fixture: &Fixture<'_>) -> Result<Observation> {
     let instance = with_rows(fixture)?;
     fixture.must(
         &instance,
@@ -74,7 +74,7 @@ pub fn backend(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// Each of PostgreSQL's own processes, one after the other.
-pub fn servants(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn servants(fixture: &Fixture<'_>) -> Result<Observation> {
     let instance = with_rows(fixture)?;
     let mut slowest = Duration::ZERO;
     for servant in SERVANTS {
@@ -95,7 +95,7 @@ pub fn servants(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// The app; PostgreSQL must not notice.
-pub fn app(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn app(fixture: &Fixture<'_>) -> Result<Observation> {
     let instance = with_rows(fixture)?;
     let took = kill(fixture, &instance, "app", is_app)?;
     all_is_well(fixture, &instance)?;
@@ -103,7 +103,7 @@ pub fn app(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// The health monitor, which nobody but the log misses.
-pub fn monitor(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn monitor(fixture: &Fixture<'_>) -> Result<Observation> {
     let instance = with_rows(fixture)?;
     let is_it = |process: &Process| process.command.ends_with("/health-monitor");
     let took = kill(fixture, &instance, "health-monitor", is_it)?;
@@ -117,7 +117,7 @@ pub fn monitor(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// PID 1 itself, from the host: the container ends, the restart policy starts
 /// it again, and nothing is lost.
-pub fn supervisord(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn supervisord(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &["--restart", "on-failure:3"])?;
     fixture.sql(&instance, ROWS)?;
@@ -143,14 +143,14 @@ pub fn supervisord(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// All of PostgreSQL hangs: health leaves 200, and comes back with it.
-pub fn frozen_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn frozen_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
     frozen(fixture, "PostgreSQL", |process| {
         is_postmaster(process) || process.command.starts_with("postgres: ")
     })
 }
 
 /// The app hangs.
-pub fn frozen_app(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn frozen_app(fixture: &Fixture<'_>) -> Result<Observation> {
     frozen(fixture, "the app", is_app)
 }
 
@@ -245,12 +245,12 @@ fn back(took: Duration, limit: Duration, what: &str) -> Result<Observation> {
 }
 
 /// PostgreSQL's first process.
-pub fn is_postmaster(process: &Process) -> bool {
+pub(crate) fn is_postmaster(process: &Process) -> bool {
     process.command.contains("/bin/postgres -D ")
 }
 
 /// The program `app`: a child of PID 1 that is none of the others.
-pub fn is_app(process: &Process) -> bool {
+pub(crate) fn is_app(process: &Process) -> bool {
     process.parent == 1 && !is_postmaster(process) && !process.command.ends_with("/health-monitor")
 }
 

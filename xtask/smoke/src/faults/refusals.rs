@@ -123,7 +123,7 @@ const OF_SOMEBODY_ELSE: &[Wrong] = &[
 ];
 
 /// Refuses each of them.
-pub fn of_somebody_else(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn of_somebody_else(fixture: &Fixture<'_>) -> Result<Observation> {
     refuse_all(fixture, OF_SOMEBODY_ELSE, true)
 }
 
@@ -184,7 +184,7 @@ const COPIED_IN_PART: &[Wrong] = &[
 const NOT_WHOLE: &str = "is not whole: ";
 
 /// Refuses each of them.
-pub fn copied_in_part(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn copied_in_part(fixture: &Fixture<'_>) -> Result<Observation> {
     refuse_all(fixture, COPIED_IN_PART, true)
 }
 
@@ -258,7 +258,7 @@ const SETTINGS: &[Wrong] = &[
 ];
 
 /// Refuses each of them.
-pub fn settings(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn settings(fixture: &Fixture<'_>) -> Result<Observation> {
     refuse_all(fixture, SETTINGS, false)
 }
 
@@ -287,7 +287,7 @@ const PASSWORD_FILES: &[(&str, &str, &str)] = &[
 ];
 
 /// Refuses each of them, on a new volume that has to stay empty.
-pub fn password_files(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn password_files(fixture: &Fixture<'_>) -> Result<Observation> {
     let (volume, files) = (fixture.volume()?, fixture.volume()?);
     let root = ["--user", "0:0"];
     let make: Vec<&str> = PASSWORD_FILES.iter().map(|(_, make, _)| *make).collect();

@@ -22,7 +22,7 @@ const TOLD: usize = 4;
 
 /// The same container stopped, restarted, killed and started, again and again;
 /// and paused.
-pub fn restarts(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn restarts(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let mut instance = fixture.boot(&volume, &[])?;
     fixture.sql(&instance, "CREATE TABLE smoke_restarts (n int PRIMARY KEY)")?;

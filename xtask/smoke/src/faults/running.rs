@@ -37,7 +37,7 @@ const HARDENED: [&str; 14] = [
 
 /// No capability, no way to get one, nothing writable but what it needs; all
 /// works as ever.
-pub fn hardened(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn hardened(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &HARDENED)?;
     // Else it would prove nothing.
@@ -78,7 +78,7 @@ const ROWS: u32 = 5000;
 
 /// A parallel HNSW build and a parallel hash join in the 64 MB of shared memory
 /// that an engine gives by default.
-pub fn small_shared_memory(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn small_shared_memory(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     let shared = fixture.must(&instance, "df --output=size --block-size=1M /dev/shm | tail -n 1")?;
@@ -145,7 +145,7 @@ fn build_index_in_parallel(fixture: &Fixture<'_>, instance: &Instance) -> Result
 
 /// Another image of this run (or this one again) beside it, on one network: each
 /// has its own passwords and data, and neither database can be reached.
-pub fn side_by_side(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn side_by_side(fixture: &Fixture<'_>) -> Result<Observation> {
     let other = fixture.neighbour();
     let (here, there) = (fixture.volume()?, other.volume()?);
     let (mine, theirs) = (fixture.start(&here, &[])?, other.start(&there, &[])?);
@@ -249,7 +249,7 @@ const FILES: usize = 4;
 
 /// An app that prints more than its files may hold: nothing is lost on the way
 /// to `docker logs`, each line has its program's name, and the files rotate.
-pub fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     // Into the app's own pipe, a line a write, so that lines stay whole.

@@ -171,7 +171,7 @@ const BARRED: &[&str] = &[
 
 /// The app's role sets traps, closes its database and drops it, with a restart after
 /// each: it stays the app's role, and the container becomes healthy.
-pub fn attacks(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn attacks(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     let made = as_app(fixture, &instance, DOUBLES)?;
@@ -233,7 +233,7 @@ const NOT_FOR_THE_APP: &str = "ALTER ROLE :\"role\" SET default_transaction_read
 
 /// An admin's `ALTER SYSTEM`: what the container relies on stays, and what
 /// PostgreSQL cannot start with is told in its own words, with the way back.
-pub fn alter_system(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn alter_system(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     for setting in MOVED {

@@ -27,7 +27,7 @@ const REQUEST: Duration = Duration::from_secs(5);
 
 /// An odd password by a file works for the app, for psql and in the URL; the
 /// next start takes another one; none of them is printed.
-pub fn odd_password(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn odd_password(fixture: &Fixture<'_>) -> Result<Observation> {
     let (volume, files) = (fixture.volume()?, fixture.volume()?);
     let mount = format!("--volume={}:/run/given:ro", files.name());
     let options = [
@@ -80,7 +80,7 @@ pub fn odd_password(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// An arbitrary uid with a root that cannot be written to and without any
 /// capability, twice on one volume.
-pub fn arbitrary_user(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn arbitrary_user(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let options = [
         "--user=12345:0",
@@ -121,7 +121,7 @@ pub fn arbitrary_user(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// Time zones of the container move no instant, and files from the future stop
 /// nothing.
-pub fn clock_and_zone(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn clock_and_zone(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let far_east = ["--env=TZ=Pacific/Kiritimati", "--env=PGTZ=Pacific/Kiritimati"];
     let first = fixture.boot(&volume, &far_east)?;
@@ -171,7 +171,7 @@ fn is_utc(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
 
 /// Another port for the app, and variables that point psql and libpq
 /// elsewhere.
-pub fn moved_port(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn moved_port(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let port = 40_001;
     let instance = fixture.start(
@@ -226,7 +226,7 @@ pub fn moved_port(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// No name for loopback, an init before the image's own PID 1, signals that are
 /// meant for nobody, and a run directory that somebody tidied.
-pub fn bare(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn bare(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let options = ["--init", "--volume=/dev/null:/etc/hosts:ro"];
     let instance = fixture.boot(&volume, &options)?;
@@ -259,7 +259,7 @@ pub fn bare(fixture: &Fixture<'_>) -> Result<Observation> {
 /// The port lies among those that connections get. One that had it would keep
 /// the app from listening for a minute: once in some thousand starts, so this
 /// takes it on purpose.
-pub fn reserved_port(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn reserved_port(fixture: &Fixture<'_>) -> Result<Observation> {
     let script = format!(
         "exec python3 -I - <<'PY'\n\
          import errno, socket\n\

@@ -51,7 +51,7 @@ fn rows_are_there(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
 
 /// A second container on a volume in use ends at once and harms nothing; after
 /// the first was killed the volume is free.
-pub fn in_use(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn in_use(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let first = fixture.boot(&volume, &["--hostname=first-one"])?;
     fill(fixture, &first)?;
@@ -88,7 +88,7 @@ pub fn in_use(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// What a fresh disk or an orchestrator leaves on a volume is no reason to
 /// refuse it; modes that are too wide are taken back.
-pub fn harmless(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn harmless(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     fixture.must_beside(
         &volume,
@@ -149,7 +149,7 @@ fn dump_restores(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
 
 /// A copy of the volume of a stopped container, without the passwords, and a
 /// dump: both bring back the rows.
-pub fn restored(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn restored(fixture: &Fixture<'_>) -> Result<Observation> {
     let (origin, copy, fresh) = (fixture.volume()?, fixture.volume()?, fixture.volume()?);
     let first = fixture.boot(&origin, &[])?;
     fill(fixture, &first)?;
@@ -226,7 +226,7 @@ fn other_passwords(fixture: &Fixture<'_>, volume: &Volume, from: &str) -> Result
 }
 
 /// A copy that lacks the file of one table is found when the server runs.
-pub fn lost_table(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn lost_table(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     fill(fixture, &instance)?;
@@ -252,7 +252,7 @@ pub fn lost_table(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// An order of text that another ICU made: told with the commands, and told no
 /// more when they were run.
-pub fn collations(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn collations(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     fixture.sql(
@@ -309,7 +309,7 @@ const BEHIND: &str = "SELECT name, installed_version, default_version FROM pg_av
      WHERE installed_version <> default_version";
 
 /// The image that was promoted before, then this one, on one volume.
-pub fn upgrade(fixture: &Fixture<'_>) -> Result<Observation> {
+pub(crate) fn upgrade(fixture: &Fixture<'_>) -> Result<Observation> {
     let previous = previous(fixture)?;
     let before = previous.as_deref().unwrap_or(fixture.image_id());
     let volume = fixture.volume()?;

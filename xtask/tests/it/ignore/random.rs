@@ -3,7 +3,7 @@
 use super::*;
 
 /// Xorshift: the same cases from the same seed, everywhere.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
     fn below(&mut self, limit: usize) -> usize {
@@ -102,7 +102,7 @@ impl Random {
         tree
     }
 
-    pub fn case(&mut self) -> Case {
+    pub(crate) fn case(&mut self) -> Case {
         let tree = self.tree();
         let paths: Vec<&[u8]> = tree.keys().map(Vec::as_slice).collect();
         let mut ignore = Vec::new();

@@ -4,7 +4,7 @@ use super::one_line;
 use failure::Failure;
 
 /// BuildKit repeats the whole script of a `RUN` in its error.
-pub fn short(error: &str) -> String {
+pub(crate) fn short(error: &str) -> String {
     match error.rsplit_once("did not complete successfully: ") {
         Some((_, end)) => format!("the step ended with {end}"),
         None => one_line(error, 300),
@@ -12,7 +12,7 @@ pub fn short(error: &str) -> String {
 }
 
 /// What people do about the usual causes.
-pub fn hints(failure: Failure, text: &str) -> Failure {
+pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
     let lower = text.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["certificate", "unknownissuer", "self-signed", "ssl:"]) {

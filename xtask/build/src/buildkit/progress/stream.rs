@@ -4,46 +4,46 @@ use serde::Deserialize;
 
 /// One object of the stream; others of its keys are for BuildKit's own display.
 #[derive(Debug, Default, Deserialize)]
-pub struct Event {
+pub(crate) struct Event {
     /// What became of steps.
     #[serde(default)]
-    pub vertexes: Vec<Vertex>,
+    pub(crate) vertexes: Vec<Vertex>,
     /// What steps printed.
     #[serde(default)]
-    pub logs: Vec<Log>,
+    pub(crate) logs: Vec<Log>,
 }
 
 /// A step, or a part of one, as far as it is known now.
 #[derive(Debug, Deserialize)]
-pub struct Vertex {
+pub(crate) struct Vertex {
     /// The same for all targets that share it.
-    pub digest: String,
+    pub(crate) digest: String,
     /// `[target stage n/m] RUN …`
     #[serde(default)]
-    pub name: String,
+    pub(crate) name: String,
     /// Absent until it is.
-    pub started: Option<String>,
+    pub(crate) started: Option<String>,
     /// Absent until it is.
-    pub completed: Option<String>,
+    pub(crate) completed: Option<String>,
     /// Taken from the cache.
     #[serde(default)]
-    pub cached: bool,
+    pub(crate) cached: bool,
     /// Why it failed.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What a step printed.
 #[derive(Debug, Deserialize)]
-pub struct Log {
+pub(crate) struct Log {
     /// The digest of what printed it.
-    pub vertex: String,
+    pub(crate) vertex: String,
     /// In base64.
-    pub data: String,
+    pub(crate) data: String,
 }
 
 /// A piece of the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// In the middle of an object.
     Pending,
     /// A line outside any object.
@@ -54,14 +54,14 @@ pub enum Piece {
 
 /// Cuts lines into whole JSON objects.
 #[derive(Debug, Default)]
-pub struct Splitter {
+pub(crate) struct Splitter {
     buffer: String,
     depth: usize,
 }
 
 impl Splitter {
     /// Takes the next line.
-    pub fn push(&mut self, line: &str) -> Piece {
+    pub(crate) fn push(&mut self, line: &str) -> Piece {
         if self.depth == 0 && !line.starts_with('{') {
             return Piece::Plain(line.to_owned());
         }
