@@ -104,3 +104,36 @@ fn a_database_that_is_read_only_starts() {
         .concat(),
     );
 }
+
+/// All volumes are copies of one prepared cluster. PostgreSQL tells clusters
+/// apart by an identifier, so that the backup or the log of one is no other's.
+#[test]
+#[ignore = "needs an engine"]
+fn each_volume_is_a_cluster_of_its_own_and_lets_its_superuser_back_it_up() {
+    let (one, other) = (Sample::start("own-1", &[]), Sample::start("own-2", &[]));
+    let identifier = |of: &Sample| {
+        of.healthy();
+        let control = of.inside(&[
+            "sh",
+            "-c",
+            "pg_controldata $PGDATA | sed -n 's/^Database system identifier: *//p'",
+        ]);
+        let running = of.sql("SELECT system_identifier FROM pg_control_system()");
+        assert_eq!(control.trim(), running);
+        running
+    };
+    let (first, second) = (identifier(&one), identifier(&other));
+    assert_ne!(first, second);
+    one.docker(&["restart", &one.0]);
+    assert_eq!(identifier(&one), first, "it stays");
+
+    let backup = "pg_basebackup -D /tmp/b -X stream -c fast && pg_verifybackup -q /tmp/b && \
+         pg_controldata /tmp/b | grep -c";
+    let by = |service: &str| format!("PGSERVICE={service} sh -c '{backup} {first}'");
+    assert_eq!(one.inside(&["sh", "-c", &by("superuser")]).trim(), "1");
+    let refused = one.inside(&["sh", "-c", &format!("{} 2>&1 || echo ended", by("app"))]);
+    assert!(
+        refused.contains("no pg_hba.conf entry for replication connection") && refused.ends_with("ended\n"),
+        "{refused}"
+    );
+}

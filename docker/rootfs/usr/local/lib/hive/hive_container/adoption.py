@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Sequence
 
+from hive_container import lineage
 from hive_container.cluster import POSTGRES_BIN, read_first_line
 from hive_container.image import (
     SUPERUSER,
@@ -69,6 +70,7 @@ def adopt(image: Image) -> None:
 def make_cluster(image: Image) -> None:
     copy = f"{MOUNT}/{ADOPTING}{secrets.token_hex(4)}"
     copy_cluster(copy)
+    lineage.give(copy, lineage.new_identifier())
     with open(f"{copy}/{os.path.basename(IDENTITY)}", "w", encoding="utf-8") as file:
         json.dump(identity_of(image), file)
     complete(copy, image)
