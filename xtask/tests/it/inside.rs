@@ -137,3 +137,41 @@ fn each_volume_is_a_cluster_of_its_own_and_lets_its_superuser_back_it_up() {
         "{refused}"
     );
 }
+
+/// PID 1 loses a signal that it does not handle yet, and `docker stop` then waits
+/// for its whole grace period.
+#[test]
+#[ignore = "needs an engine"]
+fn a_stop_in_the_first_moments_is_heard() {
+    let image = good("genie");
+    for round in 0..12 {
+        let one = Sample(format!("hive-test-first-moments-{}", std::process::id()));
+        one.docker(&["create", "--name", &one.0, &image]);
+        one.docker(&["start", &one.0]);
+        std::thread::sleep(std::time::Duration::from_millis(5 * round));
+        one.docker(&["stop", "--time", "60", &one.0]);
+        let code = one.docker(&["inspect", "--format", "{{.State.ExitCode}}", &one.0]);
+        assert_eq!(code.trim(), "0", "round {round}");
+    }
+}
+
+/// What `docker exec` leaves behind is PID 1's to bury.
+#[test]
+#[ignore = "needs an engine"]
+fn orphans_do_not_stay_as_zombies() {
+    let one = Sample::start("orphans", &[]);
+    one.healthy();
+    let orphans = "for n in $(seq 1000); do (sleep 0.01 &); done; sleep 0.02";
+    one.inside(&["sh", "-c", orphans]);
+    let zombies = "for n in $(seq 100); do cat /proc/[0-9]*/stat 2>/dev/null | grep -q ') Z ' || exit 0; sleep 0.1; done; exit 1";
+    one.inside(&["sh", "-c", zombies]);
+    let ignored = one.docker(&[
+        "run",
+        "--rm",
+        &good("genie"),
+        "grep",
+        "SigIgn",
+        "/proc/self/status",
+    ]);
+    assert!(ignored.contains("0000000000000000"), "{ignored}");
+}

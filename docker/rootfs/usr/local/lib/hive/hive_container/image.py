@@ -354,6 +354,11 @@ def write_run_files(image: Image, password: str, superuser_passfile: str, major:
 
 def become(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Becomes another program; the exit status of a shell that cannot, when it cannot."""
+    import signal
+
+    # Python ignores these, and what it becomes would inherit that: `yes | head` in a shell, say.
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
     try:
         os.execvpe(command[0], command, environment)
     except FileNotFoundError:
