@@ -21,21 +21,21 @@ ARG UV_HASHES
 
 RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
-    --mount=type=secret,id=ca-bundle <<'SH'
+    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
 set -eu
+{{network}}
 export DEBIAN_FRONTEND=noninteractive
-ca=/run/secrets/ca-bundle
 apt() { apt-get -qq ${CA:+-o "Acquire::https::CAInfo=$CA"} "$@"; }
-if [ -s "$ca" ]; then CA=$ca; else CA=; fi
 apt update
 apt install --yes --no-install-recommends ca-certificates $PYTHON_PACKAGES {{build_packages}}
 SH
 
 # uv itself, checked against its hashes, in a place of its own.
 RUN --mount=type=cache,id=hive-pip,target=/root/.cache/pip \
-    --mount=type=secret,id=ca-bundle <<'SH'
+    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=netrc,target=/root/.netrc <<'SH'
 set -eu
-if [ -s /run/secrets/ca-bundle ]; then export PIP_CERT=/run/secrets/ca-bundle; fi
+{{network}}
 python3 -m venv /opt/uv
 echo "uv==$UV_VERSION $UV_HASHES" > /opt/uv/requirements.txt
 /opt/uv/bin/pip install --quiet --disable-pip-version-check --root-user-action=ignore \
@@ -50,6 +50,9 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/venv \
     UV_LINK_MODE=copy \
     UV_NO_PROGRESS=1
 
+# Of where packages come from on this machine, without logins: what is installed may hang on it.
+ARG INDEX_SETTINGS
+
 # Dependencies: from the lock file alone, so that a change of the app does not come here.
 # The brackets make each file optional: a pattern may match nothing, a name may not.
 WORKDIR /deps
@@ -57,12 +60,12 @@ COPY [p]yproject.toml [u]v.lock [u]v.toml requirements*.tx[t] constraints*.tx[t]
 COPY [r]equirements ./requirements/
 # Wheels are unpacked only, so their cache is everybody's. What has none is left for the next step.
 RUN --mount=type=cache,id=hive-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca-bundle <<'SH'
+    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
 set -eu
 [ -f uv.lock ] || exit 0
-if [ -s /run/secrets/ca-bundle ]; then
-    export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
-fi
+{{network}}
 left=
 until uv sync --frozen --no-build {{install_options}} \
     --no-install-project --no-install-workspace --no-install-local $left 2> /tmp/uv; do
@@ -74,11 +77,11 @@ done
 cat /tmp/uv >&2
 SH
 # To build a package is to run its code: no cache here.
-RUN --mount=type=secret,id=ca-bundle <<'SH'
+RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
 set -eu
-if [ -s /run/secrets/ca-bundle ]; then
-    export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
-fi
+{{network}}
 if [ -f uv.lock ]; then
     uv sync --frozen {{install_options}} \
         --no-install-project --no-install-workspace --no-install-local
@@ -126,11 +129,11 @@ SH
 WORKDIR /app
 COPY . /app
 ARG APP_CONTENTS
-RUN --mount=type=secret,id=ca-bundle <<'SH'
+RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=netrc,target=/root/.netrc \
+    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
 set -eu
-if [ -s /run/secrets/ca-bundle ]; then
-    export SSL_CERT_FILE=/run/secrets/ca-bundle UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
-fi
+{{network}}
 {{contents}}
 if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
     echo "BuildKit has not read what was hashed of the app's folder" >&2
@@ -144,7 +147,14 @@ if [ -f uv.lock ]; then
     sed -n 's/^source = { \(virtual\|editable\|directory\) = "\(.*\)" }$/\2/p' uv.lock > /tmp/projects
     while read -r at; do [ -f "$at/pyproject.toml" ] || all=no; done < /tmp/projects
     if [ $all = yes ]; then
-        uv lock --check --offline 2> /dev/null || uv lock --check
+        # A lock counts that was made with the index settings of this machine, or without them: what
+        # is installed comes from where the lock says.
+        bare() {
+            env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL \
+                -u UV_INDEX_STRATEGY XDG_CONFIG_HOME=/nonexistent "$@"
+        }
+        uv lock --check --offline 2> /dev/null || bare uv lock --check --offline 2> /dev/null ||
+            bare uv lock --check 2> /dev/null || uv lock --check
     fi
     uv export --quiet --frozen {{install_options}} --no-hashes --no-header --no-annotate \
         --output-file /tmp/exported

@@ -11,10 +11,10 @@ ARG PG_MAJOR
 # what it saves and why nothing misses it.
 RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
-    --mount=type=secret,id=ca-bundle <<'SH'
+    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
 set -eu
+{{network}}
 export DEBIAN_FRONTEND=noninteractive
-if [ -s /run/secrets/ca-bundle ]; then CA=/run/secrets/ca-bundle; else CA=; fi
 apt() { apt-get -qq ${CA:+-o "Acquire::https::CAInfo=$CA"} "$@"; }
 
 # Left out while unpacking: documentation, translations.

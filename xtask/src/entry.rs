@@ -97,6 +97,10 @@ fn environment() -> Environment {
         docker_context: text("DOCKER_CONTEXT"),
         docker_config: set("DOCKER_CONFIG").map(PathBuf::from),
         ssl_cert_file: set("SSL_CERT_FILE").map(PathBuf::from),
+        network: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, value)| !value.is_empty() && host::is_of_network(name))
+            .collect(),
         no_color: set("NO_COLOR").is_some(),
         cargo_manifest_dir: set("CARGO_MANIFEST_DIR").map(PathBuf::from),
         path: std::env::var_os("PATH"),

@@ -314,6 +314,7 @@ impl Subjects<'_> {
             secrets: secret
                 .map(|file| ("ca-bundle".to_owned(), file.clone()))
                 .collect(),
+            secret_values: self.request.network.secrets.clone(),
             no_cache: false,
         };
         let Host { runner, report, .. } = &self.host;

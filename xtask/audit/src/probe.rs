@@ -306,6 +306,7 @@ impl<'a> AuditProbe<'a> {
         let mut progress = Progress::new(Detail::Quiet, &names, &self.host.state_dir())?;
         let options = buildkit::BakeOptions {
             secrets: BTreeMap::from([("audit".to_owned(), self.secret.clone())]),
+            secret_values: BTreeMap::new(),
             no_cache: false,
         };
         let Host { runner, report, .. } = &self.host;

@@ -52,6 +52,8 @@ pub struct Target {
 pub struct BakeOptions {
     /// Secret id → file.
     pub secrets: BTreeMap<String, PathBuf>,
+    /// Secret id → value, which goes through the environment of the CLI alone.
+    pub secret_values: BTreeMap<&'static str, String>,
     /// Build without any cache.
     pub no_cache: bool,
 }
@@ -95,7 +97,7 @@ struct BakeTarget<'a> {
 /// # Errors
 /// When a path is not UTF-8.
 pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
-    let secret: Vec<String> = options
+    let mut secret: Vec<String> = options
         .secrets
         .iter()
         .map(|(id, file)| {
@@ -104,6 +106,8 @@ pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
             Ok(format!("id={id},\"src={}\"", file.replace('"', "\"\"")))
         })
         .collect::<Result<_>>()?;
+    let values = options.secret_values.keys();
+    secret.extend(values.map(|id| format!("id={id},env={}", variable_of(id))));
     let file = BakeFile {
         group: BTreeMap::from([(
             "default",
@@ -161,7 +165,7 @@ pub fn bake(
             .context("the state folder's path is not UTF-8")
     };
     let (file, metadata_path) = (utf8(&file)?, utf8(&metadata)?);
-    let command = engine
+    let mut command = engine
         .cmd(
             runner,
             &[
@@ -182,6 +186,9 @@ pub fn bake(
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
         .env("BUILDX_METADATA_PROVENANCE", "disabled")
         .deadline(BUILD_DEADLINE);
+    for (id, value) in &options.secret_values {
+        command = command.env(variable_of(id), value);
+    }
     let output = command.stream(|_, line| progress.line(report, line))?;
     if !output.success() {
         return Err(progress.failure(output.status).into());
@@ -193,6 +200,11 @@ pub fn bake(
         .iter()
         .map(|target| candidate(engine, runner, target, &metadata))
         .collect()
+}
+
+/// The variable by which the CLI gets the value of a secret.
+fn variable_of(id: &str) -> String {
+    format!("HIVE_SECRET_{}", id.to_uppercase().replace('-', "_"))
 }
 
 /// The ID that this very call made, not what a tag says now: another run may
@@ -244,6 +256,7 @@ mod tests {
     fn request_has_one_group_and_typed_targets() {
         let options = BakeOptions {
             secrets: BTreeMap::from([("ca-bundle".to_owned(), PathBuf::from("/etc/a,b.crt"))]),
+            secret_values: BTreeMap::from([("build-environment", "export X='hidden'\n".to_owned())]),
             no_cache: false,
         };
         let text = request(&[target("genie"), target("agent")], &options).unwrap();
@@ -255,8 +268,12 @@ mod tests {
         let genie = &value["target"]["genie"];
         assert_eq!(
             genie["secret"],
-            serde_json::json!(["id=ca-bundle,\"src=/etc/a,b.crt\""])
+            serde_json::json!([
+                "id=ca-bundle,\"src=/etc/a,b.crt\"",
+                "id=build-environment,env=HIVE_SECRET_BUILD_ENVIRONMENT"
+            ])
         );
+        assert!(!text.contains("hidden"));
         assert_eq!(genie["args"]["BASE"], "a $${b} %%{c}");
         assert_eq!(
             genie["dockerfile-inline"],

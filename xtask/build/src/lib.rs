@@ -8,6 +8,7 @@ pub mod buildkit;
 pub mod candidate;
 pub mod catalog;
 pub mod context;
+pub mod network;
 pub mod request;
 
 #[cfg(test)]

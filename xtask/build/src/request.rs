@@ -3,13 +3,14 @@
 mod tags;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result};
 
 use crate::app::{self, Application};
 use crate::base::Origin;
 use crate::catalog::{self, Catalog};
+use crate::network::{BuildNetwork, INDEX_ARGUMENT};
 use definition::base::BaseSet;
 use definition::dockerfile;
 use definition::reference::{Reference, Tag};
@@ -54,6 +55,8 @@ pub struct Request {
     pub base_from: Option<Origin>,
     /// Build arguments of all images, `BASE` excluded.
     pub arguments: BTreeMap<String, String>,
+    /// How the build's steps reach what they install from.
+    pub network: BuildNetwork,
     /// `--no-cache`.
     pub no_cache: bool,
 }
@@ -136,12 +139,19 @@ impl Request {
         if !problems.is_empty() {
             return Err(catalog::invalid(&problems));
         }
+        let folders: Vec<&Path> = jobs.iter().map(|job| job.app.folder.as_path()).collect();
+        let network = BuildNetwork::of(host, &folders)?;
+        let mut arguments = dockerfile::arguments(base_set, &catalog.lock);
+        if let Some(indexes) = &network.indexes {
+            arguments.insert(INDEX_ARGUMENT.to_owned(), indexes.clone());
+        }
         Ok(Self {
             jobs,
             base_name: base_name.to_owned(),
             base_set: base_set.clone(),
             base_from: selection.base_from,
-            arguments: dockerfile::arguments(base_set, &catalog.lock),
+            arguments,
+            network,
             no_cache: selection.no_cache,
         })
     }

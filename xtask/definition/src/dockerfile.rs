@@ -17,6 +17,17 @@ use inputs::context::sums;
 /// The stage that is the image.
 pub const TARGET: &str = "production";
 
+/// What each step does first that fetches something: the machine's own CAs, for
+/// every program that has a variable of its own for them, and its proxies,
+/// package indexes and logins, which `build-images` gives.
+const NETWORK: &str = r"CA=
+if [ -s /run/secrets/ca-bundle ]; then
+    CA=/run/secrets/ca-bundle
+    export SSL_CERT_FILE=$CA UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
+    export PIP_CERT=$CA GIT_SSL_CAINFO=$CA CURL_CA_BUNDLE=$CA REQUESTS_CA_BUNDLE=$CA NODE_EXTRA_CA_CERTS=$CA
+fi
+if [ -s /run/secrets/build-environment ]; then . /run/secrets/build-environment; fi";
+
 /// A fragment as it was read.
 #[derive(Clone, Debug)]
 pub struct Fragment {
@@ -138,6 +149,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("labels", self::labels(name, title, labels));
     values.insert("runtime_json", runtime);
     values.insert("contents", sums::SHELL.to_owned());
+    values.insert("network", NETWORK.to_owned());
     Ok(values)
 }
 

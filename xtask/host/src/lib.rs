@@ -5,6 +5,7 @@ pub mod lock;
 pub mod process;
 pub mod report;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::process::Runner;
@@ -32,10 +33,35 @@ pub struct Environment {
     pub ssl_cert_file: Option<PathBuf>,
     /// `CARGO_MANIFEST_DIR`: `cargo run` sets it to the tool's own package.
     pub cargo_manifest_dir: Option<PathBuf>,
+    /// What [`is_of_network`] names: proxies, package indexes and their logins.
+    pub network: BTreeMap<String, String>,
     /// `NO_COLOR`, set and not empty.
     pub no_color: bool,
     /// `PATH`.
     pub path: Option<std::ffi::OsString>,
+}
+
+/// Whether a variable says how packages are reached.
+pub fn is_of_network(name: &str) -> bool {
+    const NAMES: [&str; 13] = [
+        "NETRC",
+        "PIP_CONFIG_FILE",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_INDEX_URL",
+        "PIP_NO_INDEX",
+        "UV_CONFIG_FILE",
+        "UV_DEFAULT_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_INDEX",
+        "UV_INDEX_STRATEGY",
+        "UV_INDEX_URL",
+        "UV_NO_INDEX",
+        "XDG_CONFIG_HOME",
+    ];
+    let login = name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"));
+    let proxy =
+        ["http_proxy", "https_proxy", "all_proxy", "no_proxy"].contains(&name.to_lowercase().as_str());
+    NAMES.contains(&name) || login || proxy
 }
 
 /// What every command gets.

@@ -161,6 +161,7 @@ impl<'a> BuildRun<'a> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        self.request.network.check_reachable()?;
         let names: Vec<&str> = wanted.iter().map(|one| one.step.name.as_str()).collect();
         self.host.report.step("build", names.join(", "));
         // Held until BuildKit has read them.
@@ -175,6 +176,7 @@ impl<'a> BuildRun<'a> {
             .collect::<Result<Vec<_>>>()?;
         let options = buildkit::BakeOptions {
             secrets: self.secrets.clone(),
+            secret_values: self.request.network.secrets.clone(),
             no_cache: self.args.selection.no_cache,
         };
         let mut progress = self.progress(&names)?;
@@ -232,7 +234,8 @@ impl<'a> BuildRun<'a> {
             cli::ProgressMode::Plain => Detail::Logs,
             cli::ProgressMode::Quiet => Detail::Quiet,
         };
-        Progress::new(detail, names, &self.host.state_dir())
+        let progress = Progress::new(detail, names, &self.host.state_dir())?;
+        Ok(progress.hiding(&self.request.network.logins))
     }
 
     /// Holds the forecasts against what BuildKit did, and puts both on record.

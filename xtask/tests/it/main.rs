@@ -23,6 +23,7 @@ mod failures;
 mod forecast;
 mod house;
 mod ignore;
+mod indexes;
 mod input_files;
 mod inside;
 mod installs;

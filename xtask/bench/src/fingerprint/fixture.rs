@@ -255,6 +255,7 @@ impl CheckoutFixture {
             .collect();
         let options = buildkit::BakeOptions {
             secrets,
+            secret_values: BTreeMap::new(),
             no_cache: false,
         };
         let file = folder.join("bake.json");

@@ -88,6 +88,8 @@ pub struct Progress<'a> {
     /// What came outside the JSON: the error at the end.
     plain: Vec<String>,
     last_sign: Instant,
+    /// Texts that no log and no terminal gets.
+    hidden: Vec<String>,
     /// Whether the first step that runs ends the build, and which it was.
     probing: Option<Option<String>>,
 }
@@ -113,8 +115,24 @@ impl<'a> Progress<'a> {
             steps: BTreeMap::new(),
             plain: Vec::new(),
             last_sign: Instant::now(),
+            hidden: Vec::new(),
             probing: None,
         })
+    }
+
+    /// Strikes these texts out of all that is shown and kept.
+    #[must_use]
+    pub fn hiding(mut self, texts: &[String]) -> Self {
+        self.hidden = texts.to_vec();
+        // What is part of another one would leave the rest of it.
+        self.hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        self
+    }
+
+    fn shown(&self, text: String) -> String {
+        self.hidden
+            .iter()
+            .fold(text, |text, hidden| text.replace(hidden.as_str(), "****"))
     }
 
     /// Ends the build, with an error, at the first step that is not cached:
@@ -143,6 +161,7 @@ impl<'a> Progress<'a> {
         match self.splitter.push(&String::from_utf8_lossy(line)) {
             Piece::Pending => {}
             Piece::Plain(text) => {
+                let text = self.shown(text);
                 for (_, file) in self.logs.values_mut() {
                     writeln!(file, "{text}")?;
                 }
@@ -355,10 +374,10 @@ impl<'a> Progress<'a> {
     }
 
     fn log_lines(&mut self, report: &Report, digest: &str, text: &[u8]) -> Result<()> {
+        let text = self.shown(String::from_utf8_lossy(text).into_owned());
         let Some(step) = self.steps.get_mut(digest) else {
             return Ok(());
         };
-        let text = String::from_utf8_lossy(text);
         let mut lines = Vec::new();
         for line in text
             .split(['\n', '\r'])

@@ -15,6 +15,12 @@ pub(crate) fn short(error: &str) -> String {
 pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
     let lower = text.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["401 unauthorized", "403 forbidden", "missing credentials"]) {
+        return failure.hint(
+            "the package index wants a login: UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, \
+             a netrc file, or user and password in the URL of a variable",
+        );
+    }
     if has(&["certificate", "unknownissuer", "self-signed", "ssl:"]) {
         return failure.hint(
             "the network seems to intercept TLS: pass its CA bundle with `--ca-bundle FILE` or SSL_CERT_FILE",

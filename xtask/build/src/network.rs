@@ -1,0 +1,206 @@
+//! How build steps reach what they install from: the machine's proxies, package
+//! indexes and logins.
+//!
+//! All of it travels as BuildKit secrets, whose values are in no layer, history
+//! or cache key. What decides which packages come, the indexes without their
+//! logins, is hashed into a build argument, and so into the fingerprint.
+
+mod netrc;
+mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use sha2::{Digest as _, Sha256};
+
+use host::Host;
+use inputs::hex;
+use settings::{IndexSettings, SettingsFile};
+
+/// The build argument with the hash of the indexes.
+pub const INDEX_ARGUMENT: &str = "INDEX_SETTINGS";
+
+/// Proxies, as programs spell them.
+const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+
+/// Files of an app whose text may name a host that wants a login.
+const NAMING_HOSTS: [&str; 8] = [
+    "pyproject.toml",
+    "uv.lock",
+    "requirements.txt",
+    "poetry.lock",
+    "pdm.lock",
+    "Pipfile",
+    "Pipfile.lock",
+    "pylock.toml",
+];
+
+/// What build steps get of this machine's network settings.
+#[derive(Clone, Default)]
+pub struct BuildNetwork {
+    /// Secret id → its value.
+    pub secrets: BTreeMap<&'static str, String>,
+    /// Over the indexes; absent where the machine names none.
+    pub indexes: Option<String>,
+    /// What must be shown nowhere.
+    pub logins: Vec<String>,
+    /// A proxy that no build step reaches: the variable, and where it is.
+    loopback_proxy: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for BuildNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<_> = self.secrets.keys().collect();
+        f.debug_struct("BuildNetwork")
+            .field("secrets", &ids)
+            .field("indexes", &self.indexes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BuildNetwork {
+    /// Reads the machine's settings; logins of a netrc file only for the hosts
+    /// that these settings or the apps name.
+    ///
+    /// # Errors
+    /// For settings that cannot be used in a build, and would be missed.
+    pub fn of(host: &Host, apps: &[&Path]) -> Result<Self> {
+        let variables = &host.env.network;
+        let settings = IndexSettings::read(variables, &files(host)).map_err(failure::usage)?;
+        if let Some((source, at)) = settings.on_loopback() {
+            let message = format!(
+                "{source} names the package index {at}, and no build step reaches this machine's loopback"
+            );
+            return Err(failure::environment(message)
+                .hint("let it listen on an address of this machine too, and name that")
+                .into());
+        }
+        let mut network = Self {
+            indexes: settings.identity().map(|text| hex::digits(&Sha256::digest(text))),
+            logins: settings.logins(),
+            ..Self::default()
+        };
+        let mut exports = String::new();
+        for name in PROXIES {
+            let Some((source, value)) = proxy(variables, name) else {
+                continue;
+            };
+            network.logins.extend(settings::login_of(value));
+            if name != "no_proxy" && settings::is_loopback(value) {
+                network.loopback_proxy = Some((source.to_owned(), settings::without_login(value)));
+            }
+            export(&mut exports, name, value);
+            export(&mut exports, &name.to_uppercase(), value);
+        }
+        for (name, value) in settings.variables() {
+            export(&mut exports, &name, &value);
+        }
+        if !exports.is_empty() {
+            network.secrets.insert("build-environment", exports);
+        }
+        if let Some(text) = settings.uv_toml() {
+            network.secrets.insert("uv-config", text);
+        }
+        let named: Vec<String> = apps
+            .iter()
+            .flat_map(|app| {
+                NAMING_HOSTS.map(|name| std::fs::read_to_string(app.join(name)).unwrap_or_default())
+            })
+            .chain(settings.urls())
+            .collect();
+        let netrc = std::fs::read_to_string(netrc_file(host)).unwrap_or_default();
+        let wanted = netrc::entries(&netrc, |machine| {
+            named.iter().any(|text| names_host(text, machine))
+        });
+        if !wanted.text.is_empty() {
+            network.secrets.insert("netrc", wanted.text);
+            network.logins.extend(wanted.passwords);
+        }
+        // What is short is no secret, and would be struck out of every line.
+        let logins: BTreeSet<String> = network
+            .logins
+            .into_iter()
+            .filter(|login| login.len() > 3)
+            .collect();
+        network.logins = logins.into_iter().collect();
+        Ok(network)
+    }
+
+    /// Refuses what no build could work with, once there is something to build.
+    ///
+    /// # Errors
+    /// For a proxy on this machine's loopback.
+    pub fn check_reachable(&self) -> Result<()> {
+        let Some((source, at)) = &self.loopback_proxy else {
+            return Ok(());
+        };
+        let message =
+            format!("{source} is {at}, and no build step reaches a proxy on this machine's loopback");
+        Err(failure::environment(message)
+            .hint(format!(
+                "let the proxy listen on an address of this machine too (`ip -brief address` lists them), and set {source} to that"
+            ))
+            .into())
+    }
+}
+
+/// A proxy by either spelling; curl and Python prefer the small letters.
+fn proxy<'v>(variables: &'v BTreeMap<String, String>, name: &str) -> Option<(&'v str, &'v str)> {
+    let upper = name.to_uppercase();
+    let found = variables
+        .get_key_value(name)
+        .or_else(|| variables.get_key_value(&upper));
+    found.map(|(source, value)| (source.as_str(), value.as_str()))
+}
+
+fn export(script: &mut String, name: &str, value: &str) {
+    script.push_str(&format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
+}
+
+/// Whether a URL in a text has this host.
+fn names_host(text: &str, host: &str) -> bool {
+    text.match_indices(host).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + host.len()..].chars().next();
+        matches!(before, Some('/' | '@'))
+            && after.is_none_or(|c| matches!(c, '/' | ':' | '"' | '\'' | '?' | '#') || c.is_whitespace())
+    })
+}
+
+fn netrc_file(host: &Host) -> PathBuf {
+    let home = host.env.home.clone().unwrap_or_default();
+    let named = host.env.network.get("NETRC").map(PathBuf::from);
+    named.unwrap_or_else(|| home.join(".netrc"))
+}
+
+/// The settings of pip and uv, in files of the machine and the user; what comes
+/// later wins.
+fn files(host: &Host) -> Vec<SettingsFile> {
+    let variables = &host.env.network;
+    let home = host.env.home.clone().unwrap_or_default();
+    let config = variables.get("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.unwrap_or_else(|| home.join(".config"));
+    let named = |name: &str| variables.get(name).map(|path| vec![PathBuf::from(path)]);
+    let of_system = |below: &str| PathBuf::from("/etc").join(below);
+    let uv =
+        named("UV_CONFIG_FILE").unwrap_or_else(|| vec![of_system("uv/uv.toml"), config.join("uv/uv.toml")]);
+    let pip = named("PIP_CONFIG_FILE").unwrap_or_else(|| {
+        vec![
+            of_system("xdg/pip/pip.conf"),
+            of_system("pip.conf"),
+            home.join(".pip/pip.conf"),
+            config.join("pip/pip.conf"),
+        ]
+    });
+    let read = |path: PathBuf, is_uv: bool| {
+        let text = std::fs::read_to_string(&path).ok()?;
+        Some(SettingsFile { path, text, is_uv })
+    };
+    let uv = uv.into_iter().filter_map(|path| read(path, true));
+    let pip = pip.into_iter().filter_map(|path| read(path, false));
+    uv.chain(pip).collect()
+}
+
+#[cfg(test)]
+mod tests;

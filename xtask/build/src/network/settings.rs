@@ -1,0 +1,365 @@
+//! Where pip and uv look for packages on this machine. Pure.
+//!
+//! uv in the build gets what uv here would use: its variables as variables, and
+//! what stands in files, which a project's own settings go before, as a file.
+//! pip's settings count where uv has none of the kind.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use toml::{Table, Value};
+
+/// Variables of uv that name indexes.
+const UV_VARIABLES: [&str; 5] = [
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_INDEX_STRATEGY",
+];
+
+/// What forbids every index: a build that asked one all the same would get what
+/// nobody wants.
+const NO_INDEX: [&str; 2] = ["UV_NO_INDEX", "PIP_NO_INDEX"];
+
+/// Keys of `uv.toml` that name indexes.
+const UV_KEYS: [&str; 4] = ["index", "index-url", "extra-index-url", "index-strategy"];
+
+/// A file with settings.
+#[derive(Clone, Debug)]
+pub(super) struct SettingsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+    /// Of uv and not of pip.
+    pub is_uv: bool,
+}
+
+/// What the machine says of indexes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IndexSettings {
+    variables: BTreeMap<String, String>,
+    /// Logins of named indexes.
+    credentials: BTreeMap<String, String>,
+    uv_toml: Table,
+    /// Each URL, with who names it.
+    named: Vec<(String, String)>,
+    /// For pip, which installs uv in the build.
+    pip: BTreeMap<String, String>,
+}
+
+impl IndexSettings {
+    /// Reads variables and files; later files win.
+    ///
+    /// # Errors
+    /// A sentence for a setting that a build cannot follow.
+    pub(super) fn read(variables: &BTreeMap<String, String>, files: &[SettingsFile]) -> Result<Self, String> {
+        let mut settings = Self::default();
+        for name in NO_INDEX {
+            if variables.get(name).is_some_and(|value| !is_off(value)) {
+                return Err(no_index(name));
+            }
+        }
+        for (name, value) in variables {
+            if UV_VARIABLES.contains(&name.as_str()) {
+                settings.variables.insert(name.clone(), value.clone());
+            } else if is_credential(name) {
+                settings.credentials.insert(name.clone(), value.clone());
+            }
+        }
+        for file in files.iter().filter(|file| file.is_uv) {
+            settings.read_uv(file)?;
+        }
+        let mut pip = BTreeMap::new();
+        for file in files.iter().filter(|file| !file.is_uv) {
+            read_pip(file, &mut pip)?;
+        }
+        for (name, key) in [
+            ("PIP_INDEX_URL", "index-url"),
+            ("PIP_EXTRA_INDEX_URL", "extra-index-url"),
+        ] {
+            if let Some(value) = variables.get(name) {
+                pip.insert(key, (name.to_owned(), value.clone()));
+            }
+        }
+        settings.take_pip(&pip);
+        settings.name_all();
+        Ok(settings)
+    }
+
+    fn read_uv(&mut self, file: &SettingsFile) -> Result<(), String> {
+        let shown = file.path.display();
+        let table: Table = file
+            .text
+            .parse()
+            .map_err(|_| format!("{shown} is no TOML: the index settings in it cannot be used"))?;
+        if table.get("no-index").and_then(Value::as_bool) == Some(true) {
+            return Err(no_index(&format!("`no-index` in {shown}")));
+        }
+        for key in UV_KEYS {
+            if let Some(value) = table.get(key) {
+                self.uv_toml.insert(key.to_owned(), value.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// pip's settings: for pip itself, and where uv has none of the kind for uv.
+    fn take_pip(&mut self, pip: &BTreeMap<&'static str, (String, String)>) {
+        let has = |names: &[&str], keys: &[&str]| {
+            names.iter().any(|name| self.variables.contains_key(*name))
+                || keys.iter().any(|key| self.uv_toml.contains_key(*key))
+        };
+        let has_default = has(&["UV_DEFAULT_INDEX", "UV_INDEX_URL"], &["index-url"])
+            || tables(&self.uv_toml).any(|index| index.get("default").and_then(Value::as_bool) == Some(true));
+        let has_more = has(&["UV_INDEX", "UV_EXTRA_INDEX_URL"], &["extra-index-url", "index"]);
+        if let Some((_, url)) = pip.get("index-url") {
+            self.pip.insert("PIP_INDEX_URL".to_owned(), url.clone());
+            if !has_default {
+                self.uv_toml
+                    .insert("index-url".to_owned(), Value::String(url.clone()));
+            }
+        } else if let Some(url) = self
+            .variables
+            .get("UV_DEFAULT_INDEX")
+            .or(self.variables.get("UV_INDEX_URL"))
+        {
+            self.pip
+                .insert("PIP_INDEX_URL".to_owned(), url_of(url).to_owned());
+        }
+        if let Some((_, urls)) = pip.get("extra-index-url") {
+            self.pip.insert("PIP_EXTRA_INDEX_URL".to_owned(), urls.clone());
+            if !has_more {
+                let urls = urls.split_whitespace().map(|url| Value::String(url.to_owned()));
+                self.uv_toml
+                    .insert("extra-index-url".to_owned(), Value::Array(urls.collect()));
+            }
+        }
+        for (source, value) in pip.values() {
+            self.named.extend(
+                value
+                    .split_whitespace()
+                    .map(|url| (source.clone(), url.to_owned())),
+            );
+        }
+    }
+
+    fn name_all(&mut self) {
+        for (name, value) in self
+            .variables
+            .iter()
+            .filter(|(name, _)| *name != "UV_INDEX_STRATEGY")
+        {
+            let urls = value.split_whitespace().map(url_of);
+            self.named.extend(urls.map(|url| (name.clone(), url.to_owned())));
+        }
+        let of_tables = tables(&self.uv_toml).filter_map(|index| index.get("url"));
+        let of_keys = ["index-url", "extra-index-url"]
+            .into_iter()
+            .filter_map(|key| self.uv_toml.get(key));
+        let lists = of_tables.chain(of_keys).flat_map(|value| match value {
+            Value::Array(many) => many.iter().collect::<Vec<_>>(),
+            one => vec![one],
+        });
+        let urls = lists.filter_map(Value::as_str);
+        let found: Vec<_> = urls.map(|url| ("uv.toml".to_owned(), url.to_owned())).collect();
+        self.named.extend(found);
+    }
+
+    /// What the build steps' environment has of it.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        let all = self.variables.iter().chain(&self.credentials).chain(&self.pip);
+        all.map(|(name, value)| (name.clone(), value.clone()))
+    }
+
+    /// What uv reads as the user's settings.
+    pub(super) fn uv_toml(&self) -> Option<String> {
+        if self.uv_toml.is_empty() {
+            return None;
+        }
+        // Of what stands there, texts, flags and lists of them, JSON is TOML.
+        let lines = |table: &Table, keep: fn(&Value) -> bool| -> String {
+            let values = table.iter().filter(|(_, value)| keep(value));
+            values
+                .map(|(key, value)| format!("{key} = {}\n", serde_json::json!(value)))
+                .collect()
+        };
+        let mut text = lines(&self.uv_toml, |value| {
+            !value
+                .as_array()
+                .is_some_and(|list| list.iter().any(Value::is_table))
+        });
+        for index in tables(&self.uv_toml) {
+            text.push_str(&format!("[[index]]\n{}", lines(index, |_| true)));
+        }
+        Some(text)
+    }
+
+    /// Every URL.
+    pub(super) fn urls(&self) -> impl Iterator<Item = String> {
+        self.named.iter().map(|(_, url)| url.clone())
+    }
+
+    /// What decides which packages come, without logins.
+    pub(super) fn identity(&self) -> Option<String> {
+        if self.variables.is_empty() && self.uv_toml.is_empty() && self.pip.is_empty() {
+            return None;
+        }
+        let files = self.uv_toml().unwrap_or_default();
+        let mut text = format!("{files}\n{:?}\n{:?}", self.variables, self.pip);
+        for (_, url) in &self.named {
+            text = text.replace(url.as_str(), &without_login(url));
+        }
+        Some(text)
+    }
+
+    /// The first index that only this machine reaches, with who names it.
+    pub(super) fn on_loopback(&self) -> Option<(String, String)> {
+        let found = self.named.iter().find(|(_, url)| is_loopback(url))?;
+        Some((found.0.clone(), without_login(&found.1)))
+    }
+
+    /// What must be shown nowhere.
+    pub(super) fn logins(&self) -> Vec<String> {
+        let of_urls = self.named.iter().flat_map(|(_, url)| login_of(url));
+        let passwords = self
+            .credentials
+            .iter()
+            .filter(|(name, _)| name.ends_with("_PASSWORD"));
+        of_urls.chain(passwords.map(|(_, value)| value.clone())).collect()
+    }
+}
+
+fn tables(uv_toml: &Table) -> impl Iterator<Item = &Table> {
+    let list = uv_toml.get("index").and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_table)
+}
+
+/// `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`.
+pub(super) fn is_credential(name: &str) -> bool {
+    name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
+}
+
+fn is_off(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "" | "0" | "false" | "no" | "off")
+}
+
+fn no_index(source: &str) -> String {
+    format!("{source} forbids every package index, and a build installs from one: unset it for this command")
+}
+
+/// An entry of `UV_INDEX` may have a name: `internal=https://…`.
+fn url_of(entry: &str) -> &str {
+    match entry.split_once('=') {
+        Some((name, url)) if !name.contains(['/', ':']) => url,
+        _ => entry,
+    }
+}
+
+/// Reads `index-url` and `extra-index-url` of a file in pip's form: sections
+/// with `key = value`, and lines that go on with a blank.
+fn read_pip(file: &SettingsFile, found: &mut BTreeMap<&'static str, (String, String)>) -> Result<(), String> {
+    let shown = file.path.display().to_string();
+    let mut section = "";
+    let mut current: Option<&'static str> = None;
+    for line in file.text.lines() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
+            continue;
+        }
+        if line.starts_with([' ', '\t']) {
+            if let Some((_, value)) = current.and_then(|key| found.get_mut(key)) {
+                value.push_str(&format!(" {trimmed}"));
+            }
+            continue;
+        }
+        current = None;
+        if let Some(name) = trimmed.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+            continue;
+        }
+        let Some((key, value)) = trimmed.split_once(['=', ':']) else {
+            continue;
+        };
+        let key = key.trim().replace('_', "-");
+        if !matches!(section, "global" | "install") {
+            continue;
+        }
+        if key == "no-index" && !is_off(value.trim()) {
+            return Err(no_index(&format!("`no-index` in {shown}")));
+        }
+        let key = ["index-url", "extra-index-url"]
+            .into_iter()
+            .find(|known| *known == key);
+        if let Some(key) = key {
+            found.insert(key, (shown.clone(), value.trim().to_owned()));
+            current = Some(key);
+        }
+    }
+    Ok(())
+}
+
+/// Host and port, and the login before them, of a URL; the whole text where it
+/// has no scheme.
+fn authority(url: &str) -> (Option<&str>, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((login, host)) => (Some(login), host),
+        None => (None, authority),
+    }
+}
+
+/// A URL as it may be shown.
+pub(super) fn without_login(url: &str) -> String {
+    match authority(url) {
+        (Some(login), _) => url.replacen(&format!("{login}@"), "", 1),
+        (None, _) => url.to_owned(),
+    }
+}
+
+/// The secret parts of a URL, as they stand there and as they are meant.
+pub(super) fn login_of(url: &str) -> Vec<String> {
+    let (Some(login), _) = authority(url) else {
+        return Vec::new();
+    };
+    // A token may stand in the place of the name.
+    let secret = match login.split_once(':') {
+        Some((_, password)) if !password.is_empty() => password,
+        Some((name, _)) => name,
+        None => login,
+    };
+    vec![login.to_owned(), secret.to_owned(), decoded(secret)]
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code = (first == b'%')
+            .then(|| text.get(text.len() - after.len()..text.len() - after.len() + 2))
+            .flatten();
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether a URL's host is the machine itself, for itself alone.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let (_, host) = authority(url);
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.split(':').next().unwrap_or(host),
+    };
+    host == "localhost" || host.ends_with(".localhost") || host == "::1" || host.starts_with("127.")
+}

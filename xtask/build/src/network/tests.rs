@@ -1,0 +1,167 @@
+//! Settings of machines, and what a build gets of them.
+
+use super::*;
+
+fn settings(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<IndexSettings, String> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let files: Vec<SettingsFile> = files
+        .iter()
+        .map(|(path, text)| SettingsFile {
+            path: PathBuf::from(path),
+            text: (*text).to_owned(),
+            is_uv: path.ends_with("uv.toml"),
+        })
+        .collect();
+    IndexSettings::read(&variables, &files)
+}
+
+fn exported(settings: &IndexSettings) -> BTreeMap<String, String> {
+    settings.variables().collect()
+}
+
+#[test]
+fn a_machine_that_says_nothing_changes_nothing() {
+    let found = settings(
+        &[],
+        &[(
+            "/etc/pip.conf",
+            "[global]\ncert = /x\n[list]\nindex-url = http://no\n",
+        )],
+    )
+    .unwrap();
+    assert_eq!(found.identity(), None);
+    assert_eq!(found.uv_toml(), None);
+    assert_eq!(exported(&found), BTreeMap::new());
+}
+
+#[test]
+fn every_place_that_names_an_index_is_used() {
+    let mirror = "https://me:s3cret@mirror.example/simple";
+    for (variables, files) in [
+        (vec![("UV_INDEX", mirror)], vec![]),
+        (vec![("UV_DEFAULT_INDEX", mirror)], vec![]),
+        (vec![("UV_INDEX_URL", mirror)], vec![]),
+        (vec![("UV_EXTRA_INDEX_URL", mirror)], vec![]),
+        (vec![("PIP_INDEX_URL", mirror)], vec![]),
+        (vec![("PIP_EXTRA_INDEX_URL", mirror)], vec![]),
+        (
+            vec![],
+            vec![("pip.conf", format!("[global]\nindex-url = {mirror}\n"))],
+        ),
+        (
+            vec![],
+            vec![(
+                "pip.conf",
+                format!("[install]\nextra_index_url:\n  https://a.example\n  {mirror}\n"),
+            )],
+        ),
+        (
+            vec![],
+            vec![(
+                "uv.toml",
+                format!("[[index]]\nurl = \"{mirror}\"\ndefault = true\n"),
+            )],
+        ),
+        (vec![], vec![("uv.toml", format!("index-url = \"{mirror}\"\n"))]),
+        (
+            vec![],
+            vec![("uv.toml", format!("extra-index-url = [\"{mirror}\"]\n"))],
+        ),
+    ] {
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let found = settings(&variables, &files).unwrap();
+        let of_uv = found.uv_toml().unwrap_or_default();
+        let as_variable = exported(&found)
+            .iter()
+            .any(|(name, value)| name.starts_with("UV_") && value == mirror);
+        assert!(as_variable || of_uv.contains(mirror), "{variables:?} {files:?}");
+        let identity = found.identity().unwrap();
+        assert!(identity.contains("https://mirror.example/simple"), "{identity}");
+        assert!(!identity.contains("s3cret"), "{identity}");
+        assert!(found.logins().contains(&"s3cret".to_owned()));
+    }
+}
+
+#[test]
+fn another_login_is_the_same_index_and_another_host_is_not() {
+    let of = |url: &str| settings(&[("UV_INDEX", url)], &[]).unwrap().identity();
+    assert_eq!(
+        of("corp=https://a:b@x.example/"),
+        of("corp=https://c:d@x.example/")
+    );
+    assert_ne!(of("https://x.example/"), of("https://y.example/"));
+}
+
+#[test]
+fn settings_of_uv_go_before_those_of_pip() {
+    let found = settings(
+        &[
+            ("UV_DEFAULT_INDEX", "https://uv.example"),
+            ("PIP_INDEX_URL", "https://pip.example"),
+        ],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(found.uv_toml(), None);
+    // pip, which installs uv, has its own.
+    assert_eq!(exported(&found)["PIP_INDEX_URL"], "https://pip.example");
+    let found = settings(&[("UV_DEFAULT_INDEX", "corp=https://uv.example")], &[]).unwrap();
+    assert_eq!(exported(&found)["PIP_INDEX_URL"], "https://uv.example");
+}
+
+#[test]
+fn what_no_build_can_follow_is_refused_by_name() {
+    for (variables, files) in [
+        (vec![("UV_NO_INDEX", "1")], vec![]),
+        (vec![], vec![("/x/pip.conf", "[global]\nno-index = true\n")]),
+        (vec![], vec![("/x/uv.toml", "no-index = true\n")]),
+        (vec![], vec![("/x/uv.toml", "[[index\n")]),
+    ] {
+        let told = settings(&variables, &files).unwrap_err();
+        let name = variables.first().map_or_else(|| files[0].0, |(name, _)| *name);
+        assert!(told.contains(name), "{told}");
+    }
+    assert!(settings(&[("UV_NO_INDEX", "0")], &[]).is_ok());
+    for url in [
+        "http://localhost:3141/",
+        "http://a:b@127.0.0.1/x",
+        "https://[::1]:8/",
+    ] {
+        let found = settings(&[("UV_INDEX", url)], &[]).unwrap();
+        assert_eq!(found.on_loopback().unwrap().0, "UV_INDEX", "{url}");
+    }
+    assert!(
+        settings(&[("UV_INDEX", "https://localhost.example/")], &[])
+            .unwrap()
+            .on_loopback()
+            .is_none()
+    );
+}
+
+#[test]
+fn logins_are_known_as_written_and_as_meant() {
+    assert_eq!(
+        settings::login_of("https://a:p%40ss@h/"),
+        ["a:p%40ss", "p%40ss", "p@ss"]
+    );
+    assert_eq!(settings::login_of("https://token@h/")[1], "token");
+    assert_eq!(settings::login_of("https://h/a@b"), Vec::<String>::new());
+    assert_eq!(settings::without_login("https://a:b@h/x"), "https://h/x");
+}
+
+#[test]
+fn a_host_is_named_by_a_url_alone() {
+    for text in [
+        "https://h.example/x",
+        "git+https://me@h.example:8/x",
+        "\"https://h.example\"",
+    ] {
+        assert!(names_host(text, "h.example"), "{text}");
+    }
+    for text in ["https://not-h.example/", "https://h.example.org/", "h.example"] {
+        assert!(!names_host(text, "h.example"), "{text}");
+    }
+}

@@ -1,0 +1,240 @@
+//! The machine's package indexes, proxies and logins reach the build, and no
+//! login is anywhere afterwards.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use crate::build_images::{Bench, docker, fixture};
+use crate::sandbox::{self, Checkout, Run, copy};
+
+/// Nothing else on this machine has it.
+const PASSWORD: &str = "pa55-that-nobody-sees";
+
+/// A package that only the private index has.
+const PACKAGE: &str = "hive-test-private-package";
+
+/// An index and proxy on this machine, for as long as it is there.
+struct Index {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Index {
+    fn start() -> Self {
+        let mut child = Command::new("python3")
+            .args([&fixture("index.py"), PACKAGE, &format!("someone:{PASSWORD}")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut port = String::new();
+        output.read_line(&mut port).unwrap();
+        // The address that this machine has for others: containers reach it.
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect("192.0.2.1:9").unwrap();
+        let address = format!("{}:{}", socket.local_addr().unwrap().ip(), port.trim());
+        Self {
+            child,
+            output,
+            address,
+        }
+    }
+
+    /// What it was asked for.
+    fn asked(&mut self) -> String {
+        self.child.kill().unwrap();
+        let mut asked = String::new();
+        self.output.read_to_string(&mut asked).unwrap();
+        asked
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // It has ended already where its requests were looked at.
+        drop(self.child.kill());
+        self.child.wait().unwrap();
+    }
+}
+
+fn bench(name: &str) -> Bench {
+    let app = r#", "import": "main:create", "factory": true, "health_path": "/health""#;
+    let bench = Bench::new(name, app, "");
+    copy(
+        Path::new(&fixture("requirements-app")),
+        &bench.checkout.path("app"),
+    );
+    bench.checkout.write(
+        "app/requirements.txt",
+        &format!("fastapi\npsycopg[binary]\nuvicorn\n{PACKAGE}\n"),
+    );
+    bench
+}
+
+fn build(bench: &Bench, variables: &[(&str, &str)]) -> Run {
+    let app = bench.checkout.path("app");
+    let args = [
+        "--verbose",
+        "build-images",
+        "--progress",
+        "plain",
+        "--app",
+        app.to_str().unwrap(),
+    ];
+    let mut command = bench.checkout.command(&args);
+    command.envs(variables.iter().copied());
+    sandbox::finish(&mut command)
+}
+
+/// Looks for the password in all that a build leaves.
+fn is_nowhere(bench: &Bench, run: &Run) {
+    for text in [&run.stdout, &run.stderr] {
+        assert!(!text.contains(PASSWORD), "{text}");
+    }
+    for entry in walkdir::WalkDir::new(bench.checkout.path("")) {
+        let entry = entry.unwrap();
+        let netrc = entry.path().ends_with("netrc");
+        if entry.file_type().is_file() && !netrc {
+            let bytes = fs_err::read(entry.path()).unwrap();
+            assert!(!contains(&bytes), "{}", entry.path().display());
+        }
+    }
+    let image = format!("hive-{}:latest", bench.name);
+    let history = docker(&["history", "--no-trunc", &image]);
+    assert!(
+        !history.contains(PASSWORD) && !history.contains("someone"),
+        "{history}"
+    );
+    assert!(!docker(&["inspect", &image]).contains(PASSWORD));
+    // Every file of the image, and of the stage that had the login.
+    let everywhere = format!(
+        "! grep -rqs --exclude-dir=proc --exclude-dir=sys {} /",
+        &PASSWORD[..8]
+    );
+    docker(&[
+        "run",
+        "--rm",
+        "--user",
+        "0",
+        "--entrypoint",
+        "sh",
+        &image,
+        "-c",
+        &everywhere,
+    ]);
+    let saved = sandbox::docker().args(["save", &image]).output().unwrap();
+    assert!(
+        saved.status.success() && !contains(&saved.stdout),
+        "in the layers"
+    );
+}
+
+fn contains(bytes: &[u8]) -> bool {
+    bytes
+        .windows(PASSWORD.len())
+        .any(|window| window == PASSWORD.as_bytes())
+}
+
+fn origin(bench: &Bench) -> String {
+    let image = format!("hive-{}:latest", bench.name);
+    let code = format!("import {} as it; print(it.ORIGIN)", PACKAGE.replace('-', "_"));
+    let args = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "python",
+        &image,
+        "-c",
+        &code,
+    ];
+    docker(&args).trim().to_owned()
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
+    let (bench, mut index) = (bench("private-index"), Index::start());
+    let url = format!("corp=http://{}/simple", index.address);
+    let variables = [
+        ("UV_INDEX", url.as_str()),
+        ("UV_INDEX_CORP_USERNAME", "someone"),
+        ("UV_INDEX_CORP_PASSWORD", PASSWORD),
+    ];
+    // Without the login it is asked all the same, and nobody else in its place.
+    let refused = build(&bench, &variables[..1]).expect(1);
+    refused.says(&["hint: the package index wants a login: "]);
+    let run = build(&bench, &variables).expect(0);
+    assert_eq!(origin(&bench), "the private index");
+    is_nowhere(&bench, &run);
+    assert!(index.asked().contains("direct /simple/"));
+    // Another index is another image; the same one with another login is not.
+    let reason = |variables: &[(&str, &str)]| {
+        let app = bench.checkout.path("app");
+        let mut command = bench.checkout.command(&["plan", "--app", app.to_str().unwrap()]);
+        let run = sandbox::finish(command.envs(variables.iter().copied())).expect(0);
+        run.stdout + &run.stderr
+    };
+    assert!(reason(&[variables[0]]).contains("up to date"));
+    let other = reason(&[("UV_INDEX", "https://packages.invalid/simple")]);
+    assert!(other.contains("argument INDEX_SETTINGS changed"), "{other}");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_proxy_and_an_index_of_pip_are_used_with_the_logins_of_netrc() {
+    let (bench, mut index) = (bench("proxy"), Index::start());
+    bench.checkout.write(
+        "netrc",
+        &format!("machine elsewhere.invalid login a password b\nmachine packages.invalid login someone password {PASSWORD}\n"),
+    );
+    bench.checkout.write(
+        "pip.conf",
+        "[global]\nextra-index-url =\n    http://packages.invalid/simple\n",
+    );
+    let netrc = bench.checkout.path("netrc");
+    let pip = bench.checkout.path("pip.conf");
+    let proxy = format!("http://someone:{PASSWORD}@{}", index.address);
+    let run = build(
+        &bench,
+        &[
+            ("http_proxy", &proxy),
+            ("NETRC", netrc.to_str().unwrap()),
+            ("PIP_CONFIG_FILE", pip.to_str().unwrap()),
+        ],
+    )
+    .expect(0);
+    assert_eq!(origin(&bench), "the private index");
+    is_nowhere(&bench, &run);
+    assert!(index.asked().contains("proxied /simple/"));
+}
+
+#[test]
+fn what_no_build_reaches_is_told_before_work() {
+    let checkout = Checkout::new();
+    let asked = |variables: &[(&str, &str)], code: i32| {
+        let mut command = checkout.command(&["plan"]);
+        sandbox::finish(command.envs(variables.iter().copied())).expect(code)
+    };
+    asked(&[("UV_INDEX", "http://me:s3cret@localhost:3141/simple")], 3).says(&[
+        "UV_INDEX names the package index http://localhost:3141/simple, and no build step reaches this machine's loopback",
+    ]);
+    asked(&[("UV_NO_INDEX", "true")], 2).says(&["UV_NO_INDEX forbids every package index"]);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_proxy_that_no_build_step_reaches_is_refused_once_there_is_something_to_build() {
+    let bench = bench("loopback-proxy");
+    let proxy = format!("http://me:{PASSWORD}@127.0.0.1:9");
+    let run = build(&bench, &[("HTTPS_PROXY", &proxy)]).expect(3);
+    run.says(&[
+        "error: HTTPS_PROXY is http://127.0.0.1:9, and no build step reaches a proxy on this machine's loopback",
+        "hint: let the proxy listen on an address of this machine too",
+    ]);
+    assert!(!run.stderr.contains(PASSWORD), "{}", run.stderr);
+}
