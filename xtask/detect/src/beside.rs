@@ -1,0 +1,128 @@
+//! What an app has beside its server: other processes, services, a front end.
+
+use serde::Serialize;
+
+use crate::dependencies::Dependencies;
+use crate::modules::{Meaning, Modules};
+use crate::place::{Detected, Place};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
+
+/// Something that runs, or is built, beside the app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Companion {
+    /// What it is, such as `a worker of Celery`.
+    pub what: String,
+    /// How it is started or built, where that is known.
+    pub command: Option<String>,
+}
+
+/// Processes that the app needs beside its server.
+pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Companion>> {
+    let mut found = Vec::new();
+    let companion = |what: &str, command: Option<String>| Companion {
+        what: what.to_owned(),
+        command,
+    };
+    for (n, line) in tree.text("Procfile").unwrap_or_default().lines().enumerate() {
+        if let Some((name, command)) = line.split_once(':')
+            && !["web", "release"].contains(&name.trim())
+            && !line.starts_with('#')
+        {
+            let what = format!("the process `{}`", name.trim());
+            found.push(Detected::sure(
+                companion(&what, Some(command.trim().to_owned())),
+                Place::new("Procfile", n + 1),
+            ));
+        }
+    }
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        let dotted = module
+            .path
+            .trim_end_matches(".py")
+            .trim_end_matches("/__init__")
+            .replace('/', ".");
+        for (n, call) in module.calls() {
+            if let Meaning::Outside(name) = modules.meaning(module, &call.path)
+                && ["celery.Celery", "celery.app.Celery"].contains(&name.as_str())
+            {
+                let command = format!("celery -A {dotted} worker");
+                let place = Place::new(module.path, module.number(n));
+                found.push(Detected::sure(
+                    companion("a worker of Celery", Some(command)),
+                    place,
+                ));
+            }
+        }
+        if let Some(class) = module.definition("WorkerSettings").filter(|one| one.is_class) {
+            let command = format!("arq {dotted}.WorkerSettings");
+            let place = Place::new(module.path, module.number(class.head));
+            found.push(Detected::sure(companion("a worker of arq", Some(command)), place));
+        }
+    }
+    found
+}
+
+/// Services that are not in the image, told by the packages that speak to them.
+pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> {
+    const CLIENTS: [(&str, &str); 12] = [
+        ("redis", "Redis"),
+        ("aioredis", "Redis"),
+        ("arq", "Redis"),
+        ("rq", "Redis"),
+        ("django-redis", "Redis"),
+        ("pymongo", "MongoDB"),
+        ("motor", "MongoDB"),
+        ("beanie", "MongoDB"),
+        ("pika", "RabbitMQ"),
+        ("aio-pika", "RabbitMQ"),
+        ("aiokafka", "Kafka"),
+        ("elasticsearch", "Elasticsearch"),
+    ];
+    let mut found: Vec<Detected<Companion>> = Vec::new();
+    for (client, service) in CLIENTS {
+        let known = found.iter().any(|one| one.value.what == service);
+        if let Some(asked) = dependencies.own(client).filter(|_| !known) {
+            let companion = Companion {
+                what: service.to_owned(),
+                command: None,
+            };
+            found.push(Detected::likely(companion, asked.place.clone()));
+        }
+    }
+    found
+}
+
+/// Front ends that are built by npm or its like.
+pub(crate) fn front_ends(tree: &Tree) -> Vec<Detected<Companion>> {
+    let mut found = Vec::new();
+    for (path, text) in tree.texts().filter(|(path, _)| file_name(path) == "package.json") {
+        let package: Option<serde_json::Value> = serde_json::from_str(text).ok();
+        let build = package
+            .as_ref()
+            .and_then(|package| package.pointer("/scripts/build")?.as_str());
+        if build.is_none() {
+            continue;
+        }
+        let folder = folder_of(path);
+        let program = [
+            ("pnpm-lock.yaml", "pnpm"),
+            ("yarn.lock", "yarn"),
+            ("bun.lock", "bun"),
+            ("bun.lockb", "bun"),
+        ];
+        let program = program
+            .iter()
+            .find(|(lock, _)| tree.has(&format!("{folder}{lock}")));
+        let program = program.map_or("npm", |(_, program)| program);
+        let place = match folder.is_empty() {
+            true => "the project's folder".to_owned(),
+            false => folder.trim_end_matches('/').to_owned(),
+        };
+        let companion = Companion {
+            what: format!("a front end in {place}"),
+            command: Some(format!("{program} run build")),
+        };
+        found.push(Detected::sure(companion, Place::of(path, text, "\"build\"")));
+    }
+    found
+}

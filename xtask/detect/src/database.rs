@@ -1,0 +1,281 @@
+//! How the app finds its database: by which variables, and in which form.
+
+use serde::Serialize;
+
+use crate::dependencies::Dependencies;
+use crate::modules::Modules;
+use crate::place::{Certainty, Detected, Place};
+use crate::python::TokenKind;
+use crate::settings::{ReadVariable, reads_count};
+
+/// A variable that is given a value in the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GivenVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value, with placeholders of a spec.
+    pub value: String,
+    /// Why this value.
+    pub why: String,
+}
+
+/// What the container gives every app, so that no spec has to.
+const GIVEN: [(&str, &str); 5] = [
+    ("DATABASE_URL", "{database_url}"),
+    ("PGHOST", "{database_host}"),
+    ("PGPORT", "{database_port}"),
+    ("PGDATABASE", "{database_name}"),
+    ("PGUSER", "{database_user}"),
+];
+
+/// The part of a connection that a variable holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Url,
+    Host,
+    Port,
+    User,
+    Password,
+    Name,
+    Engine,
+}
+
+/// Values for the variables that lead to the database; those that the container
+/// gives anyway are left out of a spec by [`is_given_anyway`].
+pub(crate) fn settings(
+    modules: &Modules<'_>,
+    dependencies: &Dependencies,
+    variables: &[Detected<ReadVariable>],
+) -> Vec<Detected<GivenVariable>> {
+    let form = form(modules, dependencies);
+    let mut found = Vec::new();
+    for variable in variables {
+        let Some(part) = part_of(&variable.value) else {
+            continue;
+        };
+        let (value, why, certainty) = match part {
+            Part::Url => url(&variable.value, &form),
+            Part::Host => plain("{database_host}"),
+            Part::Port => plain("{database_port}"),
+            Part::User => plain("{database_user}"),
+            Part::Password => plain("{database_password}"),
+            Part::Name => plain("{database_name}"),
+            Part::Engine => (
+                "django.db.backends.postgresql".to_owned(),
+                "Django's engine".to_owned(),
+                Certainty::Likely,
+            ),
+        };
+        found.push(Detected {
+            value: GivenVariable {
+                name: variable.value.name.clone(),
+                value,
+                why,
+            },
+            place: variable.place.clone(),
+            certainty,
+        });
+    }
+    found
+}
+
+/// Whether the container sets a variable to just this.
+pub(crate) fn is_given_anyway(variable: &GivenVariable) -> bool {
+    let (name, value) = (variable.name.as_str(), variable.value.as_str());
+    // Its form is its own.
+    name == "HIVE_DATABASE_URL" || GIVEN.contains(&(name, value))
+}
+
+fn plain(value: &str) -> (String, String, Certainty) {
+    (value.to_owned(), "by its name".to_owned(), Certainty::Likely)
+}
+
+fn part_of(variable: &ReadVariable) -> Option<Part> {
+    const DATABASE: [&str; 10] = [
+        "DATABASE",
+        "DB",
+        "POSTGRES",
+        "POSTGRESQL",
+        "PG",
+        "PGSQL",
+        "PSQL",
+        "SQL",
+        "SQLALCHEMY",
+        "RDS",
+    ];
+    const OTHERS: [&str; 16] = [
+        "REDIS",
+        "MONGO",
+        "MONGODB",
+        "MYSQL",
+        "MARIADB",
+        "TEST",
+        "TESTS",
+        "CLICKHOUSE",
+        "NEO4J",
+        "SQLITE",
+        "CACHE",
+        "KAFKA",
+        "RABBITMQ",
+        "ELASTICSEARCH",
+        "CELERY",
+        "VECTOR",
+    ];
+    let name = variable.name.to_uppercase();
+    let of_libpq = [
+        ("PGHOST", Part::Host),
+        ("PGPORT", Part::Port),
+        ("PGUSER", Part::User),
+        ("PGPASSWORD", Part::Password),
+        ("PGDATABASE", Part::Name),
+    ];
+    if let Some((_, part)) = of_libpq.iter().find(|(known, _)| *known == name) {
+        return Some(*part);
+    }
+    let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
+    let (last, before) = words.split_last()?;
+    if words.iter().any(|word| OTHERS.contains(word)) {
+        return None;
+    }
+    let shown = [
+        variable.default.as_deref(),
+        variable.example.as_ref().map(|one| one.value.as_str()),
+    ];
+    let is_url = |text: &&str| text.starts_with("postgres") && text.contains("://");
+    if variable.annotation.contains("PostgresDsn") || shown.iter().flatten().any(is_url) {
+        return Some(Part::Url);
+    }
+    let of_database = before.iter().any(|word| DATABASE.contains(word));
+    Some(match *last {
+        "URL" | "URI" | "DSN" if of_database => Part::Url,
+        "STRING" if of_database && before.contains(&"CONNECTION") => Part::Url,
+        "HOST" | "HOSTNAME" | "SERVER" | "ADDR" | "ADDRESS" if of_database => Part::Host,
+        "PORT" if of_database => Part::Port,
+        "USER" | "USERNAME" | "LOGIN" if of_database => Part::User,
+        "PASSWORD" | "PASS" | "PWD" | "PASSWD" if of_database => Part::Password,
+        "NAME" | "DB" | "DATABASE" | "DBNAME" if of_database => Part::Name,
+        "ENGINE" if of_database && shown.iter().flatten().any(|text| text.starts_with("django.")) => {
+            Part::Engine
+        }
+        _ => return None,
+    })
+}
+
+/// The form of URL that the code wants where no value shows it.
+struct Form {
+    /// The placeholder.
+    value: &'static str,
+    why: String,
+}
+
+fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
+    let form = |value, why: &str| Form {
+        value,
+        why: why.to_owned(),
+    };
+    // Migrations have an engine of their own, often the only one that takes the URL.
+    let calls = |name: &str| {
+        modules
+            .all
+            .iter()
+            .filter(|module| reads_count(module.path))
+            .find_map(|module| {
+                let (n, _) = module.calls().find(|(_, call)| call.last() == name)?;
+                Some(Place::new(module.path, module.number(n)))
+            })
+    };
+    if let Some(place) = rewritten(modules) {
+        return form("{database_url}", &format!("{place} makes the scheme itself"));
+    }
+    if dependencies.has("tortoise-orm") {
+        let value = if dependencies.has("asyncpg") || !dependencies.has("psycopg") {
+            "{database_url:asyncpg://}"
+        } else {
+            "{database_url:psycopg://}"
+        };
+        return form(value, "tortoise-orm is among the dependencies");
+    }
+    let asynchronous = calls("create_async_engine").or_else(|| calls("async_engine_from_config"));
+    if let Some(place) = asynchronous {
+        return match dependencies.has("asyncpg") || !has_psycopg(dependencies) {
+            true => form(
+                "{database_url:asyncpg}",
+                &format!("{place} makes an asynchronous engine"),
+            ),
+            false => form(
+                "{database_url:psycopg}",
+                &format!("{place} makes an asynchronous engine"),
+            ),
+        };
+    }
+    let synchronous = calls("create_engine")
+        .or_else(|| calls("SQLAlchemy"))
+        .or_else(|| calls("engine_from_config"));
+    if let Some(place) = synchronous {
+        let value = match () {
+            () if dependencies.has("psycopg2") || dependencies.has("psycopg2-binary") => "{database_url}",
+            () if has_psycopg(dependencies) => "{database_url:psycopg}",
+            () if dependencies.has("pg8000") => "{database_url:pg8000}",
+            () => "{database_url}",
+        };
+        return form(value, &format!("{place} makes an engine of SQLAlchemy"));
+    }
+    form(
+        "{database_url}",
+        "the plain form, as nothing asks for another one",
+    )
+}
+
+fn has_psycopg(dependencies: &Dependencies) -> bool {
+    ["psycopg", "psycopg-binary", "psycopg-c"]
+        .iter()
+        .any(|name| dependencies.has(name))
+}
+
+/// Where the code puts another scheme in place of what it is given.
+fn rewritten(modules: &Modules<'_>) -> Option<Place> {
+    modules
+        .all
+        .iter()
+        .filter(|module| reads_count(module.path))
+        .find_map(|module| {
+            let replaces = module.calls().find(|(_, call)| {
+                let texts = call
+                    .arguments
+                    .iter()
+                    .flat_map(|one| one.value)
+                    .filter(|token| token.kind == TokenKind::Text);
+                let schemes = texts.filter(|token| token.text.starts_with("postgres"));
+                ["replace", "sub", "set", "removeprefix"].contains(&call.last()) && schemes.count() > 0
+            });
+            replaces.map(|(n, _)| Place::new(module.path, module.number(n)))
+        })
+}
+
+/// The URL in the form that a value shows, or that the code wants.
+fn url(variable: &ReadVariable, form: &Form) -> (String, String, Certainty) {
+    let example = variable
+        .example
+        .as_ref()
+        .map(|one| (one.value.as_str(), one.place.to_string()));
+    let default = variable
+        .default
+        .as_deref()
+        .map(|text| (text, "its default".to_owned()));
+    for (text, place) in default.into_iter().chain(example) {
+        let Some((scheme, _)) = text.split_once("://") else {
+            continue;
+        };
+        let value = match scheme.strip_prefix("postgresql+") {
+            Some(driver) => format!("{{database_url:{driver}}}"),
+            None if scheme == "postgres" => "{database_url:postgres://}".to_owned(),
+            // The plain scheme leaves the driver to the code.
+            _ => continue,
+        };
+        if scheme == "postgres" && form.value != "{database_url}" {
+            continue;
+        }
+        return (value, format!("the form of {place}"), Certainty::Sure);
+    }
+    (form.value.to_owned(), form.why.clone(), Certainty::Likely)
+}

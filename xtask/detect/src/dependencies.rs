@@ -1,0 +1,374 @@
+//! What a project asks for: packages, locks, a version of Python.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use crate::modules::Modules;
+use crate::place::{Detected, Place};
+use crate::python::{TokenKind, statement};
+use crate::tree::Tree;
+
+/// Which part of a project asks for a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AskedBy {
+    /// The project itself.
+    Project,
+    /// An extra of this name.
+    Extra(String),
+    /// A dependency group of this name, or the developers' part.
+    Group(String),
+}
+
+/// A package that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AskedPackage {
+    /// In lower case, with single hyphens (PEP 503).
+    pub name: String,
+    /// Its own extras that are wanted.
+    pub extras: Vec<String>,
+    /// By which part.
+    pub by: AskedBy,
+    /// Whether it is fetched from a git repository.
+    pub from_git: bool,
+}
+
+/// All that a project asks for.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Dependencies {
+    /// In the order of the files.
+    pub packages: Vec<Detected<AskedPackage>>,
+    /// The lock files that are there, of whatever tool.
+    pub locks: Vec<Detected<String>>,
+    /// The version of Python, as each file writes it.
+    pub python: Vec<Detected<String>>,
+    /// The names in the locks: what is installed with what is asked for.
+    #[serde(skip)]
+    pub locked: BTreeSet<String>,
+}
+
+impl Dependencies {
+    /// The project's own request for a package.
+    pub fn own(&self, name: &str) -> Option<&Detected<AskedPackage>> {
+        let mut own = self
+            .packages
+            .iter()
+            .filter(|one| one.value.by == AskedBy::Project);
+        own.find(|one| one.value.name == name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.own(name).is_some()
+    }
+
+    /// Whether a package may be installed although nothing here asks for it.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.locked.is_empty() || self.locked.contains(name)
+    }
+
+    pub(crate) fn read(tree: &Tree, modules: &Modules<'_>) -> Self {
+        let mut found = Self::default();
+        if let Some((text, table)) = toml_at(tree, "pyproject.toml") {
+            found.pyproject("pyproject.toml", text, &table);
+        }
+        let is_workspace = |(_, table): &(&str, Table)| at(table, &["tool", "uv", "workspace"]).is_some();
+        if toml_at(tree, "pyproject.toml").as_ref().is_some_and(is_workspace) {
+            for file in tree.named("pyproject.toml").into_iter().skip(1) {
+                if let Some((text, table)) = toml_at(tree, file) {
+                    found.pyproject(file, text, &table);
+                }
+            }
+        }
+        if let Some((text, table)) = toml_at(tree, "Pipfile") {
+            found.poetry_table("Pipfile", text, table.get("packages"), &AskedBy::Project);
+            found.poetry_table(
+                "Pipfile",
+                text,
+                table.get("dev-packages"),
+                &AskedBy::Group("dev".to_owned()),
+            );
+            for key in ["python_full_version", "python_version"] {
+                if let Some(version) = at(&table, &["requires", key]).and_then(Value::as_str) {
+                    found.python(version, Place::of("Pipfile", text, key));
+                }
+            }
+        }
+        if let Some(text) = tree.text("setup.cfg") {
+            found.setup_cfg(text);
+        }
+        if let Some(module) = modules.at("setup.py") {
+            for (_, call) in module.calls().filter(|(_, call)| call.last() == "setup") {
+                let tokens = call.named("install_requires").unwrap_or_default();
+                for token in tokens.iter().filter(|token| token.kind == TokenKind::Text) {
+                    found.add(token.text, AskedBy::Project, Place::new("setup.py", token.line));
+                }
+                if let Some(python) = call.named("python_requires")
+                    && let Some(text) = statement::text_of(python)
+                {
+                    found.python(&text, Place::new("setup.py", python[0].line));
+                }
+            }
+        }
+        if tree.has("requirements.txt") {
+            found.requirements(tree, "requirements.txt", 0);
+        }
+        for (file, prefix) in [(".python-version", ""), ("runtime.txt", "python-")] {
+            let first = tree
+                .text(file)
+                .and_then(|text| text.lines().find(|line| !line.trim().is_empty()));
+            if let Some(line) = first {
+                found.python(line.trim().trim_start_matches(prefix), Place::new(file, 1));
+            }
+        }
+        found.locks(tree);
+        found
+    }
+
+    fn python(&mut self, text: &str, place: Place) {
+        self.python.push(Detected::sure(text.to_owned(), place));
+    }
+
+    fn add(&mut self, requirement: &str, by: AskedBy, place: Place) {
+        if let Some(package) = asked(requirement, by) {
+            self.packages.push(Detected::sure(package, place));
+        }
+    }
+
+    fn pyproject(&mut self, file: &str, text: &str, table: &Table) {
+        let strings = |value: Option<&Value>| -> Vec<String> {
+            let list = value.and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(|one| one.as_str().map(str::to_owned)).collect()
+        };
+        for line in strings(at(table, &["project", "dependencies"])) {
+            self.add(&line, AskedBy::Project, Place::of(file, text, &line));
+        }
+        for (extra, list) in entries(at(table, &["project", "optional-dependencies"])) {
+            for line in strings(Some(list)) {
+                self.add(&line, AskedBy::Extra(extra.clone()), Place::of(file, text, &line));
+            }
+        }
+        let groups = [&["dependency-groups"][..], &["tool", "pdm", "dev-dependencies"]];
+        for (group, list) in groups.into_iter().flat_map(|path| entries(at(table, path))) {
+            for line in strings(Some(list)) {
+                self.add(&line, AskedBy::Group(group.clone()), Place::of(file, text, &line));
+            }
+        }
+        self.poetry_table(
+            file,
+            text,
+            at(table, &["tool", "poetry", "dependencies"]),
+            &AskedBy::Project,
+        );
+        for (group, about) in entries(at(table, &["tool", "poetry", "group"])) {
+            self.poetry_table(
+                file,
+                text,
+                about.get("dependencies"),
+                &AskedBy::Group(group.clone()),
+            );
+        }
+        if let Some(version) = at(table, &["project", "requires-python"]).and_then(Value::as_str) {
+            self.python(version, Place::of(file, text, "requires-python"));
+        }
+    }
+
+    /// `name = "^1"`, or a table with extras; Pipfile writes the same.
+    fn poetry_table(&mut self, file: &str, text: &str, table: Option<&Value>, by: &AskedBy) {
+        for (name, about) in entries(table) {
+            let place = Place::of(file, text, &format!("{name} ="));
+            if name == "python" {
+                let version = about.as_str().or_else(|| about.get("version")?.as_str());
+                self.python(version.unwrap_or_default(), place);
+                continue;
+            }
+            let extras = about
+                .get("extras")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            let optional = about.get("optional").and_then(Value::as_bool) == Some(true);
+            let package = AskedPackage {
+                name: normal(name),
+                extras: extras.filter_map(|one| one.as_str().map(normal)).collect(),
+                by: match optional {
+                    true => AskedBy::Extra(extra_with(name, file, text)),
+                    false => by.clone(),
+                },
+                from_git: about.get("git").is_some(),
+            };
+            self.packages.push(Detected::sure(package, place));
+        }
+    }
+
+    fn setup_cfg(&mut self, text: &str) {
+        let mut key = "";
+        for (n, line) in text.lines().enumerate() {
+            let indented = line.starts_with([' ', '\t']);
+            let mut value = line.trim();
+            if !indented {
+                let (name, rest) = line.split_once('=').unwrap_or((line, ""));
+                (key, value) = (name.trim(), rest.trim());
+            }
+            let place = Place::new("setup.cfg", n + 1);
+            match key {
+                "install_requires" if !value.is_empty() => self.add(value, AskedBy::Project, place),
+                "python_requires" if !value.is_empty() => self.python(value, place),
+                _ => {}
+            }
+        }
+    }
+
+    fn requirements(&mut self, tree: &Tree, file: &str, depth: usize) {
+        let Some(text) = tree.text(file).filter(|_| depth < 5) else {
+            return;
+        };
+        for (n, line) in text.lines().enumerate() {
+            let line = line
+                .split(" #")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .trim_end_matches('\\')
+                .trim();
+            let included = ["-r ", "--requirement ", "--requirement="];
+            if let Some(name) = included.iter().find_map(|flag| line.strip_prefix(flag)) {
+                let folder = crate::tree::folder_of(file);
+                self.requirements(
+                    tree,
+                    &format!("{folder}{}", name.trim().trim_start_matches("./")),
+                    depth + 1,
+                );
+            } else if !line.starts_with(['#', '-']) {
+                self.add(line, AskedBy::Project, Place::new(file, n + 1));
+            }
+        }
+    }
+
+    fn locks(&mut self, tree: &Tree) {
+        const LOCKS: [&str; 7] = [
+            "uv.lock",
+            "poetry.lock",
+            "pdm.lock",
+            "Pipfile.lock",
+            "pylock.toml",
+            "pixi.lock",
+            "conda-lock.yml",
+        ];
+        for lock in LOCKS.into_iter().filter(|lock| tree.has(lock)) {
+            self.locks
+                .push(Detected::sure(lock.to_owned(), Place::new(lock, 1)));
+            // Each package of a TOML lock has a line of its own for its name.
+            for line in tree.text(lock).unwrap_or_default().lines() {
+                if let Some(name) = line
+                    .strip_prefix("name = \"")
+                    .and_then(|rest| rest.strip_suffix('"'))
+                {
+                    self.locked.insert(normal(name));
+                }
+            }
+        }
+    }
+}
+
+/// The extra of a Poetry project that has an optional package.
+fn extra_with(package: &str, file: &str, text: &str) -> String {
+    let table: Option<Table> = (file == "pyproject.toml")
+        .then(|| toml::from_str(text).ok())
+        .flatten();
+    let extras = table
+        .as_ref()
+        .and_then(|table| at(table, &["tool", "poetry", "extras"]));
+    let has = |list: &Value| {
+        list.as_array()
+            .is_some_and(|list| list.iter().any(|one| one.as_str() == Some(package)))
+    };
+    let mut found = entries(extras).filter(|(_, list)| has(list));
+    found
+        .next()
+        .map_or_else(|| package.to_owned(), |(name, _)| name.clone())
+}
+
+/// A file as TOML with its text; none where it is no TOML.
+pub(crate) fn toml_at<'t>(tree: &'t Tree, file: &str) -> Option<(&'t str, Table)> {
+    let text = tree.text(file)?;
+    Some((
+        text,
+        toml::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)).ok()?,
+    ))
+}
+
+/// The value at the end of these keys.
+pub(crate) fn at<'a>(table: &'a Table, keys: &[&str]) -> Option<&'a Value> {
+    let (first, rest) = keys.split_first()?;
+    rest.iter()
+        .try_fold(table.get(*first)?, |value, key| value.get(key))
+}
+
+fn entries(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
+    value.and_then(Value::as_table).into_iter().flatten()
+}
+
+/// A name as PEP 503 writes it.
+pub(crate) fn normal(name: &str) -> String {
+    let lower = name.trim().to_lowercase();
+    let parts: Vec<&str> = lower
+        .split(['-', '_', '.'])
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join("-")
+}
+
+/// A requirement as PEP 508 writes it, or a URL with a name in it.
+fn asked(requirement: &str, by: AskedBy) -> Option<AskedPackage> {
+    let from_git = requirement.contains("git+");
+    let named = match requirement.split_once("#egg=") {
+        Some((_, name)) if requirement.contains("://") => name,
+        _ => requirement,
+    };
+    let end = named.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)));
+    let (name, rest) = named.split_at(end.unwrap_or(named.len()));
+    if name.is_empty() || name.starts_with('.') || rest.starts_with(['/', ':', '+']) {
+        return None;
+    }
+    let extras = rest
+        .trim_start()
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'));
+    let extras = extras.map_or("", |(extras, _)| extras).split(',').map(normal);
+    Some(AskedPackage {
+        name: normal(name),
+        extras: extras.filter(|extra| !extra.is_empty()).collect(),
+        by,
+        from_git,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_have_a_name_and_extras() {
+        let shown = |text: &str| {
+            asked(text, AskedBy::Project)
+                .map(|one| format!("{} {} {}", one.name, one.extras.join(","), one.from_git))
+        };
+        for (text, expected) in [
+            (
+                "fastapi[standard]>=0.1; python_version > '3'",
+                "fastapi standard false",
+            ),
+            ("Flask_SQLAlchemy == 3", "flask-sqlalchemy  false"),
+            ("psycopg [binary, pool] >= 3", "psycopg binary,pool false"),
+            ("x @ git+https://h/x.git", "x  true"),
+            ("git+https://h/y.git#egg=y", "y  true"),
+        ] {
+            assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
+        }
+        for none in ["./local", "https://h/x.whl", "", ".", "git+https://h/y.git"] {
+            assert_eq!(shown(none), None, "{none}");
+        }
+    }
+}

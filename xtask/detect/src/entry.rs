@@ -1,0 +1,451 @@
+//! The app: objects and factories that a server can run, and which of them is meant.
+
+mod commands;
+
+use serde::Serialize;
+
+use crate::dependencies::{Dependencies, at, toml_at};
+use crate::modules::{Definition, Meaning, Module, Modules};
+use crate::place::{Certainty, Choice, Detected, Place};
+use crate::python::statement::{self, Assignment};
+use crate::python::{Token, TokenKind};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
+
+/// What an app is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Framework {
+    /// FastAPI.
+    FastApi,
+    /// Starlette, without FastAPI.
+    Starlette,
+    /// Litestar.
+    Litestar,
+    /// Quart.
+    Quart,
+    /// Flask: WSGI.
+    Flask,
+    /// Django by ASGI.
+    DjangoAsgi,
+    /// Django by WSGI.
+    DjangoWsgi,
+    /// Something that the source does not say.
+    Unknown,
+}
+
+impl Framework {
+    /// Its name in sentences.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FastApi => "FastAPI",
+            Self::Starlette => "Starlette",
+            Self::Litestar => "Litestar",
+            Self::Quart => "Quart",
+            Self::Flask => "Flask",
+            Self::DjangoAsgi | Self::DjangoWsgi => "Django",
+            Self::Unknown => "an app",
+        }
+    }
+
+    /// Whether it is run by a WSGI server and not by uvicorn.
+    pub fn is_wsgi(self) -> bool {
+        matches!(self, Self::Flask | Self::DjangoWsgi)
+    }
+
+    /// By the name that makes one.
+    fn of(name: &str) -> Option<Self> {
+        let (package, made) = name.rsplit_once('.')?;
+        let package = package.split('.').next().unwrap_or_default();
+        Some(match (package, made) {
+            ("fastapi", "FastAPI") => Self::FastApi,
+            ("starlette", "Starlette") => Self::Starlette,
+            ("litestar", "Litestar") => Self::Litestar,
+            ("quart", "Quart") => Self::Quart,
+            ("flask", "Flask") | ("apiflask", "APIFlask") | ("flask_openapi3", "OpenAPI") => Self::Flask,
+            ("django", "get_asgi_application") => Self::DjangoAsgi,
+            ("django", "get_wsgi_application") => Self::DjangoWsgi,
+            _ => return None,
+        })
+    }
+}
+
+/// What a server could be given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AppObject {
+    /// `package.module:attribute`.
+    pub import: String,
+    /// Whether the attribute is a function that makes the app.
+    pub factory: bool,
+    /// What it is made with.
+    pub framework: Framework,
+    /// A folder below the project's that has to be on Python's path for this
+    /// import, as with a `src/` that is not installed; empty where none has.
+    pub path: String,
+}
+
+impl AppObject {
+    pub(crate) fn attribute(&self) -> &str {
+        self.import.split(':').next_back().unwrap_or_default()
+    }
+}
+
+/// The app and the port that its own way to start it names.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(crate) app: Choice<AppObject>,
+    pub(crate) port: Option<Detected<u16>>,
+}
+
+/// Looks for the app.
+pub(crate) fn find(tree: &Tree, modules: &Modules<'_>, dependencies: &Dependencies) -> Entry {
+    let mut candidates = candidates(tree, modules);
+    candidates.sort_by(|one, next| one.place.cmp(&next.place));
+    let started = commands::all(tree, modules);
+    let port = started
+        .iter()
+        .find_map(|one| Some(Detected::sure(one.value.port?, one.place.clone())));
+    let app = choose(tree, modules, dependencies, candidates, &started);
+    Entry { app, port }
+}
+
+/// All app objects and factories of the project.
+fn candidates(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<AppObject>> {
+    let mut found = Vec::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        for (n, one) in module.assignments() {
+            if let Some((framework, certainty)) = framework_of(modules, module, &one) {
+                found.push(object(
+                    module,
+                    &root(tree, modules, module),
+                    one.target,
+                    n,
+                    framework,
+                    certainty,
+                ));
+            }
+        }
+        for definition in module.definitions.iter().filter(|one| one.within.is_none()) {
+            let callable = !definition.is_class && !definition.is_async && definition.needs_no_argument;
+            if callable && let Some(framework) = made_by(modules, module, definition) {
+                let mut made = object(
+                    module,
+                    &root(tree, modules, module),
+                    definition.name,
+                    definition.head,
+                    framework,
+                    Certainty::Sure,
+                );
+                made.value.factory = true;
+                found.push(made);
+            }
+        }
+    }
+    found
+}
+
+fn object(
+    module: &Module<'_>,
+    path: &str,
+    name: &str,
+    line: usize,
+    framework: Framework,
+    certainty: Certainty,
+) -> Detected<AppObject> {
+    Detected {
+        value: AppObject {
+            import: format!("{}:{name}", dotted_name(module.path, path)),
+            factory: false,
+            framework,
+            path: path.trim_end_matches('/').to_owned(),
+        },
+        place: Place::new(module.path, module.number(line)),
+        certainty,
+    }
+}
+
+/// What an assignment at the top of a module makes, if that is an app.
+fn framework_of(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    one: &Assignment<'_, '_>,
+) -> Option<(Framework, Certainty)> {
+    let made = statement::call_at(one.value).and_then(|(call, rest)| {
+        let made = constructed(modules, module, &call.path).or_else(|| {
+            match modules.meaning(module, &call.path) {
+                Meaning::Inside(other, name) => made_by(modules, other, other.definition(&name)?),
+                _ => None,
+            }
+        })?;
+        rest.is_empty().then_some(made)
+    });
+    let annotated = || constructed(modules, module, &statement::dotted(one.annotation)?.0);
+    if let Some(framework) = made.or_else(annotated) {
+        return Some((framework, Certainty::Sure));
+    }
+    // What a library makes, `app = agent_os.get_app()`, shows by its name only.
+    let conventional = ["main", "app", "asgi", "wsgi", "server", "serve", "api"];
+    let stem = file_name(module.path).trim_end_matches(".py");
+    let is_call =
+        one.value.last().is_some_and(|last| last.is(")")) && one.value.first()?.kind == TokenKind::Name;
+    let named = ["app", "application"].contains(&one.target) && conventional.contains(&stem);
+    (named && is_call && !is_no_web_app(modules, module, one.value))
+        .then_some((Framework::Unknown, Certainty::Unclear))
+}
+
+/// Names of things that are called `app`, too.
+fn is_no_web_app(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>]) -> bool {
+    let Some((path, _)) = statement::dotted(value) else {
+        return true;
+    };
+    let Meaning::Outside(name) = modules.meaning(module, &path) else {
+        return false;
+    };
+    [
+        "celery", "typer", "click", "rq", "arq", "dramatiq", "logging", "argparse",
+    ]
+    .contains(&name.split('.').next().unwrap_or_default())
+}
+
+/// The framework whose class, or a class on top of it, has this name.
+fn constructed(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> Option<Framework> {
+    match modules.meaning(module, name) {
+        Meaning::Outside(name) => Framework::of(&name),
+        Meaning::Inside(other, name) => {
+            let class = other.definition(&name).filter(|one| one.is_class)?;
+            let head = statement::head(&other.lines[class.head])?;
+            let bases = head.inside.iter().filter_map(|base| statement::dotted(base));
+            let mut outside = bases.filter_map(|(base, _)| match modules.meaning(other, &base) {
+                Meaning::Outside(name) => Framework::of(&name),
+                _ => None,
+            });
+            outside.next_back()
+        }
+        Meaning::Unknown => None,
+    }
+}
+
+/// What a function returns, if that is an app.
+fn made_by(modules: &Modules<'_>, module: &Module<'_>, function: &Definition<'_>) -> Option<Framework> {
+    if function.is_class {
+        return None;
+    }
+    let head = statement::head(&module.lines[function.head])?;
+    if let Some((name, _)) = statement::dotted(head.returns)
+        && let Some(framework) = constructed(modules, module, &name)
+    {
+        return Some(framework);
+    }
+    let body = module.body(function);
+    let returned = body.iter().filter_map(|line| match line.tokens.as_slice() {
+        [word, value @ ..] if word.is_name("return") => Some(value),
+        _ => None,
+    });
+    returned
+        .filter_map(|value| returned_app(modules, module, function, value))
+        .next()
+}
+
+fn returned_app(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    function: &Definition<'_>,
+    value: &[Token<'_>],
+) -> Option<Framework> {
+    if let Some((call, _)) = statement::call_at(value) {
+        return constructed(modules, module, &call.path);
+    }
+    let [name] = value else { return None };
+    let lines = module.body(function).iter();
+    let assigned = lines
+        .flat_map(statement::assignments)
+        .filter(|one| one.target == name.text);
+    let mut made =
+        assigned.filter_map(|one| constructed(modules, module, &statement::call_at(one.value)?.0.path));
+    made.next_back()
+}
+
+/// The folder from which a module is imported: what its own imports need, else
+/// the one around its package.
+fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
+    let member = tree.member(module.path);
+    let sources = format!("{member}src/");
+    let mut folders = vec![member];
+    let own = folder_of(module.path);
+    folders.extend(own.match_indices('/').map(|(n, _)| &own[..=n]));
+    let is_package = |folder: &str| modules.at(&format!("{folder}__init__.py")).is_some();
+    let relative = module.lines.iter().any(|line| matches!(line.tokens.as_slice(), [word, dot, ..] if word.is_name("from") && (dot.is(".") || dot.is("..."))));
+    // A module that imports from its own package lies in one.
+    folders.retain(|folder| *folder == member || folder.len() > member.len() && !is_package(folder));
+    if relative {
+        folders.retain(|folder| folder.len() < own.len());
+    }
+    let needed: Vec<String> = module
+        .lines
+        .iter()
+        .flat_map(statement::imports)
+        .filter(|one| !one.module.starts_with('.'))
+        .filter_map(|one| one.module.split('.').next().map(str::to_owned))
+        .collect();
+    let has = |folder: &str, name: &str| {
+        let inside = format!("{folder}{name}/");
+        modules.at(&format!("{folder}{name}.py")).is_some()
+            || modules.all.iter().any(|one| one.path.starts_with(&inside))
+    };
+    let score = |folder: &str| needed.iter().filter(|name| has(folder, name)).count();
+    // `src/` is no package unless it says so itself; else the highest one wins.
+    let preferred = |folder: &str| (score(folder), folder == sources);
+    let best = folders
+        .iter()
+        .copied()
+        .max_by_key(|folder| (preferred(folder), std::cmp::Reverse(folder.len())));
+    best.unwrap_or_default().to_owned()
+}
+
+fn dotted_name(path: &str, root: &str) -> String {
+    let inside = path.strip_prefix(root).unwrap_or(path).trim_end_matches(".py");
+    inside.trim_end_matches("/__init__").replace('/', ".")
+}
+
+/// Where FastAPI's command line looks for an app, in its order.
+const FASTAPI_FILES: [&str; 6] = [
+    "main.py",
+    "app.py",
+    "api.py",
+    "app/main.py",
+    "app/app.py",
+    "app/api.py",
+];
+
+/// Other names of files that hold an app, in this order.
+const OTHER_FILES: [&str; 9] = [
+    "main.py",
+    "app.py",
+    "asgi.py",
+    "wsgi.py",
+    "server.py",
+    "serve.py",
+    "api.py",
+    "web.py",
+    "__init__.py",
+];
+
+fn choose(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    dependencies: &Dependencies,
+    mut candidates: Vec<Detected<AppObject>>,
+    started: &[Detected<commands::Started>],
+) -> Choice<AppObject> {
+    let named = entrypoint(tree).into_iter().chain(started.iter().cloned());
+    for Detected { value, place, .. } in named {
+        let same = |one: &Detected<AppObject>| names_it(&value, one);
+        let known = candidates.iter().position(same).map(|n| candidates.remove(n));
+        let written = || commands::as_written(modules, &value);
+        if let Some(mut chosen) = known.or_else(written) {
+            chosen.value.factory |= value.factory;
+            return Choice {
+                chosen: Some(chosen),
+                rule: format!("{place} names it"),
+                others: candidates,
+            };
+        }
+    }
+    // Both lie side by side in each Django project.
+    let django = |framework| move |one: &Detected<AppObject>| one.value.framework == framework;
+    if candidates.iter().any(django(Framework::DjangoAsgi))
+        && candidates.iter().any(django(Framework::DjangoWsgi))
+    {
+        let asgi = ["uvicorn", "daphne", "hypercorn", "granian"]
+            .iter()
+            .any(|server| dependencies.has(server));
+        let left = if asgi {
+            Framework::DjangoWsgi
+        } else {
+            Framework::DjangoAsgi
+        };
+        let (rest, others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|one| !django(left)(one));
+        let mut choice = best(rest);
+        choice.others.extend(others);
+        if choice.chosen.is_some() {
+            let server = if asgi {
+                "an ASGI server is"
+            } else {
+                "no ASGI server is"
+            };
+            choice.rule = format!("{server} among the dependencies");
+        }
+        return choice;
+    }
+    best(candidates)
+}
+
+/// The first by the conventions; none where two are equal.
+fn best(mut candidates: Vec<Detected<AppObject>>) -> Choice<AppObject> {
+    if candidates.is_empty() {
+        return Choice {
+            rule: "no app object and no factory was found".to_owned(),
+            ..Choice::default()
+        };
+    }
+    candidates.sort_by_key(rank);
+    let first = rank(&candidates[0]);
+    if candidates.get(1).is_some_and(|second| rank(second) == first) {
+        return Choice {
+            chosen: None,
+            rule: "several could be meant, and nothing tells which".to_owned(),
+            others: candidates,
+        };
+    }
+    let chosen = candidates.remove(0);
+    let rule = match candidates.is_empty() {
+        true => "the only one".to_owned(),
+        false => format!("the first by convention: {}", chosen.value.import),
+    };
+    Choice {
+        chosen: Some(chosen),
+        rule,
+        others: candidates,
+    }
+}
+
+type Rank = (bool, usize, usize, usize, bool);
+
+/// Lower is better: what is sure, FastAPI's own files, names of files, depth,
+/// names of objects, objects before factories.
+fn rank(one: &Detected<AppObject>) -> Rank {
+    const NAMES: [&str; 6] = ["app", "application", "api", "create_app", "get_app", "make_app"];
+    let path = one.place.file.as_str();
+    let position = |list: &[&str], name: &str| list.iter().position(|one| *one == name).unwrap_or(list.len());
+    let fastapi = position(&FASTAPI_FILES, path);
+    let file = position(&OTHER_FILES, file_name(path)) * 16 + path.matches('/').count();
+    let name = position(&NAMES, one.value.attribute());
+    let unsure = one.certainty == Certainty::Unclear;
+    (unsure, fastapi, file, name, one.value.factory)
+}
+
+/// `[tool.fastapi] entrypoint = "backend.main:app"`.
+fn entrypoint(tree: &Tree) -> Option<Detected<commands::Started>> {
+    let (text, table) = toml_at(tree, "pyproject.toml")?;
+    let entrypoint = at(&table, &["tool", "fastapi", "entrypoint"])?.as_str()?;
+    let place = Place::of("pyproject.toml", text, entrypoint);
+    Some(Detected::sure(commands::Started::parse(entrypoint)?, place))
+}
+
+/// Whether a command means this object.
+fn names_it(started: &commands::Started, one: &Detected<AppObject>) -> bool {
+    let (module, attribute) = one.value.import.split_once(':').unwrap_or_default();
+    let asked = started.module.as_str();
+    // Another folder may be on the path there.
+    let same_module = asked == module
+        || one.place.file == started.module
+        || one.place.file == commands::file_of(asked)
+        || one
+            .place
+            .file
+            .ends_with(&format!("/{}", commands::file_of(asked)));
+    same_module
+        && started
+            .attribute
+            .as_deref()
+            .is_none_or(|asked| asked == attribute)
+}

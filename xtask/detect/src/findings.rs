@@ -1,0 +1,265 @@
+//! All that is found of a project.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::beside::{self, Companion};
+use crate::database::{self, GivenVariable};
+use crate::dependencies::{Dependencies, at, toml_at};
+use crate::entry::{self, AppObject};
+use crate::health::{self, HealthRoute};
+use crate::migrations::{self, CommandWords};
+use crate::modules::Modules;
+use crate::place::{Choice, Detected, Place};
+use crate::python::statement;
+use crate::routes;
+use crate::server::{self, ServerProgram};
+use crate::settings::{self, ReadVariable};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
+
+/// What a folder is, as far as its files tell.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Findings {
+    /// The folder that was looked at.
+    pub folder: PathBuf,
+    /// One line about the project, where it has one.
+    pub description: Option<Detected<String>>,
+    /// Packages, locks, Python.
+    pub dependencies: Dependencies,
+    /// What a server is given.
+    pub app: Choice<AppObject>,
+    /// The server.
+    pub server: Choice<ServerProgram>,
+    /// The member of a uv workspace that the app belongs to.
+    pub package: Option<Detected<String>>,
+    /// The port of the project's own way to start.
+    pub port: Option<Detected<u16>>,
+    /// The route that tells whether it works.
+    pub health: Choice<HealthRoute>,
+    /// What has to run before the app.
+    pub before_start: Choice<CommandWords>,
+    /// The variables that the code reads.
+    pub variables: Vec<Detected<ReadVariable>>,
+    /// Those of them that lead to the database, with their values.
+    pub database: Vec<Detected<GivenVariable>>,
+    /// Extensions of PostgreSQL that the project makes, and its role may not.
+    pub extensions: Vec<Detected<String>>,
+    /// Processes beside the server.
+    pub processes: Vec<Detected<Companion>>,
+    /// Services that the image does not have.
+    pub services: Vec<Detected<Companion>>,
+    /// Front ends that want to be built.
+    pub front_ends: Vec<Detected<Companion>>,
+    /// Folders below that are projects, where this one is none.
+    pub projects: Vec<String>,
+    /// The package is installed from its folder, `src/` included.
+    pub is_package: bool,
+    /// What else may matter.
+    pub notes: Vec<Detected<String>>,
+}
+
+/// Looks at a folder. What cannot be read is taken for not there.
+pub fn look(folder: &Path) -> Findings {
+    let tree = Tree::read(folder);
+    let modules = Modules::of(&tree);
+    let dependencies = Dependencies::read(&tree, &modules);
+    let entry = entry::find(&tree, &modules, &dependencies);
+    let variables = settings::variables(&tree, &modules);
+    let database = database::settings(&modules, &dependencies, &variables);
+    let member = entry
+        .app
+        .chosen
+        .as_ref()
+        .map_or("", |app| tree.member(&app.place.file));
+    let mut findings = Findings {
+        folder: folder.to_owned(),
+        description: description(&tree),
+        server: server::find(&dependencies, entry.app.value()),
+        health: health::choose(&modules, &routes::find(&modules)),
+        before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value()),
+        extensions: extensions(&tree),
+        processes: beside::processes(&tree, &modules),
+        services: beside::services(&dependencies),
+        front_ends: beside::front_ends(&tree),
+        projects: projects(&tree),
+        is_package: is_package(&tree, member),
+        package: package(&tree, member),
+        notes: notes(&tree, &modules, &database),
+        app: entry.app,
+        port: entry.port,
+        dependencies,
+        variables,
+        database,
+    };
+    findings
+        .variables
+        .retain(|one| settings::is_variable(&one.value.name));
+    findings
+}
+
+impl Findings {
+    /// Whether the folder is a project at all.
+    pub fn is_project(&self) -> bool {
+        let declared = !self.dependencies.packages.is_empty() || !self.dependencies.locks.is_empty();
+        declared || self.app.chosen.is_some() || !self.app.others.is_empty()
+    }
+
+    /// Variables that the app cannot do without, and for which nothing is known.
+    pub fn to_be_given(&self) -> Vec<&Detected<ReadVariable>> {
+        let of_database = |name: &str| self.database.iter().any(|one| one.value.name == name);
+        let wanted = self
+            .variables
+            .iter()
+            .filter(|one| one.value.required && !of_database(&one.value.name));
+        wanted
+            .filter(|one| !OF_THE_SYSTEM.contains(&one.value.name.as_str()))
+            .collect()
+    }
+}
+
+/// Variables that each container has.
+const OF_THE_SYSTEM: [&str; 8] = [
+    "HOME",
+    "HOSTNAME",
+    "LANG",
+    "PATH",
+    "PWD",
+    "PYTHONPATH",
+    "TZ",
+    "USER",
+];
+
+fn description(tree: &Tree) -> Option<Detected<String>> {
+    let (text, table) = toml_at(tree, "pyproject.toml")?;
+    let paths = [["project", "description"], ["poetry", "description"]];
+    let tool = table.get("tool").and_then(toml::Value::as_table);
+    let found = at(&table, &paths[0]).or_else(|| at(tool?, &paths[1]))?.as_str()?;
+    let one_line = !found.trim().is_empty() && !found.contains(char::is_control);
+    let place = Place::of("pyproject.toml", text, "description");
+    one_line.then(|| Detected::sure(found.trim().to_owned(), place))
+}
+
+fn is_package(tree: &Tree, member: &str) -> bool {
+    toml_at(tree, &format!("{member}pyproject.toml")).is_some_and(|(_, table)| {
+        let uv = at(&table, &["tool", "uv", "package"]).and_then(toml::Value::as_bool);
+        table.contains_key("build-system") && uv != Some(false)
+    })
+}
+
+/// The name of a member, where the top is a uv workspace.
+fn package(tree: &Tree, member: &str) -> Option<Detected<String>> {
+    let (_, top) = toml_at(tree, "pyproject.toml").filter(|_| !member.is_empty())?;
+    at(&top, &["tool", "uv", "workspace"])?;
+    let file = format!("{member}pyproject.toml");
+    let (text, table) = toml_at(tree, &file)?;
+    let name = at(&table, &["project", "name"])?.as_str()?;
+    Some(Detected::sure(name.to_owned(), Place::of(&file, text, "name")))
+}
+
+/// Folders with dependencies of their own, where the top has none.
+fn projects(tree: &Tree) -> Vec<String> {
+    const MANIFESTS: [&str; 4] = ["pyproject.toml", "requirements.txt", "Pipfile", "setup.py"];
+    if MANIFESTS.iter().any(|name| tree.has(name)) {
+        return Vec::new();
+    }
+    let below = tree
+        .paths()
+        .filter(|path| MANIFESTS.contains(&file_name(path)) && is_of_the_app(path));
+    let mut folders: Vec<String> = below
+        .map(|path| folder_of(path).trim_end_matches('/').to_owned())
+        .collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// What the owner of a database may make by itself (`trusted` in PostgreSQL).
+const TRUSTED: [&str; 20] = [
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dict_int",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "plpgsql",
+    "seg",
+    "tablefunc",
+    "tcn",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
+];
+
+/// `CREATE EXTENSION` of what only a superuser may make.
+fn extensions(tree: &Tree) -> Vec<Detected<String>> {
+    let mut found: Vec<Detected<String>> = Vec::new();
+    for (path, text) in tree
+        .texts()
+        .filter(|(path, _)| path.ends_with(".py") || path.ends_with(".sql"))
+    {
+        for (n, line) in text.lines().enumerate() {
+            let upper = line.to_ascii_uppercase();
+            let Some(start) = upper.find("CREATE EXTENSION ") else {
+                continue;
+            };
+            let rest = line.get(start + 17..).unwrap_or_default().trim_start();
+            let exists = rest.to_ascii_uppercase().starts_with("IF NOT EXISTS ");
+            let rest = if exists { rest[14..].trim_start() } else { rest };
+            let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            let name: String = rest
+                .trim_start_matches(['"', '\\'])
+                .chars()
+                .take_while(|c| good(*c))
+                .collect();
+            let known = found.iter().any(|one| one.value == name);
+            if !name.is_empty() && !known && !TRUSTED.contains(&name.as_str()) {
+                found.push(Detected::sure(name, Place::new(path, n + 1)));
+            }
+        }
+    }
+    found
+}
+
+/// A database that stands in the code and not in the environment.
+fn notes(tree: &Tree, modules: &Modules<'_>, database: &[Detected<GivenVariable>]) -> Vec<Detected<String>> {
+    let mut found = Vec::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        for (n, call) in module.calls() {
+            let makes =
+                ["create_engine", "create_async_engine", "connect", "create_pool"].contains(&call.last());
+            let url = call.positional(0).and_then(|tokens| {
+                let own = statement::text_of(tokens);
+                own.or_else(|| statement::text_of(module.value(&statement::dotted(tokens)?.0)?))
+            });
+            if let Some(url) = url.filter(|url| makes && url.contains("://")) {
+                let scheme = url.split("://").next().unwrap_or_default();
+                let note =
+                    format!("the code itself names a database ({scheme}://…): let it read DATABASE_URL");
+                found.push(Detected::likely(note, Place::new(module.path, module.number(n))));
+            }
+        }
+        let mut tokens = module.lines.iter().flat_map(|line| &line.tokens);
+        let sqlite = tokens.find(|token| token.text == "django.db.backends.sqlite3");
+        if let Some(token) = sqlite.filter(|_| database.is_empty()) {
+            let note =
+                "Django keeps its data in SQLite here: let DATABASES read DATABASE_URL, with dj-database-url";
+            found.push(Detected::sure(
+                note.to_owned(),
+                Place::new(module.path, token.line),
+            ));
+        }
+    }
+    if tree.is_cut {
+        let note = "there are more files than are looked at: the rest is not known".to_owned();
+        found.push(Detected::sure(note, Place::new(".", 1)));
+    }
+    found
+}

@@ -1,0 +1,228 @@
+//! The route that tells whether the service works, and whether it asks the
+//! database before it says so.
+
+use serde::Serialize;
+
+use crate::modules::{Definition, Meaning, Module, Modules};
+use crate::place::{Choice, Detected, Place};
+use crate::python::statement::{self, Call};
+use crate::python::{Token, TokenKind};
+use crate::routes::Route;
+
+/// Whether a function asks the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseAsked {
+    /// Here.
+    At(Place),
+    /// Nothing in it, or in what it calls, looks like that.
+    Never,
+    /// It calls what could not be followed.
+    Unclear,
+}
+
+/// A route by which health can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthRoute {
+    /// The whole path.
+    pub path: String,
+    /// Whether it asks the database.
+    pub database: DatabaseAsked,
+}
+
+/// Last parts of a path that speak of health, the most telling first.
+const NAMES: [&str; 16] = [
+    "ready",
+    "readyz",
+    "readiness",
+    "health",
+    "healthz",
+    "healthcheck",
+    "health-check",
+    "health_check",
+    "_health",
+    "__health__",
+    "ht",
+    "live",
+    "livez",
+    "liveness",
+    "status",
+    "ping",
+];
+
+/// Chooses the route: what asks the database before what does not, then the
+/// most telling name, then the shortest path.
+pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) -> Choice<HealthRoute> {
+    let mut found: Vec<(usize, Detected<HealthRoute>)> = Vec::new();
+    for route in routes {
+        let path = &route.value.path;
+        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let Some(rank) = NAMES.iter().position(|name| last.eq_ignore_ascii_case(name)) else {
+            continue;
+        };
+        let database = match route.value.function {
+            Some((module, function)) => asks(modules, module, function, 0),
+            // The package django-health-check, which asks each database.
+            None if last == "ht" => DatabaseAsked::At(route.place.clone()),
+            None => DatabaseAsked::Unclear,
+        };
+        let health = HealthRoute {
+            path: path.clone(),
+            database,
+        };
+        found.push((
+            rank,
+            Detected {
+                value: health,
+                place: route.place.clone(),
+                certainty: route.certainty,
+            },
+        ));
+    }
+    found.sort_by_key(|(rank, one)| {
+        let asks = match one.value.database {
+            DatabaseAsked::At(_) => 0,
+            DatabaseAsked::Unclear => 1,
+            DatabaseAsked::Never => 2,
+        };
+        (asks, one.certainty, *rank, one.value.path.len())
+    });
+    let mut all = found.into_iter().map(|(_, one)| one);
+    let chosen = all.next();
+    let others: Vec<_> = all.collect();
+    let rule = match (&chosen, others.is_empty()) {
+        (None, _) => "no route has a name that speaks of health",
+        (Some(_), true) => "the only one",
+        (Some(_), false) => "the first that asks the database, else the most telling name",
+    };
+    Choice {
+        chosen,
+        rule: rule.to_owned(),
+        others,
+    }
+}
+
+/// Methods that send a statement.
+const STATEMENTS: [&str; 20] = [
+    "execute",
+    "executemany",
+    "exec",
+    "exec_driver_sql",
+    "scalar",
+    "scalars",
+    "scalar_one",
+    "fetch",
+    "fetchval",
+    "fetchrow",
+    "fetch_one",
+    "fetch_all",
+    "fetch_val",
+    "fetchone",
+    "fetchall",
+    "ensure_connection",
+    "cursor",
+    "is_usable",
+    "execute_query",
+    "query",
+];
+
+const DEEPEST: usize = 4;
+
+fn asks(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    function: &Definition<'_>,
+    depth: usize,
+) -> DatabaseAsked {
+    let mut answer = DatabaseAsked::Never;
+    // What `Depends(…)` in the head names is called before the body.
+    let all = std::iter::once(&module.lines[function.head]).chain(module.body(function));
+    for line in all {
+        if let Some(token) = line.tokens.iter().find(|token| is_query(token)) {
+            return DatabaseAsked::At(Place::new(module.path, token.line));
+        }
+        for call in statement::calls(&line.tokens) {
+            let is_method = call.path.contains('.');
+            if is_method && STATEMENTS.contains(&call.last()) || call.path.contains(".objects.") {
+                return DatabaseAsked::At(Place::new(module.path, call.line));
+            }
+            match followed(modules, module, function, &call, depth) {
+                at @ DatabaseAsked::At(_) => return at,
+                DatabaseAsked::Unclear => answer = DatabaseAsked::Unclear,
+                DatabaseAsked::Never => {}
+            }
+        }
+    }
+    answer
+}
+
+fn is_query(token: &Token<'_>) -> bool {
+    let text = || {
+        token
+            .text
+            .trim_start()
+            .get(..7)
+            .unwrap_or_default()
+            .to_ascii_uppercase()
+    };
+    matches!(token.kind, TokenKind::Text | TokenKind::Formatted) && text() == "SELECT "
+}
+
+/// What a call, or the function that it is given, does.
+fn followed(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    function: &Definition<'_>,
+    call: &Call<'_, '_>,
+    depth: usize,
+) -> DatabaseAsked {
+    if depth >= DEEPEST {
+        return DatabaseAsked::Unclear;
+    }
+    let given = call
+        .positional(0)
+        .and_then(statement::dotted)
+        .map(|(name, _)| name);
+    let handed_on = ["Depends", "run_in_threadpool", "to_thread", "wait_for"].contains(&call.last());
+    let name = given.filter(|_| handed_on).unwrap_or_else(|| call.path.clone());
+    match modules.meaning(module, &name) {
+        Meaning::Inside(other, name) => match other.definition(&name) {
+            Some(next) if !next.is_class && !std::ptr::eq(next, function) => {
+                asks(modules, other, next, depth + 1)
+            }
+            Some(_) => DatabaseAsked::Never,
+            None => method(modules, &name, depth),
+        },
+        Meaning::Unknown => method(modules, &name, depth),
+        Meaning::Outside(_) => DatabaseAsked::Never,
+    }
+}
+
+/// A method of an object whose class is not known: that of this name, where the
+/// project has one only.
+fn method(modules: &Modules<'_>, name: &str, depth: usize) -> DatabaseAsked {
+    let Some((object, name)) = name.rsplit_once('.') else {
+        return DatabaseAsked::Never;
+    };
+    let methods = modules.all.iter().flat_map(|module| {
+        let of_classes = module
+            .definitions
+            .iter()
+            .filter(|one| one.within.is_some() && !one.is_class);
+        of_classes.map(move |one| (module, one))
+    });
+    let mut same = methods.filter(|(_, one)| one.name == name);
+    match (same.next(), same.next()) {
+        (Some((module, one)), None) => asks(modules, module, one, depth + 1),
+        (Some(_), Some(_)) => DatabaseAsked::Unclear,
+        (None, _) => {
+            let words = ["db", "database", "postgres", "health"];
+            let telling = words.iter().any(|word| object.to_lowercase().contains(word));
+            if telling {
+                DatabaseAsked::Unclear
+            } else {
+                DatabaseAsked::Never
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What a Python web project is, told from its files alone: no Python is run,
+//! nothing is written, and each finding names the line that it stands in.
+//!
+//! [`findings::look`] reads a folder; [`proposal::propose`] makes of what it
+//! found the files that an image of one's own needs. [`import`] holds a single
+//! import string against a folder.
+
+pub mod beside;
+pub mod database;
+pub mod dependencies;
+pub mod entry;
+pub mod findings;
+pub mod health;
+pub mod import;
+pub mod migrations;
+pub mod place;
+pub mod proposal;
+pub mod server;
+pub mod settings;
+pub mod told;
+
+mod modules;
+mod python;
+mod routes;
+mod tree;

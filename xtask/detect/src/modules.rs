@@ -1,0 +1,390 @@
+//! The Python modules of a project, and what the names in them stand for.
+
+use std::ops::Range;
+
+use crate::python::statement::{self, Assignment, Call, Imported};
+use crate::python::{Line, Token, TokenKind, lines};
+use crate::tree::{Tree, folder_of};
+
+/// A function or class.
+#[derive(Debug)]
+pub(crate) struct Definition<'t> {
+    pub(crate) name: &'t str,
+    pub(crate) is_class: bool,
+    pub(crate) is_async: bool,
+    /// Whether it can be called as it is, which uvicorn does with a factory.
+    pub(crate) needs_no_argument: bool,
+    /// The index of its first line.
+    pub(crate) head: usize,
+    pub(crate) decorators: Range<usize>,
+    pub(crate) body: Range<usize>,
+    /// The definition around it.
+    pub(crate) within: Option<usize>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(crate) struct Module<'t> {
+    pub(crate) path: &'t str,
+    pub(crate) lines: Vec<Line<'t>>,
+    pub(crate) definitions: Vec<Definition<'t>>,
+    /// The innermost definition that each line lies in.
+    scopes: Vec<Option<usize>>,
+    imports: Vec<Imported>,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Modules<'t> {
+    pub(crate) all: Vec<Module<'t>>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Meaning<'m, 't> {
+    /// Of a package that the project does not hold: `fastapi.FastAPI`.
+    Outside(String),
+    /// A name, with dots or not, at the top of a module of the project.
+    Inside(&'m Module<'t>, String),
+    Unknown,
+}
+
+impl<'t> Module<'t> {
+    fn new(path: &'t str, text: &'t str) -> Self {
+        let lines = lines(text);
+        let (definitions, scopes) = definitions(&lines);
+        let imports = lines.iter().flat_map(statement::imports).collect();
+        Self {
+            path,
+            lines,
+            definitions,
+            scopes,
+            imports,
+        }
+    }
+
+    /// Where a line of the list stands in the file.
+    pub(crate) fn number(&self, line: usize) -> usize {
+        self.lines
+            .get(line)
+            .and_then(|line| line.tokens.first())
+            .map_or(1, |token| token.line)
+    }
+
+    /// What is assigned at the top, and in which line; `if` and `try` are no
+    /// scopes of their own.
+    pub(crate) fn assignments(&self) -> impl Iterator<Item = (usize, Assignment<'_, 't>)> {
+        let top = (0..self.lines.len()).filter(|n| self.scopes[*n].is_none());
+        top.flat_map(|n| {
+            statement::assignments(&self.lines[n])
+                .into_iter()
+                .map(move |one| (n, one))
+        })
+    }
+
+    /// The value that was last assigned to a name at the top.
+    pub(crate) fn value(&self, name: &str) -> Option<&[Token<'t>]> {
+        let mut values = self
+            .assignments()
+            .filter(|(_, one)| one.target == name && !one.value.is_empty());
+        values.next().map(|(_, one)| one.value)
+    }
+
+    /// A function or class at the top.
+    pub(crate) fn definition(&self, name: &str) -> Option<&Definition<'t>> {
+        self.definitions
+            .iter()
+            .find(|one| one.within.is_none() && one.name == name)
+    }
+
+    /// The lines of a definition's own, without those of functions in it.
+    pub(crate) fn body(&self, definition: &Definition<'t>) -> &[Line<'t>] {
+        &self.lines[definition.body.clone()]
+    }
+
+    /// All calls with the index of their line.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (usize, Call<'_, 't>)> {
+        let lines = self.lines.iter().enumerate();
+        lines.flat_map(|(n, line)| {
+            statement::calls(&line.tokens)
+                .into_iter()
+                .map(move |call| (n, call))
+        })
+    }
+
+    /// The class that a line lies directly in.
+    pub(crate) fn class_of(&self, line: usize) -> Option<&Definition<'t>> {
+        let definition = &self.definitions[self.scopes[line]?];
+        definition.is_class.then_some(definition)
+    }
+
+    /// Whether the module has a name at its top; `None` where that is not to be
+    /// told from the text.
+    pub(crate) fn binds(&self, name: &str) -> Option<bool> {
+        let word = |token: &Token<'_>| ["globals", "exec", "__getattr__", "setattr"].contains(&token.text);
+        let bound = self.definition(name).is_some()
+            || self.assignments().any(|(_, one)| one.target == name)
+            || self.imports.iter().any(|one| one.name == name)
+            || self.mentions_at_top(name);
+        let dynamic = self.imports.iter().any(|one| one.name == "*")
+            || self
+                .lines
+                .iter()
+                .flat_map(|line| &line.tokens)
+                .any(|token| token.kind == TokenKind::Name && word(token));
+        if bound {
+            return Some(true);
+        }
+        (!dynamic).then_some(false)
+    }
+
+    /// `for app in …`, `with x as app`, `(app := …)`: anything at the top that is
+    /// no definition and has the name.
+    fn mentions_at_top(&self, name: &str) -> bool {
+        let mut top = (0..self.lines.len()).filter(|n| self.scopes[*n].is_none());
+        top.any(|n| {
+            let tokens = &self.lines[n].tokens;
+            let binds = ["for", "with", "del", "global"]
+                .iter()
+                .any(|word| tokens[0].is_name(word))
+                || tokens.iter().any(|token| token.is(":=") || token.is_name("as"));
+            binds && tokens.iter().any(|token| token.is_name(name))
+        })
+    }
+}
+
+type Scopes<'t> = (Vec<Definition<'t>>, Vec<Option<usize>>);
+
+fn definitions<'t>(lines: &[Line<'t>]) -> Scopes<'t> {
+    let mut found: Vec<Definition<'t>> = Vec::new();
+    let mut scopes = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
+    let mut decorators = 0..0;
+    for (n, line) in lines.iter().enumerate() {
+        while let Some(last) = open.last()
+            && lines[found[*last].head].indent >= line.indent
+        {
+            found[*last].body.end = n;
+            open.pop();
+        }
+        let within = open.last().copied();
+        scopes.push(within);
+        if line.tokens.first().is_some_and(|first| first.is("@")) {
+            decorators = if decorators.end == n {
+                decorators.start..n + 1
+            } else {
+                n..n + 1
+            };
+            continue;
+        }
+        if let Some(head) = statement::head(line) {
+            open.push(found.len());
+            found.push(Definition {
+                name: head.name,
+                is_class: head.is_class,
+                is_async: head.is_async,
+                needs_no_argument: head.needs_no_argument(),
+                head: n,
+                decorators: if decorators.end == n {
+                    decorators.clone()
+                } else {
+                    n..n
+                },
+                body: n + 1..lines.len(),
+                within,
+            });
+        }
+    }
+    (found, scopes)
+}
+
+impl<'t> Modules<'t> {
+    pub(crate) fn of(tree: &'t Tree) -> Self {
+        let sources = tree.texts().filter(|(path, _)| path.ends_with(".py"));
+        Self {
+            all: sources.map(|(path, text)| Module::new(path, text)).collect(),
+        }
+    }
+
+    pub(crate) fn at(&self, path: &str) -> Option<&Module<'t>> {
+        let found = self.all.binary_search_by(|module| module.path.cmp(path)).ok()?;
+        self.all.get(found)
+    }
+
+    /// The module of a dotted name, as a file in this place would import it.
+    pub(crate) fn find(&self, from: &str, dotted: &str) -> Option<&Module<'t>> {
+        let level = dotted.len() - dotted.trim_start_matches('.').len();
+        let name = dotted.trim_start_matches('.').replace('.', "/");
+        let mut folder = folder_of(from);
+        if level > 0 {
+            for _ in 1..level {
+                folder = folder_of(folder.strip_suffix('/')?);
+            }
+            return self.in_folder(folder, &name);
+        }
+        // The file's own folder is last: a folder of the app is on the path, one in it is not.
+        let mut folders = vec!["", "src/"];
+        let mut ancestor = folder;
+        while !ancestor.is_empty() {
+            folders.push(ancestor);
+            ancestor = folder_of(ancestor.strip_suffix('/').unwrap_or_default());
+        }
+        folders
+            .into_iter()
+            .find_map(|folder| self.in_folder(folder, &name))
+    }
+
+    fn in_folder(&self, folder: &str, name: &str) -> Option<&Module<'t>> {
+        if name.is_empty() {
+            return self.at(&format!("{folder}__init__.py"));
+        }
+        let file = self.at(&format!("{folder}{name}.py"));
+        file.or_else(|| self.at(&format!("{folder}{name}/__init__.py")))
+    }
+
+    /// What a name with dots stands for in a module.
+    pub(crate) fn meaning(&self, module: &Module<'t>, dotted: &str) -> Meaning<'_, 't> {
+        self.meaning_of(module, dotted, 0)
+    }
+
+    fn meaning_of(&self, module: &Module<'t>, dotted: &str, depth: usize) -> Meaning<'_, 't> {
+        let (first, rest) = dotted
+            .split_once('.')
+            .map_or((dotted, None), |(first, rest)| (first, Some(rest)));
+        let with_rest = |name: &str| rest.map_or_else(|| name.to_owned(), |rest| format!("{name}.{rest}"));
+        let own =
+            module.definition(first).is_some() || module.assignments().any(|(_, one)| one.target == first);
+        let imported = module.imports.iter().find(|one| one.name == first);
+        if own && imported.is_none() {
+            return self.at(module.path).map_or(Meaning::Unknown, |module| {
+                Meaning::Inside(module, dotted.to_owned())
+            });
+        }
+        let Some(imported) = imported.filter(|_| depth < 8) else {
+            return self.by_star(module, dotted, depth);
+        };
+        match &imported.attribute {
+            Some(attribute) => self.attribute(module, imported, &with_rest(attribute), depth),
+            None => {
+                let whole = with_rest(&imported.module);
+                self.in_package(module, &whole, depth)
+                    .unwrap_or(Meaning::Outside(whole))
+            }
+        }
+    }
+
+    /// `from a import b` means a module `a.b`, or a name in `a`.
+    fn attribute(&self, from: &Module<'t>, imported: &Imported, name: &str, depth: usize) -> Meaning<'_, 't> {
+        let dots = imported.module.ends_with('.');
+        let whole = format!("{}{}{name}", imported.module, if dots { "" } else { "." });
+        match self.in_package(from, &whole, depth) {
+            Some(meaning) => meaning,
+            None if imported.module.starts_with('.') => Meaning::Unknown,
+            None => Meaning::Outside(whole),
+        }
+    }
+
+    /// The longest part of a name that is a module of the project, and what the
+    /// rest means there; `None` where no part is one.
+    fn in_package(&self, from: &Module<'t>, whole: &str, depth: usize) -> Option<Meaning<'_, 't>> {
+        let mut cut = whole.len();
+        while let Some(dot) = whole[..cut].rfind('.') {
+            let (module, name) = (&whole[..dot], &whole[dot + 1..]);
+            let relative = module.is_empty() || module.ends_with('.');
+            // `.x`: the dot belongs to the name of the package.
+            let module = if relative { &whole[..=dot] } else { module };
+            if let Some(found) = self.find(from.path, module)
+                && !name.is_empty()
+            {
+                return Some(self.meaning_of(found, name, depth + 1));
+            }
+            if relative {
+                return None;
+            }
+            cut = dot;
+        }
+        None
+    }
+
+    fn by_star(&self, module: &Module<'t>, dotted: &str, depth: usize) -> Meaning<'_, 't> {
+        if depth < 8 {
+            for star in module.imports.iter().filter(|one| one.name == "*") {
+                if let Some(found) = self.find(module.path, &star.module)
+                    && found.path != module.path
+                    && let meaning @ Meaning::Inside(..) = self.meaning_of(found, dotted, depth + 1)
+                {
+                    return meaning;
+                }
+            }
+        }
+        Meaning::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(files: &[(&str, &str)], path: &str, name: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let tree = Tree::read(folder.path());
+        let modules = Modules::of(&tree);
+        match modules.meaning(modules.at(path).unwrap(), name) {
+            Meaning::Outside(name) => format!("outside {name}"),
+            Meaning::Inside(module, name) => format!("{} {name}", module.path),
+            Meaning::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    #[test]
+    fn names_are_followed_to_where_they_are_bound() {
+        let files = [
+            ("app/__init__.py", ""),
+            (
+                "app/main.py",
+                "import fastapi as f\nfrom fastapi import FastAPI\nfrom .core import settings, make\nfrom app.api import routes as r\nfrom app import core\nlocal = 1\n",
+            ),
+            (
+                "app/core/__init__.py",
+                "from app.core.config import *\nfrom .factory import make\n",
+            ),
+            ("app/core/config.py", "settings = 1\n"),
+            ("app/core/factory.py", "def make(): pass\n"),
+            ("app/api/routes.py", "router = 1\n"),
+        ];
+        for (name, expected) in [
+            ("f.FastAPI", "outside fastapi.FastAPI"),
+            ("FastAPI", "outside fastapi.FastAPI"),
+            ("settings.X", "app/core/config.py settings.X"),
+            ("make", "app/core/factory.py make"),
+            ("r.router", "app/api/routes.py router"),
+            ("core.make", "app/core/factory.py make"),
+            ("local", "app/main.py local"),
+            ("nothing", "unknown"),
+        ] {
+            assert_eq!(meaning(&files, "app/main.py", name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_told_is_neither_there_nor_not() {
+        let bound = |text: &str, name: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            fs_err::write(folder.path().join("m.py"), text).unwrap();
+            let tree = Tree::read(folder.path());
+            Modules::of(&tree).all[0].binds(name)
+        };
+        assert_eq!(
+            bound("try:\n    app = 1\nexcept E:\n    pass\n", "app"),
+            Some(true)
+        );
+        assert_eq!(bound("def f():\n    app = 1\n", "app"), Some(false));
+        assert_eq!(bound("from x import *\n", "app"), None);
+        assert_eq!(bound("with x() as app: pass\n", "app"), Some(true));
+    }
+}

@@ -1,0 +1,264 @@
+//! From findings to the two files that an image of one's own needs.
+
+use serde_json::{Map, Value, json};
+
+use crate::database::is_given_anyway;
+use crate::dependencies::AskedBy;
+use crate::findings::Findings;
+use crate::place::Place;
+use crate::server;
+
+/// What only the checkout knows of an image.
+#[derive(Clone, Debug)]
+pub struct ImageFacts<'a> {
+    /// The image's name.
+    pub name: &'a str,
+    /// The app's folder, as `images/<name>/image.json` names it.
+    pub source: &'a str,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The files, with what differs from the defaults alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProposedFiles {
+    /// For `hive-app.json`: how the app wants to be run.
+    pub app: Value,
+    /// For `images/<name>/image.json`: what the image is.
+    pub image: Value,
+}
+
+/// The files that the findings lead to. `defaults` is `images/defaults.json`.
+pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) -> ProposedFiles {
+    let mut file = Map::new();
+    let app = app(findings, defaults.get("app"));
+    if !app.is_empty() {
+        file.insert("app".to_owned(), Value::Object(app));
+    }
+    if !findings.extensions.is_empty() {
+        let names = findings.extensions.iter().map(|one| one.value.as_str());
+        let all: Vec<&str> = ["vector"].into_iter().chain(names).collect();
+        file.insert("database".to_owned(), json!({ "extensions": all }));
+    }
+    let packages: Vec<&str> = build_packages(findings)
+        .into_iter()
+        .map(|(package, _)| package)
+        .collect();
+    if !packages.is_empty() {
+        file.insert("build_packages".to_owned(), json!(packages));
+    }
+    let database = database_name(image.name);
+    let framework = findings
+        .app
+        .value()
+        .map_or("an app", |app| app.framework.as_str());
+    let title = format!(
+        "{}: {framework} and PostgreSQL with pgvector in one container",
+        image.name
+    );
+    ProposedFiles {
+        app: Value::Object(file),
+        image: json!({
+            "$schema": "../image.schema.json",
+            "title": title,
+            "app": { "source": image.source, "port": image.port },
+            "database": { "name": database, "role": database },
+        }),
+    }
+}
+
+fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
+    let mut app = Map::new();
+    if let Some(object) = findings.app.value() {
+        let server = findings.server.value();
+        let standard = if object.framework.is_wsgi() {
+            "gunicorn"
+        } else {
+            "uvicorn"
+        };
+        let server_name = server.map_or(standard, |server| server.name.as_str());
+        match server::command(server_name, object) {
+            Some(command) => drop(app.insert("command".to_owned(), json!(command))),
+            None => {
+                app.insert("import".to_owned(), json!(object.import));
+                if object.factory {
+                    app.insert("factory".to_owned(), json!(true));
+                }
+            }
+        }
+        match server.map(|server| &server.by) {
+            Some(AskedBy::Extra(extra)) => drop(app.insert("extras".to_owned(), json!([extra]))),
+            Some(AskedBy::Group(group)) => drop(app.insert("groups".to_owned(), json!([group]))),
+            _ => {}
+        }
+    }
+    if let Some(package) = &findings.package {
+        app.insert("package".to_owned(), json!(package.value));
+    }
+    if let Some(health) = findings.health.value() {
+        app.insert("health_path".to_owned(), json!(health.path));
+    }
+    if let Some(command) = findings.before_start.value() {
+        app.insert("before_start".to_owned(), json!(command));
+    }
+    let environment: Map<String, Value> = environment(findings)
+        .into_iter()
+        .map(|one| (one.name, Value::from(one.value)))
+        .collect();
+    if !environment.is_empty() {
+        app.insert("environment".to_owned(), Value::Object(environment));
+    }
+    app.retain(|key, value| defaults.and_then(|defaults| defaults.get(key)) != Some(value));
+    app
+}
+
+/// A variable of the proposed file, and why it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposedVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// What reads it.
+    pub place: Place,
+    /// Why this value.
+    pub why: String,
+}
+
+/// The variables that the file gives the app.
+pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
+    let mut found: Vec<ProposedVariable> = Vec::new();
+    for one in findings
+        .database
+        .iter()
+        .filter(|one| !is_given_anyway(&one.value))
+    {
+        found.push(ProposedVariable {
+            name: one.value.name.clone(),
+            value: one.value.value.clone(),
+            place: one.place.clone(),
+            why: one.value.why.clone(),
+        });
+    }
+    if let Some(app) = &findings.app.chosen
+        && !app.value.path.is_empty()
+        && !(findings.is_package && app.value.path.ends_with("src"))
+    {
+        found.push(ProposedVariable {
+            name: "PYTHONPATH".to_owned(),
+            value: format!("/app/{}", app.value.path),
+            place: app.place.clone(),
+            why: "its modules are imported from there".to_owned(),
+        });
+    }
+    for variable in findings.to_be_given() {
+        if let Some((value, why)) = known_value(&variable.value.name, variable.value.example.as_ref()) {
+            found.push(ProposedVariable {
+                name: variable.value.name.clone(),
+                value,
+                place: variable.place.clone(),
+                why,
+            });
+        }
+    }
+    found
+}
+
+/// Variables without a value in the file: somebody has to give one.
+pub fn without_value(findings: &Findings) -> Vec<(&str, &Place)> {
+    let wanted = findings.to_be_given().into_iter();
+    let unknown = wanted.filter(|one| known_value(&one.value.name, one.value.example.as_ref()).is_none());
+    unknown.map(|one| (one.value.name.as_str(), &one.place)).collect()
+}
+
+/// What a variable can be given without asking: nothing that is a secret.
+fn known_value(name: &str, example: Option<&crate::place::Detected<String>>) -> Option<(String, String)> {
+    if name == "PORT" {
+        return Some(("{port}".to_owned(), "the image's port".to_owned()));
+    }
+    if is_secret(name) {
+        return None;
+    }
+    let example = example?;
+    let value = example.value.replace('{', "{{").replace('}', "}}");
+    Some((value, format!("what {} shows", example.place)))
+}
+
+/// Whether a name speaks of something that must not be part of an image.
+pub fn is_secret(name: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "SECRET",
+        "SECRETS",
+        "TOKEN",
+        "PASSWORD",
+        "PASSWD",
+        "PASS",
+        "KEY",
+        "APIKEY",
+        "CREDENTIALS",
+        "SALT",
+        "DSN",
+    ];
+    let upper = name.to_uppercase();
+    upper.split('_').any(|word| WORDS.contains(&word)) && !upper.contains("PUBLIC_KEY")
+}
+
+/// Packages of the distribution that are needed to install, and what needs them.
+pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
+    const FROM_SOURCE: [(&str, &[&str]); 3] = [
+        ("psycopg2", &["gcc", "libc6-dev", "libpq-dev", "python3-dev"]),
+        ("psycopg-c", &["gcc", "libc6-dev", "libpq-dev", "python3-dev"]),
+        ("uwsgi", &["gcc", "libc6-dev", "python3-dev"]),
+    ];
+    let mut found: Vec<(&'static str, Place)> = Vec::new();
+    for asked in findings
+        .dependencies
+        .packages
+        .iter()
+        .filter(|one| one.value.by == AskedBy::Project)
+    {
+        let from_source = FROM_SOURCE.iter().find(|(name, _)| *name == asked.value.name);
+        let extra_c = asked.value.name == "psycopg" && asked.value.extras.iter().any(|extra| extra == "c");
+        let mut wanted: Vec<&'static str> = from_source
+            .map(|(_, packages)| packages.to_vec())
+            .unwrap_or_default();
+        if extra_c {
+            wanted.extend(FROM_SOURCE[1].1);
+        }
+        wanted.extend(asked.value.from_git.then_some("git"));
+        for package in wanted {
+            if !found.iter().any(|(known, _)| *known == package) {
+                found.push((package, asked.place.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// A name that suits images, from the name of a folder; empty where none can be
+/// made of it.
+pub fn image_name(folder: &str) -> String {
+    let lower = folder.to_lowercase();
+    let parts = lower
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|part| !part.is_empty());
+    let joined = parts.collect::<Vec<_>>().join("-");
+    let named = joined.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    named
+        .chars()
+        .take(40)
+        .collect::<String>()
+        .trim_end_matches('-')
+        .to_owned()
+}
+
+/// A database and role of the image's own; PostgreSQL keeps some names to itself.
+fn database_name(image: &str) -> String {
+    let name = image.replace('-', "_");
+    let reserved = ["postgres", "public", "none", "template0", "template1"].contains(&name.as_str());
+    if reserved || name.starts_with("pg_") {
+        format!("app_{name}")
+    } else {
+        name
+    }
+}

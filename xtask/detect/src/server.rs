@@ -1,0 +1,132 @@
+//! The server among the dependencies, and the command that runs the app with it.
+
+use serde::Serialize;
+
+use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
+use crate::entry::AppObject;
+use crate::place::{Certainty, Choice, Detected, Place};
+
+/// A server that can run the app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerProgram {
+    /// Its package, which is its program, too.
+    pub name: String,
+    /// Which part of the project asks for it.
+    pub by: AskedBy,
+}
+
+const ASGI: [&str; 4] = ["uvicorn", "granian", "hypercorn", "daphne"];
+const WSGI: [&str; 3] = ["gunicorn", "granian", "waitress"];
+
+/// Groups that are for those who work on a project.
+const OF_DEVELOPERS: [&str; 8] = ["dev", "test", "tests", "testing", "lint", "docs", "typing", "ci"];
+
+/// Chooses the server: one that the project itself asks for before one of an
+/// extra or group, and what the tool runs by itself before others.
+pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choice<ServerProgram> {
+    let wsgi = app.is_some_and(|app| app.framework.is_wsgi());
+    let known: &[&str] = if wsgi { &WSGI } else { &ASGI };
+    let mut found: Vec<(bool, usize, Detected<ServerProgram>)> = Vec::new();
+    for asked in &dependencies.packages {
+        let Some((rank, name)) = known
+            .iter()
+            .enumerate()
+            .find(|(_, server)| brings(&asked.value, server))
+        else {
+            continue;
+        };
+        if matches!(&asked.value.by, AskedBy::Group(group) if OF_DEVELOPERS.contains(&group.as_str())) {
+            continue;
+        }
+        let server = ServerProgram {
+            name: (*name).to_owned(),
+            by: asked.value.by.clone(),
+        };
+        let own = asked.value.by == AskedBy::Project;
+        found.push((!own, rank, Detected::sure(server, asked.place.clone())));
+    }
+    if !found.iter().any(|(apart, ..)| !apart) {
+        let mut locked = known
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| dependencies.locked.contains(**name));
+        if let Some((lock, (rank, name))) = dependencies.locks.first().zip(locked.next()) {
+            let server = ServerProgram {
+                name: (*name).to_owned(),
+                by: AskedBy::Project,
+            };
+            let certainty = Certainty::Unclear;
+            let place = Place::new(&lock.place.file, 1);
+            found.push((
+                true,
+                rank + known.len(),
+                Detected {
+                    value: server,
+                    place,
+                    certainty,
+                },
+            ));
+        }
+    }
+    found.sort_by_key(|(apart, rank, _)| (*apart, *rank));
+    let mut all = found.into_iter().map(|(_, _, one)| one);
+    let chosen = all.next();
+    let rule = match &chosen {
+        None => format!("none of {} is among the dependencies", known.join(", ")),
+        Some(one) if one.certainty == Certainty::Unclear => "the lock has it".to_owned(),
+        Some(_) => "among the dependencies".to_owned(),
+    };
+    Choice {
+        chosen,
+        rule,
+        others: all.collect(),
+    }
+}
+
+/// Whether a package is the server, or installs it.
+fn brings(asked: &AskedPackage, server: &str) -> bool {
+    let extra = |name: &str| asked.extras.iter().any(|extra| extra == name);
+    match (server, asked.name.as_str()) {
+        (server, name) if server == name => true,
+        ("uvicorn", "fastapi") => extra("standard") || extra("all"),
+        ("uvicorn", "litestar") => extra("standard") || extra("full"),
+        ("uvicorn", "fastapi-cli") => extra("standard"),
+        ("uvicorn", "uvicorn-worker") => true,
+        _ => false,
+    }
+}
+
+/// What runs the app in place of the image's own uvicorn; none where that does.
+pub(crate) fn command(server: &str, app: &AppObject) -> Option<Vec<String>> {
+    let wsgi = app.framework.is_wsgi();
+    let called = if app.factory {
+        format!("{}()", app.import)
+    } else {
+        app.import.clone()
+    };
+    let import = app.import.as_str();
+    let words: Vec<&str> = match server {
+        "gunicorn" => vec!["gunicorn", "--bind", "0.0.0.0:{port}", &called],
+        "hypercorn" => vec!["hypercorn", "--bind", "0.0.0.0:{port}", &called],
+        "daphne" => vec!["daphne", "-b", "0.0.0.0", "-p", "{port}", import],
+        "waitress" if app.factory => vec!["waitress-serve", "--port={port}", "--call", import],
+        "waitress" => vec!["waitress-serve", "--port={port}", import],
+        "granian" => {
+            let interface = if wsgi { "wsgi" } else { "asgi" };
+            let mut words = vec![
+                "granian",
+                "--interface",
+                interface,
+                "--host",
+                "0.0.0.0",
+                "--port",
+                "{port}",
+            ];
+            words.extend(app.factory.then_some("--factory"));
+            words.push(import);
+            words
+        }
+        _ => return None,
+    };
+    Some(words.into_iter().map(str::to_owned).collect())
+}

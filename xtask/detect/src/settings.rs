@@ -1,0 +1,383 @@
+//! The environment variables that the code reads, and which of them it cannot
+//! do without.
+
+use serde::Serialize;
+
+use crate::modules::{Definition, Meaning, Module, Modules};
+use crate::place::{Detected, Place};
+use crate::python::statement::{self, Assignment, Call};
+use crate::python::{Line, Token, TokenKind};
+use crate::tree::{Tree, file_name, folder_of, is_example_of_env};
+
+/// A variable, from all places that read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReadVariable {
+    /// Its name.
+    pub name: String,
+    /// Whether the app cannot do without.
+    pub required: bool,
+    /// What it is where it is not set, as far as that is a text or a number.
+    pub default: Option<String>,
+    /// What a file such as `.env.example` shows, and where.
+    pub example: Option<Detected<String>>,
+    /// The type that the code gives it, such as `PostgresDsn`.
+    #[serde(skip)]
+    pub(crate) annotation: String,
+}
+
+struct Read {
+    name: String,
+    default: Default,
+    annotation: String,
+}
+
+enum Default {
+    None,
+    Text(String),
+    Other,
+}
+
+/// All variables, by the first place that reads each.
+pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<ReadVariable>> {
+    let mut found: Vec<Detected<ReadVariable>> = Vec::new();
+    let mut merge = |read: Read, place: Place| {
+        let (required, default) = match read.default {
+            Default::None => (true, None),
+            Default::Text(text) => (false, Some(text)),
+            Default::Other => (false, None),
+        };
+        match found.iter_mut().find(|one| one.value.name == read.name) {
+            Some(known) => {
+                known.value.required &= required;
+                known.value.default = known.value.default.take().or(default);
+            }
+            None => found.push(Detected::sure(
+                ReadVariable {
+                    name: read.name,
+                    required,
+                    default,
+                    example: None,
+                    annotation: read.annotation,
+                },
+                place,
+            )),
+        }
+    };
+    for module in modules.all.iter().filter(|module| reads_count(module.path)) {
+        for (n, line) in module.lines.iter().enumerate() {
+            for read in subscripts(modules, module, line)
+                .into_iter()
+                .chain(calls(modules, module, line))
+            {
+                merge(read, Place::new(module.path, module.number(n)));
+            }
+        }
+        for class in module.definitions.iter().filter(|one| one.is_class) {
+            if is_settings(modules, module, class, 0) {
+                for (line, read) in fields(modules, module, class) {
+                    merge(read, Place::new(module.path, line));
+                }
+            }
+        }
+    }
+    for variable in &mut found {
+        variable.value.example = example(tree, &variable.value.name);
+    }
+    found
+}
+
+/// Migrations read the database's URL, tests nothing that counts.
+pub(crate) fn reads_count(path: &str) -> bool {
+    const BESIDE: [&str; 8] = [
+        "tests",
+        "test",
+        "docs",
+        "doc",
+        "examples",
+        "example",
+        "samples",
+        "benchmarks",
+    ];
+    let name = file_name(path);
+    let of_tests = name.starts_with("test_") || name == "conftest.py";
+    !of_tests && !folder_of(path).split('/').any(|part| BESIDE.contains(&part))
+}
+
+/// `os.environ["NAME"]`, and not where it is set.
+fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Read> {
+    let mut found = Vec::new();
+    for n in 0..line.tokens.len() {
+        if n > 0 && line.tokens[n - 1].is(".") {
+            continue;
+        }
+        let Some((name, length)) = statement::dotted(&line.tokens[n..]) else {
+            continue;
+        };
+        let rest = &line.tokens[n + length..];
+        if !rest.first().is_some_and(|open| open.is("[")) || !is_environment(modules, module, &name) {
+            continue;
+        }
+        let Some((inside, after)) = statement::bracketed(rest) else {
+            continue;
+        };
+        let is_set = after.first().is_some_and(|next| next.is("=") || next.is("+="));
+        if let Some(name) = statement::text_of(inside) {
+            found.push(Read {
+                name,
+                default: if is_set { Default::Other } else { Default::None },
+                annotation: String::new(),
+            });
+        }
+    }
+    found
+}
+
+fn is_environment(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> bool {
+    matches!(modules.meaning(module, name), Meaning::Outside(name) if name == "os.environ")
+}
+
+/// `os.getenv("NAME", "x")`, `env.str("NAME")`, `config("NAME", default=1)`.
+fn calls(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Read> {
+    let calls = statement::calls(&line.tokens);
+    calls
+        .iter()
+        .filter_map(|call| read_by(modules, module, call))
+        .collect()
+}
+
+fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> Option<Read> {
+    let outside = match modules.meaning(module, &call.path) {
+        Meaning::Outside(name) => name,
+        Meaning::Inside(other, name) => made_by(modules, other, &name)?,
+        Meaning::Unknown => return None,
+    };
+    let read = |name: String, default: Option<&[Token<'_>]>, otherwise: Default| Read {
+        name,
+        default: default.map_or(otherwise, of_value),
+        annotation: String::new(),
+    };
+    let first = || call.positional(0).and_then(statement::text_of);
+    match outside.as_str() {
+        "os.getenv" | "os.environ.get" => Some(read(first()?, call.argument("default", 1), Default::Other)),
+        "os.environ.setdefault" | "os.environ.pop" => Some(read(first()?, call.positional(1), Default::None)),
+        "decouple.config"
+        | "starlette.config.Config"
+        | "environs.Env"
+        | "environ.Env"
+        | "environ.FileAwareEnv" => {
+            let last = call.last();
+            let given = if call.path.contains('.') {
+                first().or_else(|| url_of(last))
+            } else {
+                first()
+            };
+            // `env(DEBUG=(bool, False))` and `env.read_env()` name no variable.
+            let name = given.filter(|name| is_variable(name))?;
+            Some(read(name, call.named("default"), Default::None))
+        }
+        "dj_database_url.config" => {
+            let name = call
+                .text("env", usize::MAX)
+                .unwrap_or_else(|| "DATABASE_URL".to_owned());
+            Some(read(name, call.argument("default", 0), Default::Other))
+        }
+        _ => None,
+    }
+}
+
+/// What django-environ reads where no name is given.
+fn url_of(method: &str) -> Option<String> {
+    let known = [
+        ("db", "DATABASE_URL"),
+        ("cache", "CACHE_URL"),
+        ("email", "EMAIL_URL"),
+    ];
+    known
+        .iter()
+        .find(|(name, _)| *name == method)
+        .map(|(_, variable)| (*variable).to_owned())
+}
+
+/// `env` of `env = environ.Env(…)` stands for what made it.
+fn made_by(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> Option<String> {
+    let object = name.split('.').next()?;
+    let (call, _) = statement::call_at(module.value(object)?)?;
+    match modules.meaning(module, &call.path) {
+        Meaning::Outside(name) => Some(name),
+        _ => None,
+    }
+}
+
+pub(crate) fn is_variable(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(good)
+}
+
+fn of_value(tokens: &[Token<'_>]) -> Default {
+    match tokens {
+        [one] if one.kind == TokenKind::Number || one.is_name("True") || one.is_name("False") => {
+            Default::Text(one.text.to_owned())
+        }
+        all => statement::text_of(all).map_or(Default::Other, Default::Text),
+    }
+}
+
+/// A class on top of pydantic's settings, be it through others.
+fn is_settings(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>, depth: usize) -> bool {
+    bases(module, class)
+        .iter()
+        .any(|base| match modules.meaning(module, base) {
+            Meaning::Outside(name) => name.starts_with("pydantic") && name.ends_with(".BaseSettings"),
+            Meaning::Inside(other, name) => {
+                depth < 6
+                    && other
+                        .definition(&name)
+                        .is_some_and(|base| is_settings(modules, other, base, depth + 1))
+            }
+            Meaning::Unknown => false,
+        })
+}
+
+fn bases(module: &Module<'_>, class: &Definition<'_>) -> Vec<String> {
+    let head = statement::head(&module.lines[class.head]);
+    let inside = head.map(|head| head.inside).unwrap_or_default();
+    inside
+        .into_iter()
+        .filter_map(|base| Some(statement::dotted(base)?.0))
+        .collect()
+}
+
+/// The variables of a settings class, each with its line.
+fn fields(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>) -> Vec<(usize, Read)> {
+    let prefix = option(modules, module, class, "env_prefix", 0).unwrap_or_default();
+    let mut found = Vec::new();
+    for one in own_fields(module, class) {
+        let line = one.annotation.first().map_or(1, |token| token.line);
+        let nested = option(modules, module, class, "env_nested_delimiter", 0).and_then(|delimiter| {
+            let (name, _) = statement::dotted(one.annotation)?;
+            match modules.meaning(module, &name) {
+                Meaning::Inside(other, name) => Some((delimiter, other, other.definition(&name)?)),
+                _ => None,
+            }
+        });
+        let name = format!("{prefix}{}", one.target).to_uppercase();
+        match nested.filter(|(_, _, class)| class.is_class) {
+            Some((delimiter, other, nested)) => {
+                for inner in own_fields(other, nested) {
+                    let mut read = field(&inner, "");
+                    let optional = !one.value.is_empty() && matches!(read.default, Default::None);
+                    read.name = format!("{name}{delimiter}{}", inner.target).to_uppercase();
+                    read.default = if optional { Default::Other } else { read.default };
+                    found.push((inner.annotation.first().map_or(1, |token| token.line), read));
+                }
+            }
+            None => found.push((line, field(&one, &prefix))),
+        }
+    }
+    found
+}
+
+/// Annotated names, without what pydantic does not take for a field.
+fn own_fields<'m, 't>(module: &'m Module<'t>, class: &Definition<'t>) -> Vec<Assignment<'m, 't>> {
+    let within = |n: &usize| module.class_of(*n).is_some_and(|one| one.head == class.head);
+    let lines = class.body.clone().filter(within);
+    let all = lines.flat_map(|n| statement::assignments(&module.lines[n]));
+    all.filter(|one| {
+        let fixed = one
+            .annotation
+            .first()
+            .is_none_or(|first| first.text == "ClassVar");
+        !fixed && one.target != "model_config" && !one.target.starts_with('_')
+    })
+    .collect()
+}
+
+fn field(one: &Assignment<'_, '_>, prefix: &str) -> Read {
+    let name = format!("{prefix}{}", one.target).to_uppercase();
+    let annotation: String = one.annotation.iter().map(|token| token.text).collect();
+    let described = |tokens| {
+        statement::call_at(tokens)
+            .map(|(call, _)| call)
+            .filter(|call| call.last() == "Field")
+    };
+    // `Annotated[str, Field(alias="X")]` describes in the annotation.
+    let in_annotation = statement::calls(one.annotation)
+        .into_iter()
+        .find(|call| call.last() == "Field");
+    let in_value = described(one.value);
+    let alias = [&in_value, &in_annotation].into_iter().flatten().find_map(alias);
+    let default = match &in_value {
+        None if one.value.is_empty() => Default::None,
+        None => of_value(one.value),
+        Some(call) if call.named("default_factory").is_some() => Default::Other,
+        Some(call) => match call.argument("default", 0) {
+            None => Default::None,
+            Some([dots]) if dots.is("...") => Default::None,
+            Some(value) => of_value(value),
+        },
+    };
+    Read {
+        name: alias.unwrap_or(name),
+        default,
+        annotation,
+    }
+}
+
+fn alias(call: &Call<'_, '_>) -> Option<String> {
+    let given = ["validation_alias", "alias", "env"]
+        .iter()
+        .find_map(|name| call.named(name))?;
+    // `AliasChoices("A", "B")` and `["A", "B"]` take the first that is set.
+    let text = given.iter().find(|token| token.kind == TokenKind::Text)?;
+    Some(text.text.to_uppercase())
+}
+
+/// A setting of a settings class, its own or one that it inherits.
+fn option(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    class: &Definition<'_>,
+    key: &str,
+    depth: usize,
+) -> Option<String> {
+    let own = module.body(class).iter().find_map(|line| {
+        line.tokens.windows(3).find_map(|three| {
+            let named = three[0].text == key && (three[1].is("=") || three[1].is(":"));
+            (named && three[2].kind == TokenKind::Text).then(|| three[2].text.to_owned())
+        })
+    });
+    own.or_else(|| {
+        bases(module, class)
+            .iter()
+            .filter(|_| depth < 6)
+            .find_map(|base| match modules.meaning(module, base) {
+                Meaning::Inside(other, name) => {
+                    option(modules, other, other.definition(&name)?, key, depth + 1)
+                }
+                _ => None,
+            })
+    })
+}
+
+/// What `.env.example` and its like show for a variable; the highest file first.
+fn example(tree: &Tree, name: &str) -> Option<Detected<String>> {
+    let mut files: Vec<(&str, &str)> = tree
+        .texts()
+        .filter(|(path, _)| is_example_of_env(file_name(path)))
+        .collect();
+    files.sort_by_key(|(path, _)| path.matches('/').count());
+    files.into_iter().find_map(|(path, text)| {
+        text.lines().enumerate().find_map(|(n, line)| {
+            let line = line.trim().trim_start_matches("export ");
+            let (key, value) = line.split_once('=')?;
+            let value = value
+                .split(" #")
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .trim_matches(['"', '\'']);
+            let same = key.trim().eq_ignore_ascii_case(name) && !value.is_empty();
+            same.then(|| Detected::sure(value.to_owned(), Place::new(path, n + 1)))
+        })
+    })
+}

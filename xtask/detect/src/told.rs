@@ -1,0 +1,195 @@
+//! Findings in words, one line each.
+
+use crate::database::is_given_anyway;
+use crate::dependencies::AskedBy;
+use crate::findings::Findings;
+use crate::health::DatabaseAsked;
+use crate::place::{Certainty, Detected};
+use crate::proposal;
+
+/// One line, with the word that stands before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldLine {
+    /// `found`, `or`, `missing`, `give`, `beside` or `note`.
+    pub label: &'static str,
+    /// What there is to say.
+    pub text: String,
+}
+
+/// Everything that was found, and what was looked for and not found.
+pub fn lines(findings: &Findings) -> Vec<ToldLine> {
+    let mut told = Vec::new();
+    let mut say = |label, text: String| told.push(ToldLine { label, text });
+    project(findings, &mut say);
+    app(findings, &mut say);
+    health(findings, &mut say);
+    before_start(findings, &mut say);
+    variables(findings, &mut say);
+    beside(findings, &mut say);
+    told
+}
+
+fn at<T>(one: &Detected<T>, text: &str) -> String {
+    let unsure = match one.certainty {
+        Certainty::Sure | Certainty::Likely => "",
+        Certainty::Unclear => " (not sure)",
+    };
+    format!("{}  {text}{unsure}", one.place)
+}
+
+fn project(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    for lock in &findings.dependencies.locks {
+        say("found", format!("{}  the lock", lock.value));
+    }
+    for python in &findings.dependencies.python {
+        say("found", at(python, &format!("Python {}", python.value)));
+    }
+    if let Some(package) = &findings.package {
+        say(
+            "found",
+            at(
+                package,
+                &format!("the app is the workspace's package {}", package.value),
+            ),
+        );
+    }
+    for folder in &findings.projects {
+        say(
+            "note",
+            format!("{folder}/  is a project of its own: give that folder, if it is meant"),
+        );
+    }
+}
+
+fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    let shown = |one: &Detected<crate::entry::AppObject>| {
+        let kind = if one.value.factory {
+            ", made by a function"
+        } else {
+            ""
+        };
+        format!("{}{kind} → {}", one.value.framework.as_str(), one.value.import)
+    };
+    match &findings.app.chosen {
+        Some(chosen) => say(
+            "found",
+            at(chosen, &format!("{} ({})", shown(chosen), findings.app.rule)),
+        ),
+        None => say("missing", format!("the app: {}", findings.app.rule)),
+    }
+    for other in &findings.app.others {
+        say("or", at(other, &shown(other)));
+    }
+    if findings.app.chosen.is_none() {
+        return;
+    }
+    match &findings.server.chosen {
+        Some(server) => {
+            let part = match &server.value.by {
+                AskedBy::Project => String::new(),
+                AskedBy::Extra(extra) => format!(" of the extra `{extra}`"),
+                AskedBy::Group(group) => format!(" of the group `{group}`"),
+            };
+            say(
+                "found",
+                at(server, &format!("{}{part} runs it", server.value.name)),
+            );
+        }
+        None => say("missing", format!("a server: {}", findings.server.rule)),
+    }
+    if let Some(port) = &findings.port {
+        say("found", at(port, &format!("port {}", port.value)));
+    }
+}
+
+fn health(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    let shown = |one: &Detected<crate::health::HealthRoute>| {
+        let asks = match &one.value.database {
+            DatabaseAsked::At(place) => format!("asks the database in {place}"),
+            DatabaseAsked::Never => "does not ask the database".to_owned(),
+            DatabaseAsked::Unclear => "may ask the database".to_owned(),
+        };
+        format!("GET {} {asks}", one.value.path)
+    };
+    match &findings.health.chosen {
+        Some(chosen) => say("found", at(chosen, &shown(chosen))),
+        None => say("missing", format!("a health route: {}", findings.health.rule)),
+    }
+    for other in &findings.health.others {
+        say("or", at(other, &shown(other)));
+    }
+}
+
+fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    if let Some(chosen) = &findings.before_start.chosen {
+        let text = format!(
+            "{} before each start ({})",
+            chosen.value.join(" "),
+            findings.before_start.rule
+        );
+        say("found", at(chosen, &text));
+    }
+    for other in &findings.before_start.others {
+        say("or", at(other, &other.value.join(" ")));
+    }
+    for extension in &findings.extensions {
+        say(
+            "found",
+            at(extension, &format!("the extension {}", extension.value)),
+        );
+    }
+    for wanted in proposal::build_packages(findings).chunk_by(|one, next| one.1 == next.1) {
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+        say(
+            "found",
+            format!(
+                "{}  needs {} while it is installed",
+                wanted[0].1,
+                names.join(", ")
+            ),
+        );
+    }
+}
+
+fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    for one in findings.database.iter().filter(|one| is_given_anyway(&one.value)) {
+        say(
+            "found",
+            at(one, &format!("{} is set in every image", one.value.name)),
+        );
+    }
+    for one in proposal::environment(findings) {
+        say(
+            "found",
+            format!("{}  {} = {} ({})", one.place, one.name, one.value, one.why),
+        );
+    }
+    for (name, place) in proposal::without_value(findings) {
+        let kind = if proposal::is_secret(name) {
+            ", which looks like a secret"
+        } else {
+            ""
+        };
+        say("give", format!("{place}  {name} has no default{kind}"));
+    }
+}
+
+fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    for one in findings.processes.iter().chain(&findings.front_ends) {
+        let command = one
+            .value
+            .command
+            .as_deref()
+            .map_or(String::new(), |command| format!(": {command}"));
+        say("beside", at(one, &format!("{}{command}", one.value.what)));
+    }
+    for one in &findings.services {
+        say(
+            "beside",
+            at(one, &format!("{} is not in the image", one.value.what)),
+        );
+    }
+    for note in &findings.notes {
+        say("note", at(note, &note.value));
+    }
+}

@@ -1,0 +1,177 @@
+//! The files of a project, as far as they can tell what it is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// More would be data and not a program.
+const MOST_FILES: usize = 20_000;
+const MOST_BYTES: u64 = 1 << 20;
+const DEEPEST: usize = 10;
+
+/// Folders that hold what others wrote, or what is made from the sources.
+const FOREIGN: [&str; 8] = [
+    "__pycache__",
+    "build",
+    "dist",
+    "htmlcov",
+    "node_modules",
+    "site-packages",
+    "target",
+    "venv",
+];
+
+/// What was read of a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    /// Each file with `/` between its parts, and its text where it was read.
+    files: BTreeMap<String, Option<String>>,
+    /// There were more files than are looked at.
+    pub(crate) is_cut: bool,
+}
+
+impl Tree {
+    /// Reads a folder; what cannot be read is not there.
+    pub(crate) fn read(folder: &Path) -> Self {
+        let mut tree = Self::default();
+        tree.add(folder, "", 0);
+        tree
+    }
+
+    /// One file alone.
+    pub(crate) fn single(path: &str, text: &str) -> Self {
+        Self {
+            files: BTreeMap::from([(path.to_owned(), Some(text.to_owned()))]),
+            ..Self::default()
+        }
+    }
+
+    fn add(&mut self, folder: &Path, prefix: &str, depth: usize) {
+        let Ok(entries) = fs_err::read_dir(folder) else {
+            return;
+        };
+        let mut entries: Vec<_> = entries.flatten().collect();
+        entries.sort_by_key(fs_err::DirEntry::file_name);
+        for entry in entries {
+            let (Ok(name), Ok(meta)) = (entry.file_name().into_string(), entry.path().symlink_metadata())
+            else {
+                continue;
+            };
+            let path = format!("{prefix}{name}");
+            if meta.is_dir() {
+                let foreign = name.starts_with('.') || FOREIGN.contains(&name.as_str());
+                if depth < DEEPEST && !foreign && !entry.path().join("pyvenv.cfg").exists() {
+                    self.add(&entry.path(), &format!("{path}/"), depth + 1);
+                }
+            } else if meta.is_file() {
+                if self.files.len() >= MOST_FILES {
+                    self.is_cut = true;
+                    return;
+                }
+                let wanted =
+                    tells_something(&name) && meta.len() <= MOST_BYTES * if is_lock(&name) { 32 } else { 1 };
+                let read = || fs_err::read(entry.path()).ok();
+                let bytes = if wanted { read() } else { None };
+                let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                self.files.insert(path, text);
+            }
+        }
+    }
+
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
+        self.files.get(path)?.as_deref()
+    }
+
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Files that were read, with their texts.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = self.files.iter();
+        files.filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
+    }
+
+    /// The folder of the project within this one that a file belongs to, as a
+    /// member of a workspace; empty for those of the project itself.
+    pub(crate) fn member<'p>(&self, path: &'p str) -> &'p str {
+        let mut own = folder_of(path).match_indices('/').map(|(n, _)| &path[..=n]);
+        own.rfind(|folder| self.has(&format!("{folder}pyproject.toml")))
+            .unwrap_or_default()
+    }
+
+    /// Files of this name, the highest ones first.
+    pub(crate) fn named<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        let mut found: Vec<&str> = self.paths().filter(|path| file_name(path) == name).collect();
+        found.sort_by_key(|path| path.matches('/').count());
+        found
+    }
+}
+
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The folder of a file: empty, or with a `/` at its end.
+pub(crate) fn folder_of(path: &str) -> &str {
+    path.rfind('/').map_or("", |slash| &path[..=slash])
+}
+
+fn is_lock(name: &str) -> bool {
+    name.ends_with(".lock")
+}
+
+fn tells_something(name: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "Makefile",
+        "Pipfile",
+        "Procfile",
+        "alembic.ini",
+        "package.json",
+        "pyproject.toml",
+        "runtime.txt",
+        "setup.cfg",
+        ".python-version",
+    ];
+    const ENDINGS: [&str; 9] = [
+        ".lock", ".py", ".sh", ".sql", ".toml", ".yml", ".yaml", ".txt", ".in",
+    ];
+    NAMES.contains(&name)
+        || ENDINGS.iter().any(|ending| name.ends_with(ending))
+        || name.contains("Dockerfile")
+        || is_example_of_env(name)
+}
+
+/// A file that shows which variables an app wants, such as `.env.example`; not
+/// `.env` itself, whose values are somebody's own.
+pub(crate) fn is_example_of_env(name: &str) -> bool {
+    const KINDS: [&str; 6] = ["example", "sample", "template", "dist", "tpl", "defaults"];
+    name.contains("env")
+        && KINDS
+            .iter()
+            .any(|kind| name.split(['.', '-', '_']).any(|part| part == *kind))
+}
+
+/// Whether a file is part of the app itself, and not of its tests or documents.
+pub(crate) fn is_of_the_app(path: &str) -> bool {
+    const BESIDE: [&str; 12] = [
+        "tests",
+        "test",
+        "docs",
+        "doc",
+        "examples",
+        "example",
+        "samples",
+        "benchmarks",
+        "benchmark",
+        "alembic",
+        "migrations",
+        "notebooks",
+    ];
+    let name = file_name(path);
+    let of_tests = name.starts_with("test_") || name.ends_with("_test.py") || name == "conftest.py";
+    !of_tests && !folder_of(path).split('/').any(|part| BESIDE.contains(&part))
+}

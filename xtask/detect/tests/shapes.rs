@@ -1,0 +1,86 @@
+//! Projects of many shapes, each a file in `shapes/`: the files of the project,
+//! then what is to be said of it, then the `hive-app.json` that it leads to.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use definition::spec::load::{self, ImageFiles, SourceFile};
+use detect::findings::look;
+use detect::proposal::{ImageFacts, propose};
+use detect::told;
+use serde_json::Value;
+
+const DEFAULTS: &str = include_str!("../../../images/defaults.json");
+
+/// Writes the files of a shape into a folder.
+fn unpack(files: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files.split("--- ").skip(1) {
+        let (name, text) = file.split_once('\n').unwrap();
+        let file = folder.path().join(name);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        fs_err::write(file, text).unwrap();
+    }
+    folder
+}
+
+/// What is said of a folder, and the file that it leads to.
+fn found(folder: &Path) -> String {
+    let findings = look(folder);
+    let facts = ImageFacts {
+        name: "shape",
+        source: "../shape",
+        port: 8000,
+    };
+    let proposed = propose(&findings, &facts, &serde_json::from_str(DEFAULTS).unwrap());
+    let told = told::lines(&findings);
+    let told: String = told
+        .iter()
+        .map(|line| format!("{} {}\n", line.label, line.text))
+        .collect();
+    let file = |shown: &str, text: String| SourceFile {
+        shown: shown.to_owned(),
+        folder: PathBuf::from("images/shape"),
+        text,
+    };
+    let files = ImageFiles {
+        name: "shape".to_owned(),
+        own: file("images/shape/image.json", proposed.image.to_string()),
+        app: Some(file("hive-app.json", proposed.app.to_string())),
+    };
+    let defaults = file("images/defaults.json", DEFAULTS.to_owned());
+    let problems = load::load(Some(&defaults), &[files]).err().unwrap_or_default();
+    let problems: String = problems
+        .iter()
+        .map(|problem| format!("wrong: {problem}\n"))
+        .collect();
+    let app = if proposed.app == Value::Object(serde_json::Map::new()) {
+        "none".to_owned()
+    } else {
+        serde_json::to_string_pretty(&proposed.app).unwrap()
+    };
+    format!("{told}=== hive-app.json\n{problems}{app}\n")
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test has no `Environment`")]
+fn every_shape_is_read_right_and_gives_a_valid_spec() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shapes");
+    let entries = fs_err::read_dir(folder).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|one| one.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 25, "{} shapes", paths.len());
+    let mut wrong = Vec::new();
+    for path in paths {
+        let text = fs_err::read_to_string(&path).unwrap();
+        let (files, expected) = text.split_once("=== said\n").unwrap_or((&text, ""));
+        let found = found(unpack(files).path());
+        if std::env::var_os("UPDATE_SHAPES").is_some() {
+            fs_err::write(&path, format!("{files}=== said\n{found}")).unwrap();
+        } else if found != expected || found.contains("wrong: ") {
+            wrong.push(format!("{}:\n{found}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
