@@ -24,7 +24,7 @@ Exit codes:
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask build-images                     build, prove and tag all images
-  cargo xtask build-images genie --app ../app  the same for one image with your app
+  cargo xtask new ../app                       make an image of your own app's
   cargo xtask plan                             what build-images would do, and why
   cargo xtask smoke agent                      prove the image that hive-agent:latest names
   eval \"$(cargo xtask engine env)\"             let `docker` talk to the same engine";
@@ -67,6 +67,12 @@ pub enum Verb {
     /// of each kind), argument and base, and the changed lines of the Dockerfile.
     /// The last 20 runs of each image that had work to do are recorded.
     Explain(ExplainArgs),
+    /// Look at an app, say what it is, and write the files of an image of its own
+    ///
+    /// Writes `hive-app.json` into the app's folder, unless the defaults suit it, and
+    /// `images/<name>/image.json`; files that are there are kept. Each finding names
+    /// its line. Nothing of the app is run.
+    New(NewArgs),
     /// Write the rendered files: Dockerfiles and the JSON schema
     Render(RenderArgs),
     /// The engine in use: the system's, or a private one
@@ -215,6 +221,40 @@ pub struct PlanArgs {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The app's folder, or the name of an image to look at its app again
+    #[arg(value_name = "DIR|NAME")]
+    pub target: String,
+    /// The image's name; without it that of the folder
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The app, where several could be meant: `package.module:attribute`, with `()` for a factory
+    #[arg(long, value_name = "APP")]
+    pub import: Option<String>,
+    /// Write this file anew although it is there
+    #[arg(long, value_name = "FILE", value_enum)]
+    pub overwrite: Vec<OverwrittenFile>,
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A file that `new` may write over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OverwrittenFile {
+    /// That of the app's folder.
+    #[value(name = "hive-app.json")]
+    App,
+    /// That of the image.
+    #[value(name = "image.json")]
+    Image,
 }
 
 /// Arguments of `render`.

@@ -6,6 +6,7 @@ mod elsewhere;
 mod engine;
 mod explain;
 mod inputs;
+mod new;
 mod plan;
 mod render;
 mod smoke;
@@ -35,6 +36,7 @@ pub fn run(command: Verb, host: &Host) -> Result<()> {
         Verb::Engine(args) => engine::run(&args, host),
         Verb::Base(args) => base::run(&args, host),
         Verb::Inputs(args) => inputs::run(&args, host),
+        Verb::New(args) => new::run(&args, host),
         Verb::Audit(args) => elsewhere::run("audit", &args, host),
         Verb::Bench(args) => elsewhere::run("bench", &args, host),
         Verb::Test(args) => test::run(&args, host),

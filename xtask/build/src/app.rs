@@ -4,6 +4,7 @@
 //! Nothing is run.
 
 mod choice;
+pub(crate) mod entry;
 mod graph;
 mod lock;
 mod workspace;

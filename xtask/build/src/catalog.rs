@@ -112,7 +112,7 @@ impl Catalog {
 }
 
 /// A usage error with a line per problem.
-pub(crate) fn invalid(problems: &[String]) -> anyhow::Error {
+pub fn invalid(problems: &[String]) -> anyhow::Error {
     let count = match problems.len() {
         1 => "1 problem".to_owned(),
         n => format!("{n} problems"),

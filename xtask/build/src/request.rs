@@ -115,6 +115,11 @@ impl Request {
                     problems.push(problem);
                 }
             }
+            if let Some(problem) = app::entry::problem(host, spec, &folder)
+                && !problems.contains(&problem)
+            {
+                problems.push(problem);
+            }
             let version = tags::version(spec, &app).unwrap_or_else(|message| {
                 problems.push(format!(
                     "{}: {message}",

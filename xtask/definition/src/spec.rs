@@ -57,7 +57,7 @@ pub struct App {
     /// What of it is installed.
     pub install: InstallChoice,
     /// ASGI import string, `package.module:attribute`.
-    pub(crate) import: String,
+    pub import: String,
     /// Whether `import` names a function that makes the app.
     pub(crate) factory: bool,
     /// Runs instead of uvicorn.

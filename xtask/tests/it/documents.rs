@@ -20,7 +20,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 16] = [
+const BLOCKS: [(&str, &str, How); 17] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -36,11 +36,8 @@ const BLOCKS: [(&str, &str, How); 16] = [
         "cargo xtask smoke --suite full --list",
         How::RunBut(&[("cargo xtask smoke --suite full", "minutes for each image")]),
     ),
-    (
-        "README.md",
-        "cargo xtask build-images genie --app ../my-fastapi-app",
-        How::Run,
-    ),
+    ("README.md", "cargo xtask new ../my-app", How::Run),
+    ("README.md", "found main.py:16", How::Not("what `new` says")),
     (
         "README.md",
         "plan genie: build (api/serve.py changed)",
@@ -237,6 +234,9 @@ fn ports_are_published_on_the_loopback_only() {
     }
 }
 
+/// The images of the documents.
+const NAMES: [&str; 3] = ["genie", "agent", "my-app"];
+
 /// Names of images, containers and volumes that nobody else has; all of it is
 /// removed in the end.
 struct Names {
@@ -247,10 +247,10 @@ impl Names {
     /// The text with the names, and ports of the host that are free.
     fn put_into(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for name in ["genie", "agent"] {
+        for name in NAMES {
             text = text.replace(name, &format!("{}-{name}", self.prefix));
         }
-        for port in ["38886", "48886"] {
+        for port in ["38886", "48886", "8000"] {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             text = text.replace(&format!("127.0.0.1:{port}"), &free.to_string());
         }
@@ -271,7 +271,7 @@ impl Drop for Names {
         for volume in list("volume", &[]).lines() {
             docker(&["volume", "rm", volume]);
         }
-        for name in ["genie", "agent"] {
+        for name in NAMES {
             remove_images(&format!("{}-{name}", self.prefix));
         }
         // What the plain build made has no label.
@@ -291,8 +291,9 @@ fn every_block_works_when_it_is_pasted() {
     let checkout = Checkout::new();
     roomy(&checkout);
     sandbox::rename_images(&checkout.path("images"), &names.prefix);
-    let app = tempfile::tempdir().unwrap();
-    sandbox::copy(&repository().join("images/sample-app"), app.path());
+    let apps = tempfile::tempdir().unwrap();
+    let app = apps.path().join(format!("{}-my-app", names.prefix));
+    sandbox::copy(&checkout.path("images/sample-app"), &app);
     let start = format!(
         "set -euo pipefail\ncargo() {{ [ \"$1\" = xtask ]; shift; '{}' --root . \"$@\"; }}\n",
         env!("CARGO_BIN_EXE_xtask")
@@ -323,7 +324,7 @@ fn every_block_works_when_it_is_pasted() {
         }
         let script = names
             .put_into(&script)
-            .replace("../my-fastapi-app", &app.path().to_string_lossy());
+            .replace(&format!("../{}-my-app", names.prefix), &app.to_string_lossy());
         let mut bash = Command::new("timeout");
         bash.args(["--kill-after", "10", "900", "bash", "-c"])
             .arg(format!("{start}set -x\n{script}"));

@@ -29,6 +29,7 @@ mod inside;
 mod installs;
 mod migrations;
 mod never_stale;
+mod new_image;
 mod pipelines;
 mod purge;
 mod reaper;

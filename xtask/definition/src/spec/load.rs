@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -64,8 +64,24 @@ pub fn source_folder(defaults: Option<&SourceFile>, own: &SourceFile) -> Option<
     [Some(own), defaults].into_iter().flatten().find_map(|file| {
         let value: Value = serde_json::from_str(without_mark(&file.text)).ok()?;
         let source = lookup(&value, "app.source")?.as_str()?;
-        Some(file.folder.join(source))
+        Some(joined(&file.folder, source))
     })
+}
+
+/// `source` from `folder`, without `..`: the folder of a spec need not be there
+/// yet, and nobody likes to read the way back to the top.
+pub(super) fn joined(folder: &Path, source: &str) -> PathBuf {
+    let mut path = PathBuf::new();
+    for part in folder.join(source).components() {
+        let up = part == Component::ParentDir
+            && matches!(path.components().next_back(), Some(Component::Normal(_)));
+        if up {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+    }
+    path
 }
 
 /// Parses the specs of all images over what their apps say and the defaults

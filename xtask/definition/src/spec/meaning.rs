@@ -98,7 +98,7 @@ pub(super) fn validate(
         title,
         file: file.to_owned(),
         app: App {
-            source: source_folder.join(source),
+            source: super::load::joined(source_folder, &source),
             install: InstallChoice {
                 package,
                 extras,

@@ -15,7 +15,7 @@ impl ImageName {
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let good = text.len() <= 40
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text

@@ -1,0 +1,200 @@
+//! `cargo xtask new`: looks at an app, says what it is, and writes the files that
+//! make an image of its own of it.
+
+mod files;
+mod placement;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::NewArgs;
+use build::catalog::{Apps, Catalog};
+use build::request::{Request, Selection};
+use detect::entry::{AppObject, Framework};
+use detect::findings::{Findings, look};
+use detect::place::{Certainty, Choice, Detected, Place};
+use detect::{proposal, told};
+use files::{Fate, PlannedFile};
+use host::Host;
+use placement::Placement;
+
+/// Looks, tells, writes, and says what is next.
+pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
+    let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
+    let mut placement = Placement::find(args, host, &catalog)?;
+    let mut findings = look(&placement.folder);
+    if let Some(import) = &args.import {
+        use_import(&mut findings, import)?;
+    }
+    for line in told::lines(&findings) {
+        say(host, line.label, &line.text);
+    }
+    let undecided = undecided(args, &placement, &findings);
+    if let Some(failure) = undecided {
+        if args.json {
+            let document =
+                json!({ "schema": 1, "findings": findings, "files": [], "problems": [], "next": [] });
+            host.report.data(&serde_json::to_string_pretty(&document)?)?;
+        }
+        return Err(failure.into());
+    }
+    placement.take_port(&catalog, findings.port.as_ref().map(|port| port.value))?;
+    let planned = files::planned(args, host, &placement, &findings)?;
+    let next = next(host, &catalog, &placement, &planned)?;
+    let written = files::write(args, host, planned, next.dockerfile)?;
+    for file in &written {
+        let write = if args.dry_run && file.fate != Fate::Kept {
+            "write "
+        } else {
+            ""
+        };
+        say(
+            host,
+            file.fate.label(args.dry_run),
+            &format!("{write}{}", file.shown),
+        );
+        if file.fate == Fate::Kept {
+            host.report
+                .detail(format!("--overwrite {} writes it anew", file.name));
+        }
+    }
+    if args.json {
+        let document = json!({
+            "schema": 1, "image": placement.name, "findings": findings, "files": written,
+            "problems": next.problems, "next": next.commands,
+        });
+        host.report.data(&serde_json::to_string_pretty(&document)?)?;
+    } else {
+        for file in written.iter().filter(|file| file.fate != Fate::Kept) {
+            host.report.data(&file.shown)?;
+        }
+    }
+    for problem in &next.problems {
+        say(host, "first", problem);
+    }
+    for command in &next.commands {
+        say(host, "next", command);
+    }
+    Ok(())
+}
+
+fn say(host: &Host, label: &str, text: &str) {
+    host.report.step(label, text);
+}
+
+/// What only the user can decide, with the command that does.
+fn undecided(args: &NewArgs, placement: &Placement, findings: &Findings) -> Option<failure::Failure> {
+    let shown = &placement.shown;
+    if findings.app.chosen.is_some() && (findings.projects.is_empty() || args.import.is_some()) {
+        return None;
+    }
+    if let [first, ..] = findings.projects.as_slice() {
+        let all = findings.projects.join(", ");
+        let failure = failure::usage(format!("{shown} is no project itself, and has some in it: {all}"));
+        return Some(failure.hint(format!("run `cargo xtask new {shown}/{first}`")));
+    }
+    match findings.app.others.as_slice() {
+        [] => {
+            let failure = failure::usage(format!("{shown}: no app was found in any Python file"));
+            Some(failure.hint(format!(
+                "if a package makes the app, name it: `cargo xtask new {shown} --import package.module:app`"
+            )))
+        }
+        [first, ..] => {
+            let all: Vec<&str> = findings
+                .app
+                .others
+                .iter()
+                .map(|one| one.value.import.as_str())
+                .collect();
+            let failure = failure::usage(format!("{shown}: which app is meant? {}", all.join(", ")));
+            Some(failure.hint(format!(
+                "for instance: `cargo xtask new {shown} --import {}`",
+                first.value.import
+            )))
+        }
+    }
+}
+
+/// Takes the app that `--import` names; `a.b:make()` says that it is a factory.
+fn use_import(findings: &mut Findings, import: &str) -> Result<()> {
+    let factory = import.ends_with("()");
+    let import = import.trim_end_matches("()");
+    if !import.contains(':') {
+        let message = format!("--import {import:?} is no `package.module:attribute`");
+        return Err(failure::usage(message).into());
+    }
+    let mut all: Vec<_> = findings.app.chosen.take().into_iter().collect();
+    all.append(&mut findings.app.others);
+    let known = all.iter().position(|one| one.value.import == import);
+    let mut chosen = known.map(|n| all.remove(n)).unwrap_or_else(|| Detected {
+        value: AppObject {
+            import: import.to_owned(),
+            factory: false,
+            framework: Framework::Unknown,
+            path: String::new(),
+        },
+        place: Place {
+            file: "--import".to_owned(),
+            line: 1,
+        },
+        certainty: Certainty::Likely,
+    });
+    chosen.value.factory |= factory;
+    findings.app = Choice {
+        chosen: Some(chosen),
+        rule: "--import names it".to_owned(),
+        others: all,
+    };
+    Ok(())
+}
+
+/// What stands between the files and an image, and the commands that make one.
+struct Next {
+    problems: Vec<String>,
+    commands: Vec<String>,
+    /// The image's Dockerfile, which `render --check` wants to be there.
+    dockerfile: String,
+}
+
+/// Checks the files as a build would: nothing is told to be next that would be
+/// refused.
+fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[PlannedFile]) -> Result<Next> {
+    let spec = files::load(host, placement, planned)?;
+    let dockerfile = files::dockerfile(catalog, &spec)?;
+    let mut with_it = catalog.clone();
+    with_it.images.retain(|image| image.name != spec.name);
+    with_it.images.push(spec);
+    let resolve = |base: Option<&str>| {
+        let selection = Selection {
+            images: vec![placement.name.clone()],
+            base: base.map(str::to_owned),
+            ..Selection::default()
+        };
+        Request::resolve(host, &with_it, &selection)
+    };
+    let mut next = Next {
+        problems: Vec::new(),
+        commands: vec![format!("cargo xtask build-images {}", placement.name)],
+        dockerfile,
+    };
+    if let Err(error) = resolve(None) {
+        let mut others = catalog
+            .bases
+            .sets
+            .keys()
+            .filter(|name| **name != catalog.bases.default);
+        match others.find(|base| resolve(Some(base)).is_ok()) {
+            Some(base) => next.commands[0] += &format!(" --base {base}"),
+            None => {
+                let message = error.to_string();
+                next.problems = message
+                    .lines()
+                    .skip(1)
+                    .map(|line| line.trim().to_owned())
+                    .collect();
+            }
+        }
+    }
+    Ok(next)
+}

@@ -1,0 +1,193 @@
+//! The files of a new image: what they hold, and how they come to be.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Findings;
+use super::placement::Placement;
+use super::proposal::{self, ImageFacts};
+use crate::cli::{NewArgs, OverwrittenFile};
+use build::catalog::Catalog;
+use definition::dockerfile;
+use definition::spec::ImageSpec;
+use definition::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
+use host::Host;
+
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Fate {
+    /// It was not there.
+    Written,
+    /// It was, and `--overwrite` names it.
+    Overwritten,
+    /// It is there and stays.
+    Kept,
+}
+
+impl Fate {
+    pub(super) fn label(self, dry_run: bool) -> &'static str {
+        match (self, dry_run) {
+            (Self::Kept, _) => "kept",
+            (_, true) => "would",
+            (_, false) => "wrote",
+        }
+    }
+}
+
+/// A file that there is, or is to be.
+#[derive(Debug, Serialize)]
+pub(super) struct PlannedFile {
+    /// Its name alone.
+    pub(super) name: &'static str,
+    /// As the user knows it.
+    #[serde(rename = "path")]
+    pub(super) shown: String,
+    #[serde(skip)]
+    path: PathBuf,
+    /// What it holds in the end.
+    pub(super) text: String,
+    /// What becomes of it.
+    pub(super) fate: Fate,
+}
+
+/// The app's file, unless it would be empty, and the image's.
+pub(super) fn planned(
+    args: &NewArgs,
+    host: &Host,
+    placement: &Placement,
+    findings: &Findings,
+) -> Result<Vec<PlannedFile>> {
+    let defaults = fs_err::read_to_string(host.root.join("images/defaults.json")).unwrap_or_default();
+    let defaults: Value = serde_json::from_str(load::without_mark(&defaults)).unwrap_or_default();
+    let facts = ImageFacts {
+        name: &placement.name,
+        source: &placement.source,
+        port: placement.port,
+    };
+    let proposed = proposal::propose(findings, &facts, &defaults);
+    let image = format!("images/{}/image.json", placement.name);
+    let app = PlannedFile::new(
+        APP_FILE,
+        format!("{}/{APP_FILE}", placement.shown),
+        placement.folder.join(APP_FILE),
+        &proposed.app,
+        args.overwrite.contains(&OverwrittenFile::App),
+    )?;
+    let image = PlannedFile::new(
+        "image.json",
+        image.clone(),
+        host.root.join(&image),
+        &proposed.image,
+        args.overwrite.contains(&OverwrittenFile::Image),
+    )?;
+    let is_empty = proposed.app.as_object().is_some_and(serde_json::Map::is_empty);
+    let needed = app.fate == Fate::Kept || !is_empty;
+    Ok(if needed { vec![app, image] } else { vec![image] })
+}
+
+impl PlannedFile {
+    fn new(name: &'static str, shown: String, path: PathBuf, value: &Value, overwrite: bool) -> Result<Self> {
+        let mut text = format!("{}\n", serde_json::to_string_pretty(value)?);
+        let fate = match path.symlink_metadata() {
+            Err(_) => Fate::Written,
+            Ok(meta) if !meta.is_file() => {
+                return Err(failure::usage(format!("{shown}: must be a regular file")).into());
+            }
+            Ok(_) if overwrite => Fate::Overwritten,
+            Ok(_) => {
+                text =
+                    fs_err::read_to_string(&path).context(failure::usage(format!("cannot read {shown}")))?;
+                Fate::Kept
+            }
+        };
+        Ok(Self {
+            name,
+            shown,
+            path,
+            text,
+            fate,
+        })
+    }
+
+    fn source(&self) -> SourceFile {
+        SourceFile {
+            shown: self.shown.clone(),
+            folder: self.path.parent().map(PathBuf::from).unwrap_or_default(),
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// The spec that the files make together, read as every command reads it.
+pub(super) fn load(host: &Host, placement: &Placement, planned: &[PlannedFile]) -> Result<ImageSpec> {
+    let path = host.root.join("images/defaults.json");
+    let defaults = fs_err::read_to_string(&path).ok().map(|text| SourceFile {
+        shown: "images/defaults.json".to_owned(),
+        folder: host.root.join("images"),
+        text,
+    });
+    let of = |name: &str| {
+        planned
+            .iter()
+            .find(|file| file.name == name)
+            .map(PlannedFile::source)
+    };
+    let files = ImageFiles {
+        name: placement.name.clone(),
+        own: of("image.json").context("a new image has no image.json")?,
+        app: of(APP_FILE),
+    };
+    let specs = load::load(defaults.as_ref(), &[files]).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        build::catalog::invalid(&problems)
+    })?;
+    specs.into_iter().next().context("one spec was loaded")
+}
+
+/// The rendered Dockerfile of the new image.
+pub(super) fn dockerfile(catalog: &Catalog, spec: &ImageSpec) -> Result<String> {
+    let (_, base) = catalog.bases.choose(None)?;
+    dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)
+}
+
+/// Writes what is not kept, unless this is a dry run, and the Dockerfile beside
+/// the spec: `render --check` looks for it.
+pub(super) fn write(
+    args: &NewArgs,
+    host: &Host,
+    planned: Vec<PlannedFile>,
+    dockerfile: String,
+) -> Result<Vec<PlannedFile>> {
+    let mut planned = planned;
+    let image = planned.last().map(|file| file.path.with_file_name("Dockerfile"));
+    if let Some(path) = image {
+        let there = fs_err::read_to_string(&path).ok();
+        if there.as_ref() != Some(&dockerfile) {
+            planned.push(PlannedFile {
+                name: "Dockerfile",
+                shown: host.shown(&path),
+                path,
+                text: dockerfile,
+                fate: if there.is_some() {
+                    Fate::Overwritten
+                } else {
+                    Fate::Written
+                },
+            });
+        }
+    }
+    for file in planned
+        .iter()
+        .filter(|file| file.fate != Fate::Kept && !args.dry_run)
+    {
+        if let Some(folder) = file.path.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        fs_err::write(&file.path, &file.text)?;
+    }
+    Ok(planned)
+}

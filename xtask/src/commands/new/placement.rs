@@ -1,0 +1,136 @@
+//! Where a new image goes: its name, its port, and the way from it to its app.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::NewArgs;
+use build::catalog::Catalog;
+use definition::spec::ImageSpec;
+use definition::spec::names::ImageName;
+use detect::proposal;
+use host::Host;
+
+/// The port of most servers' examples.
+const FIRST_PORT: u16 = 8000;
+
+/// PostgreSQL has it in the container.
+const POSTGRESQL_PORT: u16 = 5432;
+
+/// What is decided of an image before its app is known.
+#[derive(Debug)]
+pub(super) struct Placement {
+    /// The app's folder, without links.
+    pub(super) folder: PathBuf,
+    /// The folder as the user names it.
+    pub(super) shown: String,
+    /// The image's name.
+    pub(super) name: String,
+    /// The app's folder, from the image's.
+    pub(super) source: String,
+    /// The port; 0 until it is taken.
+    pub(super) port: u16,
+}
+
+impl Placement {
+    /// For a folder, or for the app of an image that there is.
+    pub(super) fn find(args: &NewArgs, host: &Host, catalog: &Catalog) -> Result<Self> {
+        let given = Path::new(&args.target);
+        let mut of_image = catalog
+            .images
+            .iter()
+            .find(|image| image.name.as_str() == args.target);
+        of_image = of_image.filter(|_| !given.is_dir());
+        let (folder, shown) = match of_image {
+            Some(image) => (image.app.source.clone(), host.shown(&image.app.source)),
+            None => (given.to_owned(), args.target.trim_end_matches('/').to_owned()),
+        };
+        if !folder.is_dir() {
+            let known: Vec<&str> = catalog.images.iter().map(|image| image.name.as_str()).collect();
+            let failure = failure::usage(format!("there is no folder {shown}, and no image of that name"));
+            return Err(failure.hint(format!("known images: {}", known.join(", "))).into());
+        }
+        let folder = fs_err::canonicalize(&folder)?;
+        let root = fs_err::canonicalize(&host.root)?;
+        let known = of_image.or_else(|| catalog.images.iter().find(|image| is_of(image, &folder)));
+        let name = match (&args.name, known) {
+            (Some(name), _) => name.clone(),
+            (None, Some(known)) => known.name.to_string(),
+            (None, None) => {
+                let last = folder.file_name().unwrap_or_default().to_string_lossy();
+                proposal::image_name(&last)
+            }
+        };
+        ImageName::parse(&name)
+            .map_err(|message| failure::usage(message).hint("give it a name with --name NAME"))?;
+        if let Some(other) = catalog.images.iter().find(|image| image.name.as_str() == name)
+            && !is_of(other, &folder)
+        {
+            let message = format!(
+                "{} is the image of another app, {}",
+                other.file,
+                host.shown(&other.app.source)
+            );
+            return Err(failure::usage(message)
+                .hint("give this one a name of its own with --name NAME")
+                .into());
+        }
+        let from = root.join("images").join(&name);
+        let source = relative(&from, &folder).context("the folder's name is not UTF-8")?;
+        Ok(Self {
+            folder,
+            shown,
+            name,
+            source,
+            port: 0,
+        })
+    }
+
+    /// The port that the image has already, the app's own where no other image
+    /// has it, else the next that is free.
+    pub(super) fn take_port(&mut self, catalog: &Catalog, wanted: Option<u16>) -> Result<()> {
+        let mine = |image: &&ImageSpec| image.name.as_str() == self.name;
+        if let Some(image) = catalog.images.iter().find(mine) {
+            self.port = image.app.port;
+            return Ok(());
+        }
+        let taken: BTreeSet<u16> = catalog.images.iter().map(|image| image.app.port).collect();
+        let good = |port: &u16| *port >= 1024 && *port != POSTGRESQL_PORT && !taken.contains(port);
+        let port = wanted.filter(good).or_else(|| (FIRST_PORT..=u16::MAX).find(good));
+        self.port = port.context(failure::usage("every port from 8000 on belongs to an image"))?;
+        Ok(())
+    }
+}
+
+fn is_of(image: &ImageSpec, folder: &Path) -> bool {
+    fs_err::canonicalize(&image.app.source).is_ok_and(|source| source == folder)
+}
+
+/// The way from a folder to another one, neither of which has links in it.
+fn relative(from: &Path, to: &Path) -> Option<String> {
+    let mut rest = to.components().peekable();
+    let mut ours = from.components().peekable();
+    while let (Some(one), Some(other)) = (ours.peek(), rest.peek())
+        && one == other
+    {
+        ours.next();
+        rest.next();
+    }
+    let up = ours.map(|_| Component::ParentDir);
+    let path: PathBuf = up.chain(rest).collect();
+    path.to_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_leads_up_and_down() {
+        let way = |from: &str, to: &str| relative(Path::new(from), Path::new(to)).unwrap();
+        assert_eq!(way("/c/images/notes", "/notes"), "../../../notes");
+        assert_eq!(way("/c/images/notes", "/c/apps/notes"), "../../apps/notes");
+        assert_eq!(way("/c/images/notes", "/c/images/notes/app"), "app");
+    }
+}

@@ -1,0 +1,334 @@
+//! `cargo xtask new`: from a folder that nobody has seen to an image of its own.
+
+use serde_json::{Value, json};
+
+use crate::build_images::{docker, remove_images, roomy};
+use crate::sandbox::Checkout;
+
+const MAIN: &str = r#"
+import os
+
+import psycopg
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/health")
+def health():
+    with psycopg.connect(os.environ["DATABASE_URL"], connect_timeout=2) as connection:
+        connection.execute("SELECT 1")
+    return {"ok": True}
+"#;
+
+/// A checkout with an app `apps/notes` in it, which need not lie there.
+fn with_notes() -> Checkout {
+    let checkout = Checkout::new();
+    checkout.write(
+        "apps/notes/requirements.txt",
+        "fastapi\nuvicorn\npsycopg[binary]\n",
+    );
+    checkout.write("apps/notes/main.py", MAIN);
+    checkout
+}
+
+fn read(checkout: &Checkout, path: &str) -> Value {
+    serde_json::from_str(&fs_err::read_to_string(checkout.path(path)).unwrap()).unwrap()
+}
+
+#[test]
+fn it_writes_what_differs_and_the_plan_takes_it() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    let run = checkout.xtask(&["new", &folder]).expect(0);
+    run.says(&[
+        "found main.py:7  FastAPI → main:app (the only one)",
+        "found requirements.txt:2  uvicorn runs it",
+        "found main.py:10  GET /health asks the database in main.py:13",
+        "next cargo xtask build-images notes",
+    ]);
+    let files = [
+        "hive-app.json",
+        "images/notes/image.json",
+        "images/notes/Dockerfile",
+    ];
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(
+        lines.len() == 3 && lines.iter().zip(files).all(|(line, file)| line.ends_with(file)),
+        "{lines:?}"
+    );
+    let app = read(&checkout, "apps/notes/hive-app.json");
+    assert_eq!(app["app"]["import"], "main:app");
+    let image = read(&checkout, "images/notes/image.json");
+    assert_eq!(
+        image["app"],
+        json!({ "source": "../../apps/notes", "port": 8000 })
+    );
+    assert_eq!(image["database"], json!({ "name": "notes", "role": "notes" }));
+    checkout.xtask(&["plan", "notes"]).expect(0);
+    checkout.xtask(&["render", "--check"]).expect(0);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_json_has_all() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    let document = checkout
+        .xtask(&["new", &folder, "--dry-run", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(
+        document["findings"]["app"]["chosen"]["value"]["import"],
+        "main:app"
+    );
+    assert_eq!(document["findings"]["health"]["chosen"]["place"], "main.py:10");
+    assert_eq!(document["files"][1]["fate"], "written");
+    assert_eq!(document["next"], json!(["cargo xtask build-images notes"]));
+    assert!(!checkout.path("images/notes").exists() && !checkout.path("apps/notes/hive-app.json").exists());
+}
+
+#[test]
+fn a_file_that_is_there_stays_unless_it_is_named() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    let own = "{\"app\": {\"import\": \"main:app\", \"health_path\": \"/mine\"}}";
+    checkout.write("apps/notes/hive-app.json", own);
+    let run = checkout.xtask(&["new", &folder]).expect(0);
+    run.says(&["hive-app.json", "--overwrite hive-app.json writes it anew"]);
+    assert_eq!(
+        read(&checkout, "apps/notes/hive-app.json")["app"]["health_path"],
+        "/mine"
+    );
+    // By the name of the image that there is now; its port stays its own.
+    checkout
+        .xtask(&["new", "notes", "--overwrite", "hive-app.json"])
+        .expect(0);
+    assert_eq!(
+        read(&checkout, "apps/notes/hive-app.json")["app"]["health_path"],
+        "/health"
+    );
+    assert_eq!(read(&checkout, "images/notes/image.json")["app"]["port"], 8000);
+    // The name of another app's image is not taken.
+    checkout.write("other/notes/requirements.txt", "fastapi\nuvicorn\n");
+    checkout.write(
+        "other/notes/main.py",
+        "from fastapi import FastAPI\napp = FastAPI()\n",
+    );
+    let other = checkout.path("other/notes").display().to_string();
+    let run = checkout.xtask(&["new", &other]).expect(2);
+    run.says(&[
+        "images/notes/image.json is the image of another app, apps/notes",
+        "--name NAME",
+    ]);
+    checkout.xtask(&["new", &other, "--name", "notes-two"]).expect(0);
+    // 8000 is taken.
+    assert_eq!(
+        read(&checkout, "images/notes-two/image.json")["app"]["port"],
+        8001
+    );
+}
+
+#[test]
+fn what_only_the_user_can_decide_is_asked_with_the_command() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    checkout.write("apps/notes/second/service.py", MAIN);
+    checkout.write("apps/notes/first/service.py", MAIN);
+    fs_err::remove_file(checkout.path("apps/notes/main.py")).unwrap();
+    let run = checkout.xtask(&["new", &folder]).expect(2);
+    let advised = format!("cargo xtask new {folder} --import first.service:app");
+    run.says(&[
+        "which app is meant? first.service:app, second.service:app",
+        &advised,
+    ]);
+    checkout
+        .xtask(&["new", &folder, "--import", "first.service:app"])
+        .expect(0);
+    assert_eq!(
+        read(&checkout, "apps/notes/hive-app.json")["app"]["import"],
+        "first.service:app"
+    );
+
+    checkout.write("apps/script/requirements.txt", "requests\n");
+    checkout.write("apps/script/fetch.py", "print(1)\n");
+    let script = checkout.path("apps/script").display().to_string();
+    checkout
+        .xtask(&["new", &script])
+        .expect(2)
+        .says(&["no app was found in any Python file"]);
+
+    checkout.write("apps/halves/backend/requirements.txt", "fastapi\nuvicorn\n");
+    checkout.write("apps/halves/backend/main.py", MAIN);
+    let halves = checkout.path("apps/halves").display().to_string();
+    let run = checkout.xtask(&["new", &halves]).expect(2);
+    run.says(&[&format!("run `cargo xtask new {halves}/backend`")]);
+    checkout.xtask(&["new", &format!("{halves}/backend")]).expect(0);
+    checkout
+        .xtask(&["new", "nothing"])
+        .expect(2)
+        .says(&["there is no folder nothing", "known images: "]);
+}
+
+/// The first failure that newcomers met: the import of the defaults.
+#[test]
+fn an_import_that_is_not_there_is_refused_with_what_mends_it() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    let run = checkout.xtask(&["plan", "genie", "--app", &folder]).expect(2);
+    run.says(&[
+        "apps/notes: there is no api/serve.py (`app.import` of images/defaults.json is \"api.serve:app\")",
+        "main.py:7 has main:app: run `cargo xtask new apps/notes`",
+        "or put {\"app\":{\"import\":\"main:app\"}} into apps/notes/hive-app.json",
+    ]);
+    checkout.write(
+        "apps/notes/hive-app.json",
+        "{\"app\":{\"import\":\"main:application\"}}",
+    );
+    let run = checkout.xtask(&["plan", "genie", "--app", &folder]).expect(2);
+    run.says(&["main.py has no `application` (`app.import` of apps/notes/hive-app.json"]);
+    // The advice, as it stands there.
+    checkout.write("apps/notes/hive-app.json", "{\"app\":{\"import\":\"main:app\"}}");
+    checkout.xtask(&["plan", "genie", "--app", &folder]).expect(0);
+    // What may come from a package or a star is left to the build.
+    for main in ["from somewhere import *\n", "def __getattr__(name): return 1\n"] {
+        checkout.write("apps/notes/main.py", main);
+        checkout.xtask(&["plan", "genie", "--app", &folder]).expect(0);
+    }
+}
+
+/// Removes the images of a test's names, whatever comes.
+struct Named(String);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        remove_images(&self.0);
+    }
+}
+
+/// From `new` to a tag, with no edit by hand.
+fn becomes_an_image(shape: &str, files: &[(&str, &str)]) -> String {
+    let checkout = Checkout::new();
+    roomy(&checkout);
+    let name = format!("{shape}-{}", std::process::id());
+    let named = Named(name.clone());
+    for (path, text) in files {
+        checkout.write(&format!("apps/{name}/{path}"), text);
+    }
+    let folder = checkout.path(&format!("apps/{name}")).display().to_string();
+    checkout.xtask(&["new", &folder]).expect(0);
+    checkout.xtask(&["build-images", &name]).expect(0);
+    let id = docker(&[
+        "image",
+        "inspect",
+        "--format",
+        "{{.Id}}",
+        &format!("hive-{name}:latest"),
+    ]);
+    drop(named);
+    id
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_main_py_with_unpinned_requirements_becomes_an_image() {
+    let files = [
+        ("requirements.txt", "fastapi\nuvicorn\npsycopg[binary]\n"),
+        ("main.py", MAIN),
+    ];
+    becomes_an_image("new-main", &files);
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_factory_with_async_sqlalchemy_in_src_becomes_an_image() {
+    let folder = "tests/fixtures/src-factory-app";
+    let of = |path: &str| {
+        fs_err::read_to_string(crate::sandbox::repository().join("xtask").join(folder).join(path))
+    };
+    let paths = [
+        "pyproject.toml",
+        "uv.lock",
+        "src/shelf/__init__.py",
+        "src/shelf/db.py",
+        "src/shelf/web.py",
+    ];
+    let texts = paths.map(|path| of(path).unwrap());
+    let files: Vec<(&str, &str)> = paths.into_iter().zip(texts.iter().map(String::as_str)).collect();
+    becomes_an_image("new-src", &files);
+}
+
+const SETTINGS: &str = r#"
+import os
+
+import dj_database_url
+
+SECRET_KEY = os.getenv("SECRET_KEY", "for this test")
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "board.urls"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "notes"]
+DATABASES = {"default": dj_database_url.config()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+"#;
+
+const URLS: &str = r#"
+from django.db import connection
+from django.http import JsonResponse
+from django.urls import path
+
+from notes.models import Note
+
+
+def healthz(request):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return JsonResponse({"notes": Note.objects.count()})
+
+
+urlpatterns = [path("healthz", healthz)]
+"#;
+
+const MIGRATION: &str = r#"
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    operations = [
+        migrations.CreateModel("Note", [("id", models.BigAutoField(primary_key=True)), ("text", models.TextField())])
+    ]
+"#;
+
+#[test]
+#[ignore = "needs an engine"]
+fn django_with_migrations_becomes_an_image() {
+    let served = |of: &str| {
+        format!(
+            "import os\nfrom django.core.{of} import get_{of}_application\n\
+             os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'board.settings')\n\
+             application = get_{of}_application()\n"
+        )
+    };
+    let manage = "import os, sys\nfrom django.core.management import execute_from_command_line\n\
+                  os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'board.settings')\n\
+                  execute_from_command_line(sys.argv)\n";
+    let model =
+        "from django.db import models\n\n\nclass Note(models.Model):\n    text = models.TextField()\n";
+    let (asgi, wsgi) = (served("asgi"), served("wsgi"));
+    let files = [
+        (
+            "requirements.txt",
+            "django\ndj-database-url\npsycopg[binary]\ngunicorn\n",
+        ),
+        ("manage.py", manage),
+        ("board/__init__.py", ""),
+        ("board/settings.py", SETTINGS),
+        ("board/urls.py", URLS),
+        ("board/asgi.py", &asgi),
+        ("board/wsgi.py", &wsgi),
+        ("notes/__init__.py", ""),
+        ("notes/models.py", model),
+        ("notes/migrations/__init__.py", ""),
+        ("notes/migrations/0001_initial.py", MIGRATION),
+    ];
+    becomes_an_image("new-django", &files);
+}
