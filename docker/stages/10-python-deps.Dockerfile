@@ -82,6 +82,7 @@ RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
 set -eu
 {{network}}
+{{build_environment}}
 if [ -f uv.lock ]; then
     uv sync --frozen {{install_options}} \
         --no-install-project --no-install-workspace --no-install-local
@@ -100,17 +101,60 @@ PY
         rm -rf /tmp/built-with
     fi
 elif [ -f requirements.txt ]; then
+    # What lies in the app's folder comes with the app. So does everything, where a file is referred
+    # to that is not here.
+    python3 - <<'PY'
+import pathlib
+import re
+
+ahead = []
+later = []
+
+
+def read(path):
+    if not path.is_file():
+        later.append(path)
+        return
+    for line in re.sub(r"\\\n", " ", path.read_text()).splitlines():
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        option = re.match(r"(-r|-c|--requirement|--constraint)[=\s]*(\S+)$", line)
+        if option and "://" not in option[2]:
+            other = path.parent / option[2]
+            if "r" in option[1][:3]:
+                read(other)
+            elif other.is_file():
+                ahead.append(f"-c {other}")
+            else:
+                later.append(other)
+        elif re.match(r"(-e|--editable)[=\s]*(?!\S*://)|\.|/|file:", line):
+            later.append(line)
+        elif line:
+            ahead.append(line)
+
+
+read(pathlib.Path("requirements.txt"))
+if not any(isinstance(one, pathlib.Path) for one in later):
+    pathlib.Path("ahead.txt").write_text("\n".join(ahead) + "\n")
+if later:
+    pathlib.Path("/opt/later").touch()
+PY
     uv venv /opt/venv
-    uv pip install --python /opt/venv/bin/python --requirement requirements.txt
+    if [ -s ahead.txt ]; then
+        uv pip install --python /opt/venv/bin/python --requirement ahead.txt
+    fi
 else
     echo "the app has neither uv.lock nor requirements.txt" >&2
     echo "hint: run 'uv lock' next to its pyproject.toml" >&2
     exit 1
 fi
+cat > /opt/uv/tidy <<'TIDY'
 # What uv notes about its own run (times, cache keys) would make each build another one.
 rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
 find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
 find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
+# Never compared with its source again: quick to load, and the same bytes in each build.
+/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+TIDY
 # In every Python of this venv: /app, which `app_path` of the image puts before the packages here, and
 # the app's own package.
 site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -119,8 +163,7 @@ own=/usr/local/lib/hive/app_path.py
 printf '%s\n' /app "import site; site.addsitedir('$project')" \
     "import os; os.path.exists('$own') and exec(open('$own').read(), {'__name__': 'hive-app.pth'})" \
     > "$site/hive-app.pth"
-# Never compared with its source again: quick to load, and the same bytes in each build.
-/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
+sh -eu /opt/uv/tidy
 SH
 
 # The app, and its package when it is one: installed beside the venv, so that the venv's layer
@@ -134,6 +177,7 @@ RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
 set -eu
 {{network}}
+{{build_environment}}
 {{contents}}
 if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
     echo "BuildKit has not read what was hashed of the app's folder" >&2
@@ -175,6 +219,10 @@ if [ -f uv.lock ]; then
         mkdir -p "/opt/project${site#/opt/venv}"
         echo "/app/$at" > "/opt/project${site#/opt/venv}/hive-member.pth"
     fi
+fi
+if [ -f /opt/later ]; then
+    uv pip install --python /opt/venv/bin/python --requirement requirements.txt
+    sh -eu /opt/uv/tidy
 fi
 # Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a
 # container or in an image of their own expects to see the change.

@@ -7,6 +7,7 @@ mod choice;
 pub(crate) mod entry;
 mod graph;
 mod lock;
+mod requirements;
 mod workspace;
 
 use std::path::{Path, PathBuf};
@@ -74,12 +75,7 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
         return read_project(folder, &pyproject, app);
     }
     if folder.join("requirements.txt").is_file() {
-        return Ok(Application {
-            folder: folder.to_owned(),
-            shape: DependencySource::Requirements,
-            requires_python: None,
-            version: None,
-        });
+        return with_requirements(folder, &Table::new(), app);
     }
     Err(vec![format!(
         "{} has neither pyproject.toml with uv.lock nor requirements.txt",
@@ -101,14 +97,35 @@ fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Applicatio
     match (locked, requirements) {
         (true, _) => read_locked(folder, &project, app),
         // Many projects have a pyproject.toml for their tools only.
-        (false, true) => Ok(Application {
-            folder: folder.to_owned(),
-            shape: DependencySource::Requirements,
-            requires_python: about(&project, "requires-python"),
-            version: about(&project, "version"),
-        }),
+        (false, true) => with_requirements(folder, &project, app),
         (false, false) => Err(vec![without_lock(folder, &project)]),
     }
+}
+
+/// An app whose dependencies stand in `requirements.txt`.
+fn with_requirements(folder: &Path, project: &Table, app: &App) -> Result<Application, Vec<String>> {
+    let install = &app.install;
+    let mut problems = requirements::problems(folder);
+    let chosen = [
+        ("app.package", install.package.is_some()),
+        ("app.extras", !install.extras.is_empty()),
+        ("app.groups", !install.groups.is_empty()),
+    ];
+    for (key, _) in chosen.iter().filter(|(_, is_set)| *is_set) {
+        problems.push(format!(
+            "{}: `{key}` chooses of a uv.lock, and here is none; requirements.txt has to name all that is installed",
+            folder.display()
+        ));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Application {
+        folder: folder.to_owned(),
+        shape: DependencySource::Requirements,
+        requires_python: about(project, "requires-python"),
+        version: about(project, "version"),
+    })
 }
 
 /// What to do where there is no `uv.lock`.

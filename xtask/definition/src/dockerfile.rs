@@ -143,6 +143,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("title", title.clone());
     values.insert("port", port.to_string());
     values.insert("install_options", install.options());
+    values.insert("build_environment", install.exports());
     values.insert("app_package", install.package.clone().unwrap_or_default());
     values.insert("packages", packages.join(" "));
     values.insert("build_packages", build_packages.join(" "));

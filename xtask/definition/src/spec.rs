@@ -83,9 +83,18 @@ pub struct InstallChoice {
     pub extras: Vec<String>,
     /// Its dependency groups.
     pub groups: Vec<String>,
+    /// Variables of the steps that install.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl InstallChoice {
+    /// Lines of shell that set the variables.
+    pub fn exports(&self) -> String {
+        let line =
+            |(name, value): (&String, &String)| format!("export {name}='{}'", value.replace('\'', r"'\''"));
+        self.environment.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
     /// The options of `uv sync` and `uv export`.
     pub fn options(&self) -> String {
         // `--no-dev` would win over `--group dev`.

@@ -56,3 +56,73 @@ fn a_member_of_a_workspace_is_built_with_its_extra_and_group() {
         "/app/libs/greeting/src/greeting/__init__.py"
     );
 }
+
+/// A package in `src/`, as before pyproject.toml, whose version comes from outside.
+const SETUP: &str = r#"
+import os
+from setuptools import setup
+setup(name="shop", version=os.environ["SHOP_VERSION"], package_dir={"": "src"}, packages=["shop"], install_requires=["uvicorn"])
+"#;
+
+#[test]
+#[ignore = "needs an engine"]
+fn requirements_name_other_files_and_the_app_itself() {
+    let app = r#", "import": "shop:create", "factory": true, "health_path": "/health", "build_environment": {"SHOP_VERSION": "1.5"}"#;
+    let bench = Bench::new("requirements", app, "");
+    let web = fs_err::read_to_string(format!("{}/main/__init__.py", fixture("requirements-app"))).unwrap();
+    bench.checkout.write("app/src/shop/__init__.py", &web);
+    bench.checkout.write("app/setup.py", SETUP);
+    bench.checkout.write(
+        "app/requirements/base.txt",
+        "fastapi  # the web\npsycopg[binary]\n",
+    );
+    bench.checkout.write("app/constraints.txt", "h11<0.16\n");
+    let versions = "import importlib.metadata as m; print(m.version('shop'), m.version('h11') < '0.16')";
+    // The first is there before the app is, the second only with it.
+    for folder in ["requirements", "reqs"] {
+        bench.checkout.write(
+            &format!("app/{folder}/base.txt"),
+            "fastapi  # the web\npsycopg[binary]\n",
+        );
+        let top = format!("-r {folder}/base.txt\n-c constraints.txt\n-e .\n");
+        bench.checkout.write("app/requirements.txt", &top);
+        build(&bench).expect(0);
+        assert_eq!(python(&bench, versions), "1.5 True", "{folder}");
+    }
+}
+
+const NATIVE: &str = r#"
+from setuptools import Extension, setup
+setup(name="native", version="1", ext_modules=[Extension("native", ["native.c"])])
+"#;
+
+const NATIVE_C: &str = r#"
+#include <Python.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "native"};
+PyMODINIT_FUNC PyInit_native(void) { return PyModule_Create(&module); }
+"#;
+
+/// Each piece of advice is followed, and the next build has no need of it.
+#[test]
+#[ignore = "needs an engine"]
+fn what_the_build_lacks_is_named_and_the_advice_mends_it() {
+    let app = r#", "import": "main:create", "factory": true, "health_path": "/health""#;
+    let bench = bench_with("compiler", app, "requirements-app");
+    bench.checkout.write("app/native/setup.py", NATIVE);
+    bench.checkout.write("app/native/native.c", NATIVE_C);
+    let top = "fastapi\npsycopg[binary]\nuvicorn\n./native\n";
+    bench.checkout.write("app/requirements.txt", top);
+    let advice = r#""build_packages": ["gcc", "python3-dev"]"#;
+    let said = build(&bench).expect(1);
+    said.says(&[
+        "native",
+        "has no wheel for this Python and is built, which takes `",
+        advice,
+    ]);
+    let spec = format!("images/{}/image.json", bench.name);
+    bench
+        .checkout
+        .edit(&spec, r#"{"title""#, &format!(r#"{{{advice}, "title""#));
+    build(&bench).expect(0);
+    assert_eq!(python(&bench, "import native; print(native.__name__)"), "native");
+}

@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use blame::{hints, short};
+use blame::{hints, is_telling, short};
 use definition::step::StepOutcome;
 use definition::step::StepPlace;
 use failure::Failure;
@@ -28,6 +28,9 @@ use stream::{Event, Piece, Splitter, Vertex};
 
 /// Lines of a failing step that its message carries.
 const STEP_TAIL: usize = 15;
+
+/// Lines before them that it carries, too.
+const TELLING: usize = 3;
 
 /// A step that says nothing for this long gets a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -47,6 +50,8 @@ struct StepProgress {
     cached: bool,
     error: Option<String>,
     tail: VecDeque<String>,
+    /// What stood before the tail and may be the cause.
+    telling: Vec<String>,
     /// What it printed since the last end of a line.
     unfinished_line: Vec<u8>,
 }
@@ -268,7 +273,8 @@ impl<'a> Progress<'a> {
         let images: Vec<&str> = step.targets.iter().map(String::as_str).collect();
         let error = step.error.as_deref().unwrap_or_default();
         let mut message = format!("build of {} failed at [{}", images.join(" and "), step.name);
-        let lines: Vec<&str> = step.tail.iter().map(String::as_str).collect();
+        let lines = step.telling.iter().chain(&step.tail);
+        let lines: Vec<&str> = lines.map(String::as_str).collect();
         if lines.is_empty() {
             message.push_str(&format!("\n  {error}"));
         } else {
@@ -385,7 +391,9 @@ impl<'a> Progress<'a> {
             .filter(|line| !line.is_empty())
         {
             if step.tail.len() == STEP_TAIL {
-                step.tail.pop_front();
+                let cut = step.tail.pop_front();
+                let keep = step.telling.len() < TELLING;
+                step.telling.extend(cut.filter(|line| keep && is_telling(line)));
             }
             step.tail.push_back(line.to_owned());
             lines.push(line.to_owned());

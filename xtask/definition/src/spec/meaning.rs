@@ -78,6 +78,7 @@ pub(super) fn validate(
         package,
         extras,
         groups,
+        build_environment,
         import,
         factory,
         command,
@@ -103,6 +104,7 @@ pub(super) fn validate(
                 package,
                 extras,
                 groups,
+                environment: build_environment,
             },
             import,
             factory,
@@ -198,6 +200,13 @@ impl Meaning {
                 format!("is {:?}, must be `package.module:attribute`", app.import),
             );
         }
+        for (name, value) in &app.build_environment {
+            let path = format!("app.build_environment.{name}");
+            self.variable(&path, name);
+            if value.contains(|c: char| c.is_control()) {
+                self.tell(&path, "must be one line of text");
+            }
+        }
         self.chosen("app.package", app.package.as_slice());
         self.chosen("app.extras", &app.extras);
         self.chosen("app.groups", &app.groups);
@@ -222,17 +231,21 @@ impl Meaning {
         }
         for (key, value) in &app.environment {
             let path = format!("app.environment.{key}");
-            let head = key
-                .bytes()
-                .next()
-                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-            if !head || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                self.tell(&path, "is no name of an environment variable");
-            }
+            self.variable(&path, key);
             if let Some((_, instead)) = NOT_FOR_A_SPEC.iter().find(|(name, _)| name == key) {
                 self.tell(&path, *instead);
             }
             self.template(&path, value);
+        }
+    }
+
+    fn variable(&mut self, path: &str, name: &str) {
+        let head = name
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        if !head || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            self.tell(path, "is no name of an environment variable");
         }
     }
 

@@ -68,6 +68,11 @@ pub(crate) struct RawApp {
     /// here.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Variables of the steps that build and install packages, such as
+    /// `SETUPTOOLS_SCM_PRETEND_VERSION`. They are not in the image. No secrets:
+    /// its Dockerfile shows them.
+    #[serde(default)]
+    pub build_environment: BTreeMap<String, String>,
     /// ASGI import string, such as `api.serve:app`.
     pub(crate) import: String,
     /// Whether `import` names a function that makes the app.

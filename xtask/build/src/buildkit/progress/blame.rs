@@ -1,5 +1,7 @@
 //! What a failed step means: its error in short, and what people do about it.
 
+mod missing;
+
 use super::one_line;
 use failure::Failure;
 
@@ -11,6 +13,20 @@ pub(crate) fn short(error: &str) -> String {
     }
 }
 
+/// Whether a line says what went wrong, wherever it stands: what follows it may be
+/// as long as a compiler's output.
+pub(super) fn is_telling(line: &str) -> bool {
+    [
+        "Failed to build",
+        "Failed to download",
+        "fatal error:",
+        "error: ",
+        "Error: ",
+    ]
+    .iter()
+    .any(|sign| line.contains(sign))
+}
+
 /// What people do about the usual causes.
 pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
     let lower = text.to_lowercase();
@@ -20,6 +36,9 @@ pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
             "the package index wants a login: UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, \
              a netrc file, or user and password in the URL of a variable",
         );
+    }
+    if let Some(advice) = missing::advice(text) {
+        return failure.hint(advice);
     }
     if has(&["certificate", "unknownissuer", "self-signed", "ssl:"]) {
         return failure.hint(

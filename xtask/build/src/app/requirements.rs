@@ -1,0 +1,193 @@
+//! What `requirements.txt` refers to, file by file: whether a build has all of
+//! it.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+/// All that no build could install, with file and line.
+pub(super) fn problems(folder: &Path) -> Vec<String> {
+    let mut walk = Walk {
+        folder,
+        seen: BTreeSet::new(),
+        found: Vec::new(),
+    };
+    walk.file(Path::new("requirements.txt"));
+    walk.found
+}
+
+struct Walk<'a> {
+    folder: &'a Path,
+    seen: BTreeSet<PathBuf>,
+    found: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn file(&mut self, path: &Path) {
+        if !self.seen.insert(path.to_owned()) {
+            return;
+        }
+        let Ok(text) = std::fs::read_to_string(self.folder.join(path)) else {
+            return;
+        };
+        for (number, line) in text.lines().enumerate() {
+            let at = format!("{}:{}", self.folder.join(path).display(), number + 1);
+            // A `#` begins a comment at a line's beginning or after a blank.
+            let line = line.split(" #").next().unwrap_or_default().trim();
+            if line.starts_with('#') {
+                continue;
+            }
+            if let Some(login) = login(line) {
+                self.found.push(format!(
+                    "{at}: has a login in a URL ({login}…), and this file is part of the image: let the machine give it \
+                     (README, \"Behind a proxy\")"
+                ));
+            }
+            if let Some(other) = option(line, &["-r", "--requirement", "-c", "--constraint"]) {
+                // As pip does: from the file that names it.
+                if !other.contains("://") {
+                    self.other(&at, path, other);
+                }
+            } else if let Some(place) = local(line) {
+                self.place(&at, place);
+            }
+        }
+    }
+
+    fn other(&mut self, at: &str, from: &Path, other: &str) {
+        let path = from.parent().unwrap_or(Path::new("")).join(other);
+        match inside(&path) {
+            None => self.found.push(format!(
+                "{at}: {other} lies outside of the app's folder, and nothing there reaches a build"
+            )),
+            Some(path) if !self.folder.join(&path).is_file() => {
+                self.found
+                    .push(format!("{at}: there is no file {}", path.display()));
+            }
+            Some(path) => self.file(&path),
+        }
+    }
+
+    /// A package that lies in a folder, or as an archive: from the app's folder.
+    fn place(&mut self, at: &str, place: &str) {
+        match inside(Path::new(place)) {
+            None => self.found.push(format!(
+                "{at}: {place} lies outside of the app's folder, and nothing there reaches a build: move it inside"
+            )),
+            Some(path) => {
+                let whole = self.folder.join(&path);
+                let is_project = ["pyproject.toml", "setup.py", "setup.cfg"]
+                    .iter()
+                    .any(|name| whole.join(name).is_file());
+                if !whole.is_file() && !is_project {
+                    self.found.push(format!(
+                        "{at}: {place} is no project: it has neither pyproject.toml nor setup.py"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// The value of an option in one of its spellings: `-r x`, `-rx`, `--requirement=x`.
+fn option<'l>(line: &'l str, names: &[&str]) -> Option<&'l str> {
+    names.iter().find_map(|name| {
+        let rest = line.strip_prefix(name)?;
+        let is_long = name.starts_with("--");
+        let value = rest
+            .strip_prefix(['=', ' ', '\t'])
+            .or((!is_long && !rest.is_empty()).then_some(rest))?;
+        Some(value.trim())
+    })
+}
+
+/// Where a requirement lies, if in a folder of this machine.
+fn local(line: &str) -> Option<&str> {
+    let is_path = |text: &str| text.starts_with('.') || text.starts_with('/') || text.starts_with("file:");
+    let (of_option, text) = match option(line, &["-e", "--editable"]) {
+        Some(value) => (true, value),
+        None => (false, line),
+    };
+    let text = text.split(';').next().unwrap_or_default().trim();
+    // Extras: `.[server]`.
+    let text = text.split('[').next().unwrap_or_default();
+    let text = text
+        .strip_prefix("file://")
+        .or(text.strip_prefix("file:"))
+        .unwrap_or(text);
+    ((of_option && !text.contains("://")) || is_path(text)).then_some(text)
+}
+
+/// The path without `.` and `..`, if it stays inside.
+fn inside(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if clean.pop() => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(clean)
+}
+
+/// The name in a URL's login, where a password stands there and no variable.
+fn login(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let (login, _) = authority.rsplit_once('@')?;
+    let (name, password) = login.split_once(':')?;
+    (!password.is_empty() && !password.starts_with("${")).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(files: &[(&str, &str)]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let top = format!("{}/", dir.path().display());
+        problems(dir.path())
+            .iter()
+            .map(|one| one.replace(&top, ""))
+            .collect()
+    }
+
+    #[test]
+    fn every_form_that_a_build_has_is_fine() {
+        let top = "# all\n-r reqs/base.txt\n-creqs/limits.txt\n--requirement=reqs/base.txt\n-e .\n.[server] ; python_version > '3'\n\
+                   ./libs/one\nfile:libs/one\nflask==3 \\\n    --hash=sha256:00\nx @ git+https://h.example/x@v1\n\
+                   --extra-index-url https://me:${TOKEN}@h.example/simple\n";
+        let found = told(&[
+            ("requirements.txt", top),
+            ("reqs/base.txt", "-r ../more.txt\n"),
+            ("more.txt", "idna\n"),
+            ("reqs/limits.txt", "idna<4\n"),
+            ("setup.py", ""),
+            ("libs/one/pyproject.toml", ""),
+        ]);
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_no_build_has_is_told_with_its_line() {
+        let top =
+            "-r reqs/base.txt\n-r ../base.txt\n-e ../lib\n./nothing\n-i https://me:secret@h.example/simple\n";
+        assert_eq!(
+            told(&[("requirements.txt", top)]),
+            [
+                "requirements.txt:1: there is no file reqs/base.txt",
+                "requirements.txt:2: ../base.txt lies outside of the app's folder, and nothing there reaches a build",
+                "requirements.txt:3: ../lib lies outside of the app's folder, and nothing there reaches a build: move it inside",
+                "requirements.txt:4: ./nothing is no project: it has neither pyproject.toml nor setup.py",
+                "requirements.txt:5: has a login in a URL (me…), and this file is part of the image: let the machine give \
+                 it (README, \"Behind a proxy\")",
+            ]
+        );
+    }
+}

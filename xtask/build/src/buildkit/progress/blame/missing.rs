@@ -1,0 +1,258 @@
+//! What a package missed of the distribution while it was built. Pure.
+//!
+//! Names are those of Debian and Ubuntu, of packages that both have. What is not
+//! known here is left to the log: a wrong name costs more than none.
+
+/// What says that something is missing, and the packages that bring it.
+const MISSING: [(&[&str], &[&str]); 22] = [
+    (
+        &[
+            "'x86_64-linux-gnu-g++'",
+            "'aarch64-linux-gnu-g++'",
+            "command 'g++'",
+            "'c++'",
+        ],
+        &["g++", "python3-dev"],
+    ),
+    (
+        &[
+            "-linux-gnu-gcc'",
+            "'gcc'",
+            "'cc'",
+            "gcc: not found",
+            "linker `cc` not found",
+            "Unknown compiler(s)",
+            "No CMAKE_C_COMPILER could be found",
+        ],
+        &["gcc", "python3-dev"],
+    ),
+    (&["Python.h: No such file"], &["gcc", "python3-dev"]),
+    (&["pg_config", "libpq-fe.h"], &["gcc", "python3-dev", "libpq-dev"]),
+    (
+        &["mysql_config", "mysql.h: No such", "mysqlclient`"],
+        &["gcc", "python3-dev", "pkg-config", "default-libmysqlclient-dev"],
+    ),
+    (&["ffi.h: No such file"], &["gcc", "python3-dev", "libffi-dev"]),
+    (
+        &["openssl/", "Could not find directory of OpenSSL"],
+        &["gcc", "python3-dev", "libssl-dev", "pkg-config"],
+    ),
+    (
+        &[
+            "libxml/",
+            "xml2-config",
+            "xslt-config",
+            "development packages of libxml2",
+        ],
+        &["gcc", "python3-dev", "libxml2-dev", "libxslt1-dev"],
+    ),
+    (
+        &["xmlsec1"],
+        &["gcc", "python3-dev", "pkg-config", "libxmlsec1-dev"],
+    ),
+    (
+        &[
+            "lber.h: No such",
+            "ldap.h: No such",
+            "sasl.h: No such",
+            "sasl/sasl.h",
+        ],
+        &["gcc", "python3-dev", "libldap-dev", "libsasl2-dev"],
+    ),
+    (
+        &[
+            "headers or library files could not be found for jpeg",
+            "jpeglib.h: No such",
+        ],
+        &["gcc", "python3-dev", "libjpeg-dev", "zlib1g-dev"],
+    ),
+    (&["zlib.h: No such"], &["gcc", "python3-dev", "zlib1g-dev"]),
+    (&["yaml.h: No such"], &["gcc", "python3-dev", "libyaml-dev"]),
+    (&["krb5-config"], &["gcc", "python3-dev", "libkrb5-dev"]),
+    (
+        &["curl-config", "curl/curl.h"],
+        &["gcc", "python3-dev", "libcurl4-openssl-dev", "libssl-dev"],
+    ),
+    (
+        &["cairo.h: No such", "Dependency \"cairo\" not found"],
+        &["gcc", "python3-dev", "pkg-config", "libcairo2-dev"],
+    ),
+    (
+        &["geos_c.h: No such", "geos-config"],
+        &["gcc", "python3-dev", "libgeos-dev"],
+    ),
+    (&["gdal-config"], &["g++", "python3-dev", "libgdal-dev"]),
+    (
+        &["'cmake'", "cmake: not found", "CMake is not installed"],
+        &["cmake", "g++", "python3-dev"],
+    ),
+    (
+        &["pkg-config: not found", "'pkg-config'", "pkg-config is required"],
+        &["pkg-config"],
+    ),
+    (&["Git executable not found", "'git'", "git: not found"], &["git"]),
+    (
+        &[
+            "Cargo, the Rust package manager, is not installed",
+            "can't find Rust compiler",
+            "cargo: not found",
+            "rustc: not found",
+        ],
+        &["cargo", "gcc", "python3-dev"],
+    ),
+];
+
+/// Shared libraries that an installed package opens when it is used.
+const LIBRARIES: [(&str, &str); 10] = [
+    ("libpq.so.5", "libpq5"),
+    ("libGL.so.1", "libgl1"),
+    ("libgomp.so.1", "libgomp1"),
+    ("libgobject-2.0.so.0", "libglib2.0-0t64"),
+    ("libglib-2.0.so.0", "libglib2.0-0t64"),
+    ("libgthread-2.0.so.0", "libglib2.0-0t64"),
+    ("libmagic.so.1", "libmagic1t64"),
+    ("libxslt.so.1", "libxslt1.1"),
+    ("libcairo.so.2", "libcairo2"),
+    ("libmariadb.so.3", "libmariadb3"),
+];
+
+/// A sentence that names what is missing and the keys that bring it.
+pub(super) fn advice(text: &str) -> Option<String> {
+    let library = text
+        .lines()
+        .filter(|line| line.contains("cannot open shared object file"))
+        .find_map(|line| LIBRARIES.iter().find(|(name, _)| line.contains(name)));
+    if let Some((name, package)) = library {
+        return Some(format!(
+            "the image has no {name}: `\"packages\": [\"{package}\"]` in the spec brings it"
+        ));
+    }
+    if is_about_git_tags(text) {
+        return Some(
+            "the version of a project comes from git, and no history reaches a build: give it by \
+             `\"build_environment\": {\"SETUPTOOLS_SCM_PRETEND_VERSION\": \"1.0\"}` in the spec's `app`"
+                .to_owned(),
+        );
+    }
+    // The last line that says so is nearest to the end.
+    let (_, packages) = text
+        .lines()
+        .rev()
+        .filter(|line| says_missing(line))
+        .find_map(|line| {
+            MISSING
+                .iter()
+                .find(|(signs, _)| signs.iter().any(|sign| line.contains(sign)))
+        })?;
+    let list: Vec<String> = packages.iter().map(|name| format!("\"{name}\"")).collect();
+    let list = list.join(", ");
+    let Some(package) = built(text) else {
+        return Some(format!(
+            "the build lacks something of the distribution: `\"build_packages\": [{list}]` in the spec brings it"
+        ));
+    };
+    Some(format!(
+        "{package} has no wheel for this Python and is built, which takes `\"build_packages\": [{list}]` in the spec; \
+         a base set with another Python may have a wheel (`--base`)"
+    ))
+}
+
+/// Not each mention of a program is a complaint.
+fn says_missing(line: &str) -> bool {
+    let words = [
+        "no such file",
+        "not found",
+        "not installed",
+        "unable to execute",
+        "cannot find",
+        "can't find",
+        "could not find",
+        "could not be found",
+        "unknown compiler",
+        "is required",
+        "failed: no",
+        "please make sure",
+        "make sure the development",
+    ];
+    let lower = line.to_lowercase();
+    words.iter().any(|word| lower.contains(word))
+}
+
+fn is_about_git_tags(text: &str) -> bool {
+    [
+        "setuptools-scm was unable to detect version",
+        "Error getting the version from source `vcs`",
+        "unable to detect version for",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign))
+}
+
+/// The package that was built, with its version: ``Failed to build `a==1` ``.
+fn built(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("Failed to build `")?;
+    let (name, _) = rest.split_once('`')?;
+    Some(name.split(" @ ").next().unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn names(text: &str, parts: &[&str]) {
+        let advice = advice(text).unwrap_or_default();
+        for part in parts {
+            assert!(advice.contains(part), "{part:?} in {advice:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_key() {
+        let gcc = "  x Failed to build `greenlet==3.0.0`\n  error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'\n  hint: This usually indicates a problem with the package\n";
+        names(
+            gcc,
+            &[
+                "greenlet==3.0.0",
+                r#""build_packages": ["gcc", "python3-dev"]"#,
+                "--base",
+            ],
+        );
+        let pg = "Failed to build `psycopg2==2.9.10`\nError: pg_config executable not found.\npg_config is required to build psycopg2 from source.\n";
+        names(
+            pg,
+            &["psycopg2==2.9.10", r#"["gcc", "python3-dev", "libpq-dev"]"#],
+        );
+        names(
+            "src/x.c:1:10: fatal error: Python.h: No such file or directory",
+            &["python3-dev"],
+        );
+        names(
+            "x.c:4: fatal error: ffi.h: No such file or directory\nerror: command '/usr/bin/x86_64-linux-gnu-gcc' failed with exit code 1",
+            &["libffi-dev"],
+        );
+        names(
+            "Git executable not found. Ensure that Git is installed and available.",
+            &[r#""build_packages": ["git"]"#],
+        );
+        names(
+            "LookupError: Error getting the version from source `vcs`: setuptools-scm was unable to detect version for /app.",
+            &["SETUPTOOLS_SCM_PRETEND_VERSION"],
+        );
+        names(
+            "ImportError: libpq.so.5: cannot open shared object file: No such file or directory",
+            &[r#""packages": ["libpq5"]"#],
+        );
+    }
+
+    #[test]
+    fn what_is_only_mentioned_is_not_missing() {
+        for text in [
+            "running build_ext\n'gcc' -O2 x.c",
+            "checking for pg_config... yes",
+            "cloning with 'git'",
+        ] {
+            assert_eq!(advice(text), None, "{text}");
+        }
+    }
+}
