@@ -1,6 +1,8 @@
 //! The route that tells whether the service works, and whether it asks the
 //! database before it says so.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::modules::{Definition, Meaning, Module, Modules};
@@ -61,7 +63,7 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
             continue;
         };
         let database = match route.value.function {
-            Some((module, function)) => asks(modules, module, function, 0),
+            Some((module, function)) => asks(modules, module, function, &mut BTreeSet::new()),
             // The package django-health-check, which asks each database.
             None if last == "ht" => DatabaseAsked::At(route.place.clone()),
             None => DatabaseAsked::Unclear,
@@ -126,15 +128,25 @@ const STATEMENTS: [&str; 20] = [
     "query",
 ];
 
-const DEEPEST: usize = 4;
+/// The functions that were looked at: each once, also where they call each other.
+type Seen = BTreeSet<(String, usize)>;
+
+/// More functions than any health check should call.
+const MOST_FUNCTIONS: usize = 200;
 
 fn asks(
     modules: &Modules<'_>,
     module: &Module<'_>,
     function: &Definition<'_>,
-    depth: usize,
+    seen: &mut Seen,
 ) -> DatabaseAsked {
     let mut answer = DatabaseAsked::Never;
+    if !seen.insert((module.path.to_owned(), function.head)) {
+        return answer;
+    }
+    if seen.len() > MOST_FUNCTIONS {
+        return DatabaseAsked::Unclear;
+    }
     // What `Depends(…)` in the head names is called before the body.
     let all = std::iter::once(&module.lines[function.head]).chain(module.body(function));
     for line in all {
@@ -146,7 +158,7 @@ fn asks(
             if is_method && STATEMENTS.contains(&call.last()) || call.path.contains(".objects.") {
                 return DatabaseAsked::At(Place::new(module.path, call.line));
             }
-            match followed(modules, module, function, &call, depth) {
+            match followed(modules, module, function, &call, seen) {
                 at @ DatabaseAsked::At(_) => return at,
                 DatabaseAsked::Unclear => answer = DatabaseAsked::Unclear,
                 DatabaseAsked::Never => {}
@@ -174,11 +186,8 @@ fn followed(
     module: &Module<'_>,
     function: &Definition<'_>,
     call: &Call<'_, '_>,
-    depth: usize,
+    seen: &mut Seen,
 ) -> DatabaseAsked {
-    if depth >= DEEPEST {
-        return DatabaseAsked::Unclear;
-    }
     let given = call
         .positional(0)
         .and_then(statement::dotted)
@@ -187,20 +196,18 @@ fn followed(
     let name = given.filter(|_| handed_on).unwrap_or_else(|| call.path.clone());
     match modules.meaning(module, &name) {
         Meaning::Inside(other, name) => match other.definition(&name) {
-            Some(next) if !next.is_class && !std::ptr::eq(next, function) => {
-                asks(modules, other, next, depth + 1)
-            }
+            Some(next) if !next.is_class && !std::ptr::eq(next, function) => asks(modules, other, next, seen),
             Some(_) => DatabaseAsked::Never,
-            None => method(modules, &name, depth),
+            None => method(modules, &name, seen),
         },
-        Meaning::Unknown => method(modules, &name, depth),
+        Meaning::Unknown => method(modules, &name, seen),
         Meaning::Outside(_) => DatabaseAsked::Never,
     }
 }
 
 /// A method of an object whose class is not known: that of this name, where the
 /// project has one only.
-fn method(modules: &Modules<'_>, name: &str, depth: usize) -> DatabaseAsked {
+fn method(modules: &Modules<'_>, name: &str, seen: &mut Seen) -> DatabaseAsked {
     let Some((object, name)) = name.rsplit_once('.') else {
         return DatabaseAsked::Never;
     };
@@ -213,7 +220,7 @@ fn method(modules: &Modules<'_>, name: &str, depth: usize) -> DatabaseAsked {
     });
     let mut same = methods.filter(|(_, one)| one.name == name);
     match (same.next(), same.next()) {
-        (Some((module, one)), None) => asks(modules, module, one, depth + 1),
+        (Some((module, one)), None) => asks(modules, module, one, seen),
         (Some(_), Some(_)) => DatabaseAsked::Unclear,
         (None, _) => {
             let words = ["db", "database", "postgres", "health"];

@@ -1,5 +1,6 @@
 //! The Python modules of a project, and what the names in them stand for.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::python::statement::{self, Assignment, Call, Imported};
@@ -31,6 +32,8 @@ pub(crate) struct Module<'t> {
     /// The innermost definition that each line lies in.
     scopes: Vec<Option<usize>>,
     imports: Vec<Imported>,
+    /// What is assigned or defined at the top.
+    own: BTreeSet<&'t str>,
 }
 
 /// All of them.
@@ -53,6 +56,15 @@ impl<'t> Module<'t> {
     fn new(path: &'t str, text: &'t str) -> Self {
         let lines = lines(text);
         let (definitions, scopes) = definitions(&lines);
+        let top = lines.iter().zip(&scopes).filter(|(_, scope)| scope.is_none());
+        let assigned = top
+            .flat_map(|(line, _)| statement::assignments(line))
+            .map(|one| one.target);
+        let heads = definitions
+            .iter()
+            .filter(|one| one.within.is_none())
+            .map(|one| one.name);
+        let own = assigned.chain(heads).collect();
         let imports = lines.iter().flat_map(statement::imports).collect();
         Self {
             path,
@@ -60,6 +72,7 @@ impl<'t> Module<'t> {
             definitions,
             scopes,
             imports,
+            own,
         }
     }
 
@@ -84,6 +97,9 @@ impl<'t> Module<'t> {
 
     /// The value that was last assigned to a name at the top.
     pub(crate) fn value(&self, name: &str) -> Option<&[Token<'t>]> {
+        if !self.own.contains(name) {
+            return None;
+        }
         let mut values = self
             .assignments()
             .filter(|(_, one)| one.target == name && !one.value.is_empty());
@@ -122,8 +138,7 @@ impl<'t> Module<'t> {
     /// told from the text.
     pub(crate) fn binds(&self, name: &str) -> Option<bool> {
         let word = |token: &Token<'_>| ["globals", "exec", "__getattr__", "setattr"].contains(&token.text);
-        let bound = self.definition(name).is_some()
-            || self.assignments().any(|(_, one)| one.target == name)
+        let bound = self.own.contains(name)
             || self.imports.iter().any(|one| one.name == name)
             || self.mentions_at_top(name);
         let dynamic = self.imports.iter().any(|one| one.name == "*")
@@ -252,8 +267,7 @@ impl<'t> Modules<'t> {
             .split_once('.')
             .map_or((dotted, None), |(first, rest)| (first, Some(rest)));
         let with_rest = |name: &str| rest.map_or_else(|| name.to_owned(), |rest| format!("{name}.{rest}"));
-        let own =
-            module.definition(first).is_some() || module.assignments().any(|(_, one)| one.target == first);
+        let own = module.own.contains(first);
         let imported = module.imports.iter().find(|one| one.name == first);
         if own && imported.is_none() {
             return self.at(module.path).map_or(Meaning::Unknown, |module| {
