@@ -213,7 +213,10 @@ fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
         .or_else(|| calls("engine_from_config"));
     if let Some(place) = synchronous {
         let value = match () {
-            () if dependencies.has("psycopg2") || dependencies.has("psycopg2-binary") => "{database_url}",
+            // By name: what the plain scheme means has changed with SQLAlchemy 2.1.
+            () if dependencies.has("psycopg2") || dependencies.has("psycopg2-binary") => {
+                "{database_url:psycopg2}"
+            }
             () if has_psycopg(dependencies) => "{database_url:psycopg}",
             () if dependencies.has("pg8000") => "{database_url:pg8000}",
             () => "{database_url}",
