@@ -5,7 +5,8 @@
 //! credentials, plugins and progress.
 
 pub(crate) mod endpoint;
-pub(crate) mod frames;
+pub mod follow;
+pub mod frames;
 mod transport;
 
 use std::fmt::Write as _;
@@ -298,21 +299,24 @@ impl Api {
         } else {
             &self.shared.agent
         };
-        slot.get_or_init(|| {
-            let config = ureq::Agent::config_builder()
-                .proxy(None)
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .max_idle_age(Duration::from_secs(600))
-                .input_buffer_size(BUFFER_SIZE)
-                .output_buffer_size(BUFFER_SIZE)
-                .build();
-            let dialer = Dialer {
-                endpoint: self.endpoint.clone(),
-                interrupt: interrupt.clone(),
-            };
-            ureq::Agent::with_parts(config, dialer, NoNames)
-        })
+        slot.get_or_init(|| self.new_agent(interrupt))
+    }
+
+    /// One whose calls end on this interrupt.
+    fn new_agent(&self, interrupt: &Interrupt) -> ureq::Agent {
+        let config = ureq::Agent::config_builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_idle_age(Duration::from_secs(600))
+            .input_buffer_size(BUFFER_SIZE)
+            .output_buffer_size(BUFFER_SIZE)
+            .build();
+        let dialer = Dialer {
+            endpoint: self.endpoint.clone(),
+            interrupt: interrupt.clone(),
+        };
+        ureq::Agent::with_parts(config, dialer, NoNames)
     }
 
     fn exchange(
@@ -383,7 +387,7 @@ pub(crate) fn filters(kind: &str, values: &[String]) -> String {
 
 /// For a part of a path or query: all but unreserved characters (RFC 3986) and
 /// the slashes and colons of references as `%XX`.
-pub(crate) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

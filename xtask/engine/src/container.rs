@@ -203,12 +203,22 @@ impl Drop for Volume {
 pub struct Container(Thing);
 
 impl Container {
+    /// One that is there and stays when the handle goes.
+    pub fn existing(engine: &Engine, runner: &Runner, name: &str) -> Self {
+        Self(Thing {
+            engine: engine.clone(),
+            interrupt: runner.interrupt(),
+            keep: true,
+            name: name.to_owned(),
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    fn path(&self, of: &str) -> String {
+    pub(super) fn path(&self, of: &str) -> String {
         format!("/containers/{}{of}", escaped(&self.0.name))
     }
 
@@ -347,6 +357,19 @@ impl Container {
         let (stdout, stderr) = self.printed("&timestamps=1")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         Ok(format!("{}\n{}", text(&stdout), text(&stderr)))
+    }
+
+    /// The last lines that it printed, each with its time.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn last_lines(&self, count: u32) -> Result<String> {
+        let (stdout, stderr) = self.printed(&format!("&timestamps=1&tail={count}"))?;
+        let all = [stdout, stderr].concat();
+        let mut lines: Vec<String> = String::from_utf8_lossy(&all).lines().map(str::to_owned).collect();
+        // Times come first, in one form.
+        lines.sort();
+        Ok(lines.join("\n"))
     }
 
     fn printed(&self, more: &str) -> Result<(Vec<u8>, Vec<u8>)> {

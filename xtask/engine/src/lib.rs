@@ -12,6 +12,7 @@ pub mod build_cache;
 pub mod choose;
 pub mod container;
 mod inventory;
+pub mod lasting;
 pub mod private;
 pub mod reaper;
 

@@ -245,6 +245,15 @@ impl<'a> Command<'a> {
         })
     }
 
+    /// Lets it take this process's place, with its terminal and its input; returns
+    /// only where that fails.
+    pub fn replace(self) -> anyhow::Error {
+        let line = self.to_string();
+        let mut command: std::process::Command = self.cmd.into();
+        let error = command.exec();
+        failure::environment(format!("cannot run `{line}`: {error}")).into()
+    }
+
     fn into_std(self) -> std::process::Command {
         let mut command: std::process::Command = self.cmd.into();
         command.process_group(0);

@@ -11,6 +11,7 @@ use inputs::shown::lines;
 /// How much and how to talk on stderr. Shared by threads.
 #[derive(Clone, Debug)]
 pub struct Report {
+    no_color: bool,
     color: bool,
     verbose: bool,
     /// One line at a time, also from several threads.
@@ -22,6 +23,7 @@ impl Report {
     /// `verbose` adds each command that is run.
     pub fn new(no_color: bool, verbose: bool) -> Self {
         Self {
+            no_color,
             color: !no_color && std::io::stderr().is_terminal(),
             verbose,
             gate: Arc::new(Mutex::new(())),
@@ -89,6 +91,44 @@ impl Report {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         }
+    }
+
+    /// Data of others: goes to stdout as it is. Whether anybody still reads.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn pass(&self, bytes: &[u8]) -> anyhow::Result<bool> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
+    /// Whether data may have colours, too: stdout is a terminal.
+    pub fn paints_data(&self) -> bool {
+        !self.no_color && std::io::stdout().is_terminal()
+    }
+
+    /// Whether somebody types and reads: stdin and stdout are terminals.
+    pub fn is_terminal(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    }
+
+    /// Asks on the terminal and waits for a line; `None` where there is no terminal
+    /// to ask on.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    pub fn ask(&self, question: &str) -> anyhow::Result<Option<String>> {
+        let (input, mut talk) = (std::io::stdin(), std::io::stderr());
+        if !input.is_terminal() || !talk.is_terminal() {
+            return Ok(None);
+        }
+        write!(talk, "{}", lines(question)).and_then(|()| talk.flush())?;
+        let mut answer = String::new();
+        input.read_line(&mut answer)?;
+        Ok(Some(answer.trim().to_owned()))
     }
 
     /// `text` in an SGR style where colours are on.

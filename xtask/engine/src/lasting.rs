@@ -1,0 +1,178 @@
+//! Containers, volumes and networks that outlive the run that makes them: they
+//! bear no run's label, and nothing of them goes with a handle.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::Engine;
+use super::api::{escaped, filters};
+use super::container::Container;
+use host::process::Runner;
+
+/// No file that is read out of a container is longer.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// What they are known by.
+pub type Labels = BTreeMap<String, String>;
+
+impl Engine {
+    /// What `docker inspect` says of a container; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn container(&self, runner: &Runner, name: &str) -> Result<Option<Value>> {
+        self.document_of(runner, &format!("/containers/{}/json", escaped(name)))
+    }
+
+    /// All containers, also those that do not run, for which a filter of
+    /// `docker ps` holds.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn containers(&self, runner: &Runner, filter: &str, value: &str) -> Result<Vec<Value>> {
+        let filters = filters(filter, &[value.to_owned()]);
+        self.api
+            .document(runner, &format!("/containers/json?all=1&{filters}"))
+            .context("list containers")
+    }
+
+    /// `docker create` of a request of the API.
+    ///
+    /// # Errors
+    /// When the engine refuses it, as for a name that is taken.
+    pub fn create_container(&self, runner: &Runner, name: &str, request: &Value) -> Result<()> {
+        let path = format!("/containers/create?name={}", escaped(name));
+        let made = self.api.post(runner, &path, request)?.good();
+        made.map(drop).with_context(|| format!("create container {name}"))
+    }
+
+    /// What `docker volume inspect` says; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn volume(&self, runner: &Runner, name: &str) -> Result<Option<Value>> {
+        self.document_of(runner, &format!("/volumes/{}", escaped(name)))
+    }
+
+    /// `docker volume create`.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn create_volume(&self, runner: &Runner, name: &str, labels: &Labels) -> Result<()> {
+        let request = json!({ "Name": name, "Labels": labels });
+        let made = self.api.post(runner, "/volumes/create", &request)?.good();
+        made.map(drop).with_context(|| format!("create volume {name}"))
+    }
+
+    /// `docker volume rm`, with all that is in it.
+    ///
+    /// # Errors
+    /// When a container has it, or the engine does not answer; one that is gone
+    /// is none.
+    pub fn remove_volume(&self, runner: &Runner, name: &str) -> Result<()> {
+        self.remove(runner, &format!("/volumes/{}", escaped(name)))
+            .with_context(|| format!("remove volume {name}"))
+    }
+
+    /// What `docker network inspect` says; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn network(&self, runner: &Runner, name: &str) -> Result<Option<Value>> {
+        self.document_of(runner, &format!("/networks/{}", escaped(name)))
+    }
+
+    /// `docker network create`: a bridge.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn create_network(&self, runner: &Runner, name: &str, labels: &Labels) -> Result<()> {
+        let request = json!({ "Name": name, "Driver": "bridge", "Labels": labels });
+        let made = self.api.post(runner, "/networks/create", &request)?.good();
+        made.map(drop).with_context(|| format!("create network {name}"))
+    }
+
+    /// `docker network rm`.
+    ///
+    /// # Errors
+    /// When a container has it, or the engine does not answer; one that is gone
+    /// is none.
+    pub fn remove_network(&self, runner: &Runner, name: &str) -> Result<()> {
+        self.remove(runner, &format!("/networks/{}", escaped(name)))
+            .with_context(|| format!("remove network {name}"))
+    }
+
+    fn document_of(&self, runner: &Runner, path: &str) -> Result<Option<Value>> {
+        let answer = self.api.get(runner, path)?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let document = serde_json::from_slice(&answer.good()?);
+        document.with_context(|| format!("read the engine's answer to {path}"))
+    }
+
+    fn remove(&self, runner: &Runner, path: &str) -> Result<()> {
+        let answer = self.api.send(runner, "DELETE", path)?;
+        if answer.status == 404 {
+            return Ok(());
+        }
+        answer.good().map(drop)
+    }
+
+    /// `docker rename`.
+    ///
+    /// # Errors
+    /// When it is gone, or the name is taken.
+    pub fn rename_container(&self, runner: &Runner, from: &str, to: &str) -> Result<()> {
+        let path = format!("/containers/{}/rename?name={}", escaped(from), escaped(to));
+        let renamed = self.api.send(runner, "POST", &path)?.good();
+        renamed
+            .map(drop)
+            .with_context(|| format!("rename container {from} to {to}"))
+    }
+
+    /// `docker update --restart`.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn set_restart_policy(&self, runner: &Runner, name: &str, policy: &str) -> Result<()> {
+        let path = format!("/containers/{}/update", escaped(name));
+        let request = json!({ "RestartPolicy": { "Name": policy } });
+        let updated = self.api.post(runner, &path, &request)?.good();
+        updated
+            .map(drop)
+            .with_context(|| format!("set the restart policy of {name}"))
+    }
+
+    /// A text file out of a container, whether it runs or not, its volumes
+    /// included; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// When the container is gone or the engine does not answer.
+    pub fn read_in_container(
+        &self,
+        runner: &Runner,
+        container: &Container,
+        path: &str,
+    ) -> Result<Option<String>> {
+        let query = container.path(&format!("/archive?path={}", escaped(path)));
+        let answer = self.api.get(runner, &query)?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        let archive = answer.good().with_context(|| format!("read {path}"))?;
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let Some(entry) = archive.entries()?.next() else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        entry?
+            .take(LONGEST_FILE)
+            .read_to_string(&mut text)
+            .with_context(|| format!("read {path} of container {}", container.name()))?;
+        Ok(Some(text))
+    }
+}
