@@ -1,5 +1,7 @@
 //! The whole grammar of the command line, and nothing else.
 
+pub mod service;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -9,6 +11,7 @@ use build::base::Origin;
 use build::request::Selection;
 use engine::choose::EngineChoice;
 use explain::history::select::Selector;
+use service::{DownArgs, ExecArgs, HealthArgs, LogsArgs, PsqlArgs, RestartArgs, StatusArgs, UpArgs};
 
 /// What each exit code means, for `--help`.
 pub const EXIT_CODES: &str = "\
@@ -17,7 +20,7 @@ Exit codes:
   1    a build failed, or the tool itself did
   2    wrong command line, spec or input file
   3    the machine lacks something (engine, network, disk, rights)
-  4    a smoke check failed
+  4    a smoke check failed, or a service is not healthy
   5    a --check found drift
   130  interrupted";
 
@@ -26,6 +29,7 @@ Examples:
   cargo xtask build-images                     build, prove and tag all images
   cargo xtask new ../app                       make an image of your own app's
   cargo xtask plan                             what build-images would do, and why
+  cargo xtask up genie                         start what was proved, with its data
   cargo xtask smoke agent                      prove the image that hive-agent:latest names
   eval \"$(cargo xtask engine env)\"             let `docker` talk to the same engine";
 
@@ -75,6 +79,36 @@ pub enum Verb {
     New(NewArgs),
     /// Write the rendered files: Dockerfiles and the JSON schema
     Render(RenderArgs),
+    /// Start the services of images, each with its volume and its network, and wait until they are healthy
+    ///
+    /// Starts images with a proof only. Running again changes nothing; another image or
+    /// other flags replace the container, and the one before comes back where the new one
+    /// does not get healthy. Prints `<image> <address>` for each on stdout.
+    #[command(after_help = EXIT_CODES)]
+    Up(UpArgs),
+    /// Stop services and remove their containers and networks, never their data
+    ///
+    /// `--volumes IMAGE` deletes the data of that one image, after its name was typed again.
+    Down(DownArgs),
+    /// Stop services and start them again as they are
+    Restart(RestartArgs),
+    /// Show all services: health, image, port, memory, data
+    Status(StatusArgs),
+    /// Print what the programs of services say
+    Logs(LogsArgs),
+    /// Ask each part of services by itself: SQL, programs, health check, published port
+    ///
+    /// Exit code 4 where one of them does not work.
+    #[command(after_help = EXIT_CODES)]
+    Health(HealthArgs),
+    /// Run a command in the environment of a service's app
+    ///
+    /// Input, outputs and the exit code are the command's own.
+    Exec(ExecArgs),
+    /// Run psql in a service's container, as the app's role
+    ///
+    /// Input, outputs and the exit code are psql's own.
+    Psql(PsqlArgs),
     /// The engine in use: the system's, or a private one
     Engine(EngineArgs),
     /// The operating-system bases

@@ -2,15 +2,23 @@
 
 pub mod base;
 mod build_images;
+mod down;
 mod elsewhere;
 mod engine;
+mod exec;
 mod explain;
+mod health;
 mod inputs;
+mod logs;
 mod new;
 mod plan;
 mod render;
+mod restart;
+mod services;
 mod smoke;
+mod status;
 mod test;
+mod up;
 
 use anyhow::Result;
 
@@ -33,6 +41,14 @@ pub fn run(command: Verb, host: &Host) -> Result<()> {
         Verb::Plan(args) => plan::run(&args, host),
         Verb::Explain(args) => explain::run(&args, host),
         Verb::Render(args) => render::run(&args, host),
+        Verb::Up(args) => up::run(&args, host),
+        Verb::Down(args) => down::run(&args, host),
+        Verb::Restart(args) => restart::run(&args, host),
+        Verb::Status(args) => status::run(&args, host),
+        Verb::Logs(args) => logs::run(&args, host),
+        Verb::Health(args) => health::run(&args, host),
+        Verb::Exec(args) => exec::run(&args, host),
+        Verb::Psql(args) => exec::psql(&args, host),
         Verb::Engine(args) => engine::run(&args, host),
         Verb::Base(args) => base::run(&args, host),
         Verb::Inputs(args) => inputs::run(&args, host),

@@ -1,6 +1,7 @@
 //! The proof that only a good verdict becomes, and the tags that keep it.
 
 use definition::reference::{OwnRepository, Reference};
+use engine::Inventory;
 
 /// An image ID that passed every check of the suite. Made by a run of the
 /// suite or from the proof tag of an earlier one, nowhere else.
@@ -41,6 +42,21 @@ impl Verified {
 /// keeps its proof when the next one passes the same suite.
 pub(crate) fn proof_tag(image: &str, suite_key: &str, image_id: &str) -> Reference {
     OwnRepository::Proof.tagged(tag(image, suite_key, image_id))
+}
+
+/// Whether any proof tag of this image names this very ID, of whichever suite: what
+/// was proved when it was released stays so when the suite has changed since.
+pub fn is_proved(inventory: &Inventory, image: &str, image_id: &str) -> bool {
+    let id = image_id.strip_prefix("sha256:").unwrap_or(image_id);
+    let end = format!(".{}", id.get(..12).unwrap_or(id));
+    // A key has no dash: with one, the proof is of a longer name.
+    let is_proof = |name: &str| {
+        let key = name
+            .strip_prefix(&proofs(image))
+            .and_then(|rest| rest.strip_suffix(&end));
+        key.is_some_and(|key| !key.is_empty() && !key.contains('-'))
+    };
+    inventory.names_of(image_id).any(is_proof)
 }
 
 /// What the tags of an image's proofs start with.
@@ -105,6 +121,32 @@ mod tests {
         let key = verified.full_key.clone().unwrap();
         let tag = format!("hive-proof-full:genie-{}.0123456789ab", &key[..16]);
         assert_eq!(verified.full_proof_tag().map(|kept| kept.to_string()), Some(tag));
+    }
+
+    #[test]
+    fn a_proof_is_of_one_image_and_one_name() {
+        let listed = |tag: &str| {
+            serde_json::from_value::<Inventory>(
+                serde_json::json!([{ "Id": "sha256:0123456789abcdef", "RepoTags": [tag] }]),
+            )
+            .unwrap()
+        };
+        let id = "sha256:0123456789abcdef";
+        assert!(is_proved(&listed("hive-proof:genie-k.0123456789ab"), "genie", id));
+        for other in [
+            "hive-proof:genie-k.fedcba987654",
+            "hive-proof:genie-.0123456789ab",
+            "hive-proof:genie-two-k.0123456789ab",
+            "hive-unproved:genie-k.0123456789ab",
+            "hive-genie:latest",
+        ] {
+            assert!(!is_proved(&listed(other), "genie", id), "{other}");
+        }
+        assert!(!is_proved(
+            &listed("hive-proof:genie-k.0123456789ab"),
+            "genie",
+            "sha256:2"
+        ));
     }
 
     #[test]

@@ -20,7 +20,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 17] = [
+const BLOCKS: [(&str, &str, How); 18] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -29,8 +29,9 @@ const BLOCKS: [(&str, &str, How); 17] = [
     ),
     ("CONTRIBUTING.md", "cargo test", How::Not("runs this test")),
     ("README.md", "cargo xtask build-images", How::Run),
-    ("README.md", "eval \"$(cargo xtask engine env)\"", How::Run),
+    ("README.md", "cargo xtask up agent", How::Run),
     ("README.md", "cargo xtask test", How::Not("runs this test")),
+    ("README.md", "cargo xtask up genie", How::Run),
     (
         "README.md",
         "cargo xtask smoke --suite full --list",
@@ -237,25 +238,44 @@ fn ports_are_published_on_the_loopback_only() {
 /// The images of the documents.
 const NAMES: [&str; 3] = ["genie", "agent", "my-app"];
 
-/// Names of images, containers and volumes that nobody else has; all of it is
-/// removed in the end.
+/// Names of images, containers and volumes that nobody else has, and ports of the
+/// host that are free; all of it is removed in the end.
 struct Names {
     prefix: String,
+    /// Text → text: a spec's port wherever it stands, another one where it is
+    /// asked for.
+    ports: [(&'static str, String); 3],
 }
 
 impl Names {
-    /// The text with the names, and ports of the host that are free.
+    fn new() -> Self {
+        let free = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap().port().to_string()
+        };
+        Self {
+            prefix: format!("docs{}", std::process::id()),
+            ports: [
+                ("38886", free()),
+                ("48886", free()),
+                ("--port 8000", format!("--port {}", free())),
+            ],
+        }
+    }
+
+    /// The text with the names and the ports.
     fn put_into(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for name in NAMES {
             text = text.replace(name, &format!("{}-{name}", self.prefix));
         }
-        for port in ["38886", "48886", "8000"] {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            text = text.replace(&format!("127.0.0.1:{port}"), &free.to_string());
-        }
         // There is no terminal.
-        text.replace(" -it ", " -i ")
+        self.put_ports_into(&text).replace(" -it ", " -i ")
+    }
+
+    fn put_ports_into(&self, text: &str) -> String {
+        let put = |text: String, (port, free): &(&str, String)| text.replace(port, free);
+        self.ports.iter().fold(text.to_owned(), put)
     }
 }
 
@@ -271,6 +291,9 @@ impl Drop for Names {
         for volume in list("volume", &[]).lines() {
             docker(&["volume", "rm", volume]);
         }
+        for network in list("network", &[]).lines() {
+            docker(&["network", "rm", network]);
+        }
         for name in NAMES {
             remove_images(&format!("{}-{name}", self.prefix));
         }
@@ -285,12 +308,15 @@ impl Drop for Names {
 #[test]
 #[ignore = "needs an engine"]
 fn every_block_works_when_it_is_pasted() {
-    let names = Names {
-        prefix: format!("docs{}", std::process::id()),
-    };
+    let names = Names::new();
     let checkout = Checkout::new();
     roomy(&checkout);
     sandbox::rename_images(&checkout.path("images"), &names.prefix);
+    for image in ["genie", "agent"] {
+        let spec = format!("images/{}-{image}/image.json", names.prefix);
+        let text = fs_err::read_to_string(checkout.path(&spec)).unwrap();
+        checkout.write(&spec, &names.put_ports_into(&text));
+    }
     let apps = tempfile::tempdir().unwrap();
     let app = apps.path().join(format!("{}-my-app", names.prefix));
     sandbox::copy(&checkout.path("images/sample-app"), &app);
@@ -336,16 +362,7 @@ fn every_block_works_when_it_is_pasted() {
     }
     // What the tool prints after a build is the same command.
     let hints = checkout.xtask(&["build-images"]).expect(0);
-    let readme = all
-        .iter()
-        .find(|block| block.text.contains("docker run -d --name agent "));
-    let run = readme
-        .unwrap()
-        .text
-        .lines()
-        .find(|line| line.starts_with("docker run"));
-    let printed = run.unwrap().replace("agent", &format!("{}-agent", names.prefix));
-    hints.says(&[&printed]);
+    hints.says(&[&names.put_into("cargo xtask up agent")]);
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod pipelines;
 mod purge;
 mod reaper;
 mod sandbox;
+mod service;
 mod smoke_full;
 mod smoke_gate;
 mod smoke_sql;

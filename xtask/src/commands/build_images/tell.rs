@@ -132,11 +132,7 @@ fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
         lines.push("eval \"$(cargo xtask engine env)\"   # `docker` talks to the private engine".to_owned());
     }
     for one in surveyed {
-        let (name, port) = (&one.job.spec.name, one.job.spec.app.port);
-        let tag = one.step.tags.first().map(ToString::to_string).unwrap_or_default();
-        lines.push(format!(
-            "docker run -d --name {name} -p 127.0.0.1:{port}:{port} -v {name}-data:/var/lib/postgresql/data {tag}"
-        ));
+        lines.push(format!("cargo xtask up {}", one.step.name));
     }
     if let Some(one) = surveyed.last() {
         lines.push(format!("cargo xtask smoke {}", one.step.name));

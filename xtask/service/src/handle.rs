@@ -1,0 +1,109 @@
+//! One service on one engine: the calls that all verbs make.
+
+use anyhow::{Context as _, Result};
+
+use definition::spec::names::ImageName;
+use engine::Engine;
+use engine::container::Container;
+use host::Host;
+use host::process::{Interrupt, Runner};
+use inputs::hex;
+use sha2::{Digest as _, Sha256};
+
+use crate::names::ServiceName;
+use crate::seen::ContainerPlace;
+
+/// A service, and who to ask about it. Each thread has its own.
+#[derive(Clone, Debug)]
+pub struct ServiceHandle {
+    /// Which one.
+    pub name: ServiceName,
+    /// Where it lives.
+    pub engine: Engine,
+    /// Who asks.
+    pub runner: Runner,
+}
+
+impl ServiceHandle {
+    /// The service of an image.
+    pub fn of(image: &ImageName, engine: &Engine, runner: &Runner) -> Self {
+        Self {
+            name: ServiceName::of(image),
+            engine: engine.clone(),
+            runner: runner.clone(),
+        }
+    }
+
+    /// The same for another thread.
+    ///
+    /// # Errors
+    /// When the current directory does not exist.
+    pub fn beside(&self, interrupt: &Interrupt) -> Result<Self> {
+        Ok(Self {
+            runner: interrupt.runner()?,
+            ..self.clone()
+        })
+    }
+
+    /// The same for what goes on after Ctrl-C.
+    #[must_use]
+    pub fn for_cleanup(&self) -> Self {
+        Self {
+            runner: self.runner.for_cleanup(),
+            ..self.clone()
+        }
+    }
+
+    /// What stands where the service's container belongs.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn place(&self) -> Result<ContainerPlace> {
+        self.place_of(self.name.as_str())
+    }
+
+    /// What stands under another name of the service's containers.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub(crate) fn place_of(&self, container: &str) -> Result<ContainerPlace> {
+        let inspect = self.engine.container(&self.runner, container)?;
+        Ok(ContainerPlace::of(&self.name, inspect.as_ref()))
+    }
+
+    /// The container of this name, which stays when the handle goes.
+    pub fn container(&self, name: &str) -> Container {
+        Container::existing(&self.engine, &self.runner, name)
+    }
+
+    /// Takes a container away, running or not, but for its named volume.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn remove(&self, container: &str) -> Result<()> {
+        self.container(container)
+            .remove()
+            .with_context(|| format!("remove container {container}"))
+    }
+
+    /// `docker rename`.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.engine.rename_container(&self.runner, from, to)
+    }
+
+    /// The lock of all that changes this service; given back when it is dropped,
+    /// or when its holder is killed. It lies where checkouts meet, one for each
+    /// engine.
+    ///
+    /// # Errors
+    /// When it cannot be taken, or on Ctrl-C.
+    pub fn lock(&self, host: &Host) -> Result<std::fs::File> {
+        let engine = Sha256::digest(format!("{:?}", self.engine.api.endpoint()));
+        let file = format!("{}-{}.lock", self.name, hex::digits(&engine[..6]));
+        let busy = format!("another command works on {}", self.name);
+        host::lock::exclusive(&host.cache_dir().join("services").join(file), &busy, host)
+    }
+}

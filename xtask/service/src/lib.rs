@@ -1,0 +1,22 @@
+//! The service of an image: its container, its volume and its network, started,
+//! asked and stopped. What the verbs of `cargo xtask` do to it is here, what they
+//! print is theirs.
+
+pub mod down;
+pub mod findings;
+pub mod handle;
+pub mod health;
+pub mod logs;
+pub mod names;
+pub mod restart;
+#[cfg(test)]
+#[path = "../../definition/src/spec/sample.rs"]
+mod sample;
+pub mod seen;
+pub mod status;
+mod story;
+pub mod trail;
+mod trial;
+pub mod up;
+mod wait;
+pub mod wanted;

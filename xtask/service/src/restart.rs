@@ -1,0 +1,70 @@
+//! `restart`: the same container, stopped cleanly and started again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::handle::ServiceHandle;
+use crate::seen::{ContainerPlace, SeenContainer};
+use crate::trail::{self, TrailEntry};
+use crate::wanted::STOP_SECONDS;
+use crate::{trial, wait};
+use definition::spec::ImageSpec;
+use host::report::{Report, seconds};
+
+/// Stops a service's container and starts it again, as it is.
+///
+/// # Errors
+/// An environment failure where there is none; a smoke failure where it does not
+/// get healthy again; Ctrl-C.
+pub fn restart(handle: &ServiceHandle, report: &Report, state: &Path, spec: &ImageSpec) -> Result<()> {
+    let name = handle.name.as_str();
+    let seen = own(handle)?;
+    let mut entry = TrailEntry::begun("restart", &handle.name);
+    entry.image_before = Some(seen.image_id.clone());
+    entry.image = Some(seen.image_id.clone());
+    report.step("restart", name);
+    let done = stop(handle, report, &seen)
+        .and_then(|()| trial::run(handle, report, state, wait::limit(&spec.budgets)));
+    trail::write(state, report, &entry.ended("restarted", &done));
+    report.step("healthy", format!("{name}: after {}", seconds(done?)));
+    Ok(())
+}
+
+/// The container of a service.
+///
+/// # Errors
+/// An environment failure with the way to one where there is none of ours.
+pub fn own(handle: &ServiceHandle) -> Result<SeenContainer> {
+    let name = &handle.name;
+    let message = match handle.place()? {
+        ContainerPlace::Own(seen) => return Ok(*seen),
+        ContainerPlace::Empty => format!("{name} is not there"),
+        ContainerPlace::Foreign(image) => {
+            format!("container {name} (of {image}) was not made by `cargo xtask up`: it is left alone")
+        }
+    };
+    Err(failure::environment(message)
+        .hint(format!("start it: cargo xtask up {name}"))
+        .into())
+}
+
+/// Stops a container, with the time that its programs may take, and says so where
+/// the shutdown was not a clean one.
+///
+/// # Errors
+/// When the engine refuses, or on Ctrl-C.
+pub fn stop(handle: &ServiceHandle, report: &Report, old: &SeenContainer) -> Result<()> {
+    let name = handle.name.as_str();
+    let grace = Duration::from_secs(STOP_SECONDS.into());
+    handle.container(name).stop(grace)?;
+    if let (true, ContainerPlace::Own(now)) = (old.condition.runs(), handle.place()?)
+        && now.condition.shown() != "stopped"
+    {
+        report.warn(format!(
+            "{name} did not stop cleanly: PostgreSQL recovers at the next start"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! What the engine says of a service's container, read once into values.
+
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::names::ServiceName;
+use crate::wanted::{self, ShownSettings};
+use inputs::clock;
+
+/// What a container does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Made and never started.
+    Created,
+    /// Runs; not healthy yet.
+    Starting,
+    /// Runs, and its health check says so.
+    Healthy,
+    /// Runs, and its health check says no.
+    Unhealthy,
+    /// Runs, and nobody looks at its health.
+    Running,
+    /// The engine starts it again and again.
+    Restarting,
+    /// Paused by somebody.
+    Paused,
+    /// Ended with this exit code.
+    Ended {
+        /// The exit code.
+        code: i64,
+        /// The kernel killed it for memory.
+        out_of_memory: bool,
+    },
+}
+
+impl Condition {
+    fn of(state: &Value) -> Self {
+        let text = |pointer: &str| state.pointer(pointer).and_then(Value::as_str);
+        match text("/Status") {
+            Some("running") => match text("/Health/Status") {
+                Some("starting") => Self::Starting,
+                Some("healthy") => Self::Healthy,
+                Some("unhealthy") => Self::Unhealthy,
+                _ => Self::Running,
+            },
+            Some("created") => Self::Created,
+            Some("restarting") => Self::Restarting,
+            Some("paused") => Self::Paused,
+            _ => Self::Ended {
+                code: state.get("ExitCode").and_then(Value::as_i64).unwrap_or(-1),
+                out_of_memory: state.get("OOMKilled").and_then(Value::as_bool) == Some(true),
+            },
+        }
+    }
+
+    /// Whether its programs run.
+    pub fn runs(&self) -> bool {
+        matches!(
+            self,
+            Self::Starting | Self::Healthy | Self::Unhealthy | Self::Running
+        )
+    }
+
+    /// As `status` says it.
+    pub fn shown(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Paused => "paused",
+            Self::Ended { code: 0, .. } => "stopped",
+            Self::Ended { .. } => "failed",
+        }
+    }
+}
+
+/// A container of a service, as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct SeenContainer {
+    /// The engine's ID: a new container has a new one.
+    pub id: String,
+    /// Of this image.
+    pub image_id: String,
+    /// What was wanted of it; `None` where its label cannot be read.
+    pub wanted: Option<ShownSettings>,
+    /// What it does.
+    pub condition: Condition,
+    /// The last answer of the image's health check.
+    pub(crate) health_said: String,
+    /// When it was started last.
+    pub started: Option<SystemTime>,
+    /// When it ended last.
+    pub ended: Option<SystemTime>,
+    /// How often the engine has started it again.
+    pub restarts: u64,
+    /// Where the app is published: address and port of the host.
+    pub published: Option<(String, u16)>,
+    /// `no`, `unless-stopped`.
+    pub(crate) restart_policy: String,
+}
+
+impl SeenContainer {
+    /// Reads what `docker inspect` says.
+    pub fn of(inspect: &Value) -> Self {
+        let text = |pointer: &str| {
+            let found = inspect.pointer(pointer).and_then(Value::as_str);
+            found.unwrap_or_default().to_owned()
+        };
+        let state = inspect.get("State").unwrap_or(&Value::Null);
+        let log = state.pointer("/Health/Log").and_then(Value::as_array);
+        let said = log.and_then(|log| log.last()?.get("Output")?.as_str());
+        Self {
+            id: text("/Id"),
+            image_id: text("/Image"),
+            wanted: wanted::of_label(inspect.pointer("/Config/Labels")),
+            condition: Condition::of(state),
+            health_said: said.unwrap_or_default().trim().to_owned(),
+            started: clock::parse(&text("/State/StartedAt")),
+            ended: clock::parse(&text("/State/FinishedAt")),
+            restarts: inspect.get("RestartCount").and_then(Value::as_u64).unwrap_or(0),
+            published: published(inspect),
+            restart_policy: text("/HostConfig/RestartPolicy/Name"),
+        }
+    }
+
+    /// The port of the host, where it is published.
+    pub fn port(&self) -> Option<u16> {
+        self.published.as_ref().map(|(_, port)| *port)
+    }
+
+    /// Whether it is what is wanted.
+    pub fn is(&self, wanted: &ShownSettings) -> bool {
+        self.wanted.as_ref() == Some(wanted)
+    }
+}
+
+/// What was asked for, which holds of a stopped container, too.
+fn published(inspect: &Value) -> Option<(String, u16)> {
+    let bindings = inspect.pointer("/HostConfig/PortBindings")?.as_object()?;
+    let first = bindings.values().next()?.get(0)?;
+    let text = |key: &str| first.get(key).and_then(Value::as_str);
+    let port = text("HostPort")?.parse().ok()?;
+    Some((text("HostIp").unwrap_or_default().to_owned(), port))
+}
+
+/// What stands at the place of a service's container.
+#[derive(Clone, Debug)]
+pub enum ContainerPlace {
+    /// Nothing.
+    Empty,
+    /// The service's own container.
+    Own(Box<SeenContainer>),
+    /// A container of somebody else, which stays as it is; of this image.
+    Foreign(String),
+}
+
+impl ContainerPlace {
+    /// Reads what `docker inspect` says, if there is anything.
+    pub fn of(name: &ServiceName, inspect: Option<&Value>) -> Self {
+        match inspect {
+            None => Self::Empty,
+            Some(inspect) if name.owns(inspect.pointer("/Config/Labels")) => {
+                Self::Own(Box::new(SeenContainer::of(inspect)))
+            }
+            Some(inspect) => {
+                let image = inspect.pointer("/Config/Image").and_then(Value::as_str);
+                Self::Foreign(image.unwrap_or_default().to_owned())
+            }
+        }
+    }
+
+    /// The service's own container.
+    pub fn own(&self) -> Option<&SeenContainer> {
+        match self {
+            Self::Own(seen) => Some(seen),
+            Self::Empty | Self::Foreign(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use definition::spec::names::ImageName;
+    use serde_json::json;
+
+    fn name() -> ServiceName {
+        ServiceName::of(&ImageName::parse("genie").unwrap())
+    }
+
+    #[test]
+    fn conditions_are_what_the_engine_says() {
+        for (state, shown) in [
+            (json!({ "Status": "created" }), "created"),
+            (
+                json!({ "Status": "running", "Health": { "Status": "healthy" } }),
+                "healthy",
+            ),
+            (
+                json!({ "Status": "running", "Health": { "Status": "starting" } }),
+                "starting",
+            ),
+            (
+                json!({ "Status": "running", "Health": { "Status": "unhealthy" } }),
+                "unhealthy",
+            ),
+            (json!({ "Status": "running" }), "running"),
+            (json!({ "Status": "restarting", "ExitCode": 1 }), "restarting"),
+            (json!({ "Status": "exited", "ExitCode": 0 }), "stopped"),
+            (json!({ "Status": "exited", "ExitCode": 78 }), "failed"),
+            (json!({ "Status": "dead" }), "failed"),
+        ] {
+            assert_eq!(Condition::of(&state).shown(), shown, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_container_is_read_with_what_was_wanted_of_it() {
+        let inspect = json!({
+            "Id": "abc", "Image": "sha256:1", "RestartCount": 3,
+            "State": {
+                "Status": "running", "StartedAt": "2026-11-21T03:15:00Z", "FinishedAt": "0001-01-01T00:00:00Z",
+                "Health": { "Status": "unhealthy", "Log": [{ "Output": "healthy" }, { "Output": "unhealthy: app\n" }] },
+            },
+            "Config": { "Labels": { "dev.hive.service": "genie", "dev.hive.wanted": "{\"image\":\"sha256:1\"}" } },
+            "HostConfig": {
+                "PortBindings": { "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "9000" }] },
+                "RestartPolicy": { "Name": "no" },
+            },
+        });
+        let place = ContainerPlace::of(&name(), Some(&inspect));
+        let seen = place.own().unwrap();
+        assert_eq!(seen.condition, Condition::Unhealthy);
+        assert_eq!(seen.health_said, "unhealthy: app");
+        assert_eq!(seen.port(), Some(9000));
+        assert_eq!((seen.restarts, seen.restart_policy.as_str()), (3, "no"));
+        assert!(seen.started.is_some() && seen.ended.is_none());
+        assert!(seen.is(&[("image".to_owned(), "sha256:1".to_owned())].into()));
+    }
+
+    #[test]
+    fn what_bears_no_label_of_ours_is_foreign() {
+        let inspect =
+            json!({ "Id": "abc", "Config": { "Image": "nginx", "Labels": { "dev.hive.image": "genie" } } });
+        assert!(
+            matches!(ContainerPlace::of(&name(), Some(&inspect)), ContainerPlace::Foreign(image) if image == "nginx")
+        );
+        assert!(matches!(ContainerPlace::of(&name(), None), ContainerPlace::Empty));
+    }
+}

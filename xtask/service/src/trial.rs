@@ -1,0 +1,169 @@
+//! Starts a service's container and sees whether it works: healthy for the engine,
+//! and answering on its published port.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::handle::ServiceHandle;
+use crate::seen::{Condition, ContainerPlace, SeenContainer};
+use crate::story::Story;
+use crate::wait::{self, Awaited, ContainerEvents};
+use container::http::Client;
+use host::report::Report;
+use inputs::{clock, regular};
+
+/// What a service that works has: the engine starts it again, with the machine,
+/// too, unless somebody has stopped it.
+pub(crate) const POLICY: &str = "unless-stopped";
+
+/// Healthy for the engine, and no answer from outside for this long: then the
+/// port is wrong.
+const REACHABLE: Duration = Duration::from_secs(5);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// As much of a log is looked at to say why.
+const LOOKED_AT: u32 = 400;
+
+/// Starts the service's container, unless it runs already, and waits until it
+/// works; then the engine keeps it running. Returns how long that took.
+///
+/// # Errors
+/// A smoke failure with the story where it does not work; an engine that refuses
+/// or ends; Ctrl-C.
+pub(crate) fn run(
+    handle: &ServiceHandle,
+    report: &Report,
+    state: &Path,
+    limit: Duration,
+) -> Result<Duration> {
+    let began = Instant::now();
+    let name = handle.name.as_str();
+    let ContainerPlace::Own(seen) = handle.place()? else {
+        return Err(gone(handle));
+    };
+    let mut events = ContainerEvents::of(handle, &seen.id)?;
+    let limit = if seen.condition.runs() {
+        // It has had a part of its time.
+        let age = seen
+            .started
+            .and_then(|at| SystemTime::now().duration_since(at).ok());
+        limit.saturating_sub(age.unwrap_or_default())
+    } else {
+        if seen.condition == Condition::Restarting {
+            handle.container(name).stop(Duration::ZERO)?;
+        }
+        handle
+            .container(name)
+            .start()
+            .with_context(|| format!("start container {name}"))?;
+        limit
+    };
+    match wait::until_healthy(handle, report, &mut events, name, limit)? {
+        Awaited::Healthy => {}
+        Awaited::Ended(seen) => return Err(failed(handle, report, state, &seen, "")),
+        Awaited::Late(waited, seen) => {
+            return Err(failed(handle, report, state, &seen, &wait::waited(waited)));
+        }
+    }
+    let ContainerPlace::Own(seen) = handle.place()? else {
+        return Err(gone(handle));
+    };
+    if let Err(why) = reach(handle, &seen)? {
+        return Err(failure::smoke(format!("{name} is healthy inside, and {why}"))
+            .hint(format!("what it says: cargo xtask logs {name}"))
+            .into());
+    }
+    if seen.restart_policy != POLICY {
+        handle.engine.set_restart_policy(&handle.runner, name, POLICY)?;
+    }
+    Ok(began.elapsed())
+}
+
+fn gone(handle: &ServiceHandle) -> anyhow::Error {
+    let message = format!("container {} is no longer there", handle.name);
+    let hint = format!("cargo xtask up {}", handle.name);
+    failure::environment(message).hint(hint).into()
+}
+
+/// Whether the published port answers from this machine; a sentence where it does
+/// not. Of an engine elsewhere, and of another address, nothing can be told.
+fn reach(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Result<(), String>> {
+    let Some((address, port)) = &seen.published else {
+        return Ok(Ok(()));
+    };
+    let of_loopback = |ip: IpAddr| ip.is_ipv4() && (ip.is_loopback() || ip.is_unspecified());
+    if !handle.engine.api.is_local() || !address.parse().is_ok_and(of_loopback) {
+        return Ok(Ok(()));
+    }
+    let Some(path) = health_path(handle, handle.name.as_str())? else {
+        return Ok(Ok(()));
+    };
+    let client = Client::new(*port, false);
+    let began = Instant::now();
+    loop {
+        let said = match client.get(&path, REACHABLE) {
+            Ok(reply) if reply.status == 200 => return Ok(Ok(())),
+            Ok(reply) => reply.shown(),
+            Err(error) => error,
+        };
+        if began.elapsed() > REACHABLE {
+            return Ok(Err(format!(
+                "http://127.0.0.1:{port}{path} is not reached: {said}"
+            )));
+        }
+        handle.runner.sleep(PAUSE)?;
+    }
+}
+
+/// The path that answers 200 when the service works, as the image has it.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) fn health_path(handle: &ServiceHandle, container: &str) -> Result<Option<String>> {
+    let container = handle.container(container);
+    let text = handle
+        .engine
+        .read_in_container(&handle.runner, &container, "/etc/hive/image.json")?;
+    let image: Option<Value> = text.and_then(|text| serde_json::from_str(&text).ok());
+    let path = image
+        .as_ref()
+        .and_then(|image| image.pointer("/app/health_path")?.as_str());
+    Ok(path.map(str::to_owned))
+}
+
+fn failed(
+    handle: &ServiceHandle,
+    report: &Report,
+    state: &Path,
+    seen: &SeenContainer,
+    waited: &str,
+) -> anyhow::Error {
+    let name = handle.name.as_str();
+    let container = handle.container(name);
+    let log = container.last_lines(LOOKED_AT).unwrap_or_default();
+    let story = Story::of(&log, seen, waited);
+    report.step("failed", format!("{name}: {}", story.why));
+    for line in &story.lines {
+        report.detail(line);
+    }
+    let mut failure = failure::smoke(format!("{name}: {}", story.why));
+    if let Ok(path) = keep_log(handle, state) {
+        failure = failure.hint(format!("its whole log: {}", path.display()));
+    }
+    failure.into()
+}
+
+/// Writes the log of a container into the state folder, where it outlives it.
+fn keep_log(handle: &ServiceHandle, state: &Path) -> Result<PathBuf> {
+    let text = handle.container(handle.name.as_str()).logs()?;
+    let folder = state.join("services").join(handle.name.as_str());
+    let path = folder.join(format!("{}.log", clock::stamp(SystemTime::now())));
+    regular::replace(&path, text.as_bytes())?;
+    Ok(path)
+}

@@ -1,0 +1,275 @@
+//! Looks at one service and gets the container ready that may take the place of
+//! the one that runs, which goes on meanwhile.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::mend::{Mended, mend};
+use super::{UpOrder, UpStep};
+use crate::findings::{self, Obstacle};
+use crate::handle::ServiceHandle;
+use crate::seen::{Condition, ContainerPlace, SeenContainer};
+use crate::wait;
+use crate::wanted::{WantedContainer, differences, short};
+use host::Host;
+
+/// A service that was looked at.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    handle: ServiceHandle,
+    pub(super) obstacles: Vec<Obstacle>,
+    mended: Mended,
+    /// Made by this run, and gone with it where nothing comes of it.
+    new_volume: bool,
+    new_network: bool,
+    rest: Option<Ready>,
+}
+
+/// What is known once nothing is in the way.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) step: UpStep,
+    pub(super) wanted: WantedContainer,
+    pub(super) main: Option<SeenContainer>,
+    /// The one before is still there, under its other name.
+    pub(super) on_trial: bool,
+    pub(super) proved: bool,
+    pub(super) reference: String,
+    pub(super) limit: Duration,
+}
+
+impl Ready {
+    /// `127.0.0.1:48886`.
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.wanted.bind, self.wanted.port)
+    }
+}
+
+/// Looks at everything and makes what can be made beside what runs.
+pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Result<Prepared> {
+    let mut one = Prepared {
+        handle,
+        obstacles: Vec::new(),
+        mended: Mended::Whole,
+        new_volume: false,
+        new_network: false,
+        rest: None,
+    };
+    let Some(wanted) = one.wanted(order) else {
+        return Ok(one);
+    };
+    one.mended = mend(&one.handle, &wanted.settings())?;
+    if one.mended != Mended::Whole {
+        let what = format!(
+            "{}: an `up` that was ended before its time is put right",
+            wanted.name
+        );
+        host.report.step("mend", what);
+    }
+    let main = match one.handle.place()? {
+        ContainerPlace::Own(seen) => Some(*seen),
+        ContainerPlace::Empty | ContainerPlace::Foreign(_) => None,
+    };
+    let step = step(main.as_ref(), &wanted);
+    if !order.proved && !order.unproved && step != UpStep::Nothing {
+        one.obstacles.push(no_proof(order, &wanted));
+    }
+    if main
+        .as_ref()
+        .is_some_and(|main| main.condition == Condition::Paused)
+    {
+        let name = &wanted.name;
+        one.obstacles.push(
+            Obstacle::environment(format!("container {name} is paused"))
+                .hint(format!("docker unpause {name}")),
+        );
+    }
+    if matches!(step, UpStep::Create | UpStep::Replace(_)) {
+        one.obstacles.extend(findings::foreign_containers(&one.handle)?);
+        one.obstacles.extend(findings::foreign_network(&one.handle)?);
+        one.obstacles
+            .extend(findings::port(&one.handle, &wanted, main.as_ref())?);
+        one.make_next(&wanted)?;
+    }
+    if step == UpStep::Start {
+        one.obstacles
+            .extend(findings::port(&one.handle, &wanted, main.as_ref())?);
+        one.obstacles
+            .extend(findings::volume(&one.handle, one.handle.name.as_str())?);
+    }
+    one.rest = Some(Ready {
+        step,
+        main,
+        on_trial: one.mended == Mended::OnTrial,
+        proved: order.proved,
+        reference: order.reference.clone(),
+        limit: wait::limit(&order.spec.budgets),
+        wanted,
+    });
+    Ok(one)
+}
+
+/// What has to happen, by what is there and what is wanted.
+fn step(main: Option<&SeenContainer>, wanted: &WantedContainer) -> UpStep {
+    let Some(main) = main else {
+        return UpStep::Create;
+    };
+    let settings = wanted.settings();
+    if !main.is(&settings) {
+        let none = Default::default();
+        let was = main.wanted.as_ref().unwrap_or(&none);
+        return UpStep::Replace(differences(was, &settings));
+    }
+    match main.condition {
+        // The last word of a start that was cut off: see `trial`.
+        Condition::Healthy if main.restart_policy == crate::trial::POLICY => UpStep::Nothing,
+        Condition::Healthy | Condition::Starting | Condition::Unhealthy | Condition::Running => UpStep::Wait,
+        _ => UpStep::Start,
+    }
+}
+
+fn no_proof(order: &UpOrder, wanted: &WantedContainer) -> Obstacle {
+    let name = &order.spec.name;
+    Obstacle::usage(format!(
+        "{} ({}) has no proof",
+        order.reference,
+        short(&wanted.image_id)
+    ))
+    .hint(format!(
+        "prove it: cargo xtask build-images {name}; or start it all the same: cargo xtask up {name} --unproved"
+    ))
+}
+
+impl Prepared {
+    fn wanted(&mut self, order: &UpOrder) -> Option<WantedContainer> {
+        let Some(image) = &order.image else {
+            let missing = Obstacle::usage(format!("the engine has no image {}", order.reference));
+            let hint = format!("build it: cargo xtask build-images {}", order.spec.name);
+            self.obstacles.push(missing.hint(hint));
+            return None;
+        };
+        match WantedContainer::of(&self.handle.name, image, &order.options) {
+            Ok(wanted) => Some(wanted),
+            Err(problems) => {
+                self.obstacles.extend(problems.into_iter().map(Obstacle::usage));
+                None
+            }
+        }
+    }
+
+    /// Makes the container under its name for later, with volume and network where
+    /// they are missing, and looks at the volume through it.
+    fn make_next(&mut self, wanted: &WantedContainer) -> Result<()> {
+        let name = self.handle.name.clone();
+        let (engine, runner) = (&self.handle.engine, &self.handle.runner);
+        if !self.obstacles.is_empty() && self.foreign_next()? {
+            return Ok(());
+        }
+        if engine.volume(runner, &name.volume())?.is_none() {
+            engine.create_volume(runner, &name.volume(), &name.labels())?;
+            self.new_volume = true;
+        }
+        if engine.network(runner, &name.network())?.is_none() {
+            engine.create_network(runner, &name.network(), &name.labels())?;
+            self.new_network = true;
+        }
+        let made = engine.create_container(runner, &name.next(), &wanted.request());
+        let looked = made.and_then(|()| findings::volume(&self.handle, &name.next()));
+        match looked {
+            Ok(found) => self.obstacles.extend(found),
+            Err(error) => {
+                self.take_back();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign_next(&self) -> Result<bool> {
+        let place = self.handle.place_of(&self.handle.name.next())?;
+        Ok(matches!(place, ContainerPlace::Foreign(_)))
+    }
+
+    /// As it was before, as far as this run has changed anything. What cannot be
+    /// removed now is so by the next run.
+    pub(super) fn take_back(&self) {
+        let handle = self.handle.for_cleanup();
+        let name = &handle.name;
+        if handle
+            .place_of(&name.next())
+            .is_ok_and(|place| place.own().is_some())
+        {
+            handle.remove(&name.next()).ok();
+        }
+        if self.new_volume {
+            handle.engine.remove_volume(&handle.runner, &name.volume()).ok();
+        }
+        if self.new_network {
+            handle.engine.remove_network(&handle.runner, &name.network()).ok();
+        }
+        // It ran when a run that was killed stopped it.
+        if self.mended == Mended::Returned {
+            handle.container(name.as_str()).start().ok();
+        }
+    }
+
+    /// The handle, and what is left to do with it.
+    pub(super) fn apart(self) -> Option<(ServiceHandle, Ready)> {
+        Some((self.handle, self.rest?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::WANTED_LABEL;
+    use crate::wanted::ServiceOptions;
+    use definition::spec::names::ImageName;
+    use engine::Image;
+    use serde_json::json;
+
+    fn wanted(port: Option<u16>) -> WantedContainer {
+        let image = Image::from_document(json!({
+            "Id": "sha256:1",
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
+        }));
+        let name = crate::names::ServiceName::of(&ImageName::parse("genie").unwrap());
+        let options = ServiceOptions {
+            port,
+            ..ServiceOptions::default()
+        };
+        WantedContainer::of(&name, &image, &options).unwrap()
+    }
+
+    fn seen(state: &serde_json::Value, policy: &str) -> SeenContainer {
+        let label = json!(wanted(None).settings()).to_string();
+        SeenContainer::of(&json!({
+            "State": state,
+            "Config": { "Labels": { WANTED_LABEL: label } },
+            "HostConfig": { "RestartPolicy": { "Name": policy } },
+        }))
+    }
+
+    #[test]
+    fn what_has_to_happen_follows_from_what_is_there() {
+        let healthy = json!({ "Status": "running", "Health": { "Status": "healthy" } });
+        let starting = json!({ "Status": "running", "Health": { "Status": "starting" } });
+        let ended = json!({ "Status": "exited", "ExitCode": 78 });
+        let same = wanted(None);
+        assert_eq!(step(None, &same), UpStep::Create);
+        assert_eq!(
+            step(Some(&seen(&healthy, "unless-stopped")), &same),
+            UpStep::Nothing
+        );
+        assert_eq!(step(Some(&seen(&healthy, "no")), &same), UpStep::Wait);
+        assert_eq!(step(Some(&seen(&starting, "no")), &same), UpStep::Wait);
+        assert_eq!(step(Some(&seen(&ended, "unless-stopped")), &same), UpStep::Start);
+        let differs = vec!["port 127.0.0.1:48886 → 127.0.0.1:5000".to_owned()];
+        assert_eq!(
+            step(Some(&seen(&healthy, "unless-stopped")), &wanted(Some(5000))),
+            UpStep::Replace(differs)
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! Puts the new container in the place of the old one, and the old one back
+//! where the new one does not work.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, Result};
+
+use super::prepare::Ready;
+use super::{UpOutcome, UpStep};
+use crate::handle::ServiceHandle;
+use crate::restart::stop;
+use crate::seen::ContainerPlace;
+use crate::trail::{self, TrailEntry};
+use crate::trial;
+use crate::wanted::short;
+use failure::Failure;
+use host::report::{Report, seconds};
+
+impl Ready {
+    /// Does what has to be done, and puts it on record.
+    pub(super) fn on_record(
+        &self,
+        handle: &ServiceHandle,
+        report: &Report,
+        state: &Path,
+        began: Instant,
+    ) -> Result<UpOutcome> {
+        let mut entry = TrailEntry::begun("up", &handle.name);
+        entry.image = Some(self.wanted.image_id.clone());
+        entry.image_before = self.main.as_ref().map(|main| main.image_id.clone());
+        let done = self.carry_out(handle, report, state, began);
+        if self.step != UpStep::Nothing {
+            let outcome = done.as_ref().map_or("", |outcome| outcome.done);
+            trail::write(state, report, &entry.ended(outcome, &done));
+        }
+        done
+    }
+
+    fn carry_out(
+        &self,
+        handle: &ServiceHandle,
+        report: &Report,
+        state: &Path,
+        began: Instant,
+    ) -> Result<UpOutcome> {
+        let name = handle.name.as_str();
+        let image = format!("{} ({})", self.reference, short(&self.wanted.image_id));
+        if !self.proved {
+            report.warn(format!("{name}: {image} has no proof"));
+        }
+        let done = match &self.step {
+            UpStep::Nothing => "nothing to do",
+            UpStep::Wait | UpStep::Start | UpStep::Create => {
+                report.step("start", format!("{name}: {image}"));
+                "started"
+            }
+            UpStep::Replace(differences) => {
+                report.step("replace", format!("{name}: {}", differences.join("; ")));
+                "replaced"
+            }
+        };
+        if self.step != UpStep::Nothing
+            && let Err(error) = self.try_out(handle, report, state)
+        {
+            return Err(self.go_back(&handle.for_cleanup(), report, state, error));
+        }
+        let outcome = UpOutcome {
+            name: name.to_owned(),
+            done,
+            took: began.elapsed(),
+            address: reached_at(self.address()),
+        };
+        report.step("healthy", {
+            let UpOutcome {
+                name, took, address, ..
+            } = &outcome;
+            match self.step {
+                UpStep::Nothing => format!("{name}: nothing to do, {address}"),
+                _ => format!("{name}: {address}, after {}", seconds(*took)),
+            }
+        });
+        Ok(outcome)
+    }
+
+    fn try_out(&self, handle: &ServiceHandle, report: &Report, state: &Path) -> Result<()> {
+        let (main, next, before) = (handle.name.as_str(), handle.name.next(), handle.name.before());
+        if let (UpStep::Replace(_), Some(old)) = (&self.step, &self.main) {
+            stop(handle, report, old)?;
+            handle.rename(main, &before)?;
+        }
+        if matches!(self.step, UpStep::Create | UpStep::Replace(_)) {
+            handle.rename(&next, main)?;
+        }
+        trial::run(handle, report, state, self.limit)?;
+        if self.on_trial || matches!(self.step, UpStep::Replace(_)) {
+            handle.remove(&before)?;
+        }
+        Ok(())
+    }
+
+    /// Brings back the container that was there before, where there was one; the
+    /// error says so. Goes on after Ctrl-C.
+    fn go_back(&self, handle: &ServiceHandle, report: &Report, state: &Path, error: Error) -> Error {
+        match self.bring_back(handle, report, state) {
+            Ok(None) => error,
+            Ok(Some(took)) => {
+                let back = format!(
+                    "the container that was there before answers again, after {}",
+                    seconds(took)
+                );
+                report.step("back", format!("{}: {back}", handle.name));
+                with(error, &back, None)
+            }
+            Err(second) => {
+                let lost = format!("the container that was there before did not come back: {second:#}");
+                let hint = format!("try again: cargo xtask up {}", handle.name);
+                with(error, &lost, Some(hint))
+            }
+        }
+    }
+
+    /// `None` where there was none.
+    fn bring_back(&self, handle: &ServiceHandle, report: &Report, state: &Path) -> Result<Option<Duration>> {
+        let (main, next, before) = (handle.name.as_str(), handle.name.next(), handle.name.before());
+        let old_stands_by = handle.place_of(&before)?.own().is_some();
+        if old_stands_by {
+            if handle.place()?.own().is_some() {
+                handle.remove(main)?;
+            }
+            handle.rename(&before, main)?;
+        }
+        if handle.place_of(&next)?.own().is_some() {
+            handle.remove(&next)?;
+        }
+        let ContainerPlace::Own(now) = handle.place()? else {
+            return Ok(None);
+        };
+        // It was stopped, and had not lost its name yet.
+        let stopped = self.main.as_ref().is_some_and(|old| {
+            matches!(self.step, UpStep::Replace(_)) && old.id == now.id && old.condition.runs()
+        });
+        if !old_stands_by && !stopped {
+            return Ok(None);
+        }
+        trial::run(handle, report, state, self.limit).map(Some)
+    }
+}
+
+/// An error with what became of the old container; kind and hints stay.
+fn with(error: Error, became: &str, hint: Option<String>) -> Error {
+    let mut failure = Failure::new(failure::kind(&error), format!("{error:#}; {became}"));
+    if let Some(known) = error.downcast_ref::<Failure>() {
+        failure.hints.clone_from(&known.hints);
+    }
+    failure.hints.extend(hint);
+    failure.into()
+}
+
+/// Where the app answers, as one types it on this machine.
+fn reached_at(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        return format!("http://127.0.0.1:{}", address.port());
+    }
+    format!("http://{address}")
+}

@@ -1,0 +1,339 @@
+//! What the container of a service has to be: a pure function of the image and of
+//! what was asked for. It is kept on the container as a label, so that the next
+//! run can tell whether anything differs, and what.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use container::boot::MOUNT;
+use definition::labels::IMAGE_LABEL;
+use engine::Image;
+use inputs::hex;
+
+use crate::names::{SERVICE_LABEL, ServiceName, WANTED_LABEL};
+
+/// Seconds that a stop may take: what supervisord gives its programs one after
+/// the other, and room. The engine's own default of 10 would kill PostgreSQL.
+pub(crate) const STOP_SECONDS: u32 = 75;
+
+/// Moves with what [`WantedContainer::request`] asks for beside the settings.
+const FORM: u32 = 1;
+
+/// The variable that moves the app's port inside.
+const PORT_VARIABLE: &str = "HIVE_API_PORT";
+
+/// What a user asks for beside the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceOptions {
+    /// The address of the host that the port is published on.
+    pub bind: IpAddr,
+    /// The port of the host; the one inside where none is named.
+    pub port: Option<u16>,
+    /// Variables for the app.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Default for ServiceOptions {
+    /// Published on the loopback, as the image is.
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: None,
+            environment: BTreeMap::new(),
+        }
+    }
+}
+
+/// A container as it has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedContainer {
+    /// Whose.
+    pub name: ServiceName,
+    /// Of this image.
+    pub image_id: String,
+    /// The app's port inside.
+    pub inside: u16,
+    /// Where it is published.
+    pub bind: IpAddr,
+    /// The port of the host.
+    pub port: u16,
+    environment: BTreeMap<String, String>,
+}
+
+/// What was wanted of a container, as people read it: `port` → `127.0.0.1:8000`.
+/// Values of variables are digests, since they may be secrets.
+pub type ShownSettings = BTreeMap<String, String>;
+
+impl WantedContainer {
+    /// The container of this image with these options.
+    ///
+    /// # Errors
+    /// A sentence for each thing that is wrong with them.
+    pub fn of(name: &ServiceName, image: &Image, options: &ServiceOptions) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        if image.label(IMAGE_LABEL) != Some(name.as_str()) {
+            let says = image.label(IMAGE_LABEL).unwrap_or("nothing");
+            problems.push(format!(
+                "the image is not {name}: its label {IMAGE_LABEL} says {says}"
+            ));
+        }
+        if options.environment.contains_key("HIVE_DATABASE_PASSWORD") {
+            problems.push(
+                "HIVE_DATABASE_PASSWORD: everyone who may inspect the container would see it; leave it out, \
+                 the container makes a password of its own"
+                    .to_owned(),
+            );
+        }
+        let exposed = image.exposed_ports();
+        let exposed = exposed.first().and_then(|port| port.split('/').next());
+        let inside = options
+            .environment
+            .get(PORT_VARIABLE)
+            .map(String::as_str)
+            .or(exposed)
+            .unwrap_or_default();
+        let inside = inside.parse().unwrap_or_else(|_| {
+            problems.push(format!(
+                "the app's port is {inside:?}, a number from 1 to 65535 is needed"
+            ));
+            0
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            name: name.clone(),
+            image_id: image.id().to_owned(),
+            inside,
+            bind: options.bind,
+            port: options.port.unwrap_or(inside),
+            environment: options.environment.clone(),
+        })
+    }
+
+    /// All that was asked for, in a form in which two of them can be compared.
+    pub(crate) fn settings(&self) -> ShownSettings {
+        let address = std::net::SocketAddr::new(self.bind, self.port);
+        let mut all = ShownSettings::from([
+            ("form".to_owned(), FORM.to_string()),
+            ("image".to_owned(), self.image_id.clone()),
+            ("port".to_owned(), address.to_string()),
+            ("port inside".to_owned(), self.inside.to_string()),
+            ("stop timeout".to_owned(), format!("{STOP_SECONDS} s")),
+        ]);
+        for (key, value) in &self.environment {
+            // With the names, so that equal values of two do not look equal.
+            let digest = Sha256::digest(format!("{}\0{key}\0{value}", self.name));
+            all.insert(format!("variable {key}"), hex::digits(&digest[..6]));
+        }
+        all
+    }
+
+    /// The API's request.
+    pub fn request(&self) -> Value {
+        let port = format!("{}/tcp", self.inside);
+        let variables: Vec<String> = self
+            .environment
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        json!({
+            "Image": self.image_id,
+            "Hostname": self.name.as_str(),
+            "Env": variables,
+            "Labels": { SERVICE_LABEL: self.name.as_str(), WANTED_LABEL: json!(self.settings()).to_string() },
+            "StopTimeout": STOP_SECONDS,
+            "ExposedPorts": { &port: {} },
+            "HostConfig": {
+                "Mounts": [{ "Type": "volume", "Source": self.name.volume(), "Target": MOUNT }],
+                "PortBindings": { &port: [{ "HostIp": self.bind.to_string(), "HostPort": self.port.to_string() }] },
+                "NetworkMode": self.name.network(),
+                // The image's user has none of these anyhow, and gets none.
+                "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges"],
+                // The engine's own default keeps everything for ever.
+                "LogConfig": { "Type": "local", "Config": { "max-size": "10m", "max-file": "4" } },
+            },
+        })
+    }
+}
+
+/// What differs between what was wanted and what is wanted now, a line each.
+pub fn differences(was: &ShownSettings, is: &ShownSettings) -> Vec<String> {
+    let mut keys: Vec<&String> = was.keys().chain(is.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    let differing = keys.into_iter().filter(|&key| was.get(key) != is.get(key));
+    differing
+        .map(|key| match (was.get(key), is.get(key)) {
+            (Some(_), Some(_)) if key.starts_with("variable ") => format!("{key} has another value"),
+            (Some(was), Some(is)) => format!("{key} {} → {}", short(was), short(is)),
+            (None, _) => format!("{key} is new"),
+            (_, None) => format!("{key} is gone"),
+        })
+        .collect()
+}
+
+/// The part of an image's ID that people compare; other texts as they are.
+pub fn short(text: &str) -> &str {
+    match text.strip_prefix("sha256:") {
+        Some(digits) => digits.get(..12).unwrap_or(digits),
+        None => text,
+    }
+}
+
+/// What the label of a container says was wanted of it; `None` where it says
+/// nothing that can be read.
+pub(crate) fn of_label(labels: Option<&Value>) -> Option<ShownSettings> {
+    let text = labels?.get(WANTED_LABEL)?.as_str()?;
+    serde_json::from_str(text).ok()
+}
+
+/// The variables of an env file, as `docker run --env-file` reads it: a
+/// `NAME=value` a line, nothing is quoted, `#` begins a comment line.
+///
+/// # Errors
+/// A sentence for each line that is none.
+pub fn variables(shown: &str, text: &str) -> Result<BTreeMap<String, String>, Vec<String>> {
+    let (mut all, mut problems) = (BTreeMap::new(), Vec::new());
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !name.contains(char::is_whitespace) => {
+                all.insert(name.to_owned(), value.to_owned());
+            }
+            // Not the line itself: it may hold a secret.
+            _ => problems.push(format!("{shown}:{}: is not NAME=value", n + 1)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(all)
+    } else {
+        Err(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use definition::spec::names::ImageName;
+
+    fn image(id: &str) -> Image {
+        Image::from_document(json!({
+            "Id": id,
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
+        }))
+    }
+
+    fn name() -> ServiceName {
+        ServiceName::of(&ImageName::parse("genie").unwrap())
+    }
+
+    fn with(options: &ServiceOptions) -> WantedContainer {
+        WantedContainer::of(&name(), &image("sha256:0123456789abcdef"), options).unwrap()
+    }
+
+    fn environment(pairs: &[(&str, &str)]) -> ServiceOptions {
+        ServiceOptions {
+            environment: pairs
+                .iter()
+                .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            ..ServiceOptions::default()
+        }
+    }
+
+    #[test]
+    fn what_differs_is_told_and_no_value_of_a_variable() {
+        let plain = with(&ServiceOptions::default()).settings();
+        assert!(differences(&plain, &plain).is_empty());
+        let other = ServiceOptions {
+            port: Some(5000),
+            ..environment(&[("TOKEN", "hunter2")])
+        };
+        let other = with(&other).settings();
+        assert_eq!(
+            differences(&plain, &other),
+            ["port 127.0.0.1:48886 → 127.0.0.1:5000", "variable TOKEN is new"]
+        );
+        assert!(!format!("{other:?}").contains("hunter2"), "{other:?}");
+        let changed = with(&environment(&[("TOKEN", "hunter3")])).settings();
+        assert_eq!(
+            differences(&other, &changed),
+            [
+                "port 127.0.0.1:5000 → 127.0.0.1:48886",
+                "variable TOKEN has another value"
+            ]
+        );
+        let new = WantedContainer::of(
+            &name(),
+            &image("sha256:fedcba9876543210"),
+            &ServiceOptions::default(),
+        );
+        assert_eq!(
+            differences(&plain, &new.unwrap().settings()),
+            ["image 0123456789ab → fedcba987654"]
+        );
+    }
+
+    #[test]
+    fn the_label_is_the_way_back() {
+        let wanted = with(&environment(&[("A", "1")]));
+        let request = wanted.request();
+        assert_eq!(of_label(request.get("Labels")), Some(wanted.settings()));
+        assert_eq!(of_label(Some(&json!({ WANTED_LABEL: "x" }))), None);
+        assert_eq!(of_label(None), None);
+    }
+
+    #[test]
+    fn the_port_is_published_on_the_loopback_where_the_app_listens() {
+        let request = with(&environment(&[("HIVE_API_PORT", "8000")])).request();
+        assert_eq!(
+            request["HostConfig"]["PortBindings"],
+            json!({ "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "8000" }] })
+        );
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let foreign = Image::from_document(json!({ "Id": "sha256:1" }));
+        let options = environment(&[("HIVE_DATABASE_PASSWORD", "x"), ("HIVE_API_PORT", "none")]);
+        let problems = WantedContainer::of(&name(), &foreign, &options).unwrap_err();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+
+    #[test]
+    fn an_env_file_is_read_as_docker_does() {
+        let read = variables("x", "# c\n\nA=1 2=3\n  B=\"q\"\nC=\n").unwrap();
+        let pairs: Vec<(&str, &str)> = read.iter().map(|(key, value)| (&**key, &**value)).collect();
+        assert_eq!(pairs, [("A", "1 2=3"), ("B", "\"q\""), ("C", "")]);
+        let problems = variables("x.env", "secret\nA =1\n=\nD=1").unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "x.env:1: is not NAME=value",
+                "x.env:2: is not NAME=value",
+                "x.env:3: is not NAME=value"
+            ]
+        );
+    }
+
+    /// supervisord stops its programs one after the other.
+    #[test]
+    fn a_stop_gives_all_programs_their_time() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docker/rootfs/etc/hive/supervisord.conf"
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        let waits = text.lines().filter_map(|line| line.strip_prefix("stopwaitsecs="));
+        let sum: u32 = waits.map(|seconds| seconds.parse::<u32>().unwrap()).sum();
+        assert!(sum > 60 && sum + 5 <= STOP_SECONDS, "{sum} s");
+    }
+}

@@ -1,0 +1,167 @@
+//! The grammar of the verbs for images that run.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+
+use super::EngineOption;
+use ::service::logs::moment;
+
+/// Which services, by the names of their images.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServiceSelection {
+    /// Image names; all in `images/` where none is given
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+}
+
+/// Arguments of `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Which services.
+    #[command(flatten)]
+    pub selection: ServiceSelection,
+    /// Port of this machine; without it the app's own
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Address of this machine that the port is published on; others than the loopback pass by most firewalls
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub bind: IpAddr,
+    /// Variables for the app: a NAME=value a line, as `docker run --env-file` reads it
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// Start this image of IMAGE, such as `hive-previous:genie`; without it `hive-<image>:latest`
+    #[arg(long, value_name = "REFERENCE")]
+    pub image: Option<String>,
+    /// Start an image without a proof, too
+    #[arg(long)]
+    pub unproved: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Which services.
+    #[command(flatten)]
+    pub selection: ServiceSelection,
+    /// Delete the data of this image, too; without a terminal the flag has to be given twice
+    #[arg(long, value_name = "IMAGE")]
+    pub volumes: Vec<String>,
+}
+
+/// Arguments of `restart`.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// Which services.
+    #[command(flatten)]
+    pub selection: ServiceSelection,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which services.
+    #[command(flatten)]
+    pub selection: ServiceSelection,
+    /// Show what was done to them instead, the last 20 operations
+    #[arg(long, conflicts_with = "watch")]
+    pub history: bool,
+    /// Redraw it whenever something changes, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Which services.
+    #[command(flatten)]
+    pub selection: ServiceSelection,
+    /// Go on with what comes, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only this program's lines, such as `app` or `postgresql`; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub program: Vec<String>,
+    /// Only from then on: 30s, 10m, 2h, 1d ago, or a time like 2026-11-21T03:15:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<SystemTime>,
+    /// Only lines that have this text
+    #[arg(long, value_name = "TEXT")]
+    pub grep: Option<String>,
+}
+
+/// Arguments of `health`.
+#[derive(Debug, Args)]
+pub struct HealthArgs {
+    /// Which services.
+    #[command(flatten)]
+    pub selection: ServiceSelection,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `exec`.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// The image whose service it is run in
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// The command, after `--`
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of `psql`.
+#[derive(Debug, Args)]
+pub struct PsqlArgs {
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// The image whose database it is
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// As the superuser, in place of the app's role
+    #[arg(long)]
+    pub superuser: bool,
+    /// For psql, after `--`
+    #[arg(last = true, value_name = "ARG")]
+    pub args: Vec<OsString>,
+}
+
+impl ExecArgs {
+    /// The one service.
+    pub fn selection(&self) -> ServiceSelection {
+        of_one(&self.image, self.engine)
+    }
+}
+
+impl PsqlArgs {
+    /// The one service.
+    pub fn selection(&self) -> ServiceSelection {
+        of_one(&self.image, self.engine)
+    }
+}
+
+fn of_one(image: &str, engine: EngineOption) -> ServiceSelection {
+    ServiceSelection {
+        images: vec![image.to_owned()],
+        engine,
+    }
+}

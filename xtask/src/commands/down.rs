@@ -1,0 +1,129 @@
+//! `cargo xtask down`: services that are gone, and their data only on demand.
+
+use anyhow::Result;
+
+use super::services;
+use crate::cli::service::DownArgs;
+use ::engine::Engine;
+use ::service::down::{VolumeFacts, delete_volume, down, volume_facts};
+use ::service::findings::{self, Obstacle};
+use ::service::handle::ServiceHandle;
+use ::service::seen::ContainerPlace;
+use definition::spec::ImageSpec;
+use host::Host;
+
+/// Takes down the named services, or all; with `--volumes` alone those whose data
+/// go.
+pub(super) fn run(args: &DownArgs, host: &Host) -> Result<()> {
+    let mut named = args.selection.images.clone();
+    if named.is_empty() {
+        named.clone_from(&args.volumes);
+    }
+    let specs = services::specs(host, &named)?;
+    let deleted = services::specs(host, &args.volumes)?;
+    let deleted = if args.volumes.is_empty() {
+        Vec::new()
+    } else {
+        deleted
+    };
+    if let Some(one) = deleted
+        .iter()
+        .find(|one| specs.iter().all(|spec| spec.name != one.name))
+    {
+        let message = format!(
+            "--volumes names {}, which is not among the images that go down",
+            one.name
+        );
+        return Err(failure::usage(message).into());
+    }
+    let engine = services::running_engine(host, &args.selection)?;
+    let mut locks = Vec::new();
+    for spec in &specs {
+        locks.push(services::handle(host, &engine, spec).lock(host)?);
+    }
+    let goes = data_that_goes(args, host, &engine, &deleted)?;
+    foreign(host, &engine, &specs)?;
+    for spec in &specs {
+        let handle = services::handle(host, &engine, spec);
+        let data_go = goes.iter().any(|(gone, _)| gone.name == handle.name);
+        down(&handle, &host.report, &host.state_dir(), spec, data_go)?;
+    }
+    for (handle, facts) in &goes {
+        delete_volume(handle, &host.report, &host.state_dir(), facts)?;
+    }
+    drop(locks);
+    Ok(())
+}
+
+/// Containers that we leave alone are said before anything is stopped.
+fn foreign(host: &Host, engine: &Engine, specs: &[ImageSpec]) -> Result<()> {
+    let mut found = Vec::new();
+    for spec in specs {
+        let handle = services::handle(host, engine, spec);
+        if let ContainerPlace::Foreign(image) = handle.place()? {
+            let message = format!("its container (of {image}) was not made by `cargo xtask up`: it stays");
+            let hint = format!("docker stop {0} && docker rm {0}", spec.name);
+            found.push((spec.name.to_string(), Obstacle::environment(message).hint(hint)));
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(findings::failure(&found).into())
+}
+
+/// The volumes that are to go, once all of them have been shown and named again.
+fn data_that_goes(
+    args: &DownArgs,
+    host: &Host,
+    engine: &Engine,
+    specs: &[ImageSpec],
+) -> Result<Vec<(ServiceHandle, VolumeFacts)>> {
+    let mut goes = Vec::new();
+    let mut found = Vec::new();
+    for spec in specs {
+        let handle = services::handle(host, engine, spec);
+        let image = match handle.place()? {
+            ContainerPlace::Own(seen) => Some(seen.image_id),
+            ContainerPlace::Empty | ContainerPlace::Foreign(_) => {
+                let released = engine.image(&host.runner, &services::release(spec))?;
+                released.map(|image| image.id().to_owned())
+            }
+        };
+        let Some((facts, obstacles)) = volume_facts(&handle, image.as_deref())? else {
+            host.report.step("data", format!("{} has no volume", spec.name));
+            continue;
+        };
+        host.report.step("data", facts.shown());
+        found.extend(
+            obstacles
+                .into_iter()
+                .map(|obstacle| (spec.name.to_string(), obstacle)),
+        );
+        goes.push((handle, facts));
+    }
+    if !found.is_empty() {
+        return Err(findings::failure(&found).into());
+    }
+    for (handle, _) in &goes {
+        named_again(args, host, handle.name.as_str())?;
+    }
+    Ok(goes)
+}
+
+/// Asks for the name on a terminal; elsewhere the flag has to stand there twice.
+fn named_again(args: &DownArgs, host: &Host, name: &str) -> Result<()> {
+    if args.volumes.iter().filter(|&named| named == name).count() > 1 {
+        return Ok(());
+    }
+    let question = format!("this deletes all data of {name}, for good; type its name to go on: ");
+    match host.report.ask(&question)? {
+        Some(answer) if answer == name => Ok(()),
+        Some(_) => Err(failure::usage(format!("that is not {name}: nothing was stopped or deleted")).into()),
+        None => Err(failure::usage(format!(
+            "--volumes {name} deletes all data of {name}, and there is no terminal to ask on: nothing was stopped or deleted"
+        ))
+        .hint(format!("say it twice: cargo xtask down --volumes {name} --volumes {name}"))
+        .into()),
+    }
+}
