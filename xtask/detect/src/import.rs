@@ -71,18 +71,66 @@ fn instead(folder: &Path, module: &str) -> (Option<Instead>, bool) {
         factory: app.value.factory,
         place: app.place.to_string(),
     });
-    let name = normal(module);
-    let asked = findings
-        .dependencies
+    // `agno_os` may come with `agno`: what a package installs is not in its name.
+    let first = |name: &str| name.split('-').next().map(str::to_owned);
+    let wanted = first(&normal(module));
+    let dependencies = &findings.dependencies;
+    let asked = dependencies
         .packages
         .iter()
-        .any(|one| one.value.name == name);
-    let locked = findings.dependencies.locked.contains(&name);
+        .any(|one| first(&one.value.name) == wanted);
+    let locked = dependencies.locked.iter().any(|name| first(name) == wanted);
     let tree = Tree::read(folder);
     // A workspace's member, a `lib/` on the path: somewhere below.
     let below = tree.paths().any(|path| {
         let inside = path.strip_suffix(".py").unwrap_or(path);
-        inside.split('/').skip(1).any(|part| part == module)
+        // What is compiled has the platform in its name.
+        let compiled = path
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.starts_with('.'));
+        compiled && inside == path || inside.split('/').skip(1).any(|part| part == module)
     });
     (instead, asked || locked || below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(files: &[(&str, &str)], import: &str) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let app = [("main.py", "from fastapi import FastAPI\napp = FastAPI()\n")];
+        for (path, text) in files.iter().chain(&app) {
+            let path = folder.path().join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let wrong = check(folder.path(), import)?;
+        Some(format!("{}, {}", wrong.missing, wrong.instead.unwrap().import))
+    }
+
+    #[test]
+    fn what_is_sure_to_fail_is_told_with_what_there_is() {
+        let told = |text: &str| Some(format!("{text}, main:app"));
+        assert_eq!(wrong(&[], "api.serve:app"), told("there is no api/serve.py"));
+        assert_eq!(
+            wrong(&[], "main:application"),
+            told("main.py has no `application`")
+        );
+        let package = [("api/__init__.py", "")];
+        assert_eq!(wrong(&package, "api:app"), told("api/__init__.py has no `app`"));
+    }
+
+    #[test]
+    fn what_may_be_there_is_left_to_the_build() {
+        for (files, import) in [
+            (&[][..], "main:app"),
+            (&[("lib/serve.py", "")], "serve:app"),
+            (&[("requirements.txt", "agno\n")], "agno_os.web:app"),
+            (&[("serve.cpython-313-x86_64-linux-gnu.so", "")], "serve:app"),
+            (&[("src/shop/web.py", "from x import *\n")], "shop.web:app"),
+        ] {
+            assert_eq!(wrong(files, import), None, "{import}");
+        }
+    }
 }
