@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::findings::{Obstacle, foreign_volume};
 use crate::handle::ServiceHandle;
-use crate::seen::ContainerPlace;
+use crate::seen::{Condition, ContainerPlace};
 use crate::trail::{self, TrailEntry};
 use crate::wanted::STOP_SECONDS;
 use container::ask::quote;
@@ -79,16 +79,18 @@ fn take_down(
     let name = handle.name.as_str();
     let mut outcome = "nothing to do";
     if let ContainerPlace::Own(seen) = place {
-        let container = handle.container(name);
-        if !matches!(seen.condition.shown(), "stopped" | "failed" | "created") {
-            let took = container.stop(Duration::from_secs(STOP_SECONDS.into()))?;
+        let runs = !matches!(seen.condition.shown(), "stopped" | "failed" | "created");
+        if runs {
+            let took = handle
+                .container(name)
+                .stop(Duration::from_secs(STOP_SECONDS.into()))?;
+            report.step("stop", format!("{name}: after {}", seconds(took)));
+        }
+        // One that ended by itself, or was killed, has left its data somehow, too.
+        if seen.condition != Condition::Created {
             report.step(
-                "stop",
-                format!(
-                    "{name}: {}, after {}",
-                    ending(handle, spec, &seen.image_id)?,
-                    seconds(took)
-                ),
+                "data",
+                format!("{name}: {}", ending(handle, spec, &seen.image_id)?),
             );
         }
         // From here on half of it is worse than all of it.

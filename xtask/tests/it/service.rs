@@ -178,6 +178,14 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
     service.xtask(&["down", name]).expect(0).says(&["nothing to do"]);
     service.up(&[]).expect(0);
     assert_eq!(service.sql("SELECT n FROM kept"), "42");
+    // What was killed has not ended well, and loses nothing by it.
+    docker(&["kill", name]);
+    service
+        .xtask(&["down", name])
+        .expect(0)
+        .says(&["NOT a clean shutdown, PostgreSQL is \"in production\""]);
+    service.up(&[]).expect(0);
+    assert_eq!(service.sql("SELECT n FROM kept"), "42");
     // Who did what.
     let history = service
         .bench
@@ -199,6 +207,8 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
         "up started",
         "up replaced",
         "restart restarted",
+        "down stopped",
+        "up started",
         "down stopped",
         "up started",
     ];

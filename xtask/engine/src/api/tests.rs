@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use super::follow::Next;
 use super::*;
 
 fn runner() -> Runner {
@@ -253,4 +254,32 @@ fn paths_and_queries_keep_references_whole() {
         filters("label", &["a\"b".to_owned()]),
         "filters=%7B%22label%22:%5B%22a%5C%22b%22%5D%7D"
     );
+}
+
+#[test]
+fn an_answer_without_end_is_read_while_it_comes() {
+    let fake = Fake::new(|line| match line {
+        "GET /v1.44/events" => {
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n".to_owned()
+        }
+        "GET /v1.44/log" => answer("200 OK", "whole"),
+        _ => answer("404 Not Found", r#"{"message":"No such container: x"}"#),
+    });
+    let (api, told) = (fake.api(), Arc::new(AtomicBool::new(false)));
+    let runner = Runner::new(Arc::clone(&told)).unwrap();
+    let soon = || Some(Instant::now() + Duration::from_millis(120));
+    let events = api.follow(&runner, "/events").unwrap();
+    assert_eq!(
+        events.next(&runner, None).unwrap(),
+        Next::Bytes(b"one\n".to_vec())
+    );
+    assert_eq!(events.next(&runner, soon()).unwrap(), Next::Silence);
+    let log = api.follow(&runner, "/log").unwrap();
+    assert_eq!(log.next(&runner, None).unwrap(), Next::Bytes(b"whole".to_vec()));
+    assert_eq!(log.next(&runner, None).unwrap(), Next::End);
+    let refused = api.follow(&runner, "/missing").unwrap_err().to_string();
+    assert_eq!(refused, "Error response from daemon: No such container: x");
+    told.store(true, Ordering::Relaxed);
+    let error = events.next(&runner, None).unwrap_err();
+    assert_eq!(failure::kind(&error), failure::FailureKind::Interrupted);
 }
