@@ -1,6 +1,10 @@
 //! One pattern of an ignore file, as BuildKit reads it.
 
-use super::regexp::{Fault, Regexp, decode};
+use std::borrow::Cow;
+
+use regex_lite::Regex;
+
+use super::regexp::{self, Fault};
 
 /// A cleaned pattern and how it matches a whole path.
 #[derive(Debug, Clone)]
@@ -19,7 +23,12 @@ enum Kind {
     Prefix,
     /// `**text`
     Suffix,
-    Regexp(Regexp),
+    Regexp {
+        regexp: Regex,
+        /// What every match begins and ends with: most paths are refused by it.
+        head: String,
+        tail: String,
+    },
     /// Passes BuildKit's check and fails when it is first used.
     Broken(Fault),
 }
@@ -33,7 +42,7 @@ impl Pattern {
     pub(super) fn new(text: Vec<u8>, exception: bool) -> Self {
         // The patterns travel to BuildKit's client as JSON, which has no
         // invalid UTF-8.
-        let text = replace_invalid(&text);
+        let text = replace_invalid(&text).into_owned();
         Self {
             kind: kind(&text),
             exception,
@@ -52,7 +61,11 @@ impl Pattern {
                 let may = suffix.last().is_none_or(|last| path.last() == Some(last));
                 may && (path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path))
             }
-            Kind::Regexp(regexp) => regexp.is_match(path),
+            Kind::Regexp { regexp, head, tail } => {
+                path.starts_with(head.as_bytes())
+                    && path.ends_with(tail.as_bytes())
+                    && regexp.is_match(&replace_invalid(path))
+            }
             Kind::Broken(fault) => return Err(Broken(*fault)),
         })
     }
@@ -133,9 +146,29 @@ fn kind(pattern: &str) -> Kind {
         Shape::Suffix => Kind::Suffix,
         Shape::Regexp => {
             text.push('$');
-            Regexp::new(&text).map_or_else(Kind::Broken, Kind::Regexp)
+            let (head, tail) = literal_ends(pattern);
+            let compiled = regexp::compile(&text);
+            compiled.map_or_else(Kind::Broken, |regexp| Kind::Regexp { regexp, head, tail })
         }
     }
+}
+
+/// The characters that every path begins and ends with that the pattern matches,
+/// as far as they stand in it for themselves.
+fn literal_ends(pattern: &str) -> (String, String) {
+    // A replacement character also stands for any byte that is not UTF-8.
+    let is_wild = |c: char| "*?[]{}^\\\u{fffd}".contains(c);
+    if pattern.contains(['|', '\\']) {
+        return (String::new(), String::new());
+    }
+    let head = pattern.split(is_wild).next().unwrap_or_default();
+    // A count may let the last character be missing.
+    let counted = pattern[head.len()..].starts_with('{');
+    let head = if counted { "" } else { head };
+    let tail = pattern.rsplit(is_wild).next().unwrap_or_default();
+    // The slash behind two stars is part of what may be missing.
+    let tail = tail.strip_prefix('/').unwrap_or(tail);
+    (head.to_owned(), tail.to_owned())
 }
 
 /// Go's `filepath.Clean` for slashes: `.` for nothing, no `//`, `.` and `..`
@@ -291,13 +324,31 @@ fn class_member(class: &[u8]) -> Result<(char, &[u8]), Malformed> {
     }
 }
 
-/// As Go's JSON does: one replacement character for each invalid byte.
-fn replace_invalid(mut text: &[u8]) -> String {
-    let mut valid = String::with_capacity(text.len());
-    while !text.is_empty() {
-        let (found, width) = decode(text);
-        valid.push(found);
-        text = &text[width..];
+/// As Go reads text and writes JSON: one replacement character for each byte
+/// that is not UTF-8.
+fn replace_invalid(text: &[u8]) -> Cow<'_, str> {
+    if let Ok(valid) = std::str::from_utf8(text) {
+        return Cow::Borrowed(valid);
     }
-    valid
+    let mut valid = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        valid.push_str(chunk.valid());
+        valid.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(valid)
+}
+
+/// The first character and its width, as Go decodes: each byte that is not
+/// UTF-8 is a replacement character of width 1.
+fn decode(text: &[u8]) -> (char, usize) {
+    let width = match text.first() {
+        Some(0xC2..=0xDF) => 2,
+        Some(0xE0..=0xEF) => 3,
+        Some(0xF0..=0xF4) => 4,
+        _ => 1,
+    };
+    text.get(..width)
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .and_then(|text| text.chars().next())
+        .map_or((char::REPLACEMENT_CHARACTER, 1), |found| (found, width))
 }

@@ -2,289 +2,223 @@
 //!
 //! BuildKit turns a pattern into the text of a Go regular expression and does
 //! not escape all of it: `a{2}*`, `x|y*` and `\d*` really are a repetition, an
-//! alternative and a digit. Only an engine that reads that text as Go does can
-//! answer the same. Rust's crates differ in classes (`[[^/]*]`, `&&`), in what
-//! `\w` means and in how invalid UTF-8 matches; they also take longer to
-//! compile than all the rest of this tool may.
-//!
-//! Matching is backtracking with a memory of what was tried, so its time is
-//! bounded by pattern length times path length.
+//! alternative and a digit. `regex-lite` means the same by most of it; its `\d`
+//! and `\w` are ASCII, too. The rest is put into its own words here.
 
-mod parser;
+use regex_lite::Regex;
 
-use std::cell::RefCell;
+/// Go refuses larger counts.
+const MAX_REPEAT: u32 = 1000;
 
-/// A compiled expression.
-#[derive(Debug, Clone)]
-pub(super) struct Regexp {
-    code: Vec<Step>,
-    /// Bytes that every match ends with: most paths are refused by these.
-    tail: Vec<u8>,
-    anchored: bool,
-}
+/// Go's `\s` and `\S` as members of a class: they know no vertical tab.
+const SPACE: &str = r"\t\n\f\r ";
+const NO_SPACE: &str = r"\x00-\x08\x0B\x0E-\x1F!-\x{10FFFF}";
 
 /// Why a text is not an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// BuildKit fails on it as well.
     Syntax,
-    /// `\p{…}`: BuildKit knows it; the tables are not worth their size here.
+    /// `\p{…}`: BuildKit knows it, `regex-lite` has no tables for it.
     UnicodeClass,
 }
 
-type Ranges = Vec<(u32, u32)>;
-
-#[derive(Debug, Clone)]
-enum Node {
-    Char(char),
-    /// `.`: all but a newline.
-    Any,
-    Class(Ranges),
-    Assert(Assertion),
-    Sequence(Vec<Node>),
-    Either(Vec<Node>),
-    Repeat {
-        node: Box<Node>,
-        min: u32,
-        max: Option<u32>,
-    },
+/// Compiles the text of a Go regular expression.
+///
+/// # Errors
+/// What Go refuses, too, and Unicode classes.
+pub(super) fn compile(go: &str) -> Result<Regex, Fault> {
+    let mut translation = Translation {
+        rest: go,
+        text: String::new(),
+        repeated: false,
+    };
+    while !translation.rest.is_empty() {
+        translation.step()?;
+    }
+    Regex::new(&translation.text).map_err(|_| Fault::Syntax)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Assertion {
-    Begin,
-    End,
-    WordBoundary,
-    NoWordBoundary,
+struct Translation<'a> {
+    /// What is left of Go's text.
+    rest: &'a str,
+    /// What was read of it, for `regex-lite`.
+    text: String,
+    /// Whether a repetition was the last thing: Go refuses `a{2}{3}`.
+    repeated: bool,
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Char(char),
-    Any,
-    Class(Ranges),
-    Assert(Assertion),
-    Split(usize, usize),
-    Jump(usize),
-    Found,
-}
-
-/// Enough for any pattern that is not an attack on the tool.
-const MAX_STEPS: usize = 50_000;
-
-impl Regexp {
-    /// Compiles the text of a Go regular expression.
-    pub(super) fn new(text: &str) -> Result<Self, Fault> {
-        let node = parser::parse(text)?;
-        let mut regexp = Self {
-            code: Vec::new(),
-            tail: tail(&node),
-            anchored: matches!(&node, Node::Sequence(nodes)
-                if matches!(nodes.first(), Some(Node::Assert(Assertion::Begin)))),
+impl<'a> Translation<'a> {
+    fn step(&mut self) -> Result<(), Fault> {
+        let repetition = match self.rest.as_bytes()[0] {
+            b'*' | b'?' => Some(&self.rest[..1]),
+            b'{' => self.count()?,
+            _ => None,
         };
-        regexp.emit(&node)?;
-        regexp.code.push(Step::Found);
-        Ok(regexp)
-    }
-
-    /// Whether it is found anywhere in the text, as Go's `MatchString`.
-    pub(super) fn is_match(&self, text: &[u8]) -> bool {
-        if !text.ends_with(&self.tail) {
-            return false;
-        }
-        thread_local! {
-            static MEMORY: RefCell<Memory> = RefCell::default();
-        }
-        MEMORY.with_borrow_mut(|memory| {
-            memory.forget(self.code.len() * (text.len() + 1));
-            let mut start = 0;
-            loop {
-                if self.matches_at(text, start, memory) {
-                    return true;
-                }
-                if self.anchored || start == text.len() {
-                    return false;
-                }
-                start += decode(&text[start..]).1;
+        if let Some(repetition) = repetition {
+            if self.repeated {
+                return Err(Fault::Syntax);
             }
-        })
-    }
-
-    fn matches_at(&self, text: &[u8], start: usize, memory: &mut Memory) -> bool {
-        memory.pending.push((0, start));
-        while let Some((mut pc, mut at)) = memory.pending.pop() {
-            while memory.is_new(pc * (text.len() + 1) + at) {
-                match &self.code[pc] {
-                    Step::Found => return true,
-                    Step::Jump(to) => pc = *to,
-                    Step::Split(one, other) => {
-                        memory.pending.push((*other, at));
-                        pc = *one;
-                    }
-                    Step::Assert(assertion) if assertion.holds(text, at) => pc += 1,
-                    step if at < text.len() => {
-                        let (found, width) = decode(&text[at..]);
-                        if !step.takes(found) {
-                            break;
-                        }
-                        pc += 1;
-                        at += width;
-                    }
-                    _ => break,
-                }
-            }
+            self.text.push_str(repetition);
+            self.rest = &self.rest[repetition.len()..];
+        } else {
+            self.atom()?;
         }
-        false
+        self.repeated = repetition.is_some();
+        Ok(())
     }
 
-    fn emit(&mut self, node: &Node) -> Result<(), Fault> {
-        if self.code.len() > MAX_STEPS {
+    fn atom(&mut self) -> Result<(), Fault> {
+        match self.take()? {
+            '\\' if self.eat("Q") => {
+                let (literal, rest) = self.rest.split_once("\\E").unwrap_or((self.rest, ""));
+                self.rest = rest;
+                literal.chars().for_each(|c| self.literal(c));
+            }
+            '\\' => match self.rest.chars().next() {
+                Some(c @ ('A' | 'z' | 'b' | 'B')) => {
+                    self.rest = &self.rest[1..];
+                    self.text.extend(['\\', c]);
+                }
+                Some('s' | 'S' | 'd' | 'D' | 'w' | 'W') => {
+                    self.text.push('[');
+                    self.escape()?;
+                    self.text.push(']');
+                }
+                _ => self.escape()?,
+            },
+            '[' => self.class()?,
+            c @ ('{' | '}' | ']') => self.literal(c),
+            c => self.text.push(c),
+        }
+        Ok(())
+    }
+
+    /// `{n}`, `{n,}` or `{n,m}` at this place; a brace that is none of these
+    /// is a literal.
+    fn count(&self) -> Result<Option<&'a str>, Fault> {
+        let Some(end) = self.rest.find('}') else {
+            return Ok(None);
+        };
+        let inside = &self.rest[1..end];
+        let (low, high) = inside.split_once(',').unwrap_or((inside, inside));
+        if !is_count(low) || !(is_count(high) || high.is_empty()) {
+            return Ok(None);
+        }
+        let is_large = |count: &str| !count.is_empty() && !count.parse().is_ok_and(|n: u32| n <= MAX_REPEAT);
+        if is_large(low) || is_large(high) {
             return Err(Fault::Syntax);
         }
-        match node {
-            Node::Char(c) => self.code.push(Step::Char(*c)),
-            Node::Any => self.code.push(Step::Any),
-            Node::Class(ranges) => self.code.push(Step::Class(ranges.clone())),
-            Node::Assert(assertion) => self.code.push(Step::Assert(*assertion)),
-            Node::Sequence(nodes) => {
-                for node in nodes {
-                    self.emit(node)?;
-                }
+        Ok(Some(&self.rest[..=end]))
+    }
+
+    /// A class behind its bracket.
+    fn class(&mut self) -> Result<(), Fault> {
+        self.text.push('[');
+        if self.eat("^") {
+            self.text.push('^');
+        }
+        let mut first = true;
+        while first || !self.rest.starts_with(']') {
+            first = false;
+            if let Some(end) = self.rest.strip_prefix("[:").and_then(|rest| rest.find(":]")) {
+                let (named, rest) = self.rest.split_at("[:".len() + end + ":]".len());
+                self.text.push_str(named);
+                self.rest = rest;
+                continue;
             }
-            Node::Either(nodes) => self.emit_either(nodes)?,
-            Node::Repeat { node, min, max } => self.emit_repeat(node, *min, *max)?,
+            let is_many = matches!(
+                self.rest.as_bytes(),
+                [b'\\', b's' | b'S' | b'd' | b'D' | b'w' | b'W', ..]
+            );
+            self.member()?;
+            if !is_many && self.rest.len() >= 2 && self.rest.starts_with('-') && !self.rest.starts_with("-]")
+            {
+                self.rest = &self.rest[1..];
+                self.text.push('-');
+                self.member()?;
+            }
+        }
+        self.rest = &self.rest[1..];
+        self.text.push(']');
+        Ok(())
+    }
+
+    fn member(&mut self) -> Result<(), Fault> {
+        match self.take()? {
+            '\\' => self.escape()?,
+            c => self.literal(c),
         }
         Ok(())
     }
 
-    fn emit_either(&mut self, nodes: &[Node]) -> Result<(), Fault> {
-        let mut jumps = Vec::new();
-        for (index, node) in nodes.iter().enumerate() {
-            let split = self.code.len();
-            let last = index + 1 == nodes.len();
-            if !last {
-                self.code.push(Step::Split(split + 1, 0));
+    /// What stands behind a backslash and means the same in a class and outside.
+    fn escape(&mut self) -> Result<(), Fault> {
+        match self.take()? {
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => self.literal(c),
+            's' => self.text.push_str(SPACE),
+            'S' => self.text.push_str(NO_SPACE),
+            c @ ('a' | 'f' | 'n' | 'r' | 't' | 'v' | 'd' | 'D' | 'w' | 'W') => self.text.extend(['\\', c]),
+            'x' => {
+                let braced = self.rest.starts_with('{').then(|| self.rest.find('}')).flatten();
+                let digits = self.rest.get(..braced.map_or(2, |end| end + 1));
+                let digits = digits.ok_or(Fault::Syntax)?;
+                self.text.push_str("\\x");
+                self.text.push_str(digits);
+                self.rest = &self.rest[digits.len()..];
             }
-            self.emit(node)?;
-            if !last {
-                jumps.push(self.code.len());
-                self.code.push(Step::Jump(0));
-                self.code[split] = Step::Split(split + 1, self.code.len());
-            }
-        }
-        for jump in jumps {
-            self.code[jump] = Step::Jump(self.code.len());
+            c @ '0'..='7' => self.octal(c)?,
+            'p' | 'P' => return Err(Fault::UnicodeClass),
+            _ => return Err(Fault::Syntax),
         }
         Ok(())
     }
 
-    fn emit_repeat(&mut self, node: &Node, min: u32, max: Option<u32>) -> Result<(), Fault> {
-        for _ in 0..min {
-            self.emit(node)?;
+    /// A character by up to three octal digits, of which `first` is one.
+    fn octal(&mut self, first: char) -> Result<(), Fault> {
+        let more = self
+            .rest
+            .bytes()
+            .take(2)
+            .take_while(|b| matches!(b, b'0'..=b'7'))
+            .count();
+        // A lone digit would be a reference back, which Go has not.
+        if first != '0' && more == 0 {
+            return Err(Fault::Syntax);
         }
-        let Some(max) = max else {
-            let split = self.code.len();
-            self.code.push(Step::Split(split + 1, 0));
-            self.emit(node)?;
-            self.code.push(Step::Jump(split));
-            self.code[split] = Step::Split(split + 1, self.code.len());
-            return Ok(());
-        };
-        let mut splits = Vec::new();
-        for _ in min..max {
-            splits.push(self.code.len());
-            self.code.push(Step::Jump(0));
-            self.emit(node)?;
-        }
-        for split in splits {
-            self.code[split] = Step::Split(split + 1, self.code.len());
-        }
+        let (digits, rest) = self.rest.split_at(more);
+        let value = u32::from_str_radix(&format!("{first}{digits}"), 8).map_err(|_| Fault::Syntax)?;
+        self.text.push_str(&format!("\\x{{{value:x}}}"));
+        self.rest = rest;
         Ok(())
     }
-}
 
-impl Step {
-    fn takes(&self, found: char) -> bool {
-        match self {
-            Self::Char(c) => *c == found,
-            Self::Any => found != '\n',
-            Self::Class(ranges) => ranges
-                .iter()
-                .any(|(low, high)| (*low..=*high).contains(&(found as u32))),
-            Self::Assert(_) | Self::Split(..) | Self::Jump(_) | Self::Found => false,
+    /// A character that stands for itself.
+    fn literal(&mut self, c: char) {
+        // These two are borders of words with a backslash, and nothing without.
+        if c.is_ascii_punctuation() && c != '<' && c != '>' {
+            self.text.push('\\');
         }
+        self.text.push(c);
+    }
+
+    fn take(&mut self) -> Result<char, Fault> {
+        let mut chars = self.rest.chars();
+        let taken = chars.next().ok_or(Fault::Syntax)?;
+        self.rest = chars.as_str();
+        Ok(taken)
+    }
+
+    fn eat(&mut self, text: &str) -> bool {
+        let eaten = self.rest.strip_prefix(text);
+        self.rest = eaten.unwrap_or(self.rest);
+        eaten.is_some()
     }
 }
 
-impl Assertion {
-    fn holds(self, text: &[u8], at: usize) -> bool {
-        let is_word =
-            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        let before = at.checked_sub(1).and_then(|before| text.get(before));
-        let boundary = is_word(before) != is_word(text.get(at));
-        match self {
-            Self::Begin => at == 0,
-            Self::End => at == text.len(),
-            Self::WordBoundary => boundary,
-            Self::NoWordBoundary => !boundary,
-        }
-    }
-}
-
-/// What was tried; kept between matches to save the allocation.
-#[derive(Default)]
-struct Memory {
-    seen: Vec<u64>,
-    pending: Vec<(usize, usize)>,
-}
-
-impl Memory {
-    fn forget(&mut self, states: usize) {
-        self.seen.clear();
-        self.seen.resize(states / 64 + 1, 0);
-        self.pending.clear();
-    }
-
-    fn is_new(&mut self, state: usize) -> bool {
-        let (word, bit) = (state / 64, 1_u64 << (state % 64));
-        let new = self.seen[word] & bit == 0;
-        self.seen[word] |= bit;
-        new
-    }
-}
-
-/// The first character and its width, as Go decodes: each byte that is not
-/// UTF-8 is a replacement character of width 1.
-pub(super) fn decode(text: &[u8]) -> (char, usize) {
-    let width = match text.first() {
-        Some(0xC2..=0xDF) => 2,
-        Some(0xE0..=0xEF) => 3,
-        Some(0xF0..=0xF4) => 4,
-        _ => 1,
-    };
-    text.get(..width)
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|text| text.chars().next())
-        .map_or((char::REPLACEMENT_CHARACTER, 1), |found| (found, width))
-}
-
-/// The characters that every match must end with.
-fn tail(node: &Node) -> Vec<u8> {
-    let Node::Sequence(nodes) = node else {
-        return Vec::new();
-    };
-    let Some((Node::Assert(Assertion::End), nodes)) = nodes.split_last() else {
-        return Vec::new();
-    };
-    let mut chars: Vec<char> = nodes
-        .iter()
-        .rev()
-        .map_while(|node| match node {
-            // A replacement character also stands for any invalid byte.
-            Node::Char(c) if *c != char::REPLACEMENT_CHARACTER => Some(*c),
-            _ => None,
-        })
-        .collect();
-    chars.reverse();
-    chars.into_iter().collect::<String>().into_bytes()
+/// Go's digits: no leading zero.
+fn is_count(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text.len() == 1 || !text.starts_with('0'))
 }
