@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::Bench;
 use super::tools::HYPERFINE;
+use host::process;
 
 /// One run of one command, with what prepares it.
 const DEADLINE: Duration = Duration::from_secs(1200);
@@ -185,7 +186,7 @@ fn quoted(words: &[OsString]) -> Result<String> {
         .iter()
         .map(|word| {
             let text = word.to_str().with_context(|| format!("{word:?} is not UTF-8"))?;
-            Ok(format!("'{}'", text.replace('\'', r"'\''")))
+            Ok(process::quote(text))
         })
         .collect::<Result<_>>()?;
     Ok(quoted.join(" "))

@@ -7,6 +7,7 @@ use container::boot::MOUNT;
 use container::look;
 use definition::spec::ImageSpec;
 use engine::RUN_LABEL;
+use host::process::quote;
 use smoke::checks::database;
 use smoke::facts::{Moment, WINDOW};
 use smoke::suite::{GATE, How};
@@ -31,15 +32,15 @@ pub(crate) fn script(spec: &ImageSpec, run: &str) -> String {
                 _ => None,
             })
             .collect();
-        ask::quote(&ask::script(&ask::prelude(spec), "bench", &questions))
+        quote(&ask::script(&ask::prelude(spec), "bench", &questions))
     };
-    let one = |script: &str| ask::quote(&ask::script(&ask::prelude(spec), "bench", &[("one", script)]));
+    let one = |script: &str| quote(&ask::script(&ask::prelude(spec), "bench", &[("one", script)]));
     let health = |test: &str| {
         let text = HEALTH
             .replace("$PORT", &spec.app.port.to_string())
-            .replace("$PATH_", &ask::quote(&spec.app.health_path))
+            .replace("$PATH_", &quote(&spec.app.health_path))
             .replace("$TEST", test);
-        format!("$docker exec $run-1 bash -c {}", ask::quote(&text))
+        format!("$docker exec $run-1 bash -c {}", quote(&text))
     };
     let lines = [
         "docker=$1 image=$2 run=hive-bench-sequence-$$".to_owned(),
@@ -70,7 +71,7 @@ pub(crate) fn script(spec: &ImageSpec, run: &str) -> String {
         "$docker inspect $run-1".to_owned(),
         format!(
             "$docker run --rm --label {RUN_LABEL}={run} --network none --volume $run:{MOUNT} --entrypoint sh $image -c {}",
-            ask::quote(&look::control_data(spec, &format!("{MOUNT}/pgdata")))
+            quote(&look::control_data(spec, &format!("{MOUNT}/pgdata")))
         ),
         "boot $run-2".to_owned(),
         format!("$docker exec $run-2 sh -c {}", asked(&[Moment::Again])),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::http::one_line;
 use definition::spec::ImageSpec;
+use host::process::quote;
 
 /// No question takes longer, even in a container that does not work.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -46,11 +47,6 @@ impl Answer {
             code => format!("exit code {code}: {text}"),
         }
     }
-}
-
-/// `text` as one word of a POSIX shell.
-pub fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// What stands before every question.

@@ -3,7 +3,16 @@
 use std::io::Read as _;
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use definition::spec::raw::Method;
+
+/// All but what a URL never gives a meaning (RFC 3986).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// No body that a check looks at is longer.
 const LONGEST_BODY: u64 = 1 << 20;
@@ -25,6 +34,12 @@ pub struct Reply {
     pub body: String,
     /// From the request's first byte to the body's last.
     pub took: Duration,
+}
+
+/// `text` as it stands for itself at any place of a URL: what could be taken for
+/// something else as `%XX`.
+pub fn percent_encoded(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 impl Reply {

@@ -7,7 +7,7 @@ use crate::ask;
 use crate::boot::MOUNT;
 use definition::spec::ImageSpec;
 use engine::container::{Container, RunResources};
-use host::process::Output;
+use host::process::{Output, quote};
 
 /// Prints the passwords that a volume keeps, one a line.
 pub const PASSWORDS: &str =
@@ -46,11 +46,7 @@ pub fn beside(resources: &RunResources, name: &str, image_id: &str, volume: &str
 
 /// The script for all that `pg_controldata` says of a data directory.
 pub fn control_data(spec: &ImageSpec, directory: &str) -> String {
-    format!(
-        "{}pg_controldata -D {}",
-        ask::prelude(spec),
-        ask::quote(directory)
-    )
+    format!("{}pg_controldata -D {}", ask::prelude(spec), quote(directory))
 }
 
 /// `Database cluster state` of what [`control_data`] printed.

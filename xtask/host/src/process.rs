@@ -309,6 +309,11 @@ impl<'a> Command<'a> {
     }
 }
 
+/// `text` as one word of a POSIX shell, which reads it back as it was.
+pub fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// `ended with exit code 1`, `was ended by signal 9`.
 pub fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {

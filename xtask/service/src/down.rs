@@ -12,13 +12,13 @@ use crate::handle::ServiceHandle;
 use crate::seen::{Condition, ContainerPlace};
 use crate::trail::{self, TrailEntry};
 use crate::wanted::STOP_SECONDS;
-use container::ask::quote;
 use container::boot::MOUNT;
 use container::look;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
 use engine::reaper;
 use host::process::Output;
+use host::process::quote;
 use host::report::{Report, megabytes, seconds};
 use inputs::clock;
 

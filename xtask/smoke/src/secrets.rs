@@ -1,5 +1,7 @@
 //! Takes secrets out of what is kept or shown.
 
+use container::http::percent_encoded;
+
 /// What stands for a secret.
 const SCRUBBED: &str = "[scrubbed]";
 
@@ -8,7 +10,7 @@ const SCRUBBED: &str = "[scrubbed]";
 pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
-        let in_url: String = secret.bytes().map(percent).collect();
+        let in_url = percent_encoded(secret);
         let in_json = serde_json::Value::from(secret.as_str()).to_string();
         let in_json = in_json.trim_matches('"');
         for form in [secret.as_str(), in_url.as_str(), in_json] {
@@ -16,13 +18,6 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
         }
     }
     scrub_urls(&text)
-}
-
-fn percent(byte: u8) -> String {
-    match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    }
 }
 
 /// `scheme://user:password@host` keeps everything but the password.

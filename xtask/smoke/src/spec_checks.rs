@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use container::ask::{Answer, quote};
+use container::ask::Answer;
 use container::finding::{Judged, flaw, seen};
-use container::http::{Client, Reply, one_line};
+use container::http::{Client, Reply, one_line, percent_encoded};
 use definition::spec::{HttpProbe, SqlProbe};
+use host::process::quote;
 
 /// For a whole request: a check must not hang the gate.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -138,17 +139,6 @@ fn as_text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 #[cfg(test)]

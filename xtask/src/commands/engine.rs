@@ -7,7 +7,7 @@ use engine::choose::{self, SystemEngine};
 use engine::private::Private;
 use engine::{Engine, Owner};
 
-use host::Host;
+use host::{Host, process};
 
 /// Runs one action.
 pub(crate) fn run(args: &EngineArgs, host: &Host) -> Result<()> {
@@ -105,12 +105,12 @@ fn exports(engine: &Engine, host: &Host) -> Vec<String> {
         .env
         .iter()
         .filter(|(key, _)| key.starts_with("DOCKER_"))
-        .map(|(key, value)| format!("export {key}={}", shell_quote(value)))
+        .map(|(key, value)| format!("export {key}={}", process::quote(value)))
         .collect();
     if let (false, Some(folder)) = (choose::has_docker(host), engine.docker.parent()) {
         lines.push(format!(
             "export PATH={}:\"$PATH\"",
-            shell_quote(&folder.display().to_string())
+            process::quote(&folder.display().to_string())
         ));
     }
     lines
@@ -119,9 +119,4 @@ fn exports(engine: &Engine, host: &Host) -> Vec<String> {
 fn docker_host(engine: &Engine) -> String {
     let host = engine.env.iter().find(|(key, _)| key == "DOCKER_HOST");
     host.map(|(_, value)| value.clone()).unwrap_or_default()
-}
-
-/// A word that any POSIX shell reads back as it was.
-pub(crate) fn shell_quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -5,6 +5,7 @@
 //! hear of five. The schema is the one that editors use, so both agree.
 
 use serde_json::{Map, Value};
+use strsim::levenshtein;
 
 /// A problem and where it lies: `app.port`, `checks[2].http.path`; empty for
 /// the whole file.
@@ -222,10 +223,10 @@ fn article(noun: &str) -> String {
 fn unknown_key(key: &str, known: &[(&str, &Value)]) -> String {
     let near = known
         .iter()
-        .map(|(name, _)| *name)
-        .min_by_key(|name| distance(key, name));
+        .map(|(name, _)| (levenshtein(key, name), *name))
+        .min();
     match near {
-        Some(name) if distance(key, name) <= 2 => format!("is no known key, did you mean `{name}`?"),
+        Some((..=2, name)) => format!("is no known key, did you mean `{name}`?"),
         _ => {
             let names: Vec<&str> = known
                 .iter()
@@ -235,20 +236,4 @@ fn unknown_key(key: &str, known: &[(&str, &Value)]) -> String {
             format!("is no known key; known are {}", names.join(", "))
         }
     }
-}
-
-/// Edits between two words (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::fixture::Fixture;
-use container::ask::quote;
 use container::boot::{Instance, MOUNT};
 use container::finding::{Observation, flaw, late, seen};
 use container::http::one_line;
 use engine::container::Volume;
+use host::process::quote;
 
 /// A container that filled its disk goes down; that takes a shutdown in order.
 const DOWN: Duration = Duration::from_secs(60);

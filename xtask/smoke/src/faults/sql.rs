@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::crash::in_words;
 use crate::fixture::Fixture;
-use container::ask;
 use container::boot::Instance;
 use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
+use host::process::quote;
 
 /// Of `docker stop`.
 const GRACE: Duration = Duration::from_secs(20);
@@ -326,6 +326,6 @@ fn as_app(fixture: &Fixture<'_>, instance: &Instance, sql: &str) -> Result<Strin
 fn psql(options: &str, sql: &str) -> String {
     format!(
         "printf %s {} | psql -XAtq -v ON_ERROR_STOP=1 -v db=\"$PGDATABASE\" -v role=\"$PGUSER\" {options} -f -",
-        ask::quote(sql)
+        quote(sql)
     )
 }

@@ -8,6 +8,7 @@ use crate::fixture::Fixture;
 use container::boot::{Instance, MOUNT};
 use container::finding::{Observation, flaw, late, seen};
 use container::http::Client;
+use host::process::quote;
 
 /// Each character that has a meaning in SQL, URLs, shells, password files or
 /// Python's formats, and one that is not ASCII.
@@ -37,7 +38,7 @@ pub(crate) fn odd_password(fixture: &Fixture<'_>) -> Result<Observation> {
     let mut logs = String::new();
     for (password, end) in [(ODD, "\n"), (PLAIN, "\r\n")] {
         fixture.secret(password);
-        let written = container::ask::quote(&format!("{password}{end}"));
+        let written = quote(&format!("{password}{end}"));
         fixture.must_beside(
             &files,
             &["--user=0:0"],
