@@ -267,7 +267,7 @@ impl<'a> Contexts<'a> {
     /// Folders that are walked from now on, in the background: for a caller
     /// that waits for an engine, and for nothing that could take long. What is
     /// built should have been read a moment before.
-    pub(crate) fn ahead(host: &'a Host, request: &Request) -> Self {
+    pub(crate) fn in_background(host: &'a Host, request: &Request) -> Self {
         let mut contexts = Self::new(host);
         let apps = request.jobs.iter().map(|job| (job.app.folder.clone(), Role::App));
         for (folder, role) in apps.chain([(rootfs_folder(host), Role::Rootfs)]) {

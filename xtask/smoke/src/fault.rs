@@ -87,7 +87,7 @@ pub(crate) struct FaultSuite<'a> {
 /// # Errors
 /// On Ctrl-C, and when a bundle cannot be written.
 pub(crate) fn run_all(
-    field: FaultSuite<'_>,
+    suite: FaultSuite<'_>,
     resources: &RunResources,
     numbers: &[usize],
     faults: &[&FaultDef],
@@ -95,7 +95,7 @@ pub(crate) fn run_all(
     // Images take turns, and the table's order is kept: the longest come first.
     let of_fault = |fault| numbers.iter().map(move |&subject| FaultJob { subject, fault });
     let jobs: Vec<FaultJob<'_>> = faults.iter().copied().flat_map(of_fault).collect();
-    let mut done = pool(field, resources, jobs)?;
+    let mut done = pool(suite, resources, jobs)?;
     let late: Vec<usize> = (0..done.len())
         .filter(|&n| done[n].1.only_took_too_long())
         .collect();
@@ -103,13 +103,13 @@ pub(crate) fn run_all(
         let job = done[n].0;
         let load = MachineLoad::in_the_way(&resources.engine, &resources.runner)?;
         let allowance = load.map_or_else(String::new, |load| format!("; {}", load.allowance()));
-        field.report.warn(format!(
+        suite.report.warn(format!(
             "{}: {} took too long, it is run again, alone{allowance}",
-            field.subjects[job.subject].spec.name, job.fault.name
+            suite.subjects[job.subject].spec.name, job.fault.name
         ));
-        done[n].1 = run(field, resources, job, load)?;
+        done[n].1 = run(suite, resources, job, load)?;
     }
-    let results = (0..field.subjects.len()).map(|subject| {
+    let results = (0..suite.subjects.len()).map(|subject| {
         let of_fault = |fault: &&FaultDef| {
             let found = done
                 .iter()
@@ -124,7 +124,7 @@ pub(crate) fn run_all(
 /// Runs jobs on [`TOGETHER`] threads; the first error lets the others finish what they
 /// are at and ends the run.
 fn pool<'a>(
-    field: FaultSuite<'_>,
+    suite: FaultSuite<'_>,
     resources: &RunResources,
     jobs: Vec<FaultJob<'a>>,
 ) -> Result<Vec<(FaultJob<'a>, CheckResult)>> {
@@ -139,7 +139,7 @@ fn pool<'a>(
             workers.push(scope.spawn(move || -> Result<Vec<(FaultJob<'a>, CheckResult)>> {
                 let mut done = Vec::new();
                 while let Some(job) = next() {
-                    match run(field, &resources, job, None) {
+                    match run(suite, &resources, job, None) {
                         Ok(result) => done.push((job, result)),
                         Err(error) => {
                             queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -161,13 +161,13 @@ fn pool<'a>(
 /// Runs one fault, with more time where others want the processors; a failed
 /// one leaves a folder of its name in the bundle.
 fn run(
-    field: FaultSuite<'_>,
+    suite: FaultSuite<'_>,
     resources: &RunResources,
     job: FaultJob<'_>,
     load: Option<MachineLoad>,
 ) -> Result<CheckResult> {
     let fault = job.fault;
-    let mut subject = field.subjects[job.subject].clone();
+    let mut subject = suite.subjects[job.subject].clone();
     if let Some(load) = load {
         subject.spec.budgets = load.stretch(&subject.spec.budgets);
     }
@@ -175,24 +175,24 @@ fn run(
     let image = subject.spec.name.as_str();
     let began = Instant::now();
     let fixture = Fixture::new(resources, subject, super::container_prefix(image, &resources.run))
-        .among(field.subjects)
+        .among(suite.subjects)
         .beside_others(load);
     let ended = (fault.run)(&fixture);
     let result = result_of(fault.name, began.elapsed(), ended)?;
     for line in fixture.timeline() {
-        field.report.debug(format!("{image}: {}: {line}", fault.name));
+        suite.report.debug(format!("{image}: {}: {line}", fault.name));
     }
     if resources.keep {
-        field
+        suite
             .report
             .detail(format!("{}: kept: {}", fault.name, fixture.kept().join(", ")));
     }
     let said = report::word(result.outcome);
     let took = host::report::seconds(began.elapsed());
-    field
+    suite
         .report
         .step("fault", format!("{image}: {said} {} in {took}", fault.name));
-    let folder = field.bundles[job.subject].join(fault.name);
+    let folder = suite.bundles[job.subject].join(fault.name);
     if !result.failed() {
         bundle::forget_scene(&folder)?;
         return Ok(result);

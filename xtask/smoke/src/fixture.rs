@@ -1,7 +1,7 @@
 //! What a fault has to work with: containers and volumes of the image under
 //! test, and the means to look at them and to do them harm.
 //!
-//! Guests and volumes are shared by reference count: the fault holds them as
+//! Instances and volumes are shared by reference count: the fault holds them as
 //! long as it likes, the fixture keeps them until the bundle is written.
 
 mod containers;
@@ -96,7 +96,7 @@ impl<'a> Fixture<'a> {
         self
     }
 
-    /// A stage beside this one for another image of the run, or for this one
+    /// A fixture beside this one for another image of the run, or for this one
     /// once more where there is no other. It lives as long as this one.
     pub(crate) fn neighbour(&self) -> Rc<Fixture<'a>> {
         let own = self.image_id();

@@ -294,12 +294,12 @@ pub fn run_full(
     let fit: Vec<usize> = (0..verdicts.len())
         .filter(|&n| !with_gate || verdicts[n].passed())
         .collect();
-    let field = FaultSuite {
+    let common = FaultSuite {
         report,
         subjects,
         bundles: &bundles,
     };
-    let mut results = fault::run_all(field, resources, &fit, &faults)?;
+    let mut results = fault::run_all(common, resources, &fit, &faults)?;
     for (n, verdict) in verdicts.iter_mut().enumerate() {
         let more = if fit.contains(&n) {
             std::mem::take(&mut results[n])

@@ -50,7 +50,7 @@ pub(crate) fn make(
 ) -> Result<(Option<Base>, Vec<Planned>)> {
     let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
-    let contexts = Contexts::ahead(host, &request);
+    let contexts = Contexts::in_background(host, &request);
     let engine = choose::find(host, engine.engine)?;
     if let Some(engine) = &engine {
         engine.expect_platform(&host.runner);

@@ -19,9 +19,9 @@ pub(super) fn leaves(root: &OwnedFd, path: &[u8], target: &[u8]) -> bool {
     }
     let mut at: Vec<Vec<u8>> = parts(path);
     at.pop();
-    let mut ahead: VecDeque<Vec<u8>> = parts(target).into();
+    let mut left: VecDeque<Vec<u8>> = parts(target).into();
     let mut links = 0;
-    while let Some(part) = ahead.pop_front() {
+    while let Some(part) = left.pop_front() {
         if part == b".." {
             if at.pop().is_none() {
                 return true;
@@ -43,7 +43,7 @@ pub(super) fn leaves(root: &OwnedFd, path: &[u8], target: &[u8]) -> bool {
         }
         at.pop();
         for part in parts(next.to_bytes()).into_iter().rev() {
-            ahead.push_front(part);
+            left.push_front(part);
         }
     }
     false

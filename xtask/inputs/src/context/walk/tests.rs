@@ -373,7 +373,7 @@ fn index_that_is_no_file_is_not_opened() {
 }
 
 #[test]
-fn news_are_what_is_younger_than_the_index() {
+fn a_change_is_what_is_younger_than_the_index() {
     let folder = tree(&["a=1", "b=2"]);
     let state = tempfile::tempdir().unwrap();
     let index = state.path().join("index");
