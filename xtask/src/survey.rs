@@ -46,7 +46,7 @@ pub struct Surveyed<'a> {
     pub(crate) job: &'a ImageRequest,
     /// From what; absent while the base is unknown.
     pub definition: Option<Definition>,
-    /// What has to happen.
+    /// What the plan says of it: what has to happen, and why.
     pub step: ImagePlan,
     /// Which of its steps a build will run; absent where none is to be built, or
     /// the Dockerfile is written in a way that the forecast does not know.
@@ -93,7 +93,7 @@ impl Surveyed<'_> {
 /// The engine's and the base's part of a survey; absent where nothing runs.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineAndBase<'a> {
-    /// Where images are.
+    /// The engine that is asked for images and their tags.
     pub engine: &'a Engine,
     /// The base, where the engine has it.
     pub base: Option<&'a Base>,
@@ -376,7 +376,7 @@ pub(crate) fn own_folders(host: &Host) -> Vec<PathBuf> {
     vec![host.state_dir(), host.cache_dir(), host.root.join("target")]
 }
 
-/// `docker/rootfs` of the checkout.
+/// The folder of files that every image gets, `docker/rootfs` of the checkout.
 pub fn rootfs_folder(host: &Host) -> PathBuf {
     host.root.join("docker/rootfs")
 }

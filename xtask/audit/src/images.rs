@@ -34,11 +34,11 @@ const FILES: usize = 40;
 /// What an image is tried with.
 #[derive(Debug)]
 pub struct Trial<'a> {
-    /// The engine.
+    /// The engine that the images are built in.
     pub engine: &'a Engine,
     /// The base that all images have.
     pub base: &'a Base,
-    /// Another one.
+    /// A base of other content, for the case that the base moves.
     pub other_base: &'a Base,
     /// Differs from run to run.
     pub nonce: &'a str,

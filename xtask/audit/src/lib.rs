@@ -42,7 +42,7 @@ pub(crate) enum Tracked {
 /// A row of the table.
 #[derive(Debug)]
 pub struct Fact {
-    /// What it is.
+    /// What the fact is, as the table's first column has it.
     pub name: &'static str,
     /// Whether the fingerprint covers it.
     pub(crate) tracked: Tracked,

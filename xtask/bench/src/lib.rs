@@ -33,7 +33,7 @@ use host::Host;
 use host::report;
 use row::{Goal, Measured};
 
-/// What every row gets.
+/// What every row of a suite has to measure with.
 #[derive(Debug)]
 pub struct Bench<'a> {
     /// Processes, folders, talk.
@@ -115,9 +115,9 @@ pub(crate) struct Row<S> {
 /// What is known of a row without measuring it.
 #[derive(Clone, Copy, Debug)]
 pub struct ListedRow {
-    /// The suite's name.
+    /// The name of the suite that it belongs to.
     pub suite: &'static str,
-    /// The row's name.
+    /// The name of the row, unique within its suite.
     pub row: &'static str,
     /// What is measured.
     pub(crate) what: &'static str,
@@ -130,9 +130,9 @@ pub struct ListedRow {
 /// A row that was measured, or could not be.
 #[derive(Debug)]
 pub struct RowOutcome {
-    /// Which row.
+    /// The row that was measured.
     pub entry: ListedRow,
-    /// The figures.
+    /// Its figures, or why there are none.
     pub measured: Result<Measured>,
     /// How long the measuring took.
     pub(crate) took: Duration,

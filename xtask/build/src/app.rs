@@ -32,7 +32,7 @@ pub(crate) enum DependencySource {
 /// An application that can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Application {
-    /// Its folder.
+    /// The folder that holds its sources.
     pub folder: PathBuf,
     /// How its dependencies are declared.
     pub(crate) shape: DependencySource,

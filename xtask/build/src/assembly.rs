@@ -20,11 +20,11 @@ use inputs::fingerprint::Fingerprint;
 /// One image to be built.
 #[derive(Clone, Debug)]
 pub struct Assembly<'a> {
-    /// Its name.
+    /// Name of the image that is built.
     pub image: &'a str,
     /// Everything that decides its bytes.
     pub definition: &'a Definition,
-    /// The definition's.
+    /// The definition's fingerprint, which becomes a label.
     pub fingerprint: Fingerprint,
     /// What `FROM ${BASE}` gets in this engine.
     pub base: &'a str,

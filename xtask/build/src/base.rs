@@ -9,14 +9,14 @@ use serde::Serialize;
 /// A base that the engine has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Base {
-    /// The base set's name.
+    /// The name of the base set that it is of.
     pub set: String,
-    /// What `FROM` gets.
+    /// What `FROM` gets: a tag of the tool's own.
     pub reference: String,
     /// What goes into the fingerprint: `content:sha256:…`, equal for equal
     /// content in every engine and image store.
     pub identity: String,
-    /// How it came here.
+    /// Whether a registry had it or it was made from packages.
     pub origin: Origin,
 }
 

@@ -28,7 +28,7 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 /// What one image's build needs.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The image's name.
+    /// Name of the image that it is built for.
     pub image: String,
     /// The fingerprint that becomes a label.
     pub fingerprint: String,
@@ -37,31 +37,31 @@ pub struct Target {
     /// The Dockerfile's text. It goes with the request: no file that somebody
     /// else could write lies in between.
     pub dockerfile: String,
-    /// The stage.
+    /// The stage of the Dockerfile that becomes the image.
     pub stage: String,
-    /// The main context.
+    /// The folder that is the main context.
     pub context: PathBuf,
-    /// Named contexts.
+    /// The folders of the other contexts, by name.
     pub contexts: BTreeMap<String, PathBuf>,
-    /// Build arguments.
+    /// The build arguments and their values, by name.
     pub args: BTreeMap<String, String>,
 }
 
 /// What all images of a call share.
 #[derive(Clone, Debug, Default)]
 pub struct BakeOptions {
-    /// Secret id → file.
+    /// The files that steps can mount as secrets, by id.
     pub secrets: BTreeMap<String, PathBuf>,
     /// Secret id → value, which goes through the environment of the CLI alone.
     pub secret_values: BTreeMap<&'static str, String>,
-    /// Build without any cache.
+    /// Whether each step runs, whatever the cache has.
     pub no_cache: bool,
 }
 
 /// An image that is built and not yet proved.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The image's name.
+    /// Name of the image that it is built for.
     pub image: String,
     /// `sha256:…` in the engine.
     pub id: String,

@@ -11,6 +11,7 @@ use definition::reference::{OwnRepository, Reference};
 use engine::Engine;
 use host::process::Runner;
 
+/// The name of an image that is built and not yet proved:
 /// `hive-candidate:<image>-<run>`.
 pub fn tag(image: &str, run: &str) -> Reference {
     OwnRepository::Candidate.tagged(format_args!("{image}-{run}"))

@@ -16,11 +16,11 @@ use inputs::regular;
 /// Everything that a checkout declares.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    /// By name.
+    /// The images that specs describe, sorted by name.
     pub images: Vec<ImageSpec>,
-    /// The operating-system bases.
+    /// The operating-system bases that images can be built on.
     pub bases: BaseSets,
-    /// The pins.
+    /// The digests that outside references are pinned to.
     pub lock: BaseSetsLock,
     /// In the order of the Dockerfile.
     pub fragments: Vec<Fragment>,

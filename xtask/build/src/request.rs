@@ -47,9 +47,9 @@ pub struct Selection {
 pub struct Request {
     /// The images, in the catalog's order.
     pub jobs: Vec<ImageRequest>,
-    /// The base set's name.
+    /// The name of the base set that all images are built on.
     pub base_name: String,
-    /// The base set.
+    /// The base set of that name.
     pub base_set: BaseSet,
     /// A forced origin of the base.
     pub base_from: Option<Origin>,
@@ -57,16 +57,16 @@ pub struct Request {
     pub arguments: BTreeMap<String, String>,
     /// How the build's steps reach what they install from.
     pub network: BuildNetwork,
-    /// `--no-cache`.
+    /// Whether images are built without any cache, as `--no-cache` asks.
     pub no_cache: bool,
 }
 
 /// One image to be had.
 #[derive(Debug)]
 pub struct ImageRequest {
-    /// Its spec.
+    /// What the image has to be.
     pub spec: ImageSpec,
-    /// Its application.
+    /// The application that goes into it.
     pub app: Application,
     /// Its Dockerfile, rendered now: what is built is never a stale file.
     pub dockerfile: String,

@@ -22,7 +22,7 @@ const TIMED_OUT: i32 = 124;
 /// What a question's script did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// Its exit code.
+    /// The exit code of the question's script.
     pub code: i32,
     /// All it printed, stdout and stderr, without the newlines at its end.
     pub text: String,

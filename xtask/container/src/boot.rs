@@ -70,9 +70,9 @@ impl Boot {
 /// An end of the container that nobody asked for.
 #[derive(Clone, Debug)]
 pub struct Death {
-    /// What was going on.
+    /// What the container was doing at that moment.
     pub during: &'static str,
-    /// After its start.
+    /// The time since its start.
     pub after: Duration,
     /// `docker inspect` on it: exit code, out of memory.
     pub how: String,
@@ -87,7 +87,7 @@ pub struct Instance {
     pub container: Arc<Container>,
     /// Where its app is published on 127.0.0.1.
     pub port: u16,
-    /// When it was started.
+    /// When `docker run` or `docker start` was called.
     pub started: Instant,
 }
 

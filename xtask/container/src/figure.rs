@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A measured value beside the most it may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figure {
-    /// Measured, in `unit`.
+    /// What was measured, in the unit of `unit`.
     pub value: f64,
     /// The most it may be; absent where nothing limits it.
     pub limit: Option<f64>,
@@ -57,7 +57,7 @@ pub fn show(value: f64, unit: &str) -> String {
     format!("{text} {unit}")
 }
 
-/// Milliseconds with their fraction.
+/// A duration in milliseconds, with their fraction.
 pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -17,7 +17,7 @@ pub type Reached<T> = Result<T, Flaw>;
 pub struct Observation {
     /// One sentence: what was done and seen.
     pub detail: String,
-    /// What was measured.
+    /// What was measured, where it is a matter of figures.
     pub figure: Option<Figure>,
 }
 
@@ -26,7 +26,7 @@ pub struct Observation {
 pub struct Flaw {
     /// One sentence: what was done and seen.
     pub detail: String,
-    /// What was measured.
+    /// What was measured, where it is a matter of figures.
     pub figure: Option<Figure>,
 }
 
@@ -53,7 +53,7 @@ pub fn seen(detail: impl Into<String>) -> Judged {
     })
 }
 
-/// Wrong, with no figure.
+/// A flaw with this detail, and no figure.
 pub fn flaw(detail: impl Into<String>) -> Flaw {
     Flaw {
         detail: detail.into(),

@@ -28,7 +28,7 @@ pub struct Client {
 /// An answer, whatever its status.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// HTTP status.
+    /// The status of the answer, such as 200.
     pub status: u16,
     /// The body, at most one MiB of it.
     pub body: String,

@@ -1,6 +1,6 @@
 //! The programs of a container, as its supervisor tells them.
 
-/// `supervisorctl status`.
+/// Asks the supervisor for the state of all its programs.
 pub const STATUS: &str = "supervisorctl status";
 
 /// `name STATE …` lines of `supervisorctl status`.

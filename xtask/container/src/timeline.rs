@@ -21,7 +21,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// When it was made.
+    /// The moment that its times count from.
     pub fn began(&self) -> Instant {
         self.began
     }
@@ -52,7 +52,7 @@ impl Timeline {
         ));
     }
 
-    /// The lines, oldest first.
+    /// All events as lines with their times, oldest first.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }

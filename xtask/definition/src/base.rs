@@ -16,21 +16,21 @@ use crate::spec::names::check_package;
 /// The number in `images/base-sets.lock.json` that this code reads and writes.
 pub(crate) const LOCK_SCHEMA: u32 = 1;
 
-/// `images/base-sets.json`.
+/// What `images/base-sets.json` says: the bases that images can be built on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaseSets {
     /// The set that is used where `--base` names none.
     pub default: String,
-    /// By name.
+    /// Each base set by its name, which `--base` takes.
     pub sets: BTreeMap<String, BaseSet>,
 }
 
-/// One operating-system base.
+/// One operating-system base, with its packages and their versions.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaseSet {
-    /// One line for people.
+    /// What it is, in one line for people.
     pub title: String,
     /// Where a registry has it, `repository:tag`.
     pub image: String,
@@ -40,7 +40,7 @@ pub struct BaseSet {
     pub suite: String,
     /// Python of this base.
     pub(crate) python: Python,
-    /// PostgreSQL of this base.
+    /// Which PostgreSQL this base has, and from which packages.
     pub postgres: Postgres,
     /// supervisord of this base.
     pub(crate) supervisor: PackageNames,
@@ -57,7 +57,7 @@ pub enum Distribution {
 }
 
 impl Distribution {
-    /// `debian`, `ubuntu`.
+    /// How os-release and mirrors call it: `debian` or `ubuntu`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Debian => "debian",

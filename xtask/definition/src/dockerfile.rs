@@ -33,7 +33,7 @@ if [ -s /run/secrets/build-environment ]; then . /run/secrets/build-environment;
 pub struct Fragment {
     /// As users know it, such as `docker/stages/10-python-deps.Dockerfile`.
     pub shown: String,
-    /// Its text.
+    /// What the file holds, placeholders included.
     pub text: String,
 }
 

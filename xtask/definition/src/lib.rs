@@ -32,14 +32,14 @@ pub const SCHEMA: u32 = 4;
 /// What an image is built from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
-    /// The Dockerfile's text.
+    /// The whole text of the Dockerfile, as BuildKit gets it.
     pub dockerfile: String,
     /// The stage that is the image.
     pub target: String,
     /// Build arguments, `BASE` excluded: the base's content counts, not the
     /// name that a machine has for it.
     pub arguments: BTreeMap<String, String>,
-    /// `linux/amd64`.
+    /// What the image is built for, such as `linux/amd64`.
     pub platform: String,
     /// The base's content, as `Base::identity` of the crate `build` says it.
     pub base: String,

@@ -161,7 +161,7 @@ pub fn suite_part_name(part: &str) -> &str {
 /// What is recorded of earlier runs; for the reason only.
 #[derive(Clone, Debug, Default)]
 pub struct KnownRuns {
-    /// The last build.
+    /// The last build of this image that is recorded in full.
     pub last: Option<LastBuild>,
     /// The last verdict on the image that is there.
     pub verdict: Option<LastVerdict>,
@@ -172,20 +172,20 @@ pub struct KnownRuns {
 /// The last build of an image.
 #[derive(Clone, Debug)]
 pub struct LastBuild {
-    /// [`SCHEMA`] of its definition.
+    /// The [`SCHEMA`] by which its definition was fingerprinted.
     pub schema: u32,
-    /// Of its definition.
+    /// The fingerprint of the definition that it was built from.
     pub fingerprint: Fingerprint,
     /// Whether another engine made it; looked up where nothing else differs.
     pub elsewhere: bool,
-    /// What differs now.
+    /// What differs between its definition and the one that is wanted.
     pub changes: Vec<DefinitionChange>,
 }
 
 /// A verdict on an image ID.
 #[derive(Clone, Debug)]
 pub struct LastVerdict {
-    /// When, RFC 3339.
+    /// When the suite had ended, as RFC 3339.
     pub at: String,
     /// Parts of the suite that are not the same now.
     pub suite_changes: Vec<String>,
@@ -198,17 +198,17 @@ pub struct LastVerdict {
 pub struct WantedImage<'a> {
     /// Its definition with the fingerprint; absent while the base is unknown.
     pub definition: Option<(&'a Definition, Fingerprint)>,
-    /// The base set's name.
+    /// The name of the base set that it is to be built on.
     pub base_set: &'a str,
     /// What is recorded of earlier runs.
     pub known: &'a KnownRuns,
-    /// Release tags.
+    /// The release tags that the image is to get.
     pub tags: &'a [Reference],
-    /// `--no-cache`.
+    /// Whether it is built in any case, as `--no-cache` asks.
     pub forced: bool,
 }
 
-/// What the engine has.
+/// What the engine has of an image, before anything is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Present {
     /// ID of an image with the wanted fingerprint.
@@ -222,13 +222,13 @@ pub struct Present {
 /// One image's line of the plan.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImagePlan {
-    /// The image's name.
+    /// Name of the image, which is its folder below `images/`.
     pub name: String,
-    /// What has to happen.
+    /// The least that makes the image what is wanted.
     pub action: Action,
-    /// Why, as a sentence.
+    /// Why this has to happen, as a sentence for people.
     pub reason: String,
-    /// Why, as a value.
+    /// Why this has to happen, as a value for programs.
     pub cause: PlanReason,
     /// Of the definition; null while the base is not in the engine.
     pub fingerprint: Option<Fingerprint>,
@@ -238,7 +238,7 @@ pub struct ImagePlan {
     pub tags: Vec<Reference>,
 }
 
-/// Decides on one image.
+/// What has to happen to one image, from what is wanted and what is there.
 pub fn decide(name: &str, wanted: &WantedImage<'_>, present: Present) -> ImagePlan {
     let (action, cause) = action(wanted, &present);
     ImagePlan {

@@ -109,7 +109,7 @@ impl Reference {
         &self.repository
     }
 
-    /// The part after it.
+    /// The part after the last colon; `latest` where the text had none.
     pub fn tag(&self) -> &Tag {
         &self.tag
     }
@@ -161,7 +161,7 @@ impl Tag {
         Self::parse(&version.replace('+', "-"))
     }
 
-    /// The text.
+    /// The tag as it stands in a reference, without the colon.
     pub fn as_str(&self) -> &str {
         &self.0
     }

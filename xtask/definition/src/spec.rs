@@ -25,13 +25,13 @@ pub use raw::{Budgets, Check, CheckProbe, HttpProbe, SqlProbe};
 pub struct ImageSpec {
     /// The folder below `images/`, and the middle of `hive-<name>`.
     pub name: ImageName,
-    /// One line for people.
+    /// What the image is, in one line for people.
     pub title: String,
     /// Where the spec was read from, as shown to users.
     pub file: String,
     /// What runs beside the database.
     pub app: App,
-    /// The database inside.
+    /// The database in the image, and the role that the app uses.
     pub database: Database,
     /// Extra labels of the image.
     pub labels: BTreeMap<String, String>,
@@ -52,7 +52,7 @@ pub struct ImageSpec {
 /// The application's part of a spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct App {
-    /// The application's folder.
+    /// The folder of the application's sources, relative to the checkout.
     pub source: PathBuf,
     /// What of it is installed.
     pub install: InstallChoice,
@@ -60,7 +60,7 @@ pub struct App {
     pub import: String,
     /// Whether `import` names a function that makes the app.
     pub(crate) factory: bool,
-    /// Runs instead of uvicorn.
+    /// The command, word by word, that runs in place of uvicorn.
     pub command: Option<Vec<String>>,
     /// uvicorn worker processes.
     pub(crate) workers: u32,
@@ -79,9 +79,9 @@ pub struct App {
 pub struct InstallChoice {
     /// A member of the workspace; absent for the project at the top.
     pub package: Option<String>,
-    /// Its extras.
+    /// Extras of the project that are installed along with it.
     pub extras: Vec<String>,
-    /// Its dependency groups.
+    /// Dependency groups of the project that are installed.
     pub groups: Vec<String>,
     /// Variables of the steps that install.
     pub environment: BTreeMap<String, String>,
@@ -113,7 +113,7 @@ pub const DEV: &str = "dev";
 /// The database's part of a spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Database {
-    /// Name of the database.
+    /// The name of the database that the app connects to.
     pub name: String,
     /// The app's role, owner of the database, no superuser.
     pub role: String,

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 /// A step's place, as BuildKit's progress has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StepPlace {
-    /// The stage's name.
+    /// The stage of the Dockerfile that it belongs to.
     pub stage: String,
-    /// Counted from 1.
+    /// Which of the stage's steps it is, counted from 1.
     pub step: usize,
-    /// Steps of this stage.
+    /// How many steps the stage has in all.
     pub of: usize,
 }
 

@@ -156,7 +156,7 @@ impl Api {
         Self::new(Endpoint::Socket(path))
     }
 
-    /// Where it is.
+    /// Where its API is reached.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

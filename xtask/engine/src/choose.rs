@@ -13,7 +13,7 @@ use super::private::{self, Private};
 
 use host::Host;
 
-/// A forced engine.
+/// The engine that `--engine` or the environment asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineChoice {
     /// The one the tool provisions.

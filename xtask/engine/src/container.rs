@@ -25,9 +25,9 @@ const CALL: Duration = Duration::from_secs(120);
 /// Who makes containers: an engine, a runner and the run they belong to.
 #[derive(Clone, Debug)]
 pub struct RunResources {
-    /// Where they live.
+    /// The engine that containers and volumes are made in.
     pub engine: Engine,
-    /// Who calls the CLI.
+    /// What calls the CLI, and stops on Ctrl-C.
     pub runner: Runner,
     /// The run's id, in each label.
     pub run: String,
@@ -182,7 +182,7 @@ fn output(code: i64, stdout: Vec<u8>, stderr: Vec<u8>, took: Duration) -> Output
 pub struct Volume(Thing);
 
 impl Volume {
-    /// Its name.
+    /// The name of the volume, which `--volume` takes.
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -213,7 +213,7 @@ impl Container {
         })
     }
 
-    /// Its name.
+    /// The name of the container, which `docker` takes.
     pub fn name(&self) -> &str {
         &self.0.name
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use definition::reference::Reference;
 
-/// The images, newest first.
+/// All images of an engine at one moment, newest first.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(from = "Vec<Listed>")]
 pub struct Inventory {

@@ -36,7 +36,7 @@ pub const RUN_LABEL: &str = "dev.hive.run";
 /// The same of what stays after the run because a flag says so: nobody but the
 /// user removes it.
 pub const KEPT_LABEL: &str = "dev.hive.kept";
-/// How the user does.
+/// The command by which a user removes what `--keep-containers` left.
 pub const REMOVE_KEPT: &str = "docker rm --force $(docker ps --all --quiet --filter label=dev.hive.kept); \
 docker volume rm $(docker volume ls --quiet --filter label=dev.hive.kept)";
 
@@ -78,7 +78,7 @@ const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
 /// An engine that does not answer for this long is down.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Whose engine it is.
+/// Who set the engine up, and so who may stop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The engine that `docker` reaches on this machine.
@@ -88,7 +88,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// For `--engine`.
+    /// The word that `--engine` takes for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -100,9 +100,9 @@ impl Owner {
 /// How to reach an engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// Whose it is.
+    /// Whether it is the system's engine or the tool's own.
     pub owner: Owner,
-    /// The CLI.
+    /// The path of the docker CLI that goes with it.
     pub docker: PathBuf,
     /// Set for each call: `DOCKER_HOST`, `DOCKER_CONFIG`, `PATH`.
     pub env: Vec<(String, String)>,
@@ -356,7 +356,7 @@ impl Engine {
     }
 }
 
-/// Which engine it is.
+/// Which engine it is: another one has other images and another cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// What it made for itself when it was set up.
@@ -415,7 +415,7 @@ impl Image {
         self.text("/Id")
     }
 
-    /// A label's value.
+    /// The value of a label, where the image has it.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.value.pointer("/Config/Labels")?.get(key)?.as_str()
     }
@@ -425,7 +425,7 @@ impl Image {
         self.value.get("Size").and_then(Value::as_u64).unwrap_or(0)
     }
 
-    /// `repository:tag` names.
+    /// All names of the image, as `repository:tag`.
     pub fn tags(&self) -> Vec<&str> {
         self.texts("/RepoTags")
     }
@@ -445,7 +445,7 @@ impl Image {
         self.value.pointer("/Config")?.get(name)
     }
 
-    /// Ports like `48886/tcp`.
+    /// Ports that it declares, with their protocol: `48886/tcp`.
     pub fn exposed_ports(&self) -> Vec<&str> {
         let ports = self
             .value

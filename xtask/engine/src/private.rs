@@ -52,11 +52,11 @@ pub struct Status {
     pub packages: Option<Vec<String>>,
     /// The process at the top, while any process of it lives.
     pub pid: Option<i32>,
-    /// Whether its API answers.
+    /// Whether its API answers at this moment.
     pub answers: bool,
-    /// Its socket.
+    /// The socket that its API listens on.
     pub socket: PathBuf,
-    /// Its log.
+    /// The file that the engine writes its log to.
     pub log: PathBuf,
     /// Its images, containers and volumes.
     pub data: PathBuf,

@@ -101,14 +101,14 @@ pub struct Foretold {
 /// The steps of a definition, foretold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Forecast {
-    /// On one line.
+    /// How many steps are cached, will run and may run, on one line.
     pub summary: String,
     /// In the order of the Dockerfile.
     pub steps: Vec<Foretold>,
 }
 
 impl Forecast {
-    /// With its summary.
+    /// A forecast of these steps, with its summary.
     pub fn new(steps: Vec<Foretold>) -> Self {
         Self {
             summary: summary(&steps),
@@ -129,11 +129,11 @@ impl Forecast {
 /// A step of an earlier build on the same engine that has been in its cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
-    /// Where it stood.
+    /// Its stage, and where in it the step stood.
     pub place: StepPlace,
-    /// See [`BuildStep::key`].
+    /// The key that BuildKit's cache would find it by; see [`BuildStep::key`].
     pub key: String,
-    /// See [`BuildStep::parts`].
+    /// What the key is made of; see [`BuildStep::parts`].
     pub parts: Parts,
     /// IDs of the cache's records that are, or may be, its result.
     pub records: Vec<String>,

@@ -38,15 +38,15 @@ pub struct HistoryEntry {
     pub began: String,
     /// RFC 3339; `None` while the run goes on, and for ever if it was killed.
     pub(crate) completed: Option<String>,
-    /// What had to happen.
+    /// What had to happen to the image in this run.
     pub action: Action,
-    /// Why, as a sentence.
+    /// Why this had to happen, as a sentence for people.
     pub reason: String,
     /// What was asked for besides the definition.
     pub(crate) asked: Asked,
     /// See [`engine::Identity`]: another engine has another cache.
     pub engine: String,
-    /// Of the definition.
+    /// The fingerprint of the definition that was wanted.
     pub fingerprint: Fingerprint,
     /// What the image was to be built from.
     pub definition: Stored,
@@ -57,7 +57,7 @@ pub struct HistoryEntry {
     pub steps: Vec<RecordedStep>,
     /// What the smoke suite found, where it ran.
     pub verdict: Option<RecordedVerdict>,
-    /// How it ended.
+    /// How the run ended for this image.
     pub outcome: RunOutcome,
 }
 
@@ -94,12 +94,12 @@ pub struct Stored {
 /// A step of a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedStep {
-    /// Where it stands.
+    /// Its stage, and where in it the step stands.
     #[serde(flatten)]
     pub place: StepPlace,
     /// The instruction on one line.
     pub(crate) instruction: String,
-    /// See [`crate::forecast::steps::BuildStep::key`].
+    /// The key of the step; see [`crate::forecast::steps::BuildStep::key`].
     pub key: String,
     /// What the key is made of.
     pub parts: Parts,
@@ -114,13 +114,13 @@ pub struct RecordedStep {
 /// What a smoke suite found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordedVerdict {
-    /// RFC 3339.
+    /// When the suite had ended, as RFC 3339.
     pub at: String,
     /// See `suite::key` of the crate `smoke`.
     pub suite_key: String,
     /// See `suite::parts` of the crate `smoke`.
     pub suite: BTreeMap<String, String>,
-    /// How many checks passed.
+    /// How many checks of the suite passed.
     pub passed: usize,
     /// The checks that failed and that no other failure explains.
     pub failed: Vec<String>,

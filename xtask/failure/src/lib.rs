@@ -27,7 +27,7 @@ pub enum FailureKind {
 /// An error that knows its exit code and what the user can do next.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Decides the exit code.
+    /// What kind of failure it is, which decides the exit code.
     pub kind: FailureKind,
     /// Lower case, no full stop, names the file and the place.
     pub message: String,
@@ -36,7 +36,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure without hints.
+    /// A failure with this message, and no hints yet.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -61,32 +61,33 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// [`FailureKind::Build`].
+/// A build failed, or the tool itself did: exit code 1.
 pub fn build(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Build, message)
 }
 
-/// [`FailureKind::Usage`].
+/// What the user wrote cannot be used, in a file or on the command line: exit
+/// code 2.
 pub fn usage(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Usage, message)
 }
 
-/// [`FailureKind::Environment`].
+/// The machine lacks something, such as an engine or room: exit code 3.
 pub fn environment(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Environment, message)
 }
 
-/// [`FailureKind::Smoke`].
+/// An image did not pass its suite: exit code 4.
 pub fn smoke(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Smoke, message)
 }
 
-/// [`FailureKind::Drift`].
+/// A `--check` found a file that is not what it should be: exit code 5.
 pub fn drift(message: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Drift, message)
 }
 
-/// [`FailureKind::Interrupted`].
+/// The user stopped the run, by Ctrl-C or a signal: exit code 130.
 pub fn interrupted() -> Failure {
     Failure::new(FailureKind::Interrupted, "interrupted")
 }

@@ -14,16 +14,16 @@ use crate::report::Report;
 /// Every variable the tool reads; `main` fills it, nobody else looks.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// `HOME`.
+    /// `HOME`: where settings of docker and of the shell lie.
     pub home: Option<PathBuf>,
-    /// `XDG_CACHE_HOME`.
+    /// `XDG_CACHE_HOME`: where caches lie, if not below `HOME`.
     pub xdg_cache_home: Option<PathBuf>,
     /// `HIVE_CACHE_DIR`: overrides the cache folder (private engine, bases,
     /// stages).
     pub hive_cache_dir: Option<PathBuf>,
     /// `HIVE_STATE_DIR`: overrides the state folder (logs, records).
     pub hive_state_dir: Option<PathBuf>,
-    /// `DOCKER_HOST`.
+    /// `DOCKER_HOST`: where the user's engine listens.
     pub docker_host: Option<String>,
     /// `DOCKER_CONTEXT`: the name of a context of the CLI.
     pub docker_context: Option<String>,
@@ -37,7 +37,7 @@ pub struct Environment {
     pub network: BTreeMap<String, String>,
     /// `NO_COLOR`, set and not empty.
     pub no_color: bool,
-    /// `PATH`.
+    /// `PATH`: where programs are looked for.
     pub path: Option<std::ffi::OsString>,
 }
 
@@ -64,16 +64,16 @@ pub fn is_of_network(name: &str) -> bool {
     NAMES.contains(&name) || login || proxy
 }
 
-/// What every command gets.
+/// The machine and the checkout, as every command gets them.
 #[derive(Debug)]
 pub struct Host {
-    /// The variables, read once.
+    /// The environment variables that count, read once at the start.
     pub env: Environment,
     /// The top of the checkout.
     pub root: PathBuf,
-    /// Makes processes.
+    /// Makes processes, which end on Ctrl-C.
     pub runner: Runner,
-    /// Prints.
+    /// Prints what users see, as data or as talk.
     pub report: Report,
 }
 

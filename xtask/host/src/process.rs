@@ -65,13 +65,13 @@ pub enum Stream {
 /// What a finished command left behind.
 #[derive(Debug)]
 pub struct Output {
-    /// How it ended.
+    /// The exit code, or the signal that ended it.
     pub status: ExitStatus,
     /// Everything it printed on stdout (empty when it was streamed).
     pub stdout: Vec<u8>,
     /// Everything it printed on stderr (empty when it was streamed).
     pub stderr: Vec<u8>,
-    /// From spawn to end.
+    /// The time from its spawn to its end.
     pub took: Duration,
 }
 
@@ -93,14 +93,14 @@ impl Output {
 }
 
 impl<'a> Command<'a> {
-    /// Adds an argument.
+    /// Adds one argument, which no shell looks at.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.cmd = self.cmd.arg(arg.as_ref());
         self
     }
 
-    /// Adds arguments.
+    /// Adds arguments, which no shell looks at.
     #[must_use]
     pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
         self.cmd = self.cmd.args(args);

@@ -30,7 +30,7 @@ impl Report {
         }
     }
 
-    /// Whether `--verbose` was given.
+    /// Whether the user asked for more with `--verbose`.
     pub fn is_verbose(&self) -> bool {
         self.verbose
     }
@@ -58,7 +58,7 @@ impl Report {
         ));
     }
 
-    /// Only with `--verbose`.
+    /// Prints a line for those who asked for more with `--verbose`.
     pub fn debug(&self, text: impl AsRef<str>) {
         if self.verbose {
             self.talk(&self.paint("2", &lines(text.as_ref())));

@@ -27,7 +27,8 @@ pub fn stamp(time: SystemTime) -> String {
     rfc3339(time).replace(['-', ':'], "")
 }
 
-/// `2026-11-21T03:15:00.123Z`, which [`parse`] reads.
+/// A time as UTC with milliseconds, `2026-11-21T03:15:00.123Z`, which [`parse`]
+/// reads.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(0);

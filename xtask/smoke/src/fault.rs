@@ -57,7 +57,7 @@ pub struct FaultDef {
     pub name: &'static str,
     /// What holds when it passes, in one line.
     pub proves: &'static str,
-    /// Does it.
+    /// Does the harm, and says what came of it.
     pub run: fn(&Fixture<'_>) -> Result<Observation>,
 }
 

@@ -14,7 +14,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The image's name.
+    /// Name of the image that passed.
     pub fn image(&self) -> &str {
         &self.image
     }

@@ -91,7 +91,7 @@ impl CheckResult {
         })
     }
 
-    /// Whether it failed.
+    /// Whether it was looked at and found wrong.
     pub fn failed(&self) -> bool {
         self.outcome == CheckOutcome::Fail
     }
@@ -159,7 +159,7 @@ impl Verdict {
         })
     }
 
-    /// The image's name.
+    /// Name of the image that was looked at.
     pub fn image(&self) -> &str {
         &self.image
     }
@@ -194,7 +194,7 @@ impl Verdict {
         &self.checks
     }
 
-    /// The failure bundle's folder.
+    /// The folder with everything known about the failure, where one was written.
     pub fn bundle(&self) -> Option<&Path> {
         self.bundle.as_deref()
     }

@@ -79,7 +79,7 @@ pub(crate) fn verdicts_on(host: &Host, job: &ImageRequest, id: &str) -> Result<K
 /// What a forecast goes by: all images' builds on this engine, and its cache.
 #[derive(Debug)]
 pub struct RecordedBuilds {
-    /// See [`forecast::KnownBuilds`].
+    /// The recorded builds on this engine, by the keys of their steps.
     pub known: forecast::KnownBuilds,
     /// See [`steps`].
     linked: bool,

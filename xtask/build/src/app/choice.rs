@@ -15,7 +15,7 @@ const SERVER: &str = "uvicorn";
 pub(super) struct Chosen<'a> {
     /// The app's folder, where the lock lies.
     pub folder: &'a Path,
-    /// What the lock has.
+    /// The packages of the lock, and what each needs.
     pub graph: &'a LockGraph,
     /// The package that is the app; none where a workspace without a project at
     /// its top installs all members.

@@ -30,11 +30,11 @@ struct Need {
 /// What is asked for of one package.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
-    /// Its name.
+    /// The name of the package.
     pub name: &'a str,
-    /// Extras of it.
+    /// The extras of it that are wanted.
     pub extras: &'a [String],
-    /// Groups of it.
+    /// The dependency groups of it that are wanted.
     pub groups: &'a [String],
 }
 

@@ -74,9 +74,9 @@ const FINISH: &str = "umask 022 && cd \"$1\" \
 pub struct Recipe<'a> {
     /// The base set's name; becomes part of the image's name.
     pub set: &'a str,
-    /// Whose packages.
+    /// The distribution whose packages it is made from.
     pub distribution: Distribution,
-    /// The release's codename: `trixie`.
+    /// The codename of the release, such as `trixie`.
     pub suite: &'a str,
     /// On top of the essential packages, apt and its keys.
     pub packages: &'a [String],

@@ -20,16 +20,16 @@ use definition::reference::{OwnRepository, Reference};
 use host::Host;
 use inputs::hex;
 
-/// Which base is wanted.
+/// The base that is wanted, and where it may come from.
 #[derive(Clone, Copy, Debug)]
 pub struct WantedBase<'a> {
-    /// The base set's name.
+    /// The name of the base set.
     pub name: &'a str,
-    /// The base set.
+    /// What the base is made of.
     pub set: &'a BaseSet,
-    /// The pins.
+    /// The digests that registry images are pinned to.
     pub lock: &'a BaseSetsLock,
-    /// A forced origin.
+    /// Where it has to come from; `None` tries a registry first.
     pub from: Option<Origin>,
 }
 

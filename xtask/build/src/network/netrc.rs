@@ -5,7 +5,7 @@
 pub(super) struct NetrcEntries {
     /// The entries, as a netrc file.
     pub text: String,
-    /// Their passwords.
+    /// The passwords of all its entries.
     pub passwords: Vec<String>,
 }
 

@@ -28,9 +28,9 @@ const UV_KEYS: [&str; 4] = ["index", "index-url", "extra-index-url", "index-stra
 /// A file with settings.
 #[derive(Clone, Debug)]
 pub(super) struct SettingsFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What it holds.
+    /// The text of the file.
     pub text: String,
     /// Of uv and not of pip.
     pub is_uv: bool,

@@ -65,7 +65,7 @@ pub enum DefinitionChange {
     InputRemoved(Paths),
 }
 
-/// Files of one context.
+/// Files of one context that changed in the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Paths {
     /// The context's name; the main one's is empty.

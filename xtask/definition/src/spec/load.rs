@@ -19,7 +19,7 @@ pub struct SourceFile {
     pub shown: String,
     /// The folder that relative paths inside start from.
     pub folder: PathBuf,
-    /// What it holds.
+    /// The JSON as it was read.
     pub text: String,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Located {
 pub struct ImageFiles {
     /// The folder's name below `images/`.
     pub name: String,
-    /// `images/<name>/image.json`.
+    /// The file of the image itself, `images/<name>/image.json`.
     pub own: SourceFile,
     /// The app's own [`APP_FILE`], where it has one.
     pub app: Option<SourceFile>,

@@ -39,12 +39,12 @@ impl ImageName {
         }
     }
 
-    /// The text.
+    /// The name as it stands in specs and on the command line.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// `hive-<name>`.
+    /// The repository of its release tags: `hive-<name>`.
     pub fn repository(&self) -> String {
         format!("hive-{}", self.0)
     }

@@ -85,14 +85,14 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The machine, from os-release.
+/// What os-release says of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OsRelease {
     /// Absent for anything that is neither Debian nor Ubuntu.
     pub distribution: Option<Distribution>,
     /// `trixie`; empty where os-release has none.
     pub codename: String,
-    /// `Debian GNU/Linux 12 (bookworm)`.
+    /// Its name for people: `Debian GNU/Linux 12 (bookworm)`.
     pub pretty: String,
 }
 
@@ -121,7 +121,7 @@ impl OsRelease {
 }
 
 impl Source {
-    /// The mirrors.
+    /// The addresses of its mirrors.
     pub fn uris(&self) -> impl Iterator<Item = &str> {
         self.uris.iter().map(String::as_str)
     }

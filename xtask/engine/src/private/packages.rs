@@ -81,7 +81,7 @@ impl Packages {
         })
     }
 
-    /// The docker command.
+    /// The path of the docker CLI among the unpacked packages.
     pub fn docker(&self) -> PathBuf {
         self.dir.join("usr/bin/docker")
     }

@@ -20,7 +20,7 @@ use definition::step::StepPlace;
 use inputs::context::{Inputs, source};
 use inputs::fingerprint::encoding;
 
-/// One step.
+/// A step of a build, with all that its cache key follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildStep {
     /// Where it stands.

@@ -25,20 +25,20 @@ pub struct Journal<'a> {
 /// What an entry is opened with.
 #[derive(Debug)]
 pub struct RecordedWork<'a> {
-    /// The plan's line.
+    /// What the plan says of the image.
     pub step: &'a plan::ImagePlan,
     /// What the image is built from, with its fingerprint.
     pub definition: (&'a Definition, Fingerprint),
-    /// `--no-cache`.
+    /// Whether the run was asked to use no cache.
     pub no_cache: bool,
-    /// The base set's name.
+    /// The name of the base set that is built on.
     pub base_set: &'a str,
-    /// See [`engine::Identity`].
+    /// The engine of the run, as [`engine::Identity`] prints it.
     pub engine: &'a str,
 }
 
 impl<'a> Journal<'a> {
-    /// A journal of nothing.
+    /// A journal without entries, to be written to this store.
     pub fn new(store: Store<'a>) -> Self {
         Self {
             store,

@@ -100,7 +100,7 @@ impl Interrupt {
         }
     }
 
-    /// Whether to stop now.
+    /// Whether Ctrl-C or a signal asked to stop.
     pub fn is_set(&self) -> bool {
         !self.cleaning && self.told.load(Ordering::Relaxed)
     }

@@ -16,7 +16,7 @@ pub struct Input {
     /// Relative to the root, with `/` between parts. Always UTF-8: BuildKit
     /// refuses other names, and so does the walk.
     pub path: Box<str>,
-    /// What it is.
+    /// What BuildKit finds there, with its content.
     #[serde(flatten)]
     pub kind: InputKind,
 }
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for Inputs {
     }
 }
 
-/// What an [`Input`] is.
+/// What there can be at a path that BuildKit looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum InputKind {

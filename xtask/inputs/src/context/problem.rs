@@ -11,7 +11,7 @@ use crate::shown::one_line;
 pub struct InputProblem {
     /// Relative to the root, as [`printable`] writes it.
     pub path: String,
-    /// What is wrong.
+    /// What is wrong with what is there.
     pub what: What,
 }
 

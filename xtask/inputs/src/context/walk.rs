@@ -29,7 +29,7 @@ const ENTRIES_PER_TASK: usize = 512;
 /// A key stands at the top of its file, or after a chain of certificates.
 const KEY_WITHIN: u64 = 64 * 1024;
 
-/// What a walk found.
+/// What a walk found that a build can read, and what it kept out.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Sorted by the bytes of their paths.
@@ -49,7 +49,7 @@ pub struct Found {
 pub struct LeftOut {
     /// Relative to the root, as [`printable`] writes it.
     pub path: String,
-    /// Why.
+    /// Why the safe set keeps it out.
     pub reason: ExclusionReason,
     /// Exceptions of the app that name it and are not obeyed.
     pub refused: Vec<String>,

@@ -27,13 +27,13 @@ enum FrameShape {
 }
 
 impl Frame {
-    /// A plain value.
+    /// Adds a plain value under this name.
     pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.start(FrameShape::Bytes, name);
         self.chunk(value.as_ref());
     }
 
-    /// Values whose order counts.
+    /// Adds values whose order counts under this name.
     pub fn list<V: AsRef<[u8]>>(&mut self, name: &str, values: impl IntoIterator<Item = V>) {
         let values: Vec<V> = values.into_iter().collect();
         self.start(FrameShape::List, name);

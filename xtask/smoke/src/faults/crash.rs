@@ -59,7 +59,7 @@ pub(crate) fn killed_under_load(fixture: &Fixture<'_>) -> Result<Observation> {
     .map_err(Into::into)
 }
 
-/// What [`kill_rounds`] saw.
+/// What came of the kills of [`kill_rounds`].
 #[derive(Clone, Debug)]
 pub struct Rounds {
     /// Rows that were acknowledged; all of them were there each time.
