@@ -56,7 +56,8 @@ ARG INDEX_SETTINGS
 # Dependencies: from the lock file alone, so that a change of the app does not come here.
 # The brackets make each file optional: a pattern may match nothing, a name may not.
 WORKDIR /deps
-COPY [p]yproject.toml [u]v.lock [u]v.toml requirements*.tx[t] constraints*.tx[t] ./
+COPY [p]yproject.toml [u]v.lock [u]v.toml [p]ylock.toml [P]ipfile.lock requirements*.tx[t] \
+    constraints*.tx[t] ./
 COPY [r]equirements ./requirements/
 # Wheels are unpacked only, so their cache is everybody's. What has none is left for the next step.
 RUN --mount=type=cache,id=hive-uv,target=/root/.cache/uv \
@@ -100,6 +101,14 @@ PY
             echo "the build system is not fetched ahead"
         rm -rf /tmp/built-with
     fi
+elif [ -f pylock.toml ]; then
+    uv venv /opt/venv
+    # What lies in the app's folder comes with the app, and everything with it.
+    if grep -qE '^directory = |^archive = .*path = |packages\.(directory|archive)\]' pylock.toml; then
+        echo pylock.toml > /opt/later
+    else
+        uv pip install --python /opt/venv/bin/python --requirement pylock.toml
+    fi
 elif [ -f requirements.txt ]; then
     # What lies in the app's folder comes with the app. So does everything, where a file is referred
     # to that is not here.
@@ -136,12 +145,47 @@ read(pathlib.Path("requirements.txt"))
 if not any(isinstance(one, pathlib.Path) for one in later):
     pathlib.Path("ahead.txt").write_text("\n".join(ahead) + "\n")
 if later:
-    pathlib.Path("/opt/later").touch()
+    pathlib.Path("/opt/later").write_text("requirements.txt\n")
 PY
     uv venv /opt/venv
     if [ -s ahead.txt ]; then
         uv pip install --python /opt/venv/bin/python --requirement ahead.txt
     fi
+elif [ -f Pipfile.lock ]; then
+    python3 - <<'PY'
+import json
+import pathlib
+
+lock = json.loads(pathlib.Path("Pipfile.lock").read_text())
+ahead = []
+later = []
+urls = [source["url"] for source in lock["_meta"].get("sources", [])]
+# The public index is anybody's default, unless the machine has another one.
+if urls[:1] != ["https://pypi.org/simple"]:
+    ahead.extend(f"--index-url {url}" for url in urls[:1])
+ahead.extend(f"--extra-index-url {url}" for url in urls[1:])
+for name, entry in lock["default"].items():
+    extras = f"[{','.join(entry['extras'])}]" if entry.get("extras") else ""
+    marker = f" ; {entry['markers']}" if entry.get("markers") else ""
+    if "path" in entry or "file" in entry and "://" not in entry["file"]:
+        place = f"/app/{entry.get('path') or entry['file']}{extras}"
+        later.append(f"-e {place}" if entry.get("editable") else place)
+    elif "git" in entry:
+        folder = f"#subdirectory={entry['subdirectory']}" if "subdirectory" in entry else ""
+        url = f"git+{entry['git'].removeprefix('git+')}@{entry['ref']}{folder}"
+        ahead.append(f"{name}{extras} @ {url}{marker}")
+    elif "file" in entry:
+        ahead.append(f"{name}{extras} @ {entry['file']}{marker}")
+    else:
+        hashes = "".join(f" --hash={digest}" for digest in entry.get("hashes", []))
+        ahead.append(f"{name}{extras}{entry['version']}{marker}{hashes}")
+pathlib.Path("ahead.txt").write_text("\n".join(ahead) + "\n")
+if later:
+    pathlib.Path("/opt/local.txt").write_text("\n".join(later) + "\n")
+    pathlib.Path("/opt/later").write_text("/opt/local.txt\n")
+PY
+    uv venv /opt/venv
+    uv pip install --python /opt/venv/bin/python --requirement ahead.txt
 else
     echo "the app has neither uv.lock nor requirements.txt" >&2
     echo "hint: run 'uv lock' next to its pyproject.toml" >&2
@@ -221,7 +265,7 @@ if [ -f uv.lock ]; then
     fi
 fi
 if [ -f /opt/later ]; then
-    uv pip install --python /opt/venv/bin/python --requirement requirements.txt
+    uv pip install --python /opt/venv/bin/python --requirement "$(cat /opt/later)"
     sh -eu /opt/uv/tidy
 fi
 # Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a

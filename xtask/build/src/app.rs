@@ -5,6 +5,7 @@
 
 mod choice;
 pub(crate) mod entry;
+mod foreign;
 mod graph;
 mod lock;
 mod requirements;
@@ -25,8 +26,12 @@ use inputs::regular;
 pub(crate) enum DependencySource {
     /// `pyproject.toml` with `uv.lock`.
     Locked,
+    /// `pylock.toml` of whichever tool.
+    Pylock,
     /// `requirements.txt` only.
     Requirements,
+    /// pipenv's `Pipfile.lock`.
+    Pipfile,
 }
 
 /// An application that can be built.
@@ -47,7 +52,9 @@ impl Application {
     pub fn needed(&self) -> Vec<&'static str> {
         let mut needed = match self.shape {
             DependencySource::Locked => vec!["pyproject.toml", "uv.lock"],
+            DependencySource::Pylock => vec!["pylock.toml"],
             DependencySource::Requirements => vec!["requirements.txt"],
+            DependencySource::Pipfile => vec!["Pipfile.lock"],
         };
         // Else an image would be built by one contract and smoked by another.
         if self.folder.join(APP_FILE).exists() {
@@ -74,13 +81,13 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
     if pyproject.is_file() {
         return read_project(folder, &pyproject, app);
     }
-    if folder.join("requirements.txt").is_file() {
-        return with_requirements(folder, &Table::new(), app);
+    match without_project(folder) {
+        Some(shape) => with_list(folder, &Table::new(), app, shape),
+        None => Err(vec![format!(
+            "{} has neither pyproject.toml with uv.lock nor pylock.toml, requirements.txt or Pipfile.lock",
+            folder.display()
+        )]),
     }
-    Err(vec![format!(
-        "{} has neither pyproject.toml with uv.lock nor requirements.txt",
-        folder.display()
-    )])
 }
 
 fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Application, Vec<String>> {
@@ -93,19 +100,44 @@ fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Applicatio
         )]
     })?;
     let locked = folder.join("uv.lock").is_file();
-    let requirements = folder.join("requirements.txt").is_file();
-    match (locked, requirements) {
-        (true, _) => read_locked(folder, &project, app),
+    if locked {
+        return read_locked(folder, &project, app);
+    }
+    match without_project(folder) {
         // Many projects have a pyproject.toml for their tools only.
-        (false, true) => with_requirements(folder, &project, app),
-        (false, false) => Err(vec![without_lock(folder, &project)]),
+        Some(shape) => with_list(folder, &project, app, shape),
+        None => Err(vec![without_lock(folder, &project)]),
     }
 }
 
-/// An app whose dependencies stand in `requirements.txt`.
-fn with_requirements(folder: &Path, project: &Table, app: &App) -> Result<Application, Vec<String>> {
+/// What says the dependencies where there is no `uv.lock`; the steps of the build
+/// look in the same order.
+fn without_project(folder: &Path) -> Option<DependencySource> {
+    let has = |name: &str| folder.join(name).is_file();
+    if has("pylock.toml") {
+        Some(DependencySource::Pylock)
+    } else if has("requirements.txt") {
+        Some(DependencySource::Requirements)
+    } else if has("Pipfile.lock") {
+        Some(DependencySource::Pipfile)
+    } else {
+        None
+    }
+}
+
+/// An app of which all is installed that one file lists.
+fn with_list(
+    folder: &Path,
+    project: &Table,
+    app: &App,
+    shape: DependencySource,
+) -> Result<Application, Vec<String>> {
     let install = &app.install;
-    let mut problems = requirements::problems(folder);
+    let mut problems = match shape {
+        DependencySource::Requirements => requirements::problems(folder),
+        DependencySource::Pipfile => foreign::check_pipfile(folder).err().into_iter().collect(),
+        DependencySource::Locked | DependencySource::Pylock => Vec::new(),
+    };
     let chosen = [
         ("app.package", install.package.is_some()),
         ("app.extras", !install.extras.is_empty()),
@@ -113,7 +145,7 @@ fn with_requirements(folder: &Path, project: &Table, app: &App) -> Result<Applic
     ];
     for (key, _) in chosen.iter().filter(|(_, is_set)| *is_set) {
         problems.push(format!(
-            "{}: `{key}` chooses of a uv.lock, and here is none; requirements.txt has to name all that is installed",
+            "{}: `{key}` chooses of a uv.lock, and here is none: all is installed that the present file lists",
             folder.display()
         ));
     }
@@ -122,7 +154,7 @@ fn with_requirements(folder: &Path, project: &Table, app: &App) -> Result<Applic
     }
     Ok(Application {
         folder: folder.to_owned(),
-        shape: DependencySource::Requirements,
+        shape,
         requires_python: about(project, "requires-python"),
         version: about(project, "version"),
     })
@@ -130,6 +162,9 @@ fn with_requirements(folder: &Path, project: &Table, app: &App) -> Result<Applic
 
 /// What to do where there is no `uv.lock`.
 fn without_lock(folder: &Path, project: &Table) -> String {
+    if let Some(told) = foreign::to_export(folder, project) {
+        return told;
+    }
     let shown = folder.join("pyproject.toml");
     let shown = shown.display();
     match workspace::around(folder, project) {
@@ -159,6 +194,13 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
     let lock = regular::read_to_string(&path).map_err(|error| vec![error.to_string()])?;
     check_lock(folder, project, &lock)?;
     let graph = LockGraph::read(&lock);
+    if graph.is_empty() && foreign::of_poetry(project) {
+        return Err(vec![format!(
+            "{} has no packages, since uv does not read what pyproject.toml says in Poetry's own form: remove it; {}",
+            path.display(),
+            foreign::export_of_poetry(folder)
+        )]);
+    }
     let chosen =
         Chosen::of(folder, &graph, &app.install, default_groups(project)).map_err(|problem| vec![problem])?;
     let problems = chosen.problems(app);

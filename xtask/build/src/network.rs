@@ -15,7 +15,7 @@ use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
 use host::Host;
-use inputs::hex;
+use inputs::{hex, regular};
 use settings::{IndexSettings, SettingsFile};
 
 /// The build argument with the hash of the indexes.
@@ -105,11 +105,11 @@ impl BuildNetwork {
         let named: Vec<String> = apps
             .iter()
             .flat_map(|app| {
-                NAMING_HOSTS.map(|name| std::fs::read_to_string(app.join(name)).unwrap_or_default())
+                NAMING_HOSTS.map(|name| regular::read_to_string(&app.join(name)).unwrap_or_default())
             })
             .chain(settings.urls())
             .collect();
-        let netrc = std::fs::read_to_string(netrc_file(host)).unwrap_or_default();
+        let netrc = regular::read_to_string(&netrc_file(host)).unwrap_or_default();
         let wanted = netrc::entries(&netrc, |machine| {
             named.iter().any(|text| names_host(text, machine))
         });
@@ -194,7 +194,7 @@ fn files(host: &Host) -> Vec<SettingsFile> {
         ]
     });
     let read = |path: PathBuf, is_uv: bool| {
-        let text = std::fs::read_to_string(&path).ok()?;
+        let text = regular::read_to_string(&path).ok()?;
         Some(SettingsFile { path, text, is_uv })
     };
     let uv = uv.into_iter().filter_map(|path| read(path, true));

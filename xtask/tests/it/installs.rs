@@ -126,3 +126,30 @@ fn what_the_build_lacks_is_named_and_the_advice_mends_it() {
     build(&bench).expect(0);
     assert_eq!(python(&bench, "import native; print(native.__name__)"), "native");
 }
+
+#[test]
+#[ignore = "needs an engine"]
+fn locks_of_pipenv_and_of_any_tool_are_installed_with_their_hashes() {
+    let app = r#", "import": "main:create", "factory": true, "health_path": "/health""#;
+    let bench = bench_with("locks", app, "requirements-app");
+    copy(Path::new(&fixture("pipfile-app")), &bench.checkout.path("app"));
+    fs_err::remove_file(bench.checkout.path("app/requirements.txt")).unwrap();
+    build(&bench).expect(0);
+    let version = "import importlib.metadata as m; print(m.version('uvicorn'))";
+    assert_eq!(python(&bench, version), "0.54.0");
+    // Hashes of other files: nothing of them is installed.
+    let lock = fs_err::read_to_string(bench.checkout.path("app/Pipfile.lock")).unwrap();
+    let mut parts = lock.split("sha256:");
+    // The first is that of the Pipfile.
+    let mut forged = format!("{}sha256:{}", parts.next().unwrap(), parts.next().unwrap());
+    for part in parts {
+        let other = if part.starts_with('0') { '1' } else { '0' };
+        forged.push_str(&format!("sha256:{other}{}", &part[1..]));
+    }
+    bench.checkout.write("app/Pipfile.lock", &forged);
+    build(&bench).expect(1).says(&["Hash mismatch for "]);
+    // A pylock.toml goes before it.
+    copy(Path::new(&fixture("pylock-app")), &bench.checkout.path("app"));
+    build(&bench).expect(0);
+    assert_eq!(python(&bench, version), "0.53.0");
+}

@@ -51,6 +51,11 @@ impl LockGraph {
         graph
     }
 
+    /// Whether it has no package at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The package that lies in a folder.
     pub(super) fn at(&self, place: &str) -> Option<&str> {
         let found = self

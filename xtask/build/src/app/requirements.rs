@@ -1,6 +1,7 @@
 //! What `requirements.txt` refers to, file by file: whether a build has all of
 //! it.
 
+use inputs::regular;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
@@ -26,7 +27,7 @@ impl Walk<'_> {
         if !self.seen.insert(path.to_owned()) {
             return;
         }
-        let Ok(text) = std::fs::read_to_string(self.folder.join(path)) else {
+        let Ok(text) = regular::read_to_string(&self.folder.join(path)) else {
             return;
         };
         for (number, line) in text.lines().enumerate() {

@@ -55,7 +55,7 @@ pub(crate) struct RawSpec {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawApp {
     /// The application's folder, relative to the file that names it. It holds
-    /// pyproject.toml and uv.lock, or requirements.txt. `--app DIR` overrides.
+    /// pyproject.toml and uv.lock, or another list of what is installed. `--app DIR` overrides.
     pub source: String,
     /// The member of a uv workspace that is the app, by its package's name;
     /// `source` is the workspace then. Default: the project at its top.
