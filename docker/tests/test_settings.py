@@ -10,6 +10,10 @@ class Options(unittest.TestCase):
         said = settings.as_options({"DateStyle": "ISO, MDY", "a": "b\\c", "none": ""})
         self.assertEqual(said, "-c DateStyle=ISO,\\ MDY -c a=b\\\\c -c none=")
 
+    def test_a_file_takes_any_value_and_comes_after_the_images_own(self):
+        said = settings.as_file({"a.b": "it's \\n", "c": ""}, "/etc/x.conf")
+        self.assertEqual(said, "include '/etc/x.conf'\na.b = 'it''s \\\\n'\nc = ''\n")
+
     def test_the_superuser_finds_names_in_pg_catalog_only(self):
         for major in (15, 17):
             for pinned in (settings.of_the_superuser(major), settings.of_the_start(major)):

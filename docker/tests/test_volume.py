@@ -1,5 +1,6 @@
 """What lies on a volume, and what the cluster on it has to have."""
 
+import json
 import os
 import struct
 import tempfile
@@ -8,6 +9,7 @@ from unittest import mock
 
 from hive_container import cluster, mounts, volume
 from hive_container.image import Fatal
+from test_image import spec
 
 
 class Folder(unittest.TestCase):
@@ -59,6 +61,51 @@ class Kinds(Folder):
         self.write("hive/adopted")
         with self.assertRaisesRegex(Fatal, "had a cluster"):
             volume.inspect_empty(set())
+
+
+class Whose(Folder):
+    def setUp(self):
+        super().setUp()
+        for name in ("APP", "IDENTITY"):
+            patched = mock.patch.object(volume, name, os.path.join(self.path, name))
+            patched.start()
+            self.addCleanup(patched.stop)
+
+    def app(self, name, was=None):
+        return spec({"HIVE_APP_WAS": was} if was else {}, app_name=name)
+
+    def test_another_apps_image_is_refused_by_both_names_and_with_the_way_out(self):
+        volume.inspect_app(self.app("ledger"))
+        volume.remember_app(self.app("ledger"))
+        volume.inspect_app(self.app("ledger"))
+        # Built without the tool: nobody knows which app it is.
+        volume.inspect_app(self.app(None))
+        volume.remember_app(self.app(None))
+        said = "app 'ledger', and this image is the app 'my shop'; hint: .* -e HIVE_APP_WAS=ledger"
+        with self.assertRaisesRegex(Fatal, said):
+            volume.inspect_app(self.app("my shop", was="other"))
+        volume.inspect_app(self.app("my shop", was="ledger"))
+        volume.remember_app(self.app("my shop", was="ledger"))
+        volume.inspect_app(self.app("my shop"))
+        with self.assertRaises(Fatal):
+            volume.inspect_app(self.app("ledger"))
+
+    def test_a_later_images_keys_are_no_damage(self):
+        one = self.app("ledger")
+        for more, said in (
+            ({"since": "0.9"}, None),
+            ({"image": "agent"}, "belongs to image 'agent'"),
+        ):
+            identity = volume.identity_of(one) | more
+            self.write("IDENTITY", json.dumps(identity).encode())
+            if said is None:
+                volume.inspect_identity(one)
+            else:
+                with self.assertRaisesRegex(Fatal, said):
+                    volume.inspect_identity(one)
+        self.write("IDENTITY", b'{"image": "genie"}')
+        with self.assertRaisesRegex(Fatal, "hive.json is damaged|IDENTITY is damaged"):
+            volume.inspect_identity(one)
 
 
 class Cluster(Folder):

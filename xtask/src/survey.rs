@@ -20,7 +20,7 @@ use build::candidate;
 use build::context;
 use definition::Definition;
 use definition::dockerfile;
-use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
+use definition::labels::{APP_LABEL, FINGERPRINT_LABEL, IMAGE_LABEL};
 use engine::{Engine, Inventory};
 use inputs::context::{ExclusionReason, Found, Ignore, Inputs, Rules, WalkOptions};
 
@@ -53,6 +53,9 @@ pub struct Surveyed<'a> {
     pub(crate) forecast: Option<Forecast>,
     /// The proof of the image that is there, where it has one.
     pub(crate) proof: Option<Verified>,
+    /// What the user has to know before: values that do not count, a tag that
+    /// will hold another app.
+    pub(crate) warnings: Vec<String>,
     /// What its forecast goes by, where it is to be built.
     pub(crate) past: Option<Rc<past::RecordedBuilds>>,
 }
@@ -65,6 +68,10 @@ pub(crate) struct Planned {
     pub(crate) step: ImagePlan,
     /// See [`Surveyed::forecast`].
     pub(crate) forecast: Option<Forecast>,
+    /// What a proof does not say of its health endpoint.
+    pub(crate) health: Option<String>,
+    /// See [`Surveyed::warnings`].
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Surveyed<'_> {
@@ -150,6 +157,7 @@ pub fn survey<'a>(
             _ => (None, None),
         };
         surveyed.push(Surveyed {
+            warnings: warnings(job, &step, &inventory),
             job,
             definition,
             step,
@@ -159,6 +167,22 @@ pub fn survey<'a>(
         });
     }
     Ok(surveyed)
+}
+
+/// What of a job is to be told before any work.
+fn warnings(job: &ImageRequest, step: &ImagePlan, inventory: &Inventory) -> Vec<String> {
+    let mut warnings = job.spec.overruled.clone();
+    let name = job.spec.app.name.as_deref().unwrap_or_default();
+    let other = step.tags.iter().find_map(|tag| {
+        let label = inventory.label_of(inventory.id_of(tag)?, APP_LABEL)?;
+        (label != name).then_some((tag, label))
+    });
+    if let Some((tag, before)) = other {
+        warnings.push(format!(
+            "{tag} is the app {before}, and is to become {name}: a volume of {before} will be refused by it"
+        ));
+    }
+    warnings
 }
 
 fn step(

@@ -38,7 +38,7 @@ pub(crate) fn script(spec: &ImageSpec, run: &str) -> String {
     let health = |test: &str| {
         let text = HEALTH
             .replace("$PORT", &spec.app.port.to_string())
-            .replace("$PATH_", &quote(&spec.app.health_path))
+            .replace("$PATH_", &quote(spec.app.asked_path()))
             .replace("$TEST", test);
         format!("$docker exec $run-1 bash -c {}", quote(&text))
     };

@@ -41,6 +41,8 @@ pub struct Application {
     pub folder: PathBuf,
     /// How its dependencies are declared.
     pub(crate) shape: DependencySource,
+    /// What it is called: `project.name`, else its folder.
+    pub(crate) name: String,
     /// `project.requires-python`.
     pub(crate) requires_python: Option<String>,
     /// `project.version`; absent where it is dynamic.
@@ -155,6 +157,7 @@ fn with_list(
     Ok(Application {
         folder: folder.to_owned(),
         shape,
+        name: name_of(folder, project),
         requires_python: about(project, "requires-python"),
         version: about(project, "version"),
     })
@@ -216,9 +219,36 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
     Ok(Application {
         folder: folder.to_owned(),
         shape: DependencySource::Locked,
+        name: name_of(folder, &own),
         requires_python: about(&own, "requires-python").or_else(of_lock),
         version: about(&own, "version"),
     })
+}
+
+/// What the app is called, as far as its folder says: on one line, for a volume
+/// keeps it.
+fn name_of(folder: &Path, project: &Table) -> String {
+    let of_poetry = || {
+        Some(
+            project
+                .get("tool")?
+                .get("poetry")?
+                .get("name")?
+                .as_str()?
+                .to_owned(),
+        )
+    };
+    let of_folder = || {
+        folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let name = about(project, "name")
+        .or_else(of_poetry)
+        .unwrap_or_else(of_folder);
+    name.replace(char::is_control, " ")
 }
 
 /// A text of `[project]`.

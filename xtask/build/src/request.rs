@@ -84,6 +84,7 @@ impl Request {
     /// A usage error with every problem of flags, specs and apps.
     pub fn resolve(host: &Host, catalog: &Catalog, selection: &Selection) -> Result<Self> {
         let specs = catalog.select(&selection.images)?;
+        own_image(selection, &specs)?;
         let (base_name, base_set) = catalog.bases.choose(selection.base.as_deref())?;
         let mut problems = whole_tags(&selection.tags, specs.len());
         let mut jobs: Vec<ImageRequest> = Vec::new();
@@ -129,10 +130,12 @@ impl Request {
             });
             versions.insert(spec.name.as_str(), version.clone());
             let default_base = catalog.bases.choose(None)?.1;
+            let mut spec = spec.clone();
+            spec.app.name.get_or_insert_with(|| app.name.clone());
             jobs.push(ImageRequest {
-                dockerfile: dockerfile::render(&catalog.fragments, spec, default_base, &catalog.lock)?,
+                dockerfile: dockerfile::render(&catalog.fragments, &spec, default_base, &catalog.lock)?,
                 extra_tags: Vec::new(),
-                spec: spec.clone(),
+                spec,
                 app,
                 version,
             });
@@ -183,6 +186,22 @@ impl ImageRequest {
         tags.retain(|tag| seen.insert(tag.clone()));
         Ok(tags)
     }
+}
+
+/// An app of one's own is an image of its own: one that several images would
+/// take over by chance has to be given to one by name.
+fn own_image(selection: &Selection, specs: &[&ImageSpec]) -> Result<()> {
+    if selection.app.is_none() || !selection.images.is_empty() || specs.len() == 1 {
+        return Ok(());
+    }
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    Err(failure::usage(format!(
+        "--app: name the IMAGE that is to hold this app; there are {}",
+        names.join(", ")
+    ))
+    .hint("an app of its own is an image of its own: images/NAME/image.json has its names, port and database")
+    .hint("cargo xtask build-images NAME --app DIR")
+    .into())
 }
 
 fn absolute(folder: PathBuf) -> Result<PathBuf> {

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::ask;
 use crate::figure::Figure;
 use crate::finding::{Flaw, flaw};
-use crate::http::{Client, one_line};
-use crate::programs;
+use crate::http::{Client, Reply, one_line};
+use crate::{programs, words};
 use definition::spec::ImageSpec;
 use engine::container::{Container, RunResources};
 use failure::FailureKind;
@@ -20,7 +20,7 @@ use inputs::clock;
 /// Where the volume is mounted; the images' contract.
 pub const MOUNT: &str = "/var/lib/postgresql/data";
 
-/// The documents' outer limit: nobody waits longer.
+/// The documents' outer limit: nobody waits longer, but for what the spec allows.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Between two requests to the health endpoint.
@@ -33,6 +33,11 @@ const LOOK_PAUSE_LATE: Duration = Duration::from_millis(25);
 const PROGRAMS_PAUSE: Duration = Duration::from_secs(3);
 /// Healthy for the engine, yet no 200 from outside: then the port is wrong.
 const REACHABLE: Duration = Duration::from_secs(3);
+
+/// An app that gives the same wrong answer for so long gives no other one.
+const SAME_ANSWER: Duration = Duration::from_secs(10);
+/// As many routes as a sentence bears.
+const MOST_ROUTES: usize = 8;
 
 /// Of a container's log in a report; the bundle has all of it.
 const LAST_LINES: usize = 4;
@@ -50,6 +55,9 @@ pub struct Boot {
     pub gave_up: Duration,
     /// The last answer of the endpoint, and of the image's health check.
     pub last_words: String,
+    /// What the endpoint answers, where that is a redirection or no such route,
+    /// and what the app has instead.
+    pub wrong_path: Option<String>,
 }
 
 impl Boot {
@@ -217,6 +225,14 @@ fn one_line_each(lines: &[&str]) -> String {
     lines.join(" ⏎ ")
 }
 
+/// Options of `docker run` for the variables that a spec has for its suite.
+pub fn smoke_options(spec: &ImageSpec) -> Vec<String> {
+    let variables = spec.smoke_environment.iter();
+    variables
+        .flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")])
+        .collect()
+}
+
 /// What watching a boot gave.
 #[derive(Debug)]
 pub enum Watched {
@@ -242,22 +258,27 @@ pub fn watch(
         boot: Boot::default(),
         healthy: None,
         has_check: true,
+        wrong: None,
     };
     let client = Client::new(instance.port, false);
     // A slow machine's figure is worth knowing, a minute of waiting is not.
-    let limit = Duration::from_secs_f64(budget * 3.0 + 5.0).min(LONGEST);
+    // One that may take minutes gets them.
+    let limit = Duration::from_secs_f64(budget * 3.0 + 5.0)
+        .min(LONGEST)
+        .max(Duration::from_secs_f64(budget * 1.25));
+    let path = spec.app.asked_path();
     let mut next_look = LOOK_PAUSE;
     let mut next_programs = PROGRAMS_PAUSE;
     loop {
         let now = instance.started.elapsed();
         watch.boot.gave_up = now;
         if watch.boot.first_200.is_none() {
-            match client.get(&spec.app.health_path, Duration::from_secs(2)) {
-                Ok(reply) if reply.status == 200 => {
+            match client.get(path, Duration::from_secs(2)) {
+                Ok(reply) if spec.app.is_answer(reply.status) => {
                     watch.boot.first_200 = Some(instance.started.elapsed());
                     next_look = Duration::ZERO;
                 }
-                Ok(reply) => watch.boot.last_words = reply.shown(),
+                Ok(reply) => watch.hear(reply),
                 Err(error) => watch.boot.last_words = error,
             }
         }
@@ -275,11 +296,12 @@ pub fn watch(
             next_look = instance.started.elapsed() + pause;
         }
         if watch.is_over(limit) {
+            watch.tell_wrong_path(&client, path);
             return Ok(Watched::Up(watch.boot));
         }
         if now >= next_programs {
-            if let Some(fatal) = fatal_program(instance)? {
-                watch.boot.last_words = fatal;
+            if let Some(why) = hopeless(instance, watch.boot.first_200.is_some())? {
+                watch.boot.last_words = why;
                 return Ok(Watched::Up(watch.boot));
             }
             next_programs = instance.started.elapsed() + PROGRAMS_PAUSE;
@@ -294,9 +316,41 @@ struct Watch<'a> {
     /// Since start, and when we saw it.
     healthy: Option<(Duration, Instant)>,
     has_check: bool,
+    /// The last answer that was none, and since when it is the same.
+    wrong: Option<(Reply, Instant)>,
 }
 
 impl Watch<'_> {
+    /// Takes an answer that says that the app is not there yet, or never.
+    fn hear(&mut self, reply: Reply) {
+        self.boot.last_words = reply.shown();
+        let since = match &self.wrong {
+            Some((before, since)) if before.status == reply.status => *since,
+            _ => Instant::now(),
+        };
+        self.wrong = Some((reply, since));
+    }
+
+    /// Says what is wrong with the path, where the app has answered that.
+    fn tell_wrong_path(&mut self, client: &Client, path: &str) {
+        let Some((reply, _)) = self.wrong.take().filter(|_| self.boot.first_200.is_none()) else {
+            return;
+        };
+        self.boot.wrong_path = match (reply.status, &reply.location) {
+            (300..=399, Some(place)) => Some(format!(
+                "GET {path} answered {} and leads to {}: `app.health_path` has to be the path that answers 200",
+                reply.status,
+                place.strip_prefix("http://localhost").unwrap_or(place)
+            )),
+            (404 | 405, _) => Some(format!(
+                "GET {path} answered {}: `app.health_path` has to be a path that the app has{}",
+                reply.shown(),
+                routes(client).map_or_else(String::new, |routes| format!(", such as {routes}"))
+            )),
+            _ => None,
+        };
+    }
+
     /// Takes over what the engine says of the container's health.
     fn look(&mut self, inspect: &Value) {
         let Some(health) = inspect.pointer("/State/Health") else {
@@ -318,6 +372,16 @@ impl Watch<'_> {
         }
     }
 
+    /// Whether the app answers, and not as it has to, for so long that this is
+    /// its answer. One that is not ready yet says so by a status of its own.
+    fn is_settled(&self) -> bool {
+        let wrong = self.wrong.as_ref();
+        self.boot.first_200.is_none()
+            && wrong.is_some_and(|(reply, since)| {
+                matches!(reply.status, 300..=407 | 410..=428) && since.elapsed() > SAME_ANSWER
+            })
+    }
+
     fn is_over(&mut self, limit: Duration) -> bool {
         match (self.boot.first_200, self.healthy) {
             (Some(_), Some((healthy, _))) => {
@@ -332,9 +396,21 @@ impl Watch<'_> {
                 self.boot.ready = Some(healthy);
                 true
             }
-            _ => self.instance.started.elapsed() > limit,
+            _ => self.instance.started.elapsed() > limit || self.is_settled(),
         }
     }
+}
+
+/// The paths without parameters that the app says it answers a GET on.
+fn routes(client: &Client) -> Option<String> {
+    let reply = client.get("/openapi.json", Duration::from_secs(2)).ok()?;
+    let document: Value = serde_json::from_str(&reply.body).ok()?;
+    let paths = document.get("paths")?.as_object()?;
+    let plain = paths
+        .iter()
+        .filter(|(path, route)| route.get("get").is_some() && !path.contains('{'));
+    let paths: Vec<&str> = plain.map(|(path, _)| path.as_str()).take(MOST_ROUTES).collect();
+    (!paths.is_empty()).then(|| paths.join(", "))
 }
 
 /// When the first good probe of the image's own health check ended.
@@ -346,7 +422,19 @@ fn first_success(health: &Value) -> Option<SystemTime> {
     clock::parse(good.get("End")?.as_str()?)
 }
 
-/// A program that supervisord gave up: waiting for it is no use.
+/// Why waiting is no use any more: supervisord has given a program up, or the app
+/// ends again and again with the same words.
+fn hopeless(instance: &Instance, answers: bool) -> Result<Option<String>> {
+    if let Some(fatal) = fatal_program(instance)? {
+        return Ok(Some(fatal));
+    }
+    if answers {
+        return Ok(None);
+    }
+    let log = instance.container.logs()?;
+    Ok(words::without_end(&log).map(|said| format!("the app ended again and again: {}", one_line(&said))))
+}
+
 fn fatal_program(instance: &Instance) -> Result<Option<String>> {
     let output = instance
         .container

@@ -32,6 +32,8 @@ pub struct Reply {
     pub status: u16,
     /// The body, at most one MiB of it.
     pub body: String,
+    /// Where a redirection leads.
+    pub location: Option<String>,
     /// From the request's first byte to the body's last.
     pub took: Duration,
 }
@@ -113,6 +115,8 @@ impl Client {
         };
         let reply = reply.map_err(|error| error.to_string())?;
         let status = reply.status().as_u16();
+        let location = reply.headers().get("location");
+        let location = location.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         reply
             .into_body()
@@ -123,6 +127,7 @@ impl Client {
         Ok(Reply {
             status,
             body: String::from_utf8_lossy(&body).into_owned(),
+            location,
             took: started.elapsed(),
         })
     }

@@ -15,3 +15,4 @@ pub mod programs;
 #[path = "../../definition/src/spec/sample.rs"]
 mod sample;
 pub mod timeline;
+pub mod words;

@@ -11,7 +11,7 @@ use host::process::{Output, quote};
 
 /// Prints the passwords that a volume keeps, one a line.
 pub const PASSWORDS: &str =
-    "cat /var/lib/postgresql/data/hive/database-password /var/lib/postgresql/data/hive/superuser-password";
+    "cd /var/lib/postgresql/data/hive && cat database-password superuser-password; cat secret.* 2>/dev/null";
 
 /// Runs a script of `sh` with the volume mounted where the image mounts it,
 /// without network; whatever its exit code. `options` stand before the image,

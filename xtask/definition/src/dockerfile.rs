@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use crate::base::{BaseSet, BaseSetsLock, PackageNames, Postgres, Python, UvPin};
 use crate::spec::names::ImageName;
-use crate::spec::{App, ImageSpec};
+use crate::spec::{App, Budgets, ImageSpec};
 use inputs::context::sums;
 
 /// The stage that is the image.
@@ -120,13 +120,16 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
             App {
                 install,
                 port,
+                // These in labels.
+                name: app_name,
+                health_path: _,
+                health: _,
                 // Of these the container gets what `runtime` has.
                 source: _,
                 import: _,
                 factory: _,
                 command: _,
                 workers: _,
-                health_path: _,
                 before_start: _,
                 environment: _,
             },
@@ -135,8 +138,11 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         // These are not in an image, but what it is called and held against.
         version: _,
         tags: _,
-        budgets: _,
         checks: _,
+        overruled: _,
+        smoke_environment: _,
+        // How long a start may take is the health check's to know, too.
+        budgets,
     } = spec;
     values.insert("base", lock.pinned(&set.image));
     values.insert("image", name.to_string());
@@ -147,23 +153,49 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("app_package", install.package.clone().unwrap_or_default());
     values.insert("packages", packages.join(" "));
     values.insert("build_packages", build_packages.join(" "));
-    values.insert("labels", self::labels(name, title, labels));
+    values.insert(
+        "labels",
+        self::labels(name, title, spec.app.proved_health(), app_name.as_deref(), labels),
+    );
+    values.insert("start_period", start_period(budgets).to_string());
     values.insert("runtime_json", runtime);
     values.insert("contents", sums::SHELL.to_owned());
     values.insert("network", NETWORK.to_owned());
     Ok(values)
 }
 
+/// Seconds in which an engine does not count that a container is not healthy yet:
+/// a machine may be three times as slow as the one that the budgets are for.
+fn start_period(budgets: &Budgets) -> u64 {
+    let longest = budgets.ready_seconds.max(budgets.restart_seconds);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the schema bounds it"
+    )]
+    let period = (longest * 3.0).ceil() as u64;
+    period.max(60)
+}
+
 /// `LABEL` lines; a value is quoted so that the Dockerfile's own expansion
 /// leaves it as it is.
-fn labels(name: &ImageName, title: &str, extra: &BTreeMap<String, String>) -> String {
+fn labels(
+    name: &ImageName,
+    title: &str,
+    health: &str,
+    app: Option<&str>,
+    extra: &BTreeMap<String, String>,
+) -> String {
     let own = [
         (crate::labels::IMAGE_LABEL, name.as_str()),
+        (crate::labels::HEALTH_LABEL, health),
         ("org.opencontainers.image.title", title),
     ];
     let extra = extra.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let app = app.map(|app| (crate::labels::APP_LABEL, app));
     let lines: Vec<String> = own
         .into_iter()
+        .chain(app)
         .chain(extra)
         .map(|(key, value)| format!("LABEL {}={}", quote(key), quote(value)))
         .collect();

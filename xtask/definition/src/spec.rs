@@ -8,7 +8,9 @@
 pub mod load;
 mod meaning;
 pub mod names;
+mod own_file;
 pub mod raw;
+pub mod secret;
 pub(crate) mod shape;
 mod sql;
 
@@ -18,7 +20,7 @@ use std::path::PathBuf;
 use crate::reference::{ReleaseTag, Tag};
 use names::ImageName;
 
-pub use raw::{Budgets, Check, CheckProbe, HttpProbe, SqlProbe};
+pub use raw::{Budgets, Check, CheckProbe, HealthMeaning, HttpProbe, SqlProbe};
 
 /// A valid spec of one image; everything after this trusts it.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,11 +49,19 @@ pub struct ImageSpec {
     pub budgets: Budgets,
     /// Smoke checks of this image's own.
     pub checks: Vec<Check>,
+    /// What the app's own file says and the image's says otherwise, a sentence
+    /// each.
+    pub overruled: Vec<String>,
+    /// Variables of the smoke suite's containers, which no image has.
+    pub smoke_environment: BTreeMap<String, String>,
 }
 
 /// The application's part of a spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct App {
+    /// What a volume knows it by; absent where nothing has looked at its folder
+    /// and the spec does not say.
+    pub name: Option<String>,
     /// The folder of the application's sources, relative to the checkout.
     pub source: PathBuf,
     /// What of it is installed.
@@ -66,12 +76,14 @@ pub struct App {
     pub(crate) workers: u32,
     /// TCP port, in the container and by default outside.
     pub port: u16,
-    /// Path that answers 200 only when the service works.
-    pub health_path: String,
+    /// Path that is asked for health; `None` where the app has none.
+    pub health_path: Option<String>,
+    /// What an answer of it means, as far as the spec says so.
+    pub health: Option<HealthMeaning>,
     /// Runs once per boot between the database's and the app's start.
     pub(crate) before_start: Option<Vec<String>>,
     /// Extra environment; values may hold placeholders.
-    pub(crate) environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, String>,
 }
 
 /// What of a project's declared dependencies an image has, in uv's words.
@@ -121,6 +133,42 @@ pub struct Database {
     pub(crate) extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.
     pub(crate) initial_sql: Vec<String>,
+    /// Settings of PostgreSQL.
+    pub(crate) settings: BTreeMap<String, String>,
+}
+
+impl App {
+    /// What is asked for whether the app answers.
+    pub fn asked_path(&self) -> &str {
+        self.health_path.as_deref().unwrap_or("/")
+    }
+
+    /// Whether an answer with this status says that the app is there.
+    pub fn is_answer(&self, status: u16) -> bool {
+        status == 200 || self.health_path.is_none()
+    }
+
+    /// What a proof says of the app's health endpoint: the label's value.
+    pub fn proved_health(&self) -> &'static str {
+        match (&self.health_path, self.health) {
+            (None, _) => "none",
+            (Some(_), Some(HealthMeaning::Readiness)) => "readiness",
+            (Some(_), _) => "liveness",
+        }
+    }
+
+    /// What a proof does not say of it, in one sentence; `None` where it says
+    /// all.
+    pub fn unproved_health(&self) -> Option<String> {
+        match self.proved_health() {
+            "readiness" => None,
+            "none" => Some("no health path: the container's own check asks the database".to_owned()),
+            _ => Some(format!(
+                "GET {} is proved as liveness; the container's own check asks the database",
+                self.asked_path()
+            )),
+        }
+    }
 }
 
 impl ImageSpec {
@@ -140,8 +188,11 @@ impl ImageSpec {
             tags: _,
             budgets: _,
             checks: _,
+            overruled: _,
+            smoke_environment: _,
         } = self;
         let App {
+            name: app_name,
             source: _,
             install: _,
             import,
@@ -150,6 +201,8 @@ impl ImageSpec {
             workers,
             port,
             health_path,
+            // The container's own check asks the database whatever the app does.
+            health: _,
             before_start,
             environment,
         } = app;
@@ -158,10 +211,12 @@ impl ImageSpec {
             role,
             extensions,
             initial_sql,
+            settings,
         } = database;
         serde_json::json!({
             "image": image.as_str(),
             "app": {
+                "name": app_name,
                 "import": import,
                 "factory": factory,
                 "command": command,
@@ -176,6 +231,7 @@ impl ImageSpec {
                 "role": role,
                 "extensions": extensions,
                 "initial_sql": initial_sql,
+                "settings": settings,
             },
         })
     }

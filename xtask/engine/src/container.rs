@@ -80,10 +80,15 @@ impl RunResources {
                 let mut args = vec![
                     "run", "--detach", "--pull", "never", "--name", name, "--label", &label,
                 ];
+                let (options, variables) = request::apart(options);
                 args.extend(options);
                 args.push(image);
                 args.extend(command);
-                self.docker(&args).run().map(drop)
+                let mut docker = self.docker(&args);
+                for (name, value) in variables {
+                    docker = docker.env(name, value);
+                }
+                docker.run().map(drop)
             }
         };
         started.with_context(|| format!("start a container of {image}"))?;

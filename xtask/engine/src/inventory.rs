@@ -47,6 +47,12 @@ impl Inventory {
             .map(|image| image.id.as_str())
     }
 
+    /// A label of the image with this ID.
+    pub fn label_of(&self, id: &str, label: &str) -> Option<&str> {
+        let image = self.images.iter().find(|image| image.id == id)?;
+        image.labels.as_ref()?.get(label).map(String::as_str)
+    }
+
     /// IDs of the images with all these labels, newest first, each once.
     pub fn with_labels(&self, labels: &[(&str, &str)]) -> Vec<&str> {
         let mut ids: Vec<&str> = Vec::new();

@@ -40,7 +40,8 @@ pub(crate) fn write(folder: &Path, gate_run: &GateRun<'_>, verdict: &Verdict) ->
     fs_err::create_dir_all(folder)?;
     let mut missing = Vec::new();
     let facts = &gate_run.facts;
-    let put = |name: &str, text: &str| put(&folder.join(name), text, &facts.secrets);
+    let hidden = facts.hidden();
+    let put = |name: &str, text: &str| put(&folder.join(name), text, &hidden);
     put("timeline.txt", &gate_run.timeline.lines().join("\n"))?;
     write_verdict(folder, verdict)?;
     put("image-inspect.json", &format!("{:#}", facts.image.document()))?;
@@ -69,7 +70,7 @@ pub(crate) fn write(folder: &Path, gate_run: &GateRun<'_>, verdict: &Verdict) ->
     }
     for (n, instance) in gate_run.instances().enumerate() {
         let own = folder.join(format!("container-{}", n + 1));
-        container(&own, &instance.container, &facts.secrets, &mut missing)?;
+        container(&own, &instance.container, &hidden, &mut missing)?;
     }
     if !missing.is_empty() {
         put("missing.txt", &missing.join("\n"))?;

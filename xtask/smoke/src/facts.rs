@@ -69,6 +69,8 @@ pub struct Facts {
     pub(crate) again: Reached<Boot>,
     /// An end nobody asked for.
     pub(crate) death: Option<Death>,
+    /// The app's last words at its first start, where it did not get there.
+    pub(crate) last_words: Option<String>,
     /// What the container was asked, and when.
     pub(crate) answers: BTreeMap<(Moment, &'static str), Reached<Answer>>,
     /// `docker logs` of the steady container when the window after ready was
@@ -121,6 +123,19 @@ pub(crate) struct Outage {
     pub(crate) said: String,
     /// From PostgreSQL's start until 200 again; `None` when it never came.
     pub(crate) back: Option<Duration>,
+    /// What the image's own health check said meanwhile.
+    pub(crate) container: ContainerHealth,
+}
+
+/// The image's own health check while PostgreSQL was away, and after.
+#[derive(Clone, Debug)]
+pub(crate) struct ContainerHealth {
+    /// Whether it failed meanwhile.
+    pub(crate) left: bool,
+    /// What it said then; at the end, where it was never content again.
+    pub(crate) said: String,
+    /// From PostgreSQL's start until it was content again.
+    pub(crate) back: Option<Duration>,
 }
 
 /// The end of the first container.
@@ -151,6 +166,7 @@ impl Facts {
             stop: unseen(),
             again: unseen(),
             death: None,
+            last_words: None,
             answers: BTreeMap::new(),
             settled_log: unseen(),
             whole_log: String::new(),
@@ -158,6 +174,14 @@ impl Facts {
             secrets: Vec::new(),
             took: BTreeMap::new(),
         }
+    }
+
+    /// What is shown nowhere: the passwords, and what the gate alone was given.
+    /// A short value is a switch, and part of many words.
+    pub(crate) fn hidden(&self) -> Vec<String> {
+        let given = self.spec.smoke_environment.values();
+        let given = given.filter(|value| value.len() >= 6).cloned();
+        self.secrets.iter().cloned().chain(given).collect()
     }
 
     /// Whether the first boot became healthy.
@@ -176,6 +200,7 @@ impl Facts {
         self.stop = mortal.stop;
         self.again = mortal.again;
         self.death = self.death.take().or(mortal.death);
+        self.last_words = self.last_words.take().or(mortal.last_words);
         self.answers.extend(mortal.answers);
         self.whole_log.push_str(&mortal.whole_log);
         self.inspect.push_str(&mortal.inspect);

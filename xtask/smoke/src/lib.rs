@@ -229,19 +229,16 @@ pub fn run(
     gate_run
         .run()
         .with_context(|| format!("smoke-test image {name}"))?;
-    let secrets = &gate_run.facts.secrets;
+    let hidden = &gate_run.facts.hidden();
     for line in gate_run.timeline.lines() {
-        report.debug(format!("{name}: {}", secrets::scrub(line, secrets)));
+        report.debug(format!("{name}: {}", secrets::scrub(line, hidden)));
     }
     if resources.keep {
         report.detail(format!("kept: {}", gate_run.kept().join(", ")));
     }
     let gate = GATE.iter().map(|check| judge(check, &gate_run.facts));
     let own = std::mem::take(&mut gate_run.own);
-    let mut checks: Vec<CheckResult> = gate
-        .chain(own)
-        .map(|check| check.without(&gate_run.facts.secrets))
-        .collect();
+    let mut checks: Vec<CheckResult> = gate.chain(own).map(|check| check.without(hidden)).collect();
     attribute(&mut checks);
     let mut verdict = Verdict {
         image: name.to_owned(),
@@ -252,6 +249,8 @@ pub fn run(
         checks,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         bundle: None,
+        last_words: facts_seen(&gate_run, |facts| facts.last_words.clone()),
+        advice: facts_seen(&gate_run, checks::app::advice),
     };
     if !verdict.passed() {
         let folder = bundle::folder(state_dir, name);
@@ -320,6 +319,12 @@ pub fn run_full(
         report.step("smoke", format!("{}: {summary}", verdict.image));
     }
     Ok(verdicts)
+}
+
+/// A text about what was seen, without its secrets.
+fn facts_seen(gate_run: &GateRun<'_>, text: impl Fn(&Facts) -> Option<String>) -> Option<String> {
+    let facts = &gate_run.facts;
+    text(facts).map(|text| secrets::scrub(&text, &facts.hidden()))
 }
 
 fn judge(check: &CheckDef, facts: &Facts) -> CheckResult {

@@ -1,5 +1,8 @@
 //! Names of the checks that others refer to: a name that is gone does not compile.
 
+/// The image brings a health check.
+pub(crate) const IMAGE_HEALTH_CHECK: &str = "image-health-check";
+
 /// The container starts and stays.
 pub(crate) const STAYS_UP: &str = "stays-up";
 

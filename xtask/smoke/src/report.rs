@@ -1,5 +1,6 @@
 //! Verdicts as a table for people, JSON, JUnit XML and Markdown. Pure text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -24,6 +25,7 @@ pub fn entry(verdict: &Verdict) -> Value {
         "suite_key": verdict.suite_key(),
         "whole": verdict.is_whole(),
         "took_ms": verdict.took_ms,
+        "last_words": verdict.last_words,
         "bundle": verdict.bundle.as_ref().map(|path| path.display().to_string()),
         "checks": verdict.checks,
     })
@@ -34,7 +36,8 @@ pub fn table(verdict: &Verdict) -> String {
     let width = verdict.checks.iter().map(|c| c.name.chars().count()).max();
     let width = width.unwrap_or(0).max(8);
     let mut text = format!("{} {}\n", verdict.image, verdict.image_id);
-    for check in &verdict.checks {
+    let followers = |check: &&CheckResult| check.failed() && check.because.is_some();
+    for check in verdict.checks.iter().filter(|check| !followers(check)) {
         let (value, limit) = figures(check);
         let line = format!(
             "  {} {:width$}  {value:>9}  {limit}",
@@ -44,9 +47,18 @@ pub fn table(verdict: &Verdict) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
         if check.outcome != CheckOutcome::Pass {
-            let because = follows(check);
-            push(&mut text, &format!("       {}{because}\n", check.detail));
+            push(&mut text, &format!("       {}\n", check.detail));
         }
+    }
+    let mut of_cause: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for check in verdict.checks.iter().filter(followers) {
+        let cause = check.because.as_deref().unwrap_or_default();
+        of_cause.entry(cause).or_default().push(&check.name);
+    }
+    for (cause, names) in of_cause {
+        let follow = if names.len() == 1 { "follows" } else { "follow" };
+        let line = format!("  FAIL {} more, which {follow} from {cause}\n", names.len());
+        push(&mut text, &line);
     }
     push(&mut text, &format!("  {}\n", summary(verdict)));
     text
@@ -268,8 +280,7 @@ mod tests {
                 "  FAIL postgresql-ready",
                 "       no response",
                 "  pass image-user",
-                "  FAIL health",
-                r#"       got 503 <down> & "out" |x|  'end' (follows from postgresql-ready)"#,
+                "  FAIL 1 more, which follows from postgresql-ready",
                 "  2 of 5 checks passed in 7.21 s",
             ]
         );

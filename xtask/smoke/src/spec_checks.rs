@@ -12,7 +12,7 @@ use serde_json::Value;
 use container::ask::Answer;
 use container::finding::{Judged, flaw, seen};
 use container::http::{Client, Reply, one_line, percent_encoded};
-use definition::spec::{HttpProbe, SqlProbe};
+use definition::spec::{Check, CheckProbe, HttpProbe, SqlProbe};
 use host::process::quote;
 
 /// For a whole request: a check must not hang the gate.
@@ -61,6 +61,20 @@ fn judge_reply(asked: &str, probe: &HttpProbe, reply: &Reply, saved: &mut Saved)
         saved.insert(name.clone(), value.clone());
     }
     seen(format!("{asked}: {}", reply.shown()))
+}
+
+/// The value that a check needs and that none has: the one that should have saved
+/// it failed, and this one would ask something else than its author meant.
+pub(crate) fn not_saved<'a>(check: &Check, earlier: &'a [Check], saved: &Saved) -> Option<&'a str> {
+    let text = serde_json::to_string(&check.probe).unwrap_or_default();
+    let promised = earlier.iter().flat_map(|check| match &check.probe {
+        CheckProbe::Http(probe) => probe.save.keys().collect::<Vec<_>>(),
+        CheckProbe::Sql(probe) => probe.save.iter().collect(),
+    });
+    let mut missing = promised.filter(|name| !saved.contains_key(*name));
+    missing
+        .find(|name| text.contains(&format!("{{{name}}}")))
+        .map(String::as_str)
 }
 
 /// The script that asks a query.
@@ -154,8 +168,26 @@ mod tests {
         Reply {
             status,
             body: body.into(),
+            location: None,
             took: Duration::ZERO,
         }
+    }
+
+    #[test]
+    fn a_check_whose_value_nobody_saved_is_not_asked() {
+        let check = |value: Value| -> Check { serde_json::from_value(value).unwrap() };
+        let create = check(json!({"name": "a", "http": {"path": "/s", "save": {"id": "/id"}}}));
+        let read = check(json!({"name": "b", "sql": {"query": "SELECT '{id}', '{other}'", "save": "n"}}));
+        let all = [create, read];
+        let mut saved = Saved::new();
+        assert_eq!(not_saved(&all[1], &all[..1], &saved), Some("id"));
+        assert_eq!(not_saved(&all[0], &[], &saved), None);
+        saved.insert("id".into(), json!(7));
+        assert_eq!(
+            not_saved(&all[1], &all[..1], &saved),
+            None,
+            "other is no name of a value"
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub const GATE: &[CheckDef] = &[
         how: How::Watch(GatePart::Image, image::labels),
     },
     CheckDef {
-        name: "image-health-check",
+        name: names::IMAGE_HEALTH_CHECK,
         proves: "the image brings a health check of its own, for every engine and compose file",
         needs: &[],
         how: How::Watch(GatePart::Image, image::health_check),
@@ -155,8 +155,14 @@ pub const GATE: &[CheckDef] = &[
         how: How::Ask(Moment::Fresh, programs::MEMORY, programs::memory),
     },
     CheckDef {
+        name: "container-health",
+        proves: "the image's own health check fails while PostgreSQL is stopped, and not after",
+        needs: &[names::IMAGE_HEALTH_CHECK, names::HEALTH, names::TIME_TO_READY],
+        how: How::Watch(GatePart::Outage, app::container_health),
+    },
+    CheckDef {
         name: "health-honest",
-        proves: "health leaves 200 when PostgreSQL is stopped, and comes back with it",
+        proves: "the app is back with PostgreSQL; an endpoint of `readiness` leaves 200 without it",
         needs: &[names::HEALTH, names::TIME_TO_READY],
         how: How::Watch(GatePart::Outage, app::honest),
     },
@@ -291,11 +297,16 @@ impl LookedAt {
             file: _,
             version: _,
             tags: _,
+            overruled: _,
+            smoke_environment,
         } = spec;
+        // Which app it is called no check looks at, and `smoke` does not know it.
+        let mut nameless = spec.clone();
+        nameless.app.name = None;
         Ok(Self {
             budgets: serde_json::to_string(budgets)?,
             checks: serde_json::to_string(checks)?,
-            runtime: serde_json::to_string(&spec.runtime())?,
+            runtime: serde_json::to_string(&(nameless.runtime(), spec.app.health, smoke_environment))?,
         })
     }
 }
@@ -324,6 +335,7 @@ pub(super) fn framed(fields: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use definition::spec::HealthMeaning;
 
     #[test]
     fn names_are_unique() {
@@ -378,7 +390,15 @@ mod tests {
         for (part, other) in [
             ("budgets", changed(|spec| spec.budgets.ready_seconds += 1.0)),
             ("checks", changed(|spec| drop(spec.checks.pop()))),
-            ("app", changed(|spec| spec.app.health_path.push('x'))),
+            ("app", changed(|spec| spec.app.health_path = None)),
+            (
+                "app",
+                changed(|spec| drop(spec.smoke_environment.insert("A".into(), "b".into()))),
+            ),
+            (
+                "app",
+                changed(|spec| spec.app.health = Some(HealthMeaning::Liveness)),
+            ),
         ] {
             assert_ne!(before.0, key(&other).unwrap());
             let after = parts(&other).unwrap();

@@ -11,6 +11,7 @@ use crate::secrets::scrub;
 use container::figure::Figure;
 use container::finding::{Judged, seen};
 use failure::Failure;
+use inputs::shown;
 
 /// How a check ended. What could not be looked at is not proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -139,6 +140,10 @@ pub struct Verdict {
     pub(super) checks: Vec<CheckResult>,
     pub(super) took_ms: u64,
     pub(super) bundle: Option<PathBuf>,
+    /// See [`Verdict::last_words`].
+    pub(super) last_words: Option<String>,
+    /// See [`Verdict::advice`].
+    pub(super) advice: Option<String>,
 }
 
 impl Verdict {
@@ -156,6 +161,8 @@ impl Verdict {
             checks: Vec::new(),
             took_ms: 0,
             bundle: None,
+            last_words: None,
+            advice: None,
         })
     }
 
@@ -197,6 +204,16 @@ impl Verdict {
     /// The folder with everything known about the failure, where one was written.
     pub fn bundle(&self) -> Option<&Path> {
         self.bundle.as_deref()
+    }
+
+    /// What the app said last at its first start, where it did not get there.
+    pub(crate) fn last_words(&self) -> Option<&str> {
+        self.last_words.as_deref()
+    }
+
+    /// What whoever built a good image should know of it.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref().filter(|_| self.passed())
     }
 
     /// Whether every check passed. No checks prove nothing.
@@ -289,7 +306,14 @@ impl fmt::Display for FailedVerdict {
             0 => Ok(()),
             1 => f.write_str(" (and one that follows from it)"),
             more => write!(f, " (and {more} that follow)"),
+        }?;
+        if let Some(words) = verdict.last_words() {
+            f.write_str("\n  the app's last words, at its first start:")?;
+            for line in words.lines() {
+                write!(f, "\n    {}", shown::one_line(line))?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -312,6 +336,8 @@ pub(super) mod tests {
             checks,
             took_ms: 7215,
             bundle: None,
+            last_words: None,
+            advice: None,
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
     if args.plan.json {
         return super::plan::print_json(host, base.as_ref(), &planned);
     }
-    for Planned { step, forecast } in &planned {
+    for Planned { step, forecast, .. } in &planned {
         host.report.data(&format!("{}: {}", step.name, step.action))?;
         for line in step.cause.lines() {
             host.report.data(&format!("  {line}"))?;

@@ -25,11 +25,23 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
     if as_json {
         return print_json(host, base.as_ref(), &planned);
     }
-    for Planned { step, forecast } in &planned {
+    for Planned {
+        step,
+        forecast,
+        health,
+        warnings,
+    } in &planned
+    {
         host.report
             .data(&format!("{}: {} ({})", step.name, step.action, step.reason))?;
         if let Some(forecast) = in_short(step, forecast.as_ref()) {
             host.report.data(&format!("  {forecast}"))?;
+        }
+        for warning in warnings {
+            host.report.warn(format!("{}: {warning}", step.name));
+        }
+        if let Some(health) = health {
+            host.report.data(&format!("  {health}"))?;
         }
     }
     Ok(())
@@ -65,20 +77,38 @@ pub(crate) fn make(
     });
     let planned = survey(contexts, &request, engine_and_base)?
         .into_iter()
-        .map(|Surveyed { step, forecast, .. }| Planned { step, forecast })
+        .map(|surveyed| Planned {
+            health: surveyed.job.spec.app.unproved_health(),
+            warnings: surveyed.warnings,
+            step: surveyed.step,
+            forecast: surveyed.forecast,
+        })
         .collect();
     Ok((base, planned))
 }
 
 /// The plan as talk, before the work starts.
 pub(crate) fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
-    for Surveyed { step, forecast, .. } in surveyed {
+    for Surveyed {
+        job,
+        step,
+        forecast,
+        warnings,
+        ..
+    } in surveyed
+    {
         report.step(
             "plan",
             format!("{}: {} ({})", step.name, step.action, step.reason),
         );
         if let Some(forecast) = in_short(step, forecast.as_ref()) {
             report.detail(format!("{}: {forecast}", step.name));
+        }
+        for warning in warnings {
+            report.warn(format!("{}: {warning}", step.name));
+        }
+        if let Some(health) = job.spec.app.unproved_health() {
+            report.detail(format!("{}: {health}", step.name));
         }
     }
 }

@@ -151,6 +151,9 @@ fn show(host: &Host, verdicts: &[Verdict]) {
         for line in report::table(verdict).lines() {
             host.report.talk(line);
         }
+        if let Some(advice) = verdict.advice() {
+            host.report.warn(format!("{}: {advice}", verdict.image()));
+        }
     }
 }
 
@@ -165,7 +168,7 @@ pub(crate) fn failed(verdicts: &[&Verdict]) -> Failure {
             hints.extend(failure.hints);
         }
     }
-    let mut failure = failure::smoke(messages.join("; "));
+    let mut failure = failure::smoke(messages.join("\n"));
     failure.hints = hints;
     failure
 }

@@ -276,6 +276,13 @@ fn health_that_lies() {
 
 #[test]
 #[ignore = "needs an engine"]
+fn health_check_that_lies() {
+    let lines = run("printf '#!/bin/sh\\necho healthy\\n' > /usr/local/lib/hive/healthcheck");
+    broken("lying-check", &lines, as_it_is, &["container-health"]);
+}
+
+#[test]
+#[ignore = "needs an engine"]
 fn process_of_root() {
     let lines = run(
         "cp /bin/sleep /usr/local/bin/rooted; chmod 4755 /usr/local/bin/rooted; \

@@ -37,7 +37,7 @@ pub(super) fn health(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measu
     fixture.beside_official(bench, |stage| {
         let instance = stage.boot(&*stage.volume()?, &[])?;
         let client = Client::new(instance.port, false);
-        let path = &stage.spec().app.health_path;
+        let path = stage.spec().app.asked_path();
         let mut took = Vec::new();
         for _ in 0..=ASKED {
             stage.resources().runner.check_interrupt()?;

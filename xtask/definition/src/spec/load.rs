@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::ImageSpec;
 use super::meaning::validate;
+use super::own_file;
 use super::raw::{self, RawSpec};
 use super::shape::{self, ShapeProblem};
 use crate::reference::Reference;
@@ -63,7 +64,7 @@ pub const APP_FILE: &str = "hive-app.json";
 pub fn source_folder(defaults: Option<&SourceFile>, own: &SourceFile) -> Option<PathBuf> {
     [Some(own), defaults].into_iter().flatten().find_map(|file| {
         let value: Value = serde_json::from_str(without_mark(&file.text)).ok()?;
-        let source = lookup(&value, "app.source")?.as_str()?;
+        let source = shape::lookup(&value, "app.source")?.as_str()?;
         Some(joined(&file.folder, source))
     })
 }
@@ -99,6 +100,10 @@ pub fn load(defaults: Option<&SourceFile>, files: &[ImageFiles]) -> Result<Vec<I
             .app
             .as_ref()
             .and_then(|file| parse(file, &mut problems).map(|value| (file, value)));
+        let of_the_gate = app
+            .as_ref()
+            .and_then(|(file, value)| own_file::of_the_gate(file, value, &files.name));
+        problems.extend(of_the_gate.filter(|problem| !problems.contains(problem)));
         let Some(own) = parse(&files.own, &mut problems) else {
             continue;
         };
@@ -171,9 +176,14 @@ impl Layers<'_> {
         for (_, value) in self.lowest_first() {
             merge(&mut merged, value);
         }
-        let found = shape::problems(raw::schema(), &merged);
+        let mut found = self.each_alone();
+        // What is wrong with a file is known by then; not what all of them lack.
+        let of_all = self.locate(shape::problems(raw::schema(), &merged));
+        let alone = found.len();
+        let is_lacking = |one: &Located| alone == 0 || one.problem.message == shape::MISSING;
+        found.extend(of_all.into_iter().filter(is_lacking));
         if !found.is_empty() {
-            return Err(self.locate(found));
+            return Err(found);
         }
         let raw: RawSpec = serde_json::from_value(merged).map_err(|error| {
             self.locate(vec![ShapeProblem {
@@ -182,7 +192,27 @@ impl Layers<'_> {
             }])
         })?;
         let source_folder = &self.file_of("app.source").folder;
-        validate(name, raw, &self.own.0.shown, source_folder).map_err(|found| self.locate(found))
+        let mut image =
+            validate(name, raw, &self.own.0.shown, source_folder).map_err(|found| self.locate(found))?;
+        if let Some((file, value)) = &self.app {
+            image.overruled = own_file::overruled((file, value), (self.own.0, &self.own.1));
+        }
+        Ok(image)
+    }
+
+    /// What is wrong with each file by itself, also where another one has the
+    /// last word.
+    fn each_alone(&self) -> Vec<Located> {
+        let schema = raw::file_schema();
+        let alone = |(file, value): (&SourceFile, &Value)| {
+            let found = shape::problems(&schema, value).into_iter();
+            let located = found.map(|problem| Located {
+                file: file.shown.clone(),
+                problem,
+            });
+            located.collect::<Vec<_>>()
+        };
+        self.lowest_first().rev().flat_map(alone).collect()
     }
 
     fn lowest_first(&self) -> impl DoubleEndedIterator<Item = (&SourceFile, &Value)> {
@@ -194,7 +224,7 @@ impl Layers<'_> {
     fn file_of(&self, path: &str) -> &SourceFile {
         let mut layers = self.lowest_first().rev();
         layers
-            .find(|(_, value)| lookup(value, path).is_some())
+            .find(|(_, value)| shape::lookup(value, path).is_some())
             .map_or(self.own.0, |(file, _)| file)
     }
 
@@ -219,25 +249,6 @@ fn merge(under: &mut Value, over: &Value) {
         }
         (under, over) => *under = over.clone(),
     }
-}
-
-/// The value at a path of [`shape::join`], whose keys may hold dots themselves.
-fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    if path.is_empty() {
-        return Some(value);
-    }
-    if let Some(rest) = path.strip_prefix('[') {
-        let (index, rest) = rest.split_once(']')?;
-        let value = value.get(index.parse::<usize>().ok()?)?;
-        return lookup(value, rest.strip_prefix('.').unwrap_or(rest));
-    }
-    let keys = value.as_object()?.iter();
-    let mut below = keys.filter_map(|(key, value)| Some((path.strip_prefix(key.as_str())?, value)));
-    below.find_map(|(rest, value)| match rest.strip_prefix('.') {
-        Some(rest) => lookup(value, rest),
-        None if rest.is_empty() || rest.starts_with('[') => lookup(value, rest),
-        None => None,
-    })
 }
 
 /// The image whose own repository, `hive-<image>`, a name lies in.
@@ -321,15 +332,15 @@ mod tests {
 
     #[test]
     fn five_mistakes_are_told_at_once() {
-        let text = r#"{"title":7,"app":{"prot":1,"port":80,"workers":"two"},"database":{"name":"d","role":"r"},"budgets":{"ready_seconds":900},"checks":[{"name":"x"}]}"#;
+        let text = r#"{"title":7,"app":{"prot":1,"port":80,"workers":"two"},"database":{"name":"d","role":"r"},"budgets":{"ready_seconds":9000},"checks":[{"name":"x"}]}"#;
         assert_eq!(
             sentences(&[("a", text)]),
             [
+                "images/a/image.json: `title` is a number, must be a string",
                 "images/a/image.json: `app.prot` is no known key, did you mean `port`?",
                 "images/a/image.json: `app.port` is 80, must be between 1024 and 65535",
                 "images/a/image.json: `app.workers` is a string, must be an integer",
-                "images/a/image.json: `budgets.ready_seconds` is 900, must be between 0.001 and 60",
-                "images/a/image.json: `title` is a number, must be a string",
+                "images/a/image.json: `budgets.ready_seconds` is 9000, must be between 0.001 and 3600",
                 "images/a/image.json: `checks[0]` must have exactly one of http, sql",
             ]
         );
@@ -339,7 +350,7 @@ mod tests {
     fn meaning_is_checked() {
         let text = r#"{"title":"t","app":{"port":2000,"import":"serve","health_path":"health","environment":{"A B":"x","C":"{nope}","D":"{","E":"{{ok}} {database_url}",
             "F":"{database_url:asyncpg} {database_url:postgis://}","G":"{database_url:postgres}","H":"{database_url:a b}","I":"{port:x}",
-            "PGDATA":"x","HIVE_API_PORT":"1","DATABASE_URL":"{database_url:asyncpg}"}},
+            "S":"{secret:S}","S2":"{secret:a-b}","JWT_SECRET":"hunter2","PGDATA":"x","HIVE_API_PORT":"1","DATABASE_URL":"{database_url:asyncpg}"}},
             "database":{"name":"","role":"pg_x"},"tags":["Hive:latest","x:-1"],"labels":{"dev.hive.image":"no"}}"#;
         let found = sentences(&[("a", text)]);
         for expected in [
@@ -351,6 +362,8 @@ mod tests {
             "`app.environment.G` has {database_url:postgres}, which is no driver but a scheme: write {database_url:postgres://}",
             "`app.environment.H` has {database_url:a b}: write a driver",
             "`app.environment.I` has the unknown placeholder {port:x}",
+            "`app.environment.S2` has the unknown placeholder {secret:a-b}",
+            "`app.environment.JWT_SECRET` looks like a secret, and everybody who has the image could read it: write {secret:JWT_SECRET}",
             "`app.environment.PGDATA` is the container's own",
             "`app.environment.HIVE_API_PORT` is what `app.port` says",
             "`database.name` must have 1 to 63 bytes",
@@ -364,7 +377,7 @@ mod tests {
                 "{expected}\n{found:#?}"
             );
         }
-        assert_eq!(found.len(), 15, "{found:#?}");
+        assert_eq!(found.len(), 17, "{found:#?}");
     }
 
     #[test]
@@ -441,6 +454,25 @@ mod tests {
     }
 
     #[test]
+    fn what_only_the_gate_knows_is_in_no_file_of_the_image() {
+        let found = of_app(r#"{"smoke":{"environment":{"KEY":"x"}}}"#);
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(
+            found[0].starts_with("app/hive-app.json: `smoke` is for images/i2000/image.json"),
+            "{found:#?}"
+        );
+        let own = spec(
+            2000,
+            r#","smoke":{"environment":{"KEY":"x","A B":"y","PGDATA":"z"}}"#,
+        );
+        assert_eq!(
+            sentences(&[("a", &own)]).len(),
+            2,
+            "one is no name, one is the container's"
+        );
+    }
+
+    #[test]
     fn what_cannot_work_is_told_before_it_is_built() {
         let with = |app: &str, role: &str, more: &str| {
             let text =
@@ -483,6 +515,17 @@ mod tests {
             let labels = format!(r#","labels":{{"{key}":"x"}}"#);
             said(with(r#""port":2000"#, "r", &labels), "is no name of a label");
         }
+        for (setting, expected) in [
+            ("port", "is the image's own"),
+            ("Work Mem", "is no name of a setting"),
+            ("work_mem\":\"a\\nb", "must be one line"),
+        ] {
+            let text = format!(
+                r#"{{"title":"t","app":{{"port":2000}},"database":{{"name":"d","role":"r","settings":{{"{setting}":"1"}}}}}}"#
+            );
+            let text = text.replace("b\":\"1", "b");
+            said(sentences(&[("a", &text)]), expected);
+        }
         let text = r#"{"title":"t","app":{"port":2000},"database":{"name":"d","role":"r","initial_sql":["SELECT 1","COMMIT"]}}"#;
         said(sentences(&[("a", text)]), "`database.initial_sql[1]` has COMMIT");
     }
@@ -515,7 +558,7 @@ mod tests {
     #[test]
     fn an_app_says_how_it_wants_to_be_run_and_the_image_has_the_last_word() {
         let app = r#"{"app":{"import":"shop.web:app","workers":2},"checks":[{"name":"c","sql":{"query":"select 1","expect":"1"}}]}"#;
-        let own = r#"{"title":"t","app":{"port":2000,"workers":3},"database":{"name":"d","role":"r"}}"#;
+        let own = r#"{"title":"t","$schema":"x","app":{"port":2000,"workers":3},"database":{"name":"d","role":"r"}}"#;
         let defaults = file("images/defaults.json", DEFAULTS);
         let images = load(Some(&defaults), &[files("a", own, Some(app))]).unwrap();
         assert_eq!(
@@ -523,6 +566,23 @@ mod tests {
             ("shop.web:app", 3)
         );
         assert_eq!(images[0].checks.len(), 1);
+        assert_eq!(
+            images[0].overruled,
+            ["app/hive-app.json: `app.workers` is 2, and images/a/image.json has 3, which counts"]
+        );
+        // Wrong is wrong, also where it does not count.
+        for (app, said) in [
+            (r#"{"app":{"port":80}}"#, "`app.port` is 80, must be between"),
+            (
+                r#"{"app.import":"a:b"}"#,
+                "`app.import` is no known key: write {\"app\": {\"import\": …}}",
+            ),
+        ] {
+            let problems = load(Some(&defaults), &[files("a", own, Some(app))]).unwrap_err();
+            assert_eq!(problems.len(), 1, "{problems:#?}");
+            let line = problems[0].to_string();
+            assert!(line.starts_with(&format!("app/hive-app.json: {said}")), "{line}");
+        }
         let problems = load(
             Some(&defaults),
             &[files("a", own, Some(r#"{"app":{"impart":1}}"#))],

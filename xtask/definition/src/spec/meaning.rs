@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use super::names::{ImageName, check_package};
-use super::raw::{CheckProbe, HttpProbe, RawApp, RawDatabase, RawSpec};
+use super::raw::{CheckProbe, HealthMeaning, HttpProbe, RawApp, RawDatabase, RawSpec};
+use super::secret;
 use super::shape::ShapeProblem;
 use super::{App, Database, ImageSpec, InstallChoice};
 use crate::reference::{ReleaseTag, Tag};
@@ -26,6 +27,9 @@ pub(super) fn validate(
     meaning.packages("packages", &raw.packages);
     meaning.packages("build_packages", &raw.build_packages);
     meaning.checks(&raw);
+    for (key, value) in &raw.smoke.environment {
+        meaning.variable(&format!("smoke.environment.{key}"), key, value);
+    }
     for (key, value) in &raw.labels {
         meaning.line(&format!("labels.{key}"), value);
         let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
@@ -72,8 +76,10 @@ pub(super) fn validate(
         tags: _,
         budgets,
         checks,
+        smoke,
     } = raw;
     let RawApp {
+        name: app_name,
         source,
         package,
         extras,
@@ -85,6 +91,7 @@ pub(super) fn validate(
         workers,
         port,
         health_path,
+        health,
         before_start,
         environment,
     } = app;
@@ -93,12 +100,14 @@ pub(super) fn validate(
         role,
         extensions,
         initial_sql,
+        settings,
     } = database;
     Ok(ImageSpec {
         name: image_name,
         title,
         file: file.to_owned(),
         app: App {
+            name: app_name,
             source: super::load::joined(source_folder, &source),
             install: InstallChoice {
                 package,
@@ -112,6 +121,7 @@ pub(super) fn validate(
             workers,
             port,
             health_path,
+            health,
             before_start,
             environment,
         },
@@ -120,6 +130,7 @@ pub(super) fn validate(
             role,
             extensions,
             initial_sql,
+            settings,
         },
         labels,
         packages,
@@ -128,6 +139,9 @@ pub(super) fn validate(
         tags,
         budgets,
         checks,
+        // By whoever knows the files.
+        overruled: Vec::new(),
+        smoke_environment: smoke.environment,
     })
 }
 
@@ -164,6 +178,22 @@ const NOT_FOR_A_SPEC: [(&str, &str); 4] = [
     ),
 ];
 
+/// What the container gives PostgreSQL on the command line, or relies on.
+const SETTINGS_OF_THE_IMAGE: [&str; 12] = [
+    "config_file",
+    "data_directory",
+    "dynamic_shared_memory_type",
+    "hba_file",
+    "ident_file",
+    "listen_addresses",
+    "log_destination",
+    "logging_collector",
+    "password_encryption",
+    "port",
+    "unix_socket_directories",
+    "unix_socket_permissions",
+];
+
 /// Where PostgreSQL listens in the container.
 const POSTGRESQL_PORT: u16 = 5432;
 
@@ -189,6 +219,9 @@ impl Meaning {
     }
 
     fn app(&mut self, app: &RawApp) {
+        if let Some(name) = &app.name {
+            self.line("app.name", name);
+        }
         let import_ok = app.import.split_once(':').is_some_and(|(module, attribute)| {
             !attribute.is_empty()
                 && module.split('.').all(is_python_name)
@@ -202,7 +235,7 @@ impl Meaning {
         }
         for (name, value) in &app.build_environment {
             let path = format!("app.build_environment.{name}");
-            self.variable(&path, name);
+            self.variable(&path, name, value);
             if value.contains(|c: char| c.is_control()) {
                 self.tell(&path, "must be one line of text");
             }
@@ -216,7 +249,14 @@ impl Meaning {
                 format!("is {POSTGRESQL_PORT}, which PostgreSQL has in the container: choose another one"),
             );
         }
-        self.path("app.health_path", &app.health_path, &[]);
+        match &app.health_path {
+            Some(path) => self.path("app.health_path", path, &[]),
+            None if app.health == Some(HealthMeaning::Readiness) => self.tell(
+                "app.health",
+                "is \"readiness\", and `app.health_path` names nothing that could say so",
+            ),
+            None => {}
+        }
         for (path, command) in [
             ("app.command", &app.command),
             ("app.before_start", &app.before_start),
@@ -226,26 +266,38 @@ impl Meaning {
                 self.tell(path, "is empty: name a program, or leave the key out");
             }
             for (n, word) in command.iter().enumerate() {
+                if word.contains('\0') {
+                    self.tell(&format!("{path}[{n}]"), "holds a NUL character");
+                }
                 self.template(&format!("{path}[{n}]"), word);
             }
         }
         for (key, value) in &app.environment {
             let path = format!("app.environment.{key}");
-            self.variable(&path, key);
-            if let Some((_, instead)) = NOT_FOR_A_SPEC.iter().find(|(name, _)| name == key) {
-                self.tell(&path, *instead);
+            self.variable(&path, key, value);
+            if secret::is_baked_in(key, value) {
+                self.tell(
+                    &path,
+                    format!(
+                        "looks like a secret, and everybody who has the image could read it: write {{secret:{key}}} (made at the \
+                         first start, or given by a file), or give the gate alone a value in `smoke.environment`"
+                    ),
+                );
             }
             self.template(&path, value);
         }
     }
 
-    fn variable(&mut self, path: &str, name: &str) {
-        let head = name
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-        if !head || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    /// A variable as an engine and the container take it.
+    fn variable(&mut self, path: &str, key: &str, value: &str) {
+        if !is_variable(key) {
             self.tell(path, "is no name of an environment variable");
+        }
+        if value.contains('\0') {
+            self.tell(path, "holds a NUL character");
+        }
+        if let Some((_, instead)) = NOT_FOR_A_SPEC.iter().find(|(name, _)| *name == key) {
+            self.tell(path, *instead);
         }
     }
 
@@ -296,6 +348,22 @@ impl Meaning {
                 || extension.is_empty()
             {
                 self.tell(&format!("database.extensions[{n}]"), "is no name of an extension");
+            }
+        }
+        for (name, value) in &raw.database.settings {
+            let path = format!("database.settings.{name}");
+            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.".contains(&b);
+            if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.bytes().all(good) {
+                self.tell(&path, "is no name of a setting");
+            }
+            if value.contains(char::is_control) {
+                self.tell(&path, "must be one line of text");
+            }
+            if SETTINGS_OF_THE_IMAGE.contains(&name.as_str()) {
+                self.tell(
+                    &path,
+                    "is the image's own: the container finds and checks its server by it",
+                );
             }
         }
         for (n, sql) in raw.database.initial_sql.iter().enumerate() {
@@ -378,9 +446,6 @@ impl Meaning {
     }
 
     fn template(&mut self, path: &str, text: &str) {
-        if text.contains('\0') {
-            self.tell(path, "holds a NUL character");
-        }
         if let Err(message) = check_template(text) {
             self.tell(path, message);
         }
@@ -390,6 +455,11 @@ impl Meaning {
 fn starts_with_hex(text: &str) -> bool {
     text.get(..2)
         .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 fn is_python_name(name: &str) -> bool {
@@ -402,7 +472,7 @@ fn is_python_name(name: &str) -> bool {
 fn check_template(text: &str) -> Result<(), String> {
     let known = || {
         format!(
-            "known are {}, and {{database_url:asyncpg}} for a driver; write `{{{{` for a brace",
+            "known are {}, {{database_url:asyncpg}} for a driver and {{secret:NAME}}; write `{{{{` for a brace",
             PLACEHOLDERS.map(|p| format!("{{{p}}}")).join(", ")
         )
     };
@@ -420,6 +490,7 @@ fn check_template(text: &str) -> Result<(), String> {
         match name.split_once(':') {
             None if PLACEHOLDERS.contains(&name) => {}
             Some(("database_url", driver)) => check_driver(driver)?,
+            Some(("secret", name)) if is_variable(name) => {}
             _ => return Err(format!("has the unknown placeholder {{{name}}}; {}", known())),
         }
         rest = after;

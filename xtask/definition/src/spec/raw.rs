@@ -47,6 +47,21 @@ pub(crate) struct RawSpec {
     /// Smoke checks of this image's own.
     #[serde(default)]
     pub(crate) checks: Vec<Check>,
+    /// What only the smoke suite knows. In `images/<name>/image.json`: the
+    /// app's own file is part of the image.
+    #[serde(default)]
+    pub(crate) smoke: SmokeOnly,
+}
+
+/// What only the smoke suite knows.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SmokeOnly {
+    /// Variables that its containers get as by `docker run -e`, such as a key
+    /// for tests. They are in no image.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// The application.
@@ -54,6 +69,11 @@ pub(crate) struct RawSpec {
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawApp {
+    /// What the app is called: a volume remembers whose data it has, and lets no
+    /// other app near it. Default: `project.name` of pyproject.toml, else the
+    /// folder's name.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
     /// The application's folder, relative to the file that names it. It holds
     /// pyproject.toml and uv.lock, or another list of what is installed. `--app DIR` overrides.
     pub source: String,
@@ -90,8 +110,14 @@ pub(crate) struct RawApp {
     /// nothing in the container runs as root.
     #[cfg_attr(test, schemars(range(min = 1024, max = 65535)))]
     pub(crate) port: u16,
-    /// Path that answers 200 only when the service works, database included.
-    pub(crate) health_path: String,
+    /// Path that is asked for health and answers 200. `null` where the app has
+    /// none: then any answer of the app on `/` will do.
+    #[serde(default)]
+    pub(crate) health_path: Option<String>,
+    /// What an answer of `health_path` means. The container's own health check
+    /// asks the database in any case.
+    #[serde(default)]
+    pub(crate) health: Option<HealthMeaning>,
     /// Runs once per boot after the database answers and before the app
     /// starts, such as `["alembic", "upgrade", "head"]`.
     #[serde(default)]
@@ -102,9 +128,22 @@ pub(crate) struct RawApp {
     /// `://` at its end a whole scheme), `{database_host}`, `{database_port}`,
     /// `{database_name}`, `{database_user}`, `{database_password}`,
     /// `{database_password_urlencoded}` and `{port}`; `{{` and `}}` stand for
-    /// braces. No secrets: this is part of the image.
+    /// braces. `{secret:NAME}` is made at the first start and kept on the
+    /// volume, or comes from the file that `NAME_FILE` names. No secrets as
+    /// they are: this is part of the image.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+}
+
+/// What a health endpoint that answers 200 says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum HealthMeaning {
+    /// The service works, database included: the gate holds the endpoint to it.
+    Readiness,
+    /// The app runs.
+    Liveness,
 }
 
 fn one() -> u32 {
@@ -126,6 +165,11 @@ pub(crate) struct RawDatabase {
     /// Statements that run once, as the app's role, in one transaction.
     #[serde(default)]
     pub(crate) initial_sql: Vec<String>,
+    /// Settings of PostgreSQL, over the image's own and under `ALTER SYSTEM`,
+    /// such as `"shared_preload_libraries": "pg_stat_statements"` or
+    /// `"hnsw.ef_search": "100"`.
+    #[serde(default)]
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 /// Outer limits of what smoke measures; a figure above fails the image.
@@ -134,10 +178,10 @@ pub(crate) struct RawDatabase {
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
     /// `docker run` on an empty volume until healthy, in seconds.
-    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 3600)))]
     pub ready_seconds: f64,
     /// Start on an existing volume until healthy, in seconds.
-    #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
+    #[cfg_attr(test, schemars(range(min = 0.001, max = 3600)))]
     pub restart_seconds: f64,
     /// `docker stop` until the container has ended, in seconds.
     #[cfg_attr(test, schemars(range(min = 0.001, max = 60)))]
@@ -149,7 +193,7 @@ pub struct Budgets {
     #[cfg_attr(test, schemars(range(min = 0.001, max = 100)))]
     pub query_ms: f64,
     /// Memory of the whole container when idle, in MB (10^6 bytes).
-    #[cfg_attr(test, schemars(range(min = 1, max = 512)))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
     pub memory_mb: f64,
     /// Size of the image, in MB (10^6 bytes).
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]

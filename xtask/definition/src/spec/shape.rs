@@ -17,6 +17,9 @@ pub(crate) struct ShapeProblem {
     pub(crate) message: String,
 }
 
+/// What is said of a key that has to be there.
+pub(crate) const MISSING: &str = "is missing";
+
 /// All the ways in which `value` differs from `schema`.
 pub(crate) fn problems(schema: &Value, value: &Value) -> Vec<ShapeProblem> {
     let mut shape = JsonShape {
@@ -34,6 +37,25 @@ pub(crate) fn join(path: &str, key: &str) -> String {
     } else {
         format!("{path}.{key}")
     }
+}
+
+/// The value at a path of [`join`], whose keys may hold dots themselves.
+pub(super) fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    if path.is_empty() {
+        return Some(value);
+    }
+    if let Some(rest) = path.strip_prefix('[') {
+        let (index, rest) = rest.split_once(']')?;
+        let value = value.get(index.parse::<usize>().ok()?)?;
+        return lookup(value, rest.strip_prefix('.').unwrap_or(rest));
+    }
+    let keys = value.as_object()?.iter();
+    let mut below = keys.filter_map(|(key, value)| Some((path.strip_prefix(key.as_str())?, value)));
+    below.find_map(|(rest, value)| match rest.strip_prefix('.') {
+        Some(rest) => lookup(value, rest),
+        None if rest.is_empty() || rest.starts_with('[') => lookup(value, rest),
+        None => None,
+    })
 }
 
 struct JsonShape<'a> {
@@ -157,7 +179,7 @@ impl<'a> JsonShape<'a> {
             .filter_map(Value::as_str)
         {
             if !map.contains_key(key) {
-                self.tell(&join(path, key), "is missing".to_owned());
+                self.tell(&join(path, key), MISSING.to_owned());
             }
         }
         if !variants.is_empty()
@@ -221,6 +243,12 @@ fn article(noun: &str) -> String {
 }
 
 fn unknown_key(key: &str, known: &[(&str, &Value)]) -> String {
+    // As documents write the place of a key.
+    if let Some((outer, inner)) = key.split_once('.')
+        && known.iter().any(|(name, _)| *name == outer)
+    {
+        return format!("is no known key: write {{\"{outer}\": {{\"{inner}\": …}}}}");
+    }
     let near = known
         .iter()
         .map(|(name, _)| (levenshtein(key, name), *name))

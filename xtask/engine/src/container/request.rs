@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 pub(super) fn of(image: &str, label: (&str, &str), options: &[&str], command: &[&str]) -> Option<Value> {
     let mut request = json!({ "Image": image, "Labels": { label.0: label.1 }, "HostConfig": {} });
     let (mut binds, mut ports) = (Vec::new(), serde_json::Map::new());
+    let mut variables = Vec::new();
     for option in options.chunks(2) {
         let &[flag, value] = option else { return None };
         match flag {
@@ -23,8 +24,12 @@ pub(super) fn of(image: &str, label: (&str, &str), options: &[&str], command: &[
             "--entrypoint" if !value.is_empty() => request["Entrypoint"] = json!([value]),
             "--network" if value == "none" => request["HostConfig"]["NetworkMode"] = json!(value),
             "--user" => request["User"] = json!(value),
+            "--env" if value.contains('=') => variables.push(value),
             _ => return None,
         }
+    }
+    if !variables.is_empty() {
+        request["Env"] = json!(variables);
     }
     if !command.is_empty() {
         request["Cmd"] = json!(command);
@@ -34,6 +39,30 @@ pub(super) fn of(image: &str, label: (&str, &str), options: &[&str], command: &[
     request["HostConfig"]["Binds"] = json!(binds);
     request["HostConfig"]["PortBindings"] = Value::Object(ports);
     Some(request)
+}
+
+/// Options for the CLI, and the values of variables that it takes from its own
+/// environment: what may be a secret stands in no argument. Those that the CLI
+/// itself goes by stay.
+pub(super) fn apart<'a>(options: &[&'a str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
+    let (mut kept, mut variables) = (Vec::new(), Vec::new());
+    for option in options {
+        let named = option.split_once('=').filter(|_| kept.last() == Some(&"--env"));
+        let of_the_cli = |name: &str| {
+            let name = name.to_uppercase();
+            name.starts_with("DOCKER_")
+                || name.ends_with("_PROXY")
+                || ["HOME", "PATH"].contains(&name.as_str())
+        };
+        match named {
+            Some((name, value)) if !of_the_cli(name) => {
+                kept.push(name);
+                variables.push((name, value));
+            }
+            _ => kept.push(option),
+        }
+    }
+    (kept, variables)
 }
 
 #[cfg(test)]
@@ -57,12 +86,49 @@ mod tests {
                 },
             }))
         );
-        let options = ["--entrypoint", "sh", "--network", "none", "--user", "0:0"];
+        let options = [
+            "--entrypoint",
+            "sh",
+            "--network",
+            "none",
+            "--user",
+            "0:0",
+            "--env",
+            "A=b=c",
+        ];
         let look = of("sha256:1", LABEL, &options, &["-c", "true"]).unwrap();
         assert_eq!(look["Entrypoint"], json!(["sh"]));
         assert_eq!(look["Cmd"], json!(["-c", "true"]));
         assert_eq!(look["User"], "0:0");
+        assert_eq!(look["Env"], json!(["A=b=c"]));
         assert_eq!(look["HostConfig"]["NetworkMode"], "none");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_in_no_argument() {
+        let options = [
+            "--read-only",
+            "--env",
+            "KEY=a=b",
+            "--env",
+            "PATH=/x",
+            "--label",
+            "a=b",
+        ];
+        let (kept, variables) = apart(&options);
+        assert_eq!(
+            kept,
+            [
+                "--read-only",
+                "--env",
+                "KEY",
+                "--env",
+                "PATH=/x",
+                "--label",
+                "a=b"
+            ]
+        );
+        assert_eq!(variables, [("KEY", "a=b")]);
     }
 
     #[test]
@@ -77,7 +143,7 @@ mod tests {
             &["--publish", "127.0.0.1::x"],
             &["--network", "host"],
             &["--entrypoint", ""],
-            &["--env", "A=b"],
+            &["--env", "A"],
         ] {
             assert_eq!(of("sha256:1", LABEL, options, &[]), None, "{options:?}");
         }

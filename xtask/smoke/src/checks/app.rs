@@ -3,7 +3,9 @@
 use crate::facts::Facts;
 use crate::facts::OUTAGE_LIMIT;
 use container::figure::{Figure, median, percentile};
-use container::finding::{Judged, Observation, flaw, measured};
+use container::finding::{Judged, Observation, flaw, measured, seen};
+use definition::labels::HEALTH_LABEL;
+use definition::spec::HealthMeaning;
 
 /// An engine elsewhere publishes its ports elsewhere.
 const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens on another port, \
@@ -12,10 +14,13 @@ const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens
 /// All 200, median against the budget.
 pub(crate) fn health(facts: &Facts) -> Judged {
     let samples = facts.health.as_ref().map_err(Clone::clone)?;
-    let path = &facts.spec.app.health_path;
+    let path = facts.spec.app.asked_path();
     let all = samples.took_ms.len() + samples.bad.len();
     if let Some(first) = samples.bad.first() {
         let boot = facts.first.as_ref().ok();
+        if let Some(wrong) = boot.and_then(|boot| boot.wrong_path.as_ref()) {
+            return Err(flaw(wrong.clone()));
+        }
         let only_inside = boot.is_some_and(|boot| boot.ready.is_some() && boot.first_200.is_none());
         return Err(flaw(format!(
             "GET {path}: {} of {all} answers were not 200, the first {first}{}",
@@ -32,41 +37,101 @@ pub(crate) fn health(facts: &Facts) -> Judged {
     )
 }
 
-/// Left 200 within the limit and came back within it.
-pub(crate) fn honest(facts: &Facts) -> Judged {
+/// What makes an endpoint ask, for most apps.
+const MAKE_IT_ASK: &str = r#"an endpoint that asks, with FastAPI and psycopg:
+    @app.get("/ready")
+    def ready():
+        with psycopg.connect(os.environ["DATABASE_URL"], connect_timeout=2) as connection:
+            connection.execute("SELECT 1")
+        return {"status": "ready"}
+then "app": {"health_path": "/ready", "health": "readiness"}; or "app": {"health": "liveness"}, and nothing is said of it"#;
+
+/// The image's own check left healthy and came back.
+pub(crate) fn container_health(facts: &Facts) -> Judged {
     let outage = facts.outage.as_ref().map_err(Clone::clone)?;
-    let limit = OUTAGE_LIMIT.as_secs();
-    let Some(noticed) = outage.noticed else {
+    let (container, limit) = (&outage.container, OUTAGE_LIMIT.as_secs());
+    if !container.left {
         return Err(flaw(format!(
-            "PostgreSQL was stopped, and health still said {} after {limit} s",
-            outage.said
+            "PostgreSQL was stopped, and the image's own health check was content for {limit} s: {}",
+            container.said
+        )));
+    }
+    let Some(back) = container.back else {
+        return Err(flaw(format!(
+            "PostgreSQL was started again, and the image's own health check was not content after {limit} s: {}",
+            container.said
         )));
     };
+    seen(format!(
+        "PostgreSQL stopped: {}; started: healthy after {:.1} s",
+        container.said,
+        back.as_secs_f64()
+    ))
+}
+
+/// Came back within the limit; where the spec says that it asks the database,
+/// it left 200 within it, too.
+pub(crate) fn honest(facts: &Facts) -> Judged {
+    let outage = facts.outage.as_ref().map_err(Clone::clone)?;
+    let app = &facts.spec.app;
+    let (path, limit) = (app.asked_path(), OUTAGE_LIMIT.as_secs());
+    if app.health == Some(HealthMeaning::Readiness) && outage.noticed.is_none() {
+        return Err(flaw(format!(
+            "PostgreSQL was stopped, and health still said {} after {limit} s: `app.health` of the spec is \"readiness\"; \
+             let GET {path} run a query, or say \"liveness\"",
+            outage.said
+        )));
+    }
     let Some(back) = outage.back else {
         return Err(flaw(format!(
             "PostgreSQL was started again, and health was not back after {limit} s: {}",
             outage.said
         )));
     };
-    Ok(Observation {
-        detail: format!(
-            "PostgreSQL stopped: health left 200 after {:.1} s ({}); started: back after {:.1} s",
-            noticed.as_secs_f64(),
-            outage.said,
-            back.as_secs_f64()
-        ),
-        figure: Some(Figure::new(
-            noticed.as_secs_f64(),
-            Some(OUTAGE_LIMIT.as_secs_f64()),
-            "s",
+    let back = back.as_secs_f64();
+    match outage.noticed {
+        Some(noticed) if app.health_path.is_some() => Ok(Observation {
+            detail: format!(
+                "PostgreSQL stopped: health left 200 after {:.1} s ({}); started: back after {back:.1} s",
+                noticed.as_secs_f64(),
+                outage.said
+            ),
+            figure: Some(Figure::new(
+                noticed.as_secs_f64(),
+                Some(OUTAGE_LIMIT.as_secs_f64()),
+                "s",
+            )),
+        }),
+        _ => seen(format!(
+            "not held to asking the database: GET {path} answered while PostgreSQL was stopped, and {back:.1} s after its start"
         )),
+    }
+}
+
+/// What whoever built it should know of the endpoint of an image that passed,
+/// where its spec does not say what it means.
+pub(crate) fn advice(facts: &Facts) -> Option<String> {
+    let outage = facts.outage.as_ref().ok()?;
+    let app = &facts.spec.app;
+    if app.health.is_some() || app.health_path.is_none() {
+        return None;
+    }
+    let path = app.asked_path();
+    Some(if outage.noticed.is_some() {
+        format!(
+            "GET {path} asks the database, and is proved as liveness only: say \"app\": {{\"health\": \"readiness\"}}, and the gate holds it to that"
+        )
+    } else {
+        format!(
+            "GET {path} said 200 while the database was away; the container's own health check did not. This is proved as liveness (label {HEALTH_LABEL}).\n{MAKE_IT_ASK}"
+        )
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Outage, Samples};
+    use crate::facts::{ContainerHealth, Outage, Samples};
     use crate::tests::facts;
     use container::boot::Boot;
     use std::time::Duration;
@@ -108,20 +173,52 @@ mod tests {
         assert!(said.contains("listens on another port"), "{said}");
     }
 
-    #[test]
-    fn health_has_to_notice_and_to_come_back() {
-        let outage = |noticed, back| Outage {
-            noticed,
+    fn outage(noticed: bool, back: bool) -> Outage {
+        let second = Duration::from_secs(1);
+        Outage {
+            noticed: noticed.then_some(second),
             said: "503 down".into(),
-            back,
-        };
-        let second = Some(Duration::from_secs(1));
+            back: back.then_some(second),
+            container: ContainerHealth {
+                left: noticed,
+                said: "unhealthy: database".into(),
+                back: back.then_some(second),
+            },
+        }
+    }
+
+    #[test]
+    fn health_has_to_come_back_and_what_claims_to_ask_has_to_notice() {
         let mut facts = facts();
-        facts.outage = Ok(outage(second, second));
+        for (claim, noticed, back, good) in [
+            (Some(HealthMeaning::Readiness), true, true, true),
+            (Some(HealthMeaning::Readiness), false, true, false),
+            (Some(HealthMeaning::Readiness), true, false, false),
+            (Some(HealthMeaning::Liveness), false, true, true),
+            (Some(HealthMeaning::Liveness), false, false, false),
+            (None, false, true, true),
+            (None, true, true, true),
+        ] {
+            facts.spec.app.health = claim;
+            facts.outage = Ok(outage(noticed, back));
+            assert_eq!(honest(&facts).is_ok(), good, "{claim:?} {noticed} {back}");
+            assert_eq!(advice(&facts).is_some(), claim.is_none());
+        }
+        facts.spec.app.health = None;
+        facts.outage = Ok(outage(false, true));
+        assert!(advice(&facts).unwrap().contains("def ready():"));
+        facts.spec.app.health_path = None;
+        assert_eq!(advice(&facts), None, "nothing could be claimed");
         assert!(honest(&facts).is_ok());
-        facts.outage = Ok(outage(None, second));
-        assert!(honest(&facts).unwrap_err().detail.contains("still said"));
-        facts.outage = Ok(outage(second, None));
-        assert!(honest(&facts).unwrap_err().detail.contains("was not back"));
+    }
+
+    #[test]
+    fn the_containers_own_check_has_to_leave_and_to_come_back() {
+        let mut facts = facts();
+        assert!(container_health(&facts).is_err());
+        for (left, back) in [(true, true), (false, true), (true, false)] {
+            facts.outage = Ok(outage(left, back));
+            assert_eq!(container_health(&facts).is_ok(), left && back);
+        }
     }
 }

@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::facts::Facts;
 use container::figure::Figure;
 use container::finding::{Judged, flaw, measured, seen};
-use definition::labels::{FINGERPRINT_LABEL, IMAGE_LABEL};
+use definition::labels::{FINGERPRINT_LABEL, HEALTH_LABEL, IMAGE_LABEL};
+use definition::spec::secret::{is_baked_in, is_secret};
 
 /// `Config.User` is set and not root.
 pub(crate) fn user(facts: &Facts) -> Judged {
@@ -43,6 +44,13 @@ pub(crate) fn labels(facts: &Facts) -> Judged {
             facts.spec.name.as_str()
         )));
     }
+    let health = facts.image.label(HEALTH_LABEL).unwrap_or_default();
+    if health != facts.spec.app.proved_health() {
+        return Err(flaw(format!(
+            "label {HEALTH_LABEL} is {health:?}; by the spec it has to be {:?}",
+            facts.spec.app.proved_health()
+        )));
+    }
     let fingerprint = facts.image.label(FINGERPRINT_LABEL).unwrap_or_default();
     if fingerprint.len() < 32 || !fingerprint.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(flaw(format!(
@@ -54,17 +62,32 @@ pub(crate) fn labels(facts: &Facts) -> Judged {
 
 /// `Config.Healthcheck` is a command, and not `NONE`.
 pub(crate) fn health_check(facts: &Facts) -> Judged {
-    let test = facts.image.document().pointer("/Config/Healthcheck/Test");
-    let words: Vec<&str> = test
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let words = health_test(facts);
     match words.as_slice() {
         ["CMD" | "CMD-SHELL", command @ ..] if !command.is_empty() => seen(command.join(" ")),
         [] => Err(flaw("the image has no health check")),
         other => Err(flaw(format!("the image's health check is {}", other.join(" ")))),
+    }
+}
+
+fn health_test(facts: &Facts) -> Vec<&str> {
+    let test = facts.image.document().pointer("/Config/Healthcheck/Test");
+    let words = test.and_then(Value::as_array).into_iter().flatten();
+    words.filter_map(Value::as_str).collect()
+}
+
+/// What an engine runs of it in the container; one that is content nowhere
+/// where the image has none.
+pub(crate) fn health_command(facts: &Facts) -> Vec<String> {
+    let words: Vec<String> = match health_test(facts).as_slice() {
+        ["CMD", command @ ..] => command.iter().map(|&word| word.to_owned()).collect(),
+        ["CMD-SHELL", script] => ["sh", "-c", script].map(str::to_owned).to_vec(),
+        _ => Vec::new(),
+    };
+    if words.is_empty() {
+        vec!["false".to_owned()]
+    } else {
+        words
     }
 }
 
@@ -79,18 +102,6 @@ pub(crate) fn size(facts: &Facts) -> Judged {
     // The classic store has layers unpacked, containerd's as they are sent.
     measured(figure, "all layers, as the engine's store counts them")
 }
-
-/// Names of variables and build arguments that hold a secret.
-const SECRET_WORDS: [&str; 8] = [
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "SECRET",
-    "TOKEN",
-    "APIKEY",
-    "API_KEY",
-    "PRIVATE_KEY",
-];
 
 /// Environment, labels and history hold nothing that looks like a secret.
 pub(crate) fn secrets(facts: &Facts) -> Judged {
@@ -109,6 +120,11 @@ pub(crate) fn secrets(facts: &Facts) -> Judged {
     for (name, value) in labels.into_iter().flatten() {
         if is_secret(name, value.as_str().unwrap_or_default()) {
             found.push(format!("label {name}"));
+        }
+    }
+    for (name, value) in &facts.spec.app.environment {
+        if is_baked_in(name, value) {
+            found.push(format!("app.environment.{name} of the spec"));
         }
     }
     for line in history.lines() {
@@ -135,29 +151,6 @@ pub(crate) fn secrets(facts: &Facts) -> Judged {
         ));
     }
     Err(flaw(format!("what looks like a secret: {}", found.join(", "))))
-}
-
-/// A secret by its name, unless the value is empty or says where the secret
-/// lies; or a URL with a password in it.
-fn is_secret(name: &str, value: &str) -> bool {
-    if has_url_password(value) {
-        return true;
-    }
-    let name = name.to_uppercase();
-    let is_reference = name.ends_with("_FILE") || value.starts_with(['/', '$', '{']);
-    !value.is_empty() && !is_reference && SECRET_WORDS.iter().any(|word| name.contains(word))
-}
-
-fn has_url_password(text: &str) -> bool {
-    text.match_indices("://").any(|(at, _)| {
-        let rest = &text[at + 3..];
-        let authority = rest.split(['/', ' ', '"', '\'']).next().unwrap_or_default();
-        authority.split_once('@').is_some_and(|(login, _)| {
-            login
-                .split_once(':')
-                .is_some_and(|(_, password)| !password.is_empty() && !password.starts_with(['$', '{', '*']))
-        })
-    })
 }
 
 #[cfg(test)]
@@ -203,7 +196,9 @@ mod tests {
     #[test]
     fn label_values() {
         let fingerprint = "0123456789abcdef0123456789abcdef";
-        let both = |name: &str, fingerprint: &str| json!({"Labels": {IMAGE_LABEL: name, FINGERPRINT_LABEL: fingerprint}});
+        let both = |name: &str, fingerprint: &str| json!({"Labels": {IMAGE_LABEL: name, HEALTH_LABEL: "liveness", FINGERPRINT_LABEL: fingerprint}});
+        let silent = json!({"Labels": {IMAGE_LABEL: "genie", FINGERPRINT_LABEL: fingerprint}});
+        assert!(!content(labels, silent));
         assert!(content(labels, both("genie", fingerprint)));
         assert!(!content(labels, both("agent", fingerprint)));
         assert!(!content(labels, both("genie", "")));

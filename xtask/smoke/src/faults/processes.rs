@@ -291,7 +291,7 @@ fn kill_one(
         bail!(flaw(format!("there is no process {what}")));
     };
     fixture.note(format!("kill -9 {} ({})", victim.pid, victim.command));
-    let (port, path) = (instance.port, fixture.spec().app.health_path.as_str());
+    let (port, path) = (instance.port, fixture.spec().app.asked_path());
     let over = AtomicBool::new(false);
     let (replaced, samples) = std::thread::scope(|scope| {
         let client = scope.spawn(|| watch_health(port, path, &over));

@@ -72,6 +72,11 @@ const OF_SOMEBODY_ELSE: &[Wrong] = &[
         "the volume belongs to image 'not-",
     ),
     volume(
+        "of another app",
+        "echo another-app >hive/app",
+        "the volume has the data of the app 'another-app'",
+    ),
+    volume(
         "of no image of this kind",
         "rm pgdata/hive.json",
         "was not made by an image of this kind",

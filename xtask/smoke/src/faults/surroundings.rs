@@ -195,7 +195,7 @@ pub(crate) fn moved_port(fixture: &Fixture<'_>) -> Result<Observation> {
     let published = Client::new(instance.container.published_port(port)?, false);
     let began = Instant::now();
     loop {
-        let said = published.get(&fixture.spec().app.health_path, REQUEST);
+        let said = published.get(fixture.spec().app.asked_path(), REQUEST);
         if said.as_ref().is_ok_and(|reply| reply.status == 200) {
             break;
         }

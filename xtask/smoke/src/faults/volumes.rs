@@ -12,6 +12,7 @@ use crate::proof::previous_tag;
 use container::boot::{Instance, MOUNT};
 use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
+use definition::labels::APP_LABEL;
 use definition::reference::ReleaseTag;
 use engine::container::Volume;
 
@@ -405,6 +406,9 @@ fn previous(fixture: &Fixture<'_>) -> Result<Option<String>> {
     let of_release = fixture.spec().tags.iter().filter_map(ReleaseTag::fixed);
     let before = previous_tag(fixture.spec().name.as_str());
     let ids = of_release.chain([&before]).filter_map(|tag| inventory.id_of(tag));
-    let mut others = ids.filter(|id| *id != fixture.image_id());
+    // Another app's data is none to go on with.
+    let app = |id: &str| inventory.label_of(id, APP_LABEL).map(str::to_owned);
+    let same_app = |id: &str| app(id) == app(fixture.image_id());
+    let mut others = ids.filter(|id| *id != fixture.image_id() && same_app(id));
     Ok(others.next().map(str::to_owned))
 }

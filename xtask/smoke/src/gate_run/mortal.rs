@@ -1,6 +1,7 @@
 //! The container that comes to an end: the database is taken away for a
 //! moment, the container is stopped, and a new one boots on its volume.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use anyhow::Result;
 
 use super::REQUEST;
 use super::strand::{SECRETS, Strand};
-use crate::checks::database;
+use crate::checks::{self, database};
 use crate::facts::Moment;
 use crate::facts::OUTAGE_LIMIT;
-use crate::facts::{GatePart, Outage, Stop};
+use crate::facts::{ContainerHealth, GatePart, Outage, Stop};
 use container::ask::{self, Answer};
 use container::boot::MOUNT;
 use container::finding::Reached;
@@ -20,6 +21,10 @@ use container::finding::flaw;
 use container::finding::settled;
 use container::http::{Client, one_line};
 use container::look;
+use definition::spec::{App, HealthMeaning};
+
+/// An endpoint that asks the database has noticed by then.
+const SOON: Duration = Duration::from_secs(3);
 
 /// `docker stop`'s own default: what users get.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -74,12 +79,13 @@ impl Strand<'_> {
 
     fn watch_outage(&mut self) -> Result<Reached<Outage>> {
         self.event("outage: PostgreSQL is away");
+        let notice = time_to_notice(&self.facts.spec.app);
         let (resources, name) = (self.resources.clone(), self.name("look"));
         let (id, volume) = (&self.subject.image_id, self.volume.name().to_owned());
         let (left, beside) = thread::scope(|scope| {
             // An app takes a second to notice, in which the machine is idle.
             let beside = scope.spawn(move || look::beside(&resources, &name, id, &volume));
-            (self.wait_for_health(false), beside.join())
+            (self.wait_for_health(false, notice), beside.join())
         });
         let (noticed, said) = left?;
         // Without it the look takes a container of its own.
@@ -88,31 +94,43 @@ impl Strand<'_> {
             Err(_) => None,
         };
         self.event(format!("outage: health says {said}"));
+        let (away, container_said) = self.wait_for_container(false)?;
         let started = Instant::now();
         if let Err(why) = self.exec_one("outage", database::BRING_BACK)? {
             return Ok(Err(why));
         }
-        let (_, last) = self.wait_for_health(true)?;
+        let (_, last) = self.wait_for_health(true, OUTAGE_LIMIT)?;
         let back = (last == "200").then(|| started.elapsed());
         self.event(format!("outage: over, health says {last}"));
+        let (container_back, last_of_container) = self.wait_for_container(true)?;
         Ok(Ok(Outage {
             noticed,
             said: if back.is_some() { said } else { last },
             back,
+            container: ContainerHealth {
+                left: away.is_some(),
+                said: if container_back.is_some() {
+                    container_said
+                } else {
+                    last_of_container
+                },
+                back: container_back,
+            },
         }))
     }
 
     /// Asks until health says 200 (`up`) or anything else; how long that took
     /// and the last answer.
-    fn wait_for_health(&mut self, up: bool) -> Result<(Option<Duration>, String)> {
+    fn wait_for_health(&mut self, up: bool, limit: Duration) -> Result<(Option<Duration>, String)> {
         let Some(port) = self.instance().map(|instance| instance.port) else {
             return Ok((None, "nothing".to_owned()));
         };
         let client = Client::new(port, false);
         let began = Instant::now();
         loop {
-            let reply = client.get(&self.facts.spec.app.health_path, REQUEST);
-            let is_up = reply.as_ref().is_ok_and(|reply| reply.status == 200);
+            let app = &self.facts.spec.app;
+            let reply = client.get(app.asked_path(), REQUEST);
+            let is_up = reply.as_ref().is_ok_and(|reply| app.is_answer(reply.status));
             let said = match reply {
                 Ok(_) if is_up => "200".to_owned(),
                 Ok(reply) => reply.shown(),
@@ -121,13 +139,38 @@ impl Strand<'_> {
             if is_up == up {
                 return Ok((Some(began.elapsed()), said));
             }
-            if began.elapsed() > OUTAGE_LIMIT {
+            if began.elapsed() > limit {
                 if let Some(instance) = self.instance() {
                     self.facts.death = instance.death("the outage of PostgreSQL")?;
                 }
                 return Ok((None, said));
             }
             self.resources.runner.sleep(Duration::from_millis(25))?;
+        }
+    }
+
+    /// Runs the image's own health check until it is content (`up`) or not; how
+    /// long that took and what it said last.
+    fn wait_for_container(&mut self, up: bool) -> Result<(Option<Duration>, String)> {
+        let command = checks::image::health_command(&self.facts);
+        let Some(instance) = self.instance() else {
+            return Ok((None, "nothing".to_owned()));
+        };
+        let container = Arc::clone(&instance.container);
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let began = Instant::now();
+        loop {
+            let (content, said) = match settled(container.exec(ask::DEADLINE, &[], &words, None))? {
+                Ok(output) => (output.success(), one_line(&output.stdout_text())),
+                Err(error) => (false, error),
+            };
+            if content == up {
+                return Ok((Some(began.elapsed()), said));
+            }
+            if began.elapsed() > OUTAGE_LIMIT {
+                return Ok((None, said));
+            }
+            self.resources.runner.sleep(Duration::from_millis(50))?;
         }
     }
 
@@ -220,6 +263,16 @@ impl Strand<'_> {
             self.ask(Moment::Again)?;
         }
         Ok(())
+    }
+}
+
+/// How long the endpoint is given to leave 200: as long as it is held to, and
+/// for one that promises nothing as long as one that asks would take.
+fn time_to_notice(app: &App) -> Duration {
+    match (&app.health_path, app.health) {
+        (Some(_), Some(HealthMeaning::Readiness)) => OUTAGE_LIMIT,
+        (Some(_), None) => SOON,
+        _ => Duration::ZERO,
     }
 }
 

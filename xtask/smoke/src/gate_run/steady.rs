@@ -100,16 +100,16 @@ impl Strand<'_> {
         let began = Instant::now();
         // A connection each, as health checks come.
         let client = Client::new(port, false);
-        let path = self.facts.spec.app.health_path.clone();
+        let app = self.facts.spec.app.clone();
         let mut samples = Samples {
             took_ms: Vec::new(),
             bad: Vec::new(),
         };
         for n in 0..HEALTH_REQUESTS {
             self.resources.runner.check_interrupt()?;
-            match client.get(&path, REQUEST) {
-                Ok(reply) if reply.status == 200 && n == 0 => {}
-                Ok(reply) if reply.status == 200 => samples.took_ms.push(milliseconds(reply.took)),
+            match client.get(app.asked_path(), REQUEST) {
+                Ok(reply) if app.is_answer(reply.status) && n == 0 => {}
+                Ok(reply) if app.is_answer(reply.status) => samples.took_ms.push(milliseconds(reply.took)),
                 Ok(reply) => samples.bad.push(reply.shown()),
                 Err(error) => samples.bad.push(error),
             }
@@ -135,10 +135,16 @@ impl Strand<'_> {
         };
         let client = Client::new(port, true);
         let mut saved = Saved::new();
-        for check in self.facts.spec.checks.clone() {
+        let checks = self.facts.spec.checks.clone();
+        for (n, check) in checks.iter().enumerate() {
             self.resources.runner.check_interrupt()?;
             let began = Instant::now();
+            let missing = spec_checks::not_saved(check, &checks[..n], &saved);
             let judged = match &check.probe {
+                _ if missing.is_some() => Err(flaw(format!(
+                    "not reached: no check before it has saved {{{}}}",
+                    missing.unwrap_or_default()
+                ))),
                 CheckProbe::Http(_) if !self.facts.says_healthy() => {
                     Err(flaw("not reached: the app is not healthy"))
                 }

@@ -16,6 +16,7 @@ use container::finding::Reached;
 use container::finding::{flaw, settled};
 use container::http::one_line;
 use container::timeline::Timeline;
+use container::words;
 use engine::Image;
 use engine::container::{Container, RunResources, Volume};
 
@@ -26,7 +27,9 @@ const ASK_ALL: Duration = Duration::from_secs(60);
 pub(super) const SECRETS: (&str, &str) = (
     "secrets",
     "cat /run/hive/pgpass; \
-    sed -n 's/^passfile=//p' /run/hive/pg_service.conf | sort -u | while read -r file; do cat \"$file\"; done",
+    sed -n 's/^passfile=//p' /run/hive/pg_service.conf | sort -u | while read -r file; do cat \"$file\"; done; \
+    for file in /var/lib/postgresql/data/hive/secret.*; do \
+        [ ! -e \"$file\" ] || sed 's/^/*:*:*:secret:/' \"$file\"; done",
 );
 
 /// What one thread of a run has: a volume, its containers, what it saw.
@@ -109,7 +112,9 @@ impl<'a> Strand<'a> {
         self.event(format!("{during}: docker run {}", self.subject.image_id));
         let port = self.facts.spec.app.port;
         let mount = format!("{}:{MOUNT}", self.volume.name());
-        let options = ["--volume", mount.as_str()];
+        let variables = boot::smoke_options(&self.facts.spec);
+        let mut options = vec!["--volume", mount.as_str()];
+        options.extend(variables.iter().map(String::as_str));
         let started = Instance::start(&self.resources, &self.subject.image_id, &name, &options, port);
         let instance = match settled(started)? {
             Ok(instance) => instance,
@@ -120,6 +125,10 @@ impl<'a> Strand<'a> {
         };
         self.event(format!("{during}: container {name}, 127.0.0.1:{}", instance.port));
         let watched = boot::watch(&self.resources, &instance, &self.facts.spec, budget, during)?;
+        if !matches!(&watched, Watched::Up(boot) if boot.ready.is_some()) && self.facts.last_words.is_none() {
+            let log = settled(instance.container.logs())?.unwrap_or_default();
+            self.facts.last_words = words::of_the_app(&log);
+        }
         self.instances.push(instance);
         Ok(match watched {
             Watched::Up(boot) => {

@@ -42,8 +42,11 @@ OF_THE_IMAGE = {
     "PGSERVICE": "app",
 }
 
+#: Says by which name the volume knows the app, where that has changed.
+APP_WAS = "HIVE_APP_WAS"
+
 #: Of the container alone; the app gets none of them.
-NOT_FOR_THE_APP = ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE")
+NOT_FOR_THE_APP = ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE", APP_WAS)
 
 #: The superuser of the prepared cluster. No role of an app may have this name.
 SUPERUSER = "postgres"
@@ -62,6 +65,8 @@ SERVICE_FILE = f"{RUN}/pg_service.conf"
 VALUES_FILE = f"{RUN}/values.json"
 #: There when the database is ready and the spec's command has been run, in this start.
 READY = f"{RUN}/database-ready"
+#: There while the spec's command runs: the health check waits for it.
+BEFORE_START = f"{RUN}/before-start"
 
 #: Exit status of a program, and of the container, when trying again cannot help.
 EXIT_CONFIG = 78
@@ -94,18 +99,22 @@ class Image:
     """/etc/hive/image.json, with the port that this container was asked to serve on."""
 
     name: str
+    app: str | None
     import_string: str | None
     factory: bool
     command: list[str] | None
     workers: int
     port: int
-    health_path: str
+    health_path: str | None
     before_start: list[str] | None
     environment: dict[str, str]
+    #: By which name a volume may know the app, too.
+    app_was: str | None
     database: str
     role: str
     extensions: list[str]
     initial_sql: list[str]
+    settings: dict[str, str]
 
 
 def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
@@ -123,18 +132,21 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
         raise Fatal(f"the app's database may not be {database['name']!r}")
     return Image(
         name=document["image"],
+        app=app.get("name"),
         import_string=app.get("import"),
         factory=app.get("factory", False),
         command=app.get("command"),
         workers=app.get("workers", 1),
         port=_port(environ.get("HIVE_API_PORT") or app["port"]),
-        health_path=app["health_path"],
+        health_path=app.get("health_path"),
         before_start=app.get("before_start"),
         environment=app.get("environment", {}),
+        app_was=environ.get(APP_WAS),
         database=database["name"],
         role=database["role"],
         extensions=database.get("extensions", []),
         initial_sql=database.get("initial_sql", []),
+        settings=database.get("settings", {}),
     )
 
 
@@ -248,14 +260,13 @@ def own_home() -> str | None:
         return None
 
 
-def read_values(image: Image, environ: dict[str, str], kept: str | None) -> dict[str, str]:
-    """The values of this start; where nothing was started (`docker run IMAGE run-app …`), those
-    that a start would have with the password that is kept."""
+def read_values() -> dict[str, str] | None:
+    """The values of this start, where there was one."""
     try:
         with open(VALUES_FILE, encoding="utf-8") as file:
             return json.load(file)
     except FileNotFoundError:
-        return placeholders(image, read_password(environ) or kept or "")
+        return None
 
 
 def without_connection(environ: Mapping[str, str]) -> dict[str, str]:
@@ -282,18 +293,7 @@ def read_password(environ: dict[str, str]) -> str | None:
     if not path and not os.path.exists(PASSWORD_SECRET):
         return None
     path = path or PASSWORD_SECRET
-    try:
-        with open(path, encoding="utf-8") as file:
-            password = file.read().removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        raise Fatal(
-            f"cannot read the password file {path}: {error.strerror}",
-            f"mount a file that uid {os.geteuid()} can read",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise Fatal(f"the password file {path} is not UTF-8 text") from error
-    if not password or any(character in password for character in "\n\r\0"):
-        raise Fatal(f"the password file {path} must hold one line that is not empty")
+    password = one_line_in(path, "password file")
     if re.fullmatch(r"md5[0-9a-f]{32}|SCRAM-SHA-256\$.*", password):
         raise Fatal(
             f"the password file {path} holds a hash,"
@@ -301,6 +301,23 @@ def read_password(environ: dict[str, str]) -> str | None:
             "write the password itself into it",
         )
     return password
+
+
+def one_line_in(path: str, what: str) -> str:
+    """The line that a file from outside holds."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            line = file.read().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise Fatal(
+            f"cannot read the {what} {path}: {error.strerror}",
+            f"mount a file that uid {os.geteuid()} can read",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise Fatal(f"the {what} {path} is not UTF-8 text") from error
+    if not line or any(character in line for character in "\n\r\0"):
+        raise Fatal(f"the {what} {path} must hold one line that is not empty")
+    return line
 
 
 def identifier(name: str) -> str:
@@ -324,13 +341,16 @@ def pgpass_line(user: str, password: str) -> str:
     return ":".join(["*", "*", "*", *escaped]) + "\n"
 
 
-def write_run_files(image: Image, password: str, superuser_passfile: str, major: int) -> None:
+def write_run_files(
+    image: Image, values: Mapping[str, str], superuser_passfile: str, major: int
+) -> None:
     """Writes what the other programs of this start read, into the run directory."""
-    write_private(VALUES_FILE, json.dumps(placeholders(image, password)))
+    write_private(VALUES_FILE, json.dumps(values))
+    password = values["database_password"]
     write_private(PASSFILE, pgpass_line(image.role, password))
     shell = {
         "HIVE_PORT": str(image.port),
-        "HIVE_HEALTH_PATH": image.health_path,
+        "HIVE_HEALTH_PATH": image.health_path or "",
         "PGHOST": DATABASE_HOST,
         "PGPORT": str(DATABASE_PORT),
         "PGDATABASE": image.database,

@@ -77,7 +77,7 @@ def log_header(header: bytes, identifier: int) -> bytes:
 
 
 def crc32c(content: bytes, value: int = 0) -> int:
-    """The check sum of RFC 3720, appendix B.4; with `value`, of what that is the sum of and this."""
+    """The check sum of RFC 3720, B.4; with `value`, of what that is the sum of and this."""
     value ^= 0xFFFFFFFF
     for byte in content:
         value ^= byte

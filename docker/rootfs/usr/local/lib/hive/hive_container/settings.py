@@ -67,6 +67,17 @@ def as_options(settings: Mapping[str, str]) -> str:
     return " ".join(f"-c {name}={escape(value)}" for name, value in settings.items())
 
 
+def as_file(settings: Mapping[str, str], over: str) -> str:
+    """A configuration file with these settings over those of another file."""
+
+    def quote(text: str) -> str:
+        return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+    lines = [f"include {quote(over)}"]
+    lines += [f"{name} = {quote(value)}" for name, value in settings.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def stops_sessions(name: str, value: str) -> bool:
     """Whether no session could work, or even begin, with this setting of database or role."""
     if name == "local_preload_libraries":

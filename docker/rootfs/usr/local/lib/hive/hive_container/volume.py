@@ -2,10 +2,13 @@
 
     /var/lib/postgresql/data/
       pgdata/                  the cluster; `hive.json` in it says which image made it
+      hive/app                 whose data it is, among the apps that an image may hold. Not in
+                               `hive.json`: images before this want to find there what they know
       hive/lock                held by the container that uses the volume
       hive/adopted             there was a cluster once: a volume without one now is an alarm
       hive/database-password   the app's, unless one is given from outside
       hive/superuser-password  and hive/superuser.pgpass, the same for `psql`
+      hive/secret.NAME         what the spec asks for by `{secret:NAME}`
       .hive-adopt-*            a copy that was interrupted; removed at the next start
 
 Nothing is written before the volume is known to be ours or empty.
@@ -16,18 +19,20 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import socket
 import subprocess
 
 from hive_container import cluster
 from hive_container.cluster import read_first_line
-from hive_container.image import Fatal, Image, write_private
+from hive_container.image import APP_WAS, Fatal, Image, write_private
 
 MOUNT = "/var/lib/postgresql/data"
 PGDATA = f"{MOUNT}/pgdata"
 IDENTITY = f"{PGDATA}/hive.json"
 OURS = f"{MOUNT}/hive"
 LOCK = f"{OURS}/lock"
+APP = f"{OURS}/app"
 ADOPTED = f"{OURS}/adopted"
 DATABASE_PASSWORD = f"{OURS}/database-password"
 SUPERUSER_PASSWORD = f"{OURS}/superuser-password"
@@ -68,6 +73,7 @@ def open_volume(image: Image) -> None:
         descriptor = open_lock(os.O_RDWR | os.O_CREAT)
     inspect(image)
     keep_lock(descriptor)
+    remember_app(image)
     forget_killed_server()
     tighten()
 
@@ -100,7 +106,15 @@ def inspect(image: Image) -> None:
 def inspect_kinds() -> None:
     """A name of ours for something else: a link that leads nowhere, a folder for a file."""
     folders = (PGDATA, OURS)
-    files = (IDENTITY, LOCK, ADOPTED, DATABASE_PASSWORD, SUPERUSER_PASSWORD, SUPERUSER_PASSFILE)
+    files = (
+        IDENTITY,
+        LOCK,
+        APP,
+        ADOPTED,
+        DATABASE_PASSWORD,
+        SUPERUSER_PASSWORD,
+        SUPERUSER_PASSFILE,
+    )
     for path in (*folders, *files):
         is_right, kind = (os.path.isdir, "folder") if path in folders else (os.path.isfile, "file")
         if os.path.lexists(path) and not is_right(path):
@@ -116,6 +130,7 @@ def inspect_filled(image: Image) -> None:
     inspect_owners()
     cluster.inspect(PGDATA, PREPARED)
     inspect_identity(image)
+    inspect_app(image)
 
 
 def inspect_owners() -> None:
@@ -147,9 +162,10 @@ def inspect_identity(image: Image) -> None:
         # Brackets without end are no JSON either.
         made_by = None
     ours = identity_of(image)
-    if not isinstance(made_by, dict) or made_by.keys() != ours.keys():
+    # A later image may know more of it than this one.
+    if not isinstance(made_by, dict) or not ours.keys() <= made_by.keys():
         raise cluster.not_whole(PGDATA, f"{os.path.basename(IDENTITY)} is damaged")
-    if made_by != ours:
+    if any(made_by[key] != value for key, value in ours.items()):
         raise Fatal(
             "the volume belongs to image {image!r} (database {database!r}, role {role!r}),"
             " this is image {0!r} (database {1!r}, role {2!r})".format(
@@ -157,6 +173,24 @@ def inspect_identity(image: Image) -> None:
             ),
             "give each image a volume of its own",
         )
+
+
+def inspect_app(image: Image) -> None:
+    """The image's name is not enough: `--app` puts another app into an image of the same name, and
+    its migrations would work on this one's tables."""
+    known = read_first_line(APP)
+    if image.app and known and known not in (image.app, image.app_was):
+        raise Fatal(
+            f"the volume has the data of the app {known!r}, and this image is the app"
+            f" {image.app!r}",
+            "give each app a volume of its own; if it is the same app and only its name has"
+            f" changed: -e {APP_WAS}={shlex.quote(known)}",
+        )
+
+
+def remember_app(image: Image) -> None:
+    if image.app and read_first_line(APP) != image.app:
+        write_private(APP, image.app + "\n")
 
 
 def inspect_empty(names: set[str]) -> None:
@@ -266,10 +300,10 @@ def forget_killed_server() -> None:
         os.unlink(f"{PGDATA}/postmaster.pid")
 
 
-def keep_password(path: str) -> str:
-    """The password kept in a file of the volume, made now if there is none."""
+def keep_password(path: str, size: int = 24) -> str:
+    """The password kept in a file of the volume, made now of so many bytes if there is none."""
     password = read_first_line(path)
     if not password:
-        password = secrets.token_urlsafe(24)
+        password = secrets.token_urlsafe(size)
         write_private(path, password + "\n", durable=True)
     return password

@@ -1,0 +1,150 @@
+//! What the app said when it ended, taken out of its container's log.
+
+/// An exception's own text may go on for some lines.
+const MOST_LINES: usize = 8;
+/// As many lines say enough where there is no exception.
+const WITHOUT_EXCEPTION: usize = 4;
+/// After as many ends with the same last words a further start is no use.
+const SAME_ENDS: usize = 3;
+
+const TRACEBACK: &str = "Traceback (most recent call last):";
+/// What stands at the beginning of a line that is no part of an exception.
+const OTHER_LINES: [&str; 5] = ["INFO:", "WARNING:", "ERROR:", "hive: ", "During handling"];
+
+/// One start of the app, with all that it printed.
+#[derive(Debug, Default)]
+struct AppRun<'a> {
+    lines: Vec<&'a str>,
+    ended: bool,
+}
+
+/// The app's last words at its first start: its last exception, or its last
+/// lines where it ended without one. `None` where it did neither. `log` is
+/// `docker logs --timestamps`.
+pub fn of_the_app(log: &str) -> Option<String> {
+    runs(log).first().and_then(AppRun::last_words)
+}
+
+/// The same where the app has ended again and again, each time with these.
+pub(crate) fn without_end(log: &str) -> Option<String> {
+    let ends: Vec<Option<String>> = runs(log)
+        .iter()
+        .filter(|run| run.ended)
+        .map(AppRun::last_words)
+        .collect();
+    let last = ends.len().checked_sub(SAME_ENDS)?;
+    let (first, rest) = ends.get(last..)?.split_first()?;
+    first.clone().filter(|_| rest.iter().all(|words| words == first))
+}
+
+fn runs(log: &str) -> Vec<AppRun<'_>> {
+    let mut runs: Vec<AppRun<'_>> = Vec::new();
+    for line in log.lines() {
+        let Some((_, line)) = line.split_once(' ') else {
+            continue;
+        };
+        if line.starts_with("supervisord | spawned: 'app' ") {
+            runs.push(AppRun::default());
+        } else if let Some(run) = runs.last_mut() {
+            if let Some(said) = line.strip_prefix("app | ") {
+                run.lines.push(said.trim_end());
+            } else if line.starts_with("supervisord | exited: app ") {
+                run.ended = true;
+            }
+        }
+    }
+    runs
+}
+
+impl AppRun<'_> {
+    fn last_words(&self) -> Option<String> {
+        if let Some(exception) = self.exception() {
+            return Some(exception.join("\n"));
+        }
+        let lines: Vec<&str> = self
+            .lines
+            .iter()
+            .copied()
+            .filter(|line| !line.is_empty())
+            .collect();
+        let last = &lines[lines.len().saturating_sub(WITHOUT_EXCEPTION)..];
+        (self.ended && !last.is_empty()).then(|| last.join("\n"))
+    }
+
+    /// The last one's own lines, without the way there.
+    fn exception(&self) -> Option<Vec<&str>> {
+        let begins = self.lines.iter().rposition(|line| line.contains(TRACEBACK))?;
+        let rest = &self.lines[begins + 1..];
+        let own = rest
+            .iter()
+            .position(|line| !line.is_empty() && !line.starts_with(' '))?;
+        let lines = rest[own..].iter().copied();
+        let of_it = |line: &&str| !OTHER_LINES.iter().any(|other| line.starts_with(other));
+        let found: Vec<&str> = lines.take_while(of_it).take(MOST_LINES).collect();
+        (!found.is_empty()).then_some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(lines: &[&str]) -> String {
+        lines
+            .iter()
+            .map(|line| format!("2026-11-25T19:11:24Z {line}\n"))
+            .collect()
+    }
+
+    const START: &str = "supervisord | spawned: 'app' with pid 21";
+    const END: &str = "supervisord | exited: app (exit status 1; not expected)";
+
+    #[test]
+    fn the_last_exception_of_the_first_start_is_told_whole() {
+        let text = log(&[
+            "app | of nobody",
+            START,
+            "app | Traceback (most recent call last):",
+            "app |   File \"x.py\", line 1",
+            "app | KeyError: 'A'",
+            "app | ",
+            "app | During handling of the above exception, another exception occurred:",
+            "app | Traceback (most recent call last):",
+            "app |   File \"y.py\", line 2",
+            "postgresql | FATAL: of somebody else",
+            "app |     load()",
+            "app | pydantic.ValidationError: 1 error for Settings",
+            "app | api_key",
+            "app |   Field required",
+            "app | hive: the database cannot be made ready",
+            END,
+            START,
+            "app | Traceback (most recent call last):",
+            "app |   File \"z.py\", line 3",
+            "app | OSError: address in use",
+            END,
+        ]);
+        let words = "pydantic.ValidationError: 1 error for Settings\napi_key\n  Field required";
+        assert_eq!(of_the_app(&text).as_deref(), Some(words));
+    }
+
+    #[test]
+    fn an_app_that_runs_and_complains_of_nothing_has_no_last_words() {
+        assert_eq!(of_the_app(&log(&[START, "app | INFO: Uvicorn running"])), None);
+        assert_eq!(of_the_app(""), None);
+        let ended = log(&[START, "app | set SHOP_KEY", "app | ", END]);
+        assert_eq!(of_the_app(&ended).as_deref(), Some("set SHOP_KEY"));
+    }
+
+    #[test]
+    fn three_same_ends_are_enough() {
+        let end = |words: &str| [START.to_owned(), format!("app | {words}"), END.to_owned()];
+        let text = |words: &[&str]| {
+            let lines: Vec<String> = words.iter().flat_map(|words| end(words)).collect();
+            log(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        assert_eq!(without_end(&text(&["a", "a"])), None);
+        assert_eq!(without_end(&text(&["b", "a", "a"])), None);
+        assert_eq!(without_end(&text(&["b", "a", "a", "a"])).as_deref(), Some("a"));
+    }
+}
