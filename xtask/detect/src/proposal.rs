@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
 use crate::findings::Findings;
+use crate::health::DatabaseAsked;
 use crate::place::Place;
 use crate::server;
 
@@ -95,8 +96,14 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     if let Some(package) = &findings.package {
         app.insert("package".to_owned(), json!(package.value));
     }
-    if let Some(health) = findings.health.value() {
-        app.insert("health_path".to_owned(), json!(health.path));
+    let health = findings.health.value();
+    app.insert("health_path".to_owned(), json!(health.map(|health| &health.path)));
+    if let Some(health) = health {
+        let meaning = match health.database {
+            DatabaseAsked::At(_) => "readiness",
+            DatabaseAsked::Never | DatabaseAsked::Unclear => "liveness",
+        };
+        app.insert("health".to_owned(), json!(meaning));
     }
     if let Some(command) = findings.before_start.value() {
         app.insert("before_start".to_owned(), json!(command));
@@ -171,13 +178,14 @@ pub fn without_value(findings: &Findings) -> Vec<(&str, &Place)> {
     unknown.map(|one| (one.value.name.as_str(), &one.place)).collect()
 }
 
-/// What a variable can be given without asking: nothing that is a secret.
+/// What a variable can be given without asking; a secret is never part of an image.
 fn known_value(name: &str, example: Option<&crate::place::Detected<String>>) -> Option<(String, String)> {
     if name == "PORT" {
         return Some(("{port}".to_owned(), "the image's port".to_owned()));
     }
     if is_secret(name) {
-        return None;
+        let why = format!("made at the first start, unless {name}_FILE names a file with it");
+        return Some((format!("{{secret:{name}}}"), why));
     }
     let example = example?;
     let value = example.value.replace('{', "{{").replace('}', "}}");
@@ -185,7 +193,7 @@ fn known_value(name: &str, example: Option<&crate::place::Detected<String>>) -> 
 }
 
 /// Whether a name speaks of something that must not be part of an image.
-pub fn is_secret(name: &str) -> bool {
+fn is_secret(name: &str) -> bool {
     const WORDS: [&str; 11] = [
         "SECRET",
         "SECRETS",

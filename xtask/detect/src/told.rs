@@ -106,14 +106,20 @@ fn health(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     let shown = |one: &Detected<crate::health::HealthRoute>| {
         let asks = match &one.value.database {
             DatabaseAsked::At(place) => format!("asks the database in {place}"),
-            DatabaseAsked::Never => "does not ask the database".to_owned(),
+            DatabaseAsked::Never => "does not ask the database: it tells that the app runs".to_owned(),
             DatabaseAsked::Unclear => "may ask the database".to_owned(),
         };
         format!("GET {} {asks}", one.value.path)
     };
     match &findings.health.chosen {
         Some(chosen) => say("found", at(chosen, &shown(chosen))),
-        None => say("missing", format!("a health route: {}", findings.health.rule)),
+        None => {
+            let text = format!(
+                "a health route: {}; any answer on `/` will do",
+                findings.health.rule
+            );
+            say("missing", text);
+        }
     }
     for other in &findings.health.others {
         say("or", at(other, &shown(other)));
@@ -165,12 +171,10 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         );
     }
     for (name, place) in proposal::without_value(findings) {
-        let kind = if proposal::is_secret(name) {
-            ", which looks like a secret"
-        } else {
-            ""
-        };
-        say("give", format!("{place}  {name} has no default{kind}"));
+        say(
+            "give",
+            format!("{place}  {name} has no default: give it a value in `app.environment`"),
+        );
     }
 }
 
