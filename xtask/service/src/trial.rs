@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::handle::ServiceHandle;
 use crate::seen::{Condition, ContainerPlace, SeenContainer};
 use crate::story::Story;
-use crate::wait::{self, Awaited, ContainerEvents};
+use crate::wait::{self, Awaited, ContainerEvents, MADE_READY};
 use container::http::Client;
 use host::report::Report;
 use inputs::{clock, regular};
@@ -47,6 +47,14 @@ pub(crate) fn run(
     let ContainerPlace::Own(seen) = handle.place()? else {
         return Err(gone(handle));
     };
+    // The engine gives a start its time before it says so, except in recovery.
+    if seen.condition == Condition::Unhealthy && !seen.health_said.contains(MADE_READY) {
+        let hangs = failed(handle, report, state, &seen, "it runs and is no longer healthy");
+        return Err(hangs.context(
+            failure::smoke(format!("{name} hangs"))
+                .hint(format!("start it again as it is: cargo xtask restart {name}")),
+        ));
+    }
     let mut events = ContainerEvents::of(handle, &seen.id)?;
     let limit = if seen.condition.runs() {
         // It has had a part of its time.

@@ -310,6 +310,14 @@ fn a_service_is_asked_without_a_word_of_ours() {
         );
     }
     assert!(bad.lines().any(|line| line.starts_with("  ok    sql")), "{bad}");
+    // One that hangs is not waited for.
+    let unhealthy = || inspect(name, "{{.State.Health.Status}}") == "unhealthy";
+    while !unhealthy() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let hangs = service.up(&[]).expect(4);
+    hangs.says(&["hangs", "it runs and is no longer healthy", "cargo xtask restart"]);
+    service.xtask(&["restart", name]).expect(0);
     docker(&["stop", "--time", "75", name]);
     service
         .xtask(&["exec", name, "--", "true"])
