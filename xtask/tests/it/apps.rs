@@ -205,6 +205,9 @@ fn a_lock_that_only_uv_knows_to_be_old_is_never_built_from() {
     let project = fs_err::read_to_string(app.join("pyproject.toml")).unwrap();
     let project = format!("{project}[tool.uv]\nconstraint-dependencies = [\"anyio<4\"]\n");
     bench.checkout.write("app/pyproject.toml", &project);
+    bench
+        .checkout
+        .write("app/hive-app.json", r#"{"app": {"import": "shop.web:app"}}"#);
     let run = bench
         .xtask(&["build-images", "--app", app.to_str().unwrap()])
         .expect(1);
