@@ -357,7 +357,7 @@ fn trust_instead_of_passwords() {
 #[ignore = "needs an engine"]
 fn data_off_the_volume() {
     let lines = run(&format!(
-        "install -d -o 1000 -g 1000 /srv/data; sed -i '/^    note = mounts/d; s/^    if note:/    if False:/' /usr/local/lib/hive/entrypoint; \
+        "install -d -o 1000 -g 1000 /srv/data; sed -i 's/^    note = mounts.*/    note = None/' /usr/local/lib/hive/entrypoint; \
          sed -i 's|^MOUNT = .*|MOUNT = \"/srv/data\"|' /usr/local/lib/hive/hive_container/volume.py; {UNCOMPILED}"
     ));
     broken("off-volume", &lines, as_it_is, &["data-on-volume"]);
