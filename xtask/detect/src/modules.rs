@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::python::statement::{self, Assignment, Call, Imported};
-use crate::python::{Line, Token, TokenKind, lines};
+use crate::python::{Line, Token, scan};
 use crate::tree::{Tree, folder_of};
 
 /// A function or class.
@@ -34,6 +34,8 @@ pub(crate) struct Module<'t> {
     imports: Vec<Imported>,
     /// What is assigned or defined at the top.
     own: BTreeSet<&'t str>,
+    /// The text was understood to its end.
+    is_whole: bool,
 }
 
 /// All of them.
@@ -54,7 +56,7 @@ pub(crate) enum Meaning<'m, 't> {
 
 impl<'t> Module<'t> {
     fn new(path: &'t str, text: &'t str) -> Self {
-        let lines = lines(text);
+        let (lines, is_whole) = scan(text);
         let (definitions, scopes) = definitions(&lines);
         let top = lines.iter().zip(&scopes).filter(|(_, scope)| scope.is_none());
         let assigned = top
@@ -73,6 +75,7 @@ impl<'t> Module<'t> {
             scopes,
             imports,
             own,
+            is_whole,
         }
     }
 
@@ -137,33 +140,37 @@ impl<'t> Module<'t> {
     /// Whether the module has a name at its top; `None` where that is not to be
     /// told from the text.
     pub(crate) fn binds(&self, name: &str) -> Option<bool> {
-        let word = |token: &Token<'_>| ["globals", "exec", "__getattr__", "setattr"].contains(&token.text);
-        let bound = self.own.contains(name)
-            || self.imports.iter().any(|one| one.name == name)
-            || self.mentions_at_top(name);
-        let dynamic = self.imports.iter().any(|one| one.name == "*")
-            || self
-                .lines
-                .iter()
-                .flat_map(|line| &line.tokens)
-                .any(|token| token.kind == TokenKind::Name && word(token));
-        if bound {
+        const OTHER_WAYS: [&str; 8] = [
+            "__dict__",
+            "__getattr__",
+            "exec",
+            "globals",
+            "locals",
+            "modules",
+            "setattr",
+            "vars",
+        ];
+        if self.own.contains(name) || self.imports.iter().any(|one| one.name == name) || self.mentions(name) {
             return Some(true);
         }
+        let mut tokens = self.lines.iter().flat_map(|line| &line.tokens);
+        let dynamic = !self.is_whole
+            || self.imports.iter().any(|one| one.name == "*")
+            || tokens.any(|token| OTHER_WAYS.iter().any(|word| token.is_name(word)));
         (!dynamic).then_some(false)
     }
 
-    /// `for app in …`, `with x as app`, `(app := …)`: anything at the top that is
-    /// no definition and has the name.
-    fn mentions_at_top(&self, name: &str) -> bool {
-        let mut top = (0..self.lines.len()).filter(|n| self.scopes[*n].is_none());
-        top.any(|n| {
-            let tokens = &self.lines[n].tokens;
-            let binds = ["for", "with", "del", "global"]
-                .iter()
-                .any(|word| tokens[0].is_name(word))
-                || tokens.iter().any(|token| token.is(":=") || token.is_name("as"));
-            binds && tokens.iter().any(|token| token.is_name(name))
+    /// Whether a statement that is no import or definition has the name at the
+    /// top, or `global` has it anywhere. Python binds names in many forms, and
+    /// where one is used without being bound the module fails by itself.
+    fn mentions(&self, name: &str) -> bool {
+        self.lines.iter().zip(&self.scopes).any(|(line, scope)| {
+            let begins = |word: &str| line.tokens[0].is_name(word);
+            let looked_at = match scope {
+                Some(_) => begins("global"),
+                None => !begins("import") && !begins("from") && statement::head(line).is_none(),
+            };
+            looked_at && statement::uses(&line.tokens, name)
         })
     }
 }
@@ -398,7 +405,34 @@ mod tests {
             Some(true)
         );
         assert_eq!(bound("def f():\n    app = 1\n", "app"), Some(false));
-        assert_eq!(bound("from x import *\n", "app"), None);
+        for text in [
+            "(app, other) = make()\n",
+            "[first, [app]] = make()\n",
+            "first, *app = make()\n",
+            "if (app := make()): pass\n",
+            "for app in make(): pass\n",
+            "with make() as (app, other): pass\n",
+            "match make():\n    case {'app': app}: pass\n",
+            "app: FastAPI = make()\n",
+            "def init():\n    global app\n    app = make()\ninit()\n",
+        ] {
+            assert_eq!(bound(text, "app"), Some(true), "{text}");
+        }
+        for text in [
+            "from x import *\n",
+            "vars()['app'] = 1\n",
+            "import sys\nsys.modules[__name__] = make()\n",
+            "f\"{x:'<9}\"\n",
+        ] {
+            assert_eq!(bound(text, "app"), None, "{text}");
+        }
+        for text in [
+            "from app.api import router\nrun(app=router)\n",
+            "def run(app): app.get('/')\n",
+            "other.app = 1\n",
+        ] {
+            assert_eq!(bound(text, "app"), Some(false), "{text}");
+        }
         assert_eq!(bound("with x() as app: pass\n", "app"), Some(true));
     }
 }

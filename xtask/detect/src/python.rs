@@ -47,19 +47,34 @@ pub(crate) struct Line<'t> {
 
 /// The logical lines of a source.
 pub(crate) fn lines(text: &str) -> Vec<Line<'_>> {
+    scan(text).0
+}
+
+/// The same, and whether the text was understood to its end: what is left open
+/// may have swallowed the lines after it.
+pub(crate) fn scan(text: &str) -> (Vec<Line<'_>>, bool) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut scanner = Scanner { text, at: 0, line: 1 };
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        line: 1,
+        // Lines that end in CR alone are one long line here.
+        is_whole: !text.replace("\r\n", "").contains('\r'),
+    };
     let mut lines = Vec::new();
     while let Some(Line { indent, mut tokens }) = scanner.line() {
-        while let Some(end) = statement::first(&tokens, ";") {
-            let rest = tokens.split_off(end + 1);
+        let ends: Vec<usize> = statement::top_level(&tokens, ";").collect();
+        let mut statements = Vec::new();
+        for end in ends.into_iter().rev() {
+            statements.push(tokens.split_off(end + 1));
             tokens.pop();
-            add(Line { indent, tokens }, &mut lines);
-            tokens = rest;
         }
-        add(Line { indent, tokens }, &mut lines);
+        statements.push(tokens);
+        for tokens in statements.into_iter().rev() {
+            add(Line { indent, tokens }, &mut lines);
+        }
     }
-    lines
+    (lines, scanner.is_whole)
 }
 
 /// Adds a line, or two: a compound statement may have its body beside it.
@@ -92,6 +107,8 @@ struct Scanner<'t> {
     text: &'t str,
     at: usize,
     line: usize,
+    /// Every string and bracket so far has its end.
+    is_whole: bool,
 }
 
 impl<'t> Scanner<'t> {
@@ -133,6 +150,7 @@ impl<'t> Scanner<'t> {
                 }
             }
         }
+        self.is_whole &= depth == 0;
         (!tokens.is_empty()).then_some(Line { indent, tokens })
     }
 
@@ -195,6 +213,7 @@ impl<'t> Scanner<'t> {
             match c {
                 '\\' => {
                     self.step();
+                    self.take_while(|c| c == '\r');
                     self.step();
                 }
                 // Its closing quote is missing.
@@ -207,6 +226,7 @@ impl<'t> Scanner<'t> {
                 _ => self.step(),
             }
         }
+        self.is_whole = false;
         &self.text[start..self.at]
     }
 
@@ -332,5 +352,16 @@ mod tests {
             lines(text);
         }
         assert_eq!(shown("x = 'open\ny = 1\n"), ["1:0 x = open", "2:0 y = 1"]);
+        for (text, whole) in [
+            ("x = ('a \\\r\n ( b')\r\ny = f'{z!r:>{w}}'\r\n", true),
+            ("x = (", false),
+            ("x = 'open\ny = 1\n", false),
+            ("x = \"\"\"open\n", false),
+            // A quote fills up: seldom, and odd enough to end a string too early.
+            ("x = f\"{y:'<9}\"\ny = 1\n", false),
+            ("# one\ry = 1\r", false),
+        ] {
+            assert_eq!(scan(text).1, whole, "{text:?}");
+        }
     }
 }

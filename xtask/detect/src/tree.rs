@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// More would be data and not a program.
+/// More would be data and not a program: of them the names are not kept.
 const MOST_FILES: usize = 20_000;
+/// More is a whole machine.
+const MOST_LOOKS: usize = 400_000;
 const MOST_BYTES: u64 = 1 << 20;
 const DEEPEST: usize = 10;
 
@@ -25,6 +27,8 @@ const FOREIGN: [&str; 8] = [
 pub(crate) struct Tree {
     /// Each file with `/` between its parts, and its text where it was read.
     files: BTreeMap<String, Option<String>>,
+    looks: usize,
+    telling: usize,
     /// There were more files than are looked at.
     pub(crate) is_cut: bool,
 }
@@ -52,6 +56,11 @@ impl Tree {
         let mut entries: Vec<_> = entries.flatten().collect();
         entries.sort_by_key(fs_err::DirEntry::file_name);
         for entry in entries {
+            self.looks += 1;
+            self.is_cut |= self.looks > MOST_LOOKS;
+            if self.is_cut {
+                return;
+            }
             let (Ok(name), Ok(meta)) = (entry.file_name().into_string(), entry.path().symlink_metadata())
             else {
                 continue;
@@ -63,18 +72,25 @@ impl Tree {
                     self.add(&entry.path(), &format!("{path}/"), depth + 1);
                 }
             } else if meta.is_file() {
-                if self.files.len() >= MOST_FILES {
-                    self.is_cut = true;
-                    return;
-                }
-                let wanted =
-                    tells_something(&name) && meta.len() <= MOST_BYTES * if is_lock(&name) { 32 } else { 1 };
-                let read = || fs_err::read(entry.path()).ok();
-                let bytes = if wanted { read() } else { None };
-                let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-                self.files.insert(path, text);
+                self.add_file(path, &name, meta.len(), &entry.path());
             }
         }
+    }
+
+    fn add_file(&mut self, path: String, name: &str, size: u64, file: &Path) {
+        let tells = tells_something(name);
+        if self.files.len() >= MOST_FILES {
+            // A folder of pictures does not hide the sources after it.
+            self.is_cut |= tells && self.telling >= MOST_FILES;
+            if self.is_cut || !tells {
+                return;
+            }
+        }
+        self.telling += usize::from(tells);
+        let wanted = tells && size <= MOST_BYTES * if is_lock(name) { 32 } else { 1 };
+        let bytes = wanted.then(|| fs_err::read(file).ok()).flatten();
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        self.files.insert(path, text);
     }
 
     pub(crate) fn has(&self, path: &str) -> bool {
@@ -174,4 +190,23 @@ pub(crate) fn is_of_the_app(path: &str) -> bool {
     let name = file_name(path);
     let of_tests = name.starts_with("test_") || name.ends_with("_test.py") || name == "conftest.py";
     !of_tests && !folder_of(path).split('/').any(|part| BESIDE.contains(&part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_does_not_hide_the_program_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs_err::create_dir(&data).unwrap();
+        for n in 0..=MOST_FILES {
+            fs_err::write(data.join(format!("{n}.png")), "").unwrap();
+        }
+        fs_err::write(folder.path().join("main.py"), "app = 1\n").unwrap();
+        let tree = Tree::read(folder.path());
+        assert_eq!(tree.text("main.py"), Some("app = 1\n"));
+        assert!(!tree.is_cut);
+    }
 }

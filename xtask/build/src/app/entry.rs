@@ -12,7 +12,8 @@ use host::Host;
 
 /// What is wrong with the import of a spec, in a sentence.
 pub(crate) fn problem(host: &Host, spec: &ImageSpec, folder: &Path) -> Option<String> {
-    if spec.app.command.is_some() {
+    // With a path of its own the module may be anywhere.
+    if spec.app.command.is_some() || spec.app.environment.contains_key("PYTHONPATH") {
         return None;
     }
     let wrong = import::check(folder, &spec.app.import)?;

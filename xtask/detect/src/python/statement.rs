@@ -23,6 +23,17 @@ pub(crate) fn first(tokens: &[Token<'_>], sign: &str) -> Option<usize> {
     top_level(tokens, sign).next()
 }
 
+/// Whether a name is used: not as an attribute, and not as the name of an
+/// argument.
+pub(crate) fn uses(tokens: &[Token<'_>], name: &str) -> bool {
+    let outside: Vec<usize> = top_level(tokens, "=").collect();
+    tokens.iter().enumerate().any(|(n, token)| {
+        let is_attribute = n > 0 && tokens[n - 1].is(".");
+        let is_argument = tokens.get(n + 1).is_some_and(|next| next.is("=")) && !outside.contains(&(n + 1));
+        token.is_name(name) && !is_attribute && !is_argument
+    })
+}
+
 /// The parts between the commas outside of brackets; none is empty.
 pub(crate) fn parts<'a, 't>(tokens: &'a [Token<'t>]) -> Vec<&'a [Token<'t>]> {
     let mut parts = Vec::new();
@@ -64,6 +75,9 @@ pub(crate) fn dotted(tokens: &[Token<'_>]) -> Option<(String, usize)> {
     Some((name, length))
 }
 
+/// More brackets within brackets Python itself refuses (MAXLEVEL).
+const DEEPEST: usize = 200;
+
 /// What stands in the brackets that open at the beginning, and the rest.
 pub(crate) fn bracketed<'a, 't>(tokens: &'a [Token<'t>]) -> Option<(&'a [Token<'t>], &'a [Token<'t>])> {
     let mut depth = 0_usize;
@@ -74,6 +88,9 @@ pub(crate) fn bracketed<'a, 't>(tokens: &'a [Token<'t>]) -> Option<(&'a [Token<'
                 ")" | "]" | "}" => depth = depth.saturating_sub(1),
                 _ => {}
             }
+        }
+        if depth > DEEPEST {
+            return None;
         }
         if depth == 0 {
             return (n > 0).then(|| (&tokens[1..n], &tokens[n + 1..]));
