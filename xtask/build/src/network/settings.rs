@@ -236,9 +236,11 @@ fn tables(uv_toml: &Table) -> impl Iterator<Item = &Table> {
     list.into_iter().flatten().filter_map(Value::as_table)
 }
 
-/// `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`.
+/// `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`. uv reads no other names than a
+/// shell can export, and an environment may have others.
 pub(super) fn is_credential(name: &str) -> bool {
-    name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
+    let exported = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    exported && name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
 }
 
 fn is_off(value: &str) -> bool {
@@ -304,7 +306,18 @@ fn read_pip(file: &SettingsFile, found: &mut BTreeMap<&'static str, (String, Str
 /// has no scheme.
 fn authority(url: &str) -> (Option<&str>, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let mut authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    // `u:a/b@host`: a password that should have been encoded is one all the same.
+    let is_no_port = |port: &str| !port.ends_with(']') && !port.bytes().all(|b| b.is_ascii_digit());
+    if !authority.contains('@')
+        && authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| is_no_port(port))
+        && let Some(at) = rest.rfind('@')
+    {
+        let host = rest[at..].split(['/', '?', '#']).next().unwrap_or_default();
+        authority = &rest[..at + host.len()];
+    }
     match authority.rsplit_once('@') {
         Some((login, host)) => (Some(login), host),
         None => (None, authority),
@@ -324,14 +337,18 @@ pub(super) fn login_of(url: &str) -> Vec<String> {
     let (Some(login), _) = authority(url) else {
         return Vec::new();
     };
-    // A token may stand in the place of the name.
-    let secret = match login.split_once(':') {
-        Some((_, password)) if !password.is_empty() => password,
-        Some((name, _)) => name,
-        None => login,
-    };
-    vec![login.to_owned(), secret.to_owned(), decoded(secret)]
+    // A token may stand in the place of the name, also with something for a password.
+    let (name, password) = login.split_once(':').unwrap_or((login, ""));
+    let parts = [name, password];
+    let secrets = parts
+        .into_iter()
+        .filter(|part| !part.is_empty() && (*part == password || password.is_empty() || part.len() >= TOKEN));
+    let shown = secrets.flat_map(|secret| [secret.to_owned(), decoded(secret)]);
+    [login.to_owned()].into_iter().chain(shown).collect()
 }
+
+/// Names of users are shorter than this, and tokens longer.
+const TOKEN: usize = 16;
 
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();

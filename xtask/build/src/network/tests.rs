@@ -148,8 +148,33 @@ fn logins_are_known_as_written_and_as_meant() {
         ["a:p%40ss", "p%40ss", "p@ss"]
     );
     assert_eq!(settings::login_of("https://token@h/")[1], "token");
+    let token = "0123456789abcdef0123";
+    for (url, secret) in [
+        (format!("https://{token}:x-oauth-basic@h/"), token),
+        ("http://a:p/ss@h:3128/".to_owned(), "p/ss"),
+        ("http://a:p#s?s@h".to_owned(), "p#s?s"),
+    ] {
+        let known = settings::login_of(&url);
+        assert!(known.contains(&secret.to_owned()), "{known:?}");
+        assert!(!settings::without_login(&url).contains(secret), "{url}");
+    }
+    for url in ["https://h:8080/a@b", "https://[::1]/a@b", "https://h/x:y@z"] {
+        assert_eq!(settings::without_login(url), url);
+    }
     assert_eq!(settings::login_of("https://h/a@b"), Vec::<String>::new());
     assert_eq!(settings::without_login("https://a:b@h/x"), "https://h/x");
+}
+
+#[test]
+fn no_name_is_exported_that_a_shell_refuses() {
+    assert!(settings::is_credential("UV_INDEX_MY_CORP_PASSWORD"));
+    for name in [
+        "UV_INDEX_my-corp_PASSWORD",
+        "UV_INDEX_a b_USERNAME",
+        "UV_INDEX_a;b_PASSWORD",
+    ] {
+        assert!(!settings::is_credential(name), "{name}");
+    }
 }
 
 #[test]
