@@ -124,7 +124,9 @@ pub(crate) fn until_healthy(
             Condition::Ended { .. } => return Ok(Awaited::Ended(Box::new(seen))),
             _ if Instant::now() >= deadline => {
                 let line = progress(handle, container)?;
-                if line == last_line || !seen.health_said.contains(MADE_READY) {
+                // A check that found `before_start` at its first look has said nothing yet.
+                let is_made_ready = seen.health_said.is_empty() || seen.health_said.contains(MADE_READY);
+                if line == last_line || !is_made_ready {
                     return Ok(Awaited::Late(began.elapsed(), Box::new(seen)));
                 }
                 deadline = Instant::now() + limit;

@@ -1,0 +1,71 @@
+"""How long the health check waits for what starts."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+HEALTHCHECK = pathlib.Path(__file__).parents[1] / "rootfs/usr/local/lib/hive/healthcheck"
+PSQL = "/usr/lib/postgresql/current/bin/psql"
+
+
+class AfterAMigration(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.run = pathlib.Path(folder.name)
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self.port = one.getsockname()[1]
+        text = HEALTHCHECK.read_text()
+        for place, ours in (("/run/hive", folder.name), (PSQL, "echo 1; :")):
+            self.assertIn(place, text)
+            text = text.replace(place, ours)
+        self.script = self.run / "healthcheck"
+        self.script.write_text(text)
+        self.script.chmod(0o755)
+        (self.run / "image.sh").write_text(f"HIVE_PORT={self.port} HIVE_HEALTH_PATH=/health\n")
+        (self.run / "database-ready").touch()
+        # So that one look does not wait by itself.
+        (self.run / "was-healthy").touch()
+        (self.run / "before-start").touch()
+
+    def check(self, waited: int) -> subprocess.CompletedProcess:
+        """The check's answer, after a migration that took so many seconds; the app starts 1.5 s
+        after it."""
+
+        def start():
+            (self.run / "before-start").unlink()
+            time.sleep(1.5)
+            with socket.create_server(("127.0.0.1", self.port)) as server:
+                server.settimeout(4)
+                try:
+                    connection, _ = server.accept()
+                except TimeoutError:
+                    return
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        app = threading.Thread(target=start)
+        app.start()
+        # Bash goes on counting from there.
+        environment = {"PATH": os.environ["PATH"], "SECONDS": str(waited)}
+        done = subprocess.run(
+            [self.script], env=environment, capture_output=True, text=True, check=False
+        )
+        app.join()
+        return done
+
+    def test_an_app_has_time_to_start_after_a_long_one(self):
+        done = self.check(waited=60)
+        self.assertEqual((done.returncode, done.stdout), (0, "healthy\n"), done)
+
+    def test_and_fails_at_once_after_a_short_one(self):
+        done = self.check(waited=1)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("nothing listens", done.stdout)
