@@ -105,9 +105,14 @@ impl Report {
         }
     }
 
-    /// Whether data may have colours, too: stdout is a terminal.
+    /// Whether data are for people's eyes: stdout is a terminal.
+    pub fn is_data_shown(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
+    /// Whether data may have colours, too.
     pub fn paints_data(&self) -> bool {
-        !self.no_color && std::io::stdout().is_terminal()
+        !self.no_color && self.is_data_shown()
     }
 
     /// Whether somebody types and reads: stdin and stdout are terminals.

@@ -9,7 +9,7 @@ use crate::handle::ServiceHandle;
 use engine::api::follow::Next;
 use engine::api::frames::FrameReader;
 use host::report::Report;
-use inputs::clock;
+use inputs::{clock, shown};
 
 /// Which lines.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +71,11 @@ fn tell(handle: &ServiceHandle, report: &Report, options: &LogOptions, line: &[u
     if !options.wants(&text) {
         return Ok(true);
     }
+    // What the app has got from elsewhere must not drive the terminal.
+    let text = match report.is_data_shown() {
+        true => shown::colored(&text),
+        false => text,
+    };
     let (program, rest) = parts(&text);
     let mut out = Vec::new();
     if options.prefix {
@@ -78,6 +83,8 @@ fn tell(handle: &ServiceHandle, report: &Report, options: &LogOptions, line: &[u
     }
     if report.paints_data() {
         out.extend(format!("\u{1b}[{}m{program}\u{1b}[0m{rest}", color(program)).into_bytes());
+    } else if report.is_data_shown() {
+        out.extend_from_slice(text.as_bytes());
     } else {
         out.extend_from_slice(line);
     }
