@@ -1,6 +1,7 @@
 //! Requests to a published port of this host.
 
 use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,7 +18,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 /// No body that a check looks at is longer.
 const LONGEST_BODY: u64 = 1 << 20;
 
-/// Talks to `http://127.0.0.1:<port>`, never through a proxy: `http_proxy`
+/// Talks to `http://127.0.0.1:<port>` or another address of this host, never through a proxy: `http_proxy`
 /// set on a build machine must not decide what a smoke test reaches.
 #[derive(Debug)]
 pub struct Client {
@@ -64,6 +65,11 @@ pub fn one_line(text: &str) -> String {
 impl Client {
     /// `keep` lets requests share a connection, as a busy client does.
     pub fn new(port: u16, keep: bool) -> Self {
+        Self::at((Ipv4Addr::LOCALHOST, port).into(), keep)
+    }
+
+    /// The same at another address than the loopback.
+    pub fn at(address: SocketAddr, keep: bool) -> Self {
         let config = ureq::Agent::config_builder()
             .proxy(None)
             .http_status_as_error(false)
@@ -73,7 +79,7 @@ impl Client {
             .build();
         Self {
             agent: config.new_agent(),
-            base: format!("http://127.0.0.1:{port}"),
+            base: format!("http://{address}"),
         }
     }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::handle::ServiceHandle;
-use crate::seen::{ContainerPlace, SeenContainer};
+use crate::seen::{ContainerPlace, SeenContainer, from_here};
 use crate::trial;
 use crate::wait::MADE_READY;
 use container::ask::{self, Answer};
@@ -159,16 +159,15 @@ fn judged(spec: &ImageSpec, answers: &[(String, Answer)]) -> Vec<HealthPart> {
             "the supervisor does not answer",
         ));
     }
-    for (name, state) in states {
-        parts.push(HealthPart::new(name, state == "RUNNING", state));
-    }
     let check = answer("check");
+    let is_healthy = check.is_some_and(Answer::ok);
+    for (name, state) in states {
+        // The supervisor calls what runs for less than a second that.
+        let works = state == "RUNNING" || (state == "STARTING" && is_healthy);
+        parts.push(HealthPart::new(name, works, state));
+    }
     let said = check.map_or_else(|| "no answer".to_owned(), Answer::shown);
-    parts.push(HealthPart::new(
-        "health check",
-        check.is_some_and(Answer::ok),
-        said,
-    ));
+    parts.push(HealthPart::new("health check", is_healthy, said));
     parts
 }
 
@@ -177,11 +176,12 @@ fn outside(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Option<Health
     if !handle.engine.api.is_local() {
         return Ok(None);
     }
-    let (Some(port), Some(path)) = (seen.port(), trial::health_path(handle, handle.name.as_str())?) else {
+    let address = seen.published.map(from_here);
+    let (Some(address), Some(path)) = (address, trial::health_path(handle, handle.name.as_str())?) else {
         return Ok(None);
     };
-    let url = format!("http://127.0.0.1:{port}{path}");
-    Ok(Some(match Client::new(port, false).get(&path, DEADLINE) {
+    let url = format!("http://{address}{path}");
+    Ok(Some(match Client::at(address, false).get(&path, DEADLINE) {
         Ok(reply) => {
             let said = format!("{url} answered {} in {} ms", reply.status, reply.took.as_millis());
             HealthPart::new("port", reply.status == 200, said)
@@ -238,6 +238,17 @@ mod tests {
         assert_eq!(told, expected);
         assert_eq!(parts[0].said, "hive on hive_genie answered in 3 ms");
         assert_eq!(parts[3].said, "exit code 1: unhealthy: app: nothing listens");
+    }
+
+    #[test]
+    fn programs_that_have_just_started_work_where_the_whole_does() {
+        let of = |check: (String, Answer)| {
+            let answers = [answer("programs", 0, "app STARTING\n"), check];
+            let parts = judged(&spec(), &answers);
+            parts.iter().any(|part| part.name == "app" && part.works)
+        };
+        assert!(of(answer("check", 0, "healthy")));
+        assert!(!of(answer("check", 1, "unhealthy: app: nothing listens")));
     }
 
     #[test]

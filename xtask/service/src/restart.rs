@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::handle::ServiceHandle;
 use crate::seen::{ContainerPlace, SeenContainer};
@@ -25,7 +25,14 @@ pub fn restart(handle: &ServiceHandle, report: &Report, state: &Path, spec: &Ima
     entry.image_before = Some(seen.image_id.clone());
     entry.image = Some(seen.image_id.clone());
     report.step("restart", name);
-    let done = stop(handle, report, &seen)
+    // The engine goes on with a stop whose caller is gone. Ctrl-C ends the wait for
+    // its health, and nothing before.
+    let whole = handle.for_cleanup();
+    let done = stop(&whole, report, &seen)
+        .and_then(|()| {
+            let started = whole.container(name).start();
+            started.with_context(|| format!("start container {name}"))
+        })
         .and_then(|()| trial::run(handle, report, state, wait::limit(&spec.budgets)));
     trail::write(state, report, &entry.ended("restarted", &done));
     report.step("healthy", format!("{name}: after {}", seconds(done?)));

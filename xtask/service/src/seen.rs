@@ -1,5 +1,6 @@
 //! What the engine says of a service's container, read once into values.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -62,6 +63,11 @@ impl Condition {
         )
     }
 
+    /// Whether its processes are there, and hold its port and its volume.
+    pub(crate) fn is_up(&self) -> bool {
+        self.runs() || *self == Self::Paused
+    }
+
     /// As `status` says it.
     pub fn shown(&self) -> &'static str {
         match self {
@@ -98,7 +104,7 @@ pub struct SeenContainer {
     /// How often the engine has started it again.
     pub restarts: u64,
     /// Where the app is published: address and port of the host.
-    pub published: Option<(String, u16)>,
+    pub published: Option<SocketAddr>,
     /// `no`, `unless-stopped`.
     pub(crate) restart_policy: String,
 }
@@ -129,7 +135,7 @@ impl SeenContainer {
 
     /// The port of the host, where it is published.
     pub fn port(&self) -> Option<u16> {
-        self.published.as_ref().map(|(_, port)| *port)
+        self.published.map(|address| address.port())
     }
 
     /// Whether it is what is wanted.
@@ -139,12 +145,25 @@ impl SeenContainer {
 }
 
 /// What was asked for, which holds of a stopped container, too.
-fn published(inspect: &Value) -> Option<(String, u16)> {
+fn published(inspect: &Value) -> Option<SocketAddr> {
     let bindings = inspect.pointer("/HostConfig/PortBindings")?.as_object()?;
     let first = bindings.values().next()?.get(0)?;
     let text = |key: &str| first.get(key).and_then(Value::as_str);
     let port = text("HostPort")?.parse().ok()?;
-    Some((text("HostIp").unwrap_or_default().to_owned(), port))
+    let address = text("HostIp").filter(|address| !address.is_empty());
+    let address = address.unwrap_or("0.0.0.0").parse().ok()?;
+    Some(SocketAddr::new(address, port))
+}
+
+/// Where something published there is reached from this machine: where every
+/// address is meant, on the loopback.
+pub(crate) fn from_here(published: SocketAddr) -> SocketAddr {
+    let address = match published.ip() {
+        IpAddr::V4(all) if all.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(all) if all.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        one => one,
+    };
+    SocketAddr::new(address, published.port())
 }
 
 /// What stands at the place of a service's container.
@@ -240,6 +259,20 @@ mod tests {
         assert_eq!((seen.restarts, seen.restart_policy.as_str()), (3, "no"));
         assert!(seen.started.is_some() && seen.ended.is_none());
         assert!(seen.is(&[("image".to_owned(), "sha256:1".to_owned())].into()));
+    }
+
+    #[test]
+    fn what_is_published_everywhere_is_reached_on_the_loopback_of_its_kind() {
+        let of = |bind: &str, port: &str| {
+            let bindings = json!({ "8000/tcp": [{ "HostIp": bind, "HostPort": port }] });
+            let published = published(&json!({ "HostConfig": { "PortBindings": bindings } }));
+            published.map(|address| from_here(address).to_string())
+        };
+        assert_eq!(of("0.0.0.0", "9000").as_deref(), Some("127.0.0.1:9000"));
+        assert_eq!(of("", "9000").as_deref(), Some("127.0.0.1:9000"));
+        assert_eq!(of("::", "9000").as_deref(), Some("[::1]:9000"));
+        assert_eq!(of("127.0.0.2", "9000").as_deref(), Some("127.0.0.2:9000"));
+        assert_eq!(of("127.0.0.1", "no"), None);
     }
 
     #[test]

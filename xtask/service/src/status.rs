@@ -107,10 +107,7 @@ fn fill(status: &mut ServiceStatus, handle: &ServiceHandle, seen: &SeenContainer
     seen.condition.shown().clone_into(&mut status.state);
     status.image_id = Some(seen.image_id.clone());
     status.restarts = seen.restarts;
-    status.address = seen
-        .published
-        .as_ref()
-        .map(|(address, port)| format!("{address}:{port}"));
+    status.address = seen.published.map(|address| address.to_string());
     match &seen.condition {
         Condition::Starting | Condition::Unhealthy => {
             status.reason = Some(seen.health_said.clone()).filter(|said| !said.is_empty());

@@ -1,7 +1,6 @@
 //! Starts a service's container and sees whether it works: healthy for the engine,
 //! and answering on its published port.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::handle::ServiceHandle;
-use crate::seen::{Condition, ContainerPlace, SeenContainer};
+use crate::seen::{Condition, ContainerPlace, SeenContainer, from_here};
 use crate::story::Story;
 use crate::wait::{self, Awaited, ContainerEvents, MADE_READY};
 use container::http::Client;
@@ -100,19 +99,18 @@ fn gone(handle: &ServiceHandle) -> anyhow::Error {
 }
 
 /// Whether the published port answers from this machine; a sentence where it does
-/// not. Of an engine elsewhere, and of another address, nothing can be told.
+/// not. Of an engine elsewhere nothing can be told.
 fn reach(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Result<(), String>> {
-    let Some((address, port)) = &seen.published else {
+    let Some(address) = seen.published.map(from_here) else {
         return Ok(Ok(()));
     };
-    let of_loopback = |ip: IpAddr| ip.is_ipv4() && (ip.is_loopback() || ip.is_unspecified());
-    if !handle.engine.api.is_local() || !address.parse().is_ok_and(of_loopback) {
+    if !handle.engine.api.is_local() {
         return Ok(Ok(()));
     }
     let Some(path) = health_path(handle, handle.name.as_str())? else {
         return Ok(Ok(()));
     };
-    let client = Client::new(*port, false);
+    let client = Client::at(address, false);
     let began = Instant::now();
     loop {
         let said = match client.get(&path, REACHABLE) {
@@ -121,9 +119,7 @@ fn reach(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Result<(), Stri
             Err(error) => error,
         };
         if began.elapsed() > REACHABLE {
-            return Ok(Err(format!(
-                "http://127.0.0.1:{port}{path} is not reached: {said}"
-            )));
+            return Ok(Err(format!("http://{address}{path} is not reached: {said}")));
         }
         handle.runner.sleep(PAUSE)?;
     }

@@ -1,7 +1,6 @@
 //! Puts the new container in the place of the old one, and the old one back
 //! where the new one does not work.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use super::prepare::Ready;
 use super::{UpOutcome, UpStep};
 use crate::handle::ServiceHandle;
 use crate::restart::stop;
-use crate::seen::ContainerPlace;
+use crate::seen::{ContainerPlace, from_here};
 use crate::trail::{self, TrailEntry};
 use crate::trial;
 use crate::wanted::short;
@@ -70,7 +69,7 @@ impl Ready {
             name: name.to_owned(),
             done,
             took: began.elapsed(),
-            address: reached_at(self.address()),
+            address: format!("http://{}", from_here(self.address())),
         };
         report.step("healthy", {
             let UpOutcome {
@@ -87,7 +86,9 @@ impl Ready {
     fn try_out(&self, handle: &ServiceHandle, report: &Report, state: &Path) -> Result<()> {
         let (main, next, before) = (handle.name.as_str(), handle.name.next(), handle.name.before());
         if let (UpStep::Replace(_), Some(old)) = (&self.step, &self.main) {
-            stop(handle, report, old)?;
+            // The engine goes on with a stop whose caller is gone: what is brought
+            // back meanwhile would end a moment later.
+            stop(&handle.for_cleanup(), report, old)?;
             handle.rename(main, &before)?;
         }
         if matches!(self.step, UpStep::Create | UpStep::Replace(_)) {
@@ -156,12 +157,4 @@ fn with(error: Error, became: &str, hint: Option<String>) -> Error {
     }
     failure.hints.extend(hint);
     failure.into()
-}
-
-/// Where the app answers, as one types it on this machine.
-fn reached_at(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        return format!("http://127.0.0.1:{}", address.port());
-    }
-    format!("http://{address}")
 }
