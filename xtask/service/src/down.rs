@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::findings::{Obstacle, foreign_volume};
 use crate::handle::ServiceHandle;
+use crate::names::name_of;
 use crate::seen::{Condition, ContainerPlace};
 use crate::trail::{self, TrailEntry};
 use crate::wanted::STOP_SECONDS;
@@ -106,9 +107,14 @@ fn take_down(
     }
     let network = handle.name.network();
     let there = handle.engine.network(&handle.runner, &network)?;
-    if there.is_some_and(|network| handle.name.owns(network.get("Labels"))) {
-        handle.engine.remove_network(&handle.runner, &network)?;
-        outcome = "stopped";
+    if let Some(there) = there.filter(|network| handle.name.owns(network.get("Labels"))) {
+        let users = attached(&there);
+        if users.is_empty() {
+            handle.engine.remove_network(&handle.runner, &network)?;
+            outcome = "stopped";
+        } else {
+            report.warn(format!("network {network} stays: {} is on it", users.join(", ")));
+        }
     }
     let volume = handle.name.volume();
     let kept = match handle.engine.volume(&handle.runner, &volume)? {
@@ -125,10 +131,27 @@ fn take_down(
     Ok(outcome)
 }
 
-/// How PostgreSQL ended, by what it has written into its own books.
+/// The containers that run on a network, as `docker network inspect` has them.
+fn attached(network: &Value) -> Vec<&str> {
+    let all = network.get("Containers").and_then(Value::as_object);
+    let names = all.into_iter().flat_map(|all| all.values());
+    names.filter_map(|one| one.get("Name")?.as_str()).collect()
+}
+
+/// How PostgreSQL ended, by what it has written into its own books. Where nobody
+/// can look, the container goes all the same.
+///
+/// # Errors
+/// On Ctrl-C.
 fn ending(handle: &ServiceHandle, spec: &ImageSpec, image_id: &str) -> Result<String> {
     let script = look::control_data(spec, &format!("{MOUNT}/pgdata"));
-    let output = beside(handle, image_id, &[], &script)?;
+    let output = match beside(handle, image_id, &[], &script) {
+        Ok(output) => output,
+        Err(error) => {
+            handle.runner.check_interrupt()?;
+            return Ok(format!("how PostgreSQL ended is not known: {error:#}"));
+        }
+    };
     Ok(match look::cluster_state(&output.stdout_text()) {
         Some("shut down") => "PostgreSQL was shut down cleanly".to_owned(),
         Some(other) => {
@@ -220,9 +243,8 @@ fn foreign_users(handle: &ServiceHandle, volume: &str) -> Result<Option<Obstacle
     let all = handle.engine.containers(&handle.runner, "volume", volume)?;
     let names: Vec<&str> = all
         .iter()
-        .filter(|one| !handle.name.owns(one.get("Labels")))
-        .filter_map(|one| one.pointer("/Names/0").and_then(Value::as_str))
-        .map(|name| name.trim_start_matches('/'))
+        .filter(|one| !handle.name.owns_container(one))
+        .map(name_of)
         .collect();
     Ok((!names.is_empty()).then(|| {
         Obstacle::environment(format!("container {} has volume {volume}", names.join(", ")))
@@ -255,6 +277,14 @@ pub fn delete_volume(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_on_a_network_is_named() {
+        let network = serde_json::json!({ "Containers": { "1a": { "Name": "proxy" } } });
+        assert_eq!(attached(&network), ["proxy"]);
+        assert!(attached(&serde_json::json!({ "Containers": {} })).is_empty());
+        assert!(attached(&serde_json::json!({})).is_empty());
+    }
 
     #[test]
     fn what_is_deleted_is_shown_with_its_size_and_last_write() {

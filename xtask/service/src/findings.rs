@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::handle::ServiceHandle;
+use crate::names::name_of;
 use crate::seen::{ContainerPlace, SeenContainer};
 use crate::wanted::WantedContainer;
 use container::boot::MOUNT;
@@ -16,6 +17,12 @@ use host::report::megabytes;
 
 /// A start writes some tens of megabytes: the cluster, WAL, temporary files.
 const ROOM: u64 = 100_000_000;
+
+/// What an image says of itself.
+const IMAGE_FILE: &str = "/etc/hive/image.json";
+
+/// The variable by which a user says that an app only changed its name.
+const APP_WAS: &str = "HIVE_APP_WAS";
 
 /// Where the prepared cluster of an image says which version it is.
 const PREPARED_VERSION: &str = "/usr/share/hive/cluster/PG_VERSION";
@@ -130,7 +137,7 @@ pub(crate) fn foreign_network(handle: &ServiceHandle) -> Result<Option<Obstacle>
 ///
 /// # Errors
 /// When the engine does not answer.
-pub fn volume(handle: &ServiceHandle, next: &str) -> Result<Vec<Obstacle>> {
+pub(crate) fn volume(handle: &ServiceHandle, next: &str, wanted: &WantedContainer) -> Result<Vec<Obstacle>> {
     let volume = handle.name.volume();
     let container = handle.container(next);
     let read = |path: &str| handle.engine.read_in_container(&handle.runner, &container, path);
@@ -145,6 +152,9 @@ pub fn volume(handle: &ServiceHandle, next: &str) -> Result<Vec<Obstacle>> {
     ));
     if let Some(needs) = read(PREPARED_VERSION)? {
         found.extend(other_major(&volume, has.as_deref(), &needs));
+    }
+    if let (Some(app), Some(image)) = (read(&format!("{MOUNT}/hive/app"))?, read(IMAGE_FILE)?) {
+        found.extend(other_app(&volume, &app, &image, wanted.variable(APP_WAS)));
     }
     found.extend(users(handle, &volume)?);
     if handle.engine.api.is_local()
@@ -193,15 +203,35 @@ fn other_major(volume: &str, has: Option<&str>, needs: &str) -> Option<Obstacle>
     })
 }
 
-/// Containers of others that run on the volume.
+/// The data of another app: the image's name is not enough, since two checkouts, or
+/// `--app`, put different ones into images of the same name. As the container judges
+/// it, which would do so when the one before has ended.
+fn other_app(volume: &str, has: &str, image: &str, was: Option<&str>) -> Option<Obstacle> {
+    let image: Value = serde_json::from_str(image).ok()?;
+    let is = image.pointer("/app/name")?.as_str()?;
+    let has = has.lines().next().unwrap_or_default().trim();
+    let fits = is.is_empty() || has.is_empty() || has == is || was == Some(has);
+    (!fits).then(|| {
+        Obstacle::environment(format!(
+            "volume {volume} has the data of the app {has:?}, and the image is the app {is:?}"
+        ))
+        .hint(format!(
+            "give each app an image of its own; if only its name has changed: {APP_WAS}={has} in the --env-file"
+        ))
+    })
+}
+
+/// Containers of others whose programs are there, with the volume.
 fn users(handle: &ServiceHandle, volume: &str) -> Result<Option<Obstacle>> {
     let all = handle.engine.containers(&handle.runner, "volume", volume)?;
+    let is_up = |one: &Value| {
+        let state = one.get("State").and_then(Value::as_str);
+        matches!(state, Some("running" | "paused" | "restarting"))
+    };
     let names: Vec<&str> = all
         .iter()
-        .filter(|one| one.get("State").and_then(Value::as_str) == Some("running"))
-        .filter(|one| !handle.name.owns(one.get("Labels")))
-        .filter_map(|one| one.pointer("/Names/0")?.as_str())
-        .map(|name| name.trim_start_matches('/'))
+        .filter(|one| is_up(one) && !handle.name.owns_container(one))
+        .map(name_of)
         .collect();
     Ok((!names.is_empty()).then(|| {
         Obstacle::environment(format!("container {} uses volume {volume}", names.join(", ")))
@@ -232,7 +262,7 @@ pub fn port(
     wanted: &WantedContainer,
     main: Option<&SeenContainer>,
 ) -> Result<Option<Obstacle>> {
-    let ours = main.is_some_and(|main| main.condition.runs() && main.port() == Some(wanted.port));
+    let ours = main.is_some_and(|main| main.condition.is_up() && main.port() == Some(wanted.port));
     // Of another machine's ports nothing is known.
     if ours || !handle.engine.api.is_local() {
         return Ok(None);
@@ -298,6 +328,18 @@ mod tests {
             other_major("v", Some("16\n"), "17\n").unwrap().message,
             "volume v is of PostgreSQL 16, the image has 17"
         );
+    }
+
+    #[test]
+    fn the_data_of_another_app_are_in_the_way() {
+        let image = |name: &str| format!(r#"{{"app": {{"name": {name}}}}}"#);
+        let of = |has: &str, name: &str, was| other_app("v", has, &image(name), was).is_some();
+        assert!(of("shop\n", r#""blog""#, None));
+        assert!(of("shop\n", r#""blog""#, Some("other")));
+        assert!(!of("shop\n", r#""blog""#, Some("shop")));
+        assert!(!of("shop\n", r#""shop""#, None));
+        // Of images and volumes that do not say it nothing is known.
+        assert!(!of("", r#""blog""#, None) && !of("shop", r#""""#, None) && !of("shop", "null", None));
     }
 
     #[test]

@@ -53,11 +53,26 @@ impl ServiceName {
         Labels::from([(SERVICE_LABEL.to_owned(), self.0.clone())])
     }
 
+    /// Whether a container, as a list has it, is one of the service's own: by its
+    /// label and by its name. One that somebody has renamed, or that was made of a
+    /// committed image, bears the label and is not looked after.
+    pub(crate) fn owns_container(&self, listed: &Value) -> bool {
+        let known = [self.0.clone(), self.next(), self.before()];
+        let is_known = |name: &str| known.iter().any(|known| known == name);
+        self.owns(listed.get("Labels")) && is_known(name_of(listed))
+    }
+
     /// Whether the labels of something say that it belongs to this service.
     pub(crate) fn owns(&self, labels: Option<&Value>) -> bool {
         let value = labels.and_then(|labels| labels.get(SERVICE_LABEL)?.as_str());
         value == Some(self.as_str())
     }
+}
+
+/// The name of a container, as a list has it.
+pub(crate) fn name_of(listed: &Value) -> &str {
+    let name = listed.pointer("/Names/0").and_then(Value::as_str);
+    name.unwrap_or_default().trim_start_matches('/')
 }
 
 impl std::fmt::Display for ServiceName {
@@ -84,6 +99,19 @@ mod tests {
             assert!(!name.owns(Some(&other)), "{other}");
         }
         assert!(!name.owns(None));
+    }
+
+    #[test]
+    fn a_container_is_known_by_label_and_name() {
+        let name = ServiceName::of(&ImageName::parse("genie").unwrap());
+        let owns = |container: &str, service: &str| {
+            name.owns_container(&json!({ "Names": [container], "Labels": { "dev.hive.service": service } }))
+        };
+        for known in ["/genie", "/genie.next", "/genie.before"] {
+            assert!(owns(known, "genie") && !owns(known, "agent"), "{known}");
+        }
+        assert!(!owns("/mine", "genie"), "renamed by hand");
+        assert!(!name.owns_container(&json!({ "Names": [] })));
     }
 
     #[test]

@@ -133,7 +133,8 @@ pub fn read(state: &Path, services: &[String]) -> Result<Vec<TrailEntry>> {
     if !file.exists() {
         return Ok(Vec::new());
     }
-    let text = fs_err::read_to_string(file)?;
+    let bytes = fs_err::read(file)?;
+    let text = String::from_utf8_lossy(&bytes);
     let entries = text.lines().filter_map(|line| serde_json::from_str(line).ok());
     let asked = |entry: &TrailEntry| services.is_empty() || services.contains(&entry.service);
     Ok(entries
@@ -164,8 +165,8 @@ mod tests {
         ] {
             write(state.path(), &report, &one);
         }
-        let mut torn = fs_err::read_to_string(file(state.path())).unwrap();
-        torn.push_str("{\"schema\":1,\"at\"");
+        let mut torn = fs_err::read(file(state.path())).unwrap();
+        torn.extend(b"\xff\n{\"schema\":1,\"at\"");
         fs_err::write(file(state.path()), torn).unwrap();
         let told = |services: &[&str]| {
             let services: Vec<String> = services.iter().map(|&name| name.to_owned()).collect();

@@ -107,6 +107,7 @@ pub fn up(host: &Host, engine: &Engine, orders: &[UpOrder]) -> Result<Vec<UpOutc
             }
         }
     }
+    found.extend(prepare::clashes(&prepared));
     if !found.is_empty() {
         prepared.iter().for_each(prepare::Prepared::take_back);
         return Err(findings::failure(&found).into());

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -95,12 +96,15 @@ impl WantedContainer {
             .map(String::as_str)
             .or(exposed)
             .unwrap_or_default();
-        let inside = inside.parse().unwrap_or_else(|_| {
-            problems.push(format!(
-                "the app's port is {inside:?}, a number from 1 to 65535 is needed"
-            ));
-            0
-        });
+        let inside = inside.parse::<NonZeroU16>().map_or_else(
+            |_| {
+                problems.push(format!(
+                    "the app's port is {inside:?}, a number from 1 to 65535 is needed"
+                ));
+                0
+            },
+            NonZeroU16::get,
+        );
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -130,6 +134,11 @@ impl WantedContainer {
             all.insert(format!("variable {key}"), hex::digits(&digest[..6]));
         }
         all
+    }
+
+    /// The value of a variable, where the user gives one.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str)
     }
 
     /// The API's request.
@@ -199,8 +208,14 @@ pub(crate) fn of_label(labels: Option<&Value>) -> Option<ShownSettings> {
 /// A sentence for each line that is none.
 pub fn variables(shown: &str, text: &str) -> Result<BTreeMap<String, String>, Vec<String>> {
     let (mut all, mut problems) = (BTreeMap::new(), Vec::new());
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (n, line) in text.lines().enumerate() {
         let line = line.trim_start();
+        // No process can have it, and the engine finds out after the old one has ended.
+        if line.contains('\0') {
+            problems.push(format!("{shown}:{}: has a NUL", n + 1));
+            continue;
+        }
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -306,6 +321,12 @@ mod tests {
         let options = environment(&[("HIVE_DATABASE_PASSWORD", "x"), ("HIVE_API_PORT", "none")]);
         let problems = WantedContainer::of(&name(), &foreign, &options).unwrap_err();
         assert_eq!(problems.len(), 3, "{problems:?}");
+        let zero = environment(&[("HIVE_API_PORT", "0")]);
+        let problems = WantedContainer::of(&name(), &image("sha256:1"), &zero).unwrap_err();
+        assert_eq!(
+            problems,
+            ["the app's port is \"0\", a number from 1 to 65535 is needed"]
+        );
     }
 
     #[test]
@@ -321,6 +342,12 @@ mod tests {
                 "x.env:2: is not NAME=value",
                 "x.env:3: is not NAME=value"
             ]
+        );
+        // As editors elsewhere save it.
+        assert!(variables("x", "\u{feff}A=1\r\n").unwrap().contains_key("A"));
+        assert_eq!(
+            variables("x.env", "A=1\0hunter2").unwrap_err(),
+            ["x.env:1: has a NUL"]
         );
     }
 

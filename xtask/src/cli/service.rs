@@ -28,7 +28,7 @@ pub struct UpArgs {
     #[command(flatten)]
     pub selection: ServiceSelection,
     /// Port of this machine; without it the app's own
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
     /// Address of this machine that the port is published on; others than the loopback pass by most firewalls
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]

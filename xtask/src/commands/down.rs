@@ -37,6 +37,8 @@ pub(super) fn run(args: &DownArgs, host: &Host) -> Result<()> {
         return Err(failure::usage(message).into());
     }
     let engine = services::running_engine(host, &args.selection)?;
+    // A `down` that was killed may have left what it looked at the volume with.
+    super::reap(host, &engine)?;
     let mut locks = Vec::new();
     for spec in &specs {
         locks.push(services::handle(host, &engine, spec).lock(host)?);

@@ -11,6 +11,7 @@ use ::engine::{Engine, choose};
 use ::service::up::{UpOrder, UpOutcome, up};
 use ::service::wanted::{ServiceOptions, variables};
 use build::catalog;
+use definition::reference::Reference;
 use host::Host;
 use inputs::regular;
 use smoke::proof::is_proved;
@@ -21,6 +22,12 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
     if let (true, Some(flag)) = (specs.len() != 1, for_one(args)) {
         let message = format!("{flag} is for one image, and {} are meant", specs.len());
         return Err(failure::usage(message).hint("name the image").into());
+    }
+    if let Some(reference) = &args.image {
+        let name = reference
+            .split_once('@')
+            .map_or(reference.as_str(), |(name, _)| name);
+        Reference::parse(name).map_err(|why| failure::usage(format!("--image: {why}")))?;
     }
     let options = ServiceOptions {
         bind: args.bind,

@@ -169,11 +169,34 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
         (Some("healthy"), Some(true))
     );
     assert_eq!(row["version"].as_str(), Some("0.1.0"));
-    // The container goes, the data stay.
-    service
-        .xtask(&["down", name])
-        .expect(0)
-        .says(&["shut down cleanly", "its data stay"]);
+    // A network that somebody took away is made again.
+    docker(&["stop", "--time", "75", name]);
+    let network = format!("hive_{name}_network");
+    docker(&["network", "rm", &network]);
+    let again = service.up(&with_file).expect(0);
+    again.says(&[&format!("network {network} is gone")]);
+    // The container goes, the data stay, and what somebody else needs.
+    let guest = format!("{name}-guest");
+    let image = format!("hive-{name}:latest");
+    docker(&[
+        "run",
+        "--detach",
+        "--name",
+        &guest,
+        "--network",
+        &network,
+        "--entrypoint",
+        "sleep",
+        &image,
+        "600",
+    ]);
+    service.xtask(&["down", name]).expect(0).says(&[
+        "shut down cleanly",
+        "its data stay",
+        &format!("stays: {guest} is on it"),
+    ]);
+    docker(&["rm", "--force", "--volumes", &guest]);
+    service.xtask(&["down", name]).expect(0);
     assert!(service.containers().is_empty());
     service.xtask(&["down", name]).expect(0).says(&["nothing to do"]);
     service.up(&[]).expect(0);
@@ -207,6 +230,8 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
         "up started",
         "up replaced",
         "restart restarted",
+        "up replaced",
+        "down stopped",
         "down stopped",
         "up started",
         "down stopped",
@@ -232,7 +257,17 @@ fn a_service_is_asked_without_a_word_of_ours() {
     }
     let report = service.xtask(&["health", name, "--json"]).expect(4).json();
     assert_eq!(report["services"][0]["healthy"], false);
-    service.up(&[]).expect(0);
+    let elsewhere = ["--bind", "127.0.0.2"];
+    service.up(&elsewhere).expect(0);
+    // In the first second, too, and where it is published.
+    let health = service.xtask(&["health", name]).expect(0);
+    assert!(
+        health
+            .stdout
+            .contains(&format!("http://127.0.0.2:{}/", service.port)),
+        "{}",
+        health.stdout
+    );
     // Exit codes, streams and input are the command's.
     let script = "import os, sys; print(os.environ['PGUSER'], sys.stdin.read()); print('no', file=sys.stderr); sys.exit(7)";
     let mut exec = service
@@ -315,7 +350,7 @@ fn a_service_is_asked_without_a_word_of_ours() {
     while !unhealthy() {
         std::thread::sleep(Duration::from_millis(200));
     }
-    let hangs = service.up(&[]).expect(4);
+    let hangs = service.up(&elsewhere).expect(4);
     hangs.says(&["hangs", "it runs and is no longer healthy", "cargo xtask restart"]);
     service.xtask(&["restart", name]).expect(0);
     docker(&["stop", "--time", "75", name]);
@@ -423,6 +458,25 @@ fn what_is_in_the_way_is_told_before_anything_is_stopped() {
         .says(&["the engine has no image"]);
     assert_eq!(service.container(), container);
     assert!(service.answers(&service.port));
+    // A service that somebody has renamed still has the data.
+    let renamed = format!("{name}-renamed");
+    docker(&["rename", name, &renamed]);
+    for (args, said) in [
+        (["up", name, "--port", &port], "uses volume"),
+        (["down", name, "--volumes", name], "has volume"),
+    ] {
+        let named_twice = ["--volumes", name];
+        let more = if args[0] == "down" {
+            named_twice.as_slice()
+        } else {
+            &[]
+        };
+        service
+            .xtask(&[&args, more].concat())
+            .expect(3)
+            .says(&[&format!("container {renamed} {said} {name}-data")]);
+    }
+    docker(&["rename", &renamed, name]);
     // The volume of another image, and of another PostgreSQL.
     let inside = "/var/lib/postgresql/data/pgdata";
     docker(&[
@@ -473,6 +527,15 @@ fn the_container_before_comes_back_by_itself() {
             "killed after {after} ms"
         );
     }
+    // Ctrl-C while the old one stops, which an app that hangs makes long.
+    docker(&["exec", name, "sh", "-c", "kill -STOP $(supervisorctl pid app)"]);
+    let mut interrupted = service.start_up(&free_port());
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = rustix::process::Pid::from_child(&interrupted);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(interrupted.wait().unwrap().code(), Some(130));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(service.containers(), [format!("{name} running")]);
     // Two at once: the second one waits for the first, and says so.
     let mut first = service.start_up(&service.port);
     std::thread::sleep(Duration::from_millis(300));

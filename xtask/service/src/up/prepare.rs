@@ -72,7 +72,13 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
         ContainerPlace::Own(seen) => Some(*seen),
         ContainerPlace::Empty | ContainerPlace::Foreign(_) => None,
     };
-    let step = step(main.as_ref(), &wanted);
+    let step = match step(main.as_ref(), &wanted) {
+        // A container knows its network by an ID that does not come back.
+        UpStep::Start if one.has_no_network()? => {
+            UpStep::Replace(vec![format!("network {} is gone", one.handle.name.network())])
+        }
+        step => step,
+    };
     if !order.proved && !order.unproved && step != UpStep::Nothing {
         one.obstacles.push(no_proof(order, &wanted));
     }
@@ -97,7 +103,7 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
         one.obstacles
             .extend(findings::port(&one.handle, &wanted, main.as_ref())?);
         one.obstacles
-            .extend(findings::volume(&one.handle, one.handle.name.as_str())?);
+            .extend(findings::volume(&one.handle, one.handle.name.as_str(), &wanted)?);
     }
     one.rest = Some(Ready {
         step,
@@ -128,6 +134,24 @@ fn step(main: Option<&SeenContainer>, wanted: &WantedContainer) -> UpStep {
         Condition::Healthy | Condition::Starting | Condition::Unhealthy | Condition::Running => UpStep::Wait,
         _ => UpStep::Start,
     }
+}
+
+/// Ports that more than one of these services is to have.
+pub(super) fn clashes(all: &[Prepared]) -> Vec<(String, Obstacle)> {
+    let wanted: Vec<(&str, SocketAddr)> = all
+        .iter()
+        .filter_map(|one| Some((one.handle.name.as_str(), one.rest.as_ref()?.address())))
+        .collect();
+    let mut found = Vec::new();
+    for (n, (name, address)) in wanted.iter().enumerate() {
+        let Some((other, _)) = wanted[..n].iter().find(|(_, before)| before == address) else {
+            continue;
+        };
+        let hint = format!("give one a port of its own: cargo xtask up {name} --port PORT");
+        let clash = Obstacle::usage(format!("port {address} is what {other} is to have"));
+        found.push(((*name).to_owned(), clash.hint(hint)));
+    }
+    found
 }
 
 fn no_proof(order: &UpOrder, wanted: &WantedContainer) -> Obstacle {
@@ -176,7 +200,7 @@ impl Prepared {
             self.new_network = true;
         }
         let made = engine.create_container(runner, &name.next(), &wanted.request());
-        let looked = made.and_then(|()| findings::volume(&self.handle, &name.next()));
+        let looked = made.and_then(|()| findings::volume(&self.handle, &name.next(), wanted));
         match looked {
             Ok(found) => self.obstacles.extend(found),
             Err(error) => {
@@ -185,6 +209,11 @@ impl Prepared {
             }
         }
         Ok(())
+    }
+
+    fn has_no_network(&self) -> Result<bool> {
+        let ServiceHandle { name, engine, runner } = &self.handle;
+        Ok(engine.network(runner, &name.network())?.is_none())
     }
 
     fn foreign_next(&self) -> Result<bool> {
