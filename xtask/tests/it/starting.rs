@@ -218,7 +218,8 @@ fn an_app_that_does_not_get_there_says_why_at_the_end() {
         "/health: `app.health_path` has to be",
     ]);
     let slow_end = "import time\ntime.sleep(2)\nraise ValueError('set SHOP_KEY')\n";
-    small.bench.checkout.write("app/main.py", slow_end);
+    let main = format!("{slow_end}{SMALL}");
+    small.bench.checkout.write("app/main.py", &main);
     let run = small.build(r#", "health_path": "/health""#, 4);
     let (_, end) = run.stderr.rsplit_once("error: image").unwrap();
     assert!(
