@@ -70,6 +70,9 @@ pub(crate) struct Planned {
     pub(crate) forecast: Option<Forecast>,
     /// What a proof does not say of its health endpoint.
     pub(crate) health: Option<String>,
+    /// The variables that it is proved with, and does not have by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proved_with: Option<String>,
     /// See [`Surveyed::warnings`].
     pub(crate) warnings: Vec<String>,
 }

@@ -172,6 +172,18 @@ impl App {
 }
 
 impl ImageSpec {
+    /// What an image that is proved may not start without, in one sentence;
+    /// `None` where it is proved as it is.
+    pub fn proved_with(&self) -> Option<String> {
+        let names: Vec<&str> = self.smoke_environment.keys().map(String::as_str).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "proved with {} of `smoke.environment`: whoever runs it gives values of their own (`-e`)",
+                names.join(", ")
+            )
+        })
+    }
+
     /// `/etc/hive/image.json`: the part of the spec that the container needs.
     pub fn runtime(&self) -> serde_json::Value {
         // No `..`: whether the container needs a field that is new is decided here.

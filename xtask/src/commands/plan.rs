@@ -29,6 +29,7 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
         step,
         forecast,
         health,
+        proved_with,
         warnings,
     } in &planned
     {
@@ -40,8 +41,8 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
         for warning in warnings {
             host.report.warn(format!("{}: {warning}", step.name));
         }
-        if let Some(health) = health {
-            host.report.data(&format!("  {health}"))?;
+        for said in health.iter().chain(proved_with) {
+            host.report.data(&format!("  {said}"))?;
         }
     }
     Ok(())
@@ -79,6 +80,7 @@ pub(crate) fn make(
         .into_iter()
         .map(|surveyed| Planned {
             health: surveyed.job.spec.app.unproved_health(),
+            proved_with: surveyed.job.spec.proved_with(),
             warnings: surveyed.warnings,
             step: surveyed.step,
             forecast: surveyed.forecast,
@@ -107,8 +109,9 @@ pub(crate) fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
         for warning in warnings {
             report.warn(format!("{}: {warning}", step.name));
         }
-        if let Some(health) = job.spec.app.unproved_health() {
-            report.detail(format!("{}: {health}", step.name));
+        let spec = &job.spec;
+        for said in spec.app.unproved_health().into_iter().chain(spec.proved_with()) {
+            report.detail(format!("{}: {said}", step.name));
         }
     }
 }

@@ -411,6 +411,35 @@ fn an_app_is_given_to_one_image_and_what_does_not_count_is_told() {
 }
 
 #[test]
+fn what_an_image_is_proved_with_is_told() {
+    let image = |more: &str| {
+        let spec = format!(
+            r#"{{"title": "t", "app": {{"source": "../../shop", "port": 20000, "import": "main:app"}},
+                "database": {{"name": "d", "role": "r"}}, "smoke": {{"environment": {{{more}}}}}}}"#
+        );
+        let checkout = crate::sandbox::Checkout::with_image("shop", &spec);
+        checkout.write("shop/requirements.txt", "uvicorn\n");
+        checkout.write("shop/main.py", "app = 1\n");
+        checkout
+    };
+    let told = image(r#""LLM_KEY": "sk-1""#).xtask(&["plan", "shop"]).expect(0);
+    let said = "proved with LLM_KEY of `smoke.environment`";
+    assert!(told.stdout.contains(said), "{}", told.stdout);
+    assert!(!told.stdout.contains("sk-1") && !told.stderr.contains("sk-1"));
+    assert!(
+        !image("")
+            .xtask(&["plan", "shop"])
+            .expect(0)
+            .stdout
+            .contains("proved with")
+    );
+    let refused = image(r#""HIVE_APP_WAS": "other""#).xtask(&["plan", "shop"]);
+    refused
+        .expect(2)
+        .says(&["`smoke.environment.HIVE_APP_WAS` is for whoever runs the container"]);
+}
+
+#[test]
 #[ignore = "needs an engine"]
 fn settings_of_the_spec_are_the_servers_and_alter_system_wins_over_them() {
     let name = format!("settings-{}", std::process::id());

@@ -159,10 +159,14 @@ pub(crate) const PLACEHOLDERS: [&str; 8] = [
 
 /// Variables that the container itself goes by, and what says so instead. Any
 /// other one is the spec's to set.
-const NOT_FOR_A_SPEC: [(&str, &str); 4] = [
+const NOT_FOR_A_SPEC: [(&str, &str); 5] = [
     (
         "HIVE_API_PORT",
         "is what `app.port` says: the app gets it, and `docker run -e` can move it",
+    ),
+    (
+        "HIVE_APP_WAS",
+        "is for whoever runs the container on a volume of an app that had another name",
     ),
     (
         "HIVE_DATABASE_PASSWORD",
