@@ -105,6 +105,8 @@ pub struct SeenContainer {
     pub restarts: u64,
     /// Where the app is published: address and port of the host.
     pub published: Option<SocketAddr>,
+    /// The engine's ID of the service's network, once it has been on it.
+    pub(crate) network_id: Option<String>,
     /// `no`, `unless-stopped`.
     pub(crate) restart_policy: String,
 }
@@ -129,6 +131,7 @@ impl SeenContainer {
             ended: clock::parse(&text("/State/FinishedAt")),
             restarts: inspect.get("RestartCount").and_then(Value::as_u64).unwrap_or(0),
             published: published(inspect),
+            network_id: network_id(inspect),
             restart_policy: text("/HostConfig/RestartPolicy/Name"),
         }
     }
@@ -142,6 +145,13 @@ impl SeenContainer {
     pub fn is(&self, wanted: &ShownSettings) -> bool {
         self.wanted.as_ref() == Some(wanted)
     }
+}
+
+fn network_id(inspect: &Value) -> Option<String> {
+    let name = inspect.pointer("/HostConfig/NetworkMode")?.as_str()?;
+    let network = inspect.pointer("/NetworkSettings/Networks")?.get(name)?;
+    let id = network.get("NetworkID")?.as_str().filter(|id| !id.is_empty());
+    id.map(str::to_owned)
 }
 
 /// What was asked for, which holds of a stopped container, too.
@@ -249,7 +259,11 @@ mod tests {
             "HostConfig": {
                 "PortBindings": { "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "9000" }] },
                 "RestartPolicy": { "Name": "no" },
+                "NetworkMode": "hive_genie_network",
             },
+            "NetworkSettings": { "Networks": {
+                "bridge": { "NetworkID": "other" }, "hive_genie_network": { "NetworkID": "def" },
+            } },
         });
         let place = ContainerPlace::of(&name(), Some(&inspect));
         let seen = place.own().unwrap();
@@ -258,6 +272,7 @@ mod tests {
         assert_eq!(seen.port(), Some(9000));
         assert_eq!((seen.restarts, seen.restart_policy.as_str()), (3, "no"));
         assert!(seen.started.is_some() && seen.ended.is_none());
+        assert_eq!(seen.network_id.as_deref(), Some("def"));
         assert!(seen.is(&[("image".to_owned(), "sha256:1".to_owned())].into()));
     }
 

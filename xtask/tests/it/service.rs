@@ -169,10 +169,17 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
         (Some("healthy"), Some(true))
     );
     assert_eq!(row["version"].as_str(), Some("0.1.0"));
-    // A network that somebody took away is made again.
+    // A container knows its network by an ID, and one made by hand has another.
     docker(&["stop", "--time", "75", name]);
     let network = format!("hive_{name}_network");
     docker(&["network", "rm", &network]);
+    docker(&[
+        "network",
+        "create",
+        "--label",
+        &format!("dev.hive.service={name}"),
+        &network,
+    ]);
     let again = service.up(&with_file).expect(0);
     again.says(&[&format!("network {network} is gone")]);
     // The container goes, the data stay, and what somebody else needs.

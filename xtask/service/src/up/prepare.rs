@@ -74,7 +74,7 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
     };
     let step = match step(main.as_ref(), &wanted) {
         // A container knows its network by an ID that does not come back.
-        UpStep::Start if one.has_no_network()? => {
+        UpStep::Start if one.has_lost_network(main.as_ref())? => {
             UpStep::Replace(vec![format!("network {} is gone", one.handle.name.network())])
         }
         step => step,
@@ -211,9 +211,14 @@ impl Prepared {
         Ok(())
     }
 
-    fn has_no_network(&self) -> Result<bool> {
+    /// Whether the network that a container had is no longer there, or is another
+    /// one of the same name.
+    fn has_lost_network(&self, main: Option<&SeenContainer>) -> Result<bool> {
         let ServiceHandle { name, engine, runner } = &self.handle;
-        Ok(engine.network(runner, &name.network())?.is_none())
+        let network = engine.network(runner, &name.network())?;
+        let id = network.as_ref().and_then(|network| network.get("Id")?.as_str());
+        let had = main.and_then(|main| main.network_id.as_deref());
+        Ok(id.is_none() || had.is_some_and(|had| id != Some(had)))
     }
 
     fn foreign_next(&self) -> Result<bool> {
