@@ -6,7 +6,8 @@ use crate::dependencies::Dependencies;
 use crate::modules::Modules;
 use crate::place::{Certainty, Detected, Place};
 use crate::python::TokenKind;
-use crate::settings::{ReadVariable, reads_count};
+use crate::settings::ReadVariable;
+use crate::tree::reads_count;
 
 /// A variable that is given a value in the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,7 +7,7 @@ use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Line, Token, TokenKind};
-use crate::tree::{Tree, file_name, folder_of, is_example_of_env};
+use crate::tree::{Tree, file_name, is_example_of_env, reads_count};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,23 +84,6 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         variable.value.example = example(tree, &variable.value.name);
     }
     found
-}
-
-/// Migrations read the database's URL, tests nothing that counts.
-pub(crate) fn reads_count(path: &str) -> bool {
-    const BESIDE: [&str; 8] = [
-        "tests",
-        "test",
-        "docs",
-        "doc",
-        "examples",
-        "example",
-        "samples",
-        "benchmarks",
-    ];
-    let name = file_name(path);
-    let of_tests = name.starts_with("test_") || name == "conftest.py";
-    !of_tests && !folder_of(path).split('/').any(|part| BESIDE.contains(&part))
 }
 
 /// `os.environ["NAME"]`, and not where it is set.

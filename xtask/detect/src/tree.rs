@@ -171,9 +171,10 @@ pub(crate) fn is_example_of_env(name: &str) -> bool {
             .any(|kind| name.split(['.', '-', '_']).any(|part| part == *kind))
 }
 
-/// Whether a file is part of the app itself, and not of its tests or documents.
-pub(crate) fn is_of_the_app(path: &str) -> bool {
-    const BESIDE: [&str; 12] = [
+/// Whether a variable that a file reads is one that the app needs. Migrations
+/// read the database's URL; what tests and documents read counts for nothing.
+pub(crate) fn reads_count(path: &str) -> bool {
+    const BESIDE: [&str; 8] = [
         "tests",
         "test",
         "docs",
@@ -182,14 +183,21 @@ pub(crate) fn is_of_the_app(path: &str) -> bool {
         "example",
         "samples",
         "benchmarks",
-        "benchmark",
-        "alembic",
-        "migrations",
-        "notebooks",
     ];
     let name = file_name(path);
-    let of_tests = name.starts_with("test_") || name.ends_with("_test.py") || name == "conftest.py";
-    !of_tests && !folder_of(path).split('/').any(|part| BESIDE.contains(&part))
+    let of_tests = name.starts_with("test_") || name == "conftest.py";
+    !of_tests && !lies_in_any(path, &BESIDE)
+}
+
+/// Whether the app may be made in a file: it is none of tests or documents, nor
+/// of what only works on the app's data.
+pub(crate) fn is_of_the_app(path: &str) -> bool {
+    const ON_ITS_DATA: [&str; 4] = ["benchmark", "alembic", "migrations", "notebooks"];
+    reads_count(path) && !path.ends_with("_test.py") && !lies_in_any(path, &ON_ITS_DATA)
+}
+
+fn lies_in_any(path: &str, folders: &[&str]) -> bool {
+    folder_of(path).split('/').any(|part| folders.contains(&part))
 }
 
 #[cfg(test)]

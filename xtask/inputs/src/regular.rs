@@ -3,9 +3,9 @@
 //! `/dev/zero` never ends, and to open a device may move it. And files that are
 //! written whole or not at all.
 
-use std::fs::{File, FileType, Metadata};
+use std::fs::{File, FileType, Metadata, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -69,9 +69,24 @@ pub fn stamp(path: &Path) -> Option<String> {
 /// # Errors
 /// When the folder cannot be made or written to.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, content, 0o600)
+}
+
+/// As [`replace`], for a file that the umask says who can read: others may work
+/// with the same checkout.
+///
+/// # Errors
+/// As for [`replace`].
+pub fn replace_shared(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_with_mode(path, content, 0o666)
+}
+
+fn replace_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs_err::create_dir_all(folder)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    let mut temporary = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder)?;
     temporary.write_all(content)?;
     temporary.persist(path)?;
     Ok(())
@@ -101,7 +116,6 @@ pub(crate) fn kind(of: FileType) -> &'static str {
 mod tests {
     use super::*;
     use rustix::fs::{CWD, Mode, mkfifoat};
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn what_is_replaced_is_private_in_place_of_an_open_file_too() {
@@ -113,6 +127,16 @@ mod tests {
         assert_eq!(std::fs::read(&file).unwrap(), b"secret");
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        // Whatever the umask of this process is, an ordinary file has it.
+        std::fs::write(dir.path().join("ordinary"), "").unwrap();
+        replace_shared(&file, b"shared").unwrap();
+        let mode_of = |name: &str| {
+            std::fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode()
+        };
+        assert_eq!(mode_of("made/file"), mode_of("ordinary"));
     }
 
     #[test]

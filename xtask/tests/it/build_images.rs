@@ -59,6 +59,14 @@ impl Bench {
     pub(crate) fn id(&self, tag: &str) -> Option<String> {
         id_of(&format!("hive-{}:{tag}", self.name))
     }
+
+    /// What Python in the released image prints.
+    pub(crate) fn python(&self, code: &str) -> String {
+        let image = format!("hive-{}:latest", self.name);
+        let options = ["--rm", "--network", "none", "--entrypoint", "python"];
+        let printed = docker(&[&["run"], &options[..], &[&image, "-c", code]].concat());
+        printed.trim().to_owned()
+    }
 }
 
 impl Drop for Bench {

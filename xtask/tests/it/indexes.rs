@@ -139,20 +139,8 @@ fn contains(bytes: &[u8]) -> bool {
 }
 
 fn origin(bench: &Bench) -> String {
-    let image = format!("hive-{}:latest", bench.name);
-    let code = format!("import {} as it; print(it.ORIGIN)", PACKAGE.replace('-', "_"));
-    let args = [
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--entrypoint",
-        "python",
-        &image,
-        "-c",
-        &code,
-    ];
-    docker(&args).trim().to_owned()
+    let module = PACKAGE.replace('-', "_");
+    bench.python(&format!("import {module} as it; print(it.ORIGIN)"))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::build_images::{Bench, docker, fixture};
+use crate::build_images::{Bench, fixture};
 use crate::sandbox::{Checkout, Run, copy};
 
 /// A bench with an app of its own that a test may change.
@@ -15,23 +15,6 @@ fn bench_with(name: &str, app: &str, fixture_name: &str) -> Bench {
 fn build(bench: &Bench) -> Run {
     let app = bench.checkout.path("app");
     bench.xtask(&["build-images", "--app", app.to_str().unwrap()])
-}
-
-/// What Python in the image prints.
-fn python(bench: &Bench, code: &str) -> String {
-    let image = format!("hive-{}:latest", bench.name);
-    let args = [
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--entrypoint",
-        "python",
-        &image,
-        "-c",
-        code,
-    ];
-    docker(&args).trim().to_owned()
 }
 
 #[test]
@@ -52,7 +35,7 @@ fn a_member_of_a_workspace_is_built_with_its_extra_and_group() {
     build(&bench).expect(0);
     assert!(bench.id("3.0").is_some(), "the member's version");
     assert_eq!(
-        python(&bench, "import greeting; print(greeting.__file__)"),
+        bench.python("import greeting; print(greeting.__file__)"),
         "/app/libs/greeting/src/greeting/__init__.py"
     );
 }
@@ -87,7 +70,7 @@ fn requirements_name_other_files_and_the_app_itself() {
         let top = format!("-r {folder}/base.txt\n-c constraints.txt\n-e .\n");
         bench.checkout.write("app/requirements.txt", &top);
         build(&bench).expect(0);
-        assert_eq!(python(&bench, versions), "1.5 True", "{folder}");
+        assert_eq!(bench.python(versions), "1.5 True", "{folder}");
     }
 }
 
@@ -124,7 +107,7 @@ fn what_the_build_lacks_is_named_and_the_advice_mends_it() {
         .checkout
         .edit(&spec, r#"{"title""#, &format!(r#"{{{advice}, "title""#));
     build(&bench).expect(0);
-    assert_eq!(python(&bench, "import native; print(native.__name__)"), "native");
+    assert_eq!(bench.python("import native; print(native.__name__)"), "native");
 }
 
 #[test]
@@ -136,7 +119,7 @@ fn locks_of_pipenv_and_of_any_tool_are_installed_with_their_hashes() {
     fs_err::remove_file(bench.checkout.path("app/requirements.txt")).unwrap();
     build(&bench).expect(0);
     let version = "import importlib.metadata as m; print(m.version('uvicorn'))";
-    assert_eq!(python(&bench, version), "0.54.0");
+    assert_eq!(bench.python(version), "0.54.0");
     // Hashes of other files: nothing of them is installed.
     let lock = fs_err::read_to_string(bench.checkout.path("app/Pipfile.lock")).unwrap();
     let mut parts = lock.split("sha256:");
@@ -151,5 +134,5 @@ fn locks_of_pipenv_and_of_any_tool_are_installed_with_their_hashes() {
     // A pylock.toml goes before it.
     copy(Path::new(&fixture("pylock-app")), &bench.checkout.path("app"));
     build(&bench).expect(0);
-    assert_eq!(python(&bench, version), "0.53.0");
+    assert_eq!(bench.python(version), "0.53.0");
 }

@@ -1,9 +1,6 @@
 //! The files of a new image: what they hold, and how they come to be.
 
-use std::fs::Permissions;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -18,6 +15,7 @@ use definition::dockerfile;
 use definition::spec::ImageSpec;
 use definition::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
 use host::Host;
+use inputs::regular;
 
 /// What becomes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -187,19 +185,9 @@ pub(super) fn write(
         .iter()
         .filter(|file| file.fate != Fate::Kept && !args.dry_run)
     {
-        write_whole(&file.path, &file.text).with_context(|| format!("cannot write {}", file.shown))?;
+        // Half of a spec would stop every command, and this one from mending it.
+        regular::replace_shared(&file.path, file.text.as_bytes())
+            .with_context(|| format!("cannot write {}", file.shown))?;
     }
     Ok(planned)
-}
-
-/// Half of a spec would stop every command, and this one from mending it.
-fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs_err::create_dir_all(folder)?;
-    // As the umask has it: others may build from the checkout.
-    let open = Permissions::from_mode(0o666);
-    let mut temporary = tempfile::Builder::new().permissions(open).tempfile_in(folder)?;
-    temporary.write_all(text.as_bytes())?;
-    temporary.persist(path)?;
-    Ok(())
 }
