@@ -1,5 +1,6 @@
 """How long the health check waits for what starts."""
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -18,9 +19,12 @@ class AfterAMigration(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.run = pathlib.Path(folder.name)
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        # Bound from here on, so that nobody else gets the port; until it listens, a connection to
+        # it is refused.
+        self.server = socket.socket()
+        self.addCleanup(self.server.close)
+        self.server.bind(("127.0.0.1", 0))
+        self.port = self.server.getsockname()[1]
         text = HEALTHCHECK.read_text()
         for place, ours in (("/run/hive", folder.name), (PSQL, "echo 1; :")):
             self.assertIn(place, text)
@@ -38,16 +42,21 @@ class AfterAMigration(unittest.TestCase):
         """The check's answer, after a migration that took so many seconds; the app starts 1.5 s
         after it."""
 
+        over = threading.Event()
+
         def start():
             (self.run / "before-start").unlink()
             time.sleep(1.5)
-            with socket.create_server(("127.0.0.1", self.port)) as server:
-                server.settimeout(4)
+            self.server.settimeout(0.1)
+            self.server.listen()
+            # To the end of the check: on a busy machine its first look may come late, or give up.
+            while not over.is_set():
                 try:
-                    connection, _ = server.accept()
+                    connection, _ = self.server.accept()
                 except TimeoutError:
-                    return
-                with connection:
+                    continue
+                # One that gave up has nobody to read the answer.
+                with connection, contextlib.suppress(ConnectionError):
                     connection.recv(4096)
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
@@ -58,6 +67,7 @@ class AfterAMigration(unittest.TestCase):
         done = subprocess.run(
             [self.script], env=environment, capture_output=True, text=True, check=False
         )
+        over.set()
         app.join()
         return done
 
