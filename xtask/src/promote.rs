@@ -12,6 +12,7 @@
 use anyhow::{Error, Result};
 
 use build::candidate;
+use definition::identity::ImageId;
 use definition::labels::IMAGE_LABEL;
 use definition::reference::Reference;
 use engine::{Engine, Inventory};
@@ -50,7 +51,7 @@ pub(crate) fn promote(engine: &Engine, runner: &Runner, promotions: &[Promotion<
         let old = tags.iter().find_map(|tag| inventory.id_of(tag));
         let image = promotion.verified.image();
         // Somebody may have put another image's content there.
-        let is_own = |old: &&str| inventory.with_labels(&[(IMAGE_LABEL, image)]).contains(old);
+        let is_own = |old: &&ImageId| inventory.with_labels(&[(IMAGE_LABEL, image)]).contains(old);
         if let Some(old) = old.filter(|old| *old != new).filter(is_own) {
             moves.push((previous_tag(image), old));
         }
@@ -139,7 +140,7 @@ fn forget_lone_proofs(engine: &Engine, runner: &Runner, just: &Verified) -> Resu
 }
 
 /// A tag, and the ID of the image that it is to name.
-pub(crate) type Move<'a> = (Reference, &'a str);
+pub(crate) type Move<'a> = (Reference, &'a ImageId);
 
 /// Moves tags: all of them, or none.
 ///
@@ -151,7 +152,7 @@ pub fn move_all(engine: &Engine, runner: &Runner, moves: &[Move<'_>]) -> Result<
         if before.id_of(tag) == Some(*id) {
             continue;
         }
-        if let Err(error) = engine.tag(runner, id, tag) {
+        if let Err(error) = engine.tag(runner, id.as_str(), tag) {
             let undone = undo(engine, runner, moves, &before);
             let kind = failure::kind(&error);
             let failed = |end: &str| Failure::new(kind, format!("move tag {tag}; {end}"));
@@ -187,7 +188,7 @@ fn undo(engine: &Engine, runner: &Runner, moves: &[Move<'_>], before: &Inventory
     let mut refused = Vec::new();
     for tag in had.into_iter().chain(new) {
         let done = match before.id_of(tag) {
-            Some(old) => engine.tag(runner, old, tag),
+            Some(old) => engine.tag(runner, old.as_str(), tag),
             None => engine.untag(runner, tag),
         };
         if let Err(error) = done {

@@ -241,7 +241,7 @@ fn present(
         })
     });
     let mut present = Present {
-        image_id: ids.first().map(|&id| id.to_owned()),
+        image_id: ids.first().map(|&id| id.clone()),
         ..Present::default()
     };
     // Of several images of one fingerprint (two checkouts at once) a proved one.
@@ -249,14 +249,14 @@ fn present(
     for id in ids {
         proof = smoke::recall(inventory, &job.spec, id)?;
         if proof.is_some() {
-            present.image_id = Some(id.to_owned());
+            present.image_id = Some(id.clone());
             present.proved = true;
             break;
         }
     }
     for tag in tags {
         if let Some(id) = inventory.id_of(tag) {
-            present.tags.insert(tag.clone(), id.to_owned());
+            present.tags.insert(tag.clone(), id.clone());
         }
     }
     Ok((present, proof))

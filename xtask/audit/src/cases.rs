@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
@@ -112,7 +112,7 @@ pub(super) fn base_reference(probe: &mut AuditProbe<'_>) -> Result<FactChange> {
 }
 
 pub(super) fn platform(probe: &mut AuditProbe<'_>) -> Result<FactChange> {
-    probe.platform = "linux/s390x".to_owned();
+    probe.platform = "linux/s390x".parse().map_err(Error::msg)?;
     Ok(Made)
 }
 

@@ -21,6 +21,7 @@ use build::base::Base;
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
 use build::context;
+use definition::identity::{ImageId, Platform};
 use definition::labels::IMAGE_LABEL;
 use definition::{Definition, SCHEMA};
 use engine::Engine;
@@ -83,7 +84,7 @@ pub struct AuditProbe<'a> {
     /// Build arguments.
     pub(super) arguments: BTreeMap<String, String>,
     /// `linux/amd64`.
-    pub(super) platform: String,
+    pub(super) platform: Platform,
     /// The number of the encoding.
     pub(super) schema: u32,
     /// The file with the secret.
@@ -316,7 +317,7 @@ impl<'a> AuditProbe<'a> {
     }
 
     /// Builds something else beside the probe and returns its ID.
-    pub(super) fn build_other(&self, instruction: &str) -> Result<String> {
+    pub(super) fn build_other(&self, instruction: &str) -> Result<ImageId> {
         let dockerfile = format!("ARG BASE\nFROM ${{BASE}}\nLABEL {IMAGE_LABEL}={IMAGE}\n{instruction}\n");
         let empty = self.folder.join("nothing");
         fs_err::create_dir_all(&empty)?;
@@ -346,7 +347,7 @@ impl<'a> AuditProbe<'a> {
     /// The base with one more instruction.
     pub(super) fn base_with(&self, instruction: &str) -> Result<Base> {
         let id = self.build_other(instruction)?;
-        let reference = self.name_base(&id, "other")?;
+        let reference = self.name_base(id.as_str(), "other")?;
         Ok(Base {
             identity: self.identity(&reference)?,
             reference,

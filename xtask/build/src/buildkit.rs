@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::Value;
 
+use definition::identity::ImageId;
 use definition::labels::FINGERPRINT_LABEL;
 use engine::Engine;
 
@@ -63,8 +64,8 @@ pub struct BakeOptions {
 pub struct Candidate {
     /// Name of the image that it is built for.
     pub image: String,
-    /// `sha256:…` in the engine.
-    pub id: String,
+    /// What the engine calls it.
+    pub id: ImageId,
 }
 
 #[derive(Serialize)]
@@ -231,7 +232,7 @@ fn candidate(engine: &Engine, runner: &Runner, target: &Target, metadata: &Value
     }
     Ok(Candidate {
         image: target.image.clone(),
-        id: image.id().to_owned(),
+        id: image.id().clone(),
     })
 }
 

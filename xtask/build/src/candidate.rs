@@ -7,6 +7,7 @@
 
 use anyhow::Result;
 
+use definition::identity::ImageId;
 use definition::reference::{OwnRepository, Reference};
 use engine::Engine;
 use host::process::Runner;
@@ -47,7 +48,7 @@ pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool
     let runner = &runner.for_cleanup();
     let inventory = engine.inventory(runner)?;
     let retired = |tag| parse(tag).filter(|(_, run)| has_ended(run));
-    let named: Vec<(&str, &str)> = inventory.names_from(OwnRepository::Candidate.name()).collect();
+    let named: Vec<(&str, &ImageId)> = inventory.names_from(OwnRepository::Candidate.name()).collect();
     let mut count = 0;
     // The newest is the last to become the unproved one.
     for &(tag, id) in named.iter().rev() {
@@ -58,9 +59,9 @@ pub fn retire(engine: &Engine, runner: &Runner, has_ended: impl Fn(&str) -> bool
         if inventory.names_of(id).all(|name| retired(name).is_some()) {
             let unproved = unproved_tag(image);
             engine.untag_unused(runner, &unproved)?;
-            let moved = engine.tag(runner, id, &unproved);
+            let moved = engine.tag(runner, id.as_str(), &unproved);
             // Two runs may do this at once: the other one may have been faster.
-            if moved.is_err() && engine.image(runner, id)?.is_some() {
+            if moved.is_err() && engine.image(runner, id.as_str())?.is_some() {
                 return moved.map(|()| count);
             }
         }

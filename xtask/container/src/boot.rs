@@ -12,6 +12,7 @@ use crate::figure::Figure;
 use crate::finding::{Flaw, flaw};
 use crate::http::{Client, Reply, one_line};
 use crate::{programs, words};
+use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::container::{Container, RunResources};
 use failure::FailureKind;
@@ -107,7 +108,7 @@ impl Instance {
     /// When the engine cannot create or start it.
     pub fn start(
         resources: &RunResources,
-        image_id: &str,
+        image_id: &ImageId,
         name: &str,
         options: &[&str],
         port: u16,
@@ -121,7 +122,7 @@ impl Instance {
     /// As [`Instance::start`].
     pub fn start_command(
         resources: &RunResources,
-        image_id: &str,
+        image_id: &ImageId,
         name: &str,
         options: &[&str],
         command: &[&str],
@@ -131,7 +132,7 @@ impl Instance {
         let publish = format!("127.0.0.1::{port}");
         let mut all = vec!["--publish", publish.as_str()];
         all.extend(options);
-        let container = Arc::new(resources.start(name, image_id, &all, command)?);
+        let container = Arc::new(resources.start(name, image_id.as_str(), &all, command)?);
         Self::of(container, started, port)
     }
 

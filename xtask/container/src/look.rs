@@ -5,6 +5,7 @@ use anyhow::Result;
 
 use crate::ask;
 use crate::boot::MOUNT;
+use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::container::{Container, RunResources};
 use host::process::{Output, quote};
@@ -22,7 +23,7 @@ pub const PASSWORDS: &str =
 pub fn run(
     resources: &RunResources,
     name: &str,
-    image_id: &str,
+    image_id: &ImageId,
     volume: &str,
     options: &[&str],
     script: &str,
@@ -30,7 +31,7 @@ pub fn run(
     let mount = format!("{volume}:{MOUNT}");
     let mut all = vec!["--entrypoint", "sh", "--network", "none", "--volume", &mount];
     all.extend(options);
-    resources.call(name, image_id, &all, &["-c", script])
+    resources.call(name, image_id.as_str(), &all, &["-c", script])
 }
 
 /// A container beside that waits for questions: quicker where the moment to
@@ -38,10 +39,10 @@ pub fn run(
 ///
 /// # Errors
 /// When the engine cannot start it.
-pub fn beside(resources: &RunResources, name: &str, image_id: &str, volume: &str) -> Result<Container> {
+pub fn beside(resources: &RunResources, name: &str, image_id: &ImageId, volume: &str) -> Result<Container> {
     let mount = format!("{volume}:{MOUNT}");
     let options = ["--entrypoint", "sleep", "--network", "none", "--volume", &mount];
-    resources.start(name, image_id, &options, &["3600"])
+    resources.start(name, image_id.as_str(), &options, &["3600"])
 }
 
 /// The script for all that `pg_controldata` says of a data directory.

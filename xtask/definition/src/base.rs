@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use pep440_rs::{Version, VersionSpecifiers};
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Platform;
 use crate::reference::Reference;
 use crate::spec::names::check_package;
 
@@ -301,8 +302,7 @@ impl BaseSetsLock {
         let mut problems = Problems::default();
         problems.version("uv.version", version);
         for (platform, digest) in sha256 {
-            let parts = platform.split_once('/');
-            let good = parts.is_some_and(|(os, machine)| is_word(os) && is_word(machine));
+            let good = platform.parse::<Platform>().is_ok();
             problems.check("uv.sha256", platform, good, "a platform such as linux/amd64");
             let at = format!("uv.sha256.{platform}");
             problems.check(&at, digest, is_sha256(digest), "64 hexadecimal digits");

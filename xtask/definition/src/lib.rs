@@ -9,6 +9,7 @@ extern crate self as definition;
 
 pub mod base;
 pub mod dockerfile;
+pub mod identity;
 pub mod labels;
 pub mod plan;
 pub mod reference;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use identity::Platform;
 use inputs::context::Inputs;
 use inputs::fingerprint::Fingerprint;
 use inputs::fingerprint::encoding;
@@ -40,7 +42,7 @@ pub struct Definition {
     /// name that a machine has for it.
     pub arguments: BTreeMap<String, String>,
     /// What the image is built for, such as `linux/amd64`.
-    pub platform: String,
+    pub platform: Platform,
     /// The base's content, as `Base::identity` of the crate `build` says it.
     pub base: String,
     /// Context name → all its files. The main one has the empty name.
@@ -68,7 +70,7 @@ impl Definition {
             frame.field("dockerfile", dockerfile);
             frame.field("target", target);
             frame.map("arguments", arguments);
-            frame.field("platform", platform);
+            frame.field("platform", platform.as_str());
             frame.field("base", base);
             frame.frames("contexts", contexts.iter(), |frame, (name, inputs)| {
                 frame.field("name", name);
@@ -90,7 +92,7 @@ mod tests {
             |d| d.dockerfile.push('#'),
             |d| d.target.push('x'),
             |d| d.arguments.clear(),
-            |d| d.platform.push('x'),
+            |d| d.platform = "linux/s390x".parse().unwrap(),
             |d| d.base.push('x'),
             |d| drop(d.contexts.remove("rootfs")),
             |d| drop(d.contexts.get_mut("").and_then(|inputs| inputs.pop())),

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::ImageId;
 use crate::reference::Reference;
 use crate::{Definition, SCHEMA};
 use change::DefinitionChange;
@@ -212,11 +213,11 @@ pub struct WantedImage<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Present {
     /// ID of an image with the wanted fingerprint.
-    pub image_id: Option<String>,
+    pub image_id: Option<ImageId>,
     /// Whether it passed the present suite.
     pub proved: bool,
     /// Tag → the ID it names.
-    pub tags: BTreeMap<Reference, String>,
+    pub tags: BTreeMap<Reference, ImageId>,
 }
 
 /// One image's line of the plan.
@@ -233,7 +234,7 @@ pub struct ImagePlan {
     /// Of the definition; null while the base is not in the engine.
     pub fingerprint: Option<Fingerprint>,
     /// The image that is there already.
-    pub image_id: Option<String>,
+    pub image_id: Option<ImageId>,
     /// Release tags it will have.
     pub tags: Vec<Reference>,
 }

@@ -20,7 +20,7 @@ pub(crate) fn sample() -> Definition {
         dockerfile: "FROM scratch\n".to_owned(),
         target: "production".to_owned(),
         arguments: BTreeMap::from([("PG_MAJOR".to_owned(), "17".to_owned())]),
-        platform: "linux/amd64".to_owned(),
+        platform: "linux/amd64".parse().unwrap(),
         base: "layers:sha256:00".to_owned(),
         contexts: BTreeMap::from([
             (

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use definition::identity::ImageId;
 use definition::reference::Reference;
 
 /// All images of an engine at one moment, newest first.
@@ -18,7 +19,7 @@ pub struct Inventory {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
-    id: String,
+    id: ImageId,
     /// Seconds since 1970.
     #[serde(default)]
     created: i64,
@@ -38,31 +39,31 @@ impl From<Vec<Listed>> for Inventory {
 }
 
 impl Inventory {
-    /// The ID (`sha256:…`) of the image with this name.
-    pub fn id_of(&self, reference: &Reference) -> Option<&str> {
+    /// The ID of the image with this name.
+    pub fn id_of(&self, reference: &Reference) -> Option<&ImageId> {
         let name = reference.to_string();
         self.images
             .iter()
             .find(|image| image.names().any(|known| known == name))
-            .map(|image| image.id.as_str())
+            .map(|image| &image.id)
     }
 
     /// A label of the image with this ID.
-    pub fn label_of(&self, id: &str, label: &str) -> Option<&str> {
-        let image = self.images.iter().find(|image| image.id == id)?;
+    pub fn label_of(&self, id: &ImageId, label: &str) -> Option<&str> {
+        let image = self.images.iter().find(|image| image.id == *id)?;
         image.labels.as_ref()?.get(label).map(String::as_str)
     }
 
     /// IDs of the images with all these labels, newest first, each once.
-    pub fn with_labels(&self, labels: &[(&str, &str)]) -> Vec<&str> {
-        let mut ids: Vec<&str> = Vec::new();
+    pub fn with_labels(&self, labels: &[(&str, &str)]) -> Vec<&ImageId> {
+        let mut ids: Vec<&ImageId> = Vec::new();
         for image in &self.images {
             let has = |(key, value): &(&str, &str)| {
                 let labels = image.labels.as_ref();
                 labels.and_then(|labels| labels.get(*key)).map(String::as_str) == Some(*value)
             };
             // The containerd store may list an image once for each name.
-            if labels.iter().all(has) && !ids.contains(&image.id.as_str()) {
+            if labels.iter().all(has) && !ids.contains(&&image.id) {
                 ids.push(&image.id);
             }
         }
@@ -70,16 +71,16 @@ impl Inventory {
     }
 
     /// All names of the image with this ID.
-    pub fn names_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
-        let listed = self.images.iter().filter(move |image| image.id == id);
+    pub fn names_of<'a>(&'a self, id: &'a ImageId) -> impl Iterator<Item = &'a str> {
+        let listed = self.images.iter().filter(move |image| image.id == *id);
         listed.flat_map(Listed::names)
     }
 
     /// Names that start with `prefix`, with their images' IDs.
-    pub fn names_from<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn names_from<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a ImageId)> {
         self.images.iter().flat_map(move |image| {
             let names = image.names().filter(move |name| name.starts_with(prefix));
-            names.map(|name| (name, image.id.as_str()))
+            names.map(|name| (name, &image.id))
         })
     }
 }
@@ -95,49 +96,54 @@ impl Listed {
 mod tests {
     use super::*;
 
+    const OLD: u8 = 1;
+    const BASE: u8 = 2;
+    const NONE: u8 = 3;
+    const NEW: u8 = 5;
+
+    fn id(n: u8) -> ImageId {
+        format!("sha256:{n:064}").parse().unwrap()
+    }
+
     fn inventory() -> Inventory {
-        serde_json::from_str(
-            r#"[
+        let mut text = r#"[
               {"Id": "sha256:old", "Created": 5, "RepoTags": ["hive-genie:1"], "Labels": {"a": "1", "b": "2"}},
               {"Id": "sha256:base", "Created": 1, "RepoTags": ["hive-base:debian", "localhost:5000/x:latest"], "Labels": null},
               {"Id": "sha256:none", "Created": 7, "RepoTags": ["<none>:<none>"], "Labels": {"a": "1"}},
               {"Id": "sha256:null", "Created": 8, "RepoTags": null},
               {"Id": "sha256:new", "Created": 9, "RepoTags": ["hive-genie:latest"], "Labels": {"a": "1", "b": "2"}},
               {"Id": "sha256:new", "Created": 9, "RepoTags": ["hive-proof:genie-1"], "Labels": {"a": "1", "b": "2"}}
-            ]"#,
-        )
-        .unwrap()
+            ]"#
+        .to_owned();
+        for (n, name) in (1..).zip(["old", "base", "none", "null", "new"]) {
+            text = text.replace(&format!("sha256:{name}"), id(n).as_str());
+        }
+        serde_json::from_str(&text).unwrap()
     }
 
     #[test]
     fn names_are_found_however_they_are_written() {
         let all = inventory();
-        for (reference, id) in [
-            ("hive-genie:latest", Some("sha256:new")),
-            ("hive-genie", Some("sha256:new")),
-            ("docker.io/library/hive-genie", Some("sha256:new")),
-            ("index.docker.io/library/hive-genie:1", Some("sha256:old")),
-            ("localhost:5000/x", Some("sha256:base")),
-            ("hive-proof:genie-1", Some("sha256:new")),
+        for (reference, wanted) in [
+            ("hive-genie:latest", Some(NEW)),
+            ("hive-genie", Some(NEW)),
+            ("docker.io/library/hive-genie", Some(NEW)),
+            ("index.docker.io/library/hive-genie:1", Some(OLD)),
+            ("localhost:5000/x", Some(BASE)),
+            ("hive-proof:genie-1", Some(NEW)),
             ("hive-genie:2", None),
-            ("library/hive-genie:1", Some("sha256:old")),
+            ("library/hive-genie:1", Some(OLD)),
         ] {
             let name = Reference::parse(reference).unwrap();
-            assert_eq!(all.id_of(&name), id, "{reference}");
+            assert_eq!(all.id_of(&name), wanted.map(id).as_ref(), "{reference}");
         }
     }
 
     #[test]
     fn labels_select_newest_first_and_each_image_once() {
         let all = inventory();
-        assert_eq!(
-            all.with_labels(&[("a", "1"), ("b", "2")]),
-            ["sha256:new", "sha256:old"]
-        );
-        assert_eq!(
-            all.with_labels(&[("a", "1")]),
-            ["sha256:new", "sha256:none", "sha256:old"]
-        );
+        assert_eq!(all.with_labels(&[("a", "1"), ("b", "2")]), [&id(NEW), &id(OLD)]);
+        assert_eq!(all.with_labels(&[("a", "1")]), [&id(NEW), &id(NONE), &id(OLD)]);
         assert!(all.with_labels(&[("a", "2")]).is_empty());
     }
 
@@ -147,14 +153,12 @@ mod tests {
         let found: Vec<_> = all.names_from("hive-genie:").collect();
         assert_eq!(
             found,
-            [
-                ("hive-genie:latest", "sha256:new"),
-                ("hive-genie:1", "sha256:old")
-            ]
+            [("hive-genie:latest", &id(NEW)), ("hive-genie:1", &id(OLD))]
         );
         assert_eq!(all.names_from("<none>").count(), 0);
-        let names: Vec<&str> = all.names_of("sha256:new").collect();
+        let (new, none) = (id(NEW), id(NONE));
+        let names: Vec<&str> = all.names_of(&new).collect();
         assert_eq!(names, ["hive-genie:latest", "hive-proof:genie-1"]);
-        assert_eq!(all.names_of("sha256:none").count(), 0);
+        assert_eq!(all.names_of(&none).count(), 0);
     }
 }

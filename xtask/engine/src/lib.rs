@@ -21,11 +21,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use serde_json::Value;
 
 use crate::api::{Api, Endpoint, Version, escaped};
 pub use crate::inventory::Inventory;
+use definition::identity::{ImageId, Platform};
 use definition::reference::Reference;
 use failure::FailureKind;
 use host::Environment;
@@ -170,12 +171,13 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub fn platform(&self, runner: &Runner) -> Result<String> {
+    pub fn platform(&self, runner: &Runner) -> Result<Platform> {
         if let Some(known) = self.known_platform() {
-            return Ok(known.to_owned());
+            return known.parse().map_err(Error::msg);
         }
         let version = self.version(runner)?;
-        Ok(format!("{}/{}", version.os, version.arch))
+        let platform = format!("{}/{}", version.os, version.arch);
+        platform.parse().map_err(Error::msg)
     }
 
     /// The platform of the private engine, which runs on this machine from
@@ -236,7 +238,8 @@ impl Engine {
             .good()
             .with_context(|| format!("inspect image {reference}"))?;
         let value: Value = serde_json::from_slice(&body).context("read an image's document")?;
-        Ok(Some(Image { value }))
+        let image = Image::from_document(value).with_context(|| format!("inspect image {reference}"))?;
+        Ok(Some(image))
     }
 
     /// All images with their names and labels, as they are at this moment.
@@ -285,21 +288,21 @@ impl Engine {
         Ok(Some(text))
     }
 
-    /// `docker tag`.
+    /// `docker tag` of an image, by its ID or another name.
     ///
     /// # Errors
     /// When the image is gone or the engine refuses the name.
-    pub fn tag(&self, runner: &Runner, id: &str, reference: &Reference) -> Result<()> {
+    pub fn tag(&self, runner: &Runner, image: &str, reference: &Reference) -> Result<()> {
         let path = format!(
             "/images/{}/tag?repo={}&tag={}",
-            escaped(id),
+            escaped(image),
             escaped(reference.repository()),
             escaped(reference.tag().as_str())
         );
         let answer = self.api.send(runner, "POST", &path)?.good();
         answer
             .map(drop)
-            .with_context(|| format!("tag {id} as {reference}"))
+            .with_context(|| format!("tag {image} as {reference}"))
     }
 
     /// Removes a tag; the image goes with its last one.
@@ -400,19 +403,27 @@ impl fmt::Display for Identity {
 /// What the engine knows of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
+    id: ImageId,
     value: Value,
 }
 
 impl Image {
     /// From a document of `docker image inspect`.
-    pub fn from_document(value: Value) -> Self {
-        Self { value }
+    ///
+    /// # Errors
+    /// When it has no image ID.
+    pub fn from_document(value: Value) -> Result<Self> {
+        let id = value.get("Id").and_then(Value::as_str).unwrap_or_default();
+        Ok(Self {
+            id: id.parse().map_err(Error::msg)?,
+            value,
+        })
     }
 
-    /// `sha256:…`: the config digest (classic store) or the manifest's
+    /// The digest of its configuration (classic store) or of its manifest
     /// (containerd store).
-    pub fn id(&self) -> &str {
-        self.text("/Id")
+    pub fn id(&self) -> &ImageId {
+        &self.id
     }
 
     /// The value of a label, where the image has it.
@@ -466,13 +477,6 @@ impl Image {
     fn texts(&self, pointer: &str) -> Vec<&str> {
         let list = self.value.pointer(pointer).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str).collect()
-    }
-
-    fn text(&self, pointer: &str) -> &str {
-        self.value
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
     }
 }
 

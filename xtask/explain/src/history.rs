@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::forecast::ExpectedOutcome;
 use crate::forecast::steps::Parts;
+use definition::identity::{ImageId, Platform, SuiteKey};
 use definition::plan::Action;
 use definition::step::StepOutcome;
 use definition::step::StepPlace;
@@ -50,8 +51,8 @@ pub struct HistoryEntry {
     pub fingerprint: Fingerprint,
     /// What the image was to be built from.
     pub definition: Stored,
-    /// `sha256:…`, as soon as there is one.
-    pub image_id: Option<String>,
+    /// The image, as soon as there is one.
+    pub image_id: Option<ImageId>,
     /// What was foretold of each step, and what became of it.
     #[serde(default)]
     pub steps: Vec<RecordedStep>,
@@ -84,7 +85,7 @@ pub struct Stored {
     /// See [`definition::Definition::arguments`].
     pub(crate) arguments: BTreeMap<String, String>,
     /// See [`definition::Definition::platform`].
-    pub(crate) platform: String,
+    pub(crate) platform: Platform,
     /// See [`definition::Definition::base`].
     pub(crate) base: String,
     /// Context name → names of the objects that are its inputs, in order.
@@ -117,7 +118,7 @@ pub struct RecordedVerdict {
     /// When the suite had ended, as RFC 3339.
     pub at: String,
     /// See `suite::key` of the crate `smoke`.
-    pub suite_key: String,
+    pub suite_key: SuiteKey,
     /// See `suite::parts` of the crate `smoke`.
     pub suite: BTreeMap<String, String>,
     /// How many checks of the suite passed.
@@ -186,11 +187,11 @@ pub(crate) mod tests {
                 dockerfile: String::new(),
                 target: "production".to_owned(),
                 arguments: BTreeMap::new(),
-                platform: "linux/amd64".to_owned(),
+                platform: "linux/amd64".parse().unwrap(),
                 base: "layers:sha256:00".to_owned(),
                 contexts: BTreeMap::new(),
             },
-            image_id: Some("sha256:1".to_owned()),
+            image_id: Some(format!("sha256:{:064}", 1).parse().unwrap()),
             steps: Vec::new(),
             verdict: None,
             outcome: RunOutcome::Tagged,

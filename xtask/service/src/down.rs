@@ -15,6 +15,7 @@ use crate::trail::{self, TrailEntry};
 use crate::wanted::STOP_SECONDS;
 use container::boot::MOUNT;
 use container::look;
+use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
 use engine::reaper;
@@ -143,7 +144,7 @@ fn attached(network: &Value) -> Vec<&str> {
 ///
 /// # Errors
 /// On Ctrl-C.
-fn ending(handle: &ServiceHandle, spec: &ImageSpec, image_id: &str) -> Result<String> {
+fn ending(handle: &ServiceHandle, spec: &ImageSpec, image_id: &ImageId) -> Result<String> {
     let script = look::control_data(spec, &format!("{MOUNT}/pgdata"));
     let output = match beside(handle, image_id, &[], &script) {
         Ok(output) => output,
@@ -162,7 +163,7 @@ fn ending(handle: &ServiceHandle, spec: &ImageSpec, image_id: &str) -> Result<St
 }
 
 /// A script in a container of the image that has the volume, and nothing else.
-fn beside(handle: &ServiceHandle, image_id: &str, options: &[&str], script: &str) -> Result<Output> {
+fn beside(handle: &ServiceHandle, image_id: &ImageId, options: &[&str], script: &str) -> Result<Output> {
     let resources = RunResources {
         engine: handle.engine.clone(),
         runner: handle.runner.clone(),
@@ -187,7 +188,7 @@ fn beside(handle: &ServiceHandle, image_id: &str, options: &[&str], script: &str
 /// When the engine does not answer.
 pub fn volume_facts(
     handle: &ServiceHandle,
-    image_id: Option<&str>,
+    image_id: Option<&ImageId>,
 ) -> Result<Option<(VolumeFacts, Vec<Obstacle>)>> {
     let name = handle.name.volume();
     let Some(volume) = handle.engine.volume(&handle.runner, &name)? else {

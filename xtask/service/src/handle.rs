@@ -68,7 +68,7 @@ impl ServiceHandle {
     /// When the engine does not answer.
     pub(crate) fn place_of(&self, container: &str) -> Result<ContainerPlace> {
         let inspect = self.engine.container(&self.runner, container)?;
-        Ok(ContainerPlace::of(&self.name, inspect.as_ref()))
+        ContainerPlace::of(&self.name, inspect.as_ref())
     }
 
     /// The container of this name, which stays when the handle goes.

@@ -20,3 +20,13 @@ mod trial;
 pub mod up;
 mod wait;
 pub mod wanted;
+
+#[cfg(test)]
+mod sample_ids {
+    use definition::identity::ImageId;
+
+    /// The image ID that begins with these sixteen digits.
+    pub(crate) fn image_id(digits: &str) -> ImageId {
+        format!("sha256:{}", digits.repeat(4)).parse().unwrap()
+    }
+}

@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::SystemTime;
 
+use anyhow::{Error, Result};
 use serde_json::Value;
 
 use crate::names::ServiceName;
 use crate::wanted::{self, ShownSettings};
+use definition::identity::ImageId;
 use inputs::clock;
 
 /// What a container does.
@@ -90,7 +92,7 @@ pub struct SeenContainer {
     /// The engine's ID: a new container has a new one.
     pub id: String,
     /// Of this image.
-    pub image_id: String,
+    pub image_id: ImageId,
     /// What was wanted of it; `None` where its label cannot be read.
     pub wanted: Option<ShownSettings>,
     /// What it does.
@@ -113,7 +115,10 @@ pub struct SeenContainer {
 
 impl SeenContainer {
     /// Reads what `docker inspect` says.
-    pub fn of(inspect: &Value) -> Self {
+    ///
+    /// # Errors
+    /// When it has no image ID.
+    pub fn of(inspect: &Value) -> Result<Self> {
         let text = |pointer: &str| {
             let found = inspect.pointer(pointer).and_then(Value::as_str);
             found.unwrap_or_default().to_owned()
@@ -121,9 +126,9 @@ impl SeenContainer {
         let state = inspect.get("State").unwrap_or(&Value::Null);
         let log = state.pointer("/Health/Log").and_then(Value::as_array);
         let said = log.and_then(|log| log.last()?.get("Output")?.as_str());
-        Self {
+        Ok(Self {
             id: text("/Id"),
-            image_id: text("/Image"),
+            image_id: text("/Image").parse().map_err(Error::msg)?,
             wanted: wanted::of_label(inspect.pointer("/Config/Labels")),
             condition: Condition::of(state),
             health_said: said.unwrap_or_default().trim().to_owned(),
@@ -133,7 +138,7 @@ impl SeenContainer {
             published: published(inspect),
             network_id: network_id(inspect),
             restart_policy: text("/HostConfig/RestartPolicy/Name"),
-        }
+        })
     }
 
     /// The port of the host, where it is published.
@@ -189,17 +194,20 @@ pub enum ContainerPlace {
 
 impl ContainerPlace {
     /// Reads what `docker inspect` says, if there is anything.
-    pub fn of(name: &ServiceName, inspect: Option<&Value>) -> Self {
-        match inspect {
+    ///
+    /// # Errors
+    /// When it says it in a way that no engine does.
+    pub fn of(name: &ServiceName, inspect: Option<&Value>) -> Result<Self> {
+        Ok(match inspect {
             None => Self::Empty,
             Some(inspect) if name.owns(inspect.pointer("/Config/Labels")) => {
-                Self::Own(Box::new(SeenContainer::of(inspect)))
+                Self::Own(Box::new(SeenContainer::of(inspect)?))
             }
             Some(inspect) => {
                 let image = inspect.pointer("/Config/Image").and_then(Value::as_str);
                 Self::Foreign(image.unwrap_or_default().to_owned())
             }
-        }
+        })
     }
 
     /// The service's own container.
@@ -214,6 +222,7 @@ impl ContainerPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample_ids::image_id;
     use definition::spec::names::ImageName;
     use serde_json::json;
 
@@ -250,7 +259,7 @@ mod tests {
     #[test]
     fn a_container_is_read_with_what_was_wanted_of_it() {
         let inspect = json!({
-            "Id": "abc", "Image": "sha256:1", "RestartCount": 3,
+            "Id": "abc", "Image": image_id("0123456789abcdef"), "RestartCount": 3,
             "State": {
                 "Status": "running", "StartedAt": "2026-11-21T03:15:00Z", "FinishedAt": "0001-01-01T00:00:00Z",
                 "Health": { "Status": "unhealthy", "Log": [{ "Output": "healthy" }, { "Output": "unhealthy: app\n" }] },
@@ -265,7 +274,7 @@ mod tests {
                 "bridge": { "NetworkID": "other" }, "hive_genie_network": { "NetworkID": "def" },
             } },
         });
-        let place = ContainerPlace::of(&name(), Some(&inspect));
+        let place = ContainerPlace::of(&name(), Some(&inspect)).unwrap();
         let seen = place.own().unwrap();
         assert_eq!(seen.condition, Condition::Unhealthy);
         assert_eq!(seen.health_said, "unhealthy: app");
@@ -295,8 +304,11 @@ mod tests {
         let inspect =
             json!({ "Id": "abc", "Config": { "Image": "nginx", "Labels": { "dev.hive.image": "genie" } } });
         assert!(
-            matches!(ContainerPlace::of(&name(), Some(&inspect)), ContainerPlace::Foreign(image) if image == "nginx")
+            matches!(ContainerPlace::of(&name(), Some(&inspect)), Ok(ContainerPlace::Foreign(image)) if image == "nginx")
         );
-        assert!(matches!(ContainerPlace::of(&name(), None), ContainerPlace::Empty));
+        assert!(matches!(
+            ContainerPlace::of(&name(), None),
+            Ok(ContainerPlace::Empty)
+        ));
     }
 }

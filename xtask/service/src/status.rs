@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::handle::ServiceHandle;
 use crate::names::ServiceName;
 use crate::seen::{Condition, ContainerPlace, SeenContainer};
-use crate::wanted::short;
 use container::ask;
 use container::programs;
+use definition::identity::ImageId;
 use engine::Inventory;
 use host::report::megabytes;
 
@@ -32,13 +32,13 @@ pub struct ServiceStatus {
     /// The programs that do not run.
     pub programs: Vec<String>,
     /// The image that it runs.
-    pub image_id: Option<String>,
+    pub image_id: Option<ImageId>,
     /// That image's version, by its names.
     pub version: Option<String>,
     /// Whether that image has a proof.
     pub proved: Option<bool>,
     /// The release that `up` would start in its place.
-    pub(crate) newer: Option<String>,
+    pub(crate) newer: Option<ImageId>,
     /// `127.0.0.1:48886`.
     pub address: Option<String>,
     /// Since when it runs, in seconds.
@@ -54,7 +54,7 @@ pub struct ServiceStatus {
 }
 
 /// What decides of an image whether it has a proof.
-pub type IsProved<'a> = &'a dyn Fn(&ServiceName, &str) -> bool;
+pub type IsProved<'a> = &'a dyn Fn(&ServiceName, &ImageId) -> bool;
 
 /// Asks for all that `status` shows of one service.
 ///
@@ -64,7 +64,7 @@ pub fn of(
     handle: &ServiceHandle,
     inventory: &Inventory,
     is_proved: IsProved<'_>,
-    release: Option<&str>,
+    release: Option<&ImageId>,
 ) -> Result<ServiceStatus> {
     let mut status = ServiceStatus {
         service: handle.name.to_string(),
@@ -90,7 +90,7 @@ pub fn of(
         let (mut versions, latest): (Vec<&str>, Vec<&str>) = named.partition(|tag| *tag != "latest");
         versions.extend(latest);
         status.version = versions.first().map(|&tag| tag.to_owned());
-        status.newer = release.filter(|release| *release != id).map(str::to_owned);
+        status.newer = release.filter(|release| *release != id).cloned();
     }
     let volume = handle.engine.volume(&handle.runner, &handle.name.volume())?;
     let place = volume
@@ -215,7 +215,7 @@ fn cells(status: &ServiceStatus) -> [String; 8] {
         status
             .version
             .clone()
-            .or_else(|| status.image_id.as_deref().map(|id| short(id).to_owned()))
+            .or_else(|| status.image_id.as_ref().map(|id| id.short().to_owned()))
             .unwrap_or_else(none),
         status.address.clone().unwrap_or_else(none),
         status
@@ -247,7 +247,7 @@ fn notes(status: &ServiceStatus) -> Vec<String> {
     if let Some(newer) = &status.newer {
         notes.push(format!(
             "another image is released ({}): cargo xtask up {}",
-            short(newer),
+            newer.short(),
             status.service
         ));
     }
@@ -280,6 +280,7 @@ fn age(age: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample_ids::image_id;
     use serde_json::json;
 
     fn status() -> ServiceStatus {
@@ -288,9 +289,9 @@ mod tests {
             state: "unhealthy".to_owned(),
             reason: Some(format!("unhealthy: app: {}\n", "é".repeat(100))),
             programs: vec!["app is BACKOFF".to_owned()],
-            image_id: Some("sha256:0123456789abcdef".to_owned()),
+            image_id: Some(image_id("0123456789abcdef")),
             proved: Some(false),
-            newer: Some("sha256:fedcba9876543210".to_owned()),
+            newer: Some(image_id("fedcba9876543210")),
             address: Some("127.0.0.1:48886".to_owned()),
             uptime_seconds: Some(200_000),
             restarts: 2,

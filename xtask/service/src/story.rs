@@ -76,10 +76,11 @@ fn of_program(lines: &[&str], program: Option<&str>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample_ids::image_id;
     use serde_json::json;
 
     fn seen(state: &serde_json::Value) -> SeenContainer {
-        SeenContainer::of(&json!({ "State": state }))
+        SeenContainer::of(&json!({ "Image": image_id("0123456789abcdef"), "State": state })).unwrap()
     }
 
     #[test]

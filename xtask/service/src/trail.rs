@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::names::ServiceName;
-use crate::wanted::short;
+use definition::identity::ImageId;
 use host::report::{Report, seconds};
 use inputs::clock;
 
@@ -34,10 +34,10 @@ pub struct TrailEntry {
     pub pid: u32,
     /// The image that ran before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) image_before: Option<String>,
+    pub(crate) image_before: Option<ImageId>,
     /// The image that was to run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
+    pub image: Option<ImageId>,
     /// From beginning to end.
     pub took_ms: u64,
     /// What came of it: `replaced`, `failed`.
@@ -72,8 +72,8 @@ impl TrailEntry {
 
     /// For people, on one line: when, what, how it ended, how long it took.
     pub fn line(&self) -> String {
-        let image = self.image.as_deref().or(self.image_before.as_deref());
-        let image = image.map_or(String::new(), |id| format!(" ({})", short(id)));
+        let image = self.image.as_ref().or(self.image_before.as_ref());
+        let image = image.map_or(String::new(), |id| format!(" ({})", id.short()));
         let error = self
             .error
             .as_ref()

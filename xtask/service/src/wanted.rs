@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use container::boot::MOUNT;
+use definition::identity::ImageId;
 use definition::labels::IMAGE_LABEL;
 use engine::Image;
 use inputs::hex;
@@ -54,7 +55,7 @@ pub struct WantedContainer {
     /// Whose.
     pub name: ServiceName,
     /// Of this image.
-    pub image_id: String,
+    pub image_id: ImageId,
     /// The app's port inside.
     pub inside: u16,
     /// Where it is published.
@@ -110,7 +111,7 @@ impl WantedContainer {
         }
         Ok(Self {
             name: name.clone(),
-            image_id: image.id().to_owned(),
+            image_id: image.id().clone(),
             inside,
             bind: options.bind,
             port: options.port.unwrap_or(inside),
@@ -123,7 +124,7 @@ impl WantedContainer {
         let address = std::net::SocketAddr::new(self.bind, self.port);
         let mut all = ShownSettings::from([
             ("form".to_owned(), FORM.to_string()),
-            ("image".to_owned(), self.image_id.clone()),
+            ("image".to_owned(), self.image_id.to_string()),
             ("port".to_owned(), address.to_string()),
             ("port inside".to_owned(), self.inside.to_string()),
             ("stop timeout".to_owned(), format!("{STOP_SECONDS} s")),
@@ -150,7 +151,7 @@ impl WantedContainer {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         json!({
-            "Image": self.image_id,
+            "Image": self.image_id.as_str(),
             "Hostname": self.name.as_str(),
             "Env": variables,
             "Labels": { SERVICE_LABEL: self.name.as_str(), WANTED_LABEL: json!(self.settings()).to_string() },
@@ -187,7 +188,7 @@ pub fn differences(was: &ShownSettings, is: &ShownSettings) -> Vec<String> {
 }
 
 /// The part of an image's ID that people compare; other texts as they are.
-pub fn short(text: &str) -> &str {
+fn short(text: &str) -> &str {
     match text.strip_prefix("sha256:") {
         Some(digits) => digits.get(..12).unwrap_or(digits),
         None => text,
@@ -237,13 +238,17 @@ pub fn variables(shown: &str, text: &str) -> Result<BTreeMap<String, String>, Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample_ids::image_id;
     use definition::spec::names::ImageName;
 
-    fn image(id: &str) -> Image {
-        Image::from_document(json!({
-            "Id": id,
+    const OLD: &str = "0123456789abcdef";
+
+    fn image(digits: &str) -> Image {
+        let document = json!({
+            "Id": image_id(digits),
             "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
-        }))
+        });
+        Image::from_document(document).unwrap()
     }
 
     fn name() -> ServiceName {
@@ -251,7 +256,7 @@ mod tests {
     }
 
     fn with(options: &ServiceOptions) -> WantedContainer {
-        WantedContainer::of(&name(), &image("sha256:0123456789abcdef"), options).unwrap()
+        WantedContainer::of(&name(), &image(OLD), options).unwrap()
     }
 
     fn environment(pairs: &[(&str, &str)]) -> ServiceOptions {
@@ -286,11 +291,7 @@ mod tests {
                 "variable TOKEN has another value"
             ]
         );
-        let new = WantedContainer::of(
-            &name(),
-            &image("sha256:fedcba9876543210"),
-            &ServiceOptions::default(),
-        );
+        let new = WantedContainer::of(&name(), &image("fedcba9876543210"), &ServiceOptions::default());
         assert_eq!(
             differences(&plain, &new.unwrap().settings()),
             ["image 0123456789ab → fedcba987654"]
@@ -317,12 +318,12 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_at_once() {
-        let foreign = Image::from_document(json!({ "Id": "sha256:1" }));
+        let foreign = Image::from_document(json!({ "Id": image_id(OLD) })).unwrap();
         let options = environment(&[("HIVE_DATABASE_PASSWORD", "x"), ("HIVE_API_PORT", "none")]);
         let problems = WantedContainer::of(&name(), &foreign, &options).unwrap_err();
         assert_eq!(problems.len(), 3, "{problems:?}");
         let zero = environment(&[("HIVE_API_PORT", "0")]);
-        let problems = WantedContainer::of(&name(), &image("sha256:1"), &zero).unwrap_err();
+        let problems = WantedContainer::of(&name(), &image(OLD), &zero).unwrap_err();
         assert_eq!(
             problems,
             ["the app's port is \"0\", a number from 1 to 65535 is needed"]

@@ -35,11 +35,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::fixture::Fixture;
-use crate::suite::{self, framed};
+use crate::suite::{self, digest};
 use crate::verdict::CheckResult;
 use crate::{Subject, bundle, report};
 use container::finding::{Flaw, Judged, Observation, Untried, flaw, settled};
 use container::load::MachineLoad;
+use definition::identity::SuiteKey;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
 use failure::FailureKind;
@@ -270,11 +271,11 @@ impl<'a> Faults<'a> {
     ///
     /// # Errors
     /// As [`suite::key`].
-    pub fn key(self, spec: &ImageSpec) -> serde_json::Result<String> {
+    pub fn key(self, spec: &ImageSpec) -> serde_json::Result<SuiteKey> {
         let gate = suite::key(spec)?;
         let mut fields = vec![("gate", gate.as_str())];
         fields.extend(self.all.iter().map(|fault| ("fault", fault.name)));
-        Ok(framed(&fields))
+        Ok(SuiteKey::of_digest(&digest(&fields)))
     }
 }
 

@@ -22,6 +22,7 @@ use container::http::one_line;
 use container::load::MachineLoad;
 use container::look;
 use container::timeline::Timeline;
+use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::container::{Container, RunResources, Volume};
 use host::process::Output;
@@ -100,7 +101,7 @@ impl<'a> Fixture<'a> {
     /// once more where there is no other. It lives as long as this one.
     pub(crate) fn neighbour(&self) -> Rc<Fixture<'a>> {
         let own = self.image_id();
-        let other = self.subjects.iter().find(|subject| subject.image_id != own);
+        let other = self.subjects.iter().find(|subject| subject.image_id != *own);
         let prefix = self.name("beside");
         let fixture = Self::new(self.resources, other.unwrap_or(self.subject), prefix);
         let fixture = Rc::new(fixture.beside_others(self.load));
@@ -113,8 +114,8 @@ impl<'a> Fixture<'a> {
         &self.subject.spec
     }
 
-    /// The image under test, `sha256:…`.
-    pub fn image_id(&self) -> &str {
+    /// The image under test.
+    pub fn image_id(&self) -> &ImageId {
         &self.subject.image_id
     }
 

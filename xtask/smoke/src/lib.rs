@@ -32,6 +32,7 @@ use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
 use container::load::MachineLoad;
+use definition::identity::ImageId;
 use definition::labels::IMAGE_LABEL;
 use engine::container::RunResources;
 use engine::{Engine, Inventory};
@@ -56,8 +57,8 @@ pub use verdict::{CheckOutcome, FailedVerdict, Verdict};
 pub struct Subject {
     /// What the image has to be.
     pub spec: ImageSpec,
-    /// `sha256:…`: booted and inspected by it, whatever tags do meanwhile.
-    pub image_id: String,
+    /// Booted and inspected by it, whatever tags do meanwhile.
+    pub image_id: ImageId,
     /// How the user or the build calls it; for reports only.
     pub reference: String,
 }
@@ -101,7 +102,7 @@ pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[Image
     }
     Ok(Subject {
         spec: spec.clone(),
-        image_id: image.id().to_owned(),
+        image_id: image.id().clone(),
         reference: reference.to_owned(),
     })
 }
@@ -122,12 +123,12 @@ fn claimant<'a>(name: &Reference, specs: &'a [ImageSpec]) -> Option<&'a ImageSpe
 ///
 /// # Errors
 /// When the suite has no key.
-pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &str) -> Result<Option<Verified>> {
+pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &ImageId) -> Result<Option<Verified>> {
     let (image, suite_key) = (spec.name.to_string(), suite::key(spec)?);
     let same = inventory.id_of(&proof_tag(&image, &suite_key, image_id)) == Some(image_id);
     Ok(same.then(|| Verified {
         image,
-        image_id: image_id.to_owned(),
+        image_id: image_id.clone(),
         suite_key,
         full_key: None,
     }))
@@ -217,9 +218,9 @@ pub fn run(
     let name = subject.spec.name.as_str();
     let image = resources
         .engine
-        .image(&resources.runner, &subject.image_id)?
+        .image(&resources.runner, subject.image_id.as_str())?
         .with_context(|| format!("the engine has no image {}", subject.image_id))?;
-    report.step("smoke", format!("{name}: {}", short(&subject.image_id)));
+    report.step("smoke", format!("{name}: {}", subject.image_id.short()));
     let mut gate_run = GateRun::new(
         resources,
         subject,
@@ -374,12 +375,6 @@ pub fn container_prefix(image: &str, run: &str) -> String {
     format!("hive-smoke-{image}-{}", hex::digits(&hash[..5]))
 }
 
-/// The part of an image ID that people compare.
-fn short(id: &str) -> &str {
-    let hex = id.strip_prefix("sha256:").unwrap_or(id);
-    hex.get(..12).unwrap_or(hex)
-}
-
 #[cfg(test)]
 #[path = "../../definition/src/spec/sample.rs"]
 mod sample;
@@ -394,7 +389,7 @@ mod tests {
 
     /// Nothing seen yet.
     pub(crate) fn facts() -> Facts {
-        let image = Image::from_document(serde_json::json!({"Id": "sha256:1"}));
+        let image = Image::from_document(serde_json::json!({"Id": format!("sha256:{:064}", 1)})).unwrap();
         Facts::new(&spec(), image, "smoke-volume")
     }
 

@@ -1,5 +1,6 @@
 //! The proof that only a good verdict becomes, and the tags that keep it.
 
+use definition::identity::{ImageId, SuiteKey};
 use definition::reference::{OwnRepository, Reference};
 use engine::Inventory;
 
@@ -8,9 +9,9 @@ use engine::Inventory;
 #[derive(Clone, Debug)]
 pub struct Verified {
     pub(super) image: String,
-    pub(super) image_id: String,
-    pub(super) suite_key: String,
-    pub(super) full_key: Option<String>,
+    pub(super) image_id: ImageId,
+    pub(super) suite_key: SuiteKey,
+    pub(super) full_key: Option<SuiteKey>,
 }
 
 impl Verified {
@@ -20,7 +21,7 @@ impl Verified {
     }
 
     /// The ID that passed: the one to tag.
-    pub fn image_id(&self) -> &str {
+    pub fn image_id(&self) -> &ImageId {
         &self.image_id
     }
 
@@ -40,15 +41,14 @@ impl Verified {
 
 /// `hive-proof:<image>-<suite key>.<image ID>`. With the ID in it, an image
 /// keeps its proof when the next one passes the same suite.
-pub(crate) fn proof_tag(image: &str, suite_key: &str, image_id: &str) -> Reference {
+pub(crate) fn proof_tag(image: &str, suite_key: &SuiteKey, image_id: &ImageId) -> Reference {
     OwnRepository::Proof.tagged(tag(image, suite_key, image_id))
 }
 
 /// Whether any proof tag of this image names this very ID, of whichever suite: what
 /// was proved when it was released stays so when the suite has changed since.
-pub fn is_proved(inventory: &Inventory, image: &str, image_id: &str) -> bool {
-    let id = image_id.strip_prefix("sha256:").unwrap_or(image_id);
-    let end = format!(".{}", id.get(..12).unwrap_or(id));
+pub fn is_proved(inventory: &Inventory, image: &str, image_id: &ImageId) -> bool {
+    let end = format!(".{}", image_id.short());
     // A key has no dash: with one, the proof is of a longer name.
     let is_proof = |name: &str| {
         let key = name
@@ -69,10 +69,8 @@ pub fn full_proofs(image: &str) -> String {
     format!("{}:{image}-", OwnRepository::ProofFull.name())
 }
 
-fn tag(image: &str, key: &str, image_id: &str) -> String {
-    let id = image_id.strip_prefix("sha256:").unwrap_or(image_id);
-    let (key, id) = (key.get(..16).unwrap_or(key), id.get(..12).unwrap_or(id));
-    format!("{image}-{key}.{id}")
+fn tag(image: &str, key: &SuiteKey, image_id: &ImageId) -> String {
+    format!("{image}-{}.{}", key.short(), image_id.short())
 }
 
 /// `hive-previous:<image>`: what had the release tags before, to go back to and
@@ -116,23 +114,26 @@ mod tests {
         let verified = full(all()).verified().unwrap();
         assert_eq!(
             verified.proof_tag().to_string(),
-            "hive-proof:genie-k.0123456789ab"
+            "hive-proof:genie-abababababababab.0123456789ab"
         );
         let key = verified.full_key.clone().unwrap();
-        let tag = format!("hive-proof-full:genie-{}.0123456789ab", &key[..16]);
+        let tag = format!("hive-proof-full:genie-{}.0123456789ab", key.short());
         assert_eq!(verified.full_proof_tag().map(|kept| kept.to_string()), Some(tag));
     }
 
     #[test]
     fn a_proof_is_of_one_image_and_one_name() {
+        let id = |digits: &str| -> ImageId { format!("sha256:{}", digits.repeat(4)).parse().unwrap() };
+        let (id, another) = (id("0123456789abcdef"), id("fedcba9876543210"));
         let listed = |tag: &str| {
-            serde_json::from_value::<Inventory>(
-                serde_json::json!([{ "Id": "sha256:0123456789abcdef", "RepoTags": [tag] }]),
-            )
-            .unwrap()
+            let image = serde_json::json!([{ "Id": id, "RepoTags": [tag] }]);
+            serde_json::from_value::<Inventory>(image).unwrap()
         };
-        let id = "sha256:0123456789abcdef";
-        assert!(is_proved(&listed("hive-proof:genie-k.0123456789ab"), "genie", id));
+        assert!(is_proved(
+            &listed("hive-proof:genie-k.0123456789ab"),
+            "genie",
+            &id
+        ));
         for other in [
             "hive-proof:genie-k.fedcba987654",
             "hive-proof:genie-.0123456789ab",
@@ -140,12 +141,12 @@ mod tests {
             "hive-unproved:genie-k.0123456789ab",
             "hive-genie:latest",
         ] {
-            assert!(!is_proved(&listed(other), "genie", id), "{other}");
+            assert!(!is_proved(&listed(other), "genie", &id), "{other}");
         }
         assert!(!is_proved(
             &listed("hive-proof:genie-k.0123456789ab"),
             "genie",
-            "sha256:2"
+            &another
         ));
     }
 
@@ -187,12 +188,15 @@ mod tests {
         let verified = good.verified().unwrap();
         assert_eq!(
             verified.proof_tag().to_string(),
-            "hive-proof:genie-k.0123456789ab"
+            "hive-proof:genie-abababababababab.0123456789ab"
         );
         assert_eq!(verified.full_proof_tag(), None);
-        let key = "0123456789abcdef0123";
+        let key = "0123456789abcdef".repeat(4).parse().unwrap();
+        let id = format!("sha256:{}", "fedcba9876543210".repeat(4))
+            .parse()
+            .unwrap();
         assert_eq!(
-            proof_tag("agent", key, "sha256:fedcba98765432100").to_string(),
+            proof_tag("agent", &key, &id).to_string(),
             "hive-proof:agent-0123456789abcdef.fedcba987654"
         );
     }

@@ -121,7 +121,7 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
             &format!(
                 "\n### {mark} {} `{}`\n\n{}\n\n| check | outcome | value | limit | detail |\n|---|---|---:|---:|---|\n",
                 cell(&verdict.image),
-                cell(&verdict.image_id),
+                cell(verdict.image_id.as_str()),
                 summary(verdict)
             ),
         );
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(
             table(&mixed()).lines().collect::<Vec<_>>(),
             [
-                "genie sha256:0123456789abcdef",
+                "genie sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
                 "  pass time-to-ready        1.42 s  ≤ 10 s",
                 "  FAIL image-size           400 MB  ≤ 330 MB",
                 "       400 MB is over the budget of 330 MB; all layers",
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(
             table(&verdict).lines().collect::<Vec<_>>(),
             [
-                "genie sha256:0123456789abcdef",
+                "genie sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
                 "  pass image-user",
                 "  skip power-cut",
                 "       not possible here: <no> disk",

@@ -11,6 +11,7 @@ use crate::facts::{Facts, GatePart, Moment};
 use crate::names;
 use container::ask::Answer;
 use container::finding::Judged;
+use definition::identity::SuiteKey;
 use definition::spec::ImageSpec;
 use inputs::hex;
 
@@ -244,15 +245,15 @@ const SOURCES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/suite-sources")
 ///
 /// # Errors
 /// When the spec cannot be written as JSON, which a valid one always can.
-pub(crate) fn key(spec: &ImageSpec) -> serde_json::Result<String> {
+pub(crate) fn key(spec: &ImageSpec) -> serde_json::Result<SuiteKey> {
     let spec_parts = LookedAt::of(spec)?;
-    Ok(framed(&[
+    Ok(SuiteKey::of_digest(&digest(&[
         ("image", spec.name.as_str()),
         ("budgets", &spec_parts.budgets),
         ("checks", &spec_parts.checks),
         ("runtime", &spec_parts.runtime),
         ("tool", tool()),
-    ]))
+    ])))
 }
 
 /// The key's parts, each as SHA-256 in hex: which of them changed says why an
@@ -262,7 +263,7 @@ pub(crate) fn key(spec: &ImageSpec) -> serde_json::Result<String> {
 /// As [`key`].
 pub fn parts(spec: &ImageSpec) -> serde_json::Result<BTreeMap<String, String>> {
     let spec_parts = LookedAt::of(spec)?;
-    let one = |text: &str| framed(&[("part", text)]);
+    let one = |text: &str| hex::digits(&digest(&[("part", text)]));
     Ok(BTreeMap::from([
         ("tool".to_owned(), tool().to_owned()),
         ("budgets".to_owned(), one(&spec_parts.budgets)),
@@ -320,7 +321,7 @@ fn tool() -> &'static str {
 
 /// Each field as name, length and bytes, so that no two lists of fields give
 /// one stream.
-pub(super) fn framed(fields: &[(&str, &str)]) -> String {
+pub(super) fn digest(fields: &[(&str, &str)]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"hive-smoke-suite-1\0");
     for (name, value) in fields {
@@ -329,7 +330,7 @@ pub(super) fn framed(fields: &[(&str, &str)]) -> String {
             hash.update(part.as_bytes());
         }
     }
-    hex::digits(&hash.finalize())
+    hash.finalize().into()
 }
 
 #[cfg(test)]
@@ -370,11 +371,11 @@ mod tests {
     #[test]
     fn framing_is_stable_and_unambiguous() {
         assert_eq!(
-            framed(&[("a", "b")]),
+            hex::digits(&digest(&[("a", "b")])),
             "5fabcdd8f8eef49d366167c78ccde3d190996b18405659e4126e0311918b25f4"
         );
-        assert_ne!(framed(&[("ab", "c")]), framed(&[("a", "bc")]));
-        assert_ne!(framed(&[("a", "b"), ("c", "d")]), framed(&[("a", "bcd")]));
+        assert_ne!(digest(&[("ab", "c")]), digest(&[("a", "bc")]));
+        assert_ne!(digest(&[("a", "b"), ("c", "d")]), digest(&[("a", "bcd")]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::proof::Verified;
 use crate::secrets::scrub;
 use container::figure::Figure;
 use container::finding::{Judged, seen};
+use definition::identity::{ImageId, SuiteKey};
 use failure::Failure;
 use inputs::shown;
 
@@ -111,7 +112,7 @@ impl CheckResult {
 #[derive(Clone, Debug)]
 pub(crate) struct Full {
     /// See [`super::fault::Faults::key`].
-    pub(super) key: String,
+    pub(super) key: SuiteKey,
     /// The gate's checks and every fault of the suite have a result.
     pub(super) whole: bool,
 }
@@ -120,7 +121,7 @@ impl Full {
     /// `names` are all that the suite has. By what was looked at, not by what was
     /// asked for: a result that is missing for whatever reason proves nothing.
     pub(super) fn of(
-        key: String,
+        key: SuiteKey,
         checks: &[CheckResult],
         mut names: impl Iterator<Item = &'static str>,
     ) -> Self {
@@ -133,9 +134,9 @@ impl Full {
 #[derive(Clone, Debug)]
 pub struct Verdict {
     pub(super) image: String,
-    pub(super) image_id: String,
+    pub(super) image_id: ImageId,
     pub(super) reference: String,
-    pub(super) suite_key: String,
+    pub(super) suite_key: SuiteKey,
     pub(super) full: Option<Full>,
     pub(super) checks: Vec<CheckResult>,
     pub(super) took_ms: u64,
@@ -172,13 +173,13 @@ impl Verdict {
     }
 
     /// The ID that was booted.
-    pub fn image_id(&self) -> &str {
+    pub fn image_id(&self) -> &ImageId {
         &self.image_id
     }
 
     /// What it was proved against: [`super::suite::key`], or
     /// [`super::fault::Faults::key`] for the full suite.
-    pub fn suite_key(&self) -> &str {
+    pub fn suite_key(&self) -> &SuiteKey {
         self.full.as_ref().map_or(&self.suite_key, |full| &full.key)
     }
 
@@ -329,9 +330,11 @@ pub(super) mod tests {
     pub(crate) fn verdict(checks: Vec<CheckResult>) -> Verdict {
         Verdict {
             image: "genie".into(),
-            image_id: "sha256:0123456789abcdef".into(),
+            image_id: format!("sha256:{}", "0123456789abcdef".repeat(4))
+                .parse()
+                .unwrap(),
             reference: "hive-genie:latest".into(),
-            suite_key: "k".into(),
+            suite_key: SuiteKey::of_digest(&[0xab; 32]),
             full: None,
             checks,
             took_ms: 7215,

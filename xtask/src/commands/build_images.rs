@@ -271,14 +271,14 @@ impl<'a> BuildRun<'a> {
             let built = candidates
                 .iter()
                 .find(|candidate| candidate.image == one.step.name);
-            let id = match (one.step.action, built) {
-                (_, Some(candidate)) => candidate.id.clone(),
-                (Action::Retest, None) => one.step.image_id.clone().unwrap_or_default(),
+            let id = match (one.step.action, built, &one.step.image_id) {
+                (_, Some(candidate), _) => candidate.id.clone(),
+                (Action::Retest, None, Some(present)) => present.clone(),
                 _ => continue,
             };
             subjects.push(Subject {
                 spec: one.job.spec.clone(),
-                reference: id.clone(),
+                reference: id.to_string(),
                 image_id: id,
             });
         }
@@ -356,8 +356,11 @@ fn nothing_to_do(surveyed: &[Surveyed<'_>]) -> bool {
 }
 
 fn recall(inventory: &Inventory, one: &Surveyed<'_>) -> Result<Verified> {
-    let id = one.step.image_id.as_deref().unwrap_or_default();
-    smoke::recall(inventory, &one.job.spec, id)?.ok_or_else(|| {
+    let proof = match &one.step.image_id {
+        Some(id) => smoke::recall(inventory, &one.job.spec, id)?,
+        None => None,
+    };
+    proof.ok_or_else(|| {
         failure::build(format!(
             "the proof of {} disappeared while this run was going on",
             one.step.name
@@ -390,7 +393,7 @@ fn recorded(verdict: &Verdict, spec: &ImageSpec) -> Result<history::RecordedVerd
     let causes = verdict.causes();
     Ok(history::RecordedVerdict {
         at: journal::now(),
-        suite_key: verdict.suite_key().to_owned(),
+        suite_key: verdict.suite_key().clone(),
         suite: smoke::suite::parts(spec)?,
         passed: verdict.checks().iter().filter(|check| !check.failed()).count(),
         failed: causes.iter().map(|check| check.name.clone()).collect(),

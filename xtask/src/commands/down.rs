@@ -89,10 +89,10 @@ fn data_that_goes(
             ContainerPlace::Own(seen) => Some(seen.image_id),
             ContainerPlace::Empty | ContainerPlace::Foreign(_) => {
                 let released = engine.image(&host.runner, &services::release(spec))?;
-                released.map(|image| image.id().to_owned())
+                released.map(|image| image.id().clone())
             }
         };
-        let Some((facts, obstacles)) = volume_facts(&handle, image.as_deref())? else {
+        let Some((facts, obstacles)) = volume_facts(&handle, image.as_ref())? else {
             host.report.step("data", format!("{} has no volume", spec.name));
             continue;
         };

@@ -7,6 +7,7 @@ use crate::cli::service::ServiceSelection;
 use ::engine::{Engine, Inventory, choose};
 use ::service::handle::ServiceHandle;
 use build::catalog::{Apps, Catalog};
+use definition::identity::ImageId;
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
 use host::Host;
@@ -38,6 +39,6 @@ pub(super) fn release(spec: &ImageSpec) -> String {
 }
 
 /// The ID of that image.
-pub(super) fn released<'a>(inventory: &'a Inventory, spec: &ImageSpec) -> Option<&'a str> {
+pub(super) fn released<'a>(inventory: &'a Inventory, spec: &ImageSpec) -> Option<&'a ImageId> {
     inventory.id_of(&Reference::parse(&release(spec)).ok()?)
 }

@@ -113,7 +113,7 @@ fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> 
     let subject = smoke::subject(engine, &host.runner, reference, &catalog.images)?;
     let path = format!("/app/{APP_FILE}");
     let text = engine
-        .read_file(&host.runner, &subject.image_id, &path)?
+        .read_file(&host.runner, subject.image_id.as_str(), &path)?
         .unwrap_or_else(|| "{}".to_owned());
     let catalog = Catalog::read(&host.root, Apps::Text(&text, &subject.spec.name))?;
     smoke::subject(engine, &host.runner, reference, &catalog.images)

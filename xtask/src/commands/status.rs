@@ -13,6 +13,7 @@ use ::engine::api::follow::Next;
 use ::service::names::{SERVICE_LABEL, ServiceName};
 use ::service::status::{self, ServiceStatus};
 use ::service::trail;
+use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use host::Host;
 use smoke::proof::is_proved;
@@ -46,7 +47,7 @@ pub(super) fn run(args: &StatusArgs, host: &Host) -> Result<()> {
 
 fn look(host: &Host, engine: &Engine, specs: &[ImageSpec]) -> Result<Vec<ServiceStatus>> {
     let inventory = engine.inventory(&host.runner)?;
-    let proved = |name: &ServiceName, id: &str| is_proved(&inventory, name.as_str(), id);
+    let proved = |name: &ServiceName, id: &ImageId| is_proved(&inventory, name.as_str(), id);
     let one = |spec: &ImageSpec| {
         let handle = services::handle(host, engine, spec);
         status::of(&handle, &inventory, &proved, services::released(&inventory, spec))

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::cli::{BuildImagesArgs, RenderArgs, TestArgs};
 use build::catalog::{Apps, Catalog};
+use definition::identity::ImageId;
 use engine::{Engine, choose};
 
 use crate::scratch::{Scratch, TEST_IMAGES};
@@ -119,13 +120,13 @@ fn main_job(host: &Host, engine: &Engine) -> Result<()> {
 
 /// The tags of this checkout's images with what they name: somebody uses them,
 /// so no test may move them.
-fn release_tags(host: &Host, engine: &Engine) -> Result<BTreeSet<(String, String)>> {
+fn release_tags(host: &Host, engine: &Engine) -> Result<BTreeSet<(String, ImageId)>> {
     let inventory = engine.inventory(&host.runner)?;
     let mut tags = BTreeSet::new();
     for image in Catalog::read(&host.root, Apps::OfSpecs)?.images {
         let prefix = format!("hive-{}:", image.name);
         let names = inventory.names_from(&prefix);
-        tags.extend(names.map(|(name, id)| (name.to_owned(), id.to_owned())));
+        tags.extend(names.map(|(name, id)| (name.to_owned(), id.clone())));
     }
     Ok(tags)
 }

@@ -11,6 +11,11 @@ use engine::Owner;
 use engine::api::Api;
 use failure::FailureKind;
 
+/// The image that had the release tag, and those that are to have it.
+const OLD: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
+const A: &str = "sha256:000000000000000000000000000000000000000000000000000000000000000a";
+const B: &str = "sha256:000000000000000000000000000000000000000000000000000000000000000b";
+
 /// An engine with tags and nothing else.
 #[derive(Default)]
 struct Tags {
@@ -73,9 +78,9 @@ fn promoted(full: Range<usize>, refuses: bool) -> Promoted {
         pairs.collect()
     };
     let before = named(&[
-        ("hive-a:1", "sha256:old"),
-        ("hive-candidate:a-x", "sha256:a"),
-        ("hive-candidate:b-x", "sha256:b"),
+        ("hive-a:1", OLD),
+        ("hive-candidate:a-x", A),
+        ("hive-candidate:b-x", B),
     ]);
     let tags = Arc::new(Mutex::new(Tags {
         named: before.clone(),
@@ -110,12 +115,13 @@ fn promoted(full: Range<usize>, refuses: bool) -> Promoted {
         api: Api::at_socket(socket),
     };
     let moves = [
-        ("hive-previous:a", "sha256:old"),
-        ("hive-a:1", "sha256:a"),
-        ("hive-a:2", "sha256:a"),
-        ("hive-b:1", "sha256:b"),
+        ("hive-previous:a", OLD),
+        ("hive-a:1", A),
+        ("hive-a:2", A),
+        ("hive-b:1", B),
     ]
-    .map(|(tag, id)| (Reference::parse(tag).unwrap(), id));
+    .map(|(tag, id)| (Reference::parse(tag).unwrap(), id.parse::<ImageId>().unwrap()));
+    let moves: Vec<Move<'_>> = moves.iter().map(|(tag, id)| (tag.clone(), id)).collect();
     let runner = Runner::new(Arc::default()).unwrap();
     let result = move_all(&engine, &runner, &moves);
     let tags = std::mem::take(&mut *tags.lock().unwrap());
@@ -127,8 +133,8 @@ fn a_promotion_that_is_not_disturbed_moves_all() {
     let whole = promoted(0..0, false);
     whole.result.unwrap();
     assert_eq!(whole.tags.asked.len(), 4);
-    assert_eq!(whole.tags.named["hive-previous:a"], "sha256:old");
-    assert_eq!(whole.tags.named["hive-b:1"], "sha256:b");
+    assert_eq!(whole.tags.named["hive-previous:a"], OLD);
+    assert_eq!(whole.tags.named["hive-b:1"], B);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 
 use build::request::ImageRequest;
 use definition::Definition;
+use definition::identity::ImageId;
 use definition::plan::{KnownRuns, LastBuild, LastVerdict, change};
 use engine::{Engine, Identity};
 use explain::forecast::steps::steps;
@@ -60,10 +61,10 @@ pub(crate) fn last_build(
 ///
 /// # Errors
 /// When the spec cannot be written as JSON, which a valid one always can.
-pub(crate) fn verdicts_on(host: &Host, job: &ImageRequest, id: &str) -> Result<KnownRuns> {
+pub(crate) fn verdicts_on(host: &Host, job: &ImageRequest, id: &ImageId) -> Result<KnownRuns> {
     let suite = smoke::suite::parts(&job.spec)?;
     let mut entries = Store::of(host).entries(job.spec.name.as_str());
-    entries.retain(|entry| entry.image_id.as_deref() == Some(id));
+    entries.retain(|entry| entry.image_id.as_ref() == Some(id));
     let verdict = entries.iter().rev().find_map(|entry| entry.verdict.as_ref());
     Ok(KnownRuns {
         last: None,

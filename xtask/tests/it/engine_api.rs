@@ -75,7 +75,7 @@ fn api_and_command_agree() {
         let runner = runner();
         let base = docker(&["image", "inspect", "--format", "{{.Id}}", "hive-base:debian"]);
         let image = engine.image(&runner, "hive-base:debian").unwrap().unwrap();
-        assert_eq!(image.id(), base);
+        assert_eq!(image.id().as_str(), base);
         let layers = docker(&["image", "inspect", "--format", "{{json .RootFS.Layers}}", &base]);
         assert_eq!(serde_json::to_string(&image.layers()).unwrap(), layers);
         assert!(engine.image(&runner, "hive-api-test:none").unwrap().is_none());
@@ -85,7 +85,7 @@ fn api_and_command_agree() {
         };
         for engine in [&engine, &private] {
             assert_eq!(
-                engine.platform(&runner).unwrap(),
+                engine.platform(&runner).unwrap().as_str(),
                 docker(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
             );
         }
@@ -94,7 +94,7 @@ fn api_and_command_agree() {
         assert_eq!(engine.inventory(&runner).unwrap().id_of(&tag), None);
         engine.tag(&runner, &base, &tag).unwrap();
         let inventory = engine.inventory(&runner).unwrap();
-        assert_eq!(inventory.id_of(&tag), Some(base.as_str()));
+        assert_eq!(inventory.id_of(&tag), Some(image.id()));
         assert_eq!(docker(&["image", "inspect", "--format", "{{.Id}}", &name]), base);
         engine.untag(&runner, &tag).unwrap();
         engine.untag(&runner, &tag).unwrap();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use build::base::bootstrap::{BootstrappedBase, Recipe, base};
 use definition::base::Distribution;
+use definition::identity::ImageId;
 use definition::reference::Reference;
 use engine::Engine;
 use engine::private::Private;
@@ -97,14 +98,23 @@ fn a_full_disk_moves_no_tag_neither_in_memory_nor_on_the_disk() {
             .arg(folder.path())
             .arg("content");
         assert!(tar.status().unwrap().success());
-        docker(&machine, &engine, &["import", archive.to_str().unwrap()])
+        let id = docker(&machine, &engine, &["import", archive.to_str().unwrap()]);
+        id.parse::<ImageId>().unwrap()
     };
     let (old, new) = (image("old"), image("new"));
     for tag in ["hive-full:1", "hive-candidate:full-new"] {
         docker(
             &machine,
             &engine,
-            &["tag", if tag == "hive-full:1" { &old } else { &new }, tag],
+            &[
+                "tag",
+                if tag == "hive-full:1" {
+                    old.as_str()
+                } else {
+                    new.as_str()
+                },
+                tag,
+            ],
         );
     }
     let tags = |engine: &Engine| -> BTreeSet<String> {
@@ -122,7 +132,7 @@ fn a_full_disk_moves_no_tag_neither_in_memory_nor_on_the_disk() {
         ("hive-full:1", &new),
         ("hive-full:2", &new),
     ]
-    .map(|(tag, id)| (Reference::parse(tag).unwrap(), id.as_str()));
+    .map(|(tag, id)| (Reference::parse(tag).unwrap(), id));
     let ballast = disk.fill();
 
     let error = promote::move_all(&engine, &machine.host.runner, &moves).unwrap_err();

@@ -180,8 +180,8 @@ impl Pair {
             &mut progress,
         );
         let built = built.unwrap();
-        let ours = entries(&built[0].id, "ours");
-        let plain = entries(&built[1].id, "plain");
+        let ours = entries(built[0].id.as_str(), "ours");
+        let plain = entries(built[1].id.as_str(), "plain");
         (found.inputs, ours, plain)
     }
 }

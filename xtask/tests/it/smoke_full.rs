@@ -84,7 +84,7 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
     .key(&subject.spec)
     .unwrap();
     assert!(
-        tag.starts_with(&format!("hive-proof-full:{}-{}.", subject.spec.name, &key[..16])),
+        tag.starts_with(&format!("hive-proof-full:{}-{}.", subject.spec.name, key.short())),
         "{tag}"
     );
     engine.untag(runner, &Reference::parse(&tag).unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde_json::Value;
 
 use super::super::Bench;
@@ -205,7 +205,7 @@ fn subject(spec: ImageSpec, document: &Value) -> Result<Subject> {
         .and_then(|image| image.get("image_id")?.as_str())
         .with_context(|| format!("`build-images --json` has no image {}", spec.name))?;
     Ok(Subject {
-        image_id: id.to_owned(),
+        image_id: id.parse().map_err(Error::msg)?,
         reference: spec.name.to_string(),
         spec,
     })
@@ -218,8 +218,9 @@ mod tests {
     #[test]
     fn an_image_that_was_not_built_is_told() {
         let spec = crate::sample::spec();
-        let document = serde_json::json!({"images": [{"name": "genie", "image_id": "sha256:1"}]});
-        assert_eq!(subject(spec.clone(), &document).unwrap().image_id, "sha256:1");
+        let id = format!("sha256:{:064}", 1);
+        let document = serde_json::json!({"images": [{"name": "genie", "image_id": id}]});
+        assert_eq!(subject(spec.clone(), &document).unwrap().image_id.as_str(), id);
         let none = serde_json::json!({"images": []});
         let error = subject(spec, &none).unwrap_err();
         assert_eq!(error.to_string(), "`build-images --json` has no image genie");

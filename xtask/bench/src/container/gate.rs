@@ -23,7 +23,7 @@ pub(super) fn one(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured
         for (key, value) in &engine.env {
             command = command.env(key, value);
         }
-        command.arg(&subject.image_id).run()?;
+        command.arg(subject.image_id.as_str()).run()?;
         in_sequence.push(began.elapsed().as_secs_f64());
         prove(bench, fixture, std::slice::from_ref(subject))
     })?;

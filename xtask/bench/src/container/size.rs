@@ -16,7 +16,7 @@ pub(super) fn image(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measur
         let image = fixture
             .resources
             .engine
-            .image(&fixture.resources.runner, &subject.image_id)?;
+            .image(&fixture.resources.runner, subject.image_id.as_str())?;
         let image = image.with_context(|| format!("the engine lost the image {}", subject.reference))?;
         Ok(megabytes(image.size()))
     };
@@ -41,12 +41,16 @@ pub(super) fn app_change(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<M
         .and_then(serde_json::Value::as_str)
         .context("`build-images --json` has no image")?
         .to_owned();
-    if after == before.image_id {
+    if after == before.image_id.as_str() {
         bail!("the app was changed and the image is the same");
     }
     let folder = tempfile::tempdir_in(&bench.folder).context("make a folder for archives")?;
-    let one = saved(fixture, &folder.path().join("one"), &[&before.image_id])?;
-    let both = saved(fixture, &folder.path().join("both"), &[&before.image_id, &after])?;
+    let one = saved(fixture, &folder.path().join("one"), &[before.image_id.as_str()])?;
+    let both = saved(
+        fixture,
+        &folder.path().join("both"),
+        &[before.image_id.as_str(), &after],
+    )?;
     let whole = folder_size(app)?;
     Ok(Measured::new(OURS, vec![megabytes(both.saturating_sub(one))])
         .note(format!("the app itself has {:.2} MB", megabytes(whole))))

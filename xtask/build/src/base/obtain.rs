@@ -103,7 +103,7 @@ pub fn make(host: &Host, engine: &Engine, wanted: WantedBase<'_>, again: bool) -
             "the engine has no image {reference} right after it was made"
         )));
     };
-    engine.tag(&host.runner, image.id(), &wanted.tag())?;
+    engine.tag(&host.runner, image.id().as_str(), &wanted.tag())?;
     base(host, engine, wanted.name, &image)
 }
 
@@ -140,7 +140,7 @@ fn base(host: &Host, engine: &Engine, name: &str, image: &Image) -> Result<Base>
     let tag = OwnRepository::Base.tagged(format_args!("{name}-{short}"));
     let reference = tag.to_string();
     if !image.tags().contains(&reference.as_str()) {
-        engine.tag(&host.runner, image.id(), &tag)?;
+        engine.tag(&host.runner, image.id().as_str(), &tag)?;
     }
     Ok(Base {
         set: name.to_owned(),
@@ -229,7 +229,9 @@ mod tests {
     use super::*;
 
     fn image(config: Value) -> Image {
-        Image::from_document(json!({"RootFS": {"Layers": ["sha256:aa"]}, "Config": config}))
+        let id = format!("sha256:{:064}", 1);
+        let document = json!({"Id": id, "RootFS": {"Layers": ["sha256:aa"]}, "Config": config});
+        Image::from_document(document).unwrap()
     }
 
     #[test]

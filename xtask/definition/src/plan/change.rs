@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::diff;
 use crate::Definition;
+use crate::identity::Platform;
 use inputs::context::InputKind;
 
 /// As many paths as a change names.
@@ -30,9 +31,9 @@ pub enum DefinitionChange {
     /// Another platform.
     PlatformChanged {
         /// Before.
-        from: String,
+        from: Platform,
         /// Now.
-        to: String,
+        to: Platform,
     },
     /// Another stage is the image.
     TargetChanged {
@@ -159,11 +160,6 @@ impl DefinitionChange {
 /// What differs, the telling ones first.
 pub fn changes(old: &Definition, new: &Definition) -> Vec<DefinitionChange> {
     let mut changes = Vec::new();
-    let mut pair = |old: &String, new: &String, change: fn(String, String) -> DefinitionChange| {
-        if old != new {
-            changes.push(change(old.clone(), new.clone()));
-        }
-    };
     // No `..`: a field that is new has to be told, too.
     let Definition {
         dockerfile,
@@ -173,17 +169,16 @@ pub fn changes(old: &Definition, new: &Definition) -> Vec<DefinitionChange> {
         base,
         contexts,
     } = old;
-    pair(base, &new.base, |from, to| DefinitionChange::BaseMoved {
+    changes.extend(pair(base, &new.base, |from, to| DefinitionChange::BaseMoved {
         from,
         to,
-    });
-    pair(platform, &new.platform, |from, to| {
+    }));
+    changes.extend(pair(platform, &new.platform, |from, to| {
         DefinitionChange::PlatformChanged { from, to }
-    });
-    pair(target, &new.target, |from, to| DefinitionChange::TargetChanged {
-        from,
-        to,
-    });
+    }));
+    changes.extend(pair(target, &new.target, |from, to| {
+        DefinitionChange::TargetChanged { from, to }
+    }));
     for name in union(arguments, &new.arguments) {
         let (from, to) = (arguments.get(name), new.arguments.get(name));
         if from != to {
@@ -247,6 +242,14 @@ fn input_changes(context: &str, old: &Definition, new: &Definition) -> Vec<Defin
     changes
 }
 
+fn pair<T: Clone + PartialEq>(
+    old: &T,
+    new: &T,
+    change: fn(T, T) -> DefinitionChange,
+) -> Option<DefinitionChange> {
+    (old != new).then(|| change(old.clone(), new.clone()))
+}
+
 fn union<'a, V>(a: &'a BTreeMap<String, V>, b: &'a BTreeMap<String, V>) -> impl Iterator<Item = &'a String> {
     let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     keys.into_iter()
@@ -302,7 +305,7 @@ mod tests {
             ["base moved from 00 to 0123456789ab"]
         );
         assert_eq!(
-            sentences(|d| d.platform = "linux/arm64".to_owned()),
+            sentences(|d| d.platform = "linux/arm64".parse().unwrap()),
             ["platform linux/amd64 → linux/arm64"]
         );
         assert_eq!(

@@ -28,13 +28,17 @@ fn step(definition: &Definition, known: &KnownRuns, present: Present, forced: bo
     (step.action, step.reason)
 }
 
+fn id(n: u8) -> ImageId {
+    format!("sha256:{n:064}").parse().unwrap()
+}
+
 fn there(proved: bool, tagged: &[&str]) -> Present {
     Present {
-        image_id: Some("sha256:1".to_owned()),
+        image_id: Some(id(1)),
         proved,
         tags: tagged
             .iter()
-            .map(|tag| (Reference::parse(tag).unwrap(), "sha256:1".to_owned()))
+            .map(|tag| (Reference::parse(tag).unwrap(), id(1)))
             .collect(),
     }
 }
@@ -137,7 +141,7 @@ fn a_tag_on_another_image_is_moved() {
     let d = sample();
     let mut present = there(true, &["hive-genie:1", "hive-genie:latest"]);
     let latest = Reference::parse("hive-genie:latest").unwrap();
-    present.tags.insert(latest, "sha256:2".to_owned());
+    present.tags.insert(latest, id(2));
     assert_eq!(step(&d, &KnownRuns::default(), present, false).0, Action::Retag);
 }
 

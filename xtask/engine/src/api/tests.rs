@@ -37,8 +37,10 @@ impl Fake {
                     while let Some(Ok(first)) = lines.next() {
                         while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
                         let line = first.trim_end_matches(" HTTP/1.1").to_owned();
-                        stream.write_all(reply(&line).as_bytes()).unwrap();
+                        let reply = reply(&line);
+                        // Before the answer, at which a test may look.
                         sender.send((number, line)).ok();
+                        stream.write_all(reply.as_bytes()).unwrap();
                     }
                 });
             }

@@ -215,7 +215,7 @@ impl Walk<'_> {
             expand(name, values).unwrap_or_else(|| name.to_owned())
         };
         State {
-            root: named(&["from", &root, &self.definition.platform]),
+            root: named(&["from", &root, self.definition.platform.as_str()]),
             ..State::default()
         }
     }

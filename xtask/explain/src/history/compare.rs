@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::HistoryEntry;
 use definition::Definition;
+use definition::identity::ImageId;
 use definition::plan::change::{self, DefinitionChange};
 use definition::plan::suite_part_name;
 
@@ -43,15 +44,15 @@ pub enum Difference {
     Engine {
         /// Its ID before.
         from: String,
-        /// After.
+        /// Its ID now.
         to: String,
     },
     /// The same definition gave another image.
     Image {
         /// Its ID before.
-        from: String,
-        /// After.
-        to: String,
+        from: ImageId,
+        /// Its ID now.
+        to: ImageId,
     },
     /// Another smoke suite.
     Suite {
@@ -175,6 +176,8 @@ fn missing(these: &[String], those: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use definition::identity::SuiteKey;
+
     use super::*;
     use crate::history::RecordedVerdict;
     use crate::history::tests::entry;
@@ -192,7 +195,7 @@ mod tests {
     fn verdict(failed: &[&str]) -> RecordedVerdict {
         RecordedVerdict {
             at: String::new(),
-            suite_key: "k".to_owned(),
+            suite_key: SuiteKey::of_digest(&[1; 32]),
             suite: [("tool".to_owned(), "1".to_owned())].into(),
             passed: 3,
             failed: failed.iter().map(|name| (*name).to_owned()).collect(),
@@ -213,14 +216,14 @@ mod tests {
                 e.asked.base_set = "ubuntu".to_owned();
                 e.asked.no_cache = true;
                 e.engine = "other".to_owned();
-                e.image_id = Some("sha256:2".to_owned());
+                e.image_id = Some(format!("sha256:{:064}", 2).parse().unwrap());
             }),
             [
                 "base set changed: debian → ubuntu",
                 "tags added: hive-genie:2; removed: hive-genie:latest",
                 "built without cache",
                 "engine changed: engine → other",
-                "image changed: sha256:1 → sha256:2",
+                &format!("image changed: sha256:{:064} → sha256:{:064}", 1, 2),
             ]
         );
         let mut after = entry(2);

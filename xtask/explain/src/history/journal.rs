@@ -9,6 +9,7 @@ use anyhow::Result;
 use super::store::Store;
 use super::{Asked, HistoryEntry, RecordedStep, RecordedVerdict, RunOutcome, SCHEMA};
 use definition::Definition;
+use definition::identity::ImageId;
 use inputs::clock;
 
 use definition::plan;
@@ -84,8 +85,8 @@ impl<'a> Journal<'a> {
     ///
     /// # Errors
     /// When the state folder cannot be written.
-    pub fn built(&mut self, image: &str, id: &str) -> Result<()> {
-        self.note(image, |entry| entry.image_id = Some(id.to_owned()))
+    pub fn built(&mut self, image: &str, id: &ImageId) -> Result<()> {
+        self.note(image, |entry| entry.image_id = Some(id.clone()))
     }
 
     /// Notes what became of the steps.
@@ -178,12 +179,16 @@ mod tests {
             .unwrap();
         let on_disk = || Store::of(&host).entries("genie").remove(0);
         let opened = on_disk();
-        journal.built("genie", "sha256:1").unwrap();
+        journal.built("genie", &id(1)).unwrap();
         // No entry was opened for it: it had no work.
-        journal.built("agent", "sha256:2").unwrap();
+        journal.built("agent", &id(2)).unwrap();
         journal.close(error).unwrap();
         assert_eq!(Store::of(&host).images(), ["genie"]);
         (opened, on_disk())
+    }
+
+    fn id(n: u8) -> ImageId {
+        format!("sha256:{n:064}").parse().unwrap()
     }
 
     #[test]
@@ -196,7 +201,7 @@ mod tests {
         assert_eq!((opened.number, opened.image_id), (1, None));
         assert_eq!(closed.outcome, RunOutcome::Tagged);
         assert!(closed.completed >= Some(closed.began));
-        assert_eq!(closed.image_id.as_deref(), Some("sha256:1"));
+        assert_eq!(closed.image_id, Some(id(1)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::findings::{self, Obstacle};
 use crate::handle::ServiceHandle;
 use crate::seen::{Condition, ContainerPlace, SeenContainer};
 use crate::wait;
-use crate::wanted::{WantedContainer, differences, short};
+use crate::wanted::{WantedContainer, differences};
 use host::Host;
 
 /// A service that was looked at.
@@ -159,7 +159,7 @@ fn no_proof(order: &UpOrder, wanted: &WantedContainer) -> Obstacle {
     Obstacle::usage(format!(
         "{} ({}) has no proof",
         order.reference,
-        short(&wanted.image_id)
+        wanted.image_id.short()
     ))
     .hint(format!(
         "prove it: cargo xtask build-images {name}; or start it all the same: cargo xtask up {name} --unproved"
@@ -259,16 +259,18 @@ impl Prepared {
 mod tests {
     use super::*;
     use crate::names::WANTED_LABEL;
+    use crate::sample_ids::image_id;
     use crate::wanted::ServiceOptions;
     use definition::spec::names::ImageName;
     use engine::Image;
     use serde_json::json;
 
     fn wanted(port: Option<u16>) -> WantedContainer {
-        let image = Image::from_document(json!({
-            "Id": "sha256:1",
+        let document = json!({
+            "Id": image_id("0123456789abcdef"),
             "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
-        }));
+        });
+        let image = Image::from_document(document).unwrap();
         let name = crate::names::ServiceName::of(&ImageName::parse("genie").unwrap());
         let options = ServiceOptions {
             port,
@@ -279,11 +281,13 @@ mod tests {
 
     fn seen(state: &serde_json::Value, policy: &str) -> SeenContainer {
         let label = json!(wanted(None).settings()).to_string();
-        SeenContainer::of(&json!({
+        let inspect = json!({
+            "Image": image_id("0123456789abcdef"),
             "State": state,
             "Config": { "Labels": { WANTED_LABEL: label } },
             "HostConfig": { "RestartPolicy": { "Name": policy } },
-        }))
+        });
+        SeenContainer::of(&inspect).unwrap()
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::restart::stop;
 use crate::seen::{ContainerPlace, from_here};
 use crate::trail::{self, TrailEntry};
 use crate::trial;
-use crate::wanted::short;
 use failure::Failure;
 use host::report::{Report, seconds};
 
@@ -45,7 +44,7 @@ impl Ready {
         began: Instant,
     ) -> Result<UpOutcome> {
         let name = handle.name.as_str();
-        let image = format!("{} ({})", self.reference, short(&self.wanted.image_id));
+        let image = format!("{} ({})", self.reference, self.wanted.image_id.short());
         if !self.proved {
             report.warn(format!("{name}: {image} has no proof"));
         }

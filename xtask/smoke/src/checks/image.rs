@@ -163,7 +163,8 @@ mod tests {
     /// Whether each judge is content with an image of this configuration.
     fn content(judge: fn(&Facts) -> Judged, config: Value) -> bool {
         let mut facts = facts();
-        facts.image = Image::from_document(json!({"Id": "sha256:1", "Size": 250_000_000, "Config": config}));
+        let document = json!({"Id": facts.image.id(), "Size": 250_000_000, "Config": config});
+        facts.image = Image::from_document(document).unwrap();
         facts.history = Ok(r#"{"CreatedBy":"RUN apt-get install postgresql"}"#.into());
         judge(&facts).is_ok()
     }
@@ -223,7 +224,8 @@ mod tests {
         assert!(content(size, json!({})));
         let mut facts = facts();
         assert!(size(&facts).is_err(), "an unknown size is no small one");
-        facts.image = Image::from_document(json!({"Size": 400_000_000}));
+        let document = json!({"Id": facts.image.id(), "Size": 400_000_000});
+        facts.image = Image::from_document(document).unwrap();
         assert!(size(&facts).is_err());
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn definition() -> Definition {
         dockerfile: TEXT.to_owned(),
         target: "production".to_owned(),
         arguments: BTreeMap::new(),
-        platform: "linux/amd64".to_owned(),
+        platform: "linux/amd64".parse().unwrap(),
         base: "layers:1".to_owned(),
         contexts: BTreeMap::from([
             (
@@ -163,7 +163,10 @@ fn each_change_moves_its_steps_and_those_upon_them() {
     );
     let all = moved(false, |d| d.base.push('x'));
     assert_eq!(all.len(), 12);
-    assert_eq!(moved(false, |d| d.platform.push('x')).len(), 12);
+    assert_eq!(
+        moved(false, |d| d.platform = "linux/s390x".parse().unwrap()).len(),
+        12
+    );
     let argument = |name: &'static str| {
         move |d: &mut Definition| drop(d.arguments.insert(name.to_owned(), "new".to_owned()))
     };
