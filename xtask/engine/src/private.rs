@@ -19,7 +19,6 @@ mod network;
 mod packages;
 mod requirements;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -260,7 +259,7 @@ impl Private {
         self.cache_dir.join("engine.lock")
     }
 
-    fn lock(&self, host: &Host) -> Result<File> {
+    fn lock(&self, host: &Host) -> Result<lock::HeldLock> {
         lock::exclusive(
             &self.lock_path(),
             "another run is busy with the private engine",

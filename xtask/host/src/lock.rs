@@ -31,14 +31,44 @@ pub struct FileLock<'a> {
     pub patience: Option<Duration>,
 }
 
+/// A lock that is held until it is dropped, or its holder and all that inherited
+/// the file are gone.
+#[derive(Debug)]
+pub struct HeldLock {
+    file: File,
+}
+
+impl HeldLock {
+    /// Whether the file still lies at its path: a lock that does not is nobody's.
+    pub fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.file, path)
+    }
+
+    /// Lets the programs that are started from here on hold it, too.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn inherit(&self) -> Result<()> {
+        Ok(rustix::io::fcntl_setfd(&self.file, rustix::io::FdFlags::empty())?)
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread starts at this moment has it
+        // open until its program runs, and the next one would wait for a lock that nobody holds.
+        rustix::fs::flock(&self.file, FlockOperation::Unlock).ok();
+    }
+}
+
 impl FileLock<'_> {
-    /// Waits until no other run holds it; dropping the file gives it back. The
-    /// holder may remove the file at the end.
+    /// Waits until no other run holds it. The holder may remove the file at the
+    /// end.
     ///
     /// # Errors
     /// When the file cannot be made, an environment failure when patience has
     /// ended, or on Ctrl-C.
-    pub fn take(self, runner: &Runner, report: &Report) -> Result<File> {
+    pub fn take(self, runner: &Runner, report: &Report) -> Result<HeldLock> {
         let path = self.path;
         if let Some(dir) = path.parent() {
             fs_err::create_dir_all(dir)?;
@@ -51,7 +81,7 @@ impl FileLock<'_> {
                 // Another holder may have removed the file while we waited.
                 Ok(()) if is_at(&file, path) => {
                     sign(&mut file, path)?;
-                    return Ok(file);
+                    return Ok(HeldLock { file });
                 }
                 Ok(()) | Err(Errno::INTR) => continue,
                 Err(Errno::WOULDBLOCK) => attempts += 1,
@@ -83,7 +113,7 @@ impl FileLock<'_> {
 ///
 /// # Errors
 /// When the file cannot be made, or on Ctrl-C.
-pub fn exclusive(path: &Path, busy: &str, host: &Host) -> Result<File> {
+pub fn exclusive(path: &Path, busy: &str, host: &Host) -> Result<HeldLock> {
     let lock = FileLock {
         path,
         busy,
@@ -164,8 +194,7 @@ fn holder(path: &Path) -> String {
     }
 }
 
-/// Whether a file still lies at its path: a lock that does not is nobody's.
-pub fn is_at(file: &File, path: &Path) -> bool {
+fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
         _ => false,
@@ -179,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    fn take(path: &Path, patience: Duration) -> Result<File> {
+    fn take(path: &Path, patience: Duration) -> Result<HeldLock> {
         let lock = FileLock {
             path,
             busy: "somebody is at it",
@@ -254,6 +283,18 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(first);
         assert!(waiting.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn it_is_given_back_even_while_somebody_else_has_the_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.lock");
+        let held = take(&path, Duration::ZERO).unwrap();
+        // As a child has it between its making and its start.
+        let child = held.file.try_clone().unwrap();
+        drop(held);
+        assert!(take(&path, Duration::ZERO).is_ok());
+        drop(child);
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl ServiceHandle {
     ///
     /// # Errors
     /// When it cannot be taken, or on Ctrl-C.
-    pub fn lock(&self, host: &Host) -> Result<std::fs::File> {
+    pub fn lock(&self, host: &Host) -> Result<host::lock::HeldLock> {
         let engine = Sha256::digest(format!("{:?}", self.engine.api.endpoint()));
         let file = format!("{}-{}.lock", self.name, hex::digits(&engine[..6]));
         let busy = format!("another command works on {}", self.name);

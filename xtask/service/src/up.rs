@@ -10,7 +10,6 @@ mod mend;
 mod prepare;
 mod replace;
 
-use std::fs::File;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use definition::spec::ImageSpec;
 use engine::{Engine, Image};
 use failure::Failure;
 use host::Host;
+use host::lock::HeldLock;
 
 /// What is asked for of one service.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ pub fn up(host: &Host, engine: &Engine, orders: &[UpOrder]) -> Result<Vec<UpOutc
     let began = Instant::now();
     let mut prepared = Vec::new();
     let mut found: Vec<(String, Obstacle)> = Vec::new();
-    let mut locks: Vec<File> = Vec::new();
+    let mut locks: Vec<HeldLock> = Vec::new();
     // In one order, so that two runs never wait for each other.
     let mut orders: Vec<&UpOrder> = orders.iter().collect();
     orders.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));

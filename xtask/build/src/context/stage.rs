@@ -1,7 +1,6 @@
 //! A staged tree that is ours for as long as BuildKit reads it.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use inputs::context::tree::{Filled, Tree};
 use inputs::context::{Input, Problems};
 
 use host::disk;
-use host::lock::{self, FileLock};
+use host::lock::{FileLock, HeldLock};
 use host::process::{Interrupt, Runner};
 use host::report::Report;
 use inputs::regular;
@@ -27,7 +26,7 @@ const OF: &str = "of";
 #[derive(Debug)]
 pub struct StagedContext {
     tree: Tree,
-    lock: File,
+    lock: HeldLock,
     lock_path: PathBuf,
 }
 
@@ -51,7 +50,7 @@ impl StagedContext {
             patience: Some(PATIENCE),
         };
         let lock = lock.take(runner, report)?;
-        rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())?;
+        lock.inherit()?;
         Ok(Self {
             tree,
             lock,
@@ -102,7 +101,7 @@ impl StagedContext {
 
     /// Whether the folder is still ours and holds exactly `inputs`.
     pub fn is_whole(&self, inputs: &[Input]) -> bool {
-        lock::is_at(&self.lock, &self.lock_path) && self.tree.holds(inputs)
+        self.lock.is_at(&self.lock_path) && self.tree.holds(inputs)
     }
 }
 
