@@ -77,7 +77,7 @@ pub enum Verb {
     /// `images/<name>/image.json`; files that are there are kept. Each finding names
     /// its line. Nothing of the app is run.
     New(NewArgs),
-    /// Write the rendered files: Dockerfiles and the JSON schema
+    /// Write the rendered files: Dockerfiles, compose files and the JSON schema
     Render(RenderArgs),
     /// Start the services of images, each with its volume and its network, and wait until they are healthy
     ///

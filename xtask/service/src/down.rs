@@ -200,7 +200,7 @@ pub fn volume_facts(
         last_write: None,
     };
     let mut obstacles: Vec<Obstacle> = foreign_users(handle, &name)?.into_iter().collect();
-    let is_labelled = handle.name.owns(volume.get("Labels"));
+    let is_labelled = handle.name.owns_volume(volume.get("Labels"));
     let mut foreign = None;
     if let Some(image_id) = image_id {
         let at = quote(MOUNT);

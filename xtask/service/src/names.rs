@@ -4,10 +4,10 @@
 use serde_json::Value;
 
 use definition::spec::names::ImageName;
+use deploy::names;
 use engine::lasting::Labels;
 
-/// Label of all that belongs to a service: its value is the image's name.
-pub const SERVICE_LABEL: &str = "dev.hive.service";
+pub use deploy::names::SERVICE_LABEL;
 
 /// Label of a service's container: what was wanted of it, as JSON.
 pub(crate) const WANTED_LABEL: &str = "dev.hive.wanted";
@@ -15,17 +15,17 @@ pub(crate) const WANTED_LABEL: &str = "dev.hive.wanted";
 /// The names of one service. A dot is in no image's name, so that no container
 /// of another image is called like that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServiceName(String);
+pub struct ServiceName(ImageName);
 
 impl ServiceName {
     /// That of an image.
     pub fn of(image: &ImageName) -> Self {
-        Self(image.to_string())
+        Self(image.clone())
     }
 
     /// The image's name, which is the container's, too.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
     /// The container that is to come.
@@ -40,24 +40,42 @@ impl ServiceName {
 
     /// Its data.
     pub fn volume(&self) -> String {
-        format!("{}-data", self.0)
+        names::volume(&self.0)
     }
 
     /// Its network.
     pub fn network(&self) -> String {
-        format!("hive_{}_network", self.0)
+        names::network(&self.0)
     }
 
-    /// What its volume and network bear.
-    pub fn labels(&self) -> Labels {
-        Labels::from([(SERVICE_LABEL.to_owned(), self.0.clone())])
+    /// What its container bears.
+    pub(crate) fn container_labels(&self) -> Labels {
+        self.labels(names::container_labels(&self.0))
+    }
+
+    /// What its volume bears.
+    pub(crate) fn volume_labels(&self) -> Labels {
+        self.labels(names::volume_labels(&self.0))
+    }
+
+    /// What its network bears.
+    pub(crate) fn network_labels(&self) -> Labels {
+        self.labels(names::network_labels(&self.0))
+    }
+
+    /// Ours, and those by which compose takes it for its own.
+    fn labels<const N: usize>(&self, of_compose: [(&'static str, String); N]) -> Labels {
+        let all = of_compose.map(|(key, value)| (key.to_owned(), value));
+        let mut all = Labels::from(all);
+        all.insert(SERVICE_LABEL.to_owned(), self.0.to_string());
+        all
     }
 
     /// Whether a container, as a list has it, is one of the service's own: by its
     /// label and by its name. One that somebody has renamed, or that was made of a
     /// committed image, bears the label and is not looked after.
     pub(crate) fn owns_container(&self, listed: &Value) -> bool {
-        let known = [self.0.clone(), self.next(), self.before()];
+        let known = [self.0.to_string(), self.next(), self.before()];
         let is_known = |name: &str| known.iter().any(|known| known == name);
         self.owns(listed.get("Labels")) && is_known(name_of(listed))
     }
@@ -66,6 +84,17 @@ impl ServiceName {
     pub(crate) fn owns(&self, labels: Option<&Value>) -> bool {
         let value = labels.and_then(|labels| labels.get(SERVICE_LABEL)?.as_str());
         value == Some(self.as_str())
+    }
+
+    /// Whether the labels of a volume say that it is this service's. One of compose's
+    /// has compose's labels alone.
+    pub(crate) fn owns_volume(&self, labels: Option<&Value>) -> bool {
+        let of_compose = |key: &str, value: &str| {
+            let label = labels.and_then(|labels| labels.get(key)?.as_str());
+            label == Some(value)
+        };
+        let all = names::volume_labels(&self.0);
+        self.owns(labels) || all.iter().all(|(key, value)| of_compose(key, value))
     }
 }
 
@@ -77,7 +106,7 @@ pub(crate) fn name_of(listed: &Value) -> &str {
 
 impl std::fmt::Display for ServiceName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        self.0.fmt(f)
     }
 }
 
@@ -99,6 +128,19 @@ mod tests {
             assert!(!name.owns(Some(&other)), "{other}");
         }
         assert!(!name.owns(None));
+    }
+
+    #[test]
+    fn a_volume_of_compose_belongs_to_the_service_of_its_project() {
+        let name = ServiceName::of(&ImageName::parse("genie").unwrap());
+        let of = |project: &str, key: &str| {
+            let labels = json!({ "com.docker.compose.project": project, "com.docker.compose.volume": key });
+            name.owns_volume(Some(&labels))
+        };
+        assert!(of("hive-genie", "data"));
+        assert!(!of("hive-agent", "data") && !of("hive-genie", "cache"));
+        assert!(name.owns_volume(Some(&json!({ "dev.hive.service": "genie" }))));
+        assert!(!name.owns_volume(None));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::names::ServiceName;
 use crate::wanted::{self, ShownSettings};
 use definition::identity::ImageId;
+use deploy::names::PROJECT_LABEL;
 use inputs::clock;
 
 /// What a container does.
@@ -95,6 +96,8 @@ pub struct SeenContainer {
     pub image_id: ImageId,
     /// What was wanted of it; `None` where its label cannot be read.
     pub wanted: Option<ShownSettings>,
+    /// Whether compose has made it, by a file of ours.
+    pub(crate) by_compose: bool,
     /// What it does.
     pub condition: Condition,
     /// The last answer of the image's health check.
@@ -126,10 +129,14 @@ impl SeenContainer {
         let state = inspect.get("State").unwrap_or(&Value::Null);
         let log = state.pointer("/Health/Log").and_then(Value::as_array);
         let said = log.and_then(|log| log.last()?.get("Output")?.as_str());
+        let labels = inspect.pointer("/Config/Labels");
+        let wanted = wanted::of_label(labels);
         Ok(Self {
             id: text("/Id"),
             image_id: text("/Image").parse().map_err(Error::msg)?,
-            wanted: wanted::of_label(inspect.pointer("/Config/Labels")),
+            // What `up` makes has the labels of compose, too.
+            by_compose: wanted.is_none() && labels.is_some_and(|all| all.get(PROJECT_LABEL).is_some()),
+            wanted,
             condition: Condition::of(state),
             health_said: said.unwrap_or_default().trim().to_owned(),
             started: clock::parse(&text("/State/StartedAt")),
@@ -148,7 +155,22 @@ impl SeenContainer {
 
     /// Whether it is what is wanted.
     pub fn is(&self, wanted: &ShownSettings) -> bool {
-        self.wanted.as_ref() == Some(wanted)
+        self.settings(wanted) == *wanted
+    }
+
+    /// What was wanted of it. Of a container of compose that is its image and where
+    /// it is published; all else is its file's to say, and is taken for what is
+    /// wanted now.
+    pub(crate) fn settings(&self, wanted: &ShownSettings) -> ShownSettings {
+        if !self.by_compose {
+            return self.wanted.clone().unwrap_or_default();
+        }
+        let mut settings = wanted.clone();
+        settings.retain(|name, _| !wanted::is_variable(name));
+        settings.insert("image".to_owned(), self.image_id.to_string());
+        let address = self.published.map(|address| address.to_string());
+        settings.insert("port".to_owned(), address.unwrap_or_default());
+        settings
     }
 }
 

@@ -12,17 +12,17 @@ use sha2::{Digest as _, Sha256};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use definition::labels::IMAGE_LABEL;
+pub(crate) use deploy::STOP_SECONDS;
 use engine::Image;
 use inputs::hex;
 
-use crate::names::{SERVICE_LABEL, ServiceName, WANTED_LABEL};
-
-/// Seconds that a stop may take: what supervisord gives its programs one after
-/// the other, and room. The engine's own default of 10 would kill PostgreSQL.
-pub(crate) const STOP_SECONDS: u32 = 75;
+use crate::names::{ServiceName, WANTED_LABEL};
 
 /// Moves with what [`WantedContainer::request`] asks for beside the settings.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
+
+/// What the name of a setting begins with that is a variable of the app's.
+const VARIABLE: &str = "variable ";
 
 /// The variable that moves the app's port inside.
 const PORT_VARIABLE: &str = "HIVE_API_PORT";
@@ -132,7 +132,7 @@ impl WantedContainer {
         for (key, value) in &self.environment {
             // With the names, so that equal values of two do not look equal.
             let digest = Sha256::digest(format!("{}\0{key}\0{value}", self.name));
-            all.insert(format!("variable {key}"), hex::digits(&digest[..6]));
+            all.insert(format!("{VARIABLE}{key}"), hex::digits(&digest[..6]));
         }
         all
     }
@@ -150,11 +150,13 @@ impl WantedContainer {
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
+        let mut labels = self.name.container_labels();
+        labels.insert(WANTED_LABEL.to_owned(), json!(self.settings()).to_string());
         json!({
             "Image": self.image_id.as_str(),
             "Hostname": self.name.as_str(),
             "Env": variables,
-            "Labels": { SERVICE_LABEL: self.name.as_str(), WANTED_LABEL: json!(self.settings()).to_string() },
+            "Labels": labels,
             "StopTimeout": STOP_SECONDS,
             "ExposedPorts": { &port: {} },
             "HostConfig": {
@@ -179,12 +181,17 @@ pub fn differences(was: &ShownSettings, is: &ShownSettings) -> Vec<String> {
     let differing = keys.into_iter().filter(|&key| was.get(key) != is.get(key));
     differing
         .map(|key| match (was.get(key), is.get(key)) {
-            (Some(_), Some(_)) if key.starts_with("variable ") => format!("{key} has another value"),
+            (Some(_), Some(_)) if is_variable(key) => format!("{key} has another value"),
             (Some(was), Some(is)) => format!("{key} {} → {}", short(was), short(is)),
             (None, _) => format!("{key} is new"),
             (_, None) => format!("{key} is gone"),
         })
         .collect()
+}
+
+/// Whether a setting is a variable of the app's.
+pub(crate) fn is_variable(setting: &str) -> bool {
+    setting.starts_with(VARIABLE)
 }
 
 /// The part of an image's ID that people compare; other texts as they are.
@@ -350,6 +357,11 @@ mod tests {
             variables("x.env", "A=1\0hunter2").unwrap_err(),
             ["x.env:1: has a NUL"]
         );
+    }
+
+    #[test]
+    fn files_and_containers_have_the_data_at_one_place() {
+        assert_eq!(MOUNT, deploy::DATA);
     }
 
     /// supervisord stops its programs one after the other.

@@ -7,6 +7,7 @@ mod placement;
 use anyhow::Result;
 use serde_json::json;
 
+use super::render;
 use crate::cli::NewArgs;
 use build::catalog::{Apps, Catalog};
 use build::request::{Request, Selection};
@@ -41,7 +42,7 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
     placement.take_port(&catalog, findings.port.as_ref().map(|port| port.value))?;
     let planned = files::planned(args, host, &placement, &findings)?;
     let next = next(host, &catalog, &placement, &planned)?;
-    let written = files::write(args, host, planned, next.dockerfile)?;
+    let written = files::write(args, host, planned, next.rendered)?;
     for file in &written {
         let write = if args.dry_run && file.fate != Fate::Kept {
             "write "
@@ -153,15 +154,15 @@ fn use_import(findings: &mut Findings, import: &str) -> Result<()> {
 struct Next {
     problems: Vec<String>,
     commands: Vec<String>,
-    /// The image's Dockerfile, which `render --check` wants to be there.
-    dockerfile: String,
+    /// What `render --check` wants to be there: path within the checkout → text.
+    rendered: Vec<(String, String)>,
 }
 
 /// Checks the files as a build would: nothing is told to be next that would be
 /// refused.
 fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[PlannedFile]) -> Result<Next> {
     let spec = files::load(host, placement, planned)?;
-    let dockerfile = files::dockerfile(catalog, &spec)?;
+    let rendered = render::of_image(host, catalog, &spec)?;
     let mut with_it = catalog.clone();
     with_it.images.retain(|image| image.name != spec.name);
     with_it.images.push(spec);
@@ -176,7 +177,7 @@ fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[Planne
     let mut next = Next {
         problems: Vec::new(),
         commands: vec![format!("cargo xtask build-images {}", placement.name)],
-        dockerfile,
+        rendered,
     };
     if let Err(error) = resolve(None) {
         let mut others = catalog

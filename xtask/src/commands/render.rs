@@ -1,12 +1,14 @@
-//! `cargo xtask render`: Dockerfiles and the JSON schema, written or compared.
+//! `cargo xtask render`: Dockerfiles, compose files and the JSON schema, written or
+//! compared.
 
 use anyhow::Result;
 
 use crate::cli::RenderArgs;
 use build::catalog::{Apps, Catalog};
 use definition::dockerfile;
-
+use definition::spec::ImageSpec;
 use definition::spec::raw;
+use deploy::{Deployment, compose};
 use host::Host;
 
 /// Writes every rendered file that differs, or names it with `--check`.
@@ -19,6 +21,9 @@ pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
             continue;
         }
         if !args.check {
+            if let Some(folder) = path.parent() {
+                fs_err::create_dir_all(folder)?;
+            }
             fs_err::write(&path, &text)?;
             host.report.step("rendered", &shown);
         }
@@ -39,12 +44,19 @@ pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
 /// Path within the checkout → what the file has to hold.
 fn rendered(host: &Host) -> Result<Vec<(String, String)>> {
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
-    let (_, base) = catalog.bases.choose(None)?;
     let schema = serde_json::to_string_pretty(&raw::file_schema())?;
     let mut files = vec![("images/image.schema.json".to_owned(), format!("{schema}\n"))];
     for spec in &catalog.images {
-        let text = dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)?;
-        files.push((format!("images/{}/Dockerfile", spec.name), text));
+        files.extend(of_image(host, &catalog, spec)?);
     }
+    Ok(files)
+}
+
+/// The files of one image.
+pub(super) fn of_image(host: &Host, catalog: &Catalog, spec: &ImageSpec) -> Result<Vec<(String, String)>> {
+    let (_, base) = catalog.bases.choose(None)?;
+    let text = dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)?;
+    let mut files = vec![(format!("images/{}/Dockerfile", spec.name), text)];
+    files.extend(compose::files(&Deployment::of(spec, &host.root)));
     Ok(files)
 }

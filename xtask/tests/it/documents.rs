@@ -20,7 +20,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 18] = [
+const BLOCKS: [(&str, &str, How); 19] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -32,6 +32,11 @@ const BLOCKS: [(&str, &str, How); 18] = [
     ("README.md", "cargo xtask up agent", How::Run),
     ("README.md", "cargo xtask test", How::Not("runs this test")),
     ("README.md", "cargo xtask up genie", How::Run),
+    (
+        "README.md",
+        "docker compose -f docker/compose/genie.yaml up --detach --wait",
+        How::Run,
+    ),
     (
         "README.md",
         "cargo xtask smoke --suite full --list",
@@ -317,6 +322,7 @@ fn every_block_works_when_it_is_pasted() {
         let text = fs_err::read_to_string(checkout.path(&spec)).unwrap();
         checkout.write(&spec, &names.put_ports_into(&text));
     }
+    checkout.xtask(&["render"]).expect(0);
     let apps = tempfile::tempdir().unwrap();
     let app = apps.path().join(format!("{}-my-app", names.prefix));
     sandbox::copy(&checkout.path("images/sample-app"), &app);

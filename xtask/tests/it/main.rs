@@ -13,6 +13,7 @@ mod build_images;
 mod candidates;
 mod cli;
 mod clones;
+mod compose;
 mod container_code;
 mod contents;
 mod dependencies;

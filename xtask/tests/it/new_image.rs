@@ -51,10 +51,14 @@ fn it_writes_what_differs_and_the_plan_takes_it() {
         "hive-app.json",
         "images/notes/image.json",
         "images/notes/Dockerfile",
+        "docker/compose/notes.yaml",
+        "docker/compose/notes.dev.yaml",
+        "docker/compose/notes.bind.yaml",
+        "docker/compose/notes.external.yaml",
     ];
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(
-        lines.len() == 3 && lines.iter().zip(files).all(|(line, file)| line.ends_with(file)),
+        lines.len() == files.len() && lines.iter().zip(files).all(|(line, file)| line.ends_with(file)),
         "{lines:?}"
     );
     let app = read(&checkout, "apps/notes/hive-app.json");

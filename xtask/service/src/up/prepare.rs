@@ -124,9 +124,11 @@ fn step(main: Option<&SeenContainer>, wanted: &WantedContainer) -> UpStep {
     };
     let settings = wanted.settings();
     if !main.is(&settings) {
-        let none = Default::default();
-        let was = main.wanted.as_ref().unwrap_or(&none);
-        return UpStep::Replace(differences(was, &settings));
+        let mut differs = differences(&main.settings(&settings), &settings);
+        if main.by_compose {
+            differs.push("docker compose made it: what its file says goes with it".to_owned());
+        }
+        return UpStep::Replace(differs);
     }
     match main.condition {
         // The last word of a start that was cut off: see `trial`.
@@ -192,11 +194,11 @@ impl Prepared {
             return Ok(());
         }
         if engine.volume(runner, &name.volume())?.is_none() {
-            engine.create_volume(runner, &name.volume(), &name.labels())?;
+            engine.create_volume(runner, &name.volume(), &name.volume_labels())?;
             self.new_volume = true;
         }
         if engine.network(runner, &name.network())?.is_none() {
-            engine.create_network(runner, &name.network(), &name.labels())?;
+            engine.create_network(runner, &name.network(), &name.network_labels())?;
             self.new_network = true;
         }
         let made = engine.create_container(runner, &name.next(), &wanted.request());
@@ -309,5 +311,31 @@ mod tests {
             step(Some(&seen(&healthy, "unless-stopped")), &wanted(Some(5000))),
             UpStep::Replace(differs)
         );
+    }
+
+    #[test]
+    fn a_container_of_compose_stays_while_image_and_address_are_what_is_wanted() {
+        let made = |image: &str| {
+            let inspect = json!({
+                "Image": image_id(image),
+                "State": { "Status": "running", "Health": { "Status": "healthy" } },
+                "Config": { "Labels": { "com.docker.compose.project": "hive-genie" } },
+                "HostConfig": {
+                    "RestartPolicy": { "Name": "unless-stopped" },
+                    "PortBindings": { "48886/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "48886" }] },
+                },
+            });
+            SeenContainer::of(&inspect).unwrap()
+        };
+        let (same, other) = ("0123456789abcdef", "fedcba9876543210");
+        assert_eq!(step(Some(&made(same)), &wanted(None)), UpStep::Nothing);
+        let goes = "docker compose made it: what its file says goes with it";
+        for (image, port, differs) in [
+            (other, None, "image fedcba987654 → 0123456789ab"),
+            (same, Some(5000), "port 127.0.0.1:48886 → 127.0.0.1:5000"),
+        ] {
+            let step = step(Some(&made(image)), &wanted(port));
+            assert_eq!(step, UpStep::Replace(vec![differs.to_owned(), goes.to_owned()]));
+        }
     }
 }

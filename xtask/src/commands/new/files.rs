@@ -10,8 +10,6 @@ use super::Findings;
 use super::placement::Placement;
 use super::proposal::{self, ImageFacts};
 use crate::cli::{NewArgs, OverwrittenFile};
-use build::catalog::Catalog;
-use definition::dockerfile;
 use definition::spec::ImageSpec;
 use definition::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
 use host::Host;
@@ -43,7 +41,7 @@ impl Fate {
 #[derive(Debug, Serialize)]
 pub(super) struct PlannedFile {
     /// Its name alone.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// As the user knows it.
     #[serde(rename = "path")]
     pub(super) shown: String,
@@ -91,7 +89,7 @@ pub(super) fn planned(
 }
 
 impl PlannedFile {
-    fn new(name: &'static str, shown: String, path: PathBuf, value: &Value, overwrite: bool) -> Result<Self> {
+    fn new(name: &str, shown: String, path: PathBuf, value: &Value, overwrite: bool) -> Result<Self> {
         let mut text = format!("{}\n", serde_json::to_string_pretty(value)?);
         let fate = match path.symlink_metadata() {
             Err(_) => Fate::Written,
@@ -106,7 +104,7 @@ impl PlannedFile {
             }
         };
         Ok(Self {
-            name,
+            name: name.to_owned(),
             shown,
             path,
             text,
@@ -149,30 +147,24 @@ pub(super) fn load(host: &Host, placement: &Placement, planned: &[PlannedFile]) 
     specs.into_iter().next().context("one spec was loaded")
 }
 
-/// The rendered Dockerfile of the new image.
-pub(super) fn dockerfile(catalog: &Catalog, spec: &ImageSpec) -> Result<String> {
-    let (_, base) = catalog.bases.choose(None)?;
-    dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)
-}
-
-/// Writes what is not kept, unless this is a dry run, and the Dockerfile beside
-/// the spec: `render --check` looks for it.
+/// Writes what is not kept, unless this is a dry run, and what is rendered of the
+/// spec: `render --check` looks for it.
 pub(super) fn write(
     args: &NewArgs,
     host: &Host,
     planned: Vec<PlannedFile>,
-    dockerfile: String,
+    rendered: Vec<(String, String)>,
 ) -> Result<Vec<PlannedFile>> {
     let mut planned = planned;
-    let image = planned.last().map(|file| file.path.with_file_name("Dockerfile"));
-    if let Some(path) = image {
+    for (within, text) in rendered {
+        let path = host.root.join(&within);
         let there = fs_err::read_to_string(&path).ok();
-        if there.as_ref() != Some(&dockerfile) {
+        if there.as_ref() != Some(&text) {
             planned.push(PlannedFile {
-                name: "Dockerfile",
+                name: within.rsplit('/').next().unwrap_or_default().to_owned(),
                 shown: host.shown(&path),
                 path,
-                text: dockerfile,
+                text,
                 fate: if there.is_some() {
                     Fate::Overwritten
                 } else {

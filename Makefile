@@ -1,0 +1,41 @@
+# Short names for what `docker compose` does with the files of docker/compose/. An
+# image that is new has its targets as soon as `cargo xtask render` has written its
+# file.
+
+COMPOSE ?= docker compose
+FILES := docker/compose
+# Only whole files: an override has a dot in its name.
+IMAGES := $(strip $(foreach file,$(basename $(notdir $(wildcard $(FILES)/*.yaml))),$(if $(findstring .,$(file)),,$(file))))
+
+.PHONY: help $(IMAGES) $(foreach image,$(IMAGES),$(image)-stop $(image)-restart $(image)-logs $(image)-status $(image)-dev $(image)-reload)
+
+help:
+	@echo "for each IMAGE of: $(IMAGES)"
+	@echo "  make IMAGE          start it, and wait until it is healthy"
+	@echo "  make IMAGE-stop     stop it; its data stay"
+	@echo "  make IMAGE-restart  stop and start it as it is"
+	@echo "  make IMAGE-logs     what it says, until Ctrl-C"
+	@echo "  make IMAGE-status   whether it runs, and how it is"
+	@echo "  make IMAGE-dev      start it with the app of this checkout"
+	@echo "  make IMAGE-reload   start its app again, after an edit"
+
+$(IMAGES):
+	$(COMPOSE) -f $(FILES)/$@.yaml up --detach --wait
+
+$(IMAGES:%=%-stop): %-stop:
+	$(COMPOSE) -f $(FILES)/$*.yaml down
+
+$(IMAGES:%=%-restart): %-restart:
+	$(COMPOSE) -f $(FILES)/$*.yaml restart
+
+$(IMAGES:%=%-logs): %-logs:
+	$(COMPOSE) -f $(FILES)/$*.yaml logs --follow
+
+$(IMAGES:%=%-status): %-status:
+	$(COMPOSE) -f $(FILES)/$*.yaml ps --all
+
+$(IMAGES:%=%-dev): %-dev:
+	$(COMPOSE) -f $(FILES)/$*.yaml -f $(FILES)/$*.dev.yaml up --detach --wait
+
+$(IMAGES:%=%-reload): %-reload:
+	$(COMPOSE) -f $(FILES)/$*.yaml exec -T $* supervisorctl restart app

@@ -1,0 +1,293 @@
+//! The compose files of a service: one for production, and overrides that say what
+//! is different elsewhere. A second whole file would have to repeat the names and
+//! the volume, and one with profiles cannot change a service at all.
+
+use crate::names::{self, DATA_KEY, SERVICE_LABEL};
+use crate::{APP, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS, UID};
+
+/// Where the files lie in a checkout.
+pub const FOLDER: &str = "docker/compose";
+
+/// The way from there to the top of the checkout.
+const TOP: &str = "../..";
+
+/// File within the checkout → what it has to hold.
+pub fn files(service: &Deployment) -> Vec<(String, String)> {
+    let named = |kind: &str, text: String| (format!("{FOLDER}/{}{kind}.yaml", service.name), text);
+    let mut files = vec![
+        named("", production(service)),
+        named(".dev", development(service)),
+    ];
+    if service.keeps_data {
+        files.push(named(".bind", bound(service)));
+        files.push(named(".external", external(service)));
+    }
+    files
+}
+
+/// The whole service.
+fn production(service: &Deployment) -> String {
+    let Deployment { name, file, port, .. } = service;
+    let (image, bind, outside) = (
+        service.variable("IMAGE"),
+        service.variable("BIND"),
+        service.variable("PORT"),
+    );
+    let mut text = format!(
+        "# Do not edit: rendered by `cargo xtask render` from {file}.
+#   docker compose -f {FOLDER}/{name}.yaml up --detach --wait
+# {image}, {bind} and {outside} change what they stand for below;
+# the app gets the variables of {name}.env beside this file, if there is one.
+# No `healthcheck:` here: the image has its own.
+name: {project}
+services:
+  {name}:
+    image: ${{{image}:-{release}}}
+    pull_policy: never
+    container_name: {name}
+    hostname: {name}
+    labels:
+      {SERVICE_LABEL}: {name}
+    restart: unless-stopped
+    stop_grace_period: {STOP_SECONDS}s
+    env_file:
+      - path: {name}.env
+        required: false
+    ports:
+      - \"${{{bind}:-127.0.0.1}}:${{{outside}:-{port}}}:{port}\"
+",
+        project = names::project(name),
+        release = service.release(),
+    );
+    if service.keeps_data {
+        text += &data();
+    }
+    text += "    read_only: true\n    tmpfs:\n";
+    for (folder, size) in SCRATCH {
+        let size = size.map_or(String::new(), |size| format!(":size={size}"));
+        text += &format!("      - {folder}{size}\n");
+    }
+    text += &format!(
+        "    cap_drop:
+      - ALL
+    security_opt:
+      - no-new-privileges:true
+    cpus: {cpus}
+    mem_limit: {memory}
+    mem_reservation: {reserved}
+    pids_limit: {processes}
+    logging:
+      driver: local
+      options:
+        max-size: 10m
+        max-file: \"4\"
+    networks:
+      {name}:
+        aliases:
+          - hive-{name}-unified
+networks:
+  {name}:
+    name: {network}
+    labels:
+      {SERVICE_LABEL}: {name}
+",
+        cpus = LIMITS.cpus,
+        memory = LIMITS.memory,
+        reserved = LIMITS.reserved,
+        processes = LIMITS.processes,
+        network = names::network(name),
+    );
+    if service.keeps_data {
+        text += &volumes(service);
+    }
+    text
+}
+
+fn data() -> String {
+    format!(
+        "    volumes:
+      - type: volume
+        source: {DATA_KEY}
+        target: {DATA}
+"
+    )
+}
+
+/// A contract: compose deletes a volume whose declaration differs from the one it
+/// was made by, without a question under `up --yes`. So it is a name and nothing
+/// else, for ever.
+fn volumes(service: &Deployment) -> String {
+    format!(
+        "volumes:\n  {DATA_KEY}:\n    name: {}\n",
+        names::volume(&service.name)
+    )
+}
+
+/// The app from its folder, and no limits.
+fn development(service: &Deployment) -> String {
+    let Deployment { name, source, .. } = service;
+    let mut text = head(
+        service,
+        "dev",
+        &[
+            "The app is that of the checkout. What was edited takes effect with",
+            &format!("  docker compose -f {FOLDER}/{name}.yaml exec {name} supervisorctl restart app"),
+            "and what its lock or the image's spec says with the next build.",
+        ],
+    );
+    text += &format!(
+        "    restart: \"no\"
+    cpus: !reset null
+    mem_limit: !reset null
+    mem_reservation: !reset null
+    volumes:
+      - type: bind
+        source: {}
+        target: {APP}
+        read_only: true
+        bind:
+          create_host_path: false
+",
+        quoted(&format!("{TOP}/{}", source.display()))
+    );
+    text
+}
+
+/// A text in which nothing means anything, neither to YAML nor to compose.
+fn quoted(text: &str) -> String {
+    let text = text.replace('\\', r"\\").replace('"', "\\\"");
+    format!("\"{}\"", text.replace('$', "$$"))
+}
+
+/// The data in a folder of the host.
+fn bound(service: &Deployment) -> String {
+    let name = &service.name;
+    let folder = format!("data/postgres-{name}");
+    let mut text = head(
+        service,
+        "bind",
+        &[
+            "The data lie in a folder of the checkout. The container's user has to own it:",
+            &format!("  install -d -m 700 -o {UID} -g {UID} {folder}"),
+            &format!("{} names another one.", service.variable("DATA")),
+        ],
+    );
+    text += &format!(
+        "    volumes:
+      - type: bind
+        source: ${{{}:-{TOP}/{folder}}}
+        target: {DATA}
+        bind:
+          create_host_path: false
+",
+        service.variable("DATA")
+    );
+    text
+}
+
+/// The data where compose deletes them under no circumstances.
+fn external(service: &Deployment) -> String {
+    let name = &service.name;
+    let volume = names::volume(name);
+    let mut text = comment(
+        service,
+        "external",
+        &[
+            "With it `docker compose down --volumes` leaves the data alone. The volume is made by",
+            &format!("  docker volume create {volume}"),
+        ],
+    );
+    text += &format!(
+        "volumes:
+  {DATA_KEY}:
+    name: {volume}
+    external: true
+"
+    );
+    text
+}
+
+fn comment(service: &Deployment, kind: &str, about: &[&str]) -> String {
+    let Deployment { name, file, .. } = service;
+    let mut text = format!(
+        "# Do not edit: rendered by `cargo xtask render` from {file}.
+#   docker compose -f {FOLDER}/{name}.yaml -f {FOLDER}/{name}.{kind}.yaml up --detach --wait
+"
+    );
+    for line in about {
+        text += &format!("# {line}\n");
+    }
+    text
+}
+
+fn head(service: &Deployment, kind: &str, about: &[&str]) -> String {
+    format!(
+        "{}services:\n  {}:\n",
+        comment(service, kind, about),
+        service.name
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::spec;
+    use std::path::Path;
+
+    fn file(name: &str, source: &str) -> String {
+        let mut spec = spec();
+        spec.app.source = source.into();
+        let files = files(&Deployment::of(&spec, Path::new("/src")));
+        let wanted = format!("{FOLDER}/{name}");
+        let found = files.into_iter().find(|(path, _)| *path == wanted);
+        found.unwrap().1
+    }
+
+    /// Never change what is expected here: compose would offer to delete the
+    /// volumes of all who have run the file before.
+    #[test]
+    fn the_declaration_of_the_volume_stays_as_it_is() {
+        let text = file("genie.yaml", "/src/app");
+        let (_, block) = text.split_once("\nvolumes:\n").unwrap();
+        assert_eq!(block, "  data:\n    name: genie-data\n");
+        let external = file("genie.external.yaml", "/src/app");
+        assert!(
+            external.ends_with("volumes:\n  data:\n    name: genie-data\n    external: true\n"),
+            "{external}"
+        );
+    }
+
+    #[test]
+    fn the_image_checks_its_health_and_makes_its_secrets() {
+        let spec = spec();
+        for (path, text) in files(&Deployment::of(&spec, Path::new("/src"))) {
+            for key in ["healthcheck", "environment", "secrets"] {
+                assert!(
+                    !text.lines().any(|line| line.trim() == format!("{key}:")),
+                    "{path}: {key}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_without_data_has_no_volume() {
+        let service = Deployment {
+            keeps_data: false,
+            ..Deployment::of(&spec(), Path::new("/src"))
+        };
+        let files = files(&service);
+        let names: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            names,
+            ["docker/compose/genie.yaml", "docker/compose/genie.dev.yaml"]
+        );
+        assert!(!files[0].1.contains("volume"), "{}", files[0].1);
+    }
+
+    #[test]
+    fn a_folder_with_a_strange_name_is_named_as_it_is() {
+        let text = file("genie.dev.yaml", "/a $HOME/\"q\" #");
+        assert!(text.contains(r#"source: "../../../a $$HOME/\"q\" #""#), "{text}");
+    }
+}

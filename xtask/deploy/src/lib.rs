@@ -1,0 +1,117 @@
+//! What runs of an image, wherever it runs: one description, made of the image's
+//! spec, and a writer for each kind of file. Pure.
+//!
+//! It is no part of `definition`: how a service runs is nothing that an image is
+//! built or proved from, and a change here must not cost anybody a proof.
+
+pub mod compose;
+pub mod names;
+#[cfg(test)]
+#[path = "../../definition/src/spec/sample.rs"]
+mod sample;
+
+use std::path::{Component, Path, PathBuf};
+
+use definition::spec::ImageSpec;
+use definition::spec::names::ImageName;
+
+/// Seconds that a stop may take: what supervisord gives its programs one after
+/// the other, and room. The engine's own default of 10 would kill PostgreSQL.
+pub const STOP_SECONDS: u32 = 75;
+
+/// Where the data lie in the container.
+pub const DATA: &str = "/var/lib/postgresql/data";
+
+/// Where the app lies in the container.
+const APP: &str = "/app";
+
+/// The user and the group that the container runs as.
+const UID: u32 = 1000;
+
+/// What a service may have of a machine.
+const LIMITS: Limits = Limits {
+    memory: "2g",
+    reserved: "512m",
+    cpus: "1.0",
+    processes: 512,
+};
+
+/// Folders that the container writes to where its root is read-only; they count
+/// as its memory. The logs of its programs are 4 × 10 MB each.
+const SCRATCH: [(&str, Option<&str>); 3] = [
+    ("/run/hive", None),
+    ("/tmp", Some("256m")),
+    ("/var/log/hive", Some("160m")),
+];
+
+/// What a service may have of a machine, in the engine's words.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    memory: &'static str,
+    reserved: &'static str,
+    cpus: &'static str,
+    /// Threads count, too.
+    processes: u32,
+}
+
+/// One service, as every writer needs it.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    name: ImageName,
+    /// Where the spec was read from.
+    file: String,
+    /// The app's port inside, and by default outside.
+    port: u16,
+    /// Whether it keeps data, and so has a volume.
+    keeps_data: bool,
+    /// The app's folder, relative to the checkout.
+    source: PathBuf,
+}
+
+impl Deployment {
+    /// That of an image of the checkout at `root`.
+    pub fn of(spec: &ImageSpec, root: &Path) -> Self {
+        Self {
+            name: spec.name.clone(),
+            file: spec.file.clone(),
+            port: spec.app.port,
+            keeps_data: true,
+            source: relative(root, &spec.app.source),
+        }
+    }
+
+    /// The name of a variable of this service: `HIVE_GENIE_PORT`.
+    fn variable(&self, what: &str) -> String {
+        let name = self.name.as_str().to_ascii_uppercase().replace('-', "_");
+        format!("HIVE_{name}_{what}")
+    }
+
+    /// The release that runs where nothing else is said.
+    fn release(&self) -> String {
+        format!("{}:latest", self.name.repository())
+    }
+}
+
+/// The way from one folder to another, both without `..`.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let (mut from, mut to) = (from.components().peekable(), to.components().peekable());
+    while from.peek().is_some() && from.peek() == to.peek() {
+        from.next();
+        to.next();
+    }
+    let up = from.map(|_| Component::ParentDir);
+    up.chain(to).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_named_from_another_one() {
+        let of = |from, to| relative(Path::new(from), Path::new(to)).display().to_string();
+        assert_eq!(of("/src", "/src/images/app"), "images/app");
+        assert_eq!(of("/a/src", "/a/my-app"), "../my-app");
+        assert_eq!(of("/a/b", "/c"), "../../c");
+    }
+}

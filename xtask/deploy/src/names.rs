@@ -1,0 +1,59 @@
+//! How the parts of a service are called: the same for `cargo xtask up` and for
+//! compose, so that each finds what the other has made.
+
+use definition::spec::names::ImageName;
+
+/// Label of all that belongs to a service: its value is the image's name. The
+/// volume of a compose file has none: see [`crate::compose`].
+pub const SERVICE_LABEL: &str = "dev.hive.service";
+
+/// Label by which compose knows whose a container, volume or network is.
+pub const PROJECT_LABEL: &str = "com.docker.compose.project";
+
+/// The key of the volume in a compose file.
+pub const DATA_KEY: &str = "data";
+
+/// The compose project of an image's service.
+pub fn project(image: &ImageName) -> String {
+    format!("hive-{image}")
+}
+
+/// The volume with its data.
+pub fn volume(image: &ImageName) -> String {
+    format!("{image}-data")
+}
+
+/// Its network.
+pub fn network(image: &ImageName) -> String {
+    format!("hive_{image}_network")
+}
+
+/// What compose wants to see on a container to take it for its own. The hash of
+/// its settings is none of compose's, so that `docker compose up` makes it anew as
+/// its file says.
+pub fn container_labels(image: &ImageName) -> [(&'static str, String); 5] {
+    [
+        (PROJECT_LABEL, project(image)),
+        ("com.docker.compose.service", image.to_string()),
+        ("com.docker.compose.container-number", "1".to_owned()),
+        ("com.docker.compose.oneoff", "False".to_owned()),
+        ("com.docker.compose.config-hash", "xtask".to_owned()),
+    ]
+}
+
+/// What compose wants to see on the volume. Without a hash of its settings, which
+/// compose would compare, and offer to delete the volume where it differs.
+pub fn volume_labels(image: &ImageName) -> [(&'static str, String); 2] {
+    [
+        (PROJECT_LABEL, project(image)),
+        ("com.docker.compose.volume", DATA_KEY.to_owned()),
+    ]
+}
+
+/// What compose wants to see on the network.
+pub fn network_labels(image: &ImageName) -> [(&'static str, String); 2] {
+    [
+        (PROJECT_LABEL, project(image)),
+        ("com.docker.compose.network", image.to_string()),
+    ]
+}
