@@ -10,6 +10,7 @@ use std::time::Duration;
 use container::ask::Answer;
 use container::boot::{Boot, Death};
 use container::finding::{Flaw, Reached, flaw};
+use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::Image;
 
@@ -67,6 +68,8 @@ pub struct Facts {
     pub(crate) stop: Reached<Stop>,
     /// A new container on the mortal one's volume.
     pub(crate) again: Reached<Boot>,
+    /// A new container on a volume of the image before.
+    pub(crate) upgrade: Reached<Upgrade>,
     /// An end nobody asked for.
     pub(crate) death: Option<Death>,
     /// The app's last words at its first start, where it did not get there.
@@ -103,6 +106,8 @@ pub enum GatePart {
     Stop,
     /// The boot on the same volume.
     Again,
+    /// The image before, and the boot on its volume.
+    Upgrade,
 }
 
 /// Health requests in a row.
@@ -149,6 +154,27 @@ pub(crate) struct Stop {
     pub(crate) cluster_state: Reached<String>,
 }
 
+/// What became of a volume of the image before, on which the spec's checks left
+/// their rows.
+#[derive(Clone, Debug)]
+pub(crate) enum Upgrade {
+    /// The engine has no earlier image of this app.
+    NoneBefore,
+    /// The image before does not get healthy with this spec: why.
+    BeforeFails(ImageId, String),
+    /// This image refuses the volume, and says why.
+    Refused(ImageId, String),
+    /// This image was started on it.
+    Started {
+        /// The image before.
+        before: ImageId,
+        /// How many of the spec's checks passed there.
+        checks: usize,
+        /// How the start went.
+        boot: Boot,
+    },
+}
+
 impl Facts {
     /// Nothing seen yet.
     pub(crate) fn new(spec: &ImageSpec, image: Image, volume: &str) -> Self {
@@ -165,6 +191,7 @@ impl Facts {
             outage: unseen(),
             stop: unseen(),
             again: unseen(),
+            upgrade: unseen(),
             death: None,
             last_words: None,
             answers: BTreeMap::new(),
@@ -208,6 +235,14 @@ impl Facts {
         self.secrets.sort();
         self.secrets.dedup();
         self.took.extend(mortal.took);
+    }
+
+    /// Adds what was seen of the image before, and on its volume. What wrote the
+    /// logs of the image before is not what is judged.
+    pub(crate) fn join_upgrade(&mut self, upgraded: Self) {
+        self.upgrade = upgraded.upgrade;
+        self.secrets.extend(upgraded.secrets);
+        self.took.extend(upgraded.took);
     }
 
     /// The answer to a check's question.

@@ -1,15 +1,17 @@
 //! A run of the gate: what is done to the containers, in which order, and
 //! what is kept of it for the judges.
 //!
-//! Two containers at the same time, each on a volume of its own. The
+//! Three containers at the same time, each on a volume of its own. The
 //! steady one has to stay as it is for a while and is asked
 //! meanwhile. The mortal one loses its database for a moment, is
-//! stopped, and a third one boots on its volume. Whatever belongs together is
-//! seen of one container and one volume; the two only share the time.
+//! stopped, and another one boots on its volume. The upgraded one follows on the
+//! image before. Whatever belongs together is
+//! seen of one container and one volume; the three only share the time.
 
 mod mortal;
 mod steady;
 mod strand;
+mod upgrade;
 
 use std::sync::mpsc;
 use std::thread;
@@ -35,6 +37,7 @@ const REQUEST: Duration = Duration::from_secs(2);
 pub(crate) struct GateRun<'a> {
     steady: Strand<'a>,
     mortal: Strand<'a>,
+    upgraded: Strand<'a>,
     /// What was seen.
     pub(crate) facts: Facts,
     /// Results of the spec's own checks.
@@ -62,6 +65,7 @@ impl<'a> GateRun<'a> {
             facts: steady.nothing_seen(),
             steady,
             mortal: strand("mortal")?,
+            upgraded: strand("upgraded")?,
             own: Vec::new(),
             timeline,
         })
@@ -72,26 +76,38 @@ impl<'a> GateRun<'a> {
     /// # Errors
     /// On Ctrl-C, or when the engine does not answer.
     pub(crate) fn run(&mut self) -> Result<()> {
-        let (steady, mortal) = (&mut self.steady, &mut self.mortal);
+        let (steady, mortal, upgraded) = (&mut self.steady, &mut self.mortal, &mut self.upgraded);
         let (own, ended) = thread::scope(|scope| {
             // Closed once the mortal container is up, or given up.
             let (booting, booted) = mpsc::channel();
-            let mortal = scope.spawn(move || mortal.die(booting));
-            (steady.stay(&booted), mortal.join())
+            // Closed once no container boots that is not timed.
+            let (quiet, is_quiet) = mpsc::channel();
+            let quiet_too = quiet.clone();
+            let mortal = scope.spawn(move || mortal.die(booting, quiet));
+            let upgraded = scope.spawn(move || {
+                let ended = upgraded.upgrade(&booted);
+                drop(quiet_too);
+                ended
+            });
+            (steady.stay(&is_quiet), [mortal.join(), upgraded.join()])
         });
-        ended.map_err(|_| anyhow!("the run of the mortal container panicked"))??;
+        for ended in ended {
+            ended.map_err(|_| anyhow!("the run of a container panicked"))??;
+        }
         self.own = own?;
-        for strand in [&mut self.steady, &mut self.mortal] {
+        for strand in [&mut self.steady, &mut self.mortal, &mut self.upgraded] {
             self.timeline.join(std::mem::take(&mut strand.timeline));
         }
         self.facts = self.steady.take_facts();
+        self.facts.join_upgrade(self.upgraded.take_facts());
         self.facts.join(self.mortal.take_facts());
         Ok(())
     }
 
     /// The containers, oldest of each volume first, for the bundle.
     pub(crate) fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.steady.instances.iter().chain(&self.mortal.instances)
+        let strands = [&self.steady, &self.mortal, &self.upgraded];
+        strands.into_iter().flat_map(|strand| &strand.instances)
     }
 
     /// All that `pg_controldata` says of the mortal container's volume.
@@ -106,14 +122,15 @@ impl<'a> GateRun<'a> {
     pub(crate) fn kept(&self) -> Vec<String> {
         let containers = self.instances().map(|instance| instance.container.name());
         let kept = containers.map(|name| format!("container {name}"));
-        let volumes = [&self.steady, &self.mortal].map(|strand| format!("volume {}", strand.volume.name()));
+        let volumes = [&self.steady, &self.mortal, &self.upgraded]
+            .map(|strand| format!("volume {}", strand.volume.name()));
         kept.chain(volumes).collect()
     }
 
     /// Removes what is left, at the same time.
     pub(crate) fn clear(self) {
         thread::scope(|scope| {
-            for mut strand in [self.steady, self.mortal] {
+            for mut strand in [self.steady, self.mortal, self.upgraded] {
                 scope.spawn(move || strand.clear());
             }
         });

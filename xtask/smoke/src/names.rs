@@ -33,5 +33,8 @@ pub(crate) const HEALTH: &str = "health";
 /// From an empty volume to healthy.
 pub(crate) const TIME_TO_READY: &str = "time-to-ready";
 
+/// A new container on a volume of the image before.
+pub(crate) const ROWS_OF_BEFORE: &str = "rows-of-before";
+
 /// A new container on the same volume.
 pub(crate) const RESTART: &str = "restart";

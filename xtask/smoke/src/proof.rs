@@ -1,8 +1,13 @@
 //! The proof that only a good verdict becomes, and the tags that keep it.
 
+use anyhow::Result;
+
 use definition::identity::{ImageId, SuiteKey};
-use definition::reference::{OwnRepository, Reference};
+use definition::labels::APP_LABEL;
+use definition::reference::{OwnRepository, Reference, ReleaseTag};
+use definition::spec::ImageSpec;
 use engine::Inventory;
+use engine::container::RunResources;
 
 /// An image ID that passed every check of the suite. Made by a run of the
 /// suite or from the proof tag of an earlier one, nowhere else.
@@ -77,6 +82,26 @@ fn tag(image: &str, key: &SuiteKey, image_id: &ImageId) -> String {
 /// to try the upgrade from.
 pub fn previous_tag(image: &str) -> Reference {
     OwnRepository::Previous.tagged(image)
+}
+
+/// The image of the same app that had the release tags before this one.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) fn image_before(
+    resources: &RunResources,
+    spec: &ImageSpec,
+    image_id: &ImageId,
+) -> Result<Option<ImageId>> {
+    let inventory = resources.engine.inventory(&resources.runner)?;
+    // A candidate is not promoted yet: then it is the one that is.
+    let of_release = spec.tags.iter().filter_map(ReleaseTag::fixed);
+    let before = previous_tag(spec.name.as_str());
+    let ids = of_release.chain([&before]).filter_map(|tag| inventory.id_of(tag));
+    // Another app's data is none to go on with.
+    let app = |id: &ImageId| inventory.label_of(id, APP_LABEL).map(str::to_owned);
+    let mut others = ids.filter(|id| *id != image_id && app(id) == app(image_id));
+    Ok(others.next().cloned())
 }
 
 #[cfg(test)]

@@ -186,6 +186,12 @@ pub const GATE: &[CheckDef] = &[
         how: How::Ask(Moment::Again, database::ROWS, database::rows_survive),
     },
     CheckDef {
+        name: names::ROWS_OF_BEFORE,
+        proves: "it starts on a volume of the image before, with the rows that the spec's checks leave",
+        needs: &[names::STAYS_UP, names::TIME_TO_READY, names::HEALTH],
+        how: How::Watch(GatePart::Upgrade, lifecycle::upgrade),
+    },
+    CheckDef {
         name: "no-secret-leaked",
         proves: "the passwords made at first boot are in no log and in nothing docker inspect shows",
         needs: &[names::STAYS_UP],

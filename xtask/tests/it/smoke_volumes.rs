@@ -145,6 +145,45 @@ fn an_upgrade_is_tried_from_the_image_before() {
     );
 }
 
+/// A migration that works on empty tables only: once the column is there it does
+/// nothing, so no first start and no restart shows it.
+const ON_EMPTY_TABLES: (&str, &str) = (
+    "    DEPLOYMENTS_TABLE,\n]",
+    "    DEPLOYMENTS_TABLE,\n    \"ALTER TABLE documents ADD COLUMN IF NOT EXISTS owner TEXT NOT NULL\",\n    \
+     \"ALTER TABLE documents ALTER owner SET DEFAULT ''\",\n]",
+);
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_migration_that_works_on_empty_tables_only_gets_no_tag() {
+    let bench = Bench::new("rows", "", "");
+    bench.build().expect(0);
+    let first = bench.id("latest").unwrap();
+    bench.checkout.edit(
+        "images/sample-app/api/migrate.py",
+        ON_EMPTY_TABLES.0,
+        ON_EMPTY_TABLES.1,
+    );
+    let refused = bench.build().expect(4);
+    let said = "FAIL rows-of-before\n       on a volume of the image before (";
+    assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("contains null values"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(bench.id("latest").unwrap(), first);
+    bench.checkout.edit(
+        "images/sample-app/api/migrate.py",
+        "owner TEXT NOT NULL",
+        "owner TEXT NOT NULL DEFAULT ''",
+    );
+    bench.xtask(&["build-images"]).expect(0);
+    let smoked = bench.xtask(&["smoke", "--json"]).expect(0).json().to_string();
+    let left = "with the rows that 9 checks of the spec left: healthy";
+    assert!(smoked.contains(left), "{smoked}");
+}
+
 /// The prepared cluster with pgvector 0.7.4 in it. That is what pgvector's own
 /// script updates from: 0.8.0 without what the script adds.
 const OLDER_PGVECTOR: &str = r#"USER root

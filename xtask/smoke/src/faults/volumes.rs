@@ -8,13 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use super::crash::in_words;
 use super::disk::sound;
 use crate::fixture::Fixture;
-use crate::proof::previous_tag;
+use crate::proof::image_before;
 use container::boot::{Instance, MOUNT};
 use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
-use definition::identity::ImageId;
-use definition::labels::APP_LABEL;
-use definition::reference::ReleaseTag;
 use engine::container::Volume;
 
 /// Of `docker stop`.
@@ -312,7 +309,7 @@ const BEHIND: &str = "SELECT name, installed_version, default_version FROM pg_av
 
 /// The image that was promoted before, then this one, on one volume.
 pub(crate) fn upgrade(fixture: &Fixture<'_>) -> Result<Observation> {
-    let previous = previous(fixture)?;
+    let previous = image_before(fixture.resources(), fixture.spec(), fixture.image_id())?;
     let before = previous.as_ref().unwrap_or(fixture.image_id());
     let volume = fixture.volume()?;
     let old = fixture.start_image(before, &volume)?;
@@ -397,19 +394,4 @@ fn other_major(fixture: &Fixture<'_>, volume: &Volume, theirs: &str) -> Result<O
     Ok(seen(format!(
         "the image before has PostgreSQL {theirs}: its volume is refused, with what to do"
     ))?)
-}
-
-/// The image that had the release tags before this one: its ID.
-fn previous(fixture: &Fixture<'_>) -> Result<Option<ImageId>> {
-    let resources = fixture.resources();
-    let inventory = resources.engine.inventory(&resources.runner)?;
-    // A candidate is not promoted yet: then it is the one that is.
-    let of_release = fixture.spec().tags.iter().filter_map(ReleaseTag::fixed);
-    let before = previous_tag(fixture.spec().name.as_str());
-    let ids = of_release.chain([&before]).filter_map(|tag| inventory.id_of(tag));
-    // Another app's data is none to go on with.
-    let app = |id: &ImageId| inventory.label_of(id, APP_LABEL).map(str::to_owned);
-    let same_app = |id: &ImageId| app(id) == app(fixture.image_id());
-    let mut others = ids.filter(|id: &&ImageId| *id != fixture.image_id() && same_app(id));
-    Ok(others.next().cloned())
 }

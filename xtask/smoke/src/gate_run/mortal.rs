@@ -27,7 +27,7 @@ use definition::spec::{App, HealthMeaning};
 const SOON: Duration = Duration::from_secs(3);
 
 /// `docker stop`'s own default: what users get.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// What is asked right before the stop. The last one leaves a session behind.
 const BEFORE_STOP: [(&str, &str); 3] = [
@@ -38,11 +38,17 @@ const BEFORE_STOP: [(&str, &str); 3] = [
 
 impl Strand<'_> {
     /// Boots on an empty volume, loses its database, ends, and is followed by
-    /// another one. `booting` is closed when it is up, or given up.
-    pub(super) fn die(&mut self, booting: Sender<()>) -> Result<()> {
+    /// another one. `booting` is told when it is up, and closed then, or when it
+    /// is given up; so is `quiet`.
+    pub(super) fn die(&mut self, booting: Sender<()>, quiet: Sender<()>) -> Result<()> {
         let booted = self.boot("first boot", self.facts.spec.budgets.ready_seconds);
-        drop(booting);
+        drop(quiet);
         self.facts.first = booted?;
+        if self.facts.is_ready() {
+            // Where nobody listens, that one has ended with an error of its own.
+            booting.send(()).ok();
+        }
+        drop(booting);
         if let Err(why) = &self.facts.first {
             let why = flaw(format!("not reached: {why}"));
             self.facts.outage = Err(why.clone());

@@ -84,7 +84,7 @@ impl Strand<'_> {
         Ok(settled(steps)?.map(|steps| lines(steps).join("\n")).map_err(flaw))
     }
 
-    /// Waits for the boot beside this container: two at once are in each
+    /// Waits for the boots beside this container: two at once are in each
     /// other's way, and what is timed now has to say something of the image.
     fn until_quiet(&self, booted: &Receiver<()>) -> Result<()> {
         while booted.recv_timeout(Duration::from_millis(25)) == Err(RecvTimeoutError::Timeout) {
@@ -128,7 +128,7 @@ impl Strand<'_> {
         Ok(())
     }
 
-    fn run_own_checks(&mut self) -> Result<Vec<CheckResult>> {
+    pub(super) fn run_own_checks(&mut self) -> Result<Vec<CheckResult>> {
         let mut own = Vec::new();
         let Some(port) = self.instance().map(|instance| instance.port) else {
             return Ok(own);

@@ -17,6 +17,7 @@ use container::finding::{flaw, settled};
 use container::http::one_line;
 use container::timeline::Timeline;
 use container::words;
+use definition::identity::ImageId;
 use engine::Image;
 use engine::container::{Container, RunResources, Volume};
 
@@ -107,15 +108,25 @@ impl<'a> Strand<'a> {
         format!("{}-{kind}", self.prefix)
     }
 
+    /// Boots the image under test.
     pub(super) fn boot(&mut self, during: &'static str, budget: f64) -> Result<Reached<boot::Boot>> {
+        self.boot_image(&self.subject.image_id, during, budget)
+    }
+
+    pub(super) fn boot_image(
+        &mut self,
+        image_id: &ImageId,
+        during: &'static str,
+        budget: f64,
+    ) -> Result<Reached<boot::Boot>> {
         let name = self.name(&(self.instances.len() + 1).to_string());
-        self.event(format!("{during}: docker run {}", self.subject.image_id));
+        self.event(format!("{during}: docker run {image_id}"));
         let port = self.facts.spec.app.port;
         let mount = format!("{}:{MOUNT}", self.volume.name());
         let variables = boot::smoke_options(&self.facts.spec);
         let mut options = vec!["--volume", mount.as_str()];
         options.extend(variables.iter().map(String::as_str));
-        let started = Instance::start(&self.resources, &self.subject.image_id, &name, &options, port);
+        let started = Instance::start(&self.resources, image_id, &name, &options, port);
         let instance = match settled(started)? {
             Ok(instance) => instance,
             Err(error) => {
