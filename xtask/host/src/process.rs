@@ -12,6 +12,7 @@ mod runner;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::{Cursor, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 pub use child::Dialog;
-use child::Group;
+use child::{Group, Pieces};
 pub use runner::{Interrupt, Runner};
 
 /// How many lines of output an error carries.
@@ -44,7 +45,7 @@ pub struct Command<'a> {
     cmd: xshell::Cmd<'a>,
     runner: &'a Runner,
     deadline: Duration,
-    stdin: Option<Vec<u8>>,
+    stdin: Option<Box<dyn Read + Send>>,
 }
 
 impl fmt::Display for Command<'_> {
@@ -131,8 +132,36 @@ impl<'a> Command<'a> {
     /// Bytes for its standard input, which is closed otherwise.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
+        self.stdin = Some(Box::new(Cursor::new(bytes.into())));
         self
+    }
+
+    /// The same of a file or part of one, which is read while the child reads it.
+    #[must_use]
+    pub fn stdin_from(mut self, source: impl Read + Send + 'static) -> Self {
+        self.stdin = Some(Box::new(source));
+        self
+    }
+
+    /// Runs it and copies its stdout to `target` while it comes, however much it is.
+    ///
+    /// # Errors
+    /// As [`Command::output`]; where `target` cannot be written the child is ended.
+    pub fn copy(self, target: &mut dyn Write) -> Result<Output> {
+        let mut stderr = Vec::new();
+        let (status, took) = self.supervise(Group::pieces, &mut |stream, piece| {
+            match stream {
+                Stream::Stdout => target.write_all(piece)?,
+                Stream::Stderr => stderr.extend_from_slice(piece),
+            }
+            Ok(())
+        })?;
+        Ok(Output {
+            status,
+            stdout: Vec::new(),
+            stderr,
+            took,
+        })
     }
 
     /// Runs it and returns whatever it did, also with another exit code than 0.
@@ -142,7 +171,7 @@ impl<'a> Command<'a> {
     pub fn output(self) -> Result<Output> {
         let mut stdout = Vec::new();
         let mut stderr = Vec::new();
-        let (status, took) = self.supervise(&mut |stream, chunk| {
+        let (status, took) = self.supervise(Group::lines, &mut |stream, chunk| {
             match stream {
                 Stream::Stdout => stdout.extend_from_slice(chunk),
                 Stream::Stderr => stderr.extend_from_slice(chunk),
@@ -197,8 +226,9 @@ impl<'a> Command<'a> {
     /// # Errors
     /// As [`Command::output`]; an error of `each` ends the child.
     pub fn stream(self, mut each: impl FnMut(Stream, &[u8]) -> Result<()>) -> Result<Output> {
-        let (status, took) =
-            self.supervise(&mut |stream, line| each(stream, line.strip_suffix(b"\n").unwrap_or(line)))?;
+        let (status, took) = self.supervise(Group::lines, &mut |stream, line| {
+            each(stream, line.strip_suffix(b"\n").unwrap_or(line))
+        })?;
         Ok(Output {
             status,
             stdout: Vec::new(),
@@ -262,6 +292,7 @@ impl<'a> Command<'a> {
 
     fn supervise(
         mut self,
+        read: fn(&mut Group) -> Pieces,
         each: &mut dyn FnMut(Stream, &[u8]) -> Result<()>,
     ) -> Result<(ExitStatus, Duration)> {
         self.runner.check_interrupt()?;
@@ -280,10 +311,10 @@ impl<'a> Command<'a> {
         let child = command.spawn().with_context(|| format!("start `{line}`"))?;
         let mut child = Group(child);
         child.feed(stdin);
-        let lines = child.lines();
+        let parts = read(&mut child);
         let mut exited: Option<Instant> = None;
         loop {
-            match lines.recv_timeout(Duration::from_millis(50)) {
+            match parts.recv_timeout(Duration::from_millis(50)) {
                 Ok((stream, bytes)) => each(stream, &bytes)?,
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -403,6 +434,31 @@ mod tests {
             })
             .unwrap();
         assert_eq!(lines, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_copied_is_what_was_printed() {
+        let source = Cursor::new(vec![b'\n'; 3_000_000]).chain(Cursor::new(vec![0xff; 1_000_001]));
+        let mut target = Vec::new();
+        let output = runner()
+            .cmd("sh")
+            .args(["-c", "cat; echo apart >&2; exit 3"])
+            .stdin_from(source)
+            .copy(&mut target)
+            .unwrap();
+        assert_eq!(
+            (output.status.code(), output.stderr_text().as_str()),
+            (Some(3), "apart")
+        );
+        assert_eq!(target.len(), 4_000_001);
+        assert_eq!(target.iter().filter(|byte| **byte == b'\n').count(), 3_000_000);
+    }
+
+    #[test]
+    fn a_target_that_is_full_ends_the_child() {
+        let mut full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let endless = runner().cmd("yes").copy(&mut full).unwrap_err();
+        assert_eq!(failure::kind(&endless), failure::FailureKind::Environment);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Children that end with their handles, whole process groups at a time.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::sync::mpsc;
@@ -12,6 +12,13 @@ use super::{Runner, Stream};
 
 /// Between SIGTERM and SIGKILL for a child that has to go.
 const TERM_GRACE: Duration = Duration::from_secs(10);
+
+/// Parts of a child's outputs while they come.
+pub(super) type Pieces = mpsc::Receiver<(Stream, Vec<u8>)>;
+
+/// How much of a copied output is read at a time, and how many of that wait.
+const PIECE: usize = 1 << 18;
+const PIECES: usize = 16;
 
 /// A child that is talked with; ended when this is dropped.
 #[derive(Debug)]
@@ -67,17 +74,17 @@ impl Group {
     }
 
     /// Writes its stdin, where there is something to write.
-    pub(super) fn feed(&mut self, bytes: Option<Vec<u8>>) {
-        if let (Some(mut pipe), Some(bytes)) = (self.0.stdin.take(), bytes) {
+    pub(super) fn feed(&mut self, source: Option<Box<dyn Read + Send>>) {
+        if let (Some(mut pipe), Some(mut source)) = (self.0.stdin.take(), source) {
             std::thread::spawn(move || {
-                // A child that does not read all its input says so by its exit code.
-                pipe.write_all(&bytes).ok();
+                // A child that does not get all its input says so by its exit code.
+                std::io::copy(&mut source, &mut pipe).ok();
             });
         }
     }
 
     /// The lines of both its outputs while they come, each with its newline.
-    pub(super) fn lines(&mut self) -> mpsc::Receiver<(Stream, Vec<u8>)> {
+    pub(super) fn lines(&mut self) -> Pieces {
         let (sender, receiver) = mpsc::channel();
         let reader = |stream: Stream, pipe: Option<Box<dyn Read + Send>>| {
             let Some(pipe) = pipe else { return };
@@ -93,6 +100,27 @@ impl Group {
                                 return;
                             }
                         }
+                    }
+                }
+            });
+        };
+        reader(Stream::Stdout, self.0.stdout.take().map(|p| Box::new(p) as _));
+        reader(Stream::Stderr, self.0.stderr.take().map(|p| Box::new(p) as _));
+        receiver
+    }
+
+    /// What both its outputs have, as it comes. The child waits where nobody takes
+    /// it: all of it may be more than there is memory.
+    pub(super) fn pieces(&mut self) -> Pieces {
+        let (sender, receiver) = mpsc::sync_channel(PIECES);
+        let reader = |stream: Stream, pipe: Option<Box<dyn Read + Send>>| {
+            let Some(mut pipe) = pipe else { return };
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let mut piece = vec![0; PIECE];
+                while let Ok(length @ 1..) = pipe.read(&mut piece) {
+                    if sender.send((stream, piece[..length].to_vec())).is_err() {
+                        return;
                     }
                 }
             });
