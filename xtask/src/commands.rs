@@ -1,5 +1,6 @@
 //! One verb a file, each a short story of calls into the domain.
 
+mod backup;
 pub mod base;
 mod build_images;
 mod down;
@@ -49,6 +50,7 @@ pub fn run(command: Verb, host: &Host) -> Result<()> {
         Verb::Health(args) => health::run(&args, host),
         Verb::Exec(args) => exec::run(&args, host),
         Verb::Psql(args) => exec::psql(&args, host),
+        Verb::Backup(args) => backup::run(&args, host),
         Verb::Engine(args) => engine::run(&args, host),
         Verb::Base(args) => base::run(&args, host),
         Verb::Inputs(args) => inputs::run(&args, host),

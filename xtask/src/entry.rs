@@ -91,6 +91,8 @@ fn environment() -> Environment {
     Environment {
         home: set("HOME").map(PathBuf::from),
         xdg_cache_home: set("XDG_CACHE_HOME").map(PathBuf::from),
+        xdg_data_home: set("XDG_DATA_HOME").map(PathBuf::from),
+        hive_backup_dir: folder("HIVE_BACKUP_DIR"),
         hive_cache_dir: folder("HIVE_CACHE_DIR"),
         hive_state_dir: folder("HIVE_STATE_DIR"),
         docker_host: text("DOCKER_HOST"),

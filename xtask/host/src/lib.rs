@@ -18,6 +18,10 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_CACHE_HOME`: where caches lie, if not below `HOME`.
     pub xdg_cache_home: Option<PathBuf>,
+    /// `XDG_DATA_HOME`: where data lie, if not below `HOME`.
+    pub xdg_data_home: Option<PathBuf>,
+    /// `HIVE_BACKUP_DIR`: overrides the folder of backups.
+    pub hive_backup_dir: Option<PathBuf>,
     /// `HIVE_CACHE_DIR`: overrides the cache folder (private engine, bases,
     /// stages).
     pub hive_cache_dir: Option<PathBuf>,
@@ -112,6 +116,20 @@ impl Host {
             (_, None) => PathBuf::from("/var/cache"),
         };
         base.join("hive-images")
+    }
+
+    /// Backups of services, in a folder for each image. Checkouts share the services,
+    /// and so these; no caches and nothing of a checkout lie there.
+    pub fn backup_dir(&self) -> PathBuf {
+        if let Some(dir) = &self.env.hive_backup_dir {
+            return dir.clone();
+        }
+        let base = match (&self.env.xdg_data_home, &self.env.home) {
+            (Some(xdg), _) if xdg.is_absolute() => xdg.clone(),
+            (_, Some(home)) => home.join(".local/share"),
+            (_, None) => PathBuf::from("/var/backups"),
+        };
+        base.join("hive-backups")
     }
 
     /// Where `PATH` has a program.

@@ -16,6 +16,7 @@ use container::programs;
 use definition::identity::ImageId;
 use engine::Inventory;
 use host::report::megabytes;
+use inputs::clock;
 
 /// The width of most terminals.
 const COLUMNS: usize = 80;
@@ -51,6 +52,10 @@ pub struct ServiceStatus {
     pub(crate) volume_bytes: Option<u64>,
     /// How full the volume's disk is.
     pub(crate) disk_percent: Option<u64>,
+    /// When the last backup was begun that was proved by restoring it.
+    pub last_good_backup: Option<String>,
+    /// How many were begun since then that nobody has restored.
+    pub backups_not_proved: usize,
 }
 
 /// What decides of an image whether it has a proof.
@@ -244,6 +249,7 @@ fn notes(status: &ServiceStatus) -> Vec<String> {
     if status.proved == Some(false) {
         notes.push("its image has no proof".to_owned());
     }
+    notes.extend(backup_note(status, SystemTime::now()));
     if let Some(newer) = &status.newer {
         notes.push(format!(
             "another image is released ({}): cargo xtask up {}",
@@ -252,6 +258,28 @@ fn notes(status: &ServiceStatus) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// How old the last good backup is, of a service that has data.
+fn backup_note(status: &ServiceStatus, now: SystemTime) -> Option<String> {
+    let last = status.last_good_backup.as_deref();
+    if last.is_none() && status.state == "not there" {
+        return None;
+    }
+    let not_proved = match status.backups_not_proved {
+        0 => String::new(),
+        count => format!("; {count} since that are not proved"),
+    };
+    let since = last
+        .and_then(clock::parse)
+        .map(|at| now.duration_since(at).unwrap_or_default());
+    Some(match since {
+        Some(since) => format!("last proved backup: {} ago{not_proved}", age(since)),
+        None => format!(
+            "no proved backup: cargo xtask backup {}{not_proved}",
+            status.service
+        ),
+    })
 }
 
 /// As much of a text as one line of a terminal takes.
@@ -299,6 +327,8 @@ mod tests {
             volume_bytes: Some(1_234_567_890),
             disk_percent: Some(100),
             version: None,
+            last_good_backup: None,
+            backups_not_proved: 0,
         }
     }
 
@@ -324,6 +354,32 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
+    }
+
+    #[test]
+    fn the_age_of_the_last_good_backup_is_told() {
+        let now = clock::parse("2026-11-21T05:15:00Z").unwrap();
+        let note = |last: Option<&str>, backups_not_proved| {
+            let last_good_backup = last.map(str::to_owned);
+            let status = ServiceStatus {
+                last_good_backup,
+                backups_not_proved,
+                ..status()
+            };
+            backup_note(&status, now).unwrap()
+        };
+        let at = Some("2026-11-21T03:15:00Z");
+        assert_eq!(note(at, 0), "last proved backup: 2 h ago");
+        assert_eq!(
+            note(at, 3),
+            "last proved backup: 2 h ago; 3 since that are not proved"
+        );
+        assert_eq!(note(None, 0), "no proved backup: cargo xtask backup genie");
+        let gone = ServiceStatus {
+            state: "not there".to_owned(),
+            ..ServiceStatus::default()
+        };
+        assert_eq!(backup_note(&gone, now), None);
     }
 
     #[test]

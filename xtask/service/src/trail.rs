@@ -22,7 +22,7 @@ pub struct TrailEntry {
     schema: u32,
     /// When it began.
     pub at: String,
-    /// `up`, `down`, `restart`.
+    /// `up`, `down`, `restart`, `backup`.
     pub verb: String,
     /// Of which service.
     pub service: String,
@@ -51,7 +51,7 @@ pub struct TrailEntry {
 
 impl TrailEntry {
     /// One that begins now.
-    pub(crate) fn begun(verb: &str, service: &ServiceName) -> Self {
+    pub fn begun(verb: &str, service: &ServiceName) -> Self {
         let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
             schema: SCHEMA,

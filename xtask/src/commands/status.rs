@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 
-use super::services;
+use super::{backup, services};
 use crate::cli::service::StatusArgs;
 use ::engine::Engine;
 use ::engine::api::follow::Next;
@@ -50,7 +50,9 @@ fn look(host: &Host, engine: &Engine, specs: &[ImageSpec]) -> Result<Vec<Service
     let proved = |name: &ServiceName, id: &ImageId| is_proved(&inventory, name.as_str(), id);
     let one = |spec: &ImageSpec| {
         let handle = services::handle(host, engine, spec);
-        status::of(&handle, &inventory, &proved, services::released(&inventory, spec))
+        let mut status = status::of(&handle, &inventory, &proved, services::released(&inventory, spec))?;
+        (status.last_good_backup, status.backups_not_proved) = backup::last_good(host, spec)?;
+        Ok(status)
     };
     specs.iter().map(one).collect()
 }

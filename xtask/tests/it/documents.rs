@@ -362,6 +362,7 @@ fn every_block_works_when_it_is_pasted() {
             .arg(format!("{start}set -x\n{script}"));
         bash.current_dir(checkout.path(""))
             .env("NO_COLOR", "1")
+            .env("HIVE_BACKUP_DIR", checkout.path("backups"))
             .env_remove("DOCKER_HOST")
             .stdin(Stdio::null());
         sandbox::finish(&mut bash).expect(0);

@@ -9,6 +9,7 @@
 
 mod apps;
 mod audit;
+mod backup;
 mod build_images;
 mod candidates;
 mod cli;

@@ -1,0 +1,91 @@
+//! What a backup is of, as the cluster said it itself: `hive-backup.json` in it,
+//! and in the seal at its end.
+
+use std::collections::BTreeMap;
+
+use definition::identity::ImageId;
+use serde::{Deserialize, Serialize};
+
+/// The form of `hive-backup.json`.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// What is known outside, and given to the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupOrigin {
+    /// The form of the file.
+    pub(crate) schema: u32,
+    /// The image's name.
+    pub image: String,
+    /// The image that ran.
+    pub image_id: ImageId,
+    /// What that was built from.
+    pub(crate) fingerprint: Option<String>,
+    /// The app that it holds.
+    pub(crate) app: Option<String>,
+    /// When the backup began: all that was committed before is in it.
+    pub began: String,
+    /// The version of this tool.
+    pub(crate) tool: String,
+}
+
+/// All that is known of a backup without reading it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupFacts {
+    /// What is known outside.
+    #[serde(flatten)]
+    pub origin: BackupOrigin,
+    /// The server's version.
+    pub postgres: String,
+    /// Its major version, which a restore has to meet.
+    pub major: u32,
+    /// Which cluster it is: each volume's has its own.
+    pub system_identifier: String,
+    /// All but the template.
+    pub databases: Vec<BackupDatabase>,
+    /// What it takes unpacked.
+    pub bytes: u64,
+    /// Files and folders unpacked.
+    pub files: u64,
+}
+
+/// A database of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupDatabase {
+    /// Its name.
+    pub name: String,
+    /// What it takes.
+    pub bytes: u64,
+    /// Name → version.
+    pub extensions: BTreeMap<String, String>,
+    /// Who sorts its text: `b` builtin, `c` libc, `i` ICU.
+    pub(crate) provider: String,
+    /// Collations that columns name.
+    pub(crate) collations: Vec<String>,
+}
+
+#[cfg(test)]
+pub(crate) fn sample() -> BackupFacts {
+    BackupFacts {
+        origin: BackupOrigin {
+            schema: SCHEMA,
+            image: "genie".to_owned(),
+            image_id: format!("sha256:{}", "0a".repeat(32)).parse().unwrap(),
+            fingerprint: None,
+            app: Some("genie-api".to_owned()),
+            began: "2026-11-21T03:15:00.000Z".to_owned(),
+            tool: "0.1.0".to_owned(),
+        },
+        postgres: "17.6".to_owned(),
+        major: 17,
+        system_identifier: "7575757575757575757".to_owned(),
+        databases: vec![BackupDatabase {
+            name: "genie".to_owned(),
+            bytes: 8_000_000,
+            extensions: BTreeMap::from([("vector".to_owned(), "0.8.0".to_owned())]),
+            provider: "b".to_owned(),
+            collations: Vec::new(),
+        }],
+        bytes: 40_000_000,
+        files: 1200,
+    }
+}

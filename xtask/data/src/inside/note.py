@@ -1,0 +1,101 @@
+"""Says what a running cluster is, and leaves that in it as `hive-backup.json`.
+
+The file is part of the base backup that follows, and PostgreSQL's manifest covers it. Its first
+argument is what is known outside, as JSON; all of it is printed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+PGDATA = "/var/lib/postgresql/data/pgdata"
+NOTE = f"{PGDATA}/hive-backup.json"
+
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LC_ALL": "C",
+    "PGSERVICEFILE": "/run/hive/pg_service.conf",
+    "PGCONNECT_TIMEOUT": "10",
+}
+
+OF_THE_CLUSTER = """
+SELECT json_build_object(
+    'postgres', current_setting('server_version'),
+    'major', current_setting('server_version_num')::int / 10000,
+    'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+    'databases', (SELECT json_agg(datname ORDER BY datname)
+                  FROM pg_database WHERE datallowconn AND datname <> 'template1'))
+"""
+
+OF_A_DATABASE = """
+SELECT json_build_object(
+    'name', current_database(),
+    'bytes', pg_database_size(current_database()),
+    'extensions', (SELECT json_object_agg(extname, extversion ORDER BY extname)
+                   FROM pg_extension),
+    'provider', (SELECT datlocprovider FROM pg_database WHERE datname = current_database()),
+    'collations', (SELECT coalesce(json_agg(DISTINCT collname), '[]')
+                   FROM pg_attribute JOIN pg_collation c ON c.oid = attcollation
+                   WHERE attnum > 0 AND NOT attisdropped AND attrelid >= 16384
+                   AND collname NOT IN ('default', 'C', 'POSIX')))
+"""
+
+
+def ask(database: str, statement: str) -> dict:
+    # A name may be one with `=` or `'` in it, which libpq would take for a connection string.
+    quoted = database.replace("\\", "\\\\").replace("'", "\\'")
+    connection = f"service=superuser dbname='{quoted}'"
+    done = subprocess.run(
+        ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, "-d", connection],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def size_of(folder: str) -> tuple[int, int]:
+    """Bytes and number of all files and folders, which come and go meanwhile."""
+    size, count = 0, 0
+    for directory, _, files in os.walk(folder):
+        count += 1 + len(files)
+        for name in files:
+            try:
+                size += os.lstat(f"{directory}/{name}").st_size
+            except FileNotFoundError:
+                count -= 1
+    return size, count
+
+
+def keep(text: str) -> None:
+    """Whole or not at all, whenever a kill comes."""
+    descriptor = os.open(f"{NOTE}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(f"{NOTE}.new", NOTE)
+
+
+def main() -> int:
+    note = json.loads(sys.argv[1])
+    try:
+        cluster = ask("postgres", OF_THE_CLUSTER)
+        cluster["databases"] = [ask(name, OF_A_DATABASE) for name in cluster["databases"]]
+        note |= cluster
+        note["bytes"], note["files"] = size_of(PGDATA)
+        text = json.dumps(note, indent=2) + "\n"
+        keep(text)
+    except subprocess.CalledProcessError as error:
+        # psql has said why.
+        return error.returncode or 1
+    except OSError as error:
+        print(f"cannot write {NOTE}: {error.strerror}", file=sys.stderr)
+        return 1
+    print(text, end="")
+    return 0
+
+
+sys.exit(main())

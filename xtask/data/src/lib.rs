@@ -1,0 +1,10 @@
+//! The data of a service: backups, each proved by restoring it. What the verbs of
+//! `cargo xtask` do to backups is here, what they print is theirs.
+
+pub mod facts;
+pub mod file;
+pub mod proof;
+pub mod retention;
+pub mod seal;
+pub mod source;
+pub mod take;

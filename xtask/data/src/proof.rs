@@ -1,0 +1,169 @@
+//! Proves a backup by restoring it: in a container without network, on a volume
+//! that is there for this alone.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::facts::BackupFacts;
+use crate::file::Backup;
+use crate::seal::{ProofLevel, RestoreProof};
+use crate::take::PYTHON;
+use container::boot::MOUNT;
+use definition::identity::ImageId;
+use engine::container::{Container, RunResources, Volume};
+use host::process::{ended, tail};
+use host::report::megabytes;
+use inputs::clock;
+
+/// Starts a server from the copy and looks at all of it.
+const PROVE: &str = include_str!("inside/prove.py");
+
+/// Longer than any proof; Ctrl-C ends it.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// Its own steps take no time.
+const STEP: Duration = Duration::from_secs(60);
+
+/// The log that recovery and `pg_amcheck --install-missing` write, temporary files.
+const MORE_ROOM: u64 = 200_000_000;
+
+/// The server's own files, beside those of the backup.
+const MORE_FILES: u64 = 1000;
+
+/// Where the copy lies.
+const PGDATA: &str = "/var/lib/postgresql/data/pgdata";
+
+/// What `prove.py` ends with where the backup is to blame.
+const REFUSED: i32 = 1;
+
+/// Restores a backup with an image and writes into it what came of that. All that
+/// is made for it is gone afterwards.
+///
+/// # Errors
+/// A smoke failure where the backup is to blame, else what stopped it.
+pub fn restore(resources: &RunResources, backup: &mut Backup, image_id: &ImageId) -> Result<RestoreProof> {
+    backup.check(&resources.runner)?;
+    let name = format!("{}.proof-{}", backup.seal.backup.origin.image, std::process::id());
+    let volume = resources.volume(&name)?;
+    room(resources, &volume, &backup.seal.backup)?;
+    let mount = format!("{}:{MOUNT}", volume.name());
+    let options = ["--entrypoint", "sleep", "--network", "none", "--volume", &mount];
+    let container = resources.start(&name, image_id.as_str(), &options, &["infinity"])?;
+    unpack(resources, backup, &container)?;
+    let command = [&PYTHON[..], &[PROVE]].concat();
+    let output = container.exec(LONGEST, &[], &command, None)?;
+    let now = clock::rfc3339(SystemTime::now());
+    if output.status.code() == Some(REFUSED) {
+        let why = output.stderr_text();
+        // What is told is not bounded, and the seal is.
+        let why: String = why.chars().take(2000).collect();
+        backup.prove(ProofLevel::Refused {
+            at: now,
+            why: why.clone(),
+        })?;
+        let message = format!("{} is no good backup: {why}", backup.path.display());
+        return Err(failure::smoke(message).into());
+    }
+    if !output.success() {
+        let message = format!(
+            "restore {}: the proof {}{}",
+            backup.path.display(),
+            ended(output.status),
+            tail(&output.stderr)
+        );
+        return Err(failure::environment(message).into());
+    }
+    let proof: RestoreProof = serde_json::from_slice(&output.stdout).context("read what was proved")?;
+    let proof = RestoreProof { at: now, ..proof };
+    backup.prove(ProofLevel::Restored(proof.clone()))?;
+    Ok(proof)
+}
+
+/// The engine reads zstd by itself, so that no image needs a program for it.
+fn unpack(resources: &RunResources, backup: &Backup, container: &Container) -> Result<()> {
+    let what = || format!("unpack {}", backup.path.display());
+    container_step(container, &[], &["mkdir", "-m", "700", PGDATA]).with_context(what)?;
+    let target = format!("{}:{PGDATA}", container.name());
+    let copy = resources.engine.cmd(&resources.runner, &["cp", "-", &target]);
+    copy.stdin_from(backup.contents()?)
+        .deadline(LONGEST)
+        .run()
+        .map_err(|error| failure::environment(format!("{}: {error:#}", what())))?;
+    // The files are those of the user that the container ran as; the manifest, by a
+    // slip of pg_basebackup's, nobody's.
+    let id = container_step(container, &[], &["sh", "-c", "echo $(id -u):$(id -g)"]).with_context(what)?;
+    let owner = ["chown", "-R", id.as_str(), PGDATA];
+    container_step(container, &["--user", "0:0"], &owner).with_context(what)?;
+    Ok(())
+}
+
+fn container_step(container: &Container, options: &[&str], command: &[&str]) -> Result<String> {
+    let output = container.exec(STEP * 30, options, command, None)?;
+    if !output.success() {
+        let (how, said) = (ended(output.status), tail(&output.stderr));
+        anyhow::bail!("`{}` {how}{said}", command.join(" "));
+    }
+    Ok(output.stdout_text())
+}
+
+/// Where the kernel does not let us look, nothing is known.
+fn room(resources: &RunResources, volume: &Volume, backup: &BackupFacts) -> Result<()> {
+    if !resources.engine.api.is_local() {
+        return Ok(());
+    }
+    let document = resources.engine.volume(&resources.runner, volume.name())?;
+    let place = document
+        .as_ref()
+        .and_then(|volume| volume.get("Mountpoint").and_then(Value::as_str));
+    let Some(stat) = place.and_then(|place| rustix::fs::statvfs(Path::new(place)).ok()) else {
+        return Ok(());
+    };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    // Some file systems count no files.
+    let files = if stat.f_files == 0 {
+        u64::MAX
+    } else {
+        stat.f_favail
+    };
+    match want_of_room(free, files, backup) {
+        None => Ok(()),
+        Some(want) => Err(
+            failure::environment(format!("the disk of the engine's volumes has {want}"))
+                .hint("make room there; or leave the proof for later: --no-verify")
+                .into(),
+        ),
+    }
+}
+
+/// All that is wanting at once.
+fn want_of_room(free: u64, files: u64, backup: &BackupFacts) -> Option<String> {
+    let (bytes, count) = (backup.bytes + MORE_ROOM, backup.files + MORE_FILES);
+    let mut wanting = Vec::new();
+    if free < bytes {
+        let (free, bytes) = (megabytes(free), megabytes(bytes));
+        wanting.push(format!("{free} free, {bytes} are needed to restore the backup"));
+    }
+    if files < count {
+        wanting.push(format!("room for {files} more files, {count} are needed"));
+    }
+    (!wanting.is_empty()).then(|| wanting.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::sample;
+
+    #[test]
+    fn want_of_bytes_and_of_files_is_told_at_once() {
+        let backup = sample();
+        assert_eq!(want_of_room(240_000_000, 2200, &backup), None);
+        assert_eq!(
+            want_of_room(239_999_999, 2199, &backup).unwrap(),
+            "240 MB free, 240 MB are needed to restore the backup; room for 2199 more files, 2200 are needed"
+        );
+    }
+}

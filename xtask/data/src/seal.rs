@@ -1,0 +1,205 @@
+//! The seal at the end of a backup file: what it is, the digest of all before it,
+//! and how far it was proved.
+//!
+//! It is a frame that zstd skips (RFC 8878, 3.1.2), so that `zstd -d` and
+//! `tar --zstd` read the file as if it were not there. PostgreSQL's manifest covers
+//! the files, and nothing between them; the seal covers each bit, and is read
+//! without reading the rest. Its length is fixed: a later proof is written in the
+//! place of the one before.
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::facts::BackupFacts;
+use inputs::hex;
+
+/// One of the sixteen that zstd skips.
+const MAGIC: u32 = 0x184D_2A5B;
+
+/// Magic and length.
+const HEADER: usize = 8;
+
+/// A SHA-256 in digits, at the end of the frame and about all of it before.
+const DIGEST: usize = 64;
+
+/// Of the whole frame.
+pub const SEAL_SIZE: usize = 32 * 1024;
+
+/// How far a backup was proved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "level", rename_all = "snake_case")]
+pub enum ProofLevel {
+    /// Every program that wrote it ended well, and nobody has looked at it since.
+    Written,
+    /// A server came up from it, and its tables, indexes and sequences are whole.
+    Restored(RestoreProof),
+    /// It was tried, and no server came up or something in it is not whole.
+    Refused {
+        /// When.
+        at: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What was looked at when a backup was restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreProof {
+    /// When.
+    #[serde(default)]
+    pub at: String,
+    /// Databases whose tables and indexes were read.
+    pub databases: u64,
+    /// Sequences ahead of their columns.
+    pub sequences: u64,
+    /// Vector indexes that were asked.
+    pub vector_indexes: u64,
+    /// How long it took, without the unpacking.
+    pub took_ms: u64,
+}
+
+/// What stands at the end of a backup file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// As `hive-backup.json` in the backup has it.
+    pub backup: BackupFacts,
+    /// Of all before the seal, in digits.
+    pub sha256: String,
+    /// How much that is.
+    pub size: u64,
+    /// How far it was proved.
+    pub proof: ProofLevel,
+}
+
+impl Seal {
+    /// The frame.
+    ///
+    /// # Errors
+    /// When a cluster has so many databases that what is known of them does not fit.
+    pub fn frame(&self) -> Result<Vec<u8>> {
+        let room = SEAL_SIZE - HEADER - DIGEST;
+        let mut text = serde_json::to_vec(self)?;
+        if text.len() > room {
+            bail!(
+                "what is known of the backup takes {} bytes, and {room} are there",
+                text.len()
+            );
+        }
+        text.resize(room, b' ');
+        let length = u32::try_from(SEAL_SIZE - HEADER)?;
+        let mut frame = [MAGIC.to_le_bytes(), length.to_le_bytes()].concat();
+        frame.extend(text);
+        let digest = hex::digits(&Sha256::digest(&frame));
+        frame.extend(digest.as_bytes());
+        Ok(frame)
+    }
+
+    /// Reads a frame; an error for one with a single bit changed.
+    ///
+    /// # Errors
+    /// When it is none, or not whole.
+    pub fn of_frame(frame: &[u8]) -> Result<Self> {
+        let whole = frame.len() == SEAL_SIZE && frame.starts_with(&MAGIC.to_le_bytes());
+        let Some((said, digest)) = frame.split_at_checked(SEAL_SIZE - DIGEST).filter(|_| whole) else {
+            bail!("it does not end in a seal: it was cut off, or is no backup of this tool");
+        };
+        if hex::digits(&Sha256::digest(said)).as_bytes() != digest {
+            bail!("the seal at its end is damaged");
+        }
+        serde_json::from_slice(&said[HEADER..]).context("its seal is of another version of this tool")
+    }
+
+    /// Whether it was proved by restoring it.
+    pub fn is_restored(&self) -> bool {
+        matches!(self.proof, ProofLevel::Restored(_))
+    }
+
+    /// `restored`, `written`, `refused`.
+    pub fn level(&self) -> &'static str {
+        match self.proof {
+            ProofLevel::Written => "written",
+            ProofLevel::Restored(_) => "restored",
+            ProofLevel::Refused { .. } => "refused",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn sample(proof: ProofLevel) -> Seal {
+    Seal {
+        backup: crate::facts::sample(),
+        sha256: "0".repeat(64),
+        size: 0,
+        proof,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_read_back() {
+        let proof = RestoreProof {
+            at: "2026-11-21T03:16:00.000Z".to_owned(),
+            databases: 2,
+            sequences: 3,
+            vector_indexes: 1,
+            took_ms: 900,
+        };
+        for proof in [
+            ProofLevel::Written,
+            ProofLevel::Restored(proof),
+            ProofLevel::Refused {
+                at: String::new(),
+                why: "pg_amcheck: …".to_owned(),
+            },
+        ] {
+            let seal = sample(proof);
+            let frame = seal.frame().unwrap();
+            assert_eq!(frame.len(), SEAL_SIZE);
+            assert_eq!(Seal::of_frame(&frame).unwrap(), seal);
+        }
+    }
+
+    #[test]
+    fn zstd_skips_exactly_the_frame() {
+        let frame = sample(ProofLevel::Written).frame().unwrap();
+        assert_eq!(
+            &frame[..3],
+            [0x5b, 0x2a, 0x4d],
+            "one of 184D2A50 to 184D2A5F, little-endian"
+        );
+        let length = u32::from_le_bytes(frame[4..8].try_into().unwrap());
+        assert_eq!(length as usize, frame.len() - 8);
+    }
+
+    #[test]
+    fn no_bit_of_a_seal_can_change_unseen() {
+        let frame = sample(ProofLevel::Written).frame().unwrap();
+        // Every bit of what says something, and some of the blanks.
+        let places = (0..2000).chain((2000..SEAL_SIZE - 80).step_by(911));
+        for place in places.chain(SEAL_SIZE - 80..SEAL_SIZE) {
+            let mut damaged = frame.clone();
+            damaged[place] ^= 1 << (place % 8);
+            assert!(Seal::of_frame(&damaged).is_err(), "byte {place}");
+        }
+        for length in [0, 7, 8, SEAL_SIZE - 1] {
+            assert!(Seal::of_frame(&frame[..length]).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let mut seal = sample(ProofLevel::Written);
+        let one = seal.backup.databases[0].clone();
+        seal.backup.databases = vec![one; 500];
+        assert!(
+            seal.frame()
+                .unwrap_err()
+                .to_string()
+                .contains("and 32696 are there")
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Takes a backup of a container that runs, by the programs in it.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::facts::BackupFacts;
+use crate::file::{Backup, Digested, PartialBackup};
+use crate::seal::{ProofLevel, Seal};
+use crate::source::BackupSource;
+use failure::Failure;
+use host::process::{Output, ended, tail};
+use host::report::Report;
+use service::handle::ServiceHandle;
+
+/// Says what the cluster is, and leaves that in it.
+const NOTE: &str = include_str!("inside/note.py");
+
+/// Prints the base backup.
+const STREAM: &str = include_str!("inside/stream.py");
+
+/// Catalogs, and a walk over the files.
+const NOTE_DEADLINE: Duration = Duration::from_secs(300);
+
+/// Longer than any backup; Ctrl-C ends it.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// The system's own, whatever the app's `PATH` leads to.
+pub(crate) const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
+
+/// Writes a backup as `target`, whole or not at all. Nobody has looked at it then.
+///
+/// # Errors
+/// When a program in the container fails, the disk is full, or on Ctrl-C: there is
+/// no file then.
+pub fn to_file(handle: &ServiceHandle, source: &BackupSource, target: &Path) -> Result<Backup> {
+    let mut partial = PartialBackup::create(target)?;
+    let backup = note(handle, source)?;
+    stream(handle, source, &mut partial).with_context(|| format!("write {}", target.display()))?;
+    partial.seal(|sha256, size| written(backup, sha256, size))
+}
+
+/// Writes a backup to stdout. Who cuts it off gets no seal.
+///
+/// # Errors
+/// As [`to_file`], and when nobody reads it to its end.
+pub fn to_stdout(handle: &ServiceHandle, source: &BackupSource, report: &Report) -> Result<Seal> {
+    let backup = note(handle, source)?;
+    let mut out = Digested::new(Stdout(report));
+    stream(handle, source, &mut out).context("write to stdout")?;
+    let (sha256, size) = out.sum();
+    let seal = written(backup, sha256, size);
+    out.target.write_all(&seal.frame()?).context("write to stdout")?;
+    Ok(seal)
+}
+
+fn written(backup: BackupFacts, sha256: String, size: u64) -> Seal {
+    Seal {
+        backup,
+        sha256,
+        size,
+        proof: ProofLevel::Written,
+    }
+}
+
+fn note(handle: &ServiceHandle, source: &BackupSource) -> Result<BackupFacts> {
+    let known = serde_json::to_string(source.origin())?;
+    let command = [&PYTHON[..], &[NOTE, &known]].concat();
+    let container = handle.container(source.container());
+    let output = container.exec(NOTE_DEADLINE, &[], &command, None)?;
+    if !output.success() {
+        return Err(failed(source, "it does not say what is in it", &output).into());
+    }
+    serde_json::from_slice(&output.stdout).context("read what the container says of its cluster")
+}
+
+fn stream(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
+    let mut args = vec!["exec", source.container()];
+    args.extend(PYTHON);
+    args.push(STREAM);
+    let command = handle.engine.cmd(&handle.runner, &args).deadline(LONGEST);
+    let output = command.copy(target)?;
+    if !output.success() {
+        return Err(failed(source, "pg_basebackup failed", &output).into());
+    }
+    Ok(())
+}
+
+fn failed(source: &BackupSource, what: &str, output: &Output) -> Failure {
+    failure::environment(format!(
+        "backup of container {}: {what}, {}{}",
+        source.container(),
+        ended(output.status),
+        tail(&output.stderr)
+    ))
+}
+
+struct Stdout<'a>(&'a Report);
+
+impl Write for Stdout<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.pass(bytes) {
+            Ok(true) => Ok(bytes.len()),
+            Ok(false) => Err(std::io::ErrorKind::BrokenPipe.into()),
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The grammar of `backup`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::EngineOption;
+use data::retention::RetentionRule;
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct BackupArgs {
+    /// What to do with backups that are there.
+    #[command(subcommand)]
+    pub of_files: Option<BackupVerb>,
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// The image whose service it is
+    #[arg(value_name = "IMAGE", required = true)]
+    pub image: Option<String>,
+    /// A file or folder of your own, where `backup list` does not look, or `-` for stdout, which is not proved; without it a new file in the folder of backups
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// The container to ask, where it is not called as the image is
+    #[arg(long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// Do not restore it; `backup list` and `status` go on saying so
+    #[arg(long)]
+    pub no_verify: bool,
+}
+
+/// Verbs of `backup`.
+#[derive(Debug, Subcommand)]
+pub enum BackupVerb {
+    /// Show the backups, and how far each is proved
+    List(BackupListArgs),
+    /// Read a backup file whole, and restore it in a container of its own
+    Verify(BackupVerifyArgs),
+    /// Delete backups that are not among so many days, weeks and months
+    ///
+    /// Only backups that were restored count, and the last one of them stays whatever is
+    /// kept. Those that were never proved go once a newer one is good. Files that are
+    /// damaged are left alone.
+    Prune(BackupPruneArgs),
+}
+
+/// Arguments of `backup list`.
+#[derive(Debug, Args)]
+pub struct BackupListArgs {
+    /// Image names; all in `images/` where none is given
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `backup verify`.
+#[derive(Debug, Args)]
+pub struct BackupVerifyArgs {
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// The backup file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only read it and compare each byte, without an engine
+    #[arg(long)]
+    pub bytes: bool,
+}
+
+/// Arguments of `backup prune`.
+#[derive(Debug, Args)]
+pub struct BackupPruneArgs {
+    /// Image names; all in `images/` where none is given
+    #[arg(value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// The newest of as many days, weeks and months that have a good one, such as 7d,4w,6m
+    #[arg(long, value_name = "RULE")]
+    pub keep: RetentionRule,
+    /// Delete, too, where more go than stay
+    #[arg(long)]
+    pub yes: bool,
+}
