@@ -56,8 +56,8 @@ ARG INDEX_SETTINGS
 # Dependencies: from the lock file alone, so that a change of the app does not come here.
 # The brackets make each file optional: a pattern may match nothing, a name may not.
 WORKDIR /deps
-COPY [p]yproject.toml [u]v.lock [u]v.toml [p]ylock.toml [P]ipfile.lock requirements*.tx[t] \
-    constraints*.tx[t] ./
+COPY [p]yproject.toml [u]v.lock [u]v.toml [p]ylock.toml [p]oetry.lock [p]dm.lock [P]ipfile.lock \
+    requirements*.tx[t] constraints*.tx[t] ./
 COPY [r]equirements ./requirements/
 # Wheels are unpacked only, so their cache is everybody's. What has none is left for the next step.
 RUN --mount=type=cache,id=hive-uv,target=/root/.cache/uv \
@@ -84,23 +84,16 @@ RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
 set -eu
 {{network}}
 {{build_environment}}
+locks=$(find . -maxdepth 1 -name '*.lock' -o -name pylock.toml -o -name requirements.txt)
+if [ -z "$locks" ] && [ -f pyproject.toml ]; then
+    # Also what is locked may be built, to ask it what it needs.
+    uv lock
+    touch /opt/made
+fi
 if [ -f uv.lock ]; then
     uv sync --frozen {{install_options}} \
         --no-install-project --no-install-workspace --no-install-local
-    # What the app's own package is built with, so that a change of the app fetches nothing. Not
-    # every project with a build system is built: what cannot be had may not be needed.
-    python3 - > /tmp/build-system <<'PY'
-import tomllib
-
-with open("pyproject.toml", "rb") as file:
-    for requirement in tomllib.load(file).get("build-system", {}).get("requires", []):
-        print(requirement)
-PY
-    if [ -s /tmp/build-system ]; then
-        uv pip install --quiet --target /tmp/built-with --requirement /tmp/build-system ||
-            echo "the build system is not fetched ahead"
-        rm -rf /tmp/built-with
-    fi
+    touch /opt/own
 elif [ -f pylock.toml ]; then
     uv venv /opt/venv
     # What lies in the app's folder comes with the app, and everything with it.
@@ -109,6 +102,14 @@ elif [ -f pylock.toml ]; then
     else
         uv pip install --python /opt/venv/bin/python --requirement pylock.toml
     fi
+elif [ -f poetry.lock ] || [ -f pdm.lock ]; then
+    /opt/uv/bin/python - {{install_options}} <<'PY'
+{{locked}}
+PY
+    uv venv /opt/venv
+    # Whatever index has a package, it is the one of the lock: each has its hashes.
+    uv pip install --python /opt/venv/bin/python --no-deps --index-strategy unsafe-best-match \
+        --requirement ahead.txt
 elif [ -f requirements.txt ]; then
     # What lies in the app's folder comes with the app. So does everything, where a file is referred
     # to that is not here.
@@ -187,9 +188,24 @@ PY
     uv venv /opt/venv
     uv pip install --python /opt/venv/bin/python --requirement ahead.txt
 else
-    echo "the app has neither uv.lock nor requirements.txt" >&2
-    echo "hint: run 'uv lock' next to its pyproject.toml" >&2
+    echo "the app has neither pyproject.toml nor any list of what is installed" >&2
     exit 1
+fi
+# What the app's own package is built with, so that a change of the app fetches nothing. Not every
+# project with a build system is built: what cannot be had may not be needed.
+if [ -f /opt/own ]; then
+    python3 - > /tmp/build-system <<'PY'
+import tomllib
+
+with open("pyproject.toml", "rb") as file:
+    for requirement in tomllib.load(file).get("build-system", {}).get("requires", []):
+        print(requirement)
+PY
+    if [ -s /tmp/build-system ]; then
+        uv pip install --quiet --target /tmp/built-with --requirement /tmp/build-system ||
+            echo "the build system is not fetched ahead"
+        rm -rf /tmp/built-with
+    fi
 fi
 cat > /opt/uv/tidy <<'TIDY'
 # What uv notes about its own run (times, cache keys) would make each build another one.
@@ -228,13 +244,18 @@ if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
     exit 1
 fi
 mkdir -p /opt/project
+install_local() {
+    set -- --python /opt/venv/bin/python --prefix /opt/project --no-deps "$@"
+    uv pip install --offline "$@" 2> /dev/null || uv pip install "$@"
+}
+if [ -f /opt/made ]; then cp /deps/uv.lock uv.lock; fi
 if [ -f uv.lock ]; then
     # Was it made from the projects that lie here? All of them have to be here to tell. What uv
     # knows without a network is enough, unless a project's own code has to be asked.
     all=yes
     sed -n 's/^source = { \(virtual\|editable\|directory\) = "\(.*\)" }$/\2/p' uv.lock > /tmp/projects
     while read -r at; do [ -f "$at/pyproject.toml" ] || all=no; done < /tmp/projects
-    if [ $all = yes ]; then
+    if [ $all = yes ] && [ ! -f /opt/made ]; then
         # A lock counts that was made with the index settings of this machine, or without them: what
         # is installed comes from where the lock says.
         bare() {
@@ -248,13 +269,7 @@ if [ -f uv.lock ]; then
         --output-file /tmp/exported
     # What lies in the app itself: the project, members of its workspace, local packages.
     grep -E '^(-e )?(\.|file:)' /tmp/exported > /tmp/local || true
-    if [ -s /tmp/local ]; then
-        install() {
-            uv pip install "$@" --python /opt/venv/bin/python --prefix /opt/project --no-deps \
-                --requirement /tmp/local
-        }
-        install --offline 2> /dev/null || install
-    fi
+    if [ -s /tmp/local ]; then install_local --requirement /tmp/local; fi
     # A member of a workspace that is no package runs from its own folder.
     member={{app_package}}
     at=$(sed -n "/^name = \"$member\"\$/,/^source/s/^source = { virtual = \"\(.*\)\" }\$/\1/p" uv.lock)
@@ -262,6 +277,14 @@ if [ -f uv.lock ]; then
         site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
         mkdir -p "/opt/project${site#/opt/venv}"
         echo "/app/$at" > "/opt/project${site#/opt/venv}/hive-member.pth"
+    fi
+elif [ -f /opt/locked ]; then
+    if [ -s /opt/locked ]; then install_local --requirement /opt/locked; fi
+    # Many a project of Poetry's is installed without its root, and does not say so.
+    if [ -f /opt/own ] && ! install_local --editable /app 2> /tmp/said; then
+        cat /tmp/said >&2
+        grep -q 'No file/folder found for package' /tmp/said || exit 1
+        echo "the project is not installed as a package, since it has none"
     fi
 fi
 if [ -f /opt/later ]; then

@@ -175,6 +175,7 @@ pub fn survey<'a>(
 /// What of a job is to be told before any work.
 fn warnings(job: &ImageRequest, step: &ImagePlan, inventory: &Inventory) -> Vec<String> {
     let mut warnings = job.spec.overruled.clone();
+    warnings.extend(job.app.unlocked());
     let name = job.spec.app.name.as_deref().unwrap_or_default();
     let other = step.tags.iter().find_map(|tag| {
         let label = inventory.label_of(inventory.id_of(tag)?, APP_LABEL)?;

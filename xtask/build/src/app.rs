@@ -3,11 +3,13 @@
 //! Only what decides how it is built: its files, `requires-python`, version.
 //! Nothing is run.
 
+mod bare;
 mod choice;
 pub(crate) mod entry;
 mod foreign;
 mod graph;
 mod lock;
+mod locked;
 mod requirements;
 mod workspace;
 
@@ -32,6 +34,12 @@ pub(crate) enum DependencySource {
     Requirements,
     /// pipenv's `Pipfile.lock`.
     Pipfile,
+    /// `pyproject.toml` with `poetry.lock`.
+    Poetry,
+    /// `pyproject.toml` with `pdm.lock`.
+    Pdm,
+    /// `pyproject.toml` alone: the build makes the `uv.lock`.
+    Bare,
 }
 
 /// An application that can be built.
@@ -49,20 +57,45 @@ pub struct Application {
     pub(crate) version: Option<String>,
 }
 
+impl DependencySource {
+    /// The file that says what is installed.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Locked => "uv.lock",
+            Self::Pylock => "pylock.toml",
+            Self::Requirements => "requirements.txt",
+            Self::Pipfile => "Pipfile.lock",
+            Self::Poetry => "poetry.lock",
+            Self::Pdm => "pdm.lock",
+            Self::Bare => "pyproject.toml",
+        }
+    }
+}
+
 impl Application {
     /// The files at its top that a build or the suite cannot do without.
     pub fn needed(&self) -> Vec<&'static str> {
+        let file = self.shape.file();
         let mut needed = match self.shape {
-            DependencySource::Locked => vec!["pyproject.toml", "uv.lock"],
-            DependencySource::Pylock => vec!["pylock.toml"],
-            DependencySource::Requirements => vec!["requirements.txt"],
-            DependencySource::Pipfile => vec!["Pipfile.lock"],
+            DependencySource::Locked | DependencySource::Poetry | DependencySource::Pdm => {
+                vec!["pyproject.toml", file]
+            }
+            _ => vec![file],
         };
         // Else an image would be built by one contract and smoked by another.
         if self.folder.join(APP_FILE).exists() {
             needed.push(APP_FILE);
         }
         needed
+    }
+
+    /// What an image of it is not pinned to, in one sentence; `None` where its
+    /// folder has a lock, or leaves versions open in a file of its own.
+    pub fn unlocked(&self) -> Option<String> {
+        (self.shape == DependencySource::Bare).then(|| {
+            "no lock: the build makes one, and what it finds that day is installed; the image has it as /app/uv.lock"
+                .to_owned()
+        })
     }
 }
 
@@ -86,7 +119,7 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
     match without_project(folder) {
         Some(shape) => with_list(folder, &Table::new(), app, shape),
         None => Err(vec![format!(
-            "{} has neither pyproject.toml with uv.lock nor pylock.toml, requirements.txt or Pipfile.lock",
+            "{} has neither pyproject.toml nor pylock.toml, requirements.txt or Pipfile.lock",
             folder.display()
         )]),
     }
@@ -108,6 +141,9 @@ fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Applicatio
     match without_project(folder) {
         // Many projects have a pyproject.toml for their tools only.
         Some(shape) => with_list(folder, &project, app, shape),
+        None if workspace::around(folder, &project).is_none() && bare::can_be_locked(&project) => {
+            with_list(folder, &project, app, DependencySource::Bare)
+        }
         None => Err(vec![without_lock(folder, &project)]),
     }
 }
@@ -118,6 +154,10 @@ fn without_project(folder: &Path) -> Option<DependencySource> {
     let has = |name: &str| folder.join(name).is_file();
     if has("pylock.toml") {
         Some(DependencySource::Pylock)
+    } else if has("poetry.lock") && has("pyproject.toml") {
+        Some(DependencySource::Poetry)
+    } else if has("pdm.lock") && has("pyproject.toml") {
+        Some(DependencySource::Pdm)
     } else if has("requirements.txt") {
         Some(DependencySource::Requirements)
     } else if has("Pipfile.lock") {
@@ -138,17 +178,24 @@ fn with_list(
     let mut problems = match shape {
         DependencySource::Requirements => requirements::problems(folder),
         DependencySource::Pipfile => foreign::check_pipfile(folder).err().into_iter().collect(),
+        DependencySource::Poetry | DependencySource::Pdm => locked::problems(folder, project, app, shape),
+        DependencySource::Bare => bare::problems(folder, project, install),
         DependencySource::Locked | DependencySource::Pylock => Vec::new(),
     };
+    let of_project = matches!(
+        shape,
+        DependencySource::Poetry | DependencySource::Pdm | DependencySource::Bare
+    );
     let chosen = [
         ("app.package", install.package.is_some()),
-        ("app.extras", !install.extras.is_empty()),
-        ("app.groups", !install.groups.is_empty()),
+        ("app.extras", !of_project && !install.extras.is_empty()),
+        ("app.groups", !of_project && !install.groups.is_empty()),
     ];
     for (key, _) in chosen.iter().filter(|(_, is_set)| *is_set) {
         problems.push(format!(
-            "{}: `{key}` chooses of a uv.lock, and here is none: all is installed that the present file lists",
-            folder.display()
+            "{}: `{key}` chooses of a uv.lock, and here is none: {} says what is installed",
+            folder.display(),
+            shape.file()
         ));
     }
     if !problems.is_empty() {
@@ -158,15 +205,19 @@ fn with_list(
         folder: folder.to_owned(),
         shape,
         name: name_of(folder, project),
-        requires_python: about(project, "requires-python"),
-        version: about(project, "version"),
+        requires_python: about(project, "requires-python").or_else(|| locked::python_of_poetry(project)),
+        version: about(project, "version").or_else(|| of_poetry(project, "version")),
     })
 }
 
 /// What to do where there is no `uv.lock`.
 fn without_lock(folder: &Path, project: &Table) -> String {
-    if let Some(told) = foreign::to_export(folder, project) {
-        return told;
+    if foreign::of_poetry(project) {
+        return format!(
+            "{} has no poetry.lock beside it: run `poetry lock` in {} and commit the file",
+            folder.join("pyproject.toml").display(),
+            folder.display()
+        );
     }
     let shown = folder.join("pyproject.toml");
     let shown = shown.display();
@@ -199,9 +250,15 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
     let graph = LockGraph::read(&lock);
     if graph.is_empty() && foreign::of_poetry(project) {
         return Err(vec![format!(
-            "{} has no packages, since uv does not read what pyproject.toml says in Poetry's own form: remove it; {}",
+            "{} has no packages, since uv does not read what pyproject.toml says in Poetry's own form: remove it{}",
             path.display(),
-            foreign::export_of_poetry(folder)
+            match folder.join("poetry.lock").is_file() {
+                true => String::new(),
+                false => format!(
+                    ", run `poetry lock` in {} and commit poetry.lock",
+                    folder.display()
+                ),
+            }
         )]);
     }
     let chosen =
@@ -228,16 +285,6 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
 /// What the app is called, as far as its folder says: on one line, for a volume
 /// keeps it.
 fn name_of(folder: &Path, project: &Table) -> String {
-    let of_poetry = || {
-        Some(
-            project
-                .get("tool")?
-                .get("poetry")?
-                .get("name")?
-                .as_str()?
-                .to_owned(),
-        )
-    };
     let of_folder = || {
         folder
             .file_name()
@@ -246,9 +293,15 @@ fn name_of(folder: &Path, project: &Table) -> String {
             .into_owned()
     };
     let name = about(project, "name")
-        .or_else(of_poetry)
+        .or_else(|| of_poetry(project, "name"))
         .unwrap_or_else(of_folder);
     name.replace(char::is_control, " ")
+}
+
+/// A text of `[tool.poetry]`.
+fn of_poetry(project: &Table, key: &str) -> Option<String> {
+    let tool = project.get("tool")?.get("poetry")?;
+    Some(tool.get(key)?.as_str()?.to_owned())
 }
 
 /// A text of `[project]`.

@@ -28,6 +28,10 @@ if [ -s /run/secrets/ca-bundle ]; then
 fi
 if [ -s /run/secrets/build-environment ]; then . /run/secrets/build-environment; fi";
 
+/// What reads the locks of Poetry and PDM, in the build: which packages a marker
+/// means is known to the Python that they are for.
+const LOCKED: &str = include_str!("dockerfile/locked.py");
+
 /// A fragment as it was read.
 #[derive(Clone, Debug)]
 pub struct Fragment {
@@ -161,6 +165,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("runtime_json", runtime);
     values.insert("contents", sums::SHELL.to_owned());
     values.insert("network", NETWORK.to_owned());
+    values.insert("locked", LOCKED.trim_end().to_owned());
     Ok(values)
 }
 

@@ -26,7 +26,7 @@ impl Bench {
         Self { checkout, name }
     }
 
-    fn set_spec(&self, app: &str, more: &str) {
+    pub(crate) fn set_spec(&self, app: &str, more: &str) {
         self.checkout
             .write(&format!("images/{}/image.json", self.name), &spec(app, more));
     }

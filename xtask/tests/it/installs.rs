@@ -110,6 +110,21 @@ fn what_the_build_lacks_is_named_and_the_advice_mends_it() {
     assert_eq!(bench.python("import native; print(native.__name__)"), "native");
 }
 
+/// A lock with the hashes of other files, but for the first ones.
+fn with_other_hashes(lock: &str, kept: usize) -> String {
+    let mut parts = lock.split("sha256:");
+    let mut forged = parts.next().unwrap().to_owned();
+    for (n, part) in parts.enumerate() {
+        let other = match &part[..1] {
+            own if n < kept => own,
+            "0" => "1",
+            _ => "0",
+        };
+        forged.push_str(&format!("sha256:{other}{}", &part[1..]));
+    }
+    forged
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn locks_of_pipenv_and_of_any_tool_are_installed_with_their_hashes() {
@@ -122,17 +137,63 @@ fn locks_of_pipenv_and_of_any_tool_are_installed_with_their_hashes() {
     assert_eq!(bench.python(version), "0.54.0");
     // Hashes of other files: nothing of them is installed.
     let lock = fs_err::read_to_string(bench.checkout.path("app/Pipfile.lock")).unwrap();
-    let mut parts = lock.split("sha256:");
     // The first is that of the Pipfile.
-    let mut forged = format!("{}sha256:{}", parts.next().unwrap(), parts.next().unwrap());
-    for part in parts {
-        let other = if part.starts_with('0') { '1' } else { '0' };
-        forged.push_str(&format!("sha256:{other}{}", &part[1..]));
-    }
-    bench.checkout.write("app/Pipfile.lock", &forged);
+    bench
+        .checkout
+        .write("app/Pipfile.lock", &with_other_hashes(&lock, 1));
     build(&bench).expect(1).says(&["Hash mismatch for "]);
     // A pylock.toml goes before it.
     copy(Path::new(&fixture("pylock-app")), &bench.checkout.path("app"));
     build(&bench).expect(0);
     assert_eq!(bench.python(version), "0.53.0");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn locks_of_poetry_and_pdm_are_installed_with_extras_groups_and_hashes() {
+    let bench = bench_with("tools", "", "requirements-app");
+    fs_err::remove_file(bench.checkout.path("app/requirements.txt")).unwrap();
+    let has = "import importlib.metadata as m; print([d for d in ('uvicorn', 'docopt', 'iniconfig', 'colorama') \
+               if list(m.distributions(name=d))])";
+    for (tool, group) in [("poetry", "prod"), ("pdm", "prod-x")] {
+        copy(
+            Path::new(&fixture(&format!("{tool}-app"))),
+            &bench.checkout.path("app"),
+        );
+        let choice = format!(r#", "extras": ["server"], "groups": ["{group}"]"#);
+        let app = format!(r#"{choice}, "import": "main:create", "factory": true, "health_path": "/health""#);
+        bench.set_spec(&app, "");
+        build(&bench).expect(0);
+        assert_eq!(bench.python(has), "['uvicorn', 'docopt']", "{tool}");
+        assert!(bench.id("1.4.0").is_some(), "the version of {tool}'s project");
+        let file = format!("app/{tool}.lock");
+        let lock = fs_err::read_to_string(bench.checkout.path(&file)).unwrap();
+        // PDM's has one of the project, too.
+        let own = usize::from(tool == "pdm");
+        bench.checkout.write(&file, &with_other_hashes(&lock, own));
+        build(&bench).expect(1).says(&["Hash mismatch for "]);
+        fs_err::remove_file(bench.checkout.path(&file)).unwrap();
+    }
+}
+
+/// The lock that the build made, given to the app, is what later builds use.
+#[test]
+#[ignore = "needs an engine"]
+fn a_project_without_lock_is_locked_by_the_build_and_the_image_has_the_lock() {
+    let choice =
+        r#", "extras": ["server"], "import": "main:create", "factory": true, "health_path": "/health""#;
+    let bench = bench_with("bare", choice, "requirements-app");
+    fs_err::remove_file(bench.checkout.path("app/requirements.txt")).unwrap();
+    let project = "[project]\nname = \"bare\"\nversion = \"0.7\"\nrequires-python = \">=3.12\"\n\
+        dependencies = [\"fastapi\", \"psycopg[binary]\"]\n\
+        [project.optional-dependencies]\nserver = [\"uvicorn\"]\n";
+    bench.checkout.write("app/pyproject.toml", project);
+    let told = "no lock: the build makes one";
+    build(&bench).expect(0).says(&[told]);
+    assert!(bench.id("0.7").is_some());
+    let lock = bench.python("print(open('/app/uv.lock').read())");
+    bench.checkout.write("app/uv.lock", &format!("{lock}\n"));
+    let run = build(&bench).expect(0);
+    assert!(!run.stderr.contains(told), "{}", run.stderr);
+    assert_eq!(bench.python("print(open('/app/uv.lock').read())"), lock);
 }

@@ -29,6 +29,7 @@ mod indexes;
 mod input_files;
 mod inside;
 mod installs;
+mod lock_advice;
 mod migrations;
 mod never_stale;
 mod new_image;

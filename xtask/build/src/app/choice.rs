@@ -9,7 +9,7 @@ use super::graph::{Asked, LockGraph};
 use super::lock::normal;
 
 /// What serves an app that has no command of its own.
-const SERVER: &str = "uvicorn";
+pub(super) const SERVER: &str = "uvicorn";
 
 /// A lock and what is chosen of it.
 pub(super) struct Chosen<'a> {

@@ -1,5 +1,4 @@
-//! Locks of other tools than uv: which one a project has, and whether it was made
-//! from the project beside it. Pure.
+//! pipenv's lock, and JSON as Python writes it to hash it. Pure.
 
 use std::path::Path;
 
@@ -7,35 +6,6 @@ use inputs::{hex, regular};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use toml::Table;
-
-/// What to do where the dependencies are those of Poetry or PDM; none where they
-/// are not. `uv lock` would find nothing to lock in Poetry's own form.
-pub(super) fn to_export(folder: &Path, project: &Table) -> Option<String> {
-    if folder.join("poetry.lock").is_file() || of_poetry(project) {
-        return Some(export_of_poetry(folder));
-    }
-    let lock = folder.join("pdm.lock");
-    lock.is_file().then(|| {
-        format!(
-            "{} is not read here: run `pdm export --prod --format pylock --output pylock.toml` in {} and commit pylock.toml",
-            lock.display(),
-            folder.display()
-        )
-    })
-}
-
-/// What makes of a project of Poetry's what is read here.
-pub(super) fn export_of_poetry(folder: &Path) -> String {
-    let first = match folder.join("poetry.lock").is_file() {
-        true => "",
-        false => "poetry lock && ",
-    };
-    format!(
-        "{}: a lock of Poetry's is not read here: run `{first}poetry export --only main --format requirements.txt \
-         --output requirements.txt` (with the plugin poetry-plugin-export) there and commit requirements.txt",
-        folder.display()
-    )
-}
 
 /// Whether the project says its dependencies in Poetry's own form alone.
 pub(super) fn of_poetry(project: &Table) -> bool {
@@ -95,31 +65,38 @@ fn pipfile_hash(pipfile: &Table) -> String {
     ];
     let more = pipfile.iter().filter(|(key, _)| !known.contains(&key.as_str()));
     all.extend(more.map(|(key, value)| (key.clone(), json!(value))));
-    hex::digits(&Sha256::digest(ascii(&sorted(&Value::Object(all)))))
+    digest(&ascii(&python_json(&Value::Object(all), [",", ":"])))
 }
 
-/// JSON with its keys in order and no blank in it, as Python writes it for pipenv.
-fn sorted(value: &Value) -> String {
+/// SHA-256 of a text, in hexadecimal digits.
+pub(super) fn digest(text: &str) -> String {
+    hex::digits(&Sha256::digest(text))
+}
+
+/// JSON with its keys in order, as Python writes it between these separators of
+/// items and of keys.
+pub(super) fn python_json(value: &Value, separators: [&str; 2]) -> String {
+    let [comma, colon] = separators;
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
             let entries = entries.into_iter();
             let entries: Vec<String> = entries
-                .map(|(key, value)| format!("{}:{}", json!(key), sorted(value)))
+                .map(|(key, value)| format!("{}{colon}{}", json!(key), python_json(value, separators)))
                 .collect();
-            format!("{{{}}}", entries.join(","))
+            format!("{{{}}}", entries.join(comma))
         }
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(sorted).collect();
-            format!("[{}]", items.join(","))
+            let items: Vec<String> = items.iter().map(|item| python_json(item, separators)).collect();
+            format!("[{}]", items.join(comma))
         }
         other => other.to_string(),
     }
 }
 
 /// JSON as Python writes it: other letters as escapes.
-fn ascii(json: &str) -> String {
+pub(super) fn ascii(json: &str) -> String {
     let mut units = [0; 2];
     json.chars()
         .map(|c| match c {
@@ -171,26 +148,5 @@ uvicorn = "*"
     #[test]
     fn letters_are_escaped_as_python_does() {
         assert_eq!(ascii("\"é😀\""), r#""\u00e9\ud83d\ude00""#);
-    }
-
-    #[test]
-    fn another_tools_lock_comes_with_the_command_that_exports_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let plain = "[project]\nname = 'x'\n".parse().unwrap();
-        let poetry = "[tool.poetry.dependencies]\nfastapi = '*'\n".parse().unwrap();
-        assert_eq!(to_export(dir.path(), &plain), None);
-        let told = to_export(dir.path(), &poetry).unwrap();
-        assert!(
-            told.contains("run `poetry lock && poetry export --only main "),
-            "{told}"
-        );
-        fs_err::write(dir.path().join("pdm.lock"), "").unwrap();
-        let told = to_export(dir.path(), &plain).unwrap();
-        assert!(told.contains("run `pdm export --prod "), "{told}");
-        fs_err::write(dir.path().join("poetry.lock"), "").unwrap();
-        for project in [&plain, &poetry] {
-            let told = to_export(dir.path(), project).unwrap();
-            assert!(told.contains("run `poetry export --only main "), "{told}");
-        }
     }
 }

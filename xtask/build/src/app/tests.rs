@@ -47,14 +47,11 @@ fn requirements_with_and_without_a_pyproject() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let dir = folder(&[("pyproject.toml", "[project]\nname='x'\n")]);
-    let problems = read_app(dir.path()).unwrap_err();
+    let problems = read_app(folder(&[]).path()).unwrap_err();
     assert!(
-        problems[0].contains("has no uv.lock beside it: run `uv lock`"),
+        problems[0].contains("neither pyproject.toml nor "),
         "{problems:?}"
     );
-    let problems = read_app(folder(&[]).path()).unwrap_err();
-    assert!(problems[0].contains("neither pyproject.toml"), "{problems:?}");
     let problems = read_app(Path::new("/nonexistent/app")).unwrap_err();
     assert!(
         problems[0].contains("/nonexistent/app does not exist"),
@@ -64,6 +61,38 @@ fn what_is_missing_is_named() {
     assert!(
         problems[0].contains("cannot be read: TOML parse error at line 1"),
         "{problems:?}"
+    );
+}
+
+#[test]
+fn a_project_without_lock_is_locked_by_the_build_where_that_can_be_done() {
+    let known = "[project]\nname='x'\nversion='1'\ndependencies=['uvicorn']\n[dependency-groups]\nprod=[]\n";
+    let bare = folder(&[("pyproject.toml", known)]);
+    let app = read_app(bare.path()).unwrap();
+    assert_eq!(app.shape, DependencySource::Bare);
+    assert!(app.unlocked().is_some());
+    choosing(bare.path(), None, &[], &["prod"]).unwrap();
+    let found = choosing(bare.path(), Some("x"), &["server"], &[]).unwrap_err();
+    for expected in [
+        "`app.extras` names `server`, which it does not have: it has none",
+        "`app.package` chooses of a uv.lock, and here is none: pyproject.toml says what is installed",
+    ] {
+        assert!(found.contains(expected), "{found}");
+    }
+    // uv would want more than this file.
+    for more in ["dynamic=['version']", "[tool.uv.sources]\ny={path='y'}"] {
+        let other = known.replace("[dependency-groups]", &format!("{more}\n[dependency-groups]"));
+        let found = read_app(folder(&[("pyproject.toml", &other)]).path()).unwrap_err();
+        assert!(
+            found[0].contains("has no uv.lock beside it: run `uv lock` in "),
+            "{found:?}"
+        );
+    }
+    let poetry = "[tool.poetry]\nname='x'\n[tool.poetry.dependencies]\nuvicorn='*'\n";
+    let found = read_app(folder(&[("pyproject.toml", poetry)]).path()).unwrap_err();
+    assert!(
+        found[0].contains("has no poetry.lock beside it: run `poetry lock` in "),
+        "{found:?}"
     );
 }
 

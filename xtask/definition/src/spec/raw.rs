@@ -75,7 +75,7 @@ pub(crate) struct RawApp {
     #[serde(default)]
     pub(crate) name: Option<String>,
     /// The application's folder, relative to the file that names it. It holds
-    /// pyproject.toml and uv.lock, or another list of what is installed. `--app DIR` overrides.
+    /// pyproject.toml and a lock, or another list of what is installed. `--app DIR` overrides.
     pub source: String,
     /// The member of a uv workspace that is the app, by its package's name;
     /// `source` is the workspace then. Default: the project at its top.

@@ -1,0 +1,141 @@
+"""What of a lock of Poetry's or PDM's is installed."""
+
+import importlib.util
+import pathlib
+import unittest
+
+PLACE = pathlib.Path(__file__).parents[2] / "xtask/definition/src/dockerfile/locked.py"
+SPEC = importlib.util.spec_from_file_location("locked", PLACE)
+locked = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(locked)
+
+HERE = 'sys_platform != "x"'
+ELSEWHERE = 'sys_platform == "x"'
+
+
+def names(packages):
+    return [f"{package['name']} {package['version']}" for package in packages]
+
+
+def package(name, version="1", **about):
+    return {"name": name, "version": version, **about}
+
+
+class OfPoetry(unittest.TestCase):
+    def test_groups_extras_and_markers_decide(self):
+        lock = {
+            "package": [
+                package("a", groups=["main", "dev"]),
+                package("b", groups=["dev"]),
+                package("c", groups=["main"], markers='extra == "server"'),
+                package("d", groups=["Prod_x"]),
+                package("e", groups=["main"], markers=ELSEWHERE),
+                package("f", groups=["main", "dev"], markers={"main": ELSEWHERE, "dev": HERE}),
+            ]
+        }
+        self.assertEqual(names(locked.poetry(lock, {}, [], [])), ["a 1"])
+        chosen = locked.poetry(lock, {}, ["other", "server"], ["prod-x"])
+        self.assertEqual(names(chosen), ["a 1", "c 1", "d 1"])
+        self.assertEqual(names(locked.poetry(lock, {}, [], ["dev"])), ["a 1", "b 1", "f 1"])
+
+    def test_an_older_lock_is_walked(self):
+        server = {"version": "^1", "extras": ["standard"], "optional": True}
+        project = {
+            "tool": {
+                "poetry": {
+                    "dependencies": {"python": "^3.8", "a": "^1", "Server": server},
+                    "extras": {"web": ["server"]},
+                    "group": {"prod": {"dependencies": {"p": "*"}}},
+                    "dev-dependencies": {"t": "*"},
+                }
+            }
+        }
+        loop = {"version": "*", "optional": True, "markers": 'extra == "standard"'}
+        lock = {
+            "package": [
+                package("a", dependencies={"b": ">=1", "win": {"markers": ELSEWHERE}}),
+                package("b", dependencies={"a": "*"}),
+                package("server", dependencies={"loop": loop}),
+                package("loop"),
+                package("p", dependencies={"m": [{"version": "<2", "markers": HERE}]}),
+                package("m", "1.5"),
+                package("m", "2.5"),
+                package("t"),
+                package("win"),
+            ]
+        }
+        self.assertEqual(names(locked.poetry(lock, project, [], [])), ["a 1", "b 1"])
+        chosen = locked.poetry(lock, project, ["web"], ["prod"])
+        self.assertEqual(names(chosen), ["a 1", "b 1", "loop 1", "m 1.5", "p 1", "server 1"])
+        self.assertEqual(names(locked.poetry(lock, project, [], ["dev"])), ["a 1", "b 1", "t 1"])
+
+    def test_two_versions_that_both_may_be_meant_are_refused(self):
+        project = {"tool": {"poetry": {"dependencies": {"m": "*"}}}}
+        lock = {"package": [package("m", "1"), package("m", "2")]}
+        with self.assertRaisesRegex(SystemExit, "which m is meant"):
+            locked.poetry(lock, project, [], [])
+
+
+class OfPdm(unittest.TestCase):
+    def test_extras_are_groups_and_entries_of_one_package_are_one(self):
+        lock = {
+            "package": [
+                package("a", groups=["default"]),
+                package("a", groups=["default"], extras=["x"]),
+                package("b", groups=["dev"]),
+                package("c", groups=["server"]),
+                package("d", groups=["default"], marker=ELSEWHERE),
+            ]
+        }
+        self.assertEqual(names(locked.pdm(lock, [], [])), ["a 1"])
+        self.assertEqual(names(locked.pdm(lock, ["server"], ["dev"])), ["a 1", "b 1", "c 1"])
+
+
+class Lines(unittest.TestCase):
+    def test_all_of_an_index_have_their_hashes(self):
+        files = [{"file": "a.whl", "hash": "sha256:02"}, {"file": "a.tar.gz", "hash": "sha256:01"}]
+        said = ("a==1 --hash=sha256:01 --hash=sha256:02", False)
+        self.assertEqual(locked.line(package("a", files=files), {}), said)
+        # As Poetry 1.0 has them.
+        self.assertEqual(locked.line(package("a", files=[]), {"a": files}), said)
+        with self.assertRaisesRegex(SystemExit, "no hashes for a"):
+            locked.line(package("a"), {})
+
+    def test_other_places(self):
+        git = {
+            "type": "git",
+            "url": "https://h/a.git",
+            "resolved_reference": "0a",
+            "subdirectory": "s",
+        }
+        said = ("a @ git+https://h/a.git@0a#subdirectory=s", False)
+        self.assertEqual(locked.line(package("a", source=git), {}), said)
+        of_pdm = package("a", git="https://h/a.git", revision="0a")
+        self.assertEqual(locked.line(of_pdm, {})[0], "a @ git+https://h/a.git@0a")
+        folder = {"type": "directory", "url": "libs/a"}
+        self.assertEqual(locked.line(package("a", source=folder), {}), ("/app/libs/a", True))
+        develop = package("a", source=folder, develop=True)
+        self.assertEqual(locked.line(develop, {}), ("-e /app/libs/a", True))
+        self.assertEqual(locked.line(package("a", path="./a"), {}), ("/app/./a", True))
+        url = package("a", url="https://h/a.whl", files=[{"hash": "sha256:01"}])
+        self.assertEqual(locked.line(url, {})[0], "a @ https://h/a.whl --hash=sha256:01")
+
+    def test_indexes_are_those_besides_the_public_one(self):
+        def legacy(url):
+            return package("a", source={"type": "legacy", "url": url})
+
+        packages = [legacy("https://pypi.org/simple"), legacy("https://h/simple/")]
+        pdm = {"tool": {"pdm": {"source": [{"name": "own", "url": "https://o/simple"}]}}}
+        said = ["https://h/simple", "https://o/simple"]
+        self.assertEqual(locked.indexes(packages, pdm), said)
+
+    def test_a_project_says_whether_it_is_a_package(self):
+        system = {"build-system": {}}
+        self.assertTrue(locked.is_package(system))
+        self.assertFalse(locked.is_package({}))
+        self.assertFalse(locked.is_package({**system, "tool": {"poetry": {"package-mode": False}}}))
+        self.assertFalse(locked.is_package({**system, "tool": {"pdm": {"distribution": False}}}))
+
+
+if __name__ == "__main__":
+    unittest.main()
