@@ -39,12 +39,9 @@ fn ruff_finds_nothing() {
     let mut python = scripts("python");
     python.extend(files("docker", "py"));
     python.extend(files("images/sample-app", "py"));
-<<<<<<< HEAD
     // What the tool runs in containers.
     python.extend(files("xtask/data/src/inside", "py"));
-=======
     python.extend(files("xtask/definition/src", "py"));
->>>>>>> 2e78afb (Install from locks of Poetry and PDM, and lock what has none)
     assert!(python.len() > 20, "{python:?}");
     for verb in [&["check", "--no-cache"][..], &["format", "--check", "--no-cache"]] {
         let mut command = Command::new(&ruff);
