@@ -81,7 +81,10 @@ fn take_down(
     let name = handle.name.as_str();
     let mut outcome = "nothing to do";
     if let ContainerPlace::Own(seen) = place {
-        let runs = !matches!(seen.condition.shown(), "stopped" | "failed" | "created");
+        let runs = !matches!(
+            seen.condition.shown(),
+            "stopped" | "failed" | "created" | "removing"
+        );
         if runs {
             let took = handle
                 .container(name)

@@ -29,6 +29,9 @@ pub enum Condition {
     Restarting,
     /// Paused by somebody.
     Paused,
+    /// The engine is about to remove it, or has failed to; it answers nothing
+    /// more.
+    Removing,
     /// Ended with this exit code.
     Ended {
         /// The exit code.
@@ -51,6 +54,7 @@ impl Condition {
             Some("created") => Self::Created,
             Some("restarting") => Self::Restarting,
             Some("paused") => Self::Paused,
+            Some("removing" | "dead") => Self::Removing,
             _ => Self::Ended {
                 code: state.get("ExitCode").and_then(Value::as_i64).unwrap_or(-1),
                 out_of_memory: state.get("OOMKilled").and_then(Value::as_bool) == Some(true),
@@ -81,6 +85,7 @@ impl Condition {
             Self::Running => "running",
             Self::Restarting => "restarting",
             Self::Paused => "paused",
+            Self::Removing => "removing",
             Self::Ended { code: 0, .. } => "stopped",
             Self::Ended { .. } => "failed",
         }
@@ -272,7 +277,8 @@ mod tests {
             (json!({ "Status": "restarting", "ExitCode": 1 }), "restarting"),
             (json!({ "Status": "exited", "ExitCode": 0 }), "stopped"),
             (json!({ "Status": "exited", "ExitCode": 78 }), "failed"),
-            (json!({ "Status": "dead" }), "failed"),
+            (json!({ "Status": "removing" }), "removing"),
+            (json!({ "Status": "dead", "ExitCode": 137 }), "removing"),
         ] {
             assert_eq!(Condition::of(&state).shown(), shown, "{state}");
         }

@@ -71,21 +71,20 @@ pub fn of(
     is_proved: IsProved<'_>,
     release: Option<&ImageId>,
 ) -> Result<ServiceStatus> {
-    let mut status = ServiceStatus {
-        service: handle.name.to_string(),
-        ..ServiceStatus::default()
-    };
-    match handle.place()? {
-        ContainerPlace::Empty => "not there".clone_into(&mut status.state),
-        ContainerPlace::Foreign(image) => {
-            "not ours".clone_into(&mut status.state);
-            status.reason = Some(format!(
-                "container {} (of {image}) was not made by `up`",
-                handle.name
-            ));
+    let mut place = handle.place()?;
+    let mut status = loop {
+        match of_place(handle, &place) {
+            Ok(status) => break status,
+            Err(error) => {
+                // Somebody may have ended or removed it between two questions.
+                let now = handle.place()?;
+                if is_same(&place, &now) {
+                    return Err(error);
+                }
+                place = now;
+            }
         }
-        ContainerPlace::Own(seen) => fill(&mut status, handle, &seen)?,
-    }
+    };
     if let Some(id) = &status.image_id {
         status.proved = Some(is_proved(&handle.name, id));
         let repository = format!("hive-{}:", handle.name);
@@ -106,6 +105,32 @@ pub fn of(
         status.disk_percent = how_full(Path::new(place));
     }
     Ok(status)
+}
+
+fn of_place(handle: &ServiceHandle, place: &ContainerPlace) -> Result<ServiceStatus> {
+    let mut status = ServiceStatus {
+        service: handle.name.to_string(),
+        ..ServiceStatus::default()
+    };
+    match place {
+        ContainerPlace::Empty => "not there".clone_into(&mut status.state),
+        ContainerPlace::Foreign(image) => {
+            "not ours".clone_into(&mut status.state);
+            status.reason = Some(format!(
+                "container {} (of {image}) was not made by `up`",
+                handle.name
+            ));
+        }
+        ContainerPlace::Own(seen) => fill(&mut status, handle, seen)?,
+    }
+    Ok(status)
+}
+
+/// Whether nothing has happened to the service's container from one look to the
+/// other.
+fn is_same(before: &ContainerPlace, now: &ContainerPlace) -> bool {
+    let shown = |place: &ContainerPlace| place.own().map(|seen| (seen.id.clone(), seen.condition.clone()));
+    shown(before) == shown(now)
 }
 
 fn fill(status: &mut ServiceStatus, handle: &ServiceHandle, seen: &SeenContainer) -> Result<()> {
