@@ -71,6 +71,12 @@ class AfterAMigration(unittest.TestCase):
         app.join()
         return done
 
+    def test_what_the_container_goes_on_without_is_told(self):
+        (self.run / "without").write_text("worker ended 6 times in a row")
+        done = self.check(waited=60)
+        said = "healthy, without worker ended 6 times in a row\n"
+        self.assertEqual((done.returncode, done.stdout), (0, said), done)
+
     def test_an_app_has_time_to_start_after_a_long_one(self):
         done = self.check(waited=60)
         self.assertEqual((done.returncode, done.stdout), (0, "healthy\n"), done)

@@ -301,7 +301,7 @@ pub fn watch(
             return Ok(Watched::Up(watch.boot));
         }
         if now >= next_programs {
-            if let Some(why) = hopeless(instance, watch.boot.first_200.is_some())? {
+            if let Some(why) = hopeless(instance, spec, watch.boot.first_200.is_some())? {
                 watch.boot.last_words = why;
                 return Ok(Watched::Up(watch.boot));
             }
@@ -425,8 +425,8 @@ fn first_success(health: &Value) -> Option<SystemTime> {
 
 /// Why waiting is no use any more: supervisord has given a program up, or the app
 /// ends again and again with the same words.
-fn hopeless(instance: &Instance, answers: bool) -> Result<Option<String>> {
-    if let Some(fatal) = fatal_program(instance)? {
+fn hopeless(instance: &Instance, spec: &ImageSpec, answers: bool) -> Result<Option<String>> {
+    if let Some(fatal) = fatal_program(instance, spec)? {
         return Ok(Some(fatal));
     }
     if answers {
@@ -436,7 +436,8 @@ fn hopeless(instance: &Instance, answers: bool) -> Result<Option<String>> {
     Ok(words::without_end(&log).map(|said| format!("the app ended again and again: {}", one_line(&said))))
 }
 
-fn fatal_program(instance: &Instance) -> Result<Option<String>> {
+/// But for those that the container goes on without.
+fn fatal_program(instance: &Instance, spec: &ImageSpec) -> Result<Option<String>> {
     let output = instance
         .container
         .exec(ask::DEADLINE, &[], &["sh", "-c", programs::STATUS], None);
@@ -446,9 +447,14 @@ fn fatal_program(instance: &Instance) -> Result<Option<String>> {
         Ok(output) => output,
     };
     let text = output.stdout_text();
+    let may_fail = |name: &str| {
+        spec.programs
+            .iter()
+            .any(|program| program.name == name && !program.fatal)
+    };
     let fatal = programs::states(&text)
         .into_iter()
-        .find(|(_, state)| *state == "FATAL");
+        .find(|(name, state)| *state == "FATAL" && !may_fail(name));
     Ok(fatal.map(|(name, _)| format!("{name} is FATAL")))
 }
 

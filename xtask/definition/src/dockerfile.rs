@@ -136,8 +136,10 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
                 workers: _,
                 before_start: _,
                 environment: _,
+                restart_after: _,
             },
         database: _,
+        programs: _,
         file: _,
         // These are not in an image, but what it is called and held against.
         version: _,

@@ -9,6 +9,7 @@ pub mod load;
 mod meaning;
 pub mod names;
 mod own_file;
+pub mod program;
 pub mod raw;
 pub mod secret;
 pub(crate) mod shape;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 use crate::reference::{ReleaseTag, Tag};
 use names::ImageName;
+use program::{CORE_PROGRAMS, OwnProgram};
 
 pub use raw::{Budgets, Check, CheckProbe, HealthMeaning, HttpProbe, SqlProbe};
 
@@ -35,6 +37,8 @@ pub struct ImageSpec {
     pub app: App,
     /// The database in the image, and the role that the app uses.
     pub database: Database,
+    /// What runs beside the two.
+    pub programs: Vec<OwnProgram>,
     /// Extra labels of the image.
     pub labels: BTreeMap<String, String>,
     /// Extra packages of the distribution in the final image.
@@ -84,6 +88,9 @@ pub struct App {
     pub(crate) before_start: Option<Vec<String>>,
     /// Extra environment; values may hold placeholders.
     pub environment: BTreeMap<String, String>,
+    /// As many looks in a row at an app that gives no answer restart it; 0 for
+    /// never.
+    pub restart_after: u32,
 }
 
 /// What of a project's declared dependencies an image has, in uv's words.
@@ -172,6 +179,12 @@ impl App {
 }
 
 impl ImageSpec {
+    /// The names of all programs that a container of the image has to run.
+    pub fn program_names(&self) -> Vec<&str> {
+        let own = self.programs.iter().map(|program| program.name.as_str());
+        CORE_PROGRAMS.into_iter().chain(own).collect()
+    }
+
     /// What an image that is proved may not start without, in one sentence;
     /// `None` where it is proved as it is.
     pub fn proved_with(&self) -> Option<String> {
@@ -191,6 +204,7 @@ impl ImageSpec {
             name: image,
             app,
             database,
+            programs,
             title: _,
             file: _,
             labels: _,
@@ -217,6 +231,7 @@ impl ImageSpec {
             health: _,
             before_start,
             environment,
+            restart_after,
         } = app;
         let Database {
             name,
@@ -237,6 +252,7 @@ impl ImageSpec {
                 "health_path": health_path,
                 "before_start": before_start,
                 "environment": environment,
+                "restart_after": restart_after,
             },
             "database": {
                 "name": name,
@@ -245,6 +261,7 @@ impl ImageSpec {
                 "initial_sql": initial_sql,
                 "settings": settings,
             },
+            "programs": programs,
         })
     }
 }

@@ -14,10 +14,12 @@ use std::path::{Component, Path, PathBuf};
 
 use definition::spec::ImageSpec;
 use definition::spec::names::ImageName;
+use definition::spec::program::MAX_STOP_SECONDS;
 
 /// Seconds that a stop may take: what supervisord gives its programs one after
-/// the other, and room. The engine's own default of 10 would kill PostgreSQL.
-pub const STOP_SECONDS: u32 = 75;
+/// the other, those of the image's own included, and room. The engine's own
+/// default of 10 would kill PostgreSQL.
+pub const STOP_SECONDS: u32 = 75 + MAX_STOP_SECONDS;
 
 /// Where the data lie in the container.
 pub const DATA: &str = "/var/lib/postgresql/data";

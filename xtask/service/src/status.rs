@@ -139,6 +139,8 @@ fn fill(status: &mut ServiceStatus, handle: &ServiceHandle, seen: &SeenContainer
     status.restarts = seen.restarts;
     status.address = seen.published.map(|address| address.to_string());
     match &seen.condition {
+        // Where a program is done without, the check says so.
+        Condition::Healthy => status.reason = done_without(&seen.health_said),
         Condition::Starting | Condition::Unhealthy => {
             status.reason = Some(seen.health_said.clone()).filter(|said| !said.is_empty());
         }
@@ -170,6 +172,11 @@ fn fill(status: &mut ServiceStatus, handle: &ServiceHandle, seen: &SeenContainer
         status.programs = down.map(|(name, state)| format!("{name} is {state}")).collect();
     }
     Ok(())
+}
+
+/// What a container that is healthy is without, in the words of its health check.
+fn done_without(said: &str) -> Option<String> {
+    said.strip_prefix("healthy, ").map(str::to_owned)
 }
 
 /// As `docker stats` counts: without files that can be dropped.
@@ -355,6 +362,14 @@ mod tests {
             last_good_backup: None,
             backups_not_proved: 0,
         }
+    }
+
+    #[test]
+    fn a_program_that_is_done_without_is_a_reason() {
+        let said = "healthy, without worker could not be started: no such queue";
+        let reason = "without worker could not be started: no such queue";
+        assert_eq!(done_without(said).as_deref(), Some(reason));
+        assert_eq!(done_without("healthy"), None);
     }
 
     #[test]

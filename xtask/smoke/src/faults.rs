@@ -4,6 +4,7 @@
 pub mod crash;
 pub(crate) mod disk;
 pub(crate) mod endings;
+pub(crate) mod own_programs;
 pub(crate) mod power;
 pub mod processes;
 pub(crate) mod refusals;
@@ -49,6 +50,11 @@ pub const FULL: &[FaultDef] = &[
         run: endings::slowly_flapping_app,
     },
     FaultDef {
+        name: "frozen-app",
+        proves: "health leaves 200 when the app hangs, and the app is restarted as the spec says, or goes on",
+        run: processes::frozen_app,
+    },
+    FaultDef {
         name: "kill-postmaster",
         proves: "PostgreSQL is back by itself after kill -9 of the postmaster, with every committed row",
         run: processes::postmaster,
@@ -84,9 +90,19 @@ pub const FULL: &[FaultDef] = &[
         run: processes::frozen_postgresql,
     },
     FaultDef {
-        name: "frozen-app",
-        proves: "health leaves 200 when the app hangs, and comes back when it goes on",
-        run: processes::frozen_app,
+        name: "kill-programs",
+        proves: "each program of the image's own is back by itself after kill -9",
+        run: own_programs::killed,
+    },
+    FaultDef {
+        name: "frozen-programs",
+        proves: "programs of the image's own that hang take neither the app nor the clean stop with them",
+        run: own_programs::frozen,
+    },
+    FaultDef {
+        name: "fatal-programs",
+        proves: "a program of the image's own that cannot be started ends the container, or is done without, as the spec says",
+        run: own_programs::beyond_help,
     },
     FaultDef {
         name: "fatal-app",

@@ -91,7 +91,7 @@ pub const GATE: &[CheckDef] = &[
     },
     CheckDef {
         name: names::PROGRAMS_RUNNING,
-        proves: "supervisord has postgresql and app, and every program is RUNNING",
+        proves: "supervisord has postgresql, app and the spec's own programs, and every one is RUNNING",
         needs: &[names::STAYS_UP, names::NOTHING_RESTARTED],
         how: How::Ask(Moment::Settled, container::programs::STATUS, programs::running),
     },
@@ -292,9 +292,10 @@ impl LookedAt {
             name: _,
             budgets,
             checks,
-            // The container's part of these two is in `runtime`.
+            // The container's part of these is in `runtime`.
             app: _,
             database: _,
+            programs: _,
             // A change of these is a change of the image.
             labels: _,
             packages: _,

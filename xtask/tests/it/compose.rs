@@ -260,7 +260,7 @@ fn compose_and_the_tool_see_one_service_and_keep_its_rows() {
         ),
         (
             "{{.Config.StopTimeout}} {{.HostConfig.RestartPolicy.Name}}",
-            "75 unless-stopped",
+            "135 unless-stopped",
         ),
         (
             "{{range .HostConfig.PortBindings}}{{(index . 0).HostIp}}{{end}}",

@@ -20,7 +20,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 19] = [
+const BLOCKS: [(&str, &str, How); 20] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -70,6 +70,11 @@ const BLOCKS: [(&str, &str, How); 19] = [
         "docker/README.md",
         "docker run --rm -v genie-data:/var/lib/postgresql/data hive-genie \\",
         How::Run,
+    ),
+    (
+        "README.md",
+        "{",
+        How::Not("keys of a spec; `own_programs` builds and runs such an image"),
     ),
     (
         "docker/README.md",

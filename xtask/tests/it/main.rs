@@ -33,6 +33,7 @@ mod lock_advice;
 mod migrations;
 mod never_stale;
 mod new_image;
+mod own_programs;
 mod pipelines;
 mod purge;
 mod reaper;

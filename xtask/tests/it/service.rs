@@ -10,9 +10,9 @@ use crate::build_images::{Bench, docker};
 use crate::sandbox::{self, Run};
 
 /// A service of an image that no other test has; all of it goes in the end.
-struct Operator {
-    bench: Bench,
-    port: String,
+pub(crate) struct Operator {
+    pub(crate) bench: Bench,
+    pub(crate) port: String,
 }
 
 impl Operator {
@@ -20,6 +20,11 @@ impl Operator {
     fn new(name: &str) -> Self {
         let bench = Bench::new(name, "", "");
         bench.build().expect(0);
+        Self::of(bench)
+    }
+
+    /// The image is the caller's to build.
+    pub(crate) fn of(bench: Bench) -> Self {
         Self {
             bench,
             port: free_port(),
@@ -141,7 +146,7 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
     assert_eq!(service.container(), container);
     for (format, expected) in [
         ("{{.HostConfig.RestartPolicy.Name}}", "unless-stopped"),
-        ("{{.Config.StopTimeout}}", "75"),
+        ("{{.Config.StopTimeout}}", "135"),
         (
             "{{range .HostConfig.PortBindings}}{{(index . 0).HostIp}}{{end}}",
             "127.0.0.1",

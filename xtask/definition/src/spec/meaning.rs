@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::names::{ImageName, check_package};
+use super::program;
 use super::raw::{CheckProbe, HealthMeaning, HttpProbe, RawApp, RawDatabase, RawSpec};
 use super::secret;
 use super::shape::ShapeProblem;
@@ -24,6 +25,7 @@ pub(super) fn validate(
     let image_name = meaning.take("", ImageName::parse(name));
     meaning.app(&raw.app);
     meaning.database(&raw);
+    meaning.programs(&raw);
     meaning.packages("packages", &raw.packages);
     meaning.packages("build_packages", &raw.build_packages);
     meaning.checks(&raw);
@@ -69,6 +71,7 @@ pub(super) fn validate(
         title,
         app,
         database,
+        programs,
         labels,
         packages,
         build_packages,
@@ -94,6 +97,7 @@ pub(super) fn validate(
         health,
         before_start,
         environment,
+        restart_after,
     } = app;
     let RawDatabase {
         name,
@@ -124,6 +128,7 @@ pub(super) fn validate(
             health,
             before_start,
             environment,
+            restart_after,
         },
         database: Database {
             name,
@@ -132,6 +137,7 @@ pub(super) fn validate(
             initial_sql,
             settings,
         },
+        programs,
         labels,
         packages,
         build_packages,
@@ -266,15 +272,7 @@ impl Meaning {
             ("app.before_start", &app.before_start),
         ] {
             let Some(command) = command else { continue };
-            if command.first().is_none_or(String::is_empty) {
-                self.tell(path, "is empty: name a program, or leave the key out");
-            }
-            for (n, word) in command.iter().enumerate() {
-                if word.contains('\0') {
-                    self.tell(&format!("{path}[{n}]"), "holds a NUL character");
-                }
-                self.template(&format!("{path}[{n}]"), word);
-            }
+            self.command(path, command, "name a program, or leave the key out");
         }
         for (key, value) in &app.environment {
             let path = format!("app.environment.{key}");
@@ -289,6 +287,28 @@ impl Meaning {
                 );
             }
             self.template(&path, value);
+        }
+    }
+
+    fn command(&mut self, path: &str, command: &[String], way_out: &str) {
+        if command.first().is_none_or(String::is_empty) {
+            self.tell(path, format!("is empty: {way_out}"));
+        }
+        for (n, word) in command.iter().enumerate() {
+            if word.contains('\0') {
+                self.tell(&format!("{path}[{n}]"), "holds a NUL character");
+            }
+            self.template(&format!("{path}[{n}]"), word);
+        }
+    }
+
+    fn programs(&mut self, raw: &RawSpec) {
+        for (place, why) in program::problems(&raw.programs) {
+            self.tell(&format!("programs{place}"), why);
+        }
+        for (n, program) in raw.programs.iter().enumerate() {
+            let path = format!("programs[{n}].command");
+            self.command(&path, &program.command, "name a program");
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::program::OwnProgram;
+
 /// What one image is. `images/defaults.json` has what all images share; a key
 /// here wins over the same key there.
 #[derive(Debug, Deserialize)]
@@ -24,6 +26,10 @@ pub(crate) struct RawSpec {
     pub(crate) app: RawApp,
     /// The database.
     pub(crate) database: RawDatabase,
+    /// Programs of the image's own beside PostgreSQL and the app: a worker, a
+    /// scheduler, a Redis from `packages`.
+    #[serde(default)]
+    pub(crate) programs: Vec<OwnProgram>,
     /// Extra labels of the image.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
@@ -133,6 +139,12 @@ pub(crate) struct RawApp {
     /// they are: this is part of the image.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// The app is restarted when it has given no answer so many times in a row,
+    /// about 13 s apart; 0 for never. An answer of any kind counts as one, and
+    /// while the database is away nothing counts.
+    #[serde(default = "six")]
+    #[cfg_attr(test, schemars(range(min = 0, max = 1000)))]
+    pub(crate) restart_after: u32,
 }
 
 /// What a health endpoint that answers 200 says.
@@ -148,6 +160,10 @@ pub enum HealthMeaning {
 
 fn one() -> u32 {
     1
+}
+
+fn six() -> u32 {
+    6
 }
 
 /// The database.

@@ -10,9 +10,6 @@ use container::figure::Figure;
 use container::finding::{Flaw, Judged, flaw, measured, seen};
 use container::programs::states;
 
-/// Programs that every image has.
-const EXPECTED: [&str; 2] = ["postgresql", "app"];
-
 /// `/proc` of every process: ids, start time, user ids.
 pub(crate) const PROCESSES: &str = "\
     grep -H -E '^(Name|Pid|PPid|Uid):' /proc/[0-9]*/status 2>/dev/null\n\
@@ -25,10 +22,10 @@ pub const MEMORY: &str = "\
     if [ -r memory.current ]; then cat memory.current; grep '^inactive_file ' memory.stat\n\
     else cat memory/memory.usage_in_bytes; grep '^total_inactive_file ' memory/memory.stat; fi";
 
-/// All programs RUNNING.
-pub(crate) fn running(_: &Facts, answer: &Answer) -> Judged {
+/// All programs there, and RUNNING.
+pub(crate) fn running(facts: &Facts, answer: &Answer) -> Judged {
     let states = states(&answer.text);
-    for program in EXPECTED {
+    for program in facts.spec.program_names() {
         if !states.iter().any(|(name, _)| *name == program) {
             return Err(flaw(format!(
                 "supervisorctl status shows no program {program}: {}",
@@ -178,7 +175,7 @@ fn spawned_program(line: &str) -> Option<&str> {
 }
 
 /// `app RUNNING pid 12, uptime 0:00:04`.
-fn pids(status: &str) -> Vec<(&str, u32)> {
+pub(crate) fn pids(status: &str) -> Vec<(&str, u32)> {
     status
         .lines()
         .filter_map(|line| {

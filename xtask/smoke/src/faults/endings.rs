@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::fixture::Fixture;
+use container::boot::Instance;
 use container::finding::{Observation, flaw, late, seen};
 
 /// A program that cannot start: three tries, 1, 2 and 3 s apart.
@@ -21,15 +22,29 @@ const SLOW_SECONDS: u32 = 13;
 const EXIT_PROGRAM: i64 = 1;
 const EXIT_CONFIG: i64 = 78;
 
+/// Python that ends at once, each time.
+pub(crate) const FAILS: &str = "raise SystemExit(3)";
+
 /// The app cannot be started any more.
 pub(crate) fn fatal_app(fixture: &Fixture<'_>) -> Result<Observation> {
     let end = UntidyEnd {
         program: "app",
         file: "run-app",
-        code: "raise SystemExit(3)",
+        code: FAILS,
         limit: FATAL,
     };
     end.expect(fixture, EXIT_PROGRAM, "app could not be started")
+}
+
+/// A program of the image's own cannot be started any more.
+pub(crate) fn fatal_program(fixture: &Fixture<'_>, program: &str) -> Result<Observation> {
+    let end = UntidyEnd {
+        program,
+        file: "run-app",
+        code: FAILS,
+        limit: FATAL,
+    };
+    end.expect(fixture, EXIT_PROGRAM, "could not be started")
 }
 
 /// PostgreSQL cannot be started any more.
@@ -37,7 +52,7 @@ pub(crate) fn fatal_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
     let end = UntidyEnd {
         program: "postgresql",
         file: "run-postgresql",
-        code: "raise SystemExit(3)",
+        code: FAILS,
         limit: FATAL,
     };
     end.expect(fixture, EXIT_PROGRAM, "postgresql could not be started")
@@ -77,6 +92,23 @@ pub(crate) fn slowly_flapping_app(fixture: &Fixture<'_>) -> Result<Observation> 
     end.expect(fixture, EXIT_PROGRAM, "app ended ")
 }
 
+/// Replaces the code of a file in `/usr/local/lib/hive`.
+///
+/// # Errors
+/// A flaw when it cannot be written.
+pub(crate) fn break_file(fixture: &Fixture<'_>, instance: &Instance, file: &str, code: &str) -> Result<()> {
+    // Kept as the same file, with its mode: only what it does changes.
+    let script = format!(
+        "{{ head -n 1 /usr/local/lib/hive/{file}; echo '{code}'; }} >/tmp/broken && \
+         cat /tmp/broken >/usr/local/lib/hive/{file}"
+    );
+    let answer = fixture.exec(instance, &["--user", "0:0"], &script)?;
+    if !answer.ok() {
+        bail!(flaw(format!("{file} could not be broken: {}", answer.shown())));
+    }
+    Ok(())
+}
+
 /// A program whose file in the container was replaced.
 struct UntidyEnd<'a> {
     program: &'a str,
@@ -97,20 +129,7 @@ impl UntidyEnd<'_> {
             &instance,
             "CREATE TABLE smoke_end AS SELECT n FROM generate_series(1, 1000) n",
         )?;
-        // Kept as the same file, with its mode: only what it does changes.
-        let script = format!(
-            "{{ head -n 1 /usr/local/lib/hive/{0}; echo '{1}'; }} >/tmp/broken && \
-             cat /tmp/broken >/usr/local/lib/hive/{0}",
-            self.file, self.code
-        );
-        let answer = fixture.exec(&instance, &["--user", "0:0"], &script)?;
-        if !answer.ok() {
-            bail!(flaw(format!(
-                "{} could not be broken: {}",
-                self.file,
-                answer.shown()
-            )));
-        }
+        break_file(fixture, &instance, self.file, self.code)?;
         let began = Instant::now();
         fixture.must(
             &instance,

@@ -21,6 +21,11 @@ const APP_BACK: Duration = Duration::from_secs(2);
 /// Until health leaves 200 when a program hangs, and until it is back when it
 /// goes on; the health check's own time-outs are 3 s.
 const FROZEN: Duration = Duration::from_secs(8);
+/// From one look of the health monitor at an app that hangs to the next: its pause,
+/// and the time limit of an answer.
+const LOOK: Duration = Duration::from_secs(13);
+/// Until an app that ignores its stop signal is killed and answers again.
+const RESTARTED: Duration = Duration::from_secs(15);
 /// The image's own check, asked by hand.
 const CHECK: Duration = Duration::from_secs(10);
 /// What a client that is told to end still waits for a 200.
@@ -105,7 +110,7 @@ pub(crate) fn app(fixture: &Fixture<'_>) -> Result<Observation> {
 /// The health monitor, which nobody but the log misses.
 pub(crate) fn monitor(fixture: &Fixture<'_>) -> Result<Observation> {
     let instance = with_rows(fixture)?;
-    let is_it = |process: &Process| process.command.ends_with("/health-monitor");
+    let is_it = |process: &Process| is_program(process, "health-monitor");
     let took = kill(fixture, &instance, "health-monitor", is_it)?;
     all_is_well(fixture, &instance)?;
     back(
@@ -149,37 +154,56 @@ pub(crate) fn frozen_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
     })
 }
 
-/// The app hangs.
+/// The app hangs: its container restarts it, where the spec does not say never.
 pub(crate) fn frozen_app(fixture: &Fixture<'_>) -> Result<Observation> {
-    frozen(fixture, "the app", is_app)
+    let looks = fixture.spec().app.restart_after;
+    if looks == 0 {
+        return frozen(fixture, "the app", is_app);
+    }
+    let instance = with_rows(fixture)?;
+    let freeze = freeze(fixture, &instance, "the app", is_app)?;
+    let limit = LOOK * (looks + 1) + RESTARTED;
+    let (came, _) = fixture.until_health(&instance, true, limit)?;
+    all_is_well(fixture, &instance)?;
+    let log = fixture.log(&instance)?;
+    let said = log.lines().find(|line| line.contains("restarting it"));
+    let Some(said) = said.filter(|line| line.starts_with("health-monitor | ")) else {
+        bail!(flaw(
+            "the app is back, and the log does not say that it was restarted"
+        ));
+    };
+    Ok(measured(
+        Figure::new(
+            came.as_secs_f64(),
+            Some(fixture.patience(limit).as_secs_f64()),
+            "s",
+        ),
+        format!(
+            "the app stopped by SIGSTOP: the health check said `{}`; back by itself, `{said}`",
+            freeze.check
+        ),
+    )?)
+}
+
+/// What was seen of a program that was stopped by SIGSTOP.
+struct Freeze {
+    /// Process IDs, with blanks between them.
+    pids: String,
+    /// Until health left 200, and what it said then.
+    left: Duration,
+    said: String,
+    /// The answer of the image's own health check.
+    check: String,
 }
 
 fn frozen(fixture: &Fixture<'_>, what: &str, is_it: fn(&Process) -> bool) -> Result<Observation> {
     let instance = with_rows(fixture)?;
-    let all = fixture.processes(&instance)?;
-    let pids: Vec<String> = all
-        .iter()
-        .filter(|process| is_it(process))
-        .map(|process| process.pid.to_string())
-        .collect();
-    if pids.is_empty() {
-        bail!(flaw(format!("there is no process of {what}")));
-    }
-    let pids = pids.join(" ");
-    fixture.must(&instance, &format!("kill -STOP {pids}"))?;
-    let (left, said) = fixture.until_health(&instance, false, FROZEN)?;
-    // What the engine asks, too.
-    let check = fixture.patience(CHECK).as_secs();
-    let answer = fixture.shell(
-        &instance,
-        &format!("timeout {check} /usr/local/lib/hive/healthcheck"),
-    )?;
-    if answer.code != 1 || !answer.text.starts_with("unhealthy: ") {
-        bail!(flaw(format!(
-            "{what} hangs, and the image's health check says: {}",
-            answer.shown()
-        )));
-    }
+    let Freeze {
+        pids,
+        left,
+        said,
+        check,
+    } = freeze(fixture, &instance, what, is_it)?;
     fixture.must(&instance, &format!("kill -CONT {pids}"))?;
     let (came, _) = fixture.until_health(&instance, true, FROZEN)?;
     all_is_well(fixture, &instance)?;
@@ -191,18 +215,57 @@ fn frozen(fixture: &Fixture<'_>, what: &str, is_it: fn(&Process) -> bool) -> Res
         ),
         format!(
             "{what} stopped by SIGSTOP: health left 200 after {:.1} s ({said}), the health check said \
-             `{}`; went on: 200 again after {:.1} s",
+             `{check}`; went on: 200 again after {:.1} s",
             left.as_secs_f64(),
-            answer.text,
             came.as_secs_f64()
         ),
     )?)
 }
 
-/// Committed before the harm, looked for after it.
-const ROWS: &str = "CREATE TABLE smoke_kill AS SELECT n FROM generate_series(1, 1000) n";
+/// Stops all processes that `is_it` knows, and waits until health and the image's
+/// own check have noticed.
+fn freeze(
+    fixture: &Fixture<'_>,
+    instance: &Instance,
+    what: &str,
+    is_it: fn(&Process) -> bool,
+) -> Result<Freeze> {
+    let all = fixture.processes(instance)?;
+    let pids: Vec<String> = all
+        .iter()
+        .filter(|process| is_it(process))
+        .map(|process| process.pid.to_string())
+        .collect();
+    if pids.is_empty() {
+        bail!(flaw(format!("there is no process of {what}")));
+    }
+    let pids = pids.join(" ");
+    fixture.must(instance, &format!("kill -STOP {pids}"))?;
+    let (left, said) = fixture.until_health(instance, false, FROZEN)?;
+    // What the engine asks, too.
+    let check = fixture.patience(CHECK).as_secs();
+    let answer = fixture.shell(
+        instance,
+        &format!("timeout {check} /usr/local/lib/hive/healthcheck"),
+    )?;
+    if answer.code != 1 || !answer.text.starts_with("unhealthy: ") {
+        bail!(flaw(format!(
+            "{what} hangs, and the image's health check says: {}",
+            answer.shown()
+        )));
+    }
+    Ok(Freeze {
+        pids,
+        left,
+        said,
+        check: answer.text,
+    })
+}
 
-fn with_rows(fixture: &Fixture<'_>) -> Result<std::rc::Rc<Instance>> {
+/// Committed before the harm, looked for after it.
+pub(crate) const ROWS: &str = "CREATE TABLE smoke_kill AS SELECT n FROM generate_series(1, 1000) n";
+
+pub(crate) fn with_rows(fixture: &Fixture<'_>) -> Result<std::rc::Rc<Instance>> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
     fixture.sql(&instance, ROWS)?;
@@ -210,7 +273,7 @@ fn with_rows(fixture: &Fixture<'_>) -> Result<std::rc::Rc<Instance>> {
 }
 
 /// The rows are there, and every program is RUNNING.
-fn all_is_well(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
+pub(crate) fn all_is_well(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
     let rows = fixture.sql(instance, "SELECT count(*) FROM smoke_kill")?;
     if rows != "1000" {
         bail!(flaw(format!(
@@ -249,9 +312,13 @@ pub(crate) fn is_postmaster(process: &Process) -> bool {
     process.command.contains("/bin/postgres -D ")
 }
 
-/// The program `app`: a child of PID 1 that is none of the others.
-pub(crate) fn is_app(process: &Process) -> bool {
-    process.parent == 1 && !is_postmaster(process) && !process.command.ends_with("/health-monitor")
+/// The process that the supervisor has started as this program.
+pub(crate) fn is_program(process: &Process, name: &str) -> bool {
+    process.parent == 1 && process.program == name
+}
+
+fn is_app(process: &Process) -> bool {
+    is_program(process, "app")
 }
 
 /// Whether another process has to take the victim's place.
@@ -404,25 +471,20 @@ mod tests {
 
     #[test]
     fn programs_are_told_apart() {
-        let process = |parent, command: &str| Process {
+        let process = |parent, program: &str, command: &str| Process {
             pid: 9,
             parent,
+            program: program.into(),
             command: command.into(),
         };
-        assert!(is_postmaster(&process(
-            1,
-            "/usr/lib/postgresql/current/bin/postgres -D /x"
-        )));
-        assert!(is_app(&process(
-            1,
-            "/opt/venv/bin/python -P /usr/local/lib/hive/run-app"
-        )));
-        assert!(is_app(&process(1, "node server.js")));
-        assert!(!is_app(&process(6, "postgres: checkpointer")));
-        assert!(!is_app(&process(
-            1,
-            "/bin/bash /usr/local/lib/hive/health-monitor"
-        )));
+        let postgres = "/usr/lib/postgresql/current/bin/postgres -D /x";
+        assert!(is_postmaster(&process(1, "", postgres)));
+        assert!(is_app(&process(1, "app", "node server.js")));
+        // A worker of it, what it left behind, and another program.
+        assert!(!is_app(&process(31, "app", "node server.js")));
+        assert!(!is_app(&process(1, "", "postgres: checkpointer")));
+        assert!(!is_app(&process(1, "worker", "celery")));
+        assert!(is_program(&process(1, "worker", "celery"), "worker"));
     }
 
     #[test]

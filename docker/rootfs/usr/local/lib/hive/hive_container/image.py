@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from hive_container import settings
+from hive_container import own_programs, settings
 
 IMAGE_FILE = "/etc/hive/image.json"
 RUN = "/run/hive"
@@ -67,6 +67,10 @@ VALUES_FILE = f"{RUN}/values.json"
 READY = f"{RUN}/database-ready"
 #: There while the spec's command runs: the health check waits for it.
 BEFORE_START = f"{RUN}/before-start"
+#: The programs of the image's own, as supervisord includes them.
+PROGRAMS_FILE = f"{RUN}/programs.conf"
+#: Without which programs the container goes on; the health check says so.
+WITHOUT_FILE = f"{RUN}/without"
 
 #: Exit status of a program, and of the container, when trying again cannot help.
 EXIT_CONFIG = 78
@@ -108,6 +112,8 @@ class Image:
     health_path: str | None
     before_start: list[str] | None
     environment: dict[str, str]
+    #: As many looks in a row at an app that gives no answer restart it; 0 for never.
+    restart_after: int
     #: By which name a volume may know the app, too.
     app_was: str | None
     database: str
@@ -115,6 +121,7 @@ class Image:
     extensions: list[str]
     initial_sql: list[str]
     settings: dict[str, str]
+    programs: list[own_programs.OwnProgram]
 
 
 def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
@@ -141,12 +148,14 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
         health_path=app.get("health_path"),
         before_start=app.get("before_start"),
         environment=app.get("environment", {}),
+        restart_after=app.get("restart_after", 0),
         app_was=environ.get(APP_WAS),
         database=database["name"],
         role=database["role"],
         extensions=database.get("extensions", []),
         initial_sql=database.get("initial_sql", []),
         settings=database.get("settings", {}),
+        programs=own_programs.of(document.get("programs", [])),
     )
 
 
@@ -346,11 +355,13 @@ def write_run_files(
 ) -> None:
     """Writes what the other programs of this start read, into the run directory."""
     write_private(VALUES_FILE, json.dumps(values))
+    write_private(PROGRAMS_FILE, own_programs.configuration(image.programs))
     password = values["database_password"]
     write_private(PASSFILE, pgpass_line(image.role, password))
     shell = {
         "HIVE_PORT": str(image.port),
         "HIVE_HEALTH_PATH": image.health_path or "",
+        "HIVE_RESTART_AFTER": str(image.restart_after),
         "PGHOST": DATABASE_HOST,
         "PGPORT": str(DATABASE_PORT),
         "PGDATABASE": image.database,

@@ -14,8 +14,9 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Set
 
-from hive_container import cluster, limits
+from hive_container import cluster, image, limits
 from hive_container.image import EXIT_CONFIG
 from hive_container.logs import ProgramLog
 from hive_container.steadiness import Steadiness
@@ -24,9 +25,10 @@ from hive_container.volume import PGDATA
 sys.path.append("/usr/local/lib/hive/shims")
 
 from supervisor import events, loggers
+from supervisor.datatypes import RestartUnconditionally
 from supervisor.options import ServerOptions
 from supervisor.poller import PollPoller
-from supervisor.states import SupervisorStates
+from supervisor.states import ProcessStates, SupervisorStates
 from supervisor.supervisord import Supervisor, asyncore
 
 CONFIGURATION = "/etc/hive/supervisord.conf"
@@ -42,8 +44,9 @@ CHATTER = ("without any HTTP authentication", "RPC interface ", "reaped unknown 
 POSTGRESQL = "postgresql"
 
 
-def run() -> int:
-    """Runs the programs until one cannot be kept running or a signal asks to stop.
+def run(optional: Set[str]) -> int:
+    """Runs the programs until one cannot be kept running or a signal asks to stop. The container
+    goes on without those that are `optional`.
 
     Returns the container's exit status.
     """
@@ -52,7 +55,7 @@ def run() -> int:
     options.first = True
     options.test = False
     options.poller = WakefulPoller(options)
-    supervisor = ContainerSupervisor(options)
+    supervisor = ContainerSupervisor(options, optional)
     with contextlib.suppress(asyncore.ExitNow):
         supervisor.main()
     if supervisor.why:
@@ -124,8 +127,11 @@ class LogHandler(loggers.Handler):
 class ContainerSupervisor(Supervisor):
     """supervisord that gives up when it should."""
 
-    def __init__(self, options: Options):
+    def __init__(self, options: Options, optional: Set[str]):
         super().__init__(options)
+        self.optional = optional
+        #: What became of those that the container goes on without.
+        self.without: dict[str, str] = {}
         self.status = 0
         self.why = ""
         self.logs: dict[str, ProgramLog] = {}
@@ -149,8 +155,14 @@ class ContainerSupervisor(Supervisor):
         self.log_of(event.process).write(event.data)
 
     def on_start(self, event: events.ProcessStateEvent) -> None:
-        self.started[event.process.config.name] = time.monotonic()
+        name = event.process.config.name
+        self.started[name] = time.monotonic()
         self.log_of(event.process).begin()
+        # By hand: what it did before counts no longer.
+        if self.without.pop(name, None):
+            event.process.config.autorestart = RestartUnconditionally
+            self.steadiness.pop(name, None)
+            self.write_without()
 
     def on_exit(self, event: events.ProcessStateEvent) -> None:
         process = event.process
@@ -161,16 +173,38 @@ class ContainerSupervisor(Supervisor):
         status = self.options.last_status
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
             why = self.log_of(process).reason or "it cannot run like this, see its last lines"
-            self.give_up(f"{name}: {why}", EXIT_CONFIG)
+            self.end_of(process, f"{name}: {why}", EXIT_CONFIG)
             return
         now = time.monotonic()
         steadiness = self.steadiness.setdefault(name, Steadiness())
         why = steadiness.verdict(now - self.started.get(name, now), status, now)
         if why:
-            self.give_up(self.explained(process, why))
+            self.end_of(process, self.explained(process, why))
 
     def on_fatal(self, event: events.ProcessStateFatalEvent) -> None:
-        self.give_up(self.explained(event.process, "could not be started"))
+        self.end_of(event.process, self.explained(event.process, "could not be started"))
+
+    def end_of(self, process: object, why: str, status: int = EXIT_PROGRAM) -> None:
+        """A program cannot be kept running: neither can the container, unless the spec says so."""
+        name = process.config.name
+        if name not in self.optional:
+            self.give_up(why, status)
+        elif name not in self.without:
+            self.options.logger.critical(
+                f"going on without {why}; hint: supervisorctl start {name}"
+            )
+            self.without[name] = why
+            self.write_without()
+            # Each is what keeps supervisord from starting it again: of one that ran for a second,
+            # and of one that did not.
+            process.config.autorestart = False
+            if process.state == ProcessStates.BACKOFF:
+                process.backoff = process.config.startretries + 1
+
+    def write_without(self) -> None:
+        """For the health check. A full /run costs what it says, never the container."""
+        with contextlib.suppress(OSError):
+            image.write_private(image.WITHOUT_FILE, "; ".join(self.without.values()))
 
     def explained(self, process: object, what: str) -> str:
         """What became of a program, with what it said itself and the way back, if there is one."""
