@@ -105,6 +105,15 @@ impl Source {
     }
 }
 
+/// What an app's role can put in the way of a superuser that reads its database,
+/// and what would speak for it if it were called.
+const IN_THE_WAY: &str = "CREATE SCHEMA own; \
+    CREATE FUNCTION own.quote_ident(name) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'called'; END$$; \
+    CREATE FUNCTION own.n() RETURNS bigint LANGUAGE plpgsql AS $$BEGIN RAISE 'called'; END$$; \
+    CREATE VIEW own.one AS SELECT own.n() AS n; CREATE SEQUENCE own.of_a_view; \
+    ALTER SEQUENCE own.of_a_view OWNED BY own.one.n; CREATE TABLE counted (n serial); \
+    ALTER DATABASE hive_genie SET search_path = own, pg_catalog, public";
+
 /// The container and the volume that the proof of a process has made.
 fn made_by(process: u32) -> Vec<String> {
     let filter = format!("name=test-genie.proof-{process}");
@@ -157,6 +166,7 @@ fn a_backup_under_load_is_read_by_other_programs() {
         "PGSERVICE=superuser psql -XAtq -c \"ALTER SYSTEM SET max_wal_size = '32MB'\" -c \"ALTER SYSTEM SET min_wal_size = '32MB'\" \
          -c 'SELECT pg_reload_conf()'",
     );
+    source.sql(IN_THE_WAY);
     source.sql("CREATE TABLE large AS SELECT n, md5(n::text) AS text FROM generate_series(1, 300000) n");
     let load = source.load();
     let began = Instant::now();
@@ -286,7 +296,7 @@ fn a_backup_that_is_not_whole_is_refused() {
     // A sequence that stands behind its column: the next insert would fail.
     source.sql("CREATE TABLE late (id bigserial PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 5)");
     let refused = source.backup(&[]).expect(4);
-    refused.says(&["is no good backup: database hive_genie: late_id_seq is behind late.id"]);
+    refused.says(&["is no good backup: database hive_genie: public.late_id_seq is behind public.late.id"]);
     assert_eq!(levels(&source.listed()), ["restored", "refused"]);
     source.sql("SELECT setval('late_id_seq', 5)");
 

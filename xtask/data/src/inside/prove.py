@@ -8,6 +8,10 @@ import subprocess
 import sys
 import time
 
+# `python -I` looks in no other place.
+sys.path.insert(0, "/usr/local/lib/hive")
+from hive_container import cluster, settings, volume  # noqa: E402
+
 PGDATA = "/var/lib/postgresql/data/pgdata"
 RUN = "/run/hive"
 BIN = "/usr/lib/postgresql/current/bin"
@@ -20,6 +24,11 @@ ENVIRONMENT = {
     "PGPORT": "5432",
     "PGUSER": "postgres",
     "PGCONNECT_TIMEOUT": "10",
+    # The copy holds whatever the app's role has put into its database, and this is the superuser:
+    # nothing of it may answer in place of PostgreSQL's own (CVE-2018-1058), or say what is proved.
+    "PGOPTIONS": settings.as_options(
+        settings.of_the_start(cluster.major_version(volume.PREPARED))
+    ),
 }
 
 #: What the backup says of its own server is not for this one: where it listens, whom it lets in,
@@ -37,8 +46,8 @@ SETTINGS = {
     "default_transaction_read_only": "off",
 }
 
-#: Sequences that belong to a column, and where that stands. One that counts down or goes round
-#: may well stand behind.
+#: Sequences that belong to a column of a table, and where that stands. One that counts down or
+#: goes round may well stand behind. A view may own one, too, and would run code of its author.
 SEQUENCES = """
 SELECT coalesce(json_agg(json_build_array(
     s.seqrelid::regclass::text, d.refobjid::regclass::text, quote_ident(a.attname))), '[]')
@@ -46,6 +55,8 @@ FROM pg_sequence s
 JOIN pg_depend d ON d.objid = s.seqrelid AND d.deptype IN ('a', 'i')
     AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
 JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+JOIN pg_class t ON t.oid = d.refobjid AND t.relkind IN ('r', 'p')
 WHERE d.refobjsubid > 0 AND s.seqincrement > 0 AND NOT s.seqcycle
 """
 
