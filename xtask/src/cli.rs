@@ -305,8 +305,34 @@ pub enum OverwrittenFile {
 #[derive(Debug, Args)]
 pub struct RenderArgs {
     /// Only compare; exit code 5 where a file is not what it should be
-    #[arg(long)]
+    #[arg(long, conflicts_with = "target")]
     pub(crate) check: bool,
+    /// Print a service for something else than compose, and write no file
+    #[arg(long = "for", value_name = "TOOL")]
+    pub(crate) target: Option<RenderTarget>,
+    /// Of these images; all, where none is named
+    #[arg(value_name = "IMAGE", requires = "target")]
+    pub(crate) images: Vec<String>,
+}
+
+impl RenderArgs {
+    /// Those of `--check`.
+    pub(crate) fn checked() -> Self {
+        Self {
+            check: true,
+            target: None,
+            images: Vec::new(),
+        }
+    }
+}
+
+/// What a service can be printed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RenderTarget {
+    /// A unit of systemd, by Podman's Quadlet
+    Quadlet,
+    /// A stateful set with its claim and its service
+    Kubernetes,
 }
 
 /// Arguments of `engine`.

@@ -173,7 +173,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
 
 /// Seconds in which an engine does not count that a container is not healthy yet:
 /// a machine may be three times as slow as the one that the budgets are for.
-fn start_period(budgets: &Budgets) -> u64 {
+pub fn start_period(budgets: &Budgets) -> u64 {
     let longest = budgets.ready_seconds.max(budgets.restart_seconds);
     #[expect(
         clippy::cast_possible_truncation,

@@ -5,13 +5,16 @@
 //! built or proved from, and a change here must not cost anybody a proof.
 
 pub mod compose;
+pub mod kubernetes;
 pub mod names;
+pub mod quadlet;
 #[cfg(test)]
 #[path = "../../definition/src/spec/sample.rs"]
 mod sample;
 
 use std::path::{Component, Path, PathBuf};
 
+use definition::dockerfile;
 use definition::spec::ImageSpec;
 use definition::spec::names::ImageName;
 use definition::spec::program::MAX_STOP_SECONDS;
@@ -23,6 +26,9 @@ pub const STOP_SECONDS: u32 = 75 + MAX_STOP_SECONDS;
 
 /// Where the data lie in the container.
 pub const DATA: &str = "/var/lib/postgresql/data";
+
+/// The image's own health check.
+const CHECK: &str = "/usr/local/lib/hive/healthcheck";
 
 /// Where the app lies in the container.
 const APP: &str = "/app";
@@ -66,6 +72,8 @@ pub struct Deployment {
     port: u16,
     /// Whether it keeps data, and so has a volume.
     keeps_data: bool,
+    /// Seconds that a start may take without being counted as unhealthy.
+    start_seconds: u64,
     /// The app's folder, relative to the checkout.
     source: PathBuf,
 }
@@ -78,6 +86,7 @@ impl Deployment {
             file: spec.file.clone(),
             port: spec.app.port,
             keeps_data: true,
+            start_seconds: dockerfile::start_period(&spec.budgets),
             source: relative(root, &spec.app.source),
         }
     }

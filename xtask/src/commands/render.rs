@@ -3,16 +3,21 @@
 
 use anyhow::Result;
 
-use crate::cli::RenderArgs;
+use super::services;
+use crate::cli::{RenderArgs, RenderTarget};
 use build::catalog::{Apps, Catalog};
 use definition::dockerfile;
 use definition::spec::ImageSpec;
 use definition::spec::raw;
-use deploy::{Deployment, compose};
+use deploy::{Deployment, compose, kubernetes, quadlet};
 use host::Host;
 
-/// Writes every rendered file that differs, or names it with `--check`.
+/// Writes every rendered file that differs, or names it with `--check`; prints
+/// services with `--for`.
 pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
+    if let Some(target) = args.target {
+        return print(target, &args.images, host);
+    }
     let mut stale = Vec::new();
     for (shown, text) in rendered(host)? {
         let path = host.root.join(&shown);
@@ -39,6 +44,28 @@ pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
         host.report.step("rendered", "everything is up to date");
     }
     Ok(())
+}
+
+fn print(target: RenderTarget, images: &[String], host: &Host) -> Result<()> {
+    let specs = services::specs(host, images)?;
+    let mut all = specs.iter().map(|spec| Deployment::of(spec, &host.root));
+    let text: String = match target {
+        RenderTarget::Kubernetes => all.map(|service| kubernetes::objects(&service)).collect(),
+        RenderTarget::Quadlet => {
+            let (Some(service), None) = (all.next(), all.next()) else {
+                let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+                let message = format!(
+                    "a unit is a file of its own, and these are several: {}",
+                    names.join(", ")
+                );
+                return Err(failure::usage(message)
+                    .hint(format!("name one: cargo xtask render --for quadlet {}", names[0]))
+                    .into());
+            };
+            quadlet::unit(&service)
+        }
+    };
+    host.report.data(text.trim_end())
 }
 
 /// Path within the checkout → what the file has to hold.

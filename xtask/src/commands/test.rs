@@ -59,7 +59,7 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
         }
     }
     host.report.step("test", "rendered files");
-    if let Err(error) = super::render::run(&RenderArgs { check: true }, host) {
+    if let Err(error) = super::render::run(&RenderArgs::checked(), host) {
         host.report.error(&failure::render(&error));
         failed.push("rendered files");
     }

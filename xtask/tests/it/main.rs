@@ -35,6 +35,7 @@ mod never_stale;
 mod new_image;
 mod own_programs;
 mod pipelines;
+mod podman;
 mod purge;
 mod reaper;
 mod sandbox;

@@ -1,0 +1,223 @@
+//! The objects of a service for Kubernetes.
+
+use crate::names;
+use crate::{CHECK, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS, UID};
+
+/// What the claim asks for: the cluster, its log and room. A claim can grow.
+const STORAGE: &str = "10Gi";
+
+/// Seconds between two start-up probes.
+const STARTUP_PERIOD: u64 = 2;
+
+/// A claim, a service and a stateful set, as YAML documents.
+pub fn objects(service: &Deployment) -> String {
+    let Deployment { name, file, port, .. } = service;
+    let mut text =
+        format!("# Do not edit: rendered by `cargo xtask render --for kubernetes {name}` from {file}.\n");
+    if service.keeps_data {
+        text += &claim(service);
+    }
+    text += &format!(
+        "---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  labels:
+    app.kubernetes.io/name: {name}
+spec:
+  selector:
+    app.kubernetes.io/name: {name}
+  ports:
+    - name: http
+      port: {port}
+      targetPort: http
+"
+    );
+    text += &set(service);
+    text
+}
+
+/// Not a template of the set: it has the name that the volume has everywhere, and
+/// outlives the set whatever the set's policy is.
+fn claim(service: &Deployment) -> String {
+    format!(
+        "---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {volume}
+  labels:
+    app.kubernetes.io/name: {name}
+spec:
+  accessModes:
+    - ReadWriteOnce
+  resources:
+    requests:
+      storage: {STORAGE}
+",
+        volume = names::volume(&service.name),
+        name = service.name,
+    )
+}
+
+fn set(service: &Deployment) -> String {
+    let Deployment { name, port, .. } = service;
+    let mut text = format!(
+        "---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: {name}
+  labels:
+    app.kubernetes.io/name: {name}
+spec:
+  serviceName: {name}
+  # One: two containers never use one cluster.
+  replicas: 1
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: {name}
+  template:
+    metadata:
+      labels:
+        app.kubernetes.io/name: {name}
+    spec:
+      automountServiceAccountToken: false
+      # Variables of other services, such as HIVE_API_PORT, are none of the app's.
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: {STOP_SECONDS}
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: {UID}
+        runAsGroup: {UID}
+        fsGroup: {UID}
+        fsGroupChangePolicy: OnRootMismatch
+        seccompProfile:
+          type: RuntimeDefault
+      containers:
+        - name: {name}
+          image: {release}
+          imagePullPolicy: IfNotPresent
+          ports:
+            - name: http
+              containerPort: {port}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities:
+              drop:
+                - ALL
+          resources:
+            requests:
+              cpu: 250m
+              memory: {reserved}
+            limits:
+              cpu: \"{cpus}\"
+              memory: {memory}
+",
+        release = service.release(),
+        reserved = quantity(LIMITS.reserved),
+        cpus = LIMITS.cpus,
+        memory = quantity(LIMITS.memory),
+    );
+    text += &probes(service);
+    text += "          volumeMounts:\n";
+    if service.keeps_data {
+        text += &format!("            - name: data\n              mountPath: {DATA}\n");
+    }
+    for (folder, _) in SCRATCH {
+        let name = scratch(folder);
+        text += &format!("            - name: {name}\n              mountPath: {folder}\n");
+    }
+    text += "      volumes:\n";
+    if service.keeps_data {
+        text += &format!(
+            "        - name: data\n          persistentVolumeClaim:\n            claimName: {}\n",
+            names::volume(name)
+        );
+    }
+    for (folder, size) in SCRATCH {
+        let limit = size.map_or(String::new(), |size| {
+            format!("            sizeLimit: {}\n", quantity(size))
+        });
+        let name = scratch(folder);
+        text += &format!("        - name: {name}\n          emptyDir:\n            medium: Memory\n{limit}");
+    }
+    text
+}
+
+/// The image's own check, three times: it waits for migrations, however long they
+/// take, so that none of them is cut off.
+fn probes(service: &Deployment) -> String {
+    let probe = |kind: &str, rest: &str| {
+        format!(
+            "          {kind}:
+            exec:
+              command:
+                - {CHECK}
+{rest}"
+        )
+    };
+    let times = service.start_seconds.div_ceil(STARTUP_PERIOD);
+    let startup = format!(
+        "            periodSeconds: {STARTUP_PERIOD}
+            timeoutSeconds: 86400
+            failureThreshold: {times}
+"
+    );
+    let readiness = "            periodSeconds: 5
+            timeoutSeconds: 10
+            failureThreshold: 2
+";
+    // The container starts its programs again by itself: this is for when nothing
+    // inside helps any more.
+    let liveness = "            periodSeconds: 30
+            timeoutSeconds: 10
+            failureThreshold: 10
+";
+    [
+        probe("startupProbe", &startup),
+        probe("readinessProbe", readiness),
+        probe("livenessProbe", liveness),
+    ]
+    .concat()
+}
+
+/// The name of a volume for a folder: `/run/hive` → `run-hive`.
+fn scratch(folder: &str) -> String {
+    folder.trim_start_matches('/').replace('/', "-")
+}
+
+/// `256m` of the engine as Kubernetes says it, where `m` are thousandths.
+fn quantity(size: &str) -> String {
+    format!("{}i", size.to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::spec;
+    use std::path::Path;
+
+    #[test]
+    fn sizes_are_in_the_words_of_kubernetes() {
+        assert_eq!(
+            (quantity("256m"), quantity("2g")),
+            ("256Mi".to_owned(), "2Gi".to_owned())
+        );
+        assert_eq!(scratch("/var/log/hive"), "var-log-hive");
+    }
+
+    #[test]
+    fn a_set_without_data_has_no_claim() {
+        let mut service = Deployment::of(&spec(), Path::new("/src"));
+        assert!(objects(&service).contains("kind: PersistentVolumeClaim"));
+        service.keeps_data = false;
+        let text = objects(&service);
+        assert!(
+            !text.contains("PersistentVolumeClaim") && !text.contains(DATA),
+            "{text}"
+        );
+    }
+}
