@@ -1,6 +1,7 @@
 //! The whole grammar of the command line, and nothing else.
 
 pub mod backup;
+pub mod restore;
 pub mod service;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use build::base::Origin;
 use build::request::Selection;
 use engine::choose::EngineChoice;
 use explain::history::select::Selector;
+use restore::RestoreArgs;
 use service::{DownArgs, ExecArgs, HealthArgs, LogsArgs, PsqlArgs, RestartArgs, StatusArgs, UpArgs};
 
 /// What each exit code means, for `--help`.
@@ -119,6 +121,13 @@ pub enum Verb {
     /// read; exit code 4 where something in it is not whole.
     #[command(after_help = EXIT_CODES)]
     Backup(BackupArgs),
+    /// Make the data of a service those of a backup, and keep what ran before
+    ///
+    /// The backup is unpacked and made ready beside the data while the service works; then
+    /// it is stopped, the two are exchanged, and it is started again. Where it does not get
+    /// healthy the data are as before. After a kill, the same command again.
+    #[command(after_help = EXIT_CODES)]
+    Restore(RestoreArgs),
     /// The engine in use: the system's, or a private one
     Engine(EngineArgs),
     /// The operating-system bases

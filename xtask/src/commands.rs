@@ -15,6 +15,7 @@ mod new;
 mod plan;
 mod render;
 mod restart;
+mod restore;
 mod services;
 mod smoke;
 mod status;
@@ -51,6 +52,7 @@ pub fn run(command: Verb, host: &Host) -> Result<()> {
         Verb::Exec(args) => exec::run(&args, host),
         Verb::Psql(args) => exec::psql(&args, host),
         Verb::Backup(args) => backup::run(&args, host),
+        Verb::Restore(args) => restore::run(&args, host),
         Verb::Engine(args) => engine::run(&args, host),
         Verb::Base(args) => base::run(&args, host),
         Verb::Inputs(args) => inputs::run(&args, host),

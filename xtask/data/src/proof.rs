@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::facts::BackupFacts;
 use crate::file::Backup;
+use crate::generations::{self, run_in};
 use crate::seal::{ProofLevel, RestoreProof};
 use crate::take::PYTHON;
 use container::boot::MOUNT;
@@ -23,9 +24,6 @@ const PROVE: &str = include_str!("inside/prove.py");
 
 /// Longer than any proof; Ctrl-C ends it.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
-
-/// Its own steps take no time.
-const STEP: Duration = Duration::from_secs(60);
 
 /// The log that recovery and `pg_amcheck --install-missing` write, temporary files.
 const MORE_ROOM: u64 = 200_000_000;
@@ -82,31 +80,13 @@ pub fn restore(resources: &RunResources, backup: &mut Backup, image_id: &ImageId
     Ok(proof)
 }
 
-/// The engine reads zstd by itself, so that no image needs a program for it.
 fn unpack(resources: &RunResources, backup: &Backup, container: &Container) -> Result<()> {
-    let what = || format!("unpack {}", backup.path.display());
-    container_step(container, &[], &["mkdir", "-m", "700", PGDATA]).with_context(what)?;
-    let target = format!("{}:{PGDATA}", container.name());
-    let copy = resources.engine.cmd(&resources.runner, &["cp", "-", &target]);
-    copy.stdin_from(backup.contents()?)
-        .deadline(LONGEST)
-        .run()
-        .map_err(|error| failure::environment(format!("{}: {error:#}", what())))?;
+    run_in(container, &[], &["mkdir", "-m", "700", PGDATA])?;
+    generations::unpack(&resources.engine, &resources.runner, backup, container, PGDATA)?;
     // The files are those of the user that the container ran as; the manifest, by a
     // slip of pg_basebackup's, nobody's.
-    let id = container_step(container, &[], &["sh", "-c", "echo $(id -u):$(id -g)"]).with_context(what)?;
-    let owner = ["chown", "-R", id.as_str(), PGDATA];
-    container_step(container, &["--user", "0:0"], &owner).with_context(what)?;
-    Ok(())
-}
-
-fn container_step(container: &Container, options: &[&str], command: &[&str]) -> Result<String> {
-    let output = container.exec(STEP * 30, options, command, None)?;
-    if !output.success() {
-        let (how, said) = (ended(output.status), tail(&output.stderr));
-        anyhow::bail!("`{}` {how}{said}", command.join(" "));
-    }
-    Ok(output.stdout_text())
+    let id = run_in(container, &[], &["sh", "-c", "echo $(id -u):$(id -g)"])?;
+    run_in(container, &["--user", "0:0"], &["chown", "-R", &id, PGDATA]).map(drop)
 }
 
 /// Where the kernel does not let us look, nothing is known.
@@ -139,7 +119,7 @@ fn room(resources: &RunResources, volume: &Volume, backup: &BackupFacts) -> Resu
 }
 
 /// All that is wanting at once.
-fn want_of_room(free: u64, files: u64, backup: &BackupFacts) -> Option<String> {
+pub(crate) fn want_of_room(free: u64, files: u64, backup: &BackupFacts) -> Option<String> {
     let (bytes, count) = (backup.bytes + MORE_ROOM, backup.files + MORE_FILES);
     let mut wanting = Vec::new();
     if free < bytes {

@@ -222,7 +222,10 @@ fn other_app(volume: &str, has: &str, image: &str, was: Option<&str>) -> Option<
 }
 
 /// Containers of others whose programs are there, with the volume.
-fn users(handle: &ServiceHandle, volume: &str) -> Result<Option<Obstacle>> {
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn users(handle: &ServiceHandle, volume: &str) -> Result<Option<Obstacle>> {
     let all = handle.engine.containers(&handle.runner, "volume", volume)?;
     let is_up = |one: &Value| {
         let state = one.get("State").and_then(Value::as_str);

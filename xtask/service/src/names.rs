@@ -54,7 +54,7 @@ impl ServiceName {
     }
 
     /// What its volume bears.
-    pub(crate) fn volume_labels(&self) -> Labels {
+    pub fn volume_labels(&self) -> Labels {
         self.labels(names::volume_labels(&self.0))
     }
 

@@ -13,6 +13,9 @@ use crate::{trial, wait};
 use definition::spec::ImageSpec;
 use host::report::{Report, seconds};
 
+/// The time that a container's programs may take to end.
+pub const GRACE: Duration = Duration::from_secs(STOP_SECONDS as u64);
+
 /// Stops a service's container and starts it again, as it is.
 ///
 /// # Errors
@@ -37,6 +40,14 @@ pub fn restart(handle: &ServiceHandle, report: &Report, state: &Path, spec: &Ima
     trail::write(state, report, &entry.ended("restarted", &done));
     report.step("healthy", format!("{name}: after {}", seconds(done?)));
     Ok(())
+}
+
+/// Starts a service's container as it is, unless it runs, and waits until it works.
+///
+/// # Errors
+/// A smoke failure where it does not; an engine that refuses; Ctrl-C.
+pub fn start(handle: &ServiceHandle, report: &Report, state: &Path, spec: &ImageSpec) -> Result<Duration> {
+    trial::run(handle, report, state, wait::limit(&spec.budgets))
 }
 
 /// The container of a service.
@@ -64,8 +75,7 @@ pub fn own(handle: &ServiceHandle) -> Result<SeenContainer> {
 /// When the engine refuses, or on Ctrl-C.
 pub fn stop(handle: &ServiceHandle, report: &Report, old: &SeenContainer) -> Result<()> {
     let name = handle.name.as_str();
-    let grace = Duration::from_secs(STOP_SECONDS.into());
-    handle.container(name).stop(grace)?;
+    handle.container(name).stop(GRACE)?;
     if let (true, ContainerPlace::Own(now)) = (old.condition.runs(), handle.place()?)
         && now.condition.shown() != "stopped"
     {

@@ -71,7 +71,7 @@ impl Condition {
     }
 
     /// Whether its processes are there, and hold its port and its volume.
-    pub(crate) fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.runs() || *self == Self::Paused
     }
 

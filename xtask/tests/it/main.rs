@@ -38,6 +38,7 @@ mod pipelines;
 mod podman;
 mod purge;
 mod reaper;
+mod restore;
 mod sandbox;
 mod service;
 mod smoke_full;

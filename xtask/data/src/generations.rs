@@ -1,0 +1,159 @@
+//! The generations of a volume, worked on by a container of the image beside the
+//! service: what runs, what ran before, what is to run.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::file::Backup;
+use crate::take::PYTHON;
+use container::boot::MOUNT;
+use definition::identity::ImageId;
+use engine::Engine;
+use engine::container::{Container, RunResources};
+use host::process::{Runner, ended, tail};
+
+/// All that is done on the volume; its head says how it looks.
+const SCRIPT: &str = include_str!("inside/generation.py");
+
+/// Longer than any of it; Ctrl-C ends it.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// Whose the volume is: of the cluster's user, else of the one that the image has.
+const OWNER: &str = "cd /var/lib/postgresql/data && \
+    for one in pgdata hive; do [ -e $one ] && stat -c %u:%g $one && exit; done; echo $(id -u):$(id -g)";
+
+/// What the volume says of an operation that goes on, or was killed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeJournal {
+    /// `restore`.
+    pub operation: String,
+    /// Of this operation alone.
+    pub id: String,
+    /// The step that comes, or was in work.
+    pub step: String,
+    /// The backup.
+    pub file: String,
+    /// Whether the service ran when it began, and is to run at its end.
+    pub service_ran: bool,
+}
+
+/// What a plan has to know of a volume and of the image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct VolumeFindings {
+    pub(crate) major: u32,
+    pub(crate) missing_extensions: Vec<String>,
+    pub(crate) free_bytes: u64,
+    /// None where the file system counts no files.
+    pub(crate) free_files: Option<u64>,
+    /// What is kept beside what runs, by name.
+    pub generations: Vec<String>,
+    /// Of an operation that was killed.
+    pub(crate) journal: Option<VolumeJournal>,
+}
+
+/// The container that works on a volume. It goes with this, also after `kill -9`.
+#[derive(Debug)]
+pub(crate) struct VolumeKeeper {
+    container: Container,
+    owner: String,
+    engine: Engine,
+    runner: Runner,
+}
+
+impl VolumeKeeper {
+    pub(crate) fn start(resources: &RunResources, name: &str, image: &ImageId, volume: &str) -> Result<Self> {
+        let mount = format!("{volume}:{MOUNT}");
+        let options = ["--entrypoint", "sleep", "--network", "none", "--volume", &mount];
+        let container = resources.start(name, image.as_str(), &options, &["infinity"])?;
+        let mut keeper = Self {
+            container,
+            owner: "0:0".to_owned(),
+            engine: resources.engine.clone(),
+            runner: resources.runner.clone(),
+        };
+        let ours = keeper.run(&[], &["sh", "-c", OWNER]);
+        keeper.owner = match ours {
+            Ok(owner) => owner,
+            // A user who may not look is not the owner.
+            Err(_) => keeper.run(&["--user", "0:0"], &["sh", "-c", OWNER])?,
+        };
+        Ok(keeper)
+    }
+
+    /// The same for what goes on after Ctrl-C.
+    pub(crate) fn for_cleanup(&self) -> Self {
+        let runner = self.runner.for_cleanup();
+        Self {
+            container: Container::existing(&self.engine, &runner, self.container.name()),
+            owner: self.owner.clone(),
+            engine: self.engine.clone(),
+            runner,
+        }
+    }
+
+    /// Carries out a verb of the script as the volume's owner.
+    pub(crate) fn does(&self, verb: &str, args: &[&str]) -> Result<String> {
+        let command = [&PYTHON[..], &[SCRIPT, verb], args].concat();
+        self.run(&["--user", &self.owner], &command)
+    }
+
+    pub(crate) fn look(&self, extensions: &[&str]) -> Result<VolumeFindings> {
+        let said = self.does("look", &[&serde_json::to_string(extensions)?])?;
+        serde_json::from_str(&said).context("read what the volume says of itself")
+    }
+
+    /// Writes down which step comes.
+    pub(crate) fn note(&self, journal: &VolumeJournal) -> Result<()> {
+        self.does("note", &[&serde_json::to_string(journal)?]).map(drop)
+    }
+
+    /// Puts the files of a backup into a folder of the volume.
+    pub(crate) fn unpack(&self, backup: &Backup, folder: &str) -> Result<()> {
+        let place = format!("{MOUNT}/generations/{folder}");
+        unpack(&self.engine, &self.runner, backup, &self.container, &place)?;
+        self.run(&["--user", "0:0"], &["chown", "-R", &self.owner, &place])
+            .map(drop)
+    }
+
+    fn run(&self, options: &[&str], command: &[&str]) -> Result<String> {
+        run_in(&self.container, options, command)
+    }
+}
+
+/// The engine reads zstd by itself, so that no image needs a program for it.
+pub(crate) fn unpack(
+    engine: &Engine,
+    runner: &Runner,
+    backup: &Backup,
+    container: &Container,
+    folder: &str,
+) -> Result<()> {
+    let target = format!("{}:{folder}", container.name());
+    let copy = engine.cmd(runner, &["cp", "-", &target]);
+    let done = copy.stdin_from(backup.contents()?).deadline(LONGEST).run();
+    // Whoever was interrupted says so by the error itself.
+    done.map(drop).map_err(|error| {
+        let place = failure::environment(format!("unpack {}", backup.path.display()));
+        match failure::kind(&error) {
+            failure::FailureKind::Interrupted => error,
+            _ => error.context(place),
+        }
+    })
+}
+
+/// What a command in a container says; what it says on stderr where it fails.
+pub(crate) fn run_in(container: &Container, options: &[&str], command: &[&str]) -> Result<String> {
+    let output = container.exec(LONGEST, options, command, None)?;
+    if output.success() {
+        return Ok(output.stdout_text());
+    }
+    let said = output.stderr_text();
+    if output.status.code() == Some(1) && !said.is_empty() {
+        return Err(failure::environment(said).into());
+    }
+    let program = command.first().copied().unwrap_or_default();
+    let message = format!("`{program}` {}{}", ended(output.status), tail(&output.stderr));
+    Err(failure::environment(message).into())
+}

@@ -1,0 +1,294 @@
+"""Works on the generations of a volume: `pgdata` is what runs, `generations/` has the others.
+
+    generations/new-ID.part    is being unpacked
+    generations/new-ID         whole, and never yet in use
+    generations/before-ID      what ran before the restore ID
+    generations/failed-ID      what was restored, and the app did not get healthy on it
+    generations/journal.json   the operation that goes on, and its step
+
+A cluster that was restored has `hive-restored.json`, with the ID, so that the names and that file
+say how far an operation was that was killed, at any moment.
+
+Volumes cannot be renamed, so what takes the place of a cluster has to lie beside it; the exchange
+is one call, and both clusters are whole before and after it.
+"""
+
+import ctypes
+import fcntl
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+MOUNT = "/var/lib/postgresql/data"
+PGDATA = f"{MOUNT}/pgdata"
+GENERATIONS = f"{MOUNT}/generations"
+JOURNAL = f"{GENERATIONS}/journal.json"
+LOCK = f"{MOUNT}/hive/lock"
+PASSFILE = f"{MOUNT}/hive/superuser.pgpass"
+RESTORED = "hive-restored.json"
+RUN = "/run/hive"
+BIN = "/usr/lib/postgresql/current/bin"
+LOG = f"{RUN}/recovery.log"
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+
+ENVIRONMENT = {"PATH": f"{BIN}:/usr/bin:/bin", "LC_ALL": "C", "PGHOST": RUN, "PGUSER": "postgres"}
+
+SETTINGS = {
+    "config_file": "/etc/hive/postgresql.conf",
+    "hba_file": f"{RUN}/recovery_hba.conf",
+    "listen_addresses": "",
+    "port": "5432",
+    "unix_socket_directories": RUN,
+    "archive_mode": "off",
+    "autovacuum": "off",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+}
+
+#: Collations that something of the database's own uses, and that sort otherwise here than where
+#: they were used, or are not there at all.
+COLLATIONS = """
+SELECT coalesce(string_agg(DISTINCT c.collname, ', '), '')
+FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid >= 16384 AND c.collprovider IN ('c', 'i')
+    AND c.collname NOT IN ('C', 'POSIX', 'C.utf8')
+    AND c.collversion IS DISTINCT FROM pg_collation_actual_version(c.oid)
+"""
+
+
+class Refused(Exception):
+    """Why it cannot be done."""
+
+
+def look(extensions: str) -> None:
+    """Says what a plan has to know; changes nothing."""
+    folder = glob.glob("/usr/share/postgresql/*/extension")[0]
+    missing = [
+        name for name in json.loads(extensions) if not os.path.isfile(f"{folder}/{name}.control")
+    ]
+    with open("/usr/share/hive/cluster/PG_VERSION", encoding="utf-8") as file:
+        major = int(file.read())
+    status = os.statvfs(MOUNT)
+    names = os.listdir(GENERATIONS) if os.path.isdir(GENERATIONS) else []
+    print(
+        json.dumps(
+            {
+                "major": major,
+                "missing_extensions": missing,
+                "free_bytes": status.f_bavail * status.f_frsize,
+                "free_files": status.f_favail if status.f_files else None,
+                "generations": sorted(name for name in names if name.startswith(KEPT)),
+                "journal": read(JOURNAL),
+            }
+        )
+    )
+
+
+#: What nobody removes unless it is named.
+KEPT = ("before-", "failed-")
+
+
+def read(path: str) -> dict | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def write(path: str, value: dict) -> None:
+    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+        json.dump(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(f"{path}.tmp", path)
+    sync(os.path.dirname(path))
+
+
+def sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def note(journal: str) -> None:
+    """Writes down which step comes next."""
+    os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
+    write(JOURNAL, json.loads(journal))
+
+
+def settle() -> None:
+    """Ends what a killed operation left, by what is there: done, or as before."""
+    if not os.path.isdir(GENERATIONS):
+        return
+    restored = read(f"{PGDATA}/{RESTORED}") or {}
+    for name in os.listdir(GENERATIONS):
+        path = f"{GENERATIONS}/{name}"
+        kind, _, identifier = name.partition("-")
+        if kind == "before" and (read(f"{path}/{RESTORED}") or {}).get("id") == identifier:
+            # Taken back: what has this name is what did not work.
+            os.rename(path, f"{GENERATIONS}/failed-{identifier}")
+        if kind != "new":
+            continue
+        if restored.get("id") == identifier:
+            # Exchanged: what has this name is what ran before.
+            os.rename(path, f"{GENERATIONS}/before-{identifier}")
+        else:
+            # Never in use: a copy of a backup.
+            shutil.rmtree(path)
+    sync(GENERATIONS)
+
+
+def begin(identifier: str) -> None:
+    settle()
+    os.mkdir(f"{GENERATIONS}/new-{identifier}.part", mode=0o700)
+
+
+def run(command: list[str], what: str) -> str:
+    done = subprocess.run(
+        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).decode(errors="replace").strip()
+        raise Refused(f"{what}: {said[-2000:] or f'exit code {done.returncode}'}")
+    return done.stdout.decode(errors="replace").strip()
+
+
+def recover(identifier: str) -> None:
+    """Compares all with PostgreSQL's manifest, and lets it replay the log that belongs to it."""
+    part = f"{GENERATIONS}/new-{identifier}.part"
+    run(["pg_verifybackup", "--quiet", part], "pg_verifybackup")
+    with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
+        # The container has no network, and nothing else runs in it.
+        file.write("local all all trust\n")
+    options = [text for name, value in SETTINGS.items() for text in ("-c", f"{name}={value}")]
+    with open(LOG, "wb") as log:
+        server = subprocess.Popen(
+            ["postgres", "-D", part, *options],
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while subprocess.run(["pg_isready", "-q"], env=ENVIRONMENT, check=False).returncode:
+            if server.poll() is not None:
+                with open(LOG, encoding="utf-8", errors="replace") as file:
+                    raise Refused(f"PostgreSQL does not start: {file.read()[-2000:].strip()}")
+            time.sleep(0.05)
+        inspect_collations()
+        run(["pg_ctl", "stop", "-D", part, "-m", "fast", "-w"], "PostgreSQL does not stop")
+        server.wait()
+    finally:
+        if server.poll() is None:
+            server.kill()
+            server.wait()
+    write(f"{part}/{RESTORED}", {"id": identifier})
+    # Whatever comes: nothing of it is in memory only.
+    os.sync()
+    os.rename(part, part.removesuffix(".part"))
+    sync(GENERATIONS)
+
+
+def inspect_collations() -> None:
+    query = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"]
+    names = "SELECT json_agg(datname) FROM pg_database WHERE datallowconn"
+    other = []
+    for database in json.loads(run([*query, "-d", "postgres", "-c", names], "psql")):
+        quoted = database.replace("\\", "\\\\").replace("'", "\\'")
+        found = run([*query, "-d", f"dbname='{quoted}'", "-c", COLLATIONS], "psql")
+        other += [f"{found} (database {database})"] if found else []
+    if other:
+        raise Refused(
+            f"collations sort otherwise in this image than where they were used: {', '.join(other)}"
+        )
+
+
+def locked() -> int:
+    """The volume's lock, as containers take it; held until this ends."""
+    os.makedirs(os.path.dirname(LOCK), mode=0o700, exist_ok=True)
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refused("a container uses the volume: stop it first") from None
+    return descriptor
+
+
+def exchange_names(one: str, other: str) -> None:
+    if not os.path.exists(other):
+        os.rename(one, other)
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = (AT_FDCWD, one.encode(), AT_FDCWD, other.encode())
+    if libc.renameat2(*names, RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), one)
+
+
+def exchange(identifier: str) -> None:
+    """What was restored runs from here on, and what ran lies beside it."""
+    locked()
+    # The password that it has is that of the cluster before. Where this file is missing the
+    # container gives the cluster the one that is kept, at its next start.
+    if os.path.exists(PASSFILE):
+        os.unlink(PASSFILE)
+    exchange_names(f"{GENERATIONS}/new-{identifier}", PGDATA)
+    sync(MOUNT)
+    sync(GENERATIONS)
+    settle()
+
+
+def back(identifier: str) -> None:
+    """What ran before runs again."""
+    locked()
+    before = f"{GENERATIONS}/before-{identifier}"
+    if not os.path.isdir(before):
+        raise Refused("nothing ran before")
+    if os.path.exists(PASSFILE):
+        os.unlink(PASSFILE)
+    exchange_names(before, PGDATA)
+    os.rename(before, f"{GENERATIONS}/failed-{identifier}")
+    sync(MOUNT)
+    sync(GENERATIONS)
+
+
+def finish() -> None:
+    if os.path.exists(JOURNAL):
+        os.unlink(JOURNAL)
+        sync(GENERATIONS)
+
+
+def forget(name: str) -> None:
+    if not name.startswith(KEPT) or "/" in name or not os.path.isdir(f"{GENERATIONS}/{name}"):
+        raise Refused(f"there is no generation {name}")
+    shutil.rmtree(f"{GENERATIONS}/{name}")
+
+
+VERBS = {
+    verb.__name__: verb
+    for verb in (look, note, settle, begin, recover, exchange, back, finish, forget)
+}
+
+
+def main() -> int:
+    try:
+        VERBS[sys.argv[1]](*sys.argv[2:])
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or MOUNT}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+sys.exit(main())

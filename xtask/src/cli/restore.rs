@@ -1,0 +1,24 @@
+//! The grammar of `restore`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::EngineOption;
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Which engine.
+    #[command(flatten)]
+    pub engine: EngineOption,
+    /// The image whose service it is
+    #[arg(value_name = "IMAGE")]
+    pub image: String,
+    /// The backup file
+    #[arg(value_name = "FILE", required_unless_present = "forget")]
+    pub file: Option<PathBuf>,
+    /// Delete data that an earlier restore has put aside, by the name that it told
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    pub forget: Option<String>,
+}

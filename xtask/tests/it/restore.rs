@@ -1,0 +1,213 @@
+//! Restores on a real engine: killed at each step, onto nothing, and of data that the
+//! app does not work on.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::build_images::docker;
+use crate::sandbox::{self, Checkout, Run};
+
+const NAME: &str = "test-genie";
+
+/// One service, one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The service of the image that all tests have, with a folder for its backups.
+struct Restorer {
+    _alone: MutexGuard<'static, ()>,
+    checkout: Checkout,
+    backups: tempfile::TempDir,
+    port: String,
+}
+
+impl Restorer {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let one = Self {
+            // A test that failed has left it good.
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+            checkout: Checkout::renamed(),
+            backups: tempfile::tempdir().unwrap(),
+            port: listener.local_addr().unwrap().port().to_string(),
+        };
+        drop(listener);
+        one.up();
+        one
+    }
+
+    fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = self.checkout.command(args);
+        command.env("HIVE_BACKUP_DIR", self.backups.path());
+        command
+    }
+
+    fn xtask(&self, args: &[&str]) -> Run {
+        sandbox::finish(&mut self.command(args))
+    }
+
+    fn up(&self) {
+        self.xtask(&["up", NAME, "--port", &self.port]).expect(0);
+    }
+
+    fn inside(&self, script: &str) -> String {
+        docker(&["exec", NAME, "sh", "-ec", script]).trim().to_owned()
+    }
+
+    fn sql(&self, statement: &str) -> String {
+        docker(&["exec", NAME, "psql", "-XAtqc", statement])
+            .trim()
+            .to_owned()
+    }
+
+    /// Which data they are.
+    fn mark(&self, text: &str) {
+        self.sql(&format!(
+            "DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT '{text}' AS is"
+        ));
+    }
+
+    fn marked(&self) -> String {
+        self.sql("SELECT \"is\" FROM mark")
+    }
+
+    fn backup(&self) -> PathBuf {
+        let done = self.xtask(&["backup", NAME]).expect(0);
+        done.stdout.trim().into()
+    }
+
+    /// What lies beside the cluster: all names.
+    fn generations(&self) -> Vec<String> {
+        let listed = self.inside("ls -A /var/lib/postgresql/data/generations");
+        listed.lines().map(str::to_owned).collect()
+    }
+
+    /// A restore that is killed as soon as it says that a step begins; what it said.
+    fn killed_at(&self, file: &str, step: &str) -> String {
+        let mut command = self.command(&["restore", NAME, file]);
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let mut lines = String::new();
+        let begins = format!("{step} {NAME}");
+        let mut is_there = false;
+        for line in said.lines().map_while(Result::ok) {
+            lines += &format!("{line}\n");
+            is_there = line.trim_start().starts_with(&begins);
+            if is_there {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_there, "it never came to {step}: {lines}");
+        lines
+    }
+}
+
+impl Drop for Restorer {
+    fn drop(&mut self) {
+        // Any of them may be gone, and a test that fails has said why.
+        let helpers = format!("name={NAME}.restore-");
+        let listed = docker(&["ps", "--all", "--quiet", "--filter", &helpers]);
+        for helper in listed.lines() {
+            let _ended = sandbox::docker().args(["rm", "--force", helper]).output();
+        }
+        for thing in [
+            &["rm", "--force", NAME][..],
+            &["network", "rm", &format!("hive_{NAME}_network")],
+            &["volume", "rm", &format!("{NAME}-data")],
+        ] {
+            let _ended = sandbox::docker().args(thing).output();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_restore_ends_whole_whenever_it_is_killed() {
+    let service = Restorer::start();
+    service.mark("of the backup");
+    let file = service.backup();
+    let file = file.to_str().unwrap();
+    let mut before = None;
+    for step in data::restore::STEPS {
+        service.mark(step);
+        // Each one has the one before to put right, and is killed in its turn.
+        let said = service.killed_at(file, step);
+        if let Some(before) = before.replace(step) {
+            let resumed = format!("was killed at {before:?}");
+            assert!(said.contains(&resumed), "no {resumed:?} in {said}");
+        }
+        if ["stop", "exchange", "start"].contains(&step) {
+            // Whatever the next command is: it meets whole data.
+            service.up();
+            let is = service.marked();
+            assert!(is == step || is == "of the backup", "killed at {step}: {is}");
+        }
+    }
+    let again = service.xtask(&["restore", NAME, file]).expect(0);
+    again.says(&["was killed at \"start\"", "restored"]);
+    assert_eq!(service.marked(), "of the backup");
+    let beside = service.generations();
+    assert!(
+        beside.iter().all(|name| name.starts_with("before-")),
+        "{beside:?}"
+    );
+    service
+        .xtask(&["restore", NAME, "--forget", &beside[0]])
+        .expect(0);
+    assert_eq!(service.generations(), beside[1..]);
+    // Nothing is there but the file: no container, and no volume.
+    service
+        .xtask(&["down", NAME, "--volumes", NAME, "--volumes", NAME])
+        .expect(0);
+    service
+        .xtask(&["restore", NAME, file])
+        .expect(0)
+        .says(&["cargo xtask up"]);
+    service.up();
+    assert_eq!(service.marked(), "of the backup");
+    // The superuser's password is that of this volume.
+    assert_eq!(service.inside("PGSERVICE=superuser psql -XAtqc 'SELECT 1'"), "1");
+}
+
+/// The data of a backup are taken back where the container does not start on them.
+#[test]
+#[ignore = "needs an engine"]
+fn data_that_the_app_does_not_work_on_are_taken_back() {
+    let service = Restorer::start();
+    let identity = "/var/lib/postgresql/data/pgdata/hive.json";
+    service.inside(&format!(
+        "cp {identity} /tmp/kept && sed -i s/hive_genie/other/ {identity}"
+    ));
+    let file = service.backup();
+    service.inside(&format!("cat /tmp/kept > {identity}"));
+    service.mark("of today");
+    let refused = service
+        .xtask(&["restore", NAME, file.to_str().unwrap()])
+        .expect(4);
+    refused.says(&[
+        "does not work on the backup; the data are as before",
+        "kept as failed-",
+    ]);
+    assert_eq!(service.marked(), "of today");
+    assert_eq!(
+        docker(&["inspect", "--format", "{{.State.Health.Status}}", NAME]).trim(),
+        "healthy"
+    );
+    let beside = service.generations();
+    assert!(
+        beside.len() == 1 && beside[0].starts_with("failed-"),
+        "{beside:?}"
+    );
+    let other = service
+        .xtask(&["restore", NAME, "--forget", "before-1"])
+        .expect(2);
+    other.says(&["has no generation before-1; it has failed-"]);
+}
