@@ -12,6 +12,8 @@ use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 pub struct Companion {
     /// What it is, such as `a worker of Celery`.
     pub what: String,
+    /// What it is called as a program of the image; absent for what is none.
+    pub program: Option<String>,
     /// How it is started or built, where that is known.
     pub command: Option<String>,
 }
@@ -19,9 +21,10 @@ pub struct Companion {
 /// Processes that the app needs beside its server.
 pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Companion>> {
     let mut found = Vec::new();
-    let companion = |what: &str, command: Option<String>| Companion {
+    let companion = |what: &str, program: &str, command: &str| Companion {
         what: what.to_owned(),
-        command,
+        program: Some(program.to_owned()),
+        command: Some(command.to_owned()),
     };
     for (n, line) in tree.text("Procfile").unwrap_or_default().lines().enumerate() {
         if let Some((name, command)) = line.split_once(':')
@@ -29,8 +32,10 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
             && !line.starts_with('#')
         {
             let what = format!("the process `{}`", name.trim());
+            // Procfiles allow more than names of programs do.
+            let program = name.trim().to_lowercase().replace('_', "-");
             found.push(Detected::sure(
-                companion(&what, Some(command.trim().to_owned())),
+                companion(&what, &program, command.trim()),
                 Place::new("Procfile", n + 1),
             ));
         }
@@ -48,7 +53,7 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
                 let command = format!("celery -A {dotted} worker");
                 let place = Place::new(module.path, module.number(n));
                 found.push(Detected::sure(
-                    companion("a worker of Celery", Some(command)),
+                    companion("a worker of Celery", "worker", &command),
                     place,
                 ));
             }
@@ -56,7 +61,10 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
         if let Some(class) = module.definition("WorkerSettings").filter(|one| one.is_class) {
             let command = format!("arq {dotted}.WorkerSettings");
             let place = Place::new(module.path, module.number(class.head));
-            found.push(Detected::sure(companion("a worker of arq", Some(command)), place));
+            found.push(Detected::sure(
+                companion("a worker of arq", "worker", &command),
+                place,
+            ));
         }
     }
     found
@@ -84,6 +92,7 @@ pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> 
         if let Some(asked) = dependencies.own(client).filter(|_| !known) {
             let companion = Companion {
                 what: service.to_owned(),
+                program: None,
                 command: None,
             };
             found.push(Detected::likely(companion, asked.place.clone()));
@@ -120,6 +129,7 @@ pub(crate) fn front_ends(tree: &Tree) -> Vec<Detected<Companion>> {
         };
         let companion = Companion {
             what: format!("a front end in {place}"),
+            program: None,
             command: Some(format!("{program} run build")),
         };
         found.push(Detected::sure(companion, Place::of(path, text, "\"build\"")));

@@ -48,6 +48,10 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if !packages.is_empty() {
         file.insert("build_packages".to_owned(), json!(packages));
     }
+    let programs = programs(findings);
+    if !programs.is_empty() {
+        file.insert("programs".to_owned(), Value::from(programs));
+    }
     let database = database_name(image.name);
     let framework = findings
         .app
@@ -66,6 +70,76 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
             "database": { "name": database, "role": database },
         }),
     }
+}
+
+/// Programs that work off a queue, which is a service of its own.
+const OF_QUEUES: [&str; 6] = [
+    "arq",
+    "celery",
+    "dramatiq",
+    "huey_consumer.py",
+    "rq",
+    "rqscheduler",
+];
+
+/// The processes beside the server as programs of the image: not those that want
+/// a service that the image does not have, as they would end again and again.
+fn programs(findings: &Findings) -> Vec<Value> {
+    if !findings.services.is_empty() {
+        return Vec::new();
+    }
+    let mut names: Vec<&str> = Vec::new();
+    let mut all = Vec::new();
+    for one in &findings.processes {
+        let (Some(name), Some(command)) = (&one.value.program, &one.value.command) else {
+            continue;
+        };
+        let of_a_queue = command
+            .split_whitespace()
+            .next()
+            .is_some_and(|first| OF_QUEUES.contains(&first));
+        if of_a_queue || !is_name(name) || names.contains(&name.as_str()) {
+            continue;
+        }
+        names.push(name);
+        all.push(json!({ "name": name, "command": words(command) }));
+    }
+    all
+}
+
+/// Whether a spec takes it: a Procfile may have other names.
+fn is_name(name: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(good)
+        && ![
+            "app",
+            "postgresql",
+            "health-monitor",
+            "supervisord",
+            "hive",
+            "all",
+        ]
+        .contains(&name)
+}
+
+/// A line of shell as words; by a shell where it is more than words.
+fn words(line: &str) -> Vec<&str> {
+    let is_plain = |c: char| c.is_alphanumeric() || " -_./:=@,+%".contains(c);
+    let assigns = line.split(' ').next().is_some_and(|first| first.contains('='));
+    if line.chars().all(is_plain) && !assigns {
+        line.split_whitespace().collect()
+    } else {
+        vec!["sh", "-c", line]
+    }
+}
+
+/// Whether a process is among [`programs`].
+pub(crate) fn is_program(findings: &Findings, name: &str) -> bool {
+    programs(findings)
+        .iter()
+        .any(|one| one.get("name").and_then(Value::as_str) == Some(name))
 }
 
 fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {

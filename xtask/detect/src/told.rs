@@ -185,7 +185,16 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             .command
             .as_deref()
             .map_or(String::new(), |command| format!(": {command}"));
-        say("beside", at(one, &format!("{}{command}", one.value.what)));
+        let what = &one.value.what;
+        match &one.value.program {
+            Some(name) if proposal::is_program(findings, name) => {
+                say(
+                    "found",
+                    at(one, &format!("{what} is the program `{name}`{command}")),
+                );
+            }
+            _ => say("beside", at(one, &format!("{what}{command}"))),
+        }
     }
     for one in &findings.services {
         say(
