@@ -63,7 +63,7 @@ const CONTRACT: &str = r#"{
     "packages": ["redis-server"],
     "programs": [
         {"name": "redis", "command": ["redis-server", "--save", "", "--bind", "127.0.0.1"], "starts_after": "nothing", "fatal": false},
-        {"name": "worker", "command": ["python", "worker.py", "{port}"], "stop_signal": "USR1", "starts_after": "app"}
+        {"name": "worker", "command": ["sh", "-c", "sleep 4321 & exec python worker.py {port}"], "stop_signal": "USR1", "starts_after": "app"}
     ],
     "checks": [{"name": "worker", "http": {"path": "/worker", "contains": "hello hive_test /app +PONG"}}]
 }"#;
@@ -80,9 +80,7 @@ fn an_app_brings_a_worker_of_its_own() {
     let app = bench.checkout.path("app").display().to_string();
     write(
         "hive-app.json",
-        &CONTRACT
-            .replace("worker.py", "nope.py")
-            .replace("\"python\"", "\"pyton\""),
+        &CONTRACT.replace(r#""sh", "-c", "sleep"#, r#""pyton", "-c", "sleep"#),
     );
     bench
         .xtask(&["build-images", "--app", &app])
@@ -130,6 +128,12 @@ fn an_app_brings_a_worker_of_its_own() {
     exec("0:0", "mv /usr/bin/redis.gone /usr/bin/redis-server");
     exec("1000:1000", "supervisorctl start redis");
     until("healthy\n", &said);
+
+    // What it has started goes with it, also where it is stopped by hand.
+    exec("1000:1000", "supervisorctl restart worker");
+    let count = "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o 'sleep 432[1]' | wc -l";
+    let left = docker(&["exec", &bench.name, "sh", "-c", count]);
+    assert_eq!(left.trim(), "1");
 
     // By its own signal, and before what it needs.
     docker(&["stop", "--time", "90", &bench.name]);
@@ -183,6 +187,9 @@ fn faults(variant: &Variant, subject: &Subject, only: &[&str]) -> smoke::Verdict
 
 const ALL: [&str; 4] = ["kill-programs", "frozen-programs", "fatal-programs", "frozen-app"];
 
+/// Faults of every image that own programs could spoil.
+const OF_ALL_IMAGES: [&str; 3] = ["kill-app", "arbitrary-user", "stop-under-load"];
+
 #[test]
 #[ignore = "needs an engine"]
 fn programs_that_are_killed_frozen_and_broken() {
@@ -190,7 +197,7 @@ fn programs_that_are_killed_frozen_and_broken() {
     let state = tempfile::tempdir().unwrap();
     let gate = prove(&variant.resources, std::slice::from_ref(&subject), state.path()).remove(0);
     assert!(gate.passed(), "{:?}", gate.causes());
-    let verdict = faults(&variant, &subject, &ALL);
+    let verdict = faults(&variant, &subject, &[&ALL[..], &OF_ALL_IMAGES[..]].concat());
     assert!(verdict.passed(), "{:?}", verdict.causes());
 }
 

@@ -167,9 +167,7 @@ class ContainerSupervisor(Supervisor):
     def on_exit(self, event: events.ProcessStateEvent) -> None:
         process = event.process
         name = process.config.name
-        self.log_of(process).flush()
-        if name != POSTGRESQL:
-            kill_group(event.process.pid)
+        self.clear_up(process)
         status = self.options.last_status
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
             why = self.log_of(process).reason or "it cannot run like this, see its last lines"
@@ -218,7 +216,13 @@ class ContainerSupervisor(Supervisor):
         return why
 
     def on_stopped(self, event: events.ProcessStateStoppedEvent) -> None:
-        self.log_of(event.process).flush()
+        self.clear_up(event.process)
+
+    def clear_up(self, process: object) -> None:
+        """A program has ended: its last line, and what it left behind."""
+        self.log_of(process).flush()
+        if process.config.name != POSTGRESQL:
+            kill_group(process.pid)
 
     def give_up(self, why: str, status: int = EXIT_PROGRAM) -> None:
         """Stops all programs in order and ends the container with a failure."""
