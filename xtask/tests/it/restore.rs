@@ -132,6 +132,15 @@ impl Drop for Restorer {
 #[ignore = "needs an engine"]
 fn a_restore_ends_whole_whenever_it_is_killed() {
     let service = Restorer::start();
+    // The superuser looks into this database, beside the data that run.
+    service.sql(
+        "CREATE SCHEMA own; CREATE TABLE own.sorted (t text COLLATE \"C.utf8\"); \
+         CREATE FUNCTION own.pg_collation_actual_version(oid) RETURNS text LANGUAGE plpgsql \
+         AS $$BEGIN RAISE 'called'; END$$; \
+         CREATE COLLATION own.other (provider = libc, locale = 'C.utf8'); \
+         CREATE TABLE own.so (t text COLLATE own.other); \
+         ALTER DATABASE hive_genie SET search_path = own, pg_catalog, public",
+    );
     service.mark("of the backup");
     let file = service.backup();
     let file = file.to_str().unwrap();

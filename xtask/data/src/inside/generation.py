@@ -23,6 +23,10 @@ import subprocess
 import sys
 import time
 
+# `python -I` looks in no other place.
+sys.path.insert(0, "/usr/local/lib/hive")
+from hive_container import cluster, settings, volume  # noqa: E402
+
 MOUNT = "/var/lib/postgresql/data"
 PGDATA = f"{MOUNT}/pgdata"
 GENERATIONS = f"{MOUNT}/generations"
@@ -37,7 +41,17 @@ LOG = f"{RUN}/recovery.log"
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
 
-ENVIRONMENT = {"PATH": f"{BIN}:/usr/bin:/bin", "LC_ALL": "C", "PGHOST": RUN, "PGUSER": "postgres"}
+ENVIRONMENT = {
+    "PATH": f"{BIN}:/usr/bin:/bin",
+    "LC_ALL": "C",
+    "PGHOST": RUN,
+    "PGUSER": "postgres",
+    # The superuser reads databases with whatever the app's role has put into them, beside the
+    # cluster that runs: nothing of it may be called in place of PostgreSQL's own (CVE-2018-1058).
+    "PGOPTIONS": settings.as_options(
+        settings.of_the_start(cluster.major_version(volume.PREPARED))
+    ),
+}
 
 SETTINGS = {
     "config_file": "/etc/hive/postgresql.conf",
