@@ -196,7 +196,9 @@ fn a_backup_under_load_is_read_by_other_programs() {
     let slots = "SELECT count(*) FROM pg_replication_slots";
     assert_eq!(source.sql(slots), "0", "the slot went with its session");
 
-    let rows = with_plain_programs(&file, &good("genie"));
+    let Some(rows) = with_plain_programs(&file, &good("genie")) else {
+        return;
+    };
     let (count, last) = rows.split_once('|').unwrap();
     assert_eq!(count, last, "no row between is missing");
     assert!(
@@ -207,7 +209,7 @@ fn a_backup_under_load_is_read_by_other_programs() {
 
 /// `zstd -d | tar x`, `pg_verifybackup` and `postgres`, none of it ours; and what is
 /// changed in `hive-backup.json` is named by PostgreSQL.
-fn with_plain_programs(file: &Path, image: &str) -> String {
+fn with_plain_programs(file: &Path, image: &str) -> Option<String> {
     let Ok(zstd) = Command::new("zstd")
         .arg("-dc")
         .arg(file)
@@ -215,7 +217,7 @@ fn with_plain_programs(file: &Path, image: &str) -> String {
         .output()
     else {
         sandbox::skipped("no zstd to read a backup with");
-        return "0|0".to_owned();
+        return None;
     };
     assert!(zstd.status.success(), "{}", String::from_utf8_lossy(&zstd.stderr));
     let folder = tempfile::tempdir().unwrap();
@@ -261,7 +263,7 @@ fn with_plain_programs(file: &Path, image: &str) -> String {
         changed.1
     );
     assert!(rows.0, "{}", rows.1);
-    rows.1
+    Some(rows.1)
 }
 
 /// What is not whole is told, and what was killed is put away by the next command.
@@ -289,7 +291,7 @@ fn a_backup_that_is_not_whole_is_refused() {
     source
         .xtask(&["backup", "verify", file])
         .expect(0)
-        .says(&["cleaned", "restored"]);
+        .says(&["restored"]);
     assert!(made_by(killed.id()).is_empty());
     assert_eq!(levels(&source.listed()), ["restored"]);
 

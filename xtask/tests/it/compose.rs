@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use crate::build_images::docker;
@@ -23,17 +24,25 @@ struct Composed {
     checkout: Checkout,
     name: String,
     port: String,
+    /// Last: it goes when all else has gone.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Composed {
     fn new(image: &str) -> Self {
+        let alone = sandbox::service_of(image);
         let checkout = Checkout::renamed();
         checkout.xtask(&["render"]).expect(0);
         fs_err::copy(repository().join("Makefile"), checkout.path("Makefile")).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         let name = format!("{TEST_IMAGES}-{image}");
-        Self { checkout, name, port }
+        Self {
+            checkout,
+            name,
+            port,
+            _alone: alone,
+        }
     }
 
     /// A variable of its files.

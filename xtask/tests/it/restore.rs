@@ -5,15 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use crate::build_images::docker;
 use crate::sandbox::{self, Checkout, Run};
 
 const NAME: &str = "test-genie";
-
-/// One service, one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// The service of the image that all tests have, with a folder for its backups.
 struct Restorer {
@@ -27,8 +24,7 @@ impl Restorer {
     fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let one = Self {
-            // A test that failed has left it good.
-            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+            _alone: sandbox::service_of("genie"),
             checkout: Checkout::renamed(),
             backups: tempfile::tempdir().unwrap(),
             port: listener.local_addr().unwrap().port().to_string(),

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use build::context::stage::StagedContext;
 use engine::Engine;
@@ -226,6 +227,19 @@ pub(crate) fn engine() -> Engine {
         ..Environment::default()
     };
     Engine::of_system(docker().get_program().into(), &env)
+}
+
+/// The services `test-genie` and `test-agent`, whose names are no test's own: one
+/// test has one of them at a time.
+static SERVICES: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
+
+/// Waits for the service of an image that all tests have.
+pub(crate) fn service_of(image: &str) -> MutexGuard<'static, ()> {
+    let place = ["genie", "agent"].iter().position(|known| *known == image);
+    // A test that failed has left it good.
+    SERVICES[place.unwrap()]
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A staging folder, locked; what another test's thread starts may inherit the
