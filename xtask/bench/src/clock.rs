@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::Bench;
 use super::tools::HYPERFINE;
-use host::process;
+use host::process::{self, Runner};
 
 /// One run of one command, with what prepares it.
 const DEADLINE: Duration = Duration::from_secs(1200);
@@ -82,6 +82,22 @@ impl Timed {
         let shell = ["sh".into(), "-c".into(), script.into(), "sh".into()];
         self.words.splice(0..0, shell);
         self
+    }
+
+    /// Runs it once, untimed and without what prepares it.
+    ///
+    /// # Errors
+    /// When it ends with another exit code than 0, with what it said.
+    pub(crate) fn run(&self, runner: &Runner) -> Result<()> {
+        let (program, args) = self.words.split_first().context("a command has no words")?;
+        let mut call = runner.cmd(program).args(args);
+        for (key, value) in &self.env {
+            call = call.env(key, value);
+        }
+        call.deadline(DEADLINE)
+            .run()
+            .map(drop)
+            .with_context(|| format!("run {}", self.label))
     }
 
     /// Another label.

@@ -12,6 +12,7 @@ mod container;
 mod fingerprint;
 mod row;
 mod sequence;
+mod service;
 pub mod table;
 mod tools;
 mod trees;
@@ -207,7 +208,7 @@ impl<S> AnySuite for BenchSuite<S> {
 }
 
 /// All suites, in the order of the table.
-pub static SUITES: [&dyn AnySuite; 2] = [&fingerprint::SUITE, &container::SUITE];
+pub static SUITES: [&dyn AnySuite; 3] = [&fingerprint::SUITE, &container::SUITE, &service::SUITE];
 
 /// Every row of every suite.
 pub fn entries() -> Vec<ListedRow> {

@@ -91,10 +91,9 @@ impl Deployment {
         }
     }
 
-    /// The name of a variable of this service: `HIVE_GENIE_PORT`.
+    /// A variable of its compose files.
     fn variable(&self, what: &str) -> String {
-        let name = self.name.as_str().to_ascii_uppercase().replace('-', "_");
-        format!("HIVE_{name}_{what}")
+        names::variable(&self.name, what)
     }
 
     /// The release that runs where nothing else is said.

@@ -28,6 +28,12 @@ pub fn network(image: &ImageName) -> String {
     format!("hive_{image}_network")
 }
 
+/// A variable of an image's compose files: `HIVE_GENIE_PORT`.
+pub fn variable(image: &ImageName, what: &str) -> String {
+    let name = image.as_str().to_ascii_uppercase().replace('-', "_");
+    format!("HIVE_{name}_{what}")
+}
+
 /// What compose wants to see on a container to take it for its own. The hash of
 /// its settings is none of compose's, so that `docker compose up` makes it anew as
 /// its file says.

@@ -1,0 +1,84 @@
+//! For how long nobody answers while a service gets another image.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::super::Bench;
+use super::super::clock::Timed;
+use super::super::row::Measured;
+use super::UP;
+use super::fixture::{BenchedService, ServicesFixture};
+use container::http::Client;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// For an answer after the command has ended.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// There and back, in turns; each way is a sample's command.
+pub(super) fn new_image(bench: &Bench<'_>, fixture: &ServicesFixture) -> Result<Measured> {
+    fixture.both_up(bench)?;
+    let (ours, peer) = (fixture.other(&fixture.ours)?, fixture.other(&fixture.peer)?);
+    let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
+    for turn in 0..bench.runs {
+        bench.host.runner.check_interrupt()?;
+        let there = turn % 2 == 0;
+        let up = match there {
+            true => fixture.up("up", &["--unproved", "--image", &ours]),
+            false => fixture.up("up", &[]),
+        };
+        of_ours.push(gap(bench, &fixture.ours, &up)?);
+        let compose = fixture.compose(UP, &["up", "--detach"]);
+        let compose = match there {
+            true => compose.env(fixture.variable("IMAGE"), &peer),
+            false => compose,
+        };
+        of_peer.push(gap(bench, &fixture.peer, &compose)?);
+    }
+    Ok(Measured::new("up", of_ours).peer(UP, of_peer))
+}
+
+/// The longest time between two answers from before a command until after it, in
+/// seconds.
+fn gap(bench: &Bench<'_>, service: &BenchedService, command: &Timed) -> Result<f64> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, service.port));
+    let path = service.spec.app.asked_path();
+    let answers = || {
+        let reply = Client::at(address, false).get(path, Duration::from_secs(1));
+        reply.is_ok_and(|reply| service.spec.app.is_answer(reply.status))
+    };
+    if !answers() {
+        bail!("{} does not answer on {address}", service.spec.name);
+    }
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            loop {
+                let over = ended.load(Ordering::Acquire);
+                if answers() {
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                    if over {
+                        return Some(longest.as_secs_f64());
+                    }
+                } else if over && last.elapsed() > PATIENCE {
+                    return None;
+                }
+                std::thread::sleep(PAUSE);
+            }
+        });
+        let ran = command.run(&bench.host.runner);
+        ended.store(true, Ordering::Release);
+        let longest = watch.join();
+        ran?;
+        match longest {
+            Ok(Some(longest)) => Ok(longest),
+            _ => bail!("{} does not answer any more", service.spec.name),
+        }
+    })
+}
