@@ -25,7 +25,7 @@ import time
 
 # `python -I` looks in no other place.
 sys.path.insert(0, "/usr/local/lib/hive")
-from hive_container import cluster, settings, volume  # noqa: E402
+from hive_container import cluster, settings, volume
 
 MOUNT = "/var/lib/postgresql/data"
 PGDATA = f"{MOUNT}/pgdata"
@@ -48,9 +48,7 @@ ENVIRONMENT = {
     "PGUSER": "postgres",
     # The superuser reads databases with whatever the app's role has put into them, beside the
     # cluster that runs: nothing of it may be called in place of PostgreSQL's own (CVE-2018-1058).
-    "PGOPTIONS": settings.as_options(
-        settings.of_the_start(cluster.major_version(volume.PREPARED))
-    ),
+    "PGOPTIONS": settings.as_options(settings.of_the_start(cluster.major_version(volume.PREPARED))),
 }
 
 SETTINGS = {

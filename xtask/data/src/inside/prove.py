@@ -10,7 +10,7 @@ import time
 
 # `python -I` looks in no other place.
 sys.path.insert(0, "/usr/local/lib/hive")
-from hive_container import cluster, settings, volume  # noqa: E402
+from hive_container import cluster, settings, volume
 
 PGDATA = "/var/lib/postgresql/data/pgdata"
 RUN = "/run/hive"
@@ -26,9 +26,7 @@ ENVIRONMENT = {
     "PGCONNECT_TIMEOUT": "10",
     # The copy holds whatever the app's role has put into its database, and this is the superuser:
     # nothing of it may answer in place of PostgreSQL's own (CVE-2018-1058), or say what is proved.
-    "PGOPTIONS": settings.as_options(
-        settings.of_the_start(cluster.major_version(volume.PREPARED))
-    ),
+    "PGOPTIONS": settings.as_options(settings.of_the_start(cluster.major_version(volume.PREPARED))),
 }
 
 #: What the backup says of its own server is not for this one: where it listens, whom it lets in,
