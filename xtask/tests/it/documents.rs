@@ -32,11 +32,7 @@ const BLOCKS: [(&str, &str, How); 20] = [
     ("README.md", "cargo xtask up agent", How::Run),
     ("README.md", "cargo xtask test", How::Not("runs this test")),
     ("README.md", "cargo xtask up genie", How::Run),
-    (
-        "README.md",
-        "docker compose -f docker/compose/genie.yaml up --detach --wait",
-        How::Run,
-    ),
+    ("README.md", "eval \"$(cargo xtask engine env)\"", How::Run),
     (
         "README.md",
         "cargo xtask smoke --suite full --list",
