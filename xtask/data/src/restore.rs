@@ -102,7 +102,8 @@ pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreO
             "resumed",
             format!("{name}: a restore of {file} was killed at {step:?}"),
         );
-        work.journal.service_ran |= before.service_ran;
+        // Where somebody has taken it down since, there is nothing to start.
+        work.journal.service_ran |= before.service_ran && place.own().is_some();
     }
     work.run(backup)
 }
@@ -225,8 +226,12 @@ impl Work<'_> {
 
     /// Says which step comes, on the volume first.
     fn step(&mut self, step: &'static str) -> Result<()> {
+        // With the data exchanged a service that is stopped helps nobody.
+        if step != "start" {
+            self.order.handle.runner.check_interrupt()?;
+        }
         step.clone_into(&mut self.journal.step);
-        self.keeper.note(&self.journal)?;
+        self.keeper.for_cleanup().note(&self.journal)?;
         let (name, id) = (&self.order.handle.name, &self.journal.id);
         self.order.report.step(step, format!("{name}: {id}"));
         Ok(())
@@ -268,6 +273,8 @@ impl Work<'_> {
             spec,
             ..
         } = self.order;
+        // Ctrl-C ends the wait for its health, and nothing before.
+        handle.for_cleanup().container(handle.name.as_str()).start()?;
         let took = restart::start(handle, report, state, spec)?;
         report.step("healthy", format!("{}: after {}", handle.name, seconds(took)));
         Ok(())
@@ -299,11 +306,15 @@ impl Work<'_> {
     /// The app does not work on what was restored, and nobody was served: what ran
     /// before runs again, in its old container.
     fn go_back(&self, error: anyhow::Error, id: &str) -> anyhow::Error {
-        if failure::kind(&error) == FailureKind::Interrupted {
-            return error.context("the data are those of the backup; it was not waited for the app");
-        }
         let handle = self.order.handle.for_cleanup();
         let keeper = self.keeper.for_cleanup();
+        if failure::kind(&error) == FailureKind::Interrupted {
+            let told = "the data are those of the backup; it was not waited for the app";
+            return match keeper.does("finish", &[]) {
+                Ok(_) => error.context(told),
+                Err(also) => error.context(format!("{told}, and yet: {also:#}")),
+            };
+        }
         let back = handle
             .container(handle.name.as_str())
             .stop(restart::GRACE)
