@@ -6,7 +6,7 @@ ARG PG_MAJOR={{pg_major}}
 ARG UV_VERSION={{uv_version}}
 ARG UV_HASHES="{{uv_hashes}}"
 
-# ---------------------------------------------------------------------------------------------
+{{front_end}}# ---------------------------------------------------------------------------------------------
 # Stage 1 · python-deps
 # Leaves /opt/venv (dependencies), /opt/project (the app's package, if it is one) and /app.
 # Nothing else of this stage reaches the image: no uv, no pip, no compiler.
@@ -297,3 +297,4 @@ fi
 /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash /app /opt/project ||
     echo "some files were not compiled"
 SH
+{{own_steps}}

@@ -7,6 +7,7 @@ mod bare;
 mod choice;
 pub(crate) mod entry;
 mod foreign;
+pub(crate) mod front_end;
 mod graph;
 mod lock;
 mod locked;

@@ -121,6 +121,9 @@ impl Request {
             {
                 problems.push(problem);
             }
+            if let Some(node) = &spec.build.node {
+                problems.extend(app::front_end::problems(&folder, node));
+            }
             let version = tags::version(spec, &app).unwrap_or_else(|message| {
                 problems.push(format!(
                     "{}: {message}",

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 
 use crate::base::{BaseSet, BaseSetsLock, PackageNames, Postgres, Python, UvPin};
+use crate::spec::build::{self, BuildSteps, FrontEnd};
 use crate::spec::names::ImageName;
 use crate::spec::{App, Budgets, ImageSpec};
 use inputs::context::sums;
@@ -32,6 +33,12 @@ if [ -s /run/secrets/build-environment ]; then . /run/secrets/build-environment;
 /// means is known to the Python that they are for.
 const LOCKED: &str = include_str!("dockerfile/locked.py");
 
+/// The stage of a front end, for images that have one.
+const NODE: &str = include_str!("dockerfile/node.Dockerfile");
+
+/// The step of the app's own commands, for images that have some.
+const STEPS: &str = include_str!("dockerfile/steps.Dockerfile");
+
 /// A fragment as it was read.
 #[derive(Clone, Debug)]
 pub struct Fragment {
@@ -39,6 +46,15 @@ pub struct Fragment {
     pub shown: String,
     /// What the file holds, placeholders included.
     pub text: String,
+}
+
+impl Fragment {
+    fn own(name: &str, text: &str) -> Self {
+        Self {
+            shown: format!("{name}.Dockerfile"),
+            text: text.to_owned(),
+        }
+    }
 }
 
 /// Renders an image's Dockerfile.
@@ -140,6 +156,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
             },
         database: _,
         programs: _,
+        build,
         file: _,
         // These are not in an image, but what it is called and held against.
         version: _,
@@ -168,7 +185,44 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("contents", sums::SHELL.to_owned());
     values.insert("network", NETWORK.to_owned());
     values.insert("locked", LOCKED.trim_end().to_owned());
+    own_steps(build, &mut values)?;
     Ok(values)
+}
+
+/// The stage of a front end and the app's own steps; empty where there are none.
+fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, String>) -> Result<()> {
+    let BuildSteps { steps, node } = build;
+    let (mut front_end, mut own) = (String::new(), String::new());
+    if let Some(FrontEnd {
+        folder,
+        command,
+        output,
+    }) = node
+    {
+        let output = build::clean(output);
+        values.insert("node_folder", build::clean(folder));
+        values.insert("node_command", shell_words(command));
+        values.insert("node_output", output.clone());
+        front_end = fill(&Fragment::own("node", NODE), values)?;
+        own = format!("\nCOPY --from=front-end /app/{output} /app/{output}\n");
+    }
+    if !steps.is_empty() {
+        let lines: Vec<String> = steps
+            .iter()
+            .map(|step| format!("step {}", shell_words(step)))
+            .collect();
+        values.insert("steps", lines.join("\n"));
+        own += &fill(&Fragment::own("steps", STEPS), values)?;
+    }
+    values.insert("front_end", front_end);
+    values.insert("own_steps", own);
+    Ok(())
+}
+
+/// A command as the shell reads it, word by word.
+fn shell_words(command: &[String]) -> String {
+    let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
+    command.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Seconds in which an engine does not count that a container is not healthy yet:

@@ -5,6 +5,7 @@
 //! every problem before anything is said. This module does no I/O: [`load`]
 //! takes what `commands` read.
 
+pub mod build;
 pub mod load;
 mod meaning;
 pub mod names;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::reference::{ReleaseTag, Tag};
+use build::BuildSteps;
 use names::ImageName;
 use program::{CORE_PROGRAMS, OwnProgram};
 
@@ -39,6 +41,8 @@ pub struct ImageSpec {
     pub database: Database,
     /// What runs beside the two.
     pub programs: Vec<OwnProgram>,
+    /// What is made of the app's files in the build.
+    pub build: BuildSteps,
     /// Extra labels of the image.
     pub labels: BTreeMap<String, String>,
     /// Extra packages of the distribution in the final image.
@@ -205,6 +209,8 @@ impl ImageSpec {
             app,
             database,
             programs,
+            // What it makes is there when the container is.
+            build: _,
             title: _,
             file: _,
             labels: _,

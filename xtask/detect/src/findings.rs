@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::beside::{self, Companion};
+use crate::build_steps::BuildFindings;
 use crate::database::{self, GivenVariable};
 use crate::dependencies::{Dependencies, at, toml_at};
 use crate::entry::{self, AppObject};
@@ -49,6 +50,8 @@ pub struct Findings {
     pub processes: Vec<Detected<Companion>>,
     /// Services that the image does not have.
     pub services: Vec<Detected<Companion>>,
+    /// What the build has to make of the project's files.
+    pub build: BuildFindings,
     /// Front ends that want to be built.
     pub front_ends: Vec<Detected<Companion>>,
     /// Folders below that are projects, where this one is none.
@@ -81,6 +84,7 @@ pub fn look(folder: &Path) -> Findings {
         extensions: extensions(&tree),
         processes: beside::processes(&tree, &modules),
         services: beside::services(&dependencies),
+        build: BuildFindings::of(&tree, &modules),
         front_ends: beside::front_ends(&tree),
         projects: projects(&tree),
         is_package: is_package(&tree, member),

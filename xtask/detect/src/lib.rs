@@ -6,6 +6,7 @@
 //! import string against a folder.
 
 pub mod beside;
+pub mod build_steps;
 pub mod database;
 pub mod dependencies;
 pub mod entry;

@@ -52,6 +52,9 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if !programs.is_empty() {
         file.insert("programs".to_owned(), Value::from(programs));
     }
+    if let Some(build) = findings.build.proposed() {
+        file.insert("build".to_owned(), build);
+    }
     let database = database_name(image.name);
     let framework = findings
         .app

@@ -179,7 +179,23 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
 }
 
 fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
-    for one in findings.processes.iter().chain(&findings.front_ends) {
+    for step in &findings.build.steps {
+        say(
+            "found",
+            at(step, &format!("{} in the build", step.value.join(" "))),
+        );
+    }
+    let built = findings.build.front_end.as_ref();
+    if let Some(one) = built {
+        let text = format!(
+            "a front end, built by npm into {} ({} does so by itself)",
+            one.value.output, one.value.tool
+        );
+        say("found", at(one, &text));
+    }
+    let front_ends = findings.front_ends.iter();
+    let others = front_ends.filter(|one| built.is_none_or(|built| built.place != one.place));
+    for one in findings.processes.iter().chain(others) {
         let command = one
             .value
             .command

@@ -297,6 +297,7 @@ impl LookedAt {
             database: _,
             programs: _,
             // A change of these is a change of the image.
+            build: _,
             labels: _,
             packages: _,
             build_packages: _,

@@ -34,6 +34,7 @@ mod migrations;
 mod never_stale;
 mod new_image;
 mod own_programs;
+mod own_steps;
 mod pipelines;
 mod podman;
 mod purge;

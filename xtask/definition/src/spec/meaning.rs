@@ -29,6 +29,9 @@ pub(super) fn validate(
     meaning.packages("packages", &raw.packages);
     meaning.packages("build_packages", &raw.build_packages);
     meaning.checks(&raw);
+    for (path, message) in raw.build.problems() {
+        meaning.tell(&path, message);
+    }
     for (key, value) in &raw.smoke.environment {
         meaning.variable(&format!("smoke.environment.{key}"), key, value);
     }
@@ -72,6 +75,7 @@ pub(super) fn validate(
         app,
         database,
         programs,
+        build,
         labels,
         packages,
         build_packages,
@@ -138,6 +142,7 @@ pub(super) fn validate(
             settings,
         },
         programs,
+        build,
         labels,
         packages,
         build_packages,

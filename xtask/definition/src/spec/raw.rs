@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::build::BuildSteps;
 use super::program::OwnProgram;
 
 /// What one image is. `images/defaults.json` has what all images share; a key
@@ -30,6 +31,9 @@ pub(crate) struct RawSpec {
     /// scheduler, a Redis from `packages`.
     #[serde(default)]
     pub(crate) programs: Vec<OwnProgram>,
+    /// What is made of the app's files while the image is built.
+    #[serde(default)]
+    pub(crate) build: BuildSteps,
     /// Extra labels of the image.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,

@@ -1,0 +1,24 @@
+
+# Steps of the app's own, as the user that the app runs as and in its environment.
+COPY <<'JSON' /etc/hive/image.json
+{{runtime_json}}
+JSON
+RUN --mount=type=bind,from=rootfs,target=/rootfs \
+    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
+set -eu
+{{network}}
+{{build_environment}}
+umask 022
+mkdir -p /usr/local/lib/hive /tmp/home
+cp -r --no-preserve=all /rootfs/usr/local/lib/hive/. /usr/local/lib/hive/
+chown -R 1000:1000 /app /tmp/home
+export PATH=/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin VIRTUAL_ENV=/opt/venv \
+    LANG=C.UTF-8 PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp/home
+cd /app
+step() {
+    echo "+ $*"
+    setpriv --reuid=1000 --regid=1000 --clear-groups \
+        /opt/venv/bin/python -P /usr/local/lib/hive/run-app "$@"
+}
+{{steps}}
+SH

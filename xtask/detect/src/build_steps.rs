@@ -1,0 +1,101 @@
+//! What is made of a project's files before it serves them: Django's static
+//! files, a front end by npm.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::migrations::CommandWords;
+use crate::modules::Modules;
+use crate::place::{Detected, Place};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
+
+/// A front end of which it is known how it is built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BuiltFrontEnd {
+    /// Its folder, `.` for the project's own.
+    pub folder: String,
+    /// The folder that it is built into.
+    pub output: String,
+    /// Which of its tools says so.
+    pub tool: &'static str,
+}
+
+/// What a build has to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BuildFindings {
+    /// Commands after the installation.
+    pub steps: Vec<Detected<CommandWords>>,
+    /// The front end, where there is one and no doubt.
+    pub front_end: Option<Detected<BuiltFrontEnd>>,
+}
+
+impl BuildFindings {
+    pub(crate) fn of(tree: &Tree, modules: &Modules<'_>) -> Self {
+        let mut front_ends = tree
+            .texts()
+            .filter(|(path, _)| file_name(path) == "package.json")
+            .filter_map(|(path, text)| front_end(tree, path, text));
+        let first = front_ends.next();
+        Self {
+            steps: static_files(tree, modules).into_iter().collect(),
+            front_end: first.filter(|_| front_ends.next().is_none()),
+        }
+    }
+
+    /// The value of `build` in a spec; none where there is nothing to do.
+    pub(crate) fn proposed(&self) -> Option<Value> {
+        let steps: Vec<&CommandWords> = self.steps.iter().map(|step| &step.value).collect();
+        let node = self
+            .front_end
+            .as_ref()
+            .map(|found| match found.value.folder.as_str() {
+                "." => json!({ "output": found.value.output }),
+                folder => json!({ "folder": folder, "output": found.value.output }),
+            });
+        match (steps.is_empty(), node) {
+            (true, None) => None,
+            (false, None) => Some(json!({ "steps": steps })),
+            (true, Some(node)) => Some(json!({ "node": node })),
+            (false, Some(node)) => Some(json!({ "steps": steps, "node": node })),
+        }
+    }
+}
+
+/// Django gathers its static files where a setting names a folder for them.
+fn static_files(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<CommandWords>> {
+    let manage = *tree.named("manage.py").first()?;
+    let mut settings = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let module = settings.find(|module| module.value("STATIC_ROOT").is_some())?;
+    let words = ["python", manage, "collectstatic", "--noinput"].map(str::to_owned);
+    let place = Place::of(module.path, tree.text(module.path)?, "STATIC_ROOT");
+    Some(Detected::sure(words.to_vec(), place))
+}
+
+/// A front end of npm's whose tool has one folder for what it builds.
+fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontEnd>> {
+    const TOOLS: [(&str, &str); 2] = [("vite", "dist"), ("react-scripts", "build")];
+    let package: Value = serde_json::from_str(text).ok()?;
+    package.pointer("/scripts/build")?.as_str()?;
+    let folder = folder_of(path);
+    let others = ["pnpm-lock.yaml", "yarn.lock", "bun.lock"];
+    if others.iter().any(|lock| tree.has(&format!("{folder}{lock}"))) {
+        return None;
+    }
+    let asks = |tool: &str| {
+        let parts = ["dependencies", "devDependencies"];
+        parts
+            .iter()
+            .any(|part| package.get(part).and_then(|part| part.get(tool)).is_some())
+    };
+    let (tool, output) = TOOLS.into_iter().find(|(tool, _)| asks(tool))?;
+    let found = BuiltFrontEnd {
+        folder: if folder.is_empty() {
+            ".".to_owned()
+        } else {
+            folder.trim_end_matches('/').to_owned()
+        },
+        output: format!("{folder}{output}"),
+        tool,
+    };
+    Some(Detected::likely(found, Place::of(path, text, "\"build\"")))
+}
