@@ -177,7 +177,7 @@ fn with_list(
 ) -> Result<Application, Vec<String>> {
     let install = &app.install;
     let mut problems = match shape {
-        DependencySource::Requirements => requirements::problems(folder),
+        DependencySource::Requirements => requirements::problems(folder, &install.environment),
         DependencySource::Pipfile => foreign::check_pipfile(folder).err().into_iter().collect(),
         DependencySource::Poetry | DependencySource::Pdm => locked::problems(folder, project, app, shape),
         DependencySource::Bare => bare::problems(folder, project, install),

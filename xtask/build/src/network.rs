@@ -68,6 +68,9 @@ impl BuildNetwork {
     pub fn of(host: &Host, apps: &[&Path]) -> Result<Self> {
         let variables = &host.env.network;
         let settings = IndexSettings::read(variables, &files(host)).map_err(failure::usage)?;
+        if let Some(problem) = beside_indexes(&settings.find_links) {
+            return Err(failure::usage(problem).into());
+        }
         if let Some((source, at)) = settings.on_loopback() {
             let message = format!(
                 "{source} names the package index {at}, and no build step reaches this machine's loopback"
@@ -143,6 +146,23 @@ impl BuildNetwork {
             ))
             .into())
     }
+}
+
+/// What a build would miss of packages that lie beside the indexes: it would take
+/// those of the same name from an index.
+fn beside_indexes(find_links: &[(String, String)]) -> Option<String> {
+    let (source, place) = find_links.iter().find(|(_, place)| {
+        let path = place.strip_prefix("file://").unwrap_or(place);
+        let entries = fs_err::read_dir(path).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let ends = [".whl", ".tar.gz", ".zip"];
+        path.contains("://") || names.any(|name| ends.iter().any(|end| name.ends_with(end)))
+    })?;
+    Some(format!(
+        "{source} names packages in {}, and a build does not look there: name an index instead, or put the packages \
+         into the app's folder, and unset it for this command",
+        settings::without_login(place)
+    ))
 }
 
 /// A proxy by either spelling; curl and Python prefer the small letters.

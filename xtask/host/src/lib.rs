@@ -47,15 +47,17 @@ pub struct Environment {
 
 /// Whether a variable says how packages are reached.
 pub fn is_of_network(name: &str) -> bool {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 15] = [
         "NETRC",
         "PIP_CONFIG_FILE",
         "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
         "PIP_INDEX_URL",
         "PIP_NO_INDEX",
         "UV_CONFIG_FILE",
         "UV_DEFAULT_INDEX",
         "UV_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS",
         "UV_INDEX",
         "UV_INDEX_STRATEGY",
         "UV_INDEX_URL",

@@ -2,13 +2,14 @@
 //! it.
 
 use inputs::regular;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 /// All that no build could install, with file and line.
-pub(super) fn problems(folder: &Path) -> Vec<String> {
+pub(super) fn problems(folder: &Path, environment: &BTreeMap<String, String>) -> Vec<String> {
     let mut walk = Walk {
         folder,
+        environment,
         seen: BTreeSet::new(),
         found: Vec::new(),
     };
@@ -18,6 +19,8 @@ pub(super) fn problems(folder: &Path) -> Vec<String> {
 
 struct Walk<'a> {
     folder: &'a Path,
+    /// The variables that a build step has from the spec.
+    environment: &'a BTreeMap<String, String>,
     seen: BTreeSet<PathBuf>,
     found: Vec<String>,
 }
@@ -41,6 +44,12 @@ impl Walk<'_> {
                 self.found.push(format!(
                     "{at}: has a login in a URL ({login}…), and this file is part of the image: let the machine give it \
                      (README, \"Behind a proxy\")"
+                ));
+            }
+            for name in variables(line).filter(|name| !self.environment.contains_key(*name)) {
+                self.found.push(format!(
+                    "{at}: no build step has the variable {name}: give it a value in `app.build_environment`, or, where \
+                     it is a login, let the machine give it (README, \"Behind a proxy\")"
                 ));
             }
             if let Some(other) = option(line, &["-r", "--requirement", "-c", "--constraint"]) {
@@ -141,6 +150,16 @@ fn login(line: &str) -> Option<&str> {
     (!password.is_empty() && !password.starts_with("${")).then_some(name)
 }
 
+/// The variables that pip and uv fill in: `${NAME}`, in capital letters.
+fn variables(line: &str) -> impl Iterator<Item = &str> {
+    let names = line
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('}')?.0));
+    let is_named = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    names.filter(move |name| !name.is_empty() && name.chars().all(is_named))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +172,8 @@ mod tests {
             fs_err::write(path, text).unwrap();
         }
         let top = format!("{}/", dir.path().display());
-        problems(dir.path())
+        let environment = BTreeMap::from([("TOKEN".to_owned(), "x".to_owned())]);
+        problems(dir.path(), &environment)
             .iter()
             .map(|one| one.replace(&top, ""))
             .collect()
@@ -177,8 +197,8 @@ mod tests {
 
     #[test]
     fn what_no_build_has_is_told_with_its_line() {
-        let top =
-            "-r reqs/base.txt\n-r ../base.txt\n-e ../lib\n./nothing\n-i https://me:secret@h.example/simple\n";
+        let top = "-r reqs/base.txt\n-r ../base.txt\n-e ../lib\n./nothing\n-i https://me:secret@h.example/simple\n\
+             --extra-index-url https://${WHO}:${TOKEN}@h.example/simple\nx @ https://h.example/${other}/x.whl\n";
         assert_eq!(
             told(&[("requirements.txt", top)]),
             [
@@ -188,6 +208,8 @@ mod tests {
                 "requirements.txt:4: ./nothing is no project: it has neither pyproject.toml nor setup.py",
                 "requirements.txt:5: has a login in a URL (me…), and this file is part of the image: let the machine give \
                  it (README, \"Behind a proxy\")",
+                "requirements.txt:6: no build step has the variable WHO: give it a value in `app.build_environment`, or, \
+                 where it is a login, let the machine give it (README, \"Behind a proxy\")",
             ]
         );
     }

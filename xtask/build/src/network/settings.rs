@@ -22,6 +22,9 @@ const UV_VARIABLES: [&str; 5] = [
 /// nobody wants.
 const NO_INDEX: [&str; 2] = ["UV_NO_INDEX", "PIP_NO_INDEX"];
 
+/// What names folders and pages of packages beside the indexes.
+const FIND_LINKS: [&str; 2] = ["UV_FIND_LINKS", "PIP_FIND_LINKS"];
+
 /// Keys of `uv.toml` that name indexes.
 const UV_KEYS: [&str; 4] = ["index", "index-url", "extra-index-url", "index-strategy"];
 
@@ -45,6 +48,8 @@ pub(super) struct IndexSettings {
     uv_toml: Table,
     /// Each URL, with who names it.
     named: Vec<(String, String)>,
+    /// Places of packages beside the indexes, each with who names it.
+    pub(super) find_links: Vec<(String, String)>,
     /// For pip, which installs uv in the build.
     pip: BTreeMap<String, String>,
 }
@@ -60,6 +65,9 @@ impl IndexSettings {
             if variables.get(name).is_some_and(|value| !is_off(value)) {
                 return Err(no_index(name));
             }
+        }
+        for name in FIND_LINKS {
+            settings.find_links(name, variables.get(name).map_or("", String::as_str));
         }
         for (name, value) in variables {
             if UV_VARIABLES.contains(&name.as_str()) {
@@ -83,6 +91,9 @@ impl IndexSettings {
                 pip.insert(key, (name.to_owned(), value.clone()));
             }
         }
+        if let Some((file, places)) = pip.get("find-links") {
+            settings.find_links(&format!("`find-links` in {file}"), places);
+        }
         settings.take_pip(&pip);
         settings.name_all();
         Ok(settings)
@@ -97,12 +108,25 @@ impl IndexSettings {
         if table.get("no-index").and_then(Value::as_bool) == Some(true) {
             return Err(no_index(&format!("`no-index` in {shown}")));
         }
+        let places = table.get("find-links").and_then(Value::as_array);
+        for place in places.into_iter().flatten().filter_map(Value::as_str) {
+            self.find_links(&format!("`find-links` in {shown}"), place);
+        }
         for key in UV_KEYS {
             if let Some(value) = table.get(key) {
                 self.uv_toml.insert(key.to_owned(), value.clone());
             }
         }
         Ok(())
+    }
+
+    /// pip parts places by blanks, uv by commas.
+    fn find_links(&mut self, source: &str, places: &str) {
+        let places = places
+            .split([',', ' ', '\t', '\n'])
+            .filter(|place| !place.is_empty());
+        self.find_links
+            .extend(places.map(|place| (source.to_owned(), place.to_owned())));
     }
 
     /// pip's settings: for pip itself, and where uv has none of the kind for uv.
@@ -259,7 +283,7 @@ fn url_of(entry: &str) -> &str {
     }
 }
 
-/// Reads `index-url` and `extra-index-url` of a file in pip's form: sections
+/// Reads `index-url`, `extra-index-url` and `find-links` of a file in pip's form: sections
 /// with `key = value`, and lines that go on with a blank.
 fn read_pip(file: &SettingsFile, found: &mut BTreeMap<&'static str, (String, String)>) -> Result<(), String> {
     let shown = file.path.display().to_string();
@@ -291,7 +315,7 @@ fn read_pip(file: &SettingsFile, found: &mut BTreeMap<&'static str, (String, Str
         if key == "no-index" && !is_off(value.trim()) {
             return Err(no_index(&format!("`no-index` in {shown}")));
         }
-        let key = ["index-url", "extra-index-url"]
+        let key = ["index-url", "extra-index-url", "find-links"]
             .into_iter()
             .find(|known| *known == key);
         if let Some(key) = key {

@@ -113,6 +113,47 @@ fn settings_of_uv_go_before_those_of_pip() {
 }
 
 #[test]
+fn packages_beside_the_indexes_are_refused_where_there_are_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display().to_string();
+    let told = |variables: &[(&str, &str)], files: &[(&str, &str)]| {
+        beside_indexes(&settings(variables, files).unwrap().find_links)
+    };
+    let all = || {
+        [
+            told(&[("PIP_FIND_LINKS", &format!("/none {place}"))], &[]),
+            told(&[("UV_FIND_LINKS", &format!("/none,{place}"))], &[]),
+            told(
+                &[],
+                &[("/x/pip.conf", &format!("[install]\nfind-links =\n  {place}\n"))],
+            ),
+            told(&[], &[("/x/uv.toml", &format!("find-links = ['{place}']\n"))]),
+        ]
+    };
+    // An empty folder has nothing that could be missed.
+    assert_eq!(all(), [None, None, None, None]);
+    fs_err::write(dir.path().join("a-1-py3-none-any.whl"), "").unwrap();
+    let sources = [
+        "PIP_FIND_LINKS",
+        "UV_FIND_LINKS",
+        "`find-links` in /x/pip.conf",
+        "`find-links` in /x/uv.toml",
+    ];
+    for (source, told) in sources.iter().zip(all()) {
+        let told = told.unwrap();
+        assert!(
+            told.starts_with(&format!("{source} names packages in {place}, and")),
+            "{told}"
+        );
+    }
+    let page = told(&[("UV_FIND_LINKS", "https://me:secret@h.example/wheels")], &[]).unwrap();
+    assert!(
+        page.contains("h.example/wheels") && !page.contains("secret"),
+        "{page}"
+    );
+}
+
+#[test]
 fn what_no_build_can_follow_is_refused_by_name() {
     for (variables, files) in [
         (vec![("UV_NO_INDEX", "1")], vec![]),
