@@ -125,7 +125,7 @@ impl Daemon {
         let routes = fs_err::read_to_string("/proc/net/route").unwrap_or_default();
         let network = network::choose(&routes);
         self.write_files(packages, program, network)?;
-        let log = File::create(self.log()).with_context(|| format!("create {}", self.log().display()))?;
+        let log = self.new_log()?;
         let libraries: Vec<String> = packages
             .libraries()
             .iter()
@@ -153,6 +153,19 @@ impl Daemon {
         // setsid leaves at once; the engine is no child of ours.
         command.detach(log)?.wait().context("wait for setsid")?;
         self.wait_until_up(host)
+    }
+
+    /// An empty log. The one before stays beside it: where an engine has ended by
+    /// itself, the next command starts it again, and why it ended stands there.
+    fn new_log(&self) -> Result<File> {
+        let log = self.log();
+        match std::fs::rename(&log, log.with_extension("log.before")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("rename {}", log.display()));
+            }
+            _ => {}
+        }
+        File::create(&log).with_context(|| format!("create {}", log.display()))
     }
 
     /// Stops it with everything in it and removes what it left on the host.
@@ -399,6 +412,20 @@ mod tests {
         // this moment has the file open, too.
         rustix::fs::flock(&lock, FlockOperation::Unlock).unwrap();
         assert!(!daemon.is_alive());
+    }
+
+    #[test]
+    fn the_log_of_the_engine_before_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = Daemon::new(dir.path().to_owned(), dir.path().join("data"));
+        drop(daemon.new_log().unwrap());
+        fs_err::write(daemon.log(), "why it ended").unwrap();
+        drop(daemon.new_log().unwrap());
+        let read = |name: &str| fs_err::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(
+            (read("engine.log").as_str(), read("engine.log.before").as_str()),
+            ("", "why it ended")
+        );
     }
 
     #[test]
