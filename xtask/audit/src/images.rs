@@ -44,13 +44,13 @@ pub struct Trial<'a> {
     pub nonce: &'a str,
 }
 
-/// A declared input.
+/// Something that the image's definition says the build depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Declared {
     Dockerfile,
     Argument(String),
     Base,
-    /// Context name and input.
+    /// The name of the context that it lies in, and the file.
     File(String, Input),
     /// What differs between clones: of all files at once.
     Clone,

@@ -31,11 +31,11 @@ use probe::AuditProbe;
 /// Whether a fact is part of the fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tracked {
-    /// As it is.
+    /// The fingerprint has it as it is.
     Yes,
     /// By what it names, not by its name.
     ByContent,
-    /// Not at all.
+    /// The fingerprint stays whatever it is.
     No,
 }
 
@@ -46,7 +46,7 @@ pub struct Fact {
     pub name: &'static str,
     /// Whether the fingerprint covers it.
     pub(crate) tracked: Tracked,
-    /// The reason.
+    /// Why it is tracked so, for the table.
     pub(crate) why: &'static str,
     /// What is tried; never empty.
     pub cases: &'static [Case],
@@ -55,9 +55,8 @@ pub struct Fact {
 /// One change of one fact.
 #[derive(Debug)]
 pub struct Case {
-    /// What is changed.
+    /// What is changed, in a few words for the table.
     pub(crate) name: &'static str,
-    /// What must be seen.
     pub(crate) expect: ExpectedMove,
     /// Makes the change on a probe that is as it was made.
     pub(crate) change: fn(&mut AuditProbe<'_>) -> Result<FactChange>,
@@ -66,7 +65,7 @@ pub struct Case {
 /// Whether a change could be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FactChange {
-    /// It is made.
+    /// The probe is changed.
     Made,
     /// This machine cannot make it, for this reason.
     NotHere(String),
@@ -98,7 +97,7 @@ pub(crate) struct Built {
     pub(crate) ran: Vec<String>,
 }
 
-/// What a change did.
+/// What the fingerprint and BuildKit made of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct BuildKitSaw {
     /// The fingerprint is another one.
@@ -116,7 +115,7 @@ pub(crate) struct BuildKitSaw {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "why", rename_all = "lowercase")]
 pub(crate) enum Soundness {
-    /// Key and BuildKit agree.
+    /// The fingerprint and BuildKit agree.
     Agree,
     /// Our key moves where BuildKit's does not.
     Stricter(String),
@@ -133,13 +132,12 @@ pub(crate) enum Soundness {
 pub struct Finding {
     /// `probe`, or the image's name.
     pub(crate) subject: String,
-    /// The fact.
+    /// The row's name.
     pub(crate) fact: String,
-    /// What was changed.
+    /// The name of the case.
     pub(crate) case: String,
     /// Absent where the change could not be made.
     pub(crate) seen: Option<BuildKitSaw>,
-    /// The judgement.
     #[serde(flatten)]
     pub(crate) verdict: Soundness,
 }
@@ -160,7 +158,7 @@ impl Built {
         built
     }
 
-    /// Whether anything ran.
+    /// Whether a step was missing in BuildKit's cache, and had to run.
     pub(crate) fn missed(&self) -> bool {
         !self.ran.is_empty()
     }

@@ -38,7 +38,7 @@ const IMAGE: &str = "audit-probe";
 /// The same, as plain bake builds it.
 const PLAIN: &str = "audit-plain";
 
-/// The named context.
+/// The name of the second context, which steps read by `--from`.
 const NAMED: &str = "named";
 
 /// Each stage and its step; `@` is where a build's own places are, `%` what
@@ -71,19 +71,18 @@ pub struct AuditProbe<'a> {
     original: Base,
     /// Differs from run to run, so that no cache knows a changed content.
     pub(super) nonce: String,
-    /// The main context.
+    /// The folder that is the main context.
     pub(super) app: PathBuf,
-    /// The named one.
+    /// The folder that is the named context.
     pub(super) named: PathBuf,
-    /// What `FROM` gets.
+    /// What `FROM` stands on.
     pub(super) base: Base,
     /// The text; `@` is filled in for each build.
     pub(super) dockerfile: String,
-    /// The stage.
+    /// The stage that is built.
     pub(super) target: String,
-    /// Build arguments.
+    /// The build arguments, name → value.
     pub(super) arguments: BTreeMap<String, String>,
-    /// `linux/amd64`.
     pub(super) platform: Platform,
     /// The number of the encoding.
     pub(super) schema: u32,

@@ -18,7 +18,7 @@ enum Content {
 }
 
 impl Undo {
-    /// As it is now.
+    /// Remembers a file or link as it is now.
     pub(super) fn of(path: &Path) -> Result<Self> {
         let metadata = fs_err::symlink_metadata(path)?;
         let content = if metadata.is_symlink() {

@@ -36,7 +36,7 @@ pub(crate) struct Timing {
 }
 
 impl Timed {
-    /// A program without arguments.
+    /// The command that is only a program so far, without arguments.
     pub(crate) fn new(label: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
         Self {
             label: label.into(),
@@ -46,7 +46,6 @@ impl Timed {
         }
     }
 
-    /// Adds arguments.
     #[must_use]
     pub(crate) fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
         self.words
@@ -100,7 +99,6 @@ impl Timed {
             .with_context(|| format!("run {}", self.label))
     }
 
-    /// Another label.
     #[must_use]
     pub(crate) fn labelled(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -116,7 +114,7 @@ impl Timed {
 }
 
 impl Timing {
-    /// Milliseconds of each run.
+    /// How long each run took, in milliseconds.
     pub(crate) fn milliseconds(&self) -> Vec<f64> {
         self.seconds.iter().map(|seconds| seconds * 1000.0).collect()
     }

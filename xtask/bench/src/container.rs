@@ -16,7 +16,7 @@ use super::row::Goal;
 use super::{BenchSuite, Row, sequence};
 use fixture::{DOCUMENTS, ImagesFixture, OFFICIAL};
 
-/// The rows.
+/// All that is measured of images and their containers.
 pub(crate) static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
     name: "container",
     open: ImagesFixture::open,

@@ -18,7 +18,8 @@ use fixture::CheckoutFixture;
 /// The peer of most rows: what builds the same images without this tool.
 const BAKE: &str = "docker buildx bake";
 
-/// The rows.
+/// All that is measured of fingerprints: runs without work, scans, builds after
+/// a change.
 pub(crate) static SUITE: BenchSuite<CheckoutFixture> = BenchSuite {
     name: "fingerprint",
     open: CheckoutFixture::open,

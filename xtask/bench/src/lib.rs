@@ -37,7 +37,6 @@ use row::{Goal, Measured};
 /// What every row of a suite has to measure with.
 #[derive(Debug)]
 pub struct Bench<'a> {
-    /// Processes, folders, talk.
     pub(crate) host: &'a Host,
     /// How often each thing is measured; never 0.
     pub(crate) runs: usize,
@@ -107,7 +106,7 @@ pub(crate) struct Row<S> {
     pub(crate) what: &'static str,
     /// `s`, `ms`, `MB`, or what is counted. Less is better, always.
     pub(crate) unit: &'static str,
-    /// What has to hold.
+    /// What has to hold of the figures.
     pub(crate) goals: &'static [Goal],
     /// Measures ours and the peers, as often as [`Bench::runs`] says.
     pub(crate) measure: fn(&Bench<'_>, &S) -> Result<Measured>,
@@ -120,11 +119,11 @@ pub struct ListedRow {
     pub suite: &'static str,
     /// The name of the row, unique within its suite.
     pub row: &'static str,
-    /// What is measured.
+    /// What is measured, in one line.
     pub(crate) what: &'static str,
-    /// Of all its figures.
+    /// The unit of all its figures.
     pub(crate) unit: &'static str,
-    /// What has to hold.
+    /// What has to hold of the figures.
     pub(crate) goals: &'static [Goal],
 }
 
@@ -141,7 +140,7 @@ pub struct RowOutcome {
 
 /// Any suite, whatever its rows share.
 pub trait AnySuite: Sync {
-    /// Its rows.
+    /// What is known of each of its rows before anything is measured.
     fn entries(&self) -> Vec<ListedRow>;
 
     /// Measures the rows that `wanted` names; what could not be measured does

@@ -18,7 +18,7 @@ pub(crate) struct RowFigure {
 /// The samples of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    /// Ours.
+    /// The samples of this tool or its images.
     pub(crate) ours: RowFigure,
     /// The same of others, taken in the same run; empty where there are none.
     pub(crate) peers: Vec<RowFigure>,
@@ -40,16 +40,13 @@ pub(crate) enum Goal {
 /// A goal and whether it is met.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GoalOutcome {
-    /// The goal.
     pub(crate) goal: Goal,
     /// What was compared: ours, or ours as a part of the peer's.
     pub(crate) value: f64,
-    /// Whether it holds.
     pub(crate) met: bool,
 }
 
 impl RowFigure {
-    /// Samples of `label`.
     pub(crate) fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
         Self {
             label: label.into(),
@@ -62,19 +59,19 @@ impl RowFigure {
         median(&self.samples).unwrap_or(f64::NAN)
     }
 
-    /// The least sample.
+    /// The least sample; NaN where there is none.
     pub(crate) fn min(&self) -> f64 {
         self.samples.iter().copied().fold(f64::NAN, f64::min)
     }
 
-    /// The largest sample.
+    /// The largest sample; NaN where there is none.
     pub(crate) fn max(&self) -> f64 {
         self.samples.iter().copied().fold(f64::NAN, f64::max)
     }
 }
 
 impl Measured {
-    /// Ours alone.
+    /// Our samples, with no peer and no note yet.
     pub(crate) fn new(label: impl Into<String>, samples: Vec<f64>) -> Self {
         Self {
             ours: RowFigure::new(label, samples),
@@ -83,14 +80,14 @@ impl Measured {
         }
     }
 
-    /// Adds a peer.
+    /// Adds the samples of a peer, by the name that its row of the table has.
     #[must_use]
     pub(crate) fn peer(mut self, label: impl Into<String>, samples: Vec<f64>) -> Self {
         self.peers.push(RowFigure::new(label, samples));
         self
     }
 
-    /// Adds a note.
+    /// Adds a line for the reader of the figures.
     #[must_use]
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());

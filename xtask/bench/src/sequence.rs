@@ -12,7 +12,7 @@ use smoke::checks::database;
 use smoke::facts::{Moment, WINDOW};
 use smoke::suite::{GATE, How};
 
-/// How tables call it.
+/// How tables name this peer.
 pub(crate) const LABEL: &str = "the gate in sequence";
 
 /// Takes turns at asking health inside until it says 200, or no longer does.

@@ -17,7 +17,7 @@ use fixture::ServicesFixture;
 const UP: &str = "docker compose up";
 const PS: &str = "docker compose ps";
 
-/// The rows.
+/// All that is measured of services beside compose.
 pub(crate) static SUITE: BenchSuite<ServicesFixture> = BenchSuite {
     name: "service",
     open: ServicesFixture::open,

@@ -7,7 +7,6 @@ use super::{ListedRow, RowOutcome};
 
 use container::figure::show;
 
-/// Column titles.
 const TITLES: [&str; 6] = ["", "median", "least", "most", "ratio", "goal"];
 
 /// A block for each row: a line of ours, a line for each peer, the goals at

@@ -15,9 +15,8 @@ const PER_DIRECTORY: usize = 500;
 /// What a tree consists of. No two files have the same content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BenchTree {
-    /// How many files.
     pub(crate) files: usize,
-    /// Bytes of each.
+    /// The length of each file in bytes.
     pub(crate) size: usize,
 }
 

@@ -239,7 +239,7 @@ pub fn smoke_options(spec: &ImageSpec) -> Vec<String> {
 pub enum Watched {
     /// It runs, healthy or not.
     Up(Boot),
-    /// It ended.
+    /// It ended by itself before that.
     Dead(Death),
 }
 

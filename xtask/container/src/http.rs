@@ -33,7 +33,8 @@ pub struct Reply {
     pub status: u16,
     /// The body, at most one MiB of it.
     pub body: String,
-    /// Where a redirection leads.
+    /// The `Location` header, as the server wrote it: where a redirection
+    /// leads.
     pub location: Option<String>,
     /// From the request's first byte to the body's last.
     pub took: Duration,

@@ -18,7 +18,7 @@ use host::process::Runner;
 
 /// Looks at the run queue, over two seconds: compilers come and go.
 const LOOKS: u32 = 40;
-/// Between two looks.
+/// Between two looks at the run queue.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// No limit is made longer than this.
@@ -32,7 +32,7 @@ const MOST: f64 = 8.0;
 pub struct MachineLoad {
     /// Tasks that run or wait for a processor, on average.
     pub(crate) others: f64,
-    /// Processors there are.
+    /// How many processors there are to run them.
     pub(crate) processors: usize,
 }
 

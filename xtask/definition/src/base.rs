@@ -39,11 +39,11 @@ pub struct BaseSet {
     pub distribution: Distribution,
     /// The distribution's suite, such as `trixie`.
     pub suite: String,
-    /// Python of this base.
+    /// Which Python this base has, and from which packages.
     pub(crate) python: Python,
     /// Which PostgreSQL this base has, and from which packages.
     pub postgres: Postgres,
-    /// supervisord of this base.
+    /// The packages that bring supervisord.
     pub(crate) supervisor: PackageNames,
 }
 
@@ -51,9 +51,9 @@ pub struct BaseSet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Distribution {
-    /// debian.org's.
+    /// Debian, whose packages come from debian.org.
     Debian,
-    /// ubuntu.com's.
+    /// Ubuntu, whose packages come from ubuntu.com.
     Ubuntu,
 }
 
@@ -118,15 +118,15 @@ pub(crate) struct Python {
 pub struct Postgres {
     /// Major version: a data directory belongs to exactly one.
     pub major: u32,
-    /// Server and pgvector.
+    /// The packages of the server and of pgvector.
     pub(crate) packages: Vec<String>,
 }
 
-/// Names of packages.
+/// Packages of the distribution, with no more to say of them.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PackageNames {
-    /// Installed together.
+    /// Their names; they are installed together.
     pub(crate) packages: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct PackageNames {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaseSetsLock {
-    /// [`LOCK_SCHEMA`].
+    /// The number of this file's format: [`LOCK_SCHEMA`].
     pub(crate) schema: u32,
     /// The uv that installs dependencies.
     pub(crate) uv: UvPin,
@@ -146,7 +146,7 @@ pub struct BaseSetsLock {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UvPin {
-    /// PEP 440 version.
+    /// A version as PEP 440 has it, such as `0.13.8`.
     pub(crate) version: String,
     /// Platform (`linux/amd64`) → SHA-256 of the wheel, hexadecimal.
     pub(crate) sha256: BTreeMap<String, String>,

@@ -40,7 +40,7 @@ impl ImageId {
 }
 
 impl SuiteKey {
-    /// From the sum itself.
+    /// The key whose hex digits are those of this SHA-256.
     pub fn of_digest(digest: &[u8; 32]) -> Self {
         Self(hex::digits(digest))
     }

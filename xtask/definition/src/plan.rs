@@ -19,13 +19,13 @@ use inputs::fingerprint::Fingerprint;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Nothing.
+    /// Nothing to do: image, proof and tags are there.
     UpToDate,
     /// Move tags: the image is there and proved.
     Retag,
     /// Prove, then move tags: the image is there.
     Retest,
-    /// Build, prove, move tags.
+    /// Build the image, prove it, then move tags.
     Build,
 }
 
@@ -46,11 +46,11 @@ impl fmt::Display for Action {
 pub enum PlanReason {
     /// Image, proof and tags are what they should be.
     Unchanged,
-    /// `--no-cache`.
+    /// `--no-cache` asked for a build whatever is there.
     Forced,
     /// No base, hence no fingerprint.
     BaseUnknown {
-        /// The base set.
+        /// The base set whose base the engine does not have.
         base_set: String,
     },
     /// Nothing is known of an earlier build.
@@ -61,14 +61,14 @@ pub enum PlanReason {
     EngineChanged,
     /// The last build was named by another meaning of the fingerprint.
     SchemaChanged {
-        /// Its number.
+        /// The number that the last build was recorded with.
         from: u32,
-        /// [`SCHEMA`].
+        /// The number now: [`SCHEMA`].
         to: u32,
     },
     /// What differs from the last build.
     Changed {
-        /// The telling ones first.
+        /// The differences, those that say most first.
         changes: Vec<DefinitionChange>,
     },
     /// The image passed no suite or another one: more is not recorded.
@@ -77,9 +77,9 @@ pub enum PlanReason {
     NeverSmoked,
     /// The present suite ran on it.
     SmokeFailed {
-        /// The checks at fault.
+        /// The names of the checks that failed.
         checks: Vec<String>,
-        /// When, RFC 3339.
+        /// When that run was, as RFC 3339 has it.
         at: String,
     },
     /// It was proved against another suite.
@@ -91,7 +91,7 @@ pub enum PlanReason {
     ProofGone,
     /// Tags that are missing or name another image.
     TagsElsewhere {
-        /// The tags.
+        /// The tags that have to move.
         tags: Vec<Reference>,
     },
 }

@@ -58,7 +58,7 @@ pub enum OwnRepository {
     Candidate,
     /// What had the release tags before.
     Previous,
-    /// Passes of the gate.
+    /// Images that passed the gate: the tag is the proof.
     Proof,
     /// Passes of the full suite.
     ProofFull,
@@ -211,7 +211,7 @@ impl fmt::Display for ReleaseTag {
 }
 
 impl OwnRepository {
-    /// All of them.
+    /// Every repository that is the tool's own.
     pub(crate) const ALL: [Self; 8] = [
         Self::AuditBase,
         Self::Base,
@@ -242,7 +242,7 @@ impl OwnRepository {
         Self::ALL.into_iter().find(|own| own.name() == name)
     }
 
-    /// What lies in it.
+    /// What lies in it, for people.
     pub(crate) fn content(self) -> &'static str {
         match self {
             Self::AuditBase => "what the audit tries things on",

@@ -17,8 +17,8 @@ pub struct StepPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepOutcome {
-    /// Taken from the cache.
+    /// Its result was in BuildKit's cache.
     Cached,
-    /// Run.
+    /// BuildKit ran it.
     Run,
 }

@@ -50,7 +50,7 @@ pub struct Api {
 struct Shared {
     /// Ends its calls on Ctrl-C.
     agent: OnceLock<ureq::Agent>,
-    /// Does not: for clean-up.
+    /// Lets its calls end after Ctrl-C, too: they clean up.
     cleanup: OnceLock<ureq::Agent>,
     /// Spoken in place of [`VERSION`] with an engine that no longer does.
     spoken: OnceLock<String>,
@@ -64,7 +64,7 @@ struct Shared {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Component {
-    /// `Engine`, `containerd`; `Podman Engine`.
+    /// `Engine` and `containerd` with Docker, `Podman Engine` with Podman.
     pub(crate) name: String,
 }
 
@@ -72,13 +72,13 @@ pub(crate) struct Component {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Version {
-    /// `28.5.2`.
+    /// Such as `28.5.2`.
     #[serde(default)]
     pub(crate) version: String,
-    /// `linux`.
+    /// Such as `linux`.
     #[serde(default)]
     pub(crate) os: String,
-    /// `amd64`.
+    /// Such as `amd64`.
     #[serde(default)]
     pub(crate) arch: String,
     /// Its parts by name: another program may speak the same API.
@@ -92,9 +92,8 @@ pub(crate) struct Version {
 /// An answer that came whole, whatever its status.
 #[derive(Debug)]
 pub(crate) struct Response {
-    /// HTTP status.
+    /// The status of HTTP, such as 404.
     pub(crate) status: u16,
-    /// The body.
     pub(crate) body: Vec<u8>,
 }
 

@@ -18,7 +18,7 @@ use host::Host;
 pub enum EngineChoice {
     /// The one the tool provisions.
     Private,
-    /// The one `docker` reaches.
+    /// The one that `docker` reaches by the environment and its contexts.
     System,
 }
 
@@ -35,13 +35,13 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 /// What there is of the system's engine.
 #[derive(Clone, Debug)]
 pub enum SystemEngine {
-    /// It will do.
+    /// It answers and is new enough, and so is its buildx.
     Ready {
-        /// How to call it.
+        /// The engine, ready to be called.
         engine: Engine,
-        /// `28.5.2`.
+        /// The engine's version, such as `28.5.2`.
         version: String,
-        /// `v0.29.1`.
+        /// The version of buildx, such as `v0.29.1`.
         buildx: String,
     },
     /// It will not, for this reason.

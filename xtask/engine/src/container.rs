@@ -163,7 +163,8 @@ impl Thing {
         self.engine.api.send(&self.interrupt.runner()?, method, path)
     }
 
-    /// Goes on after Ctrl-C.
+    /// As [`Thing::send`], and goes on after Ctrl-C: for what is removed, and
+    /// for what a container printed last.
     fn send_at_the_end(&self, method: &str, path: &str) -> Result<Response> {
         let runner = self.interrupt.runner()?.for_cleanup();
         self.engine.api.send(&runner, method, path)
@@ -461,7 +462,7 @@ struct Made {
     id: String,
 }
 
-/// Of an exec.
+/// The answer to a look at an exec.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ExecState {

@@ -20,7 +20,7 @@ pub struct Inventory {
 #[serde(rename_all = "PascalCase")]
 struct Listed {
     id: ImageId,
-    /// Seconds since 1970.
+    /// Seconds since 1970 (UTC).
     #[serde(default)]
     created: i64,
     /// Missing, null or with `<none>:<none>` for an image without a name.

@@ -26,12 +26,12 @@ use steps::{BuildStep, Parts};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ExpectedOutcome {
-    /// Taken from the cache.
+    /// Its result is in the build cache.
     Cached,
     /// Depends on what a step before it makes, or on builds that are not on
     /// record.
     Open,
-    /// Run.
+    /// BuildKit will run it.
     Run,
 }
 
@@ -39,9 +39,9 @@ pub(crate) enum ExpectedOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Why {
-    /// `--no-cache`.
+    /// `--no-cache` was asked for.
     Forced,
-    /// Another base.
+    /// The base that it stands on is another one.
     Base,
     /// The instruction is new or changed.
     Instruction,
@@ -78,7 +78,6 @@ impl fmt::Display for Why {
 /// A step with what will become of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Foretold {
-    /// Where it stands.
     #[serde(flatten)]
     pub(crate) place: StepPlace,
     /// The instruction on one line.
@@ -87,10 +86,10 @@ pub struct Foretold {
     pub(crate) expect: ExpectedOutcome,
     /// Why; empty where it is cached.
     pub(crate) because: Vec<Why>,
-    /// For the record.
+    /// [`BuildStep::key`], which the history keeps and nobody is shown.
     #[serde(skip)]
     pub(crate) key: String,
-    /// For the record.
+    /// [`BuildStep::parts`], which the history keeps and nobody is shown.
     #[serde(skip)]
     pub(crate) parts: Parts,
     /// See [`BuildStep::described`].

@@ -31,7 +31,7 @@ pub(crate) const SCHEMA: u32 = 1;
 /// One run's work on one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// [`SCHEMA`].
+    /// The number of this format: [`SCHEMA`].
     pub(crate) schema: u32,
     /// Counts the runs that had work on this image, from 1.
     pub number: u32,
@@ -65,11 +65,10 @@ pub struct HistoryEntry {
 /// What was asked for besides the definition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Asked {
-    /// Release tags.
+    /// The release tags that the image was to get.
     pub(crate) tags: Vec<String>,
-    /// `--no-cache`.
+    /// Whether `--no-cache` was asked for.
     pub(crate) no_cache: bool,
-    /// The base set's name.
     pub(crate) base_set: String,
 }
 
@@ -104,7 +103,7 @@ pub struct RecordedStep {
     pub key: String,
     /// What the key is made of.
     pub parts: Parts,
-    /// What was foretold.
+    /// What was foretold of it before the build.
     pub(crate) expected: ExpectedOutcome,
     /// What became of it; `None` where BuildKit did not come to it.
     pub seen: Option<StepOutcome>,
@@ -146,7 +145,7 @@ pub enum RunOutcome {
     Tagged,
     /// Stopped on the way; the first line of the error.
     Stopped {
-        /// A whole sentence.
+        /// The first line of the error.
         message: String,
     },
 }

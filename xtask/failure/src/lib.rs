@@ -16,11 +16,11 @@ pub enum FailureKind {
     Usage = 2,
     /// The machine lacks something: engine, network, disk, rights.
     Environment = 3,
-    /// A smoke check failed.
+    /// A check of an image, or of a container of it, failed.
     Smoke = 4,
     /// A `--check` found a file that is not what it should be.
     Drift = 5,
-    /// SIGINT or SIGTERM.
+    /// SIGINT (Ctrl-C) or SIGTERM ended the run.
     Interrupted = 130,
 }
 

@@ -17,7 +17,7 @@ use crate::process::Runner;
 use crate::report::{self, Report};
 use failure::Failure;
 
-/// Between two attempts.
+/// Between two attempts to get the lock.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A lock that is wanted.
@@ -164,7 +164,7 @@ fn no_lock(path: &Path, is: &str) -> Failure {
         .hint("look at it, and remove it if nobody needs it")
 }
 
-/// `1234 xtask build-images`.
+/// This process as those who wait are told of it: `1234 xtask build-images`.
 fn own_name() -> String {
     let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
     let words: Vec<_> = line

@@ -57,9 +57,9 @@ impl fmt::Display for Command<'_> {
 /// Which of the child's streams a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output.
+    /// The child's standard output.
     Stdout,
-    /// Standard error.
+    /// The child's standard error.
     Stderr,
 }
 

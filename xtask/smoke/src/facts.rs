@@ -52,7 +52,7 @@ impl Moment {
 pub struct Facts {
     /// What the image has to be.
     pub(crate) spec: ImageSpec,
-    /// `docker image inspect`.
+    /// What `docker image inspect` says of it.
     pub(crate) image: Image,
     /// `docker history`, one JSON document a line.
     pub(crate) history: Reached<String>,
@@ -92,17 +92,17 @@ pub struct Facts {
 /// The parts of a run, for `took`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GatePart {
-    /// Looking at the image.
+    /// Looking at the image, without a container.
     Image,
-    /// First boot.
+    /// The first boot, on an empty volume.
     Boot,
     /// Requests to the health endpoint.
     Health,
     /// The window in which nothing may restart.
     Window,
-    /// PostgreSQL stopped and started.
+    /// The outage: PostgreSQL is stopped and started again.
     Outage,
-    /// `docker stop`.
+    /// The container's end by `docker stop`.
     Stop,
     /// The boot on the same volume.
     Again,
@@ -124,7 +124,7 @@ pub(crate) struct Samples {
 pub(crate) struct Outage {
     /// Until the endpoint stopped saying 200; `None` when it never did.
     pub(crate) noticed: Option<Duration>,
-    /// What it said then.
+    /// What the endpoint said then.
     pub(crate) said: String,
     /// From PostgreSQL's start until 200 again; `None` when it never came.
     pub(crate) back: Option<Duration>,
@@ -135,7 +135,7 @@ pub(crate) struct Outage {
 /// The image's own health check while PostgreSQL was away, and after.
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerHealth {
-    /// Whether it failed meanwhile.
+    /// Whether it failed while PostgreSQL was away.
     pub(crate) left: bool,
     /// What it said then; at the end, where it was never content again.
     pub(crate) said: String,
@@ -166,17 +166,17 @@ pub(crate) enum Upgrade {
     Refused(ImageId, String),
     /// This image was started on it.
     Started {
-        /// The image before.
+        /// The image that the volume was first booted with.
         before: ImageId,
         /// How many of the spec's checks passed there.
         checks: usize,
-        /// How the start went.
+        /// How this image's start on it went.
         boot: Boot,
     },
 }
 
 impl Facts {
-    /// Nothing seen yet.
+    /// The facts of a run that has seen nothing yet: each part says so.
     pub(crate) fn new(spec: &ImageSpec, image: Image, volume: &str) -> Self {
         fn unseen<T>() -> Reached<T> {
             Err(flaw("not reached"))

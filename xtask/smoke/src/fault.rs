@@ -72,9 +72,8 @@ struct FaultJob<'a> {
 /// What a run of faults needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FaultSuite<'a> {
-    /// Where progress is told.
     pub(crate) report: &'a Report,
-    /// The images.
+    /// The images that the faults are tried on.
     pub(crate) subjects: &'a [Subject],
     /// Of each image, where its failed faults leave what is known of them.
     pub(crate) bundles: &'a [PathBuf],

@@ -114,7 +114,7 @@ impl<'a> Fixture<'a> {
         &self.subject.spec
     }
 
-    /// The image under test.
+    /// The ID of the image under test.
     pub fn image_id(&self) -> &ImageId {
         &self.subject.image_id
     }
@@ -218,7 +218,7 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// What happened so far.
+    /// What happened so far, a line each with its time.
     pub(crate) fn timeline(&self) -> Vec<String> {
         self.timeline.borrow().lines().to_vec()
     }
@@ -238,7 +238,7 @@ impl<'a> Fixture<'a> {
         self.neighbours.borrow().clone()
     }
 
-    /// The volumes, oldest first.
+    /// The volumes that were made, oldest first.
     pub(crate) fn volumes(&self) -> Vec<Rc<Volume>> {
         self.volumes.borrow().clone()
     }

@@ -38,7 +38,6 @@ pub(crate) struct GateRun<'a> {
     steady: Strand<'a>,
     mortal: Strand<'a>,
     upgraded: Strand<'a>,
-    /// What was seen.
     pub(crate) facts: Facts,
     /// Results of the spec's own checks.
     pub(crate) own: Vec<CheckResult>,

@@ -387,7 +387,6 @@ mod tests {
 
     use crate::sample::spec;
 
-    /// Nothing seen yet.
     pub(crate) fn facts() -> Facts {
         let image = Image::from_document(serde_json::json!({"Id": format!("sha256:{:064}", 1)})).unwrap();
         Facts::new(&spec(), image, "smoke-volume")

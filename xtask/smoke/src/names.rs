@@ -15,7 +15,7 @@ pub(crate) const PROGRAMS_RUNNING: &str = "programs-running";
 /// Who the processes run as.
 pub(crate) const NO_ROOT_PROCESS: &str = "no-root-process";
 
-/// The server takes connections.
+/// The server takes connections, as `pg_isready` sees it.
 pub(crate) const POSTGRESQL_READY: &str = "postgresql-ready";
 
 /// The app's role logs in.
@@ -24,10 +24,10 @@ pub(crate) const SQL_LOGIN: &str = "sql-login";
 /// The data directory lies on the volume.
 pub(crate) const DATA_ON_VOLUME: &str = "data-on-volume";
 
-/// Nearest neighbours are right.
+/// A query for the nearest vectors gives the right ones.
 pub(crate) const PGVECTOR: &str = "pgvector";
 
-/// The app's health endpoint.
+/// The app's health endpoint answers as it should.
 pub(crate) const HEALTH: &str = "health";
 
 /// From an empty volume to healthy.

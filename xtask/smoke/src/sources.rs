@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What was gathered.
+/// The sources that decide what a suite says.
 pub(crate) struct Sources {
     /// Everything, each part as a line with its name and length, then its bytes.
     pub(crate) text: Vec<u8>,

@@ -32,11 +32,10 @@ pub enum CheckOutcome {
 pub struct CheckResult {
     /// As in the suite; checks of a spec's own start with `spec: `.
     pub name: String,
-    /// How it ended.
     pub(crate) outcome: CheckOutcome,
     /// What was done and seen, on one line.
     pub detail: String,
-    /// What was measured.
+    /// What was measured, where the check measures something.
     pub(crate) value: Option<f64>,
     /// Unit of `value` and `limit`.
     pub(crate) unit: Option<&'static str>,
@@ -111,7 +110,7 @@ impl CheckResult {
 /// That faults were run, of which suite, and whether of all of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Full {
-    /// See [`super::fault::Faults::key`].
+    /// What it was proved against: [`super::fault::Faults::key`].
     pub(super) key: SuiteKey,
     /// The gate's checks and every fault of the suite have a result.
     pub(super) whole: bool,
@@ -183,7 +182,7 @@ impl Verdict {
         self.full.as_ref().map_or(&self.suite_key, |full| &full.key)
     }
 
-    /// `gate` or `full`.
+    /// As users name it: `gate` or `full`.
     pub(crate) fn suite(&self) -> &'static str {
         if self.full.is_some() { "full" } else { "gate" }
     }

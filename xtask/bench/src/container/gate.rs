@@ -30,7 +30,7 @@ pub(super) fn one(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured
     Ok(Measured::new("cargo xtask smoke", ours).peer(sequence::LABEL, in_sequence))
 }
 
-/// All images at once.
+/// The gate on all images at once, in seconds.
 pub(super) fn all(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
     let samples = bench.repeat(|| prove(bench, fixture, &fixture.ours))?;
     Ok(Measured::new("cargo xtask smoke", samples).note(format!("{} images at once", fixture.ours.len())))

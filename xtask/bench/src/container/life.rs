@@ -11,7 +11,7 @@ use container::boot::Instance;
 use smoke::checks::database::WRITE_ROWS;
 use smoke::fixture::Fixture;
 
-/// `docker stop`'s own default.
+/// The time that `docker stop` gives a container where nobody says another.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The first boot of a volume's life.

@@ -20,10 +20,10 @@ const ASKED: u32 = 1000;
 /// Rows of the vector table.
 const ROWS: u32 = 10_000;
 
-/// One request.
+/// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(5);
 
-/// What the kernel charges.
+/// What the kernel charges to a container that has nothing to do.
 pub(super) fn memory(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
     fixture.beside_official(bench, |stage| {
         let instance = stage.boot(&*stage.volume()?, &[])?;

@@ -127,7 +127,7 @@ impl CheckoutFixture {
             .env("HIVE_STATE_DIR", &self.scratch.state)
     }
 
-    /// For `--engine`.
+    /// The engine's name as `--engine` takes it.
     pub(super) fn owner(&self) -> &'static str {
         self.engine.owner.as_str()
     }

@@ -11,7 +11,7 @@ use super::super::row::Measured;
 use super::super::trees::BenchTree;
 use super::fixture::{BenchedBuild, CheckoutFixture};
 
-/// A gigabyte in all.
+/// The files of the large tree: a gigabyte in all.
 const TREE: BenchTree = BenchTree {
     files: 50_000,
     size: 20_000,

@@ -9,7 +9,7 @@ use super::BAKE;
 use super::fixture::{BenchedBuild, CheckoutFixture};
 use super::large;
 
-/// The built binary.
+/// All images up to date, by the built binary: without what cargo adds.
 pub(super) fn binary(bench: &Bench<'_>, fixture: &CheckoutFixture) -> Result<Measured> {
     let all = BenchedBuild::default();
     let ours = fixture.xtask("build-images", "build-images", &all);

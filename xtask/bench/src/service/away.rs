@@ -13,7 +13,7 @@ use super::UP;
 use super::fixture::{BenchedService, ServicesFixture};
 use container::http::Client;
 
-/// Between two questions.
+/// Between two requests to the service.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// For an answer after the command has ended.

@@ -73,7 +73,7 @@ impl ServicesFixture {
         self.scratch.images.len()
     }
 
-    /// For `--engine`.
+    /// The engine's name as `--engine` takes it.
     pub(super) fn owner(&self) -> &'static str {
         self.engine.owner.as_str()
     }

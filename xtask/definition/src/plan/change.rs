@@ -23,28 +23,28 @@ const SHOWN: usize = 3;
 pub enum DefinitionChange {
     /// Another content of the base.
     BaseMoved {
-        /// Identity before.
+        /// The base's identity in the earlier build.
         from: String,
-        /// Identity now.
+        /// The base's identity now.
         to: String,
     },
-    /// Another platform.
+    /// The image is for another platform, such as `linux/arm64`.
     PlatformChanged {
-        /// Before.
+        /// The platform of the earlier build.
         from: Platform,
-        /// Now.
+        /// The platform now.
         to: Platform,
     },
     /// Another stage is the image.
     TargetChanged {
-        /// Before.
+        /// The stage of the earlier build.
         from: String,
-        /// Now.
+        /// The stage now.
         to: String,
     },
     /// A build argument came, went or changed.
     ArgumentChanged {
-        /// Its name.
+        /// The argument's name.
         name: String,
         /// Before; null where it is new.
         from: Option<String>,
@@ -55,14 +55,14 @@ pub enum DefinitionChange {
     DockerfileChanged {
         /// The first line that differs, counted from 1.
         line: usize,
-        /// A short unified diff.
+        /// The lines that differ, as a short unified diff.
         diff: Vec<String>,
     },
     /// Files with another content, kind, target or executable bit.
     InputChanged(Paths),
     /// Files that were not there.
     InputAdded(Paths),
-    /// Files that are gone.
+    /// Files that are no longer there.
     InputRemoved(Paths),
 }
 
@@ -71,7 +71,7 @@ pub enum DefinitionChange {
 pub struct Paths {
     /// The context's name; the main one's is empty.
     pub(crate) context: String,
-    /// The first ones, sorted.
+    /// The paths that come first when all are sorted.
     pub(crate) paths: Vec<String>,
     /// How many more there are.
     pub(crate) others: usize,

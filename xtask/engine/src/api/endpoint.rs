@@ -26,9 +26,9 @@ pub enum Endpoint {
     Socket(PathBuf),
     /// What `docker system dial-stdio` reaches.
     Dial {
-        /// The CLI.
+        /// The `docker` command: its path, or its name for `PATH`.
         docker: PathBuf,
-        /// Set for it.
+        /// Variables that this command gets besides the environment's own.
         env: Vec<(String, String)>,
     },
 }

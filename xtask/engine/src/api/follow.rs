@@ -25,7 +25,7 @@ const PIECE: usize = 16 << 10;
 enum Piece {
     /// It has begun: from here on nothing is missed.
     Begun,
-    /// The engine refuses.
+    /// The status is not the one of success: nothing follows.
     Refused(Response),
     Bytes(Vec<u8>),
     Lost(anyhow::Error),

@@ -106,7 +106,8 @@ impl Carrier {
     }
 }
 
-/// One connection.
+/// One connection to the engine. It reads in slices of time, so that Ctrl-C is
+/// heard while the engine is silent.
 #[derive(Debug)]
 pub(super) struct Line {
     carrier: Carrier,

@@ -24,7 +24,7 @@ pub struct Source {
 /// shown or written into an image has them.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
-    /// The mirror's URI.
+    /// The mirror's URI without user and password.
     mirror: String,
     user: String,
     password: String,

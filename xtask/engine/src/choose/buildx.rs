@@ -22,12 +22,12 @@ const SYSTEM_FOLDERS: [&str; 4] = [
     "/usr/libexec/docker/cli-plugins",
 ];
 
-/// What is remembered.
+/// What `buildx version` said, so that it is not asked in every run.
 #[derive(Debug, Serialize, Deserialize)]
 struct Memo {
     /// Of the files that were there.
     key: String,
-    /// `v0.29.1`.
+    /// Such as `v0.29.1`.
     version: String,
 }
 

@@ -57,7 +57,7 @@ impl Daemon {
         Self { run, data, cgroup }
     }
 
-    /// The API's socket.
+    /// The socket that dockerd serves its API on.
     pub(crate) fn socket(&self) -> PathBuf {
         self.run.join("docker.sock")
     }
@@ -93,7 +93,7 @@ impl Daemon {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
     }
 
-    /// Whether the API answers.
+    /// Whether dockerd answers on its socket in time.
     pub(crate) fn answers(&self) -> bool {
         Api::at_socket(self.socket()).answers(PATIENCE)
     }
@@ -240,7 +240,8 @@ impl Daemon {
         format!("{} {}", ports.start(), ports.end())
     }
 
-    /// Eight hex digits.
+    /// The eight hex digits by which this engine differs from others of the
+    /// machine: they follow from its folder.
     fn id(&self) -> &str {
         self.cgroup.rsplit('-').next().unwrap_or_default()
     }

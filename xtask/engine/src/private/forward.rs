@@ -30,7 +30,7 @@ const STATUS: &str = "/proc/self/fd/3";
 /// From which ports connections go out in the engine's namespace.
 const CLIENT_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// The kernel's own default.
+/// The range that the kernel starts with.
 const ALL_CLIENT_PORTS: &str = "32768 60999";
 
 /// How long a container may take to accept a connection.

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-/// An IPv4 network.
+/// An IPv4 network that begins with its address and has `prefix` fixed bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Network {
     address: Ipv4Addr,
@@ -27,7 +27,7 @@ impl Network {
         }
     }
 
-    /// `10.0.2.0/24`.
+    /// As routes are written: `10.0.2.0/24`.
     pub(crate) fn cidr(self) -> String {
         format!("{}/{}", self.address, self.prefix)
     }

@@ -91,7 +91,8 @@ impl Packages {
         self.dir.join("usr/libexec/docker/cli-plugins")
     }
 
-    /// docker-init.
+    /// docker-init, which dockerd puts before a container's program for
+    /// `--init`.
     pub(crate) fn init(&self) -> PathBuf {
         self.dir.join("links/docker-init")
     }

@@ -10,9 +10,9 @@ use host::Host;
 /// Something the machine lacks, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// `not root`.
+    /// A few words, such as `not root`.
     pub(crate) what: String,
-    /// A whole instruction.
+    /// A whole instruction: what the user can do about it.
     pub(crate) remedy: String,
 }
 
@@ -23,7 +23,7 @@ struct Machine {
     linux: bool,
     system: OsRelease,
     root: bool,
-    /// `CapEff` of `/proc/self/status`.
+    /// `CapEff` of `/proc/self/status`, a bit for each capability.
     capabilities: u64,
     tun: bool,
     sources: usize,

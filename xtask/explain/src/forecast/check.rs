@@ -10,14 +10,12 @@ use definition::step::{StepOutcome, StepPlace};
 /// A step that became something else than was foretold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// Where it stands.
     #[serde(flatten)]
     pub(crate) place: StepPlace,
     /// The instruction on one line.
     pub(crate) instruction: String,
-    /// Foretold.
+    /// What was foretold of it.
     pub(crate) expected: ExpectedOutcome,
-    /// What it became.
     pub(crate) seen: StepOutcome,
 }
 
@@ -39,7 +37,7 @@ impl Mismatch {
 /// A forecast with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
-    /// What was foretold.
+    /// The steps as they were foretold before the build.
     pub(crate) expected: Vec<Foretold>,
     /// What became of each step that BuildKit came to.
     pub(crate) seen: Vec<Happened>,
@@ -53,10 +51,8 @@ pub struct Checked {
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Happened {
-    /// Where it stands.
     #[serde(flatten)]
     pub(crate) place: StepPlace,
-    /// What it became.
     pub(crate) seen: StepOutcome,
 }
 

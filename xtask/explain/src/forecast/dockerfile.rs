@@ -13,40 +13,41 @@ pub(crate) struct DockerfileStage {
     pub(crate) name: String,
     /// What stands after `FROM`: an image, a stage, or a variable.
     pub(crate) base: String,
-    /// Its instructions, `FROM` excluded.
+    /// Its instructions in order, without the `FROM` that opens it.
     pub(crate) instructions: Vec<Instruction>,
 }
 
-/// One instruction.
+/// One instruction with its flags and here-documents, over as many lines as it
+/// has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instruction {
-    /// In capitals.
+    /// The first word, in capitals: `RUN`.
     pub(crate) keyword: String,
     /// `--name=value`, in order; an empty value for a bare `--name`.
     pub(crate) flags: Vec<(String, String)>,
     /// What follows, on one line.
     pub(crate) text: String,
-    /// Its here-documents, in order.
+    /// Its here-documents, in the order in which it names them.
     pub(crate) heredocs: Vec<Heredoc>,
 }
 
-/// A here-document.
+/// A text that follows an instruction and is named in it: `<<EOF`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Heredoc {
-    /// Its delimiter.
+    /// The word after `<<`, which ends it, too.
     pub(crate) name: String,
-    /// Its lines.
+    /// The lines between the instruction and the delimiter.
     pub(crate) body: String,
     /// Whether variables in it are filled in: its delimiter is not quoted.
     pub(crate) expand: bool,
 }
 
-/// A Dockerfile.
+/// A Dockerfile, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dockerfile {
     /// `ARG`s before the first stage.
     pub(crate) globals: Vec<Instruction>,
-    /// In order.
+    /// The stages, in the order of the text.
     pub(crate) stages: Vec<DockerfileStage>,
 }
 
@@ -57,7 +58,7 @@ const WITH_FLAGS: [&str; 5] = ["FROM", "RUN", "COPY", "ADD", "HEALTHCHECK"];
 const WITH_HEREDOCS: [&str; 3] = ["RUN", "COPY", "ADD"];
 
 impl Instruction {
-    /// A flag's value.
+    /// The value of the first flag with this name.
     pub(crate) fn flag(&self, name: &str) -> Option<&str> {
         let mut flags = self.flags.iter();
         flags

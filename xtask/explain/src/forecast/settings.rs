@@ -7,13 +7,13 @@ use super::variables::{Values, expand};
 /// What the next step runs with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Of `ENV`.
+    /// Of `ENV`: name → value.
     pub(crate) environment: Values,
     /// Of `ARG`, in this stage.
     pub(crate) arguments: Values,
-    /// Of `WORKDIR`.
+    /// Of `WORKDIR`, `/` where there is none.
     pub(crate) workdir: String,
-    /// Of `USER`.
+    /// Of `USER`, with variables filled in; empty where there is none.
     pub(crate) user: String,
     /// Of `SHELL`, as it is written.
     pub(crate) shell: String,

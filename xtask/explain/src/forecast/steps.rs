@@ -23,7 +23,6 @@ use inputs::fingerprint::encoding;
 /// A step of a build, with all that its cache key follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildStep {
-    /// Where it stands.
     pub(crate) place: StepPlace,
     /// The instruction on one line, for people.
     pub(crate) instruction: String,
@@ -51,7 +50,7 @@ pub struct BuildStep {
 /// differs from that of an earlier build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
-    /// The instruction itself.
+    /// The instruction with its flags and here-documents.
     pub(crate) instruction: String,
     /// Variables, user, shell and folder that it runs with.
     pub(crate) variables: String,

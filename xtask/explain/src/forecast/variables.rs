@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Name → value.
+/// A variable's name → its value.
 pub(crate) type Values = BTreeMap<String, String>;
 
 /// A word as the Dockerfile's own expansion leaves it: variables filled in,

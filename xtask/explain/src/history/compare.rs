@@ -15,7 +15,7 @@ use definition::plan::suite_part_name;
 pub enum Difference {
     /// In what the image was built from.
     Definition {
-        /// What changed.
+        /// The difference between the two definitions.
         change: DefinitionChange,
     },
     /// The definitions differ, and at least one is no longer there in full or
@@ -23,16 +23,16 @@ pub enum Difference {
     DefinitionUnknown,
     /// Another base set was asked for.
     BaseSet {
-        /// Before.
+        /// The base set of the earlier run.
         from: String,
-        /// After.
+        /// The base set of the later run.
         to: String,
     },
     /// Tags that were asked for later and not before, or the other way round.
     Tags {
-        /// New ones.
+        /// The tags that only the later run was to give.
         added: Vec<String>,
-        /// Old ones.
+        /// The tags that only the earlier run was to give.
         removed: Vec<String>,
     },
     /// `--no-cache` for one and not for the other.
@@ -40,26 +40,26 @@ pub enum Difference {
         /// Whether the later one had it.
         to: bool,
     },
-    /// Another engine.
+    /// The two runs built with different engines.
     Engine {
-        /// Its ID before.
+        /// The ID of the earlier run's engine.
         from: String,
-        /// Its ID now.
+        /// The ID of the later run's engine.
         to: String,
     },
     /// The same definition gave another image.
     Image {
-        /// Its ID before.
+        /// The ID of the earlier run's image.
         from: ImageId,
-        /// Its ID now.
+        /// The ID of the later run's image.
         to: ImageId,
     },
-    /// Another smoke suite.
+    /// The two images were judged by different smoke suites.
     Suite {
         /// See `suite::parts` of the crate `smoke`.
         parts: Vec<String>,
     },
-    /// Other checks failed.
+    /// Checks that came out differently.
     Checks {
         /// Failed later and not before.
         broken: Vec<String>,

@@ -19,7 +19,7 @@ use inputs::fingerprint::Fingerprint;
 #[derive(Debug)]
 pub struct Journal<'a> {
     store: Store<'a>,
-    /// Image → its entry.
+    /// An image's name → its open entry.
     entries: BTreeMap<String, HistoryEntry>,
 }
 

@@ -11,7 +11,7 @@ const FEWEST_DIGITS: usize = 4;
 /// A run as users name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The latest one.
+    /// `last`: the latest run that is recorded.
     Last,
     /// By its number, or else by the first digits of its fingerprint.
     Named(String),

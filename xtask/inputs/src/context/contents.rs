@@ -33,7 +33,7 @@ impl DigestEntry {
     }
 }
 
-/// What it is.
+/// What an entry is, before the content of files is known.
 pub(super) enum EntryKind {
     File { executable: bool, stamp: Stamp },
     Directory,

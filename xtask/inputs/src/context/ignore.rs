@@ -44,13 +44,13 @@ pub struct PatternProblem {
 /// The ways in which a pattern is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
-    /// An exception from nothing.
+    /// A `!` and nothing after it: an exception from nothing.
     IllegalExclusion,
     /// A class without end, a range that runs backwards and their like.
     Syntax,
     /// BuildKit sends patterns in headers that cannot hold such a character.
     ControlCharacter,
-    /// More than 64 KiB.
+    /// A line of more than 64 KiB.
     LongLine,
     /// `\p{…}`: BuildKit knows these, this tool does not.
     UnicodeClass,

@@ -80,7 +80,7 @@ impl Stamp {
     }
 }
 
-/// A loaded index.
+/// What is known of the files of one context from the runs before.
 pub(super) struct Index {
     file: PathBuf,
     /// What each version of the file starts with.

@@ -121,9 +121,9 @@ pub enum InputKind {
     File {
         /// Mode 755 instead of 644.
         executable: bool,
-        /// In bytes.
+        /// The length of the content in bytes.
         size: u64,
-        /// Of the content.
+        /// The digest of the content.
         digest: Digest,
     },
     /// A directory; its mode is 755.

@@ -21,7 +21,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Reads an open directory.
+    /// Reads the names in an open directory to the end.
     pub(super) fn read(handle: &OwnedFd) -> Result<Self, Errno> {
         let mut listing = Self {
             text: Vec::new(),

@@ -41,7 +41,7 @@ pub enum ExclusionReason {
     Environment,
     /// Made by tools from what is there.
     Cache,
-    /// A database's data.
+    /// A directory with a database's data, such as one with `PG_VERSION`.
     Data,
     /// It is for the builder, not for the image.
     Builder,

@@ -98,7 +98,7 @@ pub(super) fn contents(
     Ok(hex::digits(&hasher.finalize()))
 }
 
-/// As `find` prints it.
+/// An input as the `find` in the image prints it: kind, mode, path, target.
 fn entry(input: &Input) -> String {
     let (kind, target) = match &input.kind {
         InputKind::File { .. } => ('f', ""),

@@ -48,7 +48,7 @@ use super::sums;
 use super::walk::{ShouldStop, WalkOptions, walk};
 use crate::{regular, removal};
 
-/// Copied at once.
+/// How many bytes of a file are read and written at once.
 const COPY_SIZE: usize = 128 * 1024;
 
 /// A staging folder. The caller sees to it that nobody else fills it until
@@ -64,7 +64,7 @@ pub struct Tree {
 pub struct Filled {
     /// Entries that were made or replaced.
     pub(crate) written: usize,
-    /// Entries that are gone.
+    /// Entries that were removed: nobody wants them any more.
     pub(crate) removed: usize,
     /// Entries that stayed as they were.
     pub(crate) kept: usize,
@@ -177,7 +177,8 @@ impl Tree {
         Ok(Inputs::default())
     }
 
-    /// Compares two sorted lists.
+    /// What to copy and to remove: the two lists are sorted, and are read side
+    /// by side.
     fn plan<'a>(&self, present: &'a [Input], wanted: &'a [Input]) -> Result<CopyPlan<'a>> {
         let mut plan = CopyPlan::default();
         let sound: Vec<bool> = present

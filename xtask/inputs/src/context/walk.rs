@@ -124,7 +124,7 @@ struct Walk<'a> {
 /// A directory that is to be read.
 #[derive(Default)]
 struct Directory {
-    /// Empty for the root.
+    /// Its path from the context's root; empty for the root itself.
     path: Vec<u8>,
     scope: Scope,
 }

@@ -17,7 +17,7 @@ pub struct Frame {
     bytes: Vec<u8>,
 }
 
-/// What a field holds.
+/// What a field holds; the number is the byte that the field starts with.
 #[derive(Clone, Copy)]
 enum FrameShape {
     Bytes = b'b' as isize,

@@ -9,7 +9,7 @@ use container::finding::{Flaw, Judged, Observation, flaw, measured, seen};
 /// exist, which is why it is only the first of several.
 pub(crate) const ISREADY: &str = "pg_isready";
 
-/// The server takes connections.
+/// `pg_isready` ends with 0: the server takes connections.
 pub(crate) fn is_ready(_: &Facts, answer: &Answer) -> Judged {
     if answer.ok() {
         seen(answer.shown())
@@ -264,7 +264,7 @@ pub fn timings(answer: &Answer) -> Result<Vec<f64>, Flaw> {
     Ok(times)
 }
 
-/// Median against the budget.
+/// The median of the warm queries, with the spec's budget as its limit.
 pub(crate) fn latency(facts: &Facts, answer: &Answer) -> Judged {
     let warm = timings(answer)?;
     let (Some(middle), Some(p99)) = (median(&warm), percentile(&warm, 0.99)) else {

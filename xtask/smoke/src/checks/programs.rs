@@ -56,7 +56,7 @@ struct ProcessStatus {
     started: u64,
 }
 
-/// From [`PROCESSES`].
+/// What [`PROCESSES`] printed, by process ID.
 fn processes(text: &str) -> BTreeMap<u32, ProcessStatus> {
     let mut found: BTreeMap<u32, ProcessStatus> = BTreeMap::new();
     for line in text.lines() {

@@ -15,7 +15,7 @@ use host::process::quote;
 const DOWN: Duration = Duration::from_secs(60);
 /// A script in the keeper.
 const SCRIPT: Duration = Duration::from_secs(60);
-/// Of `docker stop`.
+/// The time that `docker stop` gives a container.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Too little room at first, in bytes and in files, and room that goes while
@@ -135,9 +135,9 @@ pub(crate) fn full_while_writing(fixture: &Fixture<'_>) -> Result<Observation> {
     ))?)
 }
 
-/// Rows of one [`INSERT`].
+/// How many rows one [`INSERT`] brings.
 const ROWS: u64 = 100;
-/// Fills the disk.
+/// Fills the disk, [`ROWS`] rows at a time.
 const INSERT: &str =
     "INSERT INTO smoke_full SELECT repeat(md5(random()::text), 200) FROM generate_series(1, 100)";
 /// Fills the WAL alone: 2 MB, and a commit that can be counted.

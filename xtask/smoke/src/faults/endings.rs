@@ -112,9 +112,9 @@ pub(crate) fn break_file(fixture: &Fixture<'_>, instance: &Instance, file: &str,
 /// A program whose file in the container was replaced.
 struct UntidyEnd<'a> {
     program: &'a str,
-    /// In `/usr/local/lib/hive`.
+    /// Its file's name in `/usr/local/lib/hive`.
     file: &'a str,
-    /// Python, in its place.
+    /// The Python code that takes the file's place.
     code: &'a str,
     limit: Duration,
 }

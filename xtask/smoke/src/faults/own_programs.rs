@@ -23,7 +23,7 @@ const BACK: Duration = Duration::from_secs(5);
 const HUNG: Duration = Duration::from_secs(3);
 /// Four tries to start, 1, 2 and 3 s apart, and the health check's next answer.
 const GIVEN_UP: Duration = Duration::from_secs(30);
-/// Between two looks.
+/// Between two looks at the container.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// kill -9 of each, one after the other.

@@ -11,7 +11,7 @@ use crate::fixture::{Cut, Fixture};
 use container::boot::Instance;
 use container::finding::{Observation, flaw, seen};
 
-/// Cuts under load.
+/// How often the power goes under load.
 const ROUNDS: u32 = 10;
 
 /// Of the moments of a first boot, the first with a cluster in its place.
@@ -19,7 +19,7 @@ const NAMED: usize = 4;
 /// What becomes of the password that was made; no bundle needs the password.
 const PASSWORD: &str = "sha256sum hive/database-password";
 
-/// Both kinds, in turn.
+/// All and contents in turn, so that half of the rounds are of each kind.
 fn cut_of(round: usize) -> Cut {
     [Cut::All, Cut::Contents][round % 2]
 }

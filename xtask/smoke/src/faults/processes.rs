@@ -307,7 +307,7 @@ fn back(took: Duration, limit: Duration, what: &str) -> Result<Observation> {
     )?)
 }
 
-/// PostgreSQL's first process.
+/// Whether it is PostgreSQL's first process, the parent of all others.
 pub(crate) fn is_postmaster(process: &Process) -> bool {
     process.command.contains("/bin/postgres -D ")
 }

@@ -127,7 +127,7 @@ const OF_SOMEBODY_ELSE: &[Wrong] = &[
     },
 ];
 
-/// Refuses each of them.
+/// Each of [`OF_SOMEBODY_ELSE`] is refused, and the reason said.
 pub(crate) fn of_somebody_else(fixture: &Fixture<'_>) -> Result<Observation> {
     refuse_all(fixture, OF_SOMEBODY_ELSE, true)
 }
@@ -188,7 +188,7 @@ const COPIED_IN_PART: &[Wrong] = &[
 
 const NOT_WHOLE: &str = "is not whole: ";
 
-/// Refuses each of them.
+/// Each of [`COPIED_IN_PART`] is refused, and the reason said.
 pub(crate) fn copied_in_part(fixture: &Fixture<'_>) -> Result<Observation> {
     refuse_all(fixture, COPIED_IN_PART, true)
 }
@@ -262,7 +262,7 @@ const SETTINGS: &[Wrong] = &[
     ),
 ];
 
-/// Refuses each of them.
+/// Each of [`SETTINGS`] is refused, and the reason said.
 pub(crate) fn settings(fixture: &Fixture<'_>) -> Result<Observation> {
     refuse_all(fixture, SETTINGS, false)
 }

@@ -227,7 +227,7 @@ pub(super) fn stop_cleanly(fixture: &Fixture<'_>, instance: &Instance, volume: &
     Ok(())
 }
 
-/// Every program is RUNNING.
+/// A flaw unless the supervisor calls every program RUNNING.
 pub(super) fn all_running(fixture: &Fixture<'_>, instance: &Instance) -> Result<()> {
     let text = fixture.shell(instance, programs::STATUS)?.text;
     let states = programs::states(&text);

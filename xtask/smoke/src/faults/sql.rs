@@ -14,7 +14,7 @@ use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
 use host::process::quote;
 
-/// Of `docker stop`.
+/// The time that `docker stop` gives a container.
 const GRACE: Duration = Duration::from_secs(20);
 /// PostgreSQL that cannot start: three tries, 1, 2 and 3 s apart.
 const FATAL: Duration = Duration::from_secs(40);

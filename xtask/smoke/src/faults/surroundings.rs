@@ -15,15 +15,15 @@ use host::process::quote;
 const ODD: &str = r#" a'b"c@d/e:f%g\h$i{j}k;l#m?n&o é `p` "#;
 /// A password given as a file with Windows' line end.
 const PLAIN: &str = "second-password";
-/// Of `docker stop`.
+/// The time that `docker stop` gives a container.
 const GRACE: Duration = Duration::from_secs(20);
 /// A boot on a busy machine.
 const BOOT: Duration = Duration::from_secs(60);
 /// Long enough for a signal to end somebody.
 const SIGNALS: Duration = Duration::from_millis(500);
-/// Between two requests.
+/// Between two requests to the published port.
 const PAUSE: Duration = Duration::from_millis(100);
-/// One request.
+/// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(5);
 
 /// An odd password by a file works for the app, for psql and in the URL; the

@@ -14,11 +14,11 @@ use container::finding::{Observation, flaw, seen};
 use container::http::one_line;
 use engine::container::Volume;
 
-/// Of `docker stop`.
+/// The time that `docker stop` gives a container.
 const GRACE: Duration = Duration::from_secs(20);
 /// As root beside a volume.
 const ROOT: &str = "--user=0:0";
-/// Rows of [`fill`].
+/// How many rows [`fill`] makes, and which is nearest to the last one's vector.
 const ROWS: &str = "1000|1000";
 
 /// Rows with vectors and an index over them; and a function, among which no

@@ -93,12 +93,12 @@ impl<'a> Strand<'a> {
         !self.instances.is_empty() && self.facts.death.is_none()
     }
 
-    /// The newest container.
+    /// The container that was started last.
     pub(super) fn instance(&self) -> Option<&Instance> {
         self.instances.last()
     }
 
-    /// Notes when something happened.
+    /// Notes on the timeline that something happened just now.
     pub(super) fn event(&mut self, text: impl AsRef<str>) {
         self.timeline.note(format!("{}: {}", self.what, text.as_ref()));
     }
@@ -224,7 +224,7 @@ impl<'a> Strand<'a> {
         Ok(Ok(answers))
     }
 
-    /// One script; its answer.
+    /// Runs one script in the container; its answer.
     pub(super) fn exec_one(&mut self, name: &'static str, script: &str) -> Result<Reached<Answer>> {
         let answers = self.exec(&[(name, script)], name)?;
         Ok(answers.and_then(|mut answers| {

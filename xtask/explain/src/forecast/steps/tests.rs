@@ -52,7 +52,6 @@ fn file(path: &str, byte: u8) -> Input {
     }
 }
 
-/// A definition of [`TEXT`].
 pub(crate) fn definition() -> Definition {
     Definition {
         dockerfile: TEXT.to_owned(),

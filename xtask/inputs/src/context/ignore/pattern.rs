@@ -11,7 +11,7 @@ use super::regexp::{self, Fault};
 pub(super) struct Pattern {
     /// `!pattern`: takes back what earlier patterns excluded.
     pub(super) exception: bool,
-    /// Without the `!`, cleaned.
+    /// The pattern without its `!`, cleaned.
     pub(super) text: Vec<u8>,
     kind: Kind,
 }
@@ -19,9 +19,9 @@ pub(super) struct Pattern {
 #[derive(Debug, Clone)]
 enum Kind {
     Exact,
-    /// `text**`
+    /// `text**`: all that begins with the text.
     Prefix,
-    /// `**text`
+    /// `**text`: all that ends with the text.
     Suffix,
     Regexp {
         regexp: Regex,

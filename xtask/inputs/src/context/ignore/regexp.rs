@@ -7,7 +7,7 @@
 
 use regex_lite::Regex;
 
-/// Go refuses larger counts.
+/// The largest count of a repetition (`a{1000}`): Go refuses larger ones.
 const MAX_REPEAT: u32 = 1000;
 
 /// Go's `\s` and `\S` as members of a class: they know no vertical tab.
