@@ -208,7 +208,8 @@ PY
     fi
 fi
 cat > /opt/uv/tidy <<'TIDY'
-# What uv notes about its own run (times, cache keys) would make each build another one.
+# What uv notes about its own run (times, cache keys) would make each build another one
+# (astral-sh/uv#8877).
 rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
 find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
 find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +

@@ -2,7 +2,8 @@
 //!
 //! The request is made from typed structs, since bake ignores unknown keys
 //! silently. It is called by the name `docker buildx`, never `docker build`,
-//! which may be the legacy builder that lets heredocs succeed doing nothing.
+//! which may be the legacy builder that lets heredocs succeed doing nothing
+//! (moby/buildkit#6395).
 
 pub mod progress;
 
@@ -183,7 +184,8 @@ pub fn bake(
         // Newer versions ask before they read outside the current folder; the
         // flag that answers is unknown to older ones, the variable is not.
         .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
-        // With provenance the ID of the image moves at each no-op build.
+        // With provenance the ID of the image moves at each no-op build
+        // (moby/buildkit#5894).
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
         .env("BUILDX_METADATA_PROVENANCE", "disabled")
         .deadline(BUILD_DEADLINE);

@@ -2,10 +2,10 @@
 //!
 //! BuildKit sends a file again only if its size or modification time differs
 //! from what it saw last, and ships the old content otherwise, even without its
-//! cache. A staged file therefore never keeps the time of its source: whenever
-//! its content changes, its time does. Whatever did not change stays as it is,
-//! so that BuildKit's transfer remains incremental; for that the directory has
-//! to keep its path from build to build.
+//! cache (moby/buildkit#4817). A staged file therefore never keeps the time of
+//! its source: whenever its content changes, its time does. Whatever did not
+//! change stays as it is, so that BuildKit's transfer remains incremental; for
+//! that the directory has to keep its path from build to build.
 //!
 //! BuildKit tells contexts apart by the last part of their paths only. Two
 //! directories called `app` take each other's place in its memory: at best all

@@ -2,7 +2,8 @@
 
 * It stops when it cannot go on: a program that is FATAL, that flaps, or that says by its exit
   status that trying again is useless, takes the container down with a status other than 0.
-  Stock supervisord stays up, the container looks alive, and no restart policy acts.
+  Stock supervisord stays up, the container looks alive, and no restart policy acts
+  (Supervisor/supervisor#733); told to stop, it exits with 0 (Supervisor/supervisor#775).
 * It reacts at once. Stock supervisord sleeps up to a second before it starts the first
   program, restarts one that died, or notices a signal.
 * It hands each program's output to `logs`.

@@ -1,7 +1,7 @@
 """The one thing supervisor 4.2 asks of setuptools' pkg_resources: an object by its dotted name.
 
 The real module costs about 0.1 s at each start (it walks every installed distribution) and
-megabytes in the image.
+megabytes in the image. Later versions do without it (Supervisor/supervisor#1578).
 """
 
 import importlib
