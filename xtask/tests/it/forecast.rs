@@ -88,7 +88,7 @@ fn what_is_foretold_is_what_buildkit_does() {
     let app = build();
     app.is_whole();
     for (stage, text, expected) in [
-        ("python-deps", "uv sync", "cached"),
+        ("python-deps", "uv lock", "cached"),
         ("python-deps", "COPY . /app", "run"),
         ("production", "/opt/venv", "open"),
         ("production", "/app /app", "run"),
@@ -122,7 +122,7 @@ fn what_is_foretold_is_what_buildkit_does() {
     let deps = build();
     deps.is_whole();
     assert_eq!(deps.expected("python-deps", "apt update"), "cached");
-    assert_eq!(deps.expected("python-deps", "uv sync"), "run");
+    assert_eq!(deps.expected("python-deps", "uv lock"), "run");
     assert_eq!(deps.expected("production", "RUN echo "), "run");
     assert_eq!(deps.ran("production").last(), Some(&8));
 

@@ -93,12 +93,20 @@ fn an_app_brings_a_worker_of_its_own() {
     bench
         .xtask(&["up", &bench.name, "--port", &operator.port])
         .expect(0);
-    let health = bench.xtask(&["health", &bench.name]).expect(0).stdout;
+    // `STARTING` in its first second.
+    let runs = |health: &str, program: &str| {
+        let mut lines = health.lines();
+        lines.any(|line| line.contains(program) && line.ends_with("RUNNING"))
+    };
+    let began = std::time::Instant::now();
     for program in ["redis", "worker"] {
-        let shown = health
-            .lines()
-            .any(|line| line.contains(program) && line.ends_with("RUNNING"));
-        assert!(shown, "{program} in:\n{health}");
+        loop {
+            let health = bench.xtask(&["health", &bench.name]).expect(0).stdout;
+            if runs(&health, program) {
+                break;
+            }
+            assert!(began.elapsed().as_secs() < 30, "{program} in:\n{health}");
+        }
     }
     let log = |program: &str| {
         bench

@@ -183,10 +183,19 @@ fn all_pids(fixture: &Fixture<'_>, instance: &Rc<Instance>) -> Result<String> {
     Ok(pids?.join(" "))
 }
 
+/// Of a program that was started a moment ago, too: the container may be healthy
+/// before the supervisor calls it RUNNING.
 fn pid(fixture: &Fixture<'_>, instance: &Instance, name: &str) -> Result<u32> {
-    match running(fixture, instance, name)? {
-        Some(pid) => Ok(pid),
-        None => bail!(flaw(format!("{name} is not RUNNING"))),
+    let began = Instant::now();
+    loop {
+        if let Some(pid) = running(fixture, instance, name)? {
+            return Ok(pid);
+        }
+        let limit = fixture.patience(BACK);
+        if began.elapsed() > limit {
+            bail!(late(began.elapsed(), limit, format!("{name} is not RUNNING")));
+        }
+        fixture.resources().runner.sleep(PAUSE)?;
     }
 }
 
