@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::file::Backup;
-use crate::take::PYTHON;
+use crate::take::on_a_copy;
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::Engine;
@@ -95,7 +95,7 @@ impl VolumeKeeper {
 
     /// Carries out a verb of the script as the volume's owner.
     pub(crate) fn does(&self, verb: &str, args: &[&str]) -> Result<String> {
-        let command = [&PYTHON[..], &[SCRIPT, verb], args].concat();
+        let command = on_a_copy(SCRIPT, &[&[verb], args].concat());
         self.run(&["--user", &self.owner], &command)
     }
 

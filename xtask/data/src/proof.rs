@@ -11,7 +11,7 @@ use crate::facts::BackupFacts;
 use crate::file::Backup;
 use crate::generations::{self, run_in};
 use crate::seal::{ProofLevel, RestoreProof};
-use crate::take::PYTHON;
+use crate::take::on_a_copy;
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::container::{Container, RunResources, Volume};
@@ -51,8 +51,7 @@ pub fn restore(resources: &RunResources, backup: &mut Backup, image_id: &ImageId
     let options = ["--entrypoint", "sleep", "--network", "none", "--volume", &mount];
     let container = resources.start(&name, image_id.as_str(), &options, &["infinity"])?;
     unpack(resources, backup, &container)?;
-    let command = [&PYTHON[..], &[PROVE]].concat();
-    let output = container.exec(LONGEST, &[], &command, None)?;
+    let output = container.exec(LONGEST, &[], &on_a_copy(PROVE, &[]), None)?;
     let now = clock::rfc3339(SystemTime::now());
     if output.status.code() == Some(REFUSED) {
         let why = output.stderr_text();

@@ -28,7 +28,19 @@ const NOTE_DEADLINE: Duration = Duration::from_secs(300);
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// The system's own, whatever the app's `PATH` leads to.
-pub(crate) const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
+const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
+
+/// The server that is started from a copy, for the scripts that look into one.
+const COPIED: &str = include_str!("inside/copied.py");
+
+/// Runs its second argument, which may import the first one as `copied`.
+const WITH_COPIED: &str = "import sys, types; copied = types.ModuleType('copied'); \
+     exec(sys.argv.pop(1), vars(copied)); sys.modules['copied'] = copied; exec(sys.argv.pop(1))";
+
+/// The command of a script that starts a server from a copy.
+pub(crate) fn on_a_copy<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    [&PYTHON[..], &[WITH_COPIED, COPIED, script], args].concat()
+}
 
 /// Writes a backup as `target`, whole or not at all. Nobody has looked at it then.
 ///

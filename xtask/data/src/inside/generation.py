@@ -19,13 +19,10 @@ import glob
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 
-# `python -I` looks in no other place.
-sys.path.insert(0, "/usr/local/lib/hive")
-from hive_container import cluster, settings, volume
+from copied import Refused, ask, served
+from hive_container.image import sync, write_private
 
 MOUNT = "/var/lib/postgresql/data"
 PGDATA = f"{MOUNT}/pgdata"
@@ -34,34 +31,9 @@ JOURNAL = f"{GENERATIONS}/journal.json"
 LOCK = f"{MOUNT}/hive/lock"
 PASSFILE = f"{MOUNT}/hive/superuser.pgpass"
 RESTORED = "hive-restored.json"
-RUN = "/run/hive"
-BIN = "/usr/lib/postgresql/current/bin"
-LOG = f"{RUN}/recovery.log"
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-
-ENVIRONMENT = {
-    "PATH": f"{BIN}:/usr/bin:/bin",
-    "LC_ALL": "C",
-    "PGHOST": RUN,
-    "PGUSER": "postgres",
-    # The superuser reads databases with whatever the app's role has put into them, beside the
-    # cluster that runs: nothing of it may be called in place of PostgreSQL's own (CVE-2018-1058).
-    "PGOPTIONS": settings.as_options(settings.of_the_start(cluster.major_version(volume.PREPARED))),
-}
-
-SETTINGS = {
-    "config_file": "/etc/hive/postgresql.conf",
-    "hba_file": f"{RUN}/recovery_hba.conf",
-    "listen_addresses": "",
-    "port": "5432",
-    "unix_socket_directories": RUN,
-    "archive_mode": "off",
-    "autovacuum": "off",
-    "log_destination": "stderr",
-    "logging_collector": "off",
-}
 
 #: Collations that something of the database's own uses, and that sort otherwise here than where
 #: they were used, or are not there at all.
@@ -72,10 +44,6 @@ WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid >= 16384 AND c.collprov
     AND c.collname NOT IN ('C', 'POSIX', 'C.utf8')
     AND c.collversion IS DISTINCT FROM pg_collation_actual_version(c.oid)
 """
-
-
-class Refused(Exception):
-    """Why it cannot be done."""
 
 
 def look(extensions: str) -> None:
@@ -115,20 +83,7 @@ def read(path: str) -> dict | None:
 
 
 def write(path: str, value: dict) -> None:
-    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(f"{path}.tmp", path)
-    sync(os.path.dirname(path))
-
-
-def sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_private(path, json.dumps(value), durable=True)
 
 
 def note(journal: str) -> None:
@@ -164,45 +119,11 @@ def begin(identifier: str) -> None:
     os.mkdir(f"{GENERATIONS}/new-{identifier}.part", mode=0o700)
 
 
-def run(command: list[str], what: str) -> str:
-    done = subprocess.run(
-        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise Refused(f"{what}: {said[-2000:] or f'exit code {done.returncode}'}")
-    return done.stdout.decode(errors="replace").strip()
-
-
 def recover(identifier: str) -> None:
     """Compares all with PostgreSQL's manifest, and lets it replay the log that belongs to it."""
     part = f"{GENERATIONS}/new-{identifier}.part"
-    run(["pg_verifybackup", "--quiet", part], "pg_verifybackup")
-    with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
-        # The container has no network, and nothing else runs in it.
-        file.write("local all all trust\n")
-    options = [text for name, value in SETTINGS.items() for text in ("-c", f"{name}={value}")]
-    with open(LOG, "wb") as log:
-        server = subprocess.Popen(
-            ["postgres", "-D", part, *options],
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        while subprocess.run(["pg_isready", "-q"], env=ENVIRONMENT, check=False).returncode:
-            if server.poll() is not None:
-                with open(LOG, encoding="utf-8", errors="replace") as file:
-                    raise Refused(f"PostgreSQL does not start: {file.read()[-2000:].strip()}")
-            time.sleep(0.05)
+    with served(part):
         inspect_collations()
-        run(["pg_ctl", "stop", "-D", part, "-m", "fast", "-w"], "PostgreSQL does not stop")
-        server.wait()
-    finally:
-        if server.poll() is None:
-            server.kill()
-            server.wait()
     write(f"{part}/{RESTORED}", {"id": identifier})
     # Whatever comes: nothing of it is in memory only.
     os.sync()
@@ -211,12 +132,10 @@ def recover(identifier: str) -> None:
 
 
 def inspect_collations() -> None:
-    query = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"]
     names = "SELECT json_agg(datname) FROM pg_database WHERE datallowconn"
     other = []
-    for database in json.loads(run([*query, "-d", "postgres", "-c", names], "psql")):
-        quoted = database.replace("\\", "\\\\").replace("'", "\\'")
-        found = run([*query, "-d", f"dbname='{quoted}'", "-c", COLLATIONS], "psql")
+    for database in json.loads(ask("postgres", names)):
+        found = ask(database, COLLATIONS)
         other += [f"{found} (database {database})"] if found else []
     if other:
         raise Refused(
