@@ -63,7 +63,7 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
         host.report.error(&failure::render(&error));
         failed.push("rendered files");
     }
-    let mut cargo = vec!["test", "--workspace", "--"];
+    let mut cargo = vec!["test", "--workspace", "--no-fail-fast", "--"];
     let mut env = Vec::new();
     let mut before = None;
     if !args.no_engine {
@@ -85,9 +85,14 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
         }
     }
     cargo.extend(args.args.iter().map(String::as_str));
-    let mut skipped = Skipped::default();
-    if !step("tests", &cargo, &env, host, |line| skipped.read(line))? {
-        failed.push("tests");
+    let mut said = HarnessReport::default();
+    if !step("tests", &cargo, &env, host, |line| said.read(line))? {
+        let again = said.worth_another_try(&args.args).to_vec();
+        if again.is_empty() || !second_try(&again, &cargo, &env, host)? {
+            failed.push("tests");
+        } else {
+            said.flaky = again;
+        }
     }
     if let Some((before, engine)) = before {
         let after = release_tags(host, &engine)?;
@@ -105,7 +110,7 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
     if failed.is_empty() {
         let took = report::seconds(started.elapsed());
         host.report
-            .step("passed", format!("{}, in {took}", skipped.summary()));
+            .step("passed", format!("{}, in {took}", said.summary()));
         return Ok(());
     }
     Err(failure::build(format!("failed: {}", failed.join(", "))).into())
@@ -131,25 +136,90 @@ fn release_tags(host: &Host, engine: &Engine) -> Result<BTreeSet<(String, ImageI
     Ok(tags)
 }
 
-/// What the harness did not run.
+/// More failures than these are no accident of time.
+const MOST_TRIED_AGAIN: usize = 3;
+
+/// Runs tests that failed once more, with nothing beside them. A real engine, ports and
+/// signals make a test that is wrong about time fail now and then: it is named at the
+/// end, to be mended, and takes nothing else down with it.
+fn second_try(names: &[String], cargo: &[&str], env: &[(String, String)], host: &Host) -> Result<bool> {
+    let title = format!("once more, alone: {}", names.join(", "));
+    let mut alone = cargo.to_vec();
+    alone.extend(["--exact", "--test-threads", "1"]);
+    alone.extend(names.iter().map(String::as_str));
+    let mut said = HarnessReport::default();
+    let success = step(&title, &alone, env, host, |line| said.read(line))?;
+    // A name that is found in no target would pass by itself.
+    Ok(success && said.passed as usize == names.len())
+}
+
+/// What cargo and the harness of each target said.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Skipped {
+struct HarnessReport {
+    /// Tests that passed.
+    passed: u32,
     /// Tests that were left out as a whole.
     ignored: u32,
     /// What a test said that it could not look at on this machine.
     reasons: Vec<String>,
+    /// The tests that failed, by name.
+    failed: Vec<String>,
+    /// How many failed, as the harness counts.
+    counted_failures: u32,
+    /// Targets whose harness came to its end with failures.
+    ended: u32,
+    /// Targets of which cargo says that they failed, or cannot be built.
+    refused: u32,
+    /// Those that failed beside others and passed alone.
+    flaky: Vec<String>,
 }
 
-impl Skipped {
-    /// Takes a line that the harness or a test printed.
+impl HarnessReport {
+    /// Takes a line that cargo, the harness or a test printed.
     fn read(&mut self, line: &str) {
         // test result: ok. 355 passed; 0 failed; 70 ignored; 0 measured; …
-        if line.starts_with("test result: ") {
-            let counts = line.split(&[';', '.'][..]);
-            let ignored = counts.filter_map(|count| count.trim().strip_suffix(" ignored"));
-            self.ignored += ignored.filter_map(|count| count.parse::<u32>().ok()).sum::<u32>();
+        if let Some(result) = line.strip_prefix("test result: ") {
+            self.ended += u32::from(result.starts_with("FAILED"));
+            for count in result.split(&[';', '.'][..]) {
+                let Some((count, of)) = count.trim().split_once(' ') else {
+                    continue;
+                };
+                let count = count.parse::<u32>().unwrap_or(0);
+                match of {
+                    "passed" => self.passed += count,
+                    "failed" => self.counted_failures += count,
+                    "ignored" => self.ignored += count,
+                    _ => {}
+                }
+            }
         } else if let Some(reason) = line.strip_prefix("skipped: ") {
             self.reasons.push(reason.to_owned());
+        } else if let Some(name) = line
+            .strip_prefix("test ")
+            .and_then(|line| line.strip_suffix(" ... FAILED"))
+        {
+            self.failed.push(name.to_owned());
+        } else if [
+            "error: test failed, ",
+            "error: doctest failed, ",
+            "error: could not compile ",
+        ]
+        .iter()
+        .any(|start| line.starts_with(start))
+        {
+            self.refused += 1;
+        }
+    }
+
+    /// The tests that failed, where they are few and all that went wrong: no target
+    /// died before its end, and no name is missing. `args` are what the user passed to
+    /// the harness: whoever names tests runs them again without our help.
+    fn worth_another_try(&self, args: &[String]) -> &[String] {
+        let is_all = self.ended == self.refused && self.counted_failures as usize == self.failed.len();
+        if args.is_empty() && is_all && self.failed.len() <= MOST_TRIED_AGAIN {
+            &self.failed
+        } else {
+            &[]
         }
     }
 
@@ -160,10 +230,15 @@ impl Skipped {
             missing.push(format!("{} tests that need an engine", self.ignored));
         }
         missing.extend(self.reasons.iter().cloned());
-        if missing.is_empty() {
-            return "everything".to_owned();
+        let mut summary = "everything".to_owned();
+        if !missing.is_empty() {
+            summary = format!("everything but {}", missing.join("; "));
         }
-        format!("everything but {}", missing.join("; "))
+        if !self.flaky.is_empty() {
+            let flaky = self.flaky.join(", ");
+            summary = format!("{summary} (flaky, passed alone: {flaky})");
+        }
+        summary
     }
 }
 
@@ -199,22 +274,62 @@ fn step(
 mod tests {
     use super::*;
 
+    fn read(lines: &[&str]) -> HarnessReport {
+        let mut said = HarnessReport::default();
+        for line in lines {
+            said.read(line);
+        }
+        said
+    }
+
     #[test]
     fn what_was_skipped_is_counted() {
-        let mut skipped = Skipped::default();
-        assert_eq!(skipped.summary(), "everything");
-        for line in [
+        assert_eq!(HarnessReport::default().summary(), "everything");
+        let said = read(&[
             "test result: ok. 355 passed; 0 failed; 60 ignored; 0 measured; 0 filtered out; finished in 1.20s",
             "test result: FAILED. 9 passed; 1 failed; 10 ignored; 0 measured; 3 filtered out; finished in 0.10s",
             "test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
             "test cli::ignored ... ok",
             "skipped: clones::theirs: needs root",
-        ] {
-            skipped.read(line);
-        }
+        ]);
         assert_eq!(
-            skipped.summary(),
+            said.summary(),
             "everything but 70 tests that need an engine; clones::theirs: needs root"
         );
+        assert_eq!(said.passed, 371);
+    }
+
+    #[test]
+    fn only_failures_that_are_all_named_are_tried_again() {
+        let failed = "test restore::killed ... FAILED";
+        let result = "test result: FAILED. 211 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
+        let cargo = "error: test failed, to rerun pass `-p xtask --test it`";
+        let mut one = read(&[failed, result, cargo]);
+        assert_eq!(one.worth_another_try(&[]), ["restore::killed"]);
+        assert!(one.worth_another_try(&["restore".to_owned()]).is_empty());
+        one.flaky = one.failed.clone();
+        assert_eq!(one.summary(), "everything (flaky, passed alone: restore::killed)");
+        // A target that died, one that cannot be built, a failure without a name.
+        for lines in [
+            &[failed, result, cargo, cargo][..],
+            &[
+                failed,
+                result,
+                cargo,
+                "error: could not compile `data` (lib test)",
+            ],
+            &[result, cargo],
+            &[cargo],
+            &[
+                failed,
+                failed,
+                failed,
+                failed,
+                &result.replace("1 failed", "4 failed"),
+                cargo,
+            ],
+        ] {
+            assert!(read(lines).worth_another_try(&[]).is_empty(), "{lines:?}");
+        }
     }
 }
