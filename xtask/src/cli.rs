@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod restore;
 pub mod service;
+pub mod update;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use engine::choose::EngineChoice;
 use explain::history::select::Selector;
 use restore::RestoreArgs;
 use service::{DownArgs, ExecArgs, HealthArgs, LogsArgs, PsqlArgs, RestartArgs, StatusArgs, UpArgs};
+use update::UpdateArgs;
 
 /// What each exit code means, for `--help`.
 pub const EXIT_CODES: &str = "\
@@ -128,6 +130,14 @@ pub enum Verb {
     /// healthy the data are as before. After a kill, the same command again.
     #[command(after_help = EXIT_CODES)]
     Restore(RestoreArgs),
+    /// Put another image in the place of the one that runs, on the same data
+    ///
+    /// All that is in the way is told at once, before anything is touched. The image is
+    /// tried out on a copy of the data, with `before_start` and the checks of its spec, in a
+    /// container without network, while the service works. Exit code 4 where it does not
+    /// work there: nothing of the service was touched.
+    #[command(after_help = EXIT_CODES)]
+    Update(UpdateArgs),
     /// The engine in use: the system's, or a private one
     Engine(EngineArgs),
     /// The operating-system bases

@@ -21,6 +21,7 @@ mod smoke;
 mod status;
 mod test;
 mod up;
+mod update;
 
 use anyhow::Result;
 
@@ -53,6 +54,7 @@ pub fn run(command: Verb, host: &Host) -> Result<()> {
         Verb::Psql(args) => exec::psql(&args, host),
         Verb::Backup(args) => backup::run(&args, host),
         Verb::Restore(args) => restore::run(&args, host),
+        Verb::Update(args) => update::run(&args, host),
         Verb::Engine(args) => engine::run(&args, host),
         Verb::Base(args) => base::run(&args, host),
         Verb::Inputs(args) => inputs::run(&args, host),

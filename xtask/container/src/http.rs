@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use definition::spec::raw::Method;
+use definition::spec::Method;
 
 /// All but what a URL never gives a meaning (RFC 3986).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC

@@ -1,6 +1,7 @@
 //! The generations of a volume, worked on by a container of the image beside the
 //! service: what runs, what ran before, what is to run.
 
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -27,16 +28,34 @@ const OWNER: &str = "cd /var/lib/postgresql/data && \
 /// What the volume says of an operation that goes on, or was killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeJournal {
-    /// `restore`.
+    /// `restore`, `update`.
     pub operation: String,
     /// Of this operation alone.
     pub id: String,
     /// The step that comes, or was in work.
     pub step: String,
-    /// The backup.
+    /// The backup of a restore.
+    #[serde(default)]
     pub file: String,
+    /// The image that an update puts in the place of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageId>,
     /// Whether the service ran when it began, and is to run at its end.
     pub service_ran: bool,
+}
+
+impl VolumeJournal {
+    /// One whose first step is still to come.
+    pub(crate) fn begun(operation: &str, id: &str, service_ran: bool) -> Self {
+        Self {
+            operation: operation.to_owned(),
+            id: id.to_owned(),
+            step: String::new(),
+            file: String::new(),
+            image: None,
+            service_ran,
+        }
+    }
 }
 
 /// What a plan has to know of a volume and of the image.
@@ -113,7 +132,18 @@ impl VolumeKeeper {
     pub(crate) fn unpack(&self, backup: &Backup, folder: &str) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
         unpack(&self.engine, &self.runner, backup, &self.container, &place)?;
-        self.run(&["--user", "0:0"], &["chown", "-R", &self.owner, &place])
+        self.own(&place)
+    }
+
+    /// The same of a base backup that is being taken.
+    pub(crate) fn unpack_from(&self, archive: impl Read + Send + 'static, folder: &str) -> Result<()> {
+        let place = format!("{MOUNT}/generations/{folder}");
+        copy_in(&self.engine, &self.runner, archive, &self.container, &place)?;
+        self.own(&place)
+    }
+
+    fn own(&self, place: &str) -> Result<()> {
+        self.run(&["--user", "0:0"], &["chown", "-R", &self.owner, place])
             .map(drop)
     }
 
@@ -130,11 +160,9 @@ pub(crate) fn unpack(
     container: &Container,
     folder: &str,
 ) -> Result<()> {
-    let target = format!("{}:{folder}", container.name());
-    let copy = engine.cmd(runner, &["cp", "-", &target]);
-    let done = copy.stdin_from(backup.contents()?).deadline(LONGEST).run();
+    let done = copy_in(engine, runner, backup.contents()?, container, folder);
     // Whoever was interrupted says so by the error itself.
-    done.map(drop).map_err(|error| {
+    done.map_err(|error| {
         let place = failure::environment(format!("unpack {}", backup.path.display()));
         match failure::kind(&error) {
             failure::FailureKind::Interrupted => error,
@@ -143,9 +171,31 @@ pub(crate) fn unpack(
     })
 }
 
+fn copy_in(
+    engine: &Engine,
+    runner: &Runner,
+    archive: impl Read + Send + 'static,
+    container: &Container,
+    folder: &str,
+) -> Result<()> {
+    let target = format!("{}:{folder}", container.name());
+    let copy = engine.cmd(runner, &["cp", "-", &target]);
+    copy.stdin_from(archive).deadline(LONGEST).run().map(drop)
+}
+
 /// What a command in a container says; what it says on stderr where it fails.
 pub(crate) fn run_in(container: &Container, options: &[&str], command: &[&str]) -> Result<String> {
-    let output = container.exec(LONGEST, options, command, None)?;
+    run_in_for(container, LONGEST, options, command)
+}
+
+/// The same, for this long.
+pub(crate) fn run_in_for(
+    container: &Container,
+    deadline: Duration,
+    options: &[&str],
+    command: &[&str],
+) -> Result<String> {
+    let output = container.exec(deadline, options, command, None)?;
     if output.success() {
         return Ok(output.stdout_text());
     }

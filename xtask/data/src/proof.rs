@@ -26,10 +26,10 @@ const PROVE: &str = include_str!("inside/prove.py");
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// The log that recovery and `pg_amcheck --install-missing` write, temporary files.
-const MORE_ROOM: u64 = 200_000_000;
+pub(crate) const MORE_ROOM: u64 = 200_000_000;
 
 /// The server's own files, beside those of the backup.
-const MORE_FILES: u64 = 1000;
+pub(crate) const MORE_FILES: u64 = 1000;
 
 /// Where the copy lies.
 const PGDATA: &str = "/var/lib/postgresql/data/pgdata";

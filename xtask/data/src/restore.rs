@@ -89,11 +89,8 @@ pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreO
         order,
         keeper: &keeper,
         journal: VolumeJournal {
-            operation: "restore".to_owned(),
-            id: id(backup),
-            step: String::new(),
             file: backup.path.display().to_string(),
-            service_ran: ran,
+            ..VolumeJournal::begun("restore", &id(backup), ran)
         },
     };
     if let Some(before) = &seen.journal {

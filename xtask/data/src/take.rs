@@ -28,7 +28,7 @@ const NOTE_DEADLINE: Duration = Duration::from_secs(300);
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// The system's own, whatever the app's `PATH` leads to.
-const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
+pub(crate) const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
 
 /// The server that is started from a copy, for the scripts that look into one.
 const COPIED: &str = include_str!("inside/copied.py");
@@ -49,7 +49,7 @@ pub(crate) fn on_a_copy<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
 /// no file then.
 pub fn to_file(handle: &ServiceHandle, source: &BackupSource, target: &Path) -> Result<Backup> {
     let mut partial = PartialBackup::create(target)?;
-    let backup = note(handle, source)?;
+    let backup = note(handle, source, &[])?;
     stream(handle, source, &mut partial).with_context(|| format!("write {}", target.display()))?;
     partial.seal(|sha256, size| written(backup, sha256, size))
 }
@@ -59,7 +59,7 @@ pub fn to_file(handle: &ServiceHandle, source: &BackupSource, target: &Path) -> 
 /// # Errors
 /// As [`to_file`], and when nobody reads it to its end.
 pub fn to_stdout(handle: &ServiceHandle, source: &BackupSource, report: &Report) -> Result<Seal> {
-    let backup = note(handle, source)?;
+    let backup = note(handle, source, &[])?;
     let mut out = Digested::new(Stdout(report));
     stream(handle, source, &mut out).context("write to stdout")?;
     let (sha256, size) = out.sum();
@@ -77,9 +77,14 @@ fn written(backup: BackupFacts, sha256: String, size: u64) -> Seal {
     }
 }
 
-fn note(handle: &ServiceHandle, source: &BackupSource) -> Result<BackupFacts> {
+/// What the cluster is, without leaving anything in it.
+pub(crate) fn facts(handle: &ServiceHandle, source: &BackupSource) -> Result<BackupFacts> {
+    note(handle, source, &["--only-print"])
+}
+
+fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str]) -> Result<BackupFacts> {
     let known = serde_json::to_string(source.origin())?;
-    let command = [&PYTHON[..], &[NOTE, &known]].concat();
+    let command = [&PYTHON[..], &[NOTE, &known], more].concat();
     let container = handle.container(source.container());
     let output = container.exec(NOTE_DEADLINE, &[], &command, None)?;
     if !output.success() {
@@ -88,7 +93,8 @@ fn note(handle: &ServiceHandle, source: &BackupSource) -> Result<BackupFacts> {
     serde_json::from_slice(&output.stdout).context("read what the container says of its cluster")
 }
 
-fn stream(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
+/// Writes the base backup: a compressed archive.
+pub(crate) fn stream(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
     let mut args = vec!["exec", source.container()];
     args.extend(PYTHON);
     args.push(STREAM);

@@ -24,7 +24,7 @@ use build::BuildSteps;
 use names::ImageName;
 use program::{CORE_PROGRAMS, OwnProgram};
 
-pub use raw::{Budgets, Check, CheckProbe, HealthMeaning, HttpProbe, SqlProbe};
+pub use raw::{Budgets, Check, CheckProbe, HealthMeaning, HttpProbe, Method, SqlProbe};
 
 /// A valid spec of one image; everything after this trusts it.
 #[derive(Clone, Debug, PartialEq)]

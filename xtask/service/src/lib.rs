@@ -8,6 +8,7 @@ pub mod handle;
 pub mod health;
 pub mod logs;
 pub mod names;
+pub mod next;
 pub mod restart;
 #[cfg(test)]
 #[path = "../../definition/src/spec/sample.rs"]
@@ -16,7 +17,7 @@ pub mod seen;
 pub mod status;
 mod story;
 pub mod trail;
-mod trial;
+pub mod trial;
 pub mod up;
 mod wait;
 pub mod wanted;

@@ -12,6 +12,7 @@ use crate::seen::{Condition, ContainerPlace, SeenContainer, from_here};
 use crate::story::Story;
 use crate::wait::{self, Awaited, ContainerEvents, MADE_READY};
 use container::http::Client;
+use definition::spec::ImageSpec;
 use host::report::Report;
 use inputs::{clock, regular};
 
@@ -92,6 +93,32 @@ pub(crate) fn run(
     Ok(began.elapsed())
 }
 
+/// Waits until a container that was started beside the service's, with its label, is
+/// healthy. Returns how long that took.
+///
+/// # Errors
+/// As [`run`].
+pub fn beside(
+    handle: &ServiceHandle,
+    report: &Report,
+    state: &Path,
+    spec: &ImageSpec,
+    container: &str,
+) -> Result<Duration> {
+    let began = Instant::now();
+    let ContainerPlace::Own(seen) = handle.place_of(container)? else {
+        return Err(failure::environment(format!("container {container} is no longer there")).into());
+    };
+    let mut events = ContainerEvents::of(handle, &seen.id)?;
+    let limit = wait::limit(&spec.budgets);
+    let (seen, waited) = match wait::until_healthy(handle, report, &mut events, container, limit)? {
+        Awaited::Healthy => return Ok(began.elapsed()),
+        Awaited::Ended(seen) => (seen, String::new()),
+        Awaited::Late(waited, seen) => (seen, wait::waited(waited)),
+    };
+    Err(told(handle, report, state, container, &seen, &waited))
+}
+
 fn gone(handle: &ServiceHandle) -> anyhow::Error {
     let message = format!("container {} is no longer there", handle.name);
     let hint = format!("cargo xtask up {}", handle.name);
@@ -148,7 +175,18 @@ fn failed(
     seen: &SeenContainer,
     waited: &str,
 ) -> anyhow::Error {
-    let name = handle.name.as_str();
+    told(handle, report, state, handle.name.as_str(), seen, waited)
+}
+
+/// Says why a container does not work, by its log.
+fn told(
+    handle: &ServiceHandle,
+    report: &Report,
+    state: &Path,
+    name: &str,
+    seen: &SeenContainer,
+    waited: &str,
+) -> anyhow::Error {
     let container = handle.container(name);
     let log = container.last_lines(LOOKED_AT).unwrap_or_default();
     let story = Story::of(&log, seen, waited);
@@ -157,15 +195,15 @@ fn failed(
         report.detail(line);
     }
     let mut failure = failure::smoke(format!("{name}: {}", story.why));
-    if let Ok(path) = keep_log(handle, state) {
+    if let Ok(path) = keep_log(handle, name, state) {
         failure = failure.hint(format!("its whole log: {}", path.display()));
     }
     failure.into()
 }
 
 /// Writes the log of a container into the state folder, where it outlives it.
-fn keep_log(handle: &ServiceHandle, state: &Path) -> Result<PathBuf> {
-    let text = handle.container(handle.name.as_str()).logs()?;
+fn keep_log(handle: &ServiceHandle, container: &str, state: &Path) -> Result<PathBuf> {
+    let text = handle.container(container).logs()?;
     let folder = state.join("services").join(handle.name.as_str());
     let path = folder.join(format!("{}.log", clock::stamp(SystemTime::now())));
     regular::replace(&path, text.as_bytes())?;

@@ -132,7 +132,7 @@ impl WantedContainer {
         for (key, value) in &self.environment {
             // With the names, so that equal values of two do not look equal.
             let digest = Sha256::digest(format!("{}\0{key}\0{value}", self.name));
-            all.insert(format!("{VARIABLE}{key}"), hex::digits(&digest[..6]));
+            all.insert(setting_of(key), hex::digits(&digest[..6]));
         }
         all
     }
@@ -142,14 +142,16 @@ impl WantedContainer {
         self.environment.get(name).map(String::as_str)
     }
 
+    /// Its variables, `NAME=value` each.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        let all = self.environment.iter();
+        all.map(|(name, value)| format!("{name}={value}"))
+    }
+
     /// The API's request.
     pub fn request(&self) -> Value {
         let port = format!("{}/tcp", self.inside);
-        let variables: Vec<String> = self
-            .environment
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let variables: Vec<String> = self.variables().collect();
         let mut labels = self.name.container_labels();
         labels.insert(WANTED_LABEL.to_owned(), json!(self.settings()).to_string());
         json!({
@@ -187,6 +189,11 @@ pub fn differences(was: &ShownSettings, is: &ShownSettings) -> Vec<String> {
             (_, None) => format!("{key} is gone"),
         })
         .collect()
+}
+
+/// What the setting of a variable is called.
+pub(crate) fn setting_of(variable: &str) -> String {
+    format!("{VARIABLE}{variable}")
 }
 
 /// Whether a setting is a variable of the app's.

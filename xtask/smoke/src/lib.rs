@@ -15,6 +15,7 @@ pub mod fixture;
 mod gate_run;
 mod ledger;
 mod names;
+pub mod own_checks;
 pub mod proof;
 pub mod report;
 mod secrets;

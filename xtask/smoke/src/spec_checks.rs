@@ -12,11 +12,20 @@ use serde_json::Value;
 use container::ask::Answer;
 use container::finding::{Judged, flaw, seen};
 use container::http::{Client, Reply, one_line, percent_encoded};
-use definition::spec::{Check, CheckProbe, HttpProbe, SqlProbe};
+use definition::spec::{Check, CheckProbe, HttpProbe, Method, SqlProbe};
 use host::process::quote;
 
 /// For a whole request: a check must not hang the gate.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Who carries a request to the app, with its JSON body; a sentence where no whole
+/// answer came.
+pub(crate) type Sends<'a> = &'a dyn Fn(Method, &str, Option<&str>) -> Result<Reply, String>;
+
+/// Requests to a published port.
+pub(crate) fn through(client: &Client) -> impl Fn(Method, &str, Option<&str>) -> Result<Reply, String> {
+    |method, path, json| client.send(method, path, json, DEADLINE)
+}
 
 /// What earlier checks saved, by name.
 pub(crate) type Saved = BTreeMap<String, Value>;
@@ -25,13 +34,12 @@ pub(crate) type Saved = BTreeMap<String, Value>;
 ///
 /// # Errors
 /// What came back instead.
-pub(crate) fn http(client: &Client, probe: &HttpProbe, saved: &mut Saved) -> Judged {
+pub(crate) fn http(send: Sends<'_>, probe: &HttpProbe, saved: &mut Saved) -> Judged {
     let path = fill(&probe.path, saved, percent_encoded);
     let json = probe.json.as_ref().map(|json| fill_json(json, saved).to_string());
     let asked = format!("{} {path}", probe.method.as_str());
-    let reply = client
-        .send(probe.method, &path, json.as_deref(), DEADLINE)
-        .map_err(|error| flaw(format!("{asked}: {error}")))?;
+    let reply =
+        send(probe.method, &path, json.as_deref()).map_err(|error| flaw(format!("{asked}: {error}")))?;
     judge_reply(&asked, probe, &reply, saved)
 }
 

@@ -50,3 +50,4 @@ mod staging;
 mod starting;
 mod tampering;
 mod tidy;
+mod update;

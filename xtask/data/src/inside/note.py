@@ -1,7 +1,8 @@
 """Says what a running cluster is, and leaves that in it as `hive-backup.json`.
 
 The file is part of the base backup that follows, and PostgreSQL's manifest covers it. Its first
-argument is what is known outside, as JSON; all of it is printed.
+argument is what is known outside, as JSON; all of it is printed. With `--only-print` behind it no
+file is written.
 """
 
 import json
@@ -87,7 +88,8 @@ def main() -> int:
         note |= cluster
         note["bytes"], note["files"] = size_of(PGDATA)
         text = json.dumps(note, indent=2) + "\n"
-        keep(text)
+        if "--only-print" not in sys.argv[2:]:
+            keep(text)
     except subprocess.CalledProcessError as error:
         # psql has said why.
         return error.returncode or 1

@@ -148,7 +148,9 @@ impl Strand<'_> {
                 CheckProbe::Http(_) if !self.facts.says_healthy() => {
                     Err(flaw("not reached: the app is not healthy"))
                 }
-                CheckProbe::Http(probe) => spec_checks::http(&client, probe, &mut saved),
+                CheckProbe::Http(probe) => {
+                    spec_checks::http(&spec_checks::through(&client), probe, &mut saved)
+                }
                 CheckProbe::Sql(probe) => {
                     let script = spec_checks::sql_script(probe, &saved);
                     self.exec_one("spec", &script)?

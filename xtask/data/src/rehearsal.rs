@@ -1,0 +1,206 @@
+//! Tries an image out on a copy of a service's data: in a container without network,
+//! on a volume that is there for this alone, while the service works.
+
+use std::io::{PipeWriter, pipe};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::generations::{VolumeJournal, VolumeKeeper};
+use crate::schema;
+use crate::source::BackupSource;
+use crate::take;
+use container::boot::MOUNT;
+use definition::spec::ImageSpec;
+use engine::container::{Container, RunResources};
+use failure::Failure;
+use host::process::{ended, tail};
+use host::report::{Report, seconds};
+use service::handle::ServiceHandle;
+use service::names::SERVICE_LABEL;
+use service::trial;
+use service::wanted::WantedContainer;
+
+/// Where the service's own volume is seen.
+const FROM: &str = "/from";
+
+/// Asks the checks of the spec's own; a sentence for each one that is not met.
+pub type OwnChecks<'a> = &'a dyn Fn(&Container, &ImageSpec, u16) -> Result<Vec<String>>;
+
+/// Who tries what.
+#[derive(Clone, Copy)]
+pub(crate) struct RehearsalOrder<'a> {
+    pub(crate) handle: &'a ServiceHandle,
+    pub(crate) source: &'a BackupSource,
+    pub(crate) spec: &'a ImageSpec,
+    pub(crate) wanted: &'a WantedContainer,
+    pub(crate) checks: OwnChecks<'a>,
+    pub(crate) resources: &'a RunResources,
+    pub(crate) report: &'a Report,
+    pub(crate) state: &'a Path,
+}
+
+/// What an image did to a copy of the data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// From the start of its container until that was healthy, `before_start` included.
+    pub ready: Duration,
+    /// Checks of the spec's own that were met.
+    pub checks: usize,
+    /// What it did to tables and columns, a line for each table.
+    pub changes: Vec<String>,
+}
+
+/// Tries the image out. Nothing of the service is touched, and all that is made for
+/// it is gone afterwards.
+///
+/// # Errors
+/// A smoke failure where the image does not work on the data, else what stopped it.
+pub(crate) fn rehearse(order: &RehearsalOrder<'_>) -> Result<Rehearsal> {
+    let RehearsalOrder {
+        handle,
+        resources,
+        report,
+        ..
+    } = *order;
+    let name = format!("{}.rehearsal-{}", handle.name, std::process::id());
+    let service = handle.container(order.source.container());
+    let before = schema::of(&service)?;
+    let volume = resources.volume(&name)?;
+    report.step("copy", format!("{}: the data as they are now", handle.name));
+    copy(order, &name, volume.name())?;
+    report.step(
+        "rehearse",
+        format!(
+            "{}: {} on the copy, without network",
+            handle.name,
+            order.wanted.image_id.short()
+        ),
+    );
+    let began = Instant::now();
+    let container = start(order, &name, volume.name())?;
+    trial::beside(handle, report, order.state, order.spec, &name).map_err(failed)?;
+    let ready = began.elapsed();
+    let unmet = (order.checks)(&container, order.spec, order.wanted.inside)?;
+    if !unmet.is_empty() {
+        return Err(failed(
+            failure::smoke(format!("checks of the spec: {}", unmet.join("; "))).into(),
+        ));
+    }
+    let after = schema::of(&container)?;
+    Ok(Rehearsal {
+        ready,
+        checks: order.spec.checks.len(),
+        changes: schema::changes(&before, &after),
+    })
+}
+
+/// Kind and hints stay.
+fn failed(error: anyhow::Error) -> anyhow::Error {
+    let kind = failure::kind(&error);
+    if kind != failure::FailureKind::Smoke {
+        return error;
+    }
+    let mut told = Failure::new(
+        kind,
+        format!("the new image does not work on a copy of the data: {error:#}; the service was not touched"),
+    );
+    if let Some(known) = error.downcast_ref::<Failure>() {
+        told.hints.clone_from(&known.hints);
+    }
+    told.into()
+}
+
+/// A base backup of the running cluster on a volume of its own, recovered by the new
+/// image's PostgreSQL, with the passwords that the service has.
+fn copy(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<()> {
+    let image = &order.wanted.image_id;
+    let keeper = VolumeKeeper::start(order.resources, name, image, volume)?;
+    let id = "rehearsal";
+    keeper.note(&VolumeJournal::begun(id, id, false))?;
+    keeper.does("begin", &[id])?;
+    unpack(order, &keeper, &format!("new-{id}.part"))?;
+    keeper
+        .does("recover", &[id])
+        .context("start the new image's PostgreSQL on a copy of the data")?;
+    keeper.does("exchange", &[id])?;
+    keeper.does("finish", &[])?;
+    let (from, to) = (
+        format!("{}:{FROM}:ro", order.handle.name.volume()),
+        format!("{volume}:{MOUNT}"),
+    );
+    let options = [
+        "--entrypoint",
+        "cp",
+        "--user",
+        "0:0",
+        "--network",
+        "none",
+        "--volume",
+        &from,
+        "--volume",
+        &to,
+    ];
+    let hive = format!("{FROM}/hive");
+    let beside = format!("{name}-hive");
+    let done = order
+        .resources
+        .call(&beside, image.as_str(), &options, &["-a", &hive, MOUNT])?;
+    if !done.success() {
+        let message = format!("copy the passwords: {}{}", ended(done.status), tail(&done.stderr));
+        return Err(failure::environment(message).into());
+    }
+    Ok(())
+}
+
+/// What one program prints, the other one reads: nothing of it lies in between.
+fn unpack(order: &RehearsalOrder<'_>, keeper: &VolumeKeeper, folder: &str) -> Result<()> {
+    let (reader, writer) = pipe().context("make a pipe")?;
+    let interrupt = order.handle.runner.interrupt();
+    let (name, engine) = (order.handle.name.clone(), order.handle.engine.clone());
+    let source = order.source.clone();
+    thread::scope(|scope| {
+        let streams = scope.spawn(move || -> Result<()> {
+            let runner = interrupt.runner()?;
+            let handle = ServiceHandle { name, engine, runner };
+            let mut writer: PipeWriter = writer;
+            take::stream(&handle, &source, &mut writer)
+        });
+        let unpacked = keeper.unpack_from(reader, folder);
+        // What the backup says is the cause of what its reader says.
+        service::up::joined(streams)?;
+        unpacked.context("copy the data")
+    })
+}
+
+fn start(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<Container> {
+    let mount = format!("{volume}:{MOUNT}");
+    let label = format!("{SERVICE_LABEL}={}", order.handle.name);
+    let variables: Vec<String> = order.wanted.variables().collect();
+    let mut options = vec!["--network", "none", "--label", &label, "--volume", &mount];
+    for variable in &variables {
+        options.extend(["--env", variable]);
+    }
+    let image = order.wanted.image_id.as_str();
+    order.resources.start(name, image, &options, &[])
+}
+
+/// What is told of a rehearsal, a line each.
+pub fn told(rehearsal: &Rehearsal) -> Vec<String> {
+    let Rehearsal {
+        ready,
+        checks,
+        changes,
+    } = rehearsal;
+    let mut lines = vec![format!(
+        "healthy after {}, `before_start` included; {checks} checks of the spec are met",
+        seconds(*ready)
+    )];
+    if changes.is_empty() {
+        lines.push("no table or column has changed".to_owned());
+    }
+    lines.extend(changes.iter().cloned());
+    lines
+}
