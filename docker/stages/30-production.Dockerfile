@@ -17,7 +17,7 @@ fi
 umask 022
 cp -r --no-preserve=all /rootfs/. /
 cd /usr/local/lib/hive
-chmod 755 entrypoint run-postgresql run-app healthcheck health-monitor supervisorctl
+chmod 755 entrypoint run-postgresql run-app healthcheck health-monitor metrics supervisorctl
 ln -s /usr/local/lib/hive/supervisorctl /usr/local/lib/hive/run-app /usr/local/bin/
 python3 -m compileall -q --invalidation-mode unchecked-hash .
 SH

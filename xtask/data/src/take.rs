@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
 
 use crate::facts::BackupFacts;
 use crate::file::{Backup, Digested, PartialBackup};
@@ -13,6 +14,7 @@ use crate::source::BackupSource;
 use failure::Failure;
 use host::process::{Output, ended, tail};
 use host::report::Report;
+use inputs::clock;
 use service::handle::ServiceHandle;
 
 /// Says what the cluster is, and leaves that in it.
@@ -20,6 +22,12 @@ const NOTE: &str = include_str!("inside/note.py");
 
 /// Prints the base backup.
 const STREAM: &str = include_str!("inside/stream.py");
+
+/// Notes on the volume that there is a backup.
+const MARK: &str = include_str!("inside/mark.py");
+
+/// To write one line.
+const MARK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Catalogs, and a walk over the files.
 const NOTE_DEADLINE: Duration = Duration::from_secs(300);
@@ -66,6 +74,29 @@ pub fn to_stdout(handle: &ServiceHandle, source: &BackupSource, report: &Report)
     let seal = written(backup, sha256, size);
     out.target.write_all(&seal.frame()?).context("write to stdout")?;
     Ok(seal)
+}
+
+/// Notes on the volume of which moment there is a backup, and whether it was restored:
+/// the container's metrics tell how old it is.
+///
+/// # Errors
+/// When the container is gone meanwhile, or its volume is full.
+pub fn mark(handle: &ServiceHandle, source: &BackupSource, seal: &Seal) -> Result<()> {
+    let began = &seal.backup.origin.began;
+    let moment = clock::parse(began).with_context(|| format!("{began} is no moment"))?;
+    let seconds = moment.duration_since(UNIX_EPOCH)?.as_secs();
+    let mut levels = json!({ "written": seconds });
+    if seal.is_restored() {
+        levels["restored"] = json!(seconds);
+    }
+    let levels = levels.to_string();
+    let command = [&PYTHON[..], &[MARK, &levels]].concat();
+    let container = handle.container(source.container());
+    let output = container.exec(MARK_DEADLINE, &[], &command, None)?;
+    if !output.success() {
+        return Err(failed(source, "its volume does not know of it", &output).into());
+    }
+    Ok(())
 }
 
 fn written(backup: BackupFacts, sha256: String, size: u64) -> Seal {

@@ -21,6 +21,7 @@ pub fn files(service: &Deployment) -> Vec<(String, String)> {
     if service.keeps_data {
         files.push(named(".bind", bound(service)));
         files.push(named(".external", external(service)));
+        files.push(named(".metrics", metrics(service)));
     }
     files
 }
@@ -153,6 +154,31 @@ fn development(service: &Deployment) -> String {
     text
 }
 
+/// The container answers Prometheus, on the same port inside and outside.
+fn metrics(service: &Deployment) -> String {
+    let port = service.variable("METRICS_PORT");
+    let mut text = head(
+        service,
+        "metrics",
+        &[
+            &format!(
+                "Prometheus finds it at {}:9187/metrics in its own network, and on the",
+                service.name
+            ),
+            &format!("address of {} on port {port}.", service.variable("BIND")),
+        ],
+    );
+    text += &format!(
+        "    environment:
+      HIVE_METRICS_PORT: \"9187\"
+    ports:
+      - \"${{{bind}:-127.0.0.1}}:${{{port}:-9187}}:9187\"
+",
+        bind = service.variable("BIND")
+    );
+    text
+}
+
 /// A text in which nothing means anything, neither to YAML nor to compose.
 fn quoted(text: &str) -> String {
     let text = text.replace('\\', r"\\").replace('"', "\\\"");
@@ -261,12 +287,11 @@ mod tests {
     fn the_image_checks_its_health_and_makes_its_secrets() {
         let spec = spec();
         for (path, text) in files(&Deployment::of(&spec, Path::new("/src"))) {
-            for key in ["healthcheck", "environment", "secrets"] {
-                assert!(
-                    !text.lines().any(|line| line.trim() == format!("{key}:")),
-                    "{path}: {key}"
-                );
-            }
+            let has = |key: &str| text.lines().any(|line| line.trim() == format!("{key}:"));
+            assert!(!has("healthcheck") && !has("secrets"), "{path}");
+            // One number, and no secret.
+            let metrics = "    environment:\n      HIVE_METRICS_PORT: \"9187\"\n    ports:";
+            assert!(!has("environment") || text.contains(metrics), "{path}");
         }
     }
 

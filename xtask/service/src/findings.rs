@@ -256,21 +256,40 @@ fn want_of_room(volume: &str, place: &Path) -> Option<Obstacle> {
     })
 }
 
-/// Whether the port is free, or the service's own already.
+/// Which ports are neither free nor the service's own already.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub fn port(
+pub fn ports(
     handle: &ServiceHandle,
     wanted: &WantedContainer,
     main: Option<&SeenContainer>,
-) -> Result<Option<Obstacle>> {
-    let ours = main.is_some_and(|main| main.condition.is_up() && main.port() == Some(wanted.port));
+) -> Result<Vec<Obstacle>> {
     // Of another machine's ports nothing is known.
-    if ours || !handle.engine.api.is_local() {
-        return Ok(None);
+    if !handle.engine.api.is_local() {
+        return Ok(Vec::new());
     }
-    let address = SocketAddr::new(wanted.bind, wanted.port);
+    let main = main.filter(|main| main.condition.is_up());
+    let mut found = Vec::new();
+    if main.and_then(SeenContainer::port) != Some(wanted.port) {
+        found.extend(taken(handle, wanted, wanted.port, "--port")?);
+    }
+    if let Some(port) = wanted.metrics_port
+        && main.and_then(|main| main.metrics_port) != Some(port)
+    {
+        found.extend(taken(handle, wanted, port, "--metrics-port")?);
+    }
+    Ok(found)
+}
+
+/// Whether a port of the host cannot be had; `flag` chooses another one.
+fn taken(
+    handle: &ServiceHandle,
+    wanted: &WantedContainer,
+    port: u16,
+    flag: &str,
+) -> Result<Option<Obstacle>> {
+    let address = SocketAddr::new(wanted.bind, port);
     let why = match TcpListener::bind(address) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => "taken".to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
@@ -279,7 +298,7 @@ pub fn port(
         // What we may not do, the engine may.
         _ => return Ok(None),
     };
-    let publish = format!("{}/tcp", wanted.port);
+    let publish = format!("{port}/tcp");
     let all = handle.engine.containers(&handle.runner, "publish", &publish)?;
     let by = all
         .iter()
@@ -294,7 +313,7 @@ pub fn port(
     } else {
         String::new()
     };
-    let hint = format!("choose another one: cargo xtask up {} --port PORT", handle.name);
+    let hint = format!("choose another one: cargo xtask up {} {flag} PORT", handle.name);
     Ok(Some(
         Obstacle::environment(format!("port {address} is {why}{by}")).hint(hint),
     ))

@@ -30,6 +30,9 @@ fn options_of(inspect: &Value, seen: &SeenContainer) -> ServiceOptions {
         (options.bind, options.port) = (address.ip(), Some(address.port()));
     }
     let settings = seen.wanted.clone().unwrap_or_default();
+    if settings.contains_key(wanted::METRICS) {
+        options.metrics_port = seen.metrics_port;
+    }
     let variables = inspect.pointer("/Config/Env").and_then(Value::as_array);
     for variable in variables.into_iter().flatten().filter_map(Value::as_str) {
         if let Some((name, value)) = variable.split_once('=')
@@ -76,7 +79,7 @@ pub fn make(handle: &ServiceHandle, wanted: &WantedContainer, main: &SeenContain
     }
     found.extend(findings::foreign_containers(handle)?);
     found.extend(findings::foreign_network(handle)?);
-    found.extend(findings::port(handle, wanted, Some(main))?);
+    found.extend(findings::ports(handle, wanted, Some(main))?);
     if let ContainerPlace::Foreign(_) = handle.place_of(&name.next())? {
         return Ok(found);
     }
@@ -177,6 +180,7 @@ mod tests {
         let options = ServiceOptions {
             bind: "127.0.0.2".parse().unwrap(),
             port: Some(5000),
+            metrics_port: Some(9187),
             environment: [("TOKEN".to_owned(), "a=b".to_owned())].into(),
         };
         let made = WantedContainer::of(&name, &image, &options).unwrap();
@@ -186,7 +190,7 @@ mod tests {
             "State": { "Status": "running" },
             "Config": {
                 "Labels": { WANTED_LABEL: request.pointer("/Labels/dev.hive.wanted") },
-                "Env": ["TOKEN=a=b", "PATH=/bin"],
+                "Env": ["TOKEN=a=b", "PATH=/bin", "HIVE_METRICS_PORT=9187"],
             },
             "HostConfig": { "PortBindings": request.pointer("/HostConfig/PortBindings") },
         });

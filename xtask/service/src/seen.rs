@@ -115,6 +115,8 @@ pub struct SeenContainer {
     pub restarts: u64,
     /// Where the app is published: address and port of the host.
     pub published: Option<SocketAddr>,
+    /// On which port of its own it answers Prometheus, where it does.
+    pub(crate) metrics_port: Option<u16>,
     /// The engine's ID of the service's network, once it has been on it.
     pub(crate) network_id: Option<String>,
     /// `no`, `unless-stopped`.
@@ -148,6 +150,7 @@ impl SeenContainer {
             ended: clock::parse(&text("/State/FinishedAt")),
             restarts: inspect.get("RestartCount").and_then(Value::as_u64).unwrap_or(0),
             published: published(inspect),
+            metrics_port: metrics_port(inspect),
             network_id: network_id(inspect),
             restart_policy: text("/HostConfig/RestartPolicy/Name"),
         })
@@ -186,10 +189,24 @@ fn network_id(inspect: &Value) -> Option<String> {
     id.map(str::to_owned)
 }
 
+fn metrics_port(inspect: &Value) -> Option<u16> {
+    let variables = inspect.pointer("/Config/Env")?.as_array()?;
+    let mut pairs = variables
+        .iter()
+        .filter_map(|variable| variable.as_str()?.split_once('='));
+    let (_, port) = pairs.find(|(name, _)| *name == wanted::METRICS_PORT_VARIABLE)?;
+    port.parse().ok()
+}
+
 /// What was asked for, which holds of a stopped container, too.
 fn published(inspect: &Value) -> Option<SocketAddr> {
     let bindings = inspect.pointer("/HostConfig/PortBindings")?.as_object()?;
-    let first = bindings.values().next()?.get(0)?;
+    // That of the metrics is not the service's.
+    let metrics = metrics_port(inspect).map(|port| format!("{port}/tcp"));
+    let mut ports = bindings
+        .iter()
+        .filter(|(port, _)| Some(*port) != metrics.as_ref());
+    let first = ports.next()?.1.get(0)?;
     let text = |key: &str| first.get(key).and_then(Value::as_str);
     let port = text("HostPort")?.parse().ok()?;
     let address = text("HostIp").filter(|address| !address.is_empty());
@@ -292,9 +309,15 @@ mod tests {
                 "Status": "running", "StartedAt": "2026-11-21T03:15:00Z", "FinishedAt": "0001-01-01T00:00:00Z",
                 "Health": { "Status": "unhealthy", "Log": [{ "Output": "healthy" }, { "Output": "unhealthy: app\n" }] },
             },
-            "Config": { "Labels": { "dev.hive.service": "genie", "dev.hive.wanted": "{\"image\":\"sha256:1\"}" } },
+            "Config": {
+                "Labels": { "dev.hive.service": "genie", "dev.hive.wanted": "{\"image\":\"sha256:1\"}" },
+                "Env": ["PATH=/bin", "HIVE_METRICS_PORT=7000"],
+            },
             "HostConfig": {
-                "PortBindings": { "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "9000" }] },
+                "PortBindings": {
+                    "7000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "7000" }],
+                    "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "9000" }],
+                },
                 "RestartPolicy": { "Name": "no" },
                 "NetworkMode": "hive_genie_network",
             },
@@ -306,7 +329,7 @@ mod tests {
         let seen = place.own().unwrap();
         assert_eq!(seen.condition, Condition::Unhealthy);
         assert_eq!(seen.health_said, "unhealthy: app");
-        assert_eq!(seen.port(), Some(9000));
+        assert_eq!((seen.port(), seen.metrics_port), (Some(9000), Some(7000)));
         assert_eq!((seen.restarts, seen.restart_policy.as_str()), (3, "no"));
         assert!(seen.started.is_some() && seen.ended.is_none());
         assert_eq!(seen.network_id.as_deref(), Some("def"));

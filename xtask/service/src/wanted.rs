@@ -24,8 +24,17 @@ const FORM: u32 = 2;
 /// What the name of a setting begins with that is a variable of the app's.
 const VARIABLE: &str = "variable ";
 
+/// The setting of where the metrics are.
+pub(crate) const METRICS: &str = "metrics";
+
 /// The variable that moves the app's port inside.
 const PORT_VARIABLE: &str = "HIVE_API_PORT";
+
+/// The variable that has the container answer Prometheus, and on which port.
+pub(crate) const METRICS_PORT_VARIABLE: &str = "HIVE_METRICS_PORT";
+
+/// PostgreSQL's, on the container's own loopback.
+const POSTGRESQL_PORT: u16 = 5432;
 
 /// What a user asks for beside the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +43,8 @@ pub struct ServiceOptions {
     pub bind: IpAddr,
     /// The port of the host; the one inside where none is named.
     pub port: Option<u16>,
+    /// Where the container answers Prometheus, inside and on the host; not at all by default.
+    pub metrics_port: Option<u16>,
     /// Variables for the app.
     pub environment: BTreeMap<String, String>,
 }
@@ -44,6 +55,7 @@ impl Default for ServiceOptions {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: None,
+            metrics_port: None,
             environment: BTreeMap::new(),
         }
     }
@@ -62,6 +74,8 @@ pub struct WantedContainer {
     pub bind: IpAddr,
     /// The port of the host.
     pub port: u16,
+    /// The port of the metrics, inside and on the host.
+    pub metrics_port: Option<u16>,
     environment: BTreeMap<String, String>,
 }
 
@@ -106,6 +120,15 @@ impl WantedContainer {
             },
             NonZeroU16::get,
         );
+        let port = options.port.unwrap_or(inside);
+        if let Some(metrics) = options.metrics_port {
+            problems.extend(metrics_problem(metrics, inside, port));
+            if options.environment.contains_key(METRICS_PORT_VARIABLE) {
+                problems.push(format!(
+                    "{METRICS_PORT_VARIABLE} is what --metrics-port sets: leave one of them out"
+                ));
+            }
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -114,7 +137,8 @@ impl WantedContainer {
             image_id: image.id().clone(),
             inside,
             bind: options.bind,
-            port: options.port.unwrap_or(inside),
+            port,
+            metrics_port: options.metrics_port,
             environment: options.environment.clone(),
         })
     }
@@ -129,6 +153,10 @@ impl WantedContainer {
             ("port inside".to_owned(), self.inside.to_string()),
             ("stop timeout".to_owned(), format!("{STOP_SECONDS} s")),
         ]);
+        if let Some(port) = self.metrics_port {
+            let address = std::net::SocketAddr::new(self.bind, port);
+            all.insert(METRICS.to_owned(), address.to_string());
+        }
         for (key, value) in &self.environment {
             // With the names, so that equal values of two do not look equal.
             let digest = Sha256::digest(format!("{}\0{key}\0{value}", self.name));
@@ -142,7 +170,7 @@ impl WantedContainer {
         self.environment.get(name).map(String::as_str)
     }
 
-    /// Its variables, `NAME=value` each.
+    /// The variables that somebody gives it, `NAME=value` each.
     pub fn variables(&self) -> impl Iterator<Item = String> {
         let all = self.environment.iter();
         all.map(|(name, value)| format!("{name}={value}"))
@@ -150,8 +178,20 @@ impl WantedContainer {
 
     /// The API's request.
     pub fn request(&self) -> Value {
-        let port = format!("{}/tcp", self.inside);
-        let variables: Vec<String> = self.variables().collect();
+        let mut exposed = serde_json::Map::new();
+        let mut published = serde_json::Map::new();
+        let metrics = self.metrics_port.map(|port| (port, port));
+        for (inside, outside) in [(self.inside, self.port)].into_iter().chain(metrics) {
+            let inside = format!("{inside}/tcp");
+            exposed.insert(inside.clone(), json!({}));
+            let place = json!([{ "HostIp": self.bind.to_string(), "HostPort": outside.to_string() }]);
+            published.insert(inside, place);
+        }
+        let mut variables: Vec<String> = self.variables().collect();
+        variables.extend(
+            self.metrics_port
+                .map(|port| format!("{METRICS_PORT_VARIABLE}={port}")),
+        );
         let mut labels = self.name.container_labels();
         labels.insert(WANTED_LABEL.to_owned(), json!(self.settings()).to_string());
         json!({
@@ -160,10 +200,10 @@ impl WantedContainer {
             "Env": variables,
             "Labels": labels,
             "StopTimeout": STOP_SECONDS,
-            "ExposedPorts": { &port: {} },
+            "ExposedPorts": exposed,
             "HostConfig": {
                 "Mounts": [{ "Type": "volume", "Source": self.name.volume(), "Target": MOUNT }],
-                "PortBindings": { &port: [{ "HostIp": self.bind.to_string(), "HostPort": self.port.to_string() }] },
+                "PortBindings": published,
                 "NetworkMode": self.name.network(),
                 // The image's user has none of these anyhow, and gets none.
                 "CapDrop": ["ALL"],
@@ -173,6 +213,16 @@ impl WantedContainer {
             },
         })
     }
+}
+
+/// Whether nobody else has the port of the metrics, in the container and on the host.
+fn metrics_problem(metrics: u16, inside: u16, port: u16) -> Option<String> {
+    let whose = match metrics {
+        POSTGRESQL_PORT => "PostgreSQL's",
+        taken if taken == inside || taken == port => "the app's",
+        _ => return None,
+    };
+    Some(format!("the metrics cannot have port {metrics}: it is {whose}"))
 }
 
 /// What differs between what was wanted and what is wanted now, a line each.
@@ -319,6 +369,37 @@ mod tests {
         assert_eq!(of_label(request.get("Labels")), Some(wanted.settings()));
         assert_eq!(of_label(Some(&json!({ WANTED_LABEL: "x" }))), None);
         assert_eq!(of_label(None), None);
+    }
+
+    #[test]
+    fn metrics_have_a_port_of_their_own() {
+        let options = ServiceOptions {
+            metrics_port: Some(9187),
+            ..ServiceOptions::default()
+        };
+        let wanted = with(&options);
+        let request = wanted.request();
+        assert_eq!(
+            request["HostConfig"]["PortBindings"]["9187/tcp"],
+            json!([{ "HostIp": "127.0.0.1", "HostPort": "9187" }])
+        );
+        assert_eq!(request["Env"], json!(["HIVE_METRICS_PORT=9187"]));
+        let without = with(&ServiceOptions::default()).settings();
+        assert_eq!(differences(&without, &wanted.settings()), ["metrics is new"]);
+        for (port, whose) in [(5432, "PostgreSQL's"), (48886, "the app's")] {
+            let options = ServiceOptions {
+                metrics_port: Some(port),
+                ..environment(&[("HIVE_METRICS_PORT", "1")])
+            };
+            let problems = WantedContainer::of(&name(), &image(OLD), &options).unwrap_err();
+            assert_eq!(
+                problems,
+                [
+                    format!("the metrics cannot have port {port}: it is {whose}"),
+                    "HIVE_METRICS_PORT is what --metrics-port sets: leave one of them out".to_owned()
+                ]
+            );
+        }
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct UpArgs {
     /// Address of this machine that the port is published on; others than the loopback pass by most firewalls
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub bind: IpAddr,
+    /// Answer Prometheus on this port, in the container and on this machine; without it there are no metrics
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub metrics_port: Option<u16>,
     /// Variables for the app: a NAME=value a line, as `docker run --env-file` reads it
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,

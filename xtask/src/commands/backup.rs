@@ -96,6 +96,12 @@ fn of_service(
         host.report
             .step("restored", format!("{name}: {}", told_proof(&proof)));
     }
+    // The backup is as good without.
+    if let Err(error) = take::mark(handle, &source, &backup.seal) {
+        host.report.warn(format!(
+            "the metrics of {name} will not tell of this backup: {error:#}"
+        ));
+    }
     host.report.data(&backup.path.display().to_string())?;
     Ok(backup.seal.level())
 }

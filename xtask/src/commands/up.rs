@@ -32,6 +32,7 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
     let options = ServiceOptions {
         bind: args.bind,
         port: args.port,
+        metrics_port: args.metrics_port,
         environment: match &args.env_file {
             Some(file) => read_variables(file)?,
             None => Default::default(),
@@ -54,7 +55,11 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
 }
 
 fn for_one(args: &UpArgs) -> Option<&'static str> {
-    let flags = [("--port", args.port.is_some()), ("--image", args.image.is_some())];
+    let flags = [
+        ("--port", args.port.is_some()),
+        ("--metrics-port", args.metrics_port.is_some()),
+        ("--image", args.image.is_some()),
+    ];
     flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 

@@ -30,6 +30,7 @@ mod input_files;
 mod inside;
 mod installs;
 mod lock_advice;
+mod metrics;
 mod migrations;
 mod never_stale;
 mod new_image;

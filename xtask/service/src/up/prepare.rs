@@ -96,12 +96,12 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
         one.obstacles.extend(findings::foreign_containers(&one.handle)?);
         one.obstacles.extend(findings::foreign_network(&one.handle)?);
         one.obstacles
-            .extend(findings::port(&one.handle, &wanted, main.as_ref())?);
+            .extend(findings::ports(&one.handle, &wanted, main.as_ref())?);
         one.make_next(&wanted)?;
     }
     if step == UpStep::Start {
         one.obstacles
-            .extend(findings::port(&one.handle, &wanted, main.as_ref())?);
+            .extend(findings::ports(&one.handle, &wanted, main.as_ref())?);
         one.obstacles
             .extend(findings::volume(&one.handle, one.handle.name.as_str(), &wanted)?);
     }

@@ -18,6 +18,8 @@ from hive_container.cluster import POSTGRES_BIN, major_version
 from hive_container.image import (
     DATABASE_HOST,
     DATABASE_PORT,
+    METRICS_PASSFILE,
+    METRICS_ROLE,
     PASSFILE,
     RUN,
     SUPERUSER,
@@ -207,6 +209,7 @@ def from_outside(image: Image, password: str) -> str:
         HALF_DROPPED.format(**values)
         + LOST_DATABASES
         + role_and_database(image, password)
+        + metrics_role(image.metrics_port is not None)
         + CLOSED.format(kind=OPEN, fewest=FEWEST_CONNECTIONS, **values)
         + GIVEN_TO_THE_APP.format(kind=GIVEN, **values)
         + SETTINGS
@@ -273,6 +276,25 @@ def role_and_database(image: Image, password: str) -> str:
             WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {literal(image.database)})
             \\gexec
         ALTER DATABASE {name} OWNER TO {role};
+    """
+
+
+def metrics_role(is_wanted: bool) -> str:
+    """The role that reads statistics may log in only while somebody asks for them."""
+    role = METRICS_ROLE
+    if not is_wanted:
+        return f"""
+            SELECT 'ALTER ROLE {role} NOLOGIN' FROM pg_roles
+                WHERE rolname = '{role}' AND rolcanlogin \\gexec
+        """
+    with open(METRICS_PASSFILE, encoding="utf-8") as file:
+        password = file.read().rstrip("\n").rsplit(":", 1)[1]
+    return f"""
+        SELECT 'CREATE ROLE {role}'
+            WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
+        ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+            CONNECTION LIMIT 3 PASSWORD {literal(password)};
+        GRANT pg_monitor TO {role};
     """
 
 

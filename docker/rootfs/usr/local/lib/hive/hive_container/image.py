@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,17 +46,25 @@ OF_THE_IMAGE = {
 #: Says by which name the volume knows the app, where that has changed.
 APP_WAS = "HIVE_APP_WAS"
 
+#: On which port the container answers Prometheus. It does not unless this is given.
+METRICS_PORT = "HIVE_METRICS_PORT"
+
 #: Of the container alone; the app gets none of them.
-NOT_FOR_THE_APP = ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE", APP_WAS)
+NOT_FOR_THE_APP = ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE", APP_WAS, METRICS_PORT)
 
 #: The superuser of the prepared cluster. No role of an app may have this name.
 SUPERUSER = "postgres"
+
+#: May read PostgreSQL's statistics and nothing else, for the program `metrics`.
+METRICS_ROLE = "hive_metrics"
 
 #: Where the app's password is looked for when no HIVE_DATABASE_PASSWORD_FILE names a file.
 PASSWORD_SECRET = "/run/secrets/hive_database_password"
 
 #: Password of the app's role, in libpq's form. For the app, its health check and `psql`.
 PASSFILE = f"{RUN}/pgpass"
+#: Password of `METRICS_ROLE`, in the same form. A new one at each start.
+METRICS_PASSFILE = f"{RUN}/metrics.pgpass"
 #: What the bash scripts need to know, in shell syntax.
 SHELL_FILE = f"{RUN}/image.sh"
 #: `psql` in the container connects as the app's role; `psql service=superuser` as the superuser.
@@ -71,6 +80,9 @@ BEFORE_START = f"{RUN}/before-start"
 PROGRAMS_FILE = f"{RUN}/programs.conf"
 #: Without which programs the container goes on; the health check says so.
 WITHOUT_FILE = f"{RUN}/without"
+
+#: What became of each program in this start of the container, as JSON; kept for metrics.
+PROGRAMS_SEEN_FILE = f"{RUN}/programs.json"
 
 #: Exit status of a program, and of the container, when trying again cannot help.
 EXIT_CONFIG = 78
@@ -109,6 +121,8 @@ class Image:
     command: list[str] | None
     workers: int
     port: int
+    #: None for no metrics.
+    metrics_port: int | None
     health_path: str | None
     before_start: list[str] | None
     environment: dict[str, str]
@@ -134,9 +148,12 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
             raise Fatal(f"the database's {what} has a control character")
     if database["role"] == SUPERUSER:
         raise Fatal(f"the app's role may not be {SUPERUSER!r}: that is the superuser")
+    if database["role"] == METRICS_ROLE:
+        raise Fatal(f"the app's role may not be {METRICS_ROLE!r}: that is the container's own")
     # In `postgres` the superuser is alone: the app's role may own no other database than its own.
     if database["name"] in ("postgres", "template0", "template1"):
         raise Fatal(f"the app's database may not be {database['name']!r}")
+    port = _port(environ.get("HIVE_API_PORT") or app["port"])
     return Image(
         name=document["image"],
         app=app.get("name"),
@@ -144,7 +161,8 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
         factory=app.get("factory", False),
         command=app.get("command"),
         workers=app.get("workers", 1),
-        port=_port(environ.get("HIVE_API_PORT") or app["port"]),
+        port=port,
+        metrics_port=_metrics_port(environ.get(METRICS_PORT), port),
         health_path=app.get("health_path"),
         before_start=app.get("before_start"),
         environment=app.get("environment", {}),
@@ -168,6 +186,19 @@ def _port(value: str | int) -> int:
         raise Fatal(
             f"HIVE_API_PORT is {value!r}",
             f"a number from 1 to 65535 other than {DATABASE_PORT}, which is PostgreSQL's",
+        )
+    return port
+
+
+def _metrics_port(value: str | None, app_port: int) -> int | None:
+    if not value:
+        return None
+    port = int(value) if re.fullmatch("[0-9]{1,5}", value) else 0
+    if not 0 < port < 65536 or port in (DATABASE_PORT, app_port):
+        raise Fatal(
+            f"{METRICS_PORT} is {value!r}",
+            f"a number from 1 to 65535 other than {DATABASE_PORT}, which is PostgreSQL's,"
+            f" and {app_port}, which is the app's",
         )
     return port
 
@@ -355,7 +386,11 @@ def write_run_files(
 ) -> None:
     """Writes what the other programs of this start read, into the run directory."""
     write_private(VALUES_FILE, json.dumps(values))
-    write_private(PROGRAMS_FILE, own_programs.configuration(image.programs))
+    ours = ""
+    if image.metrics_port:
+        ours = own_programs.METRICS_SECTION
+        write_private(METRICS_PASSFILE, pgpass_line(METRICS_ROLE, secrets.token_urlsafe(32)))
+    write_private(PROGRAMS_FILE, own_programs.configuration(image.programs) + ours)
     password = values["database_password"]
     write_private(PASSFILE, pgpass_line(image.role, password))
     shell = {

@@ -7,6 +7,7 @@ from hive_container.image import Fatal
 #: Of version 2 of control groups, and of version 1, as a container sees them.
 PROCESSES = ("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
 MEMORY = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+MEMORY_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 KILLS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 #: Processes and threads of a first boot, which syncs many files at a time.
@@ -33,14 +34,23 @@ def kills() -> int:
     return number_in(KILLS, r"^oom_kill (\d+)$") or 0
 
 
+def memory_limit() -> int | None:
+    """Bytes that the container may use; None for no limit."""
+    limit = number_in(MEMORY, r"\A(\d+)$")
+    return limit if limit is not None and limit < NO_LIMIT else None
+
+
+def memory_used() -> int | None:
+    """Bytes that the container uses, as the kernel counts them; None where it does not say."""
+    return number_in(MEMORY_USED, r"\A(\d+)$")
+
+
 def out_of_memory(killed: int) -> str:
     """What is to be said of so many kills."""
-    limit = number_in(MEMORY, r"\A(\d+)$")
-    whose = (
-        f"the container may use {limit // MB} MB"
-        if limit is not None and limit < NO_LIMIT
-        else "the machine has none left"
-    )
+    limit = memory_limit()
+    whose = "the machine has none left"
+    if limit is not None:
+        whose = f"the container may use {limit // MB} MB"
     return f"the kernel killed {killed} of its processes for memory ({whose}); hint: give it more"
 
 

@@ -36,6 +36,24 @@ stdout_logfile=NONE
 stdout_events_enabled=true
 """
 
+#: The program that answers Prometheus: only where somebody has asked for it.
+METRICS = "metrics"
+METRICS_SECTION = f"""
+[program:{METRICS}]
+priority=300
+command=/usr/local/lib/hive/metrics
+autorestart=true
+startsecs=1
+startretries=3
+stopsignal=TERM
+stopwaitsecs=2
+stopasgroup=true
+killasgroup=true
+redirect_stderr=true
+stdout_logfile=NONE
+stdout_events_enabled=true
+"""
+
 
 @dataclass(frozen=True)
 class OwnProgram:

@@ -4,17 +4,19 @@ import errno
 import os
 import socket
 
-from hive_container.image import DATABASE_HOST, DATABASE_PORT, Fatal
+from hive_container.image import DATABASE_HOST, DATABASE_PORT, METRICS_PORT, Fatal
 
 #: The reserved port's descriptor. Above supervisord's `minfds`: it closes those below.
 DESCRIPTOR = 101
 
 
-def inspect(app_port: int) -> None:
+def inspect(app_port: int, metrics_port: int | None) -> None:
     """Raises Fatal when a port cannot be had: another container in the same network namespace
     (`--network host`, a pod), or a port that only root may take."""
     try_port("0.0.0.0", app_port, "HIVE_API_PORT gives the app another one")
     try_port(DATABASE_HOST, DATABASE_PORT, "no other PostgreSQL may share the container's network")
+    if metrics_port:
+        try_port("0.0.0.0", metrics_port, f"{METRICS_PORT} gives the metrics another one")
 
 
 def loopback() -> list[str]:

@@ -10,6 +10,7 @@
 """
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -45,9 +46,10 @@ CHATTER = ("without any HTTP authentication", "RPC interface ", "reaped unknown 
 POSTGRESQL = "postgresql"
 
 
-def run(optional: Set[str]) -> int:
+def run(optional: Set[str], *, tell_states: bool) -> int:
     """Runs the programs until one cannot be kept running or a signal asks to stop. The container
-    goes on without those that are `optional`.
+    goes on without those that are `optional`. What becomes of each is written down where somebody
+    wants to know.
 
     Returns the container's exit status.
     """
@@ -56,7 +58,7 @@ def run(optional: Set[str]) -> int:
     options.first = True
     options.test = False
     options.poller = WakefulPoller(options)
-    supervisor = ContainerSupervisor(options, optional)
+    supervisor = ContainerSupervisor(options, optional, tell_states)
     with contextlib.suppress(asyncore.ExitNow):
         supervisor.main()
     if supervisor.why:
@@ -128,9 +130,12 @@ class LogHandler(loggers.Handler):
 class ContainerSupervisor(Supervisor):
     """supervisord that gives up when it should."""
 
-    def __init__(self, options: Options, optional: Set[str]):
+    def __init__(self, options: Options, optional: Set[str], tell_states: bool):
         super().__init__(options)
         self.optional = optional
+        self.tell_states = tell_states
+        #: By program: whether it runs, since when, and how often it was started.
+        self.seen: dict[str, dict[str, float]] = {}
         #: What became of those that the container goes on without.
         self.without: dict[str, str] = {}
         self.status = 0
@@ -148,6 +153,8 @@ class ContainerSupervisor(Supervisor):
         events.subscribe(events.ProcessStateBackoffEvent, self.on_exit)
         events.subscribe(events.ProcessStateFatalEvent, self.on_fatal)
         events.subscribe(events.ProcessStateStoppedEvent, self.on_stopped)
+        if self.tell_states:
+            events.subscribe(events.ProcessStateEvent, self.on_any_state)
         # A terminal that goes away, or `docker kill -s HUP`, is no reason to restart everything.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         super().runforever()
@@ -164,6 +171,20 @@ class ContainerSupervisor(Supervisor):
             event.process.config.autorestart = RestartUnconditionally
             self.steadiness.pop(name, None)
             self.write_without()
+
+    def on_any_state(self, event: events.ProcessStateEvent) -> None:
+        """For metrics. Where it cannot be written there is no file: nobody reads an old one."""
+        name = event.process.config.name
+        seen = self.seen.setdefault(name, {"starts": 0, "started": 0, "runs": 0})
+        if isinstance(event, events.ProcessStateStartingEvent):
+            seen["starts"] += 1
+            seen["started"] = time.time()
+        seen["runs"] = int(isinstance(event, events.ProcessStateRunningEvent))
+        try:
+            image.write_private(image.PROGRAMS_SEEN_FILE, json.dumps(self.seen))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(image.PROGRAMS_SEEN_FILE)
 
     def on_exit(self, event: events.ProcessStateEvent) -> None:
         process = event.process

@@ -8,6 +8,7 @@
       hive/adopted             there was a cluster once: a volume without one now is an alarm
       hive/database-password   the app's, unless one is given from outside
       hive/superuser-password  and hive/superuser.pgpass, the same for `psql`
+      hive/backup.json         of which moments there are backups, as whoever took them has noted
       hive/secret.NAME         what the spec asks for by `{secret:NAME}`
       .hive-adopt-*            a copy that was interrupted; removed at the next start
 
@@ -34,6 +35,7 @@ OURS = f"{MOUNT}/hive"
 LOCK = f"{OURS}/lock"
 APP = f"{OURS}/app"
 ADOPTED = f"{OURS}/adopted"
+BACKUPS = f"{OURS}/backup.json"
 DATABASE_PASSWORD = f"{OURS}/database-password"
 SUPERUSER_PASSWORD = f"{OURS}/superuser-password"
 SUPERUSER_PASSFILE = f"{OURS}/superuser.pgpass"
