@@ -134,8 +134,10 @@ pub enum Verb {
     ///
     /// All that is in the way is told at once, before anything is touched. The image is
     /// tried out on a copy of the data, with `before_start` and the checks of its spec, in a
-    /// container without network, while the service works. Exit code 4 where it does not
-    /// work there: nothing of the service was touched.
+    /// container without network, while the service works. Then the service is stopped, the
+    /// data from before are kept, and the new image starts on a copy of them. Where it does
+    /// not get healthy container and data are as before, exit code 4; later `--undo` brings
+    /// both back. After a kill, the same command again.
     #[command(after_help = EXIT_CODES)]
     Update(UpdateArgs),
     /// The engine in use: the system's, or a private one

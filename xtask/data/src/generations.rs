@@ -1,11 +1,13 @@
 //! The generations of a volume, worked on by a container of the image beside the
 //! service: what runs, what ran before, what is to run.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::file::Backup;
 use crate::take::on_a_copy;
@@ -70,6 +72,10 @@ pub struct VolumeFindings {
     pub generations: Vec<String>,
     /// Of an operation that was killed.
     pub(crate) journal: Option<VolumeJournal>,
+    /// The operation that has put the running cluster in its place.
+    pub(crate) running: Option<String>,
+    /// What an update has noted of the generations that it put aside, by name.
+    pub(crate) kept: BTreeMap<String, Value>,
 }
 
 /// The container that works on a volume. It goes with this, also after `kill -9`.

@@ -5,8 +5,10 @@
 pub mod facts;
 pub mod file;
 pub mod generations;
+mod operation;
 pub mod proof;
 pub mod rehearsal;
+pub mod replacement;
 pub mod restore;
 pub mod retention;
 mod schema;

@@ -1,32 +1,29 @@
 //! Restores a backup beside what runs, and exchanges the two.
 //!
-//! An operation on data is a list of named steps. Before each the volume's journal
-//! says which one comes. What a step has done can be told from the names on the
-//! volume, so that a killed operation is ended by the next one: done, or as before.
+//! A restore that was killed is ended by the next one: done, or as before.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde_json::Value;
 
 use crate::file::Backup;
 use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
 use failure::FailureKind;
-use host::report::{Report, seconds};
+use host::report::Report;
 use inputs::clock;
 use service::findings::{self, Obstacle};
 use service::handle::ServiceHandle;
-use service::restart;
-use service::seen::ContainerPlace;
 
 /// The steps, in their order.
-pub const STEPS: [&str; 6] = ["prove", "unpack", "recover", "stop", "exchange", "start"];
+pub const STEPS: [&str; 6] = ["prove", "unpack", "recover", "stop", "exchange", START];
 
 /// Who restores what.
 #[derive(Debug)]
@@ -85,13 +82,9 @@ pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreO
         return Err(all(name.as_str(), found));
     }
     let ran = place.own().is_some_and(|seen| seen.condition.runs());
-    let mut work = Work {
-        order,
-        keeper: &keeper,
-        journal: VolumeJournal {
-            file: backup.path.display().to_string(),
-            ..VolumeJournal::begun("restore", &id(backup), ran)
-        },
+    let mut journal = VolumeJournal {
+        file: backup.path.display().to_string(),
+        ..VolumeJournal::begun("restore", &id(backup), ran)
     };
     if let Some(before) = &seen.journal {
         let (file, step) = (&before.file, &before.step);
@@ -100,9 +93,20 @@ pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreO
             format!("{name}: a restore of {file} was killed at {step:?}"),
         );
         // Where somebody has taken it down since, there is nothing to start.
-        work.journal.service_ran |= before.service_ran && place.own().is_some();
+        journal.service_ran |= before.service_ran && place.own().is_some();
     }
-    work.run(backup)
+    let work = DataWork {
+        handle,
+        spec: order.spec,
+        report: order.report,
+        state: order.state,
+        keeper: &keeper,
+        journal,
+        stopped: None,
+    };
+    let mut restore = Restore { order, backup, work };
+    operation::run(&mut restore)?;
+    restore.outcome()
 }
 
 /// Sorts by time, and no two are alike.
@@ -186,146 +190,124 @@ fn of_volume(volume: &str, backup: &Backup, seen: &VolumeFindings) -> Vec<Obstac
     found
 }
 
-/// The steps on one volume.
-struct Work<'a> {
+/// The steps of one restore.
+struct Restore<'a> {
     order: &'a RestoreOrder<'a>,
-    keeper: &'a VolumeKeeper,
-    journal: VolumeJournal,
+    backup: &'a mut Backup,
+    work: DataWork<'a>,
 }
 
-impl Work<'_> {
-    fn run(&mut self, backup: &mut Backup) -> Result<RestoreOutcome> {
-        let id = self.journal.id.clone();
-        let mut stopped = None;
-        let prepared = self
-            .prepare(backup, &id)
-            .and_then(|()| self.stop(&mut stopped))
-            .and_then(|()| self.step("exchange"))
-            .and_then(|()| self.keeper.for_cleanup().does("exchange", &[&id]));
-        if let Err(error) = prepared {
-            return Err(self.undo(error));
+impl<'a> DataOperation<'a> for Restore<'a> {
+    fn steps(&self) -> Vec<DataStep<Self>> {
+        let mut all = vec![
+            DataStep {
+                name: STEPS[0],
+                run: Self::prove,
+                undo: Self::settle,
+            },
+            DataStep {
+                name: STEPS[1],
+                run: Self::unpack,
+                undo: Self::settle,
+            },
+            DataStep {
+                name: STEPS[2],
+                run: Self::recover,
+                undo: Self::settle,
+            },
+            DataStep {
+                name: STEPS[3],
+                run: |restore| restore.work.stop(),
+                undo: operation::nothing,
+            },
+            DataStep {
+                name: STEPS[4],
+                run: Self::exchange,
+                undo: Self::go_back,
+            },
+        ];
+        if self.work.journal.service_ran {
+            all.push(DataStep {
+                name: STEPS[5],
+                run: |restore| restore.work.start(),
+                undo: |restore| restore.work.stop_again(),
+            });
         }
-        if self.journal.service_ran {
-            self.step("start")?;
-            if let Err(error) = self.start() {
-                return Err(self.go_back(error, &id));
+        all
+    }
+
+    fn work(&self) -> &DataWork<'a> {
+        &self.work
+    }
+
+    fn work_mut(&mut self) -> &mut DataWork<'a> {
+        &mut self.work
+    }
+
+    fn stays(&self, step: &'static str, error: &Error) -> Option<&'static str> {
+        let stays = step == START && failure::kind(error) == FailureKind::Interrupted;
+        stays.then_some("the data are those of the backup; it was not waited for the app")
+    }
+
+    fn failed(&self, step: &'static str, error: Error, undone: Result<()>) -> Error {
+        match (undone, step == START) {
+            (Ok(()), false) => error,
+            (Ok(()), true) => error.context(failure::smoke(format!(
+                "{} does not work on the backup; the data are as before, and what was restored is kept as failed-{}",
+                self.work.handle.name, self.work.journal.id
+            ))),
+            (Err(also), false) => error.context(format!("the data are as before, and yet: {also:#}")),
+            (Err(also), true) => {
+                error.context(format!("nor could the data before be brought back: {also:#}"))
             }
         }
-        let away = stopped.map(|at| SystemTime::now().duration_since(at).unwrap_or_default());
-        self.keeper.for_cleanup().does("finish", &[])?;
-        let kept = self.keeper.for_cleanup().look(&[])?.generations;
-        let kept = kept.into_iter().find(|name| *name == format!("before-{id}"));
-        Ok(RestoreOutcome {
-            kept,
-            away: away.filter(|_| self.journal.service_ran),
-        })
     }
+}
 
-    /// Says which step comes, on the volume first.
-    fn step(&mut self, step: &'static str) -> Result<()> {
-        // With the data exchanged a service that is stopped helps nobody.
-        if step != "start" {
-            self.order.handle.runner.check_interrupt()?;
-        }
-        step.clone_into(&mut self.journal.step);
-        self.keeper.for_cleanup().note(&self.journal)?;
-        let (name, id) = (&self.order.handle.name, &self.journal.id);
-        self.order.report.step(step, format!("{name}: {id}"));
-        Ok(())
-    }
-
-    /// All that can be done while the service works.
-    fn prepare(&mut self, backup: &mut Backup, id: &str) -> Result<()> {
-        self.step("prove")?;
-        if backup.seal.is_restored() {
-            backup.check(&self.order.handle.runner)?;
+/// All but the last two are done while the service works.
+impl Restore<'_> {
+    fn prove(&mut self) -> Result<()> {
+        if self.backup.seal.is_restored() {
+            self.backup.check(&self.work.handle.runner)
         } else {
-            proof::restore(self.order.resources, backup, self.order.image)?;
+            proof::restore(self.order.resources, self.backup, self.order.image).map(drop)
         }
-        self.step("unpack")?;
-        self.keeper.does("begin", &[id])?;
-        self.keeper.unpack(backup, &format!("new-{id}.part"))?;
-        self.step("recover")?;
-        let recovered = self.keeper.does("recover", &[id]);
+    }
+
+    fn unpack(&mut self) -> Result<()> {
+        let id = &self.work.journal.id;
+        self.work.keeper.does("begin", &[id])?;
+        self.work.keeper.unpack(self.backup, &format!("new-{id}.part"))
+    }
+
+    fn recover(&mut self) -> Result<()> {
+        let recovered = self.work.keeper.does("recover", &[&self.work.journal.id]);
         recovered.map(drop).context("make the restored data ready")
     }
 
-    fn stop(&mut self, stopped: &mut Option<SystemTime>) -> Result<()> {
-        self.step("stop")?;
-        let handle = self.order.handle;
-        if let ContainerPlace::Own(seen) = handle.place()?
-            && seen.condition.is_up()
-        {
-            *stopped = Some(SystemTime::now());
-            restart::stop(&handle.for_cleanup(), self.order.report, &seen)?;
-        }
-        Ok(())
+    fn settle(&self) -> Result<()> {
+        self.work.keeper.for_cleanup().does("settle", &[]).map(drop)
     }
 
-    fn start(&self) -> Result<()> {
-        let RestoreOrder {
-            handle,
-            report,
-            state,
-            spec,
-            ..
-        } = self.order;
-        // Ctrl-C ends the wait for its health, and nothing before.
-        handle.for_cleanup().container(handle.name.as_str()).start()?;
-        let took = restart::start(handle, report, state, spec)?;
-        report.step("healthy", format!("{}: after {}", handle.name, seconds(took)));
-        Ok(())
+    fn exchange(&mut self) -> Result<()> {
+        let keeper = self.work.keeper.for_cleanup();
+        keeper.does("exchange", &[&self.work.journal.id]).map(drop)
     }
 
-    /// Nothing was exchanged: what was unpacked goes, and what ran runs.
-    fn undo(&self, error: anyhow::Error) -> anyhow::Error {
-        let keeper = self.keeper.for_cleanup();
-        let undone = keeper
-            .does("settle", &[])
-            .and_then(|_| keeper.does("finish", &[]));
-        let running = self.order.handle.for_cleanup().place();
-        let runs = running.is_ok_and(|place| place.own().is_some_and(|seen| seen.condition.runs()));
-        let again = if self.journal.service_ran && !runs {
-            self.order
-                .handle
-                .for_cleanup()
-                .container(self.order.handle.name.as_str())
-                .start()
-        } else {
-            Ok(())
-        };
-        match undone.map(drop).and(again) {
-            Ok(()) => error,
-            Err(also) => error.context(format!("the data are as before, and yet: {also:#}")),
-        }
+    fn go_back(&self) -> Result<()> {
+        let keeper = self.work.keeper.for_cleanup();
+        keeper.does("back", &[&self.work.journal.id]).map(drop)
     }
 
-    /// The app does not work on what was restored, and nobody was served: what ran
-    /// before runs again, in its old container.
-    fn go_back(&self, error: anyhow::Error, id: &str) -> anyhow::Error {
-        let handle = self.order.handle.for_cleanup();
-        let keeper = self.keeper.for_cleanup();
-        if failure::kind(&error) == FailureKind::Interrupted {
-            let told = "the data are those of the backup; it was not waited for the app";
-            return match keeper.does("finish", &[]) {
-                Ok(_) => error.context(told),
-                Err(also) => error.context(format!("{told}, and yet: {also:#}")),
-            };
-        }
-        let back = handle
-            .container(handle.name.as_str())
-            .stop(restart::GRACE)
-            .and_then(|_| keeper.does("back", &[id]))
-            .and_then(|_| restart::start(&handle, self.order.report, self.order.state, self.order.spec))
-            .and_then(|_| keeper.does("finish", &[]));
-        let kept = format!("failed-{id}");
-        match back {
-            Ok(_) => error.context(failure::smoke(format!(
-                "{} does not work on the backup; the data are as before, and what was restored is kept as {kept}",
-                handle.name
-            ))),
-            Err(also) => error.context(format!("nor could the data before be brought back: {also:#}")),
-        }
+    fn outcome(&self) -> Result<RestoreOutcome> {
+        let away = self.work.away();
+        self.work.finish()?;
+        let kept = self.work.keeper.for_cleanup().look(&[])?.generations;
+        let name = format!("before-{}", self.work.journal.id);
+        Ok(RestoreOutcome {
+            kept: kept.into_iter().find(|kept| *kept == name),
+            away,
+        })
     }
 }
 
@@ -378,6 +360,8 @@ mod tests {
             free_files: None,
             generations: Vec::new(),
             journal: None,
+            running: None,
+            kept: Default::default(),
         }
     }
 

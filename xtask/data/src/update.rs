@@ -2,21 +2,31 @@
 //!
 //! All that can be known before is found out before: the plan looks at everything
 //! and tells all at once, the rehearsal tries the image out on a copy of the data.
+//! The steps after that are a [`Replacement`]. Whoever calls any of this has the
+//! service's lock, and has ended by `replacement::mend` what was killed.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::facts::BackupFacts;
-use crate::generations::{VolumeFindings, VolumeKeeper};
+use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::operation::{self, DataWork};
 use crate::proof::{MORE_FILES, MORE_ROOM};
-use crate::rehearsal::{self, OwnChecks, Rehearsal, RehearsalOrder};
+use crate::rehearsal::{self, OwnChecks, RehearsalOrder};
+use crate::replacement::{Replacement, UNDO, UPDATE, WITHOUT};
 use crate::source::BackupSource;
 use crate::take;
+use definition::identity::ImageId;
+use definition::reference::OwnRepository;
 use definition::spec::ImageSpec;
 use engine::Image;
 use engine::container::RunResources;
 use host::report::{Report, megabytes};
+use inputs::clock;
 use service::findings::{self, Obstacle};
 use service::handle::ServiceHandle;
 use service::next;
@@ -47,28 +57,201 @@ pub struct UpdateOrder<'a> {
     pub state: &'a Path,
 }
 
+/// How an update goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpdateChoices {
+    /// Try the image out on a copy first.
+    pub rehearses: bool,
+    /// Keep the data from before.
+    pub keeps: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateOutcome {
+    /// The generation that is the way back, where one was kept.
+    pub kept: Option<String>,
+    /// How long the service was away.
+    pub away: Option<Duration>,
+}
+
+/// A way back that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WayBack {
+    /// The generation.
+    pub generation: String,
+    /// The image that ran on it.
+    pub image: ImageId,
+    /// When it was put aside: what was written later is not in it.
+    pub at: String,
+}
+
+/// `hive-kept.json`.
+#[derive(Debug, Deserialize)]
+struct KeptNote {
+    id: String,
+    image_id: ImageId,
+    at: String,
+}
+
 /// An update in whose way nothing is.
 struct UpdatePlan {
     wanted: WantedContainer,
     source: BackupSource,
+    keeper: VolumeKeeper,
 }
 
 /// Tries the image out on a copy of the data and touches nothing of the service;
-/// `None` where it runs this image already.
+/// whether there was anything to try, since it may run this image already.
 ///
 /// # Errors
 /// With all that is in the way; a smoke failure where the image does not work on the
 /// data.
-pub fn rehearse(order: &UpdateOrder<'_>) -> Result<Option<Rehearsal>> {
+pub fn rehearse(order: &UpdateOrder<'_>) -> Result<bool> {
+    let main = restart::own(order.handle)?;
+    if main.image_id == *order.image.id() {
+        return Ok(false);
+    }
+    let done = plan(order, &main).and_then(|plan| plan.rehearse(order));
+    let discarded = next::discard(&order.handle.for_cleanup());
+    done.and(discarded).map(|()| true)
+}
+
+/// Puts the image in the place of the one that runs; `None` where it runs already.
+/// Where the app does not get healthy with it, all is as before.
+///
+/// # Errors
+/// With all that is in the way, before anything is touched; a smoke failure where the
+/// image does not work.
+pub fn update(order: &UpdateOrder<'_>, choices: UpdateChoices) -> Result<Option<UpdateOutcome>> {
     let main = restart::own(order.handle)?;
     if main.image_id == *order.image.id() {
         return Ok(None);
     }
-    let done = plan(order, &main).and_then(|plan| plan.rehearse(order));
-    let discarded = next::discard(&order.handle.for_cleanup());
-    let rehearsal = done?;
-    discarded?;
-    Ok(Some(rehearsal))
+    let prepared = plan(order, &main).and_then(|plan| {
+        if choices.rehearses {
+            plan.rehearse(order)?;
+        }
+        Ok(plan)
+    });
+    let plan = match prepared {
+        Ok(plan) => plan,
+        Err(error) => {
+            // What cannot be removed now is so by the next command.
+            next::discard(&order.handle.for_cleanup()).ok();
+            return Err(error);
+        }
+    };
+    let now = SystemTime::now();
+    let id = format!("{}-{}", clock::stamp(now), &plan.wanted.image_id.short()[..8]);
+    let operation = if choices.keeps { UPDATE } else { WITHOUT };
+    let journal = VolumeJournal {
+        image: Some(plan.wanted.image_id.clone()),
+        ..VolumeJournal::begun(operation, &id, true)
+    };
+    let mut replacement = Replacement {
+        work: order.work(&plan.keeper, journal),
+        kept: Replacement::note(&id, &main.image_id, &clock::rfc3339(now)),
+    };
+    operation::run(&mut replacement)?;
+    let away = replacement.work.away();
+    if choices.keeps {
+        order.keep_image(&main.image_id)?;
+    }
+    replacement.conclude()?;
+    Ok(Some(UpdateOutcome {
+        kept: choices.keeps.then(|| format!("before-{id}")),
+        away,
+    }))
+}
+
+/// The way back of the last update, where nothing has come in between.
+///
+/// # Errors
+/// When there is none, or the engine does not answer.
+pub fn way_back(order: &UpdateOrder<'_>) -> Result<WayBack> {
+    let name = &order.handle.name;
+    let main = restart::own(order.handle)?;
+    let helper = format!("{name}.look-back-{}", std::process::id());
+    let keeper = VolumeKeeper::start(order.resources, &helper, &main.image_id, &name.volume())?;
+    let seen = keeper.look(&[])?;
+    found_way_back(&seen).ok_or_else(|| {
+        let beside = match seen.generations.as_slice() {
+            [] => String::new(),
+            all => format!("; beside the data are {}", all.join(", ")),
+        };
+        failure::usage(format!(
+            "{name}: no way back is kept for the data that run{beside}"
+        ))
+        .into()
+    })
+}
+
+/// The generation whose place the running data have taken.
+fn found_way_back(seen: &VolumeFindings) -> Option<WayBack> {
+    let running = seen.running.as_ref()?;
+    let generation = format!("before-{running}");
+    let note = KeptNote::deserialize(seen.kept.get(&generation)?).ok()?;
+    // The note of an update that was taken back stays with the data.
+    (note.id == *running).then_some(WayBack {
+        generation,
+        image: note.image_id,
+        at: note.at,
+    })
+}
+
+/// Brings back the image and the data from before an update. `order.image` is that of
+/// `back`. What ran is put aside; how long the service was away comes back.
+///
+/// # Errors
+/// As [`update`].
+pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<Option<Duration>> {
+    let handle = order.handle;
+    let main = restart::own(handle)?;
+    let options = next::options(handle, &main)?;
+    let name = handle.name.as_str();
+    let wanted = next::wanted(handle, order.image, &options).map_err(|found| all(name, found))?;
+    let found = next::make(handle, &wanted, &main)?;
+    if !found.is_empty() {
+        next::discard(&handle.for_cleanup())?;
+        return Err(all(name, found));
+    }
+    let helper = format!("{name}.undo-{}", std::process::id());
+    let keeper = VolumeKeeper::start(order.resources, &helper, order.image.id(), &handle.name.volume())?;
+    let id = back.generation.trim_start_matches("before-");
+    let journal = VolumeJournal {
+        image: Some(order.image.id().clone()),
+        ..VolumeJournal::begun(UNDO, id, main.condition.runs())
+    };
+    let mut replacement = Replacement {
+        work: order.work(&keeper, journal),
+        kept: Value::Null,
+    };
+    operation::run(&mut replacement)?;
+    let away = replacement.work.away();
+    replacement.conclude()?;
+    Ok(away)
+}
+
+impl<'a> UpdateOrder<'a> {
+    fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
+        DataWork {
+            handle: self.handle,
+            spec: self.spec,
+            report: self.report,
+            state: self.state,
+            keeper,
+            journal,
+            stopped: None,
+        }
+    }
+
+    /// Without a name it would be pruned.
+    fn keep_image(&self, image: &ImageId) -> Result<()> {
+        let tag = OwnRepository::Kept.tagged(&self.handle.name);
+        let runner = self.handle.runner.for_cleanup();
+        self.handle.engine.tag(&runner, image.as_str(), &tag)
+    }
 }
 
 /// Looks at everything that could be in the way, and makes the container that is to
@@ -110,12 +293,17 @@ fn plan(order: &UpdateOrder<'_>, main: &SeenContainer) -> Result<UpdatePlan> {
     if !found.is_empty() {
         return Err(all(name.as_str(), found));
     }
-    Ok(UpdatePlan { wanted, source })
+    Ok(UpdatePlan {
+        wanted,
+        source,
+        keeper,
+    })
 }
 
 impl UpdatePlan {
-    fn rehearse(&self, order: &UpdateOrder<'_>) -> Result<Rehearsal> {
-        rehearsal::rehearse(&RehearsalOrder {
+    /// Says what was found.
+    fn rehearse(&self, order: &UpdateOrder<'_>) -> Result<()> {
+        let rehearsal = rehearsal::rehearse(&RehearsalOrder {
             handle: order.handle,
             source: &self.source,
             spec: order.spec,
@@ -124,7 +312,13 @@ impl UpdatePlan {
             resources: order.resources,
             report: order.report,
             state: order.state,
-        })
+        })?;
+        let (report, name) = (order.report, &order.handle.name);
+        report.step("rehearsed", format!("{name}: {}", order.reference));
+        for line in rehearsal::told(&rehearsal) {
+            report.detail(line);
+        }
+        Ok(())
     }
 }
 
@@ -188,7 +382,37 @@ mod tests {
             free_files: Some(2200),
             generations: Vec::new(),
             journal: None,
+            running: None,
+            kept: Default::default(),
         }
+    }
+
+    #[test]
+    fn the_way_back_is_what_the_running_data_have_taken_the_place_of() {
+        let image = format!("sha256:{}", "0a".repeat(32));
+        let note =
+            serde_json::json!({ "id": "2", "image_id": image, "at": "2026-11-26T04:00:00.000Z", "later": 1 });
+        let of = |running: Option<&str>| {
+            found_way_back(&VolumeFindings {
+                running: running.map(str::to_owned),
+                kept: [
+                    ("before-2".to_owned(), note.clone()),
+                    ("before-1".to_owned(), Value::Null),
+                    ("before-4".to_owned(), note.clone()),
+                ]
+                .into(),
+                ..seen()
+            })
+        };
+        let back = of(Some("2")).unwrap();
+        assert_eq!(
+            (back.generation.as_str(), back.image.to_string()),
+            ("before-2", image)
+        );
+        assert_eq!(of(Some("1")), None, "it says nothing of its image");
+        assert_eq!(of(Some("3")), None, "what is kept is of another operation");
+        assert_eq!(of(Some("4")), None, "a restore has come in between");
+        assert_eq!(of(None), None);
     }
 
     #[test]

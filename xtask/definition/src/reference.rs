@@ -56,6 +56,8 @@ pub enum OwnRepository {
     Bench,
     /// Images that are built and not proved yet.
     Candidate,
+    /// What ran before the last update of its service.
+    Kept,
     /// What had the release tags before.
     Previous,
     /// Images that passed the gate: the tag is the proof.
@@ -212,11 +214,12 @@ impl fmt::Display for ReleaseTag {
 
 impl OwnRepository {
     /// Every repository that is the tool's own.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::AuditBase,
         Self::Base,
         Self::Bench,
         Self::Candidate,
+        Self::Kept,
         Self::Previous,
         Self::Proof,
         Self::ProofFull,
@@ -230,6 +233,7 @@ impl OwnRepository {
             Self::Base => "hive-base",
             Self::Bench => "hive-bench",
             Self::Candidate => "hive-candidate",
+            Self::Kept => "hive-kept",
             Self::Previous => "hive-previous",
             Self::Proof => "hive-proof",
             Self::ProofFull => "hive-proof-full",
@@ -249,6 +253,7 @@ impl OwnRepository {
             Self::Base => "what images are built on",
             Self::Bench => "what it measures images beside",
             Self::Candidate => "images that are not proved yet",
+            Self::Kept => "what ran before the last update",
             Self::Previous => "what was released before",
             Self::Proof => "the proofs of images",
             Self::ProofFull => "the proofs of the full suite",

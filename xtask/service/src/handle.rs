@@ -66,7 +66,7 @@ impl ServiceHandle {
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub(crate) fn place_of(&self, container: &str) -> Result<ContainerPlace> {
+    pub fn place_of(&self, container: &str) -> Result<ContainerPlace> {
         let inspect = self.engine.container(&self.runner, container)?;
         ContainerPlace::of(&self.name, inspect.as_ref())
     }

@@ -52,6 +52,8 @@ pub struct ServiceStatus {
     pub(crate) volume_bytes: Option<u64>,
     /// How full the volume's disk is.
     pub(crate) disk_percent: Option<u64>,
+    /// Data beside those that run, which an update or a restore has put aside.
+    pub(crate) kept: Vec<String>,
     /// When the last backup was begun that was proved by restoring it.
     pub last_good_backup: Option<String>,
     /// How many were begun since then that nobody has restored.
@@ -103,6 +105,7 @@ pub fn of(
     if let (true, Some(place)) = (handle.engine.api.is_local(), place) {
         status.volume_bytes = size_of(Path::new(place));
         status.disk_percent = how_full(Path::new(place));
+        status.kept = kept(Path::new(place));
     }
     Ok(status)
 }
@@ -208,6 +211,21 @@ fn size_of(folder: &Path) -> Option<u64> {
     Some(sum)
 }
 
+/// The generations beside the cluster of a volume; none where we may not look.
+fn kept(volume: &Path) -> Vec<String> {
+    let Ok(entries) = fs_err::read_dir(volume.join("generations")) else {
+        return Vec::new();
+    };
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    let mut kept: Vec<String> = names
+        .filter(|name| name.starts_with("before-") || name.starts_with("failed-"))
+        .collect();
+    kept.sort();
+    kept
+}
+
 fn how_full(place: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(place).ok()?;
     let used = stat.f_blocks.saturating_sub(stat.f_bfree);
@@ -282,6 +300,7 @@ fn notes(status: &ServiceStatus) -> Vec<String> {
         notes.push("its image has no proof".to_owned());
     }
     notes.extend(backup_note(status, SystemTime::now()));
+    notes.extend(status.kept.iter().map(|name| format!("data put aside: {name}")));
     if let Some(newer) = &status.newer {
         notes.push(format!(
             "another image is released ({}): cargo xtask up {}",
@@ -328,7 +347,7 @@ pub fn fit(line: &str) -> String {
 }
 
 /// `42 s`, `3 min`, `5 h`, `12 d`.
-fn age(age: Duration) -> String {
+pub fn age(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
@@ -359,6 +378,7 @@ mod tests {
             volume_bytes: Some(1_234_567_890),
             disk_percent: Some(100),
             version: None,
+            kept: vec!["before-20261121T031500Z-0123abcd".to_owned()],
             last_good_backup: None,
             backups_not_proved: 0,
         }
@@ -389,6 +409,7 @@ mod tests {
             "app is BACKOFF",
             "started it again 2 times",
             "its image has no proof",
+            "data put aside: before-20261121T031500Z-0123abcd",
             "another image is released (fedcba987654): cargo xtask up genie",
             "agent    not there  -",
         ] {
@@ -439,6 +460,11 @@ mod tests {
         let size = size_of(folder.path()).unwrap();
         assert!((100_000..300_000).contains(&size), "{size}");
         assert_eq!(size_of(&folder.path().join("missing")), None);
+        for name in ["before-2", "failed-1", "new-3", "journal.json"] {
+            fs_err::create_dir_all(folder.path().join("generations").join(name)).unwrap();
+        }
+        assert_eq!(kept(folder.path()), ["before-2", "failed-1"]);
+        assert!(kept(&folder.path().join("missing")).is_empty());
         assert!(how_full(folder.path()).is_some_and(|percent| percent <= 100));
     }
 

@@ -18,7 +18,7 @@ pub struct RestoreArgs {
     /// The backup file
     #[arg(value_name = "FILE", required_unless_present = "forget")]
     pub file: Option<PathBuf>,
-    /// Delete data that an earlier restore has put aside, by the name that it told
+    /// Delete data that an earlier restore or update has put aside, by the name that it told
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     pub forget: Option<String>,
 }

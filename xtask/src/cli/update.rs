@@ -1,6 +1,6 @@
 //! The grammar of `update`.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::EngineOption;
 
@@ -20,6 +20,15 @@ pub struct UpdateArgs {
     #[arg(long)]
     pub unproved: bool,
     /// Only try it out on a copy of the data, and touch nothing of the service
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["no_rehearsal", "no_way_back"])]
     pub rehearse: bool,
+    /// Do not try it out before
+    #[arg(long)]
+    pub no_rehearsal: bool,
+    /// Do not keep the data from before: the new image works on the only ones
+    #[arg(long)]
+    pub no_way_back: bool,
+    /// Bring back image and data from before the last update; without a terminal the flag has to be given twice
+    #[arg(long, action = ArgAction::Count, conflicts_with_all = ["image", "unproved", "rehearse", "no_rehearsal", "no_way_back"])]
+    pub undo: u8,
 }

@@ -41,7 +41,9 @@ pub(super) fn run(args: &DownArgs, host: &Host) -> Result<()> {
     super::reap(host, &engine)?;
     let mut locks = Vec::new();
     for spec in &specs {
-        locks.push(services::handle(host, &engine, spec).lock(host)?);
+        let handle = services::handle(host, &engine, spec);
+        locks.push(handle.lock(host)?);
+        services::mend(host, &handle, spec, false)?;
     }
     let goes = data_that_goes(args, host, &engine, &deleted)?;
     foreign(host, &engine, &specs)?;

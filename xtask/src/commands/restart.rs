@@ -15,6 +15,7 @@ pub(super) fn run(args: &RestartArgs, host: &Host) -> Result<()> {
     for spec in &specs {
         let handle = services::handle(host, &engine, spec);
         let _lock = handle.lock(host)?;
+        services::mend(host, &handle, spec, true)?;
         failed.push(restart(&handle, &host.report, &host.state_dir(), spec));
     }
     ::service::up::together(failed).map(drop)

@@ -5,8 +5,6 @@ use anyhow::Result;
 use super::services;
 use crate::cli::restore::RestoreArgs;
 use crate::cli::service::ServiceSelection;
-use ::engine::container::RunResources;
-use ::engine::{Engine, reaper};
 use ::service::handle::ServiceHandle;
 use ::service::trail::{self, TrailEntry};
 use data::file::Backup;
@@ -28,6 +26,7 @@ pub(super) fn run(args: &RestoreArgs, host: &Host) -> Result<()> {
     for spec in &specs {
         let handle = services::handle(host, &engine, spec);
         let _lock = handle.lock(host)?;
+        services::mend(host, &handle, spec, true)?;
         let verb = if args.forget.is_some() {
             "restore --forget"
         } else {
@@ -50,7 +49,7 @@ fn of_service(
     spec: &ImageSpec,
     image: &ImageId,
 ) -> Result<()> {
-    let resources = resources(host, &handle.engine)?;
+    let resources = services::resources(host, &handle.engine)?;
     let name = &handle.name;
     if let Some(generation) = &args.forget {
         restore::forget(handle, &resources, image, generation)?;
@@ -85,15 +84,6 @@ fn of_service(
         host.report.step("next", format!("cargo xtask up {name}"));
     }
     Ok(())
-}
-
-fn resources(host: &Host, engine: &Engine) -> Result<RunResources> {
-    Ok(RunResources {
-        engine: engine.clone(),
-        runner: host.runner.clone(),
-        run: reaper::run_id()?,
-        keep: false,
-    })
 }
 
 /// The image that is to run on the data: that of the container, else the released one.

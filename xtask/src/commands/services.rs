@@ -4,9 +4,11 @@
 use anyhow::Result;
 
 use crate::cli::service::ServiceSelection;
-use ::engine::{Engine, Inventory, choose};
+use ::engine::container::RunResources;
+use ::engine::{Engine, Inventory, choose, reaper};
 use ::service::handle::ServiceHandle;
 use build::catalog::{Apps, Catalog};
+use data::replacement::{self, MendOrder};
 use definition::identity::ImageId;
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
@@ -31,6 +33,29 @@ pub(super) fn running_engine(host: &Host, selection: &ServiceSelection) -> Resul
 /// The handle of a spec's service.
 pub(super) fn handle(host: &Host, engine: &Engine, spec: &ImageSpec) -> ServiceHandle {
     ServiceHandle::of(&spec.name, engine, &host.runner)
+}
+
+/// Ends what an update has left that was killed. `may_wait` where a new container may
+/// still get healthy. The caller holds the service's lock.
+pub(super) fn mend(host: &Host, handle: &ServiceHandle, spec: &ImageSpec, may_wait: bool) -> Result<()> {
+    replacement::mend(&MendOrder {
+        handle,
+        spec,
+        resources: &resources(host, &handle.engine)?,
+        report: &host.report,
+        state: &host.state_dir(),
+        may_wait,
+    })
+}
+
+/// Makes what is there for one command alone.
+pub(super) fn resources(host: &Host, engine: &Engine) -> Result<RunResources> {
+    Ok(RunResources {
+        engine: engine.clone(),
+        runner: host.runner.clone(),
+        run: reaper::run_id()?,
+        keep: false,
+    })
 }
 
 /// The image that `up` starts where no other one is named.

@@ -41,6 +41,11 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
     let engine = choose::obtain(host, args.selection.engine.engine)?;
     // What a killed command works on a volume with would be in the way.
     super::reap(host, &engine)?;
+    for spec in &specs {
+        let handle = services::handle(host, &engine, spec);
+        let _lock = handle.lock(host)?;
+        services::mend(host, &handle, spec, true)?;
+    }
     let orders = orders(args, host, &engine, &specs, &options)?;
     let outcomes = up(host, &engine, &orders)?;
     if args.json {

@@ -1,25 +1,31 @@
-//! `cargo xtask update`: another image on the same data.
+//! `cargo xtask update`: another image on the same data, and the way back.
+
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
 use super::services;
 use crate::cli::service::ServiceSelection;
 use crate::cli::update::UpdateArgs;
-use ::engine::container::RunResources;
-use ::engine::{Engine, Image, reaper};
+use ::engine::{Engine, Image};
 use ::service::handle::ServiceHandle;
+use ::service::status::age;
 use ::service::trail::{self, TrailEntry};
 use build::catalog::{Apps, Catalog};
-use data::rehearsal;
-use data::update::{self, UpdateOrder};
+use data::update::{self, UpdateChoices, UpdateOrder};
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
 use definition::spec::load::APP_FILE;
 use host::Host;
+use host::report::seconds;
+use inputs::clock;
 use smoke::own_checks;
 use smoke::proof::is_proved;
 
-/// Updates a service.
+/// What is not worth a line on record.
+const NOTHING: &str = "nothing to do";
+
+/// Updates a service, or takes its last update back.
 pub(super) fn run(args: &UpdateArgs, host: &Host) -> Result<()> {
     let selection = ServiceSelection {
         images: vec![args.name.clone()],
@@ -37,16 +43,19 @@ pub(super) fn run(args: &UpdateArgs, host: &Host) -> Result<()> {
     for spec in &specs {
         let handle = services::handle(host, &engine, spec);
         let _lock = handle.lock(host)?;
+        services::mend(host, &handle, spec, true)?;
         let reference = args.image.clone().unwrap_or_else(|| services::release(spec));
-        let Some(image) = engine.image(&host.runner, &reference)? else {
-            return Err(failure::usage(format!("the engine has no image {reference}"))
-                .hint(format!("build it: cargo xtask build-images {}", spec.name))
-                .into());
+        let verb = match (args.rehearse, args.undo > 0) {
+            (true, _) => "update --rehearse",
+            (_, true) => "update --undo",
+            _ => "update",
         };
-        let mut entry = TrailEntry::begun("update --rehearse", &handle.name);
-        entry.image = Some(image.id().clone());
-        let done = of_service(args, host, &handle, spec, &reference, &image);
-        trail::write(&host.state_dir(), &host.report, &entry.ended("rehearsed", &done));
+        let mut entry = TrailEntry::begun(verb, &handle.name);
+        let done = of_service(args, host, &handle, spec, &reference, &mut entry);
+        let outcome = done.as_ref().copied().unwrap_or_default();
+        if outcome != NOTHING {
+            trail::write(&host.state_dir(), &host.report, &entry.ended(outcome, &done));
+        }
         done?;
     }
     Ok(())
@@ -58,39 +67,136 @@ fn of_service(
     handle: &ServiceHandle,
     spec: &ImageSpec,
     reference: &str,
-    image: &Image,
-) -> Result<()> {
+    entry: &mut TrailEntry,
+) -> Result<&'static str> {
     let inventory = handle.engine.inventory(&host.runner)?;
-    let resources = RunResources {
-        engine: handle.engine.clone(),
-        runner: host.runner.clone(),
-        run: reaper::run_id()?,
-        keep: false,
-    };
     let name = &handle.name;
+    let resources = services::resources(host, &handle.engine)?;
+    let state = host.state_dir();
+    let image = if args.undo > 0 {
+        // Until the way back is known, any image of the service will do.
+        ::service::restart::own(handle)?.image_id.to_string()
+    } else {
+        reference.to_owned()
+    };
+    let Some(image) = handle.engine.image(&host.runner, &image)? else {
+        return Err(failure::usage(format!("the engine has no image {image}"))
+            .hint(format!("build it: cargo xtask build-images {name}"))
+            .into());
+    };
     let order = UpdateOrder {
         handle,
-        spec: &promised(host, &handle.engine, spec, image)?,
-        image,
+        spec: &promised(host, &handle.engine, spec, &image)?,
+        image: &image,
         reference,
         may_run: args.unproved || is_proved(&inventory, name.as_str(), image.id()),
         checks: &own_checks::unmet,
         resources: &resources,
         report: &host.report,
-        state: &host.state_dir(),
+        state: &state,
     };
-    let Some(rehearsal) = update::rehearse(&order)? else {
-        host.report.step(
-            "current",
-            format!("{name}: nothing to do, it runs {}", image.id().short()),
-        );
-        return Ok(());
-    };
-    host.report.step("rehearsed", format!("{name}: {reference}"));
-    for line in rehearsal::told(&rehearsal) {
-        host.report.detail(line);
+    if args.undo > 0 {
+        return undo(args, host, &order, entry);
     }
-    Ok(())
+    entry.image = Some(image.id().clone());
+    if !args.rehearse {
+        return exchange(args, host, &order);
+    }
+    Ok(if update::rehearse(&order)? {
+        "rehearsed"
+    } else {
+        current(host, &order)
+    })
+}
+
+fn exchange(args: &UpdateArgs, host: &Host, order: &UpdateOrder<'_>) -> Result<&'static str> {
+    let (name, reference) = (&order.handle.name, order.reference);
+    let choices = UpdateChoices {
+        rehearses: !args.no_rehearsal,
+        keeps: !args.no_way_back,
+    };
+    let Some(outcome) = update::update(order, choices)? else {
+        return Ok(current(host, order));
+    };
+    let away = away(outcome.away);
+    host.report.step("updated", format!("{name}: {reference}{away}"));
+    match &outcome.kept {
+        Some(kept) => host.report.step(
+            "kept",
+            format!(
+                "{name}: what ran before; back to it: cargo xtask update {name} --undo; to delete it: \
+                 cargo xtask restore {name} --forget {kept}"
+            ),
+        ),
+        None => host
+            .report
+            .warn(format!("{name}: no way back is kept, as it was said")),
+    }
+    Ok("updated")
+}
+
+fn current(host: &Host, order: &UpdateOrder<'_>) -> &'static str {
+    let (name, id) = (&order.handle.name, order.image.id().short());
+    host.report
+        .step("current", format!("{name}: nothing to do, it runs {id}"));
+    NOTHING
+}
+
+fn away(away: Option<Duration>) -> String {
+    away.map_or(String::new(), |away| format!(", away for {}", seconds(away)))
+}
+
+fn undo(
+    args: &UpdateArgs,
+    host: &Host,
+    order: &UpdateOrder<'_>,
+    entry: &mut TrailEntry,
+) -> Result<&'static str> {
+    let name = &order.handle.name;
+    let back = update::way_back(order)?;
+    entry.image = Some(back.image.clone());
+    let Some(image) = order.handle.engine.image(&host.runner, back.image.as_str())? else {
+        let message = format!("{name}: image {} of that time is gone", back.image.short());
+        return Err(failure::environment(message).into());
+    };
+    let since = clock::parse(&back.at).and_then(|at| SystemTime::now().duration_since(at).ok());
+    let lost = format!(
+        "{name}: its data become those of {}; what was written in the {} since then is lost to it",
+        clock::shown(&back.at),
+        age(since.unwrap_or_default())
+    );
+    host.report.step("undo", &lost);
+    if args.undo < 2 {
+        said(host, name.as_str())?;
+    }
+    let order = UpdateOrder {
+        spec: &promised(host, &order.handle.engine, order.spec, &image)?,
+        image: &image,
+        ..*order
+    };
+    let away = away(update::undo(&order, &back)?);
+    let aside = back.generation.replacen("before-", "failed-", 1);
+    host.report
+        .step("undone", format!("{name}: image {}{away}", image.id().short()));
+    host.report.step(
+        "kept",
+        format!("{name}: what ran until now; to delete it: cargo xtask restore {name} --forget {aside}"),
+    );
+    Ok("undone")
+}
+
+/// Asks for the name on a terminal; elsewhere the flag has to stand there twice.
+fn said(host: &Host, name: &str) -> Result<()> {
+    let question = format!("type {name} to go on: ");
+    match host.report.ask(&question)? {
+        Some(answer) if answer == name => Ok(()),
+        Some(_) => Err(failure::usage(format!("that is not {name}: nothing was touched")).into()),
+        None => Err(
+            failure::usage("there is no terminal to ask on: nothing was touched")
+                .hint(format!("say it twice: cargo xtask update {name} --undo --undo"))
+                .into(),
+        ),
+    }
 }
 
 /// What the app in the image says of itself, which may be another one than the

@@ -1,8 +1,16 @@
 //! Updates on a real engine: an image that migrates the data, and one whose migration
 //! fails after it has changed the schema.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::MutexGuard;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::build_images::docker;
 use crate::sandbox::{self, Checkout, Run};
@@ -73,6 +81,57 @@ impl Updater {
         docker(&["inspect", "--format", format, NAME])
     }
 
+    fn image_id(&self) -> String {
+        docker(&["inspect", "--format", "{{.Image}}", NAME])
+    }
+
+    /// What lies beside the cluster.
+    fn generations(&self) -> Vec<String> {
+        let listed = docker(&["exec", NAME, "ls", "-A", "/var/lib/postgresql/data/generations"]);
+        listed.lines().map(str::to_owned).collect()
+    }
+
+    /// All rows that were acknowledged are there.
+    #[track_caller]
+    fn has(&self, acknowledged: &BTreeSet<String>) {
+        let rows = self.sql("SELECT id FROM genie_sessions");
+        let rows: BTreeSet<String> = rows.lines().map(str::to_owned).collect();
+        let lost: Vec<&String> = acknowledged.difference(&rows).collect();
+        assert!(lost.is_empty(), "of {} rows lost: {lost:?}", acknowledged.len());
+    }
+
+    /// An update that is killed as soon as it says that a step begins; what it said.
+    fn killed_at(&self, step: &str) -> String {
+        let args = [
+            "update",
+            NAME,
+            "--image",
+            &self.migrating,
+            "--unproved",
+            "--no-rehearsal",
+        ];
+        let mut command = self.checkout.command(&args);
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let (mut lines, mut is_there) = (String::new(), false);
+        let begins = format!("{step} {NAME}");
+        for line in said.lines().map_while(Result::ok) {
+            lines += &format!("{line}\n");
+            is_there = line.trim_start().starts_with(&begins);
+            if is_there {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_there, "it never came to {step}: {lines}");
+        lines
+    }
+
     fn has_migrated(&self) -> bool {
         self.sql("SELECT to_regclass('tags') IS NOT NULL") == "t"
     }
@@ -101,10 +160,65 @@ impl Drop for Updater {
     }
 }
 
+/// Sends rows to the published port again and again, and keeps the ids of those that
+/// were acknowledged.
+struct Client {
+    stop: Arc<AtomicBool>,
+    sends: JoinHandle<BTreeSet<String>>,
+}
+
+impl Client {
+    fn start(port: &str) -> Self {
+        let url = format!("http://127.0.0.1:{port}/api/v1/sessions");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let send = move || {
+            let output = Command::new("curl")
+                .args([
+                    "-sf",
+                    "--max-time",
+                    "5",
+                    "--json",
+                    r#"{"user_id": "ledger", "session_data": {}}"#,
+                ])
+                .arg(&url)
+                .output()
+                .unwrap();
+            let row: Value = serde_json::from_slice(&output.stdout).ok()?;
+            output
+                .status
+                .success()
+                .then(|| row["id"].as_str().unwrap().to_owned())
+        };
+        let sends = thread::spawn(move || {
+            let mut acknowledged = BTreeSet::new();
+            while !stopped.load(Ordering::Relaxed) {
+                acknowledged.extend(send());
+                thread::sleep(Duration::from_millis(20));
+            }
+            acknowledged
+        });
+        Self { stop, sends }
+    }
+
+    fn acknowledged(self) -> BTreeSet<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.sends.join().unwrap()
+    }
+}
+
 #[test]
 #[ignore = "needs an engine"]
-fn an_image_is_tried_out_on_a_copy_while_the_service_works() {
+fn another_image_takes_over_whole_or_not_at_all() {
     let service = Updater::start();
+    rehearsed(&service);
+    taken_back(&service);
+    killed(&service);
+    undone(&service);
+}
+
+/// An image is tried out on a copy while the service works.
+fn rehearsed(service: &Updater) {
     let touched = service.container();
     service
         .xtask(&["update", NAME, "--rehearse"])
@@ -114,7 +228,7 @@ fn an_image_is_tried_out_on_a_copy_while_the_service_works() {
         .xtask(&["update", NAME, "--rehearse", "--image", &service.migrating])
         .expect(2)
         .says(&["has no proof", "--unproved"]);
-    service.sql("CREATE TABLE mark AS SELECT 'kept' AS is");
+    service.sql("CREATE TABLE mark (is_of text)");
     let good = service.update(&service.migrating, &["--rehearse"]).expect(0);
     good.says(&[
         "rehearsed",
@@ -148,4 +262,95 @@ fn an_image_is_tried_out_on_a_copy_while_the_service_works() {
         &format!("name={NAME}.rehearsal"),
     ]);
     assert_eq!(left, "", "volumes");
+}
+
+/// What a migration did that failed is nobody's, and what was acknowledged is there.
+fn taken_back(service: &Updater) {
+    let client = Client::start(&service.port);
+    let failed = service.update(&service.broken, &["--no-rehearsal"]).expect(4);
+    let acknowledged = client.acknowledged();
+    failed.says(&[
+        "before_start failed",
+        "does not work with the new image; container and data are as before",
+        "is kept as failed-",
+    ]);
+    assert!(!service.has_migrated());
+    assert!(acknowledged.len() > 2, "{acknowledged:?}");
+    service.has(&acknowledged);
+    let beside = service.generations();
+    assert!(
+        beside.len() == 1 && beside[0].starts_with("failed-"),
+        "{beside:?}"
+    );
+    service
+        .xtask(&["restore", NAME, "--forget", &beside[0]])
+        .expect(0);
+}
+
+/// An update ends whole whenever it is killed.
+fn killed(service: &Updater) {
+    let first = service.image_id();
+    let client = Client::start(&service.port);
+    let mut before = None;
+    for step in data::replacement::STEPS {
+        // Each one has the one before to put right, and is killed in its turn.
+        let said = service.killed_at(step);
+        if let Some(before) = before.replace(step) {
+            let mended = format!("was killed at {before:?}");
+            assert!(said.contains(&mended), "no {mended:?} in {said}");
+        }
+        if step == "exchange" {
+            // Whatever the next command is.
+            service
+                .xtask(&["restart", NAME])
+                .expect(0)
+                .says(&["was killed at \"exchange\""]);
+            assert!(!service.has_migrated());
+            assert_eq!(service.image_id(), first);
+            assert_eq!(service.generations(), [""; 0]);
+            before = None;
+        }
+    }
+    let again = service.update(&service.migrating, &["--no-rehearsal"]).expect(0);
+    let acknowledged = client.acknowledged();
+    again.says(&["was killed at \"start\"", "nothing to do"]);
+    assert!(service.has_migrated());
+    assert_ne!(service.image_id(), first);
+    service.has(&acknowledged);
+    assert_eq!(
+        docker(&["exec", NAME, "printenv", "TOKEN"]).trim(),
+        "of the service"
+    );
+    let beside = service.generations();
+    assert!(
+        beside.len() == 1 && beside[0].starts_with("before-"),
+        "{beside:?}"
+    );
+    let status = service.xtask(&["status", NAME]).expect(0);
+    assert!(
+        status.stdout.contains(&format!("data put aside: {}", beside[0])),
+        "{}",
+        status.stdout
+    );
+}
+
+/// Image and data from before come back, and only where that is said.
+fn undone(service: &Updater) {
+    service.sql("INSERT INTO mark VALUES ('later')");
+    service.xtask(&["update", NAME, "--undo"]).expect(2).says(&[
+        "is lost to it",
+        "nothing was touched",
+        "--undo --undo",
+    ]);
+    assert!(service.has_migrated());
+    service
+        .xtask(&["update", NAME, "--undo", "--undo"])
+        .expect(0)
+        .says(&["away for", "--forget failed-"]);
+    assert!(!service.has_migrated());
+    assert_eq!(service.sql("SELECT count(*) FROM mark"), "0");
+    service
+        .xtask(&["update", NAME, "--undo", "--undo"])
+        .expect(2)
+        .says(&["no way back is kept"]);
 }

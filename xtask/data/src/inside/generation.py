@@ -2,12 +2,14 @@
 
     generations/new-ID.part    is being unpacked
     generations/new-ID         whole, and never yet in use
-    generations/before-ID      what ran before the restore ID
-    generations/failed-ID      what was restored, and the app did not get healthy on it
+    generations/before-ID      what ran before the restore or update ID
+    generations/failed-ID      what was put in its place and taken back: the app did not get healthy
+                               on it, or somebody wanted the data from before
     generations/journal.json   the operation that goes on, and its step
 
-A cluster that was restored has `hive-restored.json`, with the ID, so that the names and that file
-say how far an operation was that was killed, at any moment.
+A cluster that was put in the place of another one has `hive-restored.json`, with the ID, so that
+the names and that file say how far an operation was that was killed, at any moment. One that an
+update has put aside has `hive-kept.json`: of which image it is, and since when.
 
 Volumes cannot be renamed, so what takes the place of a cluster has to lie beside it; the exchange
 is one call, and both clusters are whole before and after it.
@@ -19,6 +21,7 @@ import glob
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 from copied import Refused, ask, served
@@ -31,6 +34,7 @@ JOURNAL = f"{GENERATIONS}/journal.json"
 LOCK = f"{MOUNT}/hive/lock"
 PASSFILE = f"{MOUNT}/hive/superuser.pgpass"
 RESTORED = "hive-restored.json"
+PUT_ASIDE = "hive-kept.json"
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -65,6 +69,13 @@ def look(extensions: str) -> None:
                 "free_files": status.f_favail if status.f_files else None,
                 "generations": sorted(name for name in names if name.startswith(KEPT)),
                 "journal": read(JOURNAL),
+                "running": (read(f"{PGDATA}/{RESTORED}") or {}).get("id"),
+                "kept": {
+                    name: note
+                    for name in names
+                    if name.startswith(KEPT)
+                    and (note := read(f"{GENERATIONS}/{name}/{PUT_ASIDE}")) is not None
+                },
             }
         )
     )
@@ -103,6 +114,9 @@ def settle() -> None:
         if kind == "before" and (read(f"{path}/{RESTORED}") or {}).get("id") == identifier:
             # Taken back: what has this name is what did not work.
             os.rename(path, f"{GENERATIONS}/failed-{identifier}")
+        if kind == "failed" and restored.get("id") == identifier:
+            # Taken back, and then not: what has this name is what ran before.
+            os.rename(path, f"{GENERATIONS}/before-{identifier}")
         if kind != "new":
             continue
         if restored.get("id") == identifier:
@@ -127,6 +141,28 @@ def recover(identifier: str) -> None:
     write(f"{part}/{RESTORED}", {"id": identifier})
     # Whatever comes: nothing of it is in memory only.
     os.sync()
+    os.rename(part, part.removesuffix(".part"))
+    sync(GENERATIONS)
+
+
+def keep(identifier: str, note: str) -> None:
+    """Copies what ran, as it is; the copy is to run, and the note says what is put aside."""
+    locked()
+    settle()
+    part = f"{GENERATIONS}/new-{identifier}.part"
+    write(f"{PGDATA}/{PUT_ASIDE}", json.loads(note))
+    # Where the file system can, both have the same blocks until one of them is written to.
+    for command in (
+        ["cp", "--archive", "--reflink=auto", PGDATA, part],
+        ["rm", "--force", f"{part}/{PUT_ASIDE}"],
+    ):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()
+            raise Refused(f"copy the data: {said[-2000:]}")
+    write(f"{part}/{RESTORED}", {"id": identifier})
+    # Whatever comes: nothing of it is in memory only.
+    subprocess.run(["sync", "--file-system", part], check=True)
     os.rename(part, part.removesuffix(".part"))
     sync(GENERATIONS)
 
@@ -179,15 +215,27 @@ def exchange(identifier: str) -> None:
 
 
 def back(identifier: str) -> None:
-    """What ran before runs again."""
+    """What ran before runs again; where that is so already, or nothing ran, all is as it is."""
     locked()
-    before = f"{GENERATIONS}/before-{identifier}"
-    if not os.path.isdir(before):
-        raise Refused("nothing ran before")
+    settle()
+    change(f"{GENERATIONS}/before-{identifier}", f"{GENERATIONS}/failed-{identifier}")
+
+
+def forth(identifier: str) -> None:
+    """What was taken back runs again."""
+    locked()
+    settle()
+    change(f"{GENERATIONS}/failed-{identifier}", f"{GENERATIONS}/before-{identifier}")
+
+
+def change(taken: str, left: str) -> None:
+    """One generation runs, and what ran gets the other name."""
+    if not os.path.isdir(taken):
+        return
     if os.path.exists(PASSFILE):
         os.unlink(PASSFILE)
-    exchange_names(before, PGDATA)
-    os.rename(before, f"{GENERATIONS}/failed-{identifier}")
+    exchange_names(taken, PGDATA)
+    os.rename(taken, left)
     sync(MOUNT)
     sync(GENERATIONS)
 
@@ -206,7 +254,7 @@ def forget(name: str) -> None:
 
 VERBS = {
     verb.__name__: verb
-    for verb in (look, note, settle, begin, recover, exchange, back, finish, forget)
+    for verb in (look, note, settle, begin, recover, keep, exchange, back, forth, finish, forget)
 }
 
 

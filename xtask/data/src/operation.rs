@@ -1,0 +1,215 @@
+//! An operation on the data of a service: named steps, each with what takes it back.
+//!
+//! Before each step the volume's journal says which one comes. What a step has done can
+//! be told from the names on the volume and of the containers, so that a step is taken
+//! back in the same way where it failed and where it was killed.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Error, Result};
+
+use crate::generations::{VolumeJournal, VolumeKeeper};
+use definition::spec::ImageSpec;
+use host::report::{Report, seconds};
+use service::handle::ServiceHandle;
+use service::restart;
+use service::seen::ContainerPlace;
+
+/// The step that ends with a service that works. With the data exchanged, a service
+/// that is stopped helps nobody: Ctrl-C ends the wait for its health, and nothing
+/// before.
+pub(crate) const START: &str = "start";
+
+/// A step of an operation.
+pub(crate) struct DataStep<O> {
+    /// As the journal and the report say it.
+    pub(crate) name: &'static str,
+    /// Does it.
+    pub(crate) run: fn(&mut O) -> Result<()>,
+    /// Takes back what it has done, or begun; nothing where it has not.
+    pub(crate) undo: fn(&O) -> Result<()>,
+}
+
+/// Nothing is to be taken back.
+pub(crate) fn nothing<O>(_: &O) -> Result<()> {
+    Ok(())
+}
+
+/// What all operations work with.
+pub(crate) struct DataWork<'a> {
+    pub(crate) handle: &'a ServiceHandle,
+    pub(crate) spec: &'a ImageSpec,
+    pub(crate) report: &'a Report,
+    pub(crate) state: &'a Path,
+    pub(crate) keeper: &'a VolumeKeeper,
+    pub(crate) journal: VolumeJournal,
+    /// Since when the service is away.
+    pub(crate) stopped: Option<SystemTime>,
+}
+
+impl DataWork<'_> {
+    /// Says which step comes, on the volume first.
+    fn begin(&mut self, step: &'static str) -> Result<()> {
+        if step != START {
+            self.handle.runner.check_interrupt()?;
+        }
+        step.clone_into(&mut self.journal.step);
+        self.keeper.for_cleanup().note(&self.journal)?;
+        let (name, id) = (&self.handle.name, &self.journal.id);
+        self.report.step(step, format!("{name}: {id}"));
+        Ok(())
+    }
+
+    /// Stops the service, where it runs.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        if let ContainerPlace::Own(seen) = self.handle.place()?
+            && seen.condition.is_up()
+        {
+            self.stopped = Some(SystemTime::now());
+            restart::stop(&self.handle.for_cleanup(), self.report, &seen)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the service's container, whichever that is, and waits until it works.
+    pub(crate) fn start(&self) -> Result<()> {
+        let handle = self.handle;
+        handle.for_cleanup().container(handle.name.as_str()).start()?;
+        let took = restart::start(handle, self.report, self.state, self.spec)?;
+        self.report
+            .step("healthy", format!("{}: after {}", handle.name, seconds(took)));
+        Ok(())
+    }
+
+    /// Stops the service's container, where there is one.
+    pub(crate) fn stop_again(&self) -> Result<()> {
+        let handle = self.handle.for_cleanup();
+        match handle.place()?.own() {
+            Some(_) => handle
+                .container(handle.name.as_str())
+                .stop(restart::GRACE)
+                .map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// How long the service was away, where it runs again.
+    pub(crate) fn away(&self) -> Option<Duration> {
+        let stopped = self.stopped.filter(|_| self.journal.service_ran)?;
+        Some(SystemTime::now().duration_since(stopped).unwrap_or_default())
+    }
+
+    /// What ran when the operation began, runs. It is waited for unless somebody has
+    /// said that he does not want to wait.
+    fn run_again(&self) -> Result<()> {
+        let handle = self.handle.for_cleanup();
+        let runs = handle.place()?.own().is_none_or(|seen| seen.condition.runs());
+        if !self.journal.service_ran || runs {
+            return Ok(());
+        }
+        if self.handle.runner.check_interrupt().is_err() {
+            return handle.container(handle.name.as_str()).start();
+        }
+        restart::start(&handle, self.report, self.state, self.spec).map(drop)
+    }
+
+    /// The operation is over.
+    pub(crate) fn finish(&self) -> Result<()> {
+        self.keeper.for_cleanup().does("finish", &[]).map(drop)
+    }
+}
+
+/// An operation.
+pub(crate) trait DataOperation<'a>: Sized {
+    /// Its steps, in their order.
+    fn steps(&self) -> Vec<DataStep<Self>>;
+
+    /// What it works with.
+    fn work(&self) -> &DataWork<'a>;
+
+    /// The same, to go on.
+    fn work_mut(&mut self) -> &mut DataWork<'a>;
+
+    /// Why a step that failed is not taken back, where it is not.
+    fn stays(&self, _step: &'static str, _error: &Error) -> Option<&'static str> {
+        None
+    }
+
+    /// The error of a step, with what became of the data.
+    fn failed(&self, step: &'static str, error: Error, undone: Result<()>) -> Error;
+}
+
+/// Carries out all steps. Where one fails, it and those before it are taken back.
+///
+/// # Errors
+/// That of the step, with what became of the data.
+pub(crate) fn run<'a, O: DataOperation<'a>>(operation: &mut O) -> Result<()> {
+    let steps = operation.steps();
+    for (n, step) in steps.iter().enumerate() {
+        let begun = operation.work_mut().begin(step.name);
+        let Err(error) = begun.and_then(|()| (step.run)(operation)) else {
+            continue;
+        };
+        if let Some(told) = operation.stays(step.name, &error) {
+            return match operation.work().finish() {
+                Ok(()) => Err(error.context(told)),
+                Err(also) => Err(error.context(format!("{told}, and yet: {also:#}"))),
+            };
+        }
+        let undone = undo(operation, &steps[..=n]);
+        return Err(operation.failed(step.name, error, undone));
+    }
+    Ok(())
+}
+
+/// Takes steps back, the last one first; then what ran runs again.
+///
+/// # Errors
+/// That of the first step that cannot be taken back: those before it stay as they are.
+pub(crate) fn undo<'a, O: DataOperation<'a>>(operation: &O, steps: &[DataStep<O>]) -> Result<()> {
+    take_back(operation, steps)?;
+    operation.work().run_again()?;
+    operation.work().finish()
+}
+
+fn take_back<O>(operation: &O, steps: &[DataStep<O>]) -> Result<()> {
+    steps.iter().rev().try_for_each(|step| (step.undo)(operation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    type Told = RefCell<Vec<&'static str>>;
+
+    fn step(name: &'static str, undo: fn(&Told) -> Result<()>) -> DataStep<Told> {
+        DataStep {
+            name,
+            run: |_| Ok(()),
+            undo,
+        }
+    }
+
+    #[test]
+    fn steps_are_taken_back_from_the_last_one_until_one_cannot_be() {
+        let steps = [
+            step("one", |told| {
+                told.borrow_mut().push("one");
+                Ok(())
+            }),
+            step("two", |told| {
+                told.borrow_mut().push("two");
+                Ok(())
+            }),
+            step("three", |_| anyhow::bail!("it is stuck")),
+        ];
+        let told = Told::default();
+        take_back(&told, &steps[..2]).unwrap();
+        assert_eq!(*told.borrow(), ["two", "one"]);
+        // What is below it stays as it is: the next command begins there.
+        assert_eq!(take_back(&told, &steps).unwrap_err().to_string(), "it is stuck");
+        assert_eq!(*told.borrow(), ["two", "one"]);
+    }
+}

@@ -1,0 +1,301 @@
+//! The steps by which another image takes the place of the one that runs, with data
+//! of its own; and what ends them where they were killed.
+//!
+//! The new image runs on a copy of the data, and the data from before stay as they
+//! are: the way back is an exchange of names, whatever the new one has done.
+
+use std::path::Path;
+
+use anyhow::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::generations::{VolumeJournal, VolumeKeeper};
+use crate::operation::{self, DataOperation, DataStep, DataWork, START};
+use container::boot::MOUNT;
+use definition::identity::ImageId;
+use definition::spec::ImageSpec;
+use engine::container::RunResources;
+use host::report::Report;
+use service::handle::ServiceHandle;
+use service::next;
+
+/// The steps of an update whose way back is kept.
+pub const STEPS: [&str; 5] = ["stop", "keep", "exchange", "replace", START];
+
+/// What an update is called in the journal.
+pub(crate) const UPDATE: &str = "update";
+/// The same without a way back.
+pub(crate) const WITHOUT: &str = "update without a way back";
+/// What `update --undo` is called there.
+pub(crate) const UNDO: &str = "update that is undone";
+
+/// One replacement.
+pub(crate) struct Replacement<'a> {
+    pub(crate) work: DataWork<'a>,
+    /// What is noted of the generation that is kept.
+    pub(crate) kept: Value,
+}
+
+impl Replacement<'_> {
+    /// What is known of the data that are put aside.
+    pub(crate) fn note(id: &str, image: &ImageId, at: &str) -> Value {
+        json!({ "id": id, "image_id": image, "at": at })
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        let (keeper, id) = (self.work.keeper, &self.work.journal.id);
+        keeper.does("keep", &[id, &self.kept.to_string()]).map(drop)
+    }
+
+    fn does(&self, verb: &str) -> Result<()> {
+        let keeper = self.work.keeper.for_cleanup();
+        keeper.does(verb, &[&self.work.journal.id]).map(drop)
+    }
+
+    fn settle(&self) -> Result<()> {
+        self.work.keeper.for_cleanup().does("settle", &[]).map(drop)
+    }
+
+    /// The data from before run again. What the new image has not been started on is
+    /// nobody's.
+    fn go_back(&self) -> Result<()> {
+        self.does("back")?;
+        let failed = format!("failed-{}", self.work.journal.id);
+        let keeper = self.work.keeper.for_cleanup();
+        let is_there = keeper.look(&[])?.generations.contains(&failed);
+        if self.work.journal.step == START || !is_there {
+            return Ok(());
+        }
+        keeper.does("forget", &[&failed]).map(drop)
+    }
+
+    fn switch_back(&self) -> Result<()> {
+        let handle = self.work.handle.for_cleanup();
+        next::switch_back(&handle)?;
+        next::discard(&handle)
+    }
+
+    /// The container from before goes, and with it what an unfinished operation goes
+    /// by.
+    pub(crate) fn conclude(&self) -> Result<()> {
+        next::settle(&self.work.handle.for_cleanup())?;
+        self.work.finish()
+    }
+
+    /// Takes back what was done until it was killed.
+    fn as_before(&mut self) -> Result<()> {
+        if self.work.journal.step == STEPS[0] {
+            // The engine goes on with a stop whose caller is gone: what is started before
+            // that has ended would end a moment later.
+            self.work.stop()?;
+        }
+        let steps = self.steps();
+        let reached = steps
+            .iter()
+            .position(|known| known.name == self.work.journal.step);
+        operation::undo(self, &steps[..reached.map_or(0, |n| n + 1)])
+    }
+
+    fn is_undo(&self) -> bool {
+        self.work.journal.operation == UNDO
+    }
+}
+
+impl<'a> DataOperation<'a> for Replacement<'a> {
+    fn steps(&self) -> Vec<DataStep<Self>> {
+        let stop = DataStep {
+            name: STEPS[0],
+            run: |one: &mut Self| one.work.stop(),
+            undo: operation::nothing,
+        };
+        let replace = DataStep {
+            name: STEPS[3],
+            run: |one: &mut Self| next::switch(&one.work.handle.for_cleanup()),
+            undo: Self::switch_back,
+        };
+        let start = DataStep {
+            name: STEPS[4],
+            run: |one: &mut Self| one.work.start(),
+            undo: |one: &Self| one.work.stop_again(),
+        };
+        let exchange = |run: fn(&mut Self) -> Result<()>, undo: fn(&Self) -> Result<()>| DataStep {
+            name: STEPS[2],
+            run,
+            undo,
+        };
+        match self.work.journal.operation.as_str() {
+            WITHOUT => vec![stop, replace, start],
+            UNDO => vec![
+                stop,
+                exchange(|one| one.does("back"), |one| one.does("forth")),
+                replace,
+                start,
+            ],
+            _ => vec![
+                stop,
+                DataStep {
+                    name: STEPS[1],
+                    run: Self::keep,
+                    undo: Self::settle,
+                },
+                exchange(|one| one.does("exchange"), Self::go_back),
+                replace,
+                start,
+            ],
+        }
+    }
+
+    fn work(&self) -> &DataWork<'a> {
+        &self.work
+    }
+
+    fn work_mut(&mut self) -> &mut DataWork<'a> {
+        &mut self.work
+    }
+
+    fn failed(&self, step: &'static str, error: Error, undone: Result<()>) -> Error {
+        let name = &self.work.handle.name;
+        let data = if self.work.journal.operation == WITHOUT {
+            "its container is the one from before, the data are as the new image left them"
+        } else {
+            "container and data are as before"
+        };
+        let is_interrupted = failure::kind(&error) == failure::FailureKind::Interrupted;
+        match undone {
+            Err(also) => error.context(format!(
+                "nor could what ran before be brought back: {also:#}; try again: cargo xtask up {name}"
+            )),
+            Ok(()) if step != START || is_interrupted => error.context(format!("{name}: {data}")),
+            Ok(()) => {
+                let aside = if self.is_undo() || self.work.journal.operation == WITHOUT {
+                    String::new()
+                } else {
+                    format!(
+                        "; what the new one made of the data is kept as failed-{}",
+                        self.work.journal.id
+                    )
+                };
+                let kind = failure::kind(&error);
+                error.context(failure::Failure::new(
+                    kind,
+                    format!("{name} does not work with the new image; {data}{aside}"),
+                ))
+            }
+        }
+    }
+}
+
+/// What a command has to know that ends an operation which was killed.
+#[derive(Clone, Copy)]
+pub struct MendOrder<'a> {
+    /// The service, whose lock the caller holds.
+    pub handle: &'a ServiceHandle,
+    /// What is promised of its image.
+    pub spec: &'a ImageSpec,
+    /// Makes what is there for this alone.
+    pub resources: &'a RunResources,
+    /// Says what is done.
+    pub report: &'a Report,
+    /// Where logs go of what does not work.
+    pub state: &'a Path,
+    /// Whether a new container that was not healthy yet may still become so; else it
+    /// goes.
+    pub may_wait: bool,
+}
+
+/// Ends an update that was killed: done where the new image works, else as before.
+/// Whoever changes a service calls this first.
+///
+/// # Errors
+/// When the engine refuses, or what ran before cannot be brought back.
+pub fn mend(order: &MendOrder<'_>) -> Result<()> {
+    let handle = order.handle;
+    let Some(mut journal) = interrupted(handle)? else {
+        return Ok(());
+    };
+    // Whoever does not wait for a new container takes the one from before down, too.
+    journal.service_ran &= order.may_wait;
+    let (name, step) = (&handle.name, &journal.step);
+    order.report.step(
+        "mend",
+        format!("{name}: an {} was killed at {step:?}", journal.operation),
+    );
+    let place = handle.place()?;
+    let main = place
+        .own()
+        .map(|seen| (seen.image_id.clone(), seen.condition.runs()));
+    let Some(image) = main
+        .as_ref()
+        .map(|(image, _)| image.clone())
+        .or(journal.image.clone())
+    else {
+        return Ok(());
+    };
+    let helper = format!("{name}.mend-{}", std::process::id());
+    let keeper = VolumeKeeper::start(order.resources, &helper, &image, &name.volume())?;
+    let is_new = main
+        .as_ref()
+        .is_some_and(|(image, _)| Some(image) == journal.image.as_ref());
+    let runs = main.is_some_and(|(_, runs)| runs);
+    let has_way_back = handle.place_of(&name.before())?.own().is_some();
+    let mut one = Replacement {
+        work: DataWork {
+            handle,
+            spec: order.spec,
+            report: order.report,
+            state: order.state,
+            keeper: &keeper,
+            journal,
+            stopped: None,
+        },
+        kept: Value::Null,
+    };
+    // Where the one from before is gone the operation was over; where somebody has
+    // started it meanwhile, he was served by it.
+    let is_over = if is_new {
+        !has_way_back || works(&one, order.may_wait)?
+    } else {
+        runs && one.work.journal.step != STEPS[0]
+    };
+    if is_over {
+        one.settle()?;
+        one.conclude()?;
+    } else {
+        one.as_before()?;
+    }
+    next::discard(&handle.for_cleanup())
+}
+
+/// Whether the new image works, or has worked: then its data are somebody's.
+fn works(one: &Replacement<'_>, may_wait: bool) -> Result<bool> {
+    if next::was_healthy(one.work.handle)? {
+        return Ok(true);
+    }
+    if !may_wait {
+        return Ok(false);
+    }
+    match one.work.start() {
+        Ok(()) => Ok(true),
+        Err(error) if failure::kind(&error) == failure::FailureKind::Smoke => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the journal on the volume says of an update that was killed, read through a
+/// container that has the volume.
+fn interrupted(handle: &ServiceHandle) -> Result<Option<VolumeJournal>> {
+    let names = [handle.name.to_string(), handle.name.before(), handle.name.next()];
+    for name in names {
+        if handle.place_of(&name)?.own().is_none() {
+            continue;
+        }
+        let path = format!("{MOUNT}/generations/journal.json");
+        let container = handle.container(&name);
+        let text = handle
+            .engine
+            .read_in_container(&handle.runner, &container, &path)?;
+        let journal = text.and_then(|text| serde_json::from_str::<VolumeJournal>(&text).ok());
+        return Ok(journal.filter(|known| [UPDATE, WITHOUT, UNDO].contains(&known.operation.as_str())));
+    }
+    Ok(None)
+}
