@@ -90,7 +90,11 @@ pub(crate) struct VolumeKeeper {
 impl VolumeKeeper {
     pub(crate) fn start(resources: &RunResources, name: &str, image: &ImageId, volume: &str) -> Result<Self> {
         let mount = format!("{volume}:{MOUNT}");
-        let options = ["--entrypoint", "sleep", "--network", "none", "--volume", &mount];
+        let options = [
+            &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
+            &["--volume", &mount],
+        ]
+        .concat();
         let container = resources.start(name, image.as_str(), &options, &["infinity"])?;
         let mut keeper = Self {
             container,

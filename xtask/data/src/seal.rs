@@ -53,8 +53,17 @@ pub struct RestoreProof {
     pub databases: u64,
     /// Sequences ahead of their columns.
     pub sequences: u64,
+    /// Indexes that lead to as many rows as their tables have.
+    #[serde(default)]
+    pub indexes: u64,
+    /// Indexes of other kinds that find some rows of all over their tables.
+    #[serde(default)]
+    pub sampled_indexes: u64,
     /// Vector indexes that were asked.
     pub vector_indexes: u64,
+    /// Indexes that answer no general question.
+    #[serde(default)]
+    pub not_asked: Vec<String>,
     /// How long it took, without the unpacking.
     pub took_ms: u64,
 }
@@ -145,7 +154,10 @@ mod tests {
             at: "2026-11-21T03:16:00.000Z".to_owned(),
             databases: 2,
             sequences: 3,
+            indexes: 40,
+            sampled_indexes: 2,
             vector_indexes: 1,
+            not_asked: vec!["public.own_kind".to_owned()],
             took_ms: 900,
         };
         for proof in [

@@ -270,11 +270,17 @@ fn told(seal: &Seal) -> String {
 }
 
 fn told_proof(proof: &RestoreProof) -> String {
-    format!(
-        "all of {} databases read, {} sequences ahead, {} vector indexes asked, {}",
-        proof.databases,
-        proof.sequences,
-        proof.vector_indexes,
-        seconds(Duration::from_millis(proof.took_ms))
-    )
+    let asked = [
+        format!("all of {} databases read", proof.databases),
+        format!("{} sequences ahead", proof.sequences),
+        format!("{} indexes lead to all rows", proof.indexes),
+        format!("{} of other kinds to samples", proof.sampled_indexes),
+        format!("{} vector indexes asked", proof.vector_indexes),
+    ];
+    let not_asked = match proof.not_asked.as_slice() {
+        [] => String::new(),
+        some => format!(", not asked: {}", some.join(", ")),
+    };
+    let took = seconds(Duration::from_millis(proof.took_ms));
+    format!("{}{not_asked}, {took}", asked.join(", "))
 }

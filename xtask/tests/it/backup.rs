@@ -59,6 +59,22 @@ impl Source {
         .to_owned()
     }
 
+    /// One statement after the other, and what the last one says.
+    fn superuser(&self, statements: &str) -> String {
+        let mut args = vec!["exec", "--env", "PGSERVICE=superuser", &self.name];
+        args.extend([
+            "psql",
+            "-XAtq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            "dbname=hive_genie",
+        ]);
+        args.extend(["-c", "SET search_path = public, pg_catalog"]);
+        args.extend(statements.split("; ").flat_map(|one| ["-c", one]));
+        docker(&args).trim().to_owned()
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.checkout.command(args);
         command.env("HIVE_BACKUP_DIR", self.backups.path());
@@ -112,7 +128,49 @@ const IN_THE_WAY: &str = "CREATE SCHEMA own; \
     CREATE FUNCTION own.n() RETURNS bigint LANGUAGE plpgsql AS $$BEGIN RAISE 'called'; END$$; \
     CREATE VIEW own.one AS SELECT own.n() AS n; CREATE SEQUENCE own.of_a_view; \
     ALTER SEQUENCE own.of_a_view OWNED BY own.one.n; CREATE TABLE counted (n serial); \
+    CREATE FUNCTION own.low(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN \
+      IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN RAISE 'called'; END IF; \
+      RETURN lower($1); END$$; REVOKE EXECUTE ON FUNCTION own.low FROM PUBLIC; \
+    CREATE TABLE own.\"all kinds\" (n int PRIMARY KEY, t text NOT NULL, a int[], r int4range, d tsvector, v public.vector(3)); \
+    INSERT INTO own.\"all kinds\" SELECT n, 'T' || n, ARRAY[n % 7, n], int4range(n, n + 3), \
+      to_tsvector('simple', $$it's a \\ w$$ || n), ARRAY[n, 1, n % 5]::public.vector FROM generate_series(1, 2000) n; \
+    CREATE INDEX ON own.\"all kinds\" (own.low(t)) WHERE own.low('A') = 'a'; \
+    CREATE INDEX ON own.\"all kinds\" USING gin (a); CREATE INDEX ON own.\"all kinds\" USING gin (d); \
+    CREATE INDEX ON own.\"all kinds\" USING gist (r); CREATE INDEX ON own.\"all kinds\" USING spgist (t); \
+    CREATE INDEX ON own.\"all kinds\" USING hash (own.low(t)); CREATE INDEX ON own.\"all kinds\" USING brin (n); \
+    CREATE INDEX ON own.\"all kinds\" USING hnsw ((v::public.halfvec(3)) public.halfvec_l2_ops); \
+    CREATE INDEX ON own.\"all kinds\" USING hnsw ((public.binary_quantize(v)::bit(3)) public.bit_hamming_ops); \
+    DELETE FROM own.\"all kinds\" WHERE n % 10 = 3; \
+    ALTER TABLE own.\"all kinds\" FORCE ROW LEVEL SECURITY; ALTER TABLE own.\"all kinds\" ENABLE ROW LEVEL SECURITY; \
+    CREATE SEQUENCE own.plain; CREATE TABLE own.multiples (n bigint DEFAULT nextval('own.plain') * 10); INSERT INTO own.multiples DEFAULT VALUES; \
+    ALTER DATABASE hive_genie SET enable_indexonlyscan = off; \
     ALTER DATABASE hive_genie SET search_path = own, pg_catalog, public";
+
+/// What makes a database that is not whole, and how that is told.
+const NOT_WHOLE: [(&str, &str); 4] = [
+    (
+        "CREATE TABLE late (id bigserial PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 5)",
+        "public.late_id_seq is behind public.late.id",
+    ),
+    (
+        "CREATE SEQUENCE plain; CREATE TABLE late (id bigint DEFAULT nextval('plain')); INSERT INTO late VALUES (5)",
+        "public.plain is behind public.late.id",
+    ),
+    (
+        "CREATE TABLE late (r int4range); CREATE INDEX late_r ON late USING gist (r); \
+         UPDATE pg_index SET indisready = false WHERE indexrelid = 'late_r'::regclass; \
+         INSERT INTO late SELECT int4range(n, n + 5) FROM generate_series(1, 100) n; \
+         UPDATE pg_index SET indisready = true WHERE indexrelid = 'late_r'::regclass",
+        "late_r of public.late leads to 0 of 100 rows",
+    ),
+    (
+        "CREATE TABLE late (a int[]); CREATE INDEX late_a ON late USING gin (a); \
+         UPDATE pg_index SET indisready = false WHERE indexrelid = 'late_a'::regclass; \
+         INSERT INTO late SELECT ARRAY[n] FROM generate_series(1, 100) n; \
+         UPDATE pg_index SET indisready = true WHERE indexrelid = 'late_a'::regclass",
+        "public.late_a does not find 20 rows of public.late",
+    ),
+];
 
 /// The container and the volume that the proof of a process has made.
 fn made_by(process: u32) -> Vec<String> {
@@ -188,6 +246,8 @@ fn a_backup_under_load_is_read_by_other_programs() {
         "the log was not turned over: {wal}"
     );
     done.says(&["written test-genie", "restored test-genie"]);
+    done.says(&["4 of other kinds to samples"]);
+    assert!(!done.stderr.contains("not asked"), "{}", done.stderr);
     assert_eq!(done.stdout.trim(), file.to_str().unwrap());
     assert_eq!(
         fs_err::metadata(&file).unwrap().permissions().mode() & 0o777,
@@ -295,18 +355,31 @@ fn a_backup_that_is_not_whole_is_refused() {
     assert!(made_by(killed.id()).is_empty());
     assert_eq!(levels(&source.listed()), ["restored"]);
 
-    // A sequence that stands behind its column: the next insert would fail.
-    source.sql("CREATE TABLE late (id bigserial PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 5)");
+    for (statements, why) in NOT_WHOLE {
+        source.superuser(statements);
+        let refused = source.backup(&[]).expect(4);
+        refused.says(&[&format!("is no good backup: database hive_genie: {why}")]);
+        source.superuser("DROP TABLE late; DROP SEQUENCE IF EXISTS plain");
+    }
+    // A page of zeros is an empty one for PostgreSQL, with a right checksum.
+    let path = source.superuser(
+        "CREATE TABLE holes AS SELECT generate_series(1, 5000) AS n; CREATE INDEX ON holes (n); CHECKPOINT; \
+         SELECT pg_relation_filepath('holes')",
+    );
+    source.inside(&format!(
+        "dd if=/dev/zero of=$PGDATA/{path} bs=8192 count=1 conv=notrunc 2> /tmp/dd || cat /tmp/dd"
+    ));
     let refused = source.backup(&[]).expect(4);
-    refused.says(&["is no good backup: database hive_genie: public.late_id_seq is behind public.late.id"]);
-    assert_eq!(levels(&source.listed()), ["restored", "refused"]);
-    source.sql("SELECT setval('late_id_seq', 5)");
+    refused.says(&["holes_n_idx of public.holes leads to 226 rows that are not there"]);
+    source.superuser("DROP TABLE holes");
+    let refused = ["refused"; NOT_WHOLE.len() + 1];
+    assert_eq!(levels(&source.listed()), [&["restored"], &refused[..]].concat());
 
     // The last good one stays, and so does what is newer.
     source
         .xtask(&["backup", "prune", "test-genie", "--keep", "1d"])
         .expect(0)
-        .says(&["0 deleted, 2 stay"]);
+        .says(&["0 deleted, 6 stay"]);
 
     // A page that has changed on the disk: no file, and no list entry.
     let path = source.sql(
@@ -317,9 +390,9 @@ fn a_backup_that_is_not_whole_is_refused() {
          printf rotten | dd of=$PGDATA/{path} bs=1 seek=100000 conv=notrunc 2> /tmp/dd || cat /tmp/dd"
     ));
     source.backup(&[]).expect(3).says(&["checksum"]);
-    assert_eq!(source.listed().len(), 2);
+    assert_eq!(source.listed().len(), 6);
     let names = fs_err::read_dir(source.backups.path().join("test-genie")).unwrap();
-    assert_eq!(names.count(), 2, "nothing half is left");
+    assert_eq!(names.count(), 6, "nothing half is left");
     let cut = sandbox::finish(
         source
             .command(&["backup", "verify"])

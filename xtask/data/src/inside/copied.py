@@ -3,10 +3,13 @@
 Nobody else is there: it listens in a container without network alone.
 """
 
+import glob
+import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 # `python -I` looks in no other place.
@@ -16,6 +19,9 @@ from hive_container import cluster, settings, volume
 RUN = "/run/hive"
 BIN = "/usr/lib/postgresql/current/bin"
 LOG = f"{RUN}/copied.log"
+
+#: Of the image.
+MAJOR = cluster.major_version(volume.PREPARED)
 
 ENVIRONMENT = {
     "PATH": f"{BIN}:/usr/bin:/bin",
@@ -27,7 +33,7 @@ ENVIRONMENT = {
     # The copy holds whatever the app's role has put into its databases, and this is the superuser:
     # nothing of it may be called in place of PostgreSQL's own (CVE-2018-1058), or say what is
     # proved.
-    "PGOPTIONS": settings.as_options(settings.of_the_start(cluster.major_version(volume.PREPARED))),
+    "PGOPTIONS": settings.as_options(settings.of_the_start(MAJOR)),
 }
 
 #: What the copy says of its own server is not for this one: where it listens, whom it lets in,
@@ -49,38 +55,123 @@ SETTINGS = {
 STATE = "Database cluster state: shut down"
 
 
+#: What neither reads nor writes a byte for so many seconds does not come to an end: a function of
+#: the app's may sleep, or go round for ever.
+STILL = 180.0
+
+#: How often is looked.
+LOOK = 1.0
+
+#: What the sessions are at.
+AT_WORK = """
+SELECT coalesce(json_agg(json_build_array(pid, datname, query)), '[]') FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND state = 'active' AND pid <> pg_backend_pid()
+"""
+
+#: On which tables and indexes: programs name them by number.
+IN_USE = """
+SELECT coalesce(string_agg(DISTINCT relation::regclass::text, ', '), '') FROM pg_locks
+WHERE pid = {pid} AND relation >= 16384
+"""
+
+
 class Refused(Exception):
     """Why it cannot be done."""
 
 
-def run(command: list[str], what: str) -> str:
-    """What a program prints; where it fails, `what` and what it said."""
-    done = subprocess.run(
-        command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+def run(command: list[str], what: str, environment: Mapping[str, str] = ENVIRONMENT) -> str:
+    """What a program prints; where it fails, `what` and what it said. It may take as long as
+    anything moves."""
+    program = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise Refused(f"{what}: {said[-2000:] or f'exit code {done.returncode}'}")
+    out, err = watched(program, what)
+    if program.returncode != 0:
+        said = (err or out).decode(errors="replace").strip()
+        raise Refused(f"{what}: {said[-2000:] or f'exit code {program.returncode}'}")
+    return out.decode(errors="replace").strip()
+
+
+def watched(program: subprocess.Popen, what: str) -> tuple[bytes, bytes]:
+    before, since = moved(), time.monotonic()
+    while True:
+        try:
+            return program.communicate(timeout=LOOK)
+        except subprocess.TimeoutExpired:
+            now = moved()
+        if now != before:
+            before, since = now, time.monotonic()
+        elif time.monotonic() - since > STILL:
+            stuck = at_work()
+            program.kill()
+            program.communicate()
+            raise Refused(f"{what}: nothing was read or written for {STILL:.0f} s{stuck}") from None
+
+
+def moved() -> dict[str, bytes]:
+    """What each process but this one has read and written. In a container of our own these are
+    the server's and those that ask it."""
+    counts = {}
+    for path in glob.glob("/proc/[0-9]*/io"):
+        if path == f"/proc/{os.getpid()}/io":
+            continue
+        try:
+            with open(path, "rb") as file:
+                counts[path] = file.read()
+        except OSError:
+            # It has ended, or is of another user.
+            continue
+    return counts
+
+
+def at_work() -> str:
+    """Which statements do not end. A server that does not say so is not waited for, either."""
+    try:
+        said = ""
+        for pid, database, statement in json.loads(answered("postgres", AT_WORK)):
+            used = answered(database, IN_USE.format(pid=pid))
+            said += f"; database {database}, on {used or 'no table'}: {statement[:200].strip()!r}"
+        return said
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+
+
+def answered(database: str, statement: str) -> str:
+    done = subprocess.run(
+        psql(database, statement),
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        timeout=20,
+    )
     return done.stdout.decode(errors="replace").strip()
 
 
-def ask(database: str, statement: str) -> str:
+def psql(database: str, *statements: str) -> list[str]:
     # A name may be one with `=` or `'` in it, which libpq would take for a connection string.
     quoted = database.replace("\\", "\\\\").replace("'", "\\'")
-    return run(
-        ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{quoted}'", "-c", statement],
-        f"database {database}",
-    )
+    command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", f"dbname='{quoted}'"]
+    return command + [part for statement in statements for part in ("-c", statement)]
+
+
+def ask(database: str, *statements: str, environment: Mapping[str, str] = ENVIRONMENT) -> str:
+    return run(psql(database, *statements), f"database {database}", environment)
 
 
 @contextmanager
-def served(folder: str) -> Iterator[None]:
-    """Compares a copy with PostgreSQL's manifest, and serves it: it has come to a consistent state
-    by then. Shut down at the end."""
+def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Compares a copy with PostgreSQL's manifest, and serves it, with more settings where somebody
+    wants them: it has come to a consistent state by then. Shut down at the end."""
     run(["pg_verifybackup", "--quiet", folder], "pg_verifybackup")
     with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
         file.write("local all all trust\n")
-    options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    given = SETTINGS | dict(more or {})
+    options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
     with open(LOG, "wb") as log:
         server = subprocess.Popen(
             ["postgres", "-D", folder, *options],
