@@ -10,6 +10,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, rename, renameat_with}
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
+use crate::place::{Purpose, explain};
 use crate::seal::{ProofLevel, SEAL_SIZE, Seal};
 use host::Host;
 use host::process::Runner;
@@ -92,12 +93,17 @@ impl PartialBackup {
     /// # Errors
     /// When `target` is there, or its folder cannot be written.
     pub fn create(target: &Path) -> Result<Self> {
-        if target.exists() {
+        // A link is there, too, wherever it leads.
+        if target.symlink_metadata().is_ok() {
             let message = format!("{} is there already", target.display());
             bail!(failure::usage(message).hint("name another file; none is written over"));
         }
+        Self::begin(target).map_err(|error| explain(Purpose::Write, target, error))
+    }
+
+    fn begin(target: &Path) -> Result<Self> {
         let folder = folder_of(target);
-        fs_err::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder)?;
         clear(folder)?;
         let mut partial = target.as_os_str().to_owned();
         partial.push(PARTIAL);
@@ -123,7 +129,13 @@ impl PartialBackup {
     ///
     /// # Errors
     /// When the disk is full, or somebody has made a file of that name meanwhile.
-    pub fn seal(mut self, seal: impl FnOnce(String, u64) -> Seal) -> Result<Backup> {
+    pub fn seal(self, seal: impl FnOnce(String, u64) -> Seal) -> Result<Backup> {
+        let target = self.target.clone();
+        self.end(seal)
+            .map_err(|error| explain(Purpose::Write, &target, error))
+    }
+
+    fn end(mut self, seal: impl FnOnce(String, u64) -> Seal) -> Result<Backup> {
         let (digest, size) = self.file.sum();
         let seal = seal(digest, size);
         let file = &mut self.file.target;
@@ -176,6 +188,22 @@ fn folder_of(file: &Path) -> &Path {
     }
 }
 
+/// The length of a file, and what stands where its seal has to be.
+fn end_of(path: &Path) -> Result<(u64, Vec<u8>)> {
+    // To open a FIFO would wait for whoever writes to it.
+    let facts = std::fs::metadata(path)?;
+    if !facts.is_file() {
+        let message = format!("{} is no file", path.display());
+        bail!(failure::usage(message).hint("those that are there: cargo xtask backup list"));
+    }
+    let mut file = File::open(path)?;
+    let length = facts.len();
+    let mut frame = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(SEAL_SIZE as u64)))?;
+    file.take(SEAL_SIZE as u64).read_to_end(&mut frame)?;
+    Ok((length, frame))
+}
+
 /// Removes what killed runs left: nobody holds its lock.
 fn clear(folder: &Path) -> Result<()> {
     let ending = format!("{ENDING}{PARTIAL}");
@@ -213,11 +241,7 @@ impl Backup {
     /// # Errors
     /// When there is no such file, or it is not whole at its end.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = fs_err::File::open(path)?;
-        let length = file.metadata()?.len();
-        let mut frame = Vec::new();
-        file.seek(SeekFrom::Start(length.saturating_sub(SEAL_SIZE as u64)))?;
-        file.take(SEAL_SIZE as u64).read_to_end(&mut frame)?;
+        let (length, frame) = end_of(path).map_err(|error| explain(Purpose::Read, path, error))?;
         let seal = Seal::of_frame(&frame).and_then(|seal| {
             if seal.size + SEAL_SIZE as u64 == length {
                 Ok(seal)
@@ -281,7 +305,8 @@ impl Backup {
             file.write_all_at(&seal.frame().map_err(std::io::Error::other)?, seal.size)?;
             file.sync_all()
         })
-        .with_context(|| format!("write the proof into {}", self.path.display()))?;
+        .with_context(|| "its proof")
+        .map_err(|error| explain(Purpose::Write, &self.path, error))?;
         self.seal = seal;
         Ok(())
     }
@@ -292,11 +317,13 @@ impl Backup {
 /// # Errors
 /// When the folder is there and cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<(PathBuf, Result<Backup>)>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(explain(Purpose::Read, folder, error.into())),
+    };
     let mut paths = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
+    for entry in entries {
         let path = entry?.path();
         if path.to_string_lossy().ends_with(ENDING) && path.is_file() {
             paths.push(path);
@@ -366,6 +393,54 @@ pub(crate) mod tests {
         whole.check(&runner()).unwrap();
         let again = PartialBackup::create(&target).unwrap_err();
         assert_eq!(failure::kind(&again), failure::FailureKind::Usage);
+    }
+
+    #[test]
+    fn what_is_no_backup_file_is_wrong_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let link = |to: &str, name: &str| fs_err::os::unix::fs::symlink(to, at(name)).unwrap();
+        link("nowhere", "dangling");
+        link("loop", "loop");
+        fs_err::write(at("file"), "text").unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for name in ["nothing", "dangling", "loop", "file/below", "socket", "", "file"] {
+            let error = Backup::open(&at(name)).unwrap_err();
+            assert_eq!(failure::kind(&error), failure::FailureKind::Usage, "{error:#}");
+            let said = format!("{error:#}");
+            assert!(said.contains(at(name).to_str().unwrap()), "{said}");
+        }
+        // A link counts, wherever it leads: no backup takes its place at the end.
+        for name in ["dangling", "loop", "file", "socket", "file/below", "loop/below"] {
+            let error = PartialBackup::create(&at(name)).unwrap_err();
+            assert_eq!(failure::kind(&error), failure::FailureKind::Usage, "{error:#}");
+        }
+        let long = PartialBackup::create(&at(&"n".repeat(250))).unwrap_err();
+        assert_eq!(failure::kind(&long), failure::FailureKind::Usage, "{long:#}");
+        let listed = list(&at("file/test-genie")).unwrap_err();
+        assert_eq!(failure::kind(&listed), failure::FailureKind::Usage, "{listed:#}");
+        assert!(list(&at("nothing")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_leads_to_the_right_variable() {
+        let mut partial =
+            PartialBackup::create(&tempfile::tempdir().unwrap().keep().join("a.tar.zst")).unwrap();
+        partial.file.target = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let folder = folder_of(&partial.target).to_owned();
+        let error = partial.seal(sealed).unwrap_err();
+        assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
+        assert!(
+            failure::render(&error).ends_with(
+                "hint: make room there, or write to another disk: `--to FILE`, or HIVE_BACKUP_DIR"
+            )
+        );
+        assert_eq!(
+            fs_err::read_dir(&folder).unwrap().count(),
+            0,
+            "nothing half is left"
+        );
+        fs_err::remove_dir(&folder).unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod file;
 pub mod generations;
 mod operation;
+mod place;
 pub mod proof;
 pub mod rehearsal;
 pub mod replacement;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::facts::BackupFacts;
 use crate::file::{Backup, Digested, PartialBackup};
+use crate::place::{Purpose, explain};
 use crate::seal::{ProofLevel, Seal};
 use crate::source::BackupSource;
 use failure::Failure;
@@ -58,7 +59,7 @@ pub(crate) fn on_a_copy<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
 pub fn to_file(handle: &ServiceHandle, source: &BackupSource, target: &Path) -> Result<Backup> {
     let mut partial = PartialBackup::create(target)?;
     let backup = note(handle, source, &[])?;
-    stream(handle, source, &mut partial).with_context(|| format!("write {}", target.display()))?;
+    stream(handle, source, &mut partial).map_err(|error| explain(Purpose::Write, target, error))?;
     partial.seal(|sha256, size| written(backup, sha256, size))
 }
 

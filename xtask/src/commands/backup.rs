@@ -111,6 +111,9 @@ fn target(host: &Host, to: Option<&Path>, source: &BackupSource) -> Result<PathB
     let name = file::name(&source.origin().image, &source.origin().began, &reaper::run_id()?);
     Ok(match to {
         Some(folder) if folder.is_dir() => folder.join(name),
+        Some(folder) if folder.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+            return Err(failure::usage(format!("there is no folder {}", folder.display())).into());
+        }
         Some(file) => std::path::absolute(file)?,
         None => file::folder(host, &source.origin().image).join(name),
     })

@@ -28,6 +28,23 @@ fn unknown_command_is_a_usage_error() {
 }
 
 #[test]
+fn a_backup_that_is_not_there_is_wrong_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no.tar.zst");
+    for path in [file.to_str().unwrap(), folder.path().to_str().unwrap()] {
+        sandbox::xtask(["backup", "verify", "--bytes", path])
+            .expect(2)
+            .says(&[path, "hint: those that are there: cargo xtask backup list"]);
+    }
+    fs_err::write(&file, "a folder was meant").unwrap();
+    let checkout = Checkout::new();
+    let mut command = checkout.command(&["backup", "list"]);
+    sandbox::finish(command.env("HIVE_BACKUP_DIR", &file))
+        .expect(2)
+        .says(&[file.to_str().unwrap()]);
+}
+
+#[test]
 fn bench_lists_rows_with_their_goals_and_starts_nothing() {
     let run = sandbox::xtask(["bench", "--list", "fingerprint"]).expect(0);
     assert!(
