@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::dependencies::Dependencies;
-use crate::modules::{Meaning, Modules};
+use crate::dependencies::{AskedBy, Dependencies};
+use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
+use crate::python::statement;
 use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 
 /// Something that runs, or is built, beside the app.
@@ -21,6 +22,7 @@ pub struct Companion {
 /// Processes that the app needs beside its server.
 pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Companion>> {
     let mut found = Vec::new();
+    let mut actors: Vec<(String, Place)> = Vec::new();
     let companion = |what: &str, program: &str, command: &str| Companion {
         what: what.to_owned(),
         program: Some(program.to_owned()),
@@ -58,6 +60,9 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
                 ));
             }
         }
+        if let Some(line) = first_actor(modules, module) {
+            actors.push((dotted.clone(), Place::new(module.path, line)));
+        }
         if let Some(class) = module.definition("WorkerSettings").filter(|one| one.is_class) {
             let command = format!("arq {dotted}.WorkerSettings");
             let place = Place::new(module.path, module.number(class.head));
@@ -67,7 +72,25 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
             ));
         }
     }
+    if let Some((_, place)) = actors.first() {
+        let modules: Vec<&str> = actors.iter().map(|(module, _)| module.as_str()).collect();
+        let command = format!("dramatiq {}", modules.join(" "));
+        let worker = companion("a worker of Dramatiq", "worker", &command);
+        found.push(Detected::sure(worker, place.clone()));
+    }
     found
+}
+
+/// The line of the first function that Dramatiq's decorator makes an actor.
+fn first_actor(modules: &Modules<'_>, module: &Module<'_>) -> Option<usize> {
+    module.lines.iter().find_map(|line| {
+        let [at, rest @ ..] = line.tokens.as_slice() else {
+            return None;
+        };
+        let (name, _) = statement::dotted(rest).filter(|_| at.is("@"))?;
+        matches!(modules.meaning(module, &name), Meaning::Outside(name) if name == "dramatiq.actor")
+            .then_some(at.line)
+    })
 }
 
 /// Services that are not in the image, told by the packages that speak to them.
@@ -86,16 +109,29 @@ pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> 
         ("aiokafka", "Kafka"),
         ("elasticsearch", "Elasticsearch"),
     ];
+    /// Brokers as extras of what works off queues: `celery[redis]`.
+    const EXTRAS: [(&str, &str); 2] = [("redis", "Redis"), ("rabbitmq", "RabbitMQ")];
     let mut found: Vec<Detected<Companion>> = Vec::new();
-    for (client, service) in CLIENTS {
-        let known = found.iter().any(|one| one.value.what == service);
-        if let Some(asked) = dependencies.own(client).filter(|_| !known) {
+    let clients = CLIENTS.iter().filter_map(|(client, service)| {
+        let asked = dependencies.own(client)?;
+        Some((*service, &asked.place))
+    });
+    let brokers = EXTRAS.iter().flat_map(|(extra, service)| {
+        let asked = dependencies
+            .packages
+            .iter()
+            .filter(|one| one.value.by == AskedBy::Project);
+        let with_it = asked.filter(move |one| one.value.extras.iter().any(|own| own == extra));
+        with_it.map(|one| (*service, &one.place))
+    });
+    for (service, place) in clients.chain(brokers) {
+        if !found.iter().any(|one| one.value.what == service) {
             let companion = Companion {
                 what: service.to_owned(),
                 program: None,
                 command: None,
             };
-            found.push(Detected::likely(companion, asked.place.clone()));
+            found.push(Detected::likely(companion, place.clone()));
         }
     }
     found

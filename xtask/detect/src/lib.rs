@@ -23,4 +23,5 @@ pub mod told;
 mod modules;
 mod python;
 mod routes;
+mod secrets;
 mod tree;

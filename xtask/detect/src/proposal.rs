@@ -7,6 +7,7 @@ use crate::dependencies::AskedBy;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
 use crate::place::Place;
+use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
 
 /// What only the checkout knows of an image.
@@ -64,14 +65,22 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
         "{}: {framework} and PostgreSQL with pgvector in one container",
         image.name
     );
+    let mut own = json!({
+        "$schema": "../image.schema.json",
+        "title": title,
+        "app": { "source": image.source, "port": image.port },
+        "database": { "name": database, "role": database },
+    });
+    let for_the_gate: Map<String, Value> = of_others(findings)
+        .into_iter()
+        .map(|(name, _)| (name.to_owned(), Value::from(OF_THE_GATE)))
+        .collect();
+    if !for_the_gate.is_empty() {
+        own["smoke"] = json!({ "environment": for_the_gate });
+    }
     ProposedFiles {
         app: Value::Object(file),
-        image: json!({
-            "$schema": "../image.schema.json",
-            "title": title,
-            "app": { "source": image.source, "port": image.port },
-            "database": { "name": database, "role": database },
-        }),
+        image: own,
     }
 }
 
@@ -252,13 +261,28 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
 pub fn without_value(findings: &Findings) -> Vec<(&str, &Place)> {
     let wanted = findings.to_be_given().into_iter();
     let unknown = wanted.filter(|one| known_value(&one.value.name, one.value.example.as_ref()).is_none());
-    unknown.map(|one| (one.value.name.as_str(), &one.place)).collect()
+    let ours = unknown.filter(|one| !is_given_by_others(&one.value.name));
+    ours.map(|one| (one.value.name.as_str(), &one.place)).collect()
 }
+
+/// Secrets that only another company or server can give: never made, asked for at
+/// each start.
+pub fn of_others(findings: &Findings) -> Vec<(&str, &Place)> {
+    let wanted = findings.to_be_given().into_iter();
+    let theirs = wanted.filter(|one| is_given_by_others(&one.value.name));
+    theirs.map(|one| (one.value.name.as_str(), &one.place)).collect()
+}
+
+/// What the gate gives in their place.
+const OF_THE_GATE: &str = "given-at-start";
 
 /// What a variable can be given without asking; a secret is never part of an image.
 fn known_value(name: &str, example: Option<&crate::place::Detected<String>>) -> Option<(String, String)> {
     if name == "PORT" {
         return Some(("{port}".to_owned(), "the image's port".to_owned()));
+    }
+    if is_given_by_others(name) {
+        return None;
     }
     if is_secret(name) {
         let why = format!("made at the first start, unless {name}_FILE names a file with it");
@@ -267,25 +291,6 @@ fn known_value(name: &str, example: Option<&crate::place::Detected<String>>) -> 
     let example = example?;
     let value = example.value.replace('{', "{{").replace('}', "}}");
     Some((value, format!("what {} shows", example.place)))
-}
-
-/// Whether a name speaks of something that must not be part of an image.
-fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 11] = [
-        "SECRET",
-        "SECRETS",
-        "TOKEN",
-        "PASSWORD",
-        "PASSWD",
-        "PASS",
-        "KEY",
-        "APIKEY",
-        "CREDENTIALS",
-        "SALT",
-        "DSN",
-    ];
-    let upper = name.to_uppercase();
-    upper.split('_').any(|word| WORDS.contains(&word)) && !upper.contains("PUBLIC_KEY")
 }
 
 /// Packages of the distribution that are needed to install, and what needs them.

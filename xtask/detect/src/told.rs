@@ -170,6 +170,15 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             format!("{}  {} = {} ({})", one.place, one.name, one.value, one.why),
         );
     }
+    for (name, place) in proposal::of_others(findings) {
+        say(
+            "give",
+            format!(
+                "{place}  {name} is another's to give: at each start, by `up --env-file` or `docker run -e`; the gate has a stand-in, \
+                 `smoke.environment` of the image"
+            ),
+        );
+    }
     for (name, place) in proposal::without_value(findings) {
         say(
             "give",

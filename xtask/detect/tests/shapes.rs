@@ -60,7 +60,11 @@ fn found(folder: &Path) -> String {
     } else {
         serde_json::to_string_pretty(&proposed.app).unwrap()
     };
-    format!("{told}=== hive-app.json\n{problems}{app}\n")
+    let smoke = proposed
+        .image
+        .get("smoke")
+        .map_or_else(String::new, |smoke| format!("=== smoke of image.json\n{smoke}\n"));
+    format!("{told}=== hive-app.json\n{problems}{app}\n{smoke}")
 }
 
 #[test]

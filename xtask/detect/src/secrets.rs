@@ -1,0 +1,143 @@
+//! Which variables are secrets, and who can give them.
+
+/// Words of names that speak of something which must not be part of an image.
+const WORDS: [&str; 11] = [
+    "SECRET",
+    "SECRETS",
+    "TOKEN",
+    "PASSWORD",
+    "PASSWD",
+    "PASS",
+    "KEY",
+    "APIKEY",
+    "CREDENTIALS",
+    "SALT",
+    "DSN",
+];
+
+/// Companies and services that give out keys of their own; one that is made at random
+/// opens nothing there.
+const GIVERS: [&str; 56] = [
+    "ALGOLIA",
+    "ANTHROPIC",
+    "AUTH0",
+    "AWS",
+    "AZURE",
+    "CLERK",
+    "CLOUDFLARE",
+    "CLOUDINARY",
+    "COHERE",
+    "DATADOG",
+    "DEEPSEEK",
+    "DISCORD",
+    "ELEVENLABS",
+    "EMAIL",
+    "FIREBASE",
+    "FIREWORKS",
+    "GEMINI",
+    "GITHUB",
+    "GITLAB",
+    "GOOGLE",
+    "GROQ",
+    "HF",
+    "HUGGINGFACE",
+    "LANGCHAIN",
+    "LANGFUSE",
+    "LANGSMITH",
+    "LDAP",
+    "LINEAR",
+    "MAIL",
+    "MAILGUN",
+    "MINIO",
+    "MISTRAL",
+    "NOTION",
+    "OPENAI",
+    "OPENROUTER",
+    "PAYPAL",
+    "PERPLEXITY",
+    "PINECONE",
+    "POSTHOG",
+    "POSTMARK",
+    "REDIS",
+    "REPLICATE",
+    "RESEND",
+    "S3",
+    "SENDGRID",
+    "SENTRY",
+    "SHOPIFY",
+    "SLACK",
+    "SMTP",
+    "STRIPE",
+    "SUPABASE",
+    "TAVILY",
+    "TELEGRAM",
+    "TWILIO",
+    "WHATSAPP",
+    "XAI",
+];
+
+/// What stands before `_API_KEY` where the key is the app's own.
+const OWN: [&str; 12] = [
+    "ACCESS", "ADMIN", "API", "APP", "AUTH", "BACKEND", "INTERNAL", "MASTER", "SECRET", "SERVER", "SERVICE",
+    "WEB",
+];
+
+/// Whether a name speaks of something that must not be part of an image.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    upper.split('_').any(|word| WORDS.contains(&word)) && !upper.contains("PUBLIC_KEY")
+}
+
+/// Whether a secret is another's to give: a key of a vendor's, a login of a mail
+/// server.
+pub(crate) fn is_given_by_others(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let of_a_giver = upper.split('_').any(|word| GIVERS.contains(&word));
+    let key_of = ["_API_KEY", "_APIKEY"]
+        .iter()
+        .find_map(|end| upper.strip_suffix(end));
+    let of_an_unknown = key_of.is_some_and(|whose| !whose.split('_').all(|word| OWN.contains(&word)));
+    let by_its_kind = ["CLIENT_SECRET", "DSN", "BOT_TOKEN"]
+        .iter()
+        .any(|end| upper.ends_with(end));
+    is_secret(name) && (of_a_giver || of_an_unknown || by_its_kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_others_are_told_from_those_of_the_app() {
+        for name in [
+            "OPENAI_API_KEY",
+            "openai_api_key",
+            "APP_OPENAI_API_KEY",
+            "ACME_API_KEY",
+            "WEATHER_APIKEY",
+            "STRIPE_SECRET_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "GITHUB_TOKEN",
+            "SENTRY_DSN",
+            "OIDC_CLIENT_SECRET",
+            "SMTP_PASSWORD",
+            "MY_BOT_TOKEN",
+        ] {
+            assert!(is_given_by_others(name), "{name}");
+        }
+        for name in [
+            "SECRET_KEY",
+            "API_KEY",
+            "APP_API_KEY",
+            "INTERNAL_API_KEY",
+            "JWT_SECRET",
+            "ADMIN_PASSWORD",
+            "SESSION_TOKEN",
+            "PASSWORD_SALT",
+            "GITHUB_ORGANISATION",
+            "STRIPE_PUBLIC_KEY",
+        ] {
+            assert!(!is_given_by_others(name), "{name}");
+        }
+    }
+}
