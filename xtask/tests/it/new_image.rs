@@ -55,6 +55,7 @@ fn it_writes_what_differs_and_the_plan_takes_it() {
         "docker/compose/notes.dev.yaml",
         "docker/compose/notes.bind.yaml",
         "docker/compose/notes.external.yaml",
+        "docker/compose/notes.metrics.yaml",
     ];
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(
