@@ -6,3 +6,4 @@ pub mod database;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub mod programs;
+pub(crate) mod upgrade;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::rows::TableRows;
 use container::ask::Answer;
 use container::boot::{Boot, Death};
 use container::finding::{Flaw, Reached, flaw};
@@ -70,6 +71,8 @@ pub struct Facts {
     pub(crate) again: Reached<Boot>,
     /// A new container on a volume of the image before.
     pub(crate) upgrade: Reached<Upgrade>,
+    /// The tables right after the first boot on an empty volume.
+    pub(crate) fresh_tables: Reached<Vec<TableRows>>,
     /// An end nobody asked for.
     pub(crate) death: Option<Death>,
     /// The app's last words at its first start, where it did not get there.
@@ -171,8 +174,24 @@ pub(crate) enum Upgrade {
         /// How many of the spec's checks passed there.
         checks: usize,
         /// How this image's start on it went.
-        boot: Boot,
+        boot: Box<Boot>,
+        /// The tables when the image before was stopped.
+        had: Reached<Vec<TableRows>>,
+        /// The tables under this image.
+        has: Reached<Vec<TableRows>>,
+        /// Checks of the spec that fail under this image, each with what it said.
+        failed: Vec<FailedAgain>,
     },
+}
+
+/// A check of the spec that fails on the volume of the image before.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedAgain {
+    /// Its name, and what it said.
+    pub(crate) said: String,
+    /// Whether the image before passed it when it was asked a second time: one that
+    /// can be asked just once says nothing here.
+    pub(crate) held: bool,
 }
 
 impl Facts {
@@ -192,6 +211,7 @@ impl Facts {
             stop: unseen(),
             again: unseen(),
             upgrade: unseen(),
+            fresh_tables: unseen(),
             death: None,
             last_words: None,
             answers: BTreeMap::new(),
@@ -237,10 +257,12 @@ impl Facts {
         self.took.extend(mortal.took);
     }
 
-    /// Adds what was seen of the image before, and on its volume. What wrote the
-    /// logs of the image before is not what is judged.
+    /// Adds what was seen of the image before, and on its volume. The log is that of
+    /// the image under test alone.
     pub(crate) fn join_upgrade(&mut self, upgraded: Self) {
         self.upgrade = upgraded.upgrade;
+        self.whole_log.push_str(&upgraded.whole_log);
+        self.inspect.push_str(&upgraded.inspect);
         self.secrets.extend(upgraded.secrets);
         self.took.extend(upgraded.took);
     }

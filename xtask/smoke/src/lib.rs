@@ -18,6 +18,7 @@ mod names;
 pub mod own_checks;
 pub mod proof;
 pub mod report;
+mod rows;
 mod secrets;
 #[cfg(test)]
 mod sources;
@@ -237,6 +238,9 @@ pub fn run(
     }
     if resources.keep {
         report.detail(format!("kept: {}", gate_run.kept().join(", ")));
+    }
+    for warning in checks::upgrade::warnings(&gate_run.facts) {
+        report.warn(format!("{name}: {}", secrets::scrub(&warning, hidden)));
     }
     let gate = GATE.iter().map(|check| judge(check, &gate_run.facts));
     let own = std::mem::take(&mut gate_run.own);

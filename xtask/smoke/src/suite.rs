@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::checks::{app, database, image, lifecycle, programs};
+use crate::checks::{app, database, image, lifecycle, programs, upgrade};
 use crate::facts::{Facts, GatePart, Moment};
 use crate::names;
 use container::ask::Answer;
@@ -187,9 +187,9 @@ pub const GATE: &[CheckDef] = &[
     },
     CheckDef {
         name: names::ROWS_OF_BEFORE,
-        proves: "it starts on a volume of the image before, with the rows that the spec's checks leave",
+        proves: "it starts on a volume of the image before, loses no row there, and its checks pass there",
         needs: &[names::STAYS_UP, names::TIME_TO_READY, names::HEALTH],
-        how: How::Watch(GatePart::Upgrade, lifecycle::upgrade),
+        how: How::Watch(GatePart::Upgrade, upgrade::rows_of_before),
     },
     CheckDef {
         name: "no-secret-leaked",

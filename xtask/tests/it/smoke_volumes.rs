@@ -153,9 +153,16 @@ const ON_EMPTY_TABLES: (&str, &str) = (
      \"ALTER TABLE documents ALTER owner SET DEFAULT ''\",\n]",
 );
 
+/// A migration that drops a table and makes it again, once in the volume's life.
+const MADE_AGAIN: (&str, &str) = (
+    "    DEPLOYMENTS_TABLE,\n",
+    "    DEPLOYMENTS_TABLE,\n    \"DO $$ BEGIN IF to_regclass('made_again') IS NULL THEN DROP TABLE documents; \
+     CREATE TABLE made_again (); END IF; END $$\",\n    DOCUMENTS_TABLE,\n    DOCUMENTS_INDEX,\n",
+);
+
 #[test]
 #[ignore = "needs an engine"]
-fn a_migration_that_works_on_empty_tables_only_gets_no_tag() {
+fn a_migration_that_fails_on_rows_or_takes_them_gets_no_tag() {
     let bench = Bench::new("rows", "", "");
     bench.build().expect(0);
     let first = bench.id("latest").unwrap();
@@ -182,6 +189,18 @@ fn a_migration_that_works_on_empty_tables_only_gets_no_tag() {
     let smoked = bench.xtask(&["smoke", "--json"]).expect(0).json().to_string();
     let left = "with the rows that 9 checks of the spec left: healthy";
     assert!(smoked.contains(left), "{smoked}");
+
+    let second = bench.id("latest");
+    bench
+        .checkout
+        .edit("images/sample-app/api/migrate.py", MADE_AGAIN.0, MADE_AGAIN.1);
+    let refused = bench.build().expect(4);
+    refused.says(&[
+        "FAIL rows-of-before\n",
+        "public.documents had ",
+        " rows and is empty",
+    ]);
+    assert_eq!(bench.id("latest"), second);
 }
 
 /// The prepared cluster with pgvector 0.7.4 in it. That is what pgvector's own

@@ -1,6 +1,6 @@
 //! Start, stop, start again.
 
-use crate::facts::{Facts, Upgrade};
+use crate::facts::Facts;
 use container::boot::Boot;
 use container::figure::Figure;
 use container::finding::{Judged, flaw, measured, seen};
@@ -43,29 +43,6 @@ pub(crate) fn restart(facts: &Facts) -> Judged {
         facts.spec.budgets.restart_seconds,
         "docker run on the same volume",
     )
-}
-
-/// Healthy on the volume of the image before, however long its migrations take;
-/// or nothing that could be gone on with.
-pub(crate) fn upgrade(facts: &Facts) -> Judged {
-    match facts.upgrade.as_ref().map_err(Clone::clone)? {
-        Upgrade::NoneBefore => seen("no earlier image of this app is in the engine"),
-        Upgrade::BeforeFails(before, why) => seen(format!(
-            "the image before ({}) does not get healthy with this spec: {why}",
-            before.short()
-        )),
-        Upgrade::Refused(before, why) => seen(format!("a volume of {} is refused: {why}", before.short())),
-        Upgrade::Started { before, checks, boot } => {
-            let what = format!(
-                "docker run on a volume of the image before ({}) with the rows that {checks} checks of the spec left",
-                before.short()
-            );
-            match boot.ready {
-                Some(ready) => seen(format!("{what}: healthy after {:.2} s", ready.as_secs_f64())),
-                None => Err(boot.given_up(&what, facts.spec.budgets.ready_seconds)),
-            }
-        }
-    }
 }
 
 fn ready(boot: &Boot, budget: f64, what: &str) -> Judged {

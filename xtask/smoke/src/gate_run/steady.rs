@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::REQUEST;
-use super::strand::{SECRETS, Strand};
+use super::strand::{SECRETS, Strand, TABLES, tables};
 use crate::facts::Moment;
 use crate::facts::WINDOW;
 use crate::facts::{GatePart, Samples};
@@ -35,8 +35,9 @@ impl Strand<'_> {
         let settled_from = Instant::now();
         let mut own = Vec::new();
         if self.is_alive() {
-            let answers = self.ask_also(Moment::Fresh, &[SECRETS])?;
+            let answers = self.ask_also(Moment::Fresh, &[SECRETS, TABLES])?;
             self.learn_secrets(&answers);
+            self.facts.fresh_tables = tables(&answers);
             own = self.run_own_checks()?;
             self.look_at_image()?;
             self.until_quiet(booted)?;

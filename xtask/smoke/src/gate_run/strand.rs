@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::Subject;
 use crate::facts::Facts;
 use crate::facts::Moment;
+use crate::rows::{self, TableRows};
 use crate::suite::{GATE, How};
 use container::ask::{self, Answer};
 use container::boot::{self, Instance, MOUNT, Watched};
@@ -32,6 +33,16 @@ pub(super) const SECRETS: (&str, &str) = (
     for file in /var/lib/postgresql/data/hive/secret.*; do \
         [ ! -e \"$file\" ] || sed 's/^/*:*:*:secret:/' \"$file\"; done",
 );
+
+/// Counts the rows of the app's tables.
+pub(super) const TABLES: (&str, &str) = ("tables", rows::COUNT);
+
+/// The answer to [`TABLES`] among others.
+pub(super) fn tables(answers: &[(String, Answer)]) -> Reached<Vec<TableRows>> {
+    let found = answers.iter().find(|(name, _)| name == TABLES.0);
+    let (_, answer) = found.ok_or_else(|| flaw("the container gave no answer"))?;
+    rows::counted(answer)
+}
 
 /// What one thread of a run has: a volume, its containers, what it saw.
 #[derive(Debug)]
@@ -253,7 +264,12 @@ impl<'a> Strand<'a> {
 
     /// Takes what only lives as long as the containers.
     pub(super) fn close(&mut self) -> Result<()> {
-        for instance in &self.instances {
+        self.close_from(0)
+    }
+
+    /// The same without the first ones, which are of another image.
+    pub(super) fn close_from(&mut self, first: usize) -> Result<()> {
+        for instance in self.instances.iter().skip(first) {
             match settled(instance.container.logs())? {
                 Ok(log) => self.facts.whole_log.push_str(&log),
                 Err(error) => self.facts.whole_log.push_str(&error),

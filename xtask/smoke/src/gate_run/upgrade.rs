@@ -1,18 +1,27 @@
 //! The image before boots on an empty volume, the spec's checks leave their rows
 //! in it, and the image under test boots on that volume: a migration that works
-//! on empty tables only is found here, and not by the first user who has data.
+//! on empty tables only is found here, and not by the first user who has data. So is
+//! one that takes the rows away, and an app that does not understand them.
 
+use std::mem;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::mortal::STOP_GRACE;
-use super::strand::{SECRETS, Strand};
-use crate::facts::{GatePart, Upgrade};
+use super::strand::{SECRETS, Strand, TABLES, tables};
+use crate::facts::{FailedAgain, GatePart, Upgrade};
 use crate::proof::image_before;
+use crate::rows::TableRows;
+use crate::verdict::CheckResult;
+use container::boot::Boot;
 use container::finding::{Reached, flaw, settled};
 use container::http::one_line;
+use container::look;
+use definition::identity::ImageId;
+use definition::spec::ImageSpec;
 
 /// What a container says to a volume that is none to go on with: of another major
 /// version, or of an image that had another database or role. Any other end is one
@@ -21,6 +30,21 @@ const REFUSALS: [&str; 2] = [
     "the volume's cluster is of PostgreSQL ",
     "the volume belongs to image ",
 ];
+
+/// Begins the one line of a container that refuses to start.
+const CANNOT_START: &str = "hive: cannot start: ";
+
+/// Its exit code.
+const EXIT_CONFIG: i64 = 78;
+
+/// A volume that the image before has left.
+struct VolumeOfBefore {
+    image: ImageId,
+    /// The spec's checks, in their order: whether each passed when it was asked, and
+    /// when it was asked a second time.
+    passed: Vec<(bool, bool)>,
+    tables: Reached<Vec<TableRows>>,
+}
 
 impl Strand<'_> {
     /// Waits until the first boots are over, so that nothing of this is in the way
@@ -32,7 +56,8 @@ impl Strand<'_> {
         let began = Instant::now();
         self.facts.upgrade = self.go_on_from_before()?;
         self.facts.took.insert(GatePart::Upgrade, began.elapsed());
-        self.close()
+        // The log of the image before is not what is judged.
+        self.close_from(1)
     }
 
     fn go_on_from_before(&mut self) -> Result<Reached<Upgrade>> {
@@ -40,6 +65,32 @@ impl Strand<'_> {
         let Some(before) = image_before(&self.resources, spec, id)? else {
             return Ok(Ok(Upgrade::NoneBefore));
         };
+        // Asked by what it says of itself: its app may have had another port.
+        let theirs = self.spec_of(&before)?;
+        let ours = mem::replace(&mut self.facts.spec, theirs);
+        let left = self.leave_rows(before)?;
+        self.facts.spec = ours;
+        // Its own end is no end of the image under test.
+        (self.facts.death, self.facts.last_words) = (None, None);
+        match left {
+            Err(given_up) => Ok(given_up),
+            Ok(left) => self.take_over(left),
+        }
+    }
+
+    /// The spec as the image before has it in itself.
+    fn spec_of(&self, before: &ImageId) -> Result<ImageSpec> {
+        let (name, volume) = (self.name("image-file"), self.volume.name());
+        let script = "cat /etc/hive/image.json";
+        let said = settled(look::run(&self.resources, &name, before, volume, &[], script))?;
+        let document = said
+            .ok()
+            .and_then(|said| serde_json::from_slice(&said.stdout).ok());
+        Ok(spec_by(&self.facts.spec, &document.unwrap_or_default()))
+    }
+
+    /// Boots the image before, lets the checks leave their rows, counts and stops it.
+    fn leave_rows(&mut self, before: ImageId) -> Result<Result<VolumeOfBefore, Reached<Upgrade>>> {
         let budget = self.facts.spec.budgets.ready_seconds;
         self.facts.first = self.boot_image(&before, "the image before", budget)?;
         let why = match &self.facts.first {
@@ -48,29 +99,45 @@ impl Strand<'_> {
             Err(why) => Some(why.detail.clone()),
         };
         if let Some(why) = why {
-            return Ok(Ok(Upgrade::BeforeFails(before, why)));
+            return Ok(Err(Ok(Upgrade::BeforeFails(before, why))));
         }
-        let checks = self.run_own_checks()?;
-        let checks = checks.iter().filter(|check| !check.failed()).count();
-        let answers = self.exec(&[SECRETS], "the image before")?;
-        self.learn_secrets(&answers.unwrap_or_default());
+        let (first, second) = (self.run_own_checks()?, self.run_own_checks()?);
+        let both = first.iter().zip(&second);
+        let passed = both.map(|(first, second)| (!first.failed(), !second.failed()));
+        let passed = passed.collect();
+        let answers = self.exec(&[SECRETS, TABLES], "the image before")?;
+        let answers = answers.unwrap_or_default();
+        self.learn_secrets(&answers);
         if let Some(instance) = self.instance()
             && let Err(error) = settled(instance.container.stop(STOP_GRACE))?
         {
-            return Ok(Err(flaw(format!("stop the image before: {error}"))));
+            return Ok(Err(Err(flaw(format!("stop the image before: {error}")))));
         }
-        // Its own end is no end of the image under test.
-        (self.facts.death, self.facts.last_words) = (None, None);
-        let boot = self.boot("upgrade", budget)?;
-        let is_refusal = |said: &str| REFUSALS.iter().any(|refusal| said.contains(refusal));
-        let death = self.facts.death.as_ref();
-        let refusal = death.filter(|death| is_refusal(&death.last_lines));
-        Ok(match (boot, refusal) {
-            (_, Some(death)) => Ok(Upgrade::Refused(before, one_line(&death.last_lines))),
-            (Ok(boot), None) => Ok(Upgrade::Started { before, checks, boot }),
-            (Err(why), None) => Err(flaw(format!(
+        Ok(Ok(VolumeOfBefore {
+            image: before,
+            passed,
+            tables: tables(&answers),
+        }))
+    }
+
+    /// Boots the image under test on it, and asks it.
+    fn take_over(&mut self, left: VolumeOfBefore) -> Result<Reached<Upgrade>> {
+        let boot = self.boot("upgrade", self.facts.spec.budgets.ready_seconds)?;
+        let refusal = match self.instance() {
+            Some(instance) if self.facts.death.is_some() => {
+                let log = settled(instance.container.logs())?.unwrap_or_default();
+                refusal(instance.container.exit_code()?, &log)
+            }
+            _ => None,
+        };
+        if let Some(why) = refusal {
+            return Ok(Ok(Upgrade::Refused(left.image, why)));
+        }
+        Ok(match boot {
+            Ok(boot) => Ok(self.ask_on_it(left, boot)?),
+            Err(why) => Err(flaw(format!(
                 "on a volume of the image before ({}): {}{}",
-                before.short(),
+                left.image.short(),
                 why.detail,
                 self.facts
                     .death
@@ -79,23 +146,143 @@ impl Strand<'_> {
             ))),
         })
     }
+
+    fn ask_on_it(&mut self, left: VolumeOfBefore, boot: Boot) -> Result<Upgrade> {
+        let (mut has, mut failed) = (Err(flaw("not reached: the app is not healthy")), Vec::new());
+        if boot.ready.is_some() {
+            // Counted first: the checks leave rows of their own.
+            let answers = self.exec(&[TABLES], "upgrade")?;
+            has = answers.and_then(|answers| tables(&answers));
+            self.facts.first = Ok(boot.clone());
+            let checks = self.run_own_checks()?;
+            failed = failed_again(&checks, &left.passed);
+        }
+        Ok(Upgrade::Started {
+            before: left.image,
+            checks: left.passed.iter().filter(|(first, _)| *first).count(),
+            boot: Box::new(boot),
+            had: left.tables,
+            has,
+            failed,
+        })
+    }
+}
+
+fn failed_again(checks: &[CheckResult], passed: &[(bool, bool)]) -> Vec<FailedAgain> {
+    let all = checks.iter().zip(passed).filter(|(check, _)| check.failed());
+    let again = all.map(|(check, (_, second))| FailedAgain {
+        said: format!("{}: {}", check.name, check.detail),
+        held: *second,
+    });
+    again.collect()
+}
+
+/// The spec with what `/etc/hive/image.json` of another image says of its app's
+/// port, health endpoint and programs, and of its database.
+fn spec_by(spec: &ImageSpec, document: &Value) -> ImageSpec {
+    let mut theirs = spec.clone();
+    let text = |at: &str| document.pointer(at).and_then(Value::as_str).map(str::to_owned);
+    let port = document.pointer("/app/port").and_then(Value::as_u64);
+    if let Some(port) = port.and_then(|port| u16::try_from(port).ok()) {
+        theirs.app.port = port;
+        theirs.app.health_path = text("/app/health_path");
+    }
+    if let (Some(name), Some(role)) = (text("/database/name"), text("/database/role")) {
+        (theirs.database.name, theirs.database.role) = (name, role);
+    }
+    let programs = document.get("programs").cloned().unwrap_or_default();
+    if let Ok(programs) = serde_json::from_value(programs) {
+        theirs.programs = programs;
+    }
+    theirs
+}
+
+/// Why a container refused its volume. Only the entrypoint's own line counts, said
+/// before there was an app whose words it could be.
+fn refusal(code: Option<i64>, log: &str) -> Option<String> {
+    let mut lines = log
+        .lines()
+        // `docker logs --timestamps` puts a time before each.
+        .filter_map(|line| Some(line.split_once(' ')?.1))
+        .filter(|line| !line.trim().is_empty());
+    let line = lines.next().filter(|_| code == Some(EXIT_CONFIG))?;
+    let why = line.strip_prefix(CANNOT_START)?;
+    let is_refusal = REFUSALS.iter().any(|refusal| why.starts_with(refusal));
+    (is_refusal && lines.next().is_none()).then(|| one_line(why))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use container::finding::seen;
+    use std::time::Duration;
 
     #[test]
     fn refusals_are_what_the_container_says() {
         let code = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../../docker/rootfs/usr/local/lib/hive/hive_container"
+            "/../../docker/rootfs/usr/local/lib/hive"
         );
-        let said = ["cluster.py", "volume.py"]
-            .map(|file| std::fs::read_to_string(format!("{code}/{file}")).unwrap())
-            .concat();
-        for refusal in REFUSALS {
-            assert!(said.contains(refusal), "{refusal}");
+        let said = [
+            "hive_container/cluster.py",
+            "hive_container/volume.py",
+            "entrypoint",
+        ]
+        .map(|file| std::fs::read_to_string(format!("{code}/{file}")).unwrap())
+        .concat();
+        for words in REFUSALS.iter().chain([&CANNOT_START]) {
+            assert!(said.contains(words), "{words}");
         }
+    }
+
+    #[test]
+    fn only_the_containers_own_words_are_a_refusal() {
+        let line = "2026-11-26T05:00:00Z hive: cannot start: the volume belongs to image 'a'; hint: x";
+        let why = "the volume belongs to image 'a'; hint: x";
+        assert_eq!(refusal(Some(78), line).as_deref(), Some(why));
+        assert_eq!(refusal(Some(78), &format!("\n{line}\n")).as_deref(), Some(why));
+        let app = "t app | hive: cannot start: the volume belongs to image 'a'";
+        for (code, log) in [
+            (Some(1), line.to_owned()),
+            (None, line.to_owned()),
+            (Some(78), app.to_owned()),
+            (Some(78), format!("{app}\n{line}")),
+            (Some(78), format!("{line}\nt hive: stopped: app")),
+            (Some(78), "t hive: cannot start: the volume is full".to_owned()),
+            (Some(78), String::new()),
+        ] {
+            assert_eq!(refusal(code, &log), None, "{log}");
+        }
+    }
+
+    #[test]
+    fn the_image_before_is_asked_by_its_own_file() {
+        let spec = crate::sample::spec();
+        let own = serde_json::json!({
+            "app": { "port": 9001, "health_path": null },
+            "database": { "name": "other", "role": "them" },
+            "programs": [{ "name": "worker", "command": ["sleep", "inf"] }],
+        });
+        let theirs = spec_by(&spec, &own);
+        assert_eq!((theirs.app.port, &theirs.app.health_path), (9001, &None));
+        let database = (theirs.database.name.as_str(), theirs.database.role.as_str());
+        assert_eq!(database, ("other", "them"));
+        assert_eq!(theirs.programs[0].name, "worker");
+        // Said again in full, it is the same spec.
+        assert_eq!(spec_by(&theirs, &theirs.runtime()).runtime(), theirs.runtime());
+        assert_eq!(spec_by(&spec, &Value::Null).runtime(), spec.runtime());
+    }
+
+    #[test]
+    fn a_check_counts_again_where_it_can_be_asked_twice() {
+        let check = |name: &str, judged| CheckResult::new(name, Duration::ZERO, judged);
+        let checks = [
+            check("fine", seen("")),
+            check("held", Err(flaw("got 500"))),
+            check("once", Err(flaw("got 409"))),
+        ];
+        let failed = failed_again(&checks, &[(true, true), (true, true), (true, false)]);
+        let told: Vec<(&str, bool)> = failed.iter().map(|one| (one.said.as_str(), one.held)).collect();
+        assert_eq!(told, [("held: got 500", true), ("once: got 409", false)]);
     }
 }
