@@ -71,6 +71,9 @@ pub struct Facts {
     pub(crate) again: Reached<Boot>,
     /// A new container on a volume of the image before.
     pub(crate) upgrade: Reached<Upgrade>,
+    /// Programs after the later starts, by what was started; where the spec has
+    /// programs of its own.
+    pub(crate) later: Vec<(&'static str, Reached<ProgramsSeen>)>,
     /// The tables right after the first boot on an empty volume.
     pub(crate) fresh_tables: Reached<Vec<TableRows>>,
     /// An end nobody asked for.
@@ -157,6 +160,19 @@ pub(crate) struct Stop {
     pub(crate) cluster_state: Reached<String>,
 }
 
+/// The programs of a container when the window after ready was over.
+#[derive(Clone, Debug)]
+pub(crate) struct ProgramsSeen {
+    /// What the supervisor says of them.
+    pub(crate) status: Answer,
+    /// The processes when the window began.
+    pub(crate) before: Answer,
+    /// And when it was over.
+    pub(crate) after: Answer,
+    /// `docker logs` by then.
+    pub(crate) log: String,
+}
+
 /// What became of a volume of the image before, on which the spec's checks left
 /// their rows.
 #[derive(Clone, Debug)]
@@ -211,6 +227,7 @@ impl Facts {
             stop: unseen(),
             again: unseen(),
             upgrade: unseen(),
+            later: Vec::new(),
             fresh_tables: unseen(),
             death: None,
             last_words: None,
@@ -246,6 +263,7 @@ impl Facts {
         self.outage = mortal.outage;
         self.stop = mortal.stop;
         self.again = mortal.again;
+        self.later.extend(mortal.later);
         self.death = self.death.take().or(mortal.death);
         self.last_words = self.last_words.take().or(mortal.last_words);
         self.answers.extend(mortal.answers);
@@ -261,6 +279,7 @@ impl Facts {
     /// the image under test alone.
     pub(crate) fn join_upgrade(&mut self, upgraded: Self) {
         self.upgrade = upgraded.upgrade;
+        self.later.extend(upgraded.later);
         self.whole_log.push_str(&upgraded.whole_log);
         self.inspect.push_str(&upgraded.inspect);
         self.secrets.extend(upgraded.secrets);

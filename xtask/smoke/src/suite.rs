@@ -85,7 +85,7 @@ pub const GATE: &[CheckDef] = &[
     },
     CheckDef {
         name: names::NOTHING_RESTARTED,
-        proves: "no program was started twice until some seconds after ready",
+        proves: "no program was started twice until some seconds after ready; own programs after each start",
         needs: &[names::STAYS_UP],
         how: How::Ask(Moment::Settled, programs::PROCESSES, programs::nothing_restarted),
     },

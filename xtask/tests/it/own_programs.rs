@@ -245,4 +245,21 @@ fn a_program_that_the_image_lacks() {
     let verdict = prove(&variant.resources, &[subject], state.path()).remove(0);
     let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
     assert_eq!(causes, ["programs-running"]);
+
+    // One that works on an empty volume, and at no later start.
+    let once = "if [ -e $d/w ]; then sleep 2; exit 1; fi; touch $d/w; exec sleep inf";
+    let once = once.replace("$d", "/var/lib/postgresql/data/hive");
+    let edit = format!(
+        "sed -i \"s#\\\"sleep\\\", \\\"inf\\\"#\\\"sh\\\", \\\"-c\\\", \\\"{once}\\\"#\" /etc/hive/image.json;"
+    );
+    let (variant, subject) = with_programs("works-once", &edit);
+    let verdict = prove(&variant.resources, &[subject], state.path()).remove(0);
+    let causes = verdict.causes();
+    assert_eq!(causes[0].name, "nothing-restarted", "{causes:?}");
+    assert!(
+        causes[0]
+            .detail
+            .starts_with("after the restart: worker was started"),
+        "{causes:?}"
+    );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::facts::Facts;
-use crate::facts::Moment;
+use crate::facts::{Moment, ProgramsSeen};
 use crate::names;
 use container::ask::Answer;
 use container::figure::Figure;
@@ -24,6 +24,18 @@ pub const MEMORY: &str = "\
 
 /// All programs there, and RUNNING.
 pub(crate) fn running(facts: &Facts, answer: &Answer) -> Judged {
+    for (start, seen) in &facts.later {
+        let seen = seen.as_ref().map_err(|why| after(start, why))?;
+        all_running(facts, &seen.status).map_err(|why| after(start, &why))?;
+    }
+    all_running(facts, answer)
+}
+
+fn after(start: &str, why: &Flaw) -> Flaw {
+    flaw(format!("after {start}: {why}"))
+}
+
+fn all_running(facts: &Facts, answer: &Answer) -> Judged {
     let states = states(&answer.text);
     for program in facts.spec.program_names() {
         if !states.iter().any(|(name, _)| *name == program) {
@@ -117,9 +129,31 @@ pub(crate) fn no_root(_: &Facts, answer: &Answer) -> Judged {
 /// Each program of the window's end was there at its beginning, and
 /// supervisord started each just once.
 pub(crate) fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
-    let status = &facts.answer(Moment::Settled, names::PROGRAMS_RUNNING)?.text;
+    let first = ProgramsSeen {
+        status: facts.answer(Moment::Settled, names::PROGRAMS_RUNNING)?.clone(),
+        before: facts.answer(Moment::Fresh, names::NO_ROOT_PROCESS)?.clone(),
+        after: answer.clone(),
+        log: facts.settled_log.clone()?,
+    };
+    let same = kept_processes(&first)?;
+    for (start, seen) in &facts.later {
+        let seen = seen.as_ref().map_err(|why| after(start, why))?;
+        kept_processes(seen).map_err(|why| after(start, &why))?;
+    }
+    let starts: String = facts
+        .later
+        .iter()
+        .map(|(start, _)| format!(", after {start} too"))
+        .collect();
+    seen(format!(
+        "{same} programs kept their processes, none was started twice{starts}"
+    ))
+}
+
+/// How many programs kept their processes in the window, which is all of them.
+fn kept_processes(seen: &ProgramsSeen) -> Result<usize, Flaw> {
+    let (status, log) = (&seen.status.text, &seen.log);
     let states = states(status);
-    let log = facts.settled_log.as_ref().map_err(Clone::clone)?;
     let mut spawned: BTreeMap<&str, usize> = BTreeMap::new();
     for name in log.lines().filter_map(spawned_program) {
         // One that was given up is told by `running`; it will not flap.
@@ -141,8 +175,7 @@ pub(crate) fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
     if let Some(line) = log.lines().find(|line| line.contains("was terminated by signal")) {
         return Err(flaw(format!("a server process died: {}", line.trim())));
     }
-    let before = processes(&facts.answer(Moment::Fresh, names::NO_ROOT_PROCESS)?.text);
-    let after = processes(&answer.text);
+    let (before, after) = (processes(&seen.before.text), processes(&seen.after.text));
     let mut young = Vec::new();
     let mut same = 0;
     for (program, pid) in pids(status) {
@@ -162,9 +195,7 @@ pub(crate) fn nothing_restarted(facts: &Facts, answer: &Answer) -> Judged {
     if same == 0 {
         return Err(flaw(format!("no running program to look at: {status}")));
     }
-    seen(format!(
-        "{same} programs kept their processes, none was started twice"
-    ))
+    Ok(same)
 }
 
 /// `spawned: 'app' with pid 12` of supervisord's log.
@@ -304,6 +335,43 @@ postgresql                       RUNNING   pid 9, uptime 0:00:04";
         let said = restarted(once, PROCESSES_TEXT, &later).unwrap_err().detail;
         assert_eq!(said, "restarted after ready: app");
         assert!(restarted(once, "", "").is_err());
+    }
+
+    #[test]
+    fn programs_are_looked_at_after_each_later_start() {
+        let once = "2026-01-01T00:00:00Z supervisord | spawned: 'app' with pid 31\n";
+        let later = |log: &str, status: &str| {
+            let mut facts = crate::tests::facts();
+            facts.settled_log = Ok(once.into());
+            let (fresh, settled) = (Moment::Fresh, Moment::Settled);
+            for (key, text) in [
+                ((settled, names::PROGRAMS_RUNNING), STATUS_TEXT),
+                ((fresh, names::NO_ROOT_PROCESS), PROCESSES_TEXT),
+            ] {
+                facts.answers.insert(key, Ok(answer(text)));
+            }
+            let seen = ProgramsSeen {
+                status: answer(status),
+                before: answer(PROCESSES_TEXT),
+                after: answer(PROCESSES_TEXT),
+                log: log.into(),
+            };
+            facts.later = vec![("the restart", Ok(seen))];
+            facts
+        };
+        let kept = |facts: &Facts| nothing_restarted(facts, &answer(PROCESSES_TEXT));
+        let good = later(once, STATUS_TEXT);
+        assert!(kept(&good).is_ok() && running(&good, &answer(STATUS_TEXT)).is_ok());
+        let said = kept(&later(&once.repeat(2), STATUS_TEXT)).unwrap_err().detail;
+        assert_eq!(said, "after the restart: app was started 2 times");
+        let fatal = STATUS_TEXT.replace("RUNNING   pid 31, uptime 0:00:04", "FATAL     Exited too quickly");
+        let said = running(&later(once, &fatal), &answer(STATUS_TEXT))
+            .unwrap_err()
+            .detail;
+        assert_eq!(said, "after the restart: app is FATAL");
+        let mut gone = good;
+        gone.later = vec![("the upgrade", Err(flaw("the container ended")))];
+        assert!(kept(&gone).is_err() && running(&gone, &answer(STATUS_TEXT)).is_err());
     }
 
     #[test]

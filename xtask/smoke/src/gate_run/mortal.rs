@@ -267,6 +267,7 @@ impl Strand<'_> {
         self.facts.took.insert(GatePart::Again, began.elapsed());
         if self.is_alive() && self.facts.again.is_ok() {
             self.ask(Moment::Again)?;
+            self.watch_programs("the restart")?;
         }
         Ok(())
     }

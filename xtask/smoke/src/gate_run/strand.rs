@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::Subject;
+use crate::checks::programs::PROCESSES;
 use crate::facts::Facts;
 use crate::facts::Moment;
+use crate::facts::{ProgramsSeen, WINDOW};
 use crate::rows::{self, TableRows};
 use crate::suite::{GATE, How};
 use container::ask::{self, Answer};
@@ -16,6 +18,7 @@ use container::boot::{self, Instance, MOUNT, Watched};
 use container::finding::Reached;
 use container::finding::{flaw, settled};
 use container::http::one_line;
+use container::programs::STATUS;
 use container::timeline::Timeline;
 use container::words;
 use definition::identity::ImageId;
@@ -242,6 +245,43 @@ impl<'a> Strand<'a> {
             let answer = answers.pop().map(|(_, answer)| answer);
             answer.ok_or_else(|| flaw("the container gave no answer"))
         }))
+    }
+
+    /// Waits for the window after a later start, and looks whether all programs are
+    /// as they were. Where the spec has none of its own, the first start has shown all.
+    pub(super) fn watch_programs(&mut self, start: &'static str) -> Result<()> {
+        if self.facts.spec.programs.is_empty() || !self.is_alive() {
+            return Ok(());
+        }
+        let mut seen = self.programs_over_window(start)?;
+        if let Some(death) = &self.facts.death {
+            seen = Err(flaw(format!(
+                "the container ended, {}; last lines: {}",
+                death.how, death.last_lines
+            )));
+        }
+        self.facts.later.push((start, seen));
+        Ok(())
+    }
+
+    fn programs_over_window(&mut self, start: &'static str) -> Result<Reached<ProgramsSeen>> {
+        let before = self.exec_one(start, PROCESSES)?;
+        self.resources.runner.sleep(WINDOW)?;
+        let status = self.exec_one(start, STATUS)?;
+        let after = self.exec_one(start, PROCESSES)?;
+        let log = match self.instance() {
+            Some(instance) => settled(instance.container.logs())?.map_err(flaw),
+            None => Err(flaw("not reached: no container was started")),
+        };
+        let seen = || -> Reached<ProgramsSeen> {
+            Ok(ProgramsSeen {
+                status: status?,
+                before: before?,
+                after: after?,
+                log: log?,
+            })
+        };
+        Ok(seen())
     }
 
     /// Takes the passwords out of answers to [`SECRETS`].

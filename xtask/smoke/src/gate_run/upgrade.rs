@@ -156,6 +156,7 @@ impl Strand<'_> {
             self.facts.first = Ok(boot.clone());
             let checks = self.run_own_checks()?;
             failed = failed_again(&checks, &left.passed);
+            self.watch_programs("the upgrade")?;
         }
         Ok(Upgrade::Started {
             before: left.image,
