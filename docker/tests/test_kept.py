@@ -3,10 +3,12 @@
 import os
 import tempfile
 import unittest
+from dataclasses import replace
 from unittest import mock
 
 from hive_container import image, kept
 from hive_container.image import Fatal
+from hive_container.own_programs import OwnProgram
 from test_image import spec
 
 
@@ -40,6 +42,15 @@ class Kept(unittest.TestCase):
         self.assertEqual(os.stat(kept.file_of("KEY_1")).st_mode & 0o777, 0o600)
         values = image.placeholders(self.one, "p") | first
         self.assertEqual(image.fill("x{secret:KEY_1}", values), "x" + first["secret:KEY_1"])
+
+    def test_a_program_of_the_images_own_may_ask_for_one(self):
+        command = ["redis-server", "--requirepass", "{secret:REDIS}", "{{secret:NO}}"]
+        program = OwnProgram("redis", command, "TERM", 5, "nothing", fatal=True)
+        one = replace(self.one, programs=[program])
+        self.assertEqual(kept.names(one), ["KEY_1", "OTHER", "REDIS"])
+        made = kept.values(one, {})["secret:REDIS"]
+        self.assertGreaterEqual(len(made), 43)
+        self.assertEqual(kept.values(one, {})["secret:REDIS"], made)
 
     def test_a_file_from_outside_wins_and_has_to_hold_one(self):
         made = kept.values(self.one, {})

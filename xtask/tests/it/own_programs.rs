@@ -47,7 +47,7 @@ def redis():
         return connection.recv(99).decode().strip()
 
 
-
+assert len(sys.argv[2]) > 20, "no secret was made"
 with open("/tmp/whole", "w") as file:
     file.write(f"{sys.argv[1]} {os.environ['GREETING']} {os.getcwd()} {redis()}")
 os.rename("/tmp/whole", "/tmp/worker")
@@ -63,7 +63,7 @@ const CONTRACT: &str = r#"{
     "packages": ["redis-server"],
     "programs": [
         {"name": "redis", "command": ["redis-server", "--save", "", "--bind", "127.0.0.1"], "starts_after": "nothing", "fatal": false},
-        {"name": "worker", "command": ["sh", "-c", "sleep 4321 & exec python worker.py {port}"], "stop_signal": "USR1", "starts_after": "app"}
+        {"name": "worker", "command": ["sh", "-c", "sleep 4321 & exec python worker.py {port} {secret:WORKER_KEY}"], "stop_signal": "USR1", "starts_after": "app"}
     ],
     "checks": [{"name": "worker", "http": {"path": "/worker", "contains": "hello hive_test /app +PONG"}}]
 }"#;

@@ -23,6 +23,7 @@ BYTES = 32
 def names(image: Image) -> list[str]:
     """The secrets that the spec names anywhere."""
     texts = [*image.environment.values(), *(image.command or []), *(image.before_start or [])]
+    texts += [word for program in image.programs for word in program.command]
     # A doubled brace is no placeholder.
     texts = (text.replace("{{", "").replace("}}", "") for text in texts)
     return sorted({name for text in texts for name in re.findall(r"\{secret:(\w+)\}", text)})
