@@ -299,3 +299,14 @@ fi
     echo "some files were not compiled"
 SH
 {{own_steps}}
+# Of the app's folder itself, or written by code that a package was built with. Where the check fails
+# there is no image.
+RUN --mount=type=secret,id=logins <<'SH'
+set -eu
+[ -s /run/secrets/logins ] || exit 0
+found=$(grep -rlF -f /run/secrets/logins /app /opt/venv /opt/project) || [ $? -eq 1 ]
+if [ -n "$found" ]; then
+    echo "a login of this machine's package indexes or proxies lies in a file of the image:" $found >&2
+    exit 1
+fi
+SH

@@ -84,7 +84,6 @@ impl BuildNetwork {
             logins: settings.logins(),
             ..Self::default()
         };
-        let mut exports = String::new();
         for name in PROXIES {
             let Some((source, value)) = proxy(variables, name) else {
                 continue;
@@ -93,9 +92,12 @@ impl BuildNetwork {
             if name != "no_proxy" && settings::is_loopback(value) {
                 network.loopback_proxy = Some((source.to_owned(), settings::without_login(value)));
             }
-            export(&mut exports, name, value);
-            export(&mut exports, &name.to_uppercase(), value);
         }
+        let open = proxies(variables, |value| settings::login_of(value).is_empty());
+        if !open.is_empty() {
+            network.secrets.insert("proxies", open);
+        }
+        let mut exports = proxies(variables, |_| true);
         for (name, value) in settings.variables() {
             export(&mut exports, &name, &value);
         }
@@ -127,6 +129,10 @@ impl BuildNetwork {
             .filter(|login| login.len() > 3)
             .collect();
         network.logins = logins.into_iter().collect();
+        let sought = sought_in_files(&network.logins);
+        if !sought.is_empty() {
+            network.secrets.insert("logins", sought);
+        }
         Ok(network)
     }
 
@@ -147,6 +153,19 @@ impl BuildNetwork {
             .into())
     }
 }
+
+/// The logins that no file of an image may have, line by line. What could be a
+/// word is left out: a password `database` stands in thousands of files.
+fn sought_in_files(logins: &[String]) -> String {
+    let distinct = logins
+        .iter()
+        .filter(|login| login.contains(':') || login.len() >= DISTINCT);
+    let lines = distinct.filter(|login| !login.contains(char::is_control));
+    lines.map(|login| format!("{login}\n")).collect()
+}
+
+/// Words are shorter than this.
+const DISTINCT: usize = 16;
 
 /// What a build would miss of packages that lie beside the indexes: it would take
 /// those of the same name from an index.
@@ -172,6 +191,18 @@ fn proxy<'v>(variables: &'v BTreeMap<String, String>, name: &str) -> Option<(&'v
         .get_key_value(name)
         .or_else(|| variables.get_key_value(&upper));
     found.map(|(source, value)| (source.as_str(), value.as_str()))
+}
+
+/// The proxies as lines of shell, in both spellings.
+fn proxies(variables: &BTreeMap<String, String>, is_wanted: fn(&str) -> bool) -> String {
+    let mut script = String::new();
+    for name in PROXIES {
+        if let Some((_, value)) = proxy(variables, name).filter(|(_, value)| is_wanted(value)) {
+            export(&mut script, name, value);
+            export(&mut script, &name.to_uppercase(), value);
+        }
+    }
+    script
 }
 
 fn export(script: &mut String, name: &str, value: &str) {

@@ -18,16 +18,22 @@ use inputs::context::sums;
 /// The stage that is the image.
 pub const TARGET: &str = "production";
 
-/// What each step does first that fetches something: the machine's own CAs, for
-/// every program that has a variable of its own for them, and its proxies,
-/// package indexes and logins, which `build-images` gives.
-const NETWORK: &str = r"CA=
+/// The machine's own CAs, for every program that has a variable of its own for
+/// them.
+const CAS: &str = r"CA=
 if [ -s /run/secrets/ca-bundle ]; then
     CA=/run/secrets/ca-bundle
     export SSL_CERT_FILE=$CA UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1
     export PIP_CERT=$CA GIT_SSL_CAINFO=$CA CURL_CA_BUNDLE=$CA REQUESTS_CA_BUNDLE=$CA NODE_EXTRA_CA_CERTS=$CA
-fi
-if [ -s /run/secrets/build-environment ]; then . /run/secrets/build-environment; fi";
+fi";
+
+/// What each step does after that which installs something: the machine's
+/// proxies, package indexes and logins, which `build-images` gives.
+const INDEXES: &str = "if [ -s /run/secrets/build-environment ]; then . /run/secrets/build-environment; fi";
+
+/// The same for a step whose files are in the image and whose commands are the
+/// app's: what they see of the environment may get into a file.
+const PROXIES: &str = "if [ -s /run/secrets/proxies ]; then . /run/secrets/proxies; fi";
 
 /// What reads the locks of Poetry and PDM, in the build: which packages a marker
 /// means is known to the Python that they are for.
@@ -183,7 +189,8 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("start_period", start_period(budgets).to_string());
     values.insert("runtime_json", runtime);
     values.insert("contents", sums::SHELL.to_owned());
-    values.insert("network", NETWORK.to_owned());
+    values.insert("network", format!("{CAS}\n{INDEXES}"));
+    values.insert("network_without_logins", format!("{CAS}\n{PROXIES}"));
     values.insert("locked", LOCKED.trim_end().to_owned());
     own_steps(build, &mut values)?;
     Ok(values)

@@ -62,7 +62,9 @@ impl Drop for Index {
 
 fn bench(name: &str) -> Bench {
     let app = r#", "import": "main:create", "factory": true, "health_path": "/health""#;
-    let bench = Bench::new(name, app, "");
+    // A step may write down all that it sees.
+    let build = r#", "build": {"steps": [["sh", "-c", "env > /app/build-env.txt"]]}"#;
+    let bench = Bench::new(name, app, build);
     copy(
         Path::new(&fixture("requirements-app")),
         &bench.checkout.path("app"),
@@ -159,6 +161,13 @@ fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
     let run = build(&bench, &variables).expect(0);
     assert_eq!(origin(&bench), "the private index");
     is_nowhere(&bench, &run);
+    // Nor does a file of the app have it.
+    let by_hand = format!("[global]\nindex-url = http://someone:{PASSWORD}@packages.invalid/simple\n");
+    bench.checkout.write("app/settings/pip.conf", &by_hand);
+    build(&bench, &variables)
+        .expect(1)
+        .says(&["lies in a file of the image: /app/settings/pip.conf"]);
+    fs_err::remove_dir_all(bench.checkout.path("app/settings")).unwrap();
     assert!(index.asked().contains("direct /simple/"));
     // Another index is another image; the same one with another login is not.
     let reason = |variables: &[(&str, &str)]| {

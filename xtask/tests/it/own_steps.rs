@@ -49,6 +49,8 @@ fn a_front_end_and_steps_are_built_as_no_root_user_and_only_their_output_is_in_t
         ("web/package.json", PACKAGE),
         ("web/package-lock.json", PACKAGE_LOCK),
         ("web/build.js", BUILD_JS),
+        // Of an older build.
+        ("web/dist/built.txt", "stale"),
     ] {
         bench.checkout.write(&format!("app/{path}"), text);
     }

@@ -231,3 +231,43 @@ fn a_host_is_named_by_a_url_alone() {
         assert!(!names_host(text, "h.example"), "{text}");
     }
 }
+
+#[test]
+fn a_step_of_the_apps_own_gets_the_proxies_without_a_login_alone() {
+    let variables = BTreeMap::from(
+        [
+            ("HTTP_PROXY", "http://proxy:3128"),
+            ("https_proxy", "http://robot:pw@proxy:3128"),
+            ("no_proxy", "localhost,.corp"),
+            ("UV_INDEX", "https://robot:pw@host/simple"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let open = proxies(&variables, |value| settings::login_of(value).is_empty());
+    assert_eq!(
+        open,
+        "export http_proxy='http://proxy:3128'\nexport HTTP_PROXY='http://proxy:3128'\n\
+         export no_proxy='localhost,.corp'\nexport NO_PROXY='localhost,.corp'\n"
+    );
+    let all = proxies(&variables, |_| true);
+    assert!(
+        all.contains("export HTTPS_PROXY='http://robot:pw@proxy:3128'\n"),
+        "{all}"
+    );
+    assert!(!all.contains("UV_INDEX"), "{all}");
+}
+
+#[test]
+fn what_could_be_a_word_is_not_looked_for_in_files() {
+    let logins = [
+        "robot:pw",
+        "pw",
+        "database",
+        "0123456789abcdef",
+        "a\nlong enough to be one",
+    ];
+    assert_eq!(
+        sought_in_files(&logins.map(str::to_owned)),
+        "robot:pw\n0123456789abcdef\n"
+    );
+}

@@ -20,19 +20,23 @@ WORKDIR /app/{{node_folder}}
 COPY --chown=1000:1000 {{node_folder}}/package.json {{node_folder}}/package-lock.json {{node_folder}}/[.]npmrc ./
 RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
 set -eu
-{{network}}
+{{network_without_logins}}
+# Nothing but packages is made here, and the proxy that they come through may want a login.
+if [ -s /run/secrets/build-environment ]; then
+    eval "$(grep -i '^export [a-z]*_proxy=' /run/secrets/build-environment)"
+fi
 if [ -n "$CA" ]; then export npm_config_cafile=$CA; fi
-for name in $(env | sed -n 's/^\(\(UV\|PIP\)_[A-Za-z0-9_]*\)=.*/\1/p'); do unset "$name"; done
 chown -R 1000:1000 /app
 HOME=/tmp/home setpriv --reuid=1000 --regid=1000 --clear-groups npm ci --no-audit --no-fund
 SH
 COPY --chown=1000:1000 . /app
-RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
+RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=proxies <<'SH'
 set -eu
-{{network}}
+{{network_without_logins}}
 if [ -n "$CA" ]; then export npm_config_cafile=$CA; fi
-for name in $(env | sed -n 's/^\(\(UV\|PIP\)_[A-Za-z0-9_]*\)=.*/\1/p'); do unset "$name"; done
 export HOME=/tmp/home
+# What an older build has left in the app's folder is not this build's.
+rm -rf /app/{{node_output}}
 setpriv --reuid=1000 --regid=1000 --clear-groups {{node_command}}
 if [ ! -d /app/{{node_output}} ]; then
     echo "the front end's build has made no folder {{node_output}} (build.node.output)" >&2

@@ -4,9 +4,9 @@ COPY <<'JSON' /etc/hive/image.json
 {{runtime_json}}
 JSON
 RUN --mount=type=bind,from=rootfs,target=/rootfs \
-    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
+    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=proxies <<'SH'
 set -eu
-{{network}}
+{{network_without_logins}}
 {{build_environment}}
 umask 022
 mkdir -p /usr/local/lib/hive /tmp/home

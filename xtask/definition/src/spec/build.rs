@@ -69,8 +69,15 @@ impl BuildSteps {
                     found.push((format!("build.node.{key}"), message));
                 }
             }
-            if is_inside(output) && clean(output) == "." {
+            let made = clean(output);
+            if is_inside(output) && made == "." {
                 let message = "is the app's folder: name the one with what was built".to_owned();
+                found.push(("build.node.output".to_owned(), message));
+            } else if format!("{}/", clean(folder)).starts_with(&format!("{made}/")) {
+                // It is removed before the command runs.
+                let message = format!(
+                    "is {output:?}, which holds package.json: name a folder that only the build writes to"
+                );
                 found.push(("build.node.output".to_owned(), message));
             }
         }
@@ -138,6 +145,20 @@ mod tests {
                 format!("build.node.folder is \"../web\", {inside}"),
                 "build.node.output is the app's folder: name the one with what was built".to_owned(),
             ]
+        );
+        for output in ["web", "./web/app/"] {
+            assert_eq!(
+                problems(&format!(
+                    r#"{{"node": {{"folder": "web/app", "output": {output:?}}}}}"#
+                )),
+                [format!(
+                    "build.node.output is {output:?}, which holds package.json: name a folder that only the build writes to"
+                )]
+            );
+        }
+        assert_eq!(
+            problems(r#"{"node": {"folder": "web", "output": "web-dist"}}"#),
+            [""; 0]
         );
         let odd = problems(r#"{"node": {"folder": "a b", "output": "/dist"}}"#);
         assert_eq!(odd.len(), 2, "{odd:?}");
