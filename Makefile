@@ -6,8 +6,11 @@ COMPOSE ?= docker compose
 FILES := docker/compose
 # Only whole files: an override has a dot in its name.
 IMAGES := $(strip $(foreach file,$(basename $(notdir $(wildcard $(FILES)/*.yaml))),$(if $(findstring .,$(file)),,$(file))))
+# Beside an image `genie` one may be called `genie-stop`: the target is that image, and
+# never another one's end.
+targets = $(filter-out $(IMAGES),$(IMAGES:%=%-$(1)))
 
-.PHONY: help $(IMAGES) $(foreach image,$(IMAGES),$(image)-stop $(image)-restart $(image)-logs $(image)-status $(image)-dev $(image)-reload)
+.PHONY: help $(IMAGES) $(foreach verb,stop restart logs status dev reload,$(call targets,$(verb)))
 
 help:
 	@echo "for each IMAGE of: $(IMAGES)"
@@ -22,20 +25,20 @@ help:
 $(IMAGES):
 	$(COMPOSE) -f $(FILES)/$@.yaml up --detach --wait
 
-$(IMAGES:%=%-stop): %-stop:
+$(call targets,stop): %-stop:
 	$(COMPOSE) -f $(FILES)/$*.yaml down
 
-$(IMAGES:%=%-restart): %-restart:
+$(call targets,restart): %-restart:
 	$(COMPOSE) -f $(FILES)/$*.yaml restart
 
-$(IMAGES:%=%-logs): %-logs:
+$(call targets,logs): %-logs:
 	$(COMPOSE) -f $(FILES)/$*.yaml logs --follow
 
-$(IMAGES:%=%-status): %-status:
+$(call targets,status): %-status:
 	$(COMPOSE) -f $(FILES)/$*.yaml ps --all
 
-$(IMAGES:%=%-dev): %-dev:
+$(call targets,dev): %-dev:
 	$(COMPOSE) -f $(FILES)/$*.yaml -f $(FILES)/$*.dev.yaml up --detach --wait
 
-$(IMAGES:%=%-reload): %-reload:
+$(call targets,reload): %-reload:
 	$(COMPOSE) -f $(FILES)/$*.yaml exec -T $* supervisorctl restart app

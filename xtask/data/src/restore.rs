@@ -6,13 +6,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Error, Result};
-use serde_json::Value;
 
 use crate::file::Backup;
 use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
-use container::boot::MOUNT;
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
@@ -64,7 +62,7 @@ pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreO
     let (engine, runner) = (&handle.engine, &handle.runner);
     let place = handle.place()?;
     let mut found = of_backup(name.as_str(), backup);
-    found.extend(elsewhere(handle)?);
+    found.extend(findings::data_elsewhere(handle)?);
     found.extend(findings::users(handle, &name.volume())?);
     if !found.is_empty() {
         return Err(all(name.as_str(), found));
@@ -132,27 +130,6 @@ fn of_backup(name: &str, backup: &Backup) -> Vec<Obstacle> {
         found.push(Obstacle::usage(format!("the backup is no good one: {why}")).hint(again));
     }
     found
-}
-
-/// A container of the service whose data are not in its volume.
-fn elsewhere(handle: &ServiceHandle) -> Result<Option<Obstacle>> {
-    let inspect = handle.engine.container(&handle.runner, handle.name.as_str())?;
-    let mounts = inspect
-        .as_ref()
-        .and_then(|inspect| inspect.get("Mounts")?.as_array());
-    let mount = mounts
-        .into_iter()
-        .flatten()
-        .find(|mount| mount.get("Destination").and_then(Value::as_str) == Some(MOUNT));
-    let volume = handle.name.volume();
-    let is_there = |mount: &Value| mount.get("Name").and_then(Value::as_str) == Some(&volume);
-    Ok(mount.filter(|mount| !is_there(mount)).map(|mount| {
-        let place = mount.get("Source").and_then(Value::as_str).unwrap_or_default();
-        Obstacle::environment(format!(
-            "the data of container {} lie in {place}, not in volume {volume}",
-            handle.name
-        ))
-    }))
 }
 
 /// What the image and the volume's disk say.

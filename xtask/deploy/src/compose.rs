@@ -8,6 +8,9 @@ use crate::{APP, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS, UID};
 /// Where the files lie in a checkout.
 pub const FOLDER: &str = "docker/compose";
 
+/// What each of them begins with.
+pub const MARK: &str = "# Do not edit: rendered by `cargo xtask render`";
+
 /// The way from there to the top of the checkout.
 const TOP: &str = "../..";
 
@@ -35,7 +38,7 @@ fn production(service: &Deployment) -> String {
         service.variable("PORT"),
     );
     let mut text = format!(
-        "# Do not edit: rendered by `cargo xtask render` from {file}.
+        "{MARK} from {file}.
 #   docker compose -f {FOLDER}/{name}.yaml up --detach --wait
 # {image}, {bind} and {outside} change what they stand for below;
 # the app gets the variables of {name}.env beside this file, if there is one.
@@ -236,7 +239,7 @@ fn external(service: &Deployment) -> String {
 fn comment(service: &Deployment, kind: &str, about: &[&str]) -> String {
     let Deployment { name, file, .. } = service;
     let mut text = format!(
-        "# Do not edit: rendered by `cargo xtask render` from {file}.
+        "{MARK} from {file}.
 #   docker compose -f {FOLDER}/{name}.yaml -f {FOLDER}/{name}.{kind}.yaml up --detach --wait
 "
     );

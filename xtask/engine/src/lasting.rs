@@ -18,13 +18,22 @@ const LONGEST_FILE: u64 = 1 << 20;
 /// What they are known by.
 pub type Labels = BTreeMap<String, String>;
 
+/// Whether the engine means this container by a name: it also takes the first digits of
+/// an ID, and `cafe` is a name.
+fn is_called(document: &Value, name: &str) -> bool {
+    let says = |key: &str| document.get(key).and_then(Value::as_str);
+    says("Id") == Some(name) || says("Name").is_some_and(|is| is.trim_start_matches('/') == name)
+}
+
 impl Engine {
-    /// What `docker inspect` says of a container; `None` where there is none.
+    /// What `docker inspect` says of a container, by its name or its whole ID; `None`
+    /// where there is none.
     ///
     /// # Errors
     /// When the engine does not answer.
     pub fn container(&self, runner: &Runner, name: &str) -> Result<Option<Value>> {
-        self.document_of(runner, &format!("/containers/{}/json", escaped(name)))
+        let found = self.document_of(runner, &format!("/containers/{}/json", escaped(name)))?;
+        Ok(found.filter(|document| is_called(document, name)))
     }
 
     /// All containers, also those that do not run, for which a filter of

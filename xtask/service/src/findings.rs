@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::handle::ServiceHandle;
-use crate::names::name_of;
+use crate::names::{ServiceName, name_of};
 use crate::seen::{ContainerPlace, SeenContainer};
 use crate::wanted::WantedContainer;
 use container::boot::MOUNT;
@@ -256,6 +256,32 @@ fn want_of_room(volume: &str, place: &Path) -> Option<Obstacle> {
     })
 }
 
+/// A container of the service whose data are not in its volume, but in a folder of the
+/// host, say: another one in its place would begin with none.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn data_elsewhere(handle: &ServiceHandle) -> Result<Option<Obstacle>> {
+    let inspect = handle.engine.container(&handle.runner, handle.name.as_str())?;
+    Ok(inspect.and_then(|inspect| place_of_data(&inspect, &handle.name)))
+}
+
+fn place_of_data(inspect: &Value, name: &ServiceName) -> Option<Obstacle> {
+    let mounts = inspect.get("Mounts")?.as_array()?;
+    let is_at = |mount: &&Value| mount.get("Destination").and_then(Value::as_str) == Some(MOUNT);
+    let mount = mounts.iter().find(is_at)?;
+    let text = |key: &str| mount.get(key).and_then(Value::as_str);
+    let volume = name.volume();
+    if text("Name") == Some(&volume) {
+        return None;
+    }
+    let place = text("Name").or_else(|| text("Source")).unwrap_or_default();
+    let message = format!("the data of container {name} lie in {place}, not in volume {volume}");
+    Some(Obstacle::environment(message).hint(format!(
+        "go on with what made it, or copy what is in {place} into volume {volume} while it is stopped"
+    )))
+}
+
 /// Which ports are neither free nor the service's own already.
 ///
 /// # Errors
@@ -322,6 +348,25 @@ fn taken(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use definition::spec::names::ImageName;
+
+    #[test]
+    fn data_that_are_not_in_the_volume_are_told_with_their_place() {
+        let name = ServiceName::of(&ImageName::parse("genie").unwrap());
+        let of = |mount: Value| {
+            let inspect = serde_json::json!({ "Mounts": [{ "Destination": "/tmp" }, mount] });
+            place_of_data(&inspect, &name).map(|found| found.message)
+        };
+        let data = "/var/lib/postgresql/data";
+        let volume = |name: &str| serde_json::json!({ "Destination": data, "Name": name, "Source": "/v" });
+        assert_eq!(of(volume("genie-data")), None);
+        assert_eq!(
+            of(volume("other")).unwrap(),
+            "the data of container genie lie in other, not in volume genie-data"
+        );
+        let folder = serde_json::json!({ "Destination": data, "Source": "/srv/pg", "Type": "bind" });
+        assert!(of(folder).unwrap().contains("lie in /srv/pg"));
+    }
 
     #[test]
     fn a_volume_is_ours_or_empty() {

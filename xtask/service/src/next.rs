@@ -77,6 +77,7 @@ pub fn make(handle: &ServiceHandle, wanted: &WantedContainer, main: &SeenContain
                 .hint(format!("docker unpause {name}")),
         );
     }
+    found.extend(findings::data_elsewhere(handle)?);
     found.extend(findings::foreign_containers(handle)?);
     found.extend(findings::foreign_network(handle)?);
     found.extend(findings::ports(handle, wanted, Some(main))?);

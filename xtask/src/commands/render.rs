@@ -1,6 +1,8 @@
 //! `cargo xtask render`: Dockerfiles, compose files and the JSON schema, written or
 //! compared.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::services;
@@ -19,7 +21,9 @@ pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
         return print(target, &args.images, host);
     }
     let mut stale = Vec::new();
-    for (shown, text) in rendered(host)? {
+    let rendered = rendered(host)?;
+    let orphans = orphans(&host.root, &rendered)?;
+    for (shown, text) in rendered {
         let path = host.root.join(&shown);
         let there = fs_err::read_to_string(&path).ok();
         if there.as_ref() == Some(&text) {
@@ -34,6 +38,14 @@ pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
         }
         stale.push(shown);
     }
+    if !orphans.is_empty() {
+        let files = orphans.join(" ");
+        let message = format!("no image has these any more: {files}");
+        if args.check {
+            return Err(failure::drift(message).hint(format!("git rm {files}")).into());
+        }
+        host.report.warn(message);
+    }
     if args.check && !stale.is_empty() {
         let message = format!("not what the specs and fragments say: {}", stale.join(", "));
         return Err(failure::drift(message)
@@ -44,6 +56,33 @@ pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
         host.report.step("rendered", "everything is up to date");
     }
     Ok(())
+}
+
+/// Compose files that an image had which is gone: `make` and people take them for
+/// services.
+fn orphans(root: &Path, rendered: &[(String, String)]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let folder = root.join(compose::FOLDER);
+    if !folder.is_dir() {
+        return Ok(found);
+    }
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| name.ends_with(".yaml")) else {
+            continue;
+        };
+        let shown = format!("{}/{name}", compose::FOLDER);
+        let is_ours = || {
+            let text = fs_err::read_to_string(entry.path()).unwrap_or_default();
+            text.starts_with(compose::MARK)
+        };
+        if !rendered.iter().any(|(path, _)| *path == shown) && is_ours() {
+            found.push(shown);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn print(target: RenderTarget, images: &[String], host: &Host) -> Result<()> {
@@ -86,4 +125,27 @@ pub(super) fn of_image(host: &Host, catalog: &Catalog, spec: &ImageSpec) -> Resu
     let mut files = vec![(format!("images/{}/Dockerfile", spec.name), text)];
     files.extend(compose::files(&Deployment::of(spec, &host.root)));
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_an_image_that_is_gone_is_found_and_nobody_elses() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join(compose::FOLDER);
+        fs_err::create_dir_all(&folder).unwrap();
+        for (name, text) in [
+            ("genie.yaml", compose::MARK),
+            ("gone.yaml", compose::MARK),
+            ("own.yaml", "services: {}"),
+            ("gone.env", compose::MARK),
+        ] {
+            fs_err::write(folder.join(name), text).unwrap();
+        }
+        let rendered = [("docker/compose/genie.yaml".to_owned(), String::new())];
+        let found = orphans(root.path(), &rendered).unwrap();
+        assert_eq!(found, ["docker/compose/gone.yaml"]);
+    }
 }

@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_small_spec_is_enough() {
         assert_eq!(
-            sentences(&[("a", &spec(2000, "")), ("b", &spec(2001, ""))]),
+            sentences(&[("aa", &spec(2000, "")), ("bb", &spec(2001, ""))]),
             Vec::<String>::new()
         );
     }
@@ -334,14 +334,14 @@ mod tests {
     fn five_mistakes_are_told_at_once() {
         let text = r#"{"title":7,"app":{"prot":1,"port":80,"workers":"two"},"database":{"name":"d","role":"r"},"budgets":{"ready_seconds":9000},"checks":[{"name":"x"}]}"#;
         assert_eq!(
-            sentences(&[("a", text)]),
+            sentences(&[("aa", text)]),
             [
-                "images/a/image.json: `title` is a number, must be a string",
-                "images/a/image.json: `app.prot` is no known key, did you mean `port`?",
-                "images/a/image.json: `app.port` is 80, must be between 1024 and 65535",
-                "images/a/image.json: `app.workers` is a string, must be an integer",
-                "images/a/image.json: `budgets.ready_seconds` is 9000, must be between 0.001 and 3600",
-                "images/a/image.json: `checks[0]` must have exactly one of http, sql",
+                "images/aa/image.json: `title` is a number, must be a string",
+                "images/aa/image.json: `app.prot` is no known key, did you mean `port`?",
+                "images/aa/image.json: `app.port` is 80, must be between 1024 and 65535",
+                "images/aa/image.json: `app.workers` is a string, must be an integer",
+                "images/aa/image.json: `budgets.ready_seconds` is 9000, must be between 0.001 and 3600",
+                "images/aa/image.json: `checks[0]` must have exactly one of http, sql",
             ]
         );
     }
@@ -352,7 +352,7 @@ mod tests {
             "F":"{database_url:asyncpg} {database_url:postgis://}","G":"{database_url:postgres}","H":"{database_url:a b}","I":"{port:x}",
             "S":"{secret:S}","S2":"{secret:a-b}","JWT_SECRET":"hunter2","PGDATA":"x","HIVE_API_PORT":"1","DATABASE_URL":"{database_url:asyncpg}"}},
             "database":{"name":"","role":"pg_x"},"tags":["Hive:latest","x:-1"],"labels":{"dev.hive.image":"no"}}"#;
-        let found = sentences(&[("a", text)]);
+        let found = sentences(&[("aa", text)]);
         for expected in [
             "`app.import` is \"serve\", must be `package.module:attribute`",
             "`app.health_path` is \"health\", must be a path",
@@ -384,10 +384,10 @@ mod tests {
     fn ports_and_tags_must_not_clash() {
         let first = spec(2000, r#","tags":["x:1"]"#);
         assert_eq!(
-            sentences(&[("a", &first), ("b", &first)]),
+            sentences(&[("aa", &first), ("bb", &first)]),
             [
-                "images/b/image.json: `app.port` is 2000, which images/a/image.json has too",
-                "images/b/image.json: `tags[0]` is \"x:1\", which images/a/image.json has too",
+                "images/bb/image.json: `app.port` is 2000, which images/aa/image.json has too",
+                "images/bb/image.json: `tags[0]` is \"x:1\", which images/aa/image.json has too",
             ]
         );
     }
@@ -396,23 +396,23 @@ mod tests {
     fn a_tag_of_another_image_clashes_however_it_is_written() {
         let alias = |tag: &str| spec(2001, &format!(r#","tags":["{tag}"]"#));
         for (tag, free) in [
-            ("docker.io/library/hive-a:latest", false),
-            ("library/hive-a:{version}", false),
+            ("docker.io/library/hive-aa:latest", false),
+            ("library/hive-aa:{version}", false),
             // Not a tag that `a` has at the moment; the next version may be.
-            ("hive-a:next", false),
-            ("registry.example/hive-a:latest", true),
-            ("hive-b:latest", true),
+            ("hive-aa:next", false),
+            ("registry.example/hive-aa:latest", true),
+            ("hive-bb:latest", true),
         ] {
-            let found = sentences(&[("a", &spec(2000, "")), ("b", &alias(tag))]);
+            let found = sentences(&[("aa", &spec(2000, "")), ("bb", &alias(tag))]);
             let said =
-                format!("images/b/image.json: `tags[0]` is \"{tag}\", which images/a/image.json has too");
+                format!("images/bb/image.json: `tags[0]` is \"{tag}\", which images/aa/image.json has too");
             assert_eq!(found, if free { vec![] } else { vec![said] });
         }
-        let found = sentences(&[("a", &alias("docker.io/library/hive-base:debian"))]);
+        let found = sentences(&[("aa", &alias("docker.io/library/hive-base:debian"))]);
         assert_eq!(
             found,
             [
-                "images/a/image.json: `tags[0]` \"docker.io/library/hive-base:debian\" is no name for a release: the tool keeps what images are built on in the repository hive-base"
+                "images/aa/image.json: `tags[0]` \"docker.io/library/hive-base:debian\" is no name for a release: the tool keeps what images are built on in the repository hive-base"
             ]
         );
     }
@@ -466,7 +466,7 @@ mod tests {
             r#","smoke":{"environment":{"KEY":"x","A B":"y","PGDATA":"z"}}"#,
         );
         assert_eq!(
-            sentences(&[("a", &own)]).len(),
+            sentences(&[("aa", &own)]).len(),
             2,
             "one is no name, one is the container's"
         );
@@ -477,7 +477,7 @@ mod tests {
         let with = |app: &str, role: &str, more: &str| {
             let text =
                 format!(r#"{{"title":"t","app":{{{app}}},"database":{{"name":"d","role":"{role}"}}{more}}}"#);
-            sentences(&[("a", &text)])
+            sentences(&[("aa", &text)])
         };
         let said = |found: Vec<String>, expected: &str| {
             assert_eq!(found.len(), 1, "{found:#?}");
@@ -524,15 +524,15 @@ mod tests {
                 r#"{{"title":"t","app":{{"port":2000}},"database":{{"name":"d","role":"r","settings":{{"{setting}":"1"}}}}}}"#
             );
             let text = text.replace("b\":\"1", "b");
-            said(sentences(&[("a", &text)]), expected);
+            said(sentences(&[("aa", &text)]), expected);
         }
         let text = r#"{"title":"t","app":{"port":2000},"database":{"name":"d","role":"r","initial_sql":["SELECT 1","COMMIT"]}}"#;
-        said(sentences(&[("a", text)]), "`database.initial_sql[1]` has COMMIT");
+        said(sentences(&[("aa", text)]), "`database.initial_sql[1]` has COMMIT");
     }
 
     #[test]
     fn broken_json_names_line_and_column() {
-        let found = sentences(&[("a", "{\n \"title\": }")]);
+        let found = sentences(&[("aa", "{\n \"title\": }")]);
         assert_eq!(found.len(), 1);
         assert!(
             found[0].contains("is no valid JSON") && found[0].contains("line 2"),
@@ -544,8 +544,8 @@ mod tests {
     fn a_mistake_in_the_defaults_is_told_once_and_there() {
         let defaults = DEFAULTS.replacen('{', "{\"nonsense\": 1,", 1);
         let specs = [
-            files("a", &spec(2000, ""), None),
-            files("b", &spec(2001, ""), None),
+            files("aa", &spec(2000, ""), None),
+            files("bb", &spec(2001, ""), None),
         ];
         let problems = load(Some(&file("images/defaults.json", &defaults)), &specs).unwrap_err();
         assert_eq!(problems.len(), 1);
@@ -560,7 +560,7 @@ mod tests {
         let app = r#"{"app":{"import":"shop.web:app","workers":2},"checks":[{"name":"c","sql":{"query":"select 1","expect":"1"}}]}"#;
         let own = r#"{"title":"t","$schema":"x","app":{"port":2000,"workers":3},"database":{"name":"d","role":"r"}}"#;
         let defaults = file("images/defaults.json", DEFAULTS);
-        let images = load(Some(&defaults), &[files("a", own, Some(app))]).unwrap();
+        let images = load(Some(&defaults), &[files("aa", own, Some(app))]).unwrap();
         assert_eq!(
             (images[0].app.import.as_str(), images[0].app.workers),
             ("shop.web:app", 3)
@@ -568,7 +568,7 @@ mod tests {
         assert_eq!(images[0].checks.len(), 1);
         assert_eq!(
             images[0].overruled,
-            ["app/hive-app.json: `app.workers` is 2, and images/a/image.json has 3, which counts"]
+            ["app/hive-app.json: `app.workers` is 2, and images/aa/image.json has 3, which counts"]
         );
         // Wrong is wrong, also where it does not count.
         for (app, said) in [
@@ -578,14 +578,14 @@ mod tests {
                 "`app.import` is no known key: write {\"app\": {\"import\": …}}",
             ),
         ] {
-            let problems = load(Some(&defaults), &[files("a", own, Some(app))]).unwrap_err();
+            let problems = load(Some(&defaults), &[files("aa", own, Some(app))]).unwrap_err();
             assert_eq!(problems.len(), 1, "{problems:#?}");
             let line = problems[0].to_string();
             assert!(line.starts_with(&format!("app/hive-app.json: {said}")), "{line}");
         }
         let problems = load(
             Some(&defaults),
-            &[files("a", own, Some(r#"{"app":{"impart":1}}"#))],
+            &[files("aa", own, Some(r#"{"app":{"impart":1}}"#))],
         )
         .unwrap_err();
         assert_eq!(

@@ -4,19 +4,28 @@ use std::fmt;
 
 use crate::reference::OwnRepository;
 
+/// Words of YAML 1.1, and the one target of the Makefile that is of no image.
+const OTHER_MEANINGS: [&str; 8] = ["yes", "no", "on", "off", "true", "false", "null", "help"];
+
 /// An image's name: `genie` in `hive-genie`, and a folder below `images/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageName(String);
 
 impl ImageName {
-    /// Lower-case letters, digits and single hyphens, a letter first, at most
-    /// 40 characters: the part of the OCI repository grammar that is also a
-    /// good folder, container and volume name.
+    /// Lower-case letters, digits and single hyphens, a letter first, 2 to 40
+    /// characters: the part of the OCI repository grammar that is also a good
+    /// folder, container (docker wants two characters) and volume name, and a key
+    /// of a compose file and a target of the Makefile that mean nothing else.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let good = text.len() <= 40
+        if OTHER_MEANINGS.contains(&text) {
+            return Err(format!(
+                "{text:?} is no image name: it means something else to YAML or to make"
+            ));
+        }
+        let good = (2..=40).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text
                 .bytes()
@@ -25,7 +34,7 @@ impl ImageName {
             && !text.ends_with('-');
         if !good {
             return Err(format!(
-                "{text:?} is no image name: lower-case letters, digits and single hyphens, a letter first, at most 40 characters"
+                "{text:?} is no image name: lower-case letters, digits and single hyphens, a letter first, 2 to 40 characters"
             ));
         }
         let name = Self(text.to_owned());
@@ -80,11 +89,15 @@ mod tests {
 
     #[test]
     fn image_names() {
-        for good in ["genie", "agent", "a", "my-app2"] {
+        for good in ["genie", "agent", "ab", "my-app2", "online"] {
             assert!(ImageName::parse(good).is_ok(), "{good}");
         }
         for bad in [
             "",
+            "a",
+            "no",
+            "null",
+            "help",
             "Genie",
             "2a",
             "-a",

@@ -10,7 +10,7 @@ pub const CORE_PROGRAMS: [&str; 2] = ["postgresql", "app"];
 
 /// Names that mean something else: the container's programs, its supervisor and
 /// PID 1 in the log, and supervisorctl's word for all programs.
-const RESERVED_NAMES: [&str; 7] = [
+pub const RESERVED_NAMES: [&str; 7] = [
     "postgresql",
     "app",
     "health-monitor",

@@ -92,6 +92,9 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
                 .hint(format!("docker unpause {name}")),
         );
     }
+    if matches!(step, UpStep::Replace(_)) {
+        one.obstacles.extend(findings::data_elsewhere(&one.handle)?);
+    }
     if matches!(step, UpStep::Create | UpStep::Replace(_)) {
         one.obstacles.extend(findings::foreign_containers(&one.handle)?);
         one.obstacles.extend(findings::foreign_network(&one.handle)?);
