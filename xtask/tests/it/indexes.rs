@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::SystemTime;
 
 use crate::build_images::{Bench, docker, fixture};
 use crate::sandbox::{self, Checkout, Run, copy};
@@ -60,6 +61,11 @@ impl Drop for Index {
     }
 }
 
+/// What no build before had: one that BuildKit remembers asks no index.
+fn unique() -> u128 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos()
+}
+
 fn bench(name: &str) -> Bench {
     let app = r#", "import": "main:create", "factory": true, "health_path": "/health""#;
     // A step may write down all that it sees.
@@ -71,7 +77,7 @@ fn bench(name: &str) -> Bench {
     );
     bench.checkout.write(
         "app/requirements.txt",
-        &format!("fastapi\npsycopg[binary]\nuvicorn\n{PACKAGE}\n"),
+        &format!("fastapi\npsycopg[binary]\nuvicorn\n{PACKAGE}\n# {}\n", unique()),
     );
     bench
 }
@@ -168,7 +174,8 @@ fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
         .expect(1)
         .says(&["lies in a file of the image: /app/settings/pip.conf"]);
     fs_err::remove_dir_all(bench.checkout.path("app/settings")).unwrap();
-    assert!(index.asked().contains("direct /simple/"));
+    let asked = index.asked();
+    assert!(asked.contains("direct /simple/"), "{asked}");
     // Another index is another image; the same one with another login is not.
     let reason = |variables: &[(&str, &str)]| {
         let app = bench.checkout.path("app");
@@ -207,7 +214,8 @@ fn a_proxy_and_an_index_of_pip_are_used_with_the_logins_of_netrc() {
     .expect(0);
     assert_eq!(origin(&bench), "the private index");
     is_nowhere(&bench, &run);
-    assert!(index.asked().contains("proxied /simple/"));
+    let asked = index.asked();
+    assert!(asked.contains("proxied /simple/"), "{asked}");
 }
 
 #[test]
