@@ -113,6 +113,9 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
             .step("passed", format!("{}, in {took}", said.summary()));
         return Ok(());
     }
+    for panic in &said.panics {
+        host.report.error(panic);
+    }
     Err(failure::build(format!("failed: {}", failed.join(", "))).into())
 }
 
@@ -172,11 +175,28 @@ struct HarnessReport {
     refused: u32,
     /// Those that failed beside others and passed alone.
     flaky: Vec<String>,
+    /// Where and why the tests failed: thousands of lines lie between the harness's own
+    /// words and the end.
+    panics: Vec<String>,
+    /// The next line is the message of the last of them.
+    panics_on: bool,
 }
+
+/// A message may be all that a program printed.
+const LONGEST_MESSAGE: usize = 400;
 
 impl HarnessReport {
     /// Takes a line that cargo, the harness or a test printed.
     fn read(&mut self, line: &str) {
+        if std::mem::take(&mut self.panics_on)
+            && let Some(panic) = self.panics.last_mut()
+        {
+            panic.extend(
+                [" "]
+                    .into_iter()
+                    .chain(line.get(..line.floor_char_boundary(LONGEST_MESSAGE))),
+            );
+        }
         // test result: ok. 355 passed; 0 failed; 70 ignored; 0 measured; …
         if let Some(result) = line.strip_prefix("test result: ") {
             self.ended += u32::from(result.starts_with("FAILED"));
@@ -192,6 +212,9 @@ impl HarnessReport {
                     _ => {}
                 }
             }
+        } else if line.starts_with("thread '") && line.contains(" panicked at ") {
+            self.panics.push(line.to_owned());
+            self.panics_on = true;
         } else if let Some(reason) = line.strip_prefix("skipped: ") {
             self.reasons.push(reason.to_owned());
         } else if let Some(name) = line
@@ -297,6 +320,26 @@ mod tests {
             "everything but 70 tests that need an engine; clones::theirs: needs root"
         );
         assert_eq!(said.passed, 371);
+    }
+
+    #[test]
+    fn why_tests_failed_is_kept_to_the_end() {
+        let long = "ü".repeat(LONGEST_MESSAGE);
+        let said = read(&[
+            "thread 'cli::one' (17361) panicked at xtask/tests/it/cli.rs:210:5:",
+            "assertion failed: is_there",
+            "stack backtrace:",
+            "thread 'main' panicked at src/a.rs:1:1:",
+            &long,
+        ]);
+        let cut = &long[..LONGEST_MESSAGE];
+        assert_eq!(
+            said.panics,
+            [
+                "thread 'cli::one' (17361) panicked at xtask/tests/it/cli.rs:210:5: assertion failed: is_there",
+                &format!("thread 'main' panicked at src/a.rs:1:1: {cut}"),
+            ]
+        );
     }
 
     #[test]
