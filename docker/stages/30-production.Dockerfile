@@ -30,7 +30,7 @@ COPY <<'JSON' /etc/hive/image.json
 {{runtime_json}}
 JSON
 
-# What starts the app must be there now, and not be missed at the first start.
+{{own_directories}}# What starts the app must be there now, and not be missed at the first start.
 RUN ["/opt/venv/bin/python", "-P", "/usr/local/lib/hive/run-app", "--check"]
 
 # PYTHONSAFEPATH: no program finds modules in its working directory by chance; where /app stands is

@@ -73,6 +73,9 @@ pub(crate) struct Planned {
     /// The variables that it is proved with, and does not have by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) proved_with: Option<String>,
+    /// What outlives its containers beside the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keeps: Option<String>,
     /// See [`Surveyed::warnings`].
     pub(crate) warnings: Vec<String>,
 }

@@ -120,6 +120,7 @@ mod tests {
                 sampled_indexes: 0,
                 not_asked: Vec::new(),
                 vector_indexes: 0,
+                app_files: 0,
                 took_ms: 1,
             }),
         };

@@ -64,6 +64,9 @@ pub struct RestoreProof {
     /// Indexes that answer no general question.
     #[serde(default)]
     pub not_asked: Vec<String>,
+    /// Files of the app's folders that were compared.
+    #[serde(default)]
+    pub app_files: u64,
     /// How long it took, without the unpacking.
     pub took_ms: u64,
 }
@@ -158,6 +161,7 @@ mod tests {
             sampled_indexes: 2,
             vector_indexes: 1,
             not_asked: vec!["public.own_kind".to_owned()],
+            app_files: 0,
             took_ms: 900,
         };
         for proof in [

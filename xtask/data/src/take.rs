@@ -42,13 +42,28 @@ pub(crate) const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
 /// The server that is started from a copy, for the scripts that look into one.
 const COPIED: &str = include_str!("inside/copied.py");
 
-/// Runs its second argument, which may import the first one as `copied`.
-const WITH_COPIED: &str = "import sys, types; copied = types.ModuleType('copied'); \
-     exec(sys.argv.pop(1), vars(copied)); sys.modules['copied'] = copied; exec(sys.argv.pop(1))";
+/// The app's folders, for all scripts.
+const FILES: &str = include_str!("inside/files.py");
+
+/// Runs its last argument, which may import those before by the names that the first
+/// one lists.
+const WITH_MODULES: &str = "\
+import sys, types
+for name in sys.argv.pop(1).split():
+    module = types.ModuleType(name)
+    exec(sys.argv.pop(1), vars(module))
+    sys.modules[name] = module
+exec(sys.argv.pop(1))";
+
+/// The command of a script for the container that is backed up.
+fn on_the_cluster<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    [&PYTHON[..], &[WITH_MODULES, "files", FILES, script], args].concat()
+}
 
 /// The command of a script that starts a server from a copy.
 pub(crate) fn on_a_copy<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
-    [&PYTHON[..], &[WITH_COPIED, COPIED, script], args].concat()
+    let modules = [WITH_MODULES, "files copied", FILES, COPIED, script];
+    [&PYTHON[..], &modules, args].concat()
 }
 
 /// Writes a backup as `target`, whole or not at all. Nobody has looked at it then.
@@ -116,7 +131,7 @@ pub(crate) fn facts(handle: &ServiceHandle, source: &BackupSource) -> Result<Bac
 
 fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str]) -> Result<BackupFacts> {
     let known = serde_json::to_string(source.origin())?;
-    let command = [&PYTHON[..], &[NOTE, &known], more].concat();
+    let command = on_the_cluster(NOTE, &[&[known.as_str()], more].concat());
     let container = handle.container(source.container());
     let output = container.exec(NOTE_DEADLINE, &[], &command, None)?;
     if !output.success() {
@@ -128,8 +143,7 @@ fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str]) -> Result<
 /// Writes the base backup: a compressed archive.
 pub(crate) fn stream(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
     let mut args = vec!["exec", source.container()];
-    args.extend(PYTHON);
-    args.push(STREAM);
+    args.extend(on_the_cluster(STREAM, &[]));
     let command = handle.engine.cmd(&handle.runner, &args).deadline(LONGEST);
     let output = command.copy(target)?;
     if !output.success() {

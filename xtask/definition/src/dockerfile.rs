@@ -45,6 +45,9 @@ const NODE: &str = include_str!("dockerfile/node.Dockerfile");
 /// The step of the app's own commands, for images that have some.
 const STEPS: &str = include_str!("dockerfile/steps.Dockerfile");
 
+/// The step that moves the app's folders of data away, for images that have some.
+const DIRECTORIES: &str = include_str!("dockerfile/directories.Dockerfile");
+
 /// A fragment as it was read.
 #[derive(Clone, Debug)]
 pub struct Fragment {
@@ -146,6 +149,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
             App {
                 install,
                 port,
+                directories,
                 // These in labels.
                 name: app_name,
                 health_path: _,
@@ -193,6 +197,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("network_without_logins", format!("{CAS}\n{PROXIES}"));
     values.insert("locked", LOCKED.trim_end().to_owned());
     own_steps(build, &mut values)?;
+    own_directories(directories, &mut values)?;
     Ok(values)
 }
 
@@ -223,6 +228,19 @@ fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, String>) ->
     }
     values.insert("front_end", front_end);
     values.insert("own_steps", own);
+    Ok(())
+}
+
+/// The step of the folders that lie on the volume; empty where there are none.
+fn own_directories(directories: &[String], values: &mut BTreeMap<&'static str, String>) -> Result<()> {
+    let mut step = String::new();
+    if !directories.is_empty() {
+        // Their names hold nothing that a shell reads.
+        let lines: Vec<String> = directories.iter().map(|path| format!("keep {path}")).collect();
+        values.insert("directories", lines.join("\n"));
+        step = fill(&Fragment::own("directories", DIRECTORIES), values)?;
+    }
+    values.insert("own_directories", step);
     Ok(())
 }
 

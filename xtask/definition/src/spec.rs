@@ -6,6 +6,7 @@
 //! takes what `commands` read.
 
 pub mod build;
+mod directories;
 pub mod load;
 mod meaning;
 pub mod names;
@@ -95,6 +96,9 @@ pub struct App {
     /// As many looks in a row at an app that gives no answer restart it; 0 for
     /// never.
     pub restart_after: u32,
+    /// Its folders that lie on the volume: absolute paths in the container, none
+    /// inside of another.
+    pub directories: Vec<String>,
 }
 
 /// What of a project's declared dependencies an image has, in uv's words.
@@ -201,6 +205,13 @@ impl ImageSpec {
         })
     }
 
+    /// What outlives a container of the image beside its database, in one
+    /// sentence; `None` where that is all.
+    pub fn keeps(&self) -> Option<String> {
+        let directories = &self.app.directories;
+        (!directories.is_empty()).then(|| format!("keeps {} on the volume", directories.join(", ")))
+    }
+
     /// `/etc/hive/image.json`: the part of the spec that the container needs.
     pub fn runtime(&self) -> serde_json::Value {
         // No `..`: whether the container needs a field that is new is decided here.
@@ -238,6 +249,7 @@ impl ImageSpec {
             before_start,
             environment,
             restart_after,
+            directories,
         } = app;
         let Database {
             name,
@@ -259,6 +271,7 @@ impl ImageSpec {
                 "before_start": before_start,
                 "environment": environment,
                 "restart_after": restart_after,
+                "directories": directories,
             },
             "database": {
                 "name": name,

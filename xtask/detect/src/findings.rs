@@ -8,6 +8,7 @@ use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
 use crate::database::{self, GivenVariable};
 use crate::dependencies::{Dependencies, at, toml_at};
+use crate::directories;
 use crate::entry::{self, AppObject};
 use crate::health::{self, HealthRoute};
 use crate::migrations::{self, CommandWords};
@@ -50,6 +51,8 @@ pub struct Findings {
     pub processes: Vec<Detected<Companion>>,
     /// Services that the image does not have.
     pub services: Vec<Detected<Companion>>,
+    /// Folders of data that it writes into.
+    pub directories: Vec<Detected<String>>,
     /// What the build has to make of the project's files.
     pub build: BuildFindings,
     /// Front ends that want to be built.
@@ -84,6 +87,7 @@ pub fn look(folder: &Path) -> Findings {
         extensions: extensions(&tree),
         processes: beside::processes(&tree, &modules),
         services: beside::services(&dependencies),
+        directories: directories::find(&tree, &modules),
         build: BuildFindings::of(&tree, &modules),
         front_ends: beside::front_ends(&tree),
         projects: projects(&tree),

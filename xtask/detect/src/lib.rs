@@ -9,6 +9,7 @@ pub mod beside;
 pub mod build_steps;
 pub mod database;
 pub mod dependencies;
+mod directories;
 pub mod entry;
 pub mod findings;
 pub mod health;

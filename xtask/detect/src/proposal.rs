@@ -201,6 +201,14 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     if !environment.is_empty() {
         app.insert("environment".to_owned(), Value::Object(environment));
     }
+    if !findings.directories.is_empty() {
+        let folders: Vec<&str> = findings
+            .directories
+            .iter()
+            .map(|one| one.value.as_str())
+            .collect();
+        app.insert("directories".to_owned(), json!(folders));
+    }
     app.retain(|key, value| defaults.and_then(|defaults| defaults.get(key)) != Some(value));
     app
 }

@@ -188,6 +188,10 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
 }
 
 fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    for folder in &findings.directories {
+        let text = format!("{} is written into: it is kept on the volume", folder.value);
+        say("found", at(folder, &text));
+    }
     for step in &findings.build.steps {
         say(
             "found",

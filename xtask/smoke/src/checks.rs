@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub mod database;
+pub(crate) mod files;
 pub(crate) mod image;
 pub(crate) mod lifecycle;
 pub mod programs;

@@ -4,6 +4,7 @@
 pub mod crash;
 pub(crate) mod disk;
 pub(crate) mod endings;
+pub(crate) mod files;
 pub(crate) mod own_programs;
 pub(crate) mod power;
 pub mod processes;
@@ -103,6 +104,11 @@ pub const FULL: &[FaultDef] = &[
         name: "fatal-programs",
         proves: "a program of the image's own that cannot be started ends the container, or is done without, as the spec says",
         run: own_programs::beyond_help,
+    },
+    FaultDef {
+        name: "kept-files",
+        proves: "files in the app's directories outlive a container that is killed, also of an arbitrary uid with a read-only root",
+        run: files::kept,
     },
     FaultDef {
         name: "fatal-app",

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::checks::{app, database, image, lifecycle, programs, upgrade};
+use crate::checks::{app, database, files, image, lifecycle, programs, upgrade};
 use crate::facts::{Facts, GatePart, Moment};
 use crate::names;
 use container::ask::Answer;
@@ -184,6 +184,12 @@ pub const GATE: &[CheckDef] = &[
         proves: "rows committed before the stop are there after it, and an open transaction's are not",
         needs: &[names::RESTART, names::SQL_LOGIN, names::DATA_ON_VOLUME],
         how: How::Ask(Moment::Again, database::ROWS, database::rows_survive),
+    },
+    CheckDef {
+        name: "files-survive",
+        proves: "files in the app's directories are there in a new container on the same volume",
+        needs: &[names::RESTART],
+        how: How::Ask(Moment::Again, files::READ, files::survive),
     },
     CheckDef {
         name: names::ROWS_OF_BEFORE,

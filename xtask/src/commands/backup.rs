@@ -273,6 +273,10 @@ fn told(seal: &Seal) -> String {
 }
 
 fn told_proof(proof: &RestoreProof) -> String {
+    let files = match proof.app_files {
+        0 => String::new(),
+        count => format!(", {count} files of the app compared"),
+    };
     let asked = [
         format!("all of {} databases read", proof.databases),
         format!("{} sequences ahead", proof.sequences),
@@ -285,5 +289,5 @@ fn told_proof(proof: &RestoreProof) -> String {
         some => format!(", not asked: {}", some.join(", ")),
     };
     let took = seconds(Duration::from_millis(proof.took_ms));
-    format!("{}{not_asked}, {took}", asked.join(", "))
+    format!("{}{files}{not_asked}, {took}", asked.join(", "))
 }

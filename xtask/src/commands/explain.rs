@@ -28,7 +28,13 @@ pub(crate) fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
     if args.plan.json {
         return super::plan::print_json(host, base.as_ref(), &planned);
     }
-    for Planned { step, forecast, .. } in &planned {
+    for Planned {
+        step,
+        forecast,
+        keeps,
+        ..
+    } in &planned
+    {
         host.report.data(&format!("{}: {}", step.name, step.action))?;
         for line in step.cause.lines() {
             host.report.data(&format!("  {line}"))?;
@@ -38,6 +44,9 @@ pub(crate) fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
         }
         for line in forecast.iter().flat_map(Forecast::lines) {
             host.report.data(&format!("    {line}"))?;
+        }
+        if let Some(line) = keeps {
+            host.report.data(&format!("  {line}"))?;
         }
     }
     Ok(())

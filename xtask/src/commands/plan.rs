@@ -30,6 +30,7 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
         forecast,
         health,
         proved_with,
+        keeps,
         warnings,
     } in &planned
     {
@@ -41,7 +42,7 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
         for warning in warnings {
             host.report.warn(format!("{}: {warning}", step.name));
         }
-        for said in health.iter().chain(proved_with) {
+        for said in health.iter().chain(proved_with).chain(keeps) {
             host.report.data(&format!("  {said}"))?;
         }
     }
@@ -81,6 +82,7 @@ pub(crate) fn make(
         .map(|surveyed| Planned {
             health: surveyed.job.spec.app.unproved_health(),
             proved_with: surveyed.job.spec.proved_with(),
+            keeps: surveyed.job.spec.keeps(),
             warnings: surveyed.warnings,
             step: surveyed.step,
             forecast: surveyed.forecast,
@@ -110,7 +112,8 @@ pub(crate) fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
             report.warn(format!("{}: {warning}", step.name));
         }
         let spec = &job.spec;
-        for said in spec.app.unproved_health().into_iter().chain(spec.proved_with()) {
+        let known = [spec.app.unproved_health(), spec.proved_with(), spec.keeps()];
+        for said in known.into_iter().flatten() {
             report.detail(format!("{}: {said}", step.name));
         }
     }

@@ -29,6 +29,7 @@ mod indexes;
 mod input_files;
 mod inside;
 mod installs;
+mod kept_files;
 mod lock_advice;
 mod metrics;
 mod migrations;

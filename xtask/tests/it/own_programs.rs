@@ -9,6 +9,7 @@ use smoke::fault::Faults;
 use smoke::faults::FULL;
 
 use crate::build_images::{Bench, docker};
+use crate::kept_files;
 use crate::service::Operator;
 use crate::smoke_full::expect_flaws;
 use crate::smoke_gate::{UNCOMPILED, Variant, prove, run};
@@ -59,7 +60,7 @@ while True:
 
 /// The app's own file.
 const CONTRACT: &str = r#"{
-    "app": {"import": "main:app", "health_path": "/health", "environment": {"GREETING": "hello {database_name}"}},
+    "app": {"import": "main:app", "health_path": "/health", "environment": {"GREETING": "hello {database_name}"}, DIRECTORIES},
     "packages": ["redis-server"],
     "programs": [
         {"name": "redis", "command": ["redis-server", "--save", "", "--bind", "127.0.0.1"], "starts_after": "nothing", "fatal": false},
@@ -77,16 +78,18 @@ fn an_app_brings_a_worker_of_its_own() {
     write("requirements.txt", "fastapi\nuvicorn\n");
     write("main.py", MAIN);
     write("worker.py", WORKER);
+    write("media/logo.svg", "of the image");
+    let contract = CONTRACT.replace("DIRECTORIES", kept_files::DIRECTORIES);
     let app = bench.checkout.path("app").display().to_string();
     write(
         "hive-app.json",
-        &CONTRACT.replace(r#""sh", "-c", "sleep"#, r#""pyton", "-c", "sleep"#),
+        &contract.replace(r#""sh", "-c", "sleep"#, r#""pyton", "-c", "sleep"#),
     );
     bench
         .xtask(&["build-images", "--app", &app])
         .expect(1)
         .says(&["programs: worker: no such program: pyton"]);
-    write("hive-app.json", CONTRACT);
+    write("hive-app.json", &contract);
     bench.xtask(&["build-images", "--app", &app]).expect(0);
 
     bench.xtask(&["up", &bench.name, "--port", "0"]).expect(2);
@@ -115,6 +118,8 @@ fn an_app_brings_a_worker_of_its_own() {
             .stdout
     };
     assert!(log("worker").contains("worker: there"), "{}", log("worker"));
+
+    kept_files::outlive(&operator);
 
     // One that is done without is named; by hand it comes back.
     let exec = |user: &str, script: &str| {

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import files
+
 # `python -I` looks in no other place.
 sys.path.insert(0, "/usr/local/lib/hive")
 from hive_container import cluster, settings, volume
@@ -167,7 +169,13 @@ def ask(database: str, *statements: str, environment: Mapping[str, str] = ENVIRO
 def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]:
     """Compares a copy with PostgreSQL's manifest, and serves it, with more settings where somebody
     wants them: it has come to a consistent state by then. Shut down at the end."""
-    run(["pg_verifybackup", "--quiet", folder], "pg_verifybackup")
+    # The app's files are no part of the cluster; they have sums of their own.
+    ignored = f"--ignore={files.IN_A_BACKUP}"
+    run(["pg_verifybackup", "--quiet", ignored, folder], "pg_verifybackup")
+    try:
+        files.verify(folder)
+    except (OSError, ValueError) as error:
+        raise Refused(str(error)) from error
     with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
         file.write("local all all trust\n")
     given = SETTINGS | dict(more or {})

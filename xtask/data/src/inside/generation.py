@@ -5,6 +5,7 @@
     generations/before-ID      what ran before the restore or update ID
     generations/failed-ID      what was put in its place and taken back: the app did not get healthy
                                on it, or somebody wanted the data from before
+    files/ID                   the app's folders of the cluster that the restore or update ID made
     generations/journal.json   the operation that goes on, and its step
 
 A cluster that was put in the place of another one has `hive-restored.json`, with the ID, so that
@@ -24,6 +25,7 @@ import shutil
 import subprocess
 import sys
 
+import files
 from copied import Refused, ask, served
 from hive_container.image import sync, write_private
 
@@ -33,7 +35,7 @@ GENERATIONS = f"{MOUNT}/generations"
 JOURNAL = f"{GENERATIONS}/journal.json"
 LOCK = f"{MOUNT}/hive/lock"
 PASSFILE = f"{MOUNT}/hive/superuser.pgpass"
-RESTORED = "hive-restored.json"
+RESTORED = files.RESTORED
 PUT_ASIDE = "hive-kept.json"
 
 AT_FDCWD = -100
@@ -124,6 +126,7 @@ def settle() -> None:
             os.rename(path, f"{GENERATIONS}/before-{identifier}")
         else:
             # Never in use: a copy of a backup.
+            remove_files(identifier.removesuffix(".part"))
             shutil.rmtree(path)
     sync(GENERATIONS)
 
@@ -139,6 +142,7 @@ def recover(identifier: str) -> None:
     with served(part):
         inspect_collations()
     write(f"{part}/{RESTORED}", {"id": identifier})
+    give_files(part, identifier)
     # Whatever comes: nothing of it is in memory only.
     os.sync()
     os.rename(part, part.removesuffix(".part"))
@@ -152,10 +156,11 @@ def keep(identifier: str, note: str) -> None:
     part = f"{GENERATIONS}/new-{identifier}.part"
     write(f"{PGDATA}/{PUT_ASIDE}", json.loads(note))
     # Where the file system can, both have the same blocks until one of them is written to.
-    for command in (
-        ["cp", "--archive", "--reflink=auto", PGDATA, part],
-        ["rm", "--force", f"{part}/{PUT_ASIDE}"],
-    ):
+    copy = ["cp", "--archive", "--reflink=auto"]
+    commands = [[*copy, PGDATA, part], ["rm", "--force", f"{part}/{PUT_ASIDE}"]]
+    if home := files.of_cluster(PGDATA):
+        commands.append([*copy, home, f"{files.FILES}/{identifier}"])
+    for command in commands:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()
@@ -165,6 +170,21 @@ def keep(identifier: str, note: str) -> None:
     subprocess.run(["sync", "--file-system", part], check=True)
     os.rename(part, part.removesuffix(".part"))
     sync(GENERATIONS)
+
+
+def give_files(part: str, identifier: str) -> None:
+    """The app's folders go where the container looks for those of this cluster."""
+    home = f"{part}/{files.IN_A_BACKUP}"
+    if not os.path.isdir(home):
+        return
+    os.unlink(f"{home}/{files.SUMS}")
+    os.makedirs(files.FILES, mode=0o750, exist_ok=True)
+    os.rename(home, f"{files.FILES}/{identifier}")
+
+
+def remove_files(name: str) -> None:
+    if os.path.isdir(f"{files.FILES}/{name}"):
+        shutil.rmtree(f"{files.FILES}/{name}")
 
 
 def inspect_collations() -> None:
@@ -249,6 +269,10 @@ def finish() -> None:
 def forget(name: str) -> None:
     if not name.startswith(KEPT) or "/" in name or not os.path.isdir(f"{GENERATIONS}/{name}"):
         raise Refused(f"there is no generation {name}")
+    own = files.name_of(f"{GENERATIONS}/{name}")
+    others = [PGDATA, *(f"{GENERATIONS}/{one}" for one in os.listdir(GENERATIONS) if one != name)]
+    if all(files.name_of(other) != own for other in others if os.path.isdir(other)):
+        remove_files(own)
     shutil.rmtree(f"{GENERATIONS}/{name}")
 
 

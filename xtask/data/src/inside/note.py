@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 
+import files
+
 PGDATA = "/var/lib/postgresql/data/pgdata"
 NOTE = f"{PGDATA}/hive-backup.json"
 
@@ -57,19 +59,6 @@ def ask(database: str, statement: str) -> dict:
     return json.loads(done.stdout)
 
 
-def size_of(folder: str) -> tuple[int, int]:
-    """Bytes and number of all files and folders, which come and go meanwhile."""
-    size, count = 0, 0
-    for directory, _, files in os.walk(folder):
-        count += 1 + len(files)
-        for name in files:
-            try:
-                size += os.lstat(f"{directory}/{name}").st_size
-            except FileNotFoundError:
-                count -= 1
-    return size, count
-
-
 def keep(text: str) -> None:
     """Whole or not at all, whenever a kill comes."""
     descriptor = os.open(f"{NOTE}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -86,7 +75,11 @@ def main() -> int:
         cluster = ask("postgres", OF_THE_CLUSTER)
         cluster["databases"] = [ask(name, OF_A_DATABASE) for name in cluster["databases"]]
         note |= cluster
-        note["bytes"], note["files"] = size_of(PGDATA)
+        note["bytes"], note["files"] = 0, 0
+        for folder in filter(None, [PGDATA, files.of_cluster(PGDATA)]):
+            size, count = files.size_of(folder)
+            note["bytes"] += size
+            note["files"] += count
         text = json.dumps(note, indent=2) + "\n"
         if "--only-print" not in sys.argv[2:]:
             keep(text)
@@ -94,7 +87,7 @@ def main() -> int:
         # psql has said why.
         return error.returncode or 1
     except OSError as error:
-        print(f"cannot write {NOTE}: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or NOTE}: {error.strerror}", file=sys.stderr)
         return 1
     print(text, end="")
     return 0

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any
 
+import files
 from copied import ENVIRONMENT, MAJOR, Refused, ask, psql, run, served, settings, watched
 
 PGDATA = "/var/lib/postgresql/data/pgdata"
@@ -369,6 +370,7 @@ def prove() -> dict:
     proof: dict = {"sequences": 0, "vector_indexes": 0, "indexes": 0, "sampled_indexes": 0}
     proof["not_asked"] = []
     with served(PGDATA, NOT_KEPT):
+        proof["app_files"] = files.count(PGDATA)
         ask("postgres", *MAKE_READER)
         # One that was half dropped lets nobody in.
         databases = """SELECT json_agg(datname ORDER BY datname) FROM pg_database

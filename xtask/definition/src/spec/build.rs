@@ -99,11 +99,13 @@ pub(crate) fn clean(path: &str) -> String {
 }
 
 fn is_inside(path: &str) -> bool {
+    is_plain(path) && !path.starts_with(['/', '-'])
+}
+
+/// Whether a path has nothing that a shell or a Dockerfile reads, and no way up.
+pub(super) fn is_plain(path: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
-    !path.is_empty()
-        && path.bytes().all(good)
-        && !path.starts_with(['/', '-'])
-        && !path.split('/').any(|part| part == "..")
+    !path.is_empty() && path.bytes().all(good) && !path.split('/').any(|part| part == "..")
 }
 
 fn command_problem(command: &[String]) -> Option<String> {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::directories;
 use super::names::{ImageName, check_package};
 use super::program;
 use super::raw::{CheckProbe, HealthMeaning, HttpProbe, RawApp, RawDatabase, RawSpec};
@@ -29,7 +30,8 @@ pub(super) fn validate(
     meaning.packages("packages", &raw.packages);
     meaning.packages("build_packages", &raw.build_packages);
     meaning.checks(&raw);
-    for (path, message) in raw.build.problems() {
+    let of_the_app = directories::problems(&raw.app, &raw.build);
+    for (path, message) in raw.build.problems().into_iter().chain(of_the_app) {
         meaning.tell(&path, message);
     }
     for (key, value) in &raw.smoke.environment {
@@ -102,6 +104,7 @@ pub(super) fn validate(
         before_start,
         environment,
         restart_after,
+        directories,
     } = app;
     let RawDatabase {
         name,
@@ -133,6 +136,10 @@ pub(super) fn validate(
             before_start,
             environment,
             restart_after,
+            directories: directories
+                .iter()
+                .map(|path| directories::absolute(path))
+                .collect(),
         },
         database: Database {
             name,

@@ -149,6 +149,11 @@ pub(crate) struct RawApp {
     #[serde(default = "six")]
     #[cfg_attr(test, schemars(range(min = 0, max = 1000)))]
     pub(crate) restart_after: u32,
+    /// Folders of data that outlive the container, such as `["media"]`: they lie
+    /// on the volume, and backups have them. From the app's folder, or absolute
+    /// below `/var/lib`. What the image has in them is copied when they are made.
+    #[serde(default)]
+    pub(crate) directories: Vec<String>,
 }
 
 /// What a health endpoint that answers 200 says.

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::REQUEST;
 use super::strand::{SECRETS, Strand};
-use crate::checks::{self, database};
+use crate::checks::{self, database, files};
 use crate::facts::Moment;
 use crate::facts::OUTAGE_LIMIT;
 use crate::facts::{ContainerHealth, GatePart, Outage, Stop};
@@ -30,9 +30,10 @@ const SOON: Duration = Duration::from_secs(3);
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// What is asked right before the stop. The last one leaves a session behind.
-const BEFORE_STOP: [(&str, &str); 3] = [
+const BEFORE_STOP: [(&str, &str); 4] = [
     SECRETS,
     ("data", database::DATA_DIRECTORY),
+    ("files", files::WRITE),
     ("rows", database::WRITE_ROWS),
 ];
 

@@ -128,6 +128,8 @@ class Image:
     environment: dict[str, str]
     #: As many looks in a row at an app that gives no answer restart it; 0 for never.
     restart_after: int
+    #: Its folders that lie on the volume, as absolute paths.
+    directories: list[str]
     #: By which name a volume may know the app, too.
     app_was: str | None
     database: str
@@ -167,6 +169,7 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
         before_start=app.get("before_start"),
         environment=app.get("environment", {}),
         restart_after=app.get("restart_after", 0),
+        directories=app.get("directories", []),
         app_was=environ.get(APP_WAS),
         database=database["name"],
         role=database["role"],

@@ -10,6 +10,7 @@
       hive/superuser-password  and hive/superuser.pgpass, the same for `psql`
       hive/backup.json         of which moments there are backups, as whoever took them has noted
       hive/secret.NAME         what the spec asks for by `{secret:NAME}`
+      files/                   the app's folders; see `directories`
       .hive-adopt-*            a copy that was interrupted; removed at the next start
 
 Nothing is written before the volume is known to be ours or empty.
@@ -32,6 +33,7 @@ MOUNT = "/var/lib/postgresql/data"
 PGDATA = f"{MOUNT}/pgdata"
 IDENTITY = f"{PGDATA}/hive.json"
 OURS = f"{MOUNT}/hive"
+FILES = f"{MOUNT}/files"
 LOCK = f"{OURS}/lock"
 APP = f"{OURS}/app"
 ADOPTED = f"{OURS}/adopted"
@@ -107,7 +109,7 @@ def inspect(image: Image) -> None:
 
 def inspect_kinds() -> None:
     """A name of ours for something else: a link that leads nowhere, a folder for a file."""
-    folders = (PGDATA, OURS)
+    folders = (PGDATA, OURS, FILES)
     files = (
         IDENTITY,
         LOCK,
@@ -201,9 +203,11 @@ def inspect_empty(names: set[str]) -> None:
             f"the volume had a cluster and {PGDATA} is gone",
             f"restore it, or remove {OURS} to start with an empty database",
         )
-    foreign = {
-        name for name in names - HARMLESS - {"hive", "pgdata"} if not name.startswith(ADOPTING)
-    }
+    ours = {"hive", "pgdata"}
+    if "hive" in names:
+        # A first boot that was killed: they are there before the cluster.
+        ours.add("files")
+    foreign = {name for name in names - HARMLESS - ours if not name.startswith(ADOPTING)}
     if foreign:
         some = ", ".join(sorted(foreign)[:3])
         raise Fatal(

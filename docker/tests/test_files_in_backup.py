@@ -1,0 +1,115 @@
+"""The app's folders in a backup: all of them, whatever happens to them meanwhile."""
+
+import io
+import os
+import sys
+import tarfile
+from pathlib import Path
+from unittest import mock
+
+from test_volume import Folder
+
+INSIDE = Path(__file__).parents[2] / "xtask/data/src/inside"
+sys.path.insert(0, str(INSIDE))
+import files  # noqa: E402
+
+sys.path.remove(str(INSIDE))
+
+LONG = "a" * 200
+ODD = {
+    f"app/media/{LONG}/{LONG}": b"long",
+    "app/media/pgsql_tmp1/backup_label": b"what pg_basebackup leaves out",
+    "app/media/new\nline \\ back": b"odd",
+    "app/media/empty": b"",
+}
+
+
+class InABackup(Folder):
+    def setUp(self):
+        super().setUp()
+        for name, content in ODD.items():
+            self.write(f"home/{name}", content)
+        self.write("home/var/lib/shop/data", b"x" * 3000)
+        os.symlink("data", f"{self.path}/home/var/lib/shop/link")
+        os.mkfifo(f"{self.path}/home/var/lib/shop/fifo")
+        os.mkdir(f"{self.path}/home/var/lib/nothing")
+
+    def unpacked(self):
+        """After an archive of PostgreSQL's, as a restore has it."""
+        before = io.BytesIO()
+        with tarfile.open(fileobj=before, mode="w") as archive:
+            entry = tarfile.TarInfo("PG_VERSION")
+            entry.size = 3
+            archive.addfile(entry, io.BytesIO(b"17\n"))
+        # pg_basebackup pads to two blocks, Python to a record.
+        cluster = before.getvalue()[:1024] + bytes(1024)
+        target = io.BytesIO()
+        files.without_end(io.BytesIO(cluster), target)
+        files.add(f"{self.path}/home", target)
+        target.seek(0)
+        folder = f"{self.path}/d"
+        with tarfile.open(fileobj=target) as archive:
+            archive.extractall(folder, filter="fully_trusted")
+        return folder
+
+    def test_all_of_them_come_back(self):
+        folder = self.unpacked()
+        files.verify(folder)
+        self.assertEqual(files.count(folder), len(ODD) + 1)
+        for name, content in ODD.items():
+            self.assertEqual(Path(folder, "hive-files", name).read_bytes(), content)
+        self.assertEqual(os.readlink(f"{folder}/hive-files/var/lib/shop/link"), "data")
+        self.assertTrue(os.path.isdir(f"{folder}/hive-files/var/lib/nothing"))
+        self.assertEqual(Path(folder, "PG_VERSION").read_bytes(), b"17\n")
+
+    def test_a_cluster_without_any_is_fine(self):
+        os.mkdir(f"{self.path}/d")
+        files.verify(f"{self.path}/d")
+        self.assertEqual(files.count(f"{self.path}/d"), 0)
+
+    def test_what_was_changed_lost_or_added_is_named(self):
+        folder = self.unpacked()
+        place = Path(folder, "hive-files/var/lib/shop/data")
+        for harm in (lambda: place.write_bytes(b"y" * 3000), place.unlink):
+            harm()
+            with self.assertRaisesRegex(ValueError, "file var/lib/shop/data is not what was"):
+                files.verify(folder)
+        self.write("d/hive-files/app/more")
+        with self.assertRaisesRegex(ValueError, "file app/more is not"):
+            files.verify(folder)
+
+    def test_a_file_that_shrinks_or_goes_meanwhile_spoils_nothing(self):
+        shrinks = files.Content(io.BytesIO(b"ab"), 4)
+        self.assertEqual(shrinks.read(10), b"ab\0\0")
+        self.assertEqual(shrinks.read(10), b"")
+        gone = f"{self.path}/home/app/media/empty"
+        with mock.patch.object(files, "all_below", return_value=iter([gone, f"{gone}-2"])):
+            target = io.BytesIO()
+            files.add(f"{self.path}/home", target)
+        with tarfile.open(fileobj=io.BytesIO(target.getvalue())) as archive:
+            names = archive.getnames()
+        self.assertEqual(names, ["hive-files/app/media/empty", "hive-files/SHA256SUMS"])
+
+    def test_half_of_a_cluster_is_no_backup(self):
+        with self.assertRaisesRegex(OSError, "not come to the end"):
+            files.without_end(io.BytesIO(b"x" * 5000), io.BytesIO())
+
+    def test_chunks_of_any_size_are_frames(self):
+        class Library:
+            ZSTD_compressBound = mock.Mock(return_value=files.CHUNK + 99)
+            ZSTD_isError = mock.Mock(return_value=0)
+
+            def ZSTD_compress(self, buffer, _size, content, size, _level):
+                buffer[: size.value] = content
+                return size.value
+
+        target = io.BytesIO()
+        library = Library()
+        library.ZSTD_compress = mock.Mock(side_effect=library.ZSTD_compress)
+        with mock.patch.object(files.ctypes, "CDLL", return_value=library):
+            zstd = files.Zstd(target)
+        for size in (1, files.CHUNK, files.CHUNK * 2):
+            zstd.write(b"z" * size)
+        zstd.close()
+        self.assertEqual(len(target.getvalue()), 1 + files.CHUNK * 3)
+        self.assertEqual(library.ZSTD_compress.call_count, 4)

@@ -1,0 +1,213 @@
+"""The app's folders beside a cluster: put into a backup of it, and looked at in one.
+
+    hive-files/app/media/…     in the backup, what is in `files` on the volume
+    hive-files/SHA256SUMS      of all of its files, as `sha256sum` writes and checks them
+
+They are copied when the cluster has been: whatever a row speaks of was written before it.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+MOUNT = "/var/lib/postgresql/data"
+FILES = f"{MOUNT}/files"
+IN_A_BACKUP = "hive-files"
+SUMS = "SHA256SUMS"
+
+#: Of a cluster that was restored: by which restore.
+RESTORED = "hive-restored.json"
+
+CHUNK = 1 << 20
+#: Two blocks of zeros (POSIX, pax).
+END_OF_ARCHIVE = bytes(1024)
+
+
+def name_of(cluster: str) -> str:
+    """Which folders belong to a cluster; the container's `directories` goes by the same."""
+    try:
+        with open(f"{cluster}/{RESTORED}", encoding="utf-8") as file:
+            return json.load(file)["id"]
+    except FileNotFoundError:
+        return "first"
+
+
+def of_cluster(cluster: str) -> str | None:
+    """Where they lie, if there are any."""
+    home = f"{FILES}/{name_of(cluster)}"
+    return home if os.path.isdir(home) else None
+
+
+class Zstd:
+    """Compresses by the library that PostgreSQL has. Each chunk is a frame of its own."""
+
+    def __init__(self, target: BinaryIO):
+        self.target = target
+        self.library = ctypes.CDLL("libzstd.so.1")
+        self.library.ZSTD_compressBound.restype = ctypes.c_size_t
+        self.library.ZSTD_compress.restype = ctypes.c_size_t
+        self.bound = self.library.ZSTD_compressBound(ctypes.c_size_t(CHUNK))
+        self.buffer = ctypes.create_string_buffer(self.bound)
+        self.waiting = bytearray()
+
+    def write(self, content: bytes) -> int:
+        self.waiting += content
+        while len(self.waiting) >= CHUNK:
+            self.frame(bytes(self.waiting[:CHUNK]))
+            del self.waiting[:CHUNK]
+        return len(content)
+
+    def close(self) -> None:
+        self.frame(bytes(self.waiting))
+        self.waiting.clear()
+        self.target.flush()
+
+    def frame(self, content: bytes) -> None:
+        sizes = [ctypes.c_size_t(size) for size in (self.bound, len(content))]
+        done = self.library.ZSTD_compress(self.buffer, sizes[0], content, sizes[1], 3)
+        if self.library.ZSTD_isError(ctypes.c_size_t(done)):
+            raise OSError("zstd does not compress")
+        self.target.write(ctypes.string_at(self.buffer, done))
+
+
+def without_end(archive: BinaryIO, target: Zstd) -> None:
+    """Copies an archive to which more is added."""
+    held = b""
+    while chunk := archive.read(CHUNK):
+        held += chunk
+        target.write(held[: -len(END_OF_ARCHIVE)])
+        held = held[-len(END_OF_ARCHIVE) :]
+    if held != END_OF_ARCHIVE:
+        raise OSError("pg_basebackup has not come to the end of its archive")
+
+
+def add(home: str, target: Zstd) -> None:
+    """Adds the folders to an archive, and ends it."""
+    sums = io.BytesIO()
+    # Names are bytes, as long as they like.
+    with tarfile.open(
+        fileobj=target,
+        mode="w|",
+        format=tarfile.GNU_FORMAT,
+        encoding="utf-8",
+        errors="surrogateescape",
+    ) as archive:
+        for path in all_below(home):
+            # What went meanwhile is gone, as a row would be.
+            with contextlib.suppress(FileNotFoundError):
+                add_one(archive, path, os.path.relpath(path, home), sums)
+        entry = tarfile.TarInfo(f"{IN_A_BACKUP}/{SUMS}")
+        entry.mode, entry.size = 0o600, len(sums.getvalue())
+        archive.addfile(entry, io.BytesIO(sums.getvalue()))
+
+
+def all_below(home: str) -> Iterator[str]:
+    """Folders, files and links; nothing where there is no such folder."""
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for directory, folders, files in os.walk(home, onerror=fail):
+        folders.sort()
+        yield directory
+        yield from (f"{directory}/{name}" for name in sorted(files))
+        yield from (
+            f"{directory}/{name}" for name in folders if os.path.islink(f"{directory}/{name}")
+        )
+
+
+def add_one(archive: tarfile.TarFile, path: str, inside: str, sums: io.BytesIO) -> None:
+    kind = os.lstat(path).st_mode
+    name = os.path.normpath(f"{IN_A_BACKUP}/{inside}")
+    if stat.S_ISREG(kind):
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            entry = tarfile.TarInfo(name)
+            status = os.fstat(file.fileno())
+            entry.mode, entry.mtime, entry.size = (
+                stat.S_IMODE(status.st_mode),
+                int(status.st_mtime),
+                status.st_size,
+            )
+            content = Content(file, entry.size)
+            archive.addfile(entry, content)
+        sums.write(sum_line(content.digest.hexdigest(), inside))
+    elif stat.S_ISDIR(kind) or stat.S_ISLNK(kind):
+        # By one look; what else there is (a socket, a pipe) holds no data.
+        entry = archive.gettarinfo(path, arcname=name)
+        if entry is not None and not entry.isreg():
+            archive.addfile(entry)
+
+
+class Content:
+    """So many bytes of a file, which may shrink or grow meanwhile, and their digest."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        self.file = file
+        self.left = size
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        size = min(size, self.left)
+        content = self.file.read(size).ljust(size, b"\0")
+        self.left -= size
+        self.digest.update(content)
+        return content
+
+
+def sum_line(digest: str, name: str) -> bytes:
+    """A line of sha256sum, which escapes what would end it."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "\\" if escaped != name else ""
+    return os.fsencode(f"{mark}{digest}  {escaped}\n")
+
+
+def size_of(home: str) -> tuple[int, int]:
+    """Bytes of all files, and number of files and folders, which come and go meanwhile."""
+    size, count = 0, 0
+    for path in all_below(home):
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(path)
+            size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+            count += 1
+    return size, count
+
+
+def sums_in(folder: str) -> list[bytes]:
+    """What an unpacked backup says of the app's files in it, a line each."""
+    home = f"{folder}/{IN_A_BACKUP}"
+    if not os.path.isdir(home):
+        return []
+    with open(f"{home}/{SUMS}", "rb") as file:
+        return file.read().splitlines()
+
+
+def count(folder: str) -> int:
+    """How many files of the app an unpacked backup has."""
+    return len(sums_in(folder))
+
+
+def verify(folder: str) -> None:
+    """Raises ValueError with the first of them that is not what was written."""
+    expected = sums_in(folder)
+    home = f"{folder}/{IN_A_BACKUP}"
+    found = io.BytesIO()
+    for path in all_below(home):
+        inside = os.path.relpath(path, home)
+        if inside == SUMS or os.path.islink(path) or not os.path.isfile(path):
+            continue
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found.write(sum_line(digest, inside))
+    wrong = set(expected) ^ set(found.getvalue().splitlines())
+    if wrong:
+        # Behind the digest.
+        name = min(os.fsdecode(line).partition("  ")[2] for line in wrong)
+        raise ValueError(f"the app's file {name} is not what was written")

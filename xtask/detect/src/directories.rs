@@ -1,0 +1,162 @@
+//! Folders that the app writes into, and that have to outlive its container.
+
+use crate::modules::{Module, Modules};
+use crate::place::{Detected, Place};
+use crate::python::{Token, TokenKind};
+use crate::tree::{Tree, is_of_the_app};
+
+/// Names of settings that hold one: Django's, and what others call theirs.
+const SETTINGS: [&str; 8] = [
+    "MEDIA_DIR",
+    "MEDIA_ROOT",
+    "UPLOADS_DIR",
+    "UPLOADS_FOLDER",
+    "UPLOAD_DIR",
+    "UPLOAD_DIRECTORY",
+    "UPLOAD_FOLDER",
+    "UPLOAD_PATH",
+];
+
+/// What makes a path of its parts, and says nothing else.
+const OF_PATHS: [&str; 11] = [
+    "Path", "PurePath", "abspath", "absolute", "join", "joinpath", "os", "path", "pathlib", "resolve", "str",
+];
+
+/// The folders as a spec has them, and what names each.
+pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<String>> {
+    let mut found: Vec<Detected<String>> = Vec::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        for (n, one) in module.lines.iter().enumerate().flat_map(|(n, line)| {
+            let all = crate::python::statement::assignments(line);
+            all.into_iter().map(move |one| (n, one))
+        }) {
+            if !SETTINGS.contains(&one.target.to_uppercase().as_str()) {
+                continue;
+            }
+            let Some(folder) = place(module, one.value, 0).and_then(|path| kept(&path)) else {
+                continue;
+            };
+            let below = format!("{folder}/");
+            let holds_code = tree
+                .paths()
+                .any(|path| path.starts_with(&below) && path.ends_with(".py"));
+            let overlaps = |other: &Detected<String>| {
+                let other = format!("{}/", other.value);
+                other.starts_with(&below) || below.starts_with(&other)
+            };
+            if !holds_code && !found.iter().any(overlaps) {
+                found.push(Detected::likely(
+                    folder,
+                    Place::new(module.path, module.number(n)),
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The path that an expression makes: absolute, or from the app's folder, which is
+/// where the app is started. None where that is not to be told from the code alone.
+fn place(module: &Module<'_>, value: &[Token<'_>], depth: usize) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    let mut up = 0;
+    let mut start = None;
+    for token in value {
+        match (token.kind, token.text) {
+            (TokenKind::Text, text) => parts.push(text),
+            (TokenKind::Name, "parent" | "dirname") => up += 1,
+            (TokenKind::Name, "__file__") => start = Some(module.path.to_owned()),
+            (TokenKind::Name, name) if OF_PATHS.contains(&name) => {}
+            (TokenKind::Name, name) if depth < 4 => {
+                start = Some(place(module, module.value(name)?, depth + 1)?)
+            }
+            (TokenKind::Sign, "(" | ")" | "." | "," | "/") => {}
+            _ => return None,
+        }
+    }
+    let mut path = start.unwrap_or_default();
+    for _ in 0..up {
+        // Above the project it is another one's.
+        path = match path.rsplit_once('/') {
+            Some((folder, _)) => folder.to_owned(),
+            None if path.is_empty() => return None,
+            None => String::new(),
+        };
+    }
+    for part in parts {
+        path = match (part.starts_with('/'), path.is_empty()) {
+            (true, _) | (_, true) => part.to_owned(),
+            (false, false) => format!("{path}/{part}"),
+        };
+    }
+    Some(path)
+}
+
+/// What a spec takes of it.
+fn kept(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
+    if parts.contains(&"..") || !path.bytes().all(good) {
+        return None;
+    }
+    match (path.starts_with('/'), parts.as_slice()) {
+        (true, ["app", rest @ ..]) | (false, rest) if !rest.is_empty() => Some(rest.join("/")),
+        (true, ["var", "lib", _, ..]) => Some(format!("/{}", parts.join("/"))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> Vec<String> {
+        let tree = Tree::single(path, text);
+        let all = find(&tree, &Modules::of(&tree));
+        all.into_iter().map(|one| one.value).collect()
+    }
+
+    #[test]
+    fn paths_are_told_from_their_parts() {
+        let base = "BASE_DIR = Path(__file__).resolve().parent.parent\n";
+        for (value, expected) in [
+            ("BASE_DIR / \"media\"", "media"),
+            ("os.path.join(BASE_DIR, \"var\", \"media\")", "var/media"),
+            ("str(BASE_DIR / \"./media/\")", "media"),
+            ("\"uploads\"", "uploads"),
+            ("Path(\"/app/uploads\")", "uploads"),
+            ("\"/var/lib/shop/media\"", "/var/lib/shop/media"),
+        ] {
+            let text = format!("{base}MEDIA_ROOT = {value}\n");
+            assert_eq!(found("mysite/settings.py", &text), [expected], "{value}");
+        }
+        let nested = "B = os.path.dirname(os.path.abspath(__file__))\nclass Settings:\n    upload_dir: str = B + \"x\"\nUPLOAD_DIR = os.path.join(B, \"files\")\n";
+        assert_eq!(found("api/config.py", nested), ["api/files"]);
+        let field = "class Settings(BaseSettings):\n    upload_dir: str = \"data/uploads\"\n";
+        assert_eq!(found("config.py", field), ["data/uploads"]);
+    }
+
+    #[test]
+    fn nothing_is_guessed() {
+        for value in [
+            "os.environ[\"MEDIA\"]",
+            "os.getenv(\"MEDIA\", \"media\")",
+            "\"/srv/media\"",
+            "\"/var/lib\"",
+            "\"\"",
+            "\"..\"",
+            "UNKNOWN / \"media\"",
+            "Path(__file__).parent.parent.parent / \"media\"",
+            "f\"{x}/media\"",
+        ] {
+            assert_eq!(
+                found("mysite/settings.py", &format!("MEDIA_ROOT = {value}\n")),
+                [""; 0],
+                "{value}"
+            );
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The app's folders on the volume. An image without any passes, and says so.
+
+use anyhow::{Result, bail};
+
+use crate::checks::files;
+use crate::fixture::Fixture;
+use container::finding::{Observation, flaw, seen};
+
+/// A user of no name, and a root that nobody can write to.
+const OPTIONS: [&str; 7] = [
+    "--user=12345:0",
+    "--read-only",
+    "--tmpfs=/run/hive",
+    "--tmpfs=/tmp",
+    "--tmpfs=/var/log/hive",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+];
+
+/// Files are there after kill -9 of the container, in a new one.
+pub(crate) fn kept(fixture: &Fixture<'_>) -> Result<Observation> {
+    let own = &fixture.spec().app.directories;
+    if own.is_empty() {
+        return Ok(files::of_spec(own, "")?);
+    }
+    let volume = fixture.volume()?;
+    let first = fixture.boot(&volume, &OPTIONS)?;
+    fixture.must(&first, files::WRITE)?;
+    for path in own {
+        let folder = fixture.must(&first, &format!("stat -c '%u %a' {path}/"))?;
+        if folder.trim() != "12345 750" {
+            bail!(flaw(format!("{path} is of {}", folder.trim())));
+        }
+    }
+    first.container.kill("KILL")?;
+    fixture.remove(&first)?;
+    let again = fixture.boot(&volume, &OPTIONS)?;
+    let said = fixture.must(&again, files::READ)?;
+    let kept = files::of_spec(own, said.trim())?;
+    Ok(seen(format!(
+        "uid 12345, read-only root, kill -9: {} in a new container",
+        kept.detail
+    ))?)
+}
