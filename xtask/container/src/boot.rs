@@ -43,6 +43,9 @@ const MOST_ROUTES: usize = 8;
 /// Of a container's log in a report; the bundle has all of it.
 const LAST_LINES: usize = 4;
 
+/// As many lines of a log are looked at for them, however long it is.
+const LOOKED_AT: u32 = 5000;
+
 /// A boot that was watched until healthy, dead or hopeless.
 #[derive(Clone, Debug, Default)]
 pub struct Boot {
@@ -190,7 +193,7 @@ impl Instance {
     fn epitaph(&self, inspect: &Value, during: &'static str) -> Result<Death> {
         let code = inspect.pointer("/State/ExitCode").and_then(Value::as_i64);
         let out_of_memory = inspect.pointer("/State/OOMKilled").and_then(Value::as_bool) == Some(true);
-        let log = self.container.logs()?;
+        let log = self.container.last_lines(LOOKED_AT)?;
         let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
         let lines = telling(&lines);
         Ok(Death {
@@ -432,7 +435,7 @@ fn hopeless(instance: &Instance, spec: &ImageSpec, answers: bool) -> Result<Opti
     if answers {
         return Ok(None);
     }
-    let log = instance.container.logs()?;
+    let log = instance.container.last_lines(LOOKED_AT)?;
     Ok(words::without_end(&log).map(|said| format!("the app ended again and again: {}", one_line(&said))))
 }
 

@@ -36,8 +36,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// cost more to fill with zeros, in a build without optimisation, than a call.
 const BUFFER_SIZE: usize = 16 << 10;
 
-/// No answer that is asked for is longer: 10,000 images are 6 MB.
-const LONGEST_ANSWER: u64 = 256 << 20;
+/// No answer that is asked for is longer: 10,000 images are 6 MB. What a container
+/// printed may be, and then nobody looks through all of it.
+const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// The API of one engine. Connections are kept, and shared by clones.
 #[derive(Clone, Debug)]
@@ -349,6 +350,10 @@ impl Api {
             ureq::Error::Timeout(_) => failure::environment(format!(
                 "the engine did not answer {method} {path} within {} s",
                 deadline.as_secs()
+            )),
+            ureq::Error::BodyExceedsLimit(longest) => failure::build(format!(
+                "the engine's answer to {method} {path} is longer than {} MB",
+                longest >> 20
             )),
             ureq::Error::Other(error) if error.is::<Unreachable>() => failure::environment(error.to_string()),
             error => failure::environment(format!(

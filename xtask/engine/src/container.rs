@@ -4,6 +4,7 @@
 
 mod request;
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -21,6 +22,12 @@ const END_ON_RECORD: Duration = Duration::from_secs(5);
 
 /// Longer than a command in a container of its own may take.
 const CALL: Duration = Duration::from_secs(120);
+
+/// What a container may print before the engine drops the oldest of it: more than
+/// is ever read of it, so that a log that lost lines is always one that is too long.
+const LOG_OPTIONS: [(&str, &str); 2] = [("max-size", "96m"), ("max-file", "2")];
+/// The one of the engine's own choice may keep no log at all.
+const LOG_DRIVER: &str = "json-file";
 
 /// Who makes containers: an engine, a runner and the run they belong to.
 #[derive(Clone, Debug)]
@@ -74,12 +81,15 @@ impl RunResources {
         // Made first: a container that was created and cannot start must go, too.
         let container = Container(self.thing(name));
         let started = match request::of(image, self.label(), options, command) {
-            Some(request) => self.create(name, &request).and_then(|()| container.start()),
+            Some(request) => self.create(name, request).and_then(|()| container.start()),
             None => {
                 let label = self.label_flag();
                 let mut args = vec![
                     "run", "--detach", "--pull", "never", "--name", name, "--label", &label,
                 ];
+                let log = LOG_OPTIONS.map(|(key, value)| format!("{key}={value}"));
+                args.extend(["--log-driver", LOG_DRIVER]);
+                args.extend(log.iter().flat_map(|option| ["--log-opt", option]));
                 let (options, variables) = request::apart(options);
                 args.extend(options);
                 args.push(image);
@@ -129,9 +139,11 @@ impl RunResources {
         format!("{key}={run}")
     }
 
-    fn create(&self, name: &str, request: &Value) -> Result<()> {
+    fn create(&self, name: &str, mut request: Value) -> Result<()> {
+        let log: BTreeMap<_, _> = LOG_OPTIONS.into_iter().collect();
+        request["HostConfig"]["LogConfig"] = json!({ "Type": LOG_DRIVER, "Config": log });
         let path = format!("/containers/create?name={}", escaped(name));
-        let answer = self.engine.api.post(&self.runner, &path, request)?;
+        let answer = self.engine.api.post(&self.runner, &path, &request)?;
         answer.good().map(drop)
     }
 

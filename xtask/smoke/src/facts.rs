@@ -89,6 +89,8 @@ pub struct Facts {
     pub(crate) whole_log: String,
     /// `docker container inspect` of all containers.
     pub(crate) inspect: String,
+    /// What of the two could not be read, and why.
+    pub(crate) unread: Vec<String>,
     /// Passwords made at the first boots. Never shown, never written.
     pub(crate) secrets: Vec<String>,
     /// How long each part took.
@@ -235,6 +237,7 @@ impl Facts {
             settled_log: unseen(),
             whole_log: String::new(),
             inspect: String::new(),
+            unread: Vec::new(),
             secrets: Vec::new(),
             took: BTreeMap::new(),
         }
@@ -269,6 +272,7 @@ impl Facts {
         self.answers.extend(mortal.answers);
         self.whole_log.push_str(&mortal.whole_log);
         self.inspect.push_str(&mortal.inspect);
+        self.unread.extend(mortal.unread);
         self.secrets.extend(mortal.secrets);
         self.secrets.sort();
         self.secrets.dedup();
@@ -282,6 +286,7 @@ impl Facts {
         self.later.extend(upgraded.later);
         self.whole_log.push_str(&upgraded.whole_log);
         self.inspect.push_str(&upgraded.inspect);
+        self.unread.extend(upgraded.unread);
         self.secrets.extend(upgraded.secrets);
         self.took.extend(upgraded.took);
     }

@@ -408,6 +408,15 @@ fn secret_in_the_log() {
     assert!(scrubbed.contains(&"app.log".to_owned()), "{scrubbed:?}");
 }
 
+/// What is too long to look through is not taken for clean, and ends.
+#[test]
+#[ignore = "needs an engine"]
+fn a_log_without_end() {
+    let print = "import subprocess; subprocess.Popen([\"yes\", \"x\" * 4000])";
+    let lines = run(&format!("echo '{print}' >> /app/api/serve.py; {UNCOMPILED}"));
+    broken("endless", &lines, as_it_is, &["no-secret-leaked"]);
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn secret_in_the_image() {

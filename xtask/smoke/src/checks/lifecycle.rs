@@ -99,6 +99,9 @@ pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
     if shown(&facts.inspect) {
         return Err(flaw("a password made at first boot is in `docker inspect`"));
     }
+    if let Some(error) = facts.unread.first() {
+        return Err(flaw(format!("not all could be looked through: {error}")));
+    }
     seen(format!(
         "{} passwords, none in {} lines of log or in docker inspect",
         facts.secrets.len(),
@@ -181,6 +184,9 @@ mod tests {
         facts.secrets = vec!["s3cret".into()];
         facts.whole_log = "starting\n".into();
         assert!(no_secret_leaked(&facts).is_ok());
+        facts.unread = vec!["the log is longer than 64 MB".into()];
+        assert!(no_secret_leaked(&facts).is_err());
+        facts.unread.clear();
         facts.inspect = "{\"Env\":[\"PW=s3cret\"]}".into();
         assert!(no_secret_leaked(&facts).is_err());
         facts.whole_log = "PW is s3cret\n".into();

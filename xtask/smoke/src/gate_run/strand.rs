@@ -312,10 +312,11 @@ impl<'a> Strand<'a> {
         for instance in self.instances.iter().skip(first) {
             match settled(instance.container.logs())? {
                 Ok(log) => self.facts.whole_log.push_str(&log),
-                Err(error) => self.facts.whole_log.push_str(&error),
+                Err(error) => self.facts.unread.push(error),
             }
-            if let Ok(inspect) = settled(instance.container.inspect())? {
-                self.facts.inspect.push_str(&inspect.to_string());
+            match settled(instance.container.inspect())? {
+                Ok(inspect) => self.facts.inspect.push_str(&inspect.to_string()),
+                Err(error) => self.facts.unread.push(error),
             }
         }
         self.event("end");
