@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread::JoinHandle;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use inputs::shown::one_line;
 
 use build::app::Application;
 use build::assembly::Assembly;
 use build::base::Base;
+use build::base::obtain::ObtainedBases;
 use build::candidate;
 use build::context;
 use definition::Definition;
@@ -73,6 +74,11 @@ pub(crate) struct Planned {
     /// The variables that it is proved with, and does not have by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) proved_with: Option<String>,
+    /// The base set that it is built on.
+    pub(crate) base_set: String,
+    /// What is to be said of that.
+    #[serde(skip)]
+    pub(crate) built_on: Option<String>,
     /// What outlives its containers beside the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keeps: Option<String>,
@@ -81,6 +87,16 @@ pub(crate) struct Planned {
 }
 
 impl Surveyed<'_> {
+    /// Which of the bases it is built on.
+    ///
+    /// # Errors
+    /// When the engine had not got it.
+    pub fn base<'b>(&self, bases: &'b ObtainedBases) -> Result<&'b Base> {
+        let set = &self.job.base.name;
+        let base = bases.get(set);
+        base.with_context(|| format!("base {set} is not in the engine"))
+    }
+
     /// What BuildKit needs of it.
     ///
     /// # Errors
@@ -103,13 +119,13 @@ impl Surveyed<'_> {
     }
 }
 
-/// The engine's and the base's part of a survey; absent where nothing runs.
+/// The engine's and the bases' part of a survey; absent where nothing runs.
 #[derive(Clone, Copy, Debug)]
-pub struct EngineAndBase<'a> {
+pub struct EngineAndBases<'a> {
     /// The engine that is asked for images and their tags.
     pub engine: &'a Engine,
-    /// The base, where the engine has it.
-    pub base: Option<&'a Base>,
+    /// Those of the bases that the engine has.
+    pub bases: &'a ObtainedBases,
 }
 
 /// Surveys all images of a request.
@@ -120,38 +136,37 @@ pub struct EngineAndBase<'a> {
 pub fn survey<'a>(
     mut contexts: Contexts<'_>,
     request: &'a Request,
-    engine_and_base: Option<EngineAndBase<'_>>,
+    engine_and_bases: Option<EngineAndBases<'_>>,
 ) -> Result<Vec<Surveyed<'a>>> {
     let host = contexts.host;
-    let inventory = match engine_and_base {
-        Some(engine_and_base) => engine_and_base.engine.inventory(&host.runner)?,
+    let inventory = match engine_and_bases {
+        Some(engine_and_bases) => engine_and_bases.engine.inventory(&host.runner)?,
         None => Inventory::default(),
     };
-    let mut records = engine_and_base.map(|engine_and_base| {
-        past::BackgroundRecords::new(host, engine_and_base.engine, &mut contexts.signal)
+    let mut records = engine_and_bases.map(|engine_and_bases| {
+        past::BackgroundRecords::new(host, engine_and_bases.engine, &mut contexts.signal)
     });
     let mut surveyed = Vec::new();
     for job in &request.jobs {
         let inputs = contexts.of(&job.app)?;
-        let definition = match engine_and_base
-            .and_then(|engine_and_base| Some((engine_and_base.engine, engine_and_base.base?)))
-        {
-            Some((engine, base)) => Some(Definition {
-                dockerfile: job.dockerfile.clone(),
-                target: dockerfile::TARGET.to_owned(),
-                arguments: request.arguments.clone(),
-                platform: engine.platform(&host.runner)?,
-                base: base.identity.clone(),
-                contexts: inputs,
-            }),
-            None => None,
-        };
+        let definition =
+            match engine_and_bases.and_then(|there| Some((there.engine, there.bases.get(&job.base.name)?))) {
+                Some((engine, base)) => Some(Definition {
+                    dockerfile: job.dockerfile.clone(),
+                    target: dockerfile::TARGET.to_owned(),
+                    arguments: job.arguments.clone(),
+                    platform: engine.platform(&host.runner)?,
+                    base: base.identity.clone(),
+                    contexts: inputs,
+                }),
+                None => None,
+            };
         let (step, proof) = step(
             host,
             request,
             job,
             definition.as_ref(),
-            engine_and_base,
+            engine_and_bases,
             &inventory,
         )?;
         let (past, forecast) = match (&definition, &mut records, step.action) {
@@ -197,7 +212,7 @@ fn step(
     request: &Request,
     job: &ImageRequest,
     definition: Option<&Definition>,
-    engine_and_base: Option<EngineAndBase<'_>>,
+    engine_and_bases: Option<EngineAndBases<'_>>,
     inventory: &Inventory,
 ) -> Result<(ImagePlan, Option<Verified>)> {
     let name = job.spec.name.as_str();
@@ -207,9 +222,9 @@ fn step(
         Some(fingerprint) => present(inventory, job, &fingerprint.to_string(), &tags)?,
         None => Default::default(),
     };
-    let known = match (engine_and_base, definition, &present.image_id) {
-        (Some(engine_and_base), Some(definition), None) => KnownRuns {
-            last: past::last_build(host, engine_and_base.engine, name, definition)?,
+    let known = match (engine_and_bases, definition, &present.image_id) {
+        (Some(engine_and_bases), Some(definition), None) => KnownRuns {
+            last: past::last_build(host, engine_and_bases.engine, name, definition)?,
             ..KnownRuns::default()
         },
         (_, _, Some(id)) if !present.proved => past::verdicts_on(host, job, id)?,
@@ -217,7 +232,7 @@ fn step(
     };
     let wanted = WantedImage {
         definition: definition.zip(fingerprint),
-        base_set: &request.base_name,
+        base_set: &job.base.name,
         known: &known,
         tags: &tags,
         forced: request.no_cache,

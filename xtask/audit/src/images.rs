@@ -12,6 +12,7 @@ use super::undo::{Undo, as_cloned_elsewhere};
 use super::{BuildKitSaw, Built, ExpectedMove, Finding, Soundness, judge};
 use build::assembly;
 use build::base::Base;
+use build::base::obtain::ObtainedBases;
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, BakeOptions};
 use build::catalog::{Apps, Catalog};
@@ -26,7 +27,7 @@ use host::Host;
 use inputs::context::{Input, InputKind};
 use xtask::scratch::Scratch;
 use xtask::survey::past::RecordedBuilds;
-use xtask::survey::{self, Contexts, EngineAndBase, Surveyed};
+use xtask::survey::{self, Contexts, EngineAndBases, Surveyed};
 
 /// As many files of a context as are tried, spread evenly over all.
 const FILES: usize = 40;
@@ -36,8 +37,8 @@ const FILES: usize = 40;
 pub struct Trial<'a> {
     /// The engine that the images are built in.
     pub engine: &'a Engine,
-    /// The base that all images have.
-    pub base: &'a Base,
+    /// The bases that the images have.
+    pub bases: &'a ObtainedBases,
     /// A base of other content, for the case that the base moves.
     pub other_base: &'a Base,
     /// Differs from run to run.
@@ -169,11 +170,11 @@ impl Subjects<'_> {
     }
 
     fn survey(&self) -> Result<Vec<Surveyed<'_>>> {
-        let engine_and_base = EngineAndBase {
+        let engine_and_bases = EngineAndBases {
             engine: self.trial.engine,
-            base: Some(self.trial.base),
+            bases: self.trial.bases,
         };
-        survey::survey(Contexts::new(&self.host), self.request, Some(engine_and_base))
+        survey::survey(Contexts::new(&self.host), self.request, Some(engine_and_bases))
     }
 
     fn finding(
@@ -260,8 +261,8 @@ impl Subjects<'_> {
     fn see(&self, n: usize, before: &Definition, declared: &Declared) -> Result<BuildKitSaw> {
         let mut surveyed = self.survey()?;
         let one = &mut surveyed[n];
+        let mut base = one.base(self.trial.bases)?;
         let definition = one.definition.as_mut().context("an image has no definition")?;
-        let mut base = self.trial.base;
         match declared {
             Declared::Dockerfile => {
                 let (start, stage) = definition

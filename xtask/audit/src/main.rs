@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
 use audit::images::{self, Trial};
 use audit::probe::AuditProbe;
 use audit::{Finding, table};
-use build::base::obtain;
+use build::base::obtain::{self, WantedBases};
 use build::catalog::{Apps, Catalog};
 use build::request::Request;
 use build::request::Selection;
@@ -64,19 +64,26 @@ fn run(args: &AuditArgs, host: &Host) -> Result<()> {
     // Two at once would find each other's steps in the cache.
     let place = host.cache_dir().join("audit.lock");
     let _alone = lock::exclusive(&place, "for another audit on this machine", host)?;
-    let base = obtain::get(host, &engine, xtask::commands::base::wanted(&request, &catalog))?;
+    let chosen = request.bases();
+    let wanted = WantedBases {
+        chosen: &chosen,
+        lock: &catalog.lock,
+        from: request.base_from,
+    };
+    let bases = obtain::get_all(host, &engine, wanted)?;
+    let base = bases.values().next().context("no image is asked for")?;
     let folder = host.state_dir().join("audit");
 
     let mut findings: Vec<Finding> = Vec::new();
     host.report.step("audit", "each fact, on a small definition");
-    let mut probe = AuditProbe::new(host, &engine, &base, &folder.join("probe"))?;
+    let mut probe = AuditProbe::new(host, &engine, base, &folder.join("probe"))?;
     probe.run(&mut |finding| findings.push(finding))?;
     if !args.facts {
         host.report.step("audit", "each declared input of the images");
         let other_base = probe.other_base()?;
         let trial = Trial {
             engine: &engine,
-            base: &base,
+            bases: &bases,
             other_base: &other_base,
             nonce: probe.nonce(),
         };

@@ -66,6 +66,9 @@ impl Catalog {
         let in_file = |file: &'static str| move |problem: String| format!("{file}: {problem}");
         let found = bases.iter().flat_map(BaseSets::problems);
         problems.extend(found.map(in_file("images/base-sets.json")));
+        if let Some(bases) = &bases {
+            problems.extend(images.iter().filter_map(|spec| unknown_base(bases, spec)));
+        }
         let found = lock.iter().flat_map(BaseSetsLock::problems);
         problems.extend(found.map(in_file(lock_file)));
         let fragments = fragments(root)?;
@@ -109,6 +112,19 @@ impl Catalog {
             .filter(|image| names.is_empty() || names.iter().any(|name| name == image.name.as_str()))
             .collect())
     }
+}
+
+fn unknown_base(bases: &BaseSets, spec: &ImageSpec) -> Option<String> {
+    let name = spec
+        .base
+        .as_ref()
+        .filter(|name| !bases.sets.contains_key(*name))?;
+    let known: Vec<&str> = bases.sets.keys().map(String::as_str).collect();
+    let known = known.join(", ");
+    Some(format!(
+        "{}: `base` is {name:?}, which is no base set: there are {known}",
+        spec.file
+    ))
 }
 
 /// A usage error with a line per problem.

@@ -11,7 +11,7 @@ use crate::app::{self, Application};
 use crate::base::Origin;
 use crate::catalog::{self, Catalog};
 use crate::network::{BuildNetwork, INDEX_ARGUMENT};
-use definition::base::BaseSet;
+use definition::base::ChosenBase;
 use definition::dockerfile;
 use definition::reference::{Reference, Tag};
 use definition::spec::ImageSpec;
@@ -47,14 +47,8 @@ pub struct Selection {
 pub struct Request {
     /// The images, in the catalog's order.
     pub jobs: Vec<ImageRequest>,
-    /// The name of the base set that all images are built on.
-    pub base_name: String,
-    /// The base set of that name.
-    pub base_set: BaseSet,
-    /// A forced origin of the base.
+    /// A forced origin of the bases.
     pub base_from: Option<Origin>,
-    /// Build arguments of all images, `BASE` excluded.
-    pub arguments: BTreeMap<String, String>,
     /// How the build's steps reach what they install from.
     pub network: BuildNetwork,
     /// Whether images are built without any cache, as `--no-cache` asks.
@@ -68,6 +62,10 @@ pub struct ImageRequest {
     pub spec: ImageSpec,
     /// The application that goes into it.
     pub app: Application,
+    /// The base set that it is built on.
+    pub base: ChosenBase,
+    /// Its build arguments, `BASE` excluded.
+    pub arguments: BTreeMap<String, String>,
     /// Its Dockerfile, rendered now: what is built is never a stale file.
     pub dockerfile: String,
     /// The version in its tags; the fingerprint's beginning where nothing says
@@ -85,7 +83,8 @@ impl Request {
     pub fn resolve(host: &Host, catalog: &Catalog, selection: &Selection) -> Result<Self> {
         let specs = catalog.select(&selection.images)?;
         own_image(selection, &specs)?;
-        let (base_name, base_set) = catalog.bases.choose(selection.base.as_deref())?;
+        let flag = selection.base.as_deref();
+        catalog.bases.choose(flag)?;
         let mut problems = whole_tags(&selection.tags, specs.len());
         let mut jobs: Vec<ImageRequest> = Vec::new();
         let mut versions: BTreeMap<&str, Option<Tag>> = BTreeMap::new();
@@ -108,14 +107,16 @@ impl Request {
                     continue;
                 }
             };
-            if let Some(requires) = &app.requires_python
-                && let Err(message) = catalog.bases.check_python(base_name, requires)
-            {
-                let problem = format!("{}: {message}", host.shown(&folder.join("pyproject.toml")));
-                if !problems.contains(&problem) {
-                    problems.push(problem);
-                }
-            }
+            let requires = app.requires_python.as_deref();
+            let base = catalog
+                .bases
+                .choose_for(flag, spec.base.as_deref(), requires)
+                .map_err(|message| {
+                    let problem = format!("{}: {message}", host.shown(&folder.join("pyproject.toml")));
+                    if !problems.contains(&problem) {
+                        problems.push(problem);
+                    }
+                });
             if let Some(problem) = app::entry::problem(host, spec, &folder)
                 && !problems.contains(&problem)
             {
@@ -132,11 +133,15 @@ impl Request {
                 None
             });
             versions.insert(spec.name.as_str(), version.clone());
-            let default_base = catalog.bases.choose(None)?.1;
+            let Ok(base) = base else { continue };
+            // As `render` writes it.
+            let default_base = catalog.bases.choose(spec.base.as_deref())?.1;
             let mut spec = spec.clone();
             spec.app.name.get_or_insert_with(|| app.name.clone());
             jobs.push(ImageRequest {
                 dockerfile: dockerfile::render(&catalog.fragments, &spec, default_base, &catalog.lock)?,
+                arguments: dockerfile::arguments(&base.set, &catalog.lock),
+                base,
                 extra_tags: Vec::new(),
                 spec,
                 app,
@@ -152,19 +157,24 @@ impl Request {
         }
         let folders: Vec<&Path> = jobs.iter().map(|job| job.app.folder.as_path()).collect();
         let network = BuildNetwork::of(host, &folders)?;
-        let mut arguments = dockerfile::arguments(base_set, &catalog.lock);
         if let Some(indexes) = &network.indexes {
-            arguments.insert(INDEX_ARGUMENT.to_owned(), indexes.clone());
+            for job in &mut jobs {
+                job.arguments.insert(INDEX_ARGUMENT.to_owned(), indexes.clone());
+            }
         }
         Ok(Self {
             jobs,
-            base_name: base_name.to_owned(),
-            base_set: base_set.clone(),
             base_from: selection.base_from,
-            arguments,
             network,
             no_cache: selection.no_cache,
         })
+    }
+}
+
+impl Request {
+    /// The base set of each image.
+    pub fn bases(&self) -> Vec<&ChosenBase> {
+        self.jobs.iter().map(|job| &job.base).collect()
     }
 }
 

@@ -168,6 +168,8 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         programs: _,
         build,
         file: _,
+        // What the request has made of it, and of the app's wish, is `set`.
+        base: _,
         // These are not in an image, but what it is called and held against.
         version: _,
         tags: _,

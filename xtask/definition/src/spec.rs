@@ -36,6 +36,8 @@ pub struct ImageSpec {
     pub title: String,
     /// Where the spec was read from, as shown to users.
     pub file: String,
+    /// The base set that it is built on, where the spec names one.
+    pub base: Option<String>,
     /// What runs beside the database.
     pub app: App,
     /// The database in the image, and the role that the app uses.
@@ -222,6 +224,7 @@ impl ImageSpec {
             programs,
             // What it makes is there when the container is.
             build: _,
+            base: _,
             title: _,
             file: _,
             labels: _,

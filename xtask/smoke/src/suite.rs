@@ -304,6 +304,7 @@ impl LookedAt {
             programs: _,
             // A change of these is a change of the image.
             build: _,
+            base: _,
             labels: _,
             packages: _,
             build_packages: _,

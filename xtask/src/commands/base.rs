@@ -8,7 +8,6 @@ use build::catalog::{Apps, Catalog};
 use definition::base::BaseSetsLock;
 use engine::choose;
 
-use build::request::Request;
 use host::Host;
 
 /// Runs one action.
@@ -38,16 +37,6 @@ pub(crate) fn run(args: &BaseArgs, host: &Host) -> Result<()> {
             host.report.data(&format!("{} {}", base.reference, base.identity))
         }
         BaseAction::Lock(option) => lock(*option, catalog, host),
-    }
-}
-
-/// The base that a request wants.
-pub fn wanted<'a>(request: &'a Request, catalog: &'a Catalog) -> WantedBase<'a> {
-    WantedBase {
-        name: &request.base_name,
-        set: &request.base_set,
-        lock: &catalog.lock,
-        from: request.base_from,
     }
 }
 

@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::{self, BuildImagesArgs};
 use crate::promote::{self, Promotion};
-use crate::survey::{self, Contexts, EngineAndBase, Surveyed};
+use crate::survey::{self, Contexts, EngineAndBases, Surveyed};
 use build::assembly::{self, Staged};
-use build::base::{Base, obtain};
+use build::base::obtain::{self, ObtainedBases, WantedBases};
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
 use build::candidate;
@@ -40,12 +40,18 @@ pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
     let engine = choose::obtain(host, args.engine.engine)?;
     engine.expect_platform(&host.runner);
     super::reap(host, &engine)?;
-    let base = obtain::get(host, &engine, super::base::wanted(&request, &catalog))?;
-    let engine_and_base = EngineAndBase {
-        engine: &engine,
-        base: Some(&base),
+    let chosen = request.bases();
+    let wanted = WantedBases {
+        chosen: &chosen,
+        lock: &catalog.lock,
+        from: request.base_from,
     };
-    let surveyed = survey::survey(Contexts::new(host), &request, Some(engine_and_base))?;
+    let bases = obtain::get_all(host, &engine, wanted)?;
+    let engine_and_bases = EngineAndBases {
+        engine: &engine,
+        bases: &bases,
+    };
+    let surveyed = survey::survey(Contexts::new(host), &request, Some(engine_and_bases))?;
     super::plan::announce(&host.report, &surveyed);
 
     let work = BuildRun {
@@ -53,7 +59,7 @@ pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
         host,
         request: &request,
         engine: &engine,
-        base: &base,
+        bases: &bases,
         secrets,
     };
     let mut journal = work.open(&surveyed)?;
@@ -93,7 +99,7 @@ struct BuildRun<'a> {
     host: &'a Host,
     request: &'a Request,
     engine: &'a Engine,
-    base: &'a Base,
+    bases: &'a ObtainedBases,
     secrets: BTreeMap<String, PathBuf>,
 }
 
@@ -115,7 +121,7 @@ impl<'a> BuildRun<'a> {
                     step: &one.step,
                     definition,
                     no_cache: self.request.no_cache,
-                    base_set: &self.request.base_name,
+                    base_set: &one.job.base.name,
                     engine: &engine,
                 })?;
             }
@@ -167,7 +173,7 @@ impl<'a> BuildRun<'a> {
         // Held until BuildKit has read them.
         let assemblies = wanted
             .iter()
-            .map(|one| one.assembly(self.host, self.base))
+            .map(|one| one.assembly(self.host, one.base(self.bases)?))
             .collect::<Result<Vec<_>>>()?;
         let staged = assembly::stage(self.host, &assemblies)?;
         let targets = assemblies

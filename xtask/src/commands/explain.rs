@@ -24,13 +24,14 @@ pub(crate) fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
     if args.from.is_some() {
         return differences(args, host);
     }
-    let (base, planned) = super::plan::make(&args.plan.selection, args.plan.engine, host)?;
+    let (bases, planned) = super::plan::make(&args.plan.selection, args.plan.engine, host)?;
     if args.plan.json {
-        return super::plan::print_json(host, base.as_ref(), &planned);
+        return super::plan::print_json(host, &bases, &planned);
     }
     for Planned {
         step,
         forecast,
+        built_on,
         keeps,
         ..
     } in &planned
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &ExplainArgs, host: &Host) -> Result<()> {
         for line in forecast.iter().flat_map(Forecast::lines) {
             host.report.data(&format!("    {line}"))?;
         }
-        if let Some(line) = keeps {
+        for line in built_on.iter().chain(keeps) {
             host.report.data(&format!("  {line}"))?;
         }
     }

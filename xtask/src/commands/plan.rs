@@ -4,8 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::cli::{EngineOption, PlanArgs};
-use crate::survey::{Contexts, EngineAndBase, Planned, Surveyed, survey};
-use build::base::{Base, obtain};
+use crate::survey::{Contexts, EngineAndBases, Planned, Surveyed, survey};
+use build::base::obtain::{self, ObtainedBases, WantedBases};
 use build::request::Request;
 use build::request::Selection;
 use definition::plan::{Action, ImagePlan};
@@ -21,17 +21,19 @@ pub(crate) fn run(args: &PlanArgs, host: &Host) -> Result<()> {
 
 /// The plan of a selection, for `--dry-run` too.
 pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, host: &Host) -> Result<()> {
-    let (base, planned) = make(selection, engine, host)?;
+    let (bases, planned) = make(selection, engine, host)?;
     if as_json {
-        return print_json(host, base.as_ref(), &planned);
+        return print_json(host, &bases, &planned);
     }
     for Planned {
         step,
         forecast,
         health,
         proved_with,
+        built_on,
         keeps,
         warnings,
+        base_set: _,
     } in &planned
     {
         host.report
@@ -42,7 +44,7 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
         for warning in warnings {
             host.report.warn(format!("{}: {warning}", step.name));
         }
-        for said in health.iter().chain(proved_with).chain(keeps) {
+        for said in built_on.iter().chain(health).chain(proved_with).chain(keeps) {
             host.report.data(&format!("  {said}"))?;
         }
     }
@@ -50,8 +52,8 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
 }
 
 /// The document of `plan --json` and `explain --json`.
-pub(crate) fn print_json(host: &Host, base: Option<&Base>, planned: &[Planned]) -> Result<()> {
-    let document = json!({ "schema": 1, "base": base, "images": planned });
+pub(crate) fn print_json(host: &Host, bases: &ObtainedBases, planned: &[Planned]) -> Result<()> {
+    let document = json!({ "schema": 1, "bases": bases, "images": planned });
     host.report.data(&serde_json::to_string_pretty(&document)?)
 }
 
@@ -61,7 +63,7 @@ pub(crate) fn make(
     selection: &Selection,
     engine: EngineOption,
     host: &Host,
-) -> Result<(Option<Base>, Vec<Planned>)> {
+) -> Result<(ObtainedBases, Vec<Planned>)> {
     let catalog = super::catalog(host, selection)?;
     let request = Request::resolve(host, &catalog, selection)?;
     let contexts = Contexts::in_background(host, &request);
@@ -69,26 +71,34 @@ pub(crate) fn make(
     if let Some(engine) = &engine {
         engine.expect_platform(&host.runner);
     }
-    let base = match &engine {
-        Some(engine) => obtain::known(host, engine, super::base::wanted(&request, &catalog))?,
-        None => None,
+    let chosen = request.bases();
+    let wanted = WantedBases {
+        chosen: &chosen,
+        lock: &catalog.lock,
+        from: request.base_from,
     };
-    let engine_and_base = engine.as_ref().map(|engine| EngineAndBase {
+    let bases = match &engine {
+        Some(engine) => obtain::all_known(host, engine, wanted)?,
+        None => ObtainedBases::new(),
+    };
+    let engine_and_bases = engine.as_ref().map(|engine| EngineAndBases {
         engine,
-        base: base.as_ref(),
+        bases: &bases,
     });
-    let planned = survey(contexts, &request, engine_and_base)?
+    let planned = survey(contexts, &request, engine_and_bases)?
         .into_iter()
         .map(|surveyed| Planned {
             health: surveyed.job.spec.app.unproved_health(),
             proved_with: surveyed.job.spec.proved_with(),
+            base_set: surveyed.job.base.name.clone(),
+            built_on: surveyed.job.base.told(),
             keeps: surveyed.job.spec.keeps(),
             warnings: surveyed.warnings,
             step: surveyed.step,
             forecast: surveyed.forecast,
         })
         .collect();
-    Ok((base, planned))
+    Ok((bases, planned))
 }
 
 /// The plan as talk, before the work starts.
@@ -112,7 +122,12 @@ pub(crate) fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
             report.warn(format!("{}: {warning}", step.name));
         }
         let spec = &job.spec;
-        let known = [spec.app.unproved_health(), spec.proved_with(), spec.keeps()];
+        let known = [
+            job.base.told(),
+            spec.app.unproved_health(),
+            spec.proved_with(),
+            spec.keeps(),
+        ];
         for said in known.into_iter().flatten() {
             report.detail(format!("{}: {said}", step.name));
         }

@@ -120,7 +120,7 @@ fn rendered(host: &Host) -> Result<Vec<(String, String)>> {
 
 /// The files of one image.
 pub(super) fn of_image(host: &Host, catalog: &Catalog, spec: &ImageSpec) -> Result<Vec<(String, String)>> {
-    let (_, base) = catalog.bases.choose(None)?;
+    let (_, base) = catalog.bases.choose(spec.base.as_deref())?;
     let text = dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)?;
     let mut files = vec![(format!("images/{}/Dockerfile", spec.name), text)];
     files.extend(compose::files(&Deployment::of(spec, &host.root)));

@@ -54,7 +54,9 @@ fn app_problems_come_with_their_way_out() {
     let run = checkout.xtask(&["build-images", "genie", "--app", app]).expect(2);
     run.says(&["--app: ", "has no uv.lock beside it: run `uv lock`"]);
     checkout.write("app/uv.lock", "");
-    let run = checkout.xtask(&["build-images", "genie", "--app", app]).expect(2);
+    let run = checkout
+        .xtask(&["build-images", "genie", "--app", app, "--base", "debian"])
+        .expect(2);
     run.says(&[
         "requires Python >=3.11,<3.13, but base set debian has Python",
         "`--base ubuntu`",

@@ -10,6 +10,7 @@
 mod apps;
 mod audit;
 mod backup;
+mod bases;
 mod build_images;
 mod candidates;
 mod cli;

@@ -225,8 +225,6 @@ impl CheckoutFixture {
             ..Selection::default()
         };
         let request = Request::resolve(host, &catalog, &selection)?;
-        let mut arguments = request.arguments.clone();
-        arguments.insert("BASE".to_owned(), base);
         let folder = self.folder(&format!("bake-{}", self.baked.borrow().len()));
         fs_err::create_dir_all(&folder)?;
         let targets: Vec<Target> = request
@@ -234,6 +232,8 @@ impl CheckoutFixture {
             .iter()
             .map(|job| {
                 let image = job.spec.name.to_string();
+                let mut args = job.arguments.clone();
+                args.insert("BASE".to_owned(), base.clone());
                 Ok(Target {
                     // Smoke looks at its form.
                     fingerprint: "0".repeat(64),
@@ -242,7 +242,7 @@ impl CheckoutFixture {
                     stage: dockerfile::TARGET.to_owned(),
                     context: job.app.folder.clone(),
                     contexts: BTreeMap::from([(ROOTFS.to_owned(), self.scratch.root.join("docker/rootfs"))]),
-                    args: arguments.clone(),
+                    args,
                     image,
                 })
             })

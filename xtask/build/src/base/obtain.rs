@@ -13,12 +13,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::bootstrap::{self, Recipe};
 use super::{Base, Origin};
-use definition::base::{BaseSet, BaseSetsLock};
+use definition::base::{BaseSet, BaseSetsLock, ChosenBase};
 use engine::{Engine, Image};
 
 use definition::reference::{OwnRepository, Reference};
 use host::Host;
 use inputs::hex;
+
+/// The bases that an engine has, by the names of their sets.
+pub type ObtainedBases = BTreeMap<String, Base>;
 
 /// The base that is wanted, and where it may come from.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,52 @@ impl WantedBase<'_> {
             _ => true,
         }
     }
+}
+
+/// What several images are built on.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedBases<'a> {
+    /// The base set of each image.
+    pub chosen: &'a [&'a ChosenBase],
+    /// The digests that registry images are pinned to.
+    pub lock: &'a BaseSetsLock,
+    /// Where they have to come from; `None` tries a registry first.
+    pub from: Option<Origin>,
+}
+
+impl<'a> WantedBases<'a> {
+    /// Each set once.
+    fn each(self) -> impl Iterator<Item = WantedBase<'a>> {
+        let sets: BTreeMap<_, _> = self.chosen.iter().map(|base| (&base.name, &base.set)).collect();
+        sets.into_iter().map(move |(name, set)| WantedBase {
+            name,
+            set,
+            lock: self.lock,
+            from: self.from,
+        })
+    }
+}
+
+/// Those of the bases that the engine has; asks nobody else.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn all_known(host: &Host, engine: &Engine, wanted: WantedBases<'_>) -> Result<ObtainedBases> {
+    let mut bases = ObtainedBases::new();
+    for wanted in wanted.each() {
+        let known = known(host, engine, wanted)?;
+        bases.extend(known.map(|base| (wanted.name.to_owned(), base)));
+    }
+    Ok(bases)
+}
+
+/// All of the bases, pulled or bootstrapped where the engine lacks one.
+///
+/// # Errors
+/// An environment error when neither way works.
+pub fn get_all(host: &Host, engine: &Engine, wanted: WantedBases<'_>) -> Result<ObtainedBases> {
+    let got = |wanted: WantedBase<'_>| Ok((wanted.name.to_owned(), get(host, engine, wanted)?));
+    wanted.each().map(got).collect()
 }
 
 /// The base, if the engine has it; asks nobody else.

@@ -74,6 +74,7 @@ pub(super) fn validate(
     let RawSpec {
         schema_link: _,
         title,
+        base,
         app,
         database,
         programs,
@@ -117,6 +118,7 @@ pub(super) fn validate(
         name: image_name,
         title,
         file: file.to_owned(),
+        base,
         app: App {
             name: app_name,
             source: super::load::joined(source_folder, &source),

@@ -25,6 +25,11 @@ pub(crate) struct RawSpec {
     pub(crate) title: String,
     /// The application.
     pub(crate) app: RawApp,
+    /// The base set of `images/base-sets.json` that the image is built on. Default:
+    /// the one that is default there, or one whose Python fits the app's
+    /// `requires-python`. `--base` wins over it.
+    #[serde(default)]
+    pub(crate) base: Option<String>,
     /// The database.
     pub(crate) database: RawDatabase,
     /// Programs of the image's own beside PostgreSQL and the app: a worker, a

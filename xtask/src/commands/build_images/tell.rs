@@ -51,7 +51,8 @@ impl BuildRun<'_> {
             .filter(|(n, _)| *n > 0)
             .map(|(n, what)| format!("{n} {what}"))
             .collect();
-        format!("{} on base {}", parts.join(", "), self.request.base_name)
+        let bases: Vec<&str> = self.bases.keys().map(String::as_str).collect();
+        format!("{} on base {}", parts.join(", "), bases.join(", "))
     }
 
     /// The document of `--json`.
@@ -71,7 +72,7 @@ impl BuildRun<'_> {
                 })
             })
             .collect();
-        json!({ "schema": 1, "base": self.base, "images": images })
+        json!({ "schema": 1, "bases": self.bases, "images": images })
     }
 }
 
