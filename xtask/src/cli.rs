@@ -49,7 +49,7 @@ pub struct Cli {
     /// The checkout to work on; without it the one around the current folder
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// What to do.
+    /// The verb that is run, with its own arguments.
     #[command(subcommand)]
     pub command: Verb,
 }
@@ -142,7 +142,7 @@ pub enum Verb {
     Update(UpdateArgs),
     /// The engine in use: the system's, or a private one
     Engine(EngineArgs),
-    /// The operating-system bases
+    /// The operating-system bases under the images: list, make or pin them
     Base(BaseArgs),
     /// List what a build can read of a folder, with the facts that count
     ///
@@ -166,7 +166,7 @@ pub enum Verb {
     Test(TestArgs),
 }
 
-/// Which engine is used.
+/// The flag `--engine` of each verb that needs an engine.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct EngineOption {
     /// Force the engine; without it the system's where it is good enough, else a private one
@@ -174,13 +174,11 @@ pub struct EngineOption {
     pub engine: Option<EngineChoice>,
 }
 
-/// Arguments of `build-images`.
+/// Arguments of `build-images`; with `--dry-run` it does what `plan` does.
 #[derive(Debug, Default, Args)]
 pub struct BuildImagesArgs {
-    /// Which definitions.
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// Which engine.
     #[command(flatten)]
     pub(crate) engine: EngineOption,
     /// CA bundle for builds behind a TLS-intercepting proxy; without it `SSL_CERT_FILE`
@@ -195,7 +193,7 @@ pub struct BuildImagesArgs {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
-    /// How builds are shown
+    /// How the steps of a build are shown on stderr while it runs
     #[arg(long, value_enum, default_value_t)]
     pub(crate) progress: ProgressMode,
     /// Leave the smoke containers and volumes where they are, for debugging; no later run removes them
@@ -203,7 +201,6 @@ pub struct BuildImagesArgs {
     pub(crate) keep_containers: bool,
 }
 
-/// How builds are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
     /// One line per step that was not cached.
@@ -211,11 +208,10 @@ pub(crate) enum ProgressMode {
     Auto,
     /// Each line that each step prints, too.
     Plain,
-    /// Nothing.
+    /// No steps; warnings and errors are shown all the same.
     Quiet,
 }
 
-/// Which suite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SuiteChoice {
     /// What every image passes before it gets a tag: seconds.
@@ -225,13 +221,12 @@ pub(crate) enum SuiteChoice {
     Full,
 }
 
-/// Arguments of `smoke`.
+/// Arguments of `smoke`, which judges images that are there and builds none.
 #[derive(Debug, Args)]
 pub struct SmokeArgs {
     /// Image names or references; all in `images/` where none is given
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
-    /// Which engine.
     #[command(flatten)]
     pub(crate) engine: EngineOption,
     /// What is run: `full` is the gate and then faults, which takes minutes
@@ -246,7 +241,7 @@ pub struct SmokeArgs {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write a JUnit report
+    /// Write a JUnit report to this file, which most CI servers show
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
     /// Append a Markdown summary to a file, such as `$GITHUB_STEP_SUMMARY`
@@ -257,10 +252,10 @@ pub struct SmokeArgs {
     pub(crate) keep_containers: bool,
 }
 
-/// Arguments of `explain`.
+/// Arguments of `explain`: those of `plan`, and which recorded runs to show or
+/// compare.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// As for `plan`.
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
     /// List the recorded runs instead: their numbers, what was done and how it ended
@@ -274,13 +269,11 @@ pub struct ExplainArgs {
     pub(crate) to: Selector,
 }
 
-/// Arguments of `plan`.
+/// Arguments of `plan`, which `explain` takes, too.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Which definitions.
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// Which engine.
     #[command(flatten)]
     pub(crate) engine: EngineOption,
     /// One JSON document on stdout
@@ -288,7 +281,7 @@ pub struct PlanArgs {
     pub(crate) json: bool,
 }
 
-/// Arguments of `new`.
+/// Arguments of `new`, which writes the spec of an image for an app's folder.
 #[derive(Debug, Args)]
 pub struct NewArgs {
     /// The app's folder, or the name of an image to look at its app again
@@ -317,12 +310,12 @@ pub enum OverwrittenFile {
     /// That of the app's folder.
     #[value(name = "hive-app.json")]
     App,
-    /// That of the image.
+    /// The file of the image's folder, `images/<name>/`.
     #[value(name = "image.json")]
     Image,
 }
 
-/// Arguments of `render`.
+/// Arguments of `render`; without any it writes the rendered files anew.
 #[derive(Debug, Args)]
 pub struct RenderArgs {
     /// Only compare; exit code 5 where a file is not what it should be
@@ -337,7 +330,7 @@ pub struct RenderArgs {
 }
 
 impl RenderArgs {
-    /// Those of `--check`.
+    /// Those of `render --check`, which `test` runs, too.
     pub(crate) fn checked() -> Self {
         Self {
             check: true,
@@ -356,7 +349,7 @@ pub(crate) enum RenderTarget {
     Kubernetes,
 }
 
-/// Arguments of `engine`.
+/// Arguments of `engine`, which starts, stops and deletes the private engine only.
 #[derive(Debug, Args)]
 pub struct EngineArgs {
     /// What to do with it.
@@ -383,10 +376,9 @@ pub(crate) enum EngineAction {
     Env(EngineOption),
 }
 
-/// Arguments of `base`.
+/// Arguments of `base`, which works with the base sets and their lock.
 #[derive(Debug, Args)]
 pub struct BaseArgs {
-    /// What to do.
     #[command(subcommand)]
     pub(crate) action: BaseAction,
 }
@@ -398,7 +390,7 @@ pub(crate) enum BaseAction {
     List(EngineOption),
     /// Get a base into the engine, from a registry or from packages
     Make {
-        /// Base set from images/base-sets.json
+        /// Base set from images/base-sets.json; without it the default that the file names
         set: Option<String>,
         /// Force where it comes from
         #[arg(long, value_name = "ORIGIN", value_enum)]
@@ -406,7 +398,6 @@ pub(crate) enum BaseAction {
         /// Make it again, with the packages of today
         #[arg(long)]
         again: bool,
-        /// Which engine.
         #[command(flatten)]
         engine: EngineOption,
     },
@@ -414,7 +405,7 @@ pub(crate) enum BaseAction {
     Lock(EngineOption),
 }
 
-/// Arguments of `inputs`.
+/// Arguments of `inputs`, which lists what a build would read and builds nothing.
 #[derive(Debug, Args)]
 pub struct InputsArgs {
     /// The folder: an app, or any build context
@@ -434,7 +425,7 @@ pub struct InputsArgs {
     pub(crate) json: bool,
 }
 
-/// Arguments of `test`.
+/// Arguments of `test`, which tests this tool and not an app's image.
 #[derive(Debug, Args)]
 pub struct TestArgs {
     /// Leave the engine tests out; they are reported as skipped

@@ -24,9 +24,9 @@ use smoke::{Verdict, Verified};
 /// The tags that an image gets.
 #[derive(Debug)]
 pub(crate) struct Promotion<'a> {
-    /// What passed.
+    /// The proof of the image that the tags are to name.
     pub(crate) verified: &'a Verified,
-    /// Release tags.
+    /// The release tags; its proof tag comes by itself, and first.
     pub(crate) tags: Vec<Reference>,
 }
 
@@ -171,7 +171,7 @@ pub fn move_all(engine: &Engine, runner: &Runner, moves: &[Move<'_>]) -> Result<
 
 /// How far a promotion was taken back.
 enum Undone {
-    /// For good.
+    /// Each tag is where it was, and the engine has that on its disk.
     Kept,
     /// Not on the engine's disk, as far as these tags go.
     NotWritten(Vec<Reference>),

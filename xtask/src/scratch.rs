@@ -22,7 +22,7 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 /// the next run has nothing to build: they share their layers with the real ones.
 pub const TEST_IMAGES: &str = "test";
 
-/// What a checkout declares.
+/// The folders that declare images, which are all that a copy needs.
 const PARTS: [&str; 2] = ["images", "docker"];
 
 /// Budgets of the copy, the most that a spec allows: a machine that is busy, or

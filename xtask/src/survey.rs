@@ -43,7 +43,7 @@ pub const ROOTFS: &str = "rootfs";
 /// One image: what is asked for, from what, and what has to happen.
 #[derive(Debug)]
 pub struct Surveyed<'a> {
-    /// What is asked for.
+    /// What spec and flags ask for: the app, the Dockerfile and the tags.
     pub(crate) job: &'a ImageRequest,
     /// From what; absent while the base is unknown.
     pub definition: Option<Definition>,
@@ -64,7 +64,7 @@ pub struct Surveyed<'a> {
 /// An image of a plan, as it is printed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Planned {
-    /// What has to happen.
+    /// The plan's own keys; in JSON they stand beside those below.
     #[serde(flatten)]
     pub(crate) step: ImagePlan,
     /// See [`Surveyed::forecast`].

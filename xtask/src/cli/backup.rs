@@ -7,14 +7,14 @@ use clap::{Args, Subcommand};
 use super::EngineOption;
 use data::retention::RetentionRule;
 
-/// Arguments of `backup`.
+/// Arguments of `backup`, which makes a backup unless one of its verbs is named.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct BackupArgs {
     /// What to do with backups that are there.
     #[command(subcommand)]
     pub of_files: Option<BackupVerb>,
-    /// Which engine.
+    /// The engine that the service runs on.
     #[command(flatten)]
     pub engine: EngineOption,
     /// The image whose service it is
@@ -31,7 +31,7 @@ pub struct BackupArgs {
     pub no_verify: bool,
 }
 
-/// Verbs of `backup`.
+/// What `backup` does with the files that are there.
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
     /// Show the backups, and how far each is proved
@@ -46,7 +46,8 @@ pub enum BackupVerb {
     Prune(BackupPruneArgs),
 }
 
-/// Arguments of `backup list`.
+/// Arguments of `backup list`, which needs no engine: it reads the end of each
+/// file.
 #[derive(Debug, Args)]
 pub struct BackupListArgs {
     /// Image names; all in `images/` where none is given
@@ -57,13 +58,13 @@ pub struct BackupListArgs {
     pub json: bool,
 }
 
-/// Arguments of `backup verify`.
+/// Arguments of `backup verify`; with `--bytes` the file is read and not restored.
 #[derive(Debug, Args)]
 pub struct BackupVerifyArgs {
-    /// Which engine.
+    /// The engine that it is restored on.
     #[command(flatten)]
     pub engine: EngineOption,
-    /// The backup file
+    /// The backup file, in whichever folder it lies
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Only read it and compare each byte, without an engine
@@ -71,7 +72,8 @@ pub struct BackupVerifyArgs {
     pub bytes: bool,
 }
 
-/// Arguments of `backup prune`.
+/// Arguments of `backup prune`: whose backups, which stay, and whether many may
+/// go.
 #[derive(Debug, Args)]
 pub struct BackupPruneArgs {
     /// Image names; all in `images/` where none is given

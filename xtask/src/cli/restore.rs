@@ -6,16 +6,17 @@ use clap::Args;
 
 use super::EngineOption;
 
-/// Arguments of `restore`.
+/// Arguments of `restore`: a file, or with `--forget` what an earlier one has put
+/// aside.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// Which engine.
+    /// The engine that the service runs on.
     #[command(flatten)]
     pub engine: EngineOption,
     /// The image whose service it is
     #[arg(value_name = "IMAGE")]
     pub image: String,
-    /// The backup file
+    /// The backup file, as `backup` has made it
     #[arg(value_name = "FILE", required_unless_present = "forget")]
     pub file: Option<PathBuf>,
     /// Delete data that an earlier restore or update has put aside, by the name that it told

@@ -16,15 +16,15 @@ pub struct ServiceSelection {
     /// Image names; all in `images/` where none is given
     #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
-    /// Which engine.
+    /// The engine that the services run on.
     #[command(flatten)]
     pub engine: EngineOption,
 }
 
-/// Arguments of `up`.
+/// Arguments of `up`: which services, and what is asked of their containers.
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Which services.
+    /// The services that are to run.
     #[command(flatten)]
     pub selection: ServiceSelection,
     /// Port of this machine; without it the app's own
@@ -50,10 +50,10 @@ pub struct UpArgs {
     pub json: bool,
 }
 
-/// Arguments of `down`.
+/// Arguments of `down`, which keeps all data but those that `--volumes` names.
 #[derive(Debug, Args)]
 pub struct DownArgs {
-    /// Which services.
+    /// The services whose containers and networks go.
     #[command(flatten)]
     pub selection: ServiceSelection,
     /// Delete the data of this image, too; without a terminal the flag has to be given twice
@@ -61,18 +61,18 @@ pub struct DownArgs {
     pub volumes: Vec<String>,
 }
 
-/// Arguments of `restart`.
+/// Arguments of `restart`, which starts the same containers again.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// Which services.
+    /// The services that are stopped and started.
     #[command(flatten)]
     pub selection: ServiceSelection,
 }
 
-/// Arguments of `status`.
+/// Arguments of `status`, which changes nothing.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Which services.
+    /// The services that are shown.
     #[command(flatten)]
     pub selection: ServiceSelection,
     /// Show what was done to them instead, the last 20 operations
@@ -86,10 +86,10 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
-/// Arguments of `logs`.
+/// Arguments of `logs`; a line is printed where all filters let it through.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Which services.
+    /// The services whose lines are printed.
     #[command(flatten)]
     pub selection: ServiceSelection,
     /// Go on with what comes, until Ctrl-C
@@ -106,10 +106,10 @@ pub struct LogsArgs {
     pub grep: Option<String>,
 }
 
-/// Arguments of `health`.
+/// Arguments of `health`, which asks each part of a service by itself.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
-    /// Which services.
+    /// The services that are asked.
     #[command(flatten)]
     pub selection: ServiceSelection,
     /// One JSON document on stdout
@@ -117,24 +117,24 @@ pub struct HealthArgs {
     pub json: bool,
 }
 
-/// Arguments of `exec`.
+/// Arguments of `exec`, which runs a command in the container of one service.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
-    /// Which engine.
+    /// The engine that the service runs on.
     #[command(flatten)]
     pub engine: EngineOption,
     /// The image whose service it is run in
     #[arg(value_name = "IMAGE")]
     pub image: String,
-    /// The command, after `--`
+    /// The command with its arguments, after `--`
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 
-/// Arguments of `psql`.
+/// Arguments of `psql`, which is run in the container of one service.
 #[derive(Debug, Args)]
 pub struct PsqlArgs {
-    /// Which engine.
+    /// The engine that the service runs on.
     #[command(flatten)]
     pub engine: EngineOption,
     /// The image whose database it is
@@ -143,20 +143,20 @@ pub struct PsqlArgs {
     /// As the superuser, in place of the app's role
     #[arg(long)]
     pub superuser: bool,
-    /// For psql, after `--`
+    /// Arguments for psql itself, after `--`
     #[arg(last = true, value_name = "ARG")]
     pub args: Vec<OsString>,
 }
 
 impl ExecArgs {
-    /// The one service.
+    /// The one image as a selection, for what all verbs of services share.
     pub fn selection(&self) -> ServiceSelection {
         of_one(&self.image, self.engine)
     }
 }
 
 impl PsqlArgs {
-    /// The one service.
+    /// The one image as a selection, for what all verbs of services share.
     pub fn selection(&self) -> ServiceSelection {
         of_one(&self.image, self.engine)
     }

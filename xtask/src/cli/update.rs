@@ -4,10 +4,11 @@ use clap::{ArgAction, Args};
 
 use super::EngineOption;
 
-/// Arguments of `update`.
+/// Arguments of `update`: the image that is to run, and what is kept of the one
+/// before.
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
-    /// Which engine.
+    /// The engine that the service runs on.
     #[command(flatten)]
     pub engine: EngineOption,
     /// The image whose service it is

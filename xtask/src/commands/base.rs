@@ -10,7 +10,6 @@ use engine::choose;
 
 use host::Host;
 
-/// Runs one action.
 pub(crate) fn run(args: &BaseArgs, host: &Host) -> Result<()> {
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     match &args.action {

@@ -28,7 +28,7 @@ use failure::{Failure, FailureKind};
 use host::Host;
 use smoke::{Subject, Verdict, Verified};
 
-/// Runs the whole way.
+/// Plans, builds, proves and promotes; with `--dry-run` it ends with the plan.
 pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
     if args.dry_run {
         return super::plan::show(&args.selection, args.engine, args.json, host);

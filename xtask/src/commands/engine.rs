@@ -9,7 +9,6 @@ use engine::{Engine, Owner};
 
 use host::{Host, process};
 
-/// Runs one action.
 pub(crate) fn run(args: &EngineArgs, host: &Host) -> Result<()> {
     let private = Private::at(&host.cache_dir())?;
     match &args.action {

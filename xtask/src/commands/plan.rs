@@ -14,7 +14,6 @@ use explain::forecast::Forecast;
 use host::Host;
 use host::report::Report;
 
-/// Prints the plan.
 pub(crate) fn run(args: &PlanArgs, host: &Host) -> Result<()> {
     show(&args.selection, args.engine, args.json, host)
 }

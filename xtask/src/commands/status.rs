@@ -24,7 +24,7 @@ const OPERATIONS: usize = 20;
 /// Memory and uptime move without an event.
 const REDRAW: Duration = Duration::from_secs(2);
 
-/// Events come in crowds.
+/// Events come in crowds: it waits this long for the others before it draws again.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Shows the named services, or all.

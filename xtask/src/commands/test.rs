@@ -159,7 +159,7 @@ fn second_try(names: &[String], cargo: &[&str], env: &[(String, String)], host: 
 /// What cargo and the harness of each target said.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct HarnessReport {
-    /// Tests that passed.
+    /// Tests that passed, of all targets together.
     passed: u32,
     /// Tests that were left out as a whole.
     ignored: u32,

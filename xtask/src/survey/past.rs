@@ -82,7 +82,8 @@ pub(crate) fn verdicts_on(host: &Host, job: &ImageRequest, id: &ImageId) -> Resu
 pub struct RecordedBuilds {
     /// The recorded builds on this engine, by the keys of their steps.
     pub known: forecast::KnownBuilds,
-    /// See [`steps`].
+    /// Whether the engine has the image store of containerd, in which a `COPY
+    /// --link` depends on no step before it.
     linked: bool,
 }
 
@@ -178,7 +179,7 @@ pub(crate) fn list_build_cache(host: &Host, engine: &Engine) {
     engine.build_cache_ids(&host.runner, &kept_ids(host)).ok();
 }
 
-/// See [`Engine::build_cache_ids`].
+/// Where `Engine::build_cache_ids` keeps what it has listed, for the next plan.
 fn kept_ids(host: &Host) -> PathBuf {
     host.state_dir().join("build-cache.json")
 }

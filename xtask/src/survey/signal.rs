@@ -2,7 +2,8 @@
 
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 
-/// Both ends.
+/// The signal as a whole: senders for all who ask for one, one receiver for who
+/// asks first.
 #[derive(Debug)]
 pub(crate) struct ChangeSignal {
     sender: ChangeSender,
@@ -13,7 +14,7 @@ pub(crate) struct ChangeSignal {
 #[derive(Clone, Debug)]
 pub(crate) struct ChangeSender(SyncSender<()>);
 
-/// The end that hears.
+/// The end that hears; there is one, for whoever prepares.
 #[derive(Debug)]
 pub(crate) struct ChangeReceiver(Receiver<()>);
 

@@ -17,7 +17,8 @@ use host::report::{self, Report};
 use smoke::{Verdict, Verified};
 
 impl BuildRun<'_> {
-    /// The good end.
+    /// Ends a run in which all images passed: their tags and IDs, or the document
+    /// of `--json`, go to stdout, the summary and the next commands to stderr.
     pub(super) fn tell(&self, surveyed: &[Surveyed<'_>], done: &Done, took: Duration) -> Result<()> {
         let report = &self.host.report;
         if self.args.json {
@@ -55,7 +56,8 @@ impl BuildRun<'_> {
         format!("{} on base {}", parts.join(", "), bases.join(", "))
     }
 
-    /// The document of `--json`.
+    /// What `--json` prints. Where one image failed, none of them has an ID or
+    /// tags in it.
     pub(super) fn document(&self, surveyed: &[Surveyed<'_>], done: &Done) -> Value {
         let images: Vec<Value> = surveyed
             .iter()
@@ -126,7 +128,7 @@ pub(super) fn mismatches(report: &Report, image: &str, checked: &Checked) {
     report.warn(format!("the forecast of {image} was wrong: {}", lines.join("; ")));
 }
 
-/// What people do next.
+/// The commands that make use of the images that are there now.
 fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
     let mut lines = Vec::new();
     if engine.owner == Owner::Private {

@@ -19,7 +19,7 @@ use inputs::regular;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Fate {
-    /// It was not there.
+    /// There was no such file before.
     Written,
     /// It was, and `--overwrite` names it.
     Overwritten,
@@ -40,7 +40,7 @@ impl Fate {
 /// A file that there is, or is to be.
 #[derive(Debug, Serialize)]
 pub(super) struct PlannedFile {
-    /// Its name alone.
+    /// The file's name without its folder: `hive-app.json` or `image.json`.
     pub(super) name: String,
     /// As the user knows it.
     #[serde(rename = "path")]
@@ -49,7 +49,6 @@ pub(super) struct PlannedFile {
     path: PathBuf,
     /// What it holds in the end.
     pub(super) text: String,
-    /// What becomes of it.
     pub(super) fate: Fate,
 }
 

@@ -25,7 +25,8 @@ pub(super) struct Placement {
     pub(super) folder: PathBuf,
     /// The folder as the user names it.
     pub(super) shown: String,
-    /// The image's name.
+    /// The image's name: of `--name`, of the image that has this folder, else made
+    /// of the folder's.
     pub(super) name: String,
     /// The app's folder, from the image's.
     pub(super) source: String,
