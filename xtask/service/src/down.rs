@@ -27,12 +27,12 @@ use inputs::clock;
 /// What is known of a volume before it is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeFacts {
-    /// Its name.
+    /// The volume's name, as the engine knows it.
     pub name: String,
     /// Bytes on disk, and the last change of any file; `None` where no image is
     /// there to look with.
     pub(crate) size: Option<u64>,
-    /// See `size`.
+    /// Unknown where `size` is: both come from one look.
     pub(crate) last_write: Option<SystemTime>,
 }
 

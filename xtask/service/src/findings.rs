@@ -30,9 +30,9 @@ const PREPARED_VERSION: &str = "/usr/share/hive/cluster/PG_VERSION";
 /// One thing in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// Decides the exit code.
+    /// Decides the exit code: wrong input, or a machine that lacks something.
     pub kind: FailureKind,
-    /// One sentence.
+    /// One sentence, in lower case and without the service's name.
     pub message: String,
     /// What to do, with the command.
     pub hint: Option<String>,

@@ -16,11 +16,11 @@ use crate::seen::ContainerPlace;
 /// A service, and who to ask about it. Each thread has its own.
 #[derive(Clone, Debug)]
 pub struct ServiceHandle {
-    /// Which one.
+    /// Which service it is: all its other names are made of this one.
     pub name: ServiceName,
-    /// Where it lives.
+    /// The engine that it runs on.
     pub engine: Engine,
-    /// Who asks.
+    /// Starts `docker` for it, and knows whether Ctrl-C was pressed.
     pub runner: Runner,
 }
 

@@ -14,7 +14,7 @@ use container::http::Client;
 use container::programs;
 use definition::spec::ImageSpec;
 
-/// The answer from outside.
+/// As long may the published port take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// As much of the log is looked at for the last time that it was not healthy.
@@ -23,11 +23,12 @@ const LOOKED_AT: u32 = 5000;
 /// What `health` found of one service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HealthReport {
-    /// Its name.
+    /// The service's name, as `health` was given it.
     pub service: String,
-    /// Whether every part works.
+    /// Whether every part works: decides the exit code.
     pub healthy: bool,
-    /// Each part.
+    /// The parts in the order in which they were asked; one alone, `container`,
+    /// where it does not run.
     pub parts: Vec<HealthPart>,
     /// When it was unhealthy last, and why, where its log has it.
     pub(crate) last_trouble: Option<String>,
@@ -36,11 +37,11 @@ pub struct HealthReport {
 /// One part of a service.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HealthPart {
-    /// `sql`, `app`, `port`, …
+    /// `sql`, `port`, `health check`, or a program as the supervisor calls it.
     pub name: String,
-    /// Whether it works.
+    /// Whether it answered as a healthy one does.
     pub works: bool,
-    /// One sentence.
+    /// What it answered, or why it does not work, in one sentence.
     pub said: String,
 }
 

@@ -11,7 +11,7 @@ use engine::api::frames::FrameReader;
 use host::report::Report;
 use inputs::{clock, shown};
 
-/// Which lines.
+/// Which lines of a service's log are printed, and how.
 #[derive(Clone, Debug, Default)]
 pub struct LogOptions {
     /// Go on with what comes.

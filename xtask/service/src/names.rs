@@ -18,7 +18,7 @@ pub(crate) const WANTED_LABEL: &str = "dev.hive.wanted";
 pub struct ServiceName(ImageName);
 
 impl ServiceName {
-    /// That of an image.
+    /// A service is called as its image is.
     pub fn of(image: &ImageName) -> Self {
         Self(image.clone())
     }
@@ -38,27 +38,27 @@ impl ServiceName {
         format!("{}.before", self.0)
     }
 
-    /// Its data.
+    /// The volume that its data are on, which compose uses, too.
     pub fn volume(&self) -> String {
         names::volume(&self.0)
     }
 
-    /// Its network.
+    /// The network that it is on, which compose uses, too.
     pub fn network(&self) -> String {
         names::network(&self.0)
     }
 
-    /// What its container bears.
+    /// The labels by which `up` and compose find its container again.
     pub(crate) fn container_labels(&self) -> Labels {
         self.labels(names::container_labels(&self.0))
     }
 
-    /// What its volume bears.
+    /// The labels by which `up` and compose find its volume again.
     pub fn volume_labels(&self) -> Labels {
         self.labels(names::volume_labels(&self.0))
     }
 
-    /// What its network bears.
+    /// The labels by which `up` and compose find its network again.
     pub(crate) fn network_labels(&self) -> Labels {
         self.labels(names::network_labels(&self.0))
     }

@@ -12,12 +12,12 @@ use definition::identity::ImageId;
 use deploy::names::PROJECT_LABEL;
 use inputs::clock;
 
-/// What a container does.
+/// The state of a container: the engine's, told apart by the health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Made and never started.
+    /// It was made and has never been started.
     Created,
-    /// Runs; not healthy yet.
+    /// Runs, and its health check has not passed yet.
     Starting,
     /// Runs, and its health check says so.
     Healthy,
@@ -27,14 +27,14 @@ pub enum Condition {
     Running,
     /// The engine starts it again and again.
     Restarting,
-    /// Paused by somebody.
+    /// Paused by somebody: it holds its port and volume, and answers nothing.
     Paused,
     /// The engine is about to remove it, or has failed to; it answers nothing
     /// more.
     Removing,
     /// Ended with this exit code.
     Ended {
-        /// The exit code.
+        /// As the engine has it; -1 where it has none.
         code: i64,
         /// The kernel killed it for memory.
         out_of_memory: bool,
@@ -62,7 +62,7 @@ impl Condition {
         }
     }
 
-    /// Whether its programs run.
+    /// Whether its programs run, so that it can be asked something.
     pub fn runs(&self) -> bool {
         matches!(
             self,
@@ -75,7 +75,7 @@ impl Condition {
         self.runs() || *self == Self::Paused
     }
 
-    /// As `status` says it.
+    /// The word for it that `status` shows.
     pub fn shown(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -97,19 +97,19 @@ impl Condition {
 pub struct SeenContainer {
     /// The engine's ID: a new container has a new one.
     pub id: String,
-    /// Of this image.
+    /// The image that it was made of, whatever its tag names by now.
     pub image_id: ImageId,
     /// What was wanted of it; `None` where its label cannot be read.
     pub wanted: Option<ShownSettings>,
     /// Whether compose has made it, by a file of ours.
     pub(crate) by_compose: bool,
-    /// What it does.
+    /// What it does at that moment.
     pub condition: Condition,
     /// The last answer of the image's health check.
     pub(crate) health_said: String,
     /// When it was started last.
     pub started: Option<SystemTime>,
-    /// When it ended last.
+    /// When it ended last; `None` where it never has.
     pub ended: Option<SystemTime>,
     /// How often the engine has started it again.
     pub restarts: u64,
@@ -119,7 +119,7 @@ pub struct SeenContainer {
     pub(crate) metrics_port: Option<u16>,
     /// The engine's ID of the service's network, once it has been on it.
     pub(crate) network_id: Option<String>,
-    /// `no`, `unless-stopped`.
+    /// The engine's word: `no` while it is on trial, then `unless-stopped`.
     pub(crate) restart_policy: String,
 }
 
@@ -228,9 +228,9 @@ pub(crate) fn from_here(published: SocketAddr) -> SocketAddr {
 /// What stands at the place of a service's container.
 #[derive(Clone, Debug)]
 pub enum ContainerPlace {
-    /// Nothing.
+    /// There is no container of that name.
     Empty,
-    /// The service's own container.
+    /// A container that `up` or our compose file has made.
     Own(Box<SeenContainer>),
     /// A container of somebody else, which stays as it is; of this image.
     Foreign(String),
@@ -254,7 +254,7 @@ impl ContainerPlace {
         })
     }
 
-    /// The service's own container.
+    /// The service's own container; `None` for somebody else's, too.
     pub fn own(&self) -> Option<&SeenContainer> {
         match self {
             Self::Own(seen) => Some(seen),

@@ -24,7 +24,7 @@ const COLUMNS: usize = 80;
 /// A service at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ServiceStatus {
-    /// Its name.
+    /// The service's name, which is its image's.
     pub service: String,
     /// `healthy`, `starting`, `unhealthy`, `stopped`, `failed`, `not there`, …
     pub state: String,
@@ -40,13 +40,14 @@ pub struct ServiceStatus {
     pub proved: Option<bool>,
     /// The release that `up` would start in its place.
     pub(crate) newer: Option<ImageId>,
-    /// `127.0.0.1:48886`.
+    /// Where the app is published: `127.0.0.1:48886`.
     pub address: Option<String>,
     /// Since when it runs, in seconds.
     pub(crate) uptime_seconds: Option<u64>,
     /// How often the engine has started it again.
     pub restarts: u64,
-    /// What its processes hold.
+    /// What its processes hold, without files that the kernel can drop: as `docker
+    /// stats`.
     pub(crate) memory_bytes: Option<u64>,
     /// What its volume takes; `None` where it cannot be looked at.
     pub(crate) volume_bytes: Option<u64>,

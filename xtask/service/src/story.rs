@@ -10,7 +10,7 @@ const SHOWN: usize = 10;
 /// What is known of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Story {
-    /// One sentence.
+    /// What happened to it, in one sentence.
     pub(crate) why: String,
     /// Lines of the failing program, of all where it is not known.
     pub(crate) lines: Vec<String>,

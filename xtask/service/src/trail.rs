@@ -16,19 +16,20 @@ use inputs::clock;
 /// The form of the lines.
 const SCHEMA: u32 = 1;
 
-/// One operation.
+/// One operation on a service: a line of `history.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrailEntry {
     schema: u32,
-    /// When it began.
+    /// When it began, in RFC 3339 (UTC).
     pub at: String,
-    /// `up`, `down`, `restart`, `backup`.
+    /// The verb, with the flag that makes it another operation: `up`, `down
+    /// --volumes`.
     pub verb: String,
-    /// Of which service.
+    /// The name of the service that it was done to.
     pub service: String,
-    /// The user's number.
+    /// The number of the user who ran it.
     pub(crate) uid: u32,
-    /// The machine's name.
+    /// The name of the machine that it was run on.
     pub host: String,
     /// The process that did it.
     pub pid: u32,
@@ -38,11 +39,11 @@ pub struct TrailEntry {
     /// The image that was to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageId>,
-    /// From beginning to end.
+    /// Milliseconds from its beginning to its end.
     pub took_ms: u64,
     /// What came of it: `replaced`, `failed`.
     pub outcome: String,
-    /// Why it failed.
+    /// Why it failed, with all causes; `None` where it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip, default = "Instant::now")]
@@ -50,7 +51,7 @@ pub struct TrailEntry {
 }
 
 impl TrailEntry {
-    /// One that begins now.
+    /// An entry of an operation that begins now; `ended` completes it.
     pub fn begun(verb: &str, service: &ServiceName) -> Self {
         let host = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {

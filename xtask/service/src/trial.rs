@@ -24,7 +24,7 @@ pub(crate) const POLICY: &str = "unless-stopped";
 /// port is wrong.
 const REACHABLE: Duration = Duration::from_secs(5);
 
-/// Between two tries.
+/// The port is asked again after this time.
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// As much of a log is looked at to say why.

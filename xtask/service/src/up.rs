@@ -35,7 +35,7 @@ pub struct UpOrder {
     pub image: Option<Image>,
     /// Whether it has a proof.
     pub proved: bool,
-    /// Start it without one.
+    /// Whether it is started without a proof, too.
     pub unproved: bool,
     /// How it is to run.
     pub options: ServiceOptions,
@@ -44,7 +44,7 @@ pub struct UpOrder {
 /// What became of a service.
 #[derive(Clone, Debug)]
 pub struct UpOutcome {
-    /// Its name.
+    /// The service's name, which is its image's.
     pub name: String,
     /// `nothing to do`, `started`, `replaced`.
     pub done: &'static str,
@@ -63,9 +63,9 @@ enum UpStep {
     Wait,
     /// It is there and does not run.
     Start,
-    /// There is none.
+    /// There is no container of the service.
     Create,
-    /// It differs in this.
+    /// It has to be another container, for these differences.
     Replace(Vec<String>),
 }
 

@@ -86,12 +86,12 @@ impl ContainerEvents {
     }
 }
 
-/// How waiting ended.
+/// How the wait for a healthy container ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Awaited {
-    /// It is healthy.
+    /// It is healthy, or runs and has no health check.
     Healthy,
-    /// It ended.
+    /// It ended before it was healthy.
     Ended(Box<SeenContainer>),
     /// It runs, and did not get there in this time.
     Late(Duration, Box<SeenContainer>),

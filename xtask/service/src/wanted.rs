@@ -45,7 +45,7 @@ pub struct ServiceOptions {
     pub port: Option<u16>,
     /// Where the container answers Prometheus, inside and on the host; not at all by default.
     pub metrics_port: Option<u16>,
-    /// Variables for the app.
+    /// Variables for the app beside those of the image.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -64,13 +64,13 @@ impl Default for ServiceOptions {
 /// A container as it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedContainer {
-    /// Whose.
+    /// The service that it is the container of.
     pub name: ServiceName,
-    /// Of this image.
+    /// The image that it is made of, by its ID: tags move.
     pub image_id: ImageId,
-    /// The app's port inside.
+    /// The port that the app listens on in the container.
     pub inside: u16,
-    /// Where it is published.
+    /// The host's address that the port is published on.
     pub bind: IpAddr,
     /// The port of the host.
     pub port: u16,
@@ -176,7 +176,7 @@ impl WantedContainer {
         all.map(|(name, value)| format!("{name}={value}"))
     }
 
-    /// The API's request.
+    /// The body of the request by which the engine's API creates it.
     pub fn request(&self) -> Value {
         let mut exposed = serde_json::Map::new();
         let mut published = serde_json::Map::new();

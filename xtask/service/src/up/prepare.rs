@@ -41,7 +41,7 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// `127.0.0.1:48886`.
+    /// Where the app is published: `127.0.0.1:48886`.
     pub(super) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.wanted.bind, self.wanted.port)
     }
