@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use definition::identity::ImageId;
 use serde::{Deserialize, Serialize};
 
-/// The form of `hive-backup.json`.
+/// The number of the form of `hive-backup.json`, which is written into it.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// What is known outside, and given to the container.
@@ -14,9 +14,9 @@ pub(crate) const SCHEMA: u32 = 1;
 pub struct BackupOrigin {
     /// The form of the file.
     pub(crate) schema: u32,
-    /// The image's name.
+    /// The name of the image whose service it was, such as `genie`.
     pub image: String,
-    /// The image that ran.
+    /// The ID of the image that its container was made of.
     pub image_id: ImageId,
     /// What that was built from.
     pub(crate) fingerprint: Option<String>,
@@ -31,35 +31,37 @@ pub struct BackupOrigin {
 /// All that is known of a backup without reading it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupFacts {
-    /// What is known outside.
+    /// What the tool knew without asking the cluster.
     #[serde(flatten)]
     pub origin: BackupOrigin,
-    /// The server's version.
+    /// The server's version, such as `17.4`.
     pub postgres: String,
     /// Its major version, which a restore has to meet.
     pub major: u32,
     /// Which cluster it is: each volume's has its own.
     pub system_identifier: String,
-    /// All but the template.
+    /// Those that take connections, by name, without `template1`.
     pub databases: Vec<BackupDatabase>,
-    /// What it takes unpacked.
+    /// The room that the cluster takes unpacked, before a restore adds the
+    /// server's own files.
     pub bytes: u64,
-    /// Files and folders unpacked.
+    /// How many files and folders it has unpacked: some file systems run out of
+    /// them first.
     pub files: u64,
 }
 
 /// A database of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupDatabase {
-    /// Its name.
+    /// The database's name, which may need quoting.
     pub name: String,
-    /// What it takes.
+    /// What it took on the server's disk, as `pg_database_size` says.
     pub bytes: u64,
-    /// Name → version.
+    /// The extensions that were created in it, each with its version.
     pub extensions: BTreeMap<String, String>,
     /// Who sorts its text: `b` builtin, `c` libc, `i` ICU.
     pub(crate) provider: String,
-    /// Collations that columns name.
+    /// Collations that its columns name, other than `default`, `C` and `POSIX`.
     pub(crate) collations: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ pub const ENDING: &str = ".tar.zst";
 /// How one ends that is not whole.
 const PARTIAL: &str = ".partial";
 
-/// Read at a time.
+/// So many bytes are read and hashed at a time.
 const PIECE: usize = 1 << 20;
 
 /// Where the backups of an image lie that are given no other place: no `cargo clean`
@@ -229,7 +229,7 @@ fn clear(folder: &Path) -> Result<()> {
 /// A backup file, and what its seal says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
-    /// Where it lies.
+    /// The path of the file, as the user or the folder of backups has it.
     pub path: PathBuf,
     /// What stands at its end.
     pub seal: Seal,
@@ -285,7 +285,7 @@ impl Backup {
             .into())
     }
 
-    /// All before the seal.
+    /// The archive alone: a reader that ends where the seal begins.
     pub(crate) fn contents(&self) -> Result<std::io::Take<File>> {
         let file = File::open(&self.path).with_context(|| format!("open {}", self.path.display()))?;
         Ok(file.take(self.seal.size))

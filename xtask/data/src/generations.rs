@@ -30,9 +30,11 @@ const OWNER: &str = "cd /var/lib/postgresql/data && \
 /// What the volume says of an operation that goes on, or was killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeJournal {
-    /// `restore`, `update`.
+    /// `restore`, or the word by which `replacement` tells its kinds of update
+    /// apart.
     pub operation: String,
-    /// Of this operation alone.
+    /// Of this operation alone: its generations are called `new-<id>` and
+    /// `before-<id>`.
     pub id: String,
     /// The step that comes, or was in work.
     pub step: String,

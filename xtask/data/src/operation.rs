@@ -25,7 +25,7 @@ pub(crate) const START: &str = "start";
 pub(crate) struct DataStep<O> {
     /// As the journal and the report say it.
     pub(crate) name: &'static str,
-    /// Does it.
+    /// Carries the step out; where it fails, `undo` is called, too.
     pub(crate) run: fn(&mut O) -> Result<()>,
     /// Takes back what it has done, or begun; nothing where it has not.
     pub(crate) undo: fn(&O) -> Result<()>,
@@ -114,18 +114,18 @@ impl DataWork<'_> {
         restart::start(&handle, self.report, self.state, self.spec).map(drop)
     }
 
-    /// The operation is over.
+    /// Ends the operation: the volume has no journal any more.
     pub(crate) fn finish(&self) -> Result<()> {
         self.keeper.for_cleanup().does("finish", &[]).map(drop)
     }
 }
 
-/// An operation.
+/// An operation on a service's data, as steps of which each can be taken back.
 pub(crate) trait DataOperation<'a>: Sized {
     /// Its steps, in their order.
     fn steps(&self) -> Vec<DataStep<Self>>;
 
-    /// What it works with.
+    /// The service, its volume and the journal that the steps work with.
     fn work(&self) -> &DataWork<'a>;
 
     /// The same, to go on.

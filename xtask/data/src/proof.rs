@@ -31,7 +31,8 @@ pub(crate) const MORE_ROOM: u64 = 200_000_000;
 /// The server's own files, beside those of the backup.
 pub(crate) const MORE_FILES: u64 = 1000;
 
-/// Where the copy lies.
+/// The copy lies where the image's own cluster would, so that its programs find
+/// it.
 const PGDATA: &str = "/var/lib/postgresql/data/pgdata";
 
 /// What `prove.py` ends with where the backup is to blame.

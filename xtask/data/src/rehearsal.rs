@@ -29,7 +29,7 @@ const FROM: &str = "/from";
 /// Asks the checks of the spec's own; a sentence for each one that is not met.
 pub type OwnChecks<'a> = &'a dyn Fn(&Container, &ImageSpec, u16) -> Result<Vec<String>>;
 
-/// Who tries what.
+/// The image that is tried, the data it is tried on, and who tells of it.
 #[derive(Clone, Copy)]
 pub(crate) struct RehearsalOrder<'a> {
     pub(crate) handle: &'a ServiceHandle,
@@ -97,7 +97,7 @@ pub(crate) fn rehearse(order: &RehearsalOrder<'_>) -> Result<Rehearsal> {
     })
 }
 
-/// Kind and hints stay.
+/// Says that it was on a copy; exit code and hints stay those of `error`.
 fn failed(error: anyhow::Error) -> anyhow::Error {
     let kind = failure::kind(&error);
     if kind != failure::FailureKind::Smoke {

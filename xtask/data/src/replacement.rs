@@ -29,7 +29,7 @@ pub(crate) const WITHOUT: &str = "update without a way back";
 /// What `update --undo` is called there.
 pub(crate) const UNDO: &str = "update that is undone";
 
-/// One replacement.
+/// An update, or the undoing of one, as an operation with steps.
 pub(crate) struct Replacement<'a> {
     pub(crate) work: DataWork<'a>,
     /// What is noted of the generation that is kept.
@@ -194,7 +194,7 @@ pub struct MendOrder<'a> {
     pub spec: &'a ImageSpec,
     /// Makes what is there for this alone.
     pub resources: &'a RunResources,
-    /// Says what is done.
+    /// Where it says which update was killed, and what becomes of it.
     pub report: &'a Report,
     /// Where logs go of what does not work.
     pub state: &'a Path,

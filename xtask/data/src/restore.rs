@@ -23,7 +23,7 @@ use service::handle::ServiceHandle;
 /// The steps, in their order.
 pub const STEPS: [&str; 6] = ["prove", "unpack", "recover", "stop", "exchange", START];
 
-/// Who restores what.
+/// The service that gets other data, and what is used for that.
 #[derive(Debug)]
 pub struct RestoreOrder<'a> {
     /// The service whose data it becomes.
@@ -40,7 +40,7 @@ pub struct RestoreOrder<'a> {
     pub state: &'a Path,
 }
 
-/// What came of it.
+/// What a restore tells that went well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoreOutcome {
     /// What ran before, where anything did.

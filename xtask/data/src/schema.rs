@@ -9,10 +9,10 @@ use crate::generations::run_in_for;
 use crate::take::PYTHON;
 use engine::container::Container;
 
-/// Prints them.
+/// Prints the tables and columns of each database of the app, as JSON.
 const SCHEMA: &str = include_str!("inside/schema.py");
 
-/// Catalogs alone.
+/// It reads catalogs alone, so that the number of rows does not count.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Database → table → column → type.

@@ -17,13 +17,15 @@ use inputs::hex;
 /// One of the sixteen that zstd skips.
 const MAGIC: u32 = 0x184D_2A5B;
 
-/// Magic and length.
+/// Bytes of a skippable frame before its content: magic number and length, as zstd
+/// wants them.
 const HEADER: usize = 8;
 
 /// A SHA-256 in digits, at the end of the frame and about all of it before.
 const DIGEST: usize = 64;
 
-/// Of the whole frame.
+/// Bytes of the whole frame, the same for all backups: it can be read from the
+/// file's end and written anew in its place.
 pub const SEAL_SIZE: usize = 32 * 1024;
 
 /// How far a backup was proved.
@@ -36,9 +38,9 @@ pub enum ProofLevel {
     Restored(RestoreProof),
     /// It was tried, and no server came up or something in it is not whole.
     Refused {
-        /// When.
+        /// When it was tried, in RFC 3339 (UTC).
         at: String,
-        /// What is wrong.
+        /// What the proof said is wrong with it, up to 2000 characters of it.
         why: String,
     },
 }
@@ -46,7 +48,7 @@ pub enum ProofLevel {
 /// What was looked at when a backup was restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreProof {
-    /// When.
+    /// When it was proved, in RFC 3339 (UTC); empty where its seal does not say.
     #[serde(default)]
     pub at: String,
     /// Databases whose tables and indexes were read.
@@ -78,7 +80,7 @@ pub struct Seal {
     pub backup: BackupFacts,
     /// Of all before the seal, in digits.
     pub sha256: String,
-    /// How much that is.
+    /// How many bytes that is; the seal begins behind them.
     pub size: u64,
     /// How far it was proved.
     pub proof: ProofLevel,
@@ -127,7 +129,7 @@ impl Seal {
         matches!(self.proof, ProofLevel::Restored(_))
     }
 
-    /// `restored`, `written`, `refused`.
+    /// The word for it in lists and in JSON: `restored`, `written`, `refused`.
     pub fn level(&self) -> &'static str {
         match self.proof {
             ProofLevel::Written => "written",

@@ -14,9 +14,9 @@ use service::handle::ServiceHandle;
 /// A running container of an image of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupSource {
-    /// Its name.
+    /// The container's name, which need not be the service's.
     container: String,
-    /// What it is.
+    /// What it says of itself, by its labels.
     origin: BackupOrigin,
 }
 
@@ -37,7 +37,7 @@ impl BackupSource {
         Self::of(image, container, &inspect)
     }
 
-    /// The container's name.
+    /// The name of the container, for whoever asks it something.
     pub fn container(&self) -> &str {
         &self.container
     }

@@ -21,13 +21,13 @@ use service::handle::ServiceHandle;
 /// Says what the cluster is, and leaves that in it.
 const NOTE: &str = include_str!("inside/note.py");
 
-/// Prints the base backup.
+/// Prints the base backup as one tar archive, which zstd has compressed.
 const STREAM: &str = include_str!("inside/stream.py");
 
 /// Notes on the volume that there is a backup.
 const MARK: &str = include_str!("inside/mark.py");
 
-/// To write one line.
+/// It writes one small file: whatever takes longer is stuck.
 const MARK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Catalogs, and a walk over the files.

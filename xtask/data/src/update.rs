@@ -34,10 +34,10 @@ use service::restart;
 use service::seen::SeenContainer;
 use service::wanted::WantedContainer;
 
-/// Who updates what.
+/// The service that gets another image, that image, and what is used for it.
 #[derive(Clone, Copy)]
 pub struct UpdateOrder<'a> {
-    /// The service.
+    /// The service whose container is replaced.
     pub handle: &'a ServiceHandle,
     /// What is promised of the image that is to come.
     pub spec: &'a ImageSpec,
@@ -66,7 +66,7 @@ pub struct UpdateChoices {
     pub keeps: bool,
 }
 
-/// What came of it.
+/// What an update tells that went well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateOutcome {
     /// The generation that is the way back, where one was kept.
@@ -78,7 +78,8 @@ pub struct UpdateOutcome {
 /// A way back that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WayBack {
-    /// The generation.
+    /// The name of the generation: `before-<id>`, after the update that put it
+    /// aside.
     pub generation: String,
     /// The image that ran on it.
     pub image: ImageId,
@@ -86,7 +87,7 @@ pub struct WayBack {
     pub at: String,
 }
 
-/// `hive-kept.json`.
+/// What `hive-kept.json` says of a generation that an update has put aside.
 #[derive(Debug, Deserialize)]
 struct KeptNote {
     id: String,
@@ -301,7 +302,7 @@ fn plan(order: &UpdateOrder<'_>, main: &SeenContainer) -> Result<UpdatePlan> {
 }
 
 impl UpdatePlan {
-    /// Says what was found.
+    /// Tries the new image on a copy of the data, and says what it did to tables.
     fn rehearse(&self, order: &UpdateOrder<'_>) -> Result<()> {
         let rehearsal = rehearsal::rehearse(&RehearsalOrder {
             handle: order.handle,
