@@ -23,7 +23,7 @@ pub struct BuiltFrontEnd {
 /// What a build has to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BuildFindings {
-    /// Commands after the installation.
+    /// Commands for the build to run once the dependencies are installed.
     pub steps: Vec<Detected<CommandWords>>,
     /// The front end, where there is one and no doubt.
     pub front_end: Option<Detected<BuiltFrontEnd>>,

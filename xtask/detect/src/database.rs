@@ -12,11 +12,11 @@ use crate::tree::reads_count;
 /// A variable that is given a value in the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GivenVariable {
-    /// Its name.
+    /// The variable's name, as the code reads it.
     pub name: String,
     /// Its value, with placeholders of a spec.
     pub value: String,
-    /// Why this value.
+    /// Which sign speaks for this value, to be shown beside it.
     pub why: String,
 }
 
@@ -164,7 +164,7 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
 
 /// The form of URL that the code wants where no value shows it.
 struct Form {
-    /// The placeholder.
+    /// The placeholder for it in a spec, such as `{database_url:asyncpg}`.
     value: &'static str,
     why: String,
 }

@@ -14,7 +14,7 @@ use crate::tree::Tree;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AskedBy {
-    /// The project itself.
+    /// The project itself, so that each installation has the package.
     Project,
     /// An extra of this name.
     Extra(String),
@@ -29,7 +29,7 @@ pub struct AskedPackage {
     pub name: String,
     /// Its own extras that are wanted.
     pub extras: Vec<String>,
-    /// By which part.
+    /// The part of the project that asks for it.
     pub by: AskedBy,
     /// Whether it is fetched from a git repository.
     pub from_git: bool,

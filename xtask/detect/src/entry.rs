@@ -15,26 +15,26 @@ use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Framework {
-    /// FastAPI.
+    /// An app of FastAPI: it speaks ASGI.
     FastApi,
-    /// Starlette, without FastAPI.
+    /// An app of Starlette alone, without FastAPI: it speaks ASGI.
     Starlette,
-    /// Litestar.
+    /// An app of Litestar: it speaks ASGI.
     Litestar,
-    /// Quart.
+    /// An app of Quart: it speaks ASGI.
     Quart,
-    /// Flask: WSGI.
+    /// An app of Flask, or of what extends it: it speaks WSGI.
     Flask,
-    /// Django by ASGI.
+    /// Django by its `get_asgi_application`, as in `asgi.py`.
     DjangoAsgi,
-    /// Django by WSGI.
+    /// Django by its `get_wsgi_application`, as in `wsgi.py`.
     DjangoWsgi,
     /// Something that the source does not say.
     Unknown,
 }
 
 impl Framework {
-    /// Its name in sentences.
+    /// Its name in sentences; both kinds of Django have the same.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::FastApi => "FastAPI",
@@ -72,7 +72,7 @@ impl Framework {
 /// What a server could be given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AppObject {
-    /// `package.module:attribute`.
+    /// What a server is told: `package.module:attribute`.
     pub import: String,
     /// Whether the attribute is a function that makes the app.
     pub factory: bool,
@@ -96,7 +96,8 @@ pub(crate) struct Entry {
     pub(crate) port: Option<Detected<u16>>,
 }
 
-/// Looks for the app.
+/// Collects app objects and the project's own ways to start one, and chooses by
+/// them.
 pub(crate) fn find(tree: &Tree, modules: &Modules<'_>, dependencies: &Dependencies) -> Entry {
     let mut candidates = candidates(tree, modules);
     candidates.sort_by(|one, next| one.place.cmp(&next.place));
@@ -423,7 +424,8 @@ fn rank(one: &Detected<AppObject>) -> Rank {
     (unsure, fastapi, file, name, one.value.factory)
 }
 
-/// `[tool.fastapi] entrypoint = "backend.main:app"`.
+/// The app of `[tool.fastapi] entrypoint = "backend.main:app"`, which the program
+/// `fastapi` starts.
 fn entrypoint(tree: &Tree) -> Option<Detected<commands::Started>> {
     let (text, table) = toml_at(tree, "pyproject.toml")?;
     let entrypoint = at(&table, &["tool", "fastapi", "entrypoint"])?.as_str()?;

@@ -27,11 +27,11 @@ pub struct Findings {
     pub folder: PathBuf,
     /// One line about the project, where it has one.
     pub description: Option<Detected<String>>,
-    /// Packages, locks, Python.
+    /// What it asks for: packages, their locks, the version of Python.
     pub dependencies: Dependencies,
     /// What a server is given.
     pub app: Choice<AppObject>,
-    /// The server.
+    /// The server among the dependencies that can run the app.
     pub server: Choice<ServerProgram>,
     /// The member of a uv workspace that the app belongs to.
     pub package: Option<Detected<String>>,
@@ -47,7 +47,7 @@ pub struct Findings {
     pub database: Vec<Detected<GivenVariable>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
     pub extensions: Vec<Detected<String>>,
-    /// Processes beside the server.
+    /// Processes beside the server, such as a worker of Celery.
     pub processes: Vec<Detected<Companion>>,
     /// Services that the image does not have.
     pub services: Vec<Detected<Companion>>,
@@ -61,7 +61,7 @@ pub struct Findings {
     pub projects: Vec<String>,
     /// The package is installed from its folder, `src/` included.
     pub is_package: bool,
-    /// What else may matter.
+    /// What a person should know or look at, since no rule can decide it.
     pub notes: Vec<Detected<String>>,
 }
 

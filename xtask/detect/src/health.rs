@@ -15,7 +15,7 @@ use crate::routes::Route;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DatabaseAsked {
-    /// Here.
+    /// It does, and this is the place that says so.
     At(Place),
     /// Nothing in it, or in what it calls, looks like that.
     Never,
@@ -26,7 +26,7 @@ pub enum DatabaseAsked {
 /// A route by which health can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HealthRoute {
-    /// The whole path.
+    /// The whole path, with the prefixes of all routers above it.
     pub path: String,
     /// Whether it asks the database.
     pub database: DatabaseAsked,

@@ -20,11 +20,11 @@ pub struct WrongImport {
 /// An app of the folder that could be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instead {
-    /// `package.module:attribute`.
+    /// What a spec would say: `package.module:attribute`.
     pub import: String,
     /// Whether it is a function that makes the app.
     pub factory: bool,
-    /// `main.py:16`.
+    /// Where it stands, file and line: `main.py:16`.
     pub place: String,
 }
 

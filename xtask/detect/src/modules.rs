@@ -7,7 +7,7 @@ use crate::python::statement::{self, Assignment, Call, Imported};
 use crate::python::{Line, Token, scan};
 use crate::tree::{Tree, folder_of};
 
-/// A function or class.
+/// A function or a class, wherever in its module it stands.
 #[derive(Debug)]
 pub(crate) struct Definition<'t> {
     pub(crate) name: &'t str,
@@ -19,11 +19,11 @@ pub(crate) struct Definition<'t> {
     pub(crate) head: usize,
     pub(crate) decorators: Range<usize>,
     pub(crate) body: Range<usize>,
-    /// The definition around it.
+    /// The index of the definition around it in the module's `definitions`.
     pub(crate) within: Option<usize>,
 }
 
-/// One file.
+/// One Python file, as lines of tokens and what they define.
 #[derive(Debug)]
 pub(crate) struct Module<'t> {
     pub(crate) path: &'t str,
@@ -38,7 +38,7 @@ pub(crate) struct Module<'t> {
     is_whole: bool,
 }
 
-/// All of them.
+/// All modules of a project, for names that one takes from another.
 #[derive(Debug)]
 pub(crate) struct Modules<'t> {
     pub(crate) all: Vec<Module<'t>>,

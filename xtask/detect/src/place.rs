@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 pub struct Place {
     /// Relative to the project's folder, with `/`.
     pub file: String,
-    /// Counted from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
 }
 
@@ -49,16 +49,16 @@ pub enum Certainty {
     Sure,
     /// It follows from what stands there by a convention.
     Likely,
-    /// It may be so.
+    /// It is a guess: what would decide it does not stand there.
     Unclear,
 }
 
-/// Something that was found.
+/// Something that was found in a project, and how sure that is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Detected<T> {
-    /// What it is.
+    /// What it is, without where it comes from.
     pub value: T,
-    /// Where it stands.
+    /// The line that says so.
     pub place: Place,
     /// How far to rely on it.
     pub certainty: Certainty,
@@ -89,7 +89,7 @@ pub struct Choice<T> {
     pub chosen: Option<Detected<T>>,
     /// Why it is taken, or why none is.
     pub rule: String,
-    /// The other ones.
+    /// Those that were not taken, for the user to choose from.
     pub others: Vec<Detected<T>>,
 }
 

@@ -13,11 +13,11 @@ use crate::server;
 /// What only the checkout knows of an image.
 #[derive(Clone, Debug)]
 pub struct ImageFacts<'a> {
-    /// The image's name.
+    /// The image's name, which is that of its folder in `images/`.
     pub name: &'a str,
     /// The app's folder, as `images/<name>/image.json` names it.
     pub source: &'a str,
-    /// Its port.
+    /// The app's TCP port, in the container and by default outside.
     pub port: u16,
 }
 
@@ -216,13 +216,13 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
 /// A variable of the proposed file, and why it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProposedVariable {
-    /// Its name.
+    /// The variable's name, as the app's environment has it.
     pub name: String,
-    /// Its value.
+    /// Its value, with the placeholders of a spec.
     pub value: String,
-    /// What reads it.
+    /// The line that reads it, or that makes it needed.
     pub place: Place,
-    /// Why this value.
+    /// Why it has this value, to be shown beside it.
     pub why: String,
 }
 

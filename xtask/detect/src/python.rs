@@ -6,10 +6,10 @@
 
 pub(crate) mod statement;
 
-/// What a token is.
+/// The kinds of tokens that the rules tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
-    /// A name or keyword.
+    /// A name or a keyword; the rules tell them apart by their text.
     Name,
     /// A string; the text is what stands between its quotes, escapes as written.
     Text,
@@ -97,7 +97,8 @@ fn add<'t>(line: Line<'t>, lines: &mut Vec<Line<'t>>) {
     }
 }
 
-/// Longest first.
+/// Operators of several characters, the longest first: the first that fits is
+/// taken.
 const SIGNS: [&str; 24] = [
     "**=", "//=", ">>=", "<<=", "...", "->", ":=", "==", "!=", "<=", ">=", "+=", "-=", "*=", "/=", "|=",
     "&=", "%=", "@=", "^=", "**", "//", ">>", "<<",

@@ -252,7 +252,8 @@ impl<'m, 't> Graph<'m, 't> {
         found
     }
 
-    /// `@app.get("/health")`, `@get("/health")`, `@bp.route("/health")`.
+    /// Routes by decorator: `@app.get("/health")`, `@get("/health")`,
+    /// `@bp.route("/health")`.
     fn decorated(&self, module: &'m Module<'t>) -> Vec<Detected<Route<'m, 't>>> {
         let mut found = Vec::new();
         for definition in module.definitions.iter().filter(|one| !one.is_class) {
@@ -298,7 +299,8 @@ impl<'m, 't> Graph<'m, 't> {
         }
     }
 
-    /// `app.add_api_route("/health", check)`, `Route("/health", check)`.
+    /// Routes by call: `app.add_api_route("/health", check)`, `Route("/health",
+    /// check)`.
     fn called(&self, module: &'m Module<'t>) -> Vec<Detected<Route<'m, 't>>> {
         let mut found = Vec::new();
         for (n, call) in module.calls() {

@@ -12,7 +12,7 @@ use crate::tree::{Tree, file_name, is_example_of_env, reads_count};
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReadVariable {
-    /// Its name.
+    /// The variable's name, as the app's environment has it.
     pub name: String,
     /// Whether the app cannot do without.
     pub required: bool,

@@ -41,7 +41,7 @@ impl Tree {
         tree
     }
 
-    /// One file alone.
+    /// A tree of one file, for a look at a single module.
     pub(crate) fn single(path: &str, text: &str) -> Self {
         Self {
             files: BTreeMap::from([(path.to_owned(), Some(text.to_owned()))]),

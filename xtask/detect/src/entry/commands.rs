@@ -19,7 +19,7 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// `a.b:c`, `a.b:c()`, `a/b.py`, `a.wsgi`.
+    /// Reads what a command calls the app: `a.b:c`, `a.b:c()`, `a/b.py`, `a.wsgi`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let called = text.ends_with("()");
         let text = text.trim_end_matches("()");

@@ -18,7 +18,7 @@ pub(crate) fn top_level<'a>(tokens: &'a [Token<'_>], sign: &'a str) -> impl Iter
     })
 }
 
-/// Where it stands first.
+/// Where a sign stands first outside of all brackets.
 pub(crate) fn first(tokens: &[Token<'_>], sign: &str) -> Option<usize> {
     top_level(tokens, sign).next()
 }
@@ -238,7 +238,7 @@ pub(crate) fn assignments<'a, 't>(line: &'a Line<'t>) -> Vec<Assignment<'a, 't>>
 /// A name that an import binds, and what it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Imported {
-    /// `*` for all names.
+    /// The name as this module knows it; `*` where all names are bound.
     pub(crate) name: String,
     /// Leading dots count the levels of a relative import.
     pub(crate) module: String,

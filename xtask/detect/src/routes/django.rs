@@ -6,7 +6,7 @@ use crate::python::statement::{self, Call};
 
 use super::{Route, join};
 
-/// All of them.
+/// The routes below `ROOT_URLCONF`, through each `include`.
 pub(super) fn find<'m, 't>(modules: &'m Modules<'t>) -> Vec<Detected<Route<'m, 't>>> {
     let roots = modules.all.iter().filter_map(|module| {
         let name = statement::text_of(module.value("ROOT_URLCONF")?)?;
@@ -61,7 +61,8 @@ fn below<'m, 't>(
     }
 }
 
-/// `path("health/", …)`, `re_path(r"^health/$", …)`.
+/// The path of `path("health/", …)` or `re_path(r"^health/$", …)`; `None` for a
+/// pattern that matches more than one path.
 fn path_of(call: &Call<'_, '_>) -> Option<String> {
     match call.path.as_str() {
         "path" => call.text("route", 0),
