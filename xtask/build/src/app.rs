@@ -27,17 +27,17 @@ use inputs::regular;
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DependencySource {
-    /// `pyproject.toml` with `uv.lock`.
+    /// `uv.lock` beside its `pyproject.toml`: uv installs what it says.
     Locked,
-    /// `pylock.toml` of whichever tool.
+    /// `pylock.toml` of whichever tool wrote it (PEP 751).
     Pylock,
-    /// `requirements.txt` only.
+    /// `requirements.txt` and no lock: versions may be open.
     Requirements,
-    /// pipenv's `Pipfile.lock`.
+    /// `Pipfile.lock`, which pipenv writes beside its `Pipfile`.
     Pipfile,
-    /// `pyproject.toml` with `poetry.lock`.
+    /// `poetry.lock` beside its `pyproject.toml`, both read in the build.
     Poetry,
-    /// `pyproject.toml` with `pdm.lock`.
+    /// `pdm.lock` beside its `pyproject.toml`, both read in the build.
     Pdm,
     /// `pyproject.toml` alone: the build makes the `uv.lock`.
     Bare,
@@ -52,7 +52,8 @@ pub struct Application {
     pub(crate) shape: DependencySource,
     /// What it is called: `project.name`, else its folder.
     pub(crate) name: String,
-    /// `project.requires-python`.
+    /// The versions of Python that it takes, as its project or lock says: the
+    /// base's has to be one.
     pub(crate) requires_python: Option<String>,
     /// `project.version`; absent where it is dynamic.
     pub(crate) version: Option<String>,
@@ -299,13 +300,14 @@ fn name_of(folder: &Path, project: &Table) -> String {
     name.replace(char::is_control, " ")
 }
 
-/// A text of `[tool.poetry]`.
+/// A key of `[tool.poetry]`, where Poetry kept names and versions before
+/// `[project]`; `None` where it is no text.
 fn of_poetry(project: &Table, key: &str) -> Option<String> {
     let tool = project.get("tool")?.get("poetry")?;
     Some(tool.get(key)?.as_str()?.to_owned())
 }
 
-/// A text of `[project]`.
+/// A key of `[project]` (PEP 621); `None` where it is no text.
 fn about(project: &Table, key: &str) -> Option<String> {
     Some(project.get("project")?.get(key)?.as_str()?.to_owned())
 }

@@ -36,7 +36,7 @@ pub struct Assembly<'a> {
 #[derive(Debug)]
 pub struct Staged(BTreeMap<PathBuf, Context>);
 
-/// One of them.
+/// A staged folder, with the list of what lies in it.
 #[derive(Debug)]
 struct Context {
     stage: StagedContext,

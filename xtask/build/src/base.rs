@@ -24,7 +24,7 @@ pub struct Base {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// Pulled.
+    /// Pulled from the registry that the base set names.
     Registry,
     /// Bootstrapped from the distribution's packages.
     Packages,

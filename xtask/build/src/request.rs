@@ -28,7 +28,7 @@ pub struct Selection {
     /// The application's folder, instead of the spec's
     #[arg(long, value_name = "DIR")]
     pub app: Option<PathBuf>,
-    /// Base set from images/base-sets.json
+    /// Base set from images/base-sets.json; without it the default that the file names
     #[arg(long, value_name = "SET")]
     pub base: Option<String>,
     /// Where the base comes from; without it the registry if it answers, else packages
@@ -71,7 +71,7 @@ pub struct ImageRequest {
     /// The version in its tags; the fingerprint's beginning where nothing says
     /// one.
     version: Option<Tag>,
-    /// Tags of `--tag`.
+    /// The tags of `--tag`, in full, beside those that follow from the version.
     extra_tags: Vec<Reference>,
 }
 

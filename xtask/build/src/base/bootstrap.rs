@@ -92,9 +92,9 @@ pub struct BootstrappedBase {
     /// The file; beside its description, wherever the cache folder lies.
     #[serde(skip)]
     pub archive: PathBuf,
-    /// Its size.
+    /// Size of the archive in bytes, to see at once that it was cut off.
     bytes: u64,
-    /// Its BLAKE3, in hex.
+    /// BLAKE3 of the archive, in hex, to see that it was damaged.
     checksum: String,
 }
 
@@ -164,7 +164,8 @@ impl<'a> BootstrapPlan<'a> {
         })
     }
 
-    /// Sixteen hex digits.
+    /// Sixteen hex digits that name the base by everything that decides it: the
+    /// name of its files in the cache folder.
     fn key(&self) -> String {
         let mut hash = blake3::Hasher::new();
         let mut part = |text: &str| {

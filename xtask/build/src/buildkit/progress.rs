@@ -72,7 +72,7 @@ pub struct Did<'a> {
 /// How much is said while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Nothing.
+    /// No steps; warnings and errors are shown all the same.
     Quiet,
     /// A line per finished step that was not cached.
     Steps,
@@ -185,7 +185,7 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
-    /// Closes a good build.
+    /// Says how many steps a build had that went well, and how many were cached.
     pub(crate) fn finish(&self, report: &Report, took: Duration) {
         let done = self
             .steps

@@ -28,7 +28,7 @@ const FIND_LINKS: [&str; 2] = ["UV_FIND_LINKS", "PIP_FIND_LINKS"];
 /// Keys of `uv.toml` that name indexes.
 const UV_KEYS: [&str; 4] = ["index", "index-url", "extra-index-url", "index-strategy"];
 
-/// A file with settings.
+/// A file of uv or pip that may name indexes.
 #[derive(Clone, Debug)]
 pub(super) struct SettingsFile {
     /// The path of the file.
@@ -43,7 +43,7 @@ pub(super) struct SettingsFile {
 #[derive(Clone, Debug, Default)]
 pub(super) struct IndexSettings {
     variables: BTreeMap<String, String>,
-    /// Logins of named indexes.
+    /// `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD` of the environment, by variable.
     credentials: BTreeMap<String, String>,
     uv_toml: Table,
     /// Each URL, with who names it.
@@ -220,7 +220,7 @@ impl IndexSettings {
         Some(text)
     }
 
-    /// Every URL.
+    /// The URL of each index that somebody names, one for each time.
     pub(super) fn urls(&self) -> impl Iterator<Item = String> {
         self.named.iter().map(|(_, url)| url.clone())
     }

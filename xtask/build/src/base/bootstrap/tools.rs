@@ -11,14 +11,14 @@ use engine::private::NEWER_DEBIAN;
 
 use host::Host;
 
-/// Where they are.
+/// What mmdebstrap needs to run, from the system or unpacked for this.
 pub(super) struct Tools {
     pub(super) program: PathBuf,
-    /// For `PERL5LIB`.
+    /// For `PERL5LIB`: the modules of perl that were unpacked.
     pub(super) perl_libraries: String,
-    /// For `LD_LIBRARY_PATH`.
+    /// For `LD_LIBRARY_PATH`: the libraries that were unpacked.
     pub(super) libraries: String,
-    /// The distribution's keys.
+    /// The distribution's keys, by which apt checks its packages.
     pub(super) keyring: PathBuf,
 }
 

@@ -5,10 +5,10 @@ use serde::Deserialize;
 /// One object of the stream; others of its keys are for BuildKit's own display.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Event {
-    /// What became of steps.
+    /// The steps that something has become of since the object before.
     #[serde(default)]
     pub(crate) vertexes: Vec<Vertex>,
-    /// What steps printed.
+    /// What steps have printed since the object before.
     #[serde(default)]
     pub(crate) logs: Vec<Log>,
 }
@@ -21,23 +21,23 @@ pub(crate) struct Vertex {
     /// `[target stage n/m] RUN …`
     #[serde(default)]
     pub(crate) name: String,
-    /// Absent until it is.
+    /// When it began; `None` until then.
     pub(crate) started: Option<String>,
-    /// Absent until it is.
+    /// When it ended; `None` until then.
     pub(crate) completed: Option<String>,
-    /// Taken from the cache.
+    /// Whether its result was taken from the cache.
     #[serde(default)]
     pub(crate) cached: bool,
-    /// Why it failed.
+    /// Why it failed; `None` where it did not.
     pub(crate) error: Option<String>,
 }
 
-/// What a step printed.
+/// A piece of what a step printed, not always whole lines.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Log {
     /// The digest of what printed it.
     pub(crate) vertex: String,
-    /// In base64.
+    /// The bytes that were printed, in base64.
     pub(crate) data: String,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Piece {
     Pending,
     /// A line outside any object.
     Plain(String),
-    /// A whole JSON object.
+    /// The text of a whole JSON object, for `Event`.
     Object(String),
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    /// Takes the next line.
+    /// Takes the next line, and gives what it completes.
     pub(crate) fn push(&mut self, line: &str) -> Piece {
         if self.depth == 0 && !line.starts_with('{') {
             return Piece::Plain(line.to_owned());
