@@ -63,7 +63,7 @@ pub enum PlanReason {
     SchemaChanged {
         /// The number that the last build was recorded with.
         from: u32,
-        /// The number now: [`SCHEMA`].
+        /// The number that this version of the tool records: [`SCHEMA`].
         to: u32,
     },
     /// What differs from the last build.

@@ -77,13 +77,14 @@ pub struct App {
     pub source: PathBuf,
     /// What of it is installed.
     pub install: InstallChoice,
-    /// ASGI import string, `package.module:attribute`.
+    /// What uvicorn is told to serve: an ASGI import string,
+    /// `package.module:attribute`.
     pub import: String,
     /// Whether `import` names a function that makes the app.
     pub(crate) factory: bool,
     /// The command, word by word, that runs in place of uvicorn.
     pub command: Option<Vec<String>>,
-    /// uvicorn worker processes.
+    /// How many processes uvicorn serves the app with.
     pub(crate) workers: u32,
     /// TCP port, in the container and by default outside.
     pub port: u16,
@@ -150,7 +151,8 @@ pub struct Database {
     pub(crate) extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.
     pub(crate) initial_sql: Vec<String>,
-    /// Settings of PostgreSQL.
+    /// Settings of PostgreSQL by their names, over the image's own and under
+    /// `ALTER SYSTEM`.
     pub(crate) settings: BTreeMap<String, String>,
 }
 

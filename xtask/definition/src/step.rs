@@ -19,6 +19,6 @@ pub struct StepPlace {
 pub enum StepOutcome {
     /// Its result was in BuildKit's cache.
     Cached,
-    /// BuildKit ran it.
+    /// BuildKit ran it: its cache had no result for it that counted.
     Run,
 }

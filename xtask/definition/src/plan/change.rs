@@ -25,26 +25,26 @@ pub enum DefinitionChange {
     BaseMoved {
         /// The base's identity in the earlier build.
         from: String,
-        /// The base's identity now.
+        /// The identity of the base that a build would stand on now.
         to: String,
     },
     /// The image is for another platform, such as `linux/arm64`.
     PlatformChanged {
         /// The platform of the earlier build.
         from: Platform,
-        /// The platform now.
+        /// The platform that a build would be for now.
         to: Platform,
     },
     /// Another stage is the image.
     TargetChanged {
         /// The stage of the earlier build.
         from: String,
-        /// The stage now.
+        /// The stage that would be the image now.
         to: String,
     },
     /// A build argument came, went or changed.
     ArgumentChanged {
-        /// The argument's name.
+        /// The name of the `ARG` that the build gives a value.
         name: String,
         /// Before; null where it is new.
         from: Option<String>,

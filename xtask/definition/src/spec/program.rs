@@ -77,11 +77,11 @@ pub enum StopSignal {
     Int,
     /// SIGQUIT, such as for a cold shutdown of Celery.
     Quit,
-    /// SIGHUP.
+    /// SIGHUP, as a terminal that is closed sends it.
     Hup,
-    /// SIGUSR1.
+    /// SIGUSR1, whose meaning is the program's own.
     Usr1,
-    /// SIGUSR2.
+    /// SIGUSR2, whose meaning is the program's own.
     Usr2,
 }
 

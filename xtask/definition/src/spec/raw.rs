@@ -21,16 +21,16 @@ pub(crate) struct RawSpec {
     #[serde(rename = "$schema", default)]
     #[expect(dead_code, reason = "read by editors only")]
     pub(super) schema_link: Option<String>,
-    /// One line for people.
+    /// What the image is, in one line: the label `org.opencontainers.image.title`.
     pub(crate) title: String,
-    /// The application.
+    /// The app: where its sources are, how it is run and asked for its health.
     pub(crate) app: RawApp,
     /// The base set of `images/base-sets.json` that the image is built on. Default:
     /// the one that is default there, or one whose Python fits the app's
     /// `requires-python`. `--base` wins over it.
     #[serde(default)]
     pub(crate) base: Option<String>,
-    /// The database.
+    /// The database that the app finds when it starts.
     pub(crate) database: RawDatabase,
     /// Programs of the image's own beside PostgreSQL and the app: a worker, a
     /// scheduler, a Redis from `packages`.
@@ -79,7 +79,7 @@ pub(crate) struct SmokeOnly {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
-/// The application.
+/// The app: where its sources are, how it is run and asked for its health.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -117,7 +117,7 @@ pub(crate) struct RawApp {
     /// placeholders of `environment` are replaced.
     #[serde(default)]
     pub(crate) command: Option<Vec<String>>,
-    /// uvicorn worker processes.
+    /// How many processes uvicorn serves the app with.
     #[serde(default = "one")]
     #[cfg_attr(test, schemars(range(min = 1, max = 64)))]
     pub(crate) workers: u32,
@@ -168,7 +168,7 @@ pub(crate) struct RawApp {
 pub enum HealthMeaning {
     /// The service works, database included: the gate holds the endpoint to it.
     Readiness,
-    /// The app runs.
+    /// The app runs, whether or not the database answers.
     Liveness,
 }
 
@@ -180,12 +180,12 @@ fn six() -> u32 {
     6
 }
 
-/// The database.
+/// The database that the app finds when it starts.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawDatabase {
-    /// Name of the database.
+    /// Name of the database, which the app's role owns.
     pub(crate) name: String,
     /// The app's role: owner of the database, no superuser.
     pub(crate) role: String,
@@ -261,12 +261,12 @@ pub struct HttpProbe {
     /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
     #[serde(default)]
     pub method: Method,
-    /// Path and query.
+    /// Path and query, such as `/items?limit=1`.
     pub path: String,
-    /// JSON body.
+    /// JSON that is sent as the body; without it there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<serde_json::Value>,
-    /// Expected status.
+    /// The status that the answer has to have.
     #[serde(default = "two_hundred")]
     #[cfg_attr(test, schemars(range(min = 100, max = 599)))]
     pub status: u16,
@@ -284,21 +284,21 @@ fn two_hundred() -> u16 {
     200
 }
 
-/// HTTP method.
+/// The method of an HTTP request (RFC 9110).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     #[default]
-    /// Read.
+    /// Reads something and changes nothing.
     Get,
-    /// Create.
+    /// Creates something, or asks for work to be done.
     Post,
-    /// Replace.
+    /// Puts something in the place of what is there.
     Put,
-    /// Change.
+    /// Changes a part of something.
     Patch,
-    /// Remove.
+    /// Removes what is at the path.
     Delete,
 }
 
@@ -320,7 +320,7 @@ impl Method {
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SqlProbe {
-    /// One statement.
+    /// One statement; `{name}` in it is what an earlier check has kept.
     pub query: String,
     /// The whole output, as `psql -At` prints it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,6 @@ use strsim::levenshtein;
 /// the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShapeProblem {
-    /// The JSON path.
     pub(crate) path: String,
     /// What is wrong, and what would be right.
     pub(crate) message: String,

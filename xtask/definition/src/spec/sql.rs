@@ -114,7 +114,7 @@ fn quoted(rest: &mut Peekable<Chars<'_>>, quote: char, escapes: bool) -> Result<
     Err(format!("has a {quote} without its partner"))
 }
 
-/// Comments nest.
+/// Reads to the end of a comment; in PostgreSQL it may hold others.
 fn comment(rest: &mut Peekable<Chars<'_>>) -> Result<(), String> {
     let mut depth = 0_usize;
     // The star of the opening is still to come, and closes nothing.
