@@ -65,7 +65,7 @@ pub struct Case {
 /// Whether a change could be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FactChange {
-    /// The probe is changed.
+    /// The probe is changed and can be built again.
     Made,
     /// This machine cannot make it, for this reason.
     NotHere(String),
@@ -132,7 +132,7 @@ pub(crate) enum Soundness {
 pub struct Finding {
     /// `probe`, or the image's name.
     pub(crate) subject: String,
-    /// The row's name.
+    /// The name of the row in the table of facts.
     pub(crate) fact: String,
     /// The name of the case.
     pub(crate) case: String,

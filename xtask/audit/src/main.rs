@@ -41,7 +41,6 @@ struct AuditArgs {
     /// One JSON document on stdout
     #[arg(long)]
     json: bool,
-    /// Which engine.
     #[command(flatten)]
     engine: xtask::cli::EngineOption,
 }

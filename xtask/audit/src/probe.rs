@@ -75,7 +75,7 @@ pub struct AuditProbe<'a> {
     pub(super) app: PathBuf,
     /// The folder that is the named context.
     pub(super) named: PathBuf,
-    /// What `FROM` stands on.
+    /// The base that the `FROM` of its Dockerfile names.
     pub(super) base: Base,
     /// The text; `@` is filled in for each build.
     pub(super) dockerfile: String,

@@ -37,7 +37,6 @@ struct BenchArgs {
     /// One JSON document on stdout, sample by sample
     #[arg(long)]
     json: bool,
-    /// Which engine.
     #[command(flatten)]
     engine: xtask::cli::EngineOption,
 }

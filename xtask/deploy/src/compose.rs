@@ -29,7 +29,8 @@ pub fn files(service: &Deployment) -> Vec<(String, String)> {
     files
 }
 
-/// The whole service.
+/// The file by which compose runs the service in earnest, volume and network
+/// included.
 fn production(service: &Deployment) -> String {
     let Deployment { name, file, port, .. } = service;
     let (image, bind, outside) = (

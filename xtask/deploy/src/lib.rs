@@ -58,7 +58,7 @@ struct Limits {
     memory: &'static str,
     reserved: &'static str,
     cpus: &'static str,
-    /// Threads count, too.
+    /// How many there may be; the kernel counts each thread as one.
     processes: u32,
 }
 

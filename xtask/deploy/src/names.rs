@@ -23,7 +23,7 @@ pub fn volume(image: &ImageName) -> String {
     format!("{image}-data")
 }
 
-/// Its network.
+/// The network that its container is on.
 pub fn network(image: &ImageName) -> String {
     format!("hive_{image}_network")
 }

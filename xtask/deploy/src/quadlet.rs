@@ -3,7 +3,7 @@
 use crate::names;
 use crate::{CHECK, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS};
 
-/// The text of `<image>.container`.
+/// What `<image>.container` has to hold, for Podman to make a systemd unit of it.
 pub fn unit(service: &Deployment) -> String {
     let Deployment { name, file, port, .. } = service;
     let network = names::network(name);

@@ -31,7 +31,7 @@ pub(crate) enum ExpectedOutcome {
     /// Depends on what a step before it makes, or on builds that are not on
     /// record.
     Open,
-    /// BuildKit will run it.
+    /// BuildKit will run it, for the reasons that stand beside.
     Run,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum ExpectedOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Why {
-    /// `--no-cache` was asked for.
+    /// It has no choice: `--no-cache` was given.
     Forced,
     /// The base that it stands on is another one.
     Base,
@@ -92,7 +92,7 @@ pub struct Foretold {
     /// [`BuildStep::parts`], which the history keeps and nobody is shown.
     #[serde(skip)]
     pub(crate) parts: Parts,
-    /// See [`BuildStep::described`].
+    /// [`BuildStep::described`], by which its records in BuildKit's cache are known.
     #[serde(skip)]
     pub(crate) described: String,
 }

@@ -57,9 +57,9 @@ impl fmt::Display for Command<'_> {
 /// Which of the child's streams a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// The child's standard output.
+    /// Standard output, which holds what the child was started for.
     Stdout,
-    /// The child's standard error.
+    /// Standard error, where the child tells what it does.
     Stderr,
 }
 

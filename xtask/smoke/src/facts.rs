@@ -171,7 +171,7 @@ pub(crate) struct ProgramsSeen {
     pub(crate) before: Answer,
     /// And when it was over.
     pub(crate) after: Answer,
-    /// `docker logs` by then.
+    /// What `docker logs` printed when it was over.
     pub(crate) log: String,
 }
 

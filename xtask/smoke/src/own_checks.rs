@@ -18,7 +18,7 @@ const REQUEST: &str = include_str!("own_checks/request.py");
 /// The script's own limit is shorter.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the script prints.
+/// The answer of the app, as the script in the container prints it.
 #[derive(Debug, Deserialize)]
 struct Answered {
     status: u16,

@@ -51,9 +51,9 @@ pub(crate) fn counted(answer: &Answer) -> Reached<Vec<TableRows>> {
 /// What became of the rows that were there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RowsFate {
-    /// Tables with rows before.
+    /// How many tables had rows before the upgrade.
     pub(crate) tables: usize,
-    /// Their rows.
+    /// How many rows these had in all.
     pub(crate) rows: u64,
     /// Tables that had rows and are gone or empty, with the numbers.
     pub(crate) lost: Vec<String>,

@@ -9,9 +9,9 @@ use crate::sandbox::{self, Checkout, Run};
 
 /// A checkout with one image that no other test and no user has.
 pub(crate) struct Bench {
-    /// The checkout.
+    /// A copy of this repository, for this test alone.
     pub checkout: Checkout,
-    /// The image's name.
+    /// Unique for this process, so that its tags are nobody else's.
     pub name: String,
 }
 

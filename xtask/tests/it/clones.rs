@@ -13,7 +13,7 @@ use crate::sandbox::{self, Run};
 /// Nobody's, on Debian and elsewhere.
 const STRANGER: u32 = 65534;
 
-/// Clones of a checkout.
+/// A checkout that is committed, and the folder that its clones are made in.
 struct Clones {
     folder: tempfile::TempDir,
 }

@@ -66,7 +66,7 @@ impl Composed {
         command
     }
 
-    /// The engine's own compose.
+    /// Runs the engine's own compose; `kind` names an override, or none.
     fn run(&self, kind: &str, args: &[&str]) -> Run {
         sandbox::finish(&mut self.compose(&of_engine(), kind, args))
     }

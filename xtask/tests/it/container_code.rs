@@ -157,7 +157,7 @@ fn scripts(program: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Files with an ending.
+/// The files below a folder of the repository whose names end in this.
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let walk = walkdir::WalkDir::new(repository().join(folder)).into_iter();
     let paths = walk.map(|entry| entry.unwrap().into_path());

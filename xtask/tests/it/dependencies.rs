@@ -12,12 +12,12 @@ use crate::sandbox::{self, repository};
 /// Where every crate comes from.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// What `dependencies.toml` allows.
+/// What `tests/tidy/dependencies.toml` lets crates be.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Allowed {
     licences: BTreeSet<String>,
-    /// Name → reason.
+    /// Crates that may be there in two versions, each with the reason.
     duplicates: BTreeMap<String, String>,
 }
 

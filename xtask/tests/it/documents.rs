@@ -11,7 +11,7 @@ use crate::sandbox::{self, Checkout, repository};
 /// What becomes of a block.
 #[derive(Debug)]
 enum How {
-    /// It is run.
+    /// It is run as it stands.
     Run,
     /// It is run but for these commands, each with the reason.
     RunBut(&'static [(&'static str, &'static str)]),

@@ -42,7 +42,7 @@ enum Node {
 }
 
 impl Node {
-    /// As fixtures spell it.
+    /// Reads it as fixtures write it: a text, `directory` or `link to …`.
     fn parse(text: &str) -> Self {
         match text.strip_prefix("link to ") {
             Some(target) => Self::Link(target.to_owned()),

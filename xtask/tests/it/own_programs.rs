@@ -58,7 +58,8 @@ while True:
     signal.pause()
 "#;
 
-/// The app's own file.
+/// The app's `hive-app.json`: a server from `packages`, and a worker that waits
+/// for the app.
 const CONTRACT: &str = r#"{
     "app": {"import": "main:app", "health_path": "/health", "environment": {"GREETING": "hello {database_name}"}, DIRECTORIES},
     "packages": ["redis-server"],

@@ -58,7 +58,7 @@ impl Restorer {
             .to_owned()
     }
 
-    /// Which data they are.
+    /// Leaves a mark in the data, by which they are known again.
     fn mark(&self, text: &str) {
         self.sql(&format!(
             "DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT '{text}' AS is"

@@ -20,9 +20,9 @@ use xtask::scratch::TEST_IMAGES;
 pub(crate) struct Run {
     /// The exit code; -1 after a signal.
     pub code: i32,
-    /// Its data.
+    /// What the tool is asked for: data, and nothing else.
     pub stdout: String,
-    /// Its talk.
+    /// What it tells people: progress, warnings and errors.
     pub stderr: String,
 }
 
@@ -118,7 +118,7 @@ impl Checkout {
         checkout
     }
 
-    /// A path inside.
+    /// The path of something in this checkout.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.folder.path().join(relative)
     }
@@ -145,7 +145,7 @@ impl Checkout {
         command
     }
 
-    /// Runs it.
+    /// Runs the built tool on this checkout and waits for its end.
     pub(crate) fn xtask(&self, args: &[&str]) -> Run {
         finish(&mut self.command(args))
     }
@@ -176,7 +176,7 @@ pub(crate) fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Copies a folder.
+/// Copies a folder with all below it; links become files.
 pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.unwrap();

@@ -27,7 +27,7 @@ const SYSTEM_FOLDERS: [&str; 4] = [
 struct Memo {
     /// Of the files that were there.
     key: String,
-    /// Such as `v0.29.1`.
+    /// The version that buildx told then, such as `v0.29.1`.
     version: String,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Heredoc {
     pub(crate) expand: bool,
 }
 
-/// A Dockerfile, taken apart.
+/// A Dockerfile as its instructions, each in the stage that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dockerfile {
     /// `ARG`s before the first stage.

@@ -34,7 +34,8 @@ const REFUSALS: [&str; 2] = [
 /// Begins the one line of a container that refuses to start.
 const CANNOT_START: &str = "hive: cannot start: ";
 
-/// Its exit code.
+/// The exit code of a container that refuses to start: `EX_CONFIG` of
+/// `sysexits.h`.
 const EXIT_CONFIG: i64 = 78;
 
 /// A volume that the image before has left.
