@@ -299,8 +299,8 @@ impl<'m, 't> Graph<'m, 't> {
         }
     }
 
-    /// Routes by call: `app.add_api_route("/health", check)`, `Route("/health",
-    /// check)`.
+    /// Routes by call: `app.add_api_route("/health", check)`,
+    /// `Route("/health", check)`.
     fn called(&self, module: &'m Module<'t>) -> Vec<Detected<Route<'m, 't>>> {
         let mut found = Vec::new();
         for (n, call) in module.calls() {

@@ -46,8 +46,8 @@ pub struct ServiceStatus {
     pub(crate) uptime_seconds: Option<u64>,
     /// How often the engine has started it again.
     pub restarts: u64,
-    /// What its processes hold, without files that the kernel can drop: as `docker
-    /// stats`.
+    /// What its processes hold, without files that the kernel can drop: as
+    /// `docker stats` counts.
     pub(crate) memory_bytes: Option<u64>,
     /// What its volume takes; `None` where it cannot be looked at.
     pub(crate) volume_bytes: Option<u64>,

@@ -22,8 +22,8 @@ pub struct TrailEntry {
     schema: u32,
     /// When it began, in RFC 3339 (UTC).
     pub at: String,
-    /// The verb, with the flag that makes it another operation: `up`, `down
-    /// --volumes`.
+    /// The verb, with the flag that makes it another operation: `up`,
+    /// `down --volumes`.
     pub verb: String,
     /// The name of the service that it was done to.
     pub service: String,

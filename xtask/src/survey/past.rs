@@ -82,8 +82,8 @@ pub(crate) fn verdicts_on(host: &Host, job: &ImageRequest, id: &ImageId) -> Resu
 pub struct RecordedBuilds {
     /// The recorded builds on this engine, by the keys of their steps.
     pub known: forecast::KnownBuilds,
-    /// Whether the engine has the image store of containerd, in which a `COPY
-    /// --link` depends on no step before it.
+    /// Whether the engine has the image store of containerd, in which what
+    /// `COPY --link` makes depends on no step before it.
     linked: bool,
 }
 
