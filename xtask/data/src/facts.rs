@@ -34,7 +34,7 @@ pub struct BackupFacts {
     /// What the tool knew without asking the cluster.
     #[serde(flatten)]
     pub origin: BackupOrigin,
-    /// The server's version, such as `17.4`.
+    /// The server's version in full, as its `server_version` says it.
     pub postgres: String,
     /// Its major version, which a restore has to meet.
     pub major: u32,
