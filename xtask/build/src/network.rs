@@ -6,6 +6,7 @@
 //! logins, is hashed into a build argument, and so into the fingerprint.
 
 mod netrc;
+mod npm;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,9 +17,11 @@ use sha2::{Digest as _, Sha256};
 
 use host::Host;
 use inputs::{hex, regular};
+use npm::{NpmFile, NpmSettings};
 use settings::{IndexSettings, SettingsFile};
 
-/// The build argument with the hash of the indexes.
+/// The build argument with the hash of the indexes, and of npm's registries where a
+/// front end is built.
 pub const INDEX_ARGUMENT: &str = "INDEX_SETTINGS";
 
 /// Proxies, as programs spell them.
@@ -36,6 +39,9 @@ const NAMING_HOSTS: [&str; 8] = [
     "pylock.toml",
 ];
 
+/// What npm has locked.
+const PACKAGE_LOCK: &str = "package-lock.json";
+
 /// What build steps get of this machine's network settings.
 #[derive(Clone, Default)]
 pub struct BuildNetwork {
@@ -43,6 +49,8 @@ pub struct BuildNetwork {
     pub secrets: BTreeMap<&'static str, String>,
     /// Over the indexes; absent where the machine names none.
     pub indexes: Option<String>,
+    /// Over the indexes and npm's registries: for images with a front end.
+    pub with_registries: Option<String>,
     /// What must be shown nowhere.
     pub logins: Vec<String>,
     /// A proxy that no build step reaches: the variable, and where it is.
@@ -61,17 +69,23 @@ impl std::fmt::Debug for BuildNetwork {
 
 impl BuildNetwork {
     /// Reads the machine's settings; logins of a netrc file only for the hosts
-    /// that these settings or the apps name.
+    /// that these settings or the apps name. `front_ends` are folders with a
+    /// package-lock.json: npm's settings count where there are some.
     ///
     /// # Errors
     /// For settings that cannot be used in a build, and would be missed.
-    pub fn of(host: &Host, apps: &[&Path]) -> Result<Self> {
+    pub fn of(host: &Host, apps: &[&Path], front_ends: &[PathBuf]) -> Result<Self> {
         let variables = &host.env.network;
         let settings = IndexSettings::read(variables, &files(host)).map_err(failure::usage)?;
         if let Some(problem) = beside_indexes(&settings.find_links) {
             return Err(failure::usage(problem).into());
         }
-        if let Some((source, at)) = settings.on_loopback() {
+        let registries = match front_ends {
+            [] => NpmSettings::default(),
+            _ => NpmSettings::read(variables, &npm_files(host)).map_err(failure::usage)?,
+        };
+        let of_npm = registries.on_loopback();
+        if let Some((source, at)) = settings.on_loopback().or(of_npm) {
             let message = format!(
                 "{source} names the package index {at}, and no build step reaches this machine's loopback"
             );
@@ -79,11 +93,22 @@ impl BuildNetwork {
                 .hint("let it listen on an address of this machine too, and name that")
                 .into());
         }
+        let locks: Vec<String> = front_ends
+            .iter()
+            .map(|folder| regular::read_to_string(&folder.join(PACKAGE_LOCK)).unwrap_or_default())
+            .collect();
+        let hashed = |text: String| hex::digits(&Sha256::digest(text));
+        let both = [settings.identity(), registries.identity()];
+        let both: Vec<String> = both.into_iter().flatten().collect();
         let mut network = Self {
-            indexes: settings.identity().map(|text| hex::digits(&Sha256::digest(text))),
-            logins: settings.logins(),
+            indexes: settings.identity().map(hashed),
+            with_registries: (!both.is_empty()).then(|| hashed(both.concat())),
+            logins: [settings.logins(), registries.secrets(&locks)].concat(),
             ..Self::default()
         };
+        if let Some(text) = registries.npmrc(&locks) {
+            network.secrets.insert("npmrc", text);
+        }
         for name in PROXIES {
             let Some((source, value)) = proxy(variables, name) else {
                 continue;
@@ -251,6 +276,21 @@ fn files(host: &Host) -> Vec<SettingsFile> {
     let uv = uv.into_iter().filter_map(|path| read(path, true));
     let pip = pip.into_iter().filter_map(|path| read(path, false));
     uv.chain(pip).collect()
+}
+
+/// npm's settings, in files of the machine (where Debian's npm looks) and the user;
+/// what comes later wins.
+fn npm_files(host: &Host) -> Vec<NpmFile> {
+    let home = host.env.home.clone().unwrap_or_default();
+    let user = npm::user_file(&host.env.network).unwrap_or_else(|| home.join(".npmrc"));
+    let read = |path: PathBuf| {
+        let text = regular::read_to_string(&path).ok()?;
+        Some(NpmFile { path, text })
+    };
+    [PathBuf::from("/etc/npmrc"), user]
+        .into_iter()
+        .filter_map(read)
+        .collect()
 }
 
 #[cfg(test)]

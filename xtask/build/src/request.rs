@@ -156,10 +156,18 @@ impl Request {
             return Err(catalog::invalid(&problems));
         }
         let folders: Vec<&Path> = jobs.iter().map(|job| job.app.folder.as_path()).collect();
-        let network = BuildNetwork::of(host, &folders)?;
-        if let Some(indexes) = &network.indexes {
-            for job in &mut jobs {
-                job.arguments.insert(INDEX_ARGUMENT.to_owned(), indexes.clone());
+        let front_ends: Vec<PathBuf> = jobs
+            .iter()
+            .filter_map(|job| Some(job.app.folder.join(&job.spec.build.node.as_ref()?.folder)))
+            .collect();
+        let network = BuildNetwork::of(host, &folders, &front_ends)?;
+        for job in &mut jobs {
+            let counts = match job.spec.build.node {
+                Some(_) => &network.with_registries,
+                None => &network.indexes,
+            };
+            if let Some(hash) = counts {
+                job.arguments.insert(INDEX_ARGUMENT.to_owned(), hash.clone());
             }
         }
         Ok(Self {

@@ -67,7 +67,8 @@ pub fn is_of_network(name: &str) -> bool {
     let login = name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"));
     let proxy =
         ["http_proxy", "https_proxy", "all_proxy", "no_proxy"].contains(&name.to_lowercase().as_str());
-    NAMES.contains(&name) || login || proxy
+    let npm = name.starts_with("NPM_") || name.starts_with("npm_config_");
+    NAMES.contains(&name) || login || proxy || npm
 }
 
 /// The machine and the checkout, as every command gets them.

@@ -13,6 +13,9 @@ use crate::sandbox::{self, Checkout, Run, copy};
 /// Nothing else on this machine has it.
 const PASSWORD: &str = "pa55-that-nobody-sees";
 
+/// As npm has it in its file, by Base64.
+const PASSWORD_OF_NPM: &str = "cGE1NS10aGF0LW5vYm9keS1zZWVz";
+
 /// A package that only the private index has.
 const PACKAGE: &str = "hive-test-private-package";
 
@@ -100,12 +103,12 @@ fn build(bench: &Bench, variables: &[(&str, &str)]) -> Run {
 /// Looks for the password in all that a build leaves.
 fn is_nowhere(bench: &Bench, run: &Run) {
     for text in [&run.stdout, &run.stderr] {
-        assert!(!text.contains(PASSWORD), "{text}");
+        assert!(!contains(text.as_bytes()), "{text}");
     }
     for entry in walkdir::WalkDir::new(bench.checkout.path("")) {
         let entry = entry.unwrap();
-        let netrc = entry.path().ends_with("netrc");
-        if entry.file_type().is_file() && !netrc {
+        let is_login = ["netrc", "npmrc"].iter().any(|name| entry.path().ends_with(name));
+        if entry.file_type().is_file() && !is_login {
             let bytes = fs_err::read(entry.path()).unwrap();
             assert!(!contains(&bytes), "{}", entry.path().display());
         }
@@ -113,14 +116,15 @@ fn is_nowhere(bench: &Bench, run: &Run) {
     let image = format!("hive-{}:latest", bench.name);
     let history = docker(&["history", "--no-trunc", &image]);
     assert!(
-        !history.contains(PASSWORD) && !history.contains("someone"),
+        !contains(history.as_bytes()) && !history.contains("someone"),
         "{history}"
     );
-    assert!(!docker(&["inspect", &image]).contains(PASSWORD));
+    assert!(!contains(docker(&["inspect", &image]).as_bytes()));
     // Every file of the image, and of the stage that had the login.
     let everywhere = format!(
-        "! grep -rqs --exclude-dir=proc --exclude-dir=sys {} /",
-        &PASSWORD[..8]
+        "! grep -rqs --exclude-dir=proc --exclude-dir=sys -e {} -e {} /",
+        &PASSWORD[..8],
+        &PASSWORD_OF_NPM[..12]
     );
     docker(&[
         "run",
@@ -141,9 +145,8 @@ fn is_nowhere(bench: &Bench, run: &Run) {
 }
 
 fn contains(bytes: &[u8]) -> bool {
-    bytes
-        .windows(PASSWORD.len())
-        .any(|window| window == PASSWORD.as_bytes())
+    let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    has(PASSWORD) || has(PASSWORD_OF_NPM)
 }
 
 fn origin(bench: &Bench) -> String {
@@ -216,6 +219,64 @@ fn a_proxy_and_an_index_of_pip_are_used_with_the_logins_of_netrc() {
     is_nowhere(&bench, &run);
     let asked = index.asked();
     assert!(asked.contains("proxied /simple/"), "{asked}");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_registry_of_npm_is_used_with_its_login_and_the_login_is_nowhere() {
+    let app = r#", "import": "main:create", "factory": true, "health_path": "/health""#;
+    let front_end = r#", "build": {"node": {"folder": "web", "output": "web/dist"}}"#;
+    let (bench, mut index) = (Bench::new("npm-registry", app, front_end), Index::start());
+    copy(
+        Path::new(&fixture("requirements-app")),
+        &bench.checkout.path("app"),
+    );
+    let at = format!("{}/npm", index.address);
+    for (path, text) in [
+        (
+            "web/package.json",
+            format!(
+                r#"{{"name": "web", "scripts": {{"build": "node build.js"}}, "dependencies": {{"{PACKAGE}": "1.0.0"}}}}"#
+            ),
+        ),
+        (
+            "web/package-lock.json",
+            format!(
+                r#"{{"name": "web", "lockfileVersion": 3, "requires": true, "packages": {{
+                    "": {{"name": "web", "dependencies": {{"{PACKAGE}": "1.0.0"}}}},
+                    "node_modules/{PACKAGE}": {{"version": "1.0.0",
+                        "resolved": "http://{at}/{PACKAGE}/-/{PACKAGE}-1.0.0.tgz"}}}}}}"#
+            ),
+        ),
+        (
+            "web/build.js",
+            format!(
+                "const fs = require('fs'); fs.mkdirSync('dist');\n\
+                 fs.writeFileSync('dist/origin.txt', require('{PACKAGE}')); // {}\n",
+                unique()
+            ),
+        ),
+    ] {
+        bench.checkout.write(&format!("app/{path}"), &text);
+    }
+    bench.checkout.write(
+        "npmrc",
+        &format!("registry=http://{at}/\n//{at}/:username=someone\n//{at}/:_password=${{NPM_PASSWORD}}\n"),
+    );
+    let npmrc = bench.checkout.path("npmrc");
+    let settings = [
+        ("NPM_CONFIG_USERCONFIG", npmrc.to_str().unwrap()),
+        ("NPM_PASSWORD", PASSWORD_OF_NPM),
+    ];
+    build(&bench, &settings[..1])
+        .expect(2)
+        .says(&["has ${NPM_PASSWORD}, which is not set for npm here"]);
+    let run = build(&bench, &settings).expect(0);
+    let origin = bench.python("print(open('/app/web/dist/origin.txt').read())");
+    assert_eq!(origin, "the private registry");
+    is_nowhere(&bench, &run);
+    let asked = index.asked();
+    assert!(asked.contains("direct /npm/"), "{asked}");
 }
 
 #[test]

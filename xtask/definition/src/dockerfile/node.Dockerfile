@@ -16,9 +16,11 @@ SH
 
 # From the lock alone, so that a change of the sources does not come here. Packages may run code as
 # they are installed: no root user, and no cache.
+ARG INDEX_SETTINGS
 WORKDIR /app/{{node_folder}}
 COPY --chown=1000:1000 {{node_folder}}/package.json {{node_folder}}/package-lock.json {{node_folder}}/[.]npmrc ./
-RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
+RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 <<'SH'
 set -eu
 {{network_without_logins}}
 # Nothing but packages is made here, and the proxy that they come through may want a login.

@@ -1,0 +1,218 @@
+//! Where npm looks for packages on this machine, and its logins there: for the
+//! front ends of apps. Pure.
+//!
+//! A project's own `.npmrc` is a file of the app, and goes before all of this in npm.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::settings::{is_loopback, login_of, without_login};
+
+/// The variables of npm that count; it takes either spelling.
+const REGISTRY: [&str; 2] = ["npm_config_registry", "NPM_CONFIG_REGISTRY"];
+const USER_FILE: [&str; 2] = ["npm_config_userconfig", "NPM_CONFIG_USERCONFIG"];
+
+/// Keys of a registry's login that are secrets; user names and addresses are none.
+const SECRETS: [&str; 3] = [":_authToken", ":_auth", ":_password"];
+
+/// An `.npmrc` of the machine or the user.
+#[derive(Clone, Debug)]
+pub(super) struct NpmFile {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The text of the file.
+    pub text: String,
+}
+
+/// What the machine says of npm's registries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NpmSettings {
+    /// `registry` and `@scope:registry` → who says so, and the URL.
+    registries: BTreeMap<String, (String, String)>,
+    /// `//host/path/:_authToken` and its like → the value.
+    logins: BTreeMap<String, String>,
+}
+
+/// The file of the user's settings, where a variable names one.
+pub(super) fn user_file(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let named = USER_FILE.iter().find_map(|name| variables.get(*name));
+    named.map(PathBuf::from)
+}
+
+impl NpmSettings {
+    /// Reads variables and files; later files win, and variables over files.
+    ///
+    /// # Errors
+    /// A sentence for a variable in a file that a build cannot fill in.
+    pub(super) fn read(variables: &BTreeMap<String, String>, files: &[NpmFile]) -> Result<Self, String> {
+        let mut settings = Self::default();
+        for NpmFile { path, text } in files {
+            let shown = path.display().to_string();
+            for line in text.lines() {
+                let line = line.trim();
+                if line.starts_with(['#', ';']) {
+                    continue;
+                }
+                let Some((key, value)) = line.split_once('=') else {
+                    continue;
+                };
+                let (key, value) = (key.trim(), value.trim().trim_matches(['"', '\'']));
+                let is_registry = key == "registry" || key.starts_with('@') && key.ends_with(":registry");
+                if !is_registry && !key.starts_with("//") {
+                    continue;
+                }
+                let value = filled(value, variables)
+                    .map_err(|name| format!("{shown}: `{key}` has ${{{name}}}, which is not set for npm here: a build takes variables whose names start with NPM_ or npm_config_"))?;
+                if is_registry {
+                    settings.registries.insert(key.to_owned(), (shown.clone(), value));
+                } else {
+                    settings.logins.insert(key.to_owned(), value);
+                }
+            }
+        }
+        let named = REGISTRY
+            .iter()
+            .find_map(|name| Some((*name, variables.get(*name)?)));
+        if let Some((name, url)) = named {
+            let said = (name.to_owned(), url.clone());
+            settings.registries.insert("registry".to_owned(), said);
+        }
+        Ok(settings)
+    }
+
+    /// The user's file of the build step: all registries, and the logins of the hosts
+    /// that they or `texts`, the front ends' locks, name.
+    pub(super) fn npmrc(&self, texts: &[String]) -> Option<String> {
+        let registries = self.registries.iter().map(|(key, (_, url))| (key, url));
+        let logins = self.wanted_logins(texts);
+        let lines: Vec<String> = registries
+            .chain(logins)
+            .map(|(key, value)| format!("{key}={value}\n"))
+            .collect();
+        (!lines.is_empty()).then(|| lines.concat())
+    }
+
+    fn wanted_logins<'s>(&'s self, texts: &'s [String]) -> impl Iterator<Item = (&'s String, &'s String)> {
+        self.logins.iter().filter(move |(key, _)| {
+            let host = key.trim_start_matches('/').split('/').next().unwrap_or_default();
+            let at = format!("//{host}/");
+            let named = |text: &str| format!("{text}/").contains(&at);
+            self.registries
+                .values()
+                .any(|(_, url)| named(&without_login(url)))
+                || texts.iter().any(|text| named(text))
+        })
+    }
+
+    /// What decides where packages come from, without logins.
+    pub(super) fn identity(&self) -> Option<String> {
+        let line = |(key, (_, url)): (&String, &(String, String))| format!("{key}={}\n", without_login(url));
+        let lines: Vec<String> = self.registries.iter().map(line).collect();
+        (!lines.is_empty()).then(|| lines.concat())
+    }
+
+    /// What must be shown nowhere of that which the build gets.
+    pub(super) fn secrets(&self, texts: &[String]) -> Vec<String> {
+        let of_urls = self.registries.values().flat_map(|(_, url)| login_of(url));
+        let is_secret = |key: &str| SECRETS.iter().any(|end| key.ends_with(end));
+        let given = self.wanted_logins(texts).filter(|(key, _)| is_secret(key));
+        of_urls.chain(given.map(|(_, value)| value.clone())).collect()
+    }
+
+    /// The first registry that only this machine reaches, with who names it.
+    pub(super) fn on_loopback(&self) -> Option<(String, String)> {
+        let found = self.registries.values().find(|(_, url)| is_loopback(url))?;
+        Some((found.0.clone(), without_login(&found.1)))
+    }
+}
+
+/// A value with npm's `${NAME}` filled in. `Err` with the name of one that is not known;
+/// `${NAME?}` is empty then.
+fn filled(value: &str, variables: &BTreeMap<String, String>) -> Result<String, String> {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, later)) = after.split_once('}') else {
+            break;
+        };
+        text.push_str(before);
+        let bare = name.trim_end_matches('?');
+        match variables.get(bare) {
+            Some(value) => text.push_str(value),
+            None if bare != name => {}
+            None => return Err(name.to_owned()),
+        }
+        rest = later;
+    }
+    text.push_str(rest);
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)], text: &str) -> Result<NpmSettings, String> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let file = NpmFile {
+            path: PathBuf::from("/home/me/.npmrc"),
+            text: text.to_owned(),
+        };
+        NpmSettings::read(&variables, &[file])
+    }
+
+    const FILE: &str = "; mine\nregistry = https://npm.corp.example/\n@corp:registry=\"https://git.corp.example/npm/\"\n\
+        //npm.corp.example/:_authToken=${NPM_TOKEN}\n//git.corp.example/npm/:username=me\n\
+        //git.corp.example/npm/:_password=cGFzcw==\n//elsewhere.example/:_authToken=never\nfund=false\n";
+
+    #[test]
+    fn registries_and_their_logins_go_along_and_nobody_elses() {
+        let settings = read(&[("NPM_TOKEN", "t0ken")], FILE).unwrap();
+        assert_eq!(
+            settings.npmrc(&[]).unwrap(),
+            "@corp:registry=https://git.corp.example/npm/\nregistry=https://npm.corp.example/\n\
+             //git.corp.example/npm/:_password=cGFzcw==\n//git.corp.example/npm/:username=me\n\
+             //npm.corp.example/:_authToken=t0ken\n"
+        );
+        assert_eq!(settings.secrets(&[]), ["cGFzcw==", "t0ken"]);
+        assert_eq!(
+            settings.identity().unwrap(),
+            "@corp:registry=https://git.corp.example/npm/\nregistry=https://npm.corp.example/\n"
+        );
+        // A lock names more hosts than the settings.
+        let lock = ["\"resolved\": \"https://elsewhere.example/x/-/x-1.tgz\"".to_owned()];
+        assert!(settings.secrets(&lock).contains(&"never".to_owned()));
+    }
+
+    #[test]
+    fn a_variable_wins_over_files_and_another_login_is_the_same_registry() {
+        let of = |url: &str| read(&[("NPM_CONFIG_REGISTRY", url)], "registry=https://file.example/").unwrap();
+        let settings = of("https://me:secret@variable.example/");
+        assert_eq!(
+            settings.npmrc(&[]).unwrap(),
+            "registry=https://me:secret@variable.example/\n"
+        );
+        assert!(settings.secrets(&[]).contains(&"secret".to_owned()));
+        assert_eq!(
+            settings.identity(),
+            of("https://you:other@variable.example/").identity()
+        );
+        let loopback = of("http://localhost:4873/").on_loopback().unwrap();
+        assert_eq!(loopback.0, "NPM_CONFIG_REGISTRY");
+        assert_eq!(read(&[], "").unwrap().npmrc(&[]), None);
+    }
+
+    #[test]
+    fn a_variable_that_a_build_does_not_have_is_told_by_name() {
+        let told = read(&[], "//npm.corp.example/:_authToken=${CI_TOKEN}").unwrap_err();
+        assert!(
+            told.starts_with("/home/me/.npmrc: `//npm.corp.example/:_authToken` has ${CI_TOKEN}, which"),
+            "{told}"
+        );
+        let optional = read(&[], "//a.example/:_authToken=${CI_TOKEN?}").unwrap();
+        assert_eq!(optional.logins["//a.example/:_authToken"], "");
+    }
+}
