@@ -9,6 +9,7 @@
 
 mod clock;
 mod container;
+mod data;
 mod fingerprint;
 mod row;
 mod sequence;
@@ -207,7 +208,12 @@ impl<S> AnySuite for BenchSuite<S> {
 }
 
 /// All suites, in the order of the table.
-pub static SUITES: [&dyn AnySuite; 3] = [&fingerprint::SUITE, &container::SUITE, &service::SUITE];
+pub static SUITES: [&dyn AnySuite; 4] = [
+    &fingerprint::SUITE,
+    &container::SUITE,
+    &service::SUITE,
+    &data::SUITE,
+];
 
 /// Every row of every suite.
 pub fn entries() -> Vec<ListedRow> {

@@ -35,6 +35,9 @@ pub(crate) enum Goal {
     OfBest(f64),
     /// Ours is at most this part of the peer's with this label.
     OfPeer(&'static str, f64),
+    /// Ours is at most this part of the peer's with this label, and as much more, in the
+    /// row's unit.
+    OfPeerAnd(&'static str, f64, f64),
 }
 
 /// A goal and whether it is met.
@@ -109,7 +112,9 @@ impl Measured {
         match goal {
             Goal::AtMost(_) => None,
             Goal::OfBest(_) => self.best(),
-            Goal::OfPeer(label, _) => self.peers.iter().find(|peer| peer.label == *label),
+            Goal::OfPeer(label, _) | Goal::OfPeerAnd(label, ..) => {
+                self.peers.iter().find(|peer| peer.label == *label)
+            }
         }
     }
 
@@ -121,13 +126,16 @@ impl Measured {
         goals
             .iter()
             .map(|goal| {
+                let peer = || {
+                    self.reference(goal)
+                        .with_context(|| format!("no peer was measured for the goal {:?}", goal))
+                };
                 let (value, limit) = match goal {
                     Goal::AtMost(limit) => (self.ours.median(), *limit),
-                    Goal::OfBest(limit) | Goal::OfPeer(_, limit) => {
-                        let peer = self
-                            .reference(goal)
-                            .with_context(|| format!("no peer was measured for the goal {:?}", goal))?;
-                        (self.ratio(peer), *limit)
+                    Goal::OfBest(limit) | Goal::OfPeer(_, limit) => (self.ratio(peer()?), *limit),
+                    Goal::OfPeerAnd(_, part, more) => {
+                        let peer = peer()?;
+                        (self.ratio(peer), part + more / peer.median())
                     }
                 };
                 Ok(GoalOutcome {
@@ -147,6 +155,9 @@ impl Goal {
             Self::AtMost(limit) => format!("≤ {}", show(*limit, unit)),
             Self::OfBest(part) => format!("≤ {} × the best peer", RowPart(*part)),
             Self::OfPeer(label, part) => format!("≤ {} × {label}", RowPart(*part)),
+            Self::OfPeerAnd(label, part, more) => {
+                format!("≤ {} × {label} + {}", RowPart(*part), show(*more, unit))
+            }
         }
     }
 }
@@ -184,10 +195,12 @@ mod tests {
             Goal::AtMost(29.9),
             Goal::OfBest(0.1),
             Goal::OfPeer("slow", 0.04),
+            Goal::OfPeerAnd("slow", 0.04, 6.0),
+            Goal::OfPeerAnd("slow", 0.04, 5.0),
         ];
         let judged = measured().judge(&goals).unwrap();
         let met: Vec<bool> = judged.iter().map(|judged| judged.met).collect();
-        assert_eq!(met, [true, false, true, false]);
+        assert_eq!(met, [true, false, true, false, true, false]);
         assert!((judged[2].value - 0.1).abs() < 1e-9);
         assert!((judged[3].value - 0.05).abs() < 1e-9);
     }
@@ -210,6 +223,7 @@ mod tests {
     fn goals_read_well() {
         assert_eq!(Goal::AtMost(40.0).shown("ms"), "≤ 40 ms");
         assert_eq!(Goal::OfPeer("bake", 0.1).shown("ms"), "≤ 0.1 × bake");
+        assert_eq!(Goal::OfPeerAnd("tar", 1.3, 2.0).shown("s"), "≤ 1.3 × tar + 2 s");
         assert_eq!(Goal::OfBest(1.2).shown("s"), "≤ 1.2 × the best peer");
         assert_eq!(RowPart(0.0342).to_string(), "0.034");
         assert_eq!(RowPart(12.0).to_string(), "12");

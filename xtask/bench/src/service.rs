@@ -4,8 +4,8 @@
 //! Two images of the same app, one run by the tool and one by compose, on ports of
 //! their own. Compose has no limits here, as `up` has none.
 
-mod away;
-mod fixture;
+pub(crate) mod away;
+pub(crate) mod fixture;
 
 use super::clock;
 use super::row::{Goal, Measured};
@@ -14,7 +14,7 @@ use anyhow::Result;
 use fixture::ServicesFixture;
 
 /// The peer of all rows.
-const UP: &str = "docker compose up";
+pub(crate) const UP: &str = "docker compose up";
 const PS: &str = "docker compose ps";
 
 /// All that is measured of services beside compose.

@@ -90,6 +90,9 @@ fn about(measured: &Measured, judged: &[GoalOutcome], peer: Option<&RowFigure>, 
             let goal = match judged.goal {
                 Goal::AtMost(_) => judged.goal.shown(unit),
                 Goal::OfBest(part) | Goal::OfPeer(_, part) => format!("≤ {} ×", RowPart(part)),
+                Goal::OfPeerAnd(_, part, more) => {
+                    format!("≤ {} × + {}", RowPart(part), show(more, unit))
+                }
             };
             format!("{goal} {}", if judged.met { "met" } else { "MISSED" })
         })

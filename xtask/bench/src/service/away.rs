@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// There and back, in turns; each way is a sample's command.
-pub(super) fn new_image(bench: &Bench<'_>, fixture: &ServicesFixture) -> Result<Measured> {
+pub(crate) fn new_image(bench: &Bench<'_>, fixture: &ServicesFixture) -> Result<Measured> {
     fixture.both_up(bench)?;
     let (ours, peer) = (fixture.other(&fixture.ours)?, fixture.other(&fixture.peer)?);
     let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
@@ -44,7 +44,25 @@ pub(super) fn new_image(bench: &Bench<'_>, fixture: &ServicesFixture) -> Result<
 
 /// The longest time between two answers from before a command until after it, in
 /// seconds.
-fn gap(bench: &Bench<'_>, service: &BenchedService, command: &Timed) -> Result<f64> {
+pub(crate) fn gap(bench: &Bench<'_>, service: &BenchedService, command: &Timed) -> Result<f64> {
+    Ok(watch(bench, service, command, PAUSE)?.longest.as_secs_f64())
+}
+
+/// What a client sees while a command runs.
+pub(crate) struct Watch {
+    /// The longest time between two answers.
+    pub(crate) longest: Duration,
+    /// How long each answer took.
+    pub(crate) took: Vec<Duration>,
+}
+
+/// Asks a service again and again from before a command until after it.
+pub(crate) fn watch(
+    bench: &Bench<'_>,
+    service: &BenchedService,
+    command: &Timed,
+    pause: Duration,
+) -> Result<Watch> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, service.port));
     let path = service.spec.app.asked_path();
     let answers = || {
@@ -57,27 +75,33 @@ fn gap(bench: &Bench<'_>, service: &BenchedService, command: &Timed) -> Result<f
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
-            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            let mut seen = Watch {
+                longest: Duration::ZERO,
+                took: Vec::new(),
+            };
+            let mut last = Instant::now();
             loop {
                 let over = ended.load(Ordering::Acquire);
+                let asked = Instant::now();
                 if answers() {
-                    longest = longest.max(last.elapsed());
+                    seen.took.push(asked.elapsed());
+                    seen.longest = seen.longest.max(last.elapsed());
                     last = Instant::now();
                     if over {
-                        return Some(longest.as_secs_f64());
+                        return Some(seen);
                     }
                 } else if over && last.elapsed() > PATIENCE {
                     return None;
                 }
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(pause);
             }
         });
         let ran = command.run(&bench.host.runner);
         ended.store(true, Ordering::Release);
-        let longest = watch.join();
+        let seen = watch.join();
         ran?;
-        match longest {
-            Ok(Some(longest)) => Ok(longest),
+        match seen {
+            Ok(Some(seen)) => Ok(seen),
             _ => bail!("{} does not answer any more", service.spec.name),
         }
     })

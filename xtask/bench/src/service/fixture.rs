@@ -17,27 +17,27 @@ use xtask::scratch::{self, Scratch};
 #[derive(Debug)]
 pub(crate) struct ServicesFixture {
     scratch: Scratch,
-    engine: Engine,
+    pub(crate) engine: Engine,
     runner: Runner,
     program: PathBuf,
     /// What compose has on top of its file: no limits.
     unlimited: PathBuf,
     /// The one that `up` runs.
-    pub(super) ours: BenchedService,
+    pub(crate) ours: BenchedService,
     /// The one that compose runs.
-    pub(super) peer: BenchedService,
+    pub(crate) peer: BenchedService,
 }
 
 /// An image, and where its service is published.
 #[derive(Debug)]
-pub(super) struct BenchedService {
-    pub(super) spec: ImageSpec,
-    pub(super) port: u16,
+pub(crate) struct BenchedService {
+    pub(crate) spec: ImageSpec,
+    pub(crate) port: u16,
 }
 
 impl ServicesFixture {
     /// Builds and proves the images; nothing runs yet.
-    pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
+    pub(crate) fn open(bench: &Bench<'_>) -> Result<Self> {
         let engine = bench.engine()?.clone();
         let scratch = Scratch::new(bench.host, &engine, &bench.folder.join("service"), "bench")?;
         scratch.give_room()?;
@@ -69,17 +69,17 @@ impl ServicesFixture {
     }
 
     /// How many services `status` shows.
-    pub(super) fn services(&self) -> usize {
+    pub(crate) fn services(&self) -> usize {
         self.scratch.images.len()
     }
 
     /// The engine's name as `--engine` takes it.
-    pub(super) fn owner(&self) -> &'static str {
+    pub(crate) fn owner(&self) -> &'static str {
         self.engine.owner.as_str()
     }
 
     /// The built binary on the copy.
-    pub(super) fn xtask(&self, label: &str, args: &[&str]) -> Timed {
+    pub(crate) fn xtask(&self, label: &str, args: &[&str]) -> Timed {
         Timed::new(label, &self.program)
             .args(["--root".as_ref(), self.scratch.root.as_os_str()])
             .args(args)
@@ -87,7 +87,7 @@ impl ServicesFixture {
     }
 
     /// `up` of our service, with more.
-    pub(super) fn up(&self, label: &str, more: &[&str]) -> Timed {
+    pub(crate) fn up(&self, label: &str, more: &[&str]) -> Timed {
         let port = self.ours.port.to_string();
         self.xtask(label, &["up", self.ours.spec.name.as_str()])
             .args(["--port", &port, "--engine", self.owner()])
@@ -95,7 +95,7 @@ impl ServicesFixture {
     }
 
     /// compose on the file of its service.
-    pub(super) fn compose(&self, label: &str, args: &[&str]) -> Timed {
+    pub(crate) fn compose(&self, label: &str, args: &[&str]) -> Timed {
         let file = format!("{}/{}.yaml", deploy::compose::FOLDER, self.peer.spec.name);
         let timed = Timed::new(label, &self.engine.docker)
             .args(["compose", "--file"])
@@ -108,12 +108,12 @@ impl ServicesFixture {
     }
 
     /// A variable of the compose file.
-    pub(super) fn variable(&self, what: &str) -> String {
+    pub(crate) fn variable(&self, what: &str) -> String {
         deploy::names::variable(&self.peer.spec.name, what)
     }
 
     /// A script that leaves nothing of our service.
-    pub(super) fn down(&self) -> Result<String> {
+    pub(crate) fn down(&self) -> Result<String> {
         let name = self.ours.spec.name.as_str();
         let program = self.program.to_str().context("the program's path is not UTF-8")?;
         let root = self
@@ -130,7 +130,7 @@ impl ServicesFixture {
     }
 
     /// A script that leaves nothing of compose's.
-    pub(super) fn compose_down(&self) -> Result<String> {
+    pub(crate) fn compose_down(&self) -> Result<String> {
         let docker = self
             .engine
             .docker
@@ -145,14 +145,14 @@ impl ServicesFixture {
     }
 
     /// Both run and are healthy.
-    pub(super) fn both_up(&self, bench: &Bench<'_>) -> Result<()> {
+    pub(crate) fn both_up(&self, bench: &Bench<'_>) -> Result<()> {
         let runner = &bench.host.runner;
         self.up("up", &[]).run(runner)?;
         self.compose("compose", &["up", "--detach", "--wait"]).run(runner)
     }
 
     /// Another image of the same content as a service's, by this name.
-    pub(super) fn other(&self, service: &BenchedService) -> Result<String> {
+    pub(crate) fn other(&self, service: &BenchedService) -> Result<String> {
         let folder = tempfile::tempdir()?;
         let repository = service.spec.name.repository();
         let text = format!("FROM {repository}:latest\nLABEL dev.hive.bench=other\n");

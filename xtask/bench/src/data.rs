@@ -1,0 +1,133 @@
+//! What is done with a service's data, beside the plain programs that do a part of it.
+//!
+//! One service with a quarter of a gigabyte of rows, of which a text compresses to about
+//! half; a backup of it is the file that all rows read.
+
+mod fixture;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::row::{Goal, Measured};
+use super::service::{UP, away};
+use super::{Bench, BenchSuite, Row, clock};
+use container::figure::percentile;
+use fixture::DataFixture;
+
+/// The peers.
+const BARE: &str = "pg_basebackup to a file";
+const UNPACK: &str = "zstd -d, tar x";
+const AMCHECK: &str = "unpack, start, pg_amcheck";
+const IDLE: &str = "without a backup";
+
+/// All that is measured of data.
+pub(crate) static SUITE: BenchSuite<DataFixture> = BenchSuite {
+    name: "data",
+    open: DataFixture::open,
+    rows: &[
+        Row {
+            name: "backup-taken",
+            what: "`backup --no-verify` of a running service into a file",
+            unit: "s",
+            // 0.9 of its rate.
+            goals: &[Goal::OfPeer(BARE, 1.0 / 0.9)],
+            measure: taken,
+        },
+        Row {
+            name: "backup-load",
+            what: "99th percentile of the health path while a backup is taken",
+            unit: "ms",
+            goals: &[Goal::OfPeer(IDLE, 2.0)],
+            measure: load,
+        },
+        Row {
+            name: "backup-proof",
+            what: "`backup verify`: restored, every table and index asked",
+            unit: "s",
+            goals: &[Goal::OfPeer(AMCHECK, 1.5)],
+            measure: proof,
+        },
+        Row {
+            name: "restore-healthy",
+            what: "`restore` of a proved backup until the service is healthy",
+            unit: "s",
+            goals: &[Goal::OfPeerAnd(UNPACK, 1.3, 2.0)],
+            measure: restored,
+        },
+        Row {
+            name: "restore-away",
+            what: "`restore`: the app answers → answers",
+            unit: "s",
+            goals: &[Goal::AtMost(2.5)],
+            measure: restore_away,
+        },
+        Row {
+            name: "update-away",
+            what: "`update` with a way back: the app answers → answers",
+            unit: "s",
+            goals: &[Goal::AtMost(2.5)],
+            measure: update_away,
+        },
+    ],
+};
+
+fn taken(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let [ours, peer] = clock::pair(bench, fixture.backup("backup")?, fixture.bare(BARE)?)?;
+    Ok(Measured::new("backup", ours.seconds).peer(BARE, peer.seconds))
+}
+
+fn load(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let (mut ours, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..bench.runs {
+        let nothing = clock::Timed::new("wait", "sleep").args(["3"]);
+        idle.push(slow_answer(bench, fixture, &nothing)?);
+        ours.push(slow_answer(bench, fixture, &fixture.backup("backup")?)?);
+    }
+    Ok(Measured::new("backup", ours).peer(IDLE, idle))
+}
+
+/// The 99th percentile of the answers' milliseconds while a command runs.
+fn slow_answer(bench: &Bench<'_>, fixture: &DataFixture, command: &clock::Timed) -> Result<f64> {
+    let seen = away::watch(bench, &fixture.services.ours, command, Duration::from_millis(20))?;
+    let answered: Vec<f64> = seen.took.iter().map(|took| took.as_secs_f64() * 1000.0).collect();
+    Ok(percentile(&answered, 0.99).unwrap_or(f64::NAN))
+}
+
+fn proof(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let [ours, peer] = clock::pair(bench, fixture.verify("verify")?, fixture.amcheck(AMCHECK)?)?;
+    Ok(Measured::new("verify", ours.seconds).peer(AMCHECK, peer.seconds))
+}
+
+fn restored(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let [ours, peer] = clock::pair(bench, fixture.restore("restore")?, fixture.unpack(UNPACK)?)?;
+    Ok(Measured::new("restore", ours.seconds).peer(UNPACK, peer.seconds))
+}
+
+fn restore_away(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let restore = fixture.restore("restore")?;
+    let away = bench.repeat(|| away::gap(bench, &fixture.services.ours, &restore))?;
+    Ok(Measured::new("restore", away))
+}
+
+/// There and back, in turns; compose keeps no way back.
+fn update_away(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let services = &fixture.services;
+    let (ours, peer) = (services.other(&services.ours)?, services.other(&services.peer)?);
+    let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
+    for turn in 0..bench.runs {
+        bench.host.runner.check_interrupt()?;
+        let there = turn % 2 == 0;
+        let update = fixture.update("update", there.then_some(ours.as_str()));
+        of_ours.push(away::gap(bench, &services.ours, &update)?);
+        let compose = services.compose(UP, &["up", "--detach"]);
+        let compose = match there {
+            true => compose.env(services.variable("IMAGE"), &peer),
+            false => compose,
+        };
+        of_peer.push(away::gap(bench, &services.peer, &compose)?);
+    }
+    Ok(Measured::new("update", of_ours)
+        .peer(UP, of_peer)
+        .note("compose has no rows to keep and keeps no way back"))
+}

@@ -1,0 +1,144 @@
+//! A service with rows, and a backup of it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use super::super::Bench;
+use super::super::clock::Timed;
+use super::super::service::fixture::ServicesFixture;
+use host::process::quote;
+
+/// 1,000 bytes a row, of which half are letters by chance.
+const ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, \
+    (SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 15)) || repeat('x', 500) AS text \
+    FROM generate_series(1, 250000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
+
+/// What the rows share. All of it goes with the services.
+#[derive(Debug)]
+pub(crate) struct DataFixture {
+    pub(super) services: ServicesFixture,
+    folder: PathBuf,
+}
+
+impl DataFixture {
+    /// Both services run, ours with rows, and a proved backup of it is there.
+    pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
+        let services = ServicesFixture::open(bench)?;
+        services.both_up(bench)?;
+        let folder = bench.folder.join("data");
+        fs_err::create_dir_all(&folder)?;
+        let fixture = Self { services, folder };
+        bench
+            .host
+            .report
+            .detail("fills the database and takes a backup first");
+        let runner = &bench.host.runner;
+        let name = fixture.services.ours.spec.name.as_str();
+        fixture
+            .services
+            .xtask("rows", &["psql", name, "--", "-qXc", ROWS])
+            .run(runner)?;
+        let file = fixture.file("proved.tar.zst")?;
+        if std::path::Path::new(&file).exists() {
+            fs_err::remove_file(&file)?;
+        }
+        fixture
+            .ours("backup", &["backup", name, "--to", &file])
+            .run(runner)?;
+        Ok(fixture)
+    }
+
+    fn file(&self, name: &str) -> Result<String> {
+        let path = self.folder.join(name);
+        Ok(path.to_str().context("the path is not UTF-8")?.to_owned())
+    }
+
+    fn ours(&self, label: &str, args: &[&str]) -> Timed {
+        self.services
+            .xtask(label, args)
+            .args(["--engine", self.services.owner()])
+    }
+
+    fn name(&self) -> &str {
+        self.services.ours.spec.name.as_str()
+    }
+
+    /// A script that calls docker on the engine.
+    fn docker(&self, label: &str, script: &str) -> Result<Timed> {
+        let docker = self.services.engine.docker.to_str();
+        let docker = quote(docker.context("docker's path is not UTF-8")?);
+        let script = format!("docker() {{ {docker} \"$@\"; }}; {script}");
+        let timed = Timed::new(label, "sh").args(["-ec", &script]);
+        let engine = self.services.engine.env.iter();
+        Ok(engine.fold(timed, |timed, (key, value)| timed.env(key, value)))
+    }
+
+    /// A backup into a file that is not there yet.
+    pub(super) fn backup(&self, label: &str) -> Result<Timed> {
+        let file = self.file("taken.tar.zst")?;
+        let args = ["backup", self.name(), "--no-verify", "--to", &file];
+        let remove = format!("rm -f {}", quote(&file));
+        Ok(self.ours(label, &args).prepare(remove))
+    }
+
+    /// PostgreSQL's own program in the same container, compressing as ours does.
+    pub(super) fn bare(&self, label: &str) -> Result<Timed> {
+        let inside = "PGSERVICEFILE=/run/hive/pg_service.conf PGSERVICE=superuser pg_basebackup --pgdata=- --format=tar \
+             --wal-method=fetch --checkpoint=fast --manifest-checksums=SHA256 --no-password --compress=client-zstd:level=3";
+        let file = quote(&self.file("bare.tar.zst")?);
+        self.docker(
+            label,
+            &format!("docker exec {} sh -c '{inside}' > {file}", self.name()),
+        )
+    }
+
+    /// The proof of the backup that is there.
+    pub(super) fn verify(&self, label: &str) -> Result<Timed> {
+        Ok(self.ours(label, &["backup", "verify", &self.file("proved.tar.zst")?]))
+    }
+
+    /// The least that anybody who restores a backup to look at it has to do.
+    pub(super) fn amcheck(&self, label: &str) -> Result<Timed> {
+        let image = format!("{}:latest", self.services.ours.spec.name.repository());
+        let inside = "mkdir -m 700 /tmp/d; tar -x -C /tmp/d; cd /tmp; \
+             printf \"local all all trust\\n\" > hba; \
+             postgres -D /tmp/d -c unix_socket_directories=/tmp -c listen_addresses= -c hba_file=/tmp/hba \
+                 -c config_file=/etc/hive/postgresql.conf -c data_directory=/tmp/d > log 2>&1 & \
+             until pg_isready -q -h /tmp; do sleep 0.1; done; \
+             pg_amcheck -h /tmp -U postgres --all --heapallindexed --install-missing; \
+             kill -INT %1; wait";
+        let file = quote(&self.file("proved.tar.zst")?);
+        self.docker(
+            label,
+            &format!(
+                "zstd -dcq {file} | docker run --rm --interactive --network none --entrypoint sh {image} -ec '{inside}'"
+            ),
+        )
+    }
+
+    /// The backup in the place of the data.
+    pub(super) fn restore(&self, label: &str) -> Result<Timed> {
+        Ok(self.ours(label, &["restore", self.name(), &self.file("proved.tar.zst")?]))
+    }
+
+    /// The bytes of the backup as files, and nothing more.
+    pub(super) fn unpack(&self, label: &str) -> Result<Timed> {
+        let (file, folder) = (
+            quote(&self.file("proved.tar.zst")?),
+            quote(&self.file("unpacked")?),
+        );
+        let script = format!("zstd -dcq {file} | tar -x -C {folder}");
+        let prepare = format!("rm -rf {folder}; mkdir {folder}");
+        Ok(Timed::new(label, "sh").args(["-ec", &script]).prepare(prepare))
+    }
+
+    /// Another image on the data; without one the service's own again.
+    pub(super) fn update(&self, label: &str, image: Option<&str>) -> Timed {
+        let update = self.ours(label, &["update", self.name(), "--no-rehearsal"]);
+        match image {
+            Some(image) => update.args(["--unproved", "--image", image]),
+            None => update,
+        }
+    }
+}
