@@ -12,6 +12,7 @@ use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
 use definition::identity::ImageId;
+use definition::reference::OwnRepository;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
 use failure::FailureKind;
@@ -314,7 +315,13 @@ pub fn forget(
         );
         return Err(failure::usage(message).into());
     }
-    keeper.does("forget", &[generation]).map(drop)
+    keeper.does("forget", &[generation])?;
+    if keeper.look(&[])?.kept.is_empty() {
+        // The image of the last way back had this name so that it was not pruned.
+        let tag = OwnRepository::Kept.tagged(name);
+        handle.engine.untag_unused(&handle.runner, &tag)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

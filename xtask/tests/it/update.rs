@@ -353,4 +353,14 @@ fn undone(service: &Updater) {
         .xtask(&["update", NAME, "--undo", "--undo"])
         .expect(2)
         .says(&["no way back is kept"]);
+    // The image goes with the last of what it could be a way back to.
+    let kept = || {
+        let filter = format!("reference=hive-kept:{NAME}");
+        docker(&["image", "ls", "--quiet", "--filter", &filter])
+    };
+    assert_ne!(kept(), "");
+    for beside in service.generations() {
+        service.xtask(&["restore", NAME, "--forget", &beside]).expect(0);
+    }
+    assert_eq!(kept(), "");
 }
