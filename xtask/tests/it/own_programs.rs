@@ -222,7 +222,9 @@ fn an_image_that_looks_after_no_program_and_no_app() {
     let edits = "cd /usr/local/lib/hive; \
          sed -i 's/^autorestart=true/autorestart=false/; s/^stopwaitsecs=.*/stopwaitsecs=900/' hive_container/own_programs.py; \
          sed -i 's/^ *timeout 60 .*/    true/' health-monitor;";
-    let (variant, subject) = with_programs("keeps-nothing", edits);
+    let (variant, mut subject) = with_programs("keeps-nothing", edits);
+    // What it is waited for in vain.
+    subject.spec.app.restart_after = 1;
     let verdict = faults(&variant, &subject, &ALL);
     expect_flaws(
         &verdict,
