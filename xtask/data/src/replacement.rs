@@ -13,6 +13,7 @@ use crate::generations::{VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
+use definition::reference::OwnRepository;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
 use host::report::Report;
@@ -78,8 +79,23 @@ impl Replacement<'_> {
     /// The container from before goes, and with it what an unfinished operation goes
     /// by.
     pub(crate) fn conclude(&self) -> Result<()> {
+        self.keep_image()?;
         next::settle(&self.work.handle.for_cleanup())?;
         self.work.finish()
+    }
+
+    /// Names the image of the way back: without a name it would be pruned once its
+    /// container is gone. The volume knows which one it is, also after a kill.
+    fn keep_image(&self) -> Result<()> {
+        let before = format!("before-{}", self.work.journal.id);
+        let kept = self.work.keeper.for_cleanup().look(&[])?.kept;
+        let image = kept.get(&before).and_then(|note| note.get("image_id")?.as_str());
+        let Some(image) = image.filter(|_| self.work.journal.operation == UPDATE) else {
+            return Ok(());
+        };
+        let handle = self.work.handle.for_cleanup();
+        let tag = OwnRepository::Kept.tagged(&handle.name);
+        handle.engine.tag(&handle.runner, image, &tag)
     }
 
     /// Takes back what was done until it was killed.

@@ -21,7 +21,6 @@ use crate::replacement::{Replacement, UNDO, UPDATE, WITHOUT};
 use crate::source::BackupSource;
 use crate::take;
 use definition::identity::ImageId;
-use definition::reference::OwnRepository;
 use definition::spec::ImageSpec;
 use engine::Image;
 use engine::container::RunResources;
@@ -156,9 +155,6 @@ pub fn update(order: &UpdateOrder<'_>, choices: UpdateChoices) -> Result<Option<
     };
     operation::run(&mut replacement)?;
     let away = replacement.work.away();
-    if choices.keeps {
-        order.keep_image(&main.image_id)?;
-    }
     replacement.conclude()?;
     Ok(Some(UpdateOutcome {
         kept: choices.keeps.then(|| format!("before-{id}")),
@@ -245,13 +241,6 @@ impl<'a> UpdateOrder<'a> {
             journal,
             stopped: None,
         }
-    }
-
-    /// Without a name it would be pruned.
-    fn keep_image(&self, image: &ImageId) -> Result<()> {
-        let tag = OwnRepository::Kept.tagged(&self.handle.name);
-        let runner = self.handle.runner.for_cleanup();
-        self.handle.engine.tag(&runner, image.as_str(), &tag)
     }
 }
 
