@@ -194,7 +194,13 @@ pub const GATE: &[CheckDef] = &[
     CheckDef {
         name: names::ROWS_OF_BEFORE,
         proves: "it starts on a volume of the image before, loses no row there, and its checks pass there",
-        needs: &[names::STAYS_UP, names::TIME_TO_READY, names::HEALTH],
+        needs: &[
+            names::STAYS_UP,
+            names::DATA_ON_VOLUME,
+            names::PGVECTOR,
+            names::TIME_TO_READY,
+            names::HEALTH,
+        ],
         how: How::Watch(GatePart::Upgrade, upgrade::rows_of_before),
     },
     CheckDef {
