@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::handle::ServiceHandle;
+use crate::handle::{IMAGE_FILE, ServiceHandle};
 use crate::names::{ServiceName, name_of};
 use crate::seen::{ContainerPlace, SeenContainer};
 use crate::wanted::WantedContainer;
@@ -17,9 +17,6 @@ use host::report::megabytes;
 
 /// A start writes some tens of megabytes: the cluster, WAL, temporary files.
 const ROOM: u64 = 100_000_000;
-
-/// What an image says of itself.
-const IMAGE_FILE: &str = "/etc/hive/image.json";
 
 /// The variable by which a user says that an app only changed its name.
 const APP_WAS: &str = "HIVE_APP_WAS";

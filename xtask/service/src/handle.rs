@@ -8,10 +8,14 @@ use engine::container::Container;
 use host::Host;
 use host::process::{Interrupt, Runner};
 use inputs::hex;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::names::ServiceName;
 use crate::seen::ContainerPlace;
+
+/// What an image says of itself.
+pub(crate) const IMAGE_FILE: &str = "/etc/hive/image.json";
 
 /// A service, and who to ask about it. Each thread has its own.
 #[derive(Clone, Debug)]
@@ -74,6 +78,18 @@ impl ServiceHandle {
     /// The container of this name, which stays when the handle goes.
     pub fn container(&self, name: &str) -> Container {
         Container::existing(&self.engine, &self.runner, name)
+    }
+
+    /// What the image of a container says of itself; `None` for one that says nothing.
+    ///
+    /// # Errors
+    /// When the container is gone or the engine does not answer.
+    pub(crate) fn image_file(&self, container: &str) -> Result<Option<Value>> {
+        let container = self.container(container);
+        let text = self
+            .engine
+            .read_in_container(&self.runner, &container, IMAGE_FILE)?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// Takes a container away, running or not, but for its named volume.

@@ -10,6 +10,7 @@ use engine::api::follow::Next;
 use engine::api::frames::FrameReader;
 use host::report::Report;
 use inputs::{clock, shown};
+use serde_json::Value;
 
 /// Which lines of a service's log are printed, and how.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,20 @@ pub struct LogOptions {
     pub grep: Option<String>,
     /// The service's name before each line.
     pub prefix: bool,
+}
+
+/// The programs of the image's own in a service's container.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn own_programs(handle: &ServiceHandle) -> Result<Vec<String>> {
+    let image = handle.image_file(handle.name.as_str())?.unwrap_or_default();
+    let programs = image.get("programs").and_then(Value::as_array);
+    let names = programs
+        .into_iter()
+        .flatten()
+        .filter_map(|program| program.get("name")?.as_str());
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// Prints the log of a service's container; ends where nobody reads any more.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use crate::handle::ServiceHandle;
 use crate::seen::{Condition, ContainerPlace, SeenContainer, from_here};
@@ -157,11 +156,7 @@ fn reach(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Result<(), Stri
 /// # Errors
 /// When the engine does not answer.
 pub(crate) fn health_path(handle: &ServiceHandle, container: &str) -> Result<Option<String>> {
-    let container = handle.container(container);
-    let text = handle
-        .engine
-        .read_in_container(&handle.runner, &container, "/etc/hive/image.json")?;
-    let image: Option<Value> = text.and_then(|text| serde_json::from_str(&text).ok());
+    let image = handle.image_file(container)?;
     let path = image
         .as_ref()
         .and_then(|image| image.pointer("/app/health_path")?.as_str());

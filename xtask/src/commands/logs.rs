@@ -7,17 +7,15 @@ use anyhow::Result;
 use super::services;
 use crate::cli::service::LogsArgs;
 use ::service::handle::ServiceHandle;
-use ::service::logs::{LogOptions, print};
+use ::service::logs::{LogOptions, own_programs, print};
 use ::service::restart::own;
 use ::service::up::{joined, together};
-use definition::spec::ImageSpec;
 use definition::spec::program::RESERVED_NAMES;
 use host::Host;
 
 /// Prints the logs of the named services, or of all that are there.
 pub(super) fn run(args: &LogsArgs, host: &Host) -> Result<()> {
     let specs = services::specs(host, &args.selection.images)?;
-    known(&args.program, &specs)?;
     let engine = services::running_engine(host, &args.selection)?;
     let mut handles = Vec::new();
     for spec in &specs {
@@ -28,6 +26,7 @@ pub(super) fn run(args: &LogsArgs, host: &Host) -> Result<()> {
         own(&handle)?;
         handles.push(handle);
     }
+    known(&args.program, &handles)?;
     let options = LogOptions {
         follow: args.follow,
         programs: args.program.clone(),
@@ -57,19 +56,29 @@ pub(super) fn run(args: &LogsArgs, host: &Host) -> Result<()> {
 }
 
 /// A name that is in no log would look like a program that says nothing.
-fn known(asked: &[String], specs: &[ImageSpec]) -> Result<()> {
-    let own = specs.iter().flat_map(ImageSpec::program_names);
-    let all: BTreeSet<&str> = own.chain(RESERVED_NAMES).filter(|name| *name != "all").collect();
+fn known(asked: &[String], handles: &[ServiceHandle]) -> Result<()> {
+    let core = |name: &&str| RESERVED_NAMES.contains(name) && *name != "all";
+    if asked.iter().all(|name| core(&name.as_str())) {
+        return Ok(());
+    }
+    let mut all: BTreeSet<String> = RESERVED_NAMES
+        .into_iter()
+        .filter(core)
+        .map(str::to_owned)
+        .collect();
+    for handle in handles {
+        all.extend(own_programs(handle)?);
+    }
     let unknown: Vec<&str> = asked
         .iter()
+        .filter(|name| !all.contains(*name))
         .map(String::as_str)
-        .filter(|name| !all.contains(name))
         .collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    let all: Vec<&str> = all.into_iter().collect();
     let message = format!("there is no program {}", unknown.join(", "));
+    let all: Vec<String> = all.into_iter().collect();
     Err(failure::usage(message)
         .hint(format!("the programs are {}", all.join(", ")))
         .into())

@@ -28,18 +28,6 @@ fn unknown_command_is_a_usage_error() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_not_silent_but_wrong() {
-    let checkout = Checkout::new();
-    checkout
-        .xtask(&["logs", "genie", "--program", "wroker"])
-        .expect(2)
-        .says(&[
-            "error: there is no program wroker",
-            "hint: the programs are app, health-monitor, ",
-        ]);
-}
-
-#[test]
 fn a_backup_that_is_not_there_is_wrong_input() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("no.tar.zst");

@@ -323,6 +323,13 @@ fn a_service_is_asked_without_a_word_of_ours() {
         app.lines().count() > 2 && app.lines().all(|line| line.starts_with("app | ")),
         "{app}"
     );
+    service
+        .xtask(&["logs", name, "--program", "wroker"])
+        .expect(2)
+        .says(&[
+            "error: there is no program wroker",
+            "hint: the programs are app, health-monitor, ",
+        ]);
     let some = service
         .xtask(&["logs", name, "--grep", "ready to accept", "--since", "1h"])
         .expect(0);
