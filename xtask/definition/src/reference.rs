@@ -170,6 +170,11 @@ impl Tag {
 }
 
 impl ReleaseTag {
+    /// The part before the tag, as [`Reference::repository`] has it.
+    pub fn repository(&self) -> &str {
+        self.example.repository()
+    }
+
     /// Reads a tag of a spec, as it is for a short version; what a long one makes
     /// of it shows in [`Self::fill`].
     ///

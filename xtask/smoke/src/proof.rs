@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use definition::identity::{ImageId, SuiteKey};
-use definition::labels::APP_LABEL;
+use definition::labels::{APP_LABEL, IMAGE_LABEL};
 use definition::reference::{OwnRepository, Reference, ReleaseTag};
 use definition::spec::ImageSpec;
 use engine::Inventory;
@@ -84,7 +84,8 @@ pub fn previous_tag(image: &str) -> Reference {
     OwnRepository::Previous.tagged(image)
 }
 
-/// The image of the same app that had the release tags before this one.
+/// The image of the same app that had the release tags before this one; where each
+/// release has tags of its own, the newest release that has a proof.
 ///
 /// # Errors
 /// When the engine does not answer.
@@ -94,14 +95,30 @@ pub(crate) fn image_before(
     image_id: &ImageId,
 ) -> Result<Option<ImageId>> {
     let inventory = resources.engine.inventory(&resources.runner)?;
+    Ok(before_in(&inventory, spec, image_id).cloned())
+}
+
+fn before_in<'i>(inventory: &'i Inventory, spec: &ImageSpec, image_id: &ImageId) -> Option<&'i ImageId> {
     // A candidate is not promoted yet: then it is the one that is.
     let of_release = spec.tags.iter().filter_map(ReleaseTag::fixed);
     let before = previous_tag(spec.name.as_str());
     let ids = of_release.chain([&before]).filter_map(|tag| inventory.id_of(tag));
+    let name = spec.name.as_str();
+    let is_release = |known: &str| {
+        let known = Reference::parse(known);
+        let of = |tag: &ReleaseTag| {
+            known
+                .as_ref()
+                .is_ok_and(|known| known.repository() == tag.repository())
+        };
+        spec.tags.iter().any(of)
+    };
+    let mut released = inventory.with_labels(&[(IMAGE_LABEL, name)]);
+    released.retain(|id| is_proved(inventory, name, id) && inventory.names_of(id).any(is_release));
     // Another app's data is none to go on with.
     let app = |id: &ImageId| inventory.label_of(id, APP_LABEL).map(str::to_owned);
-    let mut others = ids.filter(|id| *id != image_id && app(id) == app(image_id));
-    Ok(others.next().cloned())
+    ids.chain(released)
+        .find(|id| *id != image_id && app(id) == app(image_id))
 }
 
 #[cfg(test)]
@@ -113,6 +130,7 @@ mod tests {
     use crate::verdict::tests::verdict;
     use crate::verdict::{CheckResult, Full, Verdict};
     use container::finding::{flaw, seen};
+    use serde_json::json;
     use std::time::Duration;
 
     /// The results of the whole full suite on an image that bears everything.
@@ -144,6 +162,41 @@ mod tests {
         let key = verified.full_key.clone().unwrap();
         let tag = format!("hive-proof-full:genie-{}.0123456789ab", key.short());
         assert_eq!(verified.full_proof_tag().map(|kept| kept.to_string()), Some(tag));
+    }
+
+    #[test]
+    fn the_image_before_had_the_tags_or_is_the_newest_proved_release() {
+        let id = |n: u8| format!("sha256:{}", format!("{n:02x}").repeat(32));
+        let image = |n: u8, tags: &[&str], app: &str| {
+            json!({ "Id": id(n), "Created": n, "RepoTags": tags,
+                "Labels": { IMAGE_LABEL: "genie", APP_LABEL: app } })
+        };
+        let inventory: Inventory = serde_json::from_value(json!([
+            image(1, &["hive-genie:0.9", "hive-proof:genie-ab.010101010101"], "shop"),
+            image(2, &["hive-genie:1.0", "hive-proof:genie-ab.020202020202"], "shop"),
+            image(3, &["hive-genie:1.1"], "shop"),
+            image(
+                4,
+                &["hive-genie:1.2", "hive-proof:genie-ab.040404040404"],
+                "other"
+            ),
+            image(5, &["hive-proof:genie-ab.050505050505"], "shop"),
+            image(6, &["hive-candidate:genie-x"], "shop"),
+        ]))
+        .unwrap();
+        let mut spec = crate::sample::spec();
+        let before = |spec: &ImageSpec, of: u8| {
+            let of: ImageId = id(of).parse().unwrap();
+            before_in(&inventory, spec, &of).map(ToString::to_string)
+        };
+        let tags = |all: &[&str]| all.iter().map(|tag| ReleaseTag::parse(tag).unwrap()).collect();
+        spec.tags = tags(&["hive-genie:{version}"]);
+        assert_eq!(before(&spec, 6), Some(id(2)));
+        assert_eq!(before(&spec, 2), Some(id(1)));
+        spec.tags = tags(&["hive-genie:1.1", "hive-genie:{version}"]);
+        assert_eq!(before(&spec, 6), Some(id(3)));
+        spec.tags = tags(&["x/genie:{version}"]);
+        assert_eq!(before(&spec, 6), None);
     }
 
     #[test]
