@@ -9,8 +9,11 @@ IMAGES := $(strip $(foreach file,$(basename $(notdir $(wildcard $(FILES)/*.yaml)
 # Beside an image `genie` one may be called `genie-stop`: the target is that image, and
 # never another one's end.
 targets = $(filter-out $(IMAGES),$(IMAGES:%=%-$(1)))
+# A database alone has no app to put another one in the place of.
+WITH_APP := $(patsubst $(FILES)/%.dev.yaml,%,$(wildcard $(FILES)/*.dev.yaml))
+targets-of-apps = $(filter $(WITH_APP:%=%-$(1)),$(call targets,$(1)))
 
-.PHONY: help $(IMAGES) $(foreach verb,stop restart logs status dev reload,$(call targets,$(verb)))
+.PHONY: help $(IMAGES) $(foreach verb,stop restart logs status,$(call targets,$(verb))) $(foreach verb,dev reload,$(call targets-of-apps,$(verb)))
 
 help:
 	@echo "for each IMAGE of: $(IMAGES)"
@@ -37,8 +40,8 @@ $(call targets,logs): %-logs:
 $(call targets,status): %-status:
 	$(COMPOSE) -f $(FILES)/$*.yaml ps --all
 
-$(call targets,dev): %-dev:
+$(call targets-of-apps,dev): %-dev:
 	$(COMPOSE) -f $(FILES)/$*.yaml -f $(FILES)/$*.dev.yaml up --detach --wait
 
-$(call targets,reload): %-reload:
+$(call targets-of-apps,reload): %-reload:
 	$(COMPOSE) -f $(FILES)/$*.yaml exec -T $* supervisorctl restart app

@@ -6,6 +6,7 @@ ARG PG_MAJOR={{pg_major}}
 ARG UV_VERSION={{uv_version}}
 ARG UV_HASHES="{{uv_hashes}}"
 
+{{if app}}
 {{front_end}}# ---------------------------------------------------------------------------------------------
 # Stage 1 · python-deps
 # Leaves /opt/venv (dependencies), /opt/project (the app's package, if it is one) and /app.
@@ -310,3 +311,4 @@ if [ -n "$found" ]; then
     exit 1
 fi
 SH
+{{end}}

@@ -17,19 +17,28 @@ fi
 umask 022
 cp -r --no-preserve=all /rootfs/. /
 cd /usr/local/lib/hive
-chmod 755 entrypoint run-postgresql run-app healthcheck health-monitor metrics supervisorctl
+chmod 755 entrypoint run-postgresql run-app make-ready healthcheck health-monitor metrics \
+    supervisorctl
+{{if app}}
 ln -s /usr/local/lib/hive/supervisorctl /usr/local/lib/hive/run-app /usr/local/bin/
+{{else}}
+ln -s /usr/local/lib/hive/supervisorctl /usr/local/bin/
+sed -i '/^\[program:app\]/,/^$/d' /etc/hive/supervisord.conf
+{{end}}
 python3 -m compileall -q --invalidation-mode unchecked-hash .
 SH
 
+{{if app}}
 COPY --link --from=python-deps /opt/venv /opt/venv
 COPY --link --from=python-deps /opt/project /opt/project
 COPY --link --from=python-deps --chown=1000:1000 /app /app
 
+{{end}}
 COPY <<'JSON' /etc/hive/image.json
 {{runtime_json}}
 JSON
 
+{{if app}}
 {{own_directories}}# What starts the app must be there now, and not be missed at the first start.
 RUN ["/opt/venv/bin/python", "-P", "/usr/local/lib/hive/run-app", "--check"]
 
@@ -46,8 +55,20 @@ ENV PATH=/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin \
     PGSERVICE=app \
     HIVE_SERVICE_MODE={{image}} \
     HIVE_API_PORT={{port}}
+{{else}}
+ENV PATH=/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
+    PGDATA=/var/lib/postgresql/data/pgdata \
+    PGSERVICEFILE=/run/hive/pg_service.conf \
+    PGSERVICE=app \
+    HIVE_SERVICE_MODE={{image}}
+{{end}}
 {{labels}}
+{{if app}}
 WORKDIR /app
+{{else}}
+WORKDIR /
+{{end}}
 USER 1000:1000
 EXPOSE {{port}}
 

@@ -77,6 +77,11 @@ class AfterAMigration(unittest.TestCase):
         said = "healthy, without worker ended 6 times in a row\n"
         self.assertEqual((done.returncode, done.stdout), (0, said), done)
 
+    def test_a_database_alone_is_asked_nothing_but_sql(self):
+        (self.run / "image.sh").write_text("HIVE_PORT= HIVE_HEALTH_PATH=\n")
+        done = self.check(waited=1)
+        self.assertEqual((done.returncode, done.stdout), (0, "healthy\n"), done)
+
     def test_an_app_has_time_to_start_after_a_long_one(self):
         done = self.check(waited=60)
         self.assertEqual((done.returncode, done.stdout), (0, "healthy\n"), done)

@@ -36,6 +36,19 @@ class Load(unittest.TestCase):
             with self.assertRaisesRegex(Fatal, "HIVE_API_PORT is"):
                 spec({"HIVE_API_PORT": port})
 
+    def test_a_database_alone_has_no_port_that_moves(self):
+        document = DOCUMENT | {"app": None}
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(document, file)
+            file.flush()
+            given = {"HIVE_API_PORT": "http", "HIVE_METRICS_PORT": "9187"}
+            alone = image.load(given, file.name)
+            self.assertEqual((alone.has_app, alone.port, alone.metrics_port), (False, None, 9187))
+            self.assertEqual(image.placeholders(alone, "p")["port"], "")
+            with self.assertRaisesRegex(Fatal, "which is PostgreSQL's$"):
+                image.load({"HIVE_METRICS_PORT": "5432"}, file.name)
+        self.assertTrue(spec().has_app)
+
     def test_names_that_are_the_superusers(self):
         for changes in (
             {"database_role": "postgres"},

@@ -11,7 +11,12 @@ SILENT = "unhealthy: app: no answer on /health within 3 s"
 
 
 class Restarts(unittest.TestCase):
-    def told(self, answers: list[str], *, after: int = 2, started: bool = False) -> list[str]:
+    #: What makes the database ready where there is no app.
+    makes_ready = "echo ready"
+
+    def told(
+        self, answers: list[str], *, after: int = 2, started: bool = False, port: str = "8000"
+    ) -> list[str]:
         """What the monitor says of these answers of the health check, and each restart as it was
         asked for."""
         folder = tempfile.TemporaryDirectory()
@@ -28,7 +33,7 @@ class Restarts(unittest.TestCase):
         ):
             self.assertIn(place, text)
             text = text.replace(place, ours)
-        (run / "image.sh").write_text(f"HIVE_RESTART_AFTER={after}\n")
+        (run / "image.sh").write_text(f"HIVE_RESTART_AFTER={after} HIVE_PORT={port}\n")
         (run / "answers").write_text("\n".join(answers) + "\n")
         if not started:
             (run / "was-healthy").touch()
@@ -39,7 +44,11 @@ class Restarts(unittest.TestCase):
             sed -i 1d {run}/answers
             echo "$answer"
         """
-        scripts = {"healthcheck": check, "supervisorctl": f'echo "-> $*" >> {run}/log'}
+        scripts = {
+            "healthcheck": check,
+            "supervisorctl": f'echo "-> $*" >> {run}/log',
+            "make-ready": self.makes_ready,
+        }
         for name, script in scripts.items():
             (run / name).write_text(f"#!/bin/bash\n{script}\n")
             (run / name).chmod(0o755)
@@ -84,3 +93,9 @@ class Restarts(unittest.TestCase):
         # Three healthy looks are a good while here.
         well = ["healthy"] * 3
         self.assertEqual(self.restarts([SILENT, SILENT, *well] * 9), 9)
+
+    def test_a_database_alone_is_made_ready_first(self):
+        self.assertEqual(self.told(["healthy"], port=""), ["ready", "healthy"])
+        self.assertEqual(self.told(["healthy"]), ["healthy"])
+        self.makes_ready = "echo no; exit 78"
+        self.assertEqual(self.told(["healthy"], port=""), ["no"])

@@ -124,6 +124,7 @@ class Limits(unittest.TestCase):
 
 class Ports(unittest.TestCase):
     def test_loopback_is_an_address_and_has_ipv6_only_where_there_is_any(self):
-        self.assertEqual(ports.loopback()[0], "127.0.0.1")
+        self.assertEqual(ports.of_postgresql(has_app=True)[0], "127.0.0.1")
         with mock.patch("socket.socket", side_effect=OSError):
-            self.assertEqual(ports.loopback(), ["127.0.0.1"])
+            self.assertEqual(ports.of_postgresql(has_app=True), ["127.0.0.1"])
+            self.assertEqual(ports.of_postgresql(has_app=False), ["0.0.0.0"])

@@ -111,12 +111,18 @@ impl Surveyed<'_> {
             definition,
             fingerprint,
             base: &base.reference,
-            folders: BTreeMap::from([
-                (String::new(), self.job.app.folder.clone()),
-                (ROOTFS.to_owned(), rootfs_folder(host)),
-            ]),
+            folders: folders(host, self.job.app.as_ref()).collect(),
         })
     }
+}
+
+/// Where the contexts of an image lie, by their names.
+pub fn folders<'a>(
+    host: &Host,
+    app: Option<&'a Application>,
+) -> impl Iterator<Item = (String, PathBuf)> + use<'a> {
+    let app = app.map(|app| (String::new(), app.folder.clone()));
+    app.into_iter().chain([(ROOTFS.to_owned(), rootfs_folder(host))])
 }
 
 /// The engine's and the bases' part of a survey; absent where nothing runs.
@@ -148,7 +154,7 @@ pub fn survey<'a>(
     });
     let mut surveyed = Vec::new();
     for job in &request.jobs {
-        let inputs = contexts.of(&job.app)?;
+        let inputs = contexts.of(job.app.as_ref())?;
         let definition =
             match engine_and_bases.and_then(|there| Some((there.engine, there.bases.get(&job.base.name)?))) {
                 Some((engine, base)) => Some(Definition {
@@ -193,13 +199,15 @@ pub fn survey<'a>(
 /// What of a job is to be told before any work.
 fn warnings(job: &ImageRequest, step: &ImagePlan, inventory: &Inventory) -> Vec<String> {
     let mut warnings = job.spec.overruled.clone();
-    warnings.extend(job.app.unlocked());
-    let name = job.spec.app.name.as_deref().unwrap_or_default();
+    warnings.extend(job.app.as_ref().and_then(Application::unlocked));
+    let app = job.spec.app.as_ref();
+    let name = app.and_then(|app| app.name.as_deref()).unwrap_or_default();
     let other = step.tags.iter().find_map(|tag| {
         let label = inventory.label_of(inventory.id_of(tag)?, APP_LABEL)?;
         (label != name).then_some((tag, label))
     });
     if let Some((tag, before)) = other {
+        let name = if app.is_some() { name } else { "a database alone" };
         warnings.push(format!(
             "{tag} is the app {before}, and is to become {name}: a volume of {before} will be refused by it"
         ));
@@ -315,7 +323,8 @@ impl<'a> Contexts<'a> {
     /// built should have been read a moment before.
     pub(crate) fn in_background(host: &'a Host, request: &Request) -> Self {
         let mut contexts = Self::new(host);
-        let apps = request.jobs.iter().map(|job| (job.app.folder.clone(), Role::App));
+        let apps = request.jobs.iter().filter_map(|job| job.app.as_ref());
+        let apps = apps.map(|app| (app.folder.clone(), Role::App));
         for (folder, role) in apps.chain([(rootfs_folder(host), Role::Rootfs)]) {
             contexts.walking.entry(folder.clone()).or_insert_with(|| {
                 let scan = Scan::new(host, &folder, role, &contexts.signal);
@@ -325,7 +334,17 @@ impl<'a> Contexts<'a> {
         contexts
     }
 
-    fn of(&mut self, app: &Application) -> Result<BTreeMap<String, Inputs>> {
+    fn of(&mut self, app: Option<&Application>) -> Result<BTreeMap<String, Inputs>> {
+        let mut all = BTreeMap::new();
+        if let Some(app) = app {
+            all.insert(String::new(), self.of_app(app)?);
+        }
+        let rootfs = self.inputs(&rootfs_folder(self.host), Role::Rootfs)?;
+        all.insert(ROOTFS.to_owned(), rootfs);
+        Ok(all)
+    }
+
+    fn of_app(&mut self, app: &Application) -> Result<Inputs> {
         let folder = &app.folder;
         let inputs = self.inputs(folder, Role::App)?;
         let is_there = |name: &&str| inputs.binary_search_by(|input| (*input.path).cmp(*name)).is_ok();
@@ -338,12 +357,7 @@ impl<'a> Contexts<'a> {
             );
             return Err(failure::usage(message).into());
         }
-        let app = inputs;
-        let rootfs = self.inputs(&rootfs_folder(self.host), Role::Rootfs)?;
-        Ok(BTreeMap::from([
-            (String::new(), app),
-            (ROOTFS.to_owned(), rootfs),
-        ]))
+        Ok(inputs)
     }
 
     fn inputs(&mut self, folder: &Path, role: Role) -> Result<Inputs> {

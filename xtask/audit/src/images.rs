@@ -215,11 +215,9 @@ impl Subjects<'_> {
     }
 
     fn folder(&self, n: usize, context: &str) -> PathBuf {
-        if context == survey::ROOTFS {
-            survey::rootfs_folder(&self.host)
-        } else {
-            self.request.jobs[n].app.folder.clone()
-        }
+        let all = survey::folders(&self.host, self.request.jobs[n].app.as_ref());
+        let found = all.into_iter().find(|(name, _)| name == context);
+        found.map_or_else(|| survey::rootfs_folder(&self.host), |(_, folder)| folder)
     }
 
     /// Changes files of the copy; returns what they were.

@@ -10,7 +10,7 @@ use engine::RUN_LABEL;
 use host::process::quote;
 use smoke::checks::database;
 use smoke::facts::{Moment, WINDOW};
-use smoke::suite::{GATE, How};
+use smoke::suite::{How, gate};
 
 /// How tables name this peer.
 pub(crate) const LABEL: &str = "the gate in sequence";
@@ -25,8 +25,7 @@ n=0; $TEST is_200; do sleep 0.025; n=$((n + 1)); [ $n -lt 400 ] || exit 1; done 
 /// the id of the run, so that what a killed one leaves is reaped.
 pub(crate) fn script(spec: &ImageSpec, run: &str) -> String {
     let asked = |moments: &[Moment]| {
-        let questions: Vec<(&str, &str)> = GATE
-            .iter()
+        let questions: Vec<(&str, &str)> = gate(spec.kind())
             .filter_map(|check| match check.how {
                 How::Ask(when, script, _) if moments.contains(&when) => Some((check.name, script)),
                 _ => None,
@@ -36,10 +35,13 @@ pub(crate) fn script(spec: &ImageSpec, run: &str) -> String {
     };
     let one = |script: &str| quote(&ask::script(&ask::prelude(spec), "bench", &[("one", script)]));
     let health = |test: &str| {
-        let text = HEALTH
-            .replace("$PORT", &spec.app.port.to_string())
-            .replace("$PATH_", &quote(spec.app.asked_path()))
-            .replace("$TEST", test);
+        let text = match &spec.app {
+            Some(app) => HEALTH
+                .replace("$PORT", &app.port.to_string())
+                .replace("$PATH_", &quote(app.asked_path())),
+            None => "$TEST pg_isready -q; do sleep 0.025; done".to_owned(),
+        };
+        let text = text.replace("$TEST", test);
         format!("$docker exec $run-1 bash -c {}", quote(&text))
     };
     let lines = [
@@ -49,7 +51,7 @@ pub(crate) fn script(spec: &ImageSpec, run: &str) -> String {
         format!(
             "boot() {{ $docker run -d --name $1 --label {RUN_LABEL}={run} --publish 127.0.0.1::{0} \
              --volume $run:{MOUNT} $image; $docker port $1 {0}; healthy $1; }}",
-            spec.app.port
+            spec.port()
         ),
         "$docker image inspect $image".to_owned(),
         format!("$docker volume create --label {RUN_LABEL}={run} $run"),
@@ -87,8 +89,9 @@ mod tests {
 
     #[test]
     fn it_asks_all_that_the_gate_asks_and_is_a_script() {
-        let text = script(&crate::sample::spec(), "1-2");
-        for check in GATE {
+        let spec = crate::sample::spec();
+        let text = script(&spec, "1-2");
+        for check in gate(spec.kind()) {
             if let How::Ask(..) = check.how {
                 assert!(
                     text.contains(&format!("bench begin {}", check.name)),

@@ -137,7 +137,11 @@ impl Assembly<'_> {
             fingerprint: self.fingerprint.to_string(),
             dockerfile: self.definition.dockerfile.clone(),
             stage: self.definition.target.clone(),
-            context: trees.remove("").unwrap_or_default(),
+            // BuildKit wants one also where no step reads it, as where there is no app.
+            context: trees
+                .remove("")
+                .or_else(|| trees.values().next().cloned())
+                .unwrap_or_default(),
             contexts: trees,
             args,
         })

@@ -11,6 +11,7 @@ use definition::dockerfile::Fragment;
 use definition::spec::ImageSpec;
 use definition::spec::load::{self, APP_FILE, ImageFiles, SourceFile};
 use definition::spec::names::ImageName;
+use definition::spec::source;
 use inputs::regular;
 
 /// Everything that a checkout declares.
@@ -165,6 +166,7 @@ fn image_files(
             continue;
         };
         let app = match apps {
+            _ if source::has_no_app(&own) => None,
             Apps::Folder(folder, of) if of.is_empty() || of.contains(&name) => {
                 app_file(root, folder, problems)?
             }
@@ -173,7 +175,7 @@ fn image_files(
                 folder: PathBuf::from("/app"),
                 text: text.to_owned(),
             }),
-            _ => match load::source_folder(defaults, &own) {
+            _ => match source::source_folder(defaults, &own) {
                 Some(folder) => app_file(root, &folder, problems)?,
                 None => None,
             },

@@ -60,8 +60,8 @@ pub struct Request {
 pub struct ImageRequest {
     /// What the image has to be.
     pub spec: ImageSpec,
-    /// The application that goes into it.
-    pub app: Application,
+    /// The application that goes into it; `None` for a database alone.
+    pub app: Option<Application>,
     /// The base set that it is built on.
     pub base: ChosenBase,
     /// Its build arguments, `BASE` excluded.
@@ -89,17 +89,11 @@ impl Request {
         let mut jobs: Vec<ImageRequest> = Vec::new();
         let mut versions: BTreeMap<&str, Option<Tag>> = BTreeMap::new();
         for spec in specs {
-            let folder = selection
-                .app
-                .clone()
-                .map_or_else(|| Ok(spec.app.source.clone()), absolute)?;
-            let app = match app::read(&folder, &spec.app) {
+            let app = match application(host, selection, spec) {
                 Ok(app) => app,
                 Err(found) => {
-                    for problem in found
-                        .into_iter()
-                        .map(|problem| located(spec, selection, &problem))
-                    {
+                    for problem in found {
+                        // Several images may have one app.
                         if !problems.contains(&problem) {
                             problems.push(problem);
                         }
@@ -107,29 +101,22 @@ impl Request {
                     continue;
                 }
             };
-            let requires = app.requires_python.as_deref();
+            let requires = app.as_ref().and_then(|app| app.requires_python.as_deref());
             let base = catalog
                 .bases
                 .choose_for(flag, spec.base.as_deref(), requires)
                 .map_err(|message| {
-                    let problem = format!("{}: {message}", host.shown(&folder.join("pyproject.toml")));
+                    let folder = app.as_ref().map(|app| app.folder.join("pyproject.toml"));
+                    let place = folder.map_or_else(|| spec.file.clone(), |file| host.shown(&file));
+                    let problem = format!("{place}: {message}");
                     if !problems.contains(&problem) {
                         problems.push(problem);
                     }
                 });
-            if let Some(problem) = app::entry::problem(host, spec, &folder)
-                && !problems.contains(&problem)
-            {
-                problems.push(problem);
-            }
-            if let Some(node) = &spec.build.node {
-                problems.extend(app::front_end::problems(&folder, node));
-            }
-            let version = tags::version(spec, &app).unwrap_or_else(|message| {
-                problems.push(format!(
-                    "{}: {message}",
-                    host.shown(&folder.join("pyproject.toml"))
-                ));
+            let version = tags::version(spec, app.as_ref()).unwrap_or_else(|message| {
+                let folder = app.as_ref().map(|app| app.folder.join("pyproject.toml"));
+                let place = folder.map_or_else(|| spec.file.clone(), |file| host.shown(&file));
+                problems.push(format!("{place}: {message}"));
                 None
             });
             versions.insert(spec.name.as_str(), version.clone());
@@ -137,7 +124,9 @@ impl Request {
             // As `render` writes it.
             let default_base = catalog.bases.choose(spec.base.as_deref())?.1;
             let mut spec = spec.clone();
-            spec.app.name.get_or_insert_with(|| app.name.clone());
+            if let (Some(of_spec), Some(app)) = (&mut spec.app, &app) {
+                of_spec.name.get_or_insert_with(|| app.name.clone());
+            }
             jobs.push(ImageRequest {
                 dockerfile: dockerfile::render(&catalog.fragments, &spec, default_base, &catalog.lock)?,
                 arguments: dockerfile::arguments(&base.set, &catalog.lock),
@@ -155,10 +144,14 @@ impl Request {
         if !problems.is_empty() {
             return Err(catalog::invalid(&problems));
         }
-        let folders: Vec<&Path> = jobs.iter().map(|job| job.app.folder.as_path()).collect();
+        let apps = jobs.iter().filter_map(|job| job.app.as_ref());
+        let folders: Vec<&Path> = apps.map(|app| app.folder.as_path()).collect();
         let front_ends: Vec<PathBuf> = jobs
             .iter()
-            .filter_map(|job| Some(job.app.folder.join(&job.spec.build.node.as_ref()?.folder)))
+            .filter_map(|job| {
+                let folder = &job.app.as_ref()?.folder;
+                Some(folder.join(&job.spec.build.node.as_ref()?.folder))
+            })
             .collect();
         let network = BuildNetwork::of(host, &folders, &front_ends)?;
         for job in &mut jobs {
@@ -209,6 +202,42 @@ impl ImageRequest {
     }
 }
 
+/// The application of an image; `None` for a database alone.
+fn application(
+    host: &Host,
+    selection: &Selection,
+    spec: &ImageSpec,
+) -> Result<Option<Application>, Vec<String>> {
+    let Some(of_spec) = &spec.app else {
+        return match &selection.app {
+            Some(_) => Err(vec![format!(
+                "--app: {} says that its image has no app",
+                spec.file
+            )]),
+            None => Ok(None),
+        };
+    };
+    let folder = match &selection.app {
+        Some(folder) => std::path::absolute(folder).map_err(|error| vec![format!("--app: {error}")])?,
+        None => of_spec.source.clone(),
+    };
+    let located = |problem: &String| match &selection.app {
+        Some(_) => format!("--app: {problem}"),
+        None => format!("{}: `app.source` {problem}", spec.file),
+    };
+    let app = app::read(&folder, of_spec).map_err(|found| found.iter().map(located).collect::<Vec<_>>())?;
+    let mut problems = Vec::new();
+    problems.extend(app::entry::problem(host, spec, of_spec, &folder));
+    if let Some(node) = &spec.build.node {
+        problems.extend(app::front_end::problems(&folder, node));
+    }
+    if problems.is_empty() {
+        Ok(Some(app))
+    } else {
+        Err(problems)
+    }
+}
+
 /// An app of one's own is an image of its own: one that several images would
 /// take over by chance has to be given to one by name.
 fn own_image(selection: &Selection, specs: &[&ImageSpec]) -> Result<()> {
@@ -223,17 +252,6 @@ fn own_image(selection: &Selection, specs: &[&ImageSpec]) -> Result<()> {
     .hint("an app of its own is an image of its own: images/NAME/image.json has its names, port and database")
     .hint("cargo xtask build-images NAME --app DIR")
     .into())
-}
-
-fn absolute(folder: PathBuf) -> Result<PathBuf> {
-    Ok(std::path::absolute(folder)?)
-}
-
-fn located(spec: &ImageSpec, selection: &Selection, problem: &str) -> String {
-    match &selection.app {
-        Some(_) => format!("--app: {problem}"),
-        None => format!("{}: `app.source` {problem}", spec.file),
-    }
 }
 
 /// `v1` is a tag of the image's own repository, anything with `:` or `/` a

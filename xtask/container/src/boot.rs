@@ -1,6 +1,7 @@
 //! Starts a container of the image under test and watches it until it is
 //! healthy, dead or hopeless.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,9 +12,9 @@ use crate::ask;
 use crate::figure::Figure;
 use crate::finding::{Flaw, flaw};
 use crate::http::{Client, Reply, one_line};
-use crate::{programs, words};
+use crate::{postgres_port, programs, words};
 use definition::identity::ImageId;
-use definition::spec::ImageSpec;
+use definition::spec::{App, ImageSpec};
 use engine::container::{Container, RunResources};
 use failure::FailureKind;
 use inputs::clock;
@@ -24,6 +25,8 @@ pub const MOUNT: &str = "/var/lib/postgresql/data";
 /// The documents' outer limit: nobody waits longer, but for what the spec allows.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// An answer through the published port.
+const ANSWER: Duration = Duration::from_secs(2);
 /// Between two requests to the health endpoint.
 const HTTP_PAUSE: Duration = Duration::from_millis(25);
 /// Between two looks at the container.
@@ -53,7 +56,7 @@ pub struct Boot {
     /// 200 where the image has no health check.
     pub ready: Option<Duration>,
     /// `docker run` until the health endpoint's first 200 through the
-    /// published port.
+    /// published port; PostgreSQL's first answer there where there is no app.
     pub first_200: Option<Duration>,
     /// When nobody waited any longer.
     pub gave_up: Duration,
@@ -270,21 +273,14 @@ pub fn watch(
     let limit = Duration::from_secs_f64(budget * 3.0 + 5.0)
         .min(LONGEST)
         .max(Duration::from_secs_f64(budget * 1.25));
-    let path = spec.app.asked_path();
     let mut next_look = LOOK_PAUSE;
     let mut next_programs = PROGRAMS_PAUSE;
     loop {
         let now = instance.started.elapsed();
         watch.boot.gave_up = now;
-        if watch.boot.first_200.is_none() {
-            match client.get(path, Duration::from_secs(2)) {
-                Ok(reply) if spec.app.is_answer(reply.status) => {
-                    watch.boot.first_200 = Some(instance.started.elapsed());
-                    next_look = Duration::ZERO;
-                }
-                Ok(reply) => watch.hear(reply),
-                Err(error) => watch.boot.last_words = error,
-            }
+        if watch.boot.first_200.is_none() && watch.answers(&client, spec.app.as_ref()) {
+            watch.boot.first_200 = Some(instance.started.elapsed());
+            next_look = Duration::ZERO;
         }
         if now >= next_look {
             let state = instance.container.inspect()?;
@@ -300,7 +296,9 @@ pub fn watch(
             next_look = instance.started.elapsed() + pause;
         }
         if watch.is_over(limit) {
-            watch.tell_wrong_path(&client, path);
+            if let Some(app) = &spec.app {
+                watch.tell_wrong_path(&client, app.asked_path());
+            }
             return Ok(Watched::Up(watch.boot));
         }
         if now >= next_programs {
@@ -325,6 +323,21 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Whether what is published answers as it has to.
+    fn answers(&mut self, client: &Client, app: Option<&App>) -> bool {
+        let Some(app) = app else {
+            let address = (Ipv4Addr::LOCALHOST, self.instance.port).into();
+            let said = postgres_port::answers(address, ANSWER);
+            return said.map_err(|error| self.boot.last_words = error).is_ok();
+        };
+        match client.get(app.asked_path(), ANSWER) {
+            Ok(reply) if app.is_answer(reply.status) => return true,
+            Ok(reply) => self.hear(reply),
+            Err(error) => self.boot.last_words = error,
+        }
+        false
+    }
+
     /// Takes an answer that says that the app is not there yet, or never.
     fn hear(&mut self, reply: Reply) {
         self.boot.last_words = reply.shown();

@@ -10,6 +10,7 @@ pub mod finding;
 pub mod http;
 pub mod load;
 pub mod look;
+pub mod postgres_port;
 pub mod programs;
 #[cfg(test)]
 #[path = "../../definition/src/spec/sample.rs"]

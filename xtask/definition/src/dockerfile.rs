@@ -145,25 +145,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         labels,
         packages,
         build_packages,
-        app:
-            App {
-                install,
-                port,
-                directories,
-                // These in labels.
-                name: app_name,
-                health_path: _,
-                health: _,
-                // Of these the container gets what `runtime` has.
-                source: _,
-                import: _,
-                factory: _,
-                command: _,
-                workers: _,
-                before_start: _,
-                environment: _,
-                restart_after: _,
-            },
+        app,
         database: _,
         programs: _,
         build,
@@ -182,15 +164,16 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("base", lock.pinned(&set.image));
     values.insert("image", name.to_string());
     values.insert("title", title.clone());
-    values.insert("port", port.to_string());
-    values.insert("install_options", install.options());
-    values.insert("build_environment", install.exports());
-    values.insert("app_package", install.package.clone().unwrap_or_default());
+    values.insert("port", spec.port().to_string());
+    let app_name = match app {
+        Some(app) => of_app(app, &mut values)?,
+        None => None,
+    };
     values.insert("packages", packages.join(" "));
     values.insert("build_packages", build_packages.join(" "));
     values.insert(
         "labels",
-        self::labels(name, title, spec.app.proved_health(), app_name.as_deref(), labels),
+        self::labels(name, title, spec.proved_health(), app_name, labels),
     );
     values.insert("start_period", start_period(budgets).to_string());
     values.insert("runtime_json", runtime);
@@ -199,8 +182,35 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("network_without_logins", format!("{CAS}\n{PROXIES}"));
     values.insert("locked", LOCKED.trim_end().to_owned());
     own_steps(build, &mut values)?;
-    own_directories(directories, &mut values)?;
     Ok(values)
+}
+
+/// Takes what an app is installed by; what it is called.
+fn of_app<'a>(app: &'a App, values: &mut BTreeMap<&'static str, String>) -> Result<Option<&'a str>> {
+    let App {
+        install,
+        directories,
+        name,
+        // This is the image's.
+        port: _,
+        // These in labels.
+        health_path: _,
+        health: _,
+        // Of these the container gets what `runtime` has.
+        source: _,
+        import: _,
+        factory: _,
+        command: _,
+        workers: _,
+        before_start: _,
+        environment: _,
+        restart_after: _,
+    } = app;
+    values.insert("install_options", install.options());
+    values.insert("build_environment", install.exports());
+    values.insert("app_package", install.package.clone().unwrap_or_default());
+    own_directories(directories, values)?;
+    Ok(name.as_deref())
 }
 
 /// The stage of a front end and the app's own steps; empty where there are none.
@@ -270,20 +280,19 @@ pub fn start_period(budgets: &Budgets) -> u64 {
 fn labels(
     name: &ImageName,
     title: &str,
-    health: &str,
+    health: Option<&str>,
     app: Option<&str>,
     extra: &BTreeMap<String, String>,
 ) -> String {
     let own = [
-        (crate::labels::IMAGE_LABEL, name.as_str()),
+        (crate::labels::IMAGE_LABEL, Some(name.as_str())),
         (crate::labels::HEALTH_LABEL, health),
-        ("org.opencontainers.image.title", title),
+        ("org.opencontainers.image.title", Some(title)),
+        (crate::labels::APP_LABEL, app),
     ];
+    let own = own.into_iter().filter_map(|(key, value)| Some((key, value?)));
     let extra = extra.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let app = app.map(|app| (crate::labels::APP_LABEL, app));
     let lines: Vec<String> = own
-        .into_iter()
-        .chain(app)
         .chain(extra)
         .map(|(key, value)| format!("LABEL {}={}", quote(key), quote(value)))
         .collect();
@@ -303,40 +312,85 @@ fn quote(text: &str) -> String {
     quoted
 }
 
+/// Begins lines that are there only for an image with an app.
+const IF_APP: &str = "{{if app}}";
+/// Begins those that take their place where there is none.
+const ELSE: &str = "{{else}}";
+const END: &str = "{{end}}";
+
+/// A fragment with its placeholders filled and without the lines of another kind
+/// of image.
 fn fill(fragment: &Fragment, values: &BTreeMap<&'static str, String>) -> Result<String> {
     let mut out = String::new();
+    // Only an app is installed from anything.
+    let has_app = values.contains_key("install_options");
+    // Where lines of one kind of image begin, and whether they are kept.
+    let mut part: Option<(usize, bool)> = None;
     for (n, line) in fragment.text.lines().enumerate() {
-        let mut rest = line;
-        while let Some((before, after)) = rest.split_once("{{") {
-            out.push_str(before);
-            let Some((name, after)) = after.split_once("}}") else {
-                bail!(failure::usage(format!(
-                    "{}:{}: `{{{{` without `}}}}`",
-                    fragment.shown,
-                    n + 1
-                )));
-            };
-            let Some(value) = values.get(name) else {
-                let known: Vec<&str> = values.keys().copied().collect();
-                bail!(
-                    failure::usage(format!(
-                        "{}:{}: unknown placeholder {{{{{name}}}}}",
-                        fragment.shown,
-                        n + 1
-                    ))
-                    .hint(format!("known placeholders: {}", known.join(", ")))
-                );
-            };
-            out.push_str(value);
-            rest = after;
-        }
-        out.push_str(rest);
-        // A placeholder that is empty must not leave a blank at the line's end.
-        let kept = out.trim_end_matches([' ', '\t']).len();
-        out.truncate(kept);
-        out.push('\n');
+        part = match (line, part) {
+            (IF_APP, None) => Some((n, has_app)),
+            (ELSE, Some((since, _))) => Some((since, !has_app)),
+            (END, Some(_)) => None,
+            (IF_APP | ELSE | END, _) => bail!(failure::usage(format!(
+                "{}:{}: {line} in a wrong place: known is {IF_APP}, {ELSE}, {END}, a line each",
+                fragment.shown,
+                n + 1
+            ))),
+            (_, Some((_, false))) => continue,
+            (_, part) => {
+                fill_line(&mut out, fragment, n, line, values)?;
+                part
+            }
+        };
+    }
+    if let Some((since, _)) = part {
+        bail!(failure::usage(format!(
+            "{}:{}: {IF_APP} without {END}",
+            fragment.shown,
+            since + 1
+        )));
     }
     Ok(out)
+}
+
+/// Writes one line with its placeholders filled.
+fn fill_line(
+    out: &mut String,
+    fragment: &Fragment,
+    n: usize,
+    line: &str,
+    values: &BTreeMap<&'static str, String>,
+) -> Result<()> {
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("{{") {
+        out.push_str(before);
+        let Some((name, after)) = after.split_once("}}") else {
+            bail!(failure::usage(format!(
+                "{}:{}: `{{{{` without `}}}}`",
+                fragment.shown,
+                n + 1
+            )));
+        };
+        let Some(value) = values.get(name) else {
+            let known: Vec<&str> = values.keys().copied().collect();
+            bail!(
+                failure::usage(format!(
+                    "{}:{}: unknown placeholder {{{{{name}}}}}",
+                    fragment.shown,
+                    n + 1
+                ))
+                .hint(format!("known placeholders: {}", known.join(", ")))
+            );
+        };
+        out.push_str(value);
+        rest = after;
+    }
+    out.push_str(rest);
+    // A placeholder that is empty must not leave a blank at the line's end.
+    let kept = out.trim_end_matches([' ', '\t']).len();
+    out.truncate(kept);
+    out.push('\n');
+    Ok(())
 }
 
 #[cfg(test)]
@@ -373,6 +427,21 @@ mod tests {
             filled("{{port").unwrap_err().to_string(),
             "f.Dockerfile:1: `{{` without `}}`"
         );
+    }
+
+    #[test]
+    fn lines_of_another_kind_of_image_are_left_out() {
+        let text = "A\n{{if app}}\nB\n{{else}}\nC {{port}}\n{{end}}\nD\n";
+        assert_eq!(filled(text).unwrap(), "A\nC 2000\nD\n");
+        for (text, said) in [
+            ("A\n{{if app}}\n", "f.Dockerfile:2: {{if app}} without {{end}}"),
+            (
+                "{{else}}\n",
+                "f.Dockerfile:1: {{else}} in a wrong place: known is {{if app}}, {{else}}, {{end}}, a line each",
+            ),
+        ] {
+            assert_eq!(filled(text).unwrap_err().to_string(), said);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod build;
 mod directories;
+pub mod kind;
 pub mod load;
 mod meaning;
 pub mod names;
@@ -15,6 +16,7 @@ pub mod program;
 pub mod raw;
 pub mod secret;
 pub(crate) mod shape;
+pub mod source;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -22,8 +24,9 @@ use std::path::PathBuf;
 
 use crate::reference::{ReleaseTag, Tag};
 use build::BuildSteps;
+use kind::ImageKind;
 use names::ImageName;
-use program::{CORE_PROGRAMS, OwnProgram};
+use program::OwnProgram;
 
 pub use raw::{Budgets, Check, CheckProbe, HealthMeaning, HttpProbe, Method, SqlProbe};
 
@@ -38,9 +41,9 @@ pub struct ImageSpec {
     pub file: String,
     /// The base set that it is built on, where the spec names one.
     pub base: Option<String>,
-    /// What runs beside the database.
-    pub app: App,
-    /// The database in the image, and the role that the app uses.
+    /// What runs beside the database; `None` for an image of a database alone.
+    pub app: Option<App>,
+    /// The database in the image, and the role that uses it.
     pub database: Database,
     /// What runs beside the two.
     pub programs: Vec<OwnProgram>,
@@ -147,6 +150,10 @@ pub struct Database {
     pub name: String,
     /// The app's role, owner of the database, no superuser.
     pub role: String,
+    /// Whether it is another container's or server's.
+    pub elsewhere: bool,
+    /// Where an image of a database alone is published on its host.
+    pub(crate) port: Option<u16>,
     /// Extensions that exist before the app starts.
     pub(crate) extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.
@@ -157,6 +164,41 @@ pub struct Database {
 }
 
 impl App {
+    /// The app's part of `/etc/hive/image.json`.
+    fn runtime(&self) -> serde_json::Value {
+        // No `..`, as below.
+        let Self {
+            name,
+            source: _,
+            install: _,
+            import,
+            factory,
+            command,
+            workers,
+            port,
+            health_path,
+            // The container's own check asks the database whatever the app does.
+            health: _,
+            before_start,
+            environment,
+            restart_after,
+            directories,
+        } = self;
+        serde_json::json!({
+            "name": name,
+            "import": import,
+            "factory": factory,
+            "command": command,
+            "workers": workers,
+            "port": port,
+            "health_path": health_path,
+            "before_start": before_start,
+            "environment": environment,
+            "restart_after": restart_after,
+            "directories": directories,
+        })
+    }
+
     /// What is asked for whether the app answers.
     pub fn asked_path(&self) -> &str {
         self.health_path.as_deref().unwrap_or("/")
@@ -190,11 +232,44 @@ impl App {
     }
 }
 
+/// Where PostgreSQL listens in the container.
+pub const POSTGRESQL_PORT: u16 = 5432;
+
 impl ImageSpec {
+    /// Which parts its containers run.
+    pub fn kind(&self) -> ImageKind {
+        match (&self.app, self.database.elsewhere) {
+            (Some(_), false) => ImageKind::AllInOne,
+            (Some(_), true) => ImageKind::App,
+            (None, _) => ImageKind::Database,
+        }
+    }
+
     /// The names of all programs that a container of the image has to run.
     pub fn program_names(&self) -> Vec<&str> {
         let own = self.programs.iter().map(|program| program.name.as_str());
-        CORE_PROGRAMS.into_iter().chain(own).collect()
+        self.kind().programs().iter().copied().chain(own).collect()
+    }
+
+    /// The port that its containers are reached on: the app's, or PostgreSQL's
+    /// where there is no app.
+    pub fn port(&self) -> u16 {
+        self.app.as_ref().map_or(POSTGRESQL_PORT, |app| app.port)
+    }
+
+    /// The port of the host that it is published on where nothing else is said.
+    pub fn published_port(&self) -> u16 {
+        self.database.port.unwrap_or_else(|| self.port())
+    }
+
+    /// See [`App::proved_health`]; `None` where there is no endpoint to prove.
+    pub fn proved_health(&self) -> Option<&'static str> {
+        self.app.as_ref().map(App::proved_health)
+    }
+
+    /// See [`App::unproved_health`].
+    pub fn unproved_health(&self) -> Option<String> {
+        self.app.as_ref().and_then(App::unproved_health)
     }
 
     /// What an image that is proved may not start without, in one sentence;
@@ -212,7 +287,7 @@ impl ImageSpec {
     /// What outlives a container of the image beside its database, in one
     /// sentence; `None` where that is all.
     pub fn keeps(&self) -> Option<String> {
-        let directories = &self.app.directories;
+        let directories = &self.app.as_ref()?.directories;
         (!directories.is_empty()).then(|| format!("keeps {} on the volume", directories.join(", ")))
     }
 
@@ -239,45 +314,20 @@ impl ImageSpec {
             overruled: _,
             smoke_environment: _,
         } = self;
-        let App {
-            name: app_name,
-            source: _,
-            install: _,
-            import,
-            factory,
-            command,
-            workers,
-            port,
-            health_path,
-            // The container's own check asks the database whatever the app does.
-            health: _,
-            before_start,
-            environment,
-            restart_after,
-            directories,
-        } = app;
         let Database {
             name,
             role,
+            // By what the image runs the container knows.
+            elsewhere: _,
+            // Inside it is always the same.
+            port: _,
             extensions,
             initial_sql,
             settings,
         } = database;
         serde_json::json!({
             "image": image.as_str(),
-            "app": {
-                "name": app_name,
-                "import": import,
-                "factory": factory,
-                "command": command,
-                "workers": workers,
-                "port": port,
-                "health_path": health_path,
-                "before_start": before_start,
-                "environment": environment,
-                "restart_after": restart_after,
-                "directories": directories,
-            },
+            "app": app.as_ref().map(App::runtime),
             "database": {
                 "name": name,
                 "role": role,

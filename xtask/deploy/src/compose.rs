@@ -2,6 +2,8 @@
 //! is different elsewhere. A second whole file would have to repeat the names and
 //! the volume, and one with profiles cannot change a service at all.
 
+use std::path::Path;
+
 use crate::names::{self, DATA_KEY, SERVICE_LABEL};
 use crate::{APP, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS, UID};
 
@@ -17,10 +19,10 @@ const TOP: &str = "../..";
 /// File within the checkout → what it has to hold.
 pub fn files(service: &Deployment) -> Vec<(String, String)> {
     let named = |kind: &str, text: String| (format!("{FOLDER}/{}{kind}.yaml", service.name), text);
-    let mut files = vec![
-        named("", production(service)),
-        named(".dev", development(service)),
-    ];
+    let mut files = vec![named("", production(service))];
+    if let Some(source) = &service.source {
+        files.push(named(".dev", development(service, source)));
+    }
     if service.keeps_data {
         files.push(named(".bind", bound(service)));
         files.push(named(".external", external(service)));
@@ -32,7 +34,24 @@ pub fn files(service: &Deployment) -> Vec<(String, String)> {
 /// The file by which compose runs the service in earnest, volume and network
 /// included.
 fn production(service: &Deployment) -> String {
-    let Deployment { name, file, port, .. } = service;
+    let Deployment {
+        name,
+        file,
+        port,
+        published,
+        ..
+    } = service;
+    // A database has no variables of its own, and its settings are the spec's.
+    let (hint, env_file) = match &service.source {
+        Some(_) => (
+            format!("# the app gets the variables of {name}.env beside this file, if there is one.\n"),
+            format!("    env_file:\n      - path: {name}.env\n        required: false\n"),
+        ),
+        None => (
+            "# Its password: see docker/README.md, \"A database alone\".\n".to_owned(),
+            String::new(),
+        ),
+    };
     let (image, bind, outside) = (
         service.variable("IMAGE"),
         service.variable("BIND"),
@@ -41,9 +60,8 @@ fn production(service: &Deployment) -> String {
     let mut text = format!(
         "{MARK} from {file}.
 #   docker compose -f {FOLDER}/{name}.yaml up --detach --wait
-# {image}, {bind} and {outside} change what they stand for below;
-# the app gets the variables of {name}.env beside this file, if there is one.
-# No `healthcheck:` here: the image has its own.
+# {image}, {bind} and {outside} change what they stand for below{sign}
+{hint}# No `healthcheck:` here: the image has its own.
 name: {project}
 services:
   {name}:
@@ -55,12 +73,10 @@ services:
       {SERVICE_LABEL}: {name}
     restart: unless-stopped
     stop_grace_period: {STOP_SECONDS}s
-    env_file:
-      - path: {name}.env
-        required: false
-    ports:
-      - \"${{{bind}:-127.0.0.1}}:${{{outside}:-{port}}}:{port}\"
+{env_file}    ports:
+      - \"${{{bind}:-127.0.0.1}}:${{{outside}:-{published}}}:{port}\"
 ",
+        sign = if service.source.is_some() { ';' } else { '.' },
         project = names::project(name),
         release = service.release(),
     );
@@ -129,8 +145,8 @@ fn volumes(service: &Deployment) -> String {
 }
 
 /// The app from its folder, and no limits.
-fn development(service: &Deployment) -> String {
-    let Deployment { name, source, .. } = service;
+fn development(service: &Deployment, source: &Path) -> String {
+    let name = &service.name;
     let mut text = head(
         service,
         "dev",
@@ -266,7 +282,7 @@ mod tests {
 
     fn file(name: &str, source: &str) -> String {
         let mut spec = spec();
-        spec.app.source = source.into();
+        spec.app.as_mut().unwrap().source = source.into();
         let files = files(&Deployment::of(&spec, Path::new("/src")));
         let wanted = format!("{FOLDER}/{name}");
         let found = files.into_iter().find(|(path, _)| *path == wanted);
@@ -312,6 +328,30 @@ mod tests {
             ["docker/compose/genie.yaml", "docker/compose/genie.dev.yaml"]
         );
         assert!(!files[0].1.contains("volume"), "{}", files[0].1);
+    }
+
+    #[test]
+    fn a_database_alone_has_a_port_of_its_own_outside_and_no_app_to_develop() {
+        let service = Deployment {
+            port: 5432,
+            published: 5532,
+            source: None,
+            ..Deployment::of(&spec(), Path::new("/src"))
+        };
+        let files = files(&service);
+        let names: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        let kinds = ["", ".bind", ".external", ".metrics"];
+        assert_eq!(
+            names,
+            kinds.map(|kind| format!("docker/compose/genie{kind}.yaml"))
+        );
+        let whole = &files[0].1;
+        let port = "- \"${HIVE_GENIE_BIND:-127.0.0.1}:${HIVE_GENIE_PORT:-5532}:5432\"";
+        assert!(whole.contains(port), "{whole}");
+        assert!(
+            !whole.contains("env_file") && !whole.contains("the app"),
+            "{whole}"
+        );
     }
 
     #[test]

@@ -29,10 +29,11 @@ spec:
   selector:
     app.kubernetes.io/name: {name}
   ports:
-    - name: http
+    - name: {protocol}
       port: {port}
-      targetPort: http
-"
+      targetPort: {protocol}
+",
+        protocol = service.protocol(),
     );
     text += &set(service);
     text
@@ -100,7 +101,7 @@ spec:
           image: {release}
           imagePullPolicy: IfNotPresent
           ports:
-            - name: http
+            - name: {protocol}
               containerPort: {port}
           securityContext:
             allowPrivilegeEscalation: false
@@ -117,6 +118,7 @@ spec:
               memory: {memory}
 ",
         release = service.release(),
+        protocol = service.protocol(),
         reserved = quantity(LIMITS.reserved),
         cpus = LIMITS.cpus,
         memory = quantity(LIMITS.memory),

@@ -68,14 +68,16 @@ pub struct Deployment {
     name: ImageName,
     /// Where the spec was read from.
     file: String,
-    /// The app's port inside, and by default outside.
+    /// The port inside.
     port: u16,
+    /// The port of the host where nothing else is said.
+    published: u16,
     /// Whether it keeps data, and so has a volume.
     keeps_data: bool,
     /// Seconds that a start may take without being counted as unhealthy.
     start_seconds: u64,
-    /// The app's folder, relative to the checkout.
-    source: PathBuf,
+    /// The app's folder, relative to the checkout; `None` for a database alone.
+    source: Option<PathBuf>,
 }
 
 impl Deployment {
@@ -84,10 +86,19 @@ impl Deployment {
         Self {
             name: spec.name.clone(),
             file: spec.file.clone(),
-            port: spec.app.port,
+            port: spec.port(),
+            published: spec.published_port(),
             keeps_data: true,
             start_seconds: dockerfile::start_period(&spec.budgets),
-            source: relative(root, &spec.app.source),
+            source: spec.app.as_ref().map(|app| relative(root, &app.source)),
+        }
+    }
+
+    /// What speaks on its port.
+    fn protocol(&self) -> &'static str {
+        match self.source {
+            Some(_) => "http",
+            None => "postgresql",
         }
     }
 

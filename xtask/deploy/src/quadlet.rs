@@ -5,7 +5,13 @@ use crate::{CHECK, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS};
 
 /// What `<image>.container` has to hold, for Podman to make a systemd unit of it.
 pub fn unit(service: &Deployment) -> String {
-    let Deployment { name, file, port, .. } = service;
+    let Deployment {
+        name,
+        file,
+        port,
+        published,
+        ..
+    } = service;
     let network = names::network(name);
     let mut text = format!(
         "# Do not edit: rendered by `cargo xtask render --for quadlet {name}` from {file}.
@@ -19,7 +25,7 @@ Image=localhost/{release}
 Pull=never
 ContainerName={name}
 HostName={name}
-PublishPort=127.0.0.1:{port}:{port}
+PublishPort=127.0.0.1:{published}:{port}
 Network={network}
 ReadOnly=true
 # Else Podman mounts more than the container needs.

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::handle::ServiceHandle;
 use crate::seen::{ContainerPlace, SeenContainer, from_here};
-use crate::trial;
+use crate::trial::{self, Published};
 use crate::wait::MADE_READY;
 use container::ask::{self, Answer};
 use container::http::Client;
+use container::postgres_port;
 use container::programs;
 use definition::spec::ImageSpec;
 
@@ -178,8 +179,18 @@ fn outside(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Option<Health
         return Ok(None);
     }
     let address = seen.published.map(from_here);
-    let (Some(address), Some(path)) = (address, trial::health_path(handle, handle.name.as_str())?) else {
+    let Some(address) = address else {
         return Ok(None);
+    };
+    let path = match trial::published(handle, handle.name.as_str())? {
+        Published::Path(path) => path,
+        Published::Anything => return Ok(None),
+        Published::Postgresql => {
+            let said = postgres_port::answers(address, DEADLINE);
+            let works = said.is_ok();
+            let said = said.map_or_else(|error| error, |()| format!("PostgreSQL answers at {address}"));
+            return Ok(Some(HealthPart::new("port", works, said)));
+        }
     };
     let url = format!("http://{address}{path}");
     Ok(Some(match Client::at(address, false).get(&path, DEADLINE) {

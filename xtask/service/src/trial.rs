@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
 use crate::handle::ServiceHandle;
 use crate::seen::{Condition, ContainerPlace, SeenContainer, from_here};
 use crate::story::Story;
 use crate::wait::{self, Awaited, ContainerEvents, MADE_READY};
 use container::http::Client;
+use container::postgres_port;
 use definition::spec::ImageSpec;
 use host::report::Report;
 use inputs::{clock, regular};
@@ -133,34 +135,57 @@ fn reach(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Result<(), Stri
     if !handle.engine.api.is_local() {
         return Ok(Ok(()));
     }
-    let Some(path) = health_path(handle, handle.name.as_str())? else {
-        return Ok(Ok(()));
-    };
+    let published = published(handle, handle.name.as_str())?;
     let client = Client::at(address, false);
     let began = Instant::now();
     loop {
-        let said = match client.get(&path, REACHABLE) {
-            Ok(reply) if reply.status == 200 => return Ok(Ok(())),
-            Ok(reply) => reply.shown(),
-            Err(error) => error,
+        let why = match &published {
+            Published::Anything => return Ok(Ok(())),
+            Published::Path(path) => match client.get(path, REACHABLE) {
+                Ok(reply) if reply.status == 200 => return Ok(Ok(())),
+                Ok(reply) => format!("http://{address}{path} is not reached: {}", reply.shown()),
+                Err(error) => format!("http://{address}{path} is not reached: {error}"),
+            },
+            Published::Postgresql => match postgres_port::answers(address, REACHABLE) {
+                Ok(()) => return Ok(Ok(())),
+                Err(error) => format!("it is not reached: {error}"),
+            },
         };
         if began.elapsed() > REACHABLE {
-            return Ok(Err(format!("http://{address}{path} is not reached: {said}")));
+            return Ok(Err(why));
         }
         handle.runner.sleep(PAUSE)?;
     }
 }
 
-/// The path that answers 200 when the service works, as the image has it.
+/// What answers on the published port when the service works.
+pub(crate) enum Published {
+    /// The app, with 200 on this path.
+    Path(String),
+    /// The app, in a way that is not known.
+    Anything,
+    /// PostgreSQL.
+    Postgresql,
+}
+
+/// As the image of a container has it.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub(crate) fn health_path(handle: &ServiceHandle, container: &str) -> Result<Option<String>> {
+pub(crate) fn published(handle: &ServiceHandle, container: &str) -> Result<Published> {
     let image = handle.image_file(container)?;
-    let path = image
-        .as_ref()
-        .and_then(|image| image.pointer("/app/health_path")?.as_str());
-    Ok(path.map(str::to_owned))
+    Ok(image.as_ref().map_or(Published::Anything, Published::by))
+}
+
+impl Published {
+    /// What `/etc/hive/image.json` says.
+    fn by(image: &Value) -> Self {
+        match (image.get("app"), image.pointer("/app/health_path")) {
+            (Some(Value::Null), _) => Self::Postgresql,
+            (_, Some(Value::String(path))) => Self::Path(path.clone()),
+            _ => Self::Anything,
+        }
+    }
 }
 
 fn failed(
@@ -203,4 +228,22 @@ fn keep_log(handle: &ServiceHandle, container: &str, state: &Path) -> Result<Pat
     let path = folder.join(format!("{}.log", clock::stamp(SystemTime::now())));
     regular::replace(&path, text.as_bytes())?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_published_is_what_the_image_has() {
+        let by = |image| Published::by(&image);
+        let path = by(json!({ "app": { "health_path": "/health" } }));
+        assert!(matches!(path, Published::Path(path) if path == "/health"));
+        let none = by(json!({ "app": { "health_path": null } }));
+        assert!(matches!(none, Published::Anything));
+        assert!(matches!(by(json!({ "app": null })), Published::Postgresql));
+        // A file of something else says nothing.
+        assert!(matches!(by(json!({})), Published::Anything));
+    }
 }

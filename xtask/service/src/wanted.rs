@@ -105,6 +105,13 @@ impl WantedContainer {
         }
         let exposed = image.exposed_ports();
         let exposed = exposed.first().and_then(|port| port.split('/').next());
+        // What an image without an app exposes.
+        let has_no_app = exposed.is_some_and(|port| port.parse() == Ok(POSTGRESQL_PORT));
+        if has_no_app && options.environment.contains_key(PORT_VARIABLE) {
+            problems.push(format!(
+                "{PORT_VARIABLE}: the image has no app that could listen on another port"
+            ));
+        }
         let inside = options
             .environment
             .get(PORT_VARIABLE)
@@ -417,6 +424,16 @@ mod tests {
         let options = environment(&[("HIVE_DATABASE_PASSWORD", "x"), ("HIVE_API_PORT", "none")]);
         let problems = WantedContainer::of(&name(), &foreign, &options).unwrap_err();
         assert_eq!(problems.len(), 3, "{problems:?}");
+        let alone = Image::from_document(json!({
+            "Id": image_id(OLD),
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "5432/tcp": {} } },
+        }));
+        let moved = environment(&[("HIVE_API_PORT", "8000")]);
+        let problems = WantedContainer::of(&name(), &alone.unwrap(), &moved).unwrap_err();
+        assert_eq!(
+            problems,
+            ["HIVE_API_PORT: the image has no app that could listen on another port"]
+        );
         let zero = environment(&[("HIVE_API_PORT", "0")]);
         let problems = WantedContainer::of(&name(), &image(OLD), &zero).unwrap_err();
         assert_eq!(

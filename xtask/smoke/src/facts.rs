@@ -12,7 +12,7 @@ use container::ask::Answer;
 use container::boot::{Boot, Death};
 use container::finding::{Flaw, Reached, flaw};
 use definition::identity::ImageId;
-use definition::spec::ImageSpec;
+use definition::spec::{App, ImageSpec};
 use engine::Image;
 
 /// After ready, nothing may restart for this long.
@@ -213,6 +213,14 @@ pub(crate) struct FailedAgain {
 }
 
 impl Facts {
+    /// The app of the image under test.
+    ///
+    /// # Errors
+    /// A flaw where it has none.
+    pub(crate) fn app(&self) -> Result<&App, Flaw> {
+        self.spec.app.as_ref().ok_or_else(|| flaw("the image has no app"))
+    }
+
     /// The facts of a run that has seen nothing yet: each part says so.
     pub(crate) fn new(spec: &ImageSpec, image: Image, volume: &str) -> Self {
         fn unseen<T>() -> Reached<T> {

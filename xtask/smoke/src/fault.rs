@@ -42,6 +42,7 @@ use container::finding::{Flaw, Judged, Observation, Untried, flaw, settled};
 use container::load::MachineLoad;
 use definition::identity::SuiteKey;
 use definition::spec::ImageSpec;
+use definition::spec::kind::ImageKind;
 use engine::container::RunResources;
 use failure::FailureKind;
 use host::report::Report;
@@ -58,8 +59,17 @@ pub struct FaultDef {
     pub name: &'static str,
     /// What holds when it passes, in one line.
     pub proves: &'static str,
+    /// The kinds of image that it can harm.
+    pub kinds: &'static [ImageKind],
     /// Does the harm, and says what came of it.
     pub run: fn(&Fixture<'_>) -> Result<Observation>,
+}
+
+impl FaultDef {
+    /// Whether it is for images of this kind.
+    pub fn fits(&self, kind: ImageKind) -> bool {
+        self.kinds.contains(&kind)
+    }
 }
 
 /// One fault on one image.
@@ -92,10 +102,7 @@ pub(crate) fn run_all(
     numbers: &[usize],
     faults: &[&FaultDef],
 ) -> Result<Vec<Vec<CheckResult>>> {
-    // Images take turns, and the table's order is kept: the longest come first.
-    let of_fault = |fault| numbers.iter().map(move |&subject| FaultJob { subject, fault });
-    let jobs: Vec<FaultJob<'_>> = faults.iter().copied().flat_map(of_fault).collect();
-    let mut done = pool(suite, resources, jobs)?;
+    let mut done = pool(suite, resources, jobs(suite.subjects, numbers, faults))?;
     let late: Vec<usize> = (0..done.len())
         .filter(|&n| done[n].1.only_took_too_long())
         .collect();
@@ -119,6 +126,17 @@ pub(crate) fn run_all(
         faults.iter().filter_map(of_fault).collect()
     });
     Ok(results.collect())
+}
+
+/// Each fault on those of the subjects with these numbers that it is for. Images
+/// take turns, and the table's order is kept: the longest come first.
+fn jobs<'a>(subjects: &[Subject], numbers: &[usize], faults: &[&'a FaultDef]) -> Vec<FaultJob<'a>> {
+    let all = faults.iter().flat_map(|&fault| {
+        let of_fault = move |&subject| FaultJob { subject, fault };
+        numbers.iter().map(of_fault)
+    });
+    all.filter(|job| job.fault.fits(subjects[job.subject].spec.kind()))
+        .collect()
 }
 
 /// Runs jobs on [`TOGETHER`] threads; the first error lets the others finish what they
@@ -259,10 +277,16 @@ impl<'a> Faults<'a> {
         Ok(all.iter().filter(is_chosen).collect())
     }
 
-    /// Everything that a whole pass looked at: the gate's checks and the faults.
-    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        let gate = suite::GATE.iter().map(|check| check.name);
-        gate.chain(self.all.iter().map(|fault| fault.name))
+    /// Those of the suite that are for images of this kind.
+    fn fitting(self, kind: ImageKind) -> impl Iterator<Item = &'a FaultDef> {
+        self.all.iter().filter(move |fault| fault.fits(kind))
+    }
+
+    /// Everything that a whole pass on an image of this kind looked at: the gate's
+    /// checks and the faults.
+    pub(crate) fn names(self, kind: ImageKind) -> impl Iterator<Item = &'static str> {
+        let gate = suite::gate(kind).map(|check| check.name);
+        gate.chain(self.fitting(kind).map(|fault| fault.name))
     }
 
     /// What an image is proved against: the gate's key and all faults of the
@@ -273,9 +297,31 @@ impl<'a> Faults<'a> {
     pub fn key(self, spec: &ImageSpec) -> serde_json::Result<SuiteKey> {
         let gate = suite::key(spec)?;
         let mut fields = vec![("gate", gate.as_str())];
-        fields.extend(self.all.iter().map(|fault| ("fault", fault.name)));
+        fields.extend(self.fitting(spec.kind()).map(|fault| ("fault", fault.name)));
         Ok(SuiteKey::of_digest(&digest(&fields)))
     }
+}
+
+/// Checks that each image has something to bear of what is asked for.
+///
+/// # Errors
+/// A usage failure with the images whose kind none of the faults is for.
+pub(crate) fn check_kinds(subjects: &[Subject], faults: &[&FaultDef]) -> Result<()> {
+    let bears_one = |subject: &Subject| faults.iter().any(|fault| fault.fits(subject.spec.kind()));
+    let without = subjects.iter().filter(|subject| !bears_one(subject));
+    let without: Vec<&str> = without.map(|subject| subject.spec.name.as_str()).collect();
+    if without.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+    Err(failure::usage(format!(
+        "{} {} for no image of the kind of {}",
+        names.join(", "),
+        if names.len() == 1 { "is" } else { "are" },
+        without.join(", ")
+    ))
+    .hint("name the images that it is for, or leave out --only")
+    .into())
 }
 
 /// What every fault gets that was not run.
@@ -328,6 +374,46 @@ mod tests {
                 .unwrap()
                 .only_took_too_long()
         );
+    }
+
+    #[test]
+    fn a_fault_is_tried_on_the_kinds_that_it_is_for() {
+        let subject = |kind| {
+            let mut spec = crate::sample::spec();
+            if kind == ImageKind::Database {
+                spec.app = None;
+            }
+            spec.database.elsewhere = kind == ImageKind::App;
+            Subject {
+                spec,
+                image_id: format!("sha256:{:064}", 1).parse().unwrap(),
+                reference: String::new(),
+            }
+        };
+        let subjects = [ImageKind::AllInOne, ImageKind::App, ImageKind::Database].map(subject);
+        let only = ["kill-app", "kill-postmaster", "hardened"].map(str::to_owned);
+        let faults = chosen(&only).unwrap();
+        let tried: Vec<(&str, usize)> = jobs(&subjects, &[0, 1, 2], &faults)
+            .iter()
+            .map(|job| (job.fault.name, job.subject))
+            .collect();
+        assert_eq!(
+            tried,
+            [
+                ("kill-postmaster", 0),
+                ("kill-postmaster", 2),
+                ("kill-app", 0),
+                ("kill-app", 1),
+                ("hardened", 0),
+                ("hardened", 1),
+                ("hardened", 2),
+            ]
+        );
+        assert!(check_kinds(&subjects, &faults).is_ok());
+        let of_an_app = chosen(&only[..1]).unwrap();
+        let error = check_kinds(&subjects, &of_an_app).unwrap_err();
+        assert_eq!(error.to_string(), "kill-app is for no image of the kind of genie");
+        assert_eq!(failure::kind(&error), FailureKind::Usage);
     }
 
     fn chosen(only: &[String]) -> Result<Vec<&FaultDef>> {

@@ -42,7 +42,7 @@ use engine::{Engine, Inventory};
 use definition::reference::{OwnRepository, Reference};
 use definition::spec::ImageSpec;
 use facts::Facts;
-use fault::{FaultSuite, Faults};
+use fault::{FaultDef, FaultSuite, Faults};
 use gate_run::GateRun;
 use host::process::Runner;
 use host::report::Report;
@@ -242,7 +242,7 @@ pub fn run(
     for warning in checks::upgrade::warnings(&gate_run.facts) {
         report.warn(format!("{name}: {}", secrets::scrub(&warning, hidden)));
     }
-    let gate = GATE.iter().map(|check| judge(check, &gate_run.facts));
+    let gate = suite::gate(subject.spec.kind()).map(|check| judge(check, &gate_run.facts));
     let own = std::mem::take(&mut gate_run.own);
     let mut checks: Vec<CheckResult> = gate.chain(own).map(|check| check.without(hidden)).collect();
     attribute(&mut checks);
@@ -284,6 +284,7 @@ pub fn run_full(
 ) -> Result<Vec<Verdict>> {
     let began = Instant::now();
     let faults = suite.chosen()?;
+    fault::check_kinds(subjects, &faults)?;
     let with_gate = suite.only.is_empty();
     let mut verdicts = if with_gate {
         run_all(report, state_dir, resources, subjects)?
@@ -306,15 +307,17 @@ pub fn run_full(
     };
     let mut results = fault::run_all(common, resources, &fit, &faults)?;
     for (n, verdict) in verdicts.iter_mut().enumerate() {
+        let kind = subjects[n].spec.kind();
         let more = if fit.contains(&n) {
             std::mem::take(&mut results[n])
         } else {
             let cause = verdict.causes().first().map(|check| check.name.clone());
-            fault::not_run(&faults, "not reached: the gate failed", cause.as_deref())
+            let fitting: Vec<&FaultDef> = faults.iter().copied().filter(|fault| fault.fits(kind)).collect();
+            fault::not_run(&fitting, "not reached: the gate failed", cause.as_deref())
         };
         verdict.checks.extend(more);
         let key = suite.key(&subjects[n].spec)?;
-        verdict.full = Some(Full::of(key, &verdict.checks, suite.names()));
+        verdict.full = Some(Full::of(key, &verdict.checks, suite.names(kind)));
         verdict.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !verdict.passed() {
             verdict.bundle = Some(bundles[n].clone());

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::fault::Faults;
     use crate::faults::FULL;
-    use crate::suite::GATE;
+    use crate::suite;
     use crate::verdict::tests::verdict;
     use crate::verdict::{CheckResult, Full, Verdict};
     use container::finding::{flaw, seen};
@@ -135,7 +135,7 @@ mod tests {
 
     /// The results of the whole full suite on an image that bears everything.
     fn all() -> Vec<CheckResult> {
-        let gate = GATE.iter().map(|check| check.name);
+        let gate = suite::gate(crate::sample::spec().kind()).map(|check| check.name);
         let names = gate.chain(FULL.iter().map(|fault| fault.name));
         let good = |name| CheckResult::new(name, Duration::ZERO, seen("fine"));
         names.map(good).collect()
@@ -145,7 +145,7 @@ mod tests {
     fn full(checks: Vec<CheckResult>) -> Verdict {
         let spec = crate::sample::spec();
         let faults = Faults { all: FULL, only: &[] };
-        let full = Full::of(faults.key(&spec).unwrap(), &checks, faults.names());
+        let full = Full::of(faults.key(&spec).unwrap(), &checks, faults.names(spec.kind()));
         Verdict {
             full: Some(full),
             ..verdict(checks)
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_full_suite_is_no_proof() {
-        let gate = GATE.len();
+        let gate = suite::gate(crate::sample::spec().kind()).count();
         let all = all();
         for n in 0..all.len() {
             let mut without = all.clone();

@@ -13,6 +13,7 @@ use container::ask::Answer;
 use container::finding::Judged;
 use definition::identity::SuiteKey;
 use definition::spec::ImageSpec;
+use definition::spec::kind::ImageKind;
 use inputs::hex;
 
 /// One thing that is proved of an image.
@@ -22,6 +23,8 @@ pub struct CheckDef {
     pub name: &'static str,
     /// What holds when it passes, in one line.
     pub proves: &'static str,
+    /// The kinds of image that it looks at.
+    pub(crate) kinds: &'static [ImageKind],
     /// Checks whose failure explains a failure of this one, by their names.
     /// They come before it in the table: else it does not compile.
     pub(crate) needs: &'static [&'static str],
@@ -44,156 +47,189 @@ pub const GATE: &[CheckDef] = &[
     CheckDef {
         name: "image-user",
         proves: "the image runs as an ordinary user",
+        kinds: ImageKind::EVERY,
         needs: &[],
         how: How::Watch(GatePart::Image, image::user),
     },
     CheckDef {
         name: "image-port",
         proves: "the image exposes the spec's port and no other",
+        kinds: ImageKind::EVERY,
         needs: &[],
         how: How::Watch(GatePart::Image, image::port),
     },
     CheckDef {
         name: "image-labels",
         proves: "the image says which image it is and from which definition it was built",
+        kinds: ImageKind::EVERY,
         needs: &[],
         how: How::Watch(GatePart::Image, image::labels),
     },
     CheckDef {
         name: names::IMAGE_HEALTH_CHECK,
         proves: "the image brings a health check of its own, for every engine and compose file",
+        kinds: ImageKind::EVERY,
         needs: &[],
         how: How::Watch(GatePart::Image, image::health_check),
     },
     CheckDef {
         name: "image-secrets",
         proves: "no password, token or key lies in the image's environment, labels or history",
+        kinds: ImageKind::EVERY,
         needs: &[],
         how: How::Watch(GatePart::Image, image::secrets),
     },
     CheckDef {
         name: "image-size",
         proves: "the image is no larger than its budget",
+        kinds: ImageKind::EVERY,
         needs: &[],
         how: How::Watch(GatePart::Image, image::size),
     },
     CheckDef {
         name: names::STAYS_UP,
         proves: "the container starts and ends only when it is told to",
+        kinds: ImageKind::EVERY,
         needs: &[],
         how: How::Watch(GatePart::Boot, lifecycle::stays_up),
     },
     CheckDef {
         name: names::NOTHING_RESTARTED,
         proves: "no program was started twice until some seconds after ready; own programs after each start",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP],
         how: How::Ask(Moment::Settled, programs::PROCESSES, programs::nothing_restarted),
     },
     CheckDef {
         name: names::PROGRAMS_RUNNING,
         proves: "supervisord has postgresql, app and the spec's own programs, and every one is RUNNING",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP, names::NOTHING_RESTARTED],
         how: How::Ask(Moment::Settled, container::programs::STATUS, programs::running),
     },
     CheckDef {
         name: names::NO_ROOT_PROCESS,
         proves: "not one process has a user id of root: real, effective, saved or file system",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP],
         how: How::Ask(Moment::Fresh, programs::PROCESSES, programs::no_root),
     },
     CheckDef {
         name: names::POSTGRESQL_READY,
         proves: "pg_isready says that the server takes connections",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[names::PROGRAMS_RUNNING, names::STAYS_UP],
         how: How::Ask(Moment::Fresh, database::ISREADY, database::is_ready),
     },
     CheckDef {
         name: names::SQL_LOGIN,
         proves: "the app's role logs in over TCP with its password and is no superuser",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[names::POSTGRESQL_READY, names::PROGRAMS_RUNNING],
         how: How::Ask(Moment::Fresh, database::LOGIN, database::login),
     },
     CheckDef {
         name: "wrong-password",
         proves: "a wrong password and none at all are refused over TCP",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[names::POSTGRESQL_READY],
         how: How::Ask(Moment::Fresh, database::WRONG_PASSWORD, database::wrong_password),
     },
     CheckDef {
+        name: "network-login",
+        proves: "other containers log in as the role, and as nobody else; the published port is PostgreSQL's",
+        kinds: &[ImageKind::Database],
+        needs: &[names::SQL_LOGIN],
+        how: How::Ask(Moment::Fresh, database::NETWORK_LOGIN, database::network_login),
+    },
+    CheckDef {
         name: names::DATA_ON_VOLUME,
         proves: "the running server's data directory lies on the mounted volume",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[names::POSTGRESQL_READY],
         how: How::Ask(Moment::Fresh, database::DATA_DIRECTORY, database::data_on_volume),
     },
     CheckDef {
         name: names::PGVECTOR,
         proves: "exact and HNSW nearest neighbours are the known ones",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[names::SQL_LOGIN],
         how: How::Ask(Moment::Fresh, database::VECTORS, database::vectors),
     },
     CheckDef {
         name: "query-latency",
         proves: "a nearest-neighbour query by index over TCP keeps its budget",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[names::PGVECTOR],
         how: How::Ask(Moment::Quiet, database::LATENCY, database::latency),
     },
     CheckDef {
         name: names::HEALTH,
         proves: "the health endpoint says 200 each time, within its budget",
+        kinds: ImageKind::WITH_APP,
         needs: &[names::STAYS_UP, names::PROGRAMS_RUNNING, names::POSTGRESQL_READY],
         how: How::Watch(GatePart::Health, app::health),
     },
     CheckDef {
         name: names::TIME_TO_READY,
         proves: "an empty volume is healthy within the budget",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP, names::HEALTH],
         how: How::Watch(GatePart::Boot, lifecycle::time_to_ready),
     },
     CheckDef {
         name: "memory",
         proves: "the whole container, idle, keeps its budget",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP],
         how: How::Ask(Moment::Fresh, programs::MEMORY, programs::memory),
     },
     CheckDef {
         name: "container-health",
         proves: "the image's own health check fails while PostgreSQL is stopped, and not after",
+        kinds: ImageKind::EVERY,
         needs: &[names::IMAGE_HEALTH_CHECK, names::HEALTH, names::TIME_TO_READY],
         how: How::Watch(GatePart::Outage, app::container_health),
     },
     CheckDef {
         name: "health-honest",
         proves: "the app is back with PostgreSQL; an endpoint of `readiness` leaves 200 without it",
+        kinds: ImageKind::WITH_APP,
         needs: &[names::HEALTH, names::TIME_TO_READY],
         how: How::Watch(GatePart::Outage, app::honest),
     },
     CheckDef {
         name: "clean-stop",
         proves: "docker stop with an open session is in time, exit code 0, and a clean shutdown",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP, names::SQL_LOGIN, names::DATA_ON_VOLUME],
         how: How::Watch(GatePart::Stop, lifecycle::clean_stop),
     },
     CheckDef {
         name: names::RESTART,
         proves: "a new container on the same volume is healthy within the budget",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP, names::TIME_TO_READY, names::HEALTH],
         how: How::Watch(GatePart::Again, lifecycle::restart),
     },
     CheckDef {
         name: "rows-survive",
         proves: "rows committed before the stop are there after it, and an open transaction's are not",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[names::RESTART, names::SQL_LOGIN, names::DATA_ON_VOLUME],
         how: How::Ask(Moment::Again, database::ROWS, database::rows_survive),
     },
     CheckDef {
         name: "files-survive",
         proves: "files in the app's directories are there in a new container on the same volume",
+        kinds: &[ImageKind::AllInOne],
         needs: &[names::RESTART],
         how: How::Ask(Moment::Again, files::READ, files::survive),
     },
     CheckDef {
         name: names::ROWS_OF_BEFORE,
         proves: "it starts on a volume of the image before, loses no row there, and its checks pass there",
+        kinds: ImageKind::WITH_DATABASE,
         needs: &[
             names::STAYS_UP,
             names::DATA_ON_VOLUME,
@@ -206,15 +242,38 @@ pub const GATE: &[CheckDef] = &[
     CheckDef {
         name: "no-secret-leaked",
         proves: "the passwords made at first boot are in no log and in nothing docker inspect shows",
+        kinds: ImageKind::EVERY,
         needs: &[names::STAYS_UP],
         how: How::Watch(GatePart::Stop, lifecycle::no_secret_leaked),
     },
 ];
 
+/// What an image of this kind has to pass of it.
+pub fn gate(kind: ImageKind) -> impl Iterator<Item = &'static CheckDef> {
+    GATE.iter().filter(move |check| check.kinds.contains(&kind))
+}
+
 const _: () = assert!(
     needs_come_first(GATE),
     "a check of the gate needs one that does not come before it"
 );
+
+const _: () = assert!(
+    each_has_a_kind(GATE),
+    "a check of the gate is for no kind of image"
+);
+
+/// One without would be asked of no image.
+const fn each_has_a_kind(checks: &[CheckDef]) -> bool {
+    let mut at = 0;
+    while at < checks.len() {
+        if checks[at].kinds.is_empty() {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
 
 /// So there is no circle, and a reader knows the cause before its effects.
 const fn needs_come_first(checks: &[CheckDef]) -> bool {
@@ -324,11 +383,14 @@ impl LookedAt {
         } = spec;
         // Which app it is called no check looks at, and `smoke` does not know it.
         let mut nameless = spec.clone();
-        nameless.app.name = None;
+        let health = nameless.app.as_mut().and_then(|app| {
+            app.name = None;
+            app.health
+        });
         Ok(Self {
             budgets: serde_json::to_string(budgets)?,
             checks: serde_json::to_string(checks)?,
-            runtime: serde_json::to_string(&(nameless.runtime(), spec.app.health, smoke_environment))?,
+            runtime: serde_json::to_string(&(nameless.runtime(), health, smoke_environment))?,
         })
     }
 }
@@ -376,6 +438,39 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_gets_the_checks_of_what_it_runs() {
+        let left_out = |kind| -> Vec<&str> {
+            let not_for = GATE.iter().filter(|check| !check.kinds.contains(&kind));
+            not_for.map(|check| check.name).collect()
+        };
+        assert_eq!(left_out(ImageKind::AllInOne), ["network-login"]);
+        assert_eq!(
+            left_out(ImageKind::Database),
+            ["health", "health-honest", "files-survive"]
+        );
+        assert_eq!(
+            left_out(ImageKind::App),
+            [
+                "postgresql-ready",
+                "sql-login",
+                "wrong-password",
+                "network-login",
+                "data-on-volume",
+                "pgvector",
+                "query-latency",
+                "rows-survive",
+                "files-survive",
+                "rows-of-before",
+            ]
+        );
+        for &kind in ImageKind::EVERY {
+            let names: Vec<&str> = gate(kind).map(|check| check.name).collect();
+            assert_eq!(names.len() + left_out(kind).len(), GATE.len());
+            assert!(names.contains(&"image-user"), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn a_need_that_does_not_come_first_is_noticed() {
         let check = |name: &'static str, needs: &'static [&'static str]| CheckDef {
             name,
@@ -412,14 +507,17 @@ mod tests {
         for (part, other) in [
             ("budgets", changed(|spec| spec.budgets.ready_seconds += 1.0)),
             ("checks", changed(|spec| drop(spec.checks.pop()))),
-            ("app", changed(|spec| spec.app.health_path = None)),
+            (
+                "app",
+                changed(|spec| spec.app.as_mut().unwrap().health_path = None),
+            ),
             (
                 "app",
                 changed(|spec| drop(spec.smoke_environment.insert("A".into(), "b".into()))),
             ),
             (
                 "app",
-                changed(|spec| spec.app.health = Some(HealthMeaning::Liveness)),
+                changed(|spec| spec.app.as_mut().unwrap().health = Some(HealthMeaning::Liveness)),
             ),
         ] {
             assert_ne!(before.0, key(&other).unwrap());

@@ -8,15 +8,16 @@ use anyhow::Result;
 use super::services;
 use crate::cli::service::{ExecArgs, PsqlArgs, ServiceSelection};
 use ::service::restart::own;
+use definition::spec::ImageSpec;
 use host::Host;
 
 /// Runs a command in the environment of a service's app.
 pub(super) fn run(args: &ExecArgs, host: &Host) -> Result<()> {
-    let command: Vec<OsString> = [OsString::from("run-app")]
-        .into_iter()
-        .chain(args.command.iter().cloned())
-        .collect();
-    inside(&args.selection(), host, &[], &command)
+    inside(&args.selection(), host, &[], |spec| {
+        // A database alone has no environment but its container's.
+        let first = spec.app.is_some().then(|| OsString::from("run-app"));
+        first.into_iter().chain(args.command.iter().cloned()).collect()
+    })
 }
 
 /// Runs psql in a service's container, as the app's role or as the superuser.
@@ -26,15 +27,19 @@ pub(super) fn psql(args: &PsqlArgs, host: &Host) -> Result<()> {
     } else {
         &[]
     };
-    let command: Vec<OsString> = [OsString::from("psql")]
-        .into_iter()
-        .chain(args.args.iter().cloned())
-        .collect();
-    inside(&args.selection(), host, options, &command)
+    inside(&args.selection(), host, options, |_| {
+        let first = OsString::from("psql");
+        [first].into_iter().chain(args.args.iter().cloned()).collect()
+    })
 }
 
 /// Returns only where it cannot be run.
-fn inside(selection: &ServiceSelection, host: &Host, options: &[&str], command: &[OsString]) -> Result<()> {
+fn inside(
+    selection: &ServiceSelection,
+    host: &Host,
+    options: &[&str],
+    command: impl Fn(&ImageSpec) -> Vec<OsString>,
+) -> Result<()> {
     let specs = services::specs(host, &selection.images)?;
     let engine = services::running_engine(host, selection)?;
     let Some(spec) = specs.first() else {
@@ -57,5 +62,5 @@ fn inside(selection: &ServiceSelection, host: &Host, options: &[&str], command: 
     }
     args.extend(options);
     args.push(name.as_str());
-    Err(engine.cmd(&host.runner, &args).args(command).replace())
+    Err(engine.cmd(&host.runner, &args).args(command(spec)).replace())
 }

@@ -87,7 +87,7 @@ pub(crate) fn make(
     let planned = survey(contexts, &request, engine_and_bases)?
         .into_iter()
         .map(|surveyed| Planned {
-            health: surveyed.job.spec.app.unproved_health(),
+            health: surveyed.job.spec.unproved_health(),
             proved_with: surveyed.job.spec.proved_with(),
             base_set: surveyed.job.base.name.clone(),
             built_on: surveyed.job.base.told(),
@@ -123,7 +123,7 @@ pub(crate) fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
         let spec = &job.spec;
         let known = [
             job.base.told(),
-            spec.app.unproved_health(),
+            spec.unproved_health(),
             spec.proved_with(),
             spec.keeps(),
         ];

@@ -99,7 +99,7 @@ fn an_image_that_keeps_no_file() {
         )),
     );
     let mut subject = variant.subject();
-    subject.spec.app.directories = vec!["/app/media".to_owned()];
+    subject.spec.app.as_mut().unwrap().directories = vec!["/app/media".to_owned()];
     let subjects = [subject];
     let state = tempfile::tempdir().unwrap();
     let gate = prove(&variant.resources, &subjects, state.path()).remove(0);

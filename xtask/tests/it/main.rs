@@ -31,6 +31,7 @@ mod input_files;
 mod inside;
 mod installs;
 mod kept_files;
+mod kinds;
 mod lock_advice;
 mod metrics;
 mod migrations;

@@ -181,7 +181,7 @@ fn with_programs(name: &str, edits: &str) -> (Variant, Subject) {
     );
     let mut subject = variant.subject();
     subject.spec.programs = serde_json::from_str::<Vec<OwnProgram>>(programs).unwrap();
-    subject.spec.app.restart_after = 2;
+    subject.spec.app.as_mut().unwrap().restart_after = 2;
     (variant, subject)
 }
 
@@ -224,7 +224,7 @@ fn an_image_that_looks_after_no_program_and_no_app() {
          sed -i 's/^ *timeout 60 .*/    true/' health-monitor;";
     let (variant, mut subject) = with_programs("keeps-nothing", edits);
     // What it is waited for in vain.
-    subject.spec.app.restart_after = 1;
+    subject.spec.app.as_mut().unwrap().restart_after = 1;
     let verdict = faults(&variant, &subject, &ALL);
     expect_flaws(
         &verdict,

@@ -2,6 +2,7 @@
 
 use container::finding::{Observation, flaw, seen};
 use definition::reference::Reference;
+use definition::spec::kind::ImageKind;
 use host::report::Report;
 use smoke::Verdict;
 use smoke::fault::{FaultDef, Faults};
@@ -53,6 +54,7 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
     let fault = |name, run| FaultDef {
         name,
         proves: "",
+        kinds: ImageKind::EVERY,
         run,
     };
     let good = [fault("one", quick), fault("other", quick)];
@@ -234,7 +236,7 @@ fn an_image_that_is_bad_company() {
             ("small-shared-memory", "could not resize shared memory segment"),
             ("side-by-side", "PostgreSQL is reachable from another container"),
             ("restarts", "docker stop: exit code"),
-            ("logs", "/var/log/hive should have 4 files of the app"),
+            ("logs", "/var/log/hive should have 4 files of app"),
         ],
     );
 }

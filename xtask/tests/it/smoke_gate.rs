@@ -143,11 +143,16 @@ pub(crate) struct Variant {
 
 impl Variant {
     pub(crate) fn build(name: &str, lines: &str) -> Self {
+        Self::of(&good("genie"), name, lines)
+    }
+
+    /// The same of another image.
+    pub(crate) fn of(image: &str, name: &str, lines: &str) -> Self {
         let resources = resources();
         let tag = format!("hive-smoke-test:{name}-{}", std::process::id());
         // Of a Dockerfile on its standard input, buildx leaves a copy in /tmp.
         let folder = tempfile::tempdir().unwrap();
-        let dockerfile = format!("FROM {}\n{lines}\n", good("genie"));
+        let dockerfile = format!("FROM {image}\n{lines}\n");
         std::fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
         let variant = Self { resources, tag };
         variant

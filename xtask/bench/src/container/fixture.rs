@@ -14,7 +14,7 @@ use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Target};
 use build::catalog::{Apps, Catalog};
 use definition::reference::{OwnRepository, Reference};
-use definition::spec::ImageSpec;
+use definition::spec::{App, ImageSpec};
 use engine::container::RunResources;
 use engine::reaper;
 use host::Host;
@@ -134,13 +134,14 @@ impl ImagesFixture {
 
     fn build(&self, host: &Host, name: &'static str) -> Result<Subject> {
         let spec = &self.image()?.spec;
+        let app = app_of(spec)?;
         let root = &self.scratch.root;
         let catalog = Catalog::read(root, Apps::OfSpecs)?;
         let (_, set) = catalog.bases.choose(None)?;
         let args = [
             ("BASE", self.base.clone()),
             ("PG_MAJOR", set.postgres.major.to_string()),
-            ("PORT", spec.app.port.to_string()),
+            ("PORT", app.port.to_string()),
             ("DATABASE", spec.database.name.clone()),
             ("ROLE", spec.database.role.clone()),
         ];
@@ -150,7 +151,7 @@ impl ImagesFixture {
             candidate_tag: peer_tag(name).to_string(),
             dockerfile: fs_err::read_to_string(root.join(format!("docker/bench/{name}.Dockerfile")))?,
             stage: name.to_owned(),
-            context: spec.app.source.clone(),
+            context: app.source.clone(),
             contexts: BTreeMap::new(),
             args: args.map(|(key, value)| (key.to_owned(), value)).into(),
         };
@@ -209,6 +210,12 @@ fn subject(spec: ImageSpec, document: &Value) -> Result<Subject> {
         reference: spec.name.to_string(),
         spec,
     })
+}
+
+/// The peers of these figures hold an app.
+pub(super) fn app_of(spec: &ImageSpec) -> Result<&App> {
+    let app = spec.app.as_ref();
+    app.with_context(|| format!("{} is a database alone, and has no peer here", spec.name))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::Bench;
 use super::super::row::Measured;
-use super::fixture::ImagesFixture;
+use super::fixture::{ImagesFixture, app_of};
 use container::figure::{milliseconds, percentile};
 use container::http::Client;
 use smoke::checks::{database, programs};
@@ -37,7 +37,7 @@ pub(super) fn health(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measu
     fixture.beside_official(bench, |stage| {
         let instance = stage.boot(&*stage.volume()?, &[])?;
         let client = Client::new(instance.port, false);
-        let path = stage.spec().app.asked_path();
+        let path = app_of(stage.spec())?.asked_path();
         let mut took = Vec::new();
         for _ in 0..=ASKED {
             stage.resources().runner.check_interrupt()?;

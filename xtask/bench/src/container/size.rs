@@ -7,7 +7,7 @@ use fs_err as fs;
 
 use super::super::Bench;
 use super::super::row::Measured;
-use super::fixture::{DOCUMENTS, ImagesFixture, OFFICIAL, OURS};
+use super::fixture::{DOCUMENTS, ImagesFixture, OFFICIAL, OURS, app_of};
 use smoke::Subject;
 
 /// What the engine says of its size; the same each time.
@@ -29,7 +29,7 @@ pub(super) fn image(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measur
 /// share are in it once. Uncompressed.
 pub(super) fn app_change(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
     let before = fixture.image()?;
-    let app = &before.spec.app.source;
+    let app = &app_of(&before.spec)?.source;
     let file = app.join("api/health.py");
     let text = fs::read_to_string(&file)?;
     fs::write(&file, format!("{text}# A line more.\n"))?;

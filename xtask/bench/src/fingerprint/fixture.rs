@@ -88,8 +88,11 @@ impl CheckoutFixture {
     /// The folder of the sample app in the copy.
     pub(super) fn sample_app(&self) -> Result<PathBuf> {
         let catalog = Catalog::read(&self.scratch.root, Apps::OfSpecs)?;
-        let first = catalog.images.first().context("the checkout has no image")?;
-        Ok(first.app.source.clone())
+        let app = catalog.images.iter().find_map(|image| image.app.as_ref());
+        Ok(app
+            .context("the checkout has no image with an app")?
+            .source
+            .clone())
     }
 
     /// Where builds of a row leave logs and indexes.
@@ -227,6 +230,7 @@ impl CheckoutFixture {
         let request = Request::resolve(host, &catalog, &selection)?;
         let folder = self.folder(&format!("bake-{}", self.baked.borrow().len()));
         fs_err::create_dir_all(&folder)?;
+        let rootfs = self.scratch.root.join("docker/rootfs");
         let targets: Vec<Target> = request
             .jobs
             .iter()
@@ -240,8 +244,11 @@ impl CheckoutFixture {
                     candidate_tag: Self::baked_reference(&image),
                     dockerfile: job.dockerfile.clone(),
                     stage: dockerfile::TARGET.to_owned(),
-                    context: job.app.folder.clone(),
-                    contexts: BTreeMap::from([(ROOTFS.to_owned(), self.scratch.root.join("docker/rootfs"))]),
+                    context: job
+                        .app
+                        .as_ref()
+                        .map_or_else(|| rootfs.clone(), |app| app.folder.clone()),
+                    contexts: BTreeMap::from([(ROOTFS.to_owned(), rootfs.clone())]),
                     args,
                     image,
                 })

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::super::Bench;
 use super::super::clock::Timed;
@@ -64,10 +64,15 @@ pub(crate) fn watch(
     pause: Duration,
 ) -> Result<Watch> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, service.port));
-    let path = service.spec.app.asked_path();
+    let app = service
+        .spec
+        .app
+        .as_ref()
+        .context("a database alone has no peer here")?;
+    let path = app.asked_path();
     let answers = || {
         let reply = Client::at(address, false).get(path, Duration::from_secs(1));
-        reply.is_ok_and(|reply| service.spec.app.is_answer(reply.status))
+        reply.is_ok_and(|reply| app.is_answer(reply.status))
     };
     if !answers() {
         bail!("{} does not answer on {address}", service.spec.name);

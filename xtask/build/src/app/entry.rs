@@ -5,23 +5,23 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use definition::spec::ImageSpec;
 use definition::spec::load::{self, APP_FILE};
+use definition::spec::{App, ImageSpec};
 use detect::import;
 use host::Host;
 
 /// What is wrong with the import of a spec, in a sentence.
-pub(crate) fn problem(host: &Host, spec: &ImageSpec, folder: &Path) -> Option<String> {
+pub(crate) fn problem(host: &Host, spec: &ImageSpec, app: &App, folder: &Path) -> Option<String> {
     // With a path of its own the module may be anywhere.
-    if spec.app.command.is_some() || spec.app.environment.contains_key("PYTHONPATH") {
+    if app.command.is_some() || app.environment.contains_key("PYTHONPATH") {
         return None;
     }
-    let wrong = import::check(folder, &spec.app.import)?;
+    let wrong = import::check(folder, &app.import)?;
     let shown = host.shown(folder);
     let from = said_in(host, spec, folder);
     let mut sentence = format!(
         "{shown}: {} (`app.import` of {from} is {:?})",
-        wrong.missing, spec.app.import
+        wrong.missing, app.import
     );
     if let Some(instead) = wrong.instead {
         let app = if instead.factory {

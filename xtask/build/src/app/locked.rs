@@ -411,7 +411,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs_err::write(dir.path().join(shape.file()), lock).unwrap();
         let [extras, groups] = chosen.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-        let mut app = sample::spec().app;
+        let mut app = sample::spec().app.unwrap();
         app.install.extras = extras;
         app.install.groups = groups;
         let top = format!("{}/", dir.path().display());

@@ -97,7 +97,7 @@ fn a_project_without_lock_is_locked_by_the_build_where_that_can_be_done() {
 }
 
 fn read_app(folder: &Path) -> Result<Application, Vec<String>> {
-    read(folder, &sample::spec().app)
+    read(folder, &sample::spec().app.unwrap())
 }
 
 /// A workspace whose top asks for `idna`, with two members.
@@ -189,7 +189,7 @@ fn choosing(
     groups: &[&str],
 ) -> Result<Application, String> {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let mut app = sample::spec().app;
+    let mut app = sample::spec().app.unwrap();
     app.install.package = package.map(str::to_owned);
     app.install.extras = names(extras);
     app.install.groups = names(groups);

@@ -18,7 +18,7 @@ pub(super) struct Releases<'a> {
 ///
 /// # Errors
 /// A sentence where the app's own version can be in no tag.
-pub(super) fn version(spec: &ImageSpec, app: &Application) -> Result<Option<Tag>, String> {
+pub(super) fn version(spec: &ImageSpec, app: Option<&Application>) -> Result<Option<Tag>, String> {
     if spec.version.is_some()
         || !spec
             .tags
@@ -27,7 +27,8 @@ pub(super) fn version(spec: &ImageSpec, app: &Application) -> Result<Option<Tag>
     {
         return Ok(spec.version.clone());
     }
-    let own = app.version.as_deref().map(Tag::of_version).transpose();
+    let own = app.and_then(|app| app.version.as_deref());
+    let own = own.map(Tag::of_version).transpose();
     own.map_err(|message| {
         format!(
             "`project.version` {message}; `version` in {} gives the tags another one",
@@ -89,6 +90,7 @@ impl<'a> Releases<'a> {
 /// What the app of an image that a run does not work on says. Where it cannot be
 /// read, that is nothing to this run.
 fn alone(spec: &ImageSpec) -> Option<Tag> {
-    let app = app::read(&spec.app.source, &spec.app).ok()?;
-    version(spec, &app).ok()?
+    let app = spec.app.as_ref();
+    let app = app.map(|app| app::read(&app.source, app).ok());
+    version(spec, app.flatten().as_ref()).ok()?
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -58,32 +58,6 @@ pub struct ImageFiles {
 /// The file by which an app's folder says how it wants to be run: keys of a
 /// spec, over the defaults and under the image's own.
 pub const APP_FILE: &str = "hive-app.json";
-
-/// The app's folder that a spec names, as far as it can be told before the
-/// whole is checked.
-pub fn source_folder(defaults: Option<&SourceFile>, own: &SourceFile) -> Option<PathBuf> {
-    [Some(own), defaults].into_iter().flatten().find_map(|file| {
-        let value: Value = serde_json::from_str(without_mark(&file.text)).ok()?;
-        let source = shape::lookup(&value, "app.source")?.as_str()?;
-        Some(joined(&file.folder, source))
-    })
-}
-
-/// `source` from `folder`, without `..`: the folder of a spec need not be there
-/// yet, and nobody likes to read the way back to the top.
-pub(super) fn joined(folder: &Path, source: &str) -> PathBuf {
-    let mut path = PathBuf::new();
-    for part in folder.join(source).components() {
-        let up = part == Component::ParentDir
-            && matches!(path.components().next_back(), Some(Component::Normal(_)));
-        if up {
-            path.pop();
-        } else {
-            path.push(part);
-        }
-    }
-    path
-}
 
 /// Parses the specs of all images over what their apps say and the defaults
 /// that they share.
@@ -269,10 +243,12 @@ fn clashes(images: &[ImageSpec], problems: &mut Vec<Located>) {
                 problem: ShapeProblem { path, message },
             });
         };
-        if let Some(other) = ports.insert(image.app.port, image) {
+        let port = image.published_port();
+        if let Some(other) = ports.insert(port, image) {
+            let part = if image.app.is_some() { "app" } else { "database" };
             clash(
-                "app.port".to_owned(),
-                format!("is {}, which {} has too", image.app.port, other.file),
+                format!("{part}.port"),
+                format!("is {port}, which {} has too", other.file),
             );
         }
         for (n, tag) in image.tags.iter().enumerate() {
@@ -562,8 +538,11 @@ mod tests {
         let defaults = file("images/defaults.json", DEFAULTS);
         let images = load(Some(&defaults), &[files("aa", own, Some(app))]).unwrap();
         assert_eq!(
-            (images[0].app.import.as_str(), images[0].app.workers),
-            ("shop.web:app", 3)
+            images[0]
+                .app
+                .as_ref()
+                .map(|app| (app.import.as_str(), app.workers)),
+            Some(("shop.web:app", 3))
         );
         assert_eq!(images[0].checks.len(), 1);
         assert_eq!(

@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use super::directories;
+use super::kind;
 use super::names::{ImageName, check_package};
 use super::program;
 use super::raw::{CheckProbe, HealthMeaning, HttpProbe, RawApp, RawDatabase, RawSpec};
 use super::secret;
 use super::shape::ShapeProblem;
-use super::{App, Database, ImageSpec, InstallChoice};
+use super::{App, Database, ImageSpec, InstallChoice, POSTGRESQL_PORT};
 use crate::reference::{ReleaseTag, Tag};
 
 /// The spec that a file of the right shape means.
@@ -24,13 +25,19 @@ pub(super) fn validate(
 ) -> Result<ImageSpec, Vec<ShapeProblem>> {
     let mut meaning = Meaning::default();
     let image_name = meaning.take("", ImageName::parse(name));
-    meaning.app(&raw.app);
+    for (path, message) in kind::problems(&raw) {
+        meaning.tell(&path, message);
+    }
+    if let Some(app) = &raw.app {
+        meaning.app(app);
+    }
     meaning.database(&raw);
     meaning.programs(&raw);
     meaning.packages("packages", &raw.packages);
     meaning.packages("build_packages", &raw.build_packages);
     meaning.checks(&raw);
-    let of_the_app = directories::problems(&raw.app, &raw.build);
+    let app = raw.app.iter();
+    let of_the_app = app.flat_map(|app| directories::problems(app, &raw.build));
     for (path, message) in raw.build.problems().into_iter().chain(of_the_app) {
         meaning.tell(&path, message);
     }
@@ -88,28 +95,11 @@ pub(super) fn validate(
         checks,
         smoke,
     } = raw;
-    let RawApp {
-        name: app_name,
-        source,
-        package,
-        extras,
-        groups,
-        build_environment,
-        import,
-        factory,
-        command,
-        workers,
-        port,
-        health_path,
-        health,
-        before_start,
-        environment,
-        restart_after,
-        directories,
-    } = app;
     let RawDatabase {
         name,
         role,
+        elsewhere,
+        port,
         extensions,
         initial_sql,
         settings,
@@ -119,33 +109,12 @@ pub(super) fn validate(
         title,
         file: file.to_owned(),
         base,
-        app: App {
-            name: app_name,
-            source: super::load::joined(source_folder, &source),
-            install: InstallChoice {
-                package,
-                extras,
-                groups,
-                environment: build_environment,
-            },
-            import,
-            factory,
-            command,
-            workers,
-            port,
-            health_path,
-            health,
-            before_start,
-            environment,
-            restart_after,
-            directories: directories
-                .iter()
-                .map(|path| directories::absolute(path))
-                .collect(),
-        },
+        app: app.map(|app| app_of(app, source_folder)),
         database: Database {
             name,
             role,
+            elsewhere,
+            port,
             extensions,
             initial_sql,
             settings,
@@ -163,6 +132,53 @@ pub(super) fn validate(
         overruled: Vec::new(),
         smoke_environment: smoke.environment,
     })
+}
+
+fn app_of(raw: RawApp, source_folder: &Path) -> App {
+    // No `..`, as above.
+    let RawApp {
+        name,
+        source,
+        package,
+        extras,
+        groups,
+        build_environment,
+        import,
+        factory,
+        command,
+        workers,
+        port,
+        health_path,
+        health,
+        before_start,
+        environment,
+        restart_after,
+        directories,
+    } = raw;
+    App {
+        name,
+        source: super::source::joined(source_folder, &source),
+        install: InstallChoice {
+            package,
+            extras,
+            groups,
+            environment: build_environment,
+        },
+        import,
+        factory,
+        command,
+        workers,
+        port,
+        health_path,
+        health,
+        before_start,
+        environment,
+        restart_after,
+        directories: directories
+            .iter()
+            .map(|path| directories::absolute(path))
+            .collect(),
+    }
 }
 
 /// The placeholders of environment values and commands.
@@ -217,9 +233,6 @@ const SETTINGS_OF_THE_IMAGE: [&str; 12] = [
     "unix_socket_directories",
     "unix_socket_permissions",
 ];
-
-/// Where PostgreSQL listens in the container.
-const POSTGRESQL_PORT: u16 = 5432;
 
 /// PostgreSQL cuts longer identifiers off silently (`NAMEDATALEN` - 1).
 const MAX_IDENTIFIER_BYTES: usize = 63;

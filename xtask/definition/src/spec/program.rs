@@ -5,9 +5,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The programs that every container has.
-pub const CORE_PROGRAMS: [&str; 2] = ["postgresql", "app"];
-
 /// Names that mean something else: the container's programs, its supervisor and
 /// PID 1 in the log, and supervisorctl's word for all programs.
 pub const RESERVED_NAMES: [&str; 7] = [

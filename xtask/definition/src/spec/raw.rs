@@ -23,8 +23,9 @@ pub(crate) struct RawSpec {
     pub(super) schema_link: Option<String>,
     /// What the image is, in one line: the label `org.opencontainers.image.title`.
     pub(crate) title: String,
-    /// The app: where its sources are, how it is run and asked for its health.
-    pub(crate) app: RawApp,
+    /// The app: where its sources are, how it is run and asked for its health;
+    /// `null` for an image of a database alone.
+    pub(crate) app: Option<RawApp>,
     /// The base set of `images/base-sets.json` that the image is built on. Default:
     /// the one that is default there, or one whose Python fits the app's
     /// `requires-python`. `--base` wins over it.
@@ -189,6 +190,15 @@ pub(crate) struct RawDatabase {
     pub(crate) name: String,
     /// The app's role: owner of the database, no superuser.
     pub(crate) role: String,
+    /// Whether the database is another container's or server's, and the image
+    /// has the app alone. Such an image cannot be built yet.
+    #[serde(default)]
+    pub(crate) elsewhere: bool,
+    /// TCP port outside, for an image of a database alone. Inside it is always
+    /// 5432, which is the default here, too.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(range(min = 1024, max = 65535)))]
+    pub(crate) port: Option<u16>,
     /// Extensions that exist before the app starts.
     #[serde(default)]
     pub(crate) extensions: Vec<String>,

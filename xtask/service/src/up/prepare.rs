@@ -179,7 +179,12 @@ impl Prepared {
             self.obstacles.push(missing.hint(hint));
             return None;
         };
-        match WantedContainer::of(&self.handle.name, image, &order.options) {
+        let mut options = order.options.clone();
+        if order.spec.app.is_none() {
+            // Inside it is PostgreSQL's, which the machine may have on it, too.
+            options.port.get_or_insert(order.spec.published_port());
+        }
+        match WantedContainer::of(&self.handle.name, image, &options) {
             Ok(wanted) => Some(wanted),
             Err(problems) => {
                 self.obstacles.extend(problems.into_iter().map(Obstacle::usage));

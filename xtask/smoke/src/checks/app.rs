@@ -14,7 +14,7 @@ const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens
 /// All 200, median against the budget.
 pub(crate) fn health(facts: &Facts) -> Judged {
     let samples = facts.health.as_ref().map_err(Clone::clone)?;
-    let path = facts.spec.app.asked_path();
+    let path = facts.app()?.asked_path();
     let all = samples.took_ms.len() + samples.bad.len();
     if let Some(first) = samples.bad.first() {
         let boot = facts.first.as_ref().ok();
@@ -73,7 +73,7 @@ pub(crate) fn container_health(facts: &Facts) -> Judged {
 /// it left 200 within it, too.
 pub(crate) fn honest(facts: &Facts) -> Judged {
     let outage = facts.outage.as_ref().map_err(Clone::clone)?;
-    let app = &facts.spec.app;
+    let app = facts.app()?;
     let (path, limit) = (app.asked_path(), OUTAGE_LIMIT.as_secs());
     if app.health == Some(HealthMeaning::Readiness) && outage.noticed.is_none() {
         return Err(flaw(format!(
@@ -112,7 +112,7 @@ pub(crate) fn honest(facts: &Facts) -> Judged {
 /// where its spec does not say what it means.
 pub(crate) fn advice(facts: &Facts) -> Option<String> {
     let outage = facts.outage.as_ref().ok()?;
-    let app = &facts.spec.app;
+    let app = facts.spec.app.as_ref()?;
     if app.health.is_some() || app.health_path.is_none() {
         return None;
     }
@@ -199,15 +199,15 @@ mod tests {
             (None, false, true, true),
             (None, true, true, true),
         ] {
-            facts.spec.app.health = claim;
+            facts.spec.app.as_mut().unwrap().health = claim;
             facts.outage = Ok(outage(noticed, back));
             assert_eq!(honest(&facts).is_ok(), good, "{claim:?} {noticed} {back}");
             assert_eq!(advice(&facts).is_some(), claim.is_none());
         }
-        facts.spec.app.health = None;
+        facts.spec.app.as_mut().unwrap().health = None;
         facts.outage = Ok(outage(false, true));
         assert!(advice(&facts).unwrap().contains("def ready():"));
-        facts.spec.app.health_path = None;
+        facts.spec.app.as_mut().unwrap().health_path = None;
         assert_eq!(advice(&facts), None, "nothing could be claimed");
         assert!(honest(&facts).is_ok());
     }

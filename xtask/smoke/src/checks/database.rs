@@ -75,6 +75,50 @@ pub(crate) fn wrong_password(_: &Facts, answer: &Answer) -> Judged {
     )))
 }
 
+/// Two logins by the container's own address in its network: as the role, and as
+/// the superuser with any password.
+pub(crate) const NETWORK_LOGIN: &str = "\
+    here=$(getent ahostsv4 \"$(uname -n)\" | { read -r address _; echo \"$address\"; })\n\
+    export PGHOST=$here\n\
+    psql -XAtqc \"SELECT 'role', current_user, host(inet_client_addr())\"; echo \"role $?\"\n\
+    PGUSER=postgres PGPASSFILE=/dev/null PGPASSWORD=wrong psql -XAtwqc 'SELECT 1'; echo \"superuser $?\"\n\
+    true";
+
+/// The first gets in, the second is turned away before its password counts, and
+/// the published port leads to PostgreSQL.
+pub(crate) fn network_login(facts: &Facts, answer: &Answer) -> Judged {
+    let role = format!("role|{}|", facts.spec.database.role);
+    let Some(address) = answer.text.lines().find_map(|line| line.strip_prefix(&role)) else {
+        return Err(flaw(format!(
+            "no login from the container's network: {}",
+            answer.shown()
+        )));
+    };
+    if address.starts_with("127.") {
+        return Err(flaw(format!(
+            "the login came from {address}, which is no network"
+        )));
+    }
+    let said = |word: &str| answer.text.lines().any(|line| line == word);
+    if !said("superuser 2") || !answer.text.contains("pg_hba.conf rejects connection") {
+        return Err(flaw(format!(
+            "the superuser was not turned away by its name: {}",
+            answer.shown()
+        )));
+    }
+    let boot = facts.first.as_ref().map_err(Clone::clone)?;
+    if boot.first_200.is_none() {
+        return Err(flaw(format!(
+            "the published port is not PostgreSQL's: {}",
+            boot.last_words
+        )));
+    }
+    seen(format!(
+        "{} logs in from {address}, the superuser does not; PostgreSQL answers on the published port",
+        facts.spec.database.role
+    ))
+}
+
 /// Where the postmaster works (its working directory is its data directory;
 /// `show data_directory` would need a superuser), and what is mounted there.
 pub(crate) const DATA_DIRECTORY: &str = "\
@@ -331,6 +375,7 @@ fn wrong_rows(text: &str) -> Flaw {
 mod tests {
     use super::*;
     use crate::tests::facts;
+    use container::boot::Boot;
     use std::time::Duration;
 
     fn answer(code: i32, text: &str) -> Answer {
@@ -339,6 +384,41 @@ mod tests {
             text: text.into(),
             took: Duration::ZERO,
         }
+    }
+
+    #[test]
+    fn from_the_network_the_role_gets_in_and_the_superuser_does_not() {
+        let rejected = "FATAL:  pg_hba.conf rejects connection for host";
+        let good = format!("role|hive|172.17.0.3\nrole 0\n{rejected}\nsuperuser 2");
+        let mut facts = facts();
+        let reached = |first_200| Boot {
+            first_200,
+            ..Boot::default()
+        };
+        facts.first = Ok(reached(Some(Duration::from_secs(1))));
+        assert!(network_login(&facts, &answer(0, &good)).is_ok());
+        for (bad, said) in [
+            (
+                "connection refused\nrole 2\nsuperuser 2".to_owned(),
+                "no login from",
+            ),
+            (good.replace("172.17.0.3", "127.0.0.1"), "which is no network"),
+            (
+                good.replace("superuser 2", "1\nsuperuser 0"),
+                "was not turned away",
+            ),
+            (good.replace("rejects", "takes"), "was not turned away"),
+        ] {
+            let flaw = network_login(&facts, &answer(0, &bad)).unwrap_err();
+            assert!(flaw.detail.contains(said), "{said}: {}", flaw.detail);
+        }
+        facts.first = Ok(reached(None));
+        let flaw = network_login(&facts, &answer(0, &good)).unwrap_err();
+        assert!(
+            flaw.detail.starts_with("the published port is not"),
+            "{}",
+            flaw.detail
+        );
     }
 
     #[test]

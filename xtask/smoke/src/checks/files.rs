@@ -32,7 +32,7 @@ pub(crate) fn survive(facts: &Facts, answer: &Answer) -> Judged {
     if !answer.ok() {
         return Err(flaw(answer.shown()));
     }
-    of_spec(&facts.spec.app.directories, &answer.text)
+    of_spec(&facts.app()?.directories, &answer.text)
 }
 
 /// Holds an answer to [`READ`] against the spec.

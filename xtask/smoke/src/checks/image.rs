@@ -22,7 +22,7 @@ pub(crate) fn user(facts: &Facts) -> Judged {
 
 /// `Config.ExposedPorts` is the spec's port.
 pub(crate) fn port(facts: &Facts) -> Judged {
-    let wanted = format!("{}/tcp", facts.spec.app.port);
+    let wanted = format!("{}/tcp", facts.spec.port());
     let exposed = facts.image.exposed_ports();
     if exposed == [wanted.as_str()] {
         return seen(format!("exposes {wanted}"));
@@ -45,10 +45,10 @@ pub(crate) fn labels(facts: &Facts) -> Judged {
         )));
     }
     let health = facts.image.label(HEALTH_LABEL).unwrap_or_default();
-    if health != facts.spec.app.proved_health() {
+    let proved = facts.spec.proved_health().unwrap_or_default();
+    if health != proved {
         return Err(flaw(format!(
-            "label {HEALTH_LABEL} is {health:?}; by the spec it has to be {:?}",
-            facts.spec.app.proved_health()
+            "label {HEALTH_LABEL} is {health:?}; by the spec it has to be {proved:?}"
         )));
     }
     let fingerprint = facts.image.label(FINGERPRINT_LABEL).unwrap_or_default();
@@ -122,7 +122,8 @@ pub(crate) fn secrets(facts: &Facts) -> Judged {
             found.push(format!("label {name}"));
         }
     }
-    for (name, value) in &facts.spec.app.environment {
+    let environment = facts.spec.app.iter().flat_map(|app| &app.environment);
+    for (name, value) in environment {
         if is_baked_in(name, value) {
             found.push(format!("app.environment.{name} of the spec"));
         }

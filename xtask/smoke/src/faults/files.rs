@@ -19,7 +19,7 @@ const OPTIONS: [&str; 7] = [
 
 /// Files are there after kill -9 of the container, in a new one.
 pub(crate) fn kept(fixture: &Fixture<'_>) -> Result<Observation> {
-    let own = &fixture.spec().app.directories;
+    let own = &fixture.app()?.directories;
     if own.is_empty() {
         return Ok(files::of_spec(own, "")?);
     }

@@ -72,15 +72,12 @@ pub(crate) fn frozen(fixture: &Fixture<'_>) -> Result<Observation> {
     }
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
-    let before = all_pids(fixture, &instance)?;
+    let (app, before) = (fixture.app()?, all_pids(fixture, &instance)?);
     fixture.must(&instance, &format!("kill -STOP {before}"))?;
     let began = Instant::now();
     while began.elapsed() < HUNG {
         let said = fixture.health(&instance);
-        if !said
-            .as_ref()
-            .is_ok_and(|reply| fixture.spec().app.is_answer(reply.status))
-        {
+        if !said.as_ref().is_ok_and(|reply| app.is_answer(reply.status)) {
             let said = said.map_or_else(|error| error, |reply| reply.shown());
             bail!(flaw(format!("{} hang, and so does health: {said}", names(own))));
         }

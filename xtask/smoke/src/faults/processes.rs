@@ -1,6 +1,7 @@
 //! kill -9 and SIGSTOP of single processes: they heal by themselves, and health
 //! says what is going on meanwhile.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,9 @@ use container::boot::Instance;
 use container::figure::Figure;
 use container::finding::{Observation, flaw, late, measured};
 use container::http::Client;
+use container::postgres_port;
 use container::programs;
+use definition::spec::App;
 
 /// For how long health may be away: the goal for PostgreSQL, on a machine that
 /// has the time.
@@ -156,7 +159,7 @@ pub(crate) fn frozen_postgresql(fixture: &Fixture<'_>) -> Result<Observation> {
 
 /// The app hangs: its container restarts it, where the spec does not say never.
 pub(crate) fn frozen_app(fixture: &Fixture<'_>) -> Result<Observation> {
-    let looks = fixture.spec().app.restart_after;
+    let looks = fixture.app()?.restart_after;
     if looks == 0 {
         return frozen(fixture, "the app", is_app);
     }
@@ -358,10 +361,10 @@ fn kill_one(
         bail!(flaw(format!("there is no process {what}")));
     };
     fixture.note(format!("kill -9 {} ({})", victim.pid, victim.command));
-    let (port, path) = (instance.port, fixture.spec().app.asked_path());
+    let (port, app) = (instance.port, fixture.spec().app.as_ref());
     let over = AtomicBool::new(false);
     let (replaced, samples) = std::thread::scope(|scope| {
-        let client = scope.spawn(|| watch_health(port, path, &over));
+        let client = scope.spawn(|| watch_health(port, app, &over));
         let replaced = kill_and_wait(fixture, instance, what, successor, &victim, &is_it);
         over.store(true, Ordering::Relaxed);
         (replaced, client.join())
@@ -424,14 +427,18 @@ const PROMPT: Duration = Duration::from_millis(250);
 /// A client that asks again and again until it is told to end and has a 200, or
 /// does not get one any more. A `docker exec` takes longer than some recoveries:
 /// it cannot time them.
-fn watch_health(port: u16, path: &str, over: &AtomicBool) -> Vec<Sample> {
+fn watch_health(port: u16, app: Option<&App>, over: &AtomicBool) -> Vec<Sample> {
     let client = Client::new(port, false);
     let mut samples: Vec<Sample> = Vec::new();
     let mut told: Option<Instant> = None;
     loop {
         let asked = Instant::now();
-        let reply = client.get(path, PATIENCE);
-        let good = reply.is_ok_and(|reply| reply.status == 200);
+        let good = match app {
+            Some(app) => client
+                .get(app.asked_path(), PATIENCE)
+                .is_ok_and(|reply| reply.status == 200),
+            None => postgres_port::answers((Ipv4Addr::LOCALHOST, port).into(), PATIENCE).is_ok(),
+        };
         samples.push(Sample {
             asked,
             answered: Instant::now(),

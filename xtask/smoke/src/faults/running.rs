@@ -43,7 +43,7 @@ pub(crate) fn hardened(fixture: &Fixture<'_>) -> Result<Observation> {
     // Else it would prove nothing.
     let facts = fixture.must(
         &instance,
-        "grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/1/status | tr -s '\\t\\n' '  '; touch /app/x 2>&1; true",
+        "grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/1/status | tr -s '\\t\\n' '  '; touch /usr/x 2>&1; true",
     )?;
     let none = "0000000000000000";
     for part in [
@@ -162,16 +162,17 @@ pub(crate) fn side_by_side(fixture: &Fixture<'_>) -> Result<Observation> {
     }
     let foreign = "timeout 5 bash -c 'exec 3<>/dev/tcp/$0/$1' ";
     let (from, to) = (&mine, address(&theirs.container)?);
-    let app = other.spec().app.port;
-    let reachable = fixture.shell(from, &format!("{foreign} {to} {app}"))?;
+    let port = other.spec().port();
+    let reachable = fixture.shell(from, &format!("{foreign} {to} {port}"))?;
     if !reachable.ok() {
         bail!(flaw(format!(
-            "the neighbour's app is not reachable at {to}:{app}: {}",
+            "the neighbour is not reachable at {to}:{port}: {}",
             reachable.shown()
         )));
     }
     let database = fixture.shell(from, &format!("{foreign} {to} 5432"))?;
-    if !database.text.contains("refused") {
+    // A database alone is there for others.
+    if other.spec().app.is_some() && !database.text.contains("refused") {
         bail!(flaw(format!(
             "the neighbour's PostgreSQL is reachable from another container: {}",
             database.shown()
@@ -182,8 +183,8 @@ pub(crate) fn side_by_side(fixture: &Fixture<'_>) -> Result<Observation> {
     other.until_health(&theirs, true, PATIENCE)?;
     all_running(&other, &theirs)?;
     seen(format!(
-        "{} beside {}, published on {} and {}: other passwords, other data; from one container the other's app \
-         answers and its PostgreSQL refuses; one stopped, the other went on",
+        "{} beside {}, published on {} and {}: other passwords, other data; from one container the other \
+         answers on port {port} alone; one stopped, the other went on",
         fixture.spec().name,
         other.spec().name,
         mine.port,
@@ -238,7 +239,7 @@ pub(super) fn all_running(fixture: &Fixture<'_>, instance: &Instance) -> Result<
     Ok(())
 }
 
-/// Lines that the app prints, of [`LINE_BYTES`] each: more than all its files
+/// Lines that a program prints, of [`LINE_BYTES`] each: more than all its files
 /// may hold.
 const LINES: usize = 320_000;
 const LINE_BYTES: usize = 150;
@@ -247,12 +248,17 @@ const LINE_BYTES: usize = 150;
 const FILE_BYTES: usize = 10 * 1024 * 1024;
 const FILES: usize = 4;
 
-/// An app that prints more than its files may hold: nothing is lost on the way
+/// A program that prints more than its files may hold: nothing is lost on the way
 /// to `docker logs`, each line has its program's name, and the files rotate.
 pub(crate) fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
     let instance = fixture.boot(&volume, &[])?;
-    // Into the app's own pipe, a line a write, so that lines stay whole.
+    let talker = if fixture.spec().app.is_some() {
+        "app"
+    } else {
+        "health-monitor"
+    };
+    // Into the program's own pipe, a line a write, so that lines stay whole.
     let print = format!(
         "import os, sys\n\
          pipe = os.open(sys.argv[1], os.O_WRONLY)\n\
@@ -261,27 +267,30 @@ pub(crate) fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
     );
     fixture.must(
         &instance,
-        &format!("/usr/bin/python3 -I - /proc/$(supervisorctl pid app)/fd/1 <<'PY'\n{print}PY"),
+        &format!("/usr/bin/python3 -I - /proc/$(supervisorctl pid {talker})/fd/1 <<'PY'\n{print}PY"),
     )?;
     fixture.until_health(&instance, true, PATIENCE)?;
     let listed = fixture.must(
         &instance,
-        "cd /var/log/hive; for file in app.log*; do echo \"$file $(stat -c %s $file)\"; done; tail -n 1 app.log",
+        &format!(
+            "cd /var/log/hive; for file in {talker}.log*; do echo \"$file $(stat -c %s $file)\"; done; tail -n 1 {talker}.log"
+        ),
     )?;
     let log = fixture.log(&instance)?;
+    let begins = format!("{talker} | smoke ");
     let numbers: Vec<usize> = log
         .lines()
-        .filter_map(|line| line.strip_prefix("app | smoke ")?.get(..6)?.parse().ok())
+        .filter_map(|line| line.strip_prefix(&begins)?.get(..6)?.parse().ok())
         .collect();
     let in_order = numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]);
     if numbers.len() != LINES || !in_order {
         bail!(flaw(format!(
-            "the app printed {LINES} lines, docker logs has {} of them{}",
+            "{talker} printed {LINES} lines, docker logs has {} of them{}",
             numbers.len(),
             if in_order { "" } else { ", not in order" }
         )));
     }
-    names(&log)?;
+    names(&log, talker)?;
     let files: Vec<(&str, usize)> = listed
         .lines()
         .filter_map(|line| {
@@ -293,13 +302,13 @@ pub(crate) fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
     let last = format!("smoke {LINES:06} ");
     if files.len() != FILES || !fits || !listed.contains(&last) {
         bail!(flaw(format!(
-            "/var/log/hive should have {FILES} files of the app, none over {FILE_BYTES} bytes, with line {LINES} \
+            "/var/log/hive should have {FILES} files of {talker}, none over {FILE_BYTES} bytes, with line {LINES} \
              at the end: {}",
             one_line(&listed)
         )));
     }
     seen(format!(
-        "the app printed {} MB: all {LINES} lines are in docker logs, in order and by name; {FILES} files hold the last {} MB",
+        "{talker} printed {} MB: all {LINES} lines are in docker logs, in order and by name; {FILES} files hold the last {} MB",
         LINES * LINE_BYTES / 1_000_000,
         files.iter().map(|(_, size)| size).sum::<usize>() / 1_000_000
     ))
@@ -307,8 +316,7 @@ pub(crate) fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
 }
 
 /// Every line says whose it is, and every program has said something.
-fn names(log: &str) -> Result<()> {
-    const PROGRAMS: [&str; 4] = ["supervisord", "postgresql", "app", "health-monitor"];
+fn names(log: &str, talker: &str) -> Result<()> {
     let name = |line: &str| line.split_once(" | ").map(|(name, _)| name.to_owned());
     let nameless = log
         .lines()
@@ -320,7 +328,7 @@ fn names(log: &str) -> Result<()> {
             one_line(line)
         )));
     }
-    for program in PROGRAMS {
+    for program in ["supervisord", "postgresql", "health-monitor", talker] {
         if !log.lines().any(|line| name(line).as_deref() == Some(program)) {
             bail!(flaw(format!("docker logs has no line of {program}")));
         }
@@ -335,11 +343,13 @@ mod tests {
     #[test]
     fn each_line_needs_a_name_and_each_program_a_line() {
         let good = "supervisord | started\npostgresql | LOG:  a | b\napp | x\nhealth-monitor | healthy\nhive: stopped";
-        assert!(names(good).is_ok());
+        assert!(names(good, "app").is_ok());
         let nameless = format!("{good}\nTraceback (most recent call last)");
-        let said = names(&nameless).unwrap_err().to_string();
+        let said = names(&nameless, "app").unwrap_err().to_string();
         assert!(said.contains("Traceback"), "{said}");
-        let said = names(&good.replace("app | x\n", "")).unwrap_err().to_string();
+        let said = names(&good.replace("app | x\n", ""), "app")
+            .unwrap_err()
+            .to_string();
         assert!(said.ends_with("no line of app"), "{said}");
     }
 }

@@ -86,15 +86,18 @@ impl Strand<'_> {
 
     fn watch_outage(&mut self) -> Result<Reached<Outage>> {
         self.event("outage: PostgreSQL is away");
-        let notice = time_to_notice(&self.facts.spec.app);
+        let app = self.facts.spec.app.clone();
+        let notice = app.as_ref().map_or(Duration::ZERO, time_to_notice);
         let (resources, name) = (self.resources.clone(), self.name("look"));
         let (id, volume) = (&self.subject.image_id, self.volume.name().to_owned());
         let (left, beside) = thread::scope(|scope| {
             // An app takes a second to notice, in which the machine is idle.
             let beside = scope.spawn(move || look::beside(&resources, &name, id, &volume));
-            (self.wait_for_health(false, notice), beside.join())
+            let noticed = app.as_ref().map(|app| self.wait_for_health(app, false, notice));
+            (noticed.transpose(), beside.join())
         });
-        let (noticed, said) = left?;
+        // Where there is no app, nothing is asked but the image's own check.
+        let (noticed, said) = left?.unwrap_or_default();
         // Without it the look takes a container of its own.
         self.beside = match beside {
             Ok(started) => settled(started)?.ok(),
@@ -106,7 +109,10 @@ impl Strand<'_> {
         if let Err(why) = self.exec_one("outage", database::BRING_BACK)? {
             return Ok(Err(why));
         }
-        let (_, last) = self.wait_for_health(true, OUTAGE_LIMIT)?;
+        let last = match &app {
+            Some(app) => self.wait_for_health(app, true, OUTAGE_LIMIT)?.1,
+            None => String::new(),
+        };
         let back = (last == "200").then(|| started.elapsed());
         self.event(format!("outage: over, health says {last}"));
         let (container_back, last_of_container) = self.wait_for_container(true)?;
@@ -128,14 +134,18 @@ impl Strand<'_> {
 
     /// Asks until health says 200 (`up`) or anything else; how long that took
     /// and the last answer.
-    fn wait_for_health(&mut self, up: bool, limit: Duration) -> Result<(Option<Duration>, String)> {
+    fn wait_for_health(
+        &mut self,
+        app: &App,
+        up: bool,
+        limit: Duration,
+    ) -> Result<(Option<Duration>, String)> {
         let Some(port) = self.instance().map(|instance| instance.port) else {
             return Ok((None, "nothing".to_owned()));
         };
         let client = Client::new(port, false);
         let began = Instant::now();
         loop {
-            let app = &self.facts.spec.app;
             let reply = client.get(app.asked_path(), REQUEST);
             let is_up = reply.as_ref().is_ok_and(|reply| app.is_answer(reply.status));
             let said = match reply {

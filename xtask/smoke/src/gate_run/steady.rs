@@ -13,7 +13,7 @@ use crate::facts::Moment;
 use crate::facts::WINDOW;
 use crate::facts::{GatePart, Samples};
 use crate::spec_checks::{self, Saved};
-use crate::suite::{CheckDef, GATE, How};
+use crate::suite::{self, CheckDef, How};
 use crate::verdict::CheckResult;
 use container::figure::milliseconds;
 use container::finding::Reached;
@@ -55,8 +55,7 @@ impl Strand<'_> {
             ),
             How::Ask(when, ..) => when != Moment::Again,
         };
-        let gate = GATE
-            .iter()
+        let gate = suite::gate(self.facts.spec.kind())
             .filter(is_mine)
             .map(|check| crate::judge(check, &self.facts));
         // No bundle will ask for it, and the other container has a way to go.
@@ -95,13 +94,13 @@ impl Strand<'_> {
     }
 
     fn request_health(&mut self) -> Result<()> {
-        let Some(port) = self.instance().map(|instance| instance.port) else {
+        let port = self.instance().map(|instance| instance.port);
+        let (Some(port), Some(app)) = (port, self.facts.spec.app.clone()) else {
             return Ok(());
         };
         let began = Instant::now();
         // A connection each, as health checks come.
         let client = Client::new(port, false);
-        let app = self.facts.spec.app.clone();
         let mut samples = Samples {
             took_ms: Vec::new(),
             bad: Vec::new(),

@@ -12,7 +12,7 @@ use crate::facts::Facts;
 use crate::facts::Moment;
 use crate::facts::{ProgramsSeen, WINDOW};
 use crate::rows::{self, TableRows};
-use crate::suite::{GATE, How};
+use crate::suite::{self, How};
 use container::ask::{self, Answer};
 use container::boot::{self, Instance, MOUNT, Watched};
 use container::finding::Reached;
@@ -135,7 +135,7 @@ impl<'a> Strand<'a> {
     ) -> Result<Reached<boot::Boot>> {
         let name = self.name(&(self.instances.len() + 1).to_string());
         self.event(format!("{during}: docker run {image_id}"));
-        let port = self.facts.spec.app.port;
+        let port = self.facts.spec.port();
         let mount = format!("{}:{MOUNT}", self.volume.name());
         let variables = boot::smoke_options(&self.facts.spec);
         let mut options = vec!["--volume", mount.as_str()];
@@ -183,8 +183,7 @@ impl<'a> Strand<'a> {
         when: Moment,
         more: &[(&'static str, &str)],
     ) -> Result<Vec<(String, Answer)>> {
-        let of_gate: Vec<(&'static str, &str)> = GATE
-            .iter()
+        let of_gate: Vec<(&'static str, &str)> = suite::gate(self.facts.spec.kind())
             .filter_map(|check| match check.how {
                 How::Ask(moment, script, _) if moment == when => Some((check.name, script)),
                 _ => None,

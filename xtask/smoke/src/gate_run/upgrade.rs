@@ -185,9 +185,15 @@ fn spec_by(spec: &ImageSpec, document: &Value) -> ImageSpec {
     let mut theirs = spec.clone();
     let text = |at: &str| document.pointer(at).and_then(Value::as_str).map(str::to_owned);
     let port = document.pointer("/app/port").and_then(Value::as_u64);
-    if let Some(port) = port.and_then(|port| u16::try_from(port).ok()) {
-        theirs.app.port = port;
-        theirs.app.health_path = text("/app/health_path");
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    match (&mut theirs.app, port) {
+        (Some(app), Some(port)) => {
+            app.port = port;
+            app.health_path = text("/app/health_path");
+        }
+        (app, None) if document.get("app") == Some(&Value::Null) => *app = None,
+        // Of an app that this one has not there is nothing to ask.
+        _ => {}
     }
     if let (Some(name), Some(role)) = (text("/database/name"), text("/database/role")) {
         (theirs.database.name, theirs.database.role) = (name, role);
@@ -266,7 +272,10 @@ mod tests {
             "programs": [{ "name": "worker", "command": ["sleep", "inf"] }],
         });
         let theirs = spec_by(&spec, &own);
-        assert_eq!((theirs.app.port, &theirs.app.health_path), (9001, &None));
+        let app = theirs.app.as_ref().unwrap();
+        assert_eq!((app.port, &app.health_path), (9001, &None));
+        let alone = spec_by(&spec, &serde_json::json!({ "app": null }));
+        assert_eq!((alone.port(), alone.app), (5432, None));
         let database = (theirs.database.name.as_str(), theirs.database.role.as_str());
         assert_eq!(database, ("other", "them"));
         assert_eq!(theirs.programs[0].name, "worker");

@@ -44,7 +44,10 @@ impl Placement {
             .find(|image| image.name.as_str() == args.target);
         of_image = of_image.filter(|_| !given.is_dir());
         let (folder, shown) = match of_image {
-            Some(image) => (image.app.source.clone(), host.shown(&image.app.source)),
+            Some(image) => match &image.app {
+                Some(app) => (app.source.clone(), host.shown(&app.source)),
+                None => return Err(no_app(image).into()),
+            },
             None => (given.to_owned(), args.target.trim_end_matches('/').to_owned()),
         };
         if !folder.is_dir() {
@@ -68,12 +71,14 @@ impl Placement {
         if let Some(other) = catalog.images.iter().find(|image| image.name.as_str() == name)
             && !is_of(other, &folder)
         {
-            let message = format!(
-                "{} is the image of another app, {}",
-                other.file,
-                host.shown(&other.app.source)
-            );
-            return Err(failure::usage(message)
+            let failure = match &other.app {
+                Some(app) => {
+                    let source = host.shown(&app.source);
+                    failure::usage(format!("{} is the image of another app, {source}", other.file))
+                }
+                None => no_app(other),
+            };
+            return Err(failure
                 .hint("give this one a name of its own with --name NAME")
                 .into());
         }
@@ -93,10 +98,10 @@ impl Placement {
     pub(super) fn take_port(&mut self, catalog: &Catalog, wanted: Option<u16>) -> Result<()> {
         let mine = |image: &&ImageSpec| image.name.as_str() == self.name;
         if let Some(image) = catalog.images.iter().find(mine) {
-            self.port = image.app.port;
+            self.port = image.port();
             return Ok(());
         }
-        let taken: BTreeSet<u16> = catalog.images.iter().map(|image| image.app.port).collect();
+        let taken: BTreeSet<u16> = catalog.images.iter().map(ImageSpec::published_port).collect();
         let good = |port: &u16| *port >= 1024 && *port != POSTGRESQL_PORT && !taken.contains(port);
         let port = wanted.filter(good).or_else(|| (FIRST_PORT..=u16::MAX).find(good));
         self.port = port.context(failure::usage("every port from 8000 on belongs to an image"))?;
@@ -105,7 +110,12 @@ impl Placement {
 }
 
 fn is_of(image: &ImageSpec, folder: &Path) -> bool {
-    fs_err::canonicalize(&image.app.source).is_ok_and(|source| source == folder)
+    let source = image.app.as_ref().map(|app| fs_err::canonicalize(&app.source));
+    source.is_some_and(|source| source.is_ok_and(|source| source == folder))
+}
+
+fn no_app(image: &ImageSpec) -> failure::Failure {
+    failure::usage(format!("{} says that its image has no app", image.file))
 }
 
 /// The way from a folder to another one, neither of which has links in it.

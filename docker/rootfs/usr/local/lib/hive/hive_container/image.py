@@ -115,12 +115,15 @@ class Image:
     """/etc/hive/image.json, with the port that this container was asked to serve on."""
 
     name: str
+    #: What is said of the app from here on has no meaning where there is none.
+    has_app: bool
     app: str | None
     import_string: str | None
     factory: bool
     command: list[str] | None
     workers: int
-    port: int
+    #: The app's.
+    port: int | None
     #: None for no metrics.
     metrics_port: int | None
     health_path: str | None
@@ -144,7 +147,7 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
     """Reads what the image is; HIVE_API_PORT in `environ` moves the port."""
     with open(path, encoding="utf-8") as file:
         document = json.load(file)
-    app, database = document["app"], document["database"]
+    app, database = document["app"] or {}, document["database"]
     for what in ("name", "role"):
         if any(ord(character) < 32 for character in database[what]):
             raise Fatal(f"the database's {what} has a control character")
@@ -155,9 +158,10 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
     # In `postgres` the superuser is alone: the app's role may own no other database than its own.
     if database["name"] in ("postgres", "template0", "template1"):
         raise Fatal(f"the app's database may not be {database['name']!r}")
-    port = _port(environ.get("HIVE_API_PORT") or app["port"])
+    port = _port(environ.get("HIVE_API_PORT") or app["port"]) if app else None
     return Image(
         name=document["image"],
+        has_app=bool(app),
         app=app.get("name"),
         import_string=app.get("import"),
         factory=app.get("factory", False),
@@ -193,16 +197,14 @@ def _port(value: str | int) -> int:
     return port
 
 
-def _metrics_port(value: str | None, app_port: int) -> int | None:
+def _metrics_port(value: str | None, app_port: int | None) -> int | None:
     if not value:
         return None
     port = int(value) if re.fullmatch("[0-9]{1,5}", value) else 0
     if not 0 < port < 65536 or port in (DATABASE_PORT, app_port):
-        raise Fatal(
-            f"{METRICS_PORT} is {value!r}",
-            f"a number from 1 to 65535 other than {DATABASE_PORT}, which is PostgreSQL's,"
-            f" and {app_port}, which is the app's",
-        )
+        taken = f"{DATABASE_PORT}, which is PostgreSQL's"
+        taken += f", and {app_port}, which is the app's" if app_port else ""
+        raise Fatal(f"{METRICS_PORT} is {value!r}", f"a number from 1 to 65535 other than {taken}")
     return port
 
 
@@ -217,8 +219,12 @@ def placeholders(image: Image, password: str) -> dict[str, str]:
         "database_user": image.role,
         "database_password": password,
         "database_password_urlencoded": secret,
-        "port": str(image.port),
+        "port": _text(image.port),
     }
+
+
+def _text(port: int | None) -> str:
+    return "" if port is None else str(port)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -397,7 +403,7 @@ def write_run_files(
     password = values["database_password"]
     write_private(PASSFILE, pgpass_line(image.role, password))
     shell = {
-        "HIVE_PORT": str(image.port),
+        "HIVE_PORT": _text(image.port),
         "HIVE_HEALTH_PATH": image.health_path or "",
         "HIVE_RESTART_AFTER": str(image.restart_after),
         "PGHOST": DATABASE_HOST,

@@ -10,23 +10,26 @@ from hive_container.image import DATABASE_HOST, DATABASE_PORT, METRICS_PORT, Fat
 DESCRIPTOR = 101
 
 
-def inspect(app_port: int, metrics_port: int | None) -> None:
+def inspect(app_port: int | None, metrics_port: int | None) -> None:
     """Raises Fatal when a port cannot be had: another container in the same network namespace
     (`--network host`, a pod), or a port that only root may take."""
-    try_port("0.0.0.0", app_port, "HIVE_API_PORT gives the app another one")
-    try_port(DATABASE_HOST, DATABASE_PORT, "no other PostgreSQL may share the container's network")
+    if app_port:
+        try_port("0.0.0.0", app_port, "HIVE_API_PORT gives the app another one")
+    address = DATABASE_HOST if app_port else "0.0.0.0"
+    try_port(address, DATABASE_PORT, "no other PostgreSQL may share the container's network")
     if metrics_port:
         try_port("0.0.0.0", metrics_port, f"{METRICS_PORT} gives the metrics another one")
 
 
-def loopback() -> list[str]:
-    """Where PostgreSQL listens. By address: /etc/hosts may be empty, or give `localhost` one family
-    only. IPv6 where there is any, for clients that try it first."""
-    addresses = [DATABASE_HOST]
+def of_postgresql(*, has_app: bool) -> list[str]:
+    """Where PostgreSQL listens: for the app beside it, or for those in other containers. By
+    address: /etc/hosts may be empty, or give `localhost` one family only. IPv6 where there is any,
+    for clients that try it first."""
+    addresses, other = ([DATABASE_HOST], "::1") if has_app else (["0.0.0.0"], "::")
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
-        addresses.append("::1")
+        addresses.append(other)
     except OSError:
         pass
     return addresses
