@@ -26,6 +26,7 @@ mod spec_checks;
 pub mod suite;
 mod verdict;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -153,7 +154,10 @@ pub fn run_all(
     resources: &RunResources,
     subjects: &[Subject],
 ) -> Result<Vec<Verdict>> {
-    let mut verdicts = run_together(report, state_dir, resources, subjects)?;
+    let mut verdicts = Vec::new();
+    for some in subjects.chunks(at_once(std::thread::available_parallelism().ok())) {
+        verdicts.extend(run_together(report, state_dir, resources, some)?);
+    }
     for (verdict, subject) in verdicts.iter_mut().zip(subjects) {
         let late = verdict.only_took_too_long();
         if late || verdict.was_not_awaited() {
@@ -181,6 +185,12 @@ pub fn run_all(
         }
     }
     Ok(verdicts)
+}
+
+/// As many images are proved at a time: each boots three containers, and what is
+/// timed has to say something of the image.
+fn at_once(processors: Option<NonZeroUsize>) -> usize {
+    processors.map_or(1, NonZeroUsize::get).max(2)
 }
 
 fn run_together(
@@ -398,6 +408,12 @@ mod tests {
     pub(crate) fn facts() -> Facts {
         let image = Image::from_document(serde_json::json!({"Id": format!("sha256:{:064}", 1)})).unwrap();
         Facts::new(&spec(), image, "smoke-volume")
+    }
+
+    #[test]
+    fn two_images_are_proved_at_a_time_and_more_where_there_are_more_processors() {
+        let at_once = |processors| at_once(NonZeroUsize::new(processors));
+        assert_eq!([0, 1, 2, 8].map(at_once), [2, 2, 2, 8]);
     }
 
     #[test]
