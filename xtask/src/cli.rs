@@ -1,6 +1,7 @@
 //! The whole grammar of the command line, and nothing else.
 
 pub mod backup;
+pub mod migrate;
 pub mod restore;
 pub mod service;
 pub mod update;
@@ -15,6 +16,7 @@ use build::base::Origin;
 use build::request::Selection;
 use engine::choose::EngineChoice;
 use explain::history::select::Selector;
+use migrate::MigrateArgs;
 use restore::RestoreArgs;
 use service::{DownArgs, ExecArgs, HealthArgs, LogsArgs, PsqlArgs, RestartArgs, StatusArgs, UpArgs};
 use update::UpdateArgs;
@@ -140,6 +142,17 @@ pub enum Verb {
     /// both back. After a kill, the same command again.
     #[command(after_help = EXIT_CODES)]
     Update(UpdateArgs),
+    /// Make the data of a service those of a PostgreSQL of the past: a container, a volume, a folder
+    ///
+    /// The source is never written to, and no server runs on it: a copy is served by programs
+    /// of its version, of this major version or an older one. What cannot be moved or stays
+    /// behind is told before anything is touched. The new database is compared with the
+    /// source, row by row, and proved as a backup is, while the service works; then it is
+    /// stopped, the data are exchanged, and it is started again. Where it does not get healthy
+    /// the data are as before; later `--rollback` brings them back. After a kill, the same
+    /// command again.
+    #[command(after_help = EXIT_CODES)]
+    Migrate(MigrateArgs),
     /// The engine in use: the system's, or a private one
     Engine(EngineArgs),
     /// The operating-system bases under the images: list, make or pin them

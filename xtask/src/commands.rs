@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod inputs;
 mod logs;
+mod migrate;
 mod new;
 mod plan;
 mod render;
@@ -55,6 +56,7 @@ pub fn run(command: Verb, host: &Host) -> Result<()> {
         Verb::Backup(args) => backup::run(&args, host),
         Verb::Restore(args) => restore::run(&args, host),
         Verb::Update(args) => update::run(&args, host),
+        Verb::Migrate(args) => migrate::run(&args, host),
         Verb::Engine(args) => engine::run(&args, host),
         Verb::Base(args) => base::run(&args, host),
         Verb::Inputs(args) => inputs::run(&args, host),

@@ -30,15 +30,15 @@ const OWNER: &str = "cd /var/lib/postgresql/data && \
 /// What the volume says of an operation that goes on, or was killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeJournal {
-    /// `restore`, or the word by which `replacement` tells its kinds of update
-    /// apart.
+    /// `restore`, `migration`, or the word by which `replacement` tells its kinds of
+    /// update apart.
     pub operation: String,
     /// Of this operation alone: its generations are called `new-<id>` and
     /// `before-<id>`.
     pub id: String,
     /// The step that comes, or was in work.
     pub step: String,
-    /// The backup of a restore.
+    /// The backup of a restore, or the source of a migration.
     #[serde(default)]
     pub file: String,
     /// The image that an update puts in the place of the one before.
@@ -60,6 +60,12 @@ impl VolumeJournal {
             service_ran,
         }
     }
+
+    /// What was killed, and where.
+    pub(crate) fn killed(&self) -> String {
+        let (operation, file, step) = (&self.operation, &self.file, &self.step);
+        format!("a {operation} of {file} was killed at {step:?}")
+    }
 }
 
 /// What a plan has to know of a volume and of the image.
@@ -72,10 +78,16 @@ pub struct VolumeFindings {
     pub(crate) free_files: Option<u64>,
     /// What is kept beside what runs, by name.
     pub generations: Vec<String>,
+    /// The version of PostgreSQL of each.
+    pub(crate) versions: BTreeMap<String, String>,
     /// Of an operation that was killed.
     pub(crate) journal: Option<VolumeJournal>,
     /// The operation that has put the running cluster in its place.
     pub(crate) running: Option<String>,
+    /// Where the running cluster was migrated from.
+    pub(crate) migrated_from: Option<String>,
+    /// Which disk the volume lies on, as its container knows it.
+    pub(crate) disk: u64,
     /// What an update has noted of the generations that it put aside, by name.
     pub(crate) kept: BTreeMap<String, Value>,
 }
@@ -91,10 +103,22 @@ pub(crate) struct VolumeKeeper {
 
 impl VolumeKeeper {
     pub(crate) fn start(resources: &RunResources, name: &str, image: &ImageId, volume: &str) -> Result<Self> {
+        Self::start_with(resources, name, image, volume, &[])
+    }
+
+    /// The same with more options of `docker run`.
+    pub(crate) fn start_with(
+        resources: &RunResources,
+        name: &str,
+        image: &ImageId,
+        volume: &str,
+        more: &[&str],
+    ) -> Result<Self> {
         let mount = format!("{volume}:{MOUNT}");
         let options = [
             &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
             &["--volume", &mount],
+            more,
         ]
         .concat();
         let container = resources.start(name, image.as_str(), &options, &["infinity"])?;
@@ -126,8 +150,17 @@ impl VolumeKeeper {
 
     /// Carries out a verb of the script as the volume's owner.
     pub(crate) fn does(&self, verb: &str, args: &[&str]) -> Result<String> {
-        let command = on_a_copy(SCRIPT, &[&[verb], args].concat());
-        self.run(&["--user", &self.owner], &command)
+        self.runs(&on_a_copy(SCRIPT, &[&[verb], args].concat()))
+    }
+
+    /// What another command says as the volume's owner.
+    pub(crate) fn runs(&self, command: &[&str]) -> Result<String> {
+        self.run(&["--user", &self.owner], command)
+    }
+
+    /// `UID:GID`.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
     }
 
     pub(crate) fn look(&self, extensions: &[&str]) -> Result<VolumeFindings> {

@@ -4,7 +4,9 @@
 
 pub mod facts;
 pub mod file;
+mod foreign;
 pub mod generations;
+pub mod migrate;
 mod operation;
 mod place;
 pub mod proof;
@@ -12,6 +14,7 @@ pub mod rehearsal;
 pub mod replacement;
 pub mod restore;
 pub mod retention;
+pub mod rollback;
 mod schema;
 pub mod seal;
 pub mod source;

@@ -61,6 +61,17 @@ impl DataWork<'_> {
         Ok(())
     }
 
+    /// Has the operation's generation worked on; goes on after Ctrl-C.
+    pub(crate) fn does(&self, verb: &str) -> Result<()> {
+        let keeper = self.keeper.for_cleanup();
+        keeper.does(verb, &[&self.journal.id]).map(drop)
+    }
+
+    /// What was never in use goes, and all else has the name that it should have.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.keeper.for_cleanup().does("settle", &[]).map(drop)
+    }
+
     /// Stops the service, where it runs.
     pub(crate) fn stop(&mut self) -> Result<()> {
         if let ContainerPlace::Own(seen) = self.handle.place()?

@@ -57,32 +57,37 @@ pub fn restore(resources: &RunResources, backup: &mut Backup, image_id: &ImageId
     .concat();
     let container = resources.start(&name, image_id.as_str(), &options, &["infinity"])?;
     unpack(resources, backup, &container)?;
-    let output = container.exec(LONGEST, &[], &on_a_copy(PROVE, &[]), None)?;
+    let seen = look(&container).with_context(|| format!("restore {}", backup.path.display()))?;
     let now = clock::rfc3339(SystemTime::now());
-    if output.status.code() == Some(REFUSED) {
-        let why = output.stderr_text();
-        // What is told is not bounded, and the seal is.
-        let why: String = why.chars().take(2000).collect();
-        backup.prove(ProofLevel::Refused {
-            at: now,
-            why: why.clone(),
-        })?;
-        let message = format!("{} is no good backup: {why}", backup.path.display());
-        return Err(failure::smoke(message).into());
-    }
-    if !output.success() {
-        let message = format!(
-            "restore {}: the proof {}{}",
-            backup.path.display(),
-            ended(output.status),
-            tail(&output.stderr)
-        );
-        return Err(failure::environment(message).into());
-    }
-    let proof: RestoreProof = serde_json::from_slice(&output.stdout).context("read what was proved")?;
+    let proof = match seen {
+        Ok(proof) => proof,
+        Err(why) => {
+            backup.prove(ProofLevel::Refused {
+                at: now,
+                why: why.clone(),
+            })?;
+            let message = format!("{} is no good backup: {why}", backup.path.display());
+            return Err(failure::smoke(message).into());
+        }
+    };
     let proof = RestoreProof { at: now, ..proof };
     backup.prove(ProofLevel::Restored(proof.clone()))?;
     Ok(proof)
+}
+
+/// Looks at the copy in a container; what is wrong with it, where something is.
+pub(crate) fn look(container: &Container) -> Result<std::result::Result<RestoreProof, String>> {
+    let output = container.exec(LONGEST, &[], &on_a_copy(PROVE, &[]), None)?;
+    if output.status.code() == Some(REFUSED) {
+        // What is told is not bounded, and the seal is.
+        return Ok(Err(output.stderr_text().chars().take(2000).collect()));
+    }
+    if !output.success() {
+        let message = format!("the proof {}{}", ended(output.status), tail(&output.stderr));
+        return Err(failure::environment(message).into());
+    }
+    let proof = serde_json::from_slice(&output.stdout).context("read what was proved")?;
+    Ok(Ok(proof))
 }
 
 fn unpack(resources: &RunResources, backup: &Backup, container: &Container) -> Result<()> {

@@ -48,19 +48,10 @@ impl Replacement<'_> {
         keeper.does("keep", &[id, &self.kept.to_string()]).map(drop)
     }
 
-    fn does(&self, verb: &str) -> Result<()> {
-        let keeper = self.work.keeper.for_cleanup();
-        keeper.does(verb, &[&self.work.journal.id]).map(drop)
-    }
-
-    fn settle(&self) -> Result<()> {
-        self.work.keeper.for_cleanup().does("settle", &[]).map(drop)
-    }
-
     /// The data from before run again. What the new image has not been started on is
     /// nobody's.
     fn go_back(&self) -> Result<()> {
-        self.does("back")?;
+        self.work.does("back")?;
         let failed = format!("failed-{}", self.work.journal.id);
         let keeper = self.work.keeper.for_cleanup();
         let is_there = keeper.look(&[])?.generations.contains(&failed);
@@ -143,7 +134,7 @@ impl<'a> DataOperation<'a> for Replacement<'a> {
             WITHOUT => vec![stop, replace, start],
             UNDO => vec![
                 stop,
-                exchange(|one| one.does("back"), |one| one.does("forth")),
+                exchange(|one| one.work.does("back"), |one| one.work.does("forth")),
                 replace,
                 start,
             ],
@@ -152,9 +143,9 @@ impl<'a> DataOperation<'a> for Replacement<'a> {
                 DataStep {
                     name: STEPS[1],
                     run: Self::keep,
-                    undo: Self::settle,
+                    undo: |one| one.work.settle(),
                 },
-                exchange(|one| one.does("exchange"), Self::go_back),
+                exchange(|one| one.work.does("exchange"), Self::go_back),
                 replace,
                 start,
             ],
@@ -274,7 +265,7 @@ pub fn mend(order: &MendOrder<'_>) -> Result<()> {
         runs && one.work.journal.step != STEPS[0]
     };
     if is_over {
-        one.settle()?;
+        one.work.settle()?;
         one.conclude()?;
     } else {
         one.as_before()?;

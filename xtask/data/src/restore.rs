@@ -86,11 +86,9 @@ pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreO
         ..VolumeJournal::begun("restore", &id(backup), ran)
     };
     if let Some(before) = &seen.journal {
-        let (file, step) = (&before.file, &before.step);
-        order.report.step(
-            "resumed",
-            format!("{name}: a restore of {file} was killed at {step:?}"),
-        );
+        order
+            .report
+            .step("resumed", format!("{name}: {}", before.killed()));
         // Where somebody has taken it down since, there is nothing to start.
         journal.service_ran |= before.service_ran && place.own().is_some();
     }
@@ -181,17 +179,17 @@ impl<'a> DataOperation<'a> for Restore<'a> {
             DataStep {
                 name: STEPS[0],
                 run: Self::prove,
-                undo: Self::settle,
+                undo: |restore| restore.work.settle(),
             },
             DataStep {
                 name: STEPS[1],
                 run: Self::unpack,
-                undo: Self::settle,
+                undo: |restore| restore.work.settle(),
             },
             DataStep {
                 name: STEPS[2],
                 run: Self::recover,
-                undo: Self::settle,
+                undo: |restore| restore.work.settle(),
             },
             DataStep {
                 name: STEPS[3],
@@ -200,8 +198,8 @@ impl<'a> DataOperation<'a> for Restore<'a> {
             },
             DataStep {
                 name: STEPS[4],
-                run: Self::exchange,
-                undo: Self::go_back,
+                run: |restore| restore.work.does("exchange"),
+                undo: |restore| restore.work.does("back"),
             },
         ];
         if self.work.journal.service_ran {
@@ -261,20 +259,6 @@ impl Restore<'_> {
     fn recover(&mut self) -> Result<()> {
         let recovered = self.work.keeper.does("recover", &[&self.work.journal.id]);
         recovered.map(drop).context("make the restored data ready")
-    }
-
-    fn settle(&self) -> Result<()> {
-        self.work.keeper.for_cleanup().does("settle", &[]).map(drop)
-    }
-
-    fn exchange(&mut self) -> Result<()> {
-        let keeper = self.work.keeper.for_cleanup();
-        keeper.does("exchange", &[&self.work.journal.id]).map(drop)
-    }
-
-    fn go_back(&self) -> Result<()> {
-        let keeper = self.work.keeper.for_cleanup();
-        keeper.does("back", &[&self.work.journal.id]).map(drop)
     }
 
     fn outcome(&self) -> Result<RestoreOutcome> {
@@ -345,6 +329,9 @@ mod tests {
             generations: Vec::new(),
             journal: None,
             running: None,
+            migrated_from: None,
+            versions: Default::default(),
+            disk: 1,
             kept: Default::default(),
         }
     }

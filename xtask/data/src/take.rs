@@ -66,6 +66,12 @@ pub(crate) fn on_a_copy<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     [&PYTHON[..], &modules, args].concat()
 }
 
+/// The same with one more module, called `dumped`.
+pub(crate) fn on_a_copy_with_dumped<'a>(module: &'a str, script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    let modules = [WITH_MODULES, "files copied dumped", FILES, COPIED, module, script];
+    [&PYTHON[..], &modules, args].concat()
+}
+
 /// Writes a backup as `target`, whole or not at all. Nobody has looked at it then.
 ///
 /// # Errors

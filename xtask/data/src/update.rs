@@ -373,6 +373,9 @@ mod tests {
             generations: Vec::new(),
             journal: None,
             running: None,
+            migrated_from: None,
+            versions: Default::default(),
+            disk: 1,
             kept: Default::default(),
         }
     }

@@ -70,6 +70,23 @@ impl Inventory {
         ids
     }
 
+    /// IDs of the images with this label, whatever it says, newest first, each once.
+    pub fn with_label(&self, label: &str) -> Vec<&ImageId> {
+        let has = |image: &&Listed| {
+            image
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.contains_key(label))
+        };
+        let mut ids: Vec<&ImageId> = Vec::new();
+        for image in self.images.iter().filter(has) {
+            if !ids.contains(&&image.id) {
+                ids.push(&image.id);
+            }
+        }
+        ids
+    }
+
     /// All names of the image with this ID.
     pub fn names_of<'a>(&'a self, id: &'a ImageId) -> impl Iterator<Item = &'a str> {
         let listed = self.images.iter().filter(move |image| image.id == *id);

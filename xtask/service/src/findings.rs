@@ -148,7 +148,7 @@ pub(crate) fn volume(handle: &ServiceHandle, next: &str, wanted: &WantedContaine
         identity.as_deref(),
     ));
     if let Some(needs) = read(PREPARED_VERSION)? {
-        found.extend(other_major(&volume, has.as_deref(), &needs));
+        found.extend(other_major(&handle.name, has.as_deref(), &needs));
     }
     if let (Some(app), Some(image)) = (read(&format!("{MOUNT}/hive/app"))?, read(IMAGE_FILE)?) {
         found.extend(other_app(&volume, &app, &image, wanted.variable(APP_WAS)));
@@ -188,14 +188,15 @@ pub(crate) fn foreign_volume(
     }
 }
 
-fn other_major(volume: &str, has: Option<&str>, needs: &str) -> Option<Obstacle> {
-    let (has, needs) = (has?.trim(), needs.trim());
+fn other_major(name: &ServiceName, has: Option<&str>, needs: &str) -> Option<Obstacle> {
+    let (has, needs, volume) = (has?.trim(), needs.trim(), name.volume());
     (has != needs).then(|| {
         Obstacle::environment(format!(
             "volume {volume} is of PostgreSQL {has}, the image has {needs}"
         ))
         .hint(format!(
-            "start an image with PostgreSQL {has}, or move the data by pg_dump"
+            "start an image with PostgreSQL {has}; or move the data to the released one's: cargo xtask down {name}; \
+             cargo xtask migrate {name} --from {volume}"
         ))
     })
 }
@@ -386,11 +387,12 @@ mod tests {
 
     #[test]
     fn another_major_is_in_the_way() {
-        assert_eq!(other_major("v", Some("17\n"), "17\n"), None);
-        assert_eq!(other_major("v", None, "17"), None);
+        let name = ServiceName::of(&ImageName::parse("genie").unwrap());
+        assert_eq!(other_major(&name, Some("17\n"), "17\n"), None);
+        assert_eq!(other_major(&name, None, "17"), None);
         assert_eq!(
-            other_major("v", Some("16\n"), "17\n").unwrap().message,
-            "volume v is of PostgreSQL 16, the image has 17"
+            other_major(&name, Some("16\n"), "17\n").unwrap().message,
+            "volume genie-data is of PostgreSQL 16, the image has 17"
         );
     }
 

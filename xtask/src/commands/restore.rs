@@ -33,7 +33,7 @@ pub(super) fn run(args: &RestoreArgs, host: &Host) -> Result<()> {
             "restore"
         };
         let mut entry = TrailEntry::begun(verb, &handle.name);
-        let image = image_of(host, &handle, spec)?;
+        let image = services::image_of(host, &handle, spec)?;
         entry.image = Some(image.clone());
         let done = of_service(args, host, &handle, spec, &image);
         trail::write(&host.state_dir(), &host.report, &entry.ended("restored", &done));
@@ -84,18 +84,4 @@ fn of_service(
         host.report.step("next", format!("cargo xtask up {name}"));
     }
     Ok(())
-}
-
-/// The image that is to run on the data: that of the container, else the released one.
-fn image_of(host: &Host, handle: &ServiceHandle, spec: &ImageSpec) -> Result<ImageId> {
-    if let Some(seen) = handle.place()?.own() {
-        return Ok(seen.image_id.clone());
-    }
-    let release = services::release(spec);
-    match handle.engine.image(&host.runner, &release)? {
-        Some(image) => Ok(image.id().clone()),
-        None => Err(failure::environment(format!("the engine has no image {release}"))
-            .hint(format!("build it: cargo xtask build-images {}", spec.name))
-            .into()),
-    }
 }

@@ -67,3 +67,31 @@ pub(super) fn release(spec: &ImageSpec) -> String {
 pub(super) fn released<'a>(inventory: &'a Inventory, spec: &ImageSpec) -> Option<&'a ImageId> {
     inventory.id_of(&Reference::parse(&release(spec)).ok()?)
 }
+
+/// The image that is to run on the data: that of the container, else the released one.
+pub(super) fn image_of(host: &Host, handle: &ServiceHandle, spec: &ImageSpec) -> Result<ImageId> {
+    if let Some(seen) = handle.place()?.own() {
+        return Ok(seen.image_id.clone());
+    }
+    let release = release(spec);
+    match handle.engine.image(&host.runner, &release)? {
+        Some(image) => Ok(image.id().clone()),
+        None => Err(failure::environment(format!("the engine has no image {release}"))
+            .hint(format!("build it: cargo xtask build-images {}", spec.name))
+            .into()),
+    }
+}
+
+/// Asks for the name on a terminal; elsewhere the flag has to stand there twice.
+pub(super) fn confirmed(host: &Host, name: &str, twice: &str) -> Result<()> {
+    let question = format!("type {name} to go on: ");
+    match host.report.ask(&question)? {
+        Some(answer) if answer == name => Ok(()),
+        Some(_) => Err(failure::usage(format!("that is not {name}: nothing was touched")).into()),
+        None => Err(
+            failure::usage("there is no terminal to ask on: nothing was touched")
+                .hint(format!("say it twice: {twice}"))
+                .into(),
+        ),
+    }
+}

@@ -167,7 +167,8 @@ fn undo(
     );
     host.report.step("undo", &lost);
     if args.undo < 2 {
-        said(host, name.as_str())?;
+        let twice = format!("cargo xtask update {name} --undo --undo");
+        services::confirmed(host, name.as_str(), &twice)?;
     }
     let order = UpdateOrder {
         spec: &promised(host, &order.handle.engine, order.spec, &image)?,
@@ -183,20 +184,6 @@ fn undo(
         format!("{name}: what ran until now; to delete it: cargo xtask restore {name} --forget {aside}"),
     );
     Ok("undone")
-}
-
-/// Asks for the name on a terminal; elsewhere the flag has to stand there twice.
-fn said(host: &Host, name: &str) -> Result<()> {
-    let question = format!("type {name} to go on: ");
-    match host.report.ask(&question)? {
-        Some(answer) if answer == name => Ok(()),
-        Some(_) => Err(failure::usage(format!("that is not {name}: nothing was touched")).into()),
-        None => Err(
-            failure::usage("there is no terminal to ask on: nothing was touched")
-                .hint(format!("say it twice: cargo xtask update {name} --undo --undo"))
-                .into(),
-        ),
-    }
 }
 
 /// What the app in the image says of itself, which may be another one than the

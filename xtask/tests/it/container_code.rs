@@ -60,6 +60,7 @@ fn shellcheck_finds_nothing() {
     };
     let folder = tempfile::tempdir().unwrap();
     let mut shell = scripts("sh");
+    shell.extend(files("xtask/data/src/inside", "sh"));
     for dockerfile in [
         "images/genie/Dockerfile",
         "docker/bench/official.Dockerfile",

@@ -34,6 +34,7 @@ mod kept_files;
 mod kinds;
 mod lock_advice;
 mod metrics;
+mod migrate;
 mod migrations;
 mod never_stale;
 mod new_image;

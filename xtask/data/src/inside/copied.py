@@ -167,8 +167,7 @@ def ask(database: str, *statements: str, environment: Mapping[str, str] = ENVIRO
 
 @contextmanager
 def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Compares a copy with PostgreSQL's manifest, and serves it, with more settings where somebody
-    wants them: it has come to a consistent state by then. Shut down at the end."""
+    """Compares a copy with PostgreSQL's manifest, and serves it."""
     # The app's files are no part of the cluster; they have sums of their own.
     ignored = f"--ignore={files.IN_A_BACKUP}"
     run(["pg_verifybackup", "--quiet", ignored, folder], "pg_verifybackup")
@@ -176,8 +175,16 @@ def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]
         files.verify(folder)
     except (OSError, ValueError) as error:
         raise Refused(str(error)) from error
+    with serving(folder, more):
+        yield
+
+
+@contextmanager
+def serving(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Serves a cluster, with more settings where somebody wants them: it has come to a consistent
+    state by then. Shut down at the end."""
     with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
-        file.write("local all all trust\n")
+        file.write("local all all trust\nlocal replication all trust\n")
     given = SETTINGS | dict(more or {})
     options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
     with open(LOG, "wb") as log:

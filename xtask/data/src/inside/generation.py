@@ -2,10 +2,10 @@
 
     generations/new-ID.part    is being unpacked
     generations/new-ID         whole, and never yet in use
-    generations/before-ID      what ran before the restore or update ID
+    generations/before-ID      what ran before the restore, update or migration ID
     generations/failed-ID      what was put in its place and taken back: the app did not get healthy
                                on it, or somebody wanted the data from before
-    files/ID                   the app's folders of the cluster that the restore or update ID made
+    files/ID                   the app's folders of the cluster that the operation ID made
     generations/journal.json   the operation that goes on, and its step
 
 A cluster that was put in the place of another one has `hive-restored.json`, with the ID, so that
@@ -16,6 +16,7 @@ Volumes cannot be renamed, so what takes the place of a cluster has to lie besid
 is one call, and both clusters are whole before and after it.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import glob
@@ -27,6 +28,7 @@ import sys
 
 import files
 from copied import Refused, ask, served
+from hive_container import cluster
 from hive_container.image import sync, write_private
 
 MOUNT = "/var/lib/postgresql/data"
@@ -61,6 +63,7 @@ def look(extensions: str) -> None:
     with open("/usr/share/hive/cluster/PG_VERSION", encoding="utf-8") as file:
         major = int(file.read())
     status = os.statvfs(MOUNT)
+    restored = read(f"{PGDATA}/{RESTORED}") or {}
     names = os.listdir(GENERATIONS) if os.path.isdir(GENERATIONS) else []
     print(
         json.dumps(
@@ -70,8 +73,15 @@ def look(extensions: str) -> None:
                 "free_bytes": status.f_bavail * status.f_frsize,
                 "free_files": status.f_favail if status.f_files else None,
                 "generations": sorted(name for name in names if name.startswith(KEPT)),
+                "versions": {
+                    name: cluster.read_first_line(f"{GENERATIONS}/{name}/PG_VERSION") or ""
+                    for name in names
+                    if name.startswith(KEPT)
+                },
                 "journal": read(JOURNAL),
-                "running": (read(f"{PGDATA}/{RESTORED}") or {}).get("id"),
+                "running": restored.get("id"),
+                "migrated_from": restored.get("migrated_from"),
+                "disk": os.stat(MOUNT).st_dev,
                 "kept": {
                     name: note
                     for name in names
@@ -138,10 +148,15 @@ def begin(identifier: str) -> None:
 
 def recover(identifier: str) -> None:
     """Compares all with PostgreSQL's manifest, and lets it replay the log that belongs to it."""
-    part = f"{GENERATIONS}/new-{identifier}.part"
-    with served(part):
+    with served(f"{GENERATIONS}/new-{identifier}.part"):
         inspect_collations()
-    write(f"{part}/{RESTORED}", {"id": identifier})
+    ready(identifier, "{}")
+
+
+def ready(identifier: str, note: str) -> None:
+    """What was filled is whole; the note says where its data come from."""
+    part = f"{GENERATIONS}/new-{identifier}.part"
+    write(f"{part}/{RESTORED}", {"id": identifier} | json.loads(note))
     give_files(part, identifier)
     # Whatever comes: nothing of it is in memory only.
     os.sync()
@@ -155,21 +170,31 @@ def keep(identifier: str, note: str) -> None:
     settle()
     part = f"{GENERATIONS}/new-{identifier}.part"
     write(f"{PGDATA}/{PUT_ASIDE}", json.loads(note))
-    # Where the file system can, both have the same blocks until one of them is written to.
-    copy = ["cp", "--archive", "--reflink=auto"]
-    commands = [[*copy, PGDATA, part], ["rm", "--force", f"{part}/{PUT_ASIDE}"]]
-    if home := files.of_cluster(PGDATA):
-        commands.append([*copy, home, f"{files.FILES}/{identifier}"])
-    for command in commands:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip()
-            raise Refused(f"copy the data: {said[-2000:]}")
+    copy_all(PGDATA, part)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{part}/{PUT_ASIDE}")
+    share_files(identifier)
     write(f"{part}/{RESTORED}", {"id": identifier})
     # Whatever comes: nothing of it is in memory only.
     subprocess.run(["sync", "--file-system", part], check=True)
     os.rename(part, part.removesuffix(".part"))
     sync(GENERATIONS)
+
+
+def share_files(identifier: str) -> None:
+    """The app's folders of what runs are those of what is to take its place, too."""
+    remove_files(identifier)
+    if home := files.of_cluster(PGDATA):
+        copy_all(home, f"{files.FILES}/{identifier}")
+
+
+def copy_all(source: str, target: str) -> None:
+    # Where the file system can, both have the same blocks until one of them is written to.
+    command = ["cp", "--archive", "--reflink=auto", source, target]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise Refused(f"copy the data: {said[-2000:]}")
 
 
 def give_files(part: str, identifier: str) -> None:
@@ -278,7 +303,10 @@ def forget(name: str) -> None:
 
 VERBS = {
     verb.__name__: verb
-    for verb in (look, note, settle, begin, recover, keep, exchange, back, forth, finish, forget)
+    for verb in (
+        *(look, note, settle, begin, recover, share_files, ready),
+        *(keep, exchange, back, forth, finish, forget),
+    )
 }
 
 

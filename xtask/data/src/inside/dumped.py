@@ -1,0 +1,128 @@
+"""What a dump in plain form holds, told so that two of them can be compared.
+
+A table counts as the set of its rows, whatever their order: they are added up. So are the lines
+outside of tables, which are positions of sequences and large objects.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+#: Ends the rows of a table.
+END = b"\\.\n"
+
+#: Comments, a key of psql's that is made at random, and what stands before the first table alone.
+OF_THE_DUMP = (b"--", b"\\restrict ", b"\\unrestrict ", b"SET default_")
+
+#: Begins the definition of an object.
+ENTRY = re.compile(
+    rb"-- Name: (?P<name>.*); Type: (?P<kind>[^;]*); Schema: (?P<schema>.*); Owner: "
+)
+
+#: `COPY public."a name" (a, b) FROM stdin;`
+COPY = re.compile(
+    r'COPY (?P<table>(?:"(?:[^"]|"")*"|[^". ]+)\.(?:"(?:[^"]|"")*"|[^". ]+)) ', re.DOTALL
+)
+
+#: Made before all else by whoever restores: extensions, and the schema that all databases have.
+NOT_COMPARED = (("EXTENSION", None), ("SCHEMA", "public"))
+
+
+def rows_of(lines: Iterable[bytes]) -> dict:
+    """The tables of a dump of data and all else in it, each with lines, bytes and sum."""
+    tables: dict[str, dict] = {}
+    others = nothing()
+    head, table = b"", None
+    for line in lines:
+        if table is not None:
+            if line == END:
+                table = None
+            else:
+                add(table, line)
+        elif head or line.startswith(b"COPY "):
+            # A name may have line ends.
+            head += line
+            if head.endswith(b" FROM stdin;\n"):
+                name = head.decode(errors="surrogateescape").removesuffix(" FROM stdin;\n")
+                table, head = tables.setdefault(name, nothing()), b""
+        elif is_told(line):
+            add(others, line)
+    return {"tables": tables, "others": others}
+
+
+def nothing() -> dict:
+    return {"rows": 0, "bytes": 0, "sum": 0}
+
+
+def add(total: dict, line: bytes) -> None:
+    total["rows"] += 1
+    total["bytes"] += len(line)
+    # A sum, and not an exclusive or: of that, two equal rows are none.
+    total["sum"] = (total["sum"] + int.from_bytes(hashlib.sha256(line).digest())) % (1 << 256)
+
+
+def is_told(line: bytes) -> bool:
+    return bool(line.strip()) and not line.startswith(OF_THE_DUMP)
+
+
+def name_of(header: str) -> str:
+    """The table of a `COPY`, as SQL names it."""
+    found = COPY.match(header)
+    return found["table"] if found else header
+
+
+def differences(before: dict, after: dict) -> list[str]:
+    """What two dumps of data do not have alike, a line each."""
+    found = []
+    for header in sorted(before["tables"].keys() | after["tables"].keys()):
+        name = name_of(header)
+        one, other = before["tables"].get(header), after["tables"].get(header)
+        if one is None or other is None:
+            where = "only in the new database" if one is None else "not in the new database"
+            found.append(f"{name} is {where}, or has other columns there")
+        elif one["rows"] != other["rows"]:
+            found.append(f"{name} has {other['rows']} rows and had {one['rows']}")
+        elif one != other:
+            found.append(f"{name} has other contents")
+    if not found and before["others"] != after["others"]:
+        found.append("positions of sequences, or large objects, are others")
+    return found
+
+
+def definitions_of(lines: Iterable[bytes]) -> dict[str, str]:
+    """The objects of a dump of definitions, each with a digest of how it reads."""
+    texts: dict[str, list[bytes]] = {}
+    text: list[bytes] = []
+    for line in lines:
+        entry = ENTRY.match(line)
+        if entry:
+            text = []
+            name = object_of(entry)
+            if name:
+                # Two of one name, such as casts, count as one.
+                text = texts.setdefault(name, [])
+        elif is_told(line):
+            text.append(line)
+    return {name: hashlib.sha256(b"".join(text)).hexdigest() for name, text in texts.items()}
+
+
+def object_of(entry: re.Match[bytes]) -> str | None:
+    """`TABLE public.a`; None for what is not compared."""
+    named, kind, schema = (part.decode(errors="surrogateescape") for part in entry.groups())
+    if any(kind == k and n in (None, named) for k, n in NOT_COMPARED):
+        return None
+    if kind == "COMMENT" and named.startswith("EXTENSION "):
+        return None
+    return f"{kind} {'' if schema == '-' else schema + '.'}{named}"
+
+
+def lost(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Objects that are not there any more, or are new."""
+    gone = [f"{name} is not in the new database" for name in sorted(before.keys() - after.keys())]
+    new = [f"{name} is only in the new database" for name in sorted(after.keys() - before.keys())]
+    return gone + new
+
+
+def otherwise(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Objects whose definition reads otherwise, as versions of PostgreSQL write it."""
+    return [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]

@@ -1,0 +1,476 @@
+"""Moves a database of another cluster into a new cluster of this image.
+
+    ask ROLE [DATABASE]      what there is in the source, and what of it this image cannot take
+    dump ROLE DATABASE       dumps it, and says what is in the dump
+    load ID                  fills a new generation from the dump, and compares it with the dump
+
+A server of the source's version serves a copy of it beside this; all its locales are that of C. The
+superuser's statements are done in the new cluster before anything of the source is in it: what the
+source brings along (functions of indexes, checks, defaults) runs with the rights of the app's role.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dumped
+from copied import BIN, ENVIRONMENT, MAJOR, Refused, ask, psql, run, serving, settings
+from hive_container import adoption, database, image, lineage, volume
+
+WORK = "/hive-migrate"
+DUMP = f"{WORK}/dump"
+PLAN = f"{WORK}/plan.json"
+BEFORE = f"{WORK}/before.json"
+GENERATIONS = f"{volume.MOUNT}/generations"
+
+#: How values are written, whatever servers and databases say: in both dumps, and where they are
+#: read.
+AS_TEXT = {
+    "bytea_output": "hex",
+    "datestyle": "ISO",
+    "extra_float_digits": "3",
+    "intervalstyle": "postgres",
+    "lc_monetary": "C",
+    "timezone": "UTC",
+    "xmlbinary": "base64",
+}
+
+#: Until it is whole the new cluster is nobody's; then all of it is synced.
+FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "30min",
+}
+
+#: What becomes of owners, rights and places: all is the app's, in the one cluster there is.
+OF_ONE_OWNER = (
+    *("--no-owner", "--no-privileges", "--no-tablespaces"),
+    *("--no-security-labels", "--no-publications", "--no-subscriptions"),
+)
+
+OF_THE_CLUSTER = """
+SELECT json_build_object(
+    'postgres', current_setting('server_version'),
+    'major', current_setting('server_version_num')::int / 10000,
+    'databases', (SELECT json_agg(json_build_object('name', datname, 'collate', datcollate,
+            'open', datallowconn AND datconnlimit <> -2) ORDER BY datname)
+        FROM pg_database WHERE NOT datistemplate),
+    'roles', (SELECT coalesce(json_agg(json_build_object('name', rolname, 'super', rolsuper)
+            ORDER BY rolname), '[]')
+        FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> '{role}'),
+    'settings', (SELECT coalesce(json_agg(concat_ws(' ', 'role ' || rolname,
+            'database ' || datname) || ': ' || entry ORDER BY datname, rolname, entry), '[]')
+        FROM pg_db_role_setting LEFT JOIN pg_roles r ON r.oid = setrole
+            LEFT JOIN pg_database d ON d.oid = setdatabase, unnest(setconfig) AS entry),
+    'prepared', (SELECT coalesce(json_agg(format('%s (database %s)', gid, database)
+            ORDER BY gid), '[]') FROM pg_prepared_xacts),
+    'subscriptions', (SELECT coalesce(json_agg(subname ORDER BY subname), '[]')
+        FROM pg_subscription))
+"""
+
+#: Objects with a number below 16384 are in every cluster, and those of extensions come with them.
+OF_A_DATABASE = """
+WITH own AS (
+    SELECT c.oid, c.relkind, c.relpersistence, format('%I.%I', n.nspname, c.relname) AS name,
+        pg_get_userbyid(c.relowner) AS owner
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        AND n.nspname !~ '^pg_(toast|temp)' AND n.nspname <> 'hive_image'
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+            AND d.objid = c.oid AND d.deptype = 'e'))
+SELECT json_build_object(
+    'name', current_database(),
+    'tables', (SELECT count(*) FROM own WHERE relkind IN ('r', 'p', 'm', 'f')),
+    'unlogged', (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM own
+        WHERE relpersistence = 'u' AND relkind = 'r'),
+    'foreign', (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM own
+        WHERE relkind = 'f'),
+    'large_objects', (SELECT count(*) FROM pg_largeobject_metadata),
+    'extensions', (SELECT coalesce(json_agg(json_build_object('name', extname,
+            'version', extversion, 'schema', nspname, 'served', EXISTS (
+                SELECT FROM pg_available_extensions a WHERE a.name = extname))
+            ORDER BY x.oid), '[]')
+        FROM pg_extension x JOIN pg_namespace n ON n.oid = extnamespace
+        WHERE extname <> 'plpgsql'),
+    'publications', (SELECT coalesce(json_agg(pubname ORDER BY pubname), '[]')
+        FROM pg_publication),
+    'rights', (SELECT coalesce(json_agg(DISTINCT role ORDER BY role), '[]') FROM (
+        SELECT owner AS role FROM own
+        UNION SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()
+        UNION SELECT rolname FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
+        WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype IN ('a', 'o')
+            AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())) AS x),
+    'marker', EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'hive_image' AND n.nspowner = 10 AND relname = 'initial_sql'))
+"""
+
+#: Of a statement, which is long.
+SHOWN = 80
+
+#: Follows from something else that failed.
+OF_ANOTHER = re.compile(r": (relation|type|function|schema|table|operator) [^:]* does not exist$")
+
+
+def of_the_source(major: int, role: str) -> dict[str, str]:
+    """The environment of programs that ask the copy's server as its superuser."""
+    given = settings.of_the_start(major) | AS_TEXT
+    if major < 14:
+        del given["idle_session_timeout"]
+    options = settings.as_options(given)
+    return ENVIRONMENT | {"PGHOST": f"{WORK}/run", "PGUSER": role, "PGOPTIONS": options}
+
+
+def of_the_superuser() -> dict[str, str]:
+    """The environment of programs that read the new cluster as PostgreSQL's own."""
+    options = settings.as_options(settings.of_the_start(MAJOR) | AS_TEXT)
+    return ENVIRONMENT | {"PGOPTIONS": options}
+
+
+def of_the_app(role: str) -> dict[str, str]:
+    """The environment of programs that work in the new cluster as the app's role."""
+    options = settings.as_options(settings.of_any_session(MAJOR) | AS_TEXT)
+    return ENVIRONMENT | {"PGUSER": role, "PGOPTIONS": options}
+
+
+def major_of(role: str) -> int:
+    """Nothing can be pinned before the version is known, and nothing is asked but that."""
+    asked = ENVIRONMENT | {"PGHOST": f"{WORK}/run", "PGUSER": role, "PGOPTIONS": ""}
+    return int(run(psql("template1", "SHOW server_version_num"), "source", asked)) // 10000
+
+
+# --- what there is -------------------------------------------------------------------------------
+
+
+def ask_source(role: str, named: str | None = None) -> None:
+    source = of_the_source(major_of(role), role)
+    found = json.loads(ask("template1", OF_THE_CLUSTER.format(role=role), environment=source))
+    found["databases"] = [
+        json.loads(ask(one["name"], OF_A_DATABASE, environment=source)) | one
+        if one["open"]
+        else one
+        for one in found["databases"]
+    ]
+    found["failed"] = []
+    chosen = choose(found["databases"], named)
+    found["chosen"] = chosen["name"] if chosen else None
+    if chosen:
+        known = shipped_extensions()
+        ran = f"SELECT EXISTS (SELECT FROM {database.MARKER})"
+        chosen["ran"] = chosen["marker"] and ask(chosen["name"], ran, environment=source) == "t"
+        if all(one["served"] and one["name"] in known for one in chosen["extensions"]):
+            found["failed"] = try_definitions(chosen, source)
+    with open(PLAN, "w", encoding="utf-8") as file:
+        json.dump(chosen, file)
+    print(json.dumps(found))
+
+
+def choose(databases: list[dict], named: str | None) -> dict | None:
+    """The database that is meant: the one of this name, else the only one with tables."""
+    readable = [one for one in databases if one["open"]]
+    if named is not None:
+        return next((one for one in readable if one["name"] == named), None)
+    filled = [one for one in readable if one["tables"] or one["large_objects"]]
+    return filled[0] if len(filled) == 1 else None
+
+
+def shipped_extensions() -> set[str]:
+    folder = f"/usr/share/postgresql/{MAJOR}/extension"
+    return {name.removesuffix(".control") for name in os.listdir(folder)}
+
+
+def try_definitions(chosen: dict, source: Mapping[str, str]) -> list[str]:
+    """What fails of the definitions in a cluster as this image makes it, all at once."""
+    spec, folder, dump = image.load(dict(os.environ)), f"{WORK}/tried", f"{WORK}/tried.dump"
+    dump_to(dump, chosen, source, "--format=custom", "--schema-only")
+    adoption.copy_cluster(folder)
+    with serving(folder, spec.settings | FAST):
+        prepare(spec, chosen)
+        failed = restore(dump, spec, chosen)
+    shutil.rmtree(folder)
+    os.unlink(dump)
+    roots = [one for one in failed if not OF_ANOTHER.search(one)]
+    return roots or failed
+
+
+# --- from the source to the dump -----------------------------------------------------------------
+
+
+def dump(role: str) -> None:
+    with open(PLAN, encoding="utf-8") as file:
+        chosen = json.load(file)
+    source = of_the_source(major_of(role), role)
+    shutil.rmtree(DUMP, ignore_errors=True)
+    dump_to(DUMP, chosen, source, "--format=directory", "--jobs=2", "--compress=zstd:1")
+    before = {
+        "data": of_archive(DUMP, "--data-only", dumped.rows_of),
+        "definitions": of_archive(DUMP, "--schema-only", dumped.definitions_of),
+    }
+    with open(BEFORE, "w", encoding="utf-8") as file:
+        json.dump(before, file)
+    tables = before["data"]["tables"].values()
+    print(json.dumps({name: sum(one[name] for one in tables) for name in ("rows", "bytes")}))
+
+
+def dump_to(target: str, chosen: dict, environment: Mapping[str, str], *how: str) -> None:
+    done([*command_of(chosen, *how), f"--file={target}"], "pg_dump", environment)
+
+
+def command_of(chosen: dict, *how: str) -> list[str]:
+    """Dumps a database, without the note of an image of ours that its initial SQL was run."""
+    ours = ["--exclude-schema=hive_image"] if chosen["marker"] else []
+    own = [*OF_ONE_OWNER, *how, *ours]
+    return ["pg_dump", "--encoding=UTF8", "--no-sync", *own, psql(chosen["name"])[-1]]
+
+
+def of_archive(archive: str, what: str, reader: Callable) -> dict:
+    """What an archive holds, as text."""
+    return read_from(
+        [["pg_restore", what, *OF_ONE_OWNER, "--file=-", archive]], ENVIRONMENT, reader
+    )
+
+
+def of_database(chosen: dict, what: str, reader: Callable) -> dict:
+    """The same of the new database, by way of an archive that is never written."""
+    environment = of_the_superuser()
+    archive = command_of(chosen, "--format=custom", "--compress=none", what)
+    text = ["pg_restore", what, *OF_ONE_OWNER, "--file=-"]
+    return read_from([archive, text], environment, reader)
+
+
+def read_from(commands: list[list[str]], environment: Mapping[str, str], reader: Callable) -> dict:
+    """What is read of the last program, each of which reads the one before."""
+    with tempfile.TemporaryFile() as said:
+        programs: list[subprocess.Popen] = []
+        for command in commands:
+            given: Any = programs[-1].stdout if programs else subprocess.DEVNULL
+            program = subprocess.Popen(
+                command, env=environment, stdin=given, stdout=subprocess.PIPE, stderr=said
+            )
+            if programs:
+                programs[-1].stdout.close()
+            programs.append(program)
+        found = reader(programs[-1].stdout)
+        codes = [program.wait() for program in programs]
+        if any(codes):
+            raise Refused(f"{commands[0][0]}: {told(said)}")
+    return found
+
+
+def done(command: list[str], what: str, environment: Mapping[str, str]) -> None:
+    """Runs a program, which may take as long as it wants: to make an index reads nothing for
+    hours, and Ctrl-C ends it."""
+    with tempfile.TemporaryFile() as said:
+        code = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            check=False,
+        ).returncode
+        if code:
+            raise Refused(f"{what}: {told(said) or f'exit code {code}'}")
+
+
+def told(file: Any) -> str:
+    file.seek(0)
+    return file.read()[-2000:].decode(errors="replace").strip()
+
+
+# --- from the dump to the new cluster ------------------------------------------------------------
+
+
+def load(identifier: str) -> None:
+    with open(PLAN, encoding="utf-8") as file:
+        chosen = json.load(file)
+    with open(BEFORE, encoding="utf-8") as file:
+        before = json.load(file)
+    spec, part = image.load(dict(os.environ)), f"{GENERATIONS}/new-{identifier}.part"
+    os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
+    adoption.copy_cluster(part)
+    lineage.give(part, lineage.new_identifier())
+    identity = f"{part}/{os.path.basename(volume.IDENTITY)}"
+    with open(identity, "w", encoding="utf-8") as file:
+        json.dump(volume.identity_of(spec), file)
+    with serving(part, spec.settings | FAST):
+        prepare(spec, chosen)
+        if failed := restore(DUMP, spec, chosen, "--exit-on-error", "--jobs=2"):
+            raise Refused(f"pg_restore: {'; '.join(failed)}")
+        app = of_the_app(spec.role)
+        done(psql(spec.database, "ANALYZE"), "ANALYZE", app)
+        otherwise = compare(before, chosen | {"name": spec.database})
+        try_to_write(spec, app)
+        base_backup()
+    tables = before["data"]["tables"]
+    print(
+        json.dumps(
+            {
+                "tables": {dumped.name_of(name): one["rows"] for name, one in tables.items()},
+                "definitions": len(before["definitions"]),
+                "otherwise": otherwise,
+            }
+        )
+    )
+
+
+def prepare(spec: image.Image, chosen: dict) -> None:
+    """All that the superuser has to do. Nothing of the source's is there yet."""
+    role, name = image.identifier(spec.role), image.identifier(spec.database)
+    statements = [f"CREATE ROLE {role} LOGIN"]
+    if spec.database != adoption.PREPARED_DATABASE:
+        statements.append(f"ALTER DATABASE {adoption.PREPARED_DATABASE} RENAME TO {name}")
+    statements.append(f"ALTER DATABASE {name} OWNER TO {role}")
+    ask("postgres", *statements)
+    for one in chosen["extensions"]:
+        extension, schema = image.identifier(one["name"]), image.identifier(one["schema"])
+        make = [f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA {schema} CASCADE"]
+        if one["schema"] not in ("public", "pg_catalog"):
+            make.insert(0, f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role}")
+        ask(spec.database, *make, f"COMMENT ON EXTENSION {extension} IS NULL")
+        where = f"""SELECT nspname = {image.literal(one["schema"])} FROM pg_extension
+            JOIN pg_namespace n ON n.oid = extnamespace
+            WHERE extname = {image.literal(one["name"])}"""
+        if ask(spec.database, where) != "t":
+            # A new database has it elsewhere.
+            ask(spec.database, f"ALTER EXTENSION {extension} SET SCHEMA {schema}")
+    if chosen["ran"]:
+        database.make_marker(Superuser(spec.database), spec)
+        ask(spec.database, f"INSERT INTO {database.MARKER} DEFAULT VALUES")
+
+
+class Superuser:
+    """As `database.Server`, for the one there is."""
+
+    def __init__(self, name: str):
+        self.database = name
+
+    def ask(self, sql: str) -> str:
+        done_now = subprocess.run(
+            [*psql(self.database), "-f", "-"],
+            input=sql.encode(),
+            env=ENVIRONMENT,
+            capture_output=True,
+            check=False,
+        )
+        if done_now.returncode:
+            raise Refused(done_now.stderr.decode(errors="replace").strip())
+        return done_now.stdout.decode().strip()
+
+
+def restore(archive: str, spec: image.Image, chosen: dict, *how: str) -> list[str]:
+    """Restores all but what `prepare` has made, as the app's role; what fails of it."""
+    wanted = f"{WORK}/wanted"
+    listed = subprocess.run(
+        ["pg_restore", "--list", archive], env=ENVIRONMENT, capture_output=True, check=True
+    ).stdout
+    made = [b" EXTENSION - ", b" COMMENT - EXTENSION "]
+    made += [f" SCHEMA - {flat(one['schema'])} ".encode() for one in chosen["extensions"]]
+    with open(wanted, "wb") as file:
+        file.writelines(
+            line
+            for line in listed.splitlines(keepends=True)
+            # `ID; CATALOG OID KIND SCHEMA NAME OWNER`
+            if not any(re.match(rb"\d+; \d+ \d+" + re.escape(one), line) for one in made)
+        )
+    command = ["pg_restore", *OF_ONE_OWNER, f"--use-list={wanted}", *how]
+    command += ["--dbname", psql(spec.database)[-1], archive]
+    with tempfile.TemporaryFile() as said:
+        program = subprocess.run(
+            command,
+            env=of_the_app(spec.role),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            check=False,
+        )
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+    failed = errors(text)
+    if program.returncode and not failed:
+        raise Refused(f"pg_restore: {text[-2000:].strip()}")
+    return failed
+
+
+def flat(name: str) -> str:
+    """As the list of an archive has it."""
+    return name.replace("\n", " ").replace("\r", " ")
+
+
+def errors(text: str) -> list[str]:
+    """What pg_restore could not do, each with the beginning of the statement."""
+    found = []
+    for line in text.splitlines():
+        if match := re.match(
+            r"pg_restore: error: (?:could not execute query: ERROR:\s*)?(.*)", line
+        ):
+            found.append(match[1])
+        elif found and (match := re.match(r"Command was: (.*)", line)):
+            found[-1] = f"{match[1][:SHOWN].rstrip(' (;')}: {found[-1]}"
+    return found
+
+
+# --- the proof -----------------------------------------------------------------------------------
+
+
+def compare(before: dict, chosen: dict) -> list[str]:
+    """A second dump against the first; which definitions read otherwise."""
+    after = of_database(chosen, "--data-only", dumped.rows_of)
+    definitions = of_database(chosen, "--schema-only", dumped.definitions_of)
+    wrong = dumped.differences(before["data"], after)
+    wrong += dumped.lost(before["definitions"], definitions)
+    if wrong:
+        more = f"; and {len(wrong) - 10} more" if wrong[10:] else ""
+        raise Refused(f"the new database is not what was dumped: {'; '.join(wrong[:10])}{more}")
+    return dumped.otherwise(before["definitions"], definitions)
+
+
+def try_to_write(spec: image.Image, app: Mapping[str, str]) -> None:
+    """What the app does first; taken back."""
+    schema = f"hive_write_{os.getpid()}"
+    columns = "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t text UNIQUE"
+    said = ask(
+        spec.database,
+        "BEGIN",
+        f"CREATE SCHEMA {schema}",
+        f"CREATE TABLE {schema}.t ({columns})",
+        f"INSERT INTO {schema}.t (t) VALUES ('written')",
+        f"SELECT t FROM {schema}.t",
+        "ROLLBACK",
+        environment=app,
+    )
+    if said != "written":
+        raise Refused(f"the app's role cannot write to the new database: {said}")
+
+
+def base_backup() -> None:
+    """A copy with a manifest, for the proof that every backup goes through."""
+    shutil.rmtree(f"{WORK}/pgdata", ignore_errors=True)
+    command = [f"{BIN}/pg_basebackup", f"--pgdata={WORK}/pgdata", "--checkpoint=fast"]
+    command += ["--wal-method=fetch", "--manifest-checksums=SHA256", "--no-sync", "--no-password"]
+    done(command, "pg_basebackup", ENVIRONMENT)
+
+
+VERBS = {"ask": ask_source, "dump": dump, "load": load}
+
+
+def main() -> int:
+    try:
+        VERBS[sys.argv[1]](*sys.argv[2:])
+    except (Refused, image.Fatal) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or WORK}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

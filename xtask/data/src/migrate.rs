@@ -1,0 +1,566 @@
+//! Moves the database of a foreign cluster, of this version of PostgreSQL or an older one,
+//! into a new generation of a service's volume.
+//!
+//! The source is mounted read-only and copied; programs of its version serve the copy. All
+//! that this image's programs have read of it is compared with what they read of the new
+//! database, which then goes through the proof of a backup. A migration that was killed is
+//! ended by the next one: done, or as before.
+
+mod findings;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Error, Result};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::foreign::{self, ForeignCluster, ForeignFindings, ForeignPlace, OldPrograms, SourceMount};
+use crate::generations::{VolumeJournal, VolumeKeeper, run_in};
+use crate::operation::{self, DataOperation, DataStep, DataWork, START};
+use crate::proof;
+use crate::seal::RestoreProof;
+use crate::take::{PYTHON, on_a_copy_with_dumped};
+use container::boot::MOUNT;
+use definition::identity::ImageId;
+use definition::spec::ImageSpec;
+use engine::Inventory;
+use engine::container::{Container, RunResources, Volume};
+use failure::FailureKind;
+use findings::SourceFacts;
+use host::report::{Report, megabytes};
+use inputs::clock;
+use service::findings::{self as obstacles, Obstacle};
+use service::handle::ServiceHandle;
+
+/// The steps, in their order.
+pub const STEPS: [&str; 7] = ["dump", "load", "prove", "recheck", "stop", "exchange", START];
+
+/// What it is called in the journal.
+const MIGRATION: &str = "migration";
+
+/// Looks at the source and copies it.
+const FOREIGN: &str = include_str!("inside/foreign.py");
+
+/// Starts a server from the copy.
+const OLD_SERVER: &str = include_str!("inside/old_server.sh");
+
+/// Dumps, loads and compares.
+const MIGRATE: &str = include_str!("inside/migrate.py");
+
+/// What a dump holds.
+const DUMPED: &str = include_str!("inside/dumped.py");
+
+/// Where the scripts find the source.
+const SOURCE: &str = "/hive-source";
+
+/// What is there for this one migration: the copy, the dump.
+const WORK: &str = "/hive-migrate";
+
+/// Who migrates what.
+#[derive(Clone, Copy)]
+pub struct MigrateOrder<'a> {
+    /// The service whose data it becomes.
+    pub handle: &'a ServiceHandle,
+    /// What is promised of its image.
+    pub spec: &'a ImageSpec,
+    /// The image that is to run on the data.
+    pub image: &'a ImageId,
+    /// All images there are: one of them may have programs of the source's version.
+    pub inventory: &'a Inventory,
+    /// A container, a volume or a folder.
+    pub from: &'a str,
+    /// The database that is meant, where there are several.
+    pub database: Option<&'a str>,
+    /// Makes what is there for this alone.
+    pub resources: &'a RunResources,
+    /// Says which step it is.
+    pub report: &'a Report,
+    /// Where the service's log goes, if it does not work.
+    pub state: &'a Path,
+}
+
+/// What was found of a source in whose way nothing is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationPlan {
+    /// What it is, in a line.
+    pub source: String,
+    /// What stays behind, a line each.
+    pub left_behind: Vec<String>,
+}
+
+/// What came of a migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrateOutcome {
+    /// Rows by table: as many as the source has, and the same.
+    pub tables: BTreeMap<String, u64>,
+    /// Objects whose definition PostgreSQL writes otherwise now.
+    pub otherwise: Vec<String>,
+    /// What the proof looked at.
+    pub proof: RestoreProof,
+    /// The digest of the source, before and after.
+    pub digest: String,
+    /// What ran before, where anything did.
+    pub kept: Option<String>,
+    /// How long the service was away, where it ran.
+    pub away: Option<Duration>,
+}
+
+/// A migration in whose way nothing is.
+struct PreparedMigration {
+    // Containers go before their volume.
+    keeper: VolumeKeeper,
+    copier: Container,
+    old: Container,
+    scratch: Volume,
+    role: String,
+    cluster: ForeignCluster,
+    digest: String,
+    /// Whether the source is on the service's own volume.
+    is_own: bool,
+    plan: MigrationPlan,
+    service_ran: bool,
+}
+
+/// What `dump` says.
+#[derive(Debug, Deserialize)]
+struct DumpedData {
+    rows: u64,
+    bytes: u64,
+}
+
+/// What `load` says.
+#[derive(Debug, Deserialize)]
+struct LoadedData {
+    tables: BTreeMap<String, u64>,
+    otherwise: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TreeDigest {
+    digest: String,
+}
+
+/// What is in the way of a migration and what would stay behind. A copy of the source is
+/// looked at; nothing is kept of it, and the service and its volume are not touched.
+///
+/// # Errors
+/// With all that is in the way.
+pub fn plan(order: &MigrateOrder<'_>) -> Result<MigrationPlan> {
+    Ok(prepare(order, true)?.plan)
+}
+
+/// Makes the data of a service those of a foreign cluster. What ran before is kept on the
+/// volume; `told` is called with the plan before anything is touched. The caller holds the
+/// service's lock.
+///
+/// # Errors
+/// With all that is in the way, before anything is touched; a smoke failure where the new
+/// database is not what the source has, or the app does not get healthy on it: then the
+/// data and the container are as before.
+pub fn migrate(order: &MigrateOrder<'_>, told: &dyn Fn(&MigrationPlan)) -> Result<MigrateOutcome> {
+    let prepared = prepare(order, false)?;
+    told(&prepared.plan);
+    let now = clock::stamp(SystemTime::now());
+    let id = format!("{now}-{}", &prepared.digest[..8]);
+    let journal = VolumeJournal {
+        file: order.from.to_owned(),
+        ..VolumeJournal::begun(MIGRATION, &id, prepared.service_ran)
+    };
+    let mut migration = Migration {
+        work: order.work(&prepared.keeper, journal),
+        order,
+        prepared: &prepared,
+        loaded: None,
+        proof: None,
+    };
+    operation::run(&mut migration)?;
+    migration.outcome()
+}
+
+impl<'a> MigrateOrder<'a> {
+    fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
+        DataWork {
+            handle: self.handle,
+            spec: self.spec,
+            report: self.report,
+            state: self.state,
+            keeper,
+            journal,
+            stopped: None,
+        }
+    }
+
+    fn all(&self, found: Vec<Obstacle>) -> Error {
+        let name = self.handle.name.as_str();
+        let found: Vec<(String, Obstacle)> = found.into_iter().map(|one| (name.to_owned(), one)).collect();
+        obstacles::failure(&found).into()
+    }
+
+    fn helper(&self, what: &str) -> String {
+        format!("{}.migrate-{what}-{}", self.handle.name, std::process::id())
+    }
+
+    /// A container that waits to be asked, without network.
+    fn container(&self, what: &str, image: &ImageId, more: &[&str]) -> Result<Container> {
+        let options = [
+            &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
+            more,
+        ]
+        .concat();
+        self.resources
+            .start(&self.helper(what), image.as_str(), &options, &["infinity"])
+    }
+}
+
+/// A source as its files are, and what can serve a copy of it.
+struct ReadableSource {
+    keeper: VolumeKeeper,
+    copier: Container,
+    scratch: Volume,
+    cluster: ForeignCluster,
+    programs: OldPrograms,
+    is_own: bool,
+}
+
+/// Looks at the files of the source and at the service.
+fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
+    let MigrateOrder { handle, report, .. } = *order;
+    let name = &handle.name;
+    let mut found = Vec::new();
+    found.extend(obstacles::data_elsewhere(handle)?);
+    found.extend(obstacles::users(handle, &name.volume())?);
+    let place = ForeignPlace::find(handle, order.from)?;
+    found.extend(in_use(order, &place)?);
+    let scratch = order.resources.volume(&order.helper("scratch"))?;
+    let work = format!("{}:{WORK}", scratch.name());
+    let source = place.mount.option(SOURCE)?;
+    // Files of any owner are read.
+    let options = ["--user", "0:0", "--mount", &source, "--volume", &work];
+    let copier = order.container("copy", order.image, &options)?;
+    report.step("look", format!("{name}: at {}", order.from));
+    let seen: ForeignFindings = of_source(&copier, &["find"])?;
+    let mut cluster = place.choose(order.from, &seen.clusters)?.clone();
+    let is_own = is_own(order, &place);
+    if is_own {
+        // They stay where they are, and go along.
+        cluster.secrets.clear();
+        cluster.directories.clear();
+    }
+    let volume = of_service(order, &scratch, is_dry)?;
+    let helper = order.helper("keep");
+    let more = ["--volume", &work];
+    let keeper = VolumeKeeper::start_with(order.resources, &helper, order.image, &volume, &more)?;
+    let on_volume = keeper.look(&[])?;
+    found.extend(findings::of_files(&cluster));
+    let room = (seen.free_bytes, seen.free_files, seen.disk);
+    found.extend(findings::of_room(&cluster, room, &on_volume));
+    let programs = programs(order, &place, &cluster, on_volume.major, &mut found)?;
+    // What nobody can serve cannot be looked at any further.
+    match programs.filter(|_| found.is_empty()) {
+        Some(programs) => Ok(ReadableSource {
+            keeper,
+            copier,
+            scratch,
+            cluster,
+            programs,
+            is_own,
+        }),
+        None => Err(order.all(found)),
+    }
+}
+
+/// Copies the source, and has a server of its version asked.
+fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> {
+    let MigrateOrder { handle, report, .. } = *order;
+    let name = &handle.name;
+    let ReadableSource {
+        keeper,
+        copier,
+        scratch,
+        cluster,
+        programs,
+        is_own,
+    } = look(order, is_dry)?;
+    report.step(
+        "copy",
+        format!("{name}: {}, {}", order.from, megabytes(cluster.bytes)),
+    );
+    let folder = cluster.folder.to_string_lossy();
+    let copied: TreeDigest = of_source(&copier, &["copy", &folder, keeper.owner()])?;
+    let work = format!("{}:{WORK}", scratch.name());
+    let old = serve(order, &programs, &work, keeper.owner())?;
+    let role = format!("hive_migrate_{}", std::process::id());
+    start_old(&old, &programs, &role)?;
+    report.step("ask", format!("{name}: a server of its version, on the copy"));
+    let facts = ask(order, &keeper, &role)?;
+    let on_volume = keeper.look(&facts.extensions())?;
+    let wanted = foreign::wanted_programs(facts.major);
+    let found = facts.in_the_way(order.database, &on_volume, &wanted);
+    if !found.is_empty() {
+        return Err(order.all(found));
+    }
+    let place = handle.place()?;
+    let mut service_ran = place.own().is_some_and(|seen| seen.condition.runs());
+    if let Some(before) = on_volume.journal.filter(|_| !is_dry) {
+        report.step("resumed", format!("{name}: {}", before.killed()));
+        let is_exchanged = on_volume.running.as_ref() == Some(&before.id);
+        if before.operation == MIGRATION && is_exchanged && !service_ran {
+            // Else the way back would lead to what that one has made.
+            keeper.does("back", &[&before.id])?;
+        }
+        // Where somebody has taken it down since, there is nothing to start.
+        service_ran |= before.service_ran && place.own().is_some();
+    }
+    Ok(PreparedMigration {
+        plan: MigrationPlan {
+            source: facts.told(),
+            left_behind: facts.left_behind(&cluster, &order.spec.database.role),
+        },
+        keeper,
+        copier,
+        old,
+        scratch,
+        role,
+        cluster,
+        digest: copied.digest,
+        is_own,
+        service_ran,
+    })
+}
+
+/// Whoever uses the source writes to it. The service's own volume is a source, too, such
+/// as of an older version of PostgreSQL, while no container of the service is there.
+fn in_use(order: &MigrateOrder<'_>, place: &ForeignPlace) -> Result<Option<Obstacle>> {
+    let name = &order.handle.name;
+    if is_own(order, place) && order.handle.place()?.own().is_some() {
+        let message = format!(
+            "{} is what {name} itself has, and its container is there",
+            order.from
+        );
+        return Ok(Some(Obstacle::usage(message).hint(format!(
+            "to the released image and its version of PostgreSQL: cargo xtask down {name}; cargo xtask migrate \
+             {name} --from {}",
+            name.volume()
+        ))));
+    }
+    let running = place.running.join(" ");
+    Ok((!running.is_empty()).then(|| {
+        Obstacle::environment(format!("container {running} uses the source"))
+            .hint(format!("stop it first: docker stop {running}"))
+    }))
+}
+
+fn is_own(order: &MigrateOrder<'_>, place: &ForeignPlace) -> bool {
+    place.mount == SourceMount::Volume(order.handle.name.volume())
+}
+
+/// The volume that the new cluster goes to. Where there is none yet and nothing is to be
+/// made, that of the copy says as much of the image and of the disk.
+fn of_service(order: &MigrateOrder<'_>, scratch: &Volume, is_dry: bool) -> Result<String> {
+    let (handle, volume) = (order.handle, order.handle.name.volume());
+    if handle.engine.volume(&handle.runner, &volume)?.is_none() {
+        if is_dry {
+            return Ok(scratch.name().to_owned());
+        }
+        let labels = handle.name.volume_labels();
+        handle.engine.create_volume(&handle.runner, &volume, &labels)?;
+    }
+    Ok(volume)
+}
+
+fn programs(
+    order: &MigrateOrder<'_>,
+    place: &ForeignPlace,
+    cluster: &ForeignCluster,
+    ours: u32,
+    found: &mut Vec<Obstacle>,
+) -> Result<Option<OldPrograms>> {
+    let major = match findings::major(cluster, ours) {
+        Ok(major) => major,
+        Err(obstacle) => {
+            found.push(obstacle);
+            return Ok(None);
+        }
+    };
+    let programs = foreign::programs(order.resources, order.inventory, order.image, place, major)?;
+    if programs.is_none() {
+        let message =
+            format!("nothing here has programs of PostgreSQL {major} to serve a copy of the source");
+        found.push(Obstacle::environment(message).hint(foreign::wanted_programs(major)));
+    }
+    Ok(programs)
+}
+
+/// What the script that sees the source says.
+fn of_source<T: serde::de::DeserializeOwned>(copier: &Container, args: &[&str]) -> Result<T> {
+    let command = [&PYTHON[..], &[FOREIGN], args].concat();
+    let said = run_in(copier, &[], &command).context("read the source")?;
+    serde_json::from_str(&said).context("read what is said of the source")
+}
+
+/// The container in which the copy is served.
+fn serve(order: &MigrateOrder<'_>, programs: &OldPrograms, work: &str, owner: &str) -> Result<Container> {
+    let mut options = vec!["--user", owner, "--volume", work];
+    if programs.of_machine {
+        // All that they need: libraries, time zones, extensions.
+        options.extend(["--mount", "type=bind,source=/usr,target=/usr,readonly"]);
+    }
+    order.container("old", &programs.image, &options)
+}
+
+fn start_old(old: &Container, programs: &OldPrograms, role: &str) -> Result<()> {
+    let command = ["sh", "-c", OLD_SERVER, "sh", &programs.folder, role];
+    run_in(old, &[], &command)
+        .map(drop)
+        .context("start a server from a copy of the source")
+}
+
+fn ask(order: &MigrateOrder<'_>, keeper: &VolumeKeeper, role: &str) -> Result<SourceFacts> {
+    let mut args = vec!["ask", role];
+    args.extend(order.database);
+    let said = keeper.runs(&on_a_copy_with_dumped(DUMPED, MIGRATE, &args));
+    serde_json::from_str(&said.context("look at the copy of the source")?)
+        .context("read what the source says of itself")
+}
+
+/// The steps of one migration.
+struct Migration<'a> {
+    order: &'a MigrateOrder<'a>,
+    prepared: &'a PreparedMigration,
+    work: DataWork<'a>,
+    loaded: Option<LoadedData>,
+    proof: Option<RestoreProof>,
+}
+
+impl<'a> DataOperation<'a> for Migration<'a> {
+    fn steps(&self) -> Vec<DataStep<Self>> {
+        let step = |n: usize, run: fn(&mut Self) -> Result<()>, undo: fn(&Self) -> Result<()>| DataStep {
+            name: STEPS[n],
+            run,
+            undo,
+        };
+        let mut all = vec![
+            step(0, Self::dump, operation::nothing),
+            step(1, Self::load, |one| one.work.settle()),
+            step(2, Self::prove, operation::nothing),
+            step(3, Self::recheck, operation::nothing),
+            step(4, |one| one.work.stop(), operation::nothing),
+            step(5, |one| one.work.does("exchange"), |one| one.work.does("back")),
+        ];
+        if self.work.journal.service_ran {
+            all.push(step(6, |one| one.work.start(), |one| one.work.stop_again()));
+        }
+        all
+    }
+
+    fn work(&self) -> &DataWork<'a> {
+        &self.work
+    }
+
+    fn work_mut(&mut self) -> &mut DataWork<'a> {
+        &mut self.work
+    }
+
+    fn stays(&self, step: &'static str, error: &Error) -> Option<&'static str> {
+        let stays = step == START && failure::kind(error) == FailureKind::Interrupted;
+        stays.then_some("the data are those of the source; it was not waited for the app")
+    }
+
+    fn failed(&self, step: &'static str, error: Error, undone: Result<()>) -> Error {
+        let name = &self.work.handle.name;
+        match (undone, step == START) {
+            (Ok(()), false) => error.context(format!("{name}: nothing has changed, nor has the source")),
+            (Ok(()), true) => error.context(failure::smoke(format!(
+                "{name} does not work on what was migrated; the data are as before, and the new ones are kept \
+                 as failed-{}",
+                self.work.journal.id
+            ))),
+            (Err(also), _) => error.context(format!("nor could the data before be brought back: {also:#}")),
+        }
+    }
+}
+
+/// All but the last three are done while the service works.
+impl Migration<'_> {
+    fn runs(&self, args: &[&str]) -> Result<String> {
+        let keeper = &self.prepared.keeper;
+        keeper.runs(&on_a_copy_with_dumped(DUMPED, MIGRATE, args))
+    }
+
+    fn dump(&mut self) -> Result<()> {
+        let said = self.runs(&["dump", &self.prepared.role]);
+        let dumped: DumpedData = serde_json::from_str(&said.context("dump the copy of the source")?)
+            .context("read what was dumped")?;
+        let (rows, bytes) = (dumped.rows, megabytes(dumped.bytes));
+        self.order.report.detail(format!("{rows} rows, {bytes} as text"));
+        // It takes as much room as the new cluster will.
+        self.prepared.old.remove()?;
+        let copy = format!("{WORK}/old");
+        self.prepared.keeper.runs(&["rm", "-rf", &copy]).map(drop)
+    }
+
+    fn load(&mut self) -> Result<()> {
+        self.work.settle()?;
+        let id = &self.work.journal.id;
+        let said = self.runs(&["load", id]).map_err(|error| {
+            let place = failure::smoke("the source cannot be brought into a database of this image");
+            match failure::kind(&error) {
+                FailureKind::Interrupted => error,
+                _ => error.context(place),
+            }
+        })?;
+        self.loaded = Some(serde_json::from_str(&said).context("read what was loaded")?);
+        if self.prepared.is_own {
+            self.work.does("share_files")?;
+        }
+        let note = json!({ "migrated_from": self.order.from }).to_string();
+        self.work.keeper.does("ready", &[id, &note]).map(drop)
+    }
+
+    fn prove(&mut self) -> Result<()> {
+        let mount = format!("{}:{MOUNT}", self.prepared.scratch.name());
+        let options = ["--user", self.prepared.keeper.owner(), "--volume", &mount];
+        let container = self.order.container("proof", self.order.image, &options)?;
+        let proof = proof::look(&container)?
+            .map_err(|why| failure::smoke(format!("the new database is not whole: {why}")))?;
+        self.proof = Some(RestoreProof {
+            at: clock::rfc3339(SystemTime::now()),
+            ..proof
+        });
+        Ok(())
+    }
+
+    /// What somebody has written since would be lost.
+    fn recheck(&mut self) -> Result<()> {
+        let folder = self.prepared.cluster.folder.to_string_lossy();
+        let now: TreeDigest = of_source(&self.prepared.copier, &["digest", &folder])?;
+        if now.digest != self.prepared.digest {
+            let message = format!(
+                "{} has changed since it was copied: somebody writes to it",
+                self.order.from
+            );
+            return Err(failure::environment(message)
+                .hint("stop whatever uses it, and migrate again")
+                .into());
+        }
+        Ok(())
+    }
+
+    fn outcome(self) -> Result<MigrateOutcome> {
+        let away = self.work.away();
+        self.work.finish()?;
+        let kept = self.work.keeper.for_cleanup().look(&[])?.generations;
+        let name = format!("before-{}", self.work.journal.id);
+        let loaded = self.loaded.context("it was not loaded")?;
+        Ok(MigrateOutcome {
+            tables: loaded.tables,
+            otherwise: loaded.otherwise,
+            proof: self.proof.context("it was not proved")?,
+            digest: self.prepared.digest.clone(),
+            kept: kept.into_iter().find(|kept| *kept == name),
+            away,
+        })
+    }
+}

@@ -1,0 +1,542 @@
+//! What is in the way of a migration, and what it cannot take along.
+
+use serde::Deserialize;
+
+use crate::foreign::ForeignCluster;
+use crate::generations::VolumeFindings;
+use crate::proof::{MORE_FILES, MORE_ROOM};
+use host::report::megabytes;
+use service::findings::Obstacle;
+
+/// The collations of a database in which text sorts by code point.
+const BY_CODE_POINT: [&str; 5] = ["C", "POSIX", "C.UTF-8", "C.UTF8", "C.utf8"];
+
+/// More of a kind are no news.
+const MOST: usize = 10;
+
+/// What the server of the copy says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct SourceFacts {
+    postgres: String,
+    pub(crate) major: u32,
+    databases: Vec<SourceDatabase>,
+    roles: Vec<SourceRole>,
+    /// Of roles and databases.
+    settings: Vec<String>,
+    /// Transactions that wait for their second half.
+    prepared: Vec<String>,
+    subscriptions: Vec<String>,
+    /// The database that is meant.
+    pub(crate) chosen: Option<String>,
+    /// Definitions that fail in a cluster of the image.
+    failed: Vec<String>,
+}
+
+/// A database of the source; one that takes no connections has only a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct SourceDatabase {
+    name: String,
+    open: bool,
+    collate: String,
+    tables: u64,
+    large_objects: u64,
+    unlogged: Vec<String>,
+    publications: Vec<String>,
+    /// Roles that own something or may do something.
+    rights: Vec<String>,
+    extensions: Vec<SourceExtension>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct SourceExtension {
+    name: String,
+    version: String,
+    /// Whether the programs that serve the copy have it.
+    served: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct SourceRole {
+    name: String,
+    #[serde(rename = "super")]
+    is_super: bool,
+}
+
+/// The version of a cluster.
+///
+/// # Errors
+/// When it is none that can be moved to this one.
+pub(crate) fn major(cluster: &ForeignCluster, ours: u32) -> Result<u32, Obstacle> {
+    let text = &cluster.version;
+    let Ok(major) = text.parse::<u32>() else {
+        let message = format!("the source is of PostgreSQL {text:?}, and 10 is the oldest that can be moved");
+        return Err(Obstacle::environment(message));
+    };
+    if major > ours {
+        let message = format!(
+            "the source is of PostgreSQL {major}, the image has {ours}: nobody promises that an older version reads it"
+        );
+        return Err(Obstacle::environment(message).hint(format!(
+            "build the image on a base set with PostgreSQL {major}: cargo xtask base list"
+        )));
+    }
+    Ok(major)
+}
+
+/// What the files of the source say is in the way.
+pub(crate) fn of_files(cluster: &ForeignCluster) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    if !cluster.links.is_empty() {
+        let message = format!(
+            "part of the source lies elsewhere, behind links: {}",
+            some(&cluster.links)
+        );
+        found.push(Obstacle::environment(message).hint(
+            "move tablespaces back where the source runs (ALTER DATABASE … SET TABLESPACE pg_default), or copy \
+             it with `cp --dereference` and name the copy",
+        ));
+    }
+    if !cluster.signals.is_empty() {
+        let message = format!(
+            "the source is a standby, or is being restored: {}",
+            some(&cluster.signals)
+        );
+        found.push(Obstacle::environment(message).hint("name its primary, or let it be promoted first"));
+    }
+    found
+}
+
+/// What the disks say: the copy of the source, the dump, the new cluster, and a copy of
+/// that for the proof.
+pub(crate) fn of_room(
+    cluster: &ForeignCluster,
+    scratch: (u64, Option<u64>, u64),
+    volume: &VolumeFindings,
+) -> Option<Obstacle> {
+    let (scratch_bytes, scratch_files, scratch_disk) = scratch;
+    let is_one = scratch_disk == volume.disk;
+    let times = if is_one { 3 } else { 2 };
+    let (bytes, files) = (
+        times * cluster.bytes + 2 * MORE_ROOM,
+        times * cluster.files + MORE_FILES,
+    );
+    let mut wanting = Vec::new();
+    if scratch_bytes < bytes {
+        let (free, bytes) = (megabytes(scratch_bytes), megabytes(bytes));
+        wanting.push(format!(
+            "{free} free, {bytes} are needed for copies of the source"
+        ));
+    }
+    if let Some(free) = scratch_files.filter(|free| *free < files) {
+        wanting.push(format!("room for {free} more files, {files} are needed"));
+    }
+    let own = cluster.bytes + 2 * MORE_ROOM;
+    if !is_one && volume.free_bytes < own {
+        let (free, own) = (megabytes(volume.free_bytes), megabytes(own));
+        wanting.push(format!("{free} free for the service's volume, which needs {own}"));
+    }
+    (!wanting.is_empty()).then(|| {
+        let message = format!("the disk of the engine's volumes has {}", wanting.join("; "));
+        Obstacle::environment(message).hint("make room there")
+    })
+}
+
+impl SourceFacts {
+    fn chosen(&self) -> Option<&SourceDatabase> {
+        let name = self.chosen.as_ref()?;
+        self.databases.iter().find(|one| one.name == *name)
+    }
+
+    /// Databases that are not the one that is meant, and have something in them.
+    fn others(&self) -> Vec<String> {
+        let is_other = |one: &&SourceDatabase| {
+            Some(&one.name) != self.chosen.as_ref() && (!one.open || one.tables + one.large_objects > 0)
+        };
+        self.databases
+            .iter()
+            .filter(is_other)
+            .map(|one| one.name.clone())
+            .collect()
+    }
+
+    /// The extensions that the new database has to have.
+    pub(crate) fn extensions(&self) -> Vec<&str> {
+        let all = self.chosen().into_iter().flat_map(|one| &one.extensions);
+        all.map(|one| one.name.as_str()).collect()
+    }
+
+    /// What the source is, in a line.
+    pub(crate) fn told(&self) -> String {
+        let Some(one) = self.chosen() else {
+            return format!("PostgreSQL {}", self.postgres);
+        };
+        let extensions: Vec<String> = one
+            .extensions
+            .iter()
+            .map(|extension| format!(", {} {}", extension.name, extension.version))
+            .collect();
+        format!(
+            "PostgreSQL {}, database {}: {} tables{}",
+            self.postgres,
+            one.name,
+            one.tables,
+            extensions.concat()
+        )
+    }
+
+    /// What is in the way. `seen` is what the image says of the extensions, `programs`
+    /// how to get such that have more of them.
+    pub(crate) fn in_the_way(
+        &self,
+        named: Option<&str>,
+        seen: &VolumeFindings,
+        programs: &str,
+    ) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        if let Some(chosen) = self.chosen() {
+            let is_missing = |one: &&SourceExtension| !one.served;
+            let missing: Vec<String> = chosen
+                .extensions
+                .iter()
+                .filter(is_missing)
+                .map(|one| one.name.clone())
+                .collect();
+            if !missing.is_empty() {
+                let message = format!(
+                    "the programs that serve the copy of the source have no extension {}",
+                    some(&missing)
+                );
+                found.push(Obstacle::environment(message).hint(programs));
+            }
+        } else {
+            found.push(self.no_database(named));
+        }
+        if !seen.missing_extensions.is_empty() {
+            let message = format!("the image has no extension {}", some(&seen.missing_extensions));
+            found.push(
+                Obstacle::environment(message)
+                    .hint("add its package to the spec's `packages` and build the image"),
+            );
+        }
+        if !self.prepared.is_empty() {
+            let message = format!(
+                "transactions of the source are prepared, and their rows neither there nor gone: {}",
+                some(&self.prepared)
+            );
+            found.push(
+                Obstacle::environment(message).hint(
+                    "where the source runs, end each of them: COMMIT PREPARED or ROLLBACK PREPARED '…'",
+                ),
+            );
+        }
+        if !self.failed.is_empty() {
+            let message = format!(
+                "definitions of the source that the app's role cannot make in a database of this image: {}",
+                self.failed.join("; ")
+            );
+            found.push(Obstacle::environment(message).hint(
+                "where the source runs, change or drop these (DROP …, ALTER TABLE … ALTER COLUMN … COLLATE \"C\"); \
+                 nothing was touched",
+            ));
+        }
+        found
+    }
+
+    fn no_database(&self, named: Option<&str>) -> Obstacle {
+        let all: Vec<String> = self.databases.iter().map(|one| one.name.clone()).collect();
+        let filled = self.others();
+        match named {
+            Some(named) => Obstacle::usage(format!(
+                "--database: the source has no database {named} that can be read; it has {}",
+                all.join(", ")
+            )),
+            None if filled.is_empty() => Obstacle::usage(format!(
+                "no database of the source has a table: {}",
+                all.join(", ")
+            )),
+            None => Obstacle::usage(format!(
+                "several databases of the source have tables, and the app has one: {}",
+                filled.join(", ")
+            ))
+            .hint(format!("say which one is the app's: --database {}", filled[0])),
+        }
+    }
+
+    /// What stays behind, a line each.
+    pub(crate) fn left_behind(&self, cluster: &ForeignCluster, app_role: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut tell = |what: &str, all: &[String]| {
+            if !all.is_empty() {
+                lines.push(format!("{what}: {}", some(all)));
+            }
+        };
+        let Some(chosen) = self.chosen() else {
+            return lines;
+        };
+        tell("databases", &self.others());
+        let supers: Vec<String> = self
+            .roles
+            .iter()
+            .filter(|role| role.is_super && chosen.rights.contains(&role.name))
+            .map(|role| role.name.clone())
+            .collect();
+        tell("that these roles are superusers", &supers);
+        let rights: Vec<String> = chosen
+            .rights
+            .iter()
+            .filter(|role| role.as_str() != app_role)
+            .cloned()
+            .collect();
+        tell(
+            &format!("what these roles own and may do: all is owned by {}", app_role),
+            &rights,
+        );
+        tell("settings of roles and databases", &self.settings);
+        let of_server: Vec<String> = cluster
+            .settings
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect();
+        tell(
+            "settings of the server (the spec's `database.settings` has such)",
+            &of_server,
+        );
+        tell("replication slots", &cluster.slots);
+        tell("publications", &chosen.publications);
+        tell("subscriptions", &self.subscriptions);
+        tell(
+            "secrets that the container kept beside the data",
+            &cluster.secrets,
+        );
+        tell(
+            "folders of the app's (`app.directories`), below",
+            &cluster.directories,
+        );
+        if !cluster.shut_down {
+            tell(
+                "rows of unlogged tables, since the source was not shut down",
+                &chosen.unlogged,
+            );
+        }
+        if !BY_CODE_POINT.contains(&chosen.collate.as_str()) {
+            lines.push(format!(
+                "the order of text by {}: it sorts by code point from then on",
+                chosen.collate
+            ));
+        }
+        lines
+    }
+}
+
+fn some(all: &[String]) -> String {
+    let shown = all.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn cluster() -> ForeignCluster {
+        ForeignCluster {
+            folder: "pgdata".into(),
+            version: "16".to_owned(),
+            bytes: 100_000_000,
+            files: 1000,
+            shut_down: true,
+            ..ForeignCluster::default()
+        }
+    }
+
+    fn volume() -> VolumeFindings {
+        VolumeFindings {
+            major: 17,
+            missing_extensions: Vec::new(),
+            free_bytes: u64::MAX,
+            free_files: None,
+            generations: Vec::new(),
+            journal: None,
+            running: None,
+            migrated_from: None,
+            versions: Default::default(),
+            disk: 1,
+            kept: Default::default(),
+        }
+    }
+
+    fn facts(more: &Value) -> SourceFacts {
+        let mut document = json!({
+            "postgres": "16.9", "major": 16, "chosen": "agno",
+            "databases": [
+                { "name": "agno", "open": true, "collate": "C.UTF-8", "tables": 3, "rights": ["agno"],
+                  "extensions": [{ "name": "vector", "version": "0.6.0", "served": true }] },
+                { "name": "postgres", "open": true, "collate": "C.UTF-8" },
+            ],
+            "roles": [{ "name": "agno", "super": false }, { "name": "postgres", "super": true }],
+            "settings": [], "prepared": [], "subscriptions": [], "failed": [],
+        });
+        for (key, value) in more.as_object().unwrap() {
+            document[key] = value.clone();
+        }
+        serde_json::from_value(document).unwrap()
+    }
+
+    fn messages(found: &[Obstacle]) -> Vec<&str> {
+        found.iter().map(|one| one.message.as_str()).collect()
+    }
+
+    #[test]
+    fn a_version_is_one_that_can_be_moved() {
+        let of = |version: &str| {
+            let cluster = ForeignCluster {
+                version: version.to_owned(),
+                ..cluster()
+            };
+            major(&cluster, 17).map_err(|found| found.message)
+        };
+        assert_eq!((of("17"), of("10")), (Ok(17), Ok(10)));
+        assert!(
+            of("18")
+                .unwrap_err()
+                .starts_with("the source is of PostgreSQL 18, the image has 17")
+        );
+        assert!(of("9.6").unwrap_err().contains("\"9.6\""));
+    }
+
+    #[test]
+    fn what_the_files_say_is_told_at_once() {
+        assert!(of_files(&cluster()).is_empty());
+        let bad = ForeignCluster {
+            links: vec!["pg_tblspc/16400".to_owned(), "pg_wal".to_owned()],
+            signals: vec!["standby.signal".to_owned()],
+            ..cluster()
+        };
+        assert_eq!(
+            messages(&of_files(&bad)),
+            [
+                "part of the source lies elsewhere, behind links: pg_tblspc/16400, pg_wal",
+                "the source is a standby, or is being restored: standby.signal",
+            ]
+        );
+    }
+
+    #[test]
+    fn copies_want_their_room() {
+        let of = |scratch, files, disk, free| {
+            let volume = VolumeFindings {
+                free_bytes: free,
+                ..volume()
+            };
+            of_room(&cluster(), (scratch, files, disk), &volume).map(|found| found.message)
+        };
+        assert_eq!(of(700_000_000, Some(4000), 1, 700_000_000), None);
+        let told = of(699_999_999, Some(3999), 1, 699_999_999).unwrap();
+        assert!(
+            told.contains("needed for copies of the source; room for 3999 more files"),
+            "{told}"
+        );
+        // Two disks: each has its own part.
+        assert_eq!(of(600_000_000, None, 2, 500_000_000), None);
+        assert!(
+            of(600_000_000, None, 2, 499_999_999)
+                .unwrap()
+                .contains("for the service's volume")
+        );
+    }
+
+    #[test]
+    fn all_that_is_in_the_way_is_told_at_once() {
+        assert!(facts(&json!({})).in_the_way(None, &volume(), "").is_empty());
+        let bad = facts(&json!({
+            "databases": [{ "name": "agno", "open": true, "tables": 1,
+                "extensions": [{ "name": "postgis", "version": "3", "served": false }] }],
+            "prepared": ["two (database agno)"],
+            "failed": ["EVENT TRIGGER - e: permission denied"],
+        }));
+        let seen = VolumeFindings {
+            missing_extensions: vec!["postgis".to_owned()],
+            ..volume()
+        };
+        let found = bad.in_the_way(None, &seen, "install it");
+        let told = messages(&found);
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(told[0].ends_with("have no extension postgis"));
+        assert_eq!(told[1], "the image has no extension postgis");
+        assert!(told[2].ends_with("two (database agno)"));
+        assert!(told[3].ends_with("EVENT TRIGGER - e: permission denied"));
+    }
+
+    #[test]
+    fn one_database_is_the_apps() {
+        let several = json!({ "chosen": null, "databases": [
+            { "name": "a", "open": true, "tables": 1 },
+            { "name": "b", "open": true, "large_objects": 1 },
+            { "name": "postgres", "open": true },
+        ] });
+        let of = |more: &Value, named| {
+            let found = facts(more).in_the_way(named, &volume(), "");
+            (found[0].message.clone(), found[0].hint.clone())
+        };
+        let (message, hint) = of(&several, None);
+        assert!(message.ends_with("the app has one: a, b"), "{message}");
+        assert_eq!(hint.unwrap(), "say which one is the app's: --database a");
+        let (message, _) = of(&several, Some("c"));
+        assert!(
+            message.contains("no database c that can be read; it has a, b, postgres"),
+            "{message}"
+        );
+        let empty = json!({ "chosen": null, "databases": [{ "name": "postgres", "open": true }] });
+        assert_eq!(
+            of(&empty, None).0,
+            "no database of the source has a table: postgres"
+        );
+    }
+
+    #[test]
+    fn what_stays_behind_is_told() {
+        let quiet = facts(&json!({})).left_behind(&cluster(), "hive");
+        assert_eq!(
+            quiet,
+            ["what these roles own and may do: all is owned by hive: agno"]
+        );
+        let all = facts(&json!({
+            "databases": [
+                { "name": "agno", "open": true, "collate": "en_US.utf8", "tables": 3, "rights": ["agno"],
+                  "unlogged": ["public.u"], "publications": ["p"] },
+                { "name": "shut", "open": false, "collate": "C" },
+            ],
+            "roles": [{ "name": "agno", "super": true }],
+            "settings": ["database agno: search_path=own"],
+            "subscriptions": ["s"],
+        }));
+        let unclean = ForeignCluster {
+            shut_down: false,
+            slots: vec!["slot".to_owned()],
+            secrets: vec!["SECRET_KEY".to_owned()],
+            directories: vec!["app".to_owned()],
+            settings: [("work_mem".to_owned(), "1GB".to_owned())].into(),
+            ..cluster()
+        };
+        let told = all.left_behind(&unclean, "hive").join("\n");
+        for part in [
+            "databases: shut",
+            "superusers: agno",
+            "database agno: search_path=own",
+            "work_mem = 1GB",
+            "slots: slot",
+            "publications: p",
+            "subscriptions: s",
+            "SECRET_KEY",
+            "below: app",
+            "public.u",
+            "by en_US.utf8: it sorts by code point",
+        ] {
+            assert!(told.contains(part), "no {part:?} in {told}");
+        }
+    }
+}

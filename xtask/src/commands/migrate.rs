@@ -1,0 +1,150 @@
+//! `cargo xtask migrate`: the data of a service become those of a foreign cluster.
+
+use anyhow::Result;
+
+use super::services;
+use crate::cli::migrate::MigrateArgs;
+use crate::cli::service::ServiceSelection;
+use ::service::handle::ServiceHandle;
+use ::service::trail::{self, TrailEntry};
+use data::migrate::{self, MigrateOrder, MigrateOutcome, MigrationPlan};
+use data::restore::RestoreOrder;
+use data::rollback;
+use definition::spec::ImageSpec;
+use host::Host;
+use host::report::{Report, seconds};
+
+/// Migrates, says what would be, or takes the last migration back.
+pub(super) fn run(args: &MigrateArgs, host: &Host) -> Result<()> {
+    let selection = ServiceSelection {
+        images: vec![args.image.clone()],
+        engine: args.engine,
+    };
+    let specs = services::specs(host, &selection.images)?;
+    let engine = services::running_engine(host, &selection)?;
+    super::reap(host, &engine)?;
+    for spec in &specs {
+        let handle = services::handle(host, &engine, spec);
+        let _lock = handle.lock(host)?;
+        services::mend(host, &handle, spec, true)?;
+        let (verb, outcome) = match (args.dry_run, args.rollback > 0) {
+            (true, _) => ("migrate --dry-run", "looked at"),
+            (_, true) => ("migrate --rollback", "taken back"),
+            _ => ("migrate", "migrated"),
+        };
+        let mut entry = TrailEntry::begun(verb, &handle.name);
+        let image = services::image_of(host, &handle, spec)?;
+        entry.image = Some(image.clone());
+        let resources = services::resources(host, &engine)?;
+        let order = RestoreOrder {
+            handle: &handle,
+            spec,
+            image: &image,
+            resources: &resources,
+            report: &host.report,
+            state: &host.state_dir(),
+        };
+        let done = of_service(args, host, &order, spec);
+        trail::write(&host.state_dir(), &host.report, &entry.ended(outcome, &done));
+        done?;
+    }
+    Ok(())
+}
+
+fn of_service(args: &MigrateArgs, host: &Host, base: &RestoreOrder<'_>, spec: &ImageSpec) -> Result<()> {
+    let Some(from) = &args.from else {
+        return take_back(args, host, base);
+    };
+    let inventory = base.handle.engine.inventory(&host.runner)?;
+    let order = MigrateOrder {
+        handle: base.handle,
+        spec,
+        image: base.image,
+        inventory: &inventory,
+        from,
+        database: args.database.as_deref(),
+        resources: base.resources,
+        report: base.report,
+        state: base.state,
+    };
+    let tell = |plan: &MigrationPlan| tell_plan(&host.report, base.handle, plan);
+    if args.dry_run {
+        tell(&migrate::plan(&order)?);
+        host.report
+            .step("next", format!("cargo xtask migrate {} --from {from}", spec.name));
+        return Ok(());
+    }
+    let outcome = migrate::migrate(&order, &tell)?;
+    tell_outcome(&host.report, base.handle, from, &outcome);
+    Ok(())
+}
+
+fn tell_plan(report: &Report, handle: &ServiceHandle, plan: &MigrationPlan) {
+    report.step("source", format!("{}: {}", handle.name, plan.source));
+    if !plan.left_behind.is_empty() {
+        report.step("behind", format!("{}: what is not taken along", handle.name));
+    }
+    for line in &plan.left_behind {
+        report.detail(line);
+    }
+}
+
+fn tell_outcome(report: &Report, handle: &ServiceHandle, from: &str, outcome: &MigrateOutcome) {
+    let name = &handle.name;
+    let away = outcome
+        .away
+        .map_or(String::new(), |away| format!(", away for {}", seconds(away)));
+    report.step("migrated", format!("{name}: {from}{away}"));
+    for (table, rows) in &outcome.tables {
+        report.detail(format!("{table}: {rows} rows, the same as in the source"));
+    }
+    for definition in &outcome.otherwise {
+        report.detail(format!("{definition} is written otherwise by this version"));
+    }
+    let proof = &outcome.proof;
+    report.detail(format!(
+        "{} indexes, {} vector indexes and {} sequences are whole",
+        proof.indexes + proof.sampled_indexes,
+        proof.vector_indexes,
+        proof.sequences
+    ));
+    report.detail(format!("the source is as it was: sha256 {}", outcome.digest));
+    if let Some(kept) = &outcome.kept {
+        report.step(
+            "kept",
+            format!(
+                "{name}: what ran before; back to it: cargo xtask migrate {name} --rollback; to delete it: \
+                 cargo xtask restore {name} --forget {kept}"
+            ),
+        );
+    }
+    if outcome.away.is_none() {
+        report.step("next", format!("cargo xtask up {name}"));
+    }
+}
+
+fn take_back(args: &MigrateArgs, host: &Host, order: &RestoreOrder<'_>) -> Result<()> {
+    let name = &order.handle.name;
+    let back = rollback::way_back(order)?;
+    rollback::tell(&host.report, name.as_str(), &back);
+    if args.rollback < 2 {
+        let twice = format!("cargo xtask migrate {name} --rollback --rollback");
+        services::confirmed(host, name.as_str(), &twice)?;
+    }
+    let away = rollback::rollback(order, &back)?;
+    let away = away.map_or(String::new(), |away| format!(", away for {}", seconds(away)));
+    host.report
+        .step("back", format!("{name}: the data from before{away}"));
+    host.report.step(
+        "kept",
+        format!(
+            "{name}: what ran until now; to delete it: cargo xtask restore {name} --forget {}",
+            back.aside()
+        ),
+    );
+    if let Some(version) = &back.other_major {
+        let next = format!("cargo xtask up {name} --image REFERENCE, one with PostgreSQL {version}");
+        host.report.step("next", next);
+    }
+    Ok(())
+}

@@ -1,0 +1,331 @@
+//! Migrations on a real engine: of a cluster that somebody else has made, into the
+//! service of an image, and back.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Stdio;
+use std::sync::MutexGuard;
+
+use crate::build_images::docker;
+use crate::sandbox::{self, Checkout, Run};
+
+const NAME: &str = "test-genie";
+const IMAGE: &str = "hive-test-genie:latest";
+
+/// The volume with the source.
+const SOURCE: &str = "test-genie-of-the-past";
+
+/// Makes a cluster as images of others do: another superuser, below the mount, in a locale
+/// that no image of ours has. Its programs are those of `$1`.
+const MAKE: &str = r#"
+mkdir -p /tmp/locale && ln -s /usr/lib/locale/C.utf8 /tmp/locale/en_US.utf8
+ln -s /usr/lib/locale/C.utf8 /tmp/locale/de_DE.utf8
+unset PGSERVICE PGSERVICEFILE PGDATA
+export LOCPATH=/tmp/locale PATH=$1:$PATH PGHOST=/tmp PGUSER=agno
+more=
+case $(postgres --version) in *" 17."*) more=--locale-provider=libc ;; esac
+initdb --pgdata=/source/pgdata --username=agno --auth=trust --locale=en_US.utf8 $more > /dev/null
+echo "work_mem = 16MB" >> /source/pgdata/postgresql.conf
+pg_ctl start -s -w -D /source/pgdata -o "-k /tmp -h ''" -l /tmp/log
+createdb agno
+psql -Xq -v ON_ERROR_STOP=1 -d agno -f -
+pg_ctl stop -s -m fast -D /source/pgdata
+"#;
+
+/// What real applications have, and what people have tripped over.
+const CONTENT: &str = r#"
+CREATE ROLE reader; CREATE ROLE "the app" SUPERUSER;
+CREATE SCHEMA "odd ""schema"; CREATE SCHEMA trap;
+CREATE TABLE "odd ""schema"."a table
+with (lines" ("a column" text COLLATE "C", id bigint GENERATED ALWAYS AS IDENTITY (START 100) PRIMARY KEY);
+INSERT INTO "odd ""schema"."a table
+with (lines" ("a column") SELECT 'tab' || chr(9) || n || chr(10) || '\.' FROM generate_series(1, 300) n;
+CREATE TABLE parts (id int, at date) PARTITION BY RANGE (at);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+INSERT INTO parts SELECT n, '2025-05-05' FROM generate_series(1, 50) n;
+CREATE FUNCTION trap.now() RETURNS timestamptz LANGUAGE plpgsql AS $$BEGIN RAISE 'called'; END$$;
+CREATE FUNCTION trap.lower(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+    $$BEGIN IF current_user = 'postgres' THEN RAISE 'called as superuser'; END IF; RETURN $1; END$$;
+CREATE TABLE trap.checked (t text DEFAULT 'x' CHECK (trap.lower(t) IS NOT NULL));
+CREATE INDEX ON trap.checked (trap.lower(t));
+INSERT INTO trap.checked VALUES ('a'), ('b');
+ALTER DATABASE agno SET search_path = trap, public, pg_catalog;
+ALTER DATABASE agno SET bytea_output = 'escape';
+CREATE TABLE binary_ones (b bytea, at timestamptz, f float8);
+INSERT INTO binary_ones SELECT '\x00ff0a', pg_catalog.now(), 1.0 / 3;
+ALTER TABLE binary_ones OWNER TO "the app"; GRANT SELECT ON binary_ones TO reader;
+SELECT lo_from_bytea(4711, 'large');
+CREATE SEQUENCE lonely; SELECT nextval('lonely') FROM generate_series(1, 7);
+CREATE VIEW seen AS SELECT * FROM parts;
+"#;
+
+/// With the extension, which only the image's own programs have.
+const VECTORS: &str = r#"
+CREATE EXTENSION vector SCHEMA public; CREATE SCHEMA extensions; CREATE EXTENSION pg_trgm SCHEMA extensions;
+CREATE INDEX ON trap.checked USING gin (t extensions.gin_trgm_ops);
+CREATE TABLE vectors (id serial PRIMARY KEY, v public.vector(3));
+INSERT INTO vectors (v) SELECT ('[' || n || ',1,' || n % 7 || ']')::public.vector FROM generate_series(1, 200) n;
+CREATE INDEX ON vectors USING hnsw (v public.vector_l2_ops);
+CREATE INDEX ON vectors USING ivfflat (v public.vector_cosine_ops) WITH (lists = 5);
+"#;
+
+/// A database of which an image of ours can make nothing.
+const BAD: &str = r#"
+CREATE DATABASE bad; \c bad
+CREATE COLLATION "de_DE" (provider = libc, locale = 'de_DE.utf8');
+CREATE TABLE sorted (t text COLLATE "de_DE"); CREATE INDEX ON sorted (t);
+CREATE FUNCTION called() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN END$$;
+CREATE EVENT TRIGGER fires ON ddl_command_end EXECUTE FUNCTION called();
+"#;
+
+/// The service of the image that all tests have, and a source beside it.
+struct Migrator {
+    _alone: MutexGuard<'static, ()>,
+    checkout: Checkout,
+    port: String,
+}
+
+impl Migrator {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let one = Self {
+            _alone: sandbox::service_of("genie"),
+            checkout: Checkout::renamed(),
+            port: listener.local_addr().unwrap().port().to_string(),
+        };
+        drop(listener);
+        one.up();
+        one
+    }
+
+    fn up(&self) {
+        self.xtask(&["up", NAME, "--port", &self.port]).expect(0);
+    }
+
+    fn xtask(&self, args: &[&str]) -> Run {
+        self.checkout.xtask(args)
+    }
+
+    fn migrate(&self, more: &[&str]) -> Run {
+        self.xtask(&[&["migrate", NAME], more].concat())
+    }
+
+    fn sql(&self, statement: &str) -> String {
+        docker(&["exec", NAME, "psql", "-XAtqc", statement])
+            .trim()
+            .to_owned()
+    }
+
+    /// A migration that is killed as soon as it says that a step begins.
+    fn killed_at(&self, step: &str) {
+        let mut command = self
+            .checkout
+            .command(&["migrate", NAME, "--from", SOURCE, "--database", "agno"]);
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let begins = format!("{step} {NAME}");
+        let lines: Vec<String> = said
+            .lines()
+            .map_while(Result::ok)
+            .scan(false, |is_there, line| {
+                let before = std::mem::replace(is_there, line.trim_start().starts_with(&begins));
+                (!before).then_some(line)
+            })
+            .collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let last = lines.last().unwrap();
+        assert!(
+            last.trim_start().starts_with(&begins),
+            "it never came to {step}: {lines:#?}"
+        );
+    }
+}
+
+impl Drop for Migrator {
+    fn drop(&mut self) {
+        // Any of them may be gone, and a test that fails has said why.
+        let helpers = format!("name={NAME}.migrate-");
+        let listed = docker(&["ps", "--all", "--quiet", "--filter", &helpers]);
+        for helper in listed.lines() {
+            let _ended = sandbox::docker().args(["rm", "--force", helper]).output();
+        }
+        for thing in [
+            &["rm", "--force", NAME][..],
+            &["network", "rm", &format!("hive_{NAME}_network")],
+            &["volume", "rm", &format!("{NAME}-data")],
+            &["volume", "rm", SOURCE],
+        ] {
+            let _ended = sandbox::docker().args(thing).output();
+        }
+    }
+}
+
+/// Makes the source; `more` are options of `docker run`.
+fn make_source(programs: &str, content: &[&str], more: &[&str]) {
+    docker(&["volume", "create", SOURCE]);
+    let mount = format!("{SOURCE}:/source");
+    let run = [
+        &["run", "--rm", "--interactive", "--network", "none", "--user", "0:0", "--volume", &mount][..],
+        more,
+        &["--entrypoint", "sh", IMAGE, "-ec"],
+        &["chown 1000:1000 /source && exec setpriv --reuid=1000 --regid=1000 --clear-groups sh -ec \"$1\" sh \"$2\""],
+        &["sh", MAKE, programs],
+    ]
+    .concat();
+    let mut command = sandbox::docker();
+    let mut child = command
+        .args(run)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), content.concat().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// Each name with mode, owner, time and content, by other programs than the tool's.
+fn state_of_source() -> String {
+    let mount = format!("{SOURCE}:/source:ro");
+    let script = "cd /source && find . -printf '%p %m %U:%G %T@ %l\\n' | sort && \
+        find . -type f -print0 | sort -z | xargs -0 sha256sum";
+    docker(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--user",
+        "0:0",
+        "--volume",
+        &mount,
+        "--entrypoint",
+        "sh",
+        IMAGE,
+        "-c",
+        script,
+    ])
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
+    let service = Migrator::start();
+    service.sql("CREATE TABLE mark AS SELECT 'of today' AS is");
+    make_source("/usr/bin", &[CONTENT, VECTORS, BAD], &[]);
+    let before = state_of_source();
+    service
+        .migrate(&["--from", SOURCE, "--dry-run", "--database", "bad"])
+        .expect(3)
+        .says(&[
+            "de_DE",
+            "CREATE EVENT TRIGGER fires ON ddl_command_end: permission denied",
+        ]);
+    assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
+    service.killed_at("exchange");
+    let done = service
+        .migrate(&["--from", SOURCE, "--database", "agno"])
+        .expect(0);
+    done.says(&[
+        "was killed at",
+        "databases: bad",
+        "superusers: agno, the app",
+        "database agno: search_path=trap, public, pg_catalog",
+        "work_mem = 16MB",
+        "the order of text by en_US.utf8",
+        "trap.checked: 2 rows, the same as in the source",
+        "with (lines\": 300 rows",
+        "2 vector indexes",
+        "the source is as it was: sha256",
+        "migrate test-genie --rollback",
+    ]);
+    assert_eq!(state_of_source(), before, "the source was written to");
+    for (question, answer) in [
+        (
+            "SELECT count(*) FROM \"odd \"\"schema\".\"a table\nwith (lines\"",
+            "300",
+        ),
+        (
+            "INSERT INTO \"odd \"\"schema\".\"a table\nwith (lines\" VALUES ('new') RETURNING id",
+            "400",
+        ),
+        (
+            "SELECT convert_from(lo_get(4711), 'UTF8') || nextval('lonely')",
+            "large8",
+        ),
+        ("SELECT f = 1.0 / 3 AND b = '\\x00ff0a' FROM binary_ones", "t"),
+        ("SELECT count(*) FROM seen", "50"),
+        (
+            "SELECT id FROM vectors ORDER BY v OPERATOR(public.<->) '[77,1,0]' LIMIT 1",
+            "77",
+        ),
+        ("SELECT rolsuper FROM pg_roles WHERE rolname = current_user", "f"),
+        (
+            "SELECT count(*) FROM pg_roles WHERE rolname ~ 'hive_migrate|the app|reader'",
+            "0",
+        ),
+    ] {
+        assert_eq!(service.sql(question), answer, "{question}");
+    }
+    service
+        .migrate(&["--rollback"])
+        .expect(2)
+        .says(&["lost to it", "--rollback --rollback"]);
+    service
+        .migrate(&["--rollback", "--rollback"])
+        .expect(0)
+        .says(&["--forget failed-"]);
+    assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
+    service
+        .migrate(&["--rollback"])
+        .expect(2)
+        .says(&["come from no migration"]);
+}
+
+/// By the machine's own programs, onto a service that has no data yet; then by its own, as
+/// from one version to the next.
+#[test]
+#[ignore = "needs an engine"]
+fn an_older_version_becomes_the_data_and_those_of_the_service_itself() {
+    let service = Migrator::start();
+    let volume = format!("{NAME}-data");
+    service.sql("CREATE TABLE mark AS SELECT 'of today' AS is");
+    let told = service.migrate(&["--from", &volume]).expect(2);
+    told.says(&["its container is there", "cargo xtask down test-genie"]);
+    let programs = "/usr/lib/postgresql/15/bin";
+    if std::path::Path::new(programs).join("initdb").is_file() {
+        let machine = ["--mount", "type=bind,source=/usr,target=/usr,readonly"];
+        make_source(programs, &[CONTENT], &machine);
+        let before = state_of_source();
+        let (down, data) = (["down", NAME], ["--volumes", NAME, "--volumes", NAME]);
+        service.xtask(&[&down[..], &data].concat()).expect(0);
+        let moved = service.migrate(&["--from", SOURCE]).expect(0);
+        moved.says(&[
+            "test-genie: PostgreSQL 15.",
+            "trap.checked: 2 rows",
+            "cargo xtask up",
+        ]);
+        assert_eq!(state_of_source(), before, "the source was written to");
+        let nothing = service.migrate(&["--rollback", "--rollback"]).expect(2);
+        nothing.says(&["nothing is kept of what ran before"]);
+        service.up();
+        assert_eq!(service.sql("SELECT count(*) FROM seen"), "50");
+        service.sql("CREATE TABLE mark AS SELECT 'of today' AS is");
+    } else {
+        sandbox::skipped("the machine has no programs of PostgreSQL 15");
+    }
+    service.xtask(&["down", NAME]).expect(0);
+    let moved = service.migrate(&["--from", &volume]).expect(0);
+    moved.says(&["public.mark: 1 rows"]);
+    service.up();
+    assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
+    // Ours is known as ours: its initial SQL is not run again.
+    let renamed = "SELECT count(*) FROM pg_namespace WHERE nspname ~ '^hive_image_of'";
+    assert_eq!(service.sql(renamed), "0");
+    let back = service.migrate(&["--rollback", "--rollback"]).expect(0);
+    back.says(&["healthy"]);
+    assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
+}
