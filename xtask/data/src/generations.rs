@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::file::Backup;
-use crate::take::on_a_copy;
+use crate::take::{PYTHON, on_a_copy};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::Engine;
@@ -19,6 +19,9 @@ use host::process::{Runner, ended, tail};
 
 /// All that is done on the volume; its head says how it looks.
 const SCRIPT: &str = include_str!("inside/generation.py");
+
+/// Unpacks what comes on stdin.
+const UNPACK: &str = include_str!("inside/unpack.py");
 
 /// Longer than any of it; Ctrl-C ends it.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
@@ -197,7 +200,8 @@ impl VolumeKeeper {
     }
 }
 
-/// The engine reads zstd by itself, so that no image needs a program for it.
+/// Unpacked in the container, by the library that each image's PostgreSQL has: an engine
+/// that is given zstd may die of it.
 pub(crate) fn unpack(
     engine: &Engine,
     runner: &Runner,
@@ -223,9 +227,9 @@ fn copy_in(
     container: &Container,
     folder: &str,
 ) -> Result<()> {
-    let target = format!("{}:{folder}", container.name());
-    let copy = engine.cmd(runner, &["cp", "-", &target]);
-    copy.stdin_from(archive).deadline(LONGEST).run().map(drop)
+    let exec = ["exec", "--interactive", "--user", "0:0", container.name()];
+    let unpack = engine.cmd(runner, &exec).args(PYTHON).args([UNPACK, folder]);
+    unpack.stdin_from(archive).deadline(LONGEST).run().map(drop)
 }
 
 /// What a command in a container says; what it says on stderr where it fails.
