@@ -107,6 +107,9 @@ impl CheckResult {
     }
 }
 
+/// What begins the detail of a check that was not looked at.
+const NOT_REACHED: &str = "not reached";
+
 /// That faults were run, of which suite, and whether of all of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Full {
@@ -227,10 +230,13 @@ impl Verdict {
         failed.filter(|check| check.because.is_none()).collect()
     }
 
-    /// Whether it failed, and by nothing but times over their budgets.
+    /// Whether it failed, and by nothing but times over their budgets, and by what was
+    /// not looked at because of them.
     pub(crate) fn only_took_too_long(&self) -> bool {
         let causes = self.causes();
-        !causes.is_empty() && causes.iter().all(|check| check.only_took_too_long())
+        let late = causes.iter().filter(|check| check.only_took_too_long()).count();
+        let unseen = |check: &&&CheckResult| check.detail.starts_with(NOT_REACHED);
+        late > 0 && late + causes.iter().filter(unseen).count() == causes.len()
     }
 
     /// Whether nobody waited until the database of the first start was ready,
@@ -387,6 +393,10 @@ pub(super) mod tests {
         assert!(!verdict(vec![check("image-size", over("MB"))]).only_took_too_long());
         let both = vec![check("restart", over("s")), check("health", Err(flaw("500")))];
         assert!(!verdict(both).only_took_too_long());
+        let unseen = || check("health", Err(flaw("not reached: the app is not healthy")));
+        let late = check("restart", over("s"));
+        assert!(verdict(vec![late, unseen()]).only_took_too_long());
+        assert!(!verdict(vec![unseen()]).only_took_too_long());
         assert!(!verdict(vec![check("image-user", seen("1000"))]).only_took_too_long());
     }
 
