@@ -39,6 +39,22 @@ class Unpack(Folder):
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         self.assertEqual(Path(self.path, "d/base/1").read_bytes(), self.content)
 
+    def test_a_frame_may_fill_the_room_for_what_it_holds(self):
+        # As much as zstd gives at once.
+        room = 1 << 17
+        content = b"".join(b"%d\n" % number for number in range(30000))
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            entry = tarfile.TarInfo("numbers")
+            entry.size = room - 2048
+            tar.addfile(entry, io.BytesIO(content[: entry.size]))
+        target = io.BytesIO()
+        zstd = files.Zstd(target)
+        zstd.write(archive.getvalue()[:room])
+        zstd.close()
+        done = self.unpack(target.getvalue())
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
     def test_what_is_cut_off_or_changed_is_told(self):
         done = self.unpack(self.compressed[:-5])
         self.assertEqual(done.returncode, 1)

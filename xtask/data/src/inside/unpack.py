@@ -45,11 +45,14 @@ class Unzstd:
         source = Buffer(place, len(compressed), 0)
         while True:
             target = Buffer(ctypes.cast(self.out, ctypes.c_void_p), self.room, 0)
-            # With nothing more to read and nothing to write it would complain.
-            self.missing = self.library.ZSTD_decompressStream(self.stream, target, source)
-            if self.library.ZSTD_isError(self.missing):
-                name = self.library.ZSTD_getErrorName(self.missing).decode()
+            read = source.position
+            missing = self.library.ZSTD_decompressStream(self.stream, target, source)
+            if self.library.ZSTD_isError(missing):
+                name = self.library.ZSTD_getErrorName(missing).decode()
                 raise ValueError(f"the archive is damaged: {name}")
+            # Asked for nothing, after a frame that just filled the room, it would like a next one.
+            if source.position > read or target.position:
+                self.missing = missing
             yield memoryview(self.out)[: target.position]
             if source.position == source.size and target.position < self.room:
                 return
