@@ -125,7 +125,6 @@ fn a_database_alone_is_built_proved_and_run() {
     // A backup is proved as one of any image.
     bench.xtask(&["backup", name]).expect(0);
     bench.xtask(&["down", name]).expect(0);
-    bench.xtask(&["backup", "prune", name, "--keep", "0"]);
 }
 
 /// What is the database's alone is held, and can fail; faults that go another way

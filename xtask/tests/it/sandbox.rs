@@ -148,6 +148,8 @@ impl Checkout {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = command();
         command.arg("--root").arg(self.folder.path()).args(args);
+        // Never the folder of whoever runs the tests.
+        command.env("HIVE_BACKUP_DIR", self.path("target/backups"));
         command
     }
 
