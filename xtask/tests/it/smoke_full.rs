@@ -137,7 +137,7 @@ fn an_image_that_bears_nothing() {
          echo 'wal_writer_delay = 10s' >> /etc/hive/postgresql.conf; cd /usr/local/lib/hive; \
          sed -i 's|copy = f\"{{MOUNT}}/{{ADOPTING}}.*|copy = PGDATA|' hive_container/adoption.py; \
          sed -i '/def give_up/a \\        return' hive_container/supervision.py; \
-         sed -i '/ports.reserve/d' entrypoint; \
+         sed -i 's/^    if spec.port:/    if False:/' entrypoint; \
          sed -i '/^unhealthy() {{/a [[ -e /run/hive/database-ready ]] && {{ echo healthy; exit 0; }}' healthcheck; {UNCOMPILED}"
     ));
     each_finds_its_flaw(
