@@ -95,6 +95,26 @@ pub struct VolumeFindings {
     pub(crate) kept: BTreeMap<String, Value>,
 }
 
+#[cfg(test)]
+impl VolumeFindings {
+    /// A volume with room for everything, beside which nothing is put aside.
+    pub(crate) fn sample() -> Self {
+        Self {
+            major: 17,
+            missing_extensions: Vec::new(),
+            free_bytes: u64::MAX,
+            free_files: None,
+            generations: Vec::new(),
+            journal: None,
+            running: None,
+            migrated_from: None,
+            versions: BTreeMap::new(),
+            disk: 1,
+            kept: BTreeMap::new(),
+        }
+    }
+}
+
 /// The container that works on a volume. It goes with this, also after `kill -9`.
 #[derive(Debug)]
 pub(crate) struct VolumeKeeper {

@@ -320,33 +320,17 @@ mod tests {
         }
     }
 
-    fn seen() -> VolumeFindings {
-        VolumeFindings {
-            major: 17,
-            missing_extensions: Vec::new(),
-            free_bytes: u64::MAX,
-            free_files: None,
-            generations: Vec::new(),
-            journal: None,
-            running: None,
-            migrated_from: None,
-            versions: Default::default(),
-            disk: 1,
-            kept: Default::default(),
-        }
-    }
-
     #[test]
     fn all_that_is_in_the_way_is_told_at_once() {
         let good = backup(ProofLevel::Written);
-        assert!(of_volume("genie-data", &good, &seen()).is_empty());
+        assert!(of_volume("genie-data", &good, &VolumeFindings::sample()).is_empty());
         let bad = VolumeFindings {
             major: 18,
             missing_extensions: vec!["postgis".to_owned()],
             free_bytes: 1,
             free_files: Some(1),
             generations: vec!["before-1".to_owned()],
-            ..seen()
+            ..VolumeFindings::sample()
         };
         let told = of_volume("genie-data", &good, &bad);
         let messages: Vec<&str> = told.iter().map(|one| one.message.as_str()).collect();

@@ -366,17 +366,9 @@ mod tests {
 
     fn seen() -> VolumeFindings {
         VolumeFindings {
-            major: 17,
-            missing_extensions: Vec::new(),
             free_bytes: 240_000_000,
             free_files: Some(2200),
-            generations: Vec::new(),
-            journal: None,
-            running: None,
-            migrated_from: None,
-            versions: Default::default(),
-            disk: 1,
-            kept: Default::default(),
+            ..VolumeFindings::sample()
         }
     }
 

@@ -353,22 +353,6 @@ mod tests {
         }
     }
 
-    fn volume() -> VolumeFindings {
-        VolumeFindings {
-            major: 17,
-            missing_extensions: Vec::new(),
-            free_bytes: u64::MAX,
-            free_files: None,
-            generations: Vec::new(),
-            journal: None,
-            running: None,
-            migrated_from: None,
-            versions: Default::default(),
-            disk: 1,
-            kept: Default::default(),
-        }
-    }
-
     fn facts(more: &Value) -> SourceFacts {
         let mut document = json!({
             "postgres": "16.9", "major": 16, "chosen": "agno",
@@ -430,7 +414,7 @@ mod tests {
         let of = |scratch, files, disk, free| {
             let volume = VolumeFindings {
                 free_bytes: free,
-                ..volume()
+                ..VolumeFindings::sample()
             };
             of_room(&cluster(), (scratch, files, disk), &volume).map(|found| found.message)
         };
@@ -451,7 +435,11 @@ mod tests {
 
     #[test]
     fn all_that_is_in_the_way_is_told_at_once() {
-        assert!(facts(&json!({})).in_the_way(None, &volume(), "").is_empty());
+        assert!(
+            facts(&json!({}))
+                .in_the_way(None, &VolumeFindings::sample(), "")
+                .is_empty()
+        );
         let bad = facts(&json!({
             "databases": [{ "name": "agno", "open": true, "tables": 1,
                 "extensions": [{ "name": "postgis", "version": "3", "served": false }] }],
@@ -460,7 +448,7 @@ mod tests {
         }));
         let seen = VolumeFindings {
             missing_extensions: vec!["postgis".to_owned()],
-            ..volume()
+            ..VolumeFindings::sample()
         };
         let found = bad.in_the_way(None, &seen, "install it");
         let told = messages(&found);
@@ -479,7 +467,7 @@ mod tests {
             { "name": "postgres", "open": true },
         ] });
         let of = |more: &Value, named| {
-            let found = facts(more).in_the_way(named, &volume(), "");
+            let found = facts(more).in_the_way(named, &VolumeFindings::sample(), "");
             (found[0].message.clone(), found[0].hint.clone())
         };
         let (message, hint) = of(&several, None);
