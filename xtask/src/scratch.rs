@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use build::catalog::{Apps, Catalog};
@@ -115,6 +115,18 @@ impl Scratch {
             .deadline(BUILD_DEADLINE)
             .read()?;
         serde_json::from_str(&document).context("read `build-images --json`")
+    }
+
+    /// The reference of the base in what [`Self::build_images`] returned.
+    ///
+    /// # Errors
+    /// When images were built on several bases, or on none.
+    pub fn base_in(document: &Value) -> Result<&str> {
+        let bases = document["bases"].as_object().context("`build-images --json` names no bases")?;
+        let [base] = Vec::from_iter(bases.values())[..] else {
+            bail!("`build-images --json` names {} bases, and one was expected", bases.len());
+        };
+        base["reference"].as_str().context("`build-images --json` names a base without reference")
     }
 }
 

@@ -50,10 +50,7 @@ impl ImagesFixture {
         scratch.give_room()?;
         host.report.detail("builds and proves the images first");
         let document = scratch.build_images(host, &[])?;
-        let base = document
-            .pointer("/base/reference")
-            .and_then(Value::as_str)
-            .context("`build-images --json` names no base")?;
+        let base = Scratch::base_in(&document)?;
         let ours = Catalog::read(&scratch.root, Apps::OfSpecs)?
             .images
             .into_iter()

@@ -142,10 +142,7 @@ impl CheckoutFixture {
         }
         bench.host.report.detail("builds and proves first");
         let document = self.build_again(bench, subject)?;
-        let base = document
-            .pointer("/base/reference")
-            .and_then(Value::as_str)
-            .context("`build-images --json` names no base")?;
+        let base = Scratch::base_in(&document)?;
         self.built.borrow_mut().insert(subject.clone(), base.to_owned());
         Ok(base.to_owned())
     }
