@@ -21,6 +21,10 @@ const LOOKS: u32 = 40;
 /// Between two looks at the run queue.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// What a gate or two faults of ours have had their part in of the last minute's load: it
+/// has at most three boots at a time, and each is one task for most of its time.
+const OURS: f64 = 4.0;
+
 /// No limit is made longer than this.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -30,7 +34,7 @@ const MOST: f64 = 8.0;
 /// What others want of the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MachineLoad {
-    /// Tasks that run or wait for a processor, on average.
+    /// Tasks that run or wait for a processor or a disk, on average.
     pub(crate) others: f64,
     /// How many processors there are to run them.
     pub(crate) processors: usize,
@@ -47,16 +51,17 @@ impl MachineLoad {
         if !engine.api.is_local() || !file.exists() {
             return Ok(None);
         }
-        let mut all = 0;
+        let (mut now, mut minute) = (0.0, 0.0);
         for _ in 0..LOOKS {
             let text = fs_err::read_to_string(file)?;
-            let runnable = runnable(&text).with_context(|| format!("read /proc/loadavg: {text:?}"))?;
+            let load = loads(&text).with_context(|| format!("read /proc/loadavg: {text:?}"))?;
             // One of them is this look.
-            all += runnable.saturating_sub(1);
+            now += f64::from(load.1.saturating_sub(1)) / f64::from(LOOKS);
+            minute = load.0;
             runner.sleep(PAUSE)?;
         }
         Ok(Some(Self {
-            others: f64::from(all) / f64::from(LOOKS),
+            others: others(now, minute),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
         }))
     }
@@ -113,9 +118,19 @@ impl MachineLoad {
     }
 }
 
-/// Tasks that can run, of `0.50 0.40 0.30 7/312 4711`.
-fn runnable(loadavg: &str) -> Option<u32> {
-    loadavg.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
+/// The load of the last minute, and the tasks that can run, of
+/// `0.50 0.40 0.30 7/312 4711`.
+fn loads(loadavg: &str) -> Option<(f64, u32)> {
+    let mut fields = loadavg.split(' ');
+    let minute = fields.next()?.parse().ok()?;
+    let runnable = fields.nth(2)?.split_once('/')?.0.parse().ok()?;
+    Some((minute, runnable))
+}
+
+/// Two seconds may lie between two compilers, and tasks that wait for a disk can not
+/// run: both are in the load of the last minute, and so is what was ours.
+fn others(now: f64, minute: f64) -> f64 {
+    now.max(minute - OURS)
 }
 
 #[cfg(test)]
@@ -163,7 +178,17 @@ mod tests {
 
     #[test]
     fn the_kernels_words_are_read() {
-        assert_eq!(runnable("23.90 20.40 15.41 20/469 32505\n"), Some(20));
-        assert_eq!(runnable("23.90 20.40"), None);
+        assert_eq!(loads("23.90 20.40 15.41 20/469 32505\n"), Some((23.90, 20)));
+        assert_eq!(loads("23.90 20.40"), None);
+    }
+
+    #[test]
+    fn a_lull_is_not_taken_for_a_machine_of_ours_alone() {
+        assert!((others(5.0, 14.0) - 10.0).abs() < 1e-9);
+        assert!((others(12.0, 8.0) - 12.0).abs() < 1e-9);
+        assert!(
+            others(0.0, 3.5).abs() < 1e-9,
+            "what the gate itself did a moment ago"
+        );
     }
 }
