@@ -167,6 +167,8 @@ pub fn bake(
             .context("the state folder's path is not UTF-8")
     };
     let (file, metadata_path) = (utf8(&file)?, utf8(&metadata)?);
+    // buildx leaves a folder with each Dockerfile that comes as text (docker/buildx#3117).
+    let temporary = tempfile::Builder::new().prefix("hive-bake-").tempdir()?;
     let mut command = engine
         .cmd(
             runner,
@@ -188,6 +190,7 @@ pub fn bake(
         // (moby/buildkit#5894).
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
         .env("BUILDX_METADATA_PROVENANCE", "disabled")
+        .env("TMPDIR", temporary.path())
         .deadline(BUILD_DEADLINE);
     for (id, value) in &options.secret_values {
         command = command.env(variable_of(id), value);

@@ -221,7 +221,10 @@ pub(crate) fn docker() -> Command {
     );
     let docker = std::env::var_os("HIVE_TEST_DOCKER").unwrap_or_else(|| "docker".into());
     let mut command = Command::new(docker);
-    command.stdin(Stdio::null());
+    // buildx leaves files where temporary ones go (docker/buildx#3117).
+    command
+        .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null());
     command
 }
 
