@@ -122,11 +122,18 @@ impl Scratch {
     /// # Errors
     /// When images were built on several bases, or on none.
     pub fn base_in(document: &Value) -> Result<&str> {
-        let bases = document["bases"].as_object().context("`build-images --json` names no bases")?;
+        let bases = document["bases"]
+            .as_object()
+            .context("`build-images --json` names no bases")?;
         let [base] = Vec::from_iter(bases.values())[..] else {
-            bail!("`build-images --json` names {} bases, and one was expected", bases.len());
+            bail!(
+                "`build-images --json` names {} bases, and one was expected",
+                bases.len()
+            );
         };
-        base["reference"].as_str().context("`build-images --json` names a base without reference")
+        base["reference"]
+            .as_str()
+            .context("`build-images --json` names a base without reference")
     }
 }
 

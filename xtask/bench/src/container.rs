@@ -64,6 +64,13 @@ pub(crate) static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
             measure: running::memory,
         },
         Row {
+            name: "metrics-memory",
+            what: "what metrics that are asked for add to it",
+            unit: "MB",
+            goals: &[Goal::AtMost(20.0)],
+            measure: running::metrics,
+        },
+        Row {
             name: "health-p99",
             what: "the health endpoint, a connection each, 99 of 100 requests",
             unit: "ms",

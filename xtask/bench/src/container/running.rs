@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::super::Bench;
 use super::super::row::Measured;
-use super::fixture::{ImagesFixture, app_of};
+use super::fixture::{ImagesFixture, OURS, app_of};
 use container::figure::{milliseconds, percentile};
 use container::http::Client;
 use smoke::checks::{database, programs};
@@ -30,6 +30,28 @@ pub(super) fn memory(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measu
         stage.resources().runner.sleep(IDLE)?;
         Ok(programs::charged(&stage.shell(&instance, programs::MEMORY)?)?)
     })
+}
+
+/// A container that was asked for its metrics, less one that has none.
+pub(super) fn metrics(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    // By the container's own Python: no port of the host is needed for it.
+    const ASK: &str = "python3 -c 'import urllib.request; \
+         print(len(urllib.request.urlopen(\"http://127.0.0.1:9187/metrics\").read()))'";
+    let charged = |options: &[&str]| -> Result<f64> {
+        let stage = fixture.stage(fixture.image()?);
+        let instance = stage.boot(&*stage.volume()?, options)?;
+        if !options.is_empty() {
+            stage.shell(&instance, ASK)?;
+        }
+        stage.resources().runner.sleep(IDLE)?;
+        Ok(programs::charged(&stage.shell(&instance, programs::MEMORY)?)?)
+    };
+    let mut added = Vec::new();
+    for _ in 0..bench.runs {
+        bench.host.runner.check_interrupt()?;
+        added.push(charged(&["--env", "HIVE_METRICS_PORT=9187"])? - charged(&[])?);
+    }
+    Ok(Measured::new(OURS, added))
 }
 
 /// Through the published port, a connection each, as health checks come.

@@ -11,7 +11,7 @@ use host::process::quote;
 
 /// 1,000 bytes a row, of which half are letters by chance.
 const ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, \
-    (SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 15)) || repeat('x', 500) AS text \
+    (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 15) m) || repeat('x', 500) AS text \
     FROM generate_series(1, 250000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
 
 /// What the rows share. All of it goes with the services.

@@ -170,6 +170,7 @@ impl CheckoutFixture {
                 for (key, value) in BAKE_ENV {
                     command = command.env(key, value);
                 }
+                command = command.env("TMPDIR", &self.scratch.state);
                 command.deadline(DEADLINE).run()?;
                 self.baked.borrow_mut().insert(subject.clone(), file.clone());
                 file
@@ -178,6 +179,8 @@ impl CheckoutFixture {
         let bake = Timed::new(BAKE, &self.engine.docker)
             .args(["buildx", "bake", "--file"])
             .args([file]);
+        // buildx leaves files where temporary ones go (docker/buildx#3117).
+        let bake = bake.env("TMPDIR", &self.scratch.state);
         Ok(self.with_engine(bake))
     }
 
