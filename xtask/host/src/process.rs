@@ -419,6 +419,13 @@ mod tests {
         let error = runner.cmd("true").run().unwrap_err();
         assert_eq!(failure::kind(&error), failure::FailureKind::Interrupted);
         assert!(runner.for_cleanup().cmd("true").succeeds().unwrap());
+
+        let (runner, given_up) = (Runner::new(Arc::default()).unwrap(), Arc::default());
+        let some = runner.unless(&given_up);
+        assert!(some.cmd("true").succeeds().unwrap());
+        given_up.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(some.cmd("true").run().is_err());
+        assert!(runner.cmd("true").succeeds().unwrap());
     }
 
     #[test]

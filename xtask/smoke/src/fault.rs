@@ -87,10 +87,12 @@ pub(crate) struct FaultSuite<'a> {
     pub(crate) subjects: &'a [Subject],
     /// Of each image, where its failed faults leave what is known of them.
     pub(crate) bundles: &'a [PathBuf],
+    /// Whether faults that only took too long are run again.
+    pub(crate) second_try: bool,
 }
 
-/// Runs faults on the subjects with these numbers, two at a time, and those that
-/// only took too long once more, alone.
+/// Runs faults on the subjects with these numbers, two at a time, and, where the suite
+/// has a second try, those that only took too long once more, alone.
 ///
 /// Returns the results by subject, in the order of `faults`.
 ///
@@ -104,7 +106,7 @@ pub(crate) fn run_all(
 ) -> Result<Vec<Vec<CheckResult>>> {
     let mut done = pool(suite, resources, jobs(suite.subjects, numbers, faults))?;
     let late: Vec<usize> = (0..done.len())
-        .filter(|&n| done[n].1.only_took_too_long())
+        .filter(|&n| suite.second_try && done[n].1.only_took_too_long())
         .collect();
     for n in late {
         let job = done[n].0;
@@ -251,6 +253,9 @@ pub struct Faults<'a> {
     pub all: &'a [FaultDef],
     /// Names of those that are asked for; none for all.
     pub only: &'a [String],
+    /// Whether one that only took too long is run again, alone. It is not where an
+    /// image is made to fail it.
+    pub second_try: bool,
 }
 
 impl<'a> Faults<'a> {
@@ -417,7 +422,12 @@ mod tests {
     }
 
     fn chosen(only: &[String]) -> Result<Vec<&FaultDef>> {
-        Faults { all: FULL, only }.chosen()
+        Faults {
+            all: FULL,
+            only,
+            second_try: true,
+        }
+        .chosen()
     }
 
     #[test]

@@ -354,7 +354,14 @@ mod tests {
     #[test]
     fn the_key_is_the_gates_no_more() {
         let spec = crate::sample::spec();
-        let key = |spec| Faults { all: FULL, only: &[] }.key(spec);
+        let key = |spec| {
+            Faults {
+                all: FULL,
+                only: &[],
+                second_try: true,
+            }
+            .key(spec)
+        };
         assert_ne!(key(&spec).unwrap(), suite::key(&spec).unwrap());
         let mut other = spec.clone();
         other.budgets.ready_seconds += 1.0;

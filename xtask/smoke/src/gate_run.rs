@@ -5,7 +5,8 @@
 //! steady one has to stay as it is for a while and is asked
 //! meanwhile. The mortal one loses its database for a moment, is
 //! stopped, and another one boots on its volume. The upgraded one follows on the
-//! image before. Whatever belongs together is
+//! image before, which has its turn while the image under test is built, where it is.
+//! Whatever belongs together is
 //! seen of one container and one volume; the three only share the time.
 
 mod mortal;
@@ -21,6 +22,7 @@ use anyhow::{Result, anyhow};
 
 use crate::Subject;
 use crate::facts::Facts;
+use crate::proof::image_before;
 use crate::verdict::CheckResult;
 use container::boot::Instance;
 use container::finding::Reached;
@@ -28,6 +30,11 @@ use container::timeline::Timeline;
 use engine::Image;
 use engine::container::RunResources;
 use strand::Strand;
+pub use upgrade::PreparedUpgrade;
+use upgrade::VolumeOfBefore;
+
+/// What goes on from the image before.
+const UPGRADED: &str = "upgraded";
 
 /// A health request in a running container.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -38,6 +45,8 @@ pub(crate) struct GateRun<'a> {
     steady: Strand<'a>,
     mortal: Strand<'a>,
     upgraded: Strand<'a>,
+    /// Where the image before has had its turn already: what it left for `upgraded`.
+    left: Option<VolumeOfBefore>,
     pub(crate) facts: Facts,
     /// Results of the spec's own checks.
     pub(crate) own: Vec<CheckResult>,
@@ -47,24 +56,38 @@ pub(crate) struct GateRun<'a> {
 
 impl<'a> GateRun<'a> {
     /// Empty volumes and nothing else yet. `prefix` starts the names of all
-    /// that the run makes.
+    /// that the run makes. What is prepared is used where it is of the image before this
+    /// one, and goes otherwise.
     ///
     /// # Errors
-    /// When the engine refuses a volume.
+    /// When the engine refuses a volume, or does not answer.
     pub(crate) fn new(
         resources: &RunResources,
         subject: &'a Subject,
         image: &Image,
         prefix: &str,
+        mut prepared: Option<PreparedUpgrade<'a>>,
     ) -> Result<Self> {
         let timeline = Timeline::default();
         let strand = |what| Strand::new(resources, subject, image, what, prefix, timeline.beside());
         let steady = strand("steady")?;
+        if prepared.is_some() {
+            let before = image_before(resources, &subject.spec, &subject.image_id)?;
+            prepared = prepared.filter(|prepared| Some(prepared.image_id()) == before.as_ref());
+        }
+        let (upgraded, left) = match prepared {
+            Some(prepared) => {
+                let (strand, left) = prepared.of_subject(subject, image, timeline.beside());
+                (strand, Some(left))
+            }
+            None => (strand(UPGRADED)?, None),
+        };
         Ok(Self {
             facts: steady.nothing_seen(),
             steady,
             mortal: strand("mortal")?,
-            upgraded: strand("upgraded")?,
+            upgraded,
+            left,
             own: Vec::new(),
             timeline,
         })
@@ -76,6 +99,7 @@ impl<'a> GateRun<'a> {
     /// On Ctrl-C, or when the engine does not answer.
     pub(crate) fn run(&mut self) -> Result<()> {
         let (steady, mortal, upgraded) = (&mut self.steady, &mut self.mortal, &mut self.upgraded);
+        let left = self.left.take();
         let (own, ended) = thread::scope(|scope| {
             // Closed once the mortal container is up, or given up.
             let (booting, booted) = mpsc::channel();
@@ -84,7 +108,7 @@ impl<'a> GateRun<'a> {
             let quiet_too = quiet.clone();
             let mortal = scope.spawn(move || mortal.die(booting, quiet));
             let upgraded = scope.spawn(move || {
-                let ended = upgraded.upgrade(&booted);
+                let ended = upgraded.upgrade(&booted, left);
                 drop(quiet_too);
                 ended
             });

@@ -28,7 +28,7 @@ mod verdict;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -42,9 +42,11 @@ use engine::{Engine, Inventory};
 
 use definition::reference::{OwnRepository, Reference};
 use definition::spec::ImageSpec;
+use definition::spec::kind::ImageKind;
 use facts::Facts;
 use fault::{FaultDef, FaultSuite, Faults};
 use gate_run::GateRun;
+pub use gate_run::PreparedUpgrade;
 use host::process::Runner;
 use host::report::Report;
 use inputs::hex;
@@ -137,7 +139,51 @@ pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &ImageId) -> Re
     }))
 }
 
-/// Proves several images, all at the same time; verdicts in the same order.
+/// Of each image that is about to be built: the image before it, as the one that leaves
+/// rows for the gate to go on from. None where there is no such image, or no data.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn images_before(resources: &RunResources, specs: &[&ImageSpec]) -> Result<Vec<Subject>> {
+    let mut found = Vec::new();
+    for &spec in specs {
+        if !ImageKind::WITH_DATABASE.contains(&spec.kind()) {
+            continue;
+        }
+        if let Some(image_id) = proof::image_before_build(resources, spec)? {
+            found.push(Subject {
+                spec: spec.clone(),
+                reference: image_id.to_string(),
+                image_id,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Has the images before leave their rows while others build, one after the other until
+/// `is_built`: a build leaves processors idle, and the gate need not wait for it then.
+///
+/// # Errors
+/// On Ctrl-C, or when the engine does not answer.
+pub fn prepare<'a>(
+    resources: &RunResources,
+    images_before: &'a [Subject],
+    is_built: &AtomicBool,
+) -> Result<Vec<PreparedUpgrade<'a>>> {
+    let mut prepared = Vec::new();
+    for before in images_before {
+        // What has not begun is for the gate to do, beside what else it does.
+        if is_built.load(Ordering::Relaxed) {
+            break;
+        }
+        prepared.extend(PreparedUpgrade::new(resources, before)?);
+    }
+    Ok(prepared)
+}
+
+/// Proves several images, all at the same time; verdicts in the same order. What is
+/// `prepared` for them is used.
 ///
 /// An image that only took too long is proved once more, alone: on a busy
 /// machine the images are in each other's way, while an image that became
@@ -153,10 +199,13 @@ pub fn run_all(
     state_dir: &Path,
     resources: &RunResources,
     subjects: &[Subject],
+    mut prepared: Vec<PreparedUpgrade<'_>>,
 ) -> Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     for some in subjects.chunks(at_once(std::thread::available_parallelism().ok())) {
-        verdicts.extend(run_together(report, state_dir, resources, some)?);
+        let is_of = |one: &mut PreparedUpgrade<'_>| some.iter().any(|subject| one.is_of(subject));
+        let theirs = prepared.extract_if(.., is_of).collect();
+        verdicts.extend(run_together(report, state_dir, resources, some, theirs)?);
     }
     for (verdict, subject) in verdicts.iter_mut().zip(subjects) {
         let late = verdict.only_took_too_long();
@@ -198,13 +247,15 @@ fn run_together(
     state_dir: &Path,
     resources: &RunResources,
     subjects: &[Subject],
+    mut prepared: Vec<PreparedUpgrade<'_>>,
 ) -> Result<Vec<Verdict>> {
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for subject in subjects {
             // A runner belongs to one thread.
             let resources = resources.clone();
-            threads.push(scope.spawn(move || run(report, state_dir, &resources, subject)));
+            let prepared = prepared.extract_if(.., |one| one.is_of(subject)).next();
+            threads.push(scope.spawn(move || run_prepared(report, state_dir, &resources, subject, prepared)));
         }
         let mut verdicts = Vec::new();
         for thread in threads {
@@ -226,6 +277,16 @@ pub fn run(
     resources: &RunResources,
     subject: &Subject,
 ) -> Result<Verdict> {
+    run_prepared(report, state_dir, resources, subject, None)
+}
+
+fn run_prepared(
+    report: &Report,
+    state_dir: &Path,
+    resources: &RunResources,
+    subject: &Subject,
+    prepared: Option<PreparedUpgrade<'_>>,
+) -> Result<Verdict> {
     let began = Instant::now();
     let name = subject.spec.name.as_str();
     let image = resources
@@ -238,6 +299,7 @@ pub fn run(
         subject,
         &image,
         &container_prefix(name, &resources.run),
+        prepared,
     )?;
     gate_run
         .run()
@@ -297,7 +359,7 @@ pub fn run_full(
     fault::check_kinds(subjects, &faults)?;
     let with_gate = suite.only.is_empty();
     let mut verdicts = if with_gate {
-        run_all(report, state_dir, resources, subjects)?
+        run_all(report, state_dir, resources, subjects, Vec::new())?
     } else {
         let nothing = |subject| Verdict::of_nothing(subject);
         subjects.iter().map(nothing).collect::<serde_json::Result<_>>()?
@@ -314,6 +376,7 @@ pub fn run_full(
         report,
         subjects,
         bundles: &bundles,
+        second_try: suite.second_try,
     };
     let mut results = fault::run_all(common, resources, &fit, &faults)?;
     for (n, verdict) in verdicts.iter_mut().enumerate() {

@@ -95,10 +95,27 @@ pub(crate) fn image_before(
     image_id: &ImageId,
 ) -> Result<Option<ImageId>> {
     let inventory = resources.engine.inventory(&resources.runner)?;
-    Ok(before_in(&inventory, spec, image_id).cloned())
+    let app = inventory.label_of(image_id, APP_LABEL);
+    Ok(before_in(&inventory, spec, app, Some(image_id)).cloned())
 }
 
-fn before_in<'i>(inventory: &'i Inventory, spec: &ImageSpec, image_id: &ImageId) -> Option<&'i ImageId> {
+/// The same while the image is not built yet.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) fn image_before_build(resources: &RunResources, spec: &ImageSpec) -> Result<Option<ImageId>> {
+    let inventory = resources.engine.inventory(&resources.runner)?;
+    let app = spec.app.as_ref().and_then(|app| app.name.as_deref());
+    Ok(before_in(&inventory, spec, app, None).cloned())
+}
+
+/// That of the image `of`, which has this app.
+fn before_in<'i>(
+    inventory: &'i Inventory,
+    spec: &ImageSpec,
+    app: Option<&str>,
+    of: Option<&ImageId>,
+) -> Option<&'i ImageId> {
     // A candidate is not promoted yet: then it is the one that is.
     let of_release = spec.tags.iter().filter_map(ReleaseTag::fixed);
     let before = previous_tag(spec.name.as_str());
@@ -116,9 +133,8 @@ fn before_in<'i>(inventory: &'i Inventory, spec: &ImageSpec, image_id: &ImageId)
     let mut released = inventory.with_labels(&[(IMAGE_LABEL, name)]);
     released.retain(|id| is_proved(inventory, name, id) && inventory.names_of(id).any(is_release));
     // Another app's data is none to go on with.
-    let app = |id: &ImageId| inventory.label_of(id, APP_LABEL).map(str::to_owned);
     ids.chain(released)
-        .find(|id| *id != image_id && app(id) == app(image_id))
+        .find(|id| Some(*id) != of && inventory.label_of(id, APP_LABEL) == app)
 }
 
 #[cfg(test)]
@@ -144,7 +160,11 @@ mod tests {
     /// A full suite's verdict with these results.
     fn full(checks: Vec<CheckResult>) -> Verdict {
         let spec = crate::sample::spec();
-        let faults = Faults { all: FULL, only: &[] };
+        let faults = Faults {
+            all: FULL,
+            only: &[],
+            second_try: true,
+        };
         let full = Full::of(faults.key(&spec).unwrap(), &checks, faults.names(spec.kind()));
         Verdict {
             full: Some(full),
@@ -187,12 +207,16 @@ mod tests {
         let mut spec = crate::sample::spec();
         let before = |spec: &ImageSpec, of: u8| {
             let of: ImageId = id(of).parse().unwrap();
-            before_in(&inventory, spec, &of).map(ToString::to_string)
+            let app = inventory.label_of(&of, APP_LABEL);
+            before_in(&inventory, spec, app, Some(&of)).map(ToString::to_string)
         };
         let tags = |all: &[&str]| all.iter().map(|tag| ReleaseTag::parse(tag).unwrap()).collect();
         spec.tags = tags(&["hive-genie:{version}"]);
         assert_eq!(before(&spec, 6), Some(id(2)));
         assert_eq!(before(&spec, 2), Some(id(1)));
+        let to_come = |app| before_in(&inventory, &spec, app, None).map(ToString::to_string);
+        assert_eq!(to_come(Some("shop")), Some(id(2)));
+        assert_eq!(to_come(None), None);
         spec.tags = tags(&["hive-genie:1.1", "hive-genie:{version}"]);
         assert_eq!(before(&spec, 6), Some(id(3)));
         spec.tags = tags(&["x/genie:{version}"]);

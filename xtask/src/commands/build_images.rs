@@ -4,9 +4,12 @@ mod tell;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::cli::{self, BuildImagesArgs};
 use crate::promote::{self, Promotion};
@@ -19,6 +22,7 @@ use build::candidate;
 use build::request::Request;
 use definition::plan::Action;
 use definition::spec::ImageSpec;
+use engine::container::RunResources;
 use engine::{Engine, Inventory, choose, reaper};
 use explain::forecast::check::{self, Checked};
 use explain::history;
@@ -26,7 +30,7 @@ use explain::history::journal::{self, Journal};
 use explain::history::store::Store;
 use failure::{Failure, FailureKind};
 use host::Host;
-use smoke::{Subject, Verdict, Verified};
+use smoke::{PreparedUpgrade, Subject, Verdict, Verified};
 
 /// Plans, builds, proves and promotes; with `--dry-run` it ends with the plan.
 pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
@@ -132,11 +136,24 @@ impl<'a> BuildRun<'a> {
     /// From the plan to the moved tags.
     fn carry_out(&self, surveyed: &[Surveyed<'_>], journal: &mut Journal<'_>) -> Result<Done> {
         let mut done = Done::default();
-        let candidates = self.build(surveyed, journal, &mut done)?;
+        let resources = super::smoke::resources(self.host, self.engine, self.args.keep_containers)?;
+        let before = self.images_before(&resources, surveyed)?;
+        let (is_built, failed) = (AtomicBool::new(false), Arc::default());
+        let (candidates, prepared) = thread::scope(|scope| {
+            let (mut resources, before, is_built) = (resources.clone(), &before, &is_built);
+            resources.runner = resources.runner.unless(&failed);
+            let preparing = scope.spawn(move || smoke::prepare(&resources, before, is_built));
+            let candidates = self.build(surveyed, journal, &mut done);
+            failed.store(candidates.is_err(), Ordering::Relaxed);
+            is_built.store(true, Ordering::Relaxed);
+            (candidates, preparing.join())
+        });
+        let candidates = candidates?;
+        let prepared = prepared.map_err(|_| anyhow!("the start of the image before panicked"))??;
         for candidate in &candidates {
             journal.built(&candidate.image, &candidate.id)?;
         }
-        done.verdicts = self.prove(surveyed, &candidates)?;
+        done.verdicts = self.prove(surveyed, &candidates, &resources, prepared)?;
         for verdict in &done.verdicts {
             let one = surveyed.iter().find(|one| one.step.name == verdict.image());
             if let Some(one) = one {
@@ -151,6 +168,17 @@ impl<'a> BuildRun<'a> {
             self.retire_candidates()?;
         }
         Ok(done)
+    }
+
+    /// Of the images that are to be built, those that the gate will go on from. None where
+    /// containers are kept: those of an image before belong to no verdict.
+    fn images_before(&self, resources: &RunResources, surveyed: &[Surveyed<'_>]) -> Result<Vec<Subject>> {
+        if resources.keep {
+            return Ok(Vec::new());
+        }
+        let built = surveyed.iter().filter(|one| one.step.action == Action::Build);
+        let specs: Vec<&ImageSpec> = built.map(|one| &one.job.spec).collect();
+        smoke::images_before(resources, &specs)
     }
 
     /// Builds all images whose plan says so, in one call.
@@ -271,7 +299,13 @@ impl<'a> BuildRun<'a> {
     }
 
     /// Runs the suite on all that is built or not proved yet.
-    fn prove(&self, surveyed: &[Surveyed<'_>], candidates: &[Candidate]) -> Result<Vec<Verdict>> {
+    fn prove(
+        &self,
+        surveyed: &[Surveyed<'_>],
+        candidates: &[Candidate],
+        resources: &RunResources,
+        prepared: Vec<PreparedUpgrade<'_>>,
+    ) -> Result<Vec<Verdict>> {
         let mut subjects = Vec::new();
         for one in surveyed {
             let built = candidates
@@ -291,7 +325,7 @@ impl<'a> BuildRun<'a> {
         if subjects.is_empty() {
             return Ok(Vec::new());
         }
-        super::smoke::prove(self.host, self.engine, &subjects, self.args.keep_containers)
+        super::smoke::prove(self.host, resources, &subjects, prepared)
     }
 
     /// A proof for each image, or an error for all.

@@ -15,7 +15,7 @@ use host::Host;
 use smoke::fault::{FaultDef, Faults};
 use smoke::faults::FULL;
 use smoke::suite::GATE;
-use smoke::{Subject, Verdict, report};
+use smoke::{PreparedUpgrade, Subject, Verdict, report};
 
 /// Proves the named images. Moves no release tag; a pass of the full suite is
 /// kept as a proof tag.
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &SmokeArgs, host: &Host) -> Result<()> {
     let faults = Faults {
         all: FULL,
         only: &args.only,
+        second_try: true,
     };
     let chosen = faults.chosen()?;
     if args.list {
@@ -69,7 +70,9 @@ fn on_engine(
     let resources = resources(host, engine, args.keep_containers)?;
     tell_of_kept(host, args.keep_containers);
     let verdicts = match args.suite {
-        SuiteChoice::Gate => smoke::run_all(&host.report, &host.state_dir(), &resources, &subjects)?,
+        SuiteChoice::Gate => {
+            smoke::run_all(&host.report, &host.state_dir(), &resources, &subjects, Vec::new())?
+        }
         SuiteChoice::Full => smoke::run_full(&host.report, &host.state_dir(), &resources, &subjects, faults)?,
     };
     show(host, &verdicts);
@@ -119,11 +122,16 @@ fn subject(host: &Host, engine: &Engine, catalog: &Catalog, reference: &str) -> 
     smoke::subject(engine, &host.runner, reference, &catalog.images)
 }
 
-/// Runs the gate on all subjects at once and shows the tables.
-pub(crate) fn prove(host: &Host, engine: &Engine, subjects: &[Subject], keep: bool) -> Result<Vec<Verdict>> {
-    let resources = resources(host, engine, keep)?;
-    tell_of_kept(host, keep);
-    let verdicts = smoke::run_all(&host.report, &host.state_dir(), &resources, subjects)?;
+/// Runs the gate on all subjects at once, with what is prepared for it, and shows the
+/// tables.
+pub(crate) fn prove(
+    host: &Host,
+    resources: &RunResources,
+    subjects: &[Subject],
+    prepared: Vec<PreparedUpgrade<'_>>,
+) -> Result<Vec<Verdict>> {
+    tell_of_kept(host, resources.keep);
+    let verdicts = smoke::run_all(&host.report, &host.state_dir(), resources, subjects, prepared)?;
     show(host, &verdicts);
     Ok(verdicts)
 }
@@ -137,7 +145,8 @@ fn tell_of_kept(host: &Host, keep: bool) {
     }
 }
 
-fn resources(host: &Host, engine: &Engine, keep: bool) -> Result<RunResources> {
+/// What a run of a suite makes its containers with.
+pub(crate) fn resources(host: &Host, engine: &Engine, keep: bool) -> Result<RunResources> {
     Ok(RunResources {
         engine: engine.clone(),
         runner: host.runner.clone(),

@@ -153,7 +153,11 @@ pub(crate) fn fixture(name: &str) -> String {
 #[ignore = "needs an engine"]
 fn nothing_is_built_proved_or_tagged_twice() {
     let bench = Bench::new("once", "", "");
-    let run = bench.build().expect(0);
+    let temporary = tempfile::tempdir().unwrap();
+    let mut build = bench.checkout.command(&["build-images"]);
+    let run = sandbox::finish(build.env("TMPDIR", temporary.path())).expect(0);
+    let left = fs_err::read_dir(temporary.path()).unwrap();
+    assert_eq!(left.count(), 0, "temporary files of the tool and of buildx");
     let id = bench.id("latest").unwrap();
     assert_eq!(
         run.stdout,
@@ -227,7 +231,13 @@ fn nothing_is_built_proved_or_tagged_twice() {
     assert_eq!(cause["kind"], "changed");
     assert_eq!(cause["changes"][0]["kind"], "input-added");
     assert_eq!(cause["changes"][0]["paths"], serde_json::json!(["api/extra.py"]));
-    bench.build().expect(0);
+    let built = bench.xtask(&["build-images", "--verbose"]).expect(0).stderr;
+    let at = |said: &str| built.find(said).unwrap_or_else(|| panic!("{said}:\n{built}"));
+    let before = at(&format!("upgraded: the image before: docker run {id}"));
+    assert!(
+        before < at("steady: first boot: docker run"),
+        "while it was built:\n{built}"
+    );
     assert_ne!(bench.id("latest").unwrap(), id);
     let proofs = tagged("hive-proof", &bench.name);
     assert_eq!(
@@ -314,6 +324,11 @@ fn nothing_is_built_proved_or_tagged_twice() {
     assert_eq!(kinds, ["suite"], "{json}");
     let run = bench.xtask(&["explain", "--from", "9"]).expect(2);
     run.says(&["has no run 9: 1 to 4 are recorded", "explain --list"]);
+
+    // The image before, which runs while another one is built, ends with that.
+    bench.set_spec("", r#", "build": {"steps": [["false"]]}"#);
+    bench.build().expect(1);
+    assert_eq!(leftovers(&bench.name), "");
 }
 
 #[test]

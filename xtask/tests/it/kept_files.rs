@@ -109,6 +109,7 @@ fn an_image_that_keeps_no_file() {
     let suite = Faults {
         all: FULL,
         only: &only,
+        second_try: false,
     };
     let report = Report::new(true, true);
     let verdicts = smoke::run_full(&report, state.path(), &variant.resources, &subjects, suite).unwrap();

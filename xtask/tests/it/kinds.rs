@@ -150,6 +150,7 @@ fn a_database_alone_bears_what_fits_it_and_lets_not_everybody_in() {
     let suite = Faults {
         all: FULL,
         only: &only,
+        second_try: true,
     };
     let subjects = [subject(&variant)];
     let report = Report::new(true, true);

@@ -185,12 +185,13 @@ fn with_programs(name: &str, edits: &str) -> (Variant, Subject) {
     (variant, subject)
 }
 
-fn faults(variant: &Variant, subject: &Subject, only: &[&str]) -> smoke::Verdict {
+fn faults(variant: &Variant, subject: &Subject, only: &[&str], second_try: bool) -> smoke::Verdict {
     let state = tempfile::tempdir().unwrap();
     let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
     let suite = Faults {
         all: FULL,
         only: &only,
+        second_try,
     };
     let subjects = std::slice::from_ref(subject);
     let report = Report::new(true, true);
@@ -211,7 +212,7 @@ fn programs_that_are_killed_frozen_and_broken() {
     let state = tempfile::tempdir().unwrap();
     let gate = prove(&variant.resources, std::slice::from_ref(&subject), state.path()).remove(0);
     assert!(gate.passed(), "{:?}", gate.causes());
-    let verdict = faults(&variant, &subject, &[&ALL[..], &OF_ALL_IMAGES[..]].concat());
+    let verdict = faults(&variant, &subject, &[&ALL[..], &OF_ALL_IMAGES[..]].concat(), true);
     assert!(verdict.passed(), "{:?}", verdict.causes());
 }
 
@@ -225,7 +226,7 @@ fn an_image_that_looks_after_no_program_and_no_app() {
     let (variant, mut subject) = with_programs("keeps-nothing", edits);
     // What it is waited for in vain.
     subject.spec.app.as_mut().unwrap().restart_after = 1;
-    let verdict = faults(&variant, &subject, &ALL);
+    let verdict = faults(&variant, &subject, &ALL, false);
     expect_flaws(
         &verdict,
         &[

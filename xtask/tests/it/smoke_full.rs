@@ -13,7 +13,7 @@ use xtask::promote;
 use crate::sandbox;
 use crate::smoke_gate::{UNCOMPILED, Variant, interrupt_leaves_nothing, run};
 
-/// Runs these faults on the good image with a few more lines of Dockerfile.
+/// Runs these faults, once, on the good image with a few more lines of Dockerfile.
 fn faults(name: &str, lines: &str, only: &[&str]) -> (Verdict, tempfile::TempDir) {
     let state = tempfile::tempdir().unwrap();
     let variant = Variant::build(name, lines);
@@ -23,6 +23,7 @@ fn faults(name: &str, lines: &str, only: &[&str]) -> (Verdict, tempfile::TempDir
     let suite = Faults {
         all: FULL,
         only: &only,
+        second_try: false,
     };
     let verdicts = smoke::run_full(&report, state.path(), &variant.resources, &[subject], suite).unwrap();
     let verdict = verdicts.into_iter().next().unwrap();
@@ -65,7 +66,11 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
     let state = tempfile::tempdir().unwrap();
     let kept = |all: &[FaultDef], only: &[&str]| -> Option<String> {
         let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
-        let suite = Faults { all, only: &only };
+        let suite = Faults {
+            all,
+            only: &only,
+            second_try: false,
+        };
         let subjects = std::slice::from_ref(&subject);
         let report = Report::new(true, true);
         let verdicts = smoke::run_full(&report, state.path(), &variant.resources, subjects, suite).unwrap();
@@ -82,6 +87,7 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
     let key = Faults {
         all: &good,
         only: &[],
+        second_try: false,
     }
     .key(&subject.spec)
     .unwrap();
@@ -263,6 +269,7 @@ fn interrupted_faults_leave_nothing() {
         let suite = Faults {
             all: FULL,
             only: &only,
+            second_try: false,
         };
         smoke::run_full(report, state, resources, std::slice::from_ref(subject), suite)
     });

@@ -48,16 +48,19 @@ pub(crate) fn good(name: &str) -> String {
 /// Runs the suite; bundles go to `state`.
 pub(crate) fn prove(resources: &RunResources, subjects: &[Subject], state: &Path) -> Vec<Verdict> {
     let report = Report::new(true, true);
-    let verdicts = smoke::run_all(&report, state, resources, subjects).unwrap();
-    for verdict in &verdicts {
-        eprintln!("{}", smoke::report::table(verdict));
-        assert_eq!(verdict.bundle().is_some(), !verdict.passed());
-        if let Some(bundle) = verdict.bundle() {
-            assert!(bundle.join("timeline.txt").is_file());
-            assert!(bundle.join("verdict.json").is_file());
-        }
-    }
+    let verdicts = smoke::run_all(&report, state, resources, subjects, Vec::new()).unwrap();
+    verdicts.iter().for_each(inspect);
     verdicts
+}
+
+/// Shows a verdict, and looks for its bundle.
+fn inspect(verdict: &Verdict) {
+    eprintln!("{}", smoke::report::table(verdict));
+    assert_eq!(verdict.bundle().is_some(), !verdict.passed());
+    if let Some(bundle) = verdict.bundle() {
+        assert!(bundle.join("timeline.txt").is_file());
+        assert!(bundle.join("verdict.json").is_file());
+    }
 }
 
 fn subject(resources: &RunResources, reference: &str) -> Subject {
@@ -193,7 +196,8 @@ impl Drop for Variant {
 }
 
 /// Builds a variant and expects exactly these checks to be at fault; all other
-/// failures, if any, have to follow from them.
+/// failures, if any, have to follow from them. One that is too slow on purpose is proved
+/// just once.
 ///
 /// Returns the state folder with the bundle.
 fn broken(
@@ -206,9 +210,18 @@ fn broken(
     let variant = Variant::build(name, lines);
     let mut subject = variant.subject();
     tweak(&mut subject.spec);
-    let verdict = prove(&variant.resources, &[subject], state.path()).remove(0);
-    let causes: Vec<&str> = verdict.causes().iter().map(|check| check.name.as_str()).collect();
-    assert_eq!(causes, expected, "{name}");
+    let report = Report::new(true, true);
+    let causes = |verdict: &Verdict| -> Vec<String> {
+        let causes = verdict.causes();
+        causes.iter().map(|check| check.name.clone()).collect()
+    };
+    let mut verdict = smoke::run(&report, state.path(), &variant.resources, &subject).unwrap();
+    if causes(&verdict) != expected {
+        // A busy machine had its part in it, or the test fails.
+        verdict = prove(&variant.resources, &[subject], state.path()).remove(0);
+    }
+    inspect(&verdict);
+    assert_eq!(causes(&verdict), expected, "{name}");
     assert!(verdict.verified().is_err());
     state
 }

@@ -259,6 +259,7 @@ fn an_older_pgvector_gets_the_sql_of_the_newer_one() {
         let faults = Faults {
             all: FULL,
             only: &only,
+            second_try: true,
         };
         smoke::run_full(&report, state.path(), &newer.resources, &[subject], faults)
             .unwrap()

@@ -44,6 +44,7 @@ fn prove(bench: &Bench<'_>, fixture: &ImagesFixture, subjects: &[Subject]) -> Re
         &fixture.scratch.state,
         &fixture.resources,
         subjects,
+        Vec::new(),
     )?;
     let took = began.elapsed();
     if let Some(failed) = verdicts.iter().find(|verdict| !verdict.passed()) {

@@ -26,6 +26,7 @@ impl Runner {
             sh: xshell::Shell::new().context("open the current directory")?,
             interrupt: Interrupt {
                 told: interrupted,
+                given_up: None,
                 cleaning: false,
             },
         })
@@ -36,6 +37,15 @@ impl Runner {
     pub fn for_cleanup(&self) -> Self {
         let mut runner = self.clone();
         runner.interrupt.cleaning = true;
+        runner
+    }
+
+    /// A runner that stops once `given_up` is set, too: for work that nobody waits for
+    /// any more.
+    #[must_use]
+    pub fn unless(&self, given_up: &Arc<AtomicBool>) -> Self {
+        let mut runner = self.clone();
+        runner.interrupt.given_up = Some(Arc::clone(given_up));
         runner
     }
 
@@ -88,6 +98,7 @@ impl Runner {
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     told: Arc<AtomicBool>,
+    given_up: Option<Arc<AtomicBool>>,
     cleaning: bool,
 }
 
@@ -96,13 +107,16 @@ impl Interrupt {
     pub fn never() -> Self {
         Self {
             told: Arc::default(),
+            given_up: None,
             cleaning: true,
         }
     }
 
-    /// Whether Ctrl-C or a signal asked to stop.
+    /// Whether Ctrl-C or a signal asked to stop, or the work is given up.
     pub fn is_set(&self) -> bool {
-        !self.cleaning && self.told.load(Ordering::Relaxed)
+        let given_up = self.given_up.iter();
+        let mut all = given_up.chain([&self.told]);
+        !self.cleaning && all.any(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// An error once it is set.

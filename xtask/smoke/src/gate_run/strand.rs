@@ -94,6 +94,20 @@ impl<'a> Strand<'a> {
         })
     }
 
+    /// The same volume, containers and secrets, with which another image is tested.
+    pub(super) fn of_subject(mut self, subject: &'a Subject, image: &Image, mut timeline: Timeline) -> Self {
+        timeline.join(self.timeline);
+        let secrets = self.facts.secrets;
+        self.facts = Facts::new(&subject.spec, image.clone(), self.volume.name());
+        self.facts.secrets = secrets;
+        Self {
+            subject,
+            image: image.clone(),
+            timeline,
+            ..self
+        }
+    }
+
     pub(super) fn nothing_seen(&self) -> Facts {
         Facts::new(&self.subject.spec, self.image.clone(), self.volume.name())
     }

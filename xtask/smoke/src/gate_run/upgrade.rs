@@ -10,18 +10,23 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::UPGRADED;
 use super::mortal::STOP_GRACE;
 use super::strand::{SECRETS, Strand, TABLES, tables};
 use crate::facts::{FailedAgain, GatePart, Upgrade};
 use crate::proof::image_before;
 use crate::rows::TableRows;
 use crate::verdict::CheckResult;
+use crate::{Subject, container_prefix};
 use container::boot::Boot;
 use container::finding::{Reached, flaw, settled};
 use container::http::one_line;
 use container::look;
+use container::timeline::Timeline;
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
+use engine::Image;
+use engine::container::RunResources;
 
 /// What a container says to a volume that is none to go on with: of another major
 /// version, or of an image that had another database or role. Any other end is one
@@ -39,7 +44,8 @@ const CANNOT_START: &str = "hive: cannot start: ";
 const EXIT_CONFIG: i64 = 78;
 
 /// A volume that the image before has left.
-struct VolumeOfBefore {
+#[derive(Debug)]
+pub(super) struct VolumeOfBefore {
     image: ImageId,
     /// The spec's checks, in their order: whether each passed when it was asked, and
     /// when it was asked a second time.
@@ -47,15 +53,69 @@ struct VolumeOfBefore {
     tables: Reached<Vec<TableRows>>,
 }
 
+/// The image before has had its turn, while the image under test was built.
+#[derive(Debug)]
+pub struct PreparedUpgrade<'a> {
+    strand: Strand<'a>,
+    left: VolumeOfBefore,
+}
+
+impl<'a> PreparedUpgrade<'a> {
+    /// Boots the image before on an empty volume, which it leaves with rows in it. None
+    /// where that does not work: the gate tries it again, and tells why.
+    ///
+    /// `before` is the image before with the spec of the one that is to come.
+    ///
+    /// # Errors
+    /// On Ctrl-C, or when the engine does not answer.
+    pub(crate) fn new(resources: &RunResources, before: &'a Subject) -> Result<Option<Self>> {
+        let found = resources
+            .engine
+            .image(&resources.runner, before.image_id.as_str())?;
+        let Some(image) = found else {
+            return Ok(None);
+        };
+        let prefix = container_prefix(before.spec.name.as_str(), &resources.run);
+        let mut strand = Strand::new(resources, before, &image, UPGRADED, &prefix, Timeline::default())?;
+        strand.facts.spec = strand.spec_of(&before.image_id)?;
+        let left = strand.leave_rows(before.image_id.clone())?;
+        Ok(left.ok().map(|left| Self { strand, left }))
+    }
+
+    /// Of which image under test it is to become a part.
+    pub(crate) fn is_of(&self, subject: &Subject) -> bool {
+        self.strand.subject.spec.name == subject.spec.name
+    }
+
+    /// The image that left the volume.
+    pub(super) fn image_id(&self) -> &ImageId {
+        &self.left.image
+    }
+
+    /// What the gate on `subject` goes on with.
+    pub(super) fn of_subject(
+        self,
+        subject: &'a Subject,
+        image: &Image,
+        timeline: Timeline,
+    ) -> (Strand<'a>, VolumeOfBefore) {
+        (self.strand.of_subject(subject, image, timeline), self.left)
+    }
+}
+
 impl Strand<'_> {
     /// Waits until the first boots are over, so that nothing of this is in the way
-    /// of what they take. `booted` says whether there is a boot to go on from.
-    pub(super) fn upgrade(&mut self, booted: &Receiver<()>) -> Result<()> {
+    /// of what they take. `booted` says whether there is a boot to go on from, `left`
+    /// is what the image before has left already.
+    pub(super) fn upgrade(&mut self, booted: &Receiver<()>, left: Option<VolumeOfBefore>) -> Result<()> {
         if booted.recv().is_err() {
             return Ok(());
         }
         let began = Instant::now();
-        self.facts.upgrade = self.go_on_from_before()?;
+        self.facts.upgrade = match left {
+            Some(left) => self.take_over(left)?,
+            None => self.go_on_from_before()?,
+        };
         self.facts.took.insert(GatePart::Upgrade, began.elapsed());
         // The log of the image before is not what is judged.
         self.close_from(1)
