@@ -173,4 +173,30 @@ fn orphans_do_not_stay_as_zombies() {
     let status = ["SigIgn", "/proc/self/status"];
     let by_us = ignored(&[], &[&["grep"], &status[..]].concat());
     assert_eq!(by_us, ignored(&["--entrypoint", "grep"], &status));
+    // Nor do those that live on outlast the database, or end unheard.
+    let volume = "/var/lib/postgresql/data/heard";
+    let daemon = format!("trap 'echo heard > {volume}; exit' TERM; while :; do sleep 0.05; done");
+    one.inside(&[
+        "sh",
+        "-c",
+        &format!("setsid sh -c \"{daemon}\" > /dev/null 2>&1 &"),
+    ]);
+    one.docker(&["stop", "--time", "60", &one.0]);
+    let logs = one.docker(&["logs", &one.0]);
+    assert!(
+        logs.contains("stopped what was left in the background: sh ("),
+        "{logs}"
+    );
+    let code = one.docker(&["inspect", "--format", "{{.State.ExitCode}}", &one.0]);
+    assert_eq!(code.trim(), "0");
+    let heard = [
+        "run",
+        "--rm",
+        "--volumes-from",
+        &one.0,
+        &good("genie"),
+        "cat",
+        volume,
+    ];
+    assert_eq!(one.docker(&heard).trim(), "heard");
 }

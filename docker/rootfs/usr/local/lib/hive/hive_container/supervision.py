@@ -7,6 +7,8 @@
 * It reacts at once. Stock supervisord sleeps up to a second before it starts the first
   program, restarts one that died, or notices a signal.
 * It hands each program's output to `logs`.
+* What a program has left in a session of its own is told when the program ends, and stopped before
+  the database is. Stock supervisord leaves it to SIGKILL, when PID 1 ends.
 """
 
 import contextlib
@@ -18,7 +20,7 @@ import sys
 import time
 from collections.abc import Set
 
-from hive_container import cluster, image, limits
+from hive_container import cluster, image, left_behind, limits
 from hive_container.image import EXIT_CONFIG
 from hive_container.logs import ProgramLog
 from hive_container.steadiness import Steadiness
@@ -143,6 +145,11 @@ class ContainerSupervisor(Supervisor):
         self.logs: dict[str, ProgramLog] = {}
         self.started: dict[str, float] = {}
         self.kills = limits.kills()
+        #: The programs' own processes, of all their starts: each leads its group.
+        self.leaders: set[int] = set()
+        #: Processes without a parent of which the log has told.
+        self.told: set[int] = set()
+        self.ended_what_was_left = False
         self.steadiness: dict[str, Steadiness] = {}
 
     def runforever(self) -> None:
@@ -190,6 +197,7 @@ class ContainerSupervisor(Supervisor):
         process = event.process
         name = process.config.name
         self.clear_up(process)
+        self.tell_what_is_left(name)
         status = self.options.last_status
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
             why = self.log_of(process).reason or "it cannot run like this, see its last lines"
@@ -243,8 +251,43 @@ class ContainerSupervisor(Supervisor):
     def clear_up(self, process: object) -> None:
         """A program has ended: its last line, and what it left behind."""
         self.log_of(process).flush()
+        self.leaders.add(process.pid)
         if process.config.name != POSTGRESQL:
             kill_group(process.pid)
+
+    def known(self) -> set[int]:
+        """The processes of programs that run, and of those that did."""
+        return self.leaders | {pid for pid in self.options.pidhistory if pid}
+
+    def tell_what_is_left(self, name: str) -> None:
+        """Of a program that ended: it may hold the program's port, or be the program itself, which
+        has gone to the background."""
+        orphans = [one for one in left_behind.found(self.known()) if one.may_be_of(name)]
+        left = [one for one in orphans if one.pid not in self.told]
+        self.told |= {one.pid for one in left}
+        if left and self.options.mood >= SupervisorStates.RUNNING:
+            processes = ", ".join(map(str, left))
+            self.options.logger.warn(
+                f"{name} has ended, and has left {processes} in the background;"
+                " hint: a program has to run in the foreground, and to end with all that it starts"
+            )
+
+    def ordered_stop_groups_phase_1(self) -> None:
+        groups = self.stop_groups
+        # It is the last one, and who is left may still want to write to it.
+        if groups and groups[-1].config.name == POSTGRESQL and not self.ended_what_was_left:
+            self.ended_what_was_left = True
+            asked, killed = left_behind.end(self.known())
+            if asked:
+                self.options.logger.warn(
+                    f"stopped what was left in the background: {', '.join(map(str, asked))}"
+                )
+            if killed:
+                self.options.logger.warn(
+                    f"killed, as it went on for {left_behind.GRACE:.0f} s:"
+                    f" {', '.join(map(str, killed))}"
+                )
+        super().ordered_stop_groups_phase_1()
 
     def give_up(self, why: str, status: int = EXIT_PROGRAM) -> None:
         """Stops all programs in order and ends the container with a failure."""
