@@ -16,6 +16,9 @@ pub struct Source {
     /// A keyring's path, a fingerprint or a whole key block; apt's own trusted
     /// keys where it is absent.
     signed_by: Option<String>,
+    /// The user's own decision for mirrors that stand still, such as snapshots: what
+    /// is signed counts also when it is older than it says it may be.
+    may_be_expired: bool,
     /// What stood before the `@` of the mirrors.
     logins: Vec<Login>,
 }
@@ -137,16 +140,26 @@ impl Source {
         if let Some(key) = &self.signed_by {
             text.push_str(&format!("Signed-By: {key}\n"));
         }
+        if self.may_be_expired {
+            text.push_str("Check-Valid-Until: no\n");
+        }
         text
     }
 
     /// As one-line entries, one for each mirror and suite, with `keyring`.
     pub fn to_lines(&self, keyring: &str) -> Vec<String> {
         let mut lines = Vec::new();
+        let expired = if self.may_be_expired {
+            "check-valid-until=no "
+        } else {
+            ""
+        };
         for uri in &self.uris {
             for suite in &self.suites {
                 let components = self.components.join(" ");
-                lines.push(format!("deb [signed-by={keyring}] {uri} {suite} {components}"));
+                lines.push(format!(
+                    "deb [{expired}signed-by={keyring}] {uri} {suite} {components}"
+                ));
             }
         }
         lines
@@ -218,20 +231,31 @@ fn resolve_mirror_lists(root: &Path, uris: &mut [String]) {
 }
 
 /// The sources of `distribution`'s own archive for `suite` (with its updates
-/// and security suites), derived from what is configured for any suite: a
-/// mirror carries them all.
+/// and security suites): those that name it, or else derived from what is configured
+/// for any suite, since a mirror carries them all.
 pub fn of_suite(configured: &[Source], distribution: Distribution, suite: &str) -> Vec<Source> {
     let mut found: Vec<Source> = Vec::new();
+    let owned = |source: &Source| -> Vec<String> {
+        let uris = source.uris().filter(|uri| distribution.owns(uri));
+        uris.map(str::to_owned).collect()
+    };
+    let is_of_it = |name: &&String| name.split('-').next() == Some(suite);
+    let mut owning = configured.iter().filter(|source| !owned(source).is_empty());
+    let is_named = owning
+        .clone()
+        .any(|source| source.suites.iter().any(|name| is_of_it(&name)));
+    let all_may_be_expired = owning.all(|source| source.may_be_expired);
     for source in configured {
         if !source.components.iter().any(|component| component == "main") {
             continue;
         }
-        let uris: Vec<String> = source
-            .uris()
-            .filter(|uri| distribution.owns(uri))
-            .map(str::to_owned)
-            .collect();
-        let pockets: Vec<&str> = source.suites.iter().filter_map(|suite| pocket(suite)).collect();
+        // That was decided for the suites that it names.
+        if source.may_be_expired && !is_named && !all_may_be_expired {
+            continue;
+        }
+        let uris = owned(source);
+        let suites = source.suites.iter().filter(|name| !is_named || is_of_it(name));
+        let pockets: Vec<&str> = suites.filter_map(|suite| pocket(suite)).collect();
         if uris.is_empty() || pockets.is_empty() {
             continue;
         }
@@ -240,6 +264,7 @@ pub fn of_suite(configured: &[Source], distribution: Distribution, suite: &str) 
             suites: pockets.iter().map(|pocket| format!("{suite}{pocket}")).collect(),
             components: source.components.clone(),
             signed_by: source.signed_by.clone(),
+            may_be_expired: source.may_be_expired,
             logins: source.logins.clone(),
         };
         if !found.contains(&derived) {
@@ -256,6 +281,7 @@ pub fn official(distribution: Distribution, suite: &str, architecture: &str) -> 
         suites: pockets.iter().map(|pocket| format!("{suite}{pocket}")).collect(),
         components: components.iter().map(|name| (*name).to_owned()).collect(),
         signed_by: None,
+        may_be_expired: false,
         logins: Vec::new(),
     };
     match distribution {
@@ -302,6 +328,10 @@ fn parse_line(line: &str) -> Option<Source> {
             .split_whitespace()
             .find_map(|option| option.strip_prefix("signed-by="))
             .map(str::to_owned),
+        may_be_expired: options
+            .split_whitespace()
+            .find_map(|option| option.strip_prefix("check-valid-until="))
+            .is_some_and(is_no),
         logins: Vec::new(),
     })
 }
@@ -312,7 +342,7 @@ fn parse_stanza(stanza: &str) -> Option<Source> {
         let value = field(name).unwrap_or_default();
         value.split_whitespace().map(str::to_owned).collect()
     };
-    let enabled = field("Enabled").is_none_or(|value| !matches!(value.as_str(), "no" | "false"));
+    let enabled = field("Enabled").is_none_or(|value| !is_no(&value));
     if !enabled || !words("Types").iter().any(|kind| kind == "deb") {
         return None;
     }
@@ -321,8 +351,13 @@ fn parse_stanza(stanza: &str) -> Option<Source> {
         suites: words("Suites"),
         components: words("Components"),
         signed_by: field("Signed-By"),
+        may_be_expired: field("Check-Valid-Until").is_some_and(|value| is_no(&value)),
         logins: Vec::new(),
     })
+}
+
+fn is_no(value: &str) -> bool {
+    matches!(value, "no" | "false")
 }
 
 /// A field's value; further lines of it begin with a space and keep it, as a
@@ -377,6 +412,32 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].uris, ["http://mirror.local/debian/"]);
         assert_eq!(of_suite(&configured, Distribution::Ubuntu, "noble"), []);
+    }
+
+    #[test]
+    fn a_source_that_names_the_suite_goes_before_others_and_may_be_expired_where_it_says_so() {
+        let stanza = "Types: deb\nURIs: http://snapshot.example/debian\nSuites: forky\nComponents: main\nCheck-Valid-Until: no\n";
+        let line = "deb [arch=amd64 check-valid-until=no] http://snapshot.example/debian forky main";
+        for named in [parse_stanza(stanza), parse_line(line)] {
+            let configured = vec![parse_stanza(DEBIAN).unwrap(), named.unwrap()];
+            let found = of_suite(&configured, Distribution::Debian, "forky");
+            assert_eq!(
+                found
+                    .iter()
+                    .flat_map(|source| source.to_lines("/k.gpg"))
+                    .collect::<Vec<_>>(),
+                ["deb [check-valid-until=no signed-by=/k.gpg] http://snapshot.example/debian forky main"]
+            );
+            assert!(found[0].to_stanza().ends_with("\nCheck-Valid-Until: no\n"));
+            let other = of_suite(&configured, Distribution::Debian, "bookworm");
+            assert!(
+                !other[0].to_stanza().contains("Valid") && other.len() == 1,
+                "{other:?}"
+            );
+            assert_eq!(of_suite(&configured, Distribution::Debian, "trixie").len(), 1);
+            let derived = of_suite(&configured[1..], Distribution::Debian, "trixie");
+            assert_eq!(derived[0].suites, ["trixie"]);
+        }
     }
 
     #[test]
