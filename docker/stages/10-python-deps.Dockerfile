@@ -5,11 +5,13 @@ ARG SUPERVISOR_PACKAGES="{{supervisor_packages}}"
 ARG PG_MAJOR={{pg_major}}
 ARG UV_VERSION={{uv_version}}
 ARG UV_HASHES="{{uv_hashes}}"
+ARG PYTHON_VERSION="{{python_version}}"
 
 {{if app}}
 {{front_end}}# ---------------------------------------------------------------------------------------------
 # Stage 1 · python-deps
-# Leaves /opt/venv (dependencies), /opt/project (the app's package, if it is one) and /app.
+# Leaves /opt/venv (dependencies), /opt/python (a Python of uv's, if the app wants one),
+# /opt/project (the app's package, if it is one) and /app.
 # Nothing else of this stage reaches the image: no uv, no pip, no compiler.
 #
 # A cache mount outlives a build and serves other apps and projects. None is mounted where code of
@@ -31,7 +33,10 @@ apt update
 apt install --yes --no-install-recommends ca-certificates $PYTHON_PACKAGES {{build_packages}}
 SH
 
-# uv itself, checked against its hashes, in a place of its own.
+# uv itself, checked against its hashes, in a place of its own; and the app's Python, where the base
+# has another one: which build of it is meant, and its hash, this version of uv knows.
+ARG PYTHON_VERSION
+ARG PYTHON_SOURCE
 RUN --mount=type=cache,id=hive-pip,target=/root/.cache/pip \
     --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc <<'SH'
@@ -42,11 +47,29 @@ echo "uv==$UV_VERSION $UV_HASHES" > /opt/uv/requirements.txt
 /opt/uv/bin/pip install --quiet --disable-pip-version-check --root-user-action=ignore \
     ${UV_HASHES:+--require-hashes} --requirement /opt/uv/requirements.txt
 ln -s /opt/uv/bin/uv /usr/local/bin/uv
+mkdir /opt/python
+if [ -z "$PYTHON_VERSION" ]; then
+    echo /usr/bin/python3 > /opt/uv/interpreter
+    exit 0
+fi
+export UV_PYTHON_INSTALL_DIR=/opt/python UV_PYTHON_INSTALL_BIN=0 UV_NO_PROGRESS=1
+if ! uv python install --managed-python "$PYTHON_VERSION" 2> /tmp/uv; then
+    cat /tmp/uv >&2
+    from=$(sed -n 's/.*\(https\{0,1\}:\/\/[^/ `]*\).*/\1/p' /tmp/uv | sed 's/.*[/@]//' | head -n 1)
+    echo "uv cannot have Python $PYTHON_VERSION${from:+ from $from}" >&2
+    exit 1
+fi
+cat /tmp/uv >&2
+uv python find --managed-python --no-project "$PYTHON_VERSION" > /opt/uv/interpreter
+# Not needed to run anything, and what uv notes about its own run.
+rm -rf /opt/python/.lock /opt/python/.temp /opt/python/.gitignore /opt/python/*/share
+find /opt/python -depth -type d \( -path '*/lib/python3.*/test' -o -path '*/lib/python3.*/idlelib' \
+    -o -path '*/lib/python3.*/turtledemo' -o -name __pycache__ \) -exec rm -rf {} +
+"$(cat /opt/uv/interpreter)" -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/python
 SH
 
-# The interpreter in the venv is the distribution's: it is the one that runs in the image.
+# The interpreter in the venv is the one that runs in the image: /opt/uv/interpreter names it.
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv \
-    UV_PYTHON=/usr/bin/python3 \
     UV_PYTHON_DOWNLOADS=never \
     UV_LINK_MODE=copy \
     UV_NO_PROGRESS=1
@@ -64,10 +87,14 @@ COPY [r]equirements ./requirements/
 RUN --mount=type=cache,id=hive-uv,target=/root/.cache/uv \
     --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
-    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
+    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
+    --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
 set -eu
+# These say nothing without their project.
+[ -f pyproject.toml ] || rm -f uv.lock poetry.lock pdm.lock
 [ -f uv.lock ] || exit 0
 {{network}}
+UV_PYTHON=$(cat /opt/uv/interpreter) && export UV_PYTHON
 left=
 until uv sync --frozen --no-build {{install_options}} \
     --no-install-project --no-install-workspace --no-install-local $left 2> /tmp/uv; do
@@ -81,10 +108,12 @@ SH
 # To build a package is to run its code: no cache here.
 RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
-    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
+    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
+    --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
 set -eu
 {{network}}
 {{build_environment}}
+UV_PYTHON=$(cat /opt/uv/interpreter) && export UV_PYTHON
 locks=$(find . -maxdepth 1 -name '*.lock' -o -name pylock.toml -o -name requirements.txt)
 if [ -z "$locks" ] && [ -f pyproject.toml ]; then
     # Also what is locked may be built, to ask it what it needs.
@@ -104,7 +133,9 @@ elif [ -f pylock.toml ]; then
         uv pip install --python /opt/venv/bin/python --requirement pylock.toml
     fi
 elif [ -f poetry.lock ] || [ -f pdm.lock ]; then
-    /opt/uv/bin/python - {{install_options}} <<'PY'
+    # Markers are asked of the app's Python, by the library that pip has.
+    packaging=$(/opt/uv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    PYTHONPATH=$packaging "$UV_PYTHON" - {{install_options}} <<'PY'
 {{locked}}
 PY
     uv venv /opt/venv
@@ -236,10 +267,12 @@ COPY . /app
 ARG APP_CONTENTS
 RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
-    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml <<'SH'
+    --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
+    --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
 set -eu
 {{network}}
 {{build_environment}}
+UV_PYTHON=$(cat /opt/uv/interpreter) && export UV_PYTHON
 {{contents}}
 if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
     echo "BuildKit has not read what was hashed of the app's folder" >&2
@@ -251,7 +284,7 @@ install_local() {
     uv pip install --offline "$@" 2> /dev/null || uv pip install "$@"
 }
 if [ -f /opt/made ]; then cp /deps/uv.lock uv.lock; fi
-if [ -f uv.lock ]; then
+if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     # Was it made from the projects that lie here? All of them have to be here to tell. What uv
     # knows without a network is enough, unless a project's own code has to be asked.
     all=yes
@@ -305,7 +338,7 @@ SH
 RUN --mount=type=secret,id=logins <<'SH'
 set -eu
 [ -s /run/secrets/logins ] || exit 0
-found=$(grep -rlF -f /run/secrets/logins /app /opt/venv /opt/project) || [ $? -eq 1 ]
+found=$(grep -rlF -f /run/secrets/logins /app /opt/venv /opt/python /opt/project) || [ $? -eq 1 ]
 if [ -n "$found" ]; then
     echo "a login of this machine's package indexes or proxies lies in a file of the image:" $found >&2
     exit 1

@@ -29,6 +29,7 @@ python3 -m compileall -q --invalidation-mode unchecked-hash .
 SH
 
 {{if app}}
+COPY --link --from=python-deps /opt/python /opt/python
 COPY --link --from=python-deps /opt/venv /opt/venv
 COPY --link --from=python-deps /opt/project /opt/project
 COPY --link --from=python-deps --chown=1000:1000 /app /app
@@ -40,7 +41,15 @@ JSON
 
 {{if app}}
 {{own_directories}}# What starts the app must be there now, and not be missed at the first start.
-RUN ["/opt/venv/bin/python", "-P", "/usr/local/lib/hive/run-app", "--check"]
+# Its Python may be another one than the distribution's, which has compiled our files for itself.
+RUN <<'SH'
+set -eu
+umask 022
+if [ -n "$(ls /opt/python)" ]; then
+    /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /usr/local/lib/hive
+fi
+/opt/venv/bin/python -P /usr/local/lib/hive/run-app --check
+SH
 
 # PYTHONSAFEPATH: no program finds modules in its working directory by chance; where /app stands is
 # for `app_path` to say. What is set here the spec may set otherwise: see `OF_THE_IMAGE`.

@@ -112,6 +112,8 @@ class Lines(unittest.TestCase):
         self.assertEqual(locked.line(package("a", source=git), {}), said)
         of_pdm = package("a", git="https://h/a.git", revision="0a")
         self.assertEqual(locked.line(of_pdm, {})[0], "a @ git+https://h/a.git@0a")
+        by_ssh = package("a", git="git@h.example:org/a.git", revision="0a")
+        self.assertEqual(locked.line(by_ssh, {})[0], "a @ git+ssh://git@h.example/org/a.git@0a")
         folder = {"type": "directory", "url": "libs/a"}
         self.assertEqual(locked.line(package("a", source=folder), {}), ("/app/libs/a", True))
         develop = package("a", source=folder, develop=True)

@@ -82,6 +82,9 @@ pub(crate) struct Planned {
     /// What outlives its containers beside the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keeps: Option<String>,
+    /// Which of several lists of packages it is installed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) installed_from: Option<String>,
     /// See [`Surveyed::warnings`].
     pub(crate) warnings: Vec<String>,
 }
@@ -200,6 +203,9 @@ pub fn survey<'a>(
 fn warnings(job: &ImageRequest, step: &ImagePlan, inventory: &Inventory) -> Vec<String> {
     let mut warnings = job.spec.overruled.clone();
     warnings.extend(job.app.as_ref().and_then(Application::unlocked));
+    warnings.extend(job.app.iter().flat_map(Application::disagreeing_lists));
+    let python = job.base.python_version();
+    warnings.extend(job.app.as_ref().and_then(|app| app.without_wheel(python)));
     let app = job.spec.app.as_ref();
     let name = app.and_then(|app| app.name.as_deref()).unwrap_or_default();
     let other = step.tags.iter().find_map(|tag| {

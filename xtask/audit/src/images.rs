@@ -314,6 +314,7 @@ impl Subjects<'_> {
                 .map(|file| ("ca-bundle".to_owned(), file.clone()))
                 .collect(),
             secret_values: self.request.network.secrets.clone(),
+            ssh_agent: self.request.network.ssh_agent().map(Path::to_owned),
             no_cache: false,
         };
         let Host { runner, report, .. } = &self.host;

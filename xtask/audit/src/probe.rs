@@ -307,6 +307,7 @@ impl<'a> AuditProbe<'a> {
         let options = buildkit::BakeOptions {
             secrets: BTreeMap::from([("audit".to_owned(), self.secret.clone())]),
             secret_values: BTreeMap::new(),
+            ssh_agent: None,
             no_cache: false,
         };
         let Host { runner, report, .. } = &self.host;

@@ -9,9 +9,11 @@ pub(crate) mod entry;
 mod foreign;
 pub(crate) mod front_end;
 mod graph;
+mod lists;
 mod lock;
 mod locked;
 mod requirements;
+mod wheels;
 mod workspace;
 
 use std::path::{Path, PathBuf};
@@ -20,9 +22,13 @@ use toml::Table;
 
 use choice::Chosen;
 use definition::spec::load::APP_FILE;
+use definition::spec::names::PYTHONS;
 use definition::spec::{App, DEV};
+use detect::dependencies;
 use graph::LockGraph;
 use inputs::regular;
+use lists::UnreadList;
+use wheels::BoundPackages;
 
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +61,27 @@ pub struct Application {
     /// The versions of Python that it takes, as its project or lock says: the
     /// base's has to be one.
     pub(crate) requires_python: Option<String>,
+    /// The version of Python in `.python-version`, as its developers have it.
+    pub(crate) developed_on: Option<String>,
     /// `project.version`; absent where it is dynamic.
     pub(crate) version: Option<String>,
+    /// Lists of packages beside the one that is installed from.
+    pub(crate) unread: Vec<UnreadList>,
+    /// What not each Python has a wheel of.
+    pub(crate) bound: BoundPackages,
 }
 
 impl DependencySource {
+    /// All that have a list of packages.
+    const WITH_LIST: [Self; 6] = [
+        Self::Locked,
+        Self::Pylock,
+        Self::Poetry,
+        Self::Pdm,
+        Self::Requirements,
+        Self::Pipfile,
+    ];
+
     /// The file that says what is installed.
     fn file(self) -> &'static str {
         match self {
@@ -89,6 +111,21 @@ impl Application {
             needed.push(APP_FILE);
         }
         needed
+    }
+
+    /// Which of several lists of packages counts, where they agree, in one sentence.
+    pub fn installed_from(&self) -> Option<String> {
+        lists::agreeing(self.shape.file(), &self.unread)
+    }
+
+    /// Packages that have no wheel for a Python such as `3.13.5`, in one sentence.
+    pub fn without_wheel(&self, python: &str) -> Option<String> {
+        self.bound.told(python, &PYTHONS)
+    }
+
+    /// What lists of packages that do not count say otherwise, a sentence each.
+    pub fn disagreeing_lists(&self) -> Vec<String> {
+        lists::disagreeing(self.shape.file(), &self.unread)
     }
 
     /// What an image of it is not pinned to, in one sentence; `None` where its
@@ -153,20 +190,10 @@ fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Applicatio
 /// What says the dependencies where there is no `uv.lock`; the steps of the build
 /// look in the same order.
 fn without_project(folder: &Path) -> Option<DependencySource> {
-    let has = |name: &str| folder.join(name).is_file();
-    if has("pylock.toml") {
-        Some(DependencySource::Pylock)
-    } else if has("poetry.lock") && has("pyproject.toml") {
-        Some(DependencySource::Poetry)
-    } else if has("pdm.lock") && has("pyproject.toml") {
-        Some(DependencySource::Pdm)
-    } else if has("requirements.txt") {
-        Some(DependencySource::Requirements)
-    } else if has("Pipfile.lock") {
-        Some(DependencySource::Pipfile)
-    } else {
-        None
-    }
+    let file = dependencies::installed_from(|name| folder.join(name).is_file())?;
+    DependencySource::WITH_LIST
+        .into_iter()
+        .find(|shape| shape.file() == file)
 }
 
 /// An app of which all is installed that one file lists.
@@ -203,7 +230,11 @@ fn with_list(
     if !problems.is_empty() {
         return Err(problems);
     }
+    let unread = lists::beside(folder, project, shape).map_err(|problem| vec![problem])?;
     Ok(Application {
+        unread,
+        bound: BoundPackages::default(),
+        developed_on: regular::read_to_string(&folder.join(".python-version")).ok(),
         folder: folder.to_owned(),
         shape,
         name: name_of(folder, project),
@@ -275,7 +306,12 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
         Some(at) => read_table(&folder.join(at).join("pyproject.toml")).unwrap_or_default(),
     };
     let of_lock = || lock::text_before_packages(&lock, "requires-python");
+    let unread = lists::beside(folder, project, DependencySource::Locked).map_err(|problem| vec![problem])?;
+    let bound = BoundPackages::read(&lock, &chosen.reached(app), std::env::consts::ARCH);
     Ok(Application {
+        unread,
+        bound,
+        developed_on: regular::read_to_string(&folder.join(".python-version")).ok(),
         folder: folder.to_owned(),
         shape: DependencySource::Locked,
         name: name_of(folder, &own),

@@ -56,6 +56,8 @@ pub struct BakeOptions {
     pub secrets: BTreeMap<String, PathBuf>,
     /// Secret id → value, which goes through the environment of the CLI alone.
     pub secret_values: BTreeMap<&'static str, String>,
+    /// The socket of the SSH agent that steps can mount.
+    pub ssh_agent: Option<PathBuf>,
     /// Whether each step runs, whatever the cache has.
     pub no_cache: bool,
 }
@@ -91,6 +93,8 @@ struct BakeTarget<'a> {
     labels: BTreeMap<&'static str, &'a str>,
     tags: [&'a str; 1],
     secret: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ssh: Vec<String>,
     no_cache: bool,
 }
 
@@ -110,6 +114,15 @@ pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
         .collect::<Result<_>>()?;
     let values = options.secret_values.keys();
     secret.extend(values.map(|id| format!("id={id},env={}", variable_of(id))));
+    let ssh = match &options.ssh_agent {
+        Some(socket) => {
+            let socket = socket
+                .to_str()
+                .context("the path of the SSH agent is not UTF-8")?;
+            vec![format!("default={socket}")]
+        }
+        None => Vec::new(),
+    };
     let file = BakeFile {
         group: BTreeMap::from([(
             "default",
@@ -129,6 +142,7 @@ pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
                     labels: BTreeMap::from([(FINGERPRINT_LABEL, target.fingerprint.as_str())]),
                     tags: [&target.candidate_tag],
                     secret: secret.clone(),
+                    ssh: ssh.clone(),
                     no_cache: options.no_cache,
                 };
                 (target.image.as_str(), bake)
@@ -263,6 +277,7 @@ mod tests {
         let options = BakeOptions {
             secrets: BTreeMap::from([("ca-bundle".to_owned(), PathBuf::from("/etc/a,b.crt"))]),
             secret_values: BTreeMap::from([("build-environment", "export X='hidden'\n".to_owned())]),
+            ssh_agent: Some(PathBuf::from("/tmp/ssh-1/agent.2")),
             no_cache: false,
         };
         let text = request(&[target("genie"), target("agent")], &options).unwrap();
@@ -280,6 +295,9 @@ mod tests {
             ])
         );
         assert!(!text.contains("hidden"));
+        assert_eq!(genie["ssh"], serde_json::json!(["default=/tmp/ssh-1/agent.2"]));
+        let without = request(&[target("genie")], &BakeOptions::default()).unwrap();
+        assert!(!without.contains("\"ssh\""), "{without}");
         assert_eq!(genie["args"]["BASE"], "a $${b} %%{c}");
         assert_eq!(
             genie["dockerfile-inline"],

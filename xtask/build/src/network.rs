@@ -7,7 +7,9 @@
 
 mod netrc;
 mod npm;
+mod python;
 mod settings;
+mod ssh;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,11 +20,16 @@ use sha2::{Digest as _, Sha256};
 use host::Host;
 use inputs::{hex, regular};
 use npm::{NpmFile, NpmSettings};
+use python::PythonSource;
 use settings::{IndexSettings, SettingsFile};
+use ssh::GitBySsh;
 
 /// The build argument with the hash of the indexes, and of npm's registries where a
 /// front end is built.
 pub const INDEX_ARGUMENT: &str = "INDEX_SETTINGS";
+
+/// The build argument with the hash of where uv fetches a Python.
+pub const PYTHON_ARGUMENT: &str = "PYTHON_SOURCE";
 
 /// Proxies, as programs spell them.
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
@@ -51,8 +58,12 @@ pub struct BuildNetwork {
     pub indexes: Option<String>,
     /// Over the indexes and npm's registries: for images with a front end.
     pub with_registries: Option<String>,
+    /// Over where a Python of uv's comes from; absent where the machine does not say.
+    pub python: Option<String>,
     /// What must be shown nowhere.
     pub logins: Vec<String>,
+    /// What apps take from git by SSH.
+    ssh: GitBySsh,
     /// A proxy that no build step reaches: the variable, and where it is.
     loopback_proxy: Option<(String, String)>,
 }
@@ -70,13 +81,19 @@ impl std::fmt::Debug for BuildNetwork {
 impl BuildNetwork {
     /// Reads the machine's settings; logins of a netrc file only for the hosts
     /// that these settings or the apps name. `front_ends` are folders with a
-    /// package-lock.json: npm's settings count where there are some.
+    /// package-lock.json: npm's settings count where there are some, and those of
+    /// uv's Pythons where one `needs_python`.
     ///
     /// # Errors
     /// For settings that cannot be used in a build, and would be missed.
-    pub fn of(host: &Host, apps: &[&Path], front_ends: &[PathBuf]) -> Result<Self> {
+    pub fn of(host: &Host, apps: &[&Path], front_ends: &[PathBuf], needs_python: bool) -> Result<Self> {
         let variables = &host.env.network;
-        let settings = IndexSettings::read(variables, &files(host)).map_err(failure::usage)?;
+        let files = files(host);
+        let settings = IndexSettings::read(variables, &files).map_err(failure::usage)?;
+        let python = match needs_python {
+            true => PythonSource::read(variables, &files).map_err(failure::usage)?,
+            false => PythonSource::default(),
+        };
         if let Some(problem) = beside_indexes(&settings.find_links) {
             return Err(failure::usage(problem).into());
         }
@@ -84,11 +101,12 @@ impl BuildNetwork {
             [] => NpmSettings::default(),
             _ => NpmSettings::read(variables, &npm_files(host)).map_err(failure::usage)?,
         };
-        let of_npm = registries.on_loopback();
-        if let Some((source, at)) = settings.on_loopback().or(of_npm) {
-            let message = format!(
-                "{source} names the package index {at}, and no build step reaches this machine's loopback"
-            );
+        let of_index = settings.on_loopback().or(registries.on_loopback());
+        let of_index = of_index.map(|found| ("the package index", found));
+        let of_python = python.on_loopback().map(|found| ("a place of Pythons,", found));
+        if let Some((what, (source, at))) = of_index.or(of_python) {
+            let message =
+                format!("{source} names {what} {at}, and no build step reaches this machine's loopback");
             return Err(failure::environment(message)
                 .hint("let it listen on an address of this machine too, and name that")
                 .into());
@@ -103,7 +121,9 @@ impl BuildNetwork {
         let mut network = Self {
             indexes: settings.identity().map(hashed),
             with_registries: (!both.is_empty()).then(|| hashed(both.concat())),
-            logins: [settings.logins(), registries.secrets(&locks)].concat(),
+            ssh: GitBySsh::of(apps, &NAMING_HOSTS, variables.get("SSH_AUTH_SOCK")),
+            python: python.identity().map(hashed),
+            logins: [settings.logins(), registries.secrets(&locks), python.logins()].concat(),
             ..Self::default()
         };
         if let Some(text) = registries.npmrc(&locks) {
@@ -125,6 +145,19 @@ impl BuildNetwork {
         let mut exports = proxies(variables, |_| true);
         for (name, value) in settings.variables() {
             export(&mut exports, &name, &value);
+        }
+        for (name, value) in python.variables() {
+            export(&mut exports, name, value);
+        }
+        if network.ssh.is_wanted() {
+            export(&mut exports, "GIT_SSH_COMMAND", ssh::COMMAND);
+            let home = host.env.home.clone().unwrap_or_default();
+            let known = [
+                home.join(".ssh/known_hosts"),
+                PathBuf::from("/etc/ssh/ssh_known_hosts"),
+            ];
+            let known = known.map(|file| regular::read_to_string(&file).unwrap_or_default());
+            network.secrets.insert(ssh::KNOWN_HOSTS, known.join("\n"));
         }
         if !exports.is_empty() {
             network.secrets.insert("build-environment", exports);
@@ -161,11 +194,18 @@ impl BuildNetwork {
         Ok(network)
     }
 
-    /// Refuses what no build could work with, once there is something to build.
+    /// The socket of the machine's SSH agent, where an app takes a package by SSH.
+    pub fn ssh_agent(&self) -> Option<&Path> {
+        self.ssh.agent()
+    }
+
+    /// Refuses what no build could work with, once these apps are to be built.
     ///
     /// # Errors
-    /// For a proxy on this machine's loopback.
-    pub fn check_reachable(&self) -> Result<()> {
+    /// For a proxy on this machine's loopback, and for an app that wants an SSH agent
+    /// where there is none.
+    pub fn check_reachable(&self, building: &[&Path]) -> Result<()> {
+        self.ssh.check(building)?;
         let Some((source, at)) = &self.loopback_proxy else {
             return Ok(());
         };

@@ -10,8 +10,8 @@ use anyhow::{Error, Result};
 use crate::app::{self, Application};
 use crate::base::Origin;
 use crate::catalog::{self, Catalog};
-use crate::network::{BuildNetwork, INDEX_ARGUMENT};
-use definition::base::ChosenBase;
+use crate::network::{BuildNetwork, INDEX_ARGUMENT, PYTHON_ARGUMENT};
+use definition::base::{ChosenBase, PythonWish};
 use definition::dockerfile;
 use definition::reference::{Reference, Tag};
 use definition::spec::ImageSpec;
@@ -101,10 +101,14 @@ impl Request {
                     continue;
                 }
             };
-            let requires = app.as_ref().and_then(|app| app.requires_python.as_deref());
+            let wish = PythonWish {
+                spec: spec.python.as_deref(),
+                requires: app.as_ref().and_then(|app| app.requires_python.as_deref()),
+                developed_on: app.as_ref().and_then(|app| app.developed_on.as_deref()),
+            };
             let base = catalog
                 .bases
-                .choose_for(flag, spec.base.as_deref(), requires)
+                .choose_for(flag, spec.base.as_deref(), wish)
                 .map_err(|message| {
                     let folder = app.as_ref().map(|app| app.folder.join("pyproject.toml"));
                     let place = folder.map_or_else(|| spec.file.clone(), |file| host.shown(&file));
@@ -129,7 +133,7 @@ impl Request {
             }
             jobs.push(ImageRequest {
                 dockerfile: dockerfile::render(&catalog.fragments, &spec, default_base, &catalog.lock)?,
-                arguments: dockerfile::arguments(&base.set, &catalog.lock),
+                arguments: dockerfile::arguments(&base, &catalog.lock),
                 base,
                 extra_tags: Vec::new(),
                 spec,
@@ -153,7 +157,8 @@ impl Request {
                 Some(folder.join(&job.spec.build.node.as_ref()?.folder))
             })
             .collect();
-        let network = BuildNetwork::of(host, &folders, &front_ends)?;
+        let needs_python = jobs.iter().any(|job| job.base.python.is_some());
+        let network = BuildNetwork::of(host, &folders, &front_ends, needs_python)?;
         for job in &mut jobs {
             let counts = match job.spec.build.node {
                 Some(_) => &network.with_registries,
@@ -161,6 +166,9 @@ impl Request {
             };
             if let Some(hash) = counts {
                 job.arguments.insert(INDEX_ARGUMENT.to_owned(), hash.clone());
+            }
+            if let (Some(hash), Some(_)) = (&network.python, &job.base.python) {
+                job.arguments.insert(PYTHON_ARGUMENT.to_owned(), hash.clone());
             }
         }
         Ok(Self {
@@ -180,6 +188,11 @@ impl Request {
 }
 
 impl ImageRequest {
+    /// See [`Application::installed_from`].
+    pub fn installed_from(&self) -> Option<String> {
+        self.app.as_ref().and_then(Application::installed_from)
+    }
+
     /// Its release tags. Without a version of the spec's or the app's they have
     /// the beginning of the fingerprint, as far as that is known.
     ///

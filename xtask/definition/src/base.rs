@@ -4,7 +4,9 @@
 //! packages; both are `FROM ${BASE}` for the same Dockerfile. this is
 //! the data and its checks.
 
-use std::cmp::Reverse;
+mod chosen;
+mod python;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Platform;
 use crate::reference::Reference;
 use crate::spec::names::check_package;
+pub use chosen::ChosenBase;
+pub use python::PythonWish;
 
 /// The number in `images/base-sets.lock.json` that this code reads and writes.
 pub(crate) const LOCK_SCHEMA: u32 = 1;
@@ -259,88 +263,6 @@ impl BaseSets {
             }
         }
     }
-
-    /// The set that an image is built on: the one that `flag` (`--base`) names, else the
-    /// spec's, else the default one; or where that one's Python does not fit
-    /// `requires`, the app's `requires-python`, the newest Python that does.
-    ///
-    /// # Errors
-    /// A sentence that says what does not fit, and which base set would do.
-    pub fn choose_for(
-        &self,
-        flag: Option<&str>,
-        spec: Option<&str>,
-        requires: Option<&str>,
-    ) -> Result<ChosenBase, String> {
-        let wanted = flag.or(spec);
-        let name = wanted.unwrap_or(&self.default);
-        let Some(set) = self.sets.get(name) else {
-            return Err(format!("there is no base set {name:?}"));
-        };
-        let chosen = |name: &str, set: &BaseSet, why: Option<String>| ChosenBase {
-            name: name.to_owned(),
-            set: set.clone(),
-            is_default: name == self.default,
-            why,
-        };
-        let Some(requires) = requires else {
-            return Ok(chosen(name, set, None));
-        };
-        let specifiers: VersionSpecifiers = requires
-            .parse()
-            .map_err(|error| format!("requires-python {requires:?} cannot be read: {error}"))?;
-        if set.python.fits(&specifiers) {
-            return Ok(chosen(name, set, None));
-        }
-        let mut others: Vec<(&String, &BaseSet)> = self.sets.iter().collect();
-        others.retain(|(_, other)| other.python.fits(&specifiers));
-        others.sort_by_key(|(_, other)| Reverse(other.python.parsed()));
-        let unfit = format!(
-            "requires Python {requires}, but base set {name} has Python {}",
-            set.python.version
-        );
-        match others.first() {
-            Some((name, set)) if wanted.is_none() => Ok(chosen(name, set, Some(unfit))),
-            Some(_) => {
-                let way = |(name, other): &(&String, &BaseSet)| {
-                    format!("`--base {name}` (Python {})", other.python.version)
-                };
-                let ways: Vec<String> = others.iter().map(way).collect();
-                Err(format!("{unfit}; {} would do", ways.join(" or ")))
-            }
-            None => {
-                let all = self.sets.iter();
-                let all = all.map(|(name, other)| format!("{name} has {}", other.python.version));
-                let all: Vec<String> = all.collect();
-                Err(format!("{unfit}; no base set would do: {}", all.join(", ")))
-            }
-        }
-    }
-}
-
-/// The base set that one image is built on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ChosenBase {
-    /// Its name in `images/base-sets.json`.
-    pub name: String,
-    /// What it is.
-    pub set: BaseSet,
-    /// Whether it is the default one.
-    pub is_default: bool,
-    /// Why the app could not be built on the default one, where nobody has named
-    /// another: what follows "the app".
-    pub why: Option<String>,
-}
-
-impl ChosenBase {
-    /// What a plan says of it; `None` for the default set.
-    pub fn told(&self) -> Option<String> {
-        let name = &self.name;
-        match &self.why {
-            Some(why) => Some(format!("is built on base set {name}: the app {why}")),
-            None => (!self.is_default).then(|| format!("is built on base set {name}")),
-        }
-    }
 }
 
 impl BaseSetsLock {
@@ -398,48 +320,6 @@ mod tests {
 
     fn sets() -> BaseSets {
         serde_json::from_str(include_str!("../../../images/base-sets.json")).unwrap()
-    }
-
-    #[test]
-    fn a_python_that_does_not_fit_gets_another_base_or_says_which_would_do() {
-        let sets = sets();
-        let chosen = |flag, spec, requires| {
-            let chosen = sets.choose_for(flag, spec, requires)?;
-            Ok::<_, String>((chosen.name, chosen.why.unwrap_or_default()))
-        };
-        let is = |name: &str, why: &str| Ok((name.to_owned(), why.to_owned()));
-        assert_eq!(chosen(None, None, None), is("debian", ""));
-        assert_eq!(chosen(None, None, Some(">=3.12")), is("debian", ""));
-        assert_eq!(chosen(None, Some("ubuntu"), Some(">=3.12")), is("ubuntu", ""));
-        assert_eq!(chosen(Some("debian"), Some("ubuntu"), None), is("debian", ""));
-        let told = |spec, requires| sets.choose_for(None, spec, requires).unwrap().told();
-        assert_eq!(told(None, None), None);
-        assert_eq!(told(Some("ubuntu"), None).unwrap(), "is built on base set ubuntu");
-        let old = Some(">=3.11,<3.13");
-        assert_eq!(
-            told(None, old).unwrap(),
-            "is built on base set ubuntu: the app requires Python >=3.11,<3.13, but base set debian has Python 3.13.5"
-        );
-        let unfit = "requires Python >=3.11,<3.13, but base set debian has Python 3.13.5";
-        assert_eq!(chosen(None, None, old), is("ubuntu", unfit));
-        for (flag, spec) in [
-            (Some("debian"), None),
-            (None, Some("debian")),
-            (Some("debian"), Some("ubuntu")),
-        ] {
-            assert_eq!(
-                chosen(flag, spec, old).unwrap_err(),
-                format!("{unfit}; `--base ubuntu` (Python 3.12.3) would do")
-            );
-        }
-        assert_eq!(
-            chosen(None, None, Some(">=3.14")).unwrap_err(),
-            "requires Python >=3.14, but base set debian has Python 3.13.5; no base set would do: debian has 3.13.5, ubuntu has 3.12.3"
-        );
-        assert_eq!(
-            chosen(None, Some("alpine"), None).unwrap_err(),
-            "there is no base set \"alpine\""
-        );
     }
 
     #[test]

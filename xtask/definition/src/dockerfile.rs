@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use crate::base::{BaseSet, BaseSetsLock, PackageNames, Postgres, Python, UvPin};
+use crate::base::{BaseSet, BaseSetsLock, ChosenBase, PackageNames, Postgres, Python, UvPin};
 use crate::spec::build::{self, BuildSteps, FrontEnd};
 use crate::spec::names::ImageName;
 use crate::spec::{App, Budgets, ImageSpec};
@@ -94,8 +94,10 @@ pub fn render(
 ///
 /// `BASE` is not among them: its reference may differ from machine to machine
 /// where its content does not, so that the caller adds it outside of the key.
-pub fn arguments(set: &BaseSet, lock: &BaseSetsLock) -> BTreeMap<String, String> {
-    let values = base_values(set).into_iter().chain(uv_values(lock));
+pub fn arguments(base: &ChosenBase, lock: &BaseSetsLock) -> BTreeMap<String, String> {
+    let python = ("python_version", base.python.clone().unwrap_or_default());
+    let of_set = base_values(&base.set).into_iter();
+    let values = of_set.chain(uv_values(lock)).chain([python]);
     values.map(|(name, value)| (name.to_uppercase(), value)).collect()
 }
 
@@ -152,6 +154,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         file: _,
         // What the request has made of it, and of the app's wish, is `set`.
         base: _,
+        python,
         // These are not in an image, but what it is called and held against.
         version: _,
         tags: _,
@@ -162,6 +165,8 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         budgets,
     } = spec;
     values.insert("base", lock.pinned(&set.image));
+    let python = set.lacks(python.as_deref());
+    values.insert("python_version", python.unwrap_or_default().to_owned());
     values.insert("image", name.to_string());
     values.insert("title", title.clone());
     values.insert("port", spec.port().to_string());

@@ -41,6 +41,8 @@ pub struct ImageSpec {
     pub file: String,
     /// The base set that it is built on, where the spec names one.
     pub base: Option<String>,
+    /// The version of the app's Python, where the spec names one.
+    pub python: Option<String>,
     /// What runs beside the database; `None` for an image of a database alone.
     pub app: Option<App>,
     /// The database in the image, and the role that uses it.
@@ -302,6 +304,7 @@ impl ImageSpec {
             // What it makes is there when the container is.
             build: _,
             base: _,
+            python: _,
             title: _,
             file: _,
             labels: _,

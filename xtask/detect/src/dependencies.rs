@@ -33,6 +33,8 @@ pub struct AskedPackage {
     pub by: AskedBy,
     /// Whether it is fetched from a git repository.
     pub from_git: bool,
+    /// Whether that is reached by SSH.
+    pub by_ssh: bool,
 }
 
 /// All that a project asks for.
@@ -42,11 +44,33 @@ pub struct Dependencies {
     pub packages: Vec<Detected<AskedPackage>>,
     /// The lock files that are there, of whatever tool.
     pub locks: Vec<Detected<String>>,
+    /// The file that says what is installed, of all that could.
+    pub installed_from: Option<&'static str>,
     /// The version of Python, as each file writes it.
     pub python: Vec<Detected<String>>,
     /// The names in the locks: what is installed with what is asked for.
     #[serde(skip)]
     pub locked: BTreeSet<String>,
+}
+
+/// What many projects have for other tools beside their lock, too.
+const REQUIREMENTS: &str = "requirements.txt";
+
+/// The file that says what a build installs, of those that a folder has; `None` where
+/// `pyproject.toml` alone may.
+pub fn installed_from(has: impl Fn(&str) -> bool) -> Option<&'static str> {
+    // These say nothing without their project.
+    let of_projects = ["uv.lock", "poetry.lock", "pdm.lock"];
+    let order = [
+        "uv.lock",
+        "pylock.toml",
+        "poetry.lock",
+        "pdm.lock",
+        REQUIREMENTS,
+        "Pipfile.lock",
+    ];
+    let counts = |file: &&str| has(file) && (!of_projects.contains(file) || has("pyproject.toml"));
+    order.into_iter().find(counts)
 }
 
 impl Dependencies {
@@ -123,7 +147,16 @@ impl Dependencies {
             }
         }
         found.locks(tree);
+        found.installed_from = installed_from(|file| tree.has(file));
         found
+    }
+
+    /// The lists of packages beside [`Self::installed_from`].
+    pub(crate) fn unread(&self) -> Vec<&str> {
+        let locks = self.locks.iter().map(|lock| lock.value.as_str());
+        let has_requirements = self.packages.iter().any(|one| one.place.file == REQUIREMENTS);
+        let lists = locks.chain(has_requirements.then_some(REQUIREMENTS));
+        lists.filter(|file| Some(*file) != self.installed_from).collect()
     }
 
     fn python(&mut self, text: &str, place: Place) {
@@ -153,6 +186,13 @@ impl Dependencies {
         for (group, list) in groups.into_iter().flat_map(|path| entries(at(table, path))) {
             for line in strings(Some(list)) {
                 self.add(&line, AskedBy::Group(group.clone()), Place::of(file, text, &line));
+            }
+        }
+        for (name, about) in entries(at(table, &["tool", "uv", "sources"])) {
+            let named = self.packages.iter_mut().map(|one| &mut one.value);
+            for package in named.filter(|one| one.name == normal(name)) {
+                package.from_git |= about.get("git").is_some();
+                package.by_ssh |= is_by_ssh(about);
             }
         }
         self.poetry_table(
@@ -197,6 +237,7 @@ impl Dependencies {
                     false => by.clone(),
                 },
                 from_git: about.get("git").is_some(),
+                by_ssh: is_by_ssh(about),
             };
             self.packages.push(Detected::sure(package, place));
         }
@@ -272,6 +313,12 @@ impl Dependencies {
     }
 }
 
+/// Whether a table names a git repository as SSH reaches it: `ssh://…`, `git@host:path`.
+fn is_by_ssh(about: &Value) -> bool {
+    let git = about.get("git").and_then(Value::as_str).unwrap_or_default();
+    git.starts_with("ssh://") || git.starts_with("git@")
+}
+
 /// The extra of a Poetry project that has an optional package.
 fn extra_with(package: &str, file: &str, text: &str) -> String {
     let table: Option<Table> = (file == "pyproject.toml")
@@ -342,6 +389,7 @@ fn asked(requirement: &str, by: AskedBy) -> Option<AskedPackage> {
         extras: extras.filter(|extra| !extra.is_empty()).collect(),
         by,
         from_git,
+        by_ssh: requirement.contains("git+ssh://"),
     })
 }
 

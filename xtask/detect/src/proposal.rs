@@ -324,6 +324,7 @@ pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
             wanted.extend(FROM_SOURCE[1].1);
         }
         wanted.extend(asked.value.from_git.then_some("git"));
+        wanted.extend(asked.value.by_ssh.then_some("openssh-client"));
         for package in wanted {
             if !found.iter().any(|(known, _)| *known == package) {
                 found.push((package, asked.place.clone()));

@@ -38,8 +38,18 @@ fn at<T>(one: &Detected<T>, text: &str) -> String {
 }
 
 fn project(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
-    for lock in &findings.dependencies.locks {
+    let dependencies = &findings.dependencies;
+    let counts = dependencies.installed_from;
+    for lock in dependencies
+        .locks
+        .iter()
+        .filter(|lock| Some(lock.value.as_str()) == counts)
+    {
         say("found", format!("{}  the lock", lock.value));
+    }
+    for file in dependencies.unread() {
+        let instead = counts.map_or_else(String::new, |file| format!(": {file} says what is installed"));
+        say("note", format!("{file}  is not read{instead}"));
     }
     for python in &findings.dependencies.python {
         say("found", at(python, &format!("Python {}", python.value)));

@@ -47,13 +47,14 @@ pub struct Environment {
 
 /// Whether a variable says how packages are reached.
 pub fn is_of_network(name: &str) -> bool {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 18] = [
         "NETRC",
         "PIP_CONFIG_FILE",
         "PIP_EXTRA_INDEX_URL",
         "PIP_FIND_LINKS",
         "PIP_INDEX_URL",
         "PIP_NO_INDEX",
+        "SSH_AUTH_SOCK",
         "UV_CONFIG_FILE",
         "UV_DEFAULT_INDEX",
         "UV_EXTRA_INDEX_URL",
@@ -62,6 +63,8 @@ pub fn is_of_network(name: &str) -> bool {
         "UV_INDEX_STRATEGY",
         "UV_INDEX_URL",
         "UV_NO_INDEX",
+        "UV_PYTHON_DOWNLOADS_JSON_URL",
+        "UV_PYTHON_INSTALL_MIRROR",
         "XDG_CONFIG_HOME",
     ];
     let login = name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"));

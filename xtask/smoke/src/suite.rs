@@ -370,6 +370,7 @@ impl LookedAt {
             // A change of these is a change of the image.
             build: _,
             base: _,
+            python: _,
             labels: _,
             packages: _,
             build_packages: _,

@@ -3,7 +3,7 @@
 mod tell;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -195,7 +195,9 @@ impl<'a> BuildRun<'a> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        self.request.network.check_reachable()?;
+        let apps = wanted.iter().filter_map(|one| one.job.app.as_ref());
+        let building: Vec<&Path> = apps.map(|app| app.folder.as_path()).collect();
+        self.request.network.check_reachable(&building)?;
         let names: Vec<&str> = wanted.iter().map(|one| one.step.name.as_str()).collect();
         self.host.report.step("build", names.join(", "));
         // Held until BuildKit has read them.
@@ -211,6 +213,7 @@ impl<'a> BuildRun<'a> {
         let options = buildkit::BakeOptions {
             secrets: self.secrets.clone(),
             secret_values: self.request.network.secrets.clone(),
+            ssh_agent: self.request.network.ssh_agent().map(Path::to_owned),
             no_cache: self.args.selection.no_cache,
         };
         let mut progress = self.progress(&names)?;

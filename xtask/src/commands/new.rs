@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::render;
 use crate::cli::NewArgs;
+use build::app::Application;
 use build::catalog::{Apps, Catalog};
 use build::request::{Request, Selection};
 use detect::entry::{AppObject, Framework};
@@ -62,13 +63,16 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
     if args.json {
         let document = json!({
             "schema": 1, "image": placement.name, "findings": findings, "files": written,
-            "problems": next.problems, "next": next.commands,
+            "notes": next.notes, "problems": next.problems, "next": next.commands,
         });
         host.report.data(&serde_json::to_string_pretty(&document)?)?;
     } else {
         for file in written.iter().filter(|file| file.fate != Fate::Kept) {
             host.report.data(&file.shown)?;
         }
+    }
+    for note in &next.notes {
+        say(host, "note", note);
     }
     for problem in &next.problems {
         say(host, "first", problem);
@@ -152,6 +156,8 @@ fn use_import(findings: &mut Findings, import: &str) -> Result<()> {
 
 /// What stands between the files and an image, and the commands that make one.
 struct Next {
+    /// What a plan would warn of.
+    notes: Vec<String>,
     problems: Vec<String>,
     commands: Vec<String>,
     /// What `render --check` wants to be there: path within the checkout → text.
@@ -175,11 +181,25 @@ fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[Planne
         Request::resolve(host, &with_it, &selection)
     };
     let mut next = Next {
+        notes: Vec::new(),
         problems: Vec::new(),
         commands: vec![format!("cargo xtask build-images {}", placement.name)],
         rendered,
     };
-    if let Err(error) = resolve(None) {
+    let resolved = resolve(None);
+    if let Ok(request) = &resolved {
+        let apps = request.jobs.iter().filter_map(|job| job.app.as_ref());
+        next.notes = apps.flat_map(Application::disagreeing_lists).collect();
+        let without_wheel = request
+            .jobs
+            .iter()
+            .filter_map(|job| job.app.as_ref()?.without_wheel(job.base.python_version()));
+        next.notes.extend(without_wheel);
+        let bases = request.jobs.iter().filter_map(|job| job.base.told());
+        next.notes
+            .extend(bases.map(|told| format!("{} {told}", placement.name)));
+    }
+    if let Err(error) = resolved {
         let mut others = catalog
             .bases
             .sets

@@ -31,6 +31,7 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
         proved_with,
         built_on,
         keeps,
+        installed_from,
         warnings,
         base_set: _,
     } in &planned
@@ -43,7 +44,8 @@ pub(crate) fn show(selection: &Selection, engine: EngineOption, as_json: bool, h
         for warning in warnings {
             host.report.warn(format!("{}: {warning}", step.name));
         }
-        for said in built_on.iter().chain(health).chain(proved_with).chain(keeps) {
+        let known = [built_on, installed_from, health, proved_with, keeps];
+        for said in known.into_iter().flatten() {
             host.report.data(&format!("  {said}"))?;
         }
     }
@@ -92,6 +94,7 @@ pub(crate) fn make(
             base_set: surveyed.job.base.name.clone(),
             built_on: surveyed.job.base.told(),
             keeps: surveyed.job.spec.keeps(),
+            installed_from: surveyed.job.installed_from(),
             warnings: surveyed.warnings,
             step: surveyed.step,
             forecast: surveyed.forecast,
@@ -123,6 +126,7 @@ pub(crate) fn announce(report: &Report, surveyed: &[Surveyed<'_>]) {
         let spec = &job.spec;
         let known = [
             job.base.told(),
+            job.installed_from(),
             spec.unproved_health(),
             spec.proved_with(),
             spec.keeps(),

@@ -155,6 +155,7 @@ impl ImagesFixture {
         let options = buildkit::BakeOptions {
             secrets: ca_bundle(host),
             secret_values: BTreeMap::new(),
+            ssh_agent: None,
             no_cache: false,
         };
         let mut progress = Progress::new(Detail::Quiet, &[name], &self.scratch.state)?;

@@ -263,6 +263,7 @@ impl CheckoutFixture {
         let options = buildkit::BakeOptions {
             secrets,
             secret_values: BTreeMap::new(),
+            ssh_agent: None,
             no_cache: false,
         };
         let file = folder.join("bake.json");

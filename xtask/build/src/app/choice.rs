@@ -96,7 +96,8 @@ impl<'a> Chosen<'a> {
         found
     }
 
-    fn reached(&self, app: &App) -> Vec<&'a str> {
+    /// All packages that come with the app, and none where no package is the app.
+    pub(super) fn reached(&self, app: &App) -> Vec<&'a str> {
         let groups: Vec<String> = app
             .install
             .groups

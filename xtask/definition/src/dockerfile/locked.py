@@ -149,6 +149,8 @@ def line(package, more_files):
         editable = package.get("editable") or package.get("develop")
         return f"{'-e ' if editable else ''}/app/{path}", True
     if git:
+        # As git has it, and no URL: git@host:path.
+        git = re.sub(r"^([\w.-]+@[\w.-]+):(?!//)", r"ssh://\1/", git)
         revision = package.get("revision") or source["resolved_reference"]
         folder = package.get("subdirectory") or source.get("subdirectory")
         return f"{name} @ git+{git}@{revision}" + (

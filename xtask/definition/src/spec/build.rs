@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::secret;
+
 /// What is made of the app's files while its image is built.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -112,6 +114,11 @@ fn command_problem(command: &[String]) -> Option<String> {
     if command.first().is_none_or(String::is_empty) {
         return Some("is empty: name a program".to_owned());
     }
+    if let Some(found) = secret::in_command(command) {
+        return Some(format!(
+            "has {found}: a step of `build.steps` has the variables of `app.environment`, those with `{{secret:NAME}}` too"
+        ));
+    }
     let odd = command.iter().any(|word| word.contains(char::is_control));
     odd.then(|| "must have words of one line: put more than that into a script of the app's".to_owned())
 }
@@ -161,6 +168,11 @@ mod tests {
         assert_eq!(
             problems(r#"{"node": {"folder": "web", "output": "web-dist"}}"#),
             [""; 0]
+        );
+        let with = problems(r#"{"steps": [["sh", "-c", "API_KEY=sk-1 make"]]}"#);
+        assert!(
+            with[0].starts_with("build.steps[0] has what looks like a secret (API_KEY=…), "),
+            "{with:?}"
         );
         let odd = problems(r#"{"node": {"folder": "a b", "output": "/dist"}}"#);
         assert_eq!(odd.len(), 2, "{odd:?}");

@@ -55,6 +55,7 @@ pub(super) fn problems(raw: &RawSpec) -> Vec<(String, String)> {
                 ("programs", raw.programs.is_empty()),
                 ("build", raw.build == BuildSteps::default()),
                 ("build_packages", raw.build_packages.is_empty()),
+                ("python", raw.python.is_none()),
             ];
             for (path, is_left_out) in of_the_app {
                 if !is_left_out {
@@ -146,6 +147,7 @@ mod tests {
             "programs": [{"name": "worker", "command": ["sleep"]}],
             "build": {"steps": [["true"]]},
             "build_packages": ["gcc"],
+            "python": "3.12",
             "packages": ["postgresql-17-cron"],
             "checks": [
                 {"name": "one", "sql": {"query": "SELECT 1", "expect": "1"}},
@@ -157,7 +159,10 @@ mod tests {
             .iter()
             .map(|problem| problem.split('`').nth(1).unwrap())
             .collect();
-        assert_eq!(places, ["programs", "build", "build_packages", "checks[1].http"]);
+        assert_eq!(
+            places,
+            ["programs", "build", "build_packages", "python", "checks[1].http"]
+        );
     }
 
     #[test]

@@ -326,7 +326,9 @@ mod tests {
     fn meaning_is_checked() {
         let text = r#"{"title":"t","app":{"port":2000,"import":"serve","health_path":"health","environment":{"A B":"x","C":"{nope}","D":"{","E":"{{ok}} {database_url}",
             "F":"{database_url:asyncpg} {database_url:postgis://}","G":"{database_url:postgres}","H":"{database_url:a b}","I":"{port:x}",
-            "S":"{secret:S}","S2":"{secret:a-b}","JWT_SECRET":"hunter2","PGDATA":"x","HIVE_API_PORT":"1","DATABASE_URL":"{database_url:asyncpg}"}},
+            "S":"{secret:S}","S2":"{secret:a-b}","JWT_SECRET":"hunter2","PGDATA":"x","HIVE_API_PORT":"1","DATABASE_URL":"{database_url:asyncpg}"},
+            "command":["w","--db=postgres://me:pw@h/x","{secret:X}"],"before_start":["sh","-c","API_KEY=k x"],"build_environment":{"NPM_TOKEN":"x"}},
+            "programs":[{"name":"w","command":["w","--token","abc"]}],
             "database":{"name":"","role":"pg_x"},"tags":["Hive:latest","x:-1"],"labels":{"dev.hive.image":"no"}}"#;
         let found = sentences(&[("aa", text)]);
         for expected in [
@@ -340,6 +342,10 @@ mod tests {
             "`app.environment.I` has the unknown placeholder {port:x}",
             "`app.environment.S2` has the unknown placeholder {secret:a-b}",
             "`app.environment.JWT_SECRET` looks like a secret, and everybody who has the image could read it: write {secret:JWT_SECRET}",
+            "`app.command` has what looks like a secret (a URL with a password), and everybody who has the image could read it: write {secret:NAME} in its place",
+            "`app.before_start` has what looks like a secret (API_KEY=…)",
+            "`programs[0].command` has what looks like a secret (--token …)",
+            "`app.build_environment.NPM_TOKEN` looks like a secret, and everybody who has the Dockerfile could read it",
             "`app.environment.PGDATA` is the container's own",
             "`app.environment.HIVE_API_PORT` is what `app.port` says",
             "`database.name` must have 1 to 63 bytes",
@@ -353,7 +359,7 @@ mod tests {
                 "{expected}\n{found:#?}"
             );
         }
-        assert_eq!(found.len(), 17, "{found:#?}");
+        assert_eq!(found.len(), 21, "{found:#?}");
     }
 
     #[test]

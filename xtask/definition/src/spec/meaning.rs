@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::directories;
 use super::kind;
-use super::names::{ImageName, check_package};
+use super::names::{ImageName, check_package, check_python};
 use super::program;
 use super::raw::{CheckProbe, HealthMeaning, HttpProbe, RawApp, RawDatabase, RawSpec};
 use super::secret;
@@ -30,6 +30,9 @@ pub(super) fn validate(
     }
     if let Some(app) = &raw.app {
         meaning.app(app);
+    }
+    if let Some(version) = &raw.python {
+        meaning.take("python", check_python(version));
     }
     meaning.database(&raw);
     meaning.programs(&raw);
@@ -82,6 +85,7 @@ pub(super) fn validate(
         schema_link: _,
         title,
         base,
+        python,
         app,
         database,
         programs,
@@ -109,6 +113,7 @@ pub(super) fn validate(
         title,
         file: file.to_owned(),
         base,
+        python,
         app: app.map(|app| app_of(app, source_folder)),
         database: Database {
             name,
@@ -276,6 +281,9 @@ impl Meaning {
             if value.contains(|c: char| c.is_control()) {
                 self.tell(&path, "must be one line of text");
             }
+            if secret::is_baked_in(name, value) {
+                self.tell(&path, secret::IN_BUILD_ENVIRONMENT);
+            }
         }
         self.chosen("app.package", app.package.as_slice());
         self.chosen("app.extras", &app.extras);
@@ -305,13 +313,10 @@ impl Meaning {
             let path = format!("app.environment.{key}");
             self.variable(&path, key, value);
             if secret::is_baked_in(key, value) {
-                self.tell(
-                    &path,
-                    format!(
-                        "looks like a secret, and everybody who has the image could read it: write {{secret:{key}}} (made at the \
-                         first start, or given by a file), or give the gate alone a value in `smoke.environment`"
-                    ),
-                );
+                let way_out = format!("write {{secret:{key}}} {}", secret::GIVEN);
+                let gate = "or give the gate alone a value in `smoke.environment`";
+                let why = "looks like a secret, and everybody who has the image could read it";
+                self.tell(&path, format!("{why}: {way_out}, {gate}"));
             }
             self.template(&path, value);
         }
@@ -320,6 +325,10 @@ impl Meaning {
     fn command(&mut self, path: &str, command: &[String], way_out: &str) {
         if command.first().is_none_or(String::is_empty) {
             self.tell(path, format!("is empty: {way_out}"));
+        }
+        if let Some(found) = secret::in_command(command) {
+            let way_out = format!("write {{secret:NAME}} in its place {}", secret::GIVEN);
+            self.tell(path, format!("has {found}: {way_out}"));
         }
         for (n, word) in command.iter().enumerate() {
             if word.contains('\0') {

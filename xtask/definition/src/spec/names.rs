@@ -83,6 +83,35 @@ pub(crate) fn check_package(package: &str) -> Result<(), String> {
     }
 }
 
+/// Those that uv fetches and the container's own code runs on, the newest first.
+pub const PYTHONS: [&str; 4] = ["3.14", "3.13", "3.12", "3.11"];
+
+/// Whether a version is one that a spec can name.
+///
+/// # Errors
+/// What it has to be.
+pub(crate) fn check_python(version: &str) -> Result<(), String> {
+    let known = minor(version).is_some_and(|minor| PYTHONS.contains(&minor.as_str()));
+    if known && version.split('.').count() <= 3 {
+        return Ok(());
+    }
+    Err(format!(
+        "is {version:?}, must be a version from {} to {}, such as 3.12 or 3.12.4",
+        PYTHONS[PYTHONS.len() - 1],
+        PYTHONS[0]
+    ))
+}
+
+/// `3.12` of `3.12.4`; `None` where it is no version in plain numbers.
+pub(crate) fn minor(version: &str) -> Option<String> {
+    let parts: Vec<&str> = version.split('.').collect();
+    let numbers = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    match parts.as_slice() {
+        [major, minor, ..] if parts.iter().all(numbers) => Some(format!("{major}.{minor}")),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +145,21 @@ mod tests {
         ] {
             assert!(ImageName::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn versions_of_python_are_those_that_uv_has() {
+        for good in ["3.11", "3.14", "3.12.4"] {
+            assert_eq!(check_python(good), Ok(()));
+        }
+        for bad in [
+            "3.10", "3.15", "3", "3.12.4.1", "3.12rc1", ">=3.12", "3.12.", "pypy3.11", "",
+        ] {
+            assert!(check_python(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            check_python("3.9").unwrap_err(),
+            "is \"3.9\", must be a version from 3.11 to 3.14, such as 3.12 or 3.12.4"
+        );
     }
 }

@@ -31,6 +31,11 @@ pub(crate) struct RawSpec {
     /// `requires-python`. `--base` wins over it.
     #[serde(default)]
     pub(crate) base: Option<String>,
+    /// The app's Python, such as `3.12` or `3.12.4` (3.11 to 3.14): uv fetches it where
+    /// the base set has another one. Default: the base set's, or one that fits the
+    /// app's `requires-python`.
+    #[serde(default)]
+    pub(crate) python: Option<String>,
     /// The database that the app finds when it starts.
     pub(crate) database: RawDatabase,
     /// Programs of the image's own beside PostgreSQL and the app: a worker, a

@@ -37,6 +37,21 @@ pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
              a netrc file, or user and password in the URL of a variable",
         );
     }
+    if text.contains("uv cannot have Python ") && !text.contains("Hash mismatch") {
+        return failure.hint(
+            "UV_PYTHON_INSTALL_MIRROR names a place that the build reaches and that has it; or leave `python` out of the spec, \
+             or take a base set that has it (`cargo xtask base list`)",
+        );
+    }
+    if has(&["host key verification failed"]) {
+        return failure.hint(
+            "~/.ssh/known_hosts of this machine does not have that host, or has another key of it: connect to it once by ssh",
+        );
+    }
+    if has(&["permission denied (publickey"]) {
+        return failure
+            .hint("the SSH agent has no key that the host takes: `ssh-add -l` lists those that it has");
+    }
     if let Some(advice) = missing::advice(text) {
         return failure.hint(advice);
     }

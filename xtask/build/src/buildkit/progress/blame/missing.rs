@@ -4,7 +4,7 @@
 //! known here is left to the log: a wrong name costs more than none.
 
 /// What says that something is missing, and the packages that bring it.
-const MISSING: [(&[&str], &[&str]); 22] = [
+const MISSING: [(&[&str], &[&str]); 23] = [
     (
         &[
             "'x86_64-linux-gnu-g++'",
@@ -90,6 +90,7 @@ const MISSING: [(&[&str], &[&str]); 22] = [
         &["pkg-config: not found", "'pkg-config'", "pkg-config is required"],
         &["pkg-config"],
     ),
+    (&["cannot run ssh"], &["git", "openssh-client"]),
     (&["Git executable not found", "'git'", "git: not found"], &["git"]),
     (
         &[
@@ -234,6 +235,10 @@ mod tests {
         names(
             "Git executable not found. Ensure that Git is installed and available.",
             &[r#""build_packages": ["git"]"#],
+        );
+        names(
+            "error: cannot run ssh: No such file or directory\nfatal: unable to fork",
+            &[r#""build_packages": ["git", "openssh-client"]"#],
         );
         names(
             "LookupError: Error getting the version from source `vcs`: setuptools-scm was unable to detect version for /app.",
