@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::MutexGuard;
 
@@ -16,7 +17,7 @@ const IMAGE: &str = "hive-test-genie:latest";
 const SOURCE: &str = "test-genie-of-the-past";
 
 /// Makes a cluster as images of others do: another superuser, below the mount, in a locale
-/// that no image of ours has. Its programs are those of `$1`.
+/// that no image of ours has. Its programs are those of `$1`, its folder is `$2`.
 const MAKE: &str = r#"
 mkdir -p /tmp/locale && ln -s /usr/lib/locale/C.utf8 /tmp/locale/en_US.utf8
 ln -s /usr/lib/locale/C.utf8 /tmp/locale/de_DE.utf8
@@ -24,12 +25,12 @@ unset PGSERVICE PGSERVICEFILE PGDATA
 export LOCPATH=/tmp/locale PATH=$1:$PATH PGHOST=/tmp PGUSER=agno
 more=
 case $(postgres --version) in *" 17."*) more=--locale-provider=libc ;; esac
-initdb --pgdata=/source/pgdata --username=agno --auth=trust --locale=en_US.utf8 $more > /dev/null
-echo "work_mem = 16MB" >> /source/pgdata/postgresql.conf
-pg_ctl start -s -w -D /source/pgdata -o "-k /tmp -h ''" -l /tmp/log
+initdb --pgdata="$2" --username=agno --auth=trust --locale=en_US.utf8 $more > /dev/null
+echo "work_mem = 16MB" >> "$2/postgresql.conf"
+pg_ctl start -s -w -D "$2" -o "-k /tmp -h ''" -l /tmp/log
 createdb agno
 psql -Xq -v ON_ERROR_STOP=1 -d agno -f -
-pg_ctl stop -s -m fast -D /source/pgdata
+pg_ctl stop -s -m fast -D "$2"
 "#;
 
 /// What real applications have, and what people have tripped over.
@@ -155,7 +156,7 @@ impl Drop for Migrator {
             let _ended = sandbox::docker().args(["rm", "--force", helper]).output();
         }
         for thing in [
-            &["rm", "--force", NAME][..],
+            &["rm", "--force", NAME, USER][..],
             &["network", "rm", &format!("hive_{NAME}_network")],
             &["volume", "rm", &format!("{NAME}-data")],
             &["volume", "rm", SOURCE],
@@ -165,16 +166,21 @@ impl Drop for Migrator {
     }
 }
 
-/// Makes the source; `more` are options of `docker run`.
-fn make_source(programs: &str, content: &[&str], more: &[&str]) {
+/// A container that has used the source, as those of others do.
+const USER: &str = "test-genie-past";
+
+/// Makes the source as this folder of its volume, of this user; `more` are options of
+/// `docker run`.
+fn make_source((folder, user): (&str, &str), programs: &str, content: &[&str], more: &[&str]) {
     docker(&["volume", "create", SOURCE]);
     let mount = format!("{SOURCE}:/source");
     let run = [
         &["run", "--rm", "--interactive", "--network", "none", "--user", "0:0", "--volume", &mount][..],
         more,
         &["--entrypoint", "sh", IMAGE, "-ec"],
-        &["chown 1000:1000 /source && exec setpriv --reuid=1000 --regid=1000 --clear-groups sh -ec \"$1\" sh \"$2\""],
-        &["sh", MAKE, programs],
+        // initdb wants its user to have a name.
+        &["echo old:x:$4:$4:::/bin/sh >> /etc/passwd && chown $4:$4 /source && exec setpriv --reuid=$4 --regid=$4 --clear-groups sh -ec \"$1\" sh \"$2\" \"$3\""],
+        &["sh", MAKE, programs, folder, user],
     ]
     .concat();
     let mut command = sandbox::docker();
@@ -215,19 +221,39 @@ fn state_of_source() -> String {
 fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
     let service = Migrator::start();
     service.sql("CREATE TABLE mark AS SELECT 'of today' AS is");
-    make_source("/usr/bin", &[CONTENT, VECTORS, BAD], &[]);
+    make_source(
+        ("/source/pgdata", "1000"),
+        "/usr/bin",
+        &[CONTENT, VECTORS, BAD],
+        &[],
+    );
     let before = state_of_source();
+    let mount = format!("{SOURCE}:/var/lib/postgresql/data");
+    docker(&[
+        "create",
+        "--name",
+        USER,
+        "--volume",
+        &mount,
+        "--entrypoint",
+        "true",
+        IMAGE,
+    ]);
     service
-        .migrate(&["--from", SOURCE, "--dry-run", "--database", "bad"])
+        .migrate(&["--from", USER, "--dry-run", "--database", "bad"])
         .expect(3)
         .says(&[
             "de_DE",
             "CREATE EVENT TRIGGER fires ON ddl_command_end: permission denied",
         ]);
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
+    service.killed_at("load");
     service.killed_at("exchange");
+    let folder = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", SOURCE]);
+    // Where the engine is this machine's own.
+    let folder = Some(folder.trim()).filter(|folder| Path::new(folder).is_dir());
     let done = service
-        .migrate(&["--from", SOURCE, "--database", "agno"])
+        .migrate(&["--from", folder.unwrap_or(SOURCE), "--database", "agno"])
         .expect(0);
     done.says(&[
         "was killed at",
@@ -296,9 +322,10 @@ fn an_older_version_becomes_the_data_and_those_of_the_service_itself() {
     let told = service.migrate(&["--from", &volume]).expect(2);
     told.says(&["its container is there", "cargo xtask down test-genie"]);
     let programs = "/usr/lib/postgresql/15/bin";
-    if std::path::Path::new(programs).join("initdb").is_file() {
+    if Path::new(programs).join("initdb").is_file() {
         let machine = ["--mount", "type=bind,source=/usr,target=/usr,readonly"];
-        make_source(programs, &[CONTENT], &machine);
+        // At the top of its volume, and of the user that Debian's packages make.
+        make_source(("/source", "999"), programs, &[CONTENT], &machine);
         let before = state_of_source();
         let (down, data) = (["down", NAME], ["--volumes", NAME, "--volumes", NAME]);
         service.xtask(&[&down[..], &data].concat()).expect(0);
