@@ -80,6 +80,10 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
         env.push(("HIVE_TEST_ENGINE".to_owned(), "1".to_owned()));
         env.push(("HIVE_TEST_DOCKER".to_owned(), engine.docker.display().to_string()));
         env.extend(engine.env);
+        // Tests of an engine wait for most of their time: one for each processor leaves
+        // them idle. `--test-threads` wins.
+        let threads = std::thread::available_parallelism().map_or(2, |all| all.get() + 1);
+        env.push(("RUST_TEST_THREADS".to_owned(), threads.to_string()));
         if !args.args.iter().any(|arg| arg.ends_with("ignored")) {
             cargo.push("--include-ignored");
         }
