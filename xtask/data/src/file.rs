@@ -1,7 +1,9 @@
 //! Backup files: where they lie, how they are called, written whole, and read.
 
+mod encrypted;
+
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write};
+use std::io::{Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -10,14 +12,20 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, rename, renameat_with}
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
+use crate::age::Decryption;
 use crate::place::{Purpose, explain};
-use crate::seal::{ProofLevel, SEAL_SIZE, Seal};
+use crate::seal::{EncryptedFile, ProofLevel, SEAL_SIZE, Seal};
+use encrypted::{beside, changed, digest_of, is_encrypted, seal_of, sum_of};
 use host::Host;
 use host::process::Runner;
-use inputs::hex;
+use host::report::{Counted, Report};
+use inputs::{hex, regular};
 
 /// How all of them end.
 pub const ENDING: &str = ".tar.zst";
+
+/// What stands behind that where they are encrypted.
+pub const ENCRYPTED: &str = ".age";
 
 /// How one ends that is not whole.
 const PARTIAL: &str = ".partial";
@@ -138,8 +146,13 @@ impl PartialBackup {
     fn end(mut self, seal: impl FnOnce(String, u64) -> Seal) -> Result<Backup> {
         let (digest, size) = self.file.sum();
         let seal = seal(digest, size);
-        let file = &mut self.file.target;
-        let done = file.write_all(&seal.frame()?).and_then(|()| file.sync_all());
+        let done = self.file.target.write_all(&seal.frame()?);
+        done.with_context(|| format!("write {}", self.partial.display()))?;
+        self.close(seal)
+    }
+
+    fn close(mut self, seal: Seal) -> Result<Backup> {
+        let done = self.file.target.sync_all();
         done.with_context(|| format!("write {}", self.partial.display()))?;
         self.rename()?;
         self.is_sealed = true;
@@ -149,7 +162,30 @@ impl PartialBackup {
         Ok(Backup {
             path: self.target.clone(),
             seal,
+            identity: None,
         })
+    }
+
+    /// Gives it its name with its seal beside it: what was written is encrypted.
+    ///
+    /// # Errors
+    /// As [`PartialBackup::seal`].
+    pub(crate) fn seal_beside(self, seal: Seal) -> Result<Backup> {
+        let target = self.target.clone();
+        let (sha256, size) = self.file.sum();
+        let seal = Seal {
+            encrypted: Some(EncryptedFile { sha256, size }),
+            ..seal
+        };
+        let beside = seal_of(&target);
+        let done = seal
+            .frame()
+            .and_then(|frame| Ok(regular::replace(&beside, &frame)?))
+            .and_then(|()| self.close(seal));
+        if done.is_err() {
+            fs_err::remove_file(&beside).ok();
+        }
+        done.map_err(|error| explain(Purpose::Write, &target, error))
     }
 
     /// Not over a file that has come meanwhile, where the file system can tell.
@@ -206,10 +242,14 @@ fn end_of(path: &Path) -> Result<(u64, Vec<u8>)> {
 
 /// Removes what killed runs left: nobody holds its lock.
 fn clear(folder: &Path) -> Result<()> {
-    let ending = format!("{ENDING}{PARTIAL}");
+    let endings = [
+        format!("{ENDING}{PARTIAL}"),
+        format!("{ENDING}{ENCRYPTED}{PARTIAL}"),
+    ];
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
-        if !path.to_string_lossy().ends_with(&ending) {
+        let name = path.to_string_lossy();
+        if !endings.iter().any(|ending| name.ends_with(ending)) {
             continue;
         }
         // One that a link leads to, or that is gone meanwhile, is not opened.
@@ -233,6 +273,8 @@ pub struct Backup {
     pub path: PathBuf,
     /// What stands at its end.
     pub seal: Seal,
+    /// The file with the key that it is decrypted with, once it was seen whole.
+    pub(crate) identity: Option<PathBuf>,
 }
 
 impl Backup {
@@ -241,9 +283,15 @@ impl Backup {
     /// # Errors
     /// When there is no such file, or it is not whole at its end.
     pub fn open(path: &Path) -> Result<Self> {
-        let (length, frame) = end_of(path).map_err(|error| explain(Purpose::Read, path, error))?;
-        let seal = Seal::of_frame(&frame).and_then(|seal| {
-            if seal.size + SEAL_SIZE as u64 == length {
+        let known = end_of(path).and_then(|end| Ok((end, is_encrypted(path)?)));
+        let ((length, frame), is_encrypted) = known.map_err(|error| explain(Purpose::Read, path, error))?;
+        let (read, more) = if is_encrypted {
+            (beside(path), 0)
+        } else {
+            (Seal::of_frame(&frame), SEAL_SIZE as u64)
+        };
+        let seal = read.and_then(|seal| {
+            if seal.file_size() + more == length {
                 Ok(seal)
             } else {
                 bail!("its seal says another length than it has")
@@ -253,42 +301,83 @@ impl Backup {
         Ok(Self {
             path: path.to_owned(),
             seal: seal.map_err(damaged)?,
+            identity: None,
         })
+    }
+
+    /// One whose contents can be read: with the key where it is encrypted, which is read
+    /// whole then.
+    ///
+    /// # Errors
+    /// As [`Backup::open`]; when a key is wanting, given for nothing, or the wrong one.
+    pub fn open_with(path: &Path, identity: Option<&Path>, runner: &Runner, report: &Report) -> Result<Self> {
+        let is_encrypted = match is_encrypted(path) {
+            Err(error) => return Err(explain(Purpose::Read, path, error)),
+            Ok(is_encrypted) => is_encrypted,
+        };
+        match identity {
+            None if is_encrypted => Err(failure::usage(format!("{} is encrypted", path.display()))
+                .hint("name the file with its secret key: --identity FILE")
+                .into()),
+            None => Self::open(path),
+            Some(_) if !is_encrypted => {
+                Err(failure::usage(format!("{} is not encrypted: --identity", path.display())).into())
+            }
+            Some(identity) => Ok(Self {
+                path: path.to_owned(),
+                seal: encrypted::read(path, identity, runner, report)?,
+                identity: Some(identity.to_owned()),
+            }),
+        }
     }
 
     /// Whether each byte is the one that was written.
     ///
     /// # Errors
     /// When one is not, the file cannot be read, or on Ctrl-C.
-    pub fn check(&self, runner: &Runner) -> Result<()> {
-        let mut rest = self.contents()?;
-        let (mut digest, mut piece) = (Sha256::new(), vec![0; PIECE]);
-        loop {
-            runner.check_interrupt()?;
-            let length = rest
-                .read(&mut piece)
-                .with_context(|| format!("read {}", self.path.display()))?;
-            if length == 0 {
-                break;
+    pub fn check(&self, runner: &Runner, report: &Report) -> Result<()> {
+        let is_whole = match (&self.identity, &self.seal.encrypted) {
+            // So it was found when it was decrypted.
+            (Some(_), _) => true,
+            (None, Some(file)) => sum_of(&self.path, runner, report)? == *file,
+            (None, None) => {
+                digest_of(self.contents(runner, report)?, &self.path, runner)? == self.seal.sha256
             }
-            digest.update(&piece[..length]);
+        };
+        if is_whole {
+            Ok(())
+        } else {
+            Err(changed(&self.path))
         }
-        if hex::digits(&digest.finalize()) == self.seal.sha256 {
-            return Ok(());
-        }
-        let message = format!(
-            "{}: it is not what was written: a part of it has changed",
-            self.path.display()
-        );
-        Err(failure::usage(message)
-            .hint("another backup, or another copy of this one: cargo xtask backup list")
-            .into())
     }
 
-    /// The archive alone: a reader that ends where the seal begins.
-    pub(crate) fn contents(&self) -> Result<std::io::Take<File>> {
-        let file = File::open(&self.path).with_context(|| format!("open {}", self.path.display()))?;
-        Ok(file.take(self.seal.size))
+    /// The archive alone: a reader that ends where the seal begins, and says how far it is.
+    pub(crate) fn contents(&self, runner: &Runner, report: &Report) -> Result<Counted<Box<dyn Read + Send>>> {
+        let size = self.seal.size;
+        let progress = report.progress(Some(size));
+        let inner: Box<dyn Read + Send> = match &self.identity {
+            Some(identity) => Box::new(Decryption::start(runner, &self.path, identity)?.take(size)),
+            None => {
+                let file = File::open(&self.path);
+                Box::new(
+                    file.with_context(|| format!("open {}", self.path.display()))?
+                        .take(size),
+                )
+            }
+        };
+        Ok(Counted { inner, progress })
+    }
+
+    /// Deletes it, with its seal where that lies beside it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn remove(&self) -> Result<()> {
+        fs_err::remove_file(&self.path)?;
+        if self.seal.encrypted.is_some() {
+            fs_err::remove_file(seal_of(&self.path))?;
+        }
+        Ok(())
     }
 
     /// Writes down how far it was proved.
@@ -300,13 +389,18 @@ impl Backup {
             proof,
             ..self.seal.clone()
         };
-        let file = std::fs::OpenOptions::new().write(true).open(&self.path);
-        file.and_then(|file| {
-            file.write_all_at(&seal.frame().map_err(std::io::Error::other)?, seal.size)?;
-            file.sync_all()
-        })
-        .with_context(|| "its proof")
-        .map_err(|error| explain(Purpose::Write, &self.path, error))?;
+        let frame = seal.frame()?;
+        let done = if seal.encrypted.is_some() {
+            regular::replace(&seal_of(&self.path), &frame)
+        } else {
+            let file = std::fs::OpenOptions::new().write(true).open(&self.path);
+            file.and_then(|file| {
+                file.write_all_at(&frame, seal.size)?;
+                file.sync_all()
+            })
+        };
+        done.with_context(|| "its proof")
+            .map_err(|error| explain(Purpose::Write, &self.path, error))?;
         self.seal = seal;
         Ok(())
     }
@@ -325,7 +419,8 @@ pub fn list(folder: &Path) -> Result<Vec<(PathBuf, Result<Backup>)>> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        if path.to_string_lossy().ends_with(ENDING) && path.is_file() {
+        let name = path.to_string_lossy();
+        if name.trim_end_matches(ENCRYPTED).ends_with(ENDING) && path.is_file() {
             paths.push(path);
         }
     }
@@ -342,178 +437,4 @@ pub fn list(folder: &Path) -> Result<Vec<(PathBuf, Result<Backup>)>> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::seal::sample;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    pub(crate) fn written(folder: &Path, name: &str, contents: &[u8]) -> Backup {
-        let mut partial = PartialBackup::create(&folder.join(name)).unwrap();
-        partial.write_all(contents).unwrap();
-        partial.seal(sealed).unwrap()
-    }
-
-    fn sealed(sha256: String, size: u64) -> Seal {
-        Seal {
-            sha256,
-            size,
-            ..sample(ProofLevel::Written)
-        }
-    }
-
-    fn runner() -> Runner {
-        Runner::new(std::sync::Arc::default()).unwrap()
-    }
-
-    #[test]
-    fn names_sort_by_time_and_differ() {
-        let first = name("genie", "2026-11-21T03:15:00.123Z", "1-2");
-        assert!(first.starts_with("genie-20261121T031500.123Z-"), "{first}");
-        assert!(first < name("genie", "2026-11-21T03:15:00.124Z", "1-2"));
-        assert_ne!(first, name("genie", "2026-11-21T03:15:00.123Z", "1-3"));
-    }
-
-    #[test]
-    fn a_file_is_there_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("a.tar.zst");
-        let names = || fs_err::read_dir(folder.path()).unwrap().count();
-        let mut partial = PartialBackup::create(&target).unwrap();
-        partial.write_all(b"half").unwrap();
-        assert!(!target.exists());
-        drop(partial);
-        assert_eq!(names(), 0);
-        let whole = written(folder.path(), "a.tar.zst", b"whole");
-        assert_eq!(names(), 1);
-        assert_eq!(
-            fs_err::metadata(&target).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert_eq!(Backup::open(&target).unwrap(), whole);
-        whole.check(&runner()).unwrap();
-        let again = PartialBackup::create(&target).unwrap_err();
-        assert_eq!(failure::kind(&again), failure::FailureKind::Usage);
-    }
-
-    #[test]
-    fn what_is_no_backup_file_is_wrong_input() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let link = |to: &str, name: &str| fs_err::os::unix::fs::symlink(to, at(name)).unwrap();
-        link("nowhere", "dangling");
-        link("loop", "loop");
-        fs_err::write(at("file"), "text").unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
-        for name in ["nothing", "dangling", "loop", "file/below", "socket", "", "file"] {
-            let error = Backup::open(&at(name)).unwrap_err();
-            assert_eq!(failure::kind(&error), failure::FailureKind::Usage, "{error:#}");
-            let said = format!("{error:#}");
-            assert!(said.contains(at(name).to_str().unwrap()), "{said}");
-        }
-        // A link counts, wherever it leads: no backup takes its place at the end.
-        for name in ["dangling", "loop", "file", "socket", "file/below", "loop/below"] {
-            let error = PartialBackup::create(&at(name)).unwrap_err();
-            assert_eq!(failure::kind(&error), failure::FailureKind::Usage, "{error:#}");
-        }
-        let long = PartialBackup::create(&at(&"n".repeat(250))).unwrap_err();
-        assert_eq!(failure::kind(&long), failure::FailureKind::Usage, "{long:#}");
-        let listed = list(&at("file/test-genie")).unwrap_err();
-        assert_eq!(failure::kind(&listed), failure::FailureKind::Usage, "{listed:#}");
-        assert!(list(&at("nothing")).unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_full_disk_leads_to_the_right_variable() {
-        let mut partial =
-            PartialBackup::create(&tempfile::tempdir().unwrap().keep().join("a.tar.zst")).unwrap();
-        partial.file.target = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let folder = folder_of(&partial.target).to_owned();
-        let error = partial.seal(sealed).unwrap_err();
-        assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
-        assert!(
-            failure::render(&error).ends_with(
-                "hint: make room there, or write to another disk: `--to FILE`, or HIVE_BACKUP_DIR"
-            )
-        );
-        assert_eq!(
-            fs_err::read_dir(&folder).unwrap().count(),
-            0,
-            "nothing half is left"
-        );
-        fs_err::remove_dir(&folder).unwrap();
-    }
-
-    #[test]
-    fn only_what_dead_runs_left_is_cleared() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs_err::write(at("dead.tar.zst.partial"), "half").unwrap();
-        fs_err::write(at("mine.partial"), "somebody's").unwrap();
-        let _alive = PartialBackup::create(&at("alive.tar.zst")).unwrap();
-        let _other = PartialBackup::create(&at("other.tar.zst")).unwrap();
-        assert!(!at("dead.tar.zst.partial").exists());
-        assert!(at("mine.partial").exists() && at("alive.tar.zst.partial").exists());
-    }
-
-    #[test]
-    fn a_proof_takes_the_place_of_the_one_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut backup = written(folder.path(), "a.tar.zst", b"contents");
-        let length = fs_err::metadata(&backup.path).unwrap().len();
-        let refused = ProofLevel::Refused {
-            at: String::new(),
-            why: "no reason".to_owned(),
-        };
-        for proof in [refused, ProofLevel::Written] {
-            backup.prove(proof.clone()).unwrap();
-            assert_eq!(Backup::open(&backup.path).unwrap().seal.proof, proof);
-        }
-        assert_eq!(fs_err::metadata(&backup.path).unwrap().len(), length);
-        backup.check(&runner()).unwrap();
-    }
-
-    /// 200 single flipped bits and 50 cuts, spread over the whole file.
-    #[test]
-    fn no_bit_and_no_length_can_change_unseen() {
-        let folder = tempfile::tempdir().unwrap();
-        let contents: Vec<u8> = (0..150_000_u32)
-            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-            .collect();
-        let backup = written(folder.path(), "a.tar.zst", &contents);
-        let whole = fs_err::read(&backup.path).unwrap();
-        let damaged = folder.path().join("damaged.tar.zst");
-        let is_found = |bytes: &[u8]| {
-            fs_err::write(&damaged, bytes).unwrap();
-            Backup::open(&damaged)
-                .and_then(|one| one.check(&runner()))
-                .is_err()
-        };
-        assert!(!is_found(&whole));
-        for n in 0..200 {
-            let mut bytes = whole.clone();
-            let place = n * (whole.len() - 1) / 199;
-            bytes[place] ^= 1 << (n % 8);
-            assert!(is_found(&bytes), "bit {} of byte {place}", n % 8);
-        }
-        for n in 0..50 {
-            let length = n * (whole.len() - 1) / 49;
-            assert!(is_found(&whole[..length]), "cut at {length}");
-        }
-        let longer = [whole.as_slice(), b"\0"].concat();
-        assert!(is_found(&longer) && is_found(&[whole.as_slice(), &whole].concat()));
-    }
-
-    #[test]
-    fn a_folder_tells_what_is_not_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        written(folder.path(), "a.tar.zst", b"contents");
-        fs_err::write(folder.path().join("b.tar.zst"), "cut off").unwrap();
-        fs_err::write(folder.path().join("c.txt"), "").unwrap();
-        let all = list(folder.path()).unwrap();
-        let told: Vec<bool> = all.iter().map(|(_, read)| read.is_ok()).collect();
-        assert_eq!(told, [false, true], "what is not known comes first");
-        let error = all[0].1.as_ref().unwrap_err().to_string();
-        assert!(error.contains("b.tar.zst: it does not end in a seal"), "{error}");
-        assert!(list(&folder.path().join("missing")).unwrap().is_empty());
-    }
-}
+pub(crate) mod tests;

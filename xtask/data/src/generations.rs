@@ -16,6 +16,7 @@ use definition::identity::ImageId;
 use engine::Engine;
 use engine::container::{Container, RunResources};
 use host::process::{Runner, ended, tail};
+use host::report::Report;
 
 /// All that is done on the volume; its head says how it looks.
 const SCRIPT: &str = include_str!("inside/generation.py");
@@ -33,8 +34,7 @@ const OWNER: &str = "cd /var/lib/postgresql/data && \
 /// What the volume says of an operation that goes on, or was killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeJournal {
-    /// `restore`, `migration`, or the word by which `replacement` tells its kinds of
-    /// update apart.
+    /// The word by which `exchange` and `replacement` tell their operations apart.
     pub operation: String,
     /// Of this operation alone: its generations are called `new-<id>` and
     /// `before-<id>`.
@@ -67,7 +67,10 @@ impl VolumeJournal {
     /// What was killed, and where.
     pub(crate) fn killed(&self) -> String {
         let (operation, file, step) = (&self.operation, &self.file, &self.step);
-        format!("a {operation} of {file} was killed at {step:?}")
+        match file.as_str() {
+            "" => format!("an {operation} was killed at {step:?}"),
+            file => format!("a {operation} of {file} was killed at {step:?}"),
+        }
     }
 }
 
@@ -197,9 +200,16 @@ impl VolumeKeeper {
     }
 
     /// Puts the files of a backup into a folder of the volume.
-    pub(crate) fn unpack(&self, backup: &Backup, folder: &str) -> Result<()> {
+    pub(crate) fn unpack(&self, backup: &Backup, folder: &str, report: &Report) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
-        unpack(&self.engine, &self.runner, backup, &self.container, &place)?;
+        let archive = backup.contents(&self.runner, report)?;
+        unpack(
+            &self.engine,
+            &self.runner,
+            (backup, archive),
+            &self.container,
+            &place,
+        )?;
         self.own(&place)
     }
 
@@ -225,11 +235,11 @@ impl VolumeKeeper {
 pub(crate) fn unpack(
     engine: &Engine,
     runner: &Runner,
-    backup: &Backup,
+    (backup, archive): (&Backup, impl Read + Send + 'static),
     container: &Container,
     folder: &str,
 ) -> Result<()> {
-    let done = copy_in(engine, runner, backup.contents()?, container, folder);
+    let done = copy_in(engine, runner, archive, container, folder);
     // Whoever was interrupted says so by the error itself.
     done.map_err(|error| {
         let place = failure::environment(format!("unpack {}", backup.path.display()));
@@ -240,7 +250,7 @@ pub(crate) fn unpack(
     })
 }
 
-fn copy_in(
+pub(crate) fn copy_in(
     engine: &Engine,
     runner: &Runner,
     archive: impl Read + Send + 'static,

@@ -2,6 +2,8 @@
 //! from them. What the verbs of
 //! `cargo xtask` do to backups is here, what they print is theirs.
 
+pub mod age;
+mod exchange;
 pub mod facts;
 pub mod file;
 mod foreign;
@@ -19,4 +21,5 @@ mod schema;
 pub mod seal;
 pub mod source;
 pub mod take;
+pub mod take_encrypted;
 pub mod update;

@@ -9,36 +9,32 @@
 mod findings;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Error, Result};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::exchange::{self, MIGRATION};
 use crate::foreign::{self, ForeignCluster, ForeignFindings, ForeignPlace, OldPrograms, SourceMount};
 use crate::generations::{VolumeJournal, VolumeKeeper, run_in};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
+use crate::restore::RestoreOrder;
 use crate::seal::RestoreProof;
 use crate::take::{PYTHON, on_a_copy_with_dumped};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
-use definition::spec::ImageSpec;
 use engine::Inventory;
-use engine::container::{Container, RunResources, Volume};
+use engine::container::{Container, Volume};
 use failure::FailureKind;
 use findings::SourceFacts;
-use host::report::{Report, megabytes};
+use host::report::megabytes;
 use inputs::clock;
 use service::findings::{self as obstacles, Obstacle};
-use service::handle::ServiceHandle;
 
 /// The steps, in their order.
 pub const STEPS: [&str; 7] = ["dump", "load", "prove", "recheck", "stop", "exchange", START];
-
-/// What it is called in the journal.
-const MIGRATION: &str = "migration";
 
 /// Looks at the source and copies it.
 const FOREIGN: &str = include_str!("inside/foreign.py");
@@ -62,23 +58,13 @@ const WORK: &str = "/hive-migrate";
 #[derive(Clone, Copy)]
 pub struct MigrateOrder<'a> {
     /// The service whose data it becomes.
-    pub handle: &'a ServiceHandle,
-    /// What is promised of its image.
-    pub spec: &'a ImageSpec,
-    /// The image that is to run on the data.
-    pub image: &'a ImageId,
+    pub service: &'a RestoreOrder<'a>,
     /// All images there are: one of them may have programs of the source's version.
     pub inventory: &'a Inventory,
     /// A container, a volume or a folder.
     pub from: &'a str,
     /// The database that is meant, where there are several.
     pub database: Option<&'a str>,
-    /// Makes what is there for this alone.
-    pub resources: &'a RunResources,
-    /// Says which step it is.
-    pub report: &'a Report,
-    /// Where the service's log goes, if it does not work.
-    pub state: &'a Path,
 }
 
 /// What was found of a source in whose way nothing is.
@@ -169,7 +155,7 @@ pub fn migrate(order: &MigrateOrder<'_>, told: &dyn Fn(&MigrationPlan)) -> Resul
         ..VolumeJournal::begun(MIGRATION, &id, prepared.service_ran)
     };
     let mut migration = Migration {
-        work: order.work(&prepared.keeper, journal),
+        work: order.service.work(&prepared.keeper, journal),
         order,
         prepared: &prepared,
         loaded: None,
@@ -179,27 +165,14 @@ pub fn migrate(order: &MigrateOrder<'_>, told: &dyn Fn(&MigrationPlan)) -> Resul
     migration.outcome()
 }
 
-impl<'a> MigrateOrder<'a> {
-    fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
-        DataWork {
-            handle: self.handle,
-            spec: self.spec,
-            report: self.report,
-            state: self.state,
-            keeper,
-            journal,
-            stopped: None,
-        }
-    }
-
+impl MigrateOrder<'_> {
     fn all(&self, found: Vec<Obstacle>) -> Error {
-        let name = self.handle.name.as_str();
-        let found: Vec<(String, Obstacle)> = found.into_iter().map(|one| (name.to_owned(), one)).collect();
-        obstacles::failure(&found).into()
+        operation::all(self.service.handle.name.as_str(), found)
     }
 
     fn helper(&self, what: &str) -> String {
-        format!("{}.migrate-{what}-{}", self.handle.name, std::process::id())
+        let name = &self.service.handle.name;
+        format!("{name}.migrate-{what}-{}", std::process::id())
     }
 
     /// A container that waits to be asked, without network.
@@ -209,7 +182,8 @@ impl<'a> MigrateOrder<'a> {
             more,
         ]
         .concat();
-        self.resources
+        self.service
+            .resources
             .start(&self.helper(what), image.as_str(), &options, &["infinity"])
     }
 }
@@ -226,19 +200,19 @@ struct ReadableSource {
 
 /// Looks at the files of the source and at the service.
 fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
-    let MigrateOrder { handle, report, .. } = *order;
+    let RestoreOrder { handle, report, .. } = *order.service;
     let name = &handle.name;
     let mut found = Vec::new();
     found.extend(obstacles::data_elsewhere(handle)?);
     found.extend(obstacles::users(handle, &name.volume())?);
     let place = ForeignPlace::find(handle, order.from)?;
     found.extend(in_use(order, &place)?);
-    let scratch = order.resources.volume(&order.helper("scratch"))?;
+    let scratch = order.service.resources.volume(&order.helper("scratch"))?;
     let work = format!("{}:{WORK}", scratch.name());
     let source = place.mount.option(SOURCE)?;
     // Files of any owner are read.
     let options = ["--user", "0:0", "--mount", &source, "--volume", &work];
-    let copier = order.container("copy", order.image, &options)?;
+    let copier = order.container("copy", order.service.image, &options)?;
     report.step("look", format!("{name}: at {}", order.from));
     let seen: ForeignFindings = of_source(&copier, &["find"])?;
     let mut cluster = place.choose(order.from, &seen.clusters)?.clone();
@@ -251,8 +225,18 @@ fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
     let volume = of_service(order, &scratch, is_dry)?;
     let helper = order.helper("keep");
     let more = ["--volume", &work];
-    let keeper = VolumeKeeper::start_with(order.resources, &helper, order.image, &volume, &more)?;
-    let on_volume = keeper.look(&[])?;
+    let keeper = VolumeKeeper::start_with(
+        order.service.resources,
+        &helper,
+        order.service.image,
+        &volume,
+        &more,
+    )?;
+    let on_volume = if is_dry {
+        keeper.look(&[])?
+    } else {
+        exchange::settled(&keeper, &[], |journal| order.service.work(&keeper, journal))?
+    };
     found.extend(findings::of_files(&cluster));
     let room = (seen.free_bytes, seen.free_files, seen.disk);
     found.extend(findings::of_room(&cluster, room, &on_volume));
@@ -273,7 +257,7 @@ fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
 
 /// Copies the source, and has a server of its version asked.
 fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> {
-    let MigrateOrder { handle, report, .. } = *order;
+    let RestoreOrder { handle, report, .. } = *order.service;
     let name = &handle.name;
     let ReadableSource {
         keeper,
@@ -301,22 +285,10 @@ fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> 
     if !found.is_empty() {
         return Err(order.all(found));
     }
-    let place = handle.place()?;
-    let mut service_ran = place.own().is_some_and(|seen| seen.condition.runs());
-    if let Some(before) = on_volume.journal.filter(|_| !is_dry) {
-        report.step("resumed", format!("{name}: {}", before.killed()));
-        let is_exchanged = on_volume.running.as_ref() == Some(&before.id);
-        if before.operation == MIGRATION && is_exchanged && !service_ran {
-            // Else the way back would lead to what that one has made.
-            keeper.does("back", &[&before.id])?;
-        }
-        // Where somebody has taken it down since, there is nothing to start.
-        service_ran |= before.service_ran && place.own().is_some();
-    }
     Ok(PreparedMigration {
         plan: MigrationPlan {
             source: facts.told(),
-            left_behind: facts.left_behind(&cluster, &order.spec.database.role),
+            left_behind: facts.left_behind(&cluster, &order.service.spec.database.role),
         },
         keeper,
         copier,
@@ -326,15 +298,15 @@ fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> 
         cluster,
         digest: copied.digest,
         is_own,
-        service_ran,
+        service_ran: order.service.ran()?,
     })
 }
 
 /// Whoever uses the source writes to it. The service's own volume is a source, too, such
 /// as of an older version of PostgreSQL, while no container of the service is there.
 fn in_use(order: &MigrateOrder<'_>, place: &ForeignPlace) -> Result<Option<Obstacle>> {
-    let name = &order.handle.name;
-    if is_own(order, place) && order.handle.place()?.own().is_some() {
+    let name = &order.service.handle.name;
+    if is_own(order, place) && order.service.handle.place()?.own().is_some() {
         let message = format!(
             "{} is what {name} itself has, and its container is there",
             order.from
@@ -353,13 +325,13 @@ fn in_use(order: &MigrateOrder<'_>, place: &ForeignPlace) -> Result<Option<Obsta
 }
 
 fn is_own(order: &MigrateOrder<'_>, place: &ForeignPlace) -> bool {
-    place.mount == SourceMount::Volume(order.handle.name.volume())
+    place.mount == SourceMount::Volume(order.service.handle.name.volume())
 }
 
 /// The volume that the new cluster goes to. Where there is none yet and nothing is to be
 /// made, that of the copy says as much of the image and of the disk.
 fn of_service(order: &MigrateOrder<'_>, scratch: &Volume, is_dry: bool) -> Result<String> {
-    let (handle, volume) = (order.handle, order.handle.name.volume());
+    let (handle, volume) = (order.service.handle, order.service.handle.name.volume());
     if handle.engine.volume(&handle.runner, &volume)?.is_none() {
         if is_dry {
             return Ok(scratch.name().to_owned());
@@ -384,7 +356,13 @@ fn programs(
             return Ok(None);
         }
     };
-    let programs = foreign::programs(order.resources, order.inventory, order.image, place, major)?;
+    let programs = foreign::programs(
+        order.service.resources,
+        order.inventory,
+        order.service.image,
+        place,
+        major,
+    )?;
     if programs.is_none() {
         let message =
             format!("nothing here has programs of PostgreSQL {major} to serve a copy of the source");
@@ -436,22 +414,13 @@ struct Migration<'a> {
 
 impl<'a> DataOperation<'a> for Migration<'a> {
     fn steps(&self) -> Vec<DataStep<Self>> {
-        let step = |n: usize, run: fn(&mut Self) -> Result<()>, undo: fn(&Self) -> Result<()>| DataStep {
-            name: STEPS[n],
-            run,
-            undo,
-        };
         let mut all = vec![
-            step(0, Self::dump, operation::nothing),
-            step(1, Self::load, |one| one.work.settle()),
-            step(2, Self::prove, operation::nothing),
-            step(3, Self::recheck, operation::nothing),
-            step(4, |one| one.work.stop(), operation::nothing),
-            step(5, |one| one.work.does("exchange"), |one| one.work.does("back")),
+            DataStep::beside(STEPS[0], Self::dump),
+            DataStep::beside(STEPS[1], Self::load),
+            DataStep::beside(STEPS[2], Self::prove),
+            DataStep::beside(STEPS[3], Self::recheck),
         ];
-        if self.work.journal.service_ran {
-            all.push(step(6, |one| one.work.start(), |one| one.work.stop_again()));
-        }
+        all.extend(exchange::steps(&self.work));
         all
     }
 
@@ -494,7 +463,10 @@ impl Migration<'_> {
         let dumped: DumpedData = serde_json::from_str(&said.context("dump the copy of the source")?)
             .context("read what was dumped")?;
         let (rows, bytes) = (dumped.rows, megabytes(dumped.bytes));
-        self.order.report.detail(format!("{rows} rows, {bytes} as text"));
+        self.order
+            .service
+            .report
+            .detail(format!("{rows} rows, {bytes} as text"));
         // It takes as much room as the new cluster will.
         self.prepared.old.remove()?;
         let copy = format!("{WORK}/old");
@@ -522,7 +494,9 @@ impl Migration<'_> {
     fn prove(&mut self) -> Result<()> {
         let mount = format!("{}:{MOUNT}", self.prepared.scratch.name());
         let options = ["--user", self.prepared.keeper.owner(), "--volume", &mount];
-        let container = self.order.container("proof", self.order.image, &options)?;
+        let container = self
+            .order
+            .container("proof", self.order.service.image, &options)?;
         let proof = proof::look(&container)?
             .map_err(|why| failure::smoke(format!("the new database is not whole: {why}")))?;
         self.proof = Some(RestoreProof {

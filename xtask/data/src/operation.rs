@@ -11,10 +11,19 @@ use anyhow::{Error, Result};
 
 use crate::generations::{VolumeJournal, VolumeKeeper};
 use definition::spec::ImageSpec;
+use failure::FailureKind;
 use host::report::{Report, seconds};
+use service::findings::{self, Obstacle};
 use service::handle::ServiceHandle;
+use service::next;
 use service::restart;
 use service::seen::ContainerPlace;
+
+/// The step at which the service goes away.
+pub(crate) const STOP: &str = "stop";
+
+/// The step at which other data get their place.
+pub(crate) const EXCHANGE: &str = "exchange";
 
 /// The step that ends with a service that works. With the data exchanged, a service
 /// that is stopped helps nobody: Ctrl-C ends the wait for its health, and nothing
@@ -32,8 +41,53 @@ pub(crate) struct DataStep<O> {
 }
 
 /// Nothing is to be taken back.
-pub(crate) fn nothing<O>(_: &O) -> Result<()> {
+fn nothing<O>(_: &O) -> Result<()> {
     Ok(())
+}
+
+/// The steps that several operations have.
+impl<'a, O: DataOperation<'a>> DataStep<O> {
+    /// One that works beside the data that run.
+    pub(crate) fn beside(name: &'static str, run: fn(&mut O) -> Result<()>) -> Self {
+        let undo = |one: &O| one.work().settle();
+        Self { name, run, undo }
+    }
+
+    /// The service goes away, where it runs.
+    pub(crate) fn stop() -> Self {
+        Self {
+            name: STOP,
+            run: |one| one.work_mut().stop(),
+            undo: nothing,
+        }
+    }
+
+    /// What was made beside the data runs from here on.
+    pub(crate) fn exchange() -> Self {
+        Self {
+            name: EXCHANGE,
+            run: |one| one.work().does("exchange"),
+            undo: |one| one.work().go_back(),
+        }
+    }
+
+    /// What ran before runs again.
+    pub(crate) fn exchange_back() -> Self {
+        Self {
+            name: EXCHANGE,
+            run: |one| one.work().does("back"),
+            undo: |one| one.work().does("forth"),
+        }
+    }
+
+    /// The service's container runs, and works.
+    pub(crate) fn start() -> Self {
+        Self {
+            name: START,
+            run: |one| one.work().start(),
+            undo: |one| one.work().stop_again(),
+        }
+    }
 }
 
 /// What all operations work with.
@@ -105,6 +159,33 @@ impl DataWork<'_> {
         }
     }
 
+    /// The data from before run again. What no service was started on is nobody's.
+    fn go_back(&self) -> Result<()> {
+        self.does("back")?;
+        let failed = format!("failed-{}", self.journal.id);
+        let keeper = self.keeper.for_cleanup();
+        let is_there = keeper.look(&[])?.generations.contains(&failed);
+        if self.journal.step == START || !is_there {
+            return Ok(());
+        }
+        keeper.does("forget", &[&failed]).map(drop)
+    }
+
+    /// Whether the service works, or has worked: then its data are somebody's.
+    pub(crate) fn works(&self, may_wait: bool) -> Result<bool> {
+        if next::was_healthy(self.handle)? {
+            return Ok(true);
+        }
+        if !may_wait {
+            return Ok(false);
+        }
+        match self.start() {
+            Ok(()) => Ok(true),
+            Err(error) if failure::kind(&error) == FailureKind::Smoke => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// How long the service was away, where it runs again.
     pub(crate) fn away(&self) -> Option<Duration> {
         let stopped = self.stopped.filter(|_| self.journal.service_ran)?;
@@ -113,7 +194,7 @@ impl DataWork<'_> {
 
     /// What ran when the operation began, runs. It is waited for unless somebody has
     /// said that he does not want to wait.
-    fn run_again(&self) -> Result<()> {
+    pub(crate) fn run_again(&self) -> Result<()> {
         let handle = self.handle.for_cleanup();
         let runs = handle.place()?.own().is_none_or(|seen| seen.condition.runs());
         if !self.journal.service_ran || runs {
@@ -129,6 +210,12 @@ impl DataWork<'_> {
     pub(crate) fn finish(&self) -> Result<()> {
         self.keeper.for_cleanup().does("finish", &[]).map(drop)
     }
+}
+
+/// All that is in the way of an operation on one service.
+pub(crate) fn all(name: &str, found: Vec<Obstacle>) -> Error {
+    let found: Vec<(String, Obstacle)> = found.into_iter().map(|one| (name.to_owned(), one)).collect();
+    findings::failure(&found).into()
 }
 
 /// An operation on a service's data, as steps of which each can be taken back.
@@ -178,10 +265,26 @@ pub(crate) fn run<'a, O: DataOperation<'a>>(operation: &mut O) -> Result<()> {
 ///
 /// # Errors
 /// That of the first step that cannot be taken back: those before it stay as they are.
-pub(crate) fn undo<'a, O: DataOperation<'a>>(operation: &O, steps: &[DataStep<O>]) -> Result<()> {
+fn undo<'a, O: DataOperation<'a>>(operation: &O, steps: &[DataStep<O>]) -> Result<()> {
     take_back(operation, steps)?;
     operation.work().run_again()?;
     operation.work().finish()
+}
+
+/// Takes back what was done until it was killed; the service stays as it is then.
+///
+/// # Errors
+/// As [`undo`].
+pub(crate) fn undo_killed<'a, O: DataOperation<'a>>(operation: &mut O) -> Result<()> {
+    if operation.work().journal.step == STOP {
+        // The engine goes on with a stop whose caller is gone: what is started before
+        // that has ended would end a moment later.
+        operation.work_mut().stop()?;
+    }
+    let steps = operation.steps();
+    let step = &operation.work().journal.step;
+    let reached = steps.iter().position(|known| known.name == step);
+    take_back(operation, &steps[..reached.map_or(0, |n| n + 1)])
 }
 
 fn take_back<O>(operation: &O, steps: &[DataStep<O>]) -> Result<()> {

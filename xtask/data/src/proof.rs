@@ -4,19 +4,21 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde_json::Value;
 
 use crate::facts::BackupFacts;
 use crate::file::Backup;
-use crate::generations::{self, run_in};
-use crate::seal::{ProofLevel, RestoreProof};
+use crate::generations::{self, VolumeKeeper, run_in};
+use crate::rehearsal::{self, TrialOrder};
+use crate::seal::{BootProof, ProofLevel, RestoreProof};
 use crate::take::on_a_copy;
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::container::{Container, RunResources, Volume};
+use failure::FailureKind;
 use host::process::{ended, tail};
-use host::report::megabytes;
+use host::report::{Report, megabytes};
 use inputs::clock;
 
 /// Starts a server from the copy and looks at all of it.
@@ -33,46 +35,171 @@ pub(crate) const MORE_FILES: u64 = 1000;
 
 /// The copy lies where the image's own cluster would, so that its programs find
 /// it.
-const PGDATA: &str = "/var/lib/postgresql/data/pgdata";
+pub(crate) const PGDATA: &str = "/var/lib/postgresql/data/pgdata";
+
+/// Where another copy waits for the image to be started on it.
+const KEPT: &str = "/var/lib/postgresql/data/.hive-kept";
 
 /// What `prove.py` ends with where the backup is to blame.
 const REFUSED: i32 = 1;
 
-/// Restores a backup with an image and writes into it what came of that. All that
-/// is made for it is gone afterwards.
+/// Restores a backup with an image and writes into it what came of that; with `boot` the
+/// image is started on a copy of it, too. All that is made for it is gone afterwards.
 ///
 /// # Errors
 /// A smoke failure where the backup is to blame, else what stopped it.
-pub fn restore(resources: &RunResources, backup: &mut Backup, image_id: &ImageId) -> Result<RestoreProof> {
-    backup.check(&resources.runner)?;
-    let name = format!("{}.proof-{}", backup.seal.backup.origin.image, std::process::id());
-    let volume = resources.volume(&name)?;
-    room(resources, &volume, &backup.seal.backup)?;
-    let mount = format!("{}:{MOUNT}", volume.name());
-    // The proof looks at what moves in it, and that is the proof's alone.
-    let options = [
-        &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
-        &["--volume", &mount],
-    ]
-    .concat();
-    let container = resources.start(&name, image_id.as_str(), &options, &["infinity"])?;
-    unpack(resources, backup, &container)?;
-    let seen = look(&container).with_context(|| format!("restore {}", backup.path.display()))?;
-    let now = clock::rfc3339(SystemTime::now());
-    let proof = match seen {
-        Ok(proof) => proof,
-        Err(why) => {
-            backup.prove(ProofLevel::Refused {
-                at: now,
-                why: why.clone(),
-            })?;
-            let message = format!("{} is no good backup: {why}", backup.path.display());
-            return Err(failure::smoke(message).into());
+pub fn restore(
+    resources: &RunResources,
+    report: &Report,
+    backup: &mut Backup,
+    image_id: &ImageId,
+    boot: Option<&TrialOrder<'_>>,
+) -> Result<RestoreProof> {
+    backup.check(&resources.runner, report)?;
+    let copies = if boot.is_some() { 2 } else { 1 };
+    let place = ProofPlace::make(resources, &backup.seal.backup, image_id, copies)?;
+    let (engine, runner) = (&resources.engine, &resources.runner);
+    let archive = (&*backup, backup.contents(runner, report)?);
+    generations::unpack(engine, runner, archive, &place.container, PGDATA)?;
+    let judged = place.judge(boot);
+    let judged = judged.with_context(|| format!("restore {}", backup.path.display()))?;
+    backup.prove(judged.level.clone())?;
+    judged.proved(&backup.path)
+}
+
+/// What came of a proof.
+pub(crate) struct JudgedBackup {
+    /// How far it was proved.
+    pub(crate) level: ProofLevel,
+    /// Why the image does not work on it, where it was started and does not.
+    unfit: Option<Error>,
+}
+
+impl JudgedBackup {
+    /// The proof, where it is as good as was wanted.
+    ///
+    /// # Errors
+    /// A smoke failure where it is not.
+    pub(crate) fn proved(self, path: &Path) -> Result<RestoreProof> {
+        let path = path.display();
+        let message = match (self.level, self.unfit) {
+            (_, Some(error)) => {
+                let message = format!("{path} is whole, and the image does not work on it");
+                return Err(error.context(failure::smoke(message)));
+            }
+            (ProofLevel::Restored(proof), None) => return Ok(proof),
+            (ProofLevel::Refused { why, .. }, None) => format!("{path} is no good backup: {why}"),
+            (ProofLevel::Written, None) => format!("{path} is not proved"),
+        };
+        Err(failure::smoke(message).into())
+    }
+}
+
+/// A container and a volume that are there for one backup alone.
+pub(crate) struct ProofPlace {
+    resources: RunResources,
+    image_id: ImageId,
+    // It goes before its volume.
+    pub(crate) container: Container,
+    volume: Volume,
+}
+
+impl ProofPlace {
+    /// With room for so many copies of what is unpacked there.
+    pub(crate) fn make(
+        resources: &RunResources,
+        backup: &BackupFacts,
+        image_id: &ImageId,
+        copies: u64,
+    ) -> Result<Self> {
+        let name = format!("{}.proof-{}", backup.origin.image, std::process::id());
+        let volume = resources.volume(&name)?;
+        let wanted = BackupFacts {
+            bytes: backup.bytes * copies,
+            files: backup.files * copies,
+            ..backup.clone()
+        };
+        room(resources, &volume, &wanted)?;
+        let mount = format!("{}:{MOUNT}", volume.name());
+        // The proof looks at what moves in it, and that is the proof's alone.
+        let options = [
+            &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
+            &["--volume", &mount],
+        ]
+        .concat();
+        let container = resources.start(&name, image_id.as_str(), &options, &["infinity"])?;
+        run_in(&container, &[], &["mkdir", "-m", "700", PGDATA])?;
+        Ok(Self {
+            resources: resources.clone(),
+            image_id: image_id.clone(),
+            container,
+            volume,
+        })
+    }
+
+    /// Looks at what was unpacked.
+    pub(crate) fn judge(self, boot: Option<&TrialOrder<'_>>) -> Result<JudgedBackup> {
+        // The files are those of the user that the container ran as; the manifest, by a
+        // slip of pg_basebackup's, nobody's.
+        let id = run_in(&self.container, &[], &["sh", "-c", "echo $(id -u):$(id -g)"])?;
+        run_in(&self.container, &["--user", "0:0"], &["chown", "-R", &id, PGDATA])?;
+        if boot.is_some() {
+            // The proof changes what it looks at.
+            run_in(
+                &self.container,
+                &[],
+                &["cp", "-a", "--reflink=auto", PGDATA, KEPT],
+            )?;
         }
-    };
-    let proof = RestoreProof { at: now, ..proof };
-    backup.prove(ProofLevel::Restored(proof.clone()))?;
-    Ok(proof)
+        let (at, seen) = (clock::rfc3339(SystemTime::now()), look(&self.container)?);
+        let mut proof = match seen {
+            Ok(proof) => RestoreProof { at, ..proof },
+            Err(why) => {
+                return Ok(JudgedBackup {
+                    level: ProofLevel::Refused { at, why },
+                    unfit: None,
+                });
+            }
+        };
+        let unfit = match boot.map(|order| self.boot(order)) {
+            None => None,
+            Some(Ok(booted)) => {
+                proof.boot = Some(booted);
+                None
+            }
+            Some(Err(error)) if failure::kind(&error) == FailureKind::Smoke => Some(error),
+            Some(Err(error)) => return Err(error),
+        };
+        Ok(JudgedBackup {
+            level: ProofLevel::Restored(proof),
+            unfit,
+        })
+    }
+
+    /// Starts the image on the copy, as it would on the data of a service.
+    fn boot(&self, order: &TrialOrder<'_>) -> Result<BootProof> {
+        run_in(&self.container, &[], &["rm", "-rf", PGDATA])?;
+        let name = format!("{}.boot-{}", order.handle.name, std::process::id());
+        let volume = self.volume.name();
+        let keeper = VolumeKeeper::start(&self.resources, &name, &self.image_id, volume)?;
+        let filled = rehearsal::fill(&keeper, |folder| {
+            let place = format!("{MOUNT}/generations/{folder}");
+            keeper
+                .runs(&["mv", "--no-target-directory", KEPT, &place])
+                .map(drop)
+        });
+        filled?;
+        drop(keeper);
+        let (id, image) = (&order.handle.name, self.image_id.short());
+        order
+            .report
+            .step("boot", format!("{id}: {image} on it, without network"));
+        let (_container, ready) = order.run(&name, volume)?;
+        Ok(BootProof {
+            ready_ms: u64::try_from(ready.as_millis())?,
+            checks: order.spec.checks.len(),
+        })
+    }
 }
 
 /// Looks at the copy in a container; what is wrong with it, where something is.
@@ -88,15 +215,6 @@ pub(crate) fn look(container: &Container) -> Result<std::result::Result<RestoreP
     }
     let proof = serde_json::from_slice(&output.stdout).context("read what was proved")?;
     Ok(Ok(proof))
-}
-
-fn unpack(resources: &RunResources, backup: &Backup, container: &Container) -> Result<()> {
-    run_in(container, &[], &["mkdir", "-m", "700", PGDATA])?;
-    generations::unpack(&resources.engine, &resources.runner, backup, container, PGDATA)?;
-    // The files are those of the user that the container ran as; the manifest, by a
-    // slip of pg_basebackup's, nobody's.
-    let id = run_in(container, &[], &["sh", "-c", "echo $(id -u):$(id -g)"])?;
-    run_in(container, &["--user", "0:0"], &["chown", "-R", &id, PGDATA]).map(drop)
 }
 
 /// Where the kernel does not let us look, nothing is known.

@@ -29,17 +29,49 @@ const FROM: &str = "/from";
 /// Asks the checks of the spec's own; a sentence for each one that is not met.
 pub type OwnChecks<'a> = &'a dyn Fn(&Container, &ImageSpec, u16) -> Result<Vec<String>>;
 
-/// The image that is tried, the data it is tried on, and who tells of it.
+/// The image that is tried on a copy of data, and who tells of it.
+#[derive(Clone, Copy)]
+pub struct TrialOrder<'a> {
+    /// The service whose data they are.
+    pub handle: &'a ServiceHandle,
+    /// What is promised of the image.
+    pub spec: &'a ImageSpec,
+    /// The image, with the variables that it is given.
+    pub wanted: &'a WantedContainer,
+    /// Asks the checks of the spec's own.
+    pub checks: OwnChecks<'a>,
+    /// Makes what is there for this alone.
+    pub resources: &'a RunResources,
+    /// Says which step it is.
+    pub report: &'a Report,
+    /// Where logs go of what does not work.
+    pub state: &'a Path,
+}
+
+impl TrialOrder<'_> {
+    /// Starts the image on a volume, without network, until it works. How long that
+    /// took.
+    ///
+    /// # Errors
+    /// A smoke failure where it does not, or a check of the spec is not met.
+    pub(crate) fn run(&self, name: &str, volume: &str) -> Result<(Container, Duration)> {
+        let began = Instant::now();
+        let container = start(self, name, volume)?;
+        trial::beside(self.handle, self.report, self.state, self.spec, name)?;
+        let ready = began.elapsed();
+        let unmet = (self.checks)(&container, self.spec, self.wanted.inside)?;
+        if !unmet.is_empty() {
+            return Err(failure::smoke(format!("checks of the spec: {}", unmet.join("; "))).into());
+        }
+        Ok((container, ready))
+    }
+}
+
+/// The same with the running data that the copy is made of.
 #[derive(Clone, Copy)]
 pub(crate) struct RehearsalOrder<'a> {
-    pub(crate) handle: &'a ServiceHandle,
+    pub(crate) trial: TrialOrder<'a>,
     pub(crate) source: &'a BackupSource,
-    pub(crate) spec: &'a ImageSpec,
-    pub(crate) wanted: &'a WantedContainer,
-    pub(crate) checks: OwnChecks<'a>,
-    pub(crate) resources: &'a RunResources,
-    pub(crate) report: &'a Report,
-    pub(crate) state: &'a Path,
 }
 
 /// What an image did to a copy of the data.
@@ -59,12 +91,12 @@ pub struct Rehearsal {
 /// # Errors
 /// A smoke failure where the image does not work on the data, else what stopped it.
 pub(crate) fn rehearse(order: &RehearsalOrder<'_>) -> Result<Rehearsal> {
-    let RehearsalOrder {
+    let TrialOrder {
         handle,
         resources,
         report,
         ..
-    } = *order;
+    } = order.trial;
     let name = format!("{}.rehearsal-{}", handle.name, std::process::id());
     let service = handle.container(order.source.container());
     let before = schema::of(&service)?;
@@ -76,23 +108,14 @@ pub(crate) fn rehearse(order: &RehearsalOrder<'_>) -> Result<Rehearsal> {
         format!(
             "{}: {} on the copy, without network",
             handle.name,
-            order.wanted.image_id.short()
+            order.trial.wanted.image_id.short()
         ),
     );
-    let began = Instant::now();
-    let container = start(order, &name, volume.name())?;
-    trial::beside(handle, report, order.state, order.spec, &name).map_err(failed)?;
-    let ready = began.elapsed();
-    let unmet = (order.checks)(&container, order.spec, order.wanted.inside)?;
-    if !unmet.is_empty() {
-        return Err(failed(
-            failure::smoke(format!("checks of the spec: {}", unmet.join("; "))).into(),
-        ));
-    }
+    let (container, ready) = order.trial.run(&name, volume.name()).map_err(failed)?;
     let after = schema::of(&container)?;
     Ok(Rehearsal {
         ready,
-        checks: order.spec.checks.len(),
+        checks: order.trial.spec.checks.len(),
         changes: schema::changes(&before, &after),
     })
 }
@@ -116,19 +139,17 @@ fn failed(error: anyhow::Error) -> anyhow::Error {
 /// A base backup of the running cluster on a volume of its own, recovered by the new
 /// image's PostgreSQL, with the passwords that the service has.
 fn copy(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<()> {
-    let image = &order.wanted.image_id;
-    let keeper = VolumeKeeper::start(order.resources, name, image, volume)?;
-    let id = "rehearsal";
-    keeper.note(&VolumeJournal::begun(id, id, false))?;
-    keeper.does("begin", &[id])?;
-    unpack(order, &keeper, &format!("new-{id}.part"))?;
-    keeper
-        .does("recover", &[id])
-        .context("start the new image's PostgreSQL on a copy of the data")?;
-    keeper.does("exchange", &[id])?;
-    keeper.does("finish", &[])?;
+    let TrialOrder {
+        handle,
+        wanted,
+        resources,
+        ..
+    } = order.trial;
+    let image = &wanted.image_id;
+    let keeper = VolumeKeeper::start(resources, name, image, volume)?;
+    fill(&keeper, |folder| unpack(order, &keeper, folder))?;
     let (from, to) = (
-        format!("{}:{FROM}:ro", order.handle.name.volume()),
+        format!("{}:{FROM}:ro", handle.name.volume()),
         format!("{volume}:{MOUNT}"),
     );
     let options = [
@@ -145,9 +166,7 @@ fn copy(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<()> {
     ];
     let hive = format!("{FROM}/hive");
     let beside = format!("{name}-hive");
-    let done = order
-        .resources
-        .call(&beside, image.as_str(), &options, &["-a", &hive, MOUNT])?;
+    let done = resources.call(&beside, image.as_str(), &options, &["-a", &hive, MOUNT])?;
     if !done.success() {
         let message = format!("copy the passwords: {}{}", ended(done.status), tail(&done.stderr));
         return Err(failure::environment(message).into());
@@ -155,11 +174,26 @@ fn copy(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes what `put` brings into a folder of a volume, a base backup, the cluster that runs
+/// there.
+pub(crate) fn fill(keeper: &VolumeKeeper, put: impl FnOnce(&str) -> Result<()>) -> Result<()> {
+    let id = "copy";
+    keeper.note(&VolumeJournal::begun(id, id, false))?;
+    keeper.does("begin", &[id])?;
+    put(&format!("new-{id}.part"))?;
+    keeper
+        .does("recover", &[id])
+        .context("start the image's PostgreSQL on a copy of the data")?;
+    keeper.does("exchange", &[id])?;
+    keeper.does("finish", &[]).map(drop)
+}
+
 /// What one program prints, the other one reads: nothing of it lies in between.
 fn unpack(order: &RehearsalOrder<'_>, keeper: &VolumeKeeper, folder: &str) -> Result<()> {
     let (reader, writer) = pipe().context("make a pipe")?;
-    let interrupt = order.handle.runner.interrupt();
-    let (name, engine) = (order.handle.name.clone(), order.handle.engine.clone());
+    let handle = order.trial.handle;
+    let interrupt = handle.runner.interrupt();
+    let (name, engine) = (handle.name.clone(), handle.engine.clone());
     let source = order.source.clone();
     thread::scope(|scope| {
         let streams = scope.spawn(move || -> Result<()> {
@@ -175,7 +209,7 @@ fn unpack(order: &RehearsalOrder<'_>, keeper: &VolumeKeeper, folder: &str) -> Re
     })
 }
 
-fn start(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<Container> {
+fn start(order: &TrialOrder<'_>, name: &str, volume: &str) -> Result<Container> {
     let mount = format!("{volume}:{MOUNT}");
     let label = format!("{SERVICE_LABEL}={}", order.handle.name);
     let variables: Vec<String> = order.wanted.variables().collect();

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Error, Result};
 use serde_json::{Value, json};
 
+use crate::exchange;
 use crate::generations::{VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use container::boot::MOUNT;
@@ -48,19 +49,6 @@ impl Replacement<'_> {
         keeper.does("keep", &[id, &self.kept.to_string()]).map(drop)
     }
 
-    /// The data from before run again. What the new image has not been started on is
-    /// nobody's.
-    fn go_back(&self) -> Result<()> {
-        self.work.does("back")?;
-        let failed = format!("failed-{}", self.work.journal.id);
-        let keeper = self.work.keeper.for_cleanup();
-        let is_there = keeper.look(&[])?.generations.contains(&failed);
-        if self.work.journal.step == START || !is_there {
-            return Ok(());
-        }
-        keeper.does("forget", &[&failed]).map(drop)
-    }
-
     fn switch_back(&self) -> Result<()> {
         let handle = self.work.handle.for_cleanup();
         next::switch_back(&handle)?;
@@ -91,16 +79,9 @@ impl Replacement<'_> {
 
     /// Takes back what was done until it was killed.
     fn as_before(&mut self) -> Result<()> {
-        if self.work.journal.step == STEPS[0] {
-            // The engine goes on with a stop whose caller is gone: what is started before
-            // that has ended would end a moment later.
-            self.work.stop()?;
-        }
-        let steps = self.steps();
-        let reached = steps
-            .iter()
-            .position(|known| known.name == self.work.journal.step);
-        operation::undo(self, &steps[..reached.map_or(0, |n| n + 1)])
+        operation::undo_killed(self)?;
+        self.work.run_again()?;
+        self.work.finish()
     }
 
     fn is_undo(&self) -> bool {
@@ -110,42 +91,19 @@ impl Replacement<'_> {
 
 impl<'a> DataOperation<'a> for Replacement<'a> {
     fn steps(&self) -> Vec<DataStep<Self>> {
-        let stop = DataStep {
-            name: STEPS[0],
-            run: |one: &mut Self| one.work.stop(),
-            undo: operation::nothing,
-        };
         let replace = DataStep {
             name: STEPS[3],
             run: |one: &mut Self| next::switch(&one.work.handle.for_cleanup()),
             undo: Self::switch_back,
         };
-        let start = DataStep {
-            name: STEPS[4],
-            run: |one: &mut Self| one.work.start(),
-            undo: |one: &Self| one.work.stop_again(),
-        };
-        let exchange = |run: fn(&mut Self) -> Result<()>, undo: fn(&Self) -> Result<()>| DataStep {
-            name: STEPS[2],
-            run,
-            undo,
-        };
+        let (stop, start) = (DataStep::stop(), DataStep::start());
         match self.work.journal.operation.as_str() {
             WITHOUT => vec![stop, replace, start],
-            UNDO => vec![
-                stop,
-                exchange(|one| one.work.does("back"), |one| one.work.does("forth")),
-                replace,
-                start,
-            ],
+            UNDO => vec![stop, DataStep::exchange_back(), replace, start],
             _ => vec![
                 stop,
-                DataStep {
-                    name: STEPS[1],
-                    run: Self::keep,
-                    undo: |one| one.work.settle(),
-                },
-                exchange(|one| one.work.does("exchange"), Self::go_back),
+                DataStep::beside(STEPS[1], Self::keep),
+                DataStep::exchange(),
                 replace,
                 start,
             ],
@@ -210,23 +168,19 @@ pub struct MendOrder<'a> {
     pub may_wait: bool,
 }
 
-/// Ends an update that was killed: done where the new image works, else as before.
-/// Whoever changes a service calls this first.
+/// Ends an operation that was killed: done where the service works on what it has made,
+/// else as before. Whoever changes a service calls this first. Whether that was taken down
+/// by what was killed, and nobody has started it again.
 ///
 /// # Errors
 /// When the engine refuses, or what ran before cannot be brought back.
-pub fn mend(order: &MendOrder<'_>) -> Result<()> {
+pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     let handle = order.handle;
     let Some(mut journal) = interrupted(handle)? else {
-        return Ok(());
+        return Ok(false);
     };
-    // Whoever does not wait for a new container takes the one from before down, too.
-    journal.service_ran &= order.may_wait;
-    let (name, step) = (&handle.name, &journal.step);
-    order.report.step(
-        "mend",
-        format!("{name}: an {} was killed at {step:?}", journal.operation),
-    );
+    let name = &handle.name;
+    order.report.step("mend", format!("{name}: {}", journal.killed()));
     let place = handle.place()?;
     let main = place
         .own()
@@ -236,31 +190,28 @@ pub fn mend(order: &MendOrder<'_>) -> Result<()> {
         .map(|(image, _)| image.clone())
         .or(journal.image.clone())
     else {
-        return Ok(());
+        return Ok(false);
     };
     let helper = format!("{name}.mend-{}", std::process::id());
     let keeper = VolumeKeeper::start(order.resources, &helper, &image, &name.volume())?;
+    if exchange::is_one(&journal) {
+        return exchange::end(order.work(&keeper, journal), order.may_wait);
+    }
+    // Whoever does not wait for a new container takes the one from before down, too.
+    journal.service_ran &= order.may_wait;
     let is_new = main
         .as_ref()
         .is_some_and(|(image, _)| Some(image) == journal.image.as_ref());
     let runs = main.is_some_and(|(_, runs)| runs);
     let has_way_back = handle.place_of(&name.before())?.own().is_some();
     let mut one = Replacement {
-        work: DataWork {
-            handle,
-            spec: order.spec,
-            report: order.report,
-            state: order.state,
-            keeper: &keeper,
-            journal,
-            stopped: None,
-        },
+        work: order.work(&keeper, journal),
         kept: Value::Null,
     };
     // Where the one from before is gone the operation was over; where somebody has
     // started it meanwhile, he was served by it.
     let is_over = if is_new {
-        !has_way_back || works(&one, order.may_wait)?
+        !has_way_back || one.work.works(order.may_wait)?
     } else {
         runs && one.work.journal.step != STEPS[0]
     };
@@ -270,25 +221,25 @@ pub fn mend(order: &MendOrder<'_>) -> Result<()> {
     } else {
         one.as_before()?;
     }
-    next::discard(&handle.for_cleanup())
+    next::discard(&handle.for_cleanup())?;
+    Ok(false)
 }
 
-/// Whether the new image works, or has worked: then its data are somebody's.
-fn works(one: &Replacement<'_>, may_wait: bool) -> Result<bool> {
-    if next::was_healthy(one.work.handle)? {
-        return Ok(true);
-    }
-    if !may_wait {
-        return Ok(false);
-    }
-    match one.work.start() {
-        Ok(()) => Ok(true),
-        Err(error) if failure::kind(&error) == failure::FailureKind::Smoke => Ok(false),
-        Err(error) => Err(error),
+impl<'a> MendOrder<'a> {
+    fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
+        DataWork {
+            handle: self.handle,
+            spec: self.spec,
+            report: self.report,
+            state: self.state,
+            keeper,
+            journal,
+            stopped: None,
+        }
     }
 }
 
-/// What the journal on the volume says of an update that was killed, read through a
+/// What the journal on the volume says of an operation that was killed, read through a
 /// container that has the volume.
 fn interrupted(handle: &ServiceHandle) -> Result<Option<VolumeJournal>> {
     let names = [handle.name.to_string(), handle.name.before(), handle.name.next()];
@@ -302,7 +253,9 @@ fn interrupted(handle: &ServiceHandle) -> Result<Option<VolumeJournal>> {
             .engine
             .read_in_container(&handle.runner, &container, &path)?;
         let journal = text.and_then(|text| serde_json::from_str::<VolumeJournal>(&text).ok());
-        return Ok(journal.filter(|known| [UPDATE, WITHOUT, UNDO].contains(&known.operation.as_str())));
+        return Ok(journal.filter(|known| {
+            [UPDATE, WITHOUT, UNDO].contains(&known.operation.as_str()) || exchange::is_one(known)
+        }));
     }
     Ok(None)
 }

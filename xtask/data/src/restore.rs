@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Error, Result};
 
+use crate::exchange::{self, RESTORE};
 use crate::file::Backup;
 use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
 use definition::identity::ImageId;
+use definition::labels::APP_LABEL;
 use definition::reference::OwnRepository;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
@@ -20,12 +22,13 @@ use host::report::Report;
 use inputs::clock;
 use service::findings::{self, Obstacle};
 use service::handle::ServiceHandle;
+use service::names::ServiceName;
 
 /// The steps, in their order.
 pub const STEPS: [&str; 6] = ["prove", "unpack", "recover", "stop", "exchange", START];
 
 /// The service that gets other data, and what is used for that.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RestoreOrder<'a> {
     /// The service whose data it becomes.
     pub handle: &'a ServiceHandle,
@@ -39,6 +42,28 @@ pub struct RestoreOrder<'a> {
     pub report: &'a Report,
     /// Where the service's log goes, if it does not work.
     pub state: &'a Path,
+    /// Whether an operation that was killed has taken it down.
+    pub was_taken_down: bool,
+}
+
+impl<'a> RestoreOrder<'a> {
+    /// Whether the service is to run at the end.
+    pub(crate) fn ran(&self) -> Result<bool> {
+        let place = self.handle.place()?;
+        Ok(self.was_taken_down || place.own().is_some_and(|seen| seen.condition.runs()))
+    }
+
+    pub(crate) fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
+        DataWork {
+            handle: self.handle,
+            spec: self.spec,
+            report: self.report,
+            state: self.state,
+            keeper,
+            journal,
+            stopped: None,
+        }
+    }
 }
 
 /// What a restore tells that went well.
@@ -50,23 +75,28 @@ pub struct RestoreOutcome {
     pub away: Option<Duration>,
 }
 
-/// Makes the data of a service those of a backup. What ran before is kept on the
-/// volume. The caller holds the service's lock.
+/// Makes the data of a service those of a backup, which is of the image `from`: of its own,
+/// or of one with the same app. What ran before is kept on the volume. The caller holds the
+/// service's lock.
 ///
 /// # Errors
 /// With all that is in the way, before anything is touched; a smoke failure where
 /// the backup is no good one, or the app does not get healthy on it: then the data
 /// and the container are as before.
-pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreOutcome> {
+pub fn restore(order: &RestoreOrder<'_>, from: &str, backup: &mut Backup) -> Result<RestoreOutcome> {
     let handle = order.handle;
     let name = &handle.name;
     let (engine, runner) = (&handle.engine, &handle.runner);
-    let place = handle.place()?;
-    let mut found = of_backup(name.as_str(), backup);
+    let mut found = of_backup(name.as_str(), from, backup);
+    if from != name.as_str() {
+        let image = engine.image(runner, order.image.as_str())?;
+        let app = image.as_ref().and_then(|image| image.label(APP_LABEL));
+        found.extend(of_app(backup.seal.backup.origin.app.as_deref(), app));
+    }
     found.extend(findings::data_elsewhere(handle)?);
     found.extend(findings::users(handle, &name.volume())?);
     if !found.is_empty() {
-        return Err(all(name.as_str(), found));
+        return Err(operation::all(name.as_str(), found));
     }
     if engine.volume(runner, &name.volume())?.is_none() {
         engine.create_volume(runner, &name.volume(), &name.volume_labels())?;
@@ -75,32 +105,17 @@ pub fn restore(order: &RestoreOrder<'_>, backup: &mut Backup) -> Result<RestoreO
     let keeper = VolumeKeeper::start(order.resources, &helper, order.image, &name.volume())?;
     let databases = &backup.seal.backup.databases;
     let extensions = databases.iter().flat_map(|database| database.extensions.keys());
-    let seen = keeper.look(&extensions.map(String::as_str).collect::<Vec<_>>())?;
-    let found = of_volume(&name.volume(), backup, &seen);
+    let extensions = extensions.map(String::as_str).collect::<Vec<_>>();
+    let seen = exchange::settled(&keeper, &extensions, |journal| order.work(&keeper, journal))?;
+    let found = of_volume(name, backup, &seen);
     if !found.is_empty() {
-        return Err(all(name.as_str(), found));
+        return Err(operation::all(name.as_str(), found));
     }
-    let ran = place.own().is_some_and(|seen| seen.condition.runs());
-    let mut journal = VolumeJournal {
+    let journal = VolumeJournal {
         file: backup.path.display().to_string(),
-        ..VolumeJournal::begun("restore", &id(backup), ran)
+        ..VolumeJournal::begun(RESTORE, &id(backup), order.ran()?)
     };
-    if let Some(before) = &seen.journal {
-        order
-            .report
-            .step("resumed", format!("{name}: {}", before.killed()));
-        // Where somebody has taken it down since, there is nothing to start.
-        journal.service_ran |= before.service_ran && place.own().is_some();
-    }
-    let work = DataWork {
-        handle,
-        spec: order.spec,
-        report: order.report,
-        state: order.state,
-        keeper: &keeper,
-        journal,
-        stopped: None,
-    };
+    let work = order.work(&keeper, journal);
     let mut restore = Restore { order, backup, work };
     operation::run(&mut restore)?;
     restore.outcome()
@@ -112,17 +127,19 @@ fn id(backup: &Backup) -> String {
     format!("{now}-{}", &backup.seal.sha256[..8])
 }
 
-fn all(name: &str, found: Vec<Obstacle>) -> anyhow::Error {
-    let found: Vec<(String, Obstacle)> = found.into_iter().map(|one| (name.to_owned(), one)).collect();
-    findings::failure(&found).into()
-}
-
 /// What the backup itself says.
-fn of_backup(name: &str, backup: &Backup) -> Vec<Obstacle> {
+fn of_backup(name: &str, from: &str, backup: &Backup) -> Vec<Obstacle> {
     let is_of = &backup.seal.backup.origin.image;
     let mut found = Vec::new();
-    if is_of != name {
-        found.push(Obstacle::usage(format!("the backup is of image {is_of}")));
+    if is_of != from {
+        let file = backup.path.display();
+        let elsewhere = if is_of == name {
+            String::new()
+        } else {
+            format!(" --as {name}")
+        };
+        let hint = format!("if that is meant: cargo xtask restore {is_of} {file}{elsewhere}");
+        found.push(Obstacle::usage(format!("the backup is of image {is_of}")).hint(hint));
     }
     if let crate::seal::ProofLevel::Refused { why, .. } = &backup.seal.proof {
         let again = format!("look again: cargo xtask backup verify {}", backup.path.display());
@@ -131,8 +148,18 @@ fn of_backup(name: &str, backup: &Backup) -> Vec<Obstacle> {
     found
 }
 
+/// Another app's migrations would work on tables that it does not know.
+fn of_app(had: Option<&str>, has: Option<&str>) -> Option<Obstacle> {
+    let (had, has) = (
+        had.unwrap_or("none"),
+        has.filter(|app| !app.is_empty()).unwrap_or("none"),
+    );
+    let message = format!("the backup is of the app {had}, the image has {has}");
+    (had != has).then(|| Obstacle::usage(message))
+}
+
 /// What the image and the volume's disk say.
-fn of_volume(volume: &str, backup: &Backup, seen: &VolumeFindings) -> Vec<Obstacle> {
+fn of_volume(name: &ServiceName, backup: &Backup, seen: &VolumeFindings) -> Vec<Obstacle> {
     let facts = &backup.seal.backup;
     let mut found = Vec::new();
     if facts.major != seen.major {
@@ -154,11 +181,10 @@ fn of_volume(volume: &str, backup: &Backup, seen: &VolumeFindings) -> Vec<Obstac
     }
     let files = seen.free_files.unwrap_or(u64::MAX);
     if let Some(want) = proof::want_of_room(seen.free_bytes, files, facts) {
-        let mut want = Obstacle::environment(format!("the disk of volume {volume} has {want}"));
+        let mut want = Obstacle::environment(format!("the disk of volume {} has {want}", name.volume()));
         if let Some(oldest) = seen.generations.first() {
             want = want.hint(format!(
-                "data from before are still there: cargo xtask restore {} --forget {oldest}",
-                facts.origin.image
+                "data from before are still there: cargo xtask restore {name} --forget {oldest}"
             ));
         }
         found.push(want);
@@ -176,39 +202,11 @@ struct Restore<'a> {
 impl<'a> DataOperation<'a> for Restore<'a> {
     fn steps(&self) -> Vec<DataStep<Self>> {
         let mut all = vec![
-            DataStep {
-                name: STEPS[0],
-                run: Self::prove,
-                undo: |restore| restore.work.settle(),
-            },
-            DataStep {
-                name: STEPS[1],
-                run: Self::unpack,
-                undo: |restore| restore.work.settle(),
-            },
-            DataStep {
-                name: STEPS[2],
-                run: Self::recover,
-                undo: |restore| restore.work.settle(),
-            },
-            DataStep {
-                name: STEPS[3],
-                run: |restore| restore.work.stop(),
-                undo: operation::nothing,
-            },
-            DataStep {
-                name: STEPS[4],
-                run: |restore| restore.work.does("exchange"),
-                undo: |restore| restore.work.does("back"),
-            },
+            DataStep::beside(STEPS[0], Self::prove),
+            DataStep::beside(STEPS[1], Self::unpack),
+            DataStep::beside(STEPS[2], Self::recover),
         ];
-        if self.work.journal.service_ran {
-            all.push(DataStep {
-                name: STEPS[5],
-                run: |restore| restore.work.start(),
-                undo: |restore| restore.work.stop_again(),
-            });
-        }
+        all.extend(exchange::steps(&self.work));
         all
     }
 
@@ -242,22 +240,37 @@ impl<'a> DataOperation<'a> for Restore<'a> {
 
 /// All but the last two are done while the service works.
 impl Restore<'_> {
+    fn is_of_another(&self) -> bool {
+        self.backup.seal.backup.origin.image != self.work.handle.name.as_str()
+    }
+
     fn prove(&mut self) -> Result<()> {
         if self.backup.seal.is_restored() {
-            self.backup.check(&self.work.handle.runner)
+            self.backup.check(&self.work.handle.runner, self.work.report)
         } else {
-            proof::restore(self.order.resources, self.backup, self.order.image).map(drop)
+            let RestoreOrder {
+                resources,
+                report,
+                image,
+                ..
+            } = *self.order;
+            proof::restore(resources, report, self.backup, image, None).map(drop)
         }
     }
 
     fn unpack(&mut self) -> Result<()> {
         let id = &self.work.journal.id;
         self.work.keeper.does("begin", &[id])?;
-        self.work.keeper.unpack(self.backup, &format!("new-{id}.part"))
+        let folder = format!("new-{id}.part");
+        self.work.keeper.unpack(self.backup, &folder, self.work.report)
     }
 
     fn recover(&mut self) -> Result<()> {
-        let recovered = self.work.keeper.does("recover", &[&self.work.journal.id]);
+        let mut args = vec![self.work.journal.id.as_str()];
+        if self.is_of_another() {
+            args.push("of another image");
+        }
+        let recovered = self.work.keeper.does("recover", &args);
         recovered.map(drop).context("make the restored data ready")
     }
 
@@ -277,15 +290,11 @@ impl Restore<'_> {
 ///
 /// # Errors
 /// When there is none of that name, with those that there are.
-pub fn forget(
-    handle: &ServiceHandle,
-    resources: &RunResources,
-    image: &ImageId,
-    generation: &str,
-) -> Result<()> {
+pub fn forget(order: &RestoreOrder<'_>, generation: &str) -> Result<()> {
+    let handle = order.handle;
     let name = &handle.name;
     let helper = format!("{name}.forget-{}", std::process::id());
-    let keeper = VolumeKeeper::start(resources, &helper, image, &name.volume())?;
+    let keeper = VolumeKeeper::start(order.resources, &helper, order.image, &name.volume())?;
     let there = keeper.look(&[])?.generations;
     if !there.iter().any(|one| one == generation) {
         let all = if there.is_empty() {
@@ -312,18 +321,21 @@ pub fn forget(
 mod tests {
     use super::*;
     use crate::seal::{ProofLevel, sample};
+    use definition::spec::names::ImageName;
 
     fn backup(proof: ProofLevel) -> Backup {
         Backup {
             path: "b.tar.zst".into(),
             seal: sample(proof),
+            identity: None,
         }
     }
 
     #[test]
     fn all_that_is_in_the_way_is_told_at_once() {
         let good = backup(ProofLevel::Written);
-        assert!(of_volume("genie-data", &good, &VolumeFindings::sample()).is_empty());
+        let name = ServiceName::of(&ImageName::parse("genie").unwrap());
+        assert!(of_volume(&name, &good, &VolumeFindings::sample()).is_empty());
         let bad = VolumeFindings {
             major: 18,
             missing_extensions: vec!["postgis".to_owned()],
@@ -332,7 +344,7 @@ mod tests {
             generations: vec!["before-1".to_owned()],
             ..VolumeFindings::sample()
         };
-        let told = of_volume("genie-data", &good, &bad);
+        let told = of_volume(&name, &good, &bad);
         let messages: Vec<&str> = told.iter().map(|one| one.message.as_str()).collect();
         assert_eq!(messages.len(), 3, "{messages:?}");
         assert_eq!(messages[0], "the backup is of PostgreSQL 17, the image has 18");
@@ -349,13 +361,29 @@ mod tests {
 
     #[test]
     fn another_images_and_a_bad_backup_are_refused() {
-        assert!(of_backup("genie", &backup(ProofLevel::Written)).is_empty());
+        let good = backup(ProofLevel::Written);
+        assert!(of_backup("genie", "genie", &good).is_empty());
+        assert!(of_backup("copy", "genie", &good).is_empty());
         let refused = ProofLevel::Refused {
             at: String::new(),
             why: "pg_amcheck: broken".to_owned(),
         };
-        let told = of_backup("agent", &backup(refused));
+        let bad = backup(refused);
+        let told = of_backup("agent", "agent", &bad);
         assert_eq!(told[0].message, "the backup is of image genie");
+        let hint = |told: &[Obstacle]| told[0].hint.clone().unwrap();
+        let meant = "if that is meant: cargo xtask restore genie b.tar.zst";
+        assert_eq!(hint(&told), format!("{meant} --as agent"));
+        assert_eq!(hint(&of_backup("genie", "agent", &good)), meant);
         assert_eq!(told[1].message, "the backup is no good one: pg_amcheck: broken");
+    }
+
+    #[test]
+    fn another_app_is_refused_by_name() {
+        assert!(of_app(Some("shop"), Some("shop")).is_none());
+        // A database alone, whose images have no app.
+        assert!(of_app(None, Some("")).is_none() && of_app(None, None).is_none());
+        let told = of_app(Some("shop"), Some("")).unwrap();
+        assert_eq!(told.message, "the backup is of the app shop, the image has none");
     }
 }

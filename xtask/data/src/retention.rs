@@ -122,6 +122,7 @@ mod tests {
                 vector_indexes: 0,
                 app_files: 0,
                 took_ms: 1,
+                boot: None,
             }),
         };
         let mut seal = sample(proof);

@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
+use crate::exchange::{Exchange, ROLLBACK};
 use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
-use crate::operation::{self, DataOperation, DataStep, DataWork, START};
+use crate::operation;
 use crate::restore::RestoreOrder;
 use host::report::Report;
 use service::findings::{self, Obstacle};
-
-/// The steps, in their order.
-const STEPS: [&str; 3] = ["stop", "exchange", START];
-
-/// What it is called in the journal.
-const ROLLBACK: &str = "rollback";
 
 /// What a migration has put aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,26 +96,15 @@ pub fn rollback(order: &RestoreOrder<'_>, back: &MigrationBack) -> Result<Option
     found.extend(findings::users(handle, &handle.name.volume())?);
     found.extend(of_version(order, back)?);
     if !found.is_empty() {
-        let name = handle.name.to_string();
-        let found: Vec<(String, Obstacle)> = found.into_iter().map(|one| (name.clone(), one)).collect();
-        return Err(findings::failure(&found).into());
+        return Err(operation::all(handle.name.as_str(), found));
     }
     let keeper = keeper(order, "rollback")?;
-    let ran = handle.place()?.own().is_some_and(|seen| seen.condition.runs());
     let journal = VolumeJournal {
         file: back.from.clone(),
-        ..VolumeJournal::begun(ROLLBACK, &back.id, ran)
+        ..VolumeJournal::begun(ROLLBACK, &back.id, order.ran()?)
     };
-    let mut rollback = Rollback {
-        work: DataWork {
-            handle,
-            spec: order.spec,
-            report: order.report,
-            state: order.state,
-            keeper: &keeper,
-            journal,
-            stopped: None,
-        },
+    let mut rollback = Exchange {
+        work: order.work(&keeper, journal),
     };
     operation::run(&mut rollback)?;
     let away = rollback.work.away();
@@ -132,57 +116,6 @@ fn keeper(order: &RestoreOrder<'_>, what: &str) -> Result<VolumeKeeper> {
     let name = &order.handle.name;
     let helper = format!("{name}.{what}-{}", std::process::id());
     VolumeKeeper::start(order.resources, &helper, order.image, &name.volume())
-}
-
-struct Rollback<'a> {
-    work: DataWork<'a>,
-}
-
-impl<'a> DataOperation<'a> for Rollback<'a> {
-    fn steps(&self) -> Vec<DataStep<Self>> {
-        let mut all = vec![
-            DataStep {
-                name: STEPS[0],
-                run: |one: &mut Self| one.work.stop(),
-                undo: operation::nothing,
-            },
-            DataStep {
-                name: STEPS[1],
-                run: |one| one.work.does("back"),
-                undo: |one| one.work.does("forth"),
-            },
-        ];
-        if self.work.journal.service_ran {
-            all.push(DataStep {
-                name: STEPS[2],
-                run: |one| one.work.start(),
-                undo: |one| one.work.stop_again(),
-            });
-        }
-        all
-    }
-
-    fn work(&self) -> &DataWork<'a> {
-        &self.work
-    }
-
-    fn work_mut(&mut self) -> &mut DataWork<'a> {
-        &mut self.work
-    }
-
-    fn failed(&self, step: &'static str, error: Error, undone: Result<()>) -> Error {
-        let name = &self.work.handle.name;
-        match (undone, step == START) {
-            (Ok(()), false) => error.context(format!("{name}: the data are as they were")),
-            (Ok(()), true) => {
-                let kind = failure::kind(&error);
-                let message =
-                    format!("{name} does not work on the data from before; they are put aside again");
-                error.context(failure::Failure::new(kind, message))
-            }
-            (Err(also), _) => error.context(format!("nor could the data be exchanged again: {also:#}")),
-        }
-    }
 }
 
 /// What was written since the migration is not in the data from before.

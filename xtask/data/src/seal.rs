@@ -71,6 +71,18 @@ pub struct RestoreProof {
     pub app_files: u64,
     /// How long it took, without the unpacking.
     pub took_ms: u64,
+    /// What the image did on a copy of it, where it was started there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootProof>,
+}
+
+/// What was looked at when the image was started on what was restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootProof {
+    /// From its start until it was healthy.
+    pub ready_ms: u64,
+    /// Checks of the spec's own that were met.
+    pub checks: usize,
 }
 
 /// What stands at the end of a backup file.
@@ -84,6 +96,18 @@ pub struct Seal {
     pub size: u64,
     /// How far it was proved.
     pub proof: ProofLevel,
+    /// The file that the backup is encrypted in, where this lies beside that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted: Option<EncryptedFile>,
+}
+
+/// What is known of an encrypted backup file without its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptedFile {
+    /// Of the whole file, in digits.
+    pub sha256: String,
+    /// How many bytes it has.
+    pub size: u64,
 }
 
 impl Seal {
@@ -124,15 +148,21 @@ impl Seal {
         serde_json::from_slice(&said[HEADER..]).context("its seal is of another version of this tool")
     }
 
+    /// How long the file is whose seal this is, without one at its end.
+    pub fn file_size(&self) -> u64 {
+        self.encrypted.as_ref().map_or(self.size, |file| file.size)
+    }
+
     /// Whether it was proved by restoring it.
     pub fn is_restored(&self) -> bool {
         matches!(self.proof, ProofLevel::Restored(_))
     }
 
-    /// The word for it in lists and in JSON: `restored`, `written`, `refused`.
+    /// The word for it in lists and in JSON: `booted`, `restored`, `written`, `refused`.
     pub fn level(&self) -> &'static str {
         match self.proof {
             ProofLevel::Written => "written",
+            ProofLevel::Restored(RestoreProof { boot: Some(_), .. }) => "booted",
             ProofLevel::Restored(_) => "restored",
             ProofLevel::Refused { .. } => "refused",
         }
@@ -146,6 +176,7 @@ pub(crate) fn sample(proof: ProofLevel) -> Seal {
         sha256: "0".repeat(64),
         size: 0,
         proof,
+        encrypted: None,
     }
 }
 
@@ -165,10 +196,19 @@ mod tests {
             not_asked: vec!["public.own_kind".to_owned()],
             app_files: 0,
             took_ms: 900,
+            boot: None,
+        };
+        let booted = RestoreProof {
+            boot: Some(BootProof {
+                ready_ms: 1200,
+                checks: 3,
+            }),
+            ..proof.clone()
         };
         for proof in [
             ProofLevel::Written,
             ProofLevel::Restored(proof),
+            ProofLevel::Restored(booted),
             ProofLevel::Refused {
                 at: String::new(),
                 why: "pg_amcheck: …".to_owned(),

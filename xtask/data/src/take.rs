@@ -14,7 +14,7 @@ use crate::seal::{ProofLevel, Seal};
 use crate::source::BackupSource;
 use failure::Failure;
 use host::process::{Output, ended, tail};
-use host::report::Report;
+use host::report::{Counted, Report};
 use inputs::clock;
 use service::handle::ServiceHandle;
 
@@ -77,10 +77,19 @@ pub(crate) fn on_a_copy_with_dumped<'a>(module: &'a str, script: &'a str, args: 
 /// # Errors
 /// When a program in the container fails, the disk is full, or on Ctrl-C: there is
 /// no file then.
-pub fn to_file(handle: &ServiceHandle, source: &BackupSource, target: &Path) -> Result<Backup> {
+pub fn to_file(
+    handle: &ServiceHandle,
+    source: &BackupSource,
+    target: &Path,
+    report: &Report,
+) -> Result<Backup> {
     let mut partial = PartialBackup::create(target)?;
     let backup = note(handle, source, &[])?;
-    stream(handle, source, &mut partial).map_err(|error| explain(Purpose::Write, target, error))?;
+    let mut counted = Counted {
+        inner: &mut partial,
+        progress: report.progress(None),
+    };
+    stream(handle, source, &mut counted).map_err(|error| explain(Purpose::Write, target, error))?;
     partial.seal(|sha256, size| written(backup, sha256, size))
 }
 
@@ -89,12 +98,21 @@ pub fn to_file(handle: &ServiceHandle, source: &BackupSource, target: &Path) -> 
 /// # Errors
 /// As [`to_file`], and when nobody reads it to its end.
 pub fn to_stdout(handle: &ServiceHandle, source: &BackupSource, report: &Report) -> Result<Seal> {
+    to_writer(handle, source, &mut StdoutWriter(report.clone())).context("write to stdout")
+}
+
+/// Writes archive and seal one after the other.
+pub(crate) fn to_writer(
+    handle: &ServiceHandle,
+    source: &BackupSource,
+    target: &mut dyn Write,
+) -> Result<Seal> {
     let backup = note(handle, source, &[])?;
-    let mut out = Digested::new(Stdout(report));
-    stream(handle, source, &mut out).context("write to stdout")?;
+    let mut out = Digested::new(target);
+    stream(handle, source, &mut out)?;
     let (sha256, size) = out.sum();
     let seal = written(backup, sha256, size);
-    out.target.write_all(&seal.frame()?).context("write to stdout")?;
+    out.target.write_all(&seal.frame()?)?;
     Ok(seal)
 }
 
@@ -127,6 +145,7 @@ fn written(backup: BackupFacts, sha256: String, size: u64) -> Seal {
         sha256,
         size,
         proof: ProofLevel::Written,
+        encrypted: None,
     }
 }
 
@@ -135,7 +154,7 @@ pub(crate) fn facts(handle: &ServiceHandle, source: &BackupSource) -> Result<Bac
     note(handle, source, &["--only-print"])
 }
 
-fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str]) -> Result<BackupFacts> {
+pub(crate) fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str]) -> Result<BackupFacts> {
     let known = serde_json::to_string(source.origin())?;
     let command = on_the_cluster(NOTE, &[&[known.as_str()], more].concat());
     let container = handle.container(source.container());
@@ -167,9 +186,10 @@ fn failed(source: &BackupSource, what: &str, output: &Output) -> Failure {
     ))
 }
 
-struct Stdout<'a>(&'a Report);
+/// Stdout, as the report passes data to it.
+pub(crate) struct StdoutWriter(pub(crate) Report);
 
-impl Write for Stdout<'_> {
+impl Write for StdoutWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self.0.pass(bytes) {
             Ok(true) => Ok(bytes.len()),

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use crate::facts::BackupFacts;
 use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
-use crate::operation::{self, DataWork};
+use crate::operation::{self, DataWork, all};
 use crate::proof::{MORE_FILES, MORE_ROOM};
-use crate::rehearsal::{self, OwnChecks, RehearsalOrder};
+use crate::rehearsal::{self, OwnChecks, RehearsalOrder, TrialOrder};
 use crate::replacement::{Replacement, UNDO, UPDATE, WITHOUT};
 use crate::source::BackupSource;
 use crate::take;
@@ -26,7 +26,7 @@ use engine::Image;
 use engine::container::RunResources;
 use host::report::{Report, megabytes};
 use inputs::clock;
-use service::findings::{self, Obstacle};
+use service::findings::Obstacle;
 use service::handle::ServiceHandle;
 use service::next;
 use service::restart;
@@ -293,16 +293,17 @@ fn plan(order: &UpdateOrder<'_>, main: &SeenContainer) -> Result<UpdatePlan> {
 impl UpdatePlan {
     /// Tries the new image on a copy of the data, and says what it did to tables.
     fn rehearse(&self, order: &UpdateOrder<'_>) -> Result<()> {
-        let rehearsal = rehearsal::rehearse(&RehearsalOrder {
+        let trial = TrialOrder {
             handle: order.handle,
-            source: &self.source,
             spec: order.spec,
             wanted: &self.wanted,
             checks: order.checks,
             resources: order.resources,
             report: order.report,
             state: order.state,
-        })?;
+        };
+        let source = &self.source;
+        let rehearsal = rehearsal::rehearse(&RehearsalOrder { trial, source })?;
         let (report, name) = (order.report, &order.handle.name);
         report.step("rehearsed", format!("{name}: {}", order.reference));
         for line in rehearsal::told(&rehearsal) {
@@ -317,11 +318,6 @@ fn no_proof(order: &UpdateOrder<'_>) -> Obstacle {
     Obstacle::usage(format!("{} ({id}) has no proof", order.reference)).hint(format!(
         "prove it: cargo xtask build-images {name}; or take it all the same: --unproved"
     ))
-}
-
-fn all(name: &str, found: Vec<Obstacle>) -> anyhow::Error {
-    let found: Vec<(String, Obstacle)> = found.into_iter().map(|one| (name.to_owned(), one)).collect();
-    findings::failure(&found).into()
 }
 
 /// What the image and the volume's disk say. The copy for the rehearsal is gone when

@@ -2,9 +2,9 @@
 //! characters in what is said come from names and programs of others, and are
 //! shown as escapes.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::io::{IsTerminal as _, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use inputs::shown::lines;
 
@@ -14,8 +14,11 @@ pub struct Report {
     no_color: bool,
     color: bool,
     verbose: bool,
-    /// One line at a time, also from several threads.
-    gate: Arc<Mutex<()>>,
+    /// Whether a line can be written over: stderr is a terminal.
+    is_live: bool,
+    /// One line at a time, also from several threads; whether the last one is written
+    /// over by the next.
+    gate: Arc<Mutex<bool>>,
 }
 
 impl Report {
@@ -26,7 +29,8 @@ impl Report {
             no_color,
             color: !no_color && std::io::stderr().is_terminal(),
             verbose,
-            gate: Arc::new(Mutex::new(())),
+            is_live: std::io::stderr().is_terminal(),
+            gate: Arc::new(Mutex::new(false)),
         }
     }
 
@@ -76,9 +80,33 @@ impl Report {
 
     /// A whole line of talk as it is.
     pub fn talk(&self, line: &str) {
-        let _guard = self.gate.lock();
+        self.write(line, false);
+    }
+
+    fn write(&self, line: &str, is_over: bool) {
+        let mut was_over = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let clear = if *was_over { "\r\u{1b}[K" } else { "" };
+        let end = if is_over { "" } else { "\n" };
         // A closed stderr must not turn a good run into a failure.
-        let _ignored = writeln!(std::io::stderr(), "{line}").ok();
+        let _ignored = write!(std::io::stderr(), "{clear}{line}{end}").ok();
+        *was_over = is_over;
+    }
+
+    /// Tells how far a copy of so many bytes has come, where that is known.
+    pub fn progress(&self, total: Option<u64>) -> CopyProgress {
+        let began = Instant::now();
+        CopyProgress {
+            report: self.clone(),
+            total,
+            done: 0,
+            began,
+            next: began + self.pause(),
+        }
+    }
+
+    /// Between two lines of a progress.
+    fn pause(&self) -> Duration {
+        if self.is_live { LIVE } else { PLAIN }
     }
 
     /// Data: goes to stdout, a newline is added.
@@ -146,6 +174,96 @@ impl Report {
     }
 }
 
+/// Often enough for the eye, and for a log.
+const LIVE: Duration = Duration::from_millis(200);
+const PLAIN: Duration = Duration::from_secs(30);
+
+/// How far a copy has come: on a terminal a line that is written over, elsewhere one now
+/// and then. Nothing of a copy that is quick.
+#[derive(Debug)]
+pub struct CopyProgress {
+    report: Report,
+    total: Option<u64>,
+    done: u64,
+    began: Instant,
+    next: Instant,
+}
+
+impl CopyProgress {
+    fn add(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        let now = Instant::now();
+        if bytes == 0 || now < self.next {
+            return;
+        }
+        self.next = now + self.report.pause();
+        let line = far(self.done, self.total, now - self.began);
+        if self.report.is_live {
+            self.report.write(&format!("{:>9} {line}", ""), true);
+        } else {
+            self.report.detail(line);
+        }
+    }
+}
+
+impl Drop for CopyProgress {
+    fn drop(&mut self) {
+        if self.report.is_live && self.began + LIVE < self.next {
+            self.report.write("", true);
+        }
+    }
+}
+
+/// `412 MB of 1200 MB, 98 MB/s, 8.0 s left`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "shown with one decimal"
+)]
+fn far(done: u64, total: Option<u64>, took: Duration) -> String {
+    let rate = done as f64 / took.as_secs_f64().max(1e-3);
+    let per_second = megabytes(rate as u64);
+    match total {
+        Some(total) => {
+            let left = total.saturating_sub(done) as f64 / rate.max(1.0);
+            let left = seconds(Duration::from_secs_f64(left));
+            let (done, total) = (megabytes(done), megabytes(total));
+            format!("{done} of {total}, {per_second}/s, {left} left")
+        }
+        None => format!("{}, {per_second}/s", megabytes(done)),
+    }
+}
+
+/// Tells of what is read or written through it.
+#[derive(Debug)]
+pub struct Counted<T> {
+    /// Where it comes from, or goes to.
+    pub inner: T,
+    /// Who tells of it.
+    pub progress: CopyProgress,
+}
+
+impl<T: Read> Read for Counted<T> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.inner.read(bytes)?;
+        self.progress.add(length);
+        Ok(length)
+    }
+}
+
+impl<T: Write> Write for Counted<T> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.inner.write(bytes)?;
+        self.progress.add(length);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// `0.4 s`, `12 s`, `3 min 20 s`.
 pub fn seconds(duration: Duration) -> String {
     let s = duration.as_secs_f64();
@@ -172,6 +290,27 @@ pub fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_bytes_rate_and_time_left() {
+        let took = Duration::from_secs(4);
+        let told = far(400_000_000, Some(1_200_000_000), took);
+        assert_eq!(told, "400 MB of 1200 MB, 100 MB/s, 8.0 s left");
+        assert_eq!(far(400_000_000, None, took), "400 MB, 100 MB/s");
+        // Neither the first moment nor one that is past the end says nonsense.
+        assert!(far(1000, Some(2000), Duration::ZERO).ends_with(", 0.0 s left"));
+        assert!(far(2_000_000, Some(1_000_000), took).ends_with(", 0.0 s left"));
+    }
+
+    #[test]
+    fn what_is_counted_passes_through() {
+        let report = Report::new(true, false);
+        let (inner, progress) = (&b"abc"[..], report.progress(Some(3)));
+        let mut counted = Counted { inner, progress };
+        let mut all = String::new();
+        counted.read_to_string(&mut all).unwrap();
+        assert_eq!((all.as_str(), counted.progress.done), ("abc", 3));
+    }
 
     #[test]
     fn durations_read_well() {

@@ -57,6 +57,8 @@ pub struct ServiceStatus {
     pub(crate) kept: Vec<String>,
     /// When the last backup was begun that was proved by restoring it.
     pub last_good_backup: Option<String>,
+    /// Whether the image was started on it, too.
+    pub last_good_is_booted: bool,
     /// How many were begun since then that nobody has restored.
     pub backups_not_proved: usize,
 }
@@ -326,7 +328,14 @@ fn backup_note(status: &ServiceStatus, now: SystemTime) -> Option<String> {
         .and_then(clock::parse)
         .map(|at| now.duration_since(at).unwrap_or_default());
     Some(match since {
-        Some(since) => format!("last proved backup: {} ago{not_proved}", age(since)),
+        Some(since) => {
+            let booted = if status.last_good_is_booted {
+                ", booted"
+            } else {
+                ""
+            };
+            format!("last proved backup: {} ago{booted}{not_proved}", age(since))
+        }
         None => format!(
             "no proved backup: cargo xtask backup {}{not_proved}",
             status.service
@@ -381,6 +390,7 @@ mod tests {
             version: None,
             kept: vec!["before-20261121T031500Z-0123abcd".to_owned()],
             last_good_backup: None,
+            last_good_is_booted: false,
             backups_not_proved: 0,
         }
     }
@@ -436,6 +446,13 @@ mod tests {
             note(at, 3),
             "last proved backup: 2 h ago; 3 since that are not proved"
         );
+        let booted = ServiceStatus {
+            last_good_backup: at.map(str::to_owned),
+            last_good_is_booted: true,
+            ..status()
+        };
+        let told = backup_note(&booted, now).unwrap();
+        assert_eq!(told, "last proved backup: 2 h ago, booted");
         assert_eq!(note(None, 0), "no proved backup: cargo xtask backup genie");
         let gone = ServiceStatus {
             state: "not there".to_owned(),

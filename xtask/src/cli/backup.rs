@@ -29,6 +29,12 @@ pub struct BackupArgs {
     /// Do not restore it; `backup list` and `status` go on saying so
     #[arg(long)]
     pub no_verify: bool,
+    /// Start the image on what was restored, too, and ask the checks of its spec
+    #[arg(long, conflicts_with = "no_verify")]
+    pub boot: bool,
+    /// Encrypt it by the program age, to a public key or a file with some of them
+    #[arg(long, value_name = "RECIPIENT")]
+    pub encrypt: Option<String>,
 }
 
 /// What `backup` does with the files that are there.
@@ -70,6 +76,12 @@ pub struct BackupVerifyArgs {
     /// Only read it and compare each byte, without an engine
     #[arg(long)]
     pub bytes: bool,
+    /// Start the image on what was restored, too, and ask the checks of its spec
+    #[arg(long, conflicts_with = "bytes")]
+    pub boot: bool,
+    /// The secret key of an encrypted one, as age wants it
+    #[arg(long, value_name = "FILE", conflicts_with = "bytes")]
+    pub identity: Option<PathBuf>,
 }
 
 /// Arguments of `backup prune`: whose backups, which stay, and whether many may

@@ -13,12 +13,18 @@ pub struct RestoreArgs {
     /// The engine that the service runs on.
     #[command(flatten)]
     pub engine: EngineOption,
-    /// The image whose service it is
+    /// The image whose backup it is, and whose service
     #[arg(value_name = "IMAGE")]
     pub image: String,
     /// The backup file, as `backup` has made it
     #[arg(value_name = "FILE", required_unless_present = "forget")]
     pub file: Option<PathBuf>,
+    /// Make it the data of this image's service instead, whose app is the same: role and database of the backup get its names
+    #[arg(long = "as", value_name = "NAME", conflicts_with = "forget")]
+    pub to_image: Option<String>,
+    /// The secret key of an encrypted backup, as age wants it
+    #[arg(long, value_name = "FILE", conflicts_with = "forget")]
+    pub identity: Option<PathBuf>,
     /// Delete data that an earlier restore or update has put aside, by the name that it told
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     pub forget: Option<String>,

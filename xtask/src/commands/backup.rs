@@ -13,15 +13,21 @@ use ::engine::container::RunResources;
 use ::engine::{Engine, reaper};
 use ::service::handle::ServiceHandle;
 use ::service::trail::{self, TrailEntry};
+use ::service::wanted::{ServiceOptions, WantedContainer};
+use ::service::{findings, next};
+use data::age::Recipient;
 use data::file::{self, Backup};
+use data::rehearsal::TrialOrder;
 use data::seal::{RestoreProof, Seal};
 use data::source::BackupSource;
-use data::{proof, take};
+use data::take_encrypted::UnsealedBackup;
+use data::{proof, take, take_encrypted};
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use host::Host;
 use host::report::{megabytes, seconds};
 use inputs::clock;
+use smoke::own_checks;
 
 /// Takes a backup, or does something with those that are there.
 pub(super) fn run(args: &BackupArgs, host: &Host) -> Result<()> {
@@ -39,12 +45,23 @@ fn back_up(args: &BackupArgs, host: &Host) -> Result<()> {
         engine: args.engine,
     };
     let specs = services::specs(host, &selection.images)?;
+    let recipient = args.encrypt.as_deref();
+    let recipient = recipient
+        .map(|text| Recipient::find(&host.runner, text))
+        .transpose()?;
     let engine = services::running_engine(host, &selection)?;
     super::reap(host, &engine)?;
     for spec in &specs {
         let handle = services::handle(host, &engine, spec);
         let mut entry = TrailEntry::begun("backup", &handle.name);
-        let done = of_service(args, host, &handle, &mut entry);
+        let order = BackupOrder {
+            args,
+            host,
+            spec,
+            handle: &handle,
+            recipient: recipient.as_ref(),
+        };
+        let done = order.carry_out(&mut entry);
         let outcome = done.as_ref().copied().unwrap_or_default();
         trail::write(&host.state_dir(), &host.report, &entry.ended(outcome, &done));
         done?;
@@ -52,92 +69,202 @@ fn back_up(args: &BackupArgs, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// How far it was proved.
-fn of_service(
-    args: &BackupArgs,
-    host: &Host,
-    handle: &ServiceHandle,
-    entry: &mut TrailEntry,
-) -> Result<&'static str> {
-    let name = handle.name.as_str();
-    let (source, written) = {
-        // Until it is written nobody stops or replaces the container.
-        let _lock = handle.lock(host)?;
-        let source = BackupSource::find(handle, args.container.as_deref())?;
-        entry.image = Some(source.origin().image_id.clone());
-        host.report
-            .step("backup", format!("{name}: container {}", source.container()));
-        let written = match &args.to {
-            Some(to) if to == Path::new("-") => None,
-            to => Some(take::to_file(
-                handle,
-                &source,
-                &target(host, to.as_deref(), &source)?,
-            )?),
-        };
-        if written.is_none() {
-            let seal = take::to_stdout(handle, &source, &host.report)?;
+/// A service whose data are to be backed up, and how.
+struct BackupOrder<'a> {
+    args: &'a BackupArgs,
+    host: &'a Host,
+    spec: &'a ImageSpec,
+    handle: &'a ServiceHandle,
+    recipient: Option<&'a Recipient>,
+}
+
+/// What is there once the container need not run any longer.
+enum TakenBackup {
+    Sealed(Box<Backup>),
+    Unsealed(Box<UnsealedBackup>),
+}
+
+impl BackupOrder<'_> {
+    /// How far it was proved.
+    fn carry_out(&self, entry: &mut TrailEntry) -> Result<&'static str> {
+        let (host, name) = (self.host, self.handle.name.as_str());
+        let (source, taken) = {
+            // Until it is written nobody stops or replaces the container.
+            let _lock = self.handle.lock(host)?;
+            let source = BackupSource::find(self.handle, self.args.container.as_deref())?;
+            entry.image = Some(source.origin().image_id.clone());
             host.report
-                .step("written", format!("{name}: {}, not proved", told(&seal)));
+                .step("backup", format!("{name}: container {}", source.container()));
+            let taken = match &self.args.to {
+                Some(to) if to == Path::new("-") => {
+                    let seal = self.to_stdout(&source)?;
+                    host.report
+                        .step("written", format!("{name}: {}, not proved", told(&seal)));
+                    return Ok("written");
+                }
+                to => self.to_file(&source, &self.target(to.as_deref(), &source)?)?,
+            };
+            (source, taken)
+        };
+        let backup = self.proved(taken, &source.origin().image_id)?;
+        // The backup is as good without.
+        if let Err(error) = take::mark(self.handle, &source, &backup.seal) {
+            host.report.warn(format!(
+                "the metrics of {name} will not tell of this backup: {error:#}"
+            ));
         }
-        (source, written)
-    };
-    let Some(mut backup) = written else {
-        return Ok("written");
-    };
-    host.report
-        .step("written", format!("{name}: {}", told(&backup.seal)));
-    if args.no_verify {
-        let path = backup.path.display();
-        host.report
-            .warn(format!("{path} is not proved: cargo xtask backup verify {path}"));
-    } else {
-        let proof = prove(host, &handle.engine, &mut backup, &source.origin().image_id)?;
-        host.report
-            .step("restored", format!("{name}: {}", told_proof(&proof)));
+        host.report.data(&backup.path.display().to_string())?;
+        Ok(backup.seal.level())
     }
-    // The backup is as good without.
-    if let Err(error) = take::mark(handle, &source, &backup.seal) {
-        host.report.warn(format!(
-            "the metrics of {name} will not tell of this backup: {error:#}"
-        ));
+
+    fn to_stdout(&self, source: &BackupSource) -> Result<Seal> {
+        match self.recipient {
+            None => take::to_stdout(self.handle, source, &self.host.report),
+            Some(to) => take_encrypted::to_stdout(self.handle, source, &self.host.report, to),
+        }
     }
-    host.report.data(&backup.path.display().to_string())?;
-    Ok(backup.seal.level())
+
+    fn to_file(&self, source: &BackupSource, target: &Path) -> Result<TakenBackup> {
+        let Some(recipient) = self.recipient else {
+            return take::to_file(self.handle, source, target, &self.host.report)
+                .map(|backup| TakenBackup::Sealed(Box::new(backup)));
+        };
+        let resources = services::resources(self.host, &self.handle.engine)?;
+        let copies = if self.args.boot { 2 } else { 1 };
+        let proves = (!self.args.no_verify).then_some((&resources, copies));
+        let report = &self.host.report;
+        take_encrypted::to_file(self.handle, source, target, report, recipient, proves)
+            .map(|unsealed| TakenBackup::Unsealed(Box::new(unsealed)))
+    }
+
+    /// Looked at, unless that was not wanted.
+    fn proved(&self, taken: TakenBackup, image_id: &ImageId) -> Result<Backup> {
+        let (host, name) = (self.host, self.handle.name.as_str());
+        let prepare = || BackupTrial::prepare(host, self.handle, self.spec, image_id);
+        let trial = self.args.boot.then(prepare).transpose()?;
+        let trial = trial.as_ref().map(BackupTrial::order);
+        let (backup, proof) = match taken {
+            TakenBackup::Sealed(backup) => {
+                let mut backup = *backup;
+                host.report
+                    .step("written", format!("{name}: {}", told(&backup.seal)));
+                let proves = !self.args.no_verify;
+                let proof =
+                    proves.then(|| prove(host, &self.handle.engine, &mut backup, image_id, trial.as_ref()));
+                let proof = proof.transpose()?;
+                (backup, proof)
+            }
+            TakenBackup::Unsealed(unsealed) => {
+                let (backup, proof) = unsealed.seal(trial.as_ref())?;
+                host.report
+                    .step("encrypted", format!("{name}: {}", told(&backup.seal)));
+                (backup, proof)
+            }
+        };
+        match proof {
+            Some(proof) => host
+                .report
+                .step(backup.seal.level(), format!("{name}: {}", told_proof(&proof))),
+            None => {
+                let path = backup.path.display();
+                host.report
+                    .warn(format!("{path} is not proved: cargo xtask backup verify {path}"));
+            }
+        }
+        Ok(backup)
+    }
+
+    /// Where it is written: as it was said, or in the folder of the image's backups.
+    fn target(&self, to: Option<&Path>, source: &BackupSource) -> Result<PathBuf> {
+        let origin = source.origin();
+        let mut name = file::name(&origin.image, &origin.began, &reaper::run_id()?);
+        if self.recipient.is_some() {
+            name += file::ENCRYPTED;
+        }
+        Ok(match to {
+            Some(folder) if folder.is_dir() => folder.join(name),
+            Some(folder) if folder.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                return Err(failure::usage(format!("there is no folder {}", folder.display())).into());
+            }
+            Some(file) => std::path::absolute(file)?,
+            None => file::folder(self.host, &origin.image).join(name),
+        })
+    }
 }
 
-/// Where it is written: as it was said, or in the folder of the image's backups.
-fn target(host: &Host, to: Option<&Path>, source: &BackupSource) -> Result<PathBuf> {
-    let name = file::name(&source.origin().image, &source.origin().began, &reaper::run_id()?);
-    Ok(match to {
-        Some(folder) if folder.is_dir() => folder.join(name),
-        Some(folder) if folder.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-            return Err(failure::usage(format!("there is no folder {}", folder.display())).into());
-        }
-        Some(file) => std::path::absolute(file)?,
-        None => file::folder(host, &source.origin().image).join(name),
-    })
+/// What starts the image of a backup on a copy of it.
+struct BackupTrial<'a> {
+    host: &'a Host,
+    handle: &'a ServiceHandle,
+    spec: &'a ImageSpec,
+    wanted: WantedContainer,
+    resources: RunResources,
+    state: PathBuf,
 }
 
-fn prove(host: &Host, engine: &Engine, backup: &mut Backup, image_id: &ImageId) -> Result<RestoreProof> {
+impl<'a> BackupTrial<'a> {
+    /// With the variables that the service's container has, where there is one.
+    fn prepare(
+        host: &'a Host,
+        handle: &'a ServiceHandle,
+        spec: &'a ImageSpec,
+        image_id: &ImageId,
+    ) -> Result<Self> {
+        let Some(image) = handle.engine.image(&host.runner, image_id.as_str())? else {
+            return Err(failure::environment(format!("image {} is gone", image_id.short())).into());
+        };
+        let options = match handle.place()?.own() {
+            Some(seen) => next::options(handle, seen)?,
+            None => ServiceOptions::default(),
+        };
+        let wanted = next::wanted(handle, &image, &options).map_err(|found| {
+            let name = handle.name.to_string();
+            let found: Vec<_> = found.into_iter().map(|one| (name.clone(), one)).collect();
+            findings::failure(&found)
+        })?;
+        Ok(Self {
+            host,
+            handle,
+            spec,
+            wanted,
+            resources: services::resources(host, &handle.engine)?,
+            state: host.state_dir(),
+        })
+    }
+
+    fn order(&self) -> TrialOrder<'_> {
+        TrialOrder {
+            handle: self.handle,
+            spec: self.spec,
+            wanted: &self.wanted,
+            checks: &own_checks::unmet,
+            resources: &self.resources,
+            report: &self.host.report,
+            state: &self.state,
+        }
+    }
+}
+
+fn prove(
+    host: &Host,
+    engine: &Engine,
+    backup: &mut Backup,
+    image_id: &ImageId,
+    trial: Option<&TrialOrder<'_>>,
+) -> Result<RestoreProof> {
     host.report
         .step("restore", format!("{}, to prove it", backup.path.display()));
-    let resources = RunResources {
-        engine: engine.clone(),
-        runner: host.runner.clone(),
-        run: reaper::run_id()?,
-        keep: false,
-    };
-    proof::restore(&resources, backup, image_id)
+    let resources = services::resources(host, engine)?;
+    proof::restore(&resources, &host.report, backup, image_id, trial)
 }
 
 fn verify(args: &BackupVerifyArgs, host: &Host) -> Result<()> {
-    let mut backup = Backup::open(&args.file)?;
     if args.bytes {
-        backup.check(&host.runner)?;
+        Backup::open(&args.file)?.check(&host.runner, &host.report)?;
         host.report.step("whole", args.file.display().to_string());
         return Ok(());
     }
+    let mut backup = Backup::open_with(&args.file, args.identity.as_deref(), &host.runner, &host.report)?;
     let selection = ServiceSelection {
         images: Vec::new(),
         engine: args.engine,
@@ -145,9 +272,17 @@ fn verify(args: &BackupVerifyArgs, host: &Host) -> Result<()> {
     let engine = services::running_engine(host, &selection)?;
     super::reap(host, &engine)?;
     let image = image_for(host, &engine, &backup.seal)?;
-    let proof = prove(host, &engine, &mut backup, &image)?;
+    let names = [backup.seal.backup.origin.image.clone()];
+    let proof = if args.boot {
+        let spec = &services::specs(host, &names)?[0];
+        let handle = services::handle(host, &engine, spec);
+        let trial = BackupTrial::prepare(host, &handle, spec, &image)?;
+        prove(host, &engine, &mut backup, &image, Some(&trial.order()))?
+    } else {
+        prove(host, &engine, &mut backup, &image, None)?
+    };
     host.report.step(
-        "restored",
+        backup.seal.level(),
         format!("{}: {}", args.file.display(), told_proof(&proof)),
     );
     Ok(())
@@ -245,24 +380,24 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
         return Err(failure::usage(message).hint("if that is meant: --yes").into());
     }
     for backup in &goes {
-        fs_err::remove_file(&backup.path)?;
+        backup.remove()?;
     }
     host.report
         .step("pruned", format!("{} deleted, {staying} stay", goes.len()));
     Ok(())
 }
 
-/// When the last backup of a service that was proved was begun; and whether there
-/// is a newer one that was not.
-pub(super) fn last_good(host: &Host, spec: &ImageSpec) -> Result<(Option<String>, usize)> {
+/// The last backup of a service that was proved, and how many were begun since then that
+/// were not.
+pub(super) fn last_good(host: &Host, spec: &ImageSpec) -> Result<(Option<Seal>, usize)> {
     let all = file::list(&file::folder(host, spec.name.as_str()))?;
-    let read: Vec<&Seal> = all
-        .iter()
-        .filter_map(|(_, read)| Some(&read.as_ref().ok()?.seal))
+    let mut read: Vec<Seal> = all
+        .into_iter()
+        .filter_map(|(_, read)| Some(read.ok()?.seal))
         .collect();
-    let last = read.iter().rposition(|seal| seal.is_restored());
+    let last = read.iter().rposition(Seal::is_restored);
     let since = last.map_or(read.len(), |last| read.len() - 1 - last);
-    Ok((last.map(|last| read[last].backup.origin.began.clone()), since))
+    Ok((last.map(|last| read.swap_remove(last)), since))
 }
 
 fn told(seal: &Seal) -> String {
@@ -288,6 +423,10 @@ fn told_proof(proof: &RestoreProof) -> String {
         [] => String::new(),
         some => format!(", not asked: {}", some.join(", ")),
     };
+    let boot = proof.boot.as_ref().map_or(String::new(), |boot| {
+        let (ready, checks) = (seconds(Duration::from_millis(boot.ready_ms)), boot.checks);
+        format!("; the image works on it: healthy after {ready}, {checks} checks of the spec are met")
+    });
     let took = seconds(Duration::from_millis(proof.took_ms));
-    format!("{}{files}{not_asked}, {took}", asked.join(", "))
+    format!("{}{files}{not_asked}, {took}{boot}", asked.join(", "))
 }

@@ -4,70 +4,38 @@ use anyhow::Result;
 
 use super::services;
 use crate::cli::migrate::MigrateArgs;
-use crate::cli::service::ServiceSelection;
 use ::service::handle::ServiceHandle;
-use ::service::trail::{self, TrailEntry};
 use data::migrate::{self, MigrateOrder, MigrateOutcome, MigrationPlan};
 use data::restore::RestoreOrder;
 use data::rollback;
-use definition::spec::ImageSpec;
 use host::Host;
 use host::report::{Report, seconds};
 
 /// Migrates, says what would be, or takes the last migration back.
 pub(super) fn run(args: &MigrateArgs, host: &Host) -> Result<()> {
-    let selection = ServiceSelection {
-        images: vec![args.image.clone()],
-        engine: args.engine,
+    let told = match (args.dry_run, args.rollback > 0) {
+        (true, _) => ("migrate --dry-run", "looked at"),
+        (_, true) => ("migrate --rollback", "taken back"),
+        _ => ("migrate", "migrated"),
     };
-    let specs = services::specs(host, &selection.images)?;
-    let engine = services::running_engine(host, &selection)?;
-    super::reap(host, &engine)?;
-    for spec in &specs {
-        let handle = services::handle(host, &engine, spec);
-        let _lock = handle.lock(host)?;
-        services::mend(host, &handle, spec, true)?;
-        let (verb, outcome) = match (args.dry_run, args.rollback > 0) {
-            (true, _) => ("migrate --dry-run", "looked at"),
-            (_, true) => ("migrate --rollback", "taken back"),
-            _ => ("migrate", "migrated"),
-        };
-        let mut entry = TrailEntry::begun(verb, &handle.name);
-        let image = services::image_of(host, &handle, spec)?;
-        entry.image = Some(image.clone());
-        let resources = services::resources(host, &engine)?;
-        let order = RestoreOrder {
-            handle: &handle,
-            spec,
-            image: &image,
-            resources: &resources,
-            report: &host.report,
-            state: &host.state_dir(),
-        };
-        let done = of_service(args, host, &order, spec);
-        trail::write(&host.state_dir(), &host.report, &entry.ended(outcome, &done));
-        done?;
-    }
-    Ok(())
+    services::exchange_data(host, &args.image, args.engine, told, |order| {
+        of_service(args, host, order)
+    })
 }
 
-fn of_service(args: &MigrateArgs, host: &Host, base: &RestoreOrder<'_>, spec: &ImageSpec) -> Result<()> {
+fn of_service(args: &MigrateArgs, host: &Host, service: &RestoreOrder<'_>) -> Result<()> {
     let Some(from) = &args.from else {
-        return take_back(args, host, base);
+        return take_back(args, host, service);
     };
-    let inventory = base.handle.engine.inventory(&host.runner)?;
+    let RestoreOrder { handle, spec, .. } = *service;
+    let inventory = handle.engine.inventory(&host.runner)?;
     let order = MigrateOrder {
-        handle: base.handle,
-        spec,
-        image: base.image,
+        service,
         inventory: &inventory,
         from,
         database: args.database.as_deref(),
-        resources: base.resources,
-        report: base.report,
-        state: base.state,
     };
-    let tell = |plan: &MigrationPlan| tell_plan(&host.report, base.handle, plan);
+    let tell = |plan: &MigrationPlan| tell_plan(&host.report, handle, plan);
     if args.dry_run {
         tell(&migrate::plan(&order)?);
         host.report
@@ -75,7 +43,7 @@ fn of_service(args: &MigrateArgs, host: &Host, base: &RestoreOrder<'_>, spec: &I
         return Ok(());
     }
     let outcome = migrate::migrate(&order, &tell)?;
-    tell_outcome(&host.report, base.handle, from, &outcome);
+    tell_outcome(&host.report, handle, from, &outcome);
     Ok(())
 }
 

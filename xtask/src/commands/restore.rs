@@ -4,71 +4,35 @@ use anyhow::Result;
 
 use super::services;
 use crate::cli::restore::RestoreArgs;
-use crate::cli::service::ServiceSelection;
-use ::service::handle::ServiceHandle;
-use ::service::trail::{self, TrailEntry};
 use data::file::Backup;
 use data::restore::{self, RestoreOrder};
-use definition::identity::ImageId;
-use definition::spec::ImageSpec;
 use host::Host;
 use host::report::seconds;
 
 /// Restores a backup, or removes what an earlier restore has put aside.
 pub(super) fn run(args: &RestoreArgs, host: &Host) -> Result<()> {
-    let selection = ServiceSelection {
-        images: vec![args.image.clone()],
-        engine: args.engine,
+    let verb = match args.forget {
+        Some(_) => "restore --forget",
+        None => "restore",
     };
-    let specs = services::specs(host, &selection.images)?;
-    let engine = services::running_engine(host, &selection)?;
-    super::reap(host, &engine)?;
-    for spec in &specs {
-        let handle = services::handle(host, &engine, spec);
-        let _lock = handle.lock(host)?;
-        services::mend(host, &handle, spec, true)?;
-        let verb = if args.forget.is_some() {
-            "restore --forget"
-        } else {
-            "restore"
-        };
-        let mut entry = TrailEntry::begun(verb, &handle.name);
-        let image = services::image_of(host, &handle, spec)?;
-        entry.image = Some(image.clone());
-        let done = of_service(args, host, &handle, spec, &image);
-        trail::write(&host.state_dir(), &host.report, &entry.ended("restored", &done));
-        done?;
-    }
-    Ok(())
+    let image = args.to_image.as_ref().unwrap_or(&args.image);
+    services::exchange_data(host, image, args.engine, (verb, "restored"), |order| {
+        of_service(args, host, order)
+    })
 }
 
-fn of_service(
-    args: &RestoreArgs,
-    host: &Host,
-    handle: &ServiceHandle,
-    spec: &ImageSpec,
-    image: &ImageId,
-) -> Result<()> {
-    let resources = services::resources(host, &handle.engine)?;
-    let name = &handle.name;
+fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Result<()> {
+    let name = &order.handle.name;
     if let Some(generation) = &args.forget {
-        restore::forget(handle, &resources, image, generation)?;
+        restore::forget(order, generation)?;
         host.report.step("deleted", format!("{name}: {generation}"));
         return Ok(());
     }
     let Some(file) = &args.file else {
         return Ok(());
     };
-    let mut backup = Backup::open(file)?;
-    let order = RestoreOrder {
-        handle,
-        spec,
-        image,
-        resources: &resources,
-        report: &host.report,
-        state: &host.state_dir(),
-    };
-    let outcome = restore::restore(&order, &mut backup)?;
+    let mut backup = Backup::open_with(file, args.identity.as_deref(), &host.runner, &host.report)?;
+    let outcome = restore::restore(order, &args.image, &mut backup)?;
     let away = outcome
         .away
         .map_or(String::new(), |away| format!(", away for {}", seconds(away)));

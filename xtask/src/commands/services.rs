@@ -3,12 +3,16 @@
 
 use anyhow::Result;
 
+use crate::cli::EngineOption;
 use crate::cli::service::ServiceSelection;
 use ::engine::container::RunResources;
 use ::engine::{Engine, Inventory, choose, reaper};
 use ::service::handle::ServiceHandle;
+use ::service::seen::SeenContainer;
+use ::service::trail::{self, TrailEntry};
 use build::catalog::{Apps, Catalog};
 use data::replacement::{self, MendOrder};
+use data::restore::RestoreOrder;
 use definition::identity::ImageId;
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
@@ -35,9 +39,10 @@ pub(super) fn handle(host: &Host, engine: &Engine, spec: &ImageSpec) -> ServiceH
     ServiceHandle::of(&spec.name, engine, &host.runner)
 }
 
-/// Ends what an update has left that was killed. `may_wait` where a new container may
-/// still get healthy. The caller holds the service's lock.
-pub(super) fn mend(host: &Host, handle: &ServiceHandle, spec: &ImageSpec, may_wait: bool) -> Result<()> {
+/// Ends what an operation on the data has left that was killed; whether it has taken the
+/// service down. `may_wait` where that may still get healthy. The caller holds the
+/// service's lock.
+pub(super) fn mend(host: &Host, handle: &ServiceHandle, spec: &ImageSpec, may_wait: bool) -> Result<bool> {
     replacement::mend(&MendOrder {
         handle,
         spec,
@@ -46,6 +51,47 @@ pub(super) fn mend(host: &Host, handle: &ServiceHandle, spec: &ImageSpec, may_wa
         state: &host.state_dir(),
         may_wait,
     })
+}
+
+/// Exchanges the data of a service, which is locked, and leaves a line of that on record.
+pub(super) fn exchange_data(
+    host: &Host,
+    image: &str,
+    engine: EngineOption,
+    (verb, outcome): (&str, &'static str),
+    work: impl Fn(&RestoreOrder<'_>) -> Result<()>,
+) -> Result<()> {
+    let selection = ServiceSelection {
+        images: vec![image.to_owned()],
+        engine,
+    };
+    let specs = specs(host, &selection.images)?;
+    let engine = running_engine(host, &selection)?;
+    super::reap(host, &engine)?;
+    for spec in &specs {
+        let handle = handle(host, &engine, spec);
+        let _lock = handle.lock(host)?;
+        let was_taken_down = mend(host, &handle, spec, true)?;
+        let mut entry = TrailEntry::begun(verb, &handle.name);
+        let image = image_of(host, &handle, spec)?;
+        entry.image = Some(image.clone());
+        let done = work(&RestoreOrder {
+            handle: &handle,
+            spec,
+            image: &image,
+            resources: &resources(host, &engine)?,
+            report: &host.report,
+            state: &host.state_dir(),
+            was_taken_down,
+        });
+        trail::write(&host.state_dir(), &host.report, &entry.ended(outcome, &done));
+        let runs = |seen: &SeenContainer| seen.condition.runs();
+        if was_taken_down && !handle.place()?.own().is_none_or(runs) {
+            handle.for_cleanup().container(handle.name.as_str()).start()?;
+        }
+        done?;
+    }
+    Ok(())
 }
 
 /// Makes what is there for one command alone.

@@ -51,7 +51,10 @@ fn look(host: &Host, engine: &Engine, specs: &[ImageSpec]) -> Result<Vec<Service
     let one = |spec: &ImageSpec| {
         let handle = services::handle(host, engine, spec);
         let mut status = status::of(&handle, &inventory, &proved, services::released(&inventory, spec))?;
-        (status.last_good_backup, status.backups_not_proved) = backup::last_good(host, spec)?;
+        let (good, not_proved) = backup::last_good(host, spec)?;
+        status.last_good_is_booted = good.as_ref().is_some_and(|good| good.level() == "booted");
+        status.last_good_backup = good.map(|good| good.backup.origin.began);
+        status.backups_not_proved = not_proved;
         Ok(status)
     };
     specs.iter().map(one).collect()

@@ -194,6 +194,41 @@ impl Drop for Source {
     }
 }
 
+/// A disk that no backup fits on.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where nobody may mount one.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let options = ["-t", "tmpfs", "-o", "size=1m", "none"];
+        let mut mount = Command::new("mount");
+        let done = mount.args(options).arg(folder.path()).output();
+        if !done.is_ok_and(|done| done.status.success()) {
+            sandbox::skipped("nobody may mount a small disk");
+            return None;
+        }
+        Some(Self(folder))
+    }
+
+    /// That a backup there is refused, and leaves nothing.
+    #[track_caller]
+    fn is_too_small(&self, source: &Source, more: &[&str]) {
+        let file = self.0.path().join("one.tar.zst");
+        let to = ["--to", file.to_str().unwrap()];
+        let refused = source.backup(&[&to, more].concat()).expect(3);
+        refused.says(&["No space left on device", "make room there"]);
+        assert_eq!(fs_err::read_dir(self.0.path()).unwrap().count(), 0);
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg(self.0.path()).status();
+        assert!(done.unwrap().success());
+    }
+}
+
 /// A session outside that knows what was committed.
 struct Load {
     child: Child,
@@ -326,6 +361,86 @@ fn with_plain_programs(file: &Path, image: &str) -> Option<String> {
     Some(rows.1)
 }
 
+/// By age itself: what it decrypts is an ordinary backup, and nobody without the key reads
+/// any of it. The image is started on it, too.
+#[test]
+#[ignore = "needs an engine"]
+fn an_encrypted_backup_is_read_by_age_alone() {
+    let keys = tempfile::tempdir().unwrap();
+    let key = |name: &str| keys.path().join(name).to_str().unwrap().to_owned();
+    let made = |name: &str| Command::new("age-keygen").args(["-o", &key(name)]).output();
+    let (Ok(_), Ok(_)) = (made("ours"), made("theirs")) else {
+        sandbox::skipped("no age to encrypt a backup with");
+        return;
+    };
+    let public = Command::new("age-keygen")
+        .args(["-y", &key("ours")])
+        .output()
+        .unwrap();
+    fs_err::write(key("ours.pub"), public.stdout).unwrap();
+    let source = Source::start("backup-age");
+    source.sql("CREATE TABLE mark AS SELECT 'secret of the source' AS is");
+    source
+        .backup(&["--encrypt", "age1nobody"])
+        .expect(2)
+        .says(&["--encrypt age1nobody"]);
+    if let Some(disk) = SmallDisk::mount() {
+        disk.is_too_small(&source, &["--encrypt", &key("ours.pub")]);
+    }
+    let done = source
+        .backup(&["--encrypt", &key("ours.pub"), "--boot"])
+        .expect(0);
+    done.says(&[
+        "encrypted test-genie",
+        "booted test-genie",
+        "checks of the spec are met",
+    ]);
+    let file = PathBuf::from(done.stdout.trim());
+    let path = file.to_str().unwrap();
+    assert!(path.ends_with(".tar.zst.age"), "{path}");
+    let mut names: Vec<String> = fs_err::read_dir(file.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [path.to_owned(), format!("{path}.seal")],
+        "nothing plain is left"
+    );
+    assert_eq!(source.listed(), [("booted".to_owned(), file.clone())]);
+
+    let verify = |more: &[&str]| source.xtask(&[&["backup", "verify", path], more].concat());
+    verify(&[]).expect(2).says(&["is encrypted", "--identity FILE"]);
+    verify(&["--identity", &key("theirs")])
+        .expect(2)
+        .says(&["decrypt", "theirs"]);
+    verify(&["--bytes"]).expect(0).says(&["whole"]);
+    let plain = key("plain.tar.zst");
+    let decrypt = ["--decrypt", "--identity", &key("ours"), "--output", &plain, path];
+    assert!(Command::new("age").args(decrypt).status().unwrap().success());
+    source.xtask(&["backup", "verify", "--bytes", &plain]).expect(0);
+    // Its seal is lost: what is in it is enough.
+    fs_err::remove_file(format!("{path}.seal")).unwrap();
+    let list = source.xtask(&["backup", "list", "test-genie"]).expect(0);
+    assert!(
+        list.stdout
+            .contains(".seal, which says what it is, is not beside it"),
+        "{}",
+        list.stdout
+    );
+    verify(&["--identity", &key("ours")])
+        .expect(0)
+        .says(&["restored"]);
+    assert_eq!(source.listed(), [("restored".to_owned(), file.clone())]);
+    let mut bytes = fs_err::read(&file).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
+    fs_err::write(&file, bytes).unwrap();
+    verify(&["--bytes"]).expect(2).says(&["is not what was written"]);
+    verify(&["--identity", &key("ours")]).expect(2).says(&["decrypt"]);
+}
+
 /// What is not whole is told, and what was killed is put away by the next command.
 #[test]
 #[ignore = "needs an engine"]
@@ -380,6 +495,10 @@ fn a_backup_that_is_not_whole_is_refused() {
         .xtask(&["backup", "prune", "test-genie", "--keep", "1d"])
         .expect(0)
         .says(&["0 deleted, 6 stay"]);
+
+    if let Some(disk) = SmallDisk::mount() {
+        disk.is_too_small(&source, &[]);
+    }
 
     // A page that has changed on the disk: no file, and no list entry.
     let path = source.sql(

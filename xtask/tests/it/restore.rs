@@ -3,8 +3,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::MutexGuard;
 
 use crate::build_images::docker;
@@ -22,14 +22,12 @@ struct Restorer {
 
 impl Restorer {
     fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let one = Self {
             _alone: sandbox::service_of("genie"),
             checkout: Checkout::renamed(),
             backups: tempfile::tempdir().unwrap(),
-            port: listener.local_addr().unwrap().port().to_string(),
+            port: free_port(),
         };
-        drop(listener);
         one.up();
         one
     }
@@ -44,8 +42,8 @@ impl Restorer {
         sandbox::finish(&mut self.command(args))
     }
 
-    fn up(&self) {
-        self.xtask(&["up", NAME, "--port", &self.port]).expect(0);
+    fn up(&self) -> Run {
+        self.xtask(&["up", NAME, "--port", &self.port]).expect(0)
     }
 
     fn inside(&self, script: &str) -> String {
@@ -114,14 +112,13 @@ impl Drop for Restorer {
         for helper in listed.lines() {
             let _ended = sandbox::docker().args(["rm", "--force", helper]).output();
         }
-        for thing in [
-            &["rm", "--force", NAME][..],
-            &["network", "rm", &format!("hive_{NAME}_network")],
-            &["volume", "rm", &format!("{NAME}-data")],
-        ] {
-            let _ended = sandbox::docker().args(thing).output();
-        }
+        drop(Leftovers(NAME));
     }
+}
+
+fn free_port() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port().to_string()
 }
 
 #[test]
@@ -141,36 +138,37 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     let file = service.backup();
     let file = file.to_str().unwrap();
     let steps = data::restore::STEPS;
+    let mended = |said: &str, place: usize| {
+        // A short step is over, and the next one written down, before the signal comes.
+        let mut killed = steps[place..]
+            .iter()
+            .map(|step| format!("was killed at {step:?}"));
+        let step = steps[place];
+        assert!(
+            killed.any(|told| said.contains(&told)),
+            "killed at {step}: {said}"
+        );
+    };
+    let mut left = None;
     for (place, step) in steps.into_iter().enumerate() {
         service.mark(step);
         // Each one has the one before to put right, and is killed in its turn.
         let said = service.killed_at(file, step);
-        if let Some(before) = place.checked_sub(1) {
-            // A short step is over, and the next one written down, before the signal comes.
-            let resumed = steps[before..]
-                .iter()
-                .map(|step| format!("was killed at {step:?}"));
-            assert!(
-                resumed.into_iter().any(|resumed| said.contains(&resumed)),
-                "nothing was resumed from {:?} on in {said}",
-                steps[before]
-            );
+        if let Some(before) = left.replace(place) {
+            mended(&said, before);
         }
         if ["stop", "exchange", "start"].contains(&step) {
             // Whatever the next command is: it meets whole data.
-            service.up();
+            mended(&service.up().stderr, place);
             let is = service.marked();
             assert!(is == step || is == "of the backup", "killed at {step}: {is}");
+            left = None;
         }
     }
-    let again = service.xtask(&["restore", NAME, file]).expect(0);
-    again.says(&["was killed at \"start\"", "restored"]);
+    service.xtask(&["restore", NAME, file]).expect(0);
     assert_eq!(service.marked(), "of the backup");
     let beside = service.generations();
-    assert!(
-        beside.iter().all(|name| name.starts_with("before-")),
-        "{beside:?}"
-    );
+    assert!(beside.iter().all(|name| !name.starts_with("new-")), "{beside:?}");
     service
         .xtask(&["restore", NAME, "--forget", &beside[0]])
         .expect(0);
@@ -179,14 +177,68 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     service
         .xtask(&["down", NAME, "--volumes", NAME, "--volumes", NAME])
         .expect(0);
-    service
-        .xtask(&["restore", NAME, file])
-        .expect(0)
-        .says(&["cargo xtask up"]);
+    let mut restore = vec!["restore", NAME, file];
+    let keys = tempfile::tempdir().unwrap();
+    let encrypted = encrypted(file, keys.path());
+    if let Some((file, key)) = &encrypted {
+        restore = vec!["restore", NAME, file, "--identity", key];
+        service.xtask(&restore[..3]).expect(2).says(&["--identity FILE"]);
+    }
+    service.xtask(&restore).expect(0).says(&["cargo xtask up"]);
     service.up();
     assert_eq!(service.marked(), "of the backup");
     // The superuser's password is that of this volume.
     assert_eq!(service.inside("PGSERVICE=superuser psql -XAtqc 'SELECT 1'"), "1");
+    becomes_the_data_of_another_image(&service, file);
+}
+
+/// The same file by age's own hand, and the key; none where there is no age.
+fn encrypted(file: &str, folder: &Path) -> Option<(String, String)> {
+    let (to, key) = (folder.join("encrypted"), folder.join("key"));
+    let (to, key) = (to.to_str().unwrap(), key.to_str().unwrap());
+    let Ok(made) = Command::new("age-keygen").args(["-o", key]).output() else {
+        sandbox::skipped("no age to encrypt a backup with");
+        return None;
+    };
+    assert!(made.status.success());
+    // Who has a secret key knows the public one.
+    let encrypt = ["--encrypt", "--identity", key, "--output", to, file];
+    assert!(Command::new("age").args(encrypt).status().unwrap().success());
+    Some((to.to_owned(), key.to_owned()))
+}
+
+/// Another image with the same app, and other names for role and database.
+const OTHER: &str = "test-agent";
+
+fn becomes_the_data_of_another_image(service: &Restorer, file: &str) {
+    let _alone = sandbox::service_of("agent");
+    let _gone = Leftovers(OTHER);
+    service.xtask(&["restore", OTHER, file]).expect(2).says(&[
+        "the backup is of image test-genie",
+        &format!("restore {NAME} {file} --as {OTHER}"),
+    ]);
+    service.xtask(&["restore", NAME, file, "--as", OTHER]).expect(0);
+    service.xtask(&["up", OTHER, "--port", &free_port()]).expect(0);
+    let mark = "SELECT \"is\" || ' in ' || current_database() || ' of ' || current_user FROM mark";
+    let said = docker(&["exec", OTHER, "psql", "-XAtqc", mark]);
+    assert_eq!(said.trim(), "of the backup in hive_agent of agent");
+}
+
+/// All that a service leaves.
+struct Leftovers(&'static str);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let name = self.0;
+        // Any of them may be gone, and a test that fails has said why.
+        for thing in [
+            &["rm", "--force", name][..],
+            &["network", "rm", &format!("hive_{name}_network")],
+            &["volume", "rm", &format!("{name}-data")],
+        ] {
+            let _ended = sandbox::docker().args(thing).output();
+        }
+    }
 }
 
 /// The data of a backup are taken back where the container does not start on them.
@@ -216,6 +268,15 @@ fn data_that_the_app_does_not_work_on_are_taken_back() {
     let beside = service.generations();
     assert!(
         beside.len() == 1 && beside[0].starts_with("failed-"),
+        "{beside:?}"
+    );
+    // The same where nobody was left to take them back: they are no data to go back to.
+    service.killed_at(file.to_str().unwrap(), "start");
+    service.up().says(&["was killed at \"start\""]);
+    assert_eq!(service.marked(), "of today");
+    let beside = service.generations();
+    assert!(
+        beside.len() == 2 && beside.iter().all(|name| name.starts_with("failed-")),
         "{beside:?}"
     );
     let other = service

@@ -28,7 +28,7 @@ import sys
 
 import files
 from copied import Refused, ask, served
-from hive_container import cluster
+from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
 
 MOUNT = "/var/lib/postgresql/data"
@@ -42,6 +42,12 @@ PUT_ASIDE = "hive-kept.json"
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+
+#: Whether a name is taken.
+IS_TAKEN = {
+    "role": "SELECT to_json({} IN (SELECT rolname FROM pg_roles))",
+    "database": "SELECT to_json({} IN (SELECT datname FROM pg_database))",
+}
 
 #: Collations that something of the database's own uses, and that sort otherwise here than where
 #: they were used, or are not there at all.
@@ -146,11 +152,37 @@ def begin(identifier: str) -> None:
     os.mkdir(f"{GENERATIONS}/new-{identifier}.part", mode=0o700)
 
 
-def recover(identifier: str) -> None:
-    """Compares all with PostgreSQL's manifest, and lets it replay the log that belongs to it."""
-    with served(f"{GENERATIONS}/new-{identifier}.part"):
+def recover(identifier: str, of_another: str = "") -> None:
+    """Compares all with PostgreSQL's manifest, and lets it replay the log that belongs to it. What
+    is of another image becomes this one's."""
+    part = f"{GENERATIONS}/new-{identifier}.part"
+    with served(part):
         inspect_collations()
+        if of_another:
+            take_over(part)
     ready(identifier, "{}")
+
+
+def take_over(part: str) -> None:
+    """The role and the database of the app get the names that this image has for them."""
+    identity = f"{part}/{os.path.basename(volume.IDENTITY)}"
+    made_by, ours = read(identity), volume.identity_of(image.load(dict(os.environ)))
+    if not isinstance(made_by, dict) or not ours.keys() <= made_by.keys():
+        raise Refused("the backup does not say what its role and its database are: hive.json")
+    named, taken, renames = image.identifier, [], []
+    for kind, question in IS_TAKEN.items():
+        old, new = made_by[kind], ours[kind]
+        if old == new:
+            continue
+        if json.loads(ask("postgres", question.format(image.literal(new)))):
+            taken.append(f"a {kind} {new!r} beside {old!r}")
+        renames.append(f"ALTER {kind.upper()} {named(old)} RENAME TO {named(new)}")
+    if taken:
+        has = " and ".join(taken)
+        raise Refused(f"the names of this image are not free in the backup: it has {has}")
+    if renames:
+        ask("postgres", *renames)
+    write(identity, made_by | ours)
 
 
 def ready(identifier: str, note: str) -> None:
@@ -322,4 +354,5 @@ def main() -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
