@@ -44,6 +44,10 @@ pub struct BaseSet {
     pub distribution: Distribution,
     /// The distribution's suite, such as `trixie`.
     pub suite: String,
+    /// Whether the suite still changes from day to day: such a set is chosen by its
+    /// name, and never because of its Python.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unreleased: bool,
     /// Which Python this base has, and from which packages.
     pub(crate) python: Python,
     /// Which PostgreSQL this base has, and from which packages.
@@ -227,6 +231,7 @@ impl BaseSets {
                 image,
                 distribution: _,
                 suite,
+                unreleased: _,
                 python,
                 postgres,
                 supervisor,
@@ -327,7 +332,7 @@ mod tests {
         let error = sets().choose(Some("alpine")).unwrap_err();
         assert_eq!(
             failure::render(&error),
-            "error: there is no base set \"alpine\"\n\nhint: known base sets: debian, ubuntu"
+            "error: there is no base set \"alpine\"\n\nhint: known base sets: debian, forky, ubuntu"
         );
     }
 

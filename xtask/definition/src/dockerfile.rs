@@ -106,10 +106,11 @@ fn base_values(set: &BaseSet) -> Vec<(&'static str, String)> {
     // gets into the image or is named as what does not.
     let BaseSet {
         title: _,
-        // These three are the base itself.
+        // These four are the base itself.
         image: _,
         distribution: _,
         suite: _,
+        unreleased: _,
         python: Python {
             version: _,
             packages: python,

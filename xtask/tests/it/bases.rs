@@ -85,7 +85,7 @@ fn a_base_that_is_none_is_told_with_its_file() {
         r#"{"title": "x", "base": "alpine", "app": {"port": 18000}, "database": {"name": "a", "role": "a"}}"#,
     );
     checkout.xtask(&["plan"]).expect(2).says(&[
-        "images/elsewhere/image.json: `base` is \"alpine\", which is no base set: there are debian, ubuntu",
+        "images/elsewhere/image.json: `base` is \"alpine\", which is no base set: there are debian, forky, ubuntu",
     ]);
 }
 

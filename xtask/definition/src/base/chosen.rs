@@ -115,7 +115,7 @@ impl BaseSets {
             set.python.version
         );
         let mut others: Vec<(&String, &BaseSet)> = self.sets.iter().collect();
-        others.retain(|(_, other)| other.python.fits(&specifiers));
+        others.retain(|(_, other)| !other.unreleased && other.python.fits(&specifiers));
         others.sort_by_key(|(_, other)| Reverse(other.python.parsed()));
         match (others.first(), python::of_uv(&specifiers, wish.developed_on)) {
             (Some((name, set)), _) if wanted.is_none() => {
@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(chosen(None, None, Some(">=3.12")), is("debian", ""));
         assert_eq!(chosen(None, Some("ubuntu"), Some(">=3.12")), is("ubuntu", ""));
         assert_eq!(chosen(Some("debian"), Some("ubuntu"), None), is("debian", ""));
+        assert_eq!(chosen(None, Some("forky"), Some(">=3.14")), is("forky", ""));
         let told = |spec, requires| sets.choose_for(None, spec, requiring(requires)).unwrap().told();
         assert_eq!(told(None, None), None);
         assert_eq!(told(Some("ubuntu"), None).unwrap(), "is built on base set ubuntu");
@@ -197,7 +198,7 @@ mod tests {
         assert_eq!(
             chosen(None, None, Some(">=3.15")).unwrap_err(),
             "requires Python >=3.15, but base set debian has Python 3.13.5; no base set would do: debian has 3.13.5, \
-             ubuntu has 3.12.3; and none that uv fetches: 3.14, 3.13, 3.12, 3.11"
+             forky has 3.14.7, ubuntu has 3.12.3; and none that uv fetches: 3.14, 3.13, 3.12, 3.11"
         );
         assert_eq!(
             chosen(None, Some("alpine"), None).unwrap_err(),
