@@ -62,7 +62,13 @@ pub fn restore(
     let archive = (&*backup, backup.contents(runner, report)?);
     generations::unpack(engine, runner, archive, &place.container, PGDATA)?;
     let judged = place.judge(boot);
-    let judged = judged.with_context(|| format!("restore {}", backup.path.display()))?;
+    let mut judged = judged.with_context(|| format!("restore {}", backup.path.display()))?;
+    if let (ProofLevel::Restored(proof), ProofLevel::Restored(before), None) =
+        (&mut judged.level, &backup.seal.proof, boot)
+    {
+        // Of the same bytes, by the digest that was compared above.
+        proof.boot.clone_from(&before.boot);
+    }
     backup.prove(judged.level.clone())?;
     judged.proved(&backup.path)
 }

@@ -125,7 +125,7 @@ pub fn to_stdout(
     let target = StdoutWriter(report.clone());
     let mut encryption = Encryption::start(&handle.runner, recipient, target)?;
     let written = take::to_writer(handle, source, &mut encryption);
-    let ended = encryption.finish();
+    let ended = encryption.finish().context("write to stdout");
     match written {
         Err(error) if is_broken_pipe(&error) => Err(ended.err().unwrap_or(error)),
         Err(error) => Err(error),
