@@ -1,9 +1,16 @@
 # ---------------------------------------------------------------------------------------------
+{{if database}}
 # Stage 2 · postgres-base
 # Python, supervisord, PostgreSQL with pgvector, and a prepared cluster. The same for each image.
 # ---------------------------------------------------------------------------------------------
 FROM ${BASE} AS postgres-base
 ARG POSTGRES_PACKAGES
+{{else}}
+# Stage 2 · app-base
+# Python, supervisord and psql. The same for each app alone.
+# ---------------------------------------------------------------------------------------------
+FROM ${BASE} AS app-base
+{{end}}
 ARG SUPERVISOR_PACKAGES
 ARG PG_MAJOR
 
@@ -22,6 +29,7 @@ printf 'path-exclude=%s\n' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/lo
     '/usr/share/doc/*' > /etc/dpkg/dpkg.cfg.d/hive
 echo 'path-include=/usr/share/doc/*/copyright' >> /etc/dpkg/dpkg.cfg.d/hive
 
+{{if database}}
 # The package would make a cluster of its own, 40 MB that no volume ever sees.
 mkdir -p /etc/postgresql-common
 echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
@@ -29,6 +37,11 @@ echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
 apt update
 apt install --yes --no-install-recommends \
     ca-certificates python3 libnss-extrausers $SUPERVISOR_PACKAGES $POSTGRES_PACKAGES
+{{else}}
+apt update
+apt install --yes --no-install-recommends \
+    ca-certificates python3 libnss-extrausers $SUPERVISOR_PACKAGES postgresql-client-$PG_MAJOR
+{{end}}
 
 # Needed to install, or by what is never used here: Perl tools for many clusters on one machine
 # (PostgreSQL's own programs are called directly), the JIT compiler, data to make locales,
@@ -81,6 +94,12 @@ find /var/log -type f -delete
 rm -rf /var/cache/ldconfig /var/cache/debconf/* /usr/bin/supervisord /usr/bin/supervisorctl \
     /usr/bin/echo_supervisord_conf /var/lib/postgresql
 
+{{if database}}
+{{else}}
+# What asks the database at each start and for health; the others are in its own container.
+find /usr/lib/postgresql/$PG_MAJOR/bin -type f ! -name psql -delete
+rm -rf /usr/share/postgresql
+{{end}}
 # PostgreSQL's programs by name, without Debian's wrappers.
 ln -sfn $PG_MAJOR /usr/lib/postgresql/current
 ln -sf /usr/lib/postgresql/current/bin/* /usr/bin/
@@ -95,9 +114,14 @@ groupadd --gid 1000 hive
 useradd --uid 1000 --gid 1000 --home-dir /home/hive --create-home --shell /bin/bash hive
 rm -f /etc/*-
 
+{{if database}}
 # Directories that programs write to. 1777: any uid may run the container, and a new volume
 # takes over owner and mode of the directory it is mounted on.
 for directory in /run/hive /var/log/hive /var/lib/postgresql/data; do
+{{else}}
+# Directories that programs write to. 1777: any uid may run the container.
+for directory in /run/hive /var/log/hive; do
+{{end}}
     install -d -m 1777 -o 1000 -g 1000 "$directory"
 done
 rm -rf /run/postgresql
@@ -112,6 +136,7 @@ python3 -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /usr/lib/pyt
     /usr/share/python3
 SH
 
+{{if database}}
 # The cluster that an empty volume gets: 1000 small files, made once instead of at each first boot.
 RUN <<'SH'
 set -eu
@@ -162,3 +187,4 @@ PY
 # Any uid may copy it.
 chmod -R a+rX "$cluster"
 SH
+{{end}}

@@ -2,7 +2,11 @@
 # Stage 3 · production: {{title}}
 # Layers in the order of how rarely they change: system, our files, dependencies, app, settings.
 # ---------------------------------------------------------------------------------------------
+{{if database}}
 FROM postgres-base AS production
+{{else}}
+FROM app-base AS production
+{{end}}
 
 # Entry point, health check, configuration. Not COPY: a checkout's umask must not decide the modes.
 # ROOTFS_CONTENTS is what `build-images` has hashed; plain `docker build` gives none.
@@ -24,6 +28,11 @@ ln -s /usr/local/lib/hive/supervisorctl /usr/local/lib/hive/run-app /usr/local/b
 {{else}}
 ln -s /usr/local/lib/hive/supervisorctl /usr/local/bin/
 sed -i '/^\[program:app\]/,/^$/d' /etc/hive/supervisord.conf
+{{end}}
+{{if database}}
+{{else}}
+sed -i '/^\[program:postgresql\]/,/^$/d' /etc/hive/supervisord.conf
+rm /etc/hive/pg_*.conf /etc/hive/postgresql.conf run-postgresql make-ready metrics
 {{end}}
 python3 -m compileall -q --invalidation-mode unchecked-hash .
 SH
@@ -59,17 +68,19 @@ ENV PATH=/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PGDATA=/var/lib/postgresql/data/pgdata \
-    PGSERVICEFILE=/run/hive/pg_service.conf \
-    PGSERVICE=app \
-    HIVE_SERVICE_MODE={{image}} \
-    HIVE_API_PORT={{port}}
 {{else}}
 ENV PATH=/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
+{{end}}
+{{if database}}
     PGDATA=/var/lib/postgresql/data/pgdata \
+{{end}}
     PGSERVICEFILE=/run/hive/pg_service.conf \
     PGSERVICE=app \
+{{if app}}
+    HIVE_SERVICE_MODE={{image}} \
+    HIVE_API_PORT={{port}}
+{{else}}
     HIVE_SERVICE_MODE={{image}}
 {{end}}
 {{labels}}
@@ -81,10 +92,12 @@ WORKDIR /
 USER 1000:1000
 EXPOSE {{port}}
 
+{{if database}}
 # Without a volume of the user's own the engine makes one: data never lies in the container's
 # layer, where it would go with the container and slow every write.
 VOLUME /var/lib/postgresql/data
 
+{{end}}
 # Often while starting; then every 5 s. After two failures the engine says so: within 10 s where
 # nothing answers, within 16 s where the app hangs, which each time takes the check 3 s to tell. The
 # check limits itself to 5 s; it waits for a migration, which no engine may take for a failure.

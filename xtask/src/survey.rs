@@ -21,6 +21,7 @@ use build::candidate;
 use build::context;
 use definition::Definition;
 use definition::dockerfile;
+use definition::identity::ImageId;
 use definition::labels::{APP_LABEL, FINGERPRINT_LABEL, IMAGE_LABEL};
 use engine::{Engine, Inventory};
 use inputs::context::{ExclusionReason, Found, Ignore, Inputs, Rules, WalkOptions};
@@ -59,6 +60,9 @@ pub struct Surveyed<'a> {
     pub(crate) warnings: Vec<String>,
     /// What its forecast goes by, where it is to be built.
     pub(crate) past: Option<Rc<past::RecordedBuilds>>,
+    /// Of an app alone: the image whose database it is proved with, where that is
+    /// not to be built first.
+    pub(crate) database: Option<ImageId>,
 }
 
 /// An image of a plan, as it is printed.
@@ -90,6 +94,12 @@ pub(crate) struct Planned {
 }
 
 impl Surveyed<'_> {
+    /// The image of the same request whose database it is proved with.
+    pub(crate) fn database_in<'s, 'a>(&self, all: &'s [Surveyed<'a>]) -> Option<&'s Surveyed<'a>> {
+        let name = self.job.spec.database.elsewhere.as_ref()?;
+        all.iter().find(|one| one.job.spec.name == *name)
+    }
+
     /// Which of the bases it is built on.
     ///
     /// # Errors
@@ -170,13 +180,14 @@ pub fn survey<'a>(
                 }),
                 None => None,
             };
+        let database = database_of(job, &surveyed);
         let (step, proof) = step(
             host,
             request,
             job,
             definition.as_ref(),
             engine_and_bases,
-            &inventory,
+            (&inventory, database.as_ref()),
         )?;
         let (past, forecast) = match (&definition, &mut records, step.action) {
             (Some(definition), Some(records), Action::Build) => {
@@ -194,9 +205,19 @@ pub fn survey<'a>(
             forecast,
             proof,
             past,
+            database,
         });
     }
     Ok(surveyed)
+}
+
+/// The image whose database an app alone is proved with, as far as it is there; the
+/// request has that image before it.
+fn database_of(job: &ImageRequest, before: &[Surveyed<'_>]) -> Option<ImageId> {
+    let name = job.spec.database.elsewhere.as_ref()?;
+    let database = before.iter().find(|one| one.job.spec.name == *name)?;
+    let is_there = database.step.action != Action::Build;
+    database.step.image_id.clone().filter(|_| is_there)
 }
 
 /// What of a job is to be told before any work.
@@ -227,13 +248,13 @@ fn step(
     job: &ImageRequest,
     definition: Option<&Definition>,
     engine_and_bases: Option<EngineAndBases<'_>>,
-    inventory: &Inventory,
+    (inventory, database): (&Inventory, Option<&ImageId>),
 ) -> Result<(ImagePlan, Option<Verified>)> {
     let name = job.spec.name.as_str();
     let fingerprint = definition.map(Definition::fingerprint);
     let tags = job.tags(fingerprint)?;
     let (present, proof) = match fingerprint {
-        Some(fingerprint) => present(inventory, job, &fingerprint.to_string(), &tags)?,
+        Some(fingerprint) => present(inventory, job, database, &fingerprint.to_string(), &tags)?,
         None => Default::default(),
     };
     let known = match (engine_and_bases, definition, &present.image_id) {
@@ -241,7 +262,7 @@ fn step(
             last: past::last_build(host, engine_and_bases.engine, name, definition)?,
             ..KnownRuns::default()
         },
-        (_, _, Some(id)) if !present.proved => past::verdicts_on(host, job, id)?,
+        (_, _, Some(id)) if !present.proved => past::verdicts_on(host, job, database, id)?,
         _ => KnownRuns::default(),
     };
     let wanted = WantedImage {
@@ -258,6 +279,7 @@ fn step(
 fn present(
     inventory: &Inventory,
     job: &ImageRequest,
+    database: Option<&ImageId>,
     fingerprint: &str,
     tags: &[Reference],
 ) -> Result<(Present, Option<Verified>)> {
@@ -279,8 +301,9 @@ fn present(
     };
     // Of several images of one fingerprint (two checkouts at once) a proved one.
     let mut proof = None;
-    for id in ids {
-        proof = smoke::recall(inventory, &job.spec, id)?;
+    let is_known = job.spec.database.elsewhere.is_none() || database.is_some();
+    for id in ids.into_iter().filter(|_| is_known) {
+        proof = smoke::recall(inventory, &job.spec, database, id)?;
         if proof.is_some() {
             present.image_id = Some(id.clone());
             present.proved = true;

@@ -115,6 +115,24 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// These images and those whose databases they are proved with, which come first.
+    pub fn with_databases<'a>(&'a self, specs: &[&'a ImageSpec]) -> Vec<&'a ImageSpec> {
+        let elsewhere = |spec: &&ImageSpec| spec.database.elsewhere.clone();
+        let needed: Vec<_> = specs.iter().filter_map(elsewhere).collect();
+        let is_meant = |spec: &&ImageSpec| {
+            needed.contains(&spec.name) || specs.iter().any(|meant| meant.name == spec.name)
+        };
+        let (alone, mut all): (Vec<_>, Vec<_>) = self
+            .images
+            .iter()
+            .filter(is_meant)
+            .partition(|spec| elsewhere(spec).is_some());
+        all.extend(alone);
+        all
+    }
+}
+
 fn unknown_base(bases: &BaseSets, spec: &ImageSpec) -> Option<String> {
     let name = spec
         .base

@@ -45,7 +45,8 @@ pub struct Selection {
 /// What one command works on.
 #[derive(Debug)]
 pub struct Request {
-    /// The images, in the catalog's order.
+    /// The images in the catalog's order, but that each app alone comes after the
+    /// others; among them is the image whose database it is proved with.
     pub jobs: Vec<ImageRequest>,
     /// A forced origin of the bases.
     pub base_from: Option<Origin>,
@@ -81,15 +82,20 @@ impl Request {
     /// # Errors
     /// A usage error with every problem of flags, specs and apps.
     pub fn resolve(host: &Host, catalog: &Catalog, selection: &Selection) -> Result<Self> {
-        let specs = catalog.select(&selection.images)?;
-        own_image(selection, &specs)?;
+        let asked = catalog.select(&selection.images)?;
+        own_image(selection, &asked)?;
+        let specs = catalog.with_databases(&asked);
         let flag = selection.base.as_deref();
         catalog.bases.choose(flag)?;
-        let mut problems = whole_tags(&selection.tags, specs.len());
+        let mut problems = whole_tags(&selection.tags, asked.len());
+        // What only an app is proved with is as its own spec says.
+        let of_companions = Selection::default();
+        let is_asked = |spec: &ImageSpec| asked.iter().any(|one| one.name == spec.name);
         let mut jobs: Vec<ImageRequest> = Vec::new();
         let mut versions: BTreeMap<&str, Option<Tag>> = BTreeMap::new();
         for spec in specs {
-            let app = match application(host, selection, spec) {
+            let own = if is_asked(spec) { selection } else { &of_companions };
+            let app = match application(host, own, spec) {
                 Ok(app) => app,
                 Err(found) => {
                     for problem in found {
@@ -142,7 +148,7 @@ impl Request {
             });
         }
         let releases = Releases::of(&catalog.images, &versions, &mut problems);
-        for job in &mut jobs {
+        for job in jobs.iter_mut().filter(|job| is_asked(&job.spec)) {
             job.extra_tags = extra_tags(&job.spec, &selection.tags, &releases, &mut problems);
         }
         if !problems.is_empty() {

@@ -4,7 +4,9 @@
 //! A question is a shell script. Each runs in a shell of its own under a
 //! deadline of its own; what it prints comes back with its exit code and
 //! duration. The scripts find the app's role by libpq's variables, taken from
-//! the spec: it is what the image has to be, not what it says of itself.
+//! the spec: it is what the image has to be, not what it says of itself. Where the
+//! database of an app alone is only its container knows: there they ask by the
+//! service that it has written down.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -51,15 +53,18 @@ impl Answer {
 
 /// What stands before every question.
 pub fn prelude(spec: &ImageSpec) -> String {
-    let mut text = String::from(
-        "unset PGPASSWORD PGSERVICE PGHOSTADDR\n\
-         export PGHOST=127.0.0.1 PGPORT=5432 PGPASSFILE=/run/hive/pgpass\n\
-         export PGCONNECT_TIMEOUT=5 PGAPPNAME=smoke PGOPTIONS='-c client_min_messages=warning'\n\
+    let way = match spec.database.elsewhere {
+        Some(_) => {
+            "unset PGHOST PGPORT PGPASSFILE; export PGSERVICE=app PGSERVICEFILE=/run/hive/pg_service.conf\n"
+        }
+        None => "export PGHOST=127.0.0.1 PGPORT=5432 PGPASSFILE=/run/hive/pgpass\n",
+    };
+    let mut text = format!("unset PGPASSWORD PGSERVICE PGHOSTADDR\n{way}");
+    text += "export PGCONNECT_TIMEOUT=5 PGAPPNAME=smoke PGOPTIONS='-c client_min_messages=warning'\n\
          export LC_ALL=C PAGER=cat PSQLRC=/dev/null\n\
          # Before /usr/bin: Debian's psql there is a Perl script that may be gone.\n\
          for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done\n\
-         export PATH\n",
-    );
+         export PATH\n";
     for (key, value) in [
         ("PGDATABASE", &spec.database.name),
         ("PGUSER", &spec.database.role),

@@ -11,8 +11,8 @@ use engine::container::{Container, RunResources};
 use host::process::{Output, quote};
 
 /// Prints the passwords that a volume keeps, one a line.
-pub const PASSWORDS: &str =
-    "cd /var/lib/postgresql/data/hive && cat database-password superuser-password; cat secret.* 2>/dev/null";
+pub const PASSWORDS: &str = "cd /var/lib/postgresql/data; cat hive_database_password 2>/dev/null; \
+    cd hive && cat database-password superuser-password; cat secret.* 2>/dev/null";
 
 /// Runs a script of `sh` with the volume mounted where the image mounts it,
 /// without network; whatever its exit code. `options` stand before the image,

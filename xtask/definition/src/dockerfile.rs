@@ -149,7 +149,8 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         packages,
         build_packages,
         app,
-        database: _,
+        // Of it the container gets what `runtime` has.
+        database,
         programs: _,
         build,
         file: _,
@@ -171,6 +172,9 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("image", name.to_string());
     values.insert("title", title.clone());
     values.insert("port", spec.port().to_string());
+    if let Some(image) = &database.elsewhere {
+        values.insert(ELSEWHERE, image.to_string());
+    }
     let app_name = match app {
         Some(app) => of_app(app, &mut values)?,
         None => None,
@@ -320,25 +324,34 @@ fn quote(text: &str) -> String {
 
 /// Begins lines that are there only for an image with an app.
 const IF_APP: &str = "{{if app}}";
+/// Begins lines that are there only for an image with a database in it.
+const IF_DATABASE: &str = "{{if database}}";
 /// Begins those that take their place where there is none.
 const ELSE: &str = "{{else}}";
 const END: &str = "{{end}}";
+
+/// The value that only an image has whose database is elsewhere.
+const ELSEWHERE: &str = "elsewhere";
 
 /// A fragment with its placeholders filled and without the lines of another kind
 /// of image.
 fn fill(fragment: &Fragment, values: &BTreeMap<&'static str, String>) -> Result<String> {
     let mut out = String::new();
     // Only an app is installed from anything.
-    let has_app = values.contains_key("install_options");
+    let (has_app, has_database) = (
+        values.contains_key("install_options"),
+        !values.contains_key(ELSEWHERE),
+    );
     // Where lines of one kind of image begin, and whether they are kept.
     let mut part: Option<(usize, bool)> = None;
     for (n, line) in fragment.text.lines().enumerate() {
         part = match (line, part) {
             (IF_APP, None) => Some((n, has_app)),
-            (ELSE, Some((since, _))) => Some((since, !has_app)),
+            (IF_DATABASE, None) => Some((n, has_database)),
+            (ELSE, Some((since, is_kept))) => Some((since, !is_kept)),
             (END, Some(_)) => None,
-            (IF_APP | ELSE | END, _) => bail!(failure::usage(format!(
-                "{}:{}: {line} in a wrong place: known is {IF_APP}, {ELSE}, {END}, a line each",
+            (IF_APP | IF_DATABASE | ELSE | END, _) => bail!(failure::usage(format!(
+                "{}:{}: {line} in a wrong place: known is {IF_APP} or {IF_DATABASE}, {ELSE}, {END}, a line each",
                 fragment.shown,
                 n + 1
             ))),
@@ -351,9 +364,10 @@ fn fill(fragment: &Fragment, values: &BTreeMap<&'static str, String>) -> Result<
     }
     if let Some((since, _)) = part {
         bail!(failure::usage(format!(
-            "{}:{}: {IF_APP} without {END}",
+            "{}:{}: {} without {END}",
             fragment.shown,
-            since + 1
+            since + 1,
+            fragment.text.lines().nth(since).unwrap_or_default()
         )));
     }
     Ok(out)
@@ -439,11 +453,16 @@ mod tests {
     fn lines_of_another_kind_of_image_are_left_out() {
         let text = "A\n{{if app}}\nB\n{{else}}\nC {{port}}\n{{end}}\nD\n";
         assert_eq!(filled(text).unwrap(), "A\nC 2000\nD\n");
+        let text = "{{if database}}\nA\n{{else}}\nB\n{{end}}\n";
+        assert_eq!(filled(text).unwrap(), "A\n");
+        let elsewhere = BTreeMap::from([(ELSEWHERE, "postgres".to_owned())]);
+        let fragment = Fragment::own("f", text);
+        assert_eq!(fill(&fragment, &elsewhere).unwrap(), "B\n");
         for (text, said) in [
             ("A\n{{if app}}\n", "f.Dockerfile:2: {{if app}} without {{end}}"),
             (
                 "{{else}}\n",
-                "f.Dockerfile:1: {{else}} in a wrong place: known is {{if app}}, {{else}}, {{end}}, a line each",
+                "f.Dockerfile:1: {{else}} in a wrong place: known is {{if app}} or {{if database}}, {{else}}, {{end}}, a line each",
             ),
         ] {
             assert_eq!(filled(text).unwrap_err().to_string(), said);

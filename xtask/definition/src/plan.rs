@@ -155,6 +155,7 @@ pub fn suite_part_name(part: &str) -> &str {
         "tool" => "the tool's checks",
         "checks" => "the spec's checks",
         "app" => "what the app promises",
+        "database" => "the image whose database it is proved with",
         other => other,
     }
 }

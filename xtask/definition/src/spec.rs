@@ -152,8 +152,9 @@ pub struct Database {
     pub name: String,
     /// The app's role, owner of the database, no superuser.
     pub role: String,
-    /// Whether it is another container's or server's.
-    pub elsewhere: bool,
+    /// Where it is another container's or server's: the image of a database alone
+    /// that the app is proved with.
+    pub elsewhere: Option<ImageName>,
     /// Where an image of a database alone is published on its host.
     pub(crate) port: Option<u16>,
     /// Extensions that exist before the app starts.
@@ -240,9 +241,9 @@ pub const POSTGRESQL_PORT: u16 = 5432;
 impl ImageSpec {
     /// Which parts its containers run.
     pub fn kind(&self) -> ImageKind {
-        match (&self.app, self.database.elsewhere) {
-            (Some(_), false) => ImageKind::AllInOne,
-            (Some(_), true) => ImageKind::App,
+        match (&self.app, &self.database.elsewhere) {
+            (Some(_), None) => ImageKind::AllInOne,
+            (Some(_), Some(_)) => ImageKind::App,
             (None, _) => ImageKind::Database,
         }
     }
@@ -278,12 +279,17 @@ impl ImageSpec {
     /// `None` where it is proved as it is.
     pub fn proved_with(&self) -> Option<String> {
         let names: Vec<&str> = self.smoke_environment.keys().map(String::as_str).collect();
-        (!names.is_empty()).then(|| {
+        let variables = (!names.is_empty()).then(|| {
             format!(
                 "proved with {} of `smoke.environment`: whoever runs it gives values of their own (`-e`)",
                 names.join(", ")
             )
-        })
+        });
+        let beside = self.database.elsewhere.as_ref().map(|image| {
+            format!("proved with the database of image {image}: whoever runs it says where theirs is")
+        });
+        let all: Vec<String> = variables.into_iter().chain(beside).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// What outlives a container of the image beside its database, in one
@@ -320,15 +326,14 @@ impl ImageSpec {
         let Database {
             name,
             role,
-            // By what the image runs the container knows.
-            elsewhere: _,
+            elsewhere,
             // Inside it is always the same.
             port: _,
             extensions,
             initial_sql,
             settings,
         } = database;
-        serde_json::json!({
+        let mut runtime = serde_json::json!({
             "image": image.as_str(),
             "app": app.as_ref().map(App::runtime),
             "database": {
@@ -339,6 +344,11 @@ impl ImageSpec {
                 "settings": settings,
             },
             "programs": programs,
-        })
+        });
+        // Images with a database are what they were before there were others.
+        if let Some(image) = elsewhere {
+            runtime["database"]["elsewhere"] = image.as_str().into();
+        }
+        runtime
     }
 }

@@ -13,6 +13,10 @@ pub const FOLDER: &str = "docker/compose";
 /// What each of them begins with.
 pub const MARK: &str = "# Do not edit: rendered by `cargo xtask render`";
 
+/// The secret that both containers of an app alone are given, by the name under
+/// which they look for it.
+const SECRET: &str = "hive_database_password";
+
 /// The way from there to the top of the checkout.
 const TOP: &str = "../..";
 
@@ -32,25 +36,15 @@ pub fn files(service: &Deployment) -> Vec<(String, String)> {
 }
 
 /// The file by which compose runs the service in earnest, volume and network
-/// included.
+/// included; of an app alone also the database that it needs.
 fn production(service: &Deployment) -> String {
-    let Deployment {
-        name,
-        file,
-        port,
-        published,
-        ..
-    } = service;
+    let Deployment { name, file, .. } = service;
     // A database has no variables of its own, and its settings are the spec's.
-    let (hint, env_file) = match &service.source {
-        Some(_) => (
-            format!("# the app gets the variables of {name}.env beside this file, if there is one.\n"),
-            format!("    env_file:\n      - path: {name}.env\n        required: false\n"),
-        ),
-        None => (
-            "# Its password: see docker/README.md, \"A database alone\".\n".to_owned(),
-            String::new(),
-        ),
+    let hint = match &service.source {
+        Some(_) => {
+            format!("# the app gets the variables of {name}.env beside this file, if there is one.\n")
+        }
+        None => "# Its password: see docker/README.md, \"A database alone\".\n".to_owned(),
     };
     let (image, bind, outside) = (
         service.variable("IMAGE"),
@@ -61,10 +55,66 @@ fn production(service: &Deployment) -> String {
         "{MARK} from {file}.
 #   docker compose -f {FOLDER}/{name}.yaml up --detach --wait
 # {image}, {bind} and {outside} change what they stand for below{sign}
-{hint}# No `healthcheck:` here: the image has its own.
+{hint}{both}# No `healthcheck:` here: the image has its own.
 name: {project}
 services:
+",
+        sign = if service.source.is_some() { ';' } else { '.' },
+        both = service
+            .database
+            .as_ref()
+            .map_or(String::new(), |database| { with_database(service, database) }),
+        project = names::project(name),
+    );
+    text += &block(service, service);
+    if let Some(database) = &service.database {
+        text += &block(database, service);
+    }
+    text += &format!(
+        "networks:
   {name}:
+    name: {network}
+    labels:
+      {SERVICE_LABEL}: {name}
+",
+        network = names::network(name),
+    );
+    let with_data = service.database.as_deref().unwrap_or(service);
+    if with_data.keeps_data {
+        text += &volumes(with_data, service);
+    }
+    if service.database.is_some() {
+        let password = service.variable("PASSWORD");
+        text += &format!("secrets:\n  {SECRET}:\n    file: ${{{password}:-./{name}.password}}\n");
+    }
+    text
+}
+
+/// What has to be known of a file with two services.
+fn with_database(service: &Deployment, database: &Deployment) -> String {
+    let name = &service.name;
+    format!(
+        "# Its database is the service {database} below: the same container and volume as those of
+# {database}.yaml, so that one of the two files is in use at a time. Their password is a line in
+# {name}.password beside this file, or where {variable} says. The containers' user has to own it:
+#   head -c 24 /dev/urandom | base64 | install -m 600 -o {UID} -g {UID} /dev/stdin {FOLDER}/{name}.password
+",
+        database = database.name,
+        variable = service.variable("PASSWORD"),
+    )
+}
+
+/// One service as it stands in the file of an image, which is its own or that of an
+/// app that needs it.
+fn block(service: &Deployment, of: &Deployment) -> String {
+    let Deployment {
+        name,
+        port,
+        published,
+        ..
+    } = service;
+    let mut text = format!(
+        "  {name}:
     image: ${{{image}:-{release}}}
     pull_policy: never
     container_name: {name}
@@ -73,15 +123,29 @@ services:
       {SERVICE_LABEL}: {name}
     restart: unless-stopped
     stop_grace_period: {STOP_SECONDS}s
-{env_file}    ports:
-      - \"${{{bind}:-127.0.0.1}}:${{{outside}:-{published}}}:{port}\"
 ",
-        sign = if service.source.is_some() { ';' } else { '.' },
-        project = names::project(name),
+        image = service.variable("IMAGE"),
         release = service.release(),
     );
+    if let Some(database) = &service.database {
+        text += &format!(
+            "    depends_on:\n      {}:\n        condition: service_healthy\n",
+            database.name
+        );
+    }
+    if service.source.is_some() {
+        text += &format!("    env_file:\n      - path: {name}.env\n        required: false\n");
+    }
+    text += &format!(
+        "    ports:\n      - \"${{{bind}:-127.0.0.1}}:${{{outside}:-{published}}}:{port}\"\n",
+        bind = service.variable("BIND"),
+        outside = service.variable("PORT"),
+    );
     if service.keeps_data {
-        text += &data();
+        text += &data(service, of);
+    }
+    if of.database.is_some() {
+        text += &format!("    secrets:\n      - {SECRET}\n");
     }
     text += "    read_only: true\n    tmpfs:\n";
     for (folder, size) in SCRATCH {
@@ -103,43 +167,47 @@ services:
         max-size: 10m
         max-file: \"4\"
     networks:
-      {name}:
+      {network}:
         aliases:
           - hive-{name}-unified
-networks:
-  {name}:
-    name: {network}
-    labels:
-      {SERVICE_LABEL}: {name}
 ",
         cpus = LIMITS.cpus,
         memory = LIMITS.memory,
         reserved = LIMITS.reserved,
         processes = LIMITS.processes,
-        network = names::network(name),
+        network = of.name,
     );
-    if service.keeps_data {
-        text += &volumes(service);
-    }
     text
 }
 
-fn data() -> String {
+fn data(service: &Deployment, of: &Deployment) -> String {
     format!(
         "    volumes:
       - type: volume
-        source: {DATA_KEY}
+        source: {}
         target: {DATA}
-"
+",
+        key(service, of)
     )
+}
+
+/// What the volume of a service is called in a file: one name in its own, and one
+/// that says whose it is in that of an app.
+fn key(service: &Deployment, of: &Deployment) -> String {
+    if service.name == of.name {
+        DATA_KEY.to_owned()
+    } else {
+        names::volume(&service.name)
+    }
 }
 
 /// A contract: compose deletes a volume whose declaration differs from the one it
 /// was made by, without a question under `up --yes`. So it is a name and nothing
 /// else, for ever.
-fn volumes(service: &Deployment) -> String {
+fn volumes(service: &Deployment, of: &Deployment) -> String {
     format!(
-        "volumes:\n  {DATA_KEY}:\n    name: {}\n",
+        "volumes:\n  {}:\n    name: {}\n",
+        key(service, of),
         names::volume(&service.name)
     )
 }
@@ -278,6 +346,7 @@ fn head(service: &Deployment, kind: &str, about: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::sample::spec;
+    use definition::spec::names::ImageName;
     use std::path::Path;
 
     fn file(name: &str, source: &str) -> String {
@@ -328,6 +397,54 @@ mod tests {
             ["docker/compose/genie.yaml", "docker/compose/genie.dev.yaml"]
         );
         assert!(!files[0].1.contains("volume"), "{}", files[0].1);
+    }
+
+    #[test]
+    fn an_app_alone_has_its_database_in_its_file_and_one_secret_of_the_two() {
+        let spec = spec();
+        let root = Path::new("/src");
+        let named = |name: &str| ImageName::parse(name).unwrap();
+        let service = Deployment {
+            name: named("workspace"),
+            keeps_data: false,
+            database: Some(Box::new(Deployment {
+                name: named("postgres"),
+                port: 5432,
+                published: 5532,
+                source: None,
+                ..Deployment::of(&spec, root)
+            })),
+            ..Deployment::of(&spec, root)
+        };
+        let files = files(&service);
+        let names: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "docker/compose/workspace.yaml",
+                "docker/compose/workspace.dev.yaml"
+            ]
+        );
+        let whole = &files[0].1;
+        for (text, times) in [
+            ("\n  workspace:\n    image: ", 1),
+            (
+                "\n  postgres:\n    image: ${HIVE_POSTGRES_IMAGE:-hive-postgres:latest}",
+                1,
+            ),
+            ("      postgres:\n        condition: service_healthy\n", 1),
+            ("    secrets:\n      - hive_database_password\n", 2),
+            ("    name: app_network\n", 1),
+            ("    networks:\n      workspace:\n", 2),
+            // As in the database's own file, but for the key.
+            (
+                "volumes:\n  postgres-data:\n    name: postgres-data\nsecrets:\n",
+                1,
+            ),
+            ("    file: ${HIVE_WORKSPACE_PASSWORD:-./workspace.password}\n", 1),
+        ] {
+            assert_eq!(whole.matches(text).count(), times, "{text} in\n{whole}");
+        }
     }
 
     #[test]

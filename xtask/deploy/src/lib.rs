@@ -78,6 +78,8 @@ pub struct Deployment {
     start_seconds: u64,
     /// The app's folder, relative to the checkout; `None` for a database alone.
     source: Option<PathBuf>,
+    /// Of an app alone: the database that its file puts beside it.
+    database: Option<Box<Deployment>>,
 }
 
 impl Deployment {
@@ -88,9 +90,20 @@ impl Deployment {
             file: spec.file.clone(),
             port: spec.port(),
             published: spec.published_port(),
-            keeps_data: true,
+            keeps_data: spec.database.elsewhere.is_none(),
             start_seconds: dockerfile::start_period(&spec.budgets),
             source: spec.app.as_ref().map(|app| relative(root, &app.source)),
+            database: None,
+        }
+    }
+
+    /// The same of an image among others, one of which may have its database.
+    pub fn among(specs: &[ImageSpec], spec: &ImageSpec, root: &Path) -> Self {
+        let database = spec.database.elsewhere.as_ref();
+        let database = database.and_then(|name| specs.iter().find(|one| one.name == *name));
+        Self {
+            database: database.map(|spec| Box::new(Self::of(spec, root))),
+            ..Self::of(spec, root)
         }
     }
 

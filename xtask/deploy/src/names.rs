@@ -10,6 +10,9 @@ pub const SERVICE_LABEL: &str = "dev.hive.service";
 /// Label by which compose knows whose a container, volume or network is.
 pub const PROJECT_LABEL: &str = "com.docker.compose.project";
 
+/// Label by which compose knows by which key its file has a volume.
+pub const VOLUME_LABEL: &str = "com.docker.compose.volume";
+
 /// The key of the volume in a compose file.
 pub const DATA_KEY: &str = "data";
 
@@ -25,7 +28,11 @@ pub fn volume(image: &ImageName) -> String {
 
 /// The network that its container is on.
 pub fn network(image: &ImageName) -> String {
-    format!("hive_{image}_network")
+    match image.as_str() {
+        // As the documents call it.
+        "workspace" => "app_network".to_owned(),
+        other => format!("hive_{other}_network"),
+    }
 }
 
 /// A variable of an image's compose files: `HIVE_GENIE_PORT`.
@@ -52,7 +59,7 @@ pub fn container_labels(image: &ImageName) -> [(&'static str, String); 5] {
 pub fn volume_labels(image: &ImageName) -> [(&'static str, String); 2] {
     [
         (PROJECT_LABEL, project(image)),
-        ("com.docker.compose.volume", DATA_KEY.to_owned()),
+        (VOLUME_LABEL, DATA_KEY.to_owned()),
     ]
 }
 

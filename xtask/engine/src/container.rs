@@ -72,6 +72,19 @@ impl RunResources {
         Ok(Volume(self.thing(name)))
     }
 
+    /// `docker network create`, with names for the containers on it; gone with the
+    /// handle.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn network(&self, name: &str) -> Result<RunNetwork> {
+        let (key, run) = self.label();
+        let request = json!({ "Name": name, "Labels": { key: run } });
+        let made = self.engine.api.post(&self.runner, "/networks/create", &request)?;
+        made.good().with_context(|| format!("create network {name}"))?;
+        Ok(RunNetwork(self.thing(name)))
+    }
+
     /// `docker run --detach` with the run's label and a fixed name; gone with
     /// the handle. `options` stand before the image, `command` after it.
     ///
@@ -211,6 +224,27 @@ impl Drop for Volume {
         if !self.0.keep {
             let path = format!("/volumes/{}?force=1", escaped(&self.0.name));
             // What cannot be removed now is reaped by label at the next start.
+            self.0.send_at_the_end("DELETE", &path).ok();
+        }
+    }
+}
+
+/// A network of this run, for containers that know each other by name.
+#[derive(Debug)]
+pub struct RunNetwork(Thing);
+
+impl RunNetwork {
+    /// The name of the network, which `--network` takes.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl Drop for RunNetwork {
+    fn drop(&mut self) {
+        if !self.0.keep {
+            let path = format!("/networks/{}", escaped(&self.0.name));
+            // As with a volume.
             self.0.send_at_the_end("DELETE", &path).ok();
         }
     }

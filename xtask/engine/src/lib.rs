@@ -39,7 +39,8 @@ pub const RUN_LABEL: &str = "dev.hive.run";
 pub const KEPT_LABEL: &str = "dev.hive.kept";
 /// The command by which a user removes what `--keep-containers` left.
 pub const REMOVE_KEPT: &str = "docker rm --force $(docker ps --all --quiet --filter label=dev.hive.kept); \
-docker volume rm $(docker volume ls --quiet --filter label=dev.hive.kept)";
+docker volume rm $(docker volume ls --quiet --filter label=dev.hive.kept); \
+docker network prune --force --filter label=dev.hive.kept";
 
 /// Variables that people set for docker calls of their own begin like this, and
 /// would make ours build, show or name something else. New ones come with each

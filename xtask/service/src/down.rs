@@ -92,7 +92,7 @@ fn take_down(
             report.step("stop", format!("{name}: after {}", seconds(took)));
         }
         // One that ended by itself, or was killed, has left its data somehow, too.
-        if seen.condition != Condition::Created {
+        if seen.condition != Condition::Created && spec.database.elsewhere.is_none() {
             report.step(
                 "data",
                 format!("{name}: {}", ending(handle, spec, &seen.image_id)?),

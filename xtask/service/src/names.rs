@@ -94,7 +94,11 @@ impl ServiceName {
             label == Some(value)
         };
         let all = names::volume_labels(&self.0);
-        self.owns(labels) || all.iter().all(|(key, value)| of_compose(key, value))
+        // In the file of an app alone the volume of its database has its whole name.
+        let project = labels.and_then(|labels| labels.get(names::PROJECT_LABEL)?.as_str());
+        let of_an_app = project.is_some_and(|project| project.starts_with("hive-"))
+            && of_compose(names::VOLUME_LABEL, &self.volume());
+        self.owns(labels) || of_an_app || all.iter().all(|(key, value)| of_compose(key, value))
     }
 }
 
@@ -139,6 +143,8 @@ mod tests {
         };
         assert!(of("hive-genie", "data"));
         assert!(!of("hive-agent", "data") && !of("hive-genie", "cache"));
+        assert!(of("hive-workspace", "genie-data"), "beside an app alone");
+        assert!(!of("hive-workspace", "agent-data") && !of("shop", "genie-data"));
         assert!(name.owns_volume(Some(&json!({ "dev.hive.service": "genie" }))));
         assert!(!name.owns_volume(None));
     }

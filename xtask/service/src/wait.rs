@@ -202,6 +202,6 @@ mod tests {
             "/../../docker/rootfs/usr/local/lib/hive/healthcheck"
         );
         let text = std::fs::read_to_string(path).unwrap();
-        assert!(text.contains(&format!("unhealthy \"{MADE_READY}\"")), "{text}");
+        assert!(text.contains(&format!("unhealthy \"{MADE_READY}")), "{text}");
     }
 }

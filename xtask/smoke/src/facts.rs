@@ -59,6 +59,8 @@ pub struct Facts {
     pub(crate) history: Reached<String>,
     /// The name of the volume that the questions are about.
     pub(crate) volume: String,
+    /// The image whose database an app alone is proved with.
+    pub(crate) database: Option<ImageId>,
     /// First boot of the steady container, on an empty volume.
     pub(crate) first: Reached<Boot>,
     /// Requests to the health endpoint.
@@ -158,8 +160,9 @@ pub(crate) struct Stop {
     pub(crate) took: Duration,
     /// Exit code of the container.
     pub(crate) exit_code: i64,
-    /// `Database cluster state` of `pg_controldata`.
-    pub(crate) cluster_state: Reached<String>,
+    /// `Database cluster state` of `pg_controldata`; `None` where the database is
+    /// elsewhere.
+    pub(crate) cluster_state: Option<Reached<String>>,
 }
 
 /// The programs of a container when the window after ready was over.
@@ -231,6 +234,7 @@ impl Facts {
             image,
             history: unseen(),
             volume: volume.to_owned(),
+            database: None,
             first: unseen(),
             health: unseen(),
             outage: unseen(),

@@ -40,7 +40,7 @@ use crate::verdict::CheckResult;
 use crate::{Subject, bundle, report};
 use container::finding::{Flaw, Judged, Observation, Untried, flaw, settled};
 use container::load::MachineLoad;
-use definition::identity::SuiteKey;
+use definition::identity::{ImageId, SuiteKey};
 use definition::spec::ImageSpec;
 use definition::spec::kind::ImageKind;
 use engine::container::RunResources;
@@ -299,8 +299,8 @@ impl<'a> Faults<'a> {
     ///
     /// # Errors
     /// As [`suite::key`].
-    pub fn key(self, spec: &ImageSpec) -> serde_json::Result<SuiteKey> {
-        let gate = suite::key(spec)?;
+    pub fn key(self, spec: &ImageSpec, database: Option<&ImageId>) -> serde_json::Result<SuiteKey> {
+        let gate = suite::key(spec, database)?;
         let mut fields = vec![("gate", gate.as_str())];
         fields.extend(self.fitting(spec.kind()).map(|fault| ("fault", fault.name)));
         Ok(SuiteKey::of_digest(&digest(&fields)))
@@ -388,11 +388,14 @@ mod tests {
             if kind == ImageKind::Database {
                 spec.app = None;
             }
-            spec.database.elsewhere = kind == ImageKind::App;
+            if kind == ImageKind::App {
+                spec.database.elsewhere = Some(spec.name.clone());
+            }
             Subject {
                 spec,
                 image_id: format!("sha256:{:064}", 1).parse().unwrap(),
                 reference: String::new(),
+                database: None,
             }
         };
         let subjects = [ImageKind::AllInOne, ImageKind::App, ImageKind::Database].map(subject);

@@ -360,9 +360,9 @@ mod tests {
                 only: &[],
                 second_try: true,
             }
-            .key(spec)
+            .key(spec, None)
         };
-        assert_ne!(key(&spec).unwrap(), suite::key(&spec).unwrap());
+        assert_ne!(key(&spec).unwrap(), suite::key(&spec, None).unwrap());
         let mut other = spec.clone();
         other.budgets.ready_seconds += 1.0;
         assert_ne!(key(&spec).unwrap(), key(&other).unwrap());

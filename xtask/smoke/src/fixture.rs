@@ -5,6 +5,7 @@
 //! long as it likes, the fixture keeps them until the bundle is written.
 
 mod containers;
+mod databases;
 mod disk;
 mod inside;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::Subject;
+use crate::beside::DatabaseBeside;
 use container::boot::{Instance, MOUNT};
 use container::finding::flaw;
 use container::finding::settled;
@@ -47,6 +49,10 @@ pub struct Fixture<'a> {
     instances: RefCell<Vec<Rc<Instance>>>,
     refused: RefCell<Vec<Rc<Container>>>,
     keepers: RefCell<Vec<Rc<Container>>>,
+    /// Of an app alone, by the volume that each has.
+    databases: RefCell<Vec<(String, DatabaseBeside)>>,
+    /// The password of all of them.
+    secret: RefCell<Option<Rc<Volume>>>,
     volumes: RefCell<Vec<Rc<Volume>>>,
     timeline: RefCell<Timeline>,
     secrets: RefCell<Vec<String>>,
@@ -67,6 +73,8 @@ impl<'a> Fixture<'a> {
             instances: RefCell::default(),
             refused: RefCell::default(),
             keepers: RefCell::default(),
+            databases: RefCell::default(),
+            secret: RefCell::default(),
             volumes: RefCell::default(),
             timeline: RefCell::default(),
             secrets: RefCell::default(),
@@ -252,6 +260,12 @@ impl<'a> Fixture<'a> {
         let containers = containers.chain(keepers.iter().map(|container| container.name()));
         let kept = containers.map(|name| format!("container {name}"));
         let kept = kept.chain(volumes.iter().map(|volume| format!("volume {}", volume.name())));
+        let databases = self.databases.borrow();
+        let kept = kept.chain(
+            databases
+                .iter()
+                .map(|(_, one)| format!("container {}", one.instance.container.name())),
+        );
         let beside = self.neighbours();
         kept.chain(beside.iter().flat_map(|fixture| fixture.kept()))
             .collect()
@@ -263,7 +277,7 @@ impl<'a> Fixture<'a> {
     /// On Ctrl-C.
     pub(crate) fn secrets(&self) -> Result<Vec<String>> {
         let mut secrets = self.secrets.borrow().clone();
-        for volume in self.volumes() {
+        for volume in self.volumes().into_iter().chain(self.secret.borrow().clone()) {
             let looked = settled(self.beside(&volume, &["--user", "0:0"], look::PASSWORDS))?;
             let text = looked.map_or_else(|_| String::new(), |output| output.stdout_text());
             secrets.extend(text.lines().map(str::to_owned).filter(|line| !line.is_empty()));

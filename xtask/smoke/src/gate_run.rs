@@ -7,7 +7,9 @@
 //! stopped, and another one boots on its volume. The upgraded one follows on the
 //! image before, which has its turn while the image under test is built, where it is.
 //! Whatever belongs together is
-//! seen of one container and one volume; the three only share the time.
+//! seen of one container and one volume; the three only share the time. An app alone
+//! has a container with its database each time, on a network of the two: there the
+//! database goes away for a moment, and there the volume is.
 
 mod mortal;
 mod steady;
@@ -122,15 +124,18 @@ impl<'a> GateRun<'a> {
             self.timeline.join(std::mem::take(&mut strand.timeline));
         }
         self.facts = self.steady.take_facts();
+        self.facts.database = self.steady.database_id();
         self.facts.join_upgrade(self.upgraded.take_facts());
         self.facts.join(self.mortal.take_facts());
         Ok(())
     }
 
-    /// The containers, oldest of each volume first, for the bundle.
+    /// The containers, oldest of each volume first, and the databases beside them, for
+    /// the bundle.
     pub(crate) fn instances(&self) -> impl Iterator<Item = &Instance> {
         let strands = [&self.steady, &self.mortal, &self.upgraded];
-        strands.into_iter().flat_map(|strand| &strand.instances)
+        let all = strands.into_iter();
+        all.flat_map(|strand| strand.instances.iter().chain(strand.server()))
     }
 
     /// All that `pg_controldata` says of the mortal container's volume.

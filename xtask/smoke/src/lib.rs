@@ -6,6 +6,7 @@
 //! when an early one fails; no checks at all are a failure. Only this module
 //! makes a [`Verified`], and nothing is tagged without one.
 
+mod beside;
 mod bundle;
 pub mod checks;
 pub mod facts;
@@ -35,7 +36,7 @@ use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
 use container::load::MachineLoad;
-use definition::identity::ImageId;
+use definition::identity::{ImageId, SuiteKey};
 use definition::labels::IMAGE_LABEL;
 use engine::container::RunResources;
 use engine::{Engine, Inventory};
@@ -66,6 +67,20 @@ pub struct Subject {
     pub image_id: ImageId,
     /// How the user or the build calls it; for reports only.
     pub reference: String,
+    /// Of an app alone: the image whose database it is proved with.
+    pub database: Option<Box<Subject>>,
+}
+
+impl Subject {
+    /// The image whose database it is proved with, where it is an app alone.
+    pub(crate) fn database_id(&self) -> Option<&ImageId> {
+        self.database.as_ref().map(|database| &database.image_id)
+    }
+
+    /// The key of the gate on it.
+    fn suite_key(&self) -> serde_json::Result<SuiteKey> {
+        suite::key(&self.spec, self.database_id())
+    }
 }
 
 /// An image that the engine has, with the spec that it says it was built from
@@ -109,7 +124,46 @@ pub fn subject(engine: &Engine, runner: &Runner, reference: &str, specs: &[Image
         spec: spec.clone(),
         image_id: image.id().clone(),
         reference: reference.to_owned(),
+        database: released_database(engine, runner, spec, specs)?,
     })
+}
+
+/// The released image whose database an app alone is proved with; only one that has
+/// a proof itself.
+fn released_database(
+    engine: &Engine,
+    runner: &Runner,
+    spec: &ImageSpec,
+    specs: &[ImageSpec],
+) -> Result<Option<Box<Subject>>> {
+    let Some(name) = &spec.database.elsewhere else {
+        return Ok(None);
+    };
+    let database = specs
+        .iter()
+        .find(|spec| spec.name == *name)
+        .with_context(|| format!("there is no spec of image {name}"))?;
+    let reference = format!("{}:latest", name.repository());
+    let image = engine.image(runner, &reference)?;
+    let proved = match &image {
+        Some(image) => proof::is_proved(&engine.inventory(runner)?, name.as_str(), image.id()),
+        None => false,
+    };
+    let Some(image) = image.filter(|_| proved) else {
+        let message = format!(
+            "{} is proved with the database of image {name}, and {reference} is not there or has no proof",
+            spec.name
+        );
+        return Err(failure::usage(message)
+            .hint(format!("build and prove it: cargo xtask build-images {name}"))
+            .into());
+    };
+    Ok(Some(Box::new(Subject {
+        spec: database.clone(),
+        image_id: image.id().clone(),
+        reference,
+        database: None,
+    })))
 }
 
 /// The image that a name belongs to, whatever lies behind it.
@@ -124,12 +178,18 @@ fn claimant<'a>(name: &Reference, specs: &'a [ImageSpec]) -> Option<&'a ImageSpe
 }
 
 /// The proof of an earlier run: the engine's proof tag of this image and the
-/// present suite names this very ID.
+/// present suite names this very ID. `database` is the image that an app alone is
+/// proved with.
 ///
 /// # Errors
 /// When the suite has no key.
-pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &ImageId) -> Result<Option<Verified>> {
-    let (image, suite_key) = (spec.name.to_string(), suite::key(spec)?);
+pub fn recall(
+    inventory: &Inventory,
+    spec: &ImageSpec,
+    database: Option<&ImageId>,
+    image_id: &ImageId,
+) -> Result<Option<Verified>> {
+    let (image, suite_key) = (spec.name.to_string(), suite::key(spec, database)?);
     let same = inventory.id_of(&proof_tag(&image, &suite_key, image_id)) == Some(image_id);
     Ok(same.then(|| Verified {
         image,
@@ -147,6 +207,7 @@ pub fn recall(inventory: &Inventory, spec: &ImageSpec, image_id: &ImageId) -> Re
 pub fn images_before(resources: &RunResources, specs: &[&ImageSpec]) -> Result<Vec<Subject>> {
     let mut found = Vec::new();
     for &spec in specs {
+        // The database of an app alone may be in the making, too.
         if !ImageKind::WITH_DATABASE.contains(&spec.kind()) {
             continue;
         }
@@ -155,6 +216,7 @@ pub fn images_before(resources: &RunResources, specs: &[&ImageSpec]) -> Result<V
                 spec: spec.clone(),
                 reference: image_id.to_string(),
                 image_id,
+                database: None,
             });
         }
     }
@@ -230,7 +292,7 @@ pub fn run_all(
             }
             *verdict = run(report, state_dir, resources, &again)?;
             // It is the spec's budgets that were kept, by what they mean.
-            verdict.suite_key = suite::key(&subject.spec)?;
+            verdict.suite_key = subject.suite_key()?;
         }
     }
     Ok(verdicts)
@@ -322,7 +384,7 @@ fn run_prepared(
         image: name.to_owned(),
         image_id: subject.image_id.clone(),
         reference: subject.reference.clone(),
-        suite_key: suite::key(&subject.spec)?,
+        suite_key: subject.suite_key()?,
         full: None,
         checks,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -389,7 +451,7 @@ pub fn run_full(
             fault::not_run(&fitting, "not reached: the gate failed", cause.as_deref())
         };
         verdict.checks.extend(more);
-        let key = suite.key(&subjects[n].spec)?;
+        let key = suite.key(&subjects[n].spec, subjects[n].database_id())?;
         verdict.full = Some(Full::of(key, &verdict.checks, suite.names(kind)));
         verdict.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !verdict.passed() {

@@ -165,7 +165,11 @@ mod tests {
             only: &[],
             second_try: true,
         };
-        let full = Full::of(faults.key(&spec).unwrap(), &checks, faults.names(spec.kind()));
+        let full = Full::of(
+            faults.key(&spec, None).unwrap(),
+            &checks,
+            faults.names(spec.kind()),
+        );
         Verdict {
             full: Some(full),
             ..verdict(checks)

@@ -11,7 +11,7 @@ use crate::facts::{Facts, GatePart, Moment};
 use crate::names;
 use container::ask::Answer;
 use container::finding::Judged;
-use definition::identity::SuiteKey;
+use definition::identity::{ImageId, SuiteKey};
 use definition::spec::ImageSpec;
 use definition::spec::kind::ImageKind;
 use inputs::hex;
@@ -124,7 +124,7 @@ pub const GATE: &[CheckDef] = &[
     CheckDef {
         name: names::SQL_LOGIN,
         proves: "the app's role logs in over TCP with its password and is no superuser",
-        kinds: ImageKind::WITH_DATABASE,
+        kinds: ImageKind::EVERY,
         needs: &[names::POSTGRESQL_READY, names::PROGRAMS_RUNNING],
         how: How::Ask(Moment::Fresh, database::LOGIN, database::login),
     },
@@ -229,7 +229,7 @@ pub const GATE: &[CheckDef] = &[
     CheckDef {
         name: names::ROWS_OF_BEFORE,
         proves: "it starts on a volume of the image before, loses no row there, and its checks pass there",
-        kinds: ImageKind::WITH_DATABASE,
+        kinds: ImageKind::EVERY,
         needs: &[
             names::STAYS_UP,
             names::DATA_ON_VOLUME,
@@ -316,21 +316,26 @@ const fn same(one: &str, other: &str) -> bool {
 /// gathers them: see `sources`.
 const SOURCES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/suite-sources"));
 
-/// What an image is proved against: the suite, and of the spec whatever the
-/// suite looks at. Together with an image ID it decides whether an old verdict
-/// still says something. SHA-256 in hex.
+/// The part of a key that is the image whose database an app alone is proved with.
+const DATABASE: &str = "database";
+
+/// What an image is proved against: the suite, of the spec whatever the suite looks
+/// at, and of an app alone the image whose database it is proved with. Together with
+/// an image ID it decides whether an old verdict still says something. SHA-256 in hex.
 ///
 /// # Errors
 /// When the spec cannot be written as JSON, which a valid one always can.
-pub(crate) fn key(spec: &ImageSpec) -> serde_json::Result<SuiteKey> {
+pub(crate) fn key(spec: &ImageSpec, database: Option<&ImageId>) -> serde_json::Result<SuiteKey> {
     let spec_parts = LookedAt::of(spec)?;
-    Ok(SuiteKey::of_digest(&digest(&[
+    let mut fields = vec![
         ("image", spec.name.as_str()),
         ("budgets", &spec_parts.budgets),
         ("checks", &spec_parts.checks),
         ("runtime", &spec_parts.runtime),
         ("tool", tool()),
-    ])))
+    ];
+    fields.extend(database.map(|id| (DATABASE, id.as_str())));
+    Ok(SuiteKey::of_digest(&digest(&fields)))
 }
 
 /// The key's parts, each as SHA-256 in hex: which of them changed says why an
@@ -338,15 +343,20 @@ pub(crate) fn key(spec: &ImageSpec) -> serde_json::Result<SuiteKey> {
 ///
 /// # Errors
 /// As [`key`].
-pub fn parts(spec: &ImageSpec) -> serde_json::Result<BTreeMap<String, String>> {
+pub fn parts(spec: &ImageSpec, database: Option<&ImageId>) -> serde_json::Result<BTreeMap<String, String>> {
     let spec_parts = LookedAt::of(spec)?;
     let one = |text: &str| hex::digits(&digest(&[("part", text)]));
-    Ok(BTreeMap::from([
+    let mut parts = BTreeMap::from([
         ("tool".to_owned(), tool().to_owned()),
         ("budgets".to_owned(), one(&spec_parts.budgets)),
         ("checks".to_owned(), one(&spec_parts.checks)),
         ("app".to_owned(), one(&spec_parts.runtime)),
-    ]))
+    ]);
+    if spec.database.elsewhere.is_some() {
+        let id = database.map_or("not built yet", ImageId::as_str);
+        parts.insert(DATABASE.to_owned(), one(id));
+    }
+    Ok(parts)
 }
 
 /// What the suite looks at of a spec, as JSON.
@@ -453,7 +463,6 @@ mod tests {
             left_out(ImageKind::App),
             [
                 "postgresql-ready",
-                "sql-login",
                 "wrong-password",
                 "network-login",
                 "data-on-volume",
@@ -461,7 +470,6 @@ mod tests {
                 "query-latency",
                 "rows-survive",
                 "files-survive",
-                "rows-of-before",
             ]
         );
         for &kind in ImageKind::EVERY {
@@ -496,10 +504,22 @@ mod tests {
     }
 
     #[test]
+    fn another_database_beside_it_is_another_proof() {
+        let mut spec = crate::sample::spec();
+        spec.database.elsewhere = Some(spec.name.clone());
+        let id = |n: u8| -> ImageId { format!("sha256:{n:064}").parse().unwrap() };
+        let (one, other) = (id(1), id(2));
+        assert_ne!(key(&spec, Some(&one)).unwrap(), key(&spec, Some(&other)).unwrap());
+        let parts = |database| parts(&spec, database).unwrap();
+        assert_ne!(parts(Some(&one))["database"], parts(Some(&other))["database"]);
+        assert_ne!(parts(None)["database"], parts(Some(&one))["database"]);
+    }
+
+    #[test]
     fn the_key_moves_with_budgets_checks_and_spec_and_its_parts_say_by_which() {
         let spec = crate::sample::spec();
-        let before = (key(&spec).unwrap(), parts(&spec).unwrap());
-        assert_eq!(before.0, key(&spec.clone()).unwrap());
+        let before = (key(&spec, None).unwrap(), parts(&spec, None).unwrap());
+        assert_eq!(before.0, key(&spec.clone(), None).unwrap());
         let changed = |change: fn(&mut ImageSpec)| {
             let mut other = spec.clone();
             change(&mut other);
@@ -521,8 +541,8 @@ mod tests {
                 changed(|spec| spec.app.as_mut().unwrap().health = Some(HealthMeaning::Liveness)),
             ),
         ] {
-            assert_ne!(before.0, key(&other).unwrap());
-            let after = parts(&other).unwrap();
+            assert_ne!(before.0, key(&other, None).unwrap());
+            let after = parts(&other, None).unwrap();
             let moved: Vec<&String> = after
                 .keys()
                 .filter(|name| before.1[*name] != after[*name])

@@ -159,7 +159,7 @@ impl Verdict {
             image: subject.spec.name.to_string(),
             image_id: subject.image_id.clone(),
             reference: subject.reference.clone(),
-            suite_key: super::suite::key(&subject.spec)?,
+            suite_key: subject.suite_key()?,
             full: None,
             checks: Vec::new(),
             took_ms: 0,

@@ -44,7 +44,7 @@ fn back_up(args: &BackupArgs, host: &Host) -> Result<()> {
         images: args.image.iter().cloned().collect(),
         engine: args.engine,
     };
-    let specs = services::specs(host, &selection.images)?;
+    let specs = services::with_database(host, &selection.images, "backup")?;
     let recipient = args.encrypt.as_deref();
     let recipient = recipient
         .map(|text| Recipient::find(&host.runner, text))

@@ -20,6 +20,7 @@ use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
 use build::candidate;
 use build::request::Request;
+use definition::identity::ImageId;
 use definition::plan::Action;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
@@ -157,7 +158,9 @@ impl<'a> BuildRun<'a> {
         for verdict in &done.verdicts {
             let one = surveyed.iter().find(|one| one.step.name == verdict.image());
             if let Some(one) = one {
-                journal.proved(verdict.image(), recorded(verdict, &one.job.spec)?)?;
+                let database = database_id(one, surveyed, &candidates);
+                let recorded = recorded(verdict, &one.job.spec, database.as_ref())?;
+                journal.proved(verdict.image(), recorded)?;
             }
         }
         promote::keep_proofs(self.engine, &self.host.runner, &done.verdicts)?;
@@ -309,26 +312,38 @@ impl<'a> BuildRun<'a> {
         resources: &RunResources,
         prepared: Vec<PreparedUpgrade<'_>>,
     ) -> Result<Vec<Verdict>> {
+        let of = |one: &Surveyed<'_>| built(one, candidates);
         let mut subjects = Vec::new();
         for one in surveyed {
-            let built = candidates
-                .iter()
-                .find(|candidate| candidate.image == one.step.name);
-            let id = match (one.step.action, built, &one.step.image_id) {
-                (_, Some(candidate), _) => candidate.id.clone(),
+            let id = match (one.step.action, of(one), &one.step.image_id) {
+                (_, Some(built), _) => built,
                 (Action::Retest, None, Some(present)) => present.clone(),
                 _ => continue,
             };
-            subjects.push(Subject {
-                spec: one.job.spec.clone(),
-                reference: id.to_string(),
-                image_id: id,
+            let database = one.database_in(surveyed).and_then(|database| {
+                let image_id = database_id(one, surveyed, candidates)?;
+                Some(Box::new(subject(database, image_id, None)))
             });
+            subjects.push(subject(one, id, database));
         }
-        if subjects.is_empty() {
-            return Ok(Vec::new());
+        // An app alone is proved with a database that has been.
+        let (alone, first): (Vec<Subject>, Vec<Subject>) = subjects
+            .into_iter()
+            .partition(|subject| subject.spec.database.elsewhere.is_some());
+        let mut verdicts = Vec::new();
+        for (some, prepared) in [(first, prepared), (alone, Vec::new())] {
+            let (without, fit): (Vec<Subject>, Vec<Subject>) = some
+                .into_iter()
+                .partition(|subject| lacks_database(subject, &verdicts));
+            for subject in &without {
+                let why = format!("{}: not proved, since its database is not", subject.spec.name);
+                self.host.report.step("smoke", why);
+            }
+            if !fit.is_empty() {
+                verdicts.extend(super::smoke::prove(self.host, resources, &fit, prepared)?);
+            }
         }
-        super::smoke::prove(self.host, resources, &subjects, prepared)
+        Ok(verdicts)
     }
 
     /// A proof for each image, or an error for all.
@@ -394,13 +409,45 @@ impl<'a> BuildRun<'a> {
     }
 }
 
+/// What this run has built of an image.
+fn built(one: &Surveyed<'_>, candidates: &[Candidate]) -> Option<ImageId> {
+    let built = candidates
+        .iter()
+        .find(|candidate| candidate.image == one.step.name);
+    built.map(|candidate| candidate.id.clone())
+}
+
+/// The image whose database an app alone is proved with in this run.
+fn database_id(one: &Surveyed<'_>, surveyed: &[Surveyed<'_>], candidates: &[Candidate]) -> Option<ImageId> {
+    let database = one.database_in(surveyed)?;
+    built(database, candidates).or_else(|| database.step.image_id.clone())
+}
+
+fn subject(one: &Surveyed<'_>, image_id: ImageId, database: Option<Box<Subject>>) -> Subject {
+    Subject {
+        spec: one.job.spec.clone(),
+        reference: image_id.to_string(),
+        image_id,
+        database,
+    }
+}
+
+/// Whether the database that an app alone is proved with was not built, or has failed.
+fn lacks_database(subject: &Subject, verdicts: &[Verdict]) -> bool {
+    let Some(name) = &subject.spec.database.elsewhere else {
+        return false;
+    };
+    let own = verdicts.iter().find(|verdict| verdict.image() == name.as_str());
+    subject.database.is_none() || own.is_some_and(|verdict| !verdict.passed())
+}
+
 fn nothing_to_do(surveyed: &[Surveyed<'_>]) -> bool {
     surveyed.iter().all(|one| one.step.action == Action::UpToDate)
 }
 
 fn recall(inventory: &Inventory, one: &Surveyed<'_>) -> Result<Verified> {
     let proof = match &one.step.image_id {
-        Some(id) => smoke::recall(inventory, &one.job.spec, id)?,
+        Some(id) => smoke::recall(inventory, &one.job.spec, one.database.as_ref(), id)?,
         None => None,
     };
     proof.ok_or_else(|| {
@@ -432,12 +479,16 @@ fn secrets(args: &BuildImagesArgs, host: &Host) -> Result<BTreeMap<String, PathB
 }
 
 /// A verdict as the history has it.
-fn recorded(verdict: &Verdict, spec: &ImageSpec) -> Result<history::RecordedVerdict> {
+fn recorded(
+    verdict: &Verdict,
+    spec: &ImageSpec,
+    database: Option<&ImageId>,
+) -> Result<history::RecordedVerdict> {
     let causes = verdict.causes();
     Ok(history::RecordedVerdict {
         at: journal::now(),
         suite_key: verdict.suite_key().clone(),
-        suite: smoke::suite::parts(spec)?,
+        suite: smoke::suite::parts(spec, database)?,
         passed: verdict.checks().iter().filter(|check| !check.failed()).count(),
         failed: causes.iter().map(|check| check.name.clone()).collect(),
     })

@@ -27,7 +27,11 @@ pub(super) fn psql(args: &PsqlArgs, host: &Host) -> Result<()> {
     } else {
         &[]
     };
-    inside(&args.selection(), host, options, |_| {
+    let selection = args.selection();
+    if args.superuser {
+        services::with_database(host, &selection.images, "psql --superuser")?;
+    }
+    inside(&selection, host, options, |_| {
         let first = OsString::from("psql");
         [first].into_iter().chain(args.args.iter().cloned()).collect()
     })

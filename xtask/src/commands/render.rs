@@ -87,6 +87,17 @@ fn orphans(root: &Path, rendered: &[(String, String)]) -> Result<Vec<String>> {
 
 fn print(target: RenderTarget, images: &[String], host: &Host) -> Result<()> {
     let specs = services::specs(host, images)?;
+    let alone = specs
+        .iter()
+        .filter_map(|spec| Some((&spec.name, spec.database.elsewhere.as_ref()?)));
+    if let Some((name, database)) = alone.clone().next() {
+        let message = format!(
+            "{name} is an app alone, and --for writes what runs by itself: its database is the image {database}"
+        );
+        return Err(failure::usage(message)
+            .hint(format!("both together: {}/{name}.yaml", compose::FOLDER))
+            .into());
+    }
     let mut all = specs.iter().map(|spec| Deployment::of(spec, &host.root));
     let text: String = match target {
         RenderTarget::Kubernetes => all.map(|service| kubernetes::objects(&service)).collect(),
@@ -123,7 +134,8 @@ pub(super) fn of_image(host: &Host, catalog: &Catalog, spec: &ImageSpec) -> Resu
     let (_, base) = catalog.bases.choose(spec.base.as_deref())?;
     let text = dockerfile::render(&catalog.fragments, spec, base, &catalog.lock)?;
     let mut files = vec![(format!("images/{}/Dockerfile", spec.name), text)];
-    files.extend(compose::files(&Deployment::of(spec, &host.root)));
+    let service = Deployment::among(&catalog.images, spec, &host.root);
+    files.extend(compose::files(&service));
     Ok(files)
 }
 

@@ -24,6 +24,35 @@ pub(super) fn specs(host: &Host, names: &[String]) -> Result<Vec<ImageSpec>> {
     Ok(catalog.select(names)?.into_iter().cloned().collect())
 }
 
+/// The same for a verb that is for images with a database in them: an app alone that
+/// is named is refused, and where none is named it is left out.
+pub(super) fn with_database(host: &Host, names: &[String], verb: &str) -> Result<Vec<ImageSpec>> {
+    let mut all = specs(host, names)?;
+    let alone = |spec: &ImageSpec| spec.database.elsewhere.clone();
+    if names.is_empty() {
+        all.retain(|spec| alone(spec).is_none());
+    }
+    let Some((spec, database)) = all.iter().find_map(|spec| Some((spec, alone(spec)?))) else {
+        return Ok(all);
+    };
+    let name = &spec.name;
+    Err(if verb == "up" {
+        let message = format!(
+            "{name} is an app alone, and `up` starts what runs by itself: its database is the image {database}"
+        );
+        failure::usage(message).hint(format!(
+            "both together: docker compose -f {}/{name}.yaml up --detach --wait",
+            deploy::compose::FOLDER
+        ))
+    } else {
+        failure::usage(format!(
+            "{name} is an app alone, and keeps no data: they are those of {database}"
+        ))
+        .hint(format!("cargo xtask {verb} {database}"))
+    }
+    .into())
+}
+
 /// The engine that runs; none is started for a question.
 pub(super) fn running_engine(host: &Host, selection: &ServiceSelection) -> Result<Engine> {
     match choose::find(host, selection.engine.engine)? {
@@ -65,7 +94,7 @@ pub(super) fn exchange_data(
         images: vec![image.to_owned()],
         engine,
     };
-    let specs = specs(host, &selection.images)?;
+    let specs = with_database(host, &selection.images, verb)?;
     let engine = running_engine(host, &selection)?;
     super::reap(host, &engine)?;
     for spec in &specs {

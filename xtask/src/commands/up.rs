@@ -18,7 +18,7 @@ use smoke::proof::is_proved;
 
 /// Brings up the named services, or all.
 pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
-    let specs = services::specs(host, &args.selection.images)?;
+    let specs = services::with_database(host, &args.selection.images, "up")?;
     if let (true, Some(flag)) = (specs.len() != 1, for_one(args)) {
         let message = format!("{flag} is for one image, and {} are meant", specs.len());
         return Err(failure::usage(message).hint("name the image").into());

@@ -37,7 +37,7 @@ pub(super) fn run(args: &UpdateArgs, host: &Host) -> Result<()> {
             .map_or(reference.as_str(), |(name, _)| name);
         Reference::parse(name).map_err(|why| failure::usage(format!("--image: {why}")))?;
     }
-    let specs = services::specs(host, &selection.images)?;
+    let specs = services::with_database(host, &selection.images, "update")?;
     let engine = services::running_engine(host, &selection)?;
     super::reap(host, &engine)?;
     for spec in &specs {

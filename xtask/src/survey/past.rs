@@ -61,8 +61,13 @@ pub(crate) fn last_build(
 ///
 /// # Errors
 /// When the spec cannot be written as JSON, which a valid one always can.
-pub(crate) fn verdicts_on(host: &Host, job: &ImageRequest, id: &ImageId) -> Result<KnownRuns> {
-    let suite = smoke::suite::parts(&job.spec)?;
+pub(crate) fn verdicts_on(
+    host: &Host,
+    job: &ImageRequest,
+    database: Option<&ImageId>,
+    id: &ImageId,
+) -> Result<KnownRuns> {
+    let suite = smoke::suite::parts(&job.spec, database)?;
     let mut entries = Store::of(host).entries(job.spec.name.as_str());
     entries.retain(|entry| entry.image_id.as_ref() == Some(id));
     let verdict = entries.iter().rev().find_map(|entry| entry.verdict.as_ref());

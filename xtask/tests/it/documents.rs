@@ -20,7 +20,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 20] = [
+const BLOCKS: [(&str, &str, How); 22] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -71,6 +71,16 @@ const BLOCKS: [(&str, &str, How); 20] = [
         "README.md",
         "{",
         How::Not("keys of a spec; `own_programs` builds and runs such an image"),
+    ),
+    (
+        "README.md",
+        r#"{"title": "Workspace", "app": {"port": 8886}, "database": {"name": "hive", "role": "hive", "elsewhere": "postgres"}}"#,
+        How::Not("keys of a spec; `app_alone` builds and runs such an image"),
+    ),
+    (
+        "docker/README.md",
+        "head -c 24 /dev/urandom | base64 | install -m 600 -o 1000 -g 1000 /dev/stdin docker/compose/workspace.password",
+        How::Not("`app_alone` runs the file of an image of its own like this"),
     ),
     (
         "docker/README.md",

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::panic)]
 #![allow(clippy::disallowed_methods)] // Tests spawn and read the environment.
 
+mod app_alone;
 mod apps;
 mod audit;
 mod backup;

@@ -90,17 +90,23 @@ pub(crate) struct Checkout {
 }
 
 impl Checkout {
-    /// The copy as it is in the repository, but for its image of a database alone:
-    /// what is tried with all images is tried with two.
+    /// The copy as it is in the repository, but for its images of a database and of an
+    /// app alone: what is tried with all images is tried with two.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for part in ["images", "docker"] {
             copy(&repository().join(part), &folder.path().join(part));
         }
-        fs_err::remove_dir_all(folder.path().join("images/postgres")).unwrap();
-        for kind in ["", ".bind", ".external", ".metrics"] {
-            let file = format!("docker/compose/postgres{kind}.yaml");
-            fs_err::remove_file(folder.path().join(file)).unwrap();
+        let kinds = [
+            ("postgres", ["", ".bind", ".external", ".metrics"].as_slice()),
+            ("workspace", &["", ".dev"]),
+        ];
+        for (image, files) in kinds {
+            fs_err::remove_dir_all(folder.path().join("images").join(image)).unwrap();
+            for kind in files {
+                let file = format!("docker/compose/{image}{kind}.yaml");
+                fs_err::remove_file(folder.path().join(file)).unwrap();
+            }
         }
         Self { folder }
     }

@@ -89,7 +89,7 @@ fn a_whole_pass_is_kept_as_a_tag_and_a_part_is_not() {
         only: &[],
         second_try: false,
     }
-    .key(&subject.spec)
+    .key(&subject.spec, None)
     .unwrap();
     assert!(
         tag.starts_with(&format!("hive-proof-full:{}-{}.", subject.spec.name, key.short())),

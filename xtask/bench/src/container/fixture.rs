@@ -166,6 +166,7 @@ impl ImagesFixture {
             spec: spec.clone(),
             image_id: built.id.clone(),
             reference: name.to_owned(),
+            database: None,
         })
     }
 }
@@ -207,6 +208,7 @@ fn subject(spec: ImageSpec, document: &Value) -> Result<Subject> {
         image_id: id.parse().map_err(Error::msg)?,
         reference: spec.name.to_string(),
         spec,
+        database: None,
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::ImageSpec;
+use super::kind;
 use super::meaning::validate;
 use super::own_file;
 use super::raw::{self, RawSpec};
@@ -250,6 +251,9 @@ fn clashes(images: &[ImageSpec], problems: &mut Vec<Located>) {
                 format!("{part}.port"),
                 format!("is {port}, which {} has too", other.file),
             );
+        }
+        if let Some((path, message)) = kind::companion_problem(image, images) {
+            clash(path.to_owned(), message);
         }
         for (n, tag) in image.tags.iter().enumerate() {
             let other = tags.insert(tag.example(), image);

@@ -34,6 +34,9 @@ pub(super) fn validate(
     if let Some(version) = &raw.python {
         meaning.take("python", check_python(version));
     }
+    if let Some(image) = &raw.database.elsewhere {
+        meaning.take("database.elsewhere", ImageName::parse(image));
+    }
     meaning.database(&raw);
     meaning.programs(&raw);
     meaning.packages("packages", &raw.packages);
@@ -118,7 +121,7 @@ pub(super) fn validate(
         database: Database {
             name,
             role,
-            elsewhere,
+            elsewhere: elsewhere.and_then(|image| ImageName::parse(&image).ok()),
             port,
             extensions,
             initial_sql,

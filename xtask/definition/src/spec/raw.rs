@@ -195,16 +195,19 @@ pub(crate) struct RawDatabase {
     pub(crate) name: String,
     /// The app's role: owner of the database, no superuser.
     pub(crate) role: String,
-    /// Whether the database is another container's or server's, and the image
-    /// has the app alone. Such an image cannot be built yet.
+    /// For an image of an app alone, whose database is another container's or
+    /// server's: the image of a database alone, of the same `images/`, that it is
+    /// proved with. Its name is where the container looks for the database, unless
+    /// whoever runs it says otherwise.
     #[serde(default)]
-    pub(crate) elsewhere: bool,
+    pub(crate) elsewhere: Option<String>,
     /// TCP port outside, for an image of a database alone. Inside it is always
     /// 5432, which is the default here, too.
     #[serde(default)]
     #[cfg_attr(test, schemars(range(min = 1024, max = 65535)))]
     pub(crate) port: Option<u16>,
-    /// Extensions that exist before the app starts.
+    /// Extensions that exist before the app starts. An app alone makes none, and
+    /// does not start where its database lacks one of them.
     #[serde(default)]
     pub(crate) extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.

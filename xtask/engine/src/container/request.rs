@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 
+/// What the names of a run's own networks begin with.
+const OWN: &str = "hive-";
+
 /// The request; `None` where an option is not known here, so that the CLI has
 /// to understand it.
 pub(super) fn of(image: &str, label: (&str, &str), options: &[&str], command: &[&str]) -> Option<Value> {
     let mut request = json!({ "Image": image, "Labels": { label.0: label.1 }, "HostConfig": {} });
     let (mut binds, mut ports) = (Vec::new(), serde_json::Map::new());
+    let (mut network, mut aliases) = (None, Vec::new());
     let mut variables = Vec::new();
     for option in options.chunks(2) {
         let &[flag, value] = option else { return None };
@@ -23,10 +27,19 @@ pub(super) fn of(image: &str, label: (&str, &str), options: &[&str], command: &[
             }
             "--entrypoint" if !value.is_empty() => request["Entrypoint"] = json!([value]),
             "--network" if value == "none" => request["HostConfig"]["NetworkMode"] = json!(value),
+            // One of a run's own; the other words have a meaning for the engine.
+            "--network" if value.starts_with(OWN) => network = Some(value),
+            "--network-alias" => aliases.push(value),
             "--user" => request["User"] = json!(value),
             "--env" if value.contains('=') => variables.push(value),
             _ => return None,
         }
+    }
+    if let Some(network) = network {
+        request["HostConfig"]["NetworkMode"] = json!(network);
+        request["NetworkingConfig"]["EndpointsConfig"][network] = json!({ "Aliases": aliases });
+    } else if !aliases.is_empty() {
+        return None;
     }
     if !variables.is_empty() {
         request["Env"] = json!(variables);
@@ -102,6 +115,13 @@ mod tests {
         assert_eq!(look["User"], "0:0");
         assert_eq!(look["Env"], json!(["A=b=c"]));
         assert_eq!(look["HostConfig"]["NetworkMode"], "none");
+        let beside = ["--network", "hive-net", "--network-alias", "postgres"];
+        let beside = of("sha256:1", LABEL, &beside, &[]).unwrap();
+        assert_eq!(beside["HostConfig"]["NetworkMode"], "hive-net");
+        assert_eq!(
+            beside["NetworkingConfig"],
+            json!({ "EndpointsConfig": { "hive-net": { "Aliases": ["postgres"] } } })
+        );
     }
 
     #[test]
@@ -142,6 +162,7 @@ mod tests {
             &["--publish", "8000:8000"],
             &["--publish", "127.0.0.1::x"],
             &["--network", "host"],
+            &["--network-alias", "postgres"],
             &["--entrypoint", ""],
             &["--env", "A"],
         ] {

@@ -41,11 +41,19 @@ pub(crate) fn login(facts: &Facts, answer: &Answer) -> Judged {
     if superuser != Some("off") {
         return Err(flaw(format!("role {} is a superuser", database.role)));
     }
+    let version = words.next().unwrap_or_default();
+    let of_image = match (&database.elsewhere, &facts.database) {
+        (Some(name), Some(id)) => format!(" of image {name} ({})", id.short()),
+        _ => String::new(),
+    };
+    if database.elsewhere.is_some() && address.starts_with("127.") {
+        return Err(flaw(format!(
+            "the login came from {address}: a server runs beside the app"
+        )));
+    }
     seen(format!(
-        "{} in {} over TCP from {address}, no superuser, PostgreSQL {}",
-        database.role,
-        database.name,
-        words.next().unwrap_or_default()
+        "{} in {} over TCP from {address}, no superuser, PostgreSQL {version}{of_image}",
+        database.role, database.name
     ))
 }
 

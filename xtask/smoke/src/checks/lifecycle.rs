@@ -67,21 +67,21 @@ pub(crate) fn clean_stop(facts: &Facts) -> Judged {
         "s",
     );
     let state = match &stop.cluster_state {
-        Ok(state) => state,
-        Err(why) => return Err(why.clone()),
+        Some(Ok(state)) => Some(state),
+        Some(Err(why)) => return Err(why.clone()),
+        None => None,
     };
-    if stop.exit_code != 0 || state != SHUT_DOWN {
-        let mut unclean = flaw(format!(
-            "docker stop with an open session: exit code {}, pg_controldata says `{state}`",
-            stop.exit_code
-        ));
+    let said = format!(
+        "with an open session: exit code {}{}",
+        stop.exit_code,
+        state.map_or_else(String::new, |state| format!(", pg_controldata says `{state}`"))
+    );
+    if stop.exit_code != 0 || state.is_some_and(|state| state != SHUT_DOWN) {
+        let mut unclean = flaw(format!("docker stop {said}"));
         unclean.figure = Some(figure);
         return Err(unclean);
     }
-    measured(
-        figure,
-        format!("with an open session: exit code 0, pg_controldata says `{state}`"),
-    )
+    measured(figure, said)
 }
 
 /// No password in what everybody may read.
@@ -145,7 +145,7 @@ mod tests {
         let stop = |ms, exit_code, state: &str| Stop {
             took: Duration::from_millis(ms),
             exit_code,
-            cluster_state: Ok(state.into()),
+            cluster_state: (!state.is_empty()).then(|| Ok(state.into())),
         };
         let mut facts = facts();
         for (good, stop) in [
@@ -153,6 +153,9 @@ mod tests {
             (false, stop(500, 1, "shut down")),
             (false, stop(500, 0, "in production")),
             (false, stop(60_000, 0, "shut down")),
+            // Of an app alone.
+            (true, stop(500, 0, "")),
+            (false, stop(500, 1, "")),
         ] {
             facts.stop = Ok(stop);
             assert_eq!(clean_stop(&facts).is_ok(), good, "{:?}", facts.stop);

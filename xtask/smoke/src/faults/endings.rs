@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::running;
 use crate::fixture::Fixture;
 use container::boot::Instance;
 use container::finding::{Observation, flaw, late, seen};
@@ -154,12 +155,9 @@ impl UntidyEnd<'_> {
                 self.program, self.code
             )));
         }
-        let state = fixture.cluster_state(&volume)?;
         // A server that cannot be started again was killed by us, not shut down.
-        if state != "shut down" && self.program != "postgresql" {
-            bail!(flaw(format!(
-                "the container gave up and left the cluster `{state}`"
-            )));
+        if self.program != "postgresql" {
+            running::is_shut_down(fixture, &volume, "the container gave up")?;
         }
         seen(format!(
             "{} does `{}`: exit code {ended} after {:.0} s, `{last}`",

@@ -33,6 +33,11 @@ impl Wrong {
     fn is_of_an_app(&self) -> bool {
         self.harm.contains("hive/app") || self.options.iter().any(|option| option.contains("HIVE_API_PORT"))
     }
+
+    /// Whether a container without a database has nothing to refuse.
+    fn is_of_a_database(&self) -> bool {
+        self.options.iter().any(|option| option.contains("PGDATA"))
+    }
 }
 
 const fn volume(what: &'static str, harm: &'static str, says: &'static str) -> Wrong {
@@ -255,7 +260,7 @@ const SETTINGS: &[Wrong] = &[
         &["--env=HIVE_DATABASE_PASSWORD_FILE=/run/none"],
         "cannot read the password file /run/none: No such file",
     ),
-    setting("root", &["--user=0:0"], "PostgreSQL does not run as root"),
+    setting("root", &["--user=0:0"], " does not run as root"),
     setting("a system's uid", &["--user=123:123"], "uid 123 has no name"),
     setting(
         "a read-only root without a place for sockets",
@@ -340,9 +345,11 @@ fn refuse_all(fixture: &Fixture<'_>, cases: &[Wrong], of_a_good_one: bool) -> Re
     let mut wrong = Vec::new();
     let mut before: Option<(&str, String)> = None;
     let has_app = fixture.spec().app.is_some();
+    let has_database = fixture.has_database();
     let cases: Vec<&Wrong> = cases
         .iter()
         .filter(|case| has_app || !case.is_of_an_app())
+        .filter(|case| has_database || !case.is_of_a_database())
         .collect();
     for case in &cases {
         // One container for the look after the last case and for the next harm.

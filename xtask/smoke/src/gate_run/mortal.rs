@@ -71,7 +71,7 @@ impl Strand<'_> {
     fn take_postgresql_away(&mut self) -> Result<()> {
         let began = Instant::now();
         self.event("outage: stop PostgreSQL");
-        let stopped = self.exec_one("outage", database::TAKE_AWAY)?;
+        let stopped = self.exec_at_server("outage", database::TAKE_AWAY)?;
         self.facts.outage = match stopped {
             Err(why) => Err(why),
             Ok(answer) if !answer.ok() => Err(flaw(format!(
@@ -89,10 +89,10 @@ impl Strand<'_> {
         let app = self.facts.spec.app.clone();
         let notice = app.as_ref().map_or(Duration::ZERO, time_to_notice);
         let (resources, name) = (self.resources.clone(), self.name("look"));
-        let (id, volume) = (&self.subject.image_id, self.volume.name().to_owned());
+        let (id, volume) = (self.server_image().clone(), self.volume.name().to_owned());
         let (left, beside) = thread::scope(|scope| {
             // An app takes a second to notice, in which the machine is idle.
-            let beside = scope.spawn(move || look::beside(&resources, &name, id, &volume));
+            let beside = scope.spawn(move || look::beside(&resources, &name, &id, &volume));
             let noticed = app.as_ref().map(|app| self.wait_for_health(app, false, notice));
             (noticed.transpose(), beside.join())
         });
@@ -106,7 +106,7 @@ impl Strand<'_> {
         self.event(format!("outage: health says {said}"));
         let (away, container_said) = self.wait_for_container(false)?;
         let started = Instant::now();
-        if let Err(why) = self.exec_one("outage", database::BRING_BACK)? {
+        if let Err(why) = self.exec_at_server("outage", database::BRING_BACK)? {
             return Ok(Err(why));
         }
         let last = match &app {
@@ -222,7 +222,11 @@ impl Strand<'_> {
             (Ok(_), Ok((took, exit_code))) => Ok(Stop {
                 took,
                 exit_code,
-                cluster_state: self.cluster_state()?,
+                // A database elsewhere goes on.
+                cluster_state: match self.subject.database {
+                    Some(_) => None,
+                    None => Some(self.cluster_state()?),
+                },
             }),
         };
         self.event("stop: the volume was looked at");
@@ -250,7 +254,7 @@ impl Strand<'_> {
         let known = self.directory.clone();
         let directory = known.unwrap_or_else(|| format!("{MOUNT}/pgdata"));
         let script = look::control_data(&self.facts.spec, &directory);
-        let (id, volume) = (&self.subject.image_id, self.volume.name());
+        let (id, volume) = (self.server_image(), self.volume.name());
         let output = match &self.beside {
             Some(beside) => beside.exec(ask::DEADLINE, &[], &["sh", "-c", &script], None),
             None => look::run(

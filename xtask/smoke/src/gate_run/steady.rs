@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::REQUEST;
-use super::strand::{SECRETS, Strand, TABLES, tables};
+use super::strand::{SECRETS, Strand, TABLES};
 use crate::facts::Moment;
 use crate::facts::WINDOW;
 use crate::facts::{GatePart, Samples};
@@ -37,7 +37,7 @@ impl Strand<'_> {
         if self.is_alive() {
             let answers = self.ask_also(Moment::Fresh, &[SECRETS, TABLES])?;
             self.learn_secrets(&answers);
-            self.facts.fresh_tables = tables(&answers);
+            self.facts.fresh_tables = self.tables(&answers)?;
             own = self.run_own_checks()?;
             self.look_at_image()?;
             self.until_quiet(booted)?;

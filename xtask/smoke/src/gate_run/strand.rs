@@ -1,4 +1,5 @@
-//! One volume and the containers that boot on it, one after the other.
+//! One volume and the containers that boot on it, one after the other. Of an app
+//! alone it is the volume of the database beside it, which stays while they change.
 
 use std::sync::Arc;
 use std::thread;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::Subject;
+use crate::beside::{DatabaseBeside, given, secret};
 use crate::checks::programs::PROCESSES;
 use crate::facts::Facts;
 use crate::facts::Moment;
@@ -41,7 +43,7 @@ pub(super) const SECRETS: (&str, &str) = (
 pub(super) const TABLES: (&str, &str) = ("tables", rows::COUNT);
 
 /// The answer to [`TABLES`] among others.
-pub(super) fn tables(answers: &[(String, Answer)]) -> Reached<Vec<TableRows>> {
+fn tables(answers: &[(String, Answer)]) -> Reached<Vec<TableRows>> {
     let found = answers.iter().find(|(name, _)| name == TABLES.0);
     let (_, answer) = found.ok_or_else(|| flaw("the container gave no answer"))?;
     rows::counted(answer)
@@ -60,6 +62,9 @@ pub(super) struct Strand<'a> {
     pub(super) instances: Vec<Instance>,
     /// Has the volume, too, and starts nothing by itself.
     pub(super) beside: Option<Container>,
+    /// Of an app alone.
+    database: Option<DatabaseBeside>,
+    secret: Option<Volume>,
     pub(super) volume: Volume,
     pub(super) facts: Facts,
     /// Where the running server had its data.
@@ -88,6 +93,8 @@ impl<'a> Strand<'a> {
             prefix,
             instances: Vec::new(),
             beside: None,
+            database: None,
+            secret: None,
             volume,
             directory: None,
             timeline,
@@ -110,6 +117,11 @@ impl<'a> Strand<'a> {
 
     pub(super) fn nothing_seen(&self) -> Facts {
         Facts::new(&self.subject.spec, self.image.clone(), self.volume.name())
+    }
+
+    /// The image whose database it is proved with.
+    pub(super) fn database_id(&self) -> Option<ImageId> {
+        self.subject.database_id().cloned()
     }
 
     pub(super) fn take_facts(&mut self) -> Facts {
@@ -147,13 +159,15 @@ impl<'a> Strand<'a> {
         during: &'static str,
         budget: f64,
     ) -> Result<Reached<boot::Boot>> {
+        if let Err(why) = self.start_database()? {
+            return Ok(Err(why));
+        }
         let name = self.name(&(self.instances.len() + 1).to_string());
         self.event(format!("{during}: docker run {image_id}"));
         let port = self.facts.spec.port();
-        let mount = format!("{}:{MOUNT}", self.volume.name());
-        let variables = boot::smoke_options(&self.facts.spec);
-        let mut options = vec!["--volume", mount.as_str()];
-        options.extend(variables.iter().map(String::as_str));
+        let mut options = self.place();
+        options.extend(boot::smoke_options(&self.facts.spec));
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let started = Instance::start(&self.resources, image_id, &name, &options, port);
         let instance = match settled(started)? {
             Ok(instance) => instance,
@@ -184,6 +198,65 @@ impl<'a> Strand<'a> {
                 Err(why)
             }
         })
+    }
+
+    /// Options of `docker run` that give a container its data: the volume, or of an
+    /// app alone the way to its database.
+    fn place(&self) -> Vec<String> {
+        match (&self.database, &self.secret) {
+            (Some(database), Some(secret)) => database.options().into_iter().chain(given(secret)).collect(),
+            _ => vec!["--volume".to_owned(), format!("{}:{MOUNT}", self.volume.name())],
+        }
+    }
+
+    /// Starts the database that an app alone needs, where it is not there yet.
+    pub(super) fn start_database(&mut self) -> Result<Reached<()>> {
+        let Some(database) = self.subject.database.as_ref().filter(|_| self.database.is_none()) else {
+            return Ok(Ok(()));
+        };
+        self.event(format!("docker run {} for its database", database.reference));
+        let (resources, prefix) = (&self.resources, self.prefix.clone());
+        let started = secret(resources, database, &prefix).and_then(|secret| {
+            let given = given(&secret);
+            let database = DatabaseBeside::start(resources, database, &prefix, self.volume.name(), &given)?;
+            Ok((database, secret))
+        });
+        match settled(started)? {
+            Ok((database, secret)) => {
+                (self.database, self.secret) = (Some(database), Some(secret));
+                self.event("its database is healthy");
+                Ok(Ok(()))
+            }
+            Err(error) => Ok(Err(flaw(error))),
+        }
+    }
+
+    /// The container that has PostgreSQL, where that is another one.
+    pub(super) fn server(&self) -> Option<&Instance> {
+        self.database.as_ref().map(|database| &database.instance)
+    }
+
+    /// The image that has PostgreSQL's own programs.
+    pub(super) fn server_image(&self) -> &ImageId {
+        self.subject.database_id().unwrap_or(&self.subject.image_id)
+    }
+
+    /// The rows of the app's tables: by the answer to [`TABLES`], or where the database
+    /// is elsewhere by asking there, since it is the superuser who counts.
+    pub(super) fn tables(&self, answers: &[(String, Answer)]) -> Result<Reached<Vec<TableRows>>> {
+        let Some(database) = &self.database else {
+            return Ok(tables(answers));
+        };
+        let answer = settled(database.ask(rows::COUNT))?;
+        Ok(answer.map_err(flaw).and_then(|answer| rows::counted(&answer)))
+    }
+
+    /// Runs one script where PostgreSQL is; its answer.
+    pub(super) fn exec_at_server(&mut self, name: &'static str, script: &str) -> Result<Reached<Answer>> {
+        match &self.database {
+            Some(database) => Ok(settled(database.ask(script))?.map_err(flaw)),
+            None => self.exec_one(name, script),
+        }
     }
 
     /// Asks every question of a moment in one exec.
@@ -313,6 +386,8 @@ impl<'a> Strand<'a> {
             }
             drop(beside.take());
         });
+        self.database = None;
+        self.secret = None;
     }
 
     /// Takes what only lives as long as the containers.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::UPGRADED;
 use super::mortal::STOP_GRACE;
-use super::strand::{SECRETS, Strand, TABLES, tables};
+use super::strand::{SECRETS, Strand, TABLES};
 use crate::facts::{FailedAgain, GatePart, Upgrade};
 use crate::proof::image_before;
 use crate::rows::TableRows;
@@ -25,6 +25,7 @@ use container::look;
 use container::timeline::Timeline;
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
+use definition::spec::names::ImageName;
 use engine::Image;
 use engine::container::RunResources;
 
@@ -126,8 +127,15 @@ impl Strand<'_> {
         let Some(before) = image_before(&self.resources, spec, id)? else {
             return Ok(Ok(Upgrade::NoneBefore));
         };
+        if let Err(why) = self.start_database()? {
+            return Ok(Err(why));
+        }
         // Asked by what it says of itself: its app may have had another port.
         let theirs = self.spec_of(&before)?;
+        if theirs.database.elsewhere.is_some() != spec.database.elsewhere.is_some() {
+            let why = "one of the two has its database in itself, and the other has it elsewhere";
+            return Ok(Ok(Upgrade::BeforeFails(before, why.to_owned())));
+        }
         let ours = mem::replace(&mut self.facts.spec, theirs);
         let left = self.leave_rows(before)?;
         self.facts.spec = ours;
@@ -169,6 +177,7 @@ impl Strand<'_> {
         let answers = self.exec(&[SECRETS, TABLES], "the image before")?;
         let answers = answers.unwrap_or_default();
         self.learn_secrets(&answers);
+        let tables = self.tables(&answers)?;
         if let Some(instance) = self.instance()
             && let Err(error) = settled(instance.container.stop(STOP_GRACE))?
         {
@@ -177,7 +186,7 @@ impl Strand<'_> {
         Ok(Ok(VolumeOfBefore {
             image: before,
             passed,
-            tables: tables(&answers),
+            tables,
         }))
     }
 
@@ -213,7 +222,10 @@ impl Strand<'_> {
         if boot.ready.is_some() {
             // Counted first: the checks leave rows of their own.
             let answers = self.exec(&[TABLES], "upgrade")?;
-            has = answers.and_then(|answers| tables(&answers));
+            has = match answers {
+                Ok(answers) => self.tables(&answers)?,
+                Err(why) => Err(why),
+            };
             self.facts.first = Ok(boot.clone());
             let checks = self.run_own_checks()?;
             failed = failed_again(&checks, &left.passed);
@@ -257,6 +269,8 @@ fn spec_by(spec: &ImageSpec, document: &Value) -> ImageSpec {
     }
     if let (Some(name), Some(role)) = (text("/database/name"), text("/database/role")) {
         (theirs.database.name, theirs.database.role) = (name, role);
+        let elsewhere = text("/database/elsewhere").and_then(|name| ImageName::parse(&name).ok());
+        theirs.database.elsewhere = elsewhere;
     }
     let programs = document.get("programs").cloned().unwrap_or_default();
     if let Ok(programs) = serde_json::from_value(programs) {
@@ -339,6 +353,11 @@ mod tests {
         let database = (theirs.database.name.as_str(), theirs.database.role.as_str());
         assert_eq!(database, ("other", "them"));
         assert_eq!(theirs.programs[0].name, "worker");
+        let elsewhere = serde_json::json!({
+            "database": { "name": "other", "role": "them", "elsewhere": "postgres" },
+        });
+        let elsewhere = spec_by(&spec, &elsewhere).database.elsewhere;
+        assert_eq!(elsewhere.unwrap().as_str(), "postgres");
         // Said again in full, it is the same spec.
         assert_eq!(spec_by(&theirs, &theirs.runtime()).runtime(), theirs.runtime());
         assert_eq!(spec_by(&spec, &Value::Null).runtime(), spec.runtime());

@@ -135,7 +135,14 @@ fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
         lines.push("eval \"$(cargo xtask engine env)\"   # `docker` talks to the private engine".to_owned());
     }
     for one in surveyed {
-        lines.push(format!("cargo xtask up {}", one.step.name));
+        let name = &one.step.name;
+        lines.push(match one.job.spec.database.elsewhere {
+            Some(_) => format!(
+                "docker compose -f {}/{name}.yaml up --detach --wait",
+                deploy::compose::FOLDER
+            ),
+            None => format!("cargo xtask up {name}"),
+        });
     }
     if let Some(one) = surveyed.last() {
         lines.push(format!("cargo xtask smoke {}", one.step.name));

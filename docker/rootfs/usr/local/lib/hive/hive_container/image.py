@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from hive_container import own_programs, settings
 
@@ -50,7 +50,10 @@ APP_WAS = "HIVE_APP_WAS"
 METRICS_PORT = "HIVE_METRICS_PORT"
 
 #: Of the container alone; the app gets none of them.
-NOT_FOR_THE_APP = ("PGDATA", "HIVE_DATABASE_PASSWORD_FILE", APP_WAS, METRICS_PORT)
+NOT_FOR_THE_APP = (
+    *("PGDATA", "HIVE_DATABASE_PASSWORD_FILE", APP_WAS, METRICS_PORT),
+    *("HIVE_DATABASE_URL_FILE", "HIVE_DATABASE_HOST", "HIVE_DATABASE_PORT", "HIVE_DATABASE_WAIT"),
+)
 
 #: The superuser of the prepared cluster. No role of an app may have this name.
 SUPERUSER = "postgres"
@@ -86,10 +89,15 @@ PROGRAMS_SEEN_FILE = f"{RUN}/programs.json"
 
 #: Exit status of a program, and of the container, when trying again cannot help.
 EXIT_CONFIG = 78
+#: The same when it may: what is needed was not there in time (`EX_TEMPFAIL` of sysexits.h).
+EXIT_ABSENT = 75
 
 
 class Fatal(Exception):
     """The container cannot start like this. One line that says why, and what to do."""
+
+    #: With which the program ends.
+    status = EXIT_CONFIG
 
     def __init__(self, message: str, hint: str | None = None):
         # What other programs said may have several.
@@ -137,10 +145,16 @@ class Image:
     app_was: str | None
     database: str
     role: str
+    #: The host that has the database where nobody says otherwise; None where it is in this image.
+    elsewhere: str | None
     extensions: list[str]
     initial_sql: list[str]
     settings: dict[str, str]
     programs: list[own_programs.OwnProgram]
+
+    @property
+    def has_database(self) -> bool:
+        return self.elsewhere is None
 
 
 def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
@@ -159,6 +173,11 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
     if database["name"] in ("postgres", "template0", "template1"):
         raise Fatal(f"the app's database may not be {database['name']!r}")
     port = _port(environ.get("HIVE_API_PORT") or app["port"]) if app else None
+    if "elsewhere" in database and environ.get(METRICS_PORT):
+        raise Fatal(
+            f"{METRICS_PORT} is set, and metrics are those of a database, which this image has not",
+            "leave it out, and ask the database's own container",
+        )
     return Image(
         name=document["image"],
         has_app=bool(app),
@@ -177,6 +196,7 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
         app_was=environ.get(APP_WAS),
         database=database["name"],
         role=database["role"],
+        elsewhere=database.get("elsewhere"),
         extensions=database.get("extensions", []),
         initial_sql=database.get("initial_sql", []),
         settings=database.get("settings", {}),
@@ -263,10 +283,7 @@ def app_environment(
     ways = {
         "HIVE_DATABASE_URL": fill("{database_url:psycopg}", values),
         "DATABASE_URL": values["database_url"],
-        "PGHOST": DATABASE_HOST,
-        "PGPORT": str(DATABASE_PORT),
-        "PGDATABASE": image.database,
-        "PGUSER": image.role,
+        **connection(values),
         "PGPASSFILE": PASSFILE,
         "HIVE_API_PORT": str(image.port),
     }
@@ -278,6 +295,19 @@ def app_environment(
     return of_the_image | ways | spec | given
 
 
+def connection(values: Mapping[str, str]) -> dict[str, str]:
+    """libpq's variables for the database that the values name."""
+    query = parse_qsl(urlsplit(values["database_url"]).query)
+    return {
+        "PGHOST": values["database_host"],
+        "PGPORT": values["database_port"],
+        "PGDATABASE": values["database_name"],
+        "PGUSER": values["database_user"],
+        # As libpq calls them: `sslmode` is PGSSLMODE.
+        **{f"PG{name.upper()}": value for name, value in query},
+    }
+
+
 def is_given(name: str, value: str) -> bool:
     """Whether a variable is a wish of whoever runs the container. The engine sets HOME by itself:
     to the user's, and to `/` where it knows none."""
@@ -286,15 +316,21 @@ def is_given(name: str, value: str) -> bool:
     return OF_THE_IMAGE.get(name) != value
 
 
-def not_used(environ: Mapping[str, str]) -> str | None:
-    """A note on variables that lead to a database from outside: none of them is followed."""
+def not_used(environ: Mapping[str, str], elsewhere: str | None = None) -> str | None:
+    """A note on variables that lead to a database from outside: none of them is followed. Where
+    the database is elsewhere, some are."""
     led = environ.keys() - without_connection(environ).keys()
     led |= {"DATABASE_URL", "HIVE_DATABASE_URL"} & environ.keys()
+    if elsewhere:
+        led -= {"HIVE_DATABASE_URL"}
     names = sorted(name for name in led if environ[name] and is_given(name, environ[name]))
     if not names:
         return None
+    where = "in this container"
+    if elsewhere:
+        where = f"at {elsewhere}, as the variables HIVE_DATABASE_… say"
     return (
-        f"not used: {', '.join(names)}; the app's database is the one in this container,"
+        f"not used: {', '.join(names)}; the app's database is the one {where},"
         " unless `app.environment` of the image's spec says otherwise"
     )
 
@@ -391,39 +427,53 @@ def pgpass_line(user: str, password: str) -> str:
 
 
 def write_run_files(
-    image: Image, values: Mapping[str, str], superuser_passfile: str, major: int
+    image: Image,
+    values: Mapping[str, str],
+    superuser_passfile: str | None = None,
+    major: int | None = None,
 ) -> None:
-    """Writes what the other programs of this start read, into the run directory."""
+    """Writes what the other programs of this start read, into the run directory. Of a database that
+    is elsewhere neither the superuser's password nor the version is known."""
     write_private(VALUES_FILE, json.dumps(values))
     ours = ""
     if image.metrics_port:
         ours = own_programs.METRICS_SECTION
         write_private(METRICS_PASSFILE, pgpass_line(METRICS_ROLE, secrets.token_urlsafe(32)))
     write_private(PROGRAMS_FILE, own_programs.configuration(image.programs) + ours)
-    password = values["database_password"]
-    write_private(PASSFILE, pgpass_line(image.role, password))
+    write_private(PASSFILE, pgpass_line(values["database_user"], values["database_password"]))
+    ways = connection(values)
     shell = {
         "HIVE_PORT": _text(image.port),
         "HIVE_HEALTH_PATH": image.health_path or "",
         "HIVE_RESTART_AFTER": str(image.restart_after),
-        "PGHOST": DATABASE_HOST,
-        "PGPORT": str(DATABASE_PORT),
-        "PGDATABASE": image.database,
-        "PGUSER": image.role,
+        "HIVE_DATABASE": "" if image.has_database else f"{ways['PGHOST']}:{ways['PGPORT']}",
+        **ways,
         "PGPASSFILE": PASSFILE,
-        "PGOPTIONS": settings.as_options(settings.of_any_session(major)),
     }
+    if image.has_database:
+        # What is elsewhere may be behind a pooler, which takes no options.
+        shell["PGOPTIONS"] = settings.as_options(settings.of_any_session(major))
     # By bash: whatever libpq listens to, now and in its next version.
     lines = ["unset ${!PG@}\n"]
     lines += (f"export {key}={shlex.quote(value)}\n" for key, value in shell.items())
     write_private(SHELL_FILE, "".join(lines))
-    write_private(
-        SERVICE_FILE,
+    write_private(SERVICE_FILE, services(image, ways, superuser_passfile, major))
+
+
+def services(
+    image: Image, ways: Mapping[str, str], superuser_passfile: str | None, major: int | None
+) -> str:
+    """libpq's file of services: where psql in the container connects to, and as whom."""
+    if not image.has_database:
+        names = {"PGDATABASE": "dbname"}
+        lines = [f"{names.get(key, key[2:].lower())}={value}" for key, value in ways.items()]
+        return "\n".join(["[app]", *lines, f"passfile={PASSFILE}", ""])
+    return (
         f"[app]\nhost={RUN}\nport={DATABASE_PORT}\ndbname={image.database}\n"
         f"user={image.role}\npassfile={PASSFILE}\n\n"
         f"[superuser]\nhost={RUN}\nport={DATABASE_PORT}\ndbname={image.database}\n"
         f"user={SUPERUSER}\npassfile={superuser_passfile}\n"
-        f"options={settings.as_options(settings.of_the_superuser(major))}\n",
+        f"options={settings.as_options(settings.of_the_superuser(major))}\n"
     )
 
 

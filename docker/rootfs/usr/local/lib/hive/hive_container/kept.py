@@ -2,7 +2,8 @@
 
 Whoever runs the container gives one by a file: NAME_FILE names it, or it lies in /run/secrets, as
 engines and Kubernetes put it there. One that nobody gives is made at the first start, and kept on
-the volume beside the passwords: another start, and another container, has the same.
+the volume beside the passwords: another start, and another container, has the same. An app alone
+has no volume: there each has to be given, by a file or as the variable NAME.
 """
 
 import os
@@ -10,7 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping
 
-from hive_container.image import Image, one_line_in
+from hive_container.image import Fatal, Image, one_line_in
 from hive_container.volume import OURS, keep_password, read_first_line
 
 #: Where an engine puts what it was given as a secret.
@@ -36,12 +37,38 @@ def file_of(name: str) -> str:
 def values(image: Image, environ: Mapping[str, str], *, started: bool = True) -> dict[str, str]:
     """The values of the spec's placeholders for secrets. Where nothing was started none is made:
     a command gets one that nobody keeps."""
-    return {f"secret:{name}": value(name, environ, started=started) for name in names(image)}
+    if started and not image.has_database:
+        refuse_missing(image, environ)
+
+    def one(name: str) -> str:
+        is_variable = not image.has_database and not file_given(name, environ)
+        given = environ.get(name) if is_variable else None
+        return given or value(name, environ, started=started)
+
+    return {f"secret:{name}": one(name) for name in names(image)}
+
+
+def refuse_missing(image: Image, environ: Mapping[str, str]) -> None:
+    """Without a volume nothing is kept, and another start would have another secret."""
+    missing = [
+        name for name in names(image) if not file_given(name, environ) and not environ.get(name)
+    ]
+    if missing:
+        raise Fatal(
+            f"nobody gives the secret {', '.join(missing)}, and this image has no volume to keep"
+            " one of its own making",
+            f"mount its file as {GIVEN}/{missing[0]}, or name the file by {missing[0]}_FILE",
+        )
+
+
+def file_given(name: str, environ: Mapping[str, str]) -> str | None:
+    """The file that whoever runs the container gives."""
+    places = [f"{GIVEN}/{name}", f"{GIVEN}/{name.lower()}"]
+    return environ.get(f"{name}_FILE") or next(filter(os.path.exists, places), None)
 
 
 def value(name: str, environ: Mapping[str, str], *, started: bool) -> str:
-    places = [f"{GIVEN}/{name}", f"{GIVEN}/{name.lower()}"]
-    path = environ.get(f"{name}_FILE") or next(filter(os.path.exists, places), None)
+    path = file_given(name, environ)
     if path:
         return one_line_in(path, f"file of the secret {name},")
     if started:

@@ -10,13 +10,14 @@ from hive_container.image import DATABASE_HOST, DATABASE_PORT, METRICS_PORT, Fat
 DESCRIPTOR = 101
 
 
-def inspect(app_port: int | None, metrics_port: int | None) -> None:
+def inspect(app_port: int | None, metrics_port: int | None, *, has_database: bool = True) -> None:
     """Raises Fatal when a port cannot be had: another container in the same network namespace
     (`--network host`, a pod), or a port that only root may take."""
     if app_port:
         try_port("0.0.0.0", app_port, "HIVE_API_PORT gives the app another one")
     address = DATABASE_HOST if app_port else "0.0.0.0"
-    try_port(address, DATABASE_PORT, "no other PostgreSQL may share the container's network")
+    if has_database:
+        try_port(address, DATABASE_PORT, "no other PostgreSQL may share the container's network")
     if metrics_port:
         try_port("0.0.0.0", metrics_port, f"{METRICS_PORT} gives the metrics another one")
 

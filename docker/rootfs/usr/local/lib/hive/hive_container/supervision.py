@@ -21,7 +21,7 @@ import time
 from collections.abc import Set
 
 from hive_container import cluster, image, left_behind, limits
-from hive_container.image import EXIT_CONFIG
+from hive_container.image import EXIT_ABSENT, EXIT_CONFIG
 from hive_container.logs import ProgramLog
 from hive_container.steadiness import Steadiness
 from hive_container.volume import PGDATA
@@ -199,9 +199,11 @@ class ContainerSupervisor(Supervisor):
         self.clear_up(process)
         self.tell_what_is_left(name)
         status = self.options.last_status
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXIT_CONFIG:
-            why = self.log_of(process).reason or "it cannot run like this, see its last lines"
-            self.end_of(process, f"{name}: {why}", EXIT_CONFIG)
+        code, reason = os.WEXITSTATUS(status), self.log_of(process).reason
+        # The other status is also an app's own to end with.
+        if os.WIFEXITED(status) and (code == EXIT_CONFIG or (code == EXIT_ABSENT and reason)):
+            why = reason or "it cannot run like this, see its last lines"
+            self.end_of(process, f"{name}: {why}", code)
             return
         now = time.monotonic()
         steadiness = self.steadiness.setdefault(name, Steadiness())
@@ -274,8 +276,10 @@ class ContainerSupervisor(Supervisor):
 
     def ordered_stop_groups_phase_1(self) -> None:
         groups = self.stop_groups
-        # It is the last one, and who is left may still want to write to it.
-        if groups and groups[-1].config.name == POSTGRESQL and not self.ended_what_was_left:
+        # It is the last one, and who is left may still want to write to it. Where it is elsewhere
+        # all have been stopped.
+        is_time = not groups or groups[-1].config.name == POSTGRESQL
+        if is_time and not self.ended_what_was_left:
             self.ended_what_was_left = True
             asked, killed = left_behind.end(self.known())
             if asked:
