@@ -14,6 +14,7 @@ use crate::seen::{Condition, ContainerPlace, SeenContainer};
 use container::ask;
 use container::programs;
 use definition::identity::ImageId;
+use deploy::compose::FOLDER;
 use engine::Inventory;
 use host::report::megabytes;
 use inputs::clock;
@@ -61,6 +62,8 @@ pub struct ServiceStatus {
     pub last_good_is_booted: bool,
     /// How many were begun since then that nobody has restored.
     pub backups_not_proved: usize,
+    /// Of an app alone, which keeps no data: the image whose database it uses.
+    pub database: Option<String>,
 }
 
 /// What decides of an image whether it has a proof.
@@ -305,11 +308,12 @@ fn notes(status: &ServiceStatus) -> Vec<String> {
     notes.extend(backup_note(status, SystemTime::now()));
     notes.extend(status.kept.iter().map(|name| format!("data put aside: {name}")));
     if let Some(newer) = &status.newer {
-        notes.push(format!(
-            "another image is released ({}): cargo xtask up {}",
-            newer.short(),
-            status.service
-        ));
+        let name = &status.service;
+        let up = match &status.database {
+            Some(_) => format!("docker compose -f {FOLDER}/{name}.yaml up --detach --wait"),
+            None => format!("cargo xtask up {name}"),
+        };
+        notes.push(format!("another image is released ({}): {up}", newer.short()));
     }
     notes
 }
@@ -317,7 +321,7 @@ fn notes(status: &ServiceStatus) -> Vec<String> {
 /// How old the last good backup is, of a service that has data.
 fn backup_note(status: &ServiceStatus, now: SystemTime) -> Option<String> {
     let last = status.last_good_backup.as_deref();
-    if last.is_none() && status.state == "not there" {
+    if status.database.is_some() || last.is_none() && status.state == "not there" {
         return None;
     }
     let not_proved = match status.backups_not_proved {
@@ -392,6 +396,7 @@ mod tests {
             last_good_backup: None,
             last_good_is_booted: false,
             backups_not_proved: 0,
+            database: None,
         }
     }
 
@@ -459,6 +464,18 @@ mod tests {
             ..ServiceStatus::default()
         };
         assert_eq!(backup_note(&gone, now), None);
+        let alone = ServiceStatus {
+            state: "healthy".to_owned(),
+            newer: Some(image_id("fedcba9876543210")),
+            database: Some("postgres".to_owned()),
+            service: "workspace".to_owned(),
+            ..ServiceStatus::default()
+        };
+        let way = "docker compose -f docker/compose/workspace.yaml up --detach --wait";
+        assert_eq!(
+            notes(&alone),
+            [format!("another image is released (fedcba987654): {way}")]
+        );
     }
 
     #[test]
