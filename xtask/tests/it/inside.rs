@@ -173,6 +173,19 @@ fn orphans_do_not_stay_as_zombies() {
     let status = ["SigIgn", "/proc/self/status"];
     let by_us = ignored(&[], &[&["grep"], &status[..]].concat());
     assert_eq!(by_us, ignored(&["--entrypoint", "grep"], &status));
+    // What a program leaves in a session of its own is told when it ends.
+    let left = "setsid sleep 1000 > /dev/null 2>&1 & sleep 0.2; kill -9 $(supervisorctl pid app)";
+    let as_the_app = ["exec", "--env", "SUPERVISOR_PROCESS_NAME=app", &one.0];
+    one.docker(&[&as_the_app[..], &["sh", "-c", left]].concat());
+    let is_told = || {
+        one.docker(&["logs", &one.0])
+            .contains("app has ended, and has left sleep (")
+    };
+    let told = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        is_told()
+    });
+    assert!(told, "{}", one.docker(&["logs", &one.0]));
     // Nor do those that live on outlast the database, or end unheard.
     let volume = "/var/lib/postgresql/data/heard";
     let daemon = format!("trap 'echo heard > {volume}; exit' TERM; while :; do sleep 0.05; done");
@@ -183,8 +196,10 @@ fn orphans_do_not_stay_as_zombies() {
     ]);
     one.docker(&["stop", "--time", "60", &one.0]);
     let logs = one.docker(&["logs", &one.0]);
+    let stopped = "stopped what was left in the background: ";
+    let stopped = logs.lines().find(|line| line.contains(stopped));
     assert!(
-        logs.contains("stopped what was left in the background: sh ("),
+        stopped.is_some_and(|line| line.contains("sh (") && line.contains("sleep (")),
         "{logs}"
     );
     let code = one.docker(&["inspect", "--format", "{{.State.ExitCode}}", &one.0]);

@@ -149,6 +149,8 @@ class ContainerSupervisor(Supervisor):
         self.leaders: set[int] = set()
         #: Processes without a parent of which the log has told.
         self.told: set[int] = set()
+        #: By program: who of them it has left at its last end.
+        self.left: dict[str, str] = {}
         self.ended_what_was_left = False
         self.steadiness: dict[str, Steadiness] = {}
 
@@ -242,6 +244,8 @@ class ContainerSupervisor(Supervisor):
         log = self.log_of(process)
         said = log.last_words()
         why = f"{name} {what}" + (f": {said}" if said else "")
+        if left := self.left.get(name):
+            why = f"{why}; it leaves {left} in the background, and has to stay in the foreground"
         # Not of one that was killed: no setting did that.
         if name == POSTGRESQL and log.complaint and (way_back := cluster.way_back(PGDATA)):
             why = f"{why}; hint: {way_back}"
@@ -267,10 +271,10 @@ class ContainerSupervisor(Supervisor):
         orphans = [one for one in left_behind.found(self.known()) if one.may_be_of(name)]
         left = [one for one in orphans if one.pid not in self.told]
         self.told |= {one.pid for one in left}
+        self.left[name] = ", ".join(map(str, left))
         if left and self.options.mood >= SupervisorStates.RUNNING:
-            processes = ", ".join(map(str, left))
             self.options.logger.warn(
-                f"{name} has ended, and has left {processes} in the background;"
+                f"{name} has ended, and has left {self.left[name]} in the background;"
                 " hint: a program has to run in the foreground, and to end with all that it starts"
             )
 
