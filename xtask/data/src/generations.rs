@@ -220,6 +220,16 @@ impl VolumeKeeper {
         self.own(&place)
     }
 
+    /// What was never in use goes. Of one that was unpacked half, the files are still root's.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let owner = &self.owner;
+        let script = format!(
+            "for one in {MOUNT}/generations/new-*.part; do [ ! -e $one ] || chown -R {owner} $one; done"
+        );
+        self.run(&["--user", "0:0"], &["sh", "-c", &script])?;
+        self.does("settle", &[]).map(drop)
+    }
+
     fn own(&self, place: &str) -> Result<()> {
         self.run(&["--user", "0:0"], &["chown", "-R", &self.owner, place])
             .map(drop)

@@ -123,7 +123,7 @@ impl DataWork<'_> {
 
     /// What was never in use goes, and all else has the name that it should have.
     pub(crate) fn settle(&self) -> Result<()> {
-        self.keeper.for_cleanup().does("settle", &[]).map(drop)
+        self.keeper.for_cleanup().settle()
     }
 
     /// Stops the service, where it runs.
