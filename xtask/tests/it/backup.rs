@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::build_images::docker;
+use crate::packages;
 use crate::sandbox::{self, Checkout, Run};
 use crate::smoke_gate::good;
 
@@ -377,7 +378,7 @@ fn is_passed_on(source: &Source, key: &dyn Fn(&str) -> String) {
         &plain,
         &passed,
     ];
-    assert!(Command::new("age").args(decrypt).status().unwrap().success());
+    assert!(packages::age("age").args(decrypt).status().unwrap().success());
     source.xtask(&["backup", "verify", "--bytes", &plain]).expect(0);
 }
 
@@ -388,12 +389,14 @@ fn is_passed_on(source: &Source, key: &dyn Fn(&str) -> String) {
 fn an_encrypted_backup_is_read_by_age_alone() {
     let keys = tempfile::tempdir().unwrap();
     let key = |name: &str| keys.path().join(name).to_str().unwrap().to_owned();
-    let made = |name: &str| Command::new("age-keygen").args(["-o", &key(name)]).output();
-    let (Ok(_), Ok(_)) = (made("ours"), made("theirs")) else {
-        sandbox::skipped("no age to encrypt a backup with");
+    if packages::programs("age").is_none() {
         return;
-    };
-    let public = Command::new("age-keygen")
+    }
+    for name in ["ours", "theirs"] {
+        let made = packages::age("age-keygen").args(["-o", &key(name)]).status();
+        assert!(made.unwrap().success());
+    }
+    let public = packages::age("age-keygen")
         .args(["-y", &key("ours")])
         .output()
         .unwrap();
@@ -439,7 +442,7 @@ fn an_encrypted_backup_is_read_by_age_alone() {
     is_passed_on(&source, &key);
     let plain = key("plain.tar.zst");
     let decrypt = ["--decrypt", "--identity", &key("ours"), "--output", &plain, path];
-    assert!(Command::new("age").args(decrypt).status().unwrap().success());
+    assert!(packages::age("age").args(decrypt).status().unwrap().success());
     source.xtask(&["backup", "verify", "--bytes", &plain]).expect(0);
     // Its seal is lost: what is in it is enough.
     fs_err::remove_file(format!("{path}.seal")).unwrap();

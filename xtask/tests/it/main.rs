@@ -41,6 +41,7 @@ mod never_stale;
 mod new_image;
 mod own_programs;
 mod own_steps;
+mod packages;
 mod pipelines;
 mod podman;
 mod purge;

@@ -3,32 +3,15 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::build_images::docker;
-use crate::sandbox::{self, Checkout, repository, skipped};
+use crate::packages;
+use crate::sandbox::{self, Checkout, repository};
 
 const NAME: &str = "test-genie";
-
-/// Prometheus' checker, of the distribution's package; `None` where it cannot be had.
-fn promtool(folder: &Path) -> Option<PathBuf> {
-    let run = |program: &str, args: &[&str]| {
-        let mut command = Command::new(program);
-        command.args(args).current_dir(folder).stdin(Stdio::null());
-        command.output().is_ok_and(|output| output.status.success())
-    };
-    let got = run("apt-get", &["download", "--quiet", "prometheus"])
-        // A new machine has no lists of packages.
-        || run("apt-get", &["update", "--quiet"]) && run("apt-get", &["download", "--quiet", "prometheus"]);
-    if !got {
-        skipped("the distribution's package `prometheus` cannot be had");
-        return None;
-    }
-    assert!(run("sh", &["-c", "dpkg-deb --extract prometheus_*.deb ."]));
-    Some(folder.join("usr/bin/promtool"))
-}
 
 fn is_content(promtool: &Path, args: &[&str], input: &str) {
     let mut child = Command::new(promtool)
@@ -173,8 +156,8 @@ fn a_scrape_tells_what_is_so_and_nothing_that_was() {
         None
     );
 
-    let folder = tempfile::tempdir().unwrap();
-    if let Some(promtool) = promtool(folder.path()) {
+    if let Some(programs) = packages::programs("prometheus") {
+        let promtool = programs.join("promtool");
         sql("ALTER ROLE hive_metrics LOGIN");
         let whole = until(metrics, |scraped| value(scraped, "pg_up") == Some(1.0));
         is_content(&promtool, &["check", "metrics"], &whole);

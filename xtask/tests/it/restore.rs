@@ -4,10 +4,11 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::MutexGuard;
 
 use crate::build_images::docker;
+use crate::packages;
 use crate::sandbox::{self, Checkout, Run};
 
 const NAME: &str = "test-genie";
@@ -196,14 +197,12 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
 fn encrypted(file: &str, folder: &Path) -> Option<(String, String)> {
     let (to, key) = (folder.join("encrypted"), folder.join("key"));
     let (to, key) = (to.to_str().unwrap(), key.to_str().unwrap());
-    let Ok(made) = Command::new("age-keygen").args(["-o", key]).output() else {
-        sandbox::skipped("no age to encrypt a backup with");
-        return None;
-    };
-    assert!(made.status.success());
+    packages::programs("age")?;
+    let made = packages::age("age-keygen").args(["-o", key]).status();
+    assert!(made.unwrap().success());
     // Who has a secret key knows the public one.
     let encrypt = ["--encrypt", "--identity", key, "--output", to, file];
-    assert!(Command::new("age").args(encrypt).status().unwrap().success());
+    assert!(packages::age("age").args(encrypt).status().unwrap().success());
     Some((to.to_owned(), key.to_owned()))
 }
 

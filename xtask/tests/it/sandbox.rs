@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::packages;
 use build::context::stage::StagedContext;
 use engine::Engine;
 use host::Environment;
@@ -62,7 +63,10 @@ pub(crate) fn xtask<I: IntoIterator<Item: AsRef<OsStr>>>(args: I) -> Run {
 /// The binary, for more settings.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(packages::folder("age")).chain(std::env::split_paths(&path));
     command
+        .env("PATH", std::env::join_paths(path).unwrap())
         .env("NO_COLOR", "1")
         .env_remove("DOCKER_HOST")
         .stdin(Stdio::null());
