@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use build::catalog::{Apps, Catalog};
 use definition::labels::IMAGE_LABEL;
 use engine::Engine;
 use host::Host;
@@ -73,13 +72,7 @@ impl Scratch {
         for part in PARTS {
             copy(&host.root.join(part), &root.join(part))?;
         }
-        let mut images = Vec::new();
-        for image in Catalog::read(&host.root, Apps::OfSpecs)?.images {
-            let name = format!("{prefix}-{}", image.name);
-            let folder = root.join("images");
-            fs_err::rename(folder.join(image.name.as_str()), folder.join(&name))?;
-            images.push(name);
-        }
+        let images = rename_images(&root.join("images"), prefix)?;
         Ok(Self {
             root,
             state: folder.join("state"),
@@ -165,6 +158,35 @@ impl Drop for Scratch {
     }
 }
 
+/// Puts a prefix before the name of each image of a folder `images/`, also where a spec
+/// names the image of its database. Returns the new names, in order.
+///
+/// # Errors
+/// When a file cannot be read, written or renamed, or a spec is no JSON.
+pub fn rename_images(images: &Path, prefix: &str) -> Result<Vec<String>> {
+    let mut renamed = Vec::new();
+    // All of them first: a folder that is read meanwhile may show the new names, too.
+    let entries = fs_err::read_dir(images)?.collect::<std::io::Result<Vec<_>>>()?;
+    for folder in entries.iter().map(fs_err::DirEntry::path) {
+        let spec = folder.join("image.json");
+        let name = folder.file_name().and_then(|name| name.to_str());
+        let Some(name) = name.filter(|_| spec.is_file()) else {
+            continue;
+        };
+        let mut document: Value = serde_json::from_str(&fs_err::read_to_string(&spec)?)
+            .with_context(|| format!("read {}", spec.display()))?;
+        if let Some(Value::String(database)) = document.pointer_mut("/database/elsewhere") {
+            *database = format!("{prefix}-{database}");
+            fs_err::write(&spec, serde_json::to_string_pretty(&document)?)?;
+        }
+        let name = format!("{prefix}-{name}");
+        fs_err::rename(&folder, images.join(&name))?;
+        renamed.push(name);
+    }
+    renamed.sort();
+    Ok(renamed)
+}
+
 /// Removes every image that was built under a name, whatever its tags.
 ///
 /// # Errors
@@ -208,4 +230,29 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_renamed_once_and_where_others_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = |name: &str| folder.path().join(name).join("image.json");
+        for (name, text) in [
+            ("app", r#"{"database": {"elsewhere": "pg"}}"#),
+            ("pg", r#"{"app": null}"#),
+        ] {
+            fs_err::create_dir(folder.path().join(name)).unwrap();
+            fs_err::write(spec(name), text).unwrap();
+        }
+        fs_err::create_dir(folder.path().join("sample")).unwrap();
+        assert_eq!(rename_images(folder.path(), "x").unwrap(), ["x-app", "x-pg"]);
+        let text = fs_err::read_to_string(spec("x-app")).unwrap();
+        assert!(text.contains(r#""elsewhere": "x-pg""#), "{text}");
+        let text = fs_err::read_to_string(spec("x-pg")).unwrap();
+        assert_eq!(text, r#"{"app": null}"#);
+        assert!(folder.path().join("sample").exists());
+    }
 }

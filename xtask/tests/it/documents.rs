@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::build_images::{docker, remove_images, roomy};
 use crate::sandbox::{self, Checkout, repository};
+use xtask::scratch::rename_images;
 
 /// What becomes of a block.
 #[derive(Debug)]
@@ -327,7 +328,7 @@ fn every_block_works_when_it_is_pasted() {
     let names = Names::new();
     let checkout = Checkout::new();
     roomy(&checkout);
-    sandbox::rename_images(&checkout.path("images"), &names.prefix);
+    rename_images(&checkout.path("images"), &names.prefix).unwrap();
     for image in ["genie", "agent"] {
         let spec = format!("images/{}-{image}/image.json", names.prefix);
         let text = fs_err::read_to_string(checkout.path(&spec)).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use xtask::scratch::TEST_IMAGES;
+use xtask::scratch::{TEST_IMAGES, rename_images};
 
 use crate::sandbox::{self, repository};
 
@@ -89,7 +89,7 @@ fn the_images_are_the_same_in_a_clean_clone() {
     // The images that [`sandbox::Checkout`] has, too.
     fs_err::remove_dir_all(clone.join("images/postgres")).unwrap();
     // No tag that somebody uses is moved.
-    sandbox::rename_images(&clone.join("images"), TEST_IMAGES);
+    rename_images(&clone.join("images"), TEST_IMAGES).unwrap();
     let run = pipeline(&clone, STEP);
     assert_eq!(
         run.code, 0,

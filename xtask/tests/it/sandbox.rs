@@ -14,7 +14,7 @@ use engine::Engine;
 use host::Environment;
 use host::process::Runner;
 use host::report::Report;
-use xtask::scratch::TEST_IMAGES;
+use xtask::scratch::{TEST_IMAGES, rename_images};
 
 /// What a finished run left.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Checkout {
     /// tags of the repository's own: `test-genie`, `hive-test-genie:latest`.
     pub(crate) fn renamed() -> Self {
         let checkout = Self::new();
-        rename_images(&checkout.path("images"), TEST_IMAGES);
+        rename_images(&checkout.path("images"), TEST_IMAGES).unwrap();
         checkout
     }
 
@@ -166,17 +166,6 @@ impl Checkout {
     /// Runs the built tool on this checkout and waits for its end.
     pub(crate) fn xtask(&self, args: &[&str]) -> Run {
         finish(&mut self.command(args))
-    }
-}
-
-/// Puts a prefix before the name of each image of a folder `images/`.
-pub(crate) fn rename_images(images: &Path, prefix: &str) {
-    for entry in fs_err::read_dir(images).unwrap() {
-        let image = entry.unwrap().path();
-        if image.join("image.json").is_file() {
-            let name = image.file_name().unwrap().to_str().unwrap();
-            fs_err::rename(&image, images.join(format!("{prefix}-{name}"))).unwrap();
-        }
     }
 }
 

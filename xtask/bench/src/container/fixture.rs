@@ -56,6 +56,7 @@ impl ImagesFixture {
             .into_iter()
             .map(|spec| subject(spec, &document))
             .collect::<Result<Vec<_>>>()?;
+        let ours = ours.iter().map(|one| with_database(one, &ours)).collect();
         Ok(Self {
             resources: RunResources {
                 engine,
@@ -210,6 +211,16 @@ fn subject(spec: ImageSpec, document: &Value) -> Result<Subject> {
         spec,
         database: None,
     })
+}
+
+/// The same, where it is an app alone with the image that its spec names.
+fn with_database(one: &Subject, all: &[Subject]) -> Subject {
+    let elsewhere = one.spec.database.elsewhere.as_ref();
+    let database = all.iter().find(|other| Some(&other.spec.name) == elsewhere);
+    Subject {
+        database: database.cloned().map(Box::new),
+        ..one.clone()
+    }
 }
 
 /// The peers of these figures hold an app.
