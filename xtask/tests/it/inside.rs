@@ -151,7 +151,10 @@ fn a_stop_in_the_first_moments_is_heard() {
         std::thread::sleep(std::time::Duration::from_millis(5 * round));
         one.docker(&["stop", "--time", "60", &one.0]);
         let code = one.docker(&["inspect", "--format", "{{.State.ExitCode}}", &one.0]);
-        assert_eq!(code.trim(), "0", "round {round}");
+        // Until it becomes our program, PID 1 is the runtime's, which is written in Go: there a
+        // signal that ends a process and cannot end PID 1 makes it exit with 2.
+        let code = code.trim();
+        assert!(["0", "2"].contains(&code), "round {round}: {code}");
     }
 }
 
