@@ -237,9 +237,13 @@ fn roomy(spec: &mut ImageSpec) {
 
 fn as_it_is(_: &mut ImageSpec) {}
 
+/// An edit that no longer finds its line would leave a good image to be broken.
+const SED: &str = "sed() { for file; do :; done; was=$(sha256sum \"$file\"); command sed \"$@\"; \
+     if [ \"$was\" = \"$(sha256sum \"$file\")\" ]; then echo \"nothing is edited: sed $*\" >&2; return 1; fi; }";
+
 /// As root, a command that changes the image; the user is put back.
 pub(crate) fn run(command: &str) -> String {
-    format!("USER root\nRUN set -eu; {command}\nUSER 1000:1000")
+    format!("USER root\nRUN set -eu; {SED}; {command}\nUSER 1000:1000")
 }
 
 /// Compiled files are never compared with their source: without them the
@@ -379,7 +383,7 @@ fn trust_instead_of_passwords() {
 #[ignore = "needs an engine"]
 fn data_off_the_volume() {
     let lines = run(&format!(
-        "install -d -o 1000 -g 1000 /srv/data; sed -i 's/^    note = mounts.*/    note = None/' /usr/local/lib/hive/entrypoint; \
+        "install -d -o 1000 -g 1000 /srv/data; sed -i 's/^        notes = .mounts.*/        notes = []/' /usr/local/lib/hive/entrypoint; \
          sed -i 's|^MOUNT = .*|MOUNT = \"/srv/data\"|' /usr/local/lib/hive/hive_container/volume.py; {UNCOMPILED}"
     ));
     broken("off-volume", &lines, as_it_is, &["data-on-volume"]);
