@@ -124,7 +124,7 @@ fn what_is_foretold_is_what_buildkit_does() {
     assert_eq!(deps.expected("python-deps", "apt update"), "cached");
     assert_eq!(deps.expected("python-deps", "uv lock"), "run");
     assert_eq!(deps.expected("production", "RUN echo "), "run");
-    assert_eq!(deps.ran("production").last(), Some(&8));
+    assert_eq!(deps.ran("production").last(), Some(&9));
 
     // The engine loses the image, and the last step out of its cache.
     let entry = format!("target/images/history/images/{}/000004.json", bench.name);
@@ -156,7 +156,7 @@ fn what_is_foretold_is_what_buildkit_does() {
     assert_eq!(pruned.expected("production", "RUN echo "), "run");
     assert_eq!(
         (pruned.ran("production"), pruned.ran("python-deps")),
-        (vec![8], vec![])
+        (vec![9], vec![])
     );
     // What it is for: the definition's differences between two runs.
     let between = bench
