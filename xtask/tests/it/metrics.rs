@@ -99,7 +99,12 @@ fn a_scrape_tells_what_is_so_and_nothing_that_was() {
     xtask(&with).expect(0);
     xtask(&with).expect(0).says(&["nothing to do"]);
 
-    let scraped = until(metrics, |scraped| value(scraped, "pg_up") == Some(1.0));
+    // A program runs for the supervisor when it has for a second.
+    let scraped = until(metrics, |scraped| {
+        ["pg_up", r#"hive_program_up{program="app"}"#]
+            .iter()
+            .all(|metric| value(scraped, metric) == Some(1.0))
+    });
     for (metric, expected) in [
         ("hive_healthy", 1.0),
         (r#"hive_program_up{program="app"}"#, 1.0),
