@@ -88,7 +88,22 @@ impl Timed {
     /// # Errors
     /// When it ends with another exit code than 0, with what it said.
     pub(crate) fn run(&self, runner: &Runner) -> Result<()> {
-        let (program, args) = self.words.split_first().context("a command has no words")?;
+        self.call(runner, &self.words)
+    }
+
+    /// Runs what prepares it, where anything does.
+    ///
+    /// # Errors
+    /// As [`Timed::run`].
+    pub(crate) fn make_ready(&self, runner: &Runner) -> Result<()> {
+        match self.prepare.is_empty() {
+            true => Ok(()),
+            false => self.call(runner, &self.prepare),
+        }
+    }
+
+    fn call(&self, runner: &Runner, words: &[OsString]) -> Result<()> {
+        let (program, args) = words.split_first().context("a command has no words")?;
         let mut call = runner.cmd(program).args(args);
         for (key, value) in &self.env {
             call = call.env(key, value);

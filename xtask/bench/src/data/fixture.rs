@@ -101,13 +101,14 @@ impl DataFixture {
     /// The least that anybody who restores a backup to look at it has to do.
     pub(super) fn amcheck(&self, label: &str) -> Result<Timed> {
         let image = format!("{}:latest", self.services.ours.spec.name.repository());
-        let inside = "mkdir -m 700 /tmp/d; tar -x -C /tmp/d; cd /tmp; \
+        // The image's variables name a service file that only its own start writes.
+        let inside = "unset PGSERVICE PGSERVICEFILE; mkdir -m 700 /tmp/d; tar -x -C /tmp/d; cd /tmp; \
              printf \"local all all trust\\n\" > hba; \
              postgres -D /tmp/d -c unix_socket_directories=/tmp -c listen_addresses= -c hba_file=/tmp/hba \
                  -c config_file=/etc/hive/postgresql.conf -c data_directory=/tmp/d > log 2>&1 & \
              until pg_isready -q -h /tmp; do sleep 0.1; done; \
              pg_amcheck -h /tmp -U postgres --all --heapallindexed --install-missing; \
-             kill -INT %1; wait";
+             kill -INT $!; wait";
         let file = quote(&self.file("proved.tar.zst")?);
         self.docker(
             label,

@@ -77,6 +77,7 @@ pub(crate) fn watch(
     if !answers() {
         bail!("{} does not answer on {address}", service.spec.name);
     }
+    command.make_ready(&bench.host.runner)?;
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
