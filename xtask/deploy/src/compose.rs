@@ -5,17 +5,13 @@
 use std::path::Path;
 
 use crate::names::{self, DATA_KEY, SERVICE_LABEL};
-use crate::{APP, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS, UID};
+use crate::{APP, DATA, Deployment, LIMITS, SCRATCH, SECRET, STOP_SECONDS, UID};
 
 /// Where the files lie in a checkout.
 pub const FOLDER: &str = "docker/compose";
 
 /// What each of them begins with.
 pub const MARK: &str = "# Do not edit: rendered by `cargo xtask render`";
-
-/// The secret that both containers of an app alone are given, by the name under
-/// which they look for it.
-const SECRET: &str = "hive_database_password";
 
 /// The way from there to the top of the checkout.
 const TOP: &str = "../..";

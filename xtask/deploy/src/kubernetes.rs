@@ -1,7 +1,8 @@
 //! The objects of a service for Kubernetes.
 
 use crate::names;
-use crate::{CHECK, DATA, Deployment, LIMITS, SCRATCH, STOP_SECONDS, UID};
+use crate::{CHECK, DATA, Deployment, LIMITS, SCRATCH, SECRET, SECRETS, STOP_SECONDS, UID};
+use definition::spec::names::ImageName;
 
 /// What the claim asks for: the cluster, its log and room. A claim can grow.
 const STORAGE: &str = "10Gi";
@@ -14,6 +15,9 @@ pub fn objects(service: &Deployment) -> String {
     let Deployment { name, file, port, .. } = service;
     let mut text =
         format!("# Do not edit: rendered by `cargo xtask render --for kubernetes {name}` from {file}.\n");
+    if let Some(database) = service.shared_database() {
+        text += &about_password(service, database);
+    }
     if service.keeps_data {
         text += &claim(service);
     }
@@ -37,6 +41,20 @@ spec:
     );
     text += &set(service);
     text
+}
+
+/// What has to be there before the objects.
+fn about_password(service: &Deployment, database: &ImageName) -> String {
+    let secret = names::password(database);
+    let beside = match service.is_shared {
+        true => String::new(),
+        false => format!("# Its database is what `cargo xtask render --for kubernetes {database}` prints.\n"),
+    };
+    format!(
+        "{beside}# The password of the database {database} is a line in a file:
+#   kubectl create secret generic {secret} --from-file={SECRET}=FILE
+"
+    )
 }
 
 /// Not a template of the set: it has the name that the volume has everywhere, and
@@ -74,8 +92,7 @@ metadata:
     app.kubernetes.io/name: {name}
 spec:
   serviceName: {name}
-  # One: two containers never use one cluster.
-  replicas: 1
+{why}  replicas: 1
   selector:
     matchLabels:
       app.kubernetes.io/name: {name}
@@ -117,6 +134,10 @@ spec:
               cpu: \"{cpus}\"
               memory: {memory}
 ",
+        why = match service.keeps_data {
+            true => "  # One: two containers never use one cluster.\n",
+            false => "",
+        },
         release = service.release(),
         protocol = service.protocol(),
         reserved = quantity(LIMITS.reserved),
@@ -128,6 +149,11 @@ spec:
     if service.keeps_data {
         text += &format!("            - name: data\n              mountPath: {DATA}\n");
     }
+    if service.shared_database().is_some() {
+        text += &format!(
+            "            - name: password\n              mountPath: {SECRETS}\n              readOnly: true\n"
+        );
+    }
     for (folder, _) in SCRATCH {
         let name = scratch(folder);
         text += &format!("            - name: {name}\n              mountPath: {folder}\n");
@@ -137,6 +163,15 @@ spec:
         text += &format!(
             "        - name: data\n          persistentVolumeClaim:\n            claimName: {}\n",
             names::volume(name)
+        );
+    }
+    if let Some(database) = service.shared_database() {
+        text += &format!(
+            "        - name: password
+          secret:
+            secretName: {}
+",
+            names::password(database)
         );
     }
     for (folder, size) in SCRATCH {
@@ -200,7 +235,26 @@ fn quantity(size: &str) -> String {
 mod tests {
     use super::*;
     use crate::sample::spec;
+    use crate::tests::with_database;
     use std::path::Path;
+
+    #[test]
+    fn an_app_alone_and_its_database_have_one_secret() {
+        let specs = with_database();
+        let of = |n: usize| objects(&Deployment::among(&specs, &specs[n], Path::new("/src")));
+        for (text, times) in [(of(0), 0), (of(1), 1)] {
+            assert_eq!(
+                text.matches("kind: PersistentVolumeClaim").count(),
+                times,
+                "{text}"
+            );
+            assert_eq!(text.matches("secretName: data-password").count(), 1, "{text}");
+            assert_eq!(text.matches("mountPath: /run/secrets\n").count(), 1, "{text}");
+        }
+        assert!(of(0).contains("`cargo xtask render --for kubernetes data`"));
+        let other = objects(&Deployment::among(&specs[1..], &specs[1], Path::new("/src")));
+        assert!(!other.contains("secret"), "nobody shares it: {other}");
+    }
 
     #[test]
     fn sizes_are_in_the_words_of_kubernetes() {

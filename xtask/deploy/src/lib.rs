@@ -30,11 +30,18 @@ pub const DATA: &str = "/var/lib/postgresql/data";
 /// The image's own health check.
 const CHECK: &str = "/usr/local/lib/hive/healthcheck";
 
+/// The secret that an app alone and its database are given, by the name under which
+/// both look for it.
+const SECRET: &str = "hive_database_password";
+
+/// Where every engine puts secrets.
+const SECRETS: &str = "/run/secrets";
+
 /// Where the app lies in the container.
 const APP: &str = "/app";
 
 /// The user and the group that the container runs as.
-const UID: u32 = 1000;
+pub const UID: u32 = 1000;
 
 /// What a service may have of a machine.
 const LIMITS: Limits = Limits {
@@ -80,6 +87,8 @@ pub struct Deployment {
     source: Option<PathBuf>,
     /// Of an app alone: the database that its file puts beside it.
     database: Option<Box<Deployment>>,
+    /// Whether it is the database of an app alone, which has to know its password.
+    is_shared: bool,
 }
 
 impl Deployment {
@@ -94,17 +103,28 @@ impl Deployment {
             start_seconds: dockerfile::start_period(&spec.budgets),
             source: spec.app.as_ref().map(|app| relative(root, &app.source)),
             database: None,
+            is_shared: false,
         }
     }
 
-    /// The same of an image among others, one of which may have its database.
+    /// The same of an image among others, one of which may have its database, or have
+    /// its own in this one.
     pub fn among(specs: &[ImageSpec], spec: &ImageSpec, root: &Path) -> Self {
-        let database = spec.database.elsewhere.as_ref();
-        let database = database.and_then(|name| specs.iter().find(|one| one.name == *name));
+        let elsewhere = |spec: &ImageSpec| spec.database.elsewhere.clone();
+        let database = elsewhere(spec).and_then(|name| specs.iter().find(|one| one.name == name));
         Self {
             database: database.map(|spec| Box::new(Self::of(spec, root))),
+            is_shared: specs
+                .iter()
+                .any(|one| elsewhere(one).as_ref() == Some(&spec.name)),
             ..Self::of(spec, root)
         }
+    }
+
+    /// The database whose password two services share, where this is one of them.
+    fn shared_database(&self) -> Option<&ImageName> {
+        let own = self.is_shared.then_some(&self.name);
+        self.database.as_ref().map(|database| &database.name).or(own)
     }
 
     /// What speaks on its port.
@@ -140,6 +160,15 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The app alone `genie`, and `data`, which has its database.
+    pub(crate) fn with_database() -> [ImageSpec; 2] {
+        let named = |name: &str| ImageName::parse(name).unwrap();
+        let (mut app, mut database) = (sample::spec(), sample::spec());
+        app.database.elsewhere = Some(named("data"));
+        (database.name, database.app) = (named("data"), None);
+        [app, database]
+    }
 
     #[test]
     fn a_folder_is_named_from_another_one() {

@@ -26,6 +26,11 @@ pub fn volume(image: &ImageName) -> String {
     format!("{image}-data")
 }
 
+/// What Podman and Kubernetes call the secret with the password of a database.
+pub fn password(database: &ImageName) -> String {
+    format!("{database}-password")
+}
+
 /// The network that its container is on.
 pub fn network(image: &ImageName) -> String {
     match image.as_str() {

@@ -87,18 +87,11 @@ fn orphans(root: &Path, rendered: &[(String, String)]) -> Result<Vec<String>> {
 
 fn print(target: RenderTarget, images: &[String], host: &Host) -> Result<()> {
     let specs = services::specs(host, images)?;
-    let alone = specs
+    // What shares a password with which is of all images, whichever are printed.
+    let catalog = services::specs(host, &[])?;
+    let mut all = specs
         .iter()
-        .filter_map(|spec| Some((&spec.name, spec.database.elsewhere.as_ref()?)));
-    if let Some((name, database)) = alone.clone().next() {
-        let message = format!(
-            "{name} is an app alone, and --for writes what runs by itself: its database is the image {database}"
-        );
-        return Err(failure::usage(message)
-            .hint(format!("both together: {}/{name}.yaml", compose::FOLDER))
-            .into());
-    }
-    let mut all = specs.iter().map(|spec| Deployment::of(spec, &host.root));
+        .map(|spec| Deployment::among(&catalog, spec, &host.root));
     let text: String = match target {
         RenderTarget::Kubernetes => all.map(|service| kubernetes::objects(&service)).collect(),
         RenderTarget::Quadlet => {

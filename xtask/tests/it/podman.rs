@@ -26,14 +26,14 @@ events_logger = "file"
 runtime = "runc"
 "#;
 
-/// A privileged container with Podman and an image of ours; gone in the end.
+/// A privileged container with Podman and images of ours; gone in the end.
 struct Podman {
     container: String,
 }
 
 impl Podman {
     /// `None` where it cannot be had here, which is said.
-    fn with(image: &str) -> Option<Self> {
+    fn with(images: &[String]) -> Option<Self> {
         let mut look = sandbox::docker();
         if !look
             .args(["image", "inspect", BASE])
@@ -67,17 +67,45 @@ impl Podman {
         }
         podman.write("/etc/containers/containers.conf", SETTINGS);
         let load = format!(
-            "'{docker}' save {image} | '{docker}' exec --interactive {} podman load",
+            "'{docker}' save {} | '{docker}' exec --interactive {} podman load",
+            images.join(" "),
             podman.container,
             docker = sandbox::docker().get_program().display()
         );
         let mut bash = Command::new("bash");
         bash.args(["-o", "pipefail", "-c", &load]).stdin(Stdio::null());
         sandbox::finish(&mut bash).expect(0);
-        podman
-            .sh(&format!("podman tag {image} localhost/{image}"))
-            .expect(0);
+        for image in images {
+            podman
+                .sh(&format!("podman tag {image} localhost/{image}"))
+                .expect(0);
+        }
         Some(podman)
+    }
+
+    /// The objects of services, with a secret of theirs; and the units.
+    fn write_files(&self, checkout: &Checkout, file: &str, services: &[&str]) {
+        let render = |target: &str, name: &str| {
+            let rendered = checkout.xtask(&["render", "--for", target, name]);
+            rendered.expect(0).stdout
+        };
+        let mut objects = String::new();
+        for name in services {
+            // Podman plays no stateful sets; what one has beside its pod is this line.
+            let set = format!("  serviceName: {name}\n");
+            objects += &render("kubernetes", name).replace(&set, "");
+            self.write(
+                &format!("/etc/containers/systemd/{name}.container"),
+                &render("quadlet", name),
+            );
+        }
+        if let [_, database] = services {
+            objects += &format!(
+                "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: {database}-password\n\
+                 stringData:\n  hive_database_password: of-the-objects\n"
+            );
+        }
+        self.write(file, &objects.replace("kind: StatefulSet", "kind: Deployment"));
     }
 
     /// A script in the container.
@@ -162,28 +190,17 @@ fn kubernetes_knows_every_word_of_its_objects() {
 #[test]
 #[ignore = "needs an engine"]
 fn podman_runs_the_objects_and_the_unit_on_the_same_rows() {
-    let checkout = Checkout::renamed();
+    let checkout = Checkout::whole_renamed();
     let name = format!("{TEST_IMAGES}-genie");
-    let Some(podman) = Podman::with(&format!("hive-{name}:latest")) else {
+    let (app, database) = (
+        format!("{TEST_IMAGES}-workspace"),
+        format!("{TEST_IMAGES}-postgres"),
+    );
+    let images = [&name, &app, &database].map(|name| format!("hive-{name}:latest"));
+    let Some(podman) = Podman::with(&images) else {
         return;
     };
-    // Podman plays no stateful sets; what one has beside its pod is this line.
-    let objects = checkout
-        .xtask(&["render", "--for", "kubernetes", &name])
-        .expect(0)
-        .stdout;
-    let objects = objects.replace("kind: StatefulSet", "kind: Deployment");
-    podman.write(
-        "/root/objects.yaml",
-        &objects.replace(&format!("  serviceName: {name}\n"), ""),
-    );
-    podman.write(
-        &format!("/etc/containers/systemd/{name}.container"),
-        &checkout
-            .xtask(&["render", "--for", "quadlet", &name])
-            .expect(0)
-            .stdout,
-    );
+    podman.write_files(&checkout, "/root/objects.yaml", &[&name]);
     // There is no systemd that would ask for health: the script does.
     let script = r#"
 pod=NAME-pod-NAME
@@ -232,4 +249,41 @@ podman volume exists NAME-data && echo kept
         "kept",
     ];
     assert_eq!(printed, expected, "{}", run.stderr);
+    an_app_alone_finds_its_database(&podman, &checkout, &app, &database);
+}
+
+/// Of the two services each has objects and a unit; one of the two ways begins with
+/// another password than the other one ended with.
+fn an_app_alone_finds_its_database(podman: &Podman, checkout: &Checkout, app: &str, database: &str) {
+    podman.write_files(checkout, "/root/both.yaml", &[app, database]);
+    let script = r#"
+healthy() { until podman healthcheck run "$1" > /dev/null 2>&1; do sleep 0.2; done; }
+podman kube play --quiet /root/both.yaml > /dev/null
+healthy APP-pod-APP
+podman exec APP-pod-APP psql -XAtqc 'CREATE TABLE kept AS SELECT 42 AS n'
+podman kube down /root/both.yaml > /dev/null
+
+head -c 24 /dev/urandom | base64 | podman secret create DATABASE-password - > /dev/null
+for name in DATABASE APP; do
+    unit=$(/usr/libexec/podman/quadlet -dryrun 2> /dev/null | sed -n "/^---$name.service---/,/^---/p")
+    line() { sed -n "s/^$1=//p" <<< "$unit"; }
+    line After
+    eval "$(line ExecStartPre)" > /dev/null
+    $(line ExecStart | sed "s#%t#/tmp#g; s#%N#$name#g; s/--cgroups=split//") > /dev/null &
+    until podman container exists $name; do sleep 0.1; done
+    healthy $name
+done
+podman exec APP psql -XAtqc 'SELECT n FROM kept'
+podman exec APP stat --format '%a %u' /run/secrets/hive_database_password
+podman inspect APP DATABASE | grep -c "$(podman exec APP cat /run/secrets/hive_database_password)" || true
+"#;
+    let script = script.replace("APP", app).replace("DATABASE", database);
+    let run = podman.sh(&script).expect(0);
+    let after = format!("{database}.service");
+    let printed: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter(|line| !line.contains("network"))
+        .collect();
+    assert_eq!(printed, [&after, "42", "400 1000", "0"], "{}", run.stderr);
 }

@@ -97,10 +97,7 @@ impl Checkout {
     /// The copy as it is in the repository, but for its images of a database and of an
     /// app alone: what is tried with all images is tried with two.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for part in ["images", "docker"] {
-            copy(&repository().join(part), &folder.path().join(part));
-        }
+        let Self { folder } = Self::whole();
         let kinds = [
             ("postgres", ["", ".bind", ".external", ".metrics"].as_slice()),
             ("workspace", &["", ".dev"]),
@@ -111,6 +108,14 @@ impl Checkout {
                 let file = format!("docker/compose/{image}{kind}.yaml");
                 fs_err::remove_file(folder.path().join(file)).unwrap();
             }
+        }
+        Self { folder }
+    }
+
+    fn whole() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["images", "docker"] {
+            copy(&repository().join(part), &folder.path().join(part));
         }
         Self { folder }
     }
@@ -130,6 +135,13 @@ impl Checkout {
     /// tags of the repository's own: `test-genie`, `hive-test-genie:latest`.
     pub(crate) fn renamed() -> Self {
         let checkout = Self::new();
+        rename_images(&checkout.path("images"), TEST_IMAGES).unwrap();
+        checkout
+    }
+
+    /// The same with its images of a database and of an app alone.
+    pub(crate) fn whole_renamed() -> Self {
+        let checkout = Self::whole();
         rename_images(&checkout.path("images"), TEST_IMAGES).unwrap();
         checkout
     }
