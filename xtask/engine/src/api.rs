@@ -164,7 +164,7 @@ impl Api {
     /// Whether it answers within `deadline`.
     pub(crate) fn answers(&self, deadline: Duration) -> bool {
         let agent = self.agent(&Interrupt::never());
-        let reply = self.exchange(agent, "GET", "/_ping", None, deadline);
+        let reply = self.exchange(agent, "GET", "/_ping", RequestBody::Nothing, deadline);
         reply.is_ok_and(|answer| answer.status == 200)
     }
 
@@ -200,7 +200,7 @@ impl Api {
         if let Some(version) = &*known {
             return Ok(version.clone());
         }
-        let answer = self.raw(interrupt, "GET", "/version", None, deadline)?;
+        let answer = self.raw(interrupt, "GET", "/version", RequestBody::Nothing, deadline)?;
         let version: Version =
             serde_json::from_slice(&answer.good()?).context("read the engine's version")?;
         Ok(known.insert(version).clone())
@@ -241,7 +241,7 @@ impl Api {
     /// # Errors
     /// As [`Api::get`].
     pub(crate) fn send(&self, runner: &Runner, method: &str, path: &str) -> Result<Response> {
-        self.call(runner, method, path, None, DEADLINE)
+        self.call(runner, method, path, RequestBody::Nothing, DEADLINE)
     }
 
     /// `POST` of a document.
@@ -249,11 +249,18 @@ impl Api {
     /// # Errors
     /// As [`Api::get`].
     pub(crate) fn post(&self, runner: &Runner, path: &str, document: &Value) -> Result<Response> {
-        self.call(runner, "POST", path, Some(document), DEADLINE)
+        self.call(runner, "POST", path, RequestBody::Document(document), DEADLINE)
     }
 
-    /// Any method, with a document where there is one, answered within
-    /// `deadline`.
+    /// `PUT` of a tar archive.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub(crate) fn put(&self, runner: &Runner, path: &str, archive: &[u8]) -> Result<Response> {
+        self.call(runner, "PUT", path, RequestBody::Archive(archive), DEADLINE)
+    }
+
+    /// Any method, answered within `deadline`.
     ///
     /// # Errors
     /// As [`Api::get`].
@@ -262,12 +269,12 @@ impl Api {
         runner: &Runner,
         method: &str,
         path: &str,
-        document: Option<&Value>,
+        body: RequestBody<'_>,
         deadline: Duration,
     ) -> Result<Response> {
         let version = self.shared.spoken.get().map_or(VERSION, String::as_str);
         let versioned = format!("/v{version}{path}");
-        let answer = self.raw(&runner.interrupt(), method, &versioned, document, deadline)?;
+        let answer = self.raw(&runner.interrupt(), method, &versioned, body, deadline)?;
         // "client version 1.44 is too old. Minimum supported API version is 1.99"
         let outlived = answer.status == 400 && answer.refusal().contains("is too old");
         if !outlived || self.shared.spoken.get().is_some() {
@@ -275,7 +282,7 @@ impl Api {
         }
         let oldest = self.version(runner, DEADLINE)?.oldest_api;
         self.shared.spoken.set(oldest).ok();
-        self.call(runner, method, path, document, deadline)
+        self.call(runner, method, path, body, deadline)
     }
 
     fn raw(
@@ -283,11 +290,11 @@ impl Api {
         interrupt: &Interrupt,
         method: &str,
         path: &str,
-        document: Option<&Value>,
+        body: RequestBody<'_>,
         deadline: Duration,
     ) -> Result<Response> {
         interrupt.check()?;
-        let answer = self.exchange(self.agent(interrupt), method, path, document, deadline);
+        let answer = self.exchange(self.agent(interrupt), method, path, body, deadline);
         // An end by Ctrl-C is no fault of the engine.
         interrupt.check()?;
         answer
@@ -324,15 +331,15 @@ impl Api {
         agent: &ureq::Agent,
         method: &str,
         path: &str,
-        document: Option<&Value>,
+        body: RequestBody<'_>,
         deadline: Duration,
     ) -> Result<Response> {
         let asked = || format!("ask the engine for {path}");
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("http://docker{path}"));
-        let reply = match document {
-            None => {
+        let reply = match body {
+            RequestBody::Nothing => {
                 // Some calls refuse a body, and one without a length counts.
                 let request = match method {
                     "POST" => request.header("content-length", "0"),
@@ -340,9 +347,14 @@ impl Api {
                 };
                 agent.run(within(agent, request.body(()).with_context(asked)?, deadline))
             }
-            Some(document) => {
+            RequestBody::Document(document) => {
                 let request = request.header("content-type", "application/json");
                 let request = request.body(document.to_string()).with_context(asked)?;
+                agent.run(within(agent, request, deadline))
+            }
+            RequestBody::Archive(archive) => {
+                let request = request.header("content-type", "application/x-tar");
+                let request = request.body(archive).with_context(asked)?;
                 agent.run(within(agent, request, deadline))
             }
         };
@@ -370,6 +382,14 @@ impl Api {
             .map_err(failed)?;
         Ok(Response { status, body })
     }
+}
+
+/// What a call sends.
+#[derive(Clone, Copy)]
+pub(crate) enum RequestBody<'a> {
+    Nothing,
+    Document(&'a Value),
+    Archive(&'a [u8]),
 }
 
 fn within<B: ureq::AsSendBody>(

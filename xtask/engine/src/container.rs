@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api::{Response, escaped, frames};
+use super::api::{RequestBody, Response, escaped, frames};
 use super::{Engine, KEPT_LABEL, RUN_LABEL};
 use host::process::{Interrupt, Output, Runner};
 
@@ -277,7 +277,7 @@ impl Container {
     fn post(&self, of: &str, deadline: Duration) -> Result<Response> {
         let runner = self.0.interrupt.runner()?;
         let api = &self.0.engine.api;
-        api.call(&runner, "POST", &self.path(of), None, deadline)
+        api.call(&runner, "POST", &self.path(of), RequestBody::Nothing, deadline)
     }
 
     /// `docker inspect`.
@@ -370,7 +370,7 @@ impl Container {
         let made: Made =
             serde_json::from_slice(&answer.good()?).context("read the engine's answer to exec")?;
         let (path, how) = (format!("/exec/{}/start", made.id), json!({ "Detach": false }));
-        let answer = api.call(&runner, "POST", &path, Some(&how), deadline)?;
+        let answer = api.call(&runner, "POST", &path, RequestBody::Document(&how), deadline)?;
         if (400..500).contains(&answer.status) {
             return Ok(refused(&answer));
         }

@@ -104,6 +104,21 @@ impl Engine {
         made.map(drop).with_context(|| format!("create network {name}"))
     }
 
+    /// `docker network connect`.
+    ///
+    /// # Errors
+    /// When either is gone.
+    pub fn connect_network(&self, runner: &Runner, network: &str, container: &str) -> Result<()> {
+        let path = format!("/networks/{}/connect", escaped(network));
+        let connected = self
+            .api
+            .post(runner, &path, &json!({ "Container": container }))?
+            .good();
+        connected
+            .map(drop)
+            .with_context(|| format!("connect container {container} to network {network}"))
+    }
+
     /// `docker network rm`.
     ///
     /// # Errors
@@ -183,5 +198,34 @@ impl Engine {
             .read_to_string(&mut text)
             .with_context(|| format!("read {path} of container {}", container.name()))?;
         Ok(Some(text))
+    }
+
+    /// Writes files into a folder of a container, whether it runs or not, which only
+    /// the user with the ID `owner` may read. The folder has to be there.
+    ///
+    /// # Errors
+    /// When the container or the folder is gone, or the engine does not answer.
+    pub fn write_in_container(
+        &self,
+        runner: &Runner,
+        container: &Container,
+        folder: &str,
+        owner: u32,
+        files: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, text) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o400);
+            header.set_uid(owner.into());
+            header.set_gid(owner.into());
+            header.set_size(u64::try_from(text.len())?);
+            archive.append_data(&mut header, name, text.as_bytes())?;
+        }
+        let path = container.path(&format!("/archive?path={}", escaped(folder)));
+        let written = self.api.put(runner, &path, &archive.into_inner()?)?.good();
+        written
+            .map(drop)
+            .with_context(|| format!("write into {folder} of container {}", container.name()))
     }
 }

@@ -470,6 +470,12 @@ impl Image {
             .collect()
     }
 
+    /// Whether it declares a volume at this path.
+    pub fn declares_volume(&self, path: &str) -> bool {
+        let volumes = self.value.pointer("/Config/Volumes");
+        volumes.is_some_and(|volumes| volumes.get(path).is_some())
+    }
+
     /// The whole document, for reports.
     pub fn document(&self) -> &Value {
         &self.value

@@ -135,6 +135,9 @@ pub(crate) fn foreign_network(handle: &ServiceHandle) -> Result<Option<Obstacle>
 /// # Errors
 /// When the engine does not answer.
 pub(crate) fn volume(handle: &ServiceHandle, next: &str, wanted: &WantedContainer) -> Result<Vec<Obstacle>> {
+    if !wanted.keeps_data {
+        return Ok(Vec::new());
+    }
     let volume = handle.name.volume();
     let container = handle.container(next);
     let read = |path: &str| handle.engine.read_in_container(&handle.runner, &container, path);

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::names::ServiceName;
 use crate::seen::ContainerPlace;
+use crate::wanted::{SECRETS_FOLDER, WantedContainer};
 
 /// What an image says of itself.
 pub(crate) const IMAGE_FILE: &str = "/etc/hive/image.json";
@@ -90,6 +91,21 @@ impl ServiceHandle {
             .engine
             .read_in_container(&self.runner, &container, IMAGE_FILE)?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Makes a container under a name, with the files of its secrets, and does not
+    /// start it.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub(crate) fn create(&self, container: &str, wanted: &WantedContainer) -> Result<()> {
+        let (engine, runner) = (&self.engine, &self.runner);
+        engine.create_container(runner, container, &wanted.request())?;
+        if wanted.secrets.is_empty() {
+            return Ok(());
+        }
+        let container = self.container(container);
+        engine.write_in_container(runner, &container, SECRETS_FOLDER, deploy::UID, &wanted.secrets)
     }
 
     /// Takes a container away, running or not, but for its named volume.

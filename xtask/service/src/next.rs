@@ -1,7 +1,7 @@
 //! The container that is to take the place of a service's own, with another image and
 //! the same settings: made beside it, put in its place, and taken away again.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
 use crate::findings::{self, Obstacle};
@@ -20,7 +20,18 @@ const WAS_HEALTHY: &str = "/run/hive/was-healthy";
 pub fn options(handle: &ServiceHandle, seen: &SeenContainer) -> Result<ServiceOptions> {
     let inspect = handle.engine.container(&handle.runner, &seen.id)?;
     let inspect = inspect.ok_or_else(|| anyhow!("container {} is no longer there", handle.name))?;
-    Ok(options_of(&inspect, seen))
+    let mut options = options_of(&inspect, seen);
+    let settings = seen.wanted.iter().flatten();
+    for name in settings.filter_map(|(setting, _)| wanted::secret_of(setting)) {
+        let path = format!("{}/{name}", wanted::SECRETS_FOLDER);
+        let container = handle.container(&seen.id);
+        let text = handle
+            .engine
+            .read_in_container(&handle.runner, &container, &path)?;
+        let text = text.with_context(|| format!("container {} has no {path}", handle.name))?;
+        options.secrets.insert(name.to_owned(), text);
+    }
+    Ok(options)
 }
 
 /// Only what somebody has asked for: the rest of its variables is the image's.
@@ -89,7 +100,7 @@ pub fn make(handle: &ServiceHandle, wanted: &WantedContainer, main: &SeenContain
     if engine.network(runner, &name.network())?.is_none() {
         engine.create_network(runner, &name.network(), &name.network_labels())?;
     }
-    engine.create_container(runner, &name.next(), &wanted.request())?;
+    handle.create(&name.next(), wanted)?;
     found.extend(findings::volume(handle, &name.next(), wanted)?);
     Ok(found)
 }
@@ -167,6 +178,7 @@ mod tests {
     use super::*;
     use crate::names::{ServiceName, WANTED_LABEL};
     use crate::sample_ids::image_id;
+    use container::boot::MOUNT;
     use definition::spec::names::ImageName;
     use serde_json::json;
 
@@ -174,7 +186,7 @@ mod tests {
     fn another_image_gets_the_settings_of_the_container_and_nothing_of_its_image() {
         let document = json!({
             "Id": image_id("0123456789abcdef"),
-            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} }, "Volumes": { MOUNT: {} } },
         });
         let image = Image::from_document(document).unwrap();
         let name = ServiceName::of(&ImageName::parse("genie").unwrap());
@@ -183,6 +195,7 @@ mod tests {
             port: Some(5000),
             metrics_port: Some(9187),
             environment: [("TOKEN".to_owned(), "a=b".to_owned())].into(),
+            secrets: [].into(),
         };
         let made = WantedContainer::of(&name, &image, &options).unwrap();
         let request = made.request();

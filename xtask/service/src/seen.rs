@@ -1,5 +1,6 @@
 //! What the engine says of a service's container, read once into values.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::SystemTime;
 
@@ -117,8 +118,8 @@ pub struct SeenContainer {
     pub published: Option<SocketAddr>,
     /// On which port of its own it answers Prometheus, where it does.
     pub(crate) metrics_port: Option<u16>,
-    /// The engine's ID of the service's network, once it has been on it.
-    pub(crate) network_id: Option<String>,
+    /// The networks that it is on, and once it has been started the engine's IDs of them.
+    pub(crate) networks: BTreeMap<String, String>,
     /// The engine's word: `no` while it is on trial, then `unless-stopped`.
     pub(crate) restart_policy: String,
 }
@@ -151,7 +152,7 @@ impl SeenContainer {
             restarts: inspect.get("RestartCount").and_then(Value::as_u64).unwrap_or(0),
             published: published(inspect),
             metrics_port: metrics_port(inspect),
-            network_id: network_id(inspect),
+            networks: networks(inspect),
             restart_policy: text("/HostConfig/RestartPolicy/Name"),
         })
     }
@@ -166,6 +167,13 @@ impl SeenContainer {
         self.settings(wanted) == *wanted
     }
 
+    /// Leaves the password of its database out of what was wanted of it.
+    pub(crate) fn forget_password(&mut self) {
+        if let Some(wanted) = &mut self.wanted {
+            wanted.remove(&wanted::secret_setting(wanted::DATABASE_PASSWORD));
+        }
+    }
+
     /// What was wanted of it. Of a container of compose that is its image and where
     /// it is published; all else is its file's to say, and is taken for what is
     /// wanted now.
@@ -174,7 +182,10 @@ impl SeenContainer {
             return self.wanted.clone().unwrap_or_default();
         }
         let mut settings = wanted.clone();
-        settings.retain(|name, _| !wanted::is_variable(name));
+        settings.retain(|name, _| {
+            let secret = wanted::secret_of(name);
+            !wanted::is_variable(name) && secret.is_none_or(|secret| secret == wanted::DATABASE_PASSWORD)
+        });
         settings.insert("image".to_owned(), self.image_id.to_string());
         let address = self.published.map(|address| address.to_string());
         settings.insert("port".to_owned(), address.unwrap_or_default());
@@ -182,11 +193,17 @@ impl SeenContainer {
     }
 }
 
-fn network_id(inspect: &Value) -> Option<String> {
-    let name = inspect.pointer("/HostConfig/NetworkMode")?.as_str()?;
-    let network = inspect.pointer("/NetworkSettings/Networks")?.get(name)?;
-    let id = network.get("NetworkID")?.as_str().filter(|id| !id.is_empty());
-    id.map(str::to_owned)
+fn networks(inspect: &Value) -> BTreeMap<String, String> {
+    let all = inspect.pointer("/NetworkSettings/Networks");
+    let all = all.and_then(Value::as_object).into_iter().flatten();
+    let id = |network: &Value| {
+        network
+            .get("NetworkID")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    all.map(|(name, network)| (name.clone(), id(network).unwrap_or_default()))
+        .collect()
 }
 
 fn metrics_port(inspect: &Value) -> Option<u16> {
@@ -332,7 +349,7 @@ mod tests {
         assert_eq!((seen.port(), seen.metrics_port), (Some(9000), Some(7000)));
         assert_eq!((seen.restarts, seen.restart_policy.as_str()), (3, "no"));
         assert!(seen.started.is_some() && seen.ended.is_none());
-        assert_eq!(seen.network_id.as_deref(), Some("def"));
+        assert_eq!(seen.networks["hive_genie_network"], "def");
         assert!(seen.is(&[("image".to_owned(), "sha256:1".to_owned())].into()));
     }
 

@@ -15,10 +15,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
+use self::prepare::{Prepared, Stage};
+use crate::database::DatabaseAccess;
 use crate::findings::{self, Obstacle};
 use crate::handle::ServiceHandle;
 use crate::wanted::ServiceOptions;
 use definition::spec::ImageSpec;
+use definition::spec::names::ImageName;
 use engine::{Engine, Image};
 use failure::Failure;
 use host::Host;
@@ -39,6 +42,9 @@ pub struct UpOrder {
     pub unproved: bool,
     /// How it is to run.
     pub options: ServiceOptions,
+    /// Of an app alone that is not told where its database is: the service that has
+    /// it. Where that is among the orders, too, it is brought up before.
+    pub database: Option<ImageName>,
 }
 
 /// What became of a service.
@@ -69,16 +75,14 @@ enum UpStep {
     Replace(Vec<String>),
 }
 
-/// Brings up all services at the same time. What is in the way of one of them
-/// stops all, before anything has changed.
+/// Brings up all services, those at the same time that need no other one. What is in
+/// the way of one of them stops all, before anything has changed.
 ///
 /// # Errors
 /// All that is in the way; a service that does not get healthy; an engine that
 /// does not answer; Ctrl-C.
 pub fn up(host: &Host, engine: &Engine, orders: &[UpOrder]) -> Result<Vec<UpOutcome>> {
     let began = Instant::now();
-    let mut prepared = Vec::new();
-    let mut found: Vec<(String, Obstacle)> = Vec::new();
     let mut locks: Vec<HeldLock> = Vec::new();
     // In one order, so that two runs never wait for each other.
     let mut orders: Vec<&UpOrder> = orders.iter().collect();
@@ -87,42 +91,75 @@ pub fn up(host: &Host, engine: &Engine, orders: &[UpOrder]) -> Result<Vec<UpOutc
         let handle = ServiceHandle::of(&order.spec.name, engine, &host.runner);
         locks.push(handle.lock(host)?);
     }
-    for order in orders {
-        let handle = ServiceHandle::of(&order.spec.name, engine, &host.runner);
-        let one = prepare::prepare(host, handle, order);
-        match one {
-            Ok(one) => {
-                let name = order.spec.name.to_string();
-                found.extend(
-                    one.obstacles
-                        .iter()
-                        .cloned()
-                        .map(|obstacle| (name.clone(), obstacle)),
-                );
-                prepared.push(one);
-            }
-            Err(error) => {
-                prepared.iter().for_each(prepare::Prepared::take_back);
-                return Err(error);
-            }
-        }
+    let (first, second): (Vec<&UpOrder>, Vec<&UpOrder>) =
+        orders.into_iter().partition(|order| order.database.is_none());
+    let looked_at = looked_at(host, engine, &first, &second)?;
+    let mut outcomes = all_at_once(host, looked_at, began)?;
+    if !second.is_empty() {
+        let prepared = beside(host, engine, &second)?;
+        outcomes.extend(all_at_once(host, prepared, began)?);
     }
-    found.extend(prepare::clashes(&prepared));
-    if !found.is_empty() {
-        prepared.iter().for_each(prepare::Prepared::take_back);
-        return Err(findings::failure(&found).into());
-    }
-    let outcomes = all_at_once(host, prepared, began);
     drop(locks);
-    outcomes
+    Ok(outcomes)
 }
 
-fn all_at_once(host: &Host, prepared: Vec<prepare::Prepared>, began: Instant) -> Result<Vec<UpOutcome>> {
+/// Prepares the first, and looks at those that come after them as far as that can be
+/// without their database: whatever is in the way is told before anything has changed.
+fn looked_at(host: &Host, engine: &Engine, first: &[&UpOrder], second: &[&UpOrder]) -> Result<Vec<Prepared>> {
+    let mut all = Vec::new();
+    for order in first.iter().chain(second) {
+        let handle = ServiceHandle::of(&order.spec.name, engine, &host.runner);
+        let stage = match order.database {
+            None => Stage::Make(None),
+            Some(_) => Stage::Look,
+        };
+        all.push(prepare::prepare(host, handle, order, stage));
+    }
+    let mut all = whole(all)?;
+    let (first, second) = (all.drain(..first.len()).collect(), all);
+    // Nothing was made of these yet.
+    second.iter().for_each(Prepared::take_back);
+    Ok(first)
+}
+
+/// Prepares those whose database runs by now.
+fn beside(host: &Host, engine: &Engine, orders: &[&UpOrder]) -> Result<Vec<Prepared>> {
+    let one = |order: &UpOrder| {
+        let handle = |name: &ImageName| ServiceHandle::of(name, engine, &host.runner);
+        let database = order
+            .database
+            .as_ref()
+            .map(|name| DatabaseAccess::of(&handle(name)));
+        let database = database.transpose()?;
+        prepare::prepare(host, handle(&order.spec.name), order, Stage::Make(database))
+    };
+    whole(orders.iter().map(|order| one(order)).collect())
+}
+
+/// All of them with nothing in the way, or none.
+fn whole(all: Vec<Result<Prepared>>) -> Result<Vec<Prepared>> {
+    let (mut prepared, mut failed) = (Vec::new(), None);
+    for one in all {
+        match one {
+            Ok(one) => prepared.push(one),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    let mut found: Vec<(String, Obstacle)> = prepared.iter().flat_map(Prepared::found).collect();
+    found.extend(prepare::clashes(&prepared));
+    if failed.is_none() && found.is_empty() {
+        return Ok(prepared);
+    }
+    prepared.iter().for_each(Prepared::take_back);
+    Err(failed.unwrap_or_else(|| findings::failure(&found).into()))
+}
+
+fn all_at_once(host: &Host, prepared: Vec<Prepared>, began: Instant) -> Result<Vec<UpOutcome>> {
     let interrupt = host.runner.interrupt();
     let results: Vec<Result<UpOutcome>> = std::thread::scope(|scope| {
         let threads: Vec<_> = prepared
             .into_iter()
-            .filter_map(prepare::Prepared::apart)
+            .filter_map(Prepared::apart)
             .map(|(handle, ready)| {
                 let (interrupt, report, state) = (interrupt.clone(), host.report.clone(), host.state_dir());
                 // A runner stays in its thread.

@@ -33,6 +33,15 @@ const PORT_VARIABLE: &str = "HIVE_API_PORT";
 /// The variable that has the container answer Prometheus, and on which port.
 pub(crate) const METRICS_PORT_VARIABLE: &str = "HIVE_METRICS_PORT";
 
+/// What the name of a setting begins with that is a file with a secret.
+const SECRET: &str = "secret ";
+
+/// Where the files with secrets lie in the container, as every engine has them.
+pub(crate) const SECRETS_FOLDER: &str = "/run/secrets";
+
+/// The file among them in which an app alone looks for the password of its database.
+pub(crate) const DATABASE_PASSWORD: &str = "hive_database_password";
+
 /// PostgreSQL's, on the container's own loopback.
 const POSTGRESQL_PORT: u16 = 5432;
 
@@ -47,6 +56,8 @@ pub struct ServiceOptions {
     pub metrics_port: Option<u16>,
     /// Variables for the app beside those of the image.
     pub environment: BTreeMap<String, String>,
+    /// Files in [`SECRETS_FOLDER`], by their names there, with what they hold.
+    pub secrets: BTreeMap<String, String>,
 }
 
 impl Default for ServiceOptions {
@@ -57,6 +68,7 @@ impl Default for ServiceOptions {
             port: None,
             metrics_port: None,
             environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 }
@@ -76,11 +88,14 @@ pub struct WantedContainer {
     pub port: u16,
     /// The port of the metrics, inside and on the host.
     pub metrics_port: Option<u16>,
+    /// Whether it has data, and so the service's volume: what the image declares.
+    pub(crate) keeps_data: bool,
     environment: BTreeMap<String, String>,
+    pub(crate) secrets: BTreeMap<String, String>,
 }
 
 /// What was wanted of a container, as people read it: `port` → `127.0.0.1:8000`.
-/// Values of variables are digests, since they may be secrets.
+/// Values of variables and secrets are digests.
 pub type ShownSettings = BTreeMap<String, String>;
 
 impl WantedContainer {
@@ -146,7 +161,9 @@ impl WantedContainer {
             bind: options.bind,
             port,
             metrics_port: options.metrics_port,
+            keeps_data: image.declares_volume(MOUNT),
             environment: options.environment.clone(),
+            secrets: options.secrets.clone(),
         })
     }
 
@@ -164,10 +181,18 @@ impl WantedContainer {
             let address = std::net::SocketAddr::new(self.bind, port);
             all.insert(METRICS.to_owned(), address.to_string());
         }
+        // With the names, so that equal values of two do not look equal.
+        let digest = |setting: &str, value: &str| {
+            let digest = Sha256::digest(format!("{}\0{setting}\0{value}", self.name));
+            hex::digits(&digest[..6])
+        };
         for (key, value) in &self.environment {
-            // With the names, so that equal values of two do not look equal.
-            let digest = Sha256::digest(format!("{}\0{key}\0{value}", self.name));
-            all.insert(setting_of(key), hex::digits(&digest[..6]));
+            all.insert(setting_of(key), digest(key, value));
+        }
+        for (name, value) in &self.secrets {
+            let setting = secret_setting(name);
+            let value = digest(&setting, value);
+            all.insert(setting, value);
         }
         all
     }
@@ -201,6 +226,15 @@ impl WantedContainer {
         );
         let mut labels = self.name.container_labels();
         labels.insert(WANTED_LABEL.to_owned(), json!(self.settings()).to_string());
+        let mut mounts = Vec::new();
+        if self.keeps_data {
+            mounts.push(json!({ "Type": "volume", "Source": self.name.volume(), "Target": MOUNT }));
+        }
+        if !self.secrets.is_empty() {
+            // A volume without a name goes with the container, and is in no image that
+            // somebody makes of that.
+            mounts.push(json!({ "Type": "volume", "Target": SECRETS_FOLDER }));
+        }
         json!({
             "Image": self.image_id.as_str(),
             "Hostname": self.name.as_str(),
@@ -209,7 +243,7 @@ impl WantedContainer {
             "StopTimeout": STOP_SECONDS,
             "ExposedPorts": exposed,
             "HostConfig": {
-                "Mounts": [{ "Type": "volume", "Source": self.name.volume(), "Target": MOUNT }],
+                "Mounts": mounts,
                 "PortBindings": published,
                 "NetworkMode": self.name.network(),
                 // The image's user has none of these anyhow, and gets none.
@@ -240,7 +274,9 @@ pub fn differences(was: &ShownSettings, is: &ShownSettings) -> Vec<String> {
     let differing = keys.into_iter().filter(|&key| was.get(key) != is.get(key));
     differing
         .map(|key| match (was.get(key), is.get(key)) {
-            (Some(_), Some(_)) if is_variable(key) => format!("{key} has another value"),
+            (Some(_), Some(_)) if is_variable(key) || secret_of(key).is_some() => {
+                format!("{key} has another value")
+            }
             (Some(was), Some(is)) => format!("{key} {} → {}", short(was), short(is)),
             (None, _) => format!("{key} is new"),
             (_, None) => format!("{key} is gone"),
@@ -256,6 +292,16 @@ pub(crate) fn setting_of(variable: &str) -> String {
 /// Whether a setting is a variable of the app's.
 pub(crate) fn is_variable(setting: &str) -> bool {
     setting.starts_with(VARIABLE)
+}
+
+/// What the setting of a file with a secret is called.
+pub(crate) fn secret_setting(name: &str) -> String {
+    format!("{SECRET}{name}")
+}
+
+/// The file with a secret that a setting is about.
+pub(crate) fn secret_of(setting: &str) -> Option<&str> {
+    setting.strip_prefix(SECRET)
 }
 
 /// The part of an image's ID that people compare; other texts as they are.
@@ -317,7 +363,7 @@ mod tests {
     fn image(digits: &str) -> Image {
         let document = json!({
             "Id": image_id(digits),
-            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} }, "Volumes": { MOUNT: {} } },
         });
         Image::from_document(document).unwrap()
     }
@@ -426,7 +472,7 @@ mod tests {
         assert_eq!(problems.len(), 3, "{problems:?}");
         let alone = Image::from_document(json!({
             "Id": image_id(OLD),
-            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "5432/tcp": {} } },
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "5432/tcp": {} }, "Volumes": { MOUNT: {} } },
         }));
         let moved = environment(&[("HIVE_API_PORT", "8000")]);
         let problems = WantedContainer::of(&name(), &alone.unwrap(), &moved).unwrap_err();

@@ -22,7 +22,7 @@ pub struct ServiceSelection {
 }
 
 /// Arguments of `up`: which services, and what is asked of their containers.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct UpArgs {
     /// The services that are to run.
     #[command(flatten)]
@@ -39,6 +39,9 @@ pub struct UpArgs {
     /// Variables for the app: a NAME=value a line, as `docker run --env-file` reads it
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
+    /// A file with a secret, which the container has as /run/secrets/NAME; may be given more than once
+    #[arg(long, value_name = "NAME=FILE")]
+    pub secret: Vec<String>,
     /// Start this image of IMAGE, such as `hive-previous:genie`; without it `hive-<image>:latest`
     #[arg(long, value_name = "REFERENCE")]
     pub image: Option<String>,

@@ -19,7 +19,7 @@ pub(super) fn run(args: &DownArgs, host: &Host) -> Result<()> {
     if named.is_empty() {
         named.clone_from(&args.volumes);
     }
-    let specs = services::specs(host, &named)?;
+    let mut specs = services::specs(host, &named)?;
     let deleted = services::specs(host, &args.volumes)?;
     let deleted = if args.volumes.is_empty() {
         Vec::new()
@@ -45,6 +45,9 @@ pub(super) fn run(args: &DownArgs, host: &Host) -> Result<()> {
         locks.push(handle.lock(host)?);
         services::mend(host, &handle, spec, false)?;
     }
+    // What is on the network of its database goes before that. Locks are taken in the
+    // order of `up`.
+    specs.sort_by_key(|spec| spec.database.elsewhere.is_none());
     let goes = data_that_goes(args, host, &engine, &deleted)?;
     foreign(host, &engine, &specs)?;
     for spec in &specs {

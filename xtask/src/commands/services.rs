@@ -36,19 +36,12 @@ pub(super) fn with_database(host: &Host, names: &[String], verb: &str) -> Result
         return Ok(all);
     };
     let name = &spec.name;
-    Err(if verb == "up" {
-        let message = format!(
-            "{name} is an app alone, and `up` starts what runs by itself: its database is the image {database}"
-        );
-        failure::usage(message).hint(format!(
-            "both together: docker compose -f {}/{name}.yaml up --detach --wait",
-            deploy::compose::FOLDER
-        ))
-    } else {
-        failure::usage(format!(
-            "{name} is an app alone, and keeps no data: they are those of {database}"
-        ))
-        .hint(format!("cargo xtask {verb} {database}"))
+    let refused = failure::usage(format!(
+        "{name} is an app alone, and keeps no data: they are those of {database}"
+    ));
+    Err(match verb {
+        "update" => refused.hint(format!("another image in its place: cargo xtask up {name}")),
+        _ => refused.hint(format!("cargo xtask {verb} {database}")),
     }
     .into())
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask up`: services that run and are healthy.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -7,18 +8,25 @@ use serde_json::{Value, json};
 
 use super::services;
 use crate::cli::service::UpArgs;
-use ::engine::{Engine, choose};
+use ::engine::{Engine, Inventory, choose};
+use ::service::seen::ContainerPlace;
 use ::service::up::{UpOrder, UpOutcome, up};
 use ::service::wanted::{ServiceOptions, variables};
+use ::service::{database, next};
 use build::catalog;
 use definition::reference::Reference;
+use definition::spec::ImageSpec;
+use definition::spec::names::ImageName;
 use host::Host;
 use inputs::regular;
 use smoke::proof::is_proved;
 
+/// A secret is a password, a key or a certificate.
+const LONGEST_SECRET: usize = 100_000;
+
 /// Brings up the named services, or all.
 pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
-    let specs = services::with_database(host, &args.selection.images, "up")?;
+    let specs = services::specs(host, &args.selection.images)?;
     if let (true, Some(flag)) = (specs.len() != 1, for_one(args)) {
         let message = format!("{flag} is for one image, and {} are meant", specs.len());
         return Err(failure::usage(message).hint("name the image").into());
@@ -37,16 +45,27 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
             Some(file) => read_variables(file)?,
             None => Default::default(),
         },
+        secrets: secrets(&args.secret)?,
     };
+    let databases = databases(host, &specs, &options)?;
     let engine = choose::obtain(host, args.selection.engine.engine)?;
     // What a killed command works on a volume with would be in the way.
     super::reap(host, &engine)?;
-    for spec in &specs {
+    for spec in databases.iter().chain(&specs) {
         let handle = services::handle(host, &engine, spec);
         let _lock = handle.lock(host)?;
         services::mend(host, &handle, spec, true)?;
     }
-    let orders = orders(args, host, &engine, &specs, &options)?;
+    let inventory = engine.inventory(&host.runner)?;
+    let orders: Vec<UpOrder> = specs
+        .iter()
+        .map(|spec| order(args, host, &engine, &inventory, spec, &options))
+        .chain(
+            databases
+                .iter()
+                .map(|spec| as_it_is(args, host, &engine, &inventory, spec)),
+        )
+        .collect::<Result<_>>()?;
     let outcomes = up(host, &engine, &orders)?;
     if args.json {
         let all: Vec<Value> = outcomes.iter().map(document).collect();
@@ -64,41 +83,135 @@ fn for_one(args: &UpArgs) -> Option<&'static str> {
         ("--port", args.port.is_some()),
         ("--metrics-port", args.metrics_port.is_some()),
         ("--image", args.image.is_some()),
+        ("--secret", !args.secret.is_empty()),
     ];
     flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }
 
-fn read_variables(file: &Path) -> Result<std::collections::BTreeMap<String, String>> {
+fn read_variables(file: &Path) -> Result<BTreeMap<String, String>> {
     let shown = file.display().to_string();
     let bytes = regular::read(file).context(failure::usage(format!("cannot read {shown}")))?;
     let text = String::from_utf8(bytes).context(failure::usage(format!("{shown} is not UTF-8")))?;
     variables(&shown, &text).map_err(|problems| catalog::invalid(&problems))
 }
 
-fn orders(
+/// Reads the files of `--secret NAME=FILE`. What is wrong is told of all of them.
+fn secrets(given: &[String]) -> Result<BTreeMap<String, String>> {
+    let (mut all, mut problems) = (BTreeMap::new(), Vec::new());
+    for one in given {
+        match secret(one) {
+            Ok((name, _)) if all.contains_key(&name) => {
+                problems.push(format!("--secret {name} is given twice"));
+            }
+            Ok((name, text)) => {
+                all.insert(name, text);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(all),
+        false => Err(catalog::invalid(&problems)),
+    }
+}
+
+/// The name of a secret and what its file holds.
+fn secret(given: &str) -> Result<(String, String), String> {
+    // Not what was given: without its `=` it may be the secret itself.
+    let (name, file) = given
+        .split_once('=')
+        .ok_or("--secret is NAME=FILE, and one of them has no `=`")?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(is_name) {
+        return Err("--secret is NAME=FILE, and NAME has letters, digits, `_`, `-` and `.` alone".to_owned());
+    }
+    let bytes = regular::read(Path::new(file))
+        .map_err(|error| format!("--secret {name}: cannot read {file}: {error}"))?;
+    if bytes.len() > LONGEST_SECRET {
+        return Err(format!(
+            "--secret {name}: {file} is longer than {LONGEST_SECRET} bytes"
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("--secret {name}: {file} is not UTF-8"))?;
+    Ok((name.to_owned(), text))
+}
+
+/// The databases of apps alone that are meant, where they are not meant themselves and
+/// nothing says that they are elsewhere.
+fn databases(host: &Host, specs: &[ImageSpec], options: &ServiceOptions) -> Result<Vec<ImageSpec>> {
+    let is_meant = |name: &ImageName| specs.iter().any(|spec| spec.name == *name);
+    let mut missing: Vec<String> = specs
+        .iter()
+        .filter_map(|spec| database_of(spec, options))
+        .filter(|name| !is_meant(name))
+        .map(|name| name.to_string())
+        .collect();
+    missing.dedup();
+    match missing.is_empty() {
+        true => Ok(Vec::new()),
+        false => services::specs(host, &missing),
+    }
+}
+
+/// The service whose database an app alone uses.
+fn database_of(spec: &ImageSpec, options: &ServiceOptions) -> Option<ImageName> {
+    let database = spec.database.elsewhere.clone()?;
+    (!database::is_told(options)).then_some(database)
+}
+
+fn order(
     args: &UpArgs,
     host: &Host,
     engine: &Engine,
-    specs: &[definition::spec::ImageSpec],
+    inventory: &Inventory,
+    spec: &ImageSpec,
     options: &ServiceOptions,
-) -> Result<Vec<UpOrder>> {
-    let inventory = engine.inventory(&host.runner)?;
-    let order = |spec: &definition::spec::ImageSpec| {
-        let reference = args.image.clone().unwrap_or_else(|| services::release(spec));
-        let image = engine.image(&host.runner, &reference)?;
-        let proved = image
-            .as_ref()
-            .is_some_and(|image| is_proved(&inventory, spec.name.as_str(), image.id()));
-        Ok(UpOrder {
-            spec: spec.clone(),
-            reference,
-            image,
-            proved,
-            unproved: args.unproved,
-            options: options.clone(),
-        })
+) -> Result<UpOrder> {
+    let reference = args.image.clone().unwrap_or_else(|| services::release(spec));
+    let image = engine.image(&host.runner, &reference)?;
+    let proved = image
+        .as_ref()
+        .is_some_and(|image| is_proved(inventory, spec.name.as_str(), image.id()));
+    Ok(UpOrder {
+        spec: spec.clone(),
+        reference,
+        image,
+        proved,
+        unproved: args.unproved,
+        options: options.clone(),
+        database: database_of(spec, options),
+    })
+}
+
+/// A database that only another service asks for: where it has a container it stays as
+/// that is, image and settings included.
+fn as_it_is(
+    args: &UpArgs,
+    host: &Host,
+    engine: &Engine,
+    inventory: &Inventory,
+    spec: &ImageSpec,
+) -> Result<UpOrder> {
+    let handle = services::handle(host, engine, spec);
+    let released = UpArgs {
+        image: None,
+        ..args.clone()
     };
-    specs.iter().map(order).collect()
+    let mut order = order(
+        &released,
+        host,
+        engine,
+        inventory,
+        spec,
+        &ServiceOptions::default(),
+    )?;
+    if let ContainerPlace::Own(seen) = handle.place()? {
+        order.options = next::options(&handle, &seen)?;
+        order.reference = seen.image_id.to_string();
+        order.image = engine.image(&host.runner, &order.reference)?;
+        order.proved = is_proved(inventory, spec.name.as_str(), &seen.image_id);
+    }
+    Ok(order)
 }
 
 fn document(outcome: &UpOutcome) -> Value {

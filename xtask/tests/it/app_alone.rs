@@ -52,25 +52,38 @@ fn an_app_alone_has_no_server_and_is_refused_what_it_cannot_do() {
     let compose = read("docker/compose/front.yaml");
     assert!(compose.contains("condition: service_healthy"), "{compose}");
 
-    let up = checkout.xtask(&["up", "front"]).expect(2);
-    up.says(&["front is an app alone", "docker/compose/front.yaml up --detach"]);
-    for args in [
-        &["backup", "front"][..],
-        &["restore", "front", "file"],
-        &["update", "front"],
-        &["migrate", "front", "--from", "old"],
+    for (args, hint) in [
+        (&["backup", "front"][..], "cargo xtask backup data"),
+        (&["restore", "front", "file"], "cargo xtask restore data"),
+        (&["update", "front"], "cargo xtask up front"),
+        (&["migrate", "front", "--from", "old"], "cargo xtask migrate data"),
     ] {
         let refused = checkout.xtask(args).expect(2);
-        refused.says(&[
-            "keeps no data: they are those of data",
-            &format!("cargo xtask {} data", args[0]),
-        ]);
+        refused.says(&["keeps no data: they are those of data", hint]);
     }
+    let secrets = [
+        "x",
+        ".y=/etc/hostname",
+        "z=/no/such",
+        "z=/etc/hostname",
+        "z=/etc/hostname",
+    ];
+    let secrets = secrets.map(|secret| ["--secret", secret]);
+    let up = checkout.xtask(&[&["up", "front"][..], secrets.as_flattened()].concat());
+    up.expect(2).says(&[
+        "4 problems",
+        "--secret is NAME=FILE, and one of them has no `=`",
+        "NAME has letters",
+        "--secret z: cannot read /no/such",
+        "--secret z is given twice",
+    ]);
     let superuser = checkout.xtask(&["psql", "front", "--superuser"]).expect(2);
     superuser.says(&["cargo xtask psql --superuser data"]);
     for target in ["quadlet", "kubernetes"] {
-        let render = checkout.xtask(&["render", "--for", target, "front"]).expect(2);
-        render.says(&["front is an app alone", "docker/compose/front.yaml"]);
+        for name in ["front", "data"] {
+            let render = checkout.xtask(&["render", "--for", target, name]).expect(0);
+            assert!(render.stdout.contains("data-password"), "{}", render.stdout);
+        }
     }
     checkout.write("images/front/image.json", &app("front"));
     let plan = checkout.xtask(&["plan"]).expect(2);
@@ -142,6 +155,8 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
+        // What a test that failed has left by `up`.
+        self.bench.xtask(&["down", &self.bench.name, &self.database]);
         self.compose(&["down", "--volumes"]);
         remove_images(&self.database);
     }
@@ -242,6 +257,60 @@ fn an_app_alone_is_built_proved_and_run_beside_its_database() {
         "{said}"
     );
     what_does_not_ask_is_found(&pair);
+    up_brings_the_database_with_it(&pair);
+}
+
+/// By `up` on the same rows, though with another password than the file of compose
+/// named; and back where it cannot work.
+fn up_brings_the_database_with_it(pair: &Pair) {
+    let (bench, name, database) = (&pair.bench, pair.bench.name.as_str(), pair.database.as_str());
+    pair.compose(&["down"]).expect(0);
+    let up = ["up", name, "--port", &pair.port];
+    let done = bench.xtask(&up).expect(0);
+    let address = format!("{name} http://127.0.0.1:{}\n", pair.port);
+    let beside = format!("{database} postgresql://127.0.0.1:25534\n");
+    assert_eq!(done.stdout, format!("{beside}{address}"));
+    assert_eq!(pair.sessions(), "1");
+    bench.xtask(&up).expect(0).says(&[
+        &format!("{name}: nothing to do"),
+        &format!("{database}: nothing to do"),
+    ]);
+    let password = docker(&["exec", name, "cat", "/run/secrets/hive_database_password"]);
+    let inspected = docker(&["inspect", name, database]);
+    assert!(!inspected.contains(password.trim()), "the password is to be seen");
+
+    // Without its database it is another one's that it waits for.
+    bench.xtask(&["down", database]).expect(0).says(&["stays"]);
+    bench
+        .xtask(&up)
+        .expect(0)
+        .says(&[&format!("{name}: nothing to do")]);
+    bench.xtask(&["health", name]).expect(0);
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(
+        elsewhere.path(),
+        "HIVE_DATABASE_HOST=no-such-host\nHIVE_DATABASE_WAIT=2\n",
+    )
+    .unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), "wr0ng\n").unwrap();
+    let secret = format!("hive_database_password={}", file.path().display());
+    let told = [
+        "--env-file",
+        elsewhere.path().to_str().unwrap(),
+        "--secret",
+        &secret,
+    ];
+    let failed = bench.xtask(&[&up[..], &told].concat()).expect(4);
+    failed.says(&[
+        "secret hive_database_password has another value",
+        "no-such-host:5432 cannot be used: could not translate",
+        "answers again",
+    ]);
+    assert!(!failed.stderr.contains("wr0ng"), "{}", failed.stderr);
+    bench.xtask(&["down", name, database]).expect(0);
+    let left = docker(&["network", "ls", "--format", "{{.Name}}"]);
+    assert!(!left.contains(database), "{left}");
 }
 
 /// The outage is made where the database is: a health check that does not ask it is

@@ -55,8 +55,11 @@ impl Updater {
         let variables = one.checkout.path("x.env");
         fs_err::write(&variables, "TOKEN=of the service\n").unwrap();
         let file = variables.to_str().unwrap();
-        one.xtask(&["up", NAME, "--port", &one.port, "--env-file", file])
-            .expect(0);
+        let up = ["up", NAME, "--port", &one.port, "--env-file", file];
+        let secret = one.checkout.path("secret");
+        fs_err::write(&secret, "of the service\n").unwrap();
+        let secret = format!("api_key={}", secret.display());
+        one.xtask(&[&up[..], &["--secret", &secret]].concat()).expect(0);
         one
     }
 
@@ -317,10 +320,10 @@ fn killed(service: &Updater) {
     assert!(service.has_migrated());
     assert_ne!(service.image_id(), first);
     service.has(&acknowledged);
-    assert_eq!(
-        docker(&["exec", NAME, "printenv", "TOKEN"]).trim(),
-        "of the service"
-    );
+    for told in [["printenv", "TOKEN"], ["cat", "/run/secrets/api_key"]] {
+        let told = docker(&[&["exec", NAME][..], &told].concat());
+        assert_eq!(told.trim(), "of the service");
+    }
     let beside = service.generations();
     assert!(
         beside.len() == 1 && beside[0].starts_with("before-"),

@@ -136,7 +136,7 @@ fn a_connection_that_ends_early_is_an_error() {
             &runner().interrupt(),
             "GET",
             "/x",
-            None,
+            RequestBody::Nothing,
             Duration::from_millis(200),
         )
         .unwrap_err();

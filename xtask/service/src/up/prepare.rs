@@ -8,11 +8,12 @@ use anyhow::Result;
 
 use super::mend::{Mended, mend};
 use super::{UpOrder, UpStep};
+use crate::database::DatabaseAccess;
 use crate::findings::{self, Obstacle};
 use crate::handle::ServiceHandle;
 use crate::seen::{Condition, ContainerPlace, SeenContainer};
 use crate::wait;
-use crate::wanted::{WantedContainer, differences};
+use crate::wanted::{self, WantedContainer, differences};
 use host::Host;
 
 /// A service that was looked at.
@@ -38,6 +39,8 @@ pub(super) struct Ready {
     pub(super) proved: bool,
     pub(super) reference: String,
     pub(super) limit: Duration,
+    /// What is spoken on its port, as a URL begins.
+    pub(super) protocol: &'static str,
 }
 
 impl Ready {
@@ -47,8 +50,17 @@ impl Ready {
     }
 }
 
+/// How far a service is prepared.
+#[derive(Clone, Debug)]
+pub(super) enum Stage {
+    /// Its database is to come: what can be said without it.
+    Look,
+    /// All of it; of an app alone with the way to its database.
+    Make(Option<DatabaseAccess>),
+}
+
 /// Looks at everything and makes what can be made beside what runs.
-pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Result<Prepared> {
+pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder, stage: Stage) -> Result<Prepared> {
     let mut one = Prepared {
         handle,
         obstacles: Vec::new(),
@@ -57,9 +69,17 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
         new_network: false,
         rest: None,
     };
-    let Some(wanted) = one.wanted(order) else {
+    let (is_look, database) = match stage {
+        Stage::Look => (true, None),
+        Stage::Make(database) => (false, database),
+    };
+    let Some(mut wanted) = one.wanted(order) else {
         return Ok(one);
     };
+    if let Some(database) = &database {
+        let password = wanted.secrets.entry(wanted::DATABASE_PASSWORD.to_owned());
+        password.or_insert_with(|| database.password.clone());
+    }
     one.mended = mend(&one.handle, &wanted.settings())?;
     if one.mended != Mended::Whole {
         let what = format!(
@@ -68,14 +88,22 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
         );
         host.report.step("mend", what);
     }
-    let main = match one.handle.place()? {
+    let mut main = match one.handle.place()? {
         ContainerPlace::Own(seen) => Some(*seen),
         ContainerPlace::Empty | ContainerPlace::Foreign(_) => None,
     };
+    if let (true, Some(main)) = (is_look, &mut main) {
+        main.forget_password();
+    }
     let step = match step(main.as_ref(), &wanted) {
         // A container knows its network by an ID that does not come back.
         UpStep::Start if one.has_lost_network(main.as_ref())? => {
             UpStep::Replace(vec![format!("network {} is gone", one.handle.name.network())])
+        }
+        UpStep::Nothing | UpStep::Wait | UpStep::Start
+            if !shares_network(main.as_ref(), database.as_ref()) =>
+        {
+            UpStep::Replace(vec!["it is on no network of its database".to_owned()])
         }
         step => step,
     };
@@ -100,7 +128,9 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
         one.obstacles.extend(findings::foreign_network(&one.handle)?);
         one.obstacles
             .extend(findings::ports(&one.handle, &wanted, main.as_ref())?);
-        one.make_next(&wanted)?;
+        if !is_look {
+            one.make_next(&wanted, database.as_ref())?;
+        }
     }
     if step == UpStep::Start {
         one.obstacles
@@ -115,6 +145,10 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder) -> Re
         proved: order.proved,
         reference: order.reference.clone(),
         limit: wait::limit(&order.spec.budgets),
+        protocol: match order.spec.app {
+            Some(_) => "http",
+            None => "postgresql",
+        },
         wanted,
     });
     Ok(one)
@@ -139,6 +173,15 @@ fn step(main: Option<&SeenContainer>, wanted: &WantedContainer) -> UpStep {
         Condition::Healthy | Condition::Starting | Condition::Unhealthy | Condition::Running => UpStep::Wait,
         _ => UpStep::Start,
     }
+}
+
+/// Whether a container reaches the database that it is to use.
+fn shares_network(main: Option<&SeenContainer>, database: Option<&DatabaseAccess>) -> bool {
+    let (Some(main), Some(database)) = (main, database) else {
+        return true;
+    };
+    let of_database = |(name, id): (&String, &String)| database.networks.get(name) == Some(id);
+    main.networks.iter().any(of_database)
 }
 
 /// Ports that more than one of these services is to have.
@@ -172,6 +215,13 @@ fn no_proof(order: &UpOrder, wanted: &WantedContainer) -> Obstacle {
 }
 
 impl Prepared {
+    /// What is in the way, with the service that it is in the way of.
+    pub(super) fn found(&self) -> Vec<(String, Obstacle)> {
+        let name = self.handle.name.as_str();
+        let all = self.obstacles.iter().cloned();
+        all.map(|obstacle| (name.to_owned(), obstacle)).collect()
+    }
+
     fn wanted(&mut self, order: &UpOrder) -> Option<WantedContainer> {
         let Some(image) = &order.image else {
             let missing = Obstacle::usage(format!("the engine has no image {}", order.reference));
@@ -195,13 +245,13 @@ impl Prepared {
 
     /// Makes the container under its name for later, with volume and network where
     /// they are missing, and looks at the volume through it.
-    fn make_next(&mut self, wanted: &WantedContainer) -> Result<()> {
+    fn make_next(&mut self, wanted: &WantedContainer, database: Option<&DatabaseAccess>) -> Result<()> {
         let name = self.handle.name.clone();
         let (engine, runner) = (&self.handle.engine, &self.handle.runner);
         if !self.obstacles.is_empty() && self.foreign_next()? {
             return Ok(());
         }
-        if engine.volume(runner, &name.volume())?.is_none() {
+        if wanted.keeps_data && engine.volume(runner, &name.volume())?.is_none() {
             engine.create_volume(runner, &name.volume(), &name.volume_labels())?;
             self.new_volume = true;
         }
@@ -209,8 +259,12 @@ impl Prepared {
             engine.create_network(runner, &name.network(), &name.network_labels())?;
             self.new_network = true;
         }
-        let made = engine.create_container(runner, &name.next(), &wanted.request());
-        let looked = made.and_then(|()| findings::volume(&self.handle, &name.next(), wanted));
+        let made = self.handle.create(&name.next(), wanted);
+        let connected = made.and_then(|()| match database {
+            Some(database) => self.connect(database),
+            None => Ok(()),
+        });
+        let looked = connected.and_then(|()| findings::volume(&self.handle, &name.next(), wanted));
         match looked {
             Ok(found) => self.obstacles.extend(found),
             Err(error) => {
@@ -221,13 +275,25 @@ impl Prepared {
         Ok(())
     }
 
+    /// Puts the container for later on the networks of its database, where its own is
+    /// none of them.
+    fn connect(&self, database: &DatabaseAccess) -> Result<()> {
+        let ServiceHandle { name, engine, runner } = &self.handle;
+        if database.networks.contains_key(&name.network()) {
+            return Ok(());
+        }
+        let mut networks = database.networks.keys();
+        networks.try_for_each(|network| engine.connect_network(runner, network, &name.next()))
+    }
+
     /// Whether the network that a container had is no longer there, or is another
     /// one of the same name.
     fn has_lost_network(&self, main: Option<&SeenContainer>) -> Result<bool> {
         let ServiceHandle { name, engine, runner } = &self.handle;
         let network = engine.network(runner, &name.network())?;
         let id = network.as_ref().and_then(|network| network.get("Id")?.as_str());
-        let had = main.and_then(|main| main.network_id.as_deref());
+        let had = main.and_then(|main| main.networks.get(&name.network()));
+        let had = had.filter(|had| !had.is_empty());
         Ok(id.is_none() || had.is_some_and(|had| id != Some(had)))
     }
 
@@ -271,6 +337,7 @@ mod tests {
     use crate::names::WANTED_LABEL;
     use crate::sample_ids::image_id;
     use crate::wanted::ServiceOptions;
+    use container::boot::MOUNT;
     use definition::spec::names::ImageName;
     use engine::Image;
     use serde_json::json;
@@ -278,7 +345,7 @@ mod tests {
     fn wanted(port: Option<u16>) -> WantedContainer {
         let document = json!({
             "Id": image_id("0123456789abcdef"),
-            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} }, "Volumes": { MOUNT: {} } },
         });
         let image = Image::from_document(document).unwrap();
         let name = crate::names::ServiceName::of(&ImageName::parse("genie").unwrap());

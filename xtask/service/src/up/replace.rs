@@ -68,7 +68,7 @@ impl Ready {
             name: name.to_owned(),
             done,
             took: began.elapsed(),
-            address: format!("http://{}", from_here(self.address())),
+            address: format!("{}://{}", self.protocol, from_here(self.address())),
         };
         report.step("healthy", {
             let UpOutcome {

@@ -136,13 +136,7 @@ fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
     }
     for one in surveyed {
         let name = &one.step.name;
-        lines.push(match one.job.spec.database.elsewhere {
-            Some(_) => format!(
-                "docker compose -f {}/{name}.yaml up --detach --wait",
-                deploy::compose::FOLDER
-            ),
-            None => format!("cargo xtask up {name}"),
-        });
+        lines.push(format!("cargo xtask up {name}"));
     }
     if let Some(one) = surveyed.last() {
         lines.push(format!("cargo xtask smoke {}", one.step.name));
