@@ -29,6 +29,9 @@ pub use runner::{Interrupt, Runner};
 /// How many lines of output an error carries.
 const TAIL_LINES: usize = 30;
 
+/// How many characters of a command an error carries.
+const LONGEST_LINE: usize = 1000;
+
 /// Commands that must not hang the tool: nothing but a build takes longer.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -143,6 +146,17 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// As an error names it: of one that has a whole script among its arguments the
+    /// beginning.
+    fn shortened(&self) -> String {
+        let line = self.to_string();
+        let mut rest = line.char_indices().skip(LONGEST_LINE);
+        match rest.next() {
+            Some((at, _)) => format!("{}… ({} more characters)", &line[..at], rest.count() + 1),
+            None => line,
+        }
+    }
+
     /// Runs it and copies its stdout to `target` while it comes, however much it is.
     ///
     /// # Errors
@@ -192,7 +206,7 @@ impl<'a> Command<'a> {
     /// # Errors
     /// As [`Command::output`], and for an exit code other than 0.
     pub fn run(self) -> Result<Output> {
-        let line = self.to_string();
+        let line = self.shortened();
         let output = self.output()?;
         if !output.success() {
             let shown = if output.stderr.is_empty() {
@@ -244,7 +258,7 @@ impl<'a> Command<'a> {
     /// # Errors
     /// When it cannot be started.
     pub fn detach(self, log: std::fs::File) -> Result<Child> {
-        let line = self.to_string();
+        let line = self.shortened();
         let mut command = self.into_std();
         command
             .stdin(Stdio::null())
@@ -259,7 +273,7 @@ impl<'a> Command<'a> {
     /// # Errors
     /// When it cannot be started.
     pub fn dialog(self) -> Result<Dialog> {
-        let line = self.to_string();
+        let line = self.shortened();
         let (ours, theirs) = UnixStream::pair().context("make a pair of sockets")?;
         let mut command = self.into_std();
         command
@@ -278,7 +292,7 @@ impl<'a> Command<'a> {
     /// Lets it take this process's place, with its terminal and its input; returns
     /// only where that fails.
     pub fn replace(self) -> anyhow::Error {
-        let line = self.to_string();
+        let line = self.shortened();
         let mut command: std::process::Command = self.cmd.into();
         let error = command.exec();
         failure::environment(format!("cannot run `{line}`: {error}")).into()
@@ -296,7 +310,7 @@ impl<'a> Command<'a> {
         each: &mut dyn FnMut(Stream, &[u8]) -> Result<()>,
     ) -> Result<(ExitStatus, Duration)> {
         self.runner.check_interrupt()?;
-        let line = self.to_string();
+        let line = self.shortened();
         let (runner, deadline, stdin) = (self.runner, self.deadline, self.stdin.take());
         let mut command = self.into_std();
         command
@@ -382,6 +396,20 @@ mod tests {
 
     fn runner() -> Runner {
         Runner::new(Arc::new(AtomicBool::new(false))).unwrap()
+    }
+
+    #[test]
+    fn failure_carries_the_beginning_of_a_script() {
+        let script = format!("exit 7 # {}", "x".repeat(2000));
+        let failed = runner().cmd("sh").args(["-c", &script]).run();
+        let said = failed.unwrap_err().to_string();
+        // The shell's own quotes, its name and its option are characters, too.
+        let line = format!("sh -c \"{script}\"").chars().count();
+        let ends = format!("x… ({} more characters)` ended with exit code 7", line - 1000);
+        assert!(
+            said.starts_with("`sh -c \"exit 7") && said.ends_with(&ends),
+            "{said}"
+        );
     }
 
     #[test]
