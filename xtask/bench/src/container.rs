@@ -14,7 +14,7 @@ mod size;
 
 use super::row::Goal;
 use super::{BenchSuite, Row, sequence};
-use fixture::{DOCUMENTS, ImagesFixture, OFFICIAL};
+use fixture::{DOCUMENTS, ImagesFixture, OFFICIAL, WORKSPACE};
 
 /// All that is measured of images and their containers.
 pub(crate) static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
@@ -27,6 +27,13 @@ pub(crate) static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
             unit: "MB",
             goals: &[Goal::AtMost(280.0), Goal::OfPeer(DOCUMENTS, 1.0 / 3.0)],
             measure: size::image,
+        },
+        Row {
+            name: "workspace-size",
+            what: "the image of an app alone, all layers",
+            unit: "MB",
+            goals: &[Goal::OfPeer(WORKSPACE, 0.5)],
+            measure: size::workspace,
         },
         Row {
             name: "app-change",

@@ -29,6 +29,9 @@ pub(crate) const DOCUMENTS: &str = "the documents' image";
 /// The peer that `docker/bench/official.Dockerfile` describes.
 pub(crate) const OFFICIAL: &str = "official style";
 
+/// The peer that `docker/bench/workspace.Dockerfile` describes.
+pub(crate) const WORKSPACE: &str = "the documents' image without PostgreSQL";
+
 /// What the rows share. Its images go with it.
 #[derive(Debug)]
 pub(crate) struct ImagesFixture {
@@ -39,6 +42,7 @@ pub(crate) struct ImagesFixture {
     base: String,
     documents: OnceCell<Subject>,
     official: OnceCell<Subject>,
+    workspace: OnceCell<Subject>,
 }
 
 impl ImagesFixture {
@@ -69,6 +73,7 @@ impl ImagesFixture {
             base: base.to_owned(),
             documents: OnceCell::new(),
             official: OnceCell::new(),
+            workspace: OnceCell::new(),
         })
     }
 
@@ -80,6 +85,11 @@ impl ImagesFixture {
     /// The image as the documents ask for it.
     pub(super) fn documents(&self, bench: &Bench<'_>) -> Result<&Subject> {
         self.peer(bench, &self.documents, "documents")
+    }
+
+    /// The image of an app alone as the documents ask for it.
+    pub(super) fn workspace(&self, bench: &Bench<'_>) -> Result<&Subject> {
+        self.peer(bench, &self.workspace, "workspace")
     }
 
     /// The image as one puts it together from official ones.
@@ -175,7 +185,8 @@ impl ImagesFixture {
 impl Drop for ImagesFixture {
     fn drop(&mut self) {
         let runner = self.resources.runner.for_cleanup();
-        for subject in [self.documents.get(), self.official.get()].into_iter().flatten() {
+        let peers = [&self.documents, &self.official, &self.workspace];
+        for subject in peers.into_iter().filter_map(OnceCell::get) {
             // Where the engine is gone, its images are nobody's trouble.
             self.resources
                 .engine

@@ -7,22 +7,32 @@ use fs_err as fs;
 
 use super::super::Bench;
 use super::super::row::Measured;
-use super::fixture::{DOCUMENTS, ImagesFixture, OFFICIAL, OURS, app_of};
+use super::fixture::{DOCUMENTS, ImagesFixture, OFFICIAL, OURS, WORKSPACE, app_of};
 use smoke::Subject;
 
 /// What the engine says of its size; the same each time.
 pub(super) fn image(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
-    let size = |subject: &Subject| -> Result<f64> {
-        let image = fixture
-            .resources
-            .engine
-            .image(&fixture.resources.runner, subject.image_id.as_str())?;
-        let image = image.with_context(|| format!("the engine lost the image {}", subject.reference))?;
-        Ok(megabytes(image.size()))
-    };
+    let size = |subject: &Subject| size_of(fixture, subject);
     Ok(Measured::new(OURS, vec![size(fixture.image()?)?])
         .peer(DOCUMENTS, vec![size(fixture.documents(bench)?)?])
         .peer(OFFICIAL, vec![size(fixture.official(bench)?)?]))
+}
+
+/// The same of an app alone.
+pub(super) fn workspace(bench: &Bench<'_>, fixture: &ImagesFixture) -> Result<Measured> {
+    let is_alone = |subject: &&Subject| subject.spec.database.elsewhere.is_some();
+    let ours = fixture.ours.iter().find(is_alone);
+    let ours = ours.context("the checkout has no image of an app alone")?;
+    let peer = fixture.workspace(bench)?;
+    Ok(Measured::new(OURS, vec![size_of(fixture, ours)?]).peer(WORKSPACE, vec![size_of(fixture, peer)?]))
+}
+
+/// In megabytes.
+fn size_of(fixture: &ImagesFixture, subject: &Subject) -> Result<f64> {
+    let (engine, runner) = (&fixture.resources.engine, &fixture.resources.runner);
+    let image = engine.image(runner, subject.image_id.as_str())?;
+    let image = image.with_context(|| format!("the engine lost the image {}", subject.reference))?;
+    Ok(megabytes(image.size()))
 }
 
 /// The archive of both images without that of the first: layers that they
