@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::findings::{Obstacle, foreign_volume};
 use crate::handle::ServiceHandle;
+use crate::kept;
 use crate::names::name_of;
 use crate::seen::{Condition, ContainerPlace};
 use crate::trail::{self, TrailEntry};
@@ -62,7 +63,7 @@ pub fn down(
     let mut entry = TrailEntry::begun("down", &handle.name);
     let place = handle.place()?;
     entry.image_before = place.own().map(|seen| seen.image_id.clone());
-    let done = take_down(handle, report, spec, &place, data_go);
+    let done = take_down(handle, report, state, spec, &place, data_go);
     match &done {
         Ok("nothing to do") => {}
         Ok(outcome) => trail::write(state, report, &entry.ended(outcome, &done)),
@@ -74,6 +75,7 @@ pub fn down(
 fn take_down(
     handle: &ServiceHandle,
     report: &Report,
+    state: &Path,
     spec: &ImageSpec,
     place: &ContainerPlace,
     data_go: bool,
@@ -98,6 +100,7 @@ fn take_down(
                 format!("{name}: {}", ending(handle, spec, &seen.image_id)?),
             );
         }
+        kept::keep_or_say(handle, name, report, state);
         // From here on half of it is worse than all of it.
         handle.for_cleanup().remove(name)?;
         outcome = "stopped";

@@ -7,6 +7,7 @@ pub mod down;
 pub mod findings;
 pub mod handle;
 pub mod health;
+pub mod kept;
 pub mod logs;
 pub mod names;
 pub mod next;

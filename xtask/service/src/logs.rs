@@ -1,11 +1,13 @@
 //! `logs`: what the programs of a service say, one stream, as it was or as it
 //! comes.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
 use crate::handle::ServiceHandle;
+use crate::kept;
 use engine::api::follow::Next;
 use engine::api::frames::FrameReader;
 use host::report::Report;
@@ -76,6 +78,22 @@ pub fn print(handle: &ServiceHandle, report: &Report, options: &LogOptions) -> R
     }
     for rest in open.iter().filter(|rest| !rest.is_empty()) {
         tell(handle, report, options, rest)?;
+    }
+    Ok(())
+}
+
+/// Prints a log that was kept of a container that is gone.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn print_kept(handle: &ServiceHandle, report: &Report, options: &LogOptions, file: &Path) -> Result<()> {
+    for (time, line) in kept::lines(file)? {
+        let is_before = options
+            .since
+            .is_some_and(|since| time.is_some_and(|time| time < since));
+        if !is_before && !tell(handle, report, options, line.as_bytes())? {
+            break;
+        }
     }
     Ok(())
 }

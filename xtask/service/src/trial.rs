@@ -1,13 +1,14 @@
 //! Starts a service's container and sees whether it works: healthy for the engine,
 //! and answering on its published port.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::handle::ServiceHandle;
+use crate::kept;
 use crate::seen::{Condition, ContainerPlace, SeenContainer, from_here};
 use crate::story::Story;
 use crate::wait::{self, Awaited, ContainerEvents, MADE_READY};
@@ -15,7 +16,6 @@ use container::http::Client;
 use container::postgres_port;
 use definition::spec::ImageSpec;
 use host::report::Report;
-use inputs::{clock, regular};
 
 /// What a service that works has: the engine starts it again, with the machine,
 /// too, unless somebody has stopped it.
@@ -215,19 +215,10 @@ fn told(
         report.detail(line);
     }
     let mut failure = failure::smoke(format!("{name}: {}", story.why));
-    if let Ok(path) = keep_log(handle, name, state) {
+    if let Ok(path) = kept::keep(handle, name, state) {
         failure = failure.hint(format!("its whole log: {}", path.display()));
     }
     failure.into()
-}
-
-/// Writes the log of a container into the state folder, where it outlives it.
-fn keep_log(handle: &ServiceHandle, container: &str, state: &Path) -> Result<PathBuf> {
-    let text = handle.container(container).logs()?;
-    let folder = state.join("services").join(handle.name.as_str());
-    let path = folder.join(format!("{}.log", clock::stamp(SystemTime::now())));
-    regular::replace(&path, text.as_bytes())?;
-    Ok(path)
 }
 
 #[cfg(test)]

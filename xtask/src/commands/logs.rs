@@ -7,8 +7,10 @@ use anyhow::Result;
 use super::services;
 use crate::cli::service::LogsArgs;
 use ::service::handle::ServiceHandle;
-use ::service::logs::{LogOptions, own_programs, print};
+use ::service::kept;
+use ::service::logs::{LogOptions, own_programs, print, print_kept};
 use ::service::restart::own;
+use ::service::seen::ContainerPlace;
 use ::service::up::{joined, together};
 use definition::spec::program::RESERVED_NAMES;
 use host::Host;
@@ -17,23 +19,41 @@ use host::Host;
 pub(super) fn run(args: &LogsArgs, host: &Host) -> Result<()> {
     let specs = services::specs(host, &args.selection.images)?;
     let engine = services::running_engine(host, &args.selection)?;
-    let mut handles = Vec::new();
+    let (mut handles, mut gone) = (Vec::new(), Vec::new());
+    let mut programs = BTreeSet::new();
     for spec in &specs {
         let handle = services::handle(host, &engine, spec);
-        if args.selection.images.is_empty() && handle.place()?.own().is_none() {
+        let is_there = handle.place()?.own().is_some();
+        if args.selection.images.is_empty() && !is_there {
             continue;
         }
-        own(&handle)?;
-        handles.push(handle);
+        match kept::newest(&host.state_dir(), &handle.name)? {
+            Some(file) if matches!(handle.place()?, ContainerPlace::Empty) && !args.follow => {
+                programs.extend(spec.programs.iter().map(|program| program.name.to_string()));
+                gone.push((handle, file));
+            }
+            _ => {
+                own(&handle)?;
+                handles.push(handle);
+            }
+        }
     }
-    known(&args.program, &handles)?;
+    known(&args.program, &handles, programs)?;
     let options = LogOptions {
         follow: args.follow,
         programs: args.program.clone(),
         since: args.since,
         grep: args.grep.clone(),
-        prefix: handles.len() > 1,
+        prefix: handles.len() + gone.len() > 1,
     };
+    for (handle, file) in &gone {
+        host.report.warn(format!(
+            "{} is not there: this is the end of its last log, {}",
+            handle.name,
+            file.display()
+        ));
+        print_kept(handle, &host.report, &options, file)?;
+    }
     if !args.follow {
         return handles
             .iter()
@@ -56,16 +76,13 @@ pub(super) fn run(args: &LogsArgs, host: &Host) -> Result<()> {
 }
 
 /// A name that is in no log would look like a program that says nothing.
-fn known(asked: &[String], handles: &[ServiceHandle]) -> Result<()> {
+/// `all` are the programs of images whose container is gone.
+fn known(asked: &[String], handles: &[ServiceHandle], mut all: BTreeSet<String>) -> Result<()> {
     let core = |name: &&str| RESERVED_NAMES.contains(name) && *name != "all";
     if asked.iter().all(|name| core(&name.as_str())) {
         return Ok(());
     }
-    let mut all: BTreeSet<String> = RESERVED_NAMES
-        .into_iter()
-        .filter(core)
-        .map(str::to_owned)
-        .collect();
+    all.extend(RESERVED_NAMES.into_iter().filter(core).map(str::to_owned));
     for handle in handles {
         all.extend(own_programs(handle)?);
     }

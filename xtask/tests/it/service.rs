@@ -219,6 +219,18 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
         .xtask(&["down", name])
         .expect(0)
         .says(&["NOT a clean shutdown, PostgreSQL is \"in production\""]);
+    // What it said is not gone with it.
+    let gone = service.xtask(&["logs", name, "--program", "app", "--since", "1h"]);
+    let gone = gone.expect(0);
+    gone.says(&["is not there: this is the end of its last log"]);
+    let lines: Vec<&str> = gone.stdout.lines().collect();
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| line.starts_with("app | ")),
+        "{gone:?}"
+    );
+    let later = ["logs", name, "--since", "2100-01-01T00:00:00Z"];
+    assert_eq!(service.xtask(&later).expect(0).stdout, "");
+    service.xtask(&["logs", name, "--follow"]).expect(3);
     service.up(&[]).expect(0);
     assert_eq!(service.sql("SELECT n FROM kept"), "42");
     // Who did what.

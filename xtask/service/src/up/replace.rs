@@ -9,6 +9,7 @@ use anyhow::{Error, Result};
 use super::prepare::Ready;
 use super::{UpOutcome, UpStep};
 use crate::handle::ServiceHandle;
+use crate::kept;
 use crate::restart::stop;
 use crate::seen::{ContainerPlace, from_here};
 use crate::trail::{self, TrailEntry};
@@ -95,6 +96,7 @@ impl Ready {
         }
         trial::run(handle, report, state, self.limit)?;
         if self.on_trial || matches!(self.step, UpStep::Replace(_)) {
+            kept::keep_or_say(handle, &before, report, state);
             handle.remove(&before)?;
         }
         Ok(())
