@@ -184,6 +184,11 @@ impl VolumeKeeper {
         self.run(&["--user", &self.owner], command)
     }
 
+    /// The container that has the volume.
+    pub(crate) fn container(&self) -> &Container {
+        &self.container
+    }
+
     /// `UID:GID`.
     pub(crate) fn owner(&self) -> &str {
         &self.owner

@@ -8,6 +8,7 @@ pub mod facts;
 pub mod file;
 mod foreign;
 pub mod generations;
+mod growth;
 pub mod migrate;
 mod operation;
 mod place;

@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::exchange::{self, MIGRATION};
 use crate::foreign::{self, ForeignCluster, ForeignFindings, ForeignPlace, OldPrograms, SourceMount};
 use crate::generations::{VolumeJournal, VolumeKeeper, run_in};
+use crate::growth;
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
 use crate::restore::RestoreOrder;
@@ -53,6 +54,10 @@ const SOURCE: &str = "/hive-source";
 
 /// What is there for this one migration: the copy, the dump.
 const WORK: &str = "/hive-migrate";
+
+/// The copy of the source there, and what is dumped of it.
+const COPY: &str = "/hive-migrate/old";
+const DUMP: &str = "/hive-migrate/dump";
 
 /// Who migrates what.
 #[derive(Clone, Copy)]
@@ -272,7 +277,8 @@ fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> 
         format!("{name}: {}, {}", order.from, megabytes(cluster.bytes)),
     );
     let folder = cluster.folder.to_string_lossy();
-    let copied: TreeDigest = of_source(&copier, &["copy", &folder, keeper.owner()])?;
+    let copy = || of_source(&copier, &["copy", &folder, keeper.owner()]);
+    let copied: TreeDigest = growth::told(report, &copier, COPY, Some(cluster.bytes), copy)?;
     let work = format!("{}:{WORK}", scratch.name());
     let old = serve(order, &programs, &work, keeper.owner())?;
     let role = format!("hive_migrate_{}", std::process::id());
@@ -458,8 +464,15 @@ impl Migration<'_> {
         keeper.runs(&on_a_copy_with_dumped(DUMPED, MIGRATE, args))
     }
 
+    /// The same with a word now and then of how a folder fills.
+    fn told(&self, folder: &str, total: Option<u64>, args: &[&str]) -> Result<String> {
+        let report = self.order.service.report;
+        let container = self.prepared.keeper.container();
+        growth::told(report, container, folder, total, || self.runs(args))
+    }
+
     fn dump(&mut self) -> Result<()> {
-        let said = self.runs(&["dump", &self.prepared.role]);
+        let said = self.told(DUMP, None, &["dump", &self.prepared.role]);
         let dumped: DumpedData = serde_json::from_str(&said.context("dump the copy of the source")?)
             .context("read what was dumped")?;
         let (rows, bytes) = (dumped.rows, megabytes(dumped.bytes));
@@ -469,14 +482,15 @@ impl Migration<'_> {
             .detail(format!("{rows} rows, {bytes} as text"));
         // It takes as much room as the new cluster will.
         self.prepared.old.remove()?;
-        let copy = format!("{WORK}/old");
-        self.prepared.keeper.runs(&["rm", "-rf", &copy]).map(drop)
+        self.prepared.keeper.runs(&["rm", "-rf", COPY]).map(drop)
     }
 
     fn load(&mut self) -> Result<()> {
         self.work.settle()?;
         let id = &self.work.journal.id;
-        let said = self.runs(&["load", id]).map_err(|error| {
+        let folder = format!("{MOUNT}/generations/new-{id}.part");
+        let total = Some(self.prepared.cluster.bytes);
+        let said = self.told(&folder, total, &["load", id]).map_err(|error| {
             let place = failure::smoke("the source cannot be brought into a database of this image");
             match failure::kind(&error) {
                 FailureKind::Interrupted => error,

@@ -190,6 +190,12 @@ pub struct CopyProgress {
 }
 
 impl CopyProgress {
+    /// So many bytes are there by now; fewer than before are none more.
+    pub fn reach(&mut self, bytes: u64) {
+        let more = usize::try_from(bytes.saturating_sub(self.done));
+        self.add(more.unwrap_or(usize::MAX));
+    }
+
     fn add(&mut self, bytes: usize) {
         self.done += bytes as u64;
         let now = Instant::now();
@@ -310,6 +316,10 @@ mod tests {
         let mut all = String::new();
         counted.read_to_string(&mut all).unwrap();
         assert_eq!((all.as_str(), counted.progress.done), ("abc", 3));
+        for (seen, done) in [(10, 10), (4, 10), (11, 11)] {
+            counted.progress.reach(seen);
+            assert_eq!(counted.progress.done, done, "what goes again is not counted back");
+        }
     }
 
     #[test]
