@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::dependencies::Dependencies;
-use crate::modules::Modules;
+use crate::modules::{Meaning, Modules};
 use crate::place::{Certainty, Detected, Place};
 use crate::python::TokenKind;
 use crate::settings::ReadVariable;
@@ -49,12 +49,20 @@ pub(crate) fn settings(
     variables: &[Detected<ReadVariable>],
 ) -> Vec<Detected<GivenVariable>> {
     let form = form(modules, dependencies);
+    let has_driver = variables
+        .iter()
+        .any(|one| texts(&one.value).any(|text| text.starts_with("postgresql+") && !text.ends_with("://")));
     let mut found = Vec::new();
     for variable in variables {
         let Some(part) = part_of(&variable.value) else {
             continue;
         };
         let (value, why, certainty) = match part {
+            Part::Url if has_driver && shows_plain(&variable.value) => (
+                "{database_url}".to_owned(),
+                "the plain form, as its example shows beside one with a driver".to_owned(),
+                Certainty::Likely,
+            ),
             Part::Url => url(&variable.value, &form),
             Part::Host => plain("{database_host}"),
             Part::Port => plain("{database_port}"),
@@ -78,6 +86,18 @@ pub(crate) fn settings(
         });
     }
     found
+}
+
+/// What is shown of a variable's value.
+fn texts(variable: &ReadVariable) -> impl Iterator<Item = &str> {
+    let example = variable.example.as_ref().map(|one| one.value.as_str());
+    variable.default.as_deref().into_iter().chain(example)
+}
+
+/// Whether the driver is left out on purpose, for all that is shown.
+fn shows_plain(variable: &ReadVariable) -> bool {
+    let is_plain = |text: &str| text.starts_with("postgresql://");
+    texts(variable).next().is_some() && texts(variable).all(is_plain)
 }
 
 /// Whether the container sets a variable to just this.
@@ -142,6 +162,10 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
         variable.default.as_deref(),
         variable.example.as_ref().map(|one| one.value.as_str()),
     ];
+    // What code puts together of other settings follows from those.
+    if variable.is_made || shown.iter().flatten().any(|text| text.ends_with("://")) {
+        return None;
+    }
     let is_url = |text: &&str| text.starts_with("postgres") && text.contains("://");
     if variable.annotation.contains("PostgresDsn") || shown.iter().flatten().any(is_url) {
         return Some(Part::Url);
@@ -208,6 +232,18 @@ fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
                 &format!("{place} makes an asynchronous engine"),
             ),
         };
+    }
+    // It takes no driver's name, and an engine beside it none either.
+    let directly = modules.all.iter().filter(|module| reads_count(module.path));
+    let directly = directly
+        .flat_map(|module| module.calls().map(move |(n, call)| (module, n, call)))
+        .find(|(module, _, call)| {
+            matches!(modules.meaning(module, &call.path), Meaning::Outside(name)
+                if ["asyncpg.connect", "asyncpg.create_pool"].contains(&name.as_str()))
+        });
+    if let Some((module, n, _)) = directly {
+        let place = Place::new(module.path, module.number(n));
+        return form("{database_url}", &format!("{place} gives it to asyncpg itself"));
     }
     let synchronous = calls("create_engine")
         .or_else(|| calls("SQLAlchemy"))

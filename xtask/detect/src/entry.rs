@@ -34,6 +34,15 @@ pub enum Framework {
 }
 
 impl Framework {
+    /// What is meant by a module and a name in it, where no more is known: Django has
+    /// its handler at `wsgi:application`, and so has one of the project's own.
+    fn by_place(module: &str, attribute: &str) -> Self {
+        match module.rsplit(['.', '/']).next() == Some("wsgi") && attribute == "application" {
+            true => Self::DjangoWsgi,
+            false => Self::Unknown,
+        }
+    }
+
     /// Its name in sentences; both kinds of Django have the same.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -190,7 +199,7 @@ fn framework_of(
         one.value.last().is_some_and(|last| last.is(")")) && one.value.first()?.kind == TokenKind::Name;
     let named = ["app", "application"].contains(&one.target) && conventional.contains(&stem);
     (named && is_call && !is_no_web_app(modules, module, one.value))
-        .then_some((Framework::Unknown, Certainty::Unclear))
+        .then_some((Framework::by_place(stem, one.target), Certainty::Unclear))
 }
 
 /// Names of things that are called `app`, too.

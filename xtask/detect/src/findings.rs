@@ -83,7 +83,7 @@ pub fn look(folder: &Path) -> Findings {
         description: description(&tree),
         server: server::find(&dependencies, entry.app.value()),
         health: health::choose(&modules, &routes::find(&modules)),
-        before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value()),
+        before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value(), member),
         extensions: extensions(&tree),
         processes: beside::processes(&tree, &modules),
         services: beside::services(&dependencies),

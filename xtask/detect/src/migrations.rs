@@ -1,7 +1,7 @@
 //! What has to run before the app starts: migrations, and scripts for that.
 
 use crate::dependencies::{Dependencies, at, toml_at};
-use crate::entry::AppObject;
+use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
 use crate::tree::{Tree, file_name, folder_of};
@@ -10,12 +10,14 @@ use crate::tree::{Tree, file_name, folder_of};
 pub type CommandWords = Vec<String>;
 
 /// Chooses the command: a script that the project has for this, then what its
-/// Procfile says of a release, then the tools' own.
+/// Procfile says of a release, then the tools' own. `member` is the folder of the
+/// app's own project in a workspace: a script of it is run from there.
 pub(crate) fn find(
     tree: &Tree,
     modules: &Modules<'_>,
     dependencies: &Dependencies,
     app: Option<&AppObject>,
+    member: &str,
 ) -> Choice<CommandWords> {
     let mut found: Vec<(Detected<CommandWords>, &str)> = Vec::new();
     let mut add = |words: &[&str], place: Place, rule| {
@@ -24,8 +26,16 @@ pub(crate) fn find(
     };
     for name in ["prestart.sh", "pre_start.sh", "pre-start.sh"] {
         for path in tree.named(name).into_iter().take(1) {
+            let there = path
+                .strip_prefix(member)
+                .filter(|_| !member.is_empty())
+                .map(|script| format!("cd {} && bash {script}", member.trim_end_matches('/')));
+            let words = match &there {
+                Some(there) => vec!["sh", "-c", there.as_str()],
+                None => vec!["bash", path],
+            };
             add(
-                &["bash", path],
+                &words,
                 Place::new(path, 1),
                 "a script of this name runs before the start",
             );
@@ -50,8 +60,11 @@ pub(crate) fn find(
         } else {
             "head"
         };
-        let words = match folder_of(path).is_empty() {
+        let folder = folder_of(path).trim_end_matches('/');
+        let there = format!("cd {folder} && alembic upgrade {head}");
+        let words = match folder.is_empty() {
             true => vec!["alembic", "upgrade", head],
+            false if is_run_there(tree, path) => vec!["sh", "-c", &there],
             false => vec!["alembic", "-c", path, "upgrade", head],
         };
         let place = Place::of(path, tree.text(path).unwrap_or_default(), "script_location");
@@ -72,7 +85,31 @@ pub(crate) fn find(
             );
         }
     }
-    for path in tree.named("manage.py").into_iter().take(1) {
+    let of_litestar = app.filter(|app| app.framework == Framework::Litestar);
+    if let (Some(app), Some(path)) = (of_litestar, configured.first())
+        && dependencies.has("advanced-alchemy")
+        && !dependencies.has("alembic")
+    {
+        let words = [
+            "litestar",
+            "--app",
+            &app.import,
+            "database",
+            "upgrade",
+            "--no-prompt",
+        ];
+        add(
+            &words,
+            Place::new(path, 1),
+            "Advanced Alchemy is among the dependencies",
+        );
+    }
+    // Others call theirs so, too.
+    let of_django = |path: &&&str| {
+        tree.text(path)
+            .is_some_and(|text| text.contains("django.core") || text.contains("DJANGO_SETTINGS_MODULE"))
+    };
+    for path in tree.named("manage.py").iter().filter(of_django).take(1) {
         let place = Place::of(
             path,
             tree.text(path).unwrap_or_default(),
@@ -118,18 +155,28 @@ pub(crate) fn process<'t>(tree: &'t Tree, name: &str) -> Option<(usize, &'t str)
     })
 }
 
-/// How many revisions no other one follows.
-fn heads(modules: &Modules<'_>, tree: &Tree, settings: &str) -> usize {
+/// Where the settings say that the scripts are.
+fn script_location<'t>(tree: &'t Tree, settings: &str) -> &'t str {
     let text = tree.text(settings).unwrap_or_default();
     let location = text.lines().find_map(|line| {
         line.strip_prefix("script_location")?
             .trim_start()
             .strip_prefix('=')
     });
-    let location = location
-        .unwrap_or("alembic")
-        .trim()
-        .trim_start_matches("%(here)s/");
+    location.unwrap_or("alembic").trim()
+}
+
+/// Whether alembic finds its scripts from the folder of its settings alone: it looks
+/// for them in the folder that it is started in.
+fn is_run_there(tree: &Tree, settings: &str) -> bool {
+    let location = script_location(tree, settings);
+    let has = |folder: &str| tree.has(&format!("{folder}{location}/env.py"));
+    !location.starts_with("%(here)s") && has(folder_of(settings)) && !has("")
+}
+
+/// How many revisions no other one follows.
+fn heads(modules: &Modules<'_>, tree: &Tree, settings: &str) -> usize {
+    let location = script_location(tree, settings).trim_start_matches("%(here)s/");
     let folder = format!("{}{location}/versions/", folder_of(settings));
     let versions: Vec<_> = modules
         .all

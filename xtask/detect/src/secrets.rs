@@ -15,6 +15,33 @@ const WORDS: [&str; 11] = [
     "DSN",
 ];
 
+/// Last words of names that speak of a secret, and are none: how long a token is
+/// good for, by which algorithm a key works.
+const ABOUT: [&str; 22] = [
+    "AGE",
+    "ALGORITHM",
+    "COUNT",
+    "DAYS",
+    "ENABLED",
+    "EXPIRATION",
+    "EXPIRE",
+    "EXPIRES",
+    "EXPIRY",
+    "HEADER",
+    "HOURS",
+    "ISSUER",
+    "LENGTH",
+    "LIFETIME",
+    "MIN",
+    "MINUTES",
+    "MS",
+    "PREFIX",
+    "SECONDS",
+    "TIMEOUT",
+    "TTL",
+    "TYPE",
+];
+
 /// Companies and services that give out keys of their own; one that is made at random
 /// opens nothing there.
 const GIVERS: [&str; 56] = [
@@ -85,7 +112,9 @@ const OWN: [&str; 12] = [
 /// Whether a name speaks of something that must not be part of an image.
 pub(crate) fn is_secret(name: &str) -> bool {
     let upper = name.to_uppercase();
-    upper.split('_').any(|word| WORDS.contains(&word)) && !upper.contains("PUBLIC_KEY")
+    let words = || upper.split('_').filter(|word| !word.is_empty());
+    let about_it = words().next_back().is_some_and(|last| ABOUT.contains(&last));
+    words().any(|word| WORDS.contains(&word)) && !about_it && !upper.contains("PUBLIC_KEY")
 }
 
 /// Whether a secret is another's to give: a key of a vendor's, a login of a mail
@@ -134,10 +163,29 @@ mod tests {
             "ADMIN_PASSWORD",
             "SESSION_TOKEN",
             "PASSWORD_SALT",
+            "GITHUB_TOKEN_TTL",
             "GITHUB_ORGANISATION",
             "STRIPE_PUBLIC_KEY",
         ] {
             assert!(!is_given_by_others(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_about_a_secret_is_none() {
+        for name in [
+            "ACCESS_TOKEN_EXPIRE_MINUTES",
+            "REFRESH_TOKEN_EXPIRES",
+            "TOKEN_TTL",
+            "PASSWORD_MIN_LENGTH",
+            "API_KEY_HEADER",
+            "TOKEN_ALGORITHM",
+            "JWT_PUBLIC_KEY",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
+        for name in ["ACCESS_TOKEN", "DB_PASS", "token_salt", "SECRET_KEY_BASE"] {
+            assert!(is_secret(name), "{name}");
         }
     }
 }

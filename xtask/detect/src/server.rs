@@ -18,15 +18,25 @@ pub struct ServerProgram {
 const ASGI: [&str; 4] = ["uvicorn", "granian", "hypercorn", "daphne"];
 const WSGI: [&str; 3] = ["gunicorn", "granian", "waitress"];
 
-/// Groups that are for those who work on a project.
+/// Groups that are for those who work on a project: taken where nothing else has a
+/// server, since a lock has theirs, too, and nobody else's installation would.
 const OF_DEVELOPERS: [&str; 8] = ["dev", "test", "tests", "testing", "lint", "docs", "typing", "ci"];
+
+/// What a server was found in, the surest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    Project,
+    Part,
+    Developers,
+    Lock,
+}
 
 /// Chooses the server: one that the project itself asks for before one of an
 /// extra or group, and what the tool runs by itself before others.
 pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choice<ServerProgram> {
     let wsgi = app.is_some_and(|app| app.framework.is_wsgi());
     let known: &[&str] = if wsgi { &WSGI } else { &ASGI };
-    let mut found: Vec<(bool, usize, Detected<ServerProgram>)> = Vec::new();
+    let mut found: Vec<(Origin, usize, Detected<ServerProgram>)> = Vec::new();
     for asked in &dependencies.packages {
         let Some((rank, name)) = known
             .iter()
@@ -35,17 +45,18 @@ pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choi
         else {
             continue;
         };
-        if matches!(&asked.value.by, AskedBy::Group(group) if OF_DEVELOPERS.contains(&group.as_str())) {
-            continue;
-        }
+        let origin = match &asked.value.by {
+            AskedBy::Project => Origin::Project,
+            AskedBy::Group(group) if OF_DEVELOPERS.contains(&group.as_str()) => Origin::Developers,
+            AskedBy::Extra(_) | AskedBy::Group(_) => Origin::Part,
+        };
         let server = ServerProgram {
             name: (*name).to_owned(),
             by: asked.value.by.clone(),
         };
-        let own = asked.value.by == AskedBy::Project;
-        found.push((!own, rank, Detected::sure(server, asked.place.clone())));
+        found.push((origin, rank, Detected::sure(server, asked.place.clone())));
     }
-    if !found.iter().any(|(apart, ..)| !apart) {
+    if !found.iter().any(|(origin, ..)| *origin == Origin::Project) {
         let mut locked = known
             .iter()
             .enumerate()
@@ -58,8 +69,8 @@ pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choi
             let certainty = Certainty::Unclear;
             let place = Place::new(&lock.place.file, 1);
             found.push((
-                true,
-                rank + known.len(),
+                Origin::Lock,
+                rank,
                 Detected {
                     value: server,
                     place,
@@ -68,7 +79,7 @@ pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choi
             ));
         }
     }
-    found.sort_by_key(|(apart, rank, _)| (*apart, *rank));
+    found.sort_by_key(|(origin, rank, _)| (*origin, *rank));
     let mut all = found.into_iter().map(|(_, _, one)| one);
     let chosen = all.next();
     let rule = match &chosen {
@@ -88,10 +99,13 @@ fn brings(asked: &AskedPackage, server: &str) -> bool {
     let extra = |name: &str| asked.extras.iter().any(|extra| extra == name);
     match (server, asked.name.as_str()) {
         (server, name) if server == name => true,
-        ("uvicorn", "fastapi") => extra("standard") || extra("all"),
+        // `standard-no-fastapi-cloud-cli` is one, too.
+        ("uvicorn", "fastapi") => {
+            extra("all") || asked.extras.iter().any(|extra| extra.starts_with("standard"))
+        }
         ("uvicorn", "litestar") => extra("standard") || extra("full"),
         ("uvicorn", "fastapi-cli") => extra("standard"),
-        ("uvicorn", "uvicorn-worker") => true,
+        ("uvicorn", "uvicorn-worker") | ("granian", "litestar-granian") => true,
         _ => false,
     }
 }

@@ -23,12 +23,16 @@ pub struct ReadVariable {
     /// The type that the code gives it, such as `PostgresDsn`.
     #[serde(skip)]
     pub(crate) annotation: String,
+    /// Its default is a URL that the code makes of other settings.
+    #[serde(skip)]
+    pub(crate) is_made: bool,
 }
 
 struct Read {
     name: String,
     default: Default,
     annotation: String,
+    is_made: bool,
 }
 
 enum Default {
@@ -58,6 +62,7 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
                     default,
                     example: None,
                     annotation: read.annotation,
+                    is_made: read.is_made,
                 },
                 place,
             )),
@@ -109,6 +114,7 @@ fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Ve
                 name,
                 default: if is_set { Default::Other } else { Default::None },
                 annotation: String::new(),
+                is_made: false,
             });
         }
     }
@@ -131,13 +137,17 @@ fn calls(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Rea
 fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> Option<Read> {
     let outside = match modules.meaning(module, &call.path) {
         Meaning::Outside(name) => name,
-        Meaning::Inside(other, name) => made_by(modules, other, &name)?,
+        Meaning::Inside(other, name) => match made_by(modules, other, &name) {
+            Some(outside) => outside,
+            None => return read_by_its_own(other, &name, call),
+        },
         Meaning::Unknown => return None,
     };
     let read = |name: String, default: Option<&[Token<'_>]>, otherwise: Default| Read {
         name,
         default: default.map_or(otherwise, of_value),
         annotation: String::new(),
+        is_made: false,
     };
     let first = || call.positional(0).and_then(statement::text_of);
     match outside.as_str() {
@@ -166,6 +176,26 @@ fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> O
         }
         _ => None,
     }
+}
+
+/// `get_env("NAME", "x")`, where the project has a function of that kind.
+fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Option<Read> {
+    let function = module.definition(name).filter(|one| !one.is_class)?;
+    let mut words = name.split('_');
+    let of_environment = words.any(|word| ["env", "getenv", "environ"].contains(&word));
+    let variable = call.positional(0).and_then(statement::text_of)?;
+    let is_one = is_variable(&variable) && variable.to_uppercase() == variable;
+    let reads = || {
+        let body = module.body(function).iter();
+        let mut whole = body.flat_map(|line| &line.tokens);
+        whole.any(|token| token.text == "os" || token.text == "environ")
+    };
+    (is_one && (of_environment || reads())).then(|| Read {
+        name: variable,
+        default: call.argument("default", 1).map_or(Default::Other, of_value),
+        annotation: String::new(),
+        is_made: false,
+    })
 }
 
 /// What django-environ reads where no name is given.
@@ -299,10 +329,14 @@ fn field(one: &Assignment<'_, '_>, prefix: &str) -> Read {
             Some(value) => of_value(value),
         },
     };
+    let of_parts = |token: &Token<'_>| {
+        token.kind == TokenKind::Formatted && token.text.contains('{') && token.text.contains('@')
+    };
     Read {
         name: alias.unwrap_or(name),
         default,
         annotation,
+        is_made: one.value.iter().any(of_parts),
     }
 }
 

@@ -71,6 +71,20 @@ fn project(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     }
 }
 
+/// How the server that the proposed file names gets into what is installed.
+fn adding(findings: &Findings) -> String {
+    let wsgi = findings.app.value().is_some_and(|app| app.framework.is_wsgi());
+    let server = if wsgi { "gunicorn" } else { "uvicorn" };
+    match findings.dependencies.installed_from {
+        Some("requirements.txt") => format!("add a line `{server}` to requirements.txt"),
+        Some("poetry.lock") => format!("run `poetry add {server}` there"),
+        Some("pdm.lock") => format!("run `pdm add {server}` there"),
+        Some("Pipfile.lock") => format!("run `pipenv install {server}` there"),
+        Some("pylock.toml") => format!("lock {server}, too"),
+        _ => format!("run `uv add {server}` there"),
+    }
+}
+
 fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     let shown = |one: &Detected<crate::entry::AppObject>| {
         let kind = if one.value.factory {
@@ -105,7 +119,10 @@ fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
                 at(server, &format!("{}{part} runs it", server.value.name)),
             );
         }
-        None => say("missing", format!("a server: {}", findings.server.rule)),
+        None => say(
+            "missing",
+            format!("a server: {}: {}", findings.server.rule, adding(findings)),
+        ),
     }
     if let Some(port) = &findings.port {
         say("found", at(port, &format!("port {}", port.value)));

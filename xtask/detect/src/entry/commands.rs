@@ -174,7 +174,7 @@ pub(crate) fn as_written(modules: &Modules<'_>, started: &Started) -> Option<Det
         value: AppObject {
             import: format!("{dotted}:{attribute}"),
             factory: started.factory,
-            framework: Framework::Unknown,
+            framework: Framework::by_place(&dotted, attribute),
             path: String::new(),
         },
         place: Place::new(module.path, module.number(line)),
