@@ -245,8 +245,9 @@ cat > /opt/uv/tidy <<'TIDY'
 rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
 find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
 find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
-# Never compared with its source again: quick to load, and the same bytes in each build.
-/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+# Never compared with its source again: quick to load, and the same bytes in each build. Packages
+# may have files that no Python compiles, templates among them: pip installs those, too.
+/opt/venv/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/venv/lib || true
 TIDY
 # In every Python of this venv: /app, which `app_path` of the image puts before the packages here, and
 # the app's own package.

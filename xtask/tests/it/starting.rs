@@ -132,7 +132,10 @@ fn what_cannot_be_started_is_told_in_the_build() {
         "hint: the app's folder has src/, utils/",
     ]);
     spec(r#", "import": "src.main:app", "command": ["gunicorn", "src.main:app"]"#);
-    told(&["app.command: no such program: gunicorn"]);
+    told(&[
+        "app.command: no such program: gunicorn",
+        "hint: nothing that is installed brings gunicorn: add its package to the app's dependencies",
+    ]);
     spec(r#", "import": "src.main:app", "before_start": ["./migrate.sh"]"#);
     bench.checkout.write("app/migrate.sh", "#!/bin/sh\r\ntrue\r\n");
     executable(&bench);

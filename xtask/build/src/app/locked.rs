@@ -30,8 +30,8 @@ struct ToolLock<'a> {
 }
 
 /// A package of a lock.
-struct Package {
-    name: String,
+pub(super) struct Package {
+    pub(super) name: String,
     /// The project's parts that bring it; absent in older locks.
     groups: Option<BTreeSet<String>>,
     /// The extras that its marker names.
@@ -218,8 +218,25 @@ impl<'a> ToolLock<'a> {
 const MAIN: [&str; 2] = ["main", "default"];
 
 impl Package {
+    pub(super) fn of(entry: &Table) -> Self {
+        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str);
+        let source = |key: &str| at_keys(entry, &["source", key]).and_then(toml::Value::as_str);
+        let is_local = matches!(source("type"), Some("directory" | "file"));
+        let place = text("path").or(source("url").filter(|_| is_local));
+        let marker = entry
+            .get("markers")
+            .map(|marker| json!(marker).to_string())
+            .unwrap_or_default();
+        Self {
+            name: normal(text("name").unwrap_or_default()),
+            groups: entry.get("groups").map(|groups| texts(Some(groups))),
+            extras: extras_of(&marker),
+            place: place.map(str::to_owned),
+        }
+    }
+
     /// Whether it may come with these; markers of the machine are left to the build.
-    fn is_reached(&self, extras: &BTreeSet<String>, groups: &BTreeSet<String>) -> bool {
+    pub(super) fn is_reached(&self, extras: &BTreeSet<String>, groups: &BTreeSet<String>) -> bool {
         let Some(own) = &self.groups else {
             return true;
         };
@@ -232,24 +249,7 @@ impl Package {
 fn packages(lock: &Table) -> Vec<Package> {
     let all = lock.get("package").and_then(|all| all.as_array());
     let entries = all.into_iter().flatten().filter_map(toml::Value::as_table);
-    entries
-        .map(|entry| {
-            let text = |key: &str| entry.get(key).and_then(toml::Value::as_str);
-            let source = |key: &str| at_keys(entry, &["source", key]).and_then(toml::Value::as_str);
-            let is_local = matches!(source("type"), Some("directory" | "file"));
-            let place = text("path").or(source("url").filter(|_| is_local));
-            let marker = entry
-                .get("markers")
-                .map(|marker| json!(marker).to_string())
-                .unwrap_or_default();
-            Package {
-                name: normal(text("name").unwrap_or_default()),
-                groups: entry.get("groups").map(|groups| texts(Some(groups))),
-                extras: extras_of(&marker),
-                place: place.map(str::to_owned),
-            }
-        })
-        .collect()
+    entries.map(Package::of).collect()
 }
 
 /// The extras that a marker asks for, however its quotes are written.
@@ -317,7 +317,37 @@ fn poetry_hash(project: &Table, with_groups: bool) -> String {
 /// As PDM tells it, in the same way.
 fn pdm_is_current(lock: &Table, project: &Table) -> bool {
     let noted = at_keys(lock, &["metadata", "content_hash"]).and_then(toml::Value::as_str);
-    noted.and_then(|noted| noted.strip_prefix("sha256:")) == Some(&pdm_hash(project))
+    let noted = noted.and_then(|noted| noted.strip_prefix("sha256:"));
+    [pdm_hash(project), pdm_hash_of_before(project)]
+        .iter()
+        .any(|known| noted == Some(known))
+}
+
+/// What PDM before 2.18 noted: its locks are still what they were made of.
+fn pdm_hash_of_before(project: &Table) -> String {
+    let of = |keys: &[&str], default: Value| at_keys(project, keys).map_or(default, |value| json!(value));
+    let all = [
+        ("sources", of(&["tool", "pdm", "source"], json!([]))),
+        ("dependencies", of(&["project", "dependencies"], json!([]))),
+        (
+            "dev-dependencies",
+            of(&["tool", "pdm", "dev-dependencies"], json!({})),
+        ),
+        (
+            "optional-dependencies",
+            of(&["project", "optional-dependencies"], json!({})),
+        ),
+        ("requires-python", of(&["project", "requires-python"], json!(""))),
+        (
+            "overrides",
+            of(&["tool", "pdm", "resolution", "overrides"], json!({})),
+        ),
+    ];
+    hash(
+        all.into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+    )
 }
 
 fn pdm_hash(project: &Table) -> String {
@@ -466,6 +496,28 @@ mod tests {
             "a23904bb4c882fe49fd76eb6fc232af1a24e445dfee0fb71faf001d9ab4f2f4b"
         );
         assert_ne!(poetry_hash(&project, false), poetry_hash(&project, true));
+    }
+
+    #[test]
+    fn a_lock_of_pdm_before_2_18_is_that_of_its_project() {
+        let project: Table = PDM[0].parse().unwrap();
+        // As PDM 2.12.4 has written it.
+        let known = "8670c9756039ffb8cb33c9553ce09c970ee849169277f291b32f7e4805763466";
+        assert_eq!(pdm_hash_of_before(&project), known);
+        let lock: Table = format!("[metadata]\ncontent_hash = \"sha256:{known}\"")
+            .parse()
+            .unwrap();
+        assert!(pdm_is_current(&lock, &project));
+        let changed: Table = PDM[0].replace("\"docopt\"", "\"docopt<1\"").parse().unwrap();
+        assert!(
+            pdm_is_current(&lock, &changed),
+            "it did not know of dependency-groups"
+        );
+        let changed: Table = PDM[0]
+            .replace("\"iniconfig\"", "\"iniconfig<9\"")
+            .parse()
+            .unwrap();
+        assert!(!pdm_is_current(&lock, &changed));
     }
 
     #[test]

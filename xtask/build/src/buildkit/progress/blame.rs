@@ -27,6 +27,13 @@ pub(super) fn is_telling(line: &str) -> bool {
     .any(|sign| line.contains(sign))
 }
 
+/// The program that the last step found to be in no image.
+fn without_program(text: &str) -> Option<&str> {
+    text.lines()
+        .filter(|line| line.contains("app.command: ") || line.contains("app.before_start: "))
+        .find_map(|line| Some(line.split_once("no such program: ")?.1.trim()))
+}
+
 /// What people do about the usual causes.
 pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
     let lower = text.to_lowercase();
@@ -42,6 +49,12 @@ pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
             "UV_PYTHON_INSTALL_MIRROR names a place that the build reaches and that has it; or leave `python` out of the spec, \
              or take a base set that has it (`cargo xtask base list`)",
         );
+    }
+    if let Some(program) = without_program(text) {
+        return failure.hint(format!(
+            "nothing that is installed brings {program}: add its package to the app's dependencies, or one of the \
+             distribution to `packages` of the spec"
+        ));
     }
     if has(&["host key verification failed"]) {
         return failure.hint(
