@@ -12,6 +12,7 @@ mod graph;
 mod lists;
 mod lock;
 mod locked;
+mod locked_wheels;
 mod requirements;
 mod wheels;
 mod workspace;
@@ -121,6 +122,22 @@ impl Application {
     /// Packages that have no wheel for a Python such as `3.13.5`, in one sentence.
     pub fn without_wheel(&self, python: &str) -> Option<String> {
         self.bound.told(python, &PYTHONS)
+    }
+
+    /// The same without the way out.
+    pub fn lacking_wheels(&self, python: &str) -> Option<String> {
+        self.bound.lacking(python)
+    }
+
+    /// A Python with a wheel of each package, where one such as `3.13.5` has not: that
+    /// of the app's developers, else the newest.
+    pub fn python_with_wheels(&self, python: &str) -> Option<&'static str> {
+        let own = format!("{}.", self.developed_on.as_deref().unwrap_or_default().trim());
+        let is_own = |one: &&str| own.starts_with(&format!("{one}."));
+        let mut known = PYTHONS.into_iter().filter(is_own).chain(PYTHONS);
+        known
+            .find(|one| self.bound.have_all(one))
+            .filter(|_| !self.bound.have_all(python))
     }
 
     /// What lists of packages that do not count say otherwise, a sentence each.
@@ -233,7 +250,12 @@ fn with_list(
     let unread = lists::beside(folder, project, shape).map_err(|problem| vec![problem])?;
     Ok(Application {
         unread,
-        bound: BoundPackages::default(),
+        bound: match shape {
+            DependencySource::Poetry | DependencySource::Pdm => {
+                locked_wheels::bound(folder, project, app, shape)
+            }
+            _ => BoundPackages::default(),
+        },
         developed_on: regular::read_to_string(&folder.join(".python-version")).ok(),
         folder: folder.to_owned(),
         shape,

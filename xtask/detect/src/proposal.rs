@@ -19,6 +19,9 @@ pub struct ImageFacts<'a> {
     pub source: &'a str,
     /// The app's TCP port, in the container and by default outside.
     pub port: u16,
+    /// The key of a spec and its value that lead to another Python than the default
+    /// one, such as `base` and `ubuntu`.
+    pub python: Option<(&'static str, String)>,
 }
 
 /// The files, with what differs from the defaults alone.
@@ -75,6 +78,9 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
         .into_iter()
         .map(|(name, _)| (name.to_owned(), Value::from(OF_THE_GATE)))
         .collect();
+    if let Some((key, value)) = &image.python {
+        own[*key] = json!(value);
+    }
     if !for_the_gate.is_empty() {
         own["smoke"] = json!({ "environment": for_the_gate });
     }

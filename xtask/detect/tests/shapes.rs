@@ -32,6 +32,7 @@ fn found(folder: &Path) -> String {
         name: "shape",
         source: "../shape",
         port: 8000,
+        python: None,
     };
     let proposed = propose(&findings, &facts, &serde_json::from_str(DEFAULTS).unwrap());
     let told = told::lines(&findings);

@@ -41,8 +41,24 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         return Err(failure.into());
     }
     placement.take_port(&catalog, findings.port.as_ref().map(|port| port.value))?;
-    let planned = files::planned(args, host, &placement, &findings)?;
-    let next = next(host, &catalog, &placement, &planned)?;
+    let mut planned = files::planned(args, host, &placement, &findings, None)?;
+    let mut next = next(host, &catalog, &placement, &planned)?;
+    if let Some(python) = next.python.take() {
+        let on_it = files::planned(args, host, &placement, &findings, Some(python.clone()))?;
+        let next_on_it = self::next(host, &catalog, &placement, &on_it)?;
+        let is_new = on_it
+            .iter()
+            .zip(&planned)
+            .any(|(one, other)| one.text != other.text);
+        // A file that stays has its own, and another requirement may stand against it.
+        if is_new && next_on_it.problems.is_empty() && next_on_it.commands == next.commands {
+            let (key, value) = python;
+            let because = next.lacking_wheels.join("; ");
+            say(host, "found", &format!("{key} = {value} ({because})"));
+            (planned, next) = (on_it, next_on_it);
+        }
+    }
+    next.notes.append(&mut next.without_wheel);
     let written = files::write(args, host, planned, next.rendered)?;
     for file in &written {
         let write = if args.dry_run && file.fate != Fate::Kept {
@@ -159,6 +175,12 @@ struct Next {
     /// What a plan would warn of.
     notes: Vec<String>,
     problems: Vec<String>,
+    /// What the lock pins, and has no wheel for the Python of the image: with a way
+    /// out, and without.
+    without_wheel: Vec<String>,
+    lacking_wheels: Vec<String>,
+    /// The key of a spec and its value that bring a Python with all of them.
+    python: Option<(&'static str, String)>,
     commands: Vec<String>,
     /// What `render --check` wants to be there: path within the checkout → text.
     rendered: Vec<(String, String)>,
@@ -183,6 +205,9 @@ fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[Planne
     let mut next = Next {
         notes: Vec::new(),
         problems: Vec::new(),
+        without_wheel: Vec::new(),
+        lacking_wheels: Vec::new(),
+        python: None,
         commands: vec![format!("cargo xtask build-images {}", placement.name)],
         rendered,
     };
@@ -190,11 +215,18 @@ fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[Planne
     if let Ok(request) = &resolved {
         let apps = request.jobs.iter().filter_map(|job| job.app.as_ref());
         next.notes = apps.flat_map(Application::disagreeing_lists).collect();
-        let without_wheel = request
-            .jobs
-            .iter()
-            .filter_map(|job| job.app.as_ref()?.without_wheel(job.base.python_version()));
-        next.notes.extend(without_wheel);
+        for job in &request.jobs {
+            let Some(app) = &job.app else { continue };
+            next.without_wheel
+                .extend(app.without_wheel(job.base.python_version()));
+            next.lacking_wheels
+                .extend(app.lacking_wheels(job.base.python_version()));
+            let wanted = app.python_with_wheels(job.base.python_version());
+            next.python = wanted.map(|version| match catalog.bases.released_with(version) {
+                Some(base) => ("base", base.to_owned()),
+                None => ("python", version.to_owned()),
+            });
+        }
         let bases = request.jobs.iter().filter_map(|job| job.base.told());
         next.notes
             .extend(bases.map(|told| format!("{} {told}", placement.name)));

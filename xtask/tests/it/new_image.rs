@@ -74,6 +74,52 @@ fn it_writes_what_differs_and_the_plan_takes_it() {
     checkout.xtask(&["render", "--check"]).expect(0);
 }
 
+/// Pins of before the default base's Python: what the user would have had to find out.
+#[test]
+fn a_base_whose_python_has_wheels_of_all_pins_is_proposed() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    checkout.write(
+        "apps/notes/pyproject.toml",
+        "[project]\nname = \"notes\"\nversion = \"1\"\nrequires-python = \">=3.11\"\n\
+         dependencies = [\"fastapi\", \"httptools\", \"uvicorn\"]\n",
+    );
+    let names = ["fastapi", "httptools", "uvicorn"].map(|name| format!("{{ name = {name:?} }}"));
+    let names = names.join(", ");
+    let package = |name: &str, more: &str| {
+        format!(
+            "[[package]]\nname = {name:?}\nversion = \"1\"\nsource = {{ registry = \"https://h/simple\" }}\n{more}\n"
+        )
+    };
+    let wheel = format!(
+        "wheels = [\n    {{ url = \"https://h/httptools-1-cp312-cp312-manylinux_2_17_{}.whl\" }},\n]\n",
+        std::env::consts::ARCH
+    );
+    let own = format!(
+        "[[package]]\nname = \"notes\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\n\
+         dependencies = [{names}]\n\n[package.metadata]\nrequires-dist = [{names}]\n\n"
+    );
+    let lock = [
+        "version = 1\nrequires-python = \">=3.11\"\n\n",
+        &package("fastapi", ""),
+    ];
+    let lock = lock.concat() + &package("httptools", &wheel) + &own + &package("uvicorn", "");
+    checkout.write("apps/notes/uv.lock", &lock);
+    checkout.xtask(&["new", &folder]).expect(0).says(&[
+        "found base = ubuntu (httptools 1 has no wheel for Python 3.13 and is built from source)",
+        "next cargo xtask build-images notes",
+    ]);
+    assert_eq!(read(&checkout, "images/notes/image.json")["base"], "ubuntu");
+    // A file that stays is not told to be another one, and plan says the same of it.
+    checkout.write(
+        "images/notes/image.json",
+        r#"{"title": "x", "app": {"source": "../../apps/notes", "port": 8000}, "database": {"name": "n", "role": "n"}}"#,
+    );
+    let kept = checkout.xtask(&["new", "notes"]).expect(0);
+    kept.says(&["`\"python\": \"3.12\"` in the spec takes a Python that has them"]);
+    assert!(!kept.stderr.contains("base = ubuntu"), "{}", kept.stderr);
+}
+
 #[test]
 fn a_dry_run_writes_nothing_and_json_has_all() {
     let checkout = with_notes();

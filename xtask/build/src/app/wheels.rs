@@ -1,5 +1,5 @@
-//! Packages of a `uv.lock` that have wheels for other Pythons than the image's: they
-//! are built from source, which pins of some years ago rarely are without more. Pure.
+//! Packages of a lock that have wheels for other Pythons than the image's: they are
+//! built from source, which pins of some years ago rarely are without more. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,23 +28,33 @@ impl BoundPackages {
     /// Those of a lock's packages that are `wanted`, on a processor as Python calls
     /// it, such as `x86_64`.
     pub(super) fn read(lock: &str, wanted: &[&str], processor: &str) -> Self {
-        let mut all: BTreeMap<String, Wheels> = BTreeMap::new();
-        for part in lock.split("[[package]]\n").skip(1) {
+        let packages = lock.split("[[package]]\n").skip(1).filter_map(|part| {
             let value = |key: &str| {
                 let line = part.lines().find_map(|line| line.strip_prefix(key))?;
                 line.strip_prefix(" = \"")?.strip_suffix('"')
             };
             let name = normal(value("name").unwrap_or_default());
-            if !wanted.contains(&name.as_str()) {
-                continue;
-            }
-            let wheels = all.entry(name).or_default();
-            wheels.version = value("version").unwrap_or_default().to_owned();
-            let files = part
+            let files: Vec<&str> = part
                 .split('"')
-                .filter_map(|text| text.rsplit('/').next()?.strip_suffix(".whl"));
+                .filter_map(|text| text.rsplit('/').next())
+                .collect();
+            let is_wanted = wanted.contains(&name.as_str());
+            is_wanted.then(|| (name, value("version").unwrap_or_default(), files))
+        });
+        Self::of(packages, processor)
+    }
+
+    /// Those among packages, each with its version and the names of its files.
+    pub(super) fn of<'a>(
+        packages: impl Iterator<Item = (String, &'a str, Vec<&'a str>)>,
+        processor: &str,
+    ) -> Self {
+        let mut all: BTreeMap<String, Wheels> = BTreeMap::new();
+        for (name, version, files) in packages {
+            let wheels = all.entry(name).or_default();
+            version.clone_into(&mut wheels.version);
             let before = wheels.clone();
-            for file in files {
+            for file in files.iter().filter_map(|file| file.strip_suffix(".whl")) {
                 wheels.add(file, processor);
             }
             wheels.any |= *wheels == before;
@@ -56,6 +66,16 @@ impl BoundPackages {
     /// What there is no wheel of for a Python such as `3.13.5`, and one of these that
     /// has all of them; `None` where there is nothing to say.
     pub(super) fn told(&self, python: &str, others: &[&str]) -> Option<String> {
+        let lacking = self.lacking(python)?;
+        let way = others.iter().find(|other| self.have_all(other)).map_or_else(
+            || "a newer version may have one".to_owned(),
+            |other| format!("`\"python\": {other:?}` in the spec takes a Python that has them"),
+        );
+        Some(format!("{lacking}: {way}"))
+    }
+
+    /// The same without the way out.
+    pub(super) fn lacking(&self, python: &str) -> Option<String> {
         let minor = minor(python)?;
         let missing: Vec<(&String, &Wheels)> = self
             .0
@@ -80,17 +100,17 @@ impl BoundPackages {
         } else {
             ["have", "are"]
         };
-        let has_all = |other: &&&str| {
-            self::minor(other).is_some_and(|minor| self.0.values().all(|one| one.are_for(minor)))
-        };
-        let way = others.iter().find(has_all).map_or_else(
-            || "a newer version may have one".to_owned(),
-            |other| format!("`\"python\": {other:?}` in the spec takes a Python that has them"),
-        );
         Some(format!(
-            "{all} {} no wheel for Python 3.{minor} and {} built from source: {way}",
+            "{all} {} no wheel for Python 3.{minor} and {} built from source",
             verbs[0], verbs[1]
         ))
+    }
+}
+
+impl BoundPackages {
+    /// Whether a Python such as `3.12` has a wheel of each.
+    pub(super) fn have_all(&self, python: &str) -> bool {
+        minor(python).is_some_and(|minor| self.0.values().all(|one| one.are_for(minor)))
     }
 }
 

@@ -74,6 +74,12 @@ impl ChosenBase {
 }
 
 impl BaseSets {
+    /// A released set whose own Python is one such as `3.12`.
+    pub fn released_with(&self, python: &str) -> Option<&str> {
+        let has = |(_, set): &(&String, &BaseSet)| !set.unreleased && set.lacks(Some(python)).is_none();
+        self.sets.iter().find(has).map(|(name, _)| name.as_str())
+    }
+
     /// The set that an image is built on, and its Python: the set that `flag`
     /// (`--base`) names, else the spec's, else the default one, with the Python that
     /// the spec names. Where it names none and the set's own does not fit
@@ -204,6 +210,15 @@ mod tests {
             chosen(None, Some("alpine"), None).unwrap_err(),
             "there is no base set \"alpine\""
         );
+    }
+
+    #[test]
+    fn a_base_is_known_by_its_python() {
+        let sets = sets();
+        assert_eq!(sets.released_with("3.12"), Some("ubuntu"));
+        assert_eq!(sets.released_with("3.13"), Some("debian"));
+        // One that is not released is taken by name alone.
+        assert_eq!(sets.released_with("3.14"), None);
     }
 
     #[test]

@@ -52,12 +52,14 @@ pub(super) struct PlannedFile {
     pub(super) fate: Fate,
 }
 
-/// The app's file, unless it would be empty, and the image's.
+/// The app's file, unless it would be empty, and the image's, on the `python` that
+/// [`ImageFacts`] has.
 pub(super) fn planned(
     args: &NewArgs,
     host: &Host,
     placement: &Placement,
     findings: &Findings,
+    python: Option<(&'static str, String)>,
 ) -> Result<Vec<PlannedFile>> {
     let defaults = fs_err::read_to_string(host.root.join("images/defaults.json")).unwrap_or_default();
     let defaults: Value = serde_json::from_str(load::without_mark(&defaults)).unwrap_or_default();
@@ -65,6 +67,7 @@ pub(super) fn planned(
         name: &placement.name,
         source: &placement.source,
         port: placement.port,
+        python,
     };
     let proposed = proposal::propose(findings, &facts, &defaults);
     let image = format!("images/{}/image.json", placement.name);
