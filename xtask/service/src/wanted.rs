@@ -114,7 +114,7 @@ impl WantedContainer {
         if options.environment.contains_key("HIVE_DATABASE_PASSWORD") {
             problems.push(
                 "HIVE_DATABASE_PASSWORD: everyone who may inspect the container would see it; leave it out, \
-                 the container makes a password of its own"
+                 there is one of its own making, or give a file: --secret hive_database_password=FILE"
                     .to_owned(),
             );
         }
