@@ -22,6 +22,8 @@ def load(name):
     return module
 
 
+# All of them import it.
+files = sys.modules.get("files") or load("files")
 copied = load("copied")
 prove = load("prove")
 

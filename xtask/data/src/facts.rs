@@ -9,11 +9,35 @@ use serde::{Deserialize, Serialize};
 /// The number of the form of `hive-backup.json`, which is written into it.
 pub(crate) const SCHEMA: u32 = 1;
 
+/// How the data lie in a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupKind {
+    /// The files of the cluster, for the same major version of PostgreSQL.
+    #[default]
+    Physical,
+    /// A dump of the app's database, which newer versions of PostgreSQL read, too.
+    Logical,
+}
+
+impl BackupKind {
+    /// The word for it in lists.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Physical => "physical",
+            Self::Logical => "logical",
+        }
+    }
+}
+
 /// What is known outside, and given to the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupOrigin {
     /// The form of the file.
     pub(crate) schema: u32,
+    /// What is taken.
+    #[serde(default)]
+    pub kind: BackupKind,
     /// The name of the image whose service it was, such as `genie`.
     pub image: String,
     /// The ID of the image that its container was made of.
@@ -42,12 +66,26 @@ pub struct BackupFacts {
     pub system_identifier: String,
     /// Those that take connections, by name, without `template1`.
     pub databases: Vec<BackupDatabase>,
+    /// What the cluster has and a restore of the backup does not give back, a line each.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// The room that the cluster takes unpacked, before a restore adds the
     /// server's own files.
     pub bytes: u64,
     /// How many files and folders it has unpacked: some file systems run out of
     /// them first.
     pub files: u64,
+}
+
+impl BackupFacts {
+    /// The same with the room that so many copies take.
+    pub(crate) fn times(&self, copies: u64) -> Self {
+        Self {
+            bytes: self.bytes * copies,
+            files: self.files * copies,
+            ..self.clone()
+        }
+    }
 }
 
 /// A database of a backup.
@@ -70,6 +108,7 @@ pub(crate) fn sample() -> BackupFacts {
     BackupFacts {
         origin: BackupOrigin {
             schema: SCHEMA,
+            kind: BackupKind::Physical,
             image: "genie".to_owned(),
             image_id: format!("sha256:{}", "0a".repeat(32)).parse().unwrap(),
             fingerprint: None,
@@ -87,6 +126,7 @@ pub(crate) fn sample() -> BackupFacts {
             provider: "b".to_owned(),
             collations: Vec::new(),
         }],
+        left_out: Vec::new(),
         bytes: 40_000_000,
         files: 1200,
     }

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::age::Decryption;
+use crate::facts::{BackupKind, BackupOrigin};
 use crate::place::{Purpose, explain};
 use crate::seal::{EncryptedFile, ProofLevel, SEAL_SIZE, Seal};
 use encrypted::{beside, changed, digest_of, is_encrypted, seal_of, sum_of};
@@ -39,11 +40,17 @@ pub fn folder(host: &Host, image: &str) -> PathBuf {
     host.backup_dir().join(image)
 }
 
-/// `genie-20261121T031500.123Z-0123abcd.tar.zst`: sorts by time, and no two are alike.
-pub fn name(image: &str, began: &str, run: &str) -> String {
+/// `genie-20261121T031500.123Z-0123abcd.tar.zst`: sorts by time, and no two are alike. A dump
+/// has `.dump` before the ending.
+pub fn name(origin: &BackupOrigin, run: &str) -> String {
+    let BackupOrigin { image, began, .. } = origin;
     let id = Sha256::digest(format!("{image} {began} {run}"));
+    let kind = match origin.kind {
+        BackupKind::Physical => "",
+        BackupKind::Logical => ".dump",
+    };
     format!(
-        "{image}-{}-{}{ENDING}",
+        "{image}-{}-{}{kind}{ENDING}",
         began.replace(['-', ':'], ""),
         hex::digits(&id[..4])
     )

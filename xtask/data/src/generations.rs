@@ -207,15 +207,20 @@ impl VolumeKeeper {
     /// Puts the files of a backup into a folder of the volume.
     pub(crate) fn unpack(&self, backup: &Backup, folder: &str, report: &Report) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
+        self.unpack_to(backup, &place, report)?;
+        self.own(&place)
+    }
+
+    /// Puts them anywhere; they are root's then.
+    pub(crate) fn unpack_to(&self, backup: &Backup, place: &str, report: &Report) -> Result<()> {
         let archive = backup.contents(&self.runner, report)?;
         unpack(
             &self.engine,
             &self.runner,
             (backup, archive),
             &self.container,
-            &place,
-        )?;
-        self.own(&place)
+            place,
+        )
     }
 
     /// The same of a base backup that is being taken.
@@ -235,7 +240,8 @@ impl VolumeKeeper {
         self.does("settle", &[]).map(drop)
     }
 
-    fn own(&self, place: &str) -> Result<()> {
+    /// What lies there becomes the volume's owner's.
+    pub(crate) fn own(&self, place: &str) -> Result<()> {
         self.run(&["--user", "0:0"], &["chown", "-R", &self.owner, place])
             .map(drop)
     }
@@ -275,6 +281,26 @@ pub(crate) fn copy_in(
     let exec = ["exec", "--interactive", "--user", "0:0", container.name()];
     let unpack = engine.cmd(runner, &exec).args(PYTHON).args([UNPACK, folder]);
     unpack.stdin_from(archive).deadline(LONGEST).run().map(drop)
+}
+
+/// What ends a script that judges a backup, where that is to blame.
+const REFUSED: i32 = 1;
+
+/// What a script that judges a backup says; why it refuses it, where it does.
+pub(crate) fn judgement(
+    container: &Container,
+    command: &[&str],
+) -> Result<std::result::Result<String, String>> {
+    let output = container.exec(LONGEST, &[], command, None)?;
+    if output.status.code() == Some(REFUSED) {
+        // What is told is not bounded, and the seal is.
+        return Ok(Err(output.stderr_text().chars().take(2000).collect()));
+    }
+    if !output.success() {
+        let message = format!("the proof {}{}", ended(output.status), tail(&output.stderr));
+        return Err(failure::environment(message).into());
+    }
+    Ok(Ok(output.stdout_text()))
 }
 
 /// What a command in a container says; what it says on stderr where it fails.

@@ -9,6 +9,7 @@ pub mod file;
 mod foreign;
 pub mod generations;
 mod growth;
+mod logical;
 pub mod migrate;
 mod operation;
 mod place;

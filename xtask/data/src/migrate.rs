@@ -19,6 +19,7 @@ use crate::exchange::{self, MIGRATION};
 use crate::foreign::{self, ForeignCluster, ForeignFindings, ForeignPlace, OldPrograms, SourceMount};
 use crate::generations::{VolumeJournal, VolumeKeeper, run_in};
 use crate::growth;
+use crate::logical::{MIGRATE, WORK};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
 use crate::restore::RestoreOrder;
@@ -43,17 +44,8 @@ const FOREIGN: &str = include_str!("inside/foreign.py");
 /// Starts a server from the copy.
 const OLD_SERVER: &str = include_str!("inside/old_server.sh");
 
-/// Dumps, loads and compares.
-const MIGRATE: &str = include_str!("inside/migrate.py");
-
-/// What a dump holds.
-const DUMPED: &str = include_str!("inside/dumped.py");
-
 /// Where the scripts find the source.
 const SOURCE: &str = "/hive-source";
-
-/// What is there for this one migration: the copy, the dump.
-const WORK: &str = "/hive-migrate";
 
 /// The copy of the source there, and what is dumped of it.
 const COPY: &str = "/hive-migrate/old";
@@ -404,7 +396,7 @@ fn start_old(old: &Container, programs: &OldPrograms, role: &str) -> Result<()> 
 fn ask(order: &MigrateOrder<'_>, keeper: &VolumeKeeper, role: &str) -> Result<SourceFacts> {
     let mut args = vec!["ask", role];
     args.extend(order.database);
-    let said = keeper.runs(&on_a_copy_with_dumped(DUMPED, MIGRATE, &args));
+    let said = keeper.runs(&on_a_copy_with_dumped(MIGRATE, &args));
     serde_json::from_str(&said.context("look at the copy of the source")?)
         .context("read what the source says of itself")
 }
@@ -461,7 +453,7 @@ impl<'a> DataOperation<'a> for Migration<'a> {
 impl Migration<'_> {
     fn runs(&self, args: &[&str]) -> Result<String> {
         let keeper = &self.prepared.keeper;
-        keeper.runs(&on_a_copy_with_dumped(DUMPED, MIGRATE, args))
+        keeper.runs(&on_a_copy_with_dumped(MIGRATE, args))
     }
 
     /// The same with a word now and then of how a folder fills.

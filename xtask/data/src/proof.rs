@@ -2,14 +2,15 @@
 //! that is there for this alone.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Error, Result};
 use serde_json::Value;
 
-use crate::facts::BackupFacts;
+use crate::facts::{BackupFacts, BackupKind};
 use crate::file::Backup;
-use crate::generations::{self, VolumeKeeper, run_in};
+use crate::generations::{self, VolumeKeeper, judgement, run_in};
+use crate::logical;
 use crate::rehearsal::{self, TrialOrder};
 use crate::seal::{BootProof, ProofLevel, RestoreProof};
 use crate::take::on_a_copy;
@@ -17,15 +18,11 @@ use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::container::{Container, RunResources, Volume};
 use failure::FailureKind;
-use host::process::{ended, tail};
 use host::report::{Report, megabytes};
 use inputs::clock;
 
 /// Starts a server from the copy and looks at all of it.
 const PROVE: &str = include_str!("inside/prove.py");
-
-/// Longer than any proof; Ctrl-C ends it.
-const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// The log that recovery and `pg_amcheck --install-missing` write, temporary files.
 pub(crate) const MORE_ROOM: u64 = 200_000_000;
@@ -39,9 +36,6 @@ pub(crate) const PGDATA: &str = "/var/lib/postgresql/data/pgdata";
 
 /// Where another copy waits for the image to be started on it.
 const KEPT: &str = "/var/lib/postgresql/data/.hive-kept";
-
-/// What `prove.py` ends with where the backup is to blame.
-const REFUSED: i32 = 1;
 
 /// Restores a backup with an image and writes into it what came of that; with `boot` the
 /// image is started on a copy of it, too. All that is made for it is gone afterwards.
@@ -60,7 +54,7 @@ pub fn restore(
     let place = ProofPlace::make(resources, &backup.seal.backup, image_id, copies)?;
     let (engine, runner) = (&resources.engine, &resources.runner);
     let archive = (&*backup, backup.contents(runner, report)?);
-    generations::unpack(engine, runner, archive, &place.container, PGDATA)?;
+    generations::unpack(engine, runner, archive, &place.container, place.folder())?;
     let judged = place.judge(boot);
     let mut judged = judged.with_context(|| format!("restore {}", backup.path.display()))?;
     if let (ProofLevel::Restored(proof), ProofLevel::Restored(before), None) =
@@ -82,6 +76,14 @@ pub(crate) struct JudgedBackup {
 }
 
 impl JudgedBackup {
+    fn refused(why: String) -> Self {
+        let at = clock::rfc3339(SystemTime::now());
+        Self {
+            level: ProofLevel::Refused { at, why },
+            unfit: None,
+        }
+    }
+
     /// The proof, where it is as good as was wanted.
     ///
     /// # Errors
@@ -105,6 +107,7 @@ impl JudgedBackup {
 pub(crate) struct ProofPlace {
     resources: RunResources,
     image_id: ImageId,
+    kind: BackupKind,
     // It goes before its volume.
     pub(crate) container: Container,
     volume: Volume,
@@ -120,12 +123,12 @@ impl ProofPlace {
     ) -> Result<Self> {
         let name = format!("{}.proof-{}", backup.origin.image, std::process::id());
         let volume = resources.volume(&name)?;
-        let wanted = BackupFacts {
-            bytes: backup.bytes * copies,
-            files: backup.files * copies,
-            ..backup.clone()
+        let kind = backup.origin.kind;
+        let more = match kind {
+            BackupKind::Physical => 0,
+            BackupKind::Logical => logical::COPIES,
         };
-        room(resources, &volume, &wanted)?;
+        room(resources, &volume, &backup.times(copies + more))?;
         let mount = format!("{}:{MOUNT}", volume.name());
         // The proof looks at what moves in it, and that is the proof's alone.
         let options = [
@@ -135,12 +138,24 @@ impl ProofPlace {
         .concat();
         let container = resources.start(&name, image_id.as_str(), &options, &["infinity"])?;
         run_in(&container, &[], &["mkdir", "-m", "700", PGDATA])?;
+        if kind == BackupKind::Logical {
+            logical::prepare(&container)?;
+        }
         Ok(Self {
             resources: resources.clone(),
             image_id: image_id.clone(),
+            kind,
             container,
             volume,
         })
+    }
+
+    /// Where the backup is to be unpacked.
+    pub(crate) fn folder(&self) -> &'static str {
+        match self.kind {
+            BackupKind::Physical => PGDATA,
+            BackupKind::Logical => logical::UNPACKED,
+        }
     }
 
     /// Looks at what was unpacked.
@@ -148,6 +163,14 @@ impl ProofPlace {
         // The files are those of the user that the container ran as; the manifest, by a
         // slip of pg_basebackup's, nobody's.
         let id = run_in(&self.container, &[], &["sh", "-c", "echo $(id -u):$(id -g)"])?;
+        let loaded = match self.kind {
+            BackupKind::Physical => Ok(None),
+            BackupKind::Logical => logical::load(&self.container, &id)?.map(Some),
+        };
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(why) => return Ok(JudgedBackup::refused(why)),
+        };
         run_in(&self.container, &["--user", "0:0"], &["chown", "-R", &id, PGDATA])?;
         if boot.is_some() {
             // The proof changes what it looks at.
@@ -159,13 +182,8 @@ impl ProofPlace {
         }
         let (at, seen) = (clock::rfc3339(SystemTime::now()), look(&self.container)?);
         let mut proof = match seen {
-            Ok(proof) => RestoreProof { at, ..proof },
-            Err(why) => {
-                return Ok(JudgedBackup {
-                    level: ProofLevel::Refused { at, why },
-                    unfit: None,
-                });
-            }
+            Ok(proof) => RestoreProof { at, loaded, ..proof },
+            Err(why) => return Ok(JudgedBackup::refused(why)),
         };
         let unfit = match boot.map(|order| self.boot(order)) {
             None => None,
@@ -210,17 +228,10 @@ impl ProofPlace {
 
 /// Looks at the copy in a container; what is wrong with it, where something is.
 pub(crate) fn look(container: &Container) -> Result<std::result::Result<RestoreProof, String>> {
-    let output = container.exec(LONGEST, &[], &on_a_copy(PROVE, &[]), None)?;
-    if output.status.code() == Some(REFUSED) {
-        // What is told is not bounded, and the seal is.
-        return Ok(Err(output.stderr_text().chars().take(2000).collect()));
+    match judgement(container, &on_a_copy(PROVE, &[]))? {
+        Ok(said) => Ok(Ok(serde_json::from_str(&said).context("read what was proved")?)),
+        Err(why) => Ok(Err(why)),
     }
-    if !output.success() {
-        let message = format!("the proof {}{}", ended(output.status), tail(&output.stderr));
-        return Err(failure::environment(message).into());
-    }
-    let proof = serde_json::from_slice(&output.stdout).context("read what was proved")?;
-    Ok(Ok(proof))
 }
 
 /// Where the kernel does not let us look, nothing is known.

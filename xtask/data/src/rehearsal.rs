@@ -200,7 +200,7 @@ fn unpack(order: &RehearsalOrder<'_>, keeper: &VolumeKeeper, folder: &str) -> Re
             let runner = interrupt.runner()?;
             let handle = ServiceHandle { name, engine, runner };
             let mut writer: PipeWriter = writer;
-            take::stream(&handle, &source, &mut writer)
+            take::copied(&handle, &source, &mut writer)
         });
         let unpacked = keeper.unpack_from(reader, folder);
         // What the backup says is the cause of what its reader says.

@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Error, Result};
 
 use crate::exchange::{self, RESTORE};
+use crate::facts::BackupKind;
 use crate::file::Backup;
 use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::logical::{self, WORK};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
 use definition::identity::ImageId;
@@ -102,7 +104,14 @@ pub fn restore(order: &RestoreOrder<'_>, from: &str, backup: &mut Backup) -> Res
         engine.create_volume(runner, &name.volume(), &name.volume_labels())?;
     }
     let helper = format!("{name}.restore-{}", std::process::id());
-    let keeper = VolumeKeeper::start(order.resources, &helper, order.image, &name.volume())?;
+    let scratch = match backup.seal.backup.origin.kind {
+        BackupKind::Physical => None,
+        BackupKind::Logical => Some(order.resources.volume(&format!("{helper}-scratch"))?),
+    };
+    // It goes before the scratch volume.
+    let mount = scratch.as_ref().map(|volume| format!("{}:{WORK}", volume.name()));
+    let more: Vec<&str> = mount.iter().flat_map(|mount| ["--volume", mount]).collect();
+    let keeper = VolumeKeeper::start_with(order.resources, &helper, order.image, &name.volume(), &more)?;
     let databases = &backup.seal.backup.databases;
     let extensions = databases.iter().flat_map(|database| database.extensions.keys());
     let extensions = extensions.map(String::as_str).collect::<Vec<_>>();
@@ -162,9 +171,16 @@ fn of_app(had: Option<&str>, has: Option<&str>) -> Option<Obstacle> {
 fn of_volume(name: &ServiceName, backup: &Backup, seen: &VolumeFindings) -> Vec<Obstacle> {
     let facts = &backup.seal.backup;
     let mut found = Vec::new();
-    if facts.major != seen.major {
-        let (has, needs) = (facts.major, seen.major);
-        let hint = format!("restore it with an image of PostgreSQL {has}, or move the data by pg_dump");
+    let (has, needs) = (facts.major, seen.major);
+    let (is_readable, also) = match facts.origin.kind {
+        BackupKind::Physical => (
+            has == needs,
+            "; a dump goes to a newer one, too: cargo xtask backup --logical",
+        ),
+        BackupKind::Logical => (has <= needs, " or newer"),
+    };
+    if !is_readable {
+        let hint = format!("restore it with an image of PostgreSQL {has}{also}");
         found.push(
             Obstacle::environment(format!(
                 "the backup is of PostgreSQL {has}, the image has {needs}"
@@ -180,7 +196,11 @@ fn of_volume(name: &ServiceName, backup: &Backup, seen: &VolumeFindings) -> Vec<
         );
     }
     let files = seen.free_files.unwrap_or(u64::MAX);
-    if let Some(want) = proof::want_of_room(seen.free_bytes, files, facts) {
+    let copies = match facts.origin.kind {
+        BackupKind::Physical => 1,
+        BackupKind::Logical => logical::COPIES,
+    };
+    if let Some(want) = proof::want_of_room(seen.free_bytes, files, &facts.times(copies)) {
         let mut want = Obstacle::environment(format!("the disk of volume {} has {want}", name.volume()));
         if let Some(oldest) = seen.generations.first() {
             want = want.hint(format!(
@@ -244,6 +264,10 @@ impl Restore<'_> {
         self.backup.seal.backup.origin.image != self.work.handle.name.as_str()
     }
 
+    fn kind(&self) -> BackupKind {
+        self.backup.seal.backup.origin.kind
+    }
+
     fn prove(&mut self) -> Result<()> {
         if self.backup.seal.is_restored() {
             self.backup.check(&self.work.handle.runner, self.work.report)
@@ -260,12 +284,21 @@ impl Restore<'_> {
 
     fn unpack(&mut self) -> Result<()> {
         let id = &self.work.journal.id;
+        if self.kind() == BackupKind::Logical {
+            self.work.settle()?;
+            return logical::restore(self.work.keeper, self.backup, id, self.work.report).map(drop);
+        }
         self.work.keeper.does("begin", &[id])?;
         let folder = format!("new-{id}.part");
         self.work.keeper.unpack(self.backup, &folder, self.work.report)
     }
 
     fn recover(&mut self) -> Result<()> {
+        if self.kind() == BackupKind::Logical {
+            // Its server has been shut down, and all of it is this image's.
+            let args = [self.work.journal.id.as_str(), "{}"];
+            return self.work.keeper.does("ready", &args).map(drop);
+        }
         let mut args = vec![self.work.journal.id.as_str()];
         if self.is_of_another() {
             args.push("of another image");
@@ -336,6 +369,18 @@ mod tests {
         let good = backup(ProofLevel::Written);
         let name = ServiceName::of(&ImageName::parse("genie").unwrap());
         assert!(of_volume(&name, &good, &VolumeFindings::sample()).is_empty());
+        let newer = VolumeFindings {
+            major: 18,
+            ..VolumeFindings::sample()
+        };
+        let older = VolumeFindings {
+            major: 16,
+            ..VolumeFindings::sample()
+        };
+        let mut dump = good.clone();
+        dump.seal.backup.origin.kind = BackupKind::Logical;
+        assert!(of_volume(&name, &dump, &newer).is_empty());
+        assert_eq!(of_volume(&name, &dump, &older).len(), 1, "no older one reads it");
         let bad = VolumeFindings {
             major: 18,
             missing_extensions: vec!["postgis".to_owned()],

@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use crate::facts::BackupKind;
 use crate::seal::Seal;
 use inputs::clock;
 
@@ -46,9 +47,23 @@ impl FromStr for RetentionRule {
 }
 
 impl RetentionRule {
-    /// Which of these stay, in their order. A span of time without a good backup
-    /// does not count, and the newest good one of each counts for it.
+    /// Which of these stay, in their order; each kind of backup is looked at by itself.
     pub fn stays(&self, all: &[&Seal]) -> Vec<bool> {
+        let mut stays = vec![false; all.len()];
+        for kind in [BackupKind::Physical, BackupKind::Logical] {
+            let is_one = |n: &usize| all[*n].backup.origin.kind == kind;
+            let places: Vec<usize> = (0..all.len()).filter(is_one).collect();
+            let some: Vec<&Seal> = places.iter().map(|&n| all[n]).collect();
+            for (place, stay) in places.into_iter().zip(self.stays_of_a_kind(&some)) {
+                stays[place] = stay;
+            }
+        }
+        stays
+    }
+
+    /// The same of backups of one kind. A span of time without a good backup
+    /// does not count, and the newest good one of each counts for it.
+    fn stays_of_a_kind(&self, all: &[&Seal]) -> Vec<bool> {
         let mut good: Vec<usize> = (0..all.len()).filter(|&n| all[n].is_restored()).collect();
         good.sort_by_key(|&n| std::cmp::Reverse((began(all[n]), n)));
         let mut stays = vec![false; all.len()];
@@ -121,6 +136,7 @@ mod tests {
                 not_asked: Vec::new(),
                 vector_indexes: 0,
                 app_files: 0,
+                loaded: None,
                 took_ms: 1,
                 boot: None,
             }),
@@ -175,6 +191,22 @@ mod tests {
             ["2026-11-20T00", "2026-11-21T00", "2026-11-22T00"]
         );
         assert_eq!(kept("1d", &all[2..]).len(), 2, "none is good: all stay");
+    }
+
+    #[test]
+    fn a_backup_of_one_kind_pushes_none_of_the_other_out() {
+        let mut all = [
+            seal("2026-11-19T00:00:00.000Z", 2),
+            seal("2026-11-20T00:00:00.000Z", 2),
+            seal("2026-11-21T00:00:00.000Z", 0),
+            seal("2026-11-22T00:00:00.000Z", 2),
+        ];
+        all[1].backup.origin.kind = BackupKind::Logical;
+        all[2].backup.origin.kind = BackupKind::Logical;
+        assert_eq!(
+            kept("1d", &all),
+            ["2026-11-20T00", "2026-11-21T00", "2026-11-22T00"]
+        );
     }
 
     /// Numbers that look like chance, the same in each run (xorshift).

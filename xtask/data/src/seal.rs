@@ -69,11 +69,23 @@ pub struct RestoreProof {
     /// Files of the app's folders that were compared.
     #[serde(default)]
     pub app_files: u64,
+    /// What a dump was compared with, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<LoadedDump>,
     /// How long it took, without the unpacking.
     pub took_ms: u64,
     /// What the image did on a copy of it, where it was started there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootProof>,
+}
+
+/// What a dump has, and what a second dump has of the database that was made of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedDump {
+    /// Tables.
+    pub tables: usize,
+    /// Rows of all of them.
+    pub rows: u64,
 }
 
 /// What was looked at when the image was started on what was restored.
@@ -195,6 +207,7 @@ mod tests {
             vector_indexes: 1,
             not_asked: vec!["public.own_kind".to_owned()],
             app_files: 0,
+            loaded: None,
             took_ms: 900,
             boot: None,
         };

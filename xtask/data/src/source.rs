@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::facts::{BackupOrigin, SCHEMA};
+use crate::facts::{BackupKind, BackupOrigin, SCHEMA};
 use definition::labels::{APP_LABEL, FINGERPRINT_LABEL, IMAGE_LABEL};
 use inputs::clock;
 use service::handle::ServiceHandle;
@@ -35,6 +35,13 @@ impl BackupSource {
                 .into());
         };
         Self::of(image, container, &inspect)
+    }
+
+    /// The same for a backup of another kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: BackupKind) -> Self {
+        self.origin.kind = kind;
+        self
     }
 
     /// The name of the container, for whoever asks it something.
@@ -76,6 +83,7 @@ impl BackupSource {
             container: container.to_owned(),
             origin: BackupOrigin {
                 schema: SCHEMA,
+                kind: BackupKind::Physical,
                 image: image.to_owned(),
                 image_id: id.parse().map_err(anyhow::Error::msg)?,
                 fingerprint: label(FINGERPRINT_LABEL),

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use crate::facts::BackupFacts;
+use crate::facts::{BackupFacts, BackupKind};
 use crate::file::{Backup, Digested, PartialBackup};
 use crate::place::{Purpose, explain};
 use crate::seal::{ProofLevel, Seal};
@@ -20,6 +20,12 @@ use service::handle::ServiceHandle;
 
 /// Says what the cluster is, and leaves that in it.
 const NOTE: &str = include_str!("inside/note.py");
+
+/// Prints a dump as one.
+const DUMP: &str = include_str!("inside/dump.py");
+
+/// What a dump holds.
+pub(crate) const DUMPED: &str = include_str!("inside/dumped.py");
 
 /// Prints the base backup as one tar archive, which zstd has compressed.
 const STREAM: &str = include_str!("inside/stream.py");
@@ -67,8 +73,8 @@ pub(crate) fn on_a_copy<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// The same with one more module, called `dumped`.
-pub(crate) fn on_a_copy_with_dumped<'a>(module: &'a str, script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
-    let modules = [WITH_MODULES, "files copied dumped", FILES, COPIED, module, script];
+pub(crate) fn on_a_copy_with_dumped<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    let modules = [WITH_MODULES, "files copied dumped", FILES, COPIED, DUMPED, script];
     [&PYTHON[..], &modules, args].concat()
 }
 
@@ -89,7 +95,7 @@ pub fn to_file(
         inner: &mut partial,
         progress: report.progress(None),
     };
-    stream(handle, source, &mut counted).map_err(|error| explain(Purpose::Write, target, error))?;
+    stream(handle, source, &backup, &mut counted).map_err(|error| explain(Purpose::Write, target, error))?;
     partial.seal(|sha256, size| written(backup, sha256, size))
 }
 
@@ -109,7 +115,7 @@ pub(crate) fn to_writer(
 ) -> Result<Seal> {
     let backup = note(handle, source, &[])?;
     let mut out = Digested::new(target);
-    stream(handle, source, &mut out)?;
+    stream(handle, source, &backup, &mut out)?;
     let (sha256, size) = out.sum();
     let seal = written(backup, sha256, size);
     out.target.write_all(&seal.frame()?)?;
@@ -165,14 +171,52 @@ pub(crate) fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str])
     serde_json::from_slice(&output.stdout).context("read what the container says of its cluster")
 }
 
-/// Writes the base backup: a compressed archive.
-pub(crate) fn stream(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
-    let mut args = vec!["exec", source.container()];
-    args.extend(on_the_cluster(STREAM, &[]));
+/// Writes the base backup or the dump: a compressed archive.
+pub(crate) fn stream(
+    handle: &ServiceHandle,
+    source: &BackupSource,
+    facts: &BackupFacts,
+    target: &mut dyn Write,
+) -> Result<()> {
+    match source.origin().kind {
+        BackupKind::Physical => copied(handle, source, target),
+        BackupKind::Logical => {
+            let known = serde_json::to_string(facts)?;
+            let modules = [WITH_MODULES, "files dumped", FILES, DUMPED, DUMP, &known];
+            printed(
+                handle,
+                source,
+                &[&PYTHON[..], &modules].concat(),
+                "pg_dump",
+                target,
+            )
+        }
+    }
+}
+
+/// Writes a base backup, whatever kind of backup is wanted.
+pub(crate) fn copied(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
+    printed(
+        handle,
+        source,
+        &on_the_cluster(STREAM, &[]),
+        "pg_basebackup",
+        target,
+    )
+}
+
+fn printed(
+    handle: &ServiceHandle,
+    source: &BackupSource,
+    command: &[&str],
+    program: &str,
+    target: &mut dyn Write,
+) -> Result<()> {
+    let args = [&["exec", source.container()], command].concat();
     let command = handle.engine.cmd(&handle.runner, &args).deadline(LONGEST);
     let output = command.copy(target)?;
     if !output.success() {
-        return Err(failed(source, "pg_basebackup failed", &output).into());
+        return Err(failed(source, &format!("{program} failed"), &output).into());
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::facts::BackupFacts;
 use crate::file::{Backup, Digested, PartialBackup};
 use crate::generations::copy_in;
 use crate::place::{Purpose, explain};
-use crate::proof::{PGDATA, ProofPlace};
+use crate::proof::ProofPlace;
 use crate::rehearsal::TrialOrder;
 use crate::seal::{ProofLevel, RestoreProof, Seal};
 use crate::source::BackupSource;
@@ -52,7 +52,7 @@ pub fn to_file(
         .transpose()?;
     let unpacking = place
         .as_ref()
-        .map(|place| Unpacking::start(handle, &place.container));
+        .map(|place| Unpacking::start(handle, &place.container, place.folder()));
     let mut out = Digested::new(Both {
         encryption: Encryption::start(&handle.runner, recipient, partial)?,
         unpacking: unpacking.transpose()?,
@@ -61,7 +61,7 @@ pub fn to_file(
         inner: &mut out,
         progress: report.progress(None),
     };
-    let streamed = stream(handle, source, &mut counted);
+    let streamed = stream(handle, source, &facts, &mut counted);
     drop(counted);
     let (sha256, size) = out.sum();
     let Both {
@@ -146,14 +146,14 @@ struct Unpacking {
 }
 
 impl Unpacking {
-    fn start(handle: &ServiceHandle, container: &Container) -> Result<Self> {
+    fn start(handle: &ServiceHandle, container: &Container, folder: &'static str) -> Result<Self> {
         let (reader, archive) = pipe().context("make a pipe")?;
         let (engine, interrupt) = (handle.engine.clone(), handle.runner.interrupt());
         let name = container.name().to_owned();
         let program = thread::spawn(move || {
             let runner = interrupt.runner()?;
             let container = Container::existing(&engine, &runner, &name);
-            copy_in(&engine, &runner, reader, &container, PGDATA)
+            copy_in(&engine, &runner, reader, &container, folder)
         });
         Ok(Self { archive, program })
     }

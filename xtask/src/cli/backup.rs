@@ -26,6 +26,9 @@ pub struct BackupArgs {
     /// The container to ask, where it is not called as the image is
     #[arg(long, value_name = "NAME")]
     pub container: Option<String>,
+    /// A dump of the app's database by pg_dump, which newer versions of PostgreSQL and other machines read, too
+    #[arg(long)]
+    pub logical: bool,
     /// Do not restore it; `backup list` and `status` go on saying so
     #[arg(long)]
     pub no_verify: bool,

@@ -16,9 +16,10 @@ use ::service::trail::{self, TrailEntry};
 use ::service::wanted::{ServiceOptions, WantedContainer};
 use ::service::{findings, next};
 use data::age::Recipient;
+use data::facts::BackupKind;
 use data::file::{self, Backup};
 use data::rehearsal::TrialOrder;
-use data::seal::{RestoreProof, Seal};
+use data::seal::{LoadedDump, RestoreProof, Seal};
 use data::source::BackupSource;
 use data::take_encrypted::UnsealedBackup;
 use data::{proof, take, take_encrypted};
@@ -92,6 +93,11 @@ impl BackupOrder<'_> {
             // Until it is written nobody stops or replaces the container.
             let _lock = self.handle.lock(host)?;
             let source = BackupSource::find(self.handle, self.args.container.as_deref())?;
+            let source = source.with_kind(if self.args.logical {
+                BackupKind::Logical
+            } else {
+                BackupKind::Physical
+            });
             entry.image = Some(source.origin().image_id.clone());
             host.report
                 .step("backup", format!("{name}: container {}", source.container()));
@@ -107,6 +113,9 @@ impl BackupOrder<'_> {
             (source, taken)
         };
         let backup = self.proved(taken, &source.origin().image_id)?;
+        for left_out in &backup.seal.backup.left_out {
+            host.report.warn(format!("{name}: {left_out}"));
+        }
         // The backup is as good without.
         if let Err(error) = take::mark(self.handle, &source, &backup.seal) {
             host.report.warn(format!(
@@ -177,7 +186,7 @@ impl BackupOrder<'_> {
     /// Where it is written: as it was said, or in the folder of the image's backups.
     fn target(&self, to: Option<&Path>, source: &BackupSource) -> Result<PathBuf> {
         let origin = source.origin();
-        let mut name = file::name(&origin.image, &origin.began, &reaper::run_id()?);
+        let mut name = file::name(origin, &reaper::run_id()?);
         if self.recipient.is_some() {
             name += file::ENCRYPTED;
         }
@@ -345,8 +354,9 @@ fn document(path: &Path, read: &Result<Backup>) -> Value {
 fn line(path: &Path, read: &Result<Backup>) -> String {
     match read {
         Ok(Backup { seal, .. }) => format!(
-            "{}  {:<8}  {:>8}  {}",
+            "{}  {:<8}  {:<8}  {:>8}  {}",
             clock::shown(&seal.backup.origin.began),
+            seal.backup.origin.kind.word(),
             seal.level(),
             megabytes(seal.size),
             path.display()
@@ -427,6 +437,10 @@ fn told_proof(proof: &RestoreProof) -> String {
         let (ready, checks) = (seconds(Duration::from_millis(boot.ready_ms)), boot.checks);
         format!("; the image works on it: healthy after {ready}, {checks} checks of the spec are met")
     });
+    let loaded = proof.loaded.as_ref().map_or(String::new(), |loaded| {
+        let LoadedDump { tables, rows } = loaded;
+        format!("loaded, {tables} tables with {rows} rows as dumped; ")
+    });
     let took = seconds(Duration::from_millis(proof.took_ms));
-    format!("{}{files}{not_asked}, {took}{boot}", asked.join(", "))
+    format!("{loaded}{}{files}{not_asked}, {took}{boot}", asked.join(", "))
 }

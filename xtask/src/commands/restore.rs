@@ -32,6 +32,9 @@ fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Resu
         return Ok(());
     };
     let mut backup = Backup::open_with(file, args.identity.as_deref(), &host.runner, &host.report)?;
+    for left_out in &backup.seal.backup.left_out {
+        host.report.warn(format!("{name}: {left_out}"));
+    }
     let outcome = restore::restore(order, &args.image, &mut backup)?;
     let away = outcome
         .away

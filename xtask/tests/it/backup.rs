@@ -291,16 +291,54 @@ fn a_backup_under_load_is_read_by_other_programs() {
     );
     let slots = "SELECT count(*) FROM pg_replication_slots";
     assert_eq!(source.sql(slots), "0", "the slot went with its session");
+    let dump = source.backup(&["--logical"]).expect(0);
+    dump.says(&["written test-genie", "loaded, 8 tables with "]);
+    let dump = PathBuf::from(dump.stdout.trim());
+    let list = source.xtask(&["backup", "list", "test-genie"]).expect(0).stdout;
+    assert!(list.contains("  logical   restored  "), "{list}");
 
     let Some(rows) = with_plain_programs(&file, &good("genie")) else {
         return;
     };
-    let (count, last) = rows.split_once('|').unwrap();
-    assert_eq!(count, last, "no row between is missing");
-    assert!(
-        last.parse::<u64>().unwrap() >= known,
-        "{known} were committed before: {rows}"
-    );
+    for rows in [rows, dump_with_plain_programs(&dump, &good("genie"))] {
+        let (count, last) = rows.split_once('|').unwrap();
+        assert_eq!(count, last, "no row between is missing");
+        assert!(
+            last.parse::<u64>().unwrap() >= known,
+            "{known} were committed before: {rows}"
+        );
+    }
+}
+
+/// `pg_restore` and `psql`, as the README has them, into a cluster that `initdb` has made.
+fn dump_with_plain_programs(file: &Path, image: &str) -> String {
+    let script = "docker run --detach --name $NAME --network none --entrypoint sleep $IMAGE infinity > /dev/null; \
+        docker exec $NAME sh -ec 'unset PGDATA; initdb -D /tmp/d -U postgres > /tmp/log; \
+          pg_ctl start -s -w -D /tmp/d -l /tmp/log -o \"-c listen_addresses= -c unix_socket_directories=/tmp\"'; \
+        in_it() { docker exec -i $NAME env -u PGSERVICE -u PGSERVICEFILE PGHOST=/tmp PGUSER=postgres \"$@\"; }; \
+        psql() { in_it psql -Xq \"$@\"; }; pg_restore() { in_it pg_restore --exit-on-error \"$@\"; }; \
+        zstd -dc $FILE | tar -xO roles.sql | psql -d postgres; \
+        zstd -dc $FILE | tar -xO --wildcards 'database.dump/*' | pg_restore --create -d postgres; \
+        psql -At -d hive_genie -c 'SHOW search_path' -c 'SELECT count(*), max(n) FROM ledger'";
+    let name = format!("hive-test-plain-dump-{}", std::process::id());
+    let docker = sandbox::docker();
+    let folder = Path::new(docker.get_program()).parent().unwrap().to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(folder).chain(std::env::split_paths(&path));
+    let mut command = Command::new("bash");
+    command
+        .args(["-euo", "pipefail", "-c", script])
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .env("FILE", file)
+        .envs([("NAME", name.as_str()), ("IMAGE", image)]);
+    let run = sandbox::finish(&mut command);
+    let _gone = sandbox::docker()
+        .args(["rm", "--force", "--volumes", &name])
+        .output();
+    let run = run.expect(0);
+    let (settings, rows) = run.stdout.trim().split_once('\n').unwrap();
+    assert_eq!(settings, "own, pg_catalog, public");
+    rows.to_owned()
 }
 
 /// `zstd -d | tar x`, `pg_verifybackup` and `postgres`, none of it ours; and what is
@@ -421,6 +459,11 @@ fn an_encrypted_backup_is_read_by_age_alone() {
     let file = PathBuf::from(done.stdout.trim());
     let path = file.to_str().unwrap();
     assert!(path.ends_with(".tar.zst.age"), "{path}");
+    let dump = key("dump.age");
+    source
+        .backup(&["--logical", "--encrypt", &key("ours.pub"), "--to", &dump])
+        .expect(0)
+        .says(&["encrypted test-genie", "loaded, "]);
     let mut names: Vec<String> = fs_err::read_dir(file.parent().unwrap())
         .unwrap()
         .map(|entry| entry.unwrap().path().to_str().unwrap().to_owned())

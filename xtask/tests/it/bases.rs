@@ -89,6 +89,34 @@ fn a_base_that_is_none_is_told_with_its_file() {
     ]);
 }
 
+/// A dump of the older base becomes the data of an image of the newer one, and not the other way
+/// round.
+fn is_loaded_by_a_newer_postgresql(bench: &Bench, newer: &str) {
+    let (name, container) = (bench.name.as_str(), format!("{newer}-dumped"));
+    let image = format!("hive-{name}:latest");
+    docker(&["run", "--detach", "--name", &container, &image]);
+    let wait = "for n in $(seq 300); do /usr/local/lib/hive/healthcheck && exit; sleep 0.2; done; exit 1";
+    docker(&["exec", &container, "sh", "-c", wait]);
+    let make = "CREATE TABLE mark AS SELECT n, md5(n::text) AS t FROM generate_series(1, 3000) n";
+    docker(&["exec", &container, "psql", "-XAtqc", make]);
+    let taken = bench.xtask(&["backup", name, "--container", &container, "--logical"]);
+    let file = taken.expect(0).stdout.trim().to_owned();
+    docker(&["rm", "--force", "--volumes", &container]);
+    let restored = bench.xtask(&["restore", name, &file, "--as", newer]).expect(0);
+    restored.says(&[&format!("restored {newer}")]);
+    let volume = format!("{newer}-data:/var/lib/postgresql/data");
+    let newest = format!("hive-{newer}:latest");
+    docker(&[
+        "run", "--detach", "--name", &container, "--volume", &volume, &newest,
+    ]);
+    docker(&["exec", &container, "sh", "-c", wait]);
+    let ask = "SELECT count(*), min(current_setting('server_version_num')) FROM mark WHERE t = md5(n::text)";
+    let said = docker(&["exec", &container, "psql", "-XAtqc", ask]);
+    assert!(said.starts_with("3000|17"), "{said}");
+    docker(&["rm", "--force", &container]);
+    docker(&["volume", "rm", &format!("{newer}-data")]);
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn each_image_has_its_own_base_in_one_run() {
@@ -133,6 +161,7 @@ fn each_image_has_its_own_base_in_one_run() {
         &format!("uv cannot have Python 3.13 from {host}"),
         "UV_PYTHON_INSTALL_MIRROR names a place",
     ]);
+    is_loaded_by_a_newer_postgresql(&bench, &other);
     remove_images(&other);
     assert!(bench.python("import sys; print(sys.version)").starts_with("3.12"));
     let image = format!("hive-{}:latest", bench.name);

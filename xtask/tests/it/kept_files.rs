@@ -36,6 +36,9 @@ pub(crate) fn outlive(operator: &Operator) {
     taken.says(&["2 files of the app compared"]);
     let file = taken.stdout.trim();
     with_plain_programs(Path::new(file));
+    let taken = xtask(&["backup", name, "--logical"]);
+    taken.says(&["2 files of the app compared"]);
+    let file = taken.stdout.trim();
     inside("printf now > media/upload; rm /var/lib/shop/state");
     xtask(&["restore", name, file]);
     let look = "cat media/upload /var/lib/shop/state; ls media";

@@ -168,6 +168,7 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     }
     service.xtask(&["restore", NAME, file]).expect(0);
     assert_eq!(service.marked(), "of the backup");
+    becomes_that_of_a_dump(&service);
     let beside = service.generations();
     assert!(beside.iter().all(|name| !name.starts_with("new-")), "{beside:?}");
     service
@@ -191,6 +192,26 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     // The superuser's password is that of this volume.
     assert_eq!(service.inside("PGSERVICE=superuser psql -XAtqc 'SELECT 1'"), "1");
     becomes_the_data_of_another_image(&service, file);
+}
+
+/// A dump is loaded where a base backup is unpacked.
+fn becomes_that_of_a_dump(service: &Restorer) {
+    let roles = "PGSERVICE=superuser psql -XAtqc 'CREATE ROLE reporting' -c 'CREATE DATABASE beside'";
+    service.inside(roles);
+    let taken = service.xtask(&["backup", NAME, "--logical"]).expect(0);
+    taken.says(&[
+        "database beside is not in it",
+        "role reporting comes back without",
+    ]);
+    let file = taken.stdout.trim();
+    service.mark("later");
+    service.killed_at(file, "unpack");
+    service
+        .xtask(&["restore", NAME, file])
+        .expect(0)
+        .says(&["was killed at"]);
+    assert_eq!(service.marked(), "of the backup");
+    assert_eq!(service.sql("SHOW search_path"), "own, pg_catalog, public");
 }
 
 /// The same file by age's own hand, and the key; none where there is no age.

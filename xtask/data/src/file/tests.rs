@@ -28,10 +28,20 @@ fn runner() -> Runner {
 
 #[test]
 fn names_sort_by_time_and_differ() {
-    let first = name("genie", "2026-11-21T03:15:00.123Z", "1-2");
+    let name = |began: &str, run: &str, kind| {
+        let mut origin = crate::facts::sample().origin;
+        (origin.began, origin.kind) = (began.to_owned(), kind);
+        super::name(&origin, run)
+    };
+    let first = name("2026-11-21T03:15:00.123Z", "1-2", BackupKind::Physical);
     assert!(first.starts_with("genie-20261121T031500.123Z-"), "{first}");
-    assert!(first < name("genie", "2026-11-21T03:15:00.124Z", "1-2"));
-    assert_ne!(first, name("genie", "2026-11-21T03:15:00.123Z", "1-3"));
+    assert!(first < name("2026-11-21T03:15:00.124Z", "1-2", BackupKind::Physical));
+    assert_ne!(
+        first,
+        name("2026-11-21T03:15:00.123Z", "1-3", BackupKind::Physical)
+    );
+    let dump = name("2026-11-21T03:15:00.123Z", "1-2", BackupKind::Logical);
+    assert_eq!(dump, first.replace(".tar.zst", ".dump.tar.zst"));
 }
 
 #[test]

@@ -8,6 +8,34 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+#: In a backup: the dump, in pieces, and what it is of.
+IN_A_BACKUP = "database.dump"
+NOTE = "hive-backup.json"
+
+#: How values are written, whatever servers and databases say: in both dumps, and where they are
+#: read.
+AS_TEXT = {
+    "bytea_output": "hex",
+    "datestyle": "ISO",
+    "extra_float_digits": "3",
+    "intervalstyle": "postgres",
+    "lc_monetary": "C",
+    "timezone": "UTC",
+    "xmlbinary": "base64",
+}
+
+#: What a database and its app's role say of sessions: whether of the role, whether in the database,
+#: name and value.
+SETTINGS = """
+SELECT coalesce(jsonb_agg(jsonb_build_array(setrole <> 0, setdatabase <> 0,
+        split_part(entry, '=', 1), substr(entry, strpos(entry, '=') + 1))
+    ORDER BY setrole <> 0, setdatabase <> 0, entry), '[]')
+FROM pg_db_role_setting, unnest(setconfig) AS entry
+WHERE (setrole, setdatabase) <> (0, 0)
+    AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = {role}))
+    AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = {database}))
+"""
+
 #: Ends the rows of a table.
 END = b"\\.\n"
 

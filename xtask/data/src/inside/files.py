@@ -25,6 +25,8 @@ SUMS = "SHA256SUMS"
 #: Of a cluster that was restored: by which restore.
 RESTORED = "hive-restored.json"
 
+Archive = tarfile.TarFile
+
 CHUNK = 1 << 20
 #: Two blocks of zeros (POSIX, pax).
 END_OF_ARCHIVE = bytes(1024)
@@ -88,24 +90,39 @@ def without_end(archive: BinaryIO, target: Zstd) -> None:
         raise OSError("pg_basebackup has not come to the end of its archive")
 
 
-def add(home: str, target: Zstd) -> None:
-    """Adds the folders to an archive, and ends it."""
-    sums = io.BytesIO()
+def archive_on(target: Zstd) -> Archive:
+    """An archive that is written there."""
     # Names are bytes, as long as they like.
-    with tarfile.open(
+    return tarfile.open(
         fileobj=target,
         mode="w|",
         format=tarfile.GNU_FORMAT,
         encoding="utf-8",
         errors="surrogateescape",
-    ) as archive:
-        for path in all_below(home):
-            # What went meanwhile is gone, as a row would be.
-            with contextlib.suppress(FileNotFoundError):
-                add_one(archive, path, os.path.relpath(path, home), sums)
-        entry = tarfile.TarInfo(f"{IN_A_BACKUP}/{SUMS}")
-        entry.mode, entry.size = 0o600, len(sums.getvalue())
-        archive.addfile(entry, io.BytesIO(sums.getvalue()))
+    )
+
+
+def add(home: str, target: Zstd) -> None:
+    """Adds the folders to an archive, and ends it."""
+    with archive_on(target) as archive:
+        add_all(archive, home)
+
+
+def add_all(archive: Archive, home: str) -> None:
+    """Adds the folders, and their sums."""
+    sums = io.BytesIO()
+    for path in all_below(home):
+        # What went meanwhile is gone, as a row would be.
+        with contextlib.suppress(FileNotFoundError):
+            add_one(archive, path, os.path.relpath(path, home), sums)
+    add_content(archive, f"{IN_A_BACKUP}/{SUMS}", sums.getvalue())
+
+
+def add_content(archive: Archive, name: str, content: bytes) -> None:
+    """Adds a file that is nowhere on a disk."""
+    entry = tarfile.TarInfo(name)
+    entry.mode, entry.size = 0o600, len(content)
+    archive.addfile(entry, io.BytesIO(content))
 
 
 def all_below(home: str) -> Iterator[str]:

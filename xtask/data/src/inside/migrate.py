@@ -3,12 +3,15 @@
     ask ROLE [DATABASE]      what there is in the source, and what of it this image cannot take
     dump ROLE DATABASE       dumps it, and says what is in the dump
     load ID                  fills a new generation from the dump, and compares it with the dump
+    restore FOLDER ID        does so from the dump in an unpacked backup
+    prove FOLDER             does so to leave a copy for the proof, and nothing else
 
 A server of the source's version serves a copy of it beside this; all its locales are that of C. The
 superuser's statements are done in the new cluster before anything of the source is in it: what the
 source brings along (functions of indexes, checks, defaults) runs with the rights of the app's role.
 """
 
+import glob
 import json
 import os
 import re
@@ -20,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dumped
+import files
 from copied import BIN, ENVIRONMENT, MAJOR, Refused, ask, psql, run, serving, settings
 from hive_container import adoption, database, image, lineage, volume
 
@@ -28,18 +32,6 @@ DUMP = f"{WORK}/dump"
 PLAN = f"{WORK}/plan.json"
 BEFORE = f"{WORK}/before.json"
 GENERATIONS = f"{volume.MOUNT}/generations"
-
-#: How values are written, whatever servers and databases say: in both dumps, and where they are
-#: read.
-AS_TEXT = {
-    "bytea_output": "hex",
-    "datestyle": "ISO",
-    "extra_float_digits": "3",
-    "intervalstyle": "postgres",
-    "lc_monetary": "C",
-    "timezone": "UTC",
-    "xmlbinary": "base64",
-}
 
 #: Until it is whole the new cluster is nobody's; then all of it is synced.
 FAST = {
@@ -120,7 +112,7 @@ OF_ANOTHER = re.compile(r": (relation|type|function|schema|table|operator) [^:]*
 
 def of_the_source(major: int, role: str) -> dict[str, str]:
     """The environment of programs that ask the copy's server as its superuser."""
-    given = settings.of_the_start(major) | AS_TEXT
+    given = settings.of_the_start(major) | dumped.AS_TEXT
     if major < 14:
         del given["idle_session_timeout"]
     options = settings.as_options(given)
@@ -129,13 +121,13 @@ def of_the_source(major: int, role: str) -> dict[str, str]:
 
 def of_the_superuser() -> dict[str, str]:
     """The environment of programs that read the new cluster as PostgreSQL's own."""
-    options = settings.as_options(settings.of_the_start(MAJOR) | AS_TEXT)
+    options = settings.as_options(settings.of_the_start(MAJOR) | dumped.AS_TEXT)
     return ENVIRONMENT | {"PGOPTIONS": options}
 
 
 def of_the_app(role: str) -> dict[str, str]:
     """The environment of programs that work in the new cluster as the app's role."""
-    options = settings.as_options(settings.of_any_session(MAJOR) | AS_TEXT)
+    options = settings.as_options(settings.of_any_session(MAJOR) | dumped.AS_TEXT)
     return ENVIRONMENT | {"PGUSER": role, "PGOPTIONS": options}
 
 
@@ -288,6 +280,11 @@ def told(file: Any) -> str:
 
 
 def load(identifier: str) -> None:
+    fill(identifier, base_backup)
+
+
+def fill(identifier: str, then: Callable[[], None]) -> None:
+    """Makes the new generation, and does something more while it is served."""
     with open(PLAN, encoding="utf-8") as file:
         chosen = json.load(file)
     with open(BEFORE, encoding="utf-8") as file:
@@ -307,7 +304,8 @@ def load(identifier: str) -> None:
         done(psql(spec.database, "ANALYZE"), "ANALYZE", app)
         otherwise = compare(before, chosen | {"name": spec.database})
         try_to_write(spec, app)
-        base_backup()
+        give_settings(spec, chosen.get("settings", []))
+        then()
     tables = before["data"]["tables"]
     print(
         json.dumps(
@@ -327,6 +325,9 @@ def prepare(spec: image.Image, chosen: dict) -> None:
     if spec.database != adoption.PREPARED_DATABASE:
         statements.append(f"ALTER DATABASE {adoption.PREPARED_DATABASE} RENAME TO {name}")
     statements.append(f"ALTER DATABASE {name} OWNER TO {role}")
+    # What a policy names has to be there.
+    others = [other for other in chosen.get("roles", []) if other != spec.role]
+    statements += [f"CREATE ROLE {image.identifier(other)} NOLOGIN" for other in others]
     ask("postgres", *statements)
     for one in chosen["extensions"]:
         extension, schema = image.identifier(one["name"]), image.identifier(one["schema"])
@@ -362,6 +363,24 @@ class Superuser:
         if done_now.returncode:
             raise Refused(done_now.stderr.decode(errors="replace").strip())
         return done_now.stdout.decode().strip()
+
+
+def give_settings(spec: image.Image, wanted: list) -> None:
+    """What sessions got where the dump was taken, they get here."""
+    role, name = image.identifier(spec.role), image.identifier(spec.database)
+    whose = {
+        (False, True): f"DATABASE {name}",
+        (True, False): f"ROLE {role}",
+        (True, True): f"ROLE {role} IN DATABASE {name}",
+    }
+    for of_role, in_database, setting, value in wanted:
+        # PostgreSQL keeps some as lists: it alone knows how they are written.
+        given = f"SELECT set_config({image.literal(setting)}, {image.literal(value)}, false)"
+        who = whose[of_role, in_database]
+        ask("postgres", given, f"ALTER {who} SET {image.identifier(setting)} FROM CURRENT")
+    values = {"role": image.literal(spec.role), "database": image.literal(spec.database)}
+    if json.loads(ask("postgres", dumped.SETTINGS.format(**values))) != wanted:
+        raise Refused("settings of database and role are not those of the backup")
 
 
 def restore(archive: str, spec: image.Image, chosen: dict, *how: str) -> list[str]:
@@ -416,6 +435,53 @@ def errors(text: str) -> list[str]:
     return found
 
 
+# --- from a backup -------------------------------------------------------------------------------
+
+
+def take(folder: str) -> None:
+    """Leaves of an unpacked backup what `dump` would."""
+    with open(f"{folder}/{dumped.NOTE}", encoding="utf-8") as file:
+        chosen = json.load(file)["dump"]
+    with open(DUMP, "wb") as target:
+        for piece in sorted(glob.glob(f"{folder}/{dumped.IN_A_BACKUP}/*")):
+            with open(piece, "rb") as source:
+                shutil.copyfileobj(source, target)
+            os.unlink(piece)
+    files.verify(folder)
+    before = {
+        "data": of_archive(DUMP, "--data-only", dumped.rows_of),
+        "definitions": of_archive(DUMP, "--schema-only", dumped.definitions_of),
+    }
+    keep(chosen, before)
+
+
+def keep(chosen: dict, before: dict) -> None:
+    for path, value in ((PLAN, chosen), (BEFORE, before)):
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(value, file)
+
+
+def restore_backup(folder: str, identifier: str) -> None:
+    take(folder)
+    fill(identifier, lambda: None)
+    give_files(folder, f"{GENERATIONS}/new-{identifier}.part")
+
+
+def prove_backup(folder: str) -> None:
+    take(folder)
+    fill("proof", base_backup)
+    give_files(folder, f"{WORK}/pgdata")
+    shutil.rmtree(GENERATIONS)
+    os.unlink(DUMP)
+
+
+def give_files(folder: str, cluster: str) -> None:
+    """The app's folders lie in the cluster, as in an unpacked base backup."""
+    home = f"{folder}/{files.IN_A_BACKUP}"
+    if os.path.isdir(home):
+        shutil.move(home, f"{cluster}/{files.IN_A_BACKUP}")
+
+
 # --- the proof -----------------------------------------------------------------------------------
 
 
@@ -457,13 +523,19 @@ def base_backup() -> None:
     done(command, "pg_basebackup", ENVIRONMENT)
 
 
-VERBS = {"ask": ask_source, "dump": dump, "load": load}
+VERBS = {
+    "ask": ask_source,
+    "dump": dump,
+    "load": load,
+    "restore": restore_backup,
+    "prove": prove_backup,
+}
 
 
 def main() -> int:
     try:
         VERBS[sys.argv[1]](*sys.argv[2:])
-    except (Refused, image.Fatal) as error:
+    except (Refused, image.Fatal, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
