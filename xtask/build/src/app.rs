@@ -362,12 +362,18 @@ fn name_of(folder: &Path, project: &Table) -> String {
 /// `[project]`; `None` where it is no text.
 fn of_poetry(project: &Table, key: &str) -> Option<String> {
     let tool = project.get("tool")?.get("poetry")?;
-    Some(tool.get(key)?.as_str()?.to_owned())
+    text_of(tool.get(key))
 }
 
 /// A key of `[project]` (PEP 621); `None` where it is no text.
 fn about(project: &Table, key: &str) -> Option<String> {
-    Some(project.get("project")?.get(key)?.as_str()?.to_owned())
+    text_of(project.get("project")?.get(key))
+}
+
+/// Some leave a version empty, which says as much as none.
+fn text_of(value: Option<&toml::Value>) -> Option<String> {
+    let text = value?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The groups that uv installs unasked, without the one that no image has.

@@ -93,14 +93,17 @@ fn first_actor(modules: &Modules<'_>, module: &Module<'_>) -> Option<usize> {
     })
 }
 
+/// The one that the image can have, too.
+pub(crate) const REDIS: &str = "Redis";
+
 /// Services that are not in the image, told by the packages that speak to them.
 pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> {
     const CLIENTS: [(&str, &str); 12] = [
-        ("redis", "Redis"),
-        ("aioredis", "Redis"),
-        ("arq", "Redis"),
-        ("rq", "Redis"),
-        ("django-redis", "Redis"),
+        ("redis", REDIS),
+        ("aioredis", REDIS),
+        ("arq", REDIS),
+        ("rq", REDIS),
+        ("django-redis", REDIS),
         ("pymongo", "MongoDB"),
         ("motor", "MongoDB"),
         ("beanie", "MongoDB"),
@@ -110,7 +113,7 @@ pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> 
         ("elasticsearch", "Elasticsearch"),
     ];
     /// Brokers as extras of what works off queues: `celery[redis]`.
-    const EXTRAS: [(&str, &str); 2] = [("redis", "Redis"), ("rabbitmq", "RabbitMQ")];
+    const EXTRAS: [(&str, &str); 2] = [("redis", REDIS), ("rabbitmq", "RabbitMQ")];
     let mut found: Vec<Detected<Companion>> = Vec::new();
     let clients = CLIENTS.iter().filter_map(|(client, service)| {
         let asked = dependencies.own(client)?;

@@ -15,6 +15,7 @@ use crate::migrations::{self, CommandWords};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
 use crate::python::statement;
+use crate::redis;
 use crate::routes;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
@@ -51,6 +52,9 @@ pub struct Findings {
     pub processes: Vec<Detected<Companion>>,
     /// Services that the image does not have.
     pub services: Vec<Detected<Companion>>,
+    /// The variables that lead to the Redis of the image, which it has where there
+    /// are some.
+    pub redis: Vec<Detected<GivenVariable>>,
     /// Folders of data that it writes into.
     pub directories: Vec<Detected<String>>,
     /// What the build has to make of the project's files.
@@ -94,6 +98,7 @@ pub fn look(folder: &Path) -> Findings {
         is_package: is_package(&tree, member),
         package: package(&tree, member),
         notes: notes(&tree, &modules, &database),
+        redis: Vec::new(),
         app: entry.app,
         port: entry.port,
         dependencies,
@@ -103,6 +108,7 @@ pub fn look(folder: &Path) -> Findings {
     findings
         .variables
         .retain(|one| settings::is_variable(&one.value.name));
+    findings.redis = redis::settings(&findings.services, &findings.variables);
     findings
 }
 
@@ -113,13 +119,22 @@ impl Findings {
         declared || self.app.chosen.is_some() || !self.app.others.is_empty()
     }
 
+    /// Services that it speaks to, and the image does not have.
+    pub(crate) fn missing_services(&self) -> impl Iterator<Item = &Detected<Companion>> {
+        let has_redis = !self.redis.is_empty();
+        let services = self.services.iter();
+        services.filter(move |one| !(has_redis && one.value.what == beside::REDIS))
+    }
+
     /// Variables that the app cannot do without, and for which nothing is known.
     pub fn to_be_given(&self) -> Vec<&Detected<ReadVariable>> {
-        let of_database = |name: &str| self.database.iter().any(|one| one.value.name == name);
+        let known = self.database.iter().chain(&self.redis);
+        let known: Vec<&str> = known.map(|one| one.value.name.as_str()).collect();
+        let is_known = |name: &str| known.contains(&name);
         let wanted = self
             .variables
             .iter()
-            .filter(|one| one.value.required && !of_database(&one.value.name));
+            .filter(|one| one.value.required && !is_known(&one.value.name));
         wanted
             .filter(|one| !OF_THE_SYSTEM.contains(&one.value.name.as_str()))
             .collect()

@@ -23,6 +23,7 @@ pub mod told;
 
 mod modules;
 mod python;
+mod redis;
 mod routes;
 mod secrets;
 mod tree;

@@ -7,6 +7,7 @@ use crate::dependencies::AskedBy;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
 use crate::place::Place;
+use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
 
@@ -52,7 +53,11 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if !packages.is_empty() {
         file.insert("build_packages".to_owned(), json!(packages));
     }
-    let programs = programs(findings);
+    let mut programs = programs(findings);
+    if !findings.redis.is_empty() {
+        file.insert("packages".to_owned(), json!([redis::PACKAGE]));
+        programs.insert(0, redis::program());
+    }
     if !programs.is_empty() {
         file.insert("programs".to_owned(), Value::from(programs));
     }
@@ -103,7 +108,7 @@ const OF_QUEUES: [&str; 6] = [
 /// The processes beside the server as programs of the image: not those that want
 /// a service that the image does not have, as they would end again and again.
 fn programs(findings: &Findings) -> Vec<Value> {
-    if !findings.services.is_empty() {
+    if findings.missing_services().next().is_some() {
         return Vec::new();
     }
     let mut names: Vec<&str> = Vec::new();
@@ -136,6 +141,7 @@ fn is_name(name: &str) -> bool {
             "postgresql",
             "health-monitor",
             "supervisord",
+            "redis",
             "hive",
             "all",
         ]
@@ -235,11 +241,8 @@ pub struct ProposedVariable {
 /// The variables that the file gives the app.
 pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     let mut found: Vec<ProposedVariable> = Vec::new();
-    for one in findings
-        .database
-        .iter()
-        .filter(|one| !is_given_anyway(&one.value))
-    {
+    let given = findings.database.iter().chain(&findings.redis);
+    for one in given.filter(|one| !is_given_anyway(&one.value)) {
         found.push(ProposedVariable {
             name: one.value.name.clone(),
             value: one.value.value.clone(),

@@ -284,10 +284,19 @@ fn fields(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>) ->
                     found.push((inner.annotation.first().map_or(1, |token| token.line), read));
                 }
             }
+            // What the value itself reads is known from there.
+            None if reads(modules, module, one.value, &name) => {}
             None => found.push((line, field(&one, &prefix))),
         }
     }
     found
+}
+
+/// Whether a value is `config("NAME")`, of this name.
+fn reads(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>], name: &str) -> bool {
+    let calls = statement::calls(value);
+    let mut read = calls.iter().filter_map(|call| read_by(modules, module, call));
+    read.any(|read| read.name == name)
 }
 
 /// Annotated names, without what pydantic does not take for a field.

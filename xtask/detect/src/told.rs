@@ -1,5 +1,6 @@
 //! Findings in words, one line each.
 
+use crate::beside::REDIS;
 use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
 use crate::findings::Findings;
@@ -252,7 +253,13 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             _ => say("beside", at(one, &format!("{what}{command}"))),
         }
     }
-    for one in &findings.services {
+    for one in findings.services.iter().filter(|_| !findings.redis.is_empty()) {
+        if one.value.what == REDIS {
+            let text = format!("{REDIS} is the program `redis`, from the distribution: it keeps nothing");
+            say("found", at(one, &text));
+        }
+    }
+    for one in findings.missing_services() {
         say(
             "beside",
             at(one, &format!("{} is not in the image", one.value.what)),
