@@ -21,7 +21,7 @@ fi
 umask 022
 cp -r --no-preserve=all /rootfs/. /
 cd /usr/local/lib/hive
-chmod 755 entrypoint run-postgresql run-app make-ready healthcheck health-monitor metrics \
+chmod 755 entrypoint run-postgresql run-app make-ready healthcheck health-monitor metrics archive \
     supervisorctl
 {{if app}}
 ln -s /usr/local/lib/hive/supervisorctl /usr/local/lib/hive/run-app /usr/local/bin/
@@ -30,9 +30,11 @@ ln -s /usr/local/lib/hive/supervisorctl /usr/local/bin/
 sed -i '/^\[program:app\]/,/^$/d' /etc/hive/supervisord.conf
 {{end}}
 {{if database}}
+# A new volume there belongs to whoever runs the container.
+install -d -m 1777 -o 1000 -g 1000 /var/lib/postgresql/archive
 {{else}}
 sed -i '/^\[program:postgresql\]/,/^$/d' /etc/hive/supervisord.conf
-rm /etc/hive/pg_*.conf /etc/hive/postgresql.conf run-postgresql make-ready metrics
+rm /etc/hive/pg_*.conf /etc/hive/postgresql.conf run-postgresql make-ready metrics archive
 {{end}}
 python3 -m compileall -q --invalidation-mode unchecked-hash .
 SH

@@ -1,4 +1,4 @@
-"""What becomes of a backup that is another image's."""
+"""What becomes of a backup that is another image's, and of clusters that change places."""
 
 import json
 import pathlib
@@ -63,6 +63,30 @@ class TakeOver(unittest.TestCase):
         for identity in ({"image": "old"}, [], None):
             with self.assertRaises(copied.Refused):
                 self.take_over(identity)
+
+
+class Archive(unittest.TestCase):
+    def test_what_is_put_aside_does_not_go_on_in_the_archive_when_it_comes_back(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mount = pathlib.Path(folder)
+            places = {
+                "MOUNT": folder,
+                "PGDATA": f"{folder}/pgdata",
+                "GENERATIONS": f"{folder}/generations",
+                "PASSFILE": f"{folder}/none",
+            }
+            for cluster in ("pgdata", "generations/new-1"):
+                (mount / cluster).mkdir(parents=True)
+                (mount / cluster / generation.ARCHIVED).touch()
+            (mount / "generations/new-1" / generation.RESTORED).write_text('{"id": "1"}')
+            with mock.patch.multiple(generation, locked=lambda: 0, **places):
+                generation.exchange("1")
+                # The copy that an update runs goes on; what ran before does not.
+                self.assertTrue((mount / "pgdata" / generation.ARCHIVED).exists())
+                self.assertFalse((mount / "generations/before-1" / generation.ARCHIVED).exists())
+                generation.back("1")
+                self.assertFalse((mount / "pgdata" / generation.ARCHIVED).exists())
+                self.assertFalse((mount / "generations/failed-1" / generation.ARCHIVED).exists())
 
 
 if __name__ == "__main__":

@@ -140,6 +140,8 @@ fn is_name(name: &str) -> bool {
             "app",
             "postgresql",
             "health-monitor",
+            "metrics",
+            "archive",
             "supervisord",
             "redis",
             "hive",

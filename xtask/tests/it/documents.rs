@@ -21,7 +21,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 22] = [
+const BLOCKS: [(&str, &str, How); 23] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -63,6 +63,11 @@ const BLOCKS: [(&str, &str, How); 22] = [
         How::Run,
     ),
     ("docker/README.md", "pgdata/", How::Not("a folder")),
+    (
+        "docker/README.md",
+        "ID-20261126T150000Z/",
+        How::Not("a folder"),
+    ),
     (
         "docker/README.md",
         "docker run --rm -v genie-data:/var/lib/postgresql/data hive-genie \\",

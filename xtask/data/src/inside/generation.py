@@ -39,6 +39,8 @@ LOCK = f"{MOUNT}/hive/lock"
 PASSFILE = f"{MOUNT}/hive/superuser.pgpass"
 RESTORED = files.RESTORED
 PUT_ASIDE = "hive-kept.json"
+#: In a cluster: with which stretch of the archive it goes on.
+ARCHIVED = "hive-archive.json"
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -189,6 +191,7 @@ def ready(identifier: str, note: str) -> None:
     """What was filled is whole; the note says where its data come from."""
     part = f"{GENERATIONS}/new-{identifier}.part"
     write(f"{part}/{RESTORED}", {"id": identifier} | json.loads(note))
+    leave_archive(part)
     give_files(part, identifier)
     # Whatever comes: nothing of it is in memory only.
     os.sync()
@@ -285,10 +288,18 @@ def exchange(identifier: str) -> None:
     # container gives the cluster the one that is kept, at its next start.
     if os.path.exists(PASSFILE):
         os.unlink(PASSFILE)
+    leave_archive(PGDATA)
     exchange_names(f"{GENERATIONS}/new-{identifier}", PGDATA)
     sync(MOUNT)
     sync(GENERATIONS)
     settle()
+
+
+def leave_archive(cluster: str) -> None:
+    """What is put aside has no part in the archive any more: if it came back, that would be another
+    life."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{cluster}/{ARCHIVED}")
 
 
 def back(identifier: str) -> None:
@@ -311,6 +322,7 @@ def change(taken: str, left: str) -> None:
         return
     if os.path.exists(PASSFILE):
         os.unlink(PASSFILE)
+    leave_archive(PGDATA)
     exchange_names(taken, PGDATA)
     os.rename(taken, left)
     sync(MOUNT)

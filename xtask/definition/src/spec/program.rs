@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 /// Names that mean something else: the container's programs, its supervisor and
 /// PID 1 in the log, and supervisorctl's word for all programs.
-pub const RESERVED_NAMES: [&str; 7] = [
+pub const RESERVED_NAMES: [&str; 8] = [
     "postgresql",
     "app",
     "health-monitor",
     "metrics",
+    "archive",
     "supervisord",
     "hive",
     "all",

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 
-from hive_container import extensions, settings
+from hive_container import archiving, extensions, settings
 from hive_container.cluster import POSTGRES_BIN, major_version
 from hive_container.image import (
     DATABASE_HOST,
@@ -210,6 +210,7 @@ def from_outside(image: Image, password: str) -> str:
         + LOST_DATABASES
         + role_and_database(image, password)
         + metrics_role(image.metrics_port is not None)
+        + archive_slot(archiving.is_mounted())
         + CLOSED.format(kind=OPEN, fewest=FEWEST_CONNECTIONS, **values)
         + GIVEN_TO_THE_APP.format(kind=GIVEN, **values)
         + SETTINGS
@@ -296,6 +297,15 @@ def metrics_role(is_wanted: bool) -> str:
             CONNECTION LIMIT 3 PASSWORD {literal(password)};
         GRANT pg_monitor TO {role};
     """
+
+
+def archive_slot(is_wanted: bool) -> str:
+    """Without an archive nothing keeps the log for it. What the cluster says of one goes, too: with
+    the next archive there is a gap."""
+    if is_wanted:
+        return ""
+    archiving.forget()
+    return archiving.WITHOUT_SLOT
 
 
 def run_initial_sql(server: Server, image: Image) -> None:

@@ -431,13 +431,15 @@ def write_run_files(
     values: Mapping[str, str],
     superuser_passfile: str | None = None,
     major: int | None = None,
+    *,
+    has_archive: bool = False,
 ) -> None:
     """Writes what the other programs of this start read, into the run directory. Of a database that
     is elsewhere neither the superuser's password nor the version is known."""
     write_private(VALUES_FILE, json.dumps(values))
-    ours = ""
+    ours = own_programs.ARCHIVE_SECTION if has_archive else ""
     if image.metrics_port:
-        ours = own_programs.METRICS_SECTION
+        ours += own_programs.METRICS_SECTION
         write_private(METRICS_PASSFILE, pgpass_line(METRICS_ROLE, secrets.token_urlsafe(32)))
     write_private(PROGRAMS_FILE, own_programs.configuration(image.programs) + ours)
     write_private(PASSFILE, pgpass_line(values["database_user"], values["database_password"]))

@@ -54,6 +54,24 @@ stdout_logfile=NONE
 stdout_events_enabled=true
 """
 
+#: The program that has the log received to the archive: only where there is a volume for it. It
+#: stops after all that write, and before PostgreSQL, which would wait for it.
+ARCHIVE = "archive"
+ARCHIVE_SECTION = f"""
+[program:{ARCHIVE}]
+priority=110
+command=/usr/local/lib/hive/archive
+autorestart=true
+startsecs=1
+startretries=3
+stopsignal=TERM
+stopwaitsecs=3
+killasgroup=true
+redirect_stderr=true
+stdout_logfile=NONE
+stdout_events_enabled=true
+"""
+
 
 @dataclass(frozen=True)
 class OwnProgram:

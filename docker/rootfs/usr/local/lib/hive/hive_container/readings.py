@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 
-from hive_container import image, limits, settings, statistics_sql, volume
+from hive_container import archiving, image, limits, settings, statistics_sql, volume
 from hive_container.cluster import POSTGRES_BIN, major_version
 from hive_container.exposition import COUNTER, GAUGE, Family
 
@@ -40,6 +40,7 @@ def all_of(spec: image.Image) -> Iterator[Family]:
     yield from of_volume()
     yield from of_memory()
     yield from of_backups()
+    yield from of_archive()
     said = _answer_of(asked)
     yield Family("pg_up", GAUGE, "Whether PostgreSQL answered this scrape.").add(said is not None)
     if said is not None:
@@ -115,6 +116,19 @@ def of_backups() -> Iterable[Family]:
         GAUGE,
         "Moment of the last backup that was restored to prove it.",
     ).add(known.get("restored"))
+
+
+def of_archive() -> Iterable[Family]:
+    """From when until when the archive has all of the log, where there is one."""
+    known = _json_in(archiving.STATE, {})
+    yield Family(
+        "hive_archive_since_timestamp_seconds",
+        GAUGE,
+        "From when on the archive has all of the log.",
+    ).add(known.get("since"))
+    yield Family(
+        "hive_archive_until_timestamp_seconds", GAUGE, "Until when the archive has all of the log."
+    ).add(known.get("until"))
 
 
 def _ask_postgresql() -> subprocess.Popen:

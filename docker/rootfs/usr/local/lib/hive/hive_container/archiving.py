@@ -1,0 +1,269 @@
+"""The archive: PostgreSQL's log on a volume of its own, as far as a point in time can be reached.
+
+    /var/lib/postgresql/archive/
+      IDENTIFIER-20261126T150000Z/    a stretch of the log without a gap, of one cluster's life
+        0000000100000000000000A3      its segments, as pg_receivewal has them
+        stretch.json                  since when it has all of the log, and until when
+
+Where the log cannot go on without a gap a new stretch begins, in a folder of its own: the slot was
+lost, the volume is another one, or the cluster was restored, taken back or made anew. The cluster
+says which stretch is its own (`hive-archive.json` in it), and nothing that is put in the place of a
+cluster takes that along. So two lives of a cluster never mix.
+
+The slot keeps what is not yet here, within a bound (`max_slot_wal_keep_size`): no trouble of this
+volume ever stops PostgreSQL.
+"""
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass
+
+from hive_container import mounts, volume
+from hive_container.image import write_private
+
+ARCHIVE = "/var/lib/postgresql/archive"
+
+#: Keeps PostgreSQL's log until it is here.
+SLOT = "hive_archive"
+
+#: In the cluster: which stretch is its own.
+OWN = f"{volume.PGDATA}/hive-archive.json"
+#: How it is, for whoever looks from outside and for metrics. On the data volume, as the archive's
+#: own may be full or gone.
+STATE = f"{volume.OURS}/archive.json"
+#: In each stretch.
+STRETCH = "stretch.json"
+
+SEGMENT = re.compile(r"[0-9A-F]{24}")
+PARTIAL = ".partial"
+
+#: How much the archive may take, in megabytes, unless HIVE_ARCHIVE_MB says otherwise.
+MEGABYTES = 10240
+VARIABLE = "HIVE_ARCHIVE_MB"
+
+#: PostgreSQL's log that the slot keeps at most, and at least, in megabytes.
+MOST_KEPT = 1024
+LEAST_KEPT = 64
+
+#: Where the data volume has less free, the slot goes rather than the room.
+FREE_FOR_DATA = 128 * volume.MIB
+#: Where the archive lies on the same disk as the data, so much is left to them.
+FREE_FOR_BOTH = 256 * volume.MIB
+
+
+def is_mounted() -> bool:
+    """Whether somebody wants an archive: a volume is mounted for it."""
+    return any(mount.point == ARCHIVE for mount in mounts.read())
+
+
+def kept_megabytes(free: int) -> int:
+    """How much of PostgreSQL's log the slot may keep on a data volume with so many bytes free."""
+    return max(LEAST_KEPT, min(MOST_KEPT, free // volume.MIB // 4))
+
+
+def most_bytes(environ: dict[str, str]) -> int:
+    """How much the archive may take. What is no number is the default."""
+    given = environ.get(VARIABLE, "")
+    megabytes = int(given) if re.fullmatch("[0-9]{2,9}", given) else MEGABYTES
+    return megabytes * volume.MIB
+
+
+@dataclass(frozen=True)
+class Look:
+    """What PostgreSQL says at one moment."""
+
+    #: When it was asked, in seconds since 1970.
+    at: float
+    system_identifier: str
+    segment_bytes: int
+    #: The end of the log that is on the data volume's disk.
+    flushed: int
+    #: How far the archive has it; None while nobody receives it.
+    received: int | None
+    #: PostgreSQL's word for what is left of the log behind the slot; None where there is no slot.
+    slot: str | None
+
+
+#: As one row of `Look`.
+ASKED = f"""
+    SELECT json_build_array(extract(epoch FROM clock_timestamp())::float8,
+        (SELECT system_identifier::text FROM pg_control_system()),
+        pg_size_bytes(current_setting('wal_segment_size')),
+        (pg_current_wal_flush_lsn() - '0/0')::float8,
+        (SELECT (write_lsn - '0/0')::float8 FROM pg_stat_replication
+            WHERE application_name = '{SLOT}' LIMIT 1),
+        (SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{SLOT}'));
+"""
+
+#: Takes the slot away, where there is one that nobody uses. Prints nothing.
+WITHOUT_SLOT = f"""
+    DO $$BEGIN PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+        WHERE slot_name = '{SLOT}' AND NOT active; END$$;
+"""
+
+#: The log is kept from here on; a moment at which that was so.
+WITH_SLOT = f"""
+    SELECT extract(epoch FROM clock_timestamp())::float8
+        FROM pg_create_physical_replication_slot('{SLOT}', true);
+"""
+
+
+def read(line: str) -> Look:
+    """What was answered to `ASKED`."""
+    at, identifier, segment, flushed, received, slot = json.loads(line)
+    received = None if received is None else int(received)
+    return Look(at, identifier, int(segment), int(flushed), received, slot)
+
+
+class Stretch:
+    """A folder of the archive with log that has no gap."""
+
+    def __init__(self, folder: str):
+        self.folder = folder
+        with open(f"{folder}/{STRETCH}", encoding="utf-8") as file:
+            known = json.load(file)
+        self.system_identifier: str = known["system_identifier"]
+        self.since: float = known["since"]
+        self.until: float = known["until"]
+
+    @classmethod
+    def begin(cls, root: str, system_identifier: str, since: float) -> "Stretch":
+        """A new one, without anything in it."""
+        import time
+
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(since))
+        folder = f"{root}/{system_identifier}-{moment}"
+        os.mkdir(folder, mode=0o700)
+        known = {"system_identifier": system_identifier, "since": since, "until": since}
+        try:
+            write_private(f"{folder}/{STRETCH}", json.dumps(known), durable=True)
+            return cls(folder)
+        except OSError:
+            remove(folder)
+            raise
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.folder)
+
+    def reaches(self, *, since: float | None = None, until: float | None = None) -> None:
+        """Writes down from when until when all of the log is here."""
+        self.since = self.since if since is None else since
+        self.until = max(self.since, self.until if until is None else until)
+        known = {
+            "system_identifier": self.system_identifier,
+            "since": self.since,
+            "until": self.until,
+        }
+        write_private(f"{self.folder}/{STRETCH}", json.dumps(known))
+
+    def segments(self) -> list[str]:
+        """Its whole segments, the oldest first."""
+        return sorted(name for name in os.listdir(self.folder) if SEGMENT.fullmatch(name))
+
+    def clear(self, segment_bytes: int) -> None:
+        """Removes what a full disk has left of a segment that was to begin: pg_receivewal would
+        refuse to go on with it, and nothing of the log is in it."""
+        for name in os.listdir(self.folder):
+            path = f"{self.folder}/{name}"
+            if name.endswith(PARTIAL) and os.path.getsize(path) not in (0, segment_bytes):
+                os.unlink(path)
+
+
+def stretches(root: str) -> list[Stretch]:
+    """All that are whole, the oldest first. What else lies there is not looked at."""
+    found = []
+    for name in os.listdir(root):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found.append(Stretch(f"{root}/{name}"))
+    return sorted(found, key=lambda one: one.since)
+
+
+def own(root: str, look: Look, path: str = OWN) -> Stretch | str:
+    """The stretch that this cluster goes on with; or why there is none."""
+    if not os.path.exists(path):
+        return "nothing is archived of this cluster yet"
+    if look.slot is None:
+        return "the slot is gone"
+    if look.slot == "lost":
+        return "PostgreSQL has removed log that was not archived yet"
+    try:
+        with open(path, encoding="utf-8") as file:
+            name = os.path.basename(json.load(file)["stretch"])
+        stretch = Stretch(f"{root}/{name}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its folder is not on this volume, or cannot be read"
+    if stretch.system_identifier != look.system_identifier:
+        return "its folder is of another cluster"
+    return stretch
+
+
+def prune(root: str, most: int, keeps: Stretch) -> None:
+    """Removes the oldest log until the archive takes no more than `most` bytes. Of the stretch that
+    is being written to, the last segments stay."""
+    sizes = {}
+    for stretch in stretches(root):
+        for name in os.listdir(stretch.folder):
+            with contextlib.suppress(FileNotFoundError):
+                path = f"{stretch.folder}/{name}"
+                sizes[path] = os.stat(path).st_size
+    too_much = sum(sizes.values()) - most
+    for stretch in stretches(root):
+        if too_much <= 0:
+            return
+        if stretch.folder != keeps.folder:
+            # A part of one that has ended may be all that a backup needs, or be nothing.
+            too_much -= sum(size for path, size in sizes.items() if path.startswith(stretch.folder))
+            remove(stretch.folder)
+            continue
+        # Nothing of the log in a segment is younger than the file.
+        oldest = keeps.segments()[:-2]
+        goes = []
+        while oldest and too_much > 0:
+            goes.append(oldest.pop(0))
+            too_much -= sizes.get(f"{keeps.folder}/{goes[-1]}", 0)
+        if goes:
+            last = os.stat(f"{keeps.folder}/{goes[-1]}").st_mtime
+            # Before they go: what is said is never more than what is there.
+            keeps.reaches(since=max(keeps.since, last))
+            for name in goes:
+                os.unlink(f"{keeps.folder}/{name}")
+
+
+def remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def free(path: str) -> int:
+    """Bytes that can still be written there."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def want_of_room(archive: str = ARCHIVE, data: str = volume.MOUNT) -> str | None:
+    """Why nothing more may be written, for the sake of the data."""
+    left = free(data)
+    shares_disk = os.stat(archive).st_dev == os.stat(data).st_dev
+    if left >= (FREE_FOR_BOTH if shares_disk else FREE_FOR_DATA):
+        return None
+    return f"the disk that the data are on has only {left // volume.MIB} MB free"
+
+
+def write_state(stretch: Stretch | None, trouble: str | None) -> None:
+    """For `status` and metrics; what cannot be written is not known there."""
+    state = {"trouble": trouble}
+    if stretch:
+        state |= {"stretch": stretch.name, "since": stretch.since, "until": stretch.until}
+    with contextlib.suppress(OSError):
+        write_private(STATE, json.dumps(state))
+
+
+def forget() -> None:
+    """Nobody wants an archive any more: what the cluster says of one would be a gap later."""
+    for path in (OWN, STATE):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
