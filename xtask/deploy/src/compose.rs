@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use crate::names::{self, DATA_KEY, SERVICE_LABEL};
-use crate::{APP, DATA, Deployment, LIMITS, SCRATCH, SECRET, STOP_SECONDS, UID};
+use crate::names::{self, ARCHIVE_KEY, DATA_KEY, SERVICE_LABEL};
+use crate::{APP, ARCHIVE, DATA, Deployment, LIMITS, SCRATCH, SECRET, STOP_SECONDS, UID};
 
 /// Where the files lie in a checkout.
 pub const FOLDER: &str = "docker/compose";
@@ -27,6 +27,7 @@ pub fn files(service: &Deployment) -> Vec<(String, String)> {
         files.push(named(".bind", bound(service)));
         files.push(named(".external", external(service)));
         files.push(named(".metrics", metrics(service)));
+        files.push(named(".archive", archive(service)));
     }
     files
 }
@@ -263,6 +264,31 @@ fn metrics(service: &Deployment) -> String {
     text
 }
 
+/// PostgreSQL's log on a volume of its own. The block `volumes:` is as lasting as that of
+/// the data.
+fn archive(service: &Deployment) -> String {
+    let mut text = head(
+        service,
+        "archive",
+        &[
+            "PostgreSQL's log is archived on a volume of its own, so that with a backup any",
+            "moment since can be reached: see docker/README.md, \"The archive\".",
+        ],
+    );
+    text += &format!(
+        "    volumes:
+      - type: volume
+        source: {ARCHIVE_KEY}
+        target: {ARCHIVE}
+volumes:
+  {ARCHIVE_KEY}:
+    name: {}
+",
+        names::archive(&service.name)
+    );
+    text
+}
+
 /// A text in which nothing means anything, neither to YAML nor to compose.
 fn quoted(text: &str) -> String {
     let text = text.replace('\\', r"\\").replace('"', "\\\"");
@@ -453,7 +479,7 @@ mod tests {
         };
         let files = files(&service);
         let names: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
-        let kinds = ["", ".bind", ".external", ".metrics"];
+        let kinds = ["", ".bind", ".external", ".metrics", ".archive"];
         assert_eq!(
             names,
             kinds.map(|kind| format!("docker/compose/genie{kind}.yaml"))

@@ -27,6 +27,9 @@ pub const STOP_SECONDS: u32 = 75 + MAX_STOP_SECONDS;
 /// Where the data lie in the container.
 pub const DATA: &str = "/var/lib/postgresql/data";
 
+/// Where a second volume is mounted for an archive of PostgreSQL's log.
+pub const ARCHIVE: &str = "/var/lib/postgresql/archive";
+
 /// The image's own health check.
 const CHECK: &str = "/usr/local/lib/hive/healthcheck";
 

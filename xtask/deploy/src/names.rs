@@ -16,6 +16,9 @@ pub const VOLUME_LABEL: &str = "com.docker.compose.volume";
 /// The key of the volume in a compose file.
 pub const DATA_KEY: &str = "data";
 
+/// The key of the archive's volume in a compose file.
+pub const ARCHIVE_KEY: &str = "archive";
+
 /// The compose project of an image's service.
 pub fn project(image: &ImageName) -> String {
     format!("hive-{image}")
@@ -29,6 +32,11 @@ pub fn volume(image: &ImageName) -> String {
 /// What Podman and Kubernetes call the secret with the password of a database.
 pub fn password(database: &ImageName) -> String {
     format!("{database}-password")
+}
+
+/// The volume with the archive of PostgreSQL's log, where somebody wants one.
+pub fn archive(image: &ImageName) -> String {
+    format!("{image}-archive")
 }
 
 /// The network that its container is on.
@@ -65,6 +73,14 @@ pub fn volume_labels(image: &ImageName) -> [(&'static str, String); 2] {
     [
         (PROJECT_LABEL, project(image)),
         (VOLUME_LABEL, DATA_KEY.to_owned()),
+    ]
+}
+
+/// The same on the volume of the archive.
+pub fn archive_labels(image: &ImageName) -> [(&'static str, String); 2] {
+    [
+        (PROJECT_LABEL, project(image)),
+        (VOLUME_LABEL, ARCHIVE_KEY.to_owned()),
     ]
 }
 

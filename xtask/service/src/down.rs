@@ -124,8 +124,11 @@ fn take_down(
         }
     }
     let volume = handle.name.volume();
-    let kept = match handle.engine.volume(&handle.runner, &volume)? {
-        Some(_) if !data_go => format!("; its data stay in volume {volume}"),
+    let archive = handle.name.archive();
+    let there = |name: &str| handle.engine.volume(&handle.runner, name);
+    let kept = match (there(&volume)?, there(&archive)?) {
+        (Some(_), Some(_)) if !data_go => format!("; its data stay in volumes {volume} and {archive}"),
+        (Some(_), None) if !data_go => format!("; its data stay in volume {volume}"),
         _ => String::new(),
     };
     report.step(
@@ -168,8 +171,20 @@ fn ending(handle: &ServiceHandle, spec: &ImageSpec, image_id: &ImageId) -> Resul
     })
 }
 
-/// A script in a container of the image that has the volume, and nothing else.
+/// A script in a container of the image that has the volume of the data, and nothing
+/// else.
 fn beside(handle: &ServiceHandle, image_id: &ImageId, options: &[&str], script: &str) -> Result<Output> {
+    on_volume(handle, image_id, &handle.name.volume(), options, script)
+}
+
+/// The same with any volume in that place.
+fn on_volume(
+    handle: &ServiceHandle,
+    image_id: &ImageId,
+    volume: &str,
+    options: &[&str],
+    script: &str,
+) -> Result<Output> {
     let resources = RunResources {
         engine: handle.engine.clone(),
         runner: handle.runner.clone(),
@@ -177,14 +192,56 @@ fn beside(handle: &ServiceHandle, image_id: &ImageId, options: &[&str], script: 
         keep: false,
     };
     let name = format!("{}.look-{}", handle.name, std::process::id());
-    look::run(
-        &resources,
-        &name,
-        image_id,
-        &handle.name.volume(),
-        options,
-        script,
-    )
+    look::run(&resources, &name, image_id, volume, options, script)
+}
+
+/// The script for bytes on disk and the last change of any file.
+fn sized() -> String {
+    let at = quote(MOUNT);
+    format!("du -sk {at} | cut -f1; find {at} -printf '%T@\\n' | sort -n | tail -n 1; ")
+}
+
+impl VolumeFacts {
+    fn of(name: String) -> Self {
+        Self {
+            name,
+            size: None,
+            last_write: None,
+        }
+    }
+
+    /// Takes what [`sized`] has printed.
+    fn take<'a>(&mut self, mut lines: impl Iterator<Item = &'a str>) {
+        let size = lines.next().and_then(|kib| kib.parse::<u64>().ok());
+        self.size = size.map(|kib| kib * 1024);
+        self.last_write = lines.next().and_then(seconds_since_1970);
+    }
+}
+
+/// What is in the way of deleting the volume of a service's archive, and what it holds,
+/// as [`volume_facts`] says it of the data.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn archive_facts(
+    handle: &ServiceHandle,
+    image_id: Option<&ImageId>,
+) -> Result<Option<(VolumeFacts, Vec<Obstacle>)>> {
+    let name = handle.name.archive();
+    let Some(volume) = handle.engine.volume(&handle.runner, &name)? else {
+        return Ok(None);
+    };
+    let mut obstacles: Vec<Obstacle> = foreign_users(handle, &name)?.into_iter().collect();
+    if !handle.name.owns_archive(volume.get("Labels")) {
+        let foreign = Obstacle::environment(format!("volume {name} was not made by `cargo xtask up`"));
+        obstacles.push(foreign.hint(format!("if nobody needs it: docker volume rm {name}")));
+    }
+    let mut facts = VolumeFacts::of(name);
+    if let Some(image_id) = image_id {
+        let output = on_volume(handle, image_id, &facts.name, &["--user", "0:0"], &sized())?;
+        facts.take(output.stdout_text().lines());
+    }
+    Ok(Some((facts, obstacles)))
 }
 
 /// What is in the way of deleting a service's volume, and what it holds; `None`
@@ -200,28 +257,20 @@ pub fn volume_facts(
     let Some(volume) = handle.engine.volume(&handle.runner, &name)? else {
         return Ok(None);
     };
-    let mut facts = VolumeFacts {
-        name: name.clone(),
-        size: None,
-        last_write: None,
-    };
+    let mut facts = VolumeFacts::of(name.clone());
     let mut obstacles: Vec<Obstacle> = foreign_users(handle, &name)?.into_iter().collect();
     let is_labelled = handle.name.owns_volume(volume.get("Labels"));
     let mut foreign = None;
     if let Some(image_id) = image_id {
         let at = quote(MOUNT);
-        let script = format!(
-            "du -sk {at} | cut -f1; find {at} -printf '%T@\\n' | sort -n | tail -n 1; \
-             cat {at}/pgdata/PG_VERSION 2>/dev/null || echo; cat {at}/pgdata/hive.json 2>/dev/null"
-        );
+        let script = sized()
+            + &format!(
+                "cat {at}/pgdata/PG_VERSION 2>/dev/null || echo; cat {at}/pgdata/hive.json 2>/dev/null"
+            );
         let output = beside(handle, image_id, &["--user", "0:0"], &script)?;
         let text = output.stdout_text();
         let mut lines = text.lines();
-        facts.size = lines
-            .next()
-            .and_then(|kib| kib.parse::<u64>().ok())
-            .map(|kib| kib * 1024);
-        facts.last_write = lines.next().and_then(seconds_since_1970);
+        facts.take(&mut lines);
         let version = lines.next().filter(|line| !line.is_empty());
         let identity = lines.next();
         foreign = foreign_volume(handle.name.as_str(), &name, version, identity);

@@ -93,6 +93,19 @@ impl ServiceHandle {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
+    /// Makes the volume of the archive, where one is wanted and not there; whether it did.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub(crate) fn make_archive(&self, wanted: &WantedContainer) -> Result<bool> {
+        let (engine, runner, name) = (&self.engine, &self.runner, self.name.archive());
+        if !wanted.archive || engine.volume(runner, &name)?.is_some() {
+            return Ok(false);
+        }
+        engine.create_volume(runner, &name, &self.name.archive_labels())?;
+        Ok(true)
+    }
+
     /// Makes a container under a name, with the files of its secrets, and does not
     /// start it.
     ///

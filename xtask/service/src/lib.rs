@@ -2,6 +2,7 @@
 //! asked and stopped. What the verbs of `cargo xtask` do to it is here, what they
 //! print is theirs.
 
+pub mod archive;
 pub mod database;
 pub mod down;
 pub mod findings;

@@ -43,6 +43,11 @@ impl ServiceName {
         names::volume(&self.0)
     }
 
+    /// The volume of its archive, which compose uses, too.
+    pub fn archive(&self) -> String {
+        names::archive(&self.0)
+    }
+
     /// The network that it is on, which compose uses, too.
     pub fn network(&self) -> String {
         names::network(&self.0)
@@ -56,6 +61,11 @@ impl ServiceName {
     /// The labels by which `up` and compose find its volume again.
     pub fn volume_labels(&self) -> Labels {
         self.labels(names::volume_labels(&self.0))
+    }
+
+    /// The labels by which `up` and compose find the volume of its archive again.
+    pub(crate) fn archive_labels(&self) -> Labels {
+        self.labels(names::archive_labels(&self.0))
     }
 
     /// The labels by which `up` and compose find its network again.
@@ -99,6 +109,13 @@ impl ServiceName {
         let of_an_app = project.is_some_and(|project| project.starts_with("hive-"))
             && of_compose(names::VOLUME_LABEL, &self.volume());
         self.owns(labels) || of_an_app || all.iter().all(|(key, value)| of_compose(key, value))
+    }
+
+    /// The same of the volume of its archive.
+    pub(crate) fn owns_archive(&self, labels: Option<&Value>) -> bool {
+        let says = |key: &str| labels.and_then(|labels| labels.get(key)?.as_str());
+        let of_compose = names::archive_labels(&self.0);
+        self.owns(labels) || of_compose.iter().all(|(key, value)| says(key) == Some(value))
     }
 }
 
@@ -147,6 +164,10 @@ mod tests {
         assert!(!of("hive-workspace", "agent-data") && !of("shop", "genie-data"));
         assert!(name.owns_volume(Some(&json!({ "dev.hive.service": "genie" }))));
         assert!(!name.owns_volume(None));
+        let key = |key: &str| json!({ "com.docker.compose.project": "hive-genie", "com.docker.compose.volume": key });
+        assert!(name.owns_archive(Some(&key("archive"))) && !name.owns_archive(Some(&key("data"))));
+        assert!(name.owns_archive(Some(&json!({ "dev.hive.service": "genie" }))));
+        assert!(!name.owns_archive(None));
     }
 
     #[test]

@@ -44,6 +44,7 @@ fn options_of(inspect: &Value, seen: &SeenContainer) -> ServiceOptions {
     if settings.contains_key(wanted::METRICS) {
         options.metrics_port = seen.metrics_port;
     }
+    options.archive = settings.contains_key(wanted::ARCHIVE);
     let variables = inspect.pointer("/Config/Env").and_then(Value::as_array);
     for variable in variables.into_iter().flatten().filter_map(Value::as_str) {
         if let Some((name, value)) = variable.split_once('=')
@@ -100,6 +101,7 @@ pub fn make(handle: &ServiceHandle, wanted: &WantedContainer, main: &SeenContain
     if engine.network(runner, &name.network())?.is_none() {
         engine.create_network(runner, &name.network(), &name.network_labels())?;
     }
+    handle.make_archive(wanted)?;
     handle.create(&name.next(), wanted)?;
     found.extend(findings::volume(handle, &name.next(), wanted)?);
     Ok(found)
@@ -194,6 +196,7 @@ mod tests {
             bind: "127.0.0.2".parse().unwrap(),
             port: Some(5000),
             metrics_port: Some(9187),
+            archive: true,
             environment: [("TOKEN".to_owned(), "a=b".to_owned())].into(),
             secrets: [].into(),
         };

@@ -118,6 +118,8 @@ pub struct SeenContainer {
     pub published: Option<SocketAddr>,
     /// On which port of its own it answers Prometheus, where it does.
     pub(crate) metrics_port: Option<u16>,
+    /// Whether the volume of an archive is mounted in it.
+    pub archives: bool,
     /// The networks that it is on, and once it has been started the engine's IDs of them.
     pub(crate) networks: BTreeMap<String, String>,
     /// The engine's word: `no` while it is on trial, then `unless-stopped`.
@@ -152,6 +154,7 @@ impl SeenContainer {
             restarts: inspect.get("RestartCount").and_then(Value::as_u64).unwrap_or(0),
             published: published(inspect),
             metrics_port: metrics_port(inspect),
+            archives: archives(inspect),
             networks: networks(inspect),
             restart_policy: text("/HostConfig/RestartPolicy/Name"),
         })
@@ -204,6 +207,12 @@ fn networks(inspect: &Value) -> BTreeMap<String, String> {
     };
     all.map(|(name, network)| (name.clone(), id(network).unwrap_or_default()))
         .collect()
+}
+
+fn archives(inspect: &Value) -> bool {
+    let mounts = inspect.get("Mounts").and_then(Value::as_array);
+    let mut places = mounts.into_iter().flatten();
+    places.any(|mount| mount.get("Destination").and_then(Value::as_str) == Some(deploy::ARCHIVE))
 }
 
 fn metrics_port(inspect: &Value) -> Option<u16> {
@@ -338,6 +347,7 @@ mod tests {
                 "RestartPolicy": { "Name": "no" },
                 "NetworkMode": "hive_genie_network",
             },
+            "Mounts": [{ "Destination": "/var/lib/postgresql/archive" }],
             "NetworkSettings": { "Networks": {
                 "bridge": { "NetworkID": "other" }, "hive_genie_network": { "NetworkID": "def" },
             } },
@@ -347,6 +357,7 @@ mod tests {
         assert_eq!(seen.condition, Condition::Unhealthy);
         assert_eq!(seen.health_said, "unhealthy: app");
         assert_eq!((seen.port(), seen.metrics_port), (Some(9000), Some(7000)));
+        assert!(seen.archives);
         assert_eq!((seen.restarts, seen.restart_policy.as_str()), (3, "no"));
         assert!(seen.started.is_some() && seen.ended.is_none());
         assert_eq!(seen.networks["hive_genie_network"], "def");

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::archive::{self, ArchiveState};
 use crate::handle::ServiceHandle;
 use crate::names::ServiceName;
 use crate::seen::{Condition, ContainerPlace, SeenContainer};
@@ -62,6 +63,8 @@ pub struct ServiceStatus {
     pub last_good_is_booted: bool,
     /// How many were begun since then that nobody has restored.
     pub backups_not_proved: usize,
+    /// How far its archive reaches, where it has one.
+    pub archive: Option<ArchiveState>,
     /// Of an app alone, which keeps no data: the image whose database it uses.
     pub database: Option<String>,
 }
@@ -147,6 +150,9 @@ fn fill(status: &mut ServiceStatus, handle: &ServiceHandle, seen: &SeenContainer
     status.image_id = Some(seen.image_id.clone());
     status.restarts = seen.restarts;
     status.address = seen.published.map(|address| address.to_string());
+    if seen.archives {
+        status.archive = Some(archive::state(handle)?);
+    }
     match &seen.condition {
         // Where a program is done without, the check says so.
         Condition::Healthy => status.reason = done_without(&seen.health_said),
@@ -306,6 +312,7 @@ fn notes(status: &ServiceStatus) -> Vec<String> {
         notes.push("its image has no proof".to_owned());
     }
     notes.extend(backup_note(status, SystemTime::now()));
+    notes.extend(status.archive.iter().map(|state| state.note(&status.service)));
     notes.extend(status.kept.iter().map(|name| format!("data put aside: {name}")));
     if let Some(newer) = &status.newer {
         let name = &status.service;
@@ -396,6 +403,7 @@ mod tests {
             last_good_backup: None,
             last_good_is_booted: false,
             backups_not_proved: 0,
+            archive: None,
             database: None,
         }
     }

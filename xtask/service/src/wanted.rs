@@ -27,6 +27,9 @@ const VARIABLE: &str = "variable ";
 /// The setting of where the metrics are.
 pub(crate) const METRICS: &str = "metrics";
 
+/// The setting of the volume that the log is archived on.
+pub(crate) const ARCHIVE: &str = "archive";
+
 /// The variable that moves the app's port inside.
 const PORT_VARIABLE: &str = "HIVE_API_PORT";
 
@@ -54,6 +57,8 @@ pub struct ServiceOptions {
     pub port: Option<u16>,
     /// Where the container answers Prometheus, inside and on the host; not at all by default.
     pub metrics_port: Option<u16>,
+    /// Whether PostgreSQL's log is archived, on a volume of its own.
+    pub archive: bool,
     /// Variables for the app beside those of the image.
     pub environment: BTreeMap<String, String>,
     /// Files in [`SECRETS_FOLDER`], by their names there, with what they hold.
@@ -67,6 +72,7 @@ impl Default for ServiceOptions {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: None,
             metrics_port: None,
+            archive: false,
             environment: BTreeMap::new(),
             secrets: BTreeMap::new(),
         }
@@ -88,6 +94,8 @@ pub struct WantedContainer {
     pub port: u16,
     /// The port of the metrics, inside and on the host.
     pub metrics_port: Option<u16>,
+    /// Whether it has the volume of an archive.
+    pub(crate) archive: bool,
     /// Whether it has data, and so the service's volume: what the image declares.
     pub(crate) keeps_data: bool,
     environment: BTreeMap<String, String>,
@@ -151,6 +159,10 @@ impl WantedContainer {
                 ));
             }
         }
+        let keeps_data = image.declares_volume(MOUNT);
+        if options.archive && !keeps_data {
+            problems.push("the image keeps no data of which an archive could be made".to_owned());
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -161,7 +173,8 @@ impl WantedContainer {
             bind: options.bind,
             port,
             metrics_port: options.metrics_port,
-            keeps_data: image.declares_volume(MOUNT),
+            archive: options.archive,
+            keeps_data,
             environment: options.environment.clone(),
             secrets: options.secrets.clone(),
         })
@@ -180,6 +193,9 @@ impl WantedContainer {
         if let Some(port) = self.metrics_port {
             let address = std::net::SocketAddr::new(self.bind, port);
             all.insert(METRICS.to_owned(), address.to_string());
+        }
+        if self.archive {
+            all.insert(ARCHIVE.to_owned(), self.name.archive());
         }
         // With the names, so that equal values of two do not look equal.
         let digest = |setting: &str, value: &str| {
@@ -229,6 +245,10 @@ impl WantedContainer {
         let mut mounts = Vec::new();
         if self.keeps_data {
             mounts.push(json!({ "Type": "volume", "Source": self.name.volume(), "Target": MOUNT }));
+        }
+        if self.archive {
+            let volume = self.name.archive();
+            mounts.push(json!({ "Type": "volume", "Source": volume, "Target": deploy::ARCHIVE }));
         }
         if !self.secrets.is_empty() {
             // A volume without a name goes with the container, and is in no image that
@@ -453,6 +473,32 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn an_archive_is_a_volume_of_its_own() {
+        let options = ServiceOptions {
+            archive: true,
+            ..ServiceOptions::default()
+        };
+        let wanted = with(&options);
+        let mounts = &wanted.request()["HostConfig"]["Mounts"];
+        assert_eq!(mounts[0]["Source"], "genie-data");
+        assert_eq!(
+            mounts[1],
+            json!({ "Type": "volume", "Source": "genie-archive", "Target": deploy::ARCHIVE })
+        );
+        let without = with(&ServiceOptions::default()).settings();
+        assert_eq!(differences(&wanted.settings(), &without), ["archive is gone"]);
+        let document = json!({
+            "Id": image_id(OLD),
+            "Config": { "Labels": { "dev.hive.image": "genie" }, "ExposedPorts": { "48886/tcp": {} } },
+        });
+        let alone = Image::from_document(document).unwrap();
+        assert_eq!(
+            WantedContainer::of(&name(), &alone, &options).unwrap_err(),
+            ["the image keeps no data of which an archive could be made"]
+        );
     }
 
     #[test]

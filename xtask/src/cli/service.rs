@@ -36,6 +36,9 @@ pub struct UpArgs {
     /// Answer Prometheus on this port, in the container and on this machine; without it there are no metrics
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_port: Option<u16>,
+    /// Archive PostgreSQL's log on the volume `<image>-archive`, for `restore --at`; without it none is archived
+    #[arg(long)]
+    pub archive: bool,
     /// Variables for the app: a NAME=value a line, as `docker run --env-file` reads it
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,

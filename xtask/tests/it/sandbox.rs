@@ -99,7 +99,10 @@ impl Checkout {
     pub(crate) fn new() -> Self {
         let Self { folder } = Self::whole();
         let kinds = [
-            ("postgres", ["", ".bind", ".external", ".metrics"].as_slice()),
+            (
+                "postgres",
+                ["", ".bind", ".external", ".metrics", ".archive"].as_slice(),
+            ),
             ("workspace", &["", ".dev"]),
         ];
         for (image, files) in kinds {

@@ -24,6 +24,7 @@ pub(super) struct Prepared {
     mended: Mended,
     /// Made by this run, and gone with it where nothing comes of it.
     new_volume: bool,
+    new_archive: bool,
     new_network: bool,
     rest: Option<Ready>,
 }
@@ -66,6 +67,7 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder, stage
         obstacles: Vec::new(),
         mended: Mended::Whole,
         new_volume: false,
+        new_archive: false,
         new_network: false,
         rest: None,
     };
@@ -255,6 +257,7 @@ impl Prepared {
             engine.create_volume(runner, &name.volume(), &name.volume_labels())?;
             self.new_volume = true;
         }
+        self.new_archive = self.handle.make_archive(wanted)?;
         if engine.network(runner, &name.network())?.is_none() {
             engine.create_network(runner, &name.network(), &name.network_labels())?;
             self.new_network = true;
@@ -315,6 +318,9 @@ impl Prepared {
         }
         if self.new_volume {
             handle.engine.remove_volume(&handle.runner, &name.volume()).ok();
+        }
+        if self.new_archive {
+            handle.engine.remove_volume(&handle.runner, &name.archive()).ok();
         }
         if self.new_network {
             handle.engine.remove_network(&handle.runner, &name.network()).ok();
