@@ -65,9 +65,9 @@ class Stretches(WithArchive):
     def test_what_it_reaches_is_read_back(self):
         one = self.stretch()
         self.assertEqual((one.since, one.until), (1000.0, 1000.0))
-        one.reaches(until=1500.5)
+        one.reaches(until=1500.5, end=77)
         again = Stretch(one.folder)
-        self.assertEqual((again.since, again.until), (1000.0, 1500.5))
+        self.assertEqual((again.since, again.until, again.end), (1000.0, 1500.5, 77))
         self.assertTrue(again.name.endswith("-19700101T001640Z"), again.name)
 
     def test_a_segment_that_a_full_disk_has_cut_off_goes(self):
@@ -133,6 +133,17 @@ class Program(unittest.TestCase):
         text = own_programs.ARCHIVE_SECTION
         self.assertIn("[program:archive]\npriority=110\n", text)
         self.assertLess(110, own_programs.BEFORE_THE_APP)
+
+    def test_why_it_has_ended_begins_with_the_cause(self):
+        said = (
+            'pg_receivewal: error: could not open "0A.partial": No space left on device\n'
+            "pg_receivewal: error: disconnected\n"
+        )
+        told = 'No space left on device (could not open "0A.partial")'
+        self.assertEqual(archiving.cause(said), told)
+        self.assertEqual(archiving.cause("pg_receivewal: error: disconnected\n"), "disconnected")
+        self.assertEqual(archiving.cause("Killed"), "Killed")
+        self.assertEqual(archiving.cause(""), "")
 
     def test_an_answer_is_read(self):
         line = '[1.5, "757", 16777216, 5e2, null, null]'

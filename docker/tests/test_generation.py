@@ -88,6 +88,53 @@ class Archive(unittest.TestCase):
                 self.assertFalse((mount / "pgdata" / generation.ARCHIVED).exists())
                 self.assertFalse((mount / "generations/failed-1" / generation.ARCHIVED).exists())
 
+    def test_recovery_ended_where_the_newest_timeline_begins(self):
+        with tempfile.TemporaryDirectory() as log:
+            old = "1\t0/9000000\tbefore\n"
+            pathlib.Path(log, "00000002.history").write_text(old)
+            pathlib.Path(log, "00000003.history").write_text(
+                f"# said by hand\n{old}\n2\tA/3A4B5C8\tno recovery target specified\n"
+            )
+            pathlib.Path(log, "0000000300000000000000A3").touch()
+            ended = generation.end_of_recovery(log)
+        self.assertEqual(ended, 0xA03A4B5C8)
+        self.assertEqual(generation.position(ended), "A/3A4B5C8")
+
+
+class Moment(unittest.TestCase):
+    def recover(self, said, own="757-1"):
+        """Which moments were tried, where PostgreSQL says this of the first."""
+        tried = []
+
+        def replay(_part, _name, moment, _of_another):
+            tried.append(moment)
+            if moment and said:
+                raise copied.Refused(said)
+
+        with (
+            mock.patch.object(generation, "verify", lambda _: None),
+            mock.patch.object(generation, "read", lambda _: {"stretch": own}),
+            mock.patch.object(generation, "replay", replay),
+            mock.patch.object(generation, "ready", lambda *_: None),
+        ):
+            generation.recover_at("1", "757-1", "2026-11-26T15:00:00Z")
+        return tried
+
+    def test_where_nothing_was_committed_since_then_all_of_the_log_is_taken(self):
+        moment = "2026-11-26T15:00:00Z"
+        self.assertEqual(self.recover(""), [moment])
+        self.assertEqual(self.recover(f"FATAL: {generation.TOO_LATE}"), [moment, None])
+
+    def test_what_cannot_be_reached_is_refused(self):
+        for said, told in (
+            (f"FATAL: {generation.TOO_EARLY}", "the backup had not ended at 2026-11-26T15:00:00Z"),
+            ("PANIC: something else", "something else"),
+        ):
+            with self.assertRaisesRegex(copied.Refused, told):
+                self.recover(said)
+        with self.assertRaisesRegex(copied.Refused, "does not belong to the log in 757-1"):
+            self.recover("", own="757-2")
+
 
 if __name__ == "__main__":
     unittest.main()

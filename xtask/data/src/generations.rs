@@ -251,6 +251,11 @@ impl VolumeKeeper {
     }
 }
 
+/// The command that says what a container's archive has.
+pub(crate) fn archived() -> Vec<&'static str> {
+    on_a_copy(SCRIPT, &["archived"])
+}
+
 /// Unpacked in the container, by the library that each image's PostgreSQL has: an engine
 /// that is given zstd may die of it.
 pub(crate) fn unpack(

@@ -11,6 +11,7 @@ pub mod generations;
 mod growth;
 mod logical;
 pub mod migrate;
+pub mod moment;
 mod operation;
 mod place;
 pub mod proof;

@@ -10,21 +10,28 @@ use anyhow::{Context as _, Error, Result};
 use crate::exchange::{self, RESTORE};
 use crate::facts::BackupKind;
 use crate::file::Backup;
-use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper, archived, run_in};
 use crate::logical::{self, WORK};
+use crate::moment::{self, ArchivedStretch, WantedMoment, WayToMoment, choose, reached};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use crate::proof;
+use crate::seal::Seal;
 use definition::identity::ImageId;
 use definition::labels::APP_LABEL;
 use definition::reference::OwnRepository;
 use definition::spec::ImageSpec;
-use engine::container::RunResources;
+use definition::spec::names::ImageName;
+use engine::container::{Container, RunResources};
 use failure::FailureKind;
 use host::report::Report;
 use inputs::clock;
 use service::findings::{self, Obstacle};
 use service::handle::ServiceHandle;
 use service::names::ServiceName;
+
+/// How long a service that runs is waited for until it has archived what is asked for:
+/// it looks every five seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The steps, in their order.
 pub const STEPS: [&str; 6] = ["prove", "unpack", "recover", "stop", "exchange", START];
@@ -78,14 +85,19 @@ pub struct RestoreOutcome {
 }
 
 /// Makes the data of a service those of a backup, which is of the image `from`: of its own,
-/// or of one with the same app. What ran before is kept on the volume. The caller holds the
+/// or of one with the same app; with `way` as they were at a moment after it. What ran before is kept on the volume. The caller holds the
 /// service's lock.
 ///
 /// # Errors
 /// With all that is in the way, before anything is touched; a smoke failure where
 /// the backup is no good one, or the app does not get healthy on it: then the data
 /// and the container are as before.
-pub fn restore(order: &RestoreOrder<'_>, from: &str, backup: &mut Backup) -> Result<RestoreOutcome> {
+pub fn restore(
+    order: &RestoreOrder<'_>,
+    from: &str,
+    backup: &mut Backup,
+    way: Option<&WayToMoment>,
+) -> Result<RestoreOutcome> {
     let handle = order.handle;
     let name = &handle.name;
     let (engine, runner) = (&handle.engine, &handle.runner);
@@ -110,7 +122,12 @@ pub fn restore(order: &RestoreOrder<'_>, from: &str, backup: &mut Backup) -> Res
     };
     // It goes before the scratch volume.
     let mount = scratch.as_ref().map(|volume| format!("{}:{WORK}", volume.name()));
-    let more: Vec<&str> = mount.iter().flat_map(|mount| ["--volume", mount]).collect();
+    let archive = way.map(|way| moment::mount(&way.volume));
+    let more: Vec<&str> = mount
+        .iter()
+        .chain(&archive)
+        .flat_map(|mount| ["--volume", mount])
+        .collect();
     let keeper = VolumeKeeper::start_with(order.resources, &helper, order.image, &name.volume(), &more)?;
     let databases = &backup.seal.backup.databases;
     let extensions = databases.iter().flat_map(|database| database.extensions.keys());
@@ -125,9 +142,77 @@ pub fn restore(order: &RestoreOrder<'_>, from: &str, backup: &mut Backup) -> Res
         ..VolumeJournal::begun(RESTORE, &id(backup), order.ran()?)
     };
     let work = order.work(&keeper, journal);
-    let mut restore = Restore { order, backup, work };
+    let mut restore = Restore {
+        order,
+        backup,
+        way,
+        work,
+    };
     operation::run(&mut restore)?;
     restore.outcome()
+}
+
+/// Chooses among backups of the image `from`, and looks into its archive. A service that
+/// runs is waited for until it has archived the moment.
+///
+/// # Errors
+/// When the moment cannot be reached, with what can be.
+pub fn way(
+    order: &RestoreOrder<'_>,
+    from: &str,
+    wanted: &WantedMoment,
+    backups: &[Backup],
+) -> Result<(usize, WayToMoment)> {
+    let shown = wanted.shown();
+    if wanted.at > SystemTime::now() {
+        return Err(failure::usage(format!("{shown} has not come yet")).into());
+    }
+    let handle = order.handle;
+    let image = ImageName::parse(from).map_err(failure::usage)?;
+    let volume = ServiceName::of(&image).archive();
+    if handle.engine.volume(&handle.runner, &volume)?.is_none() {
+        let missing = format!("there is no volume {volume}: nothing was archived of {from}");
+        let hint = format!("archive from now on: cargo xtask up {from} --archive");
+        return Err(failure::usage(missing).hint(hint).into());
+    }
+    let looker = looker(order, &volume)?;
+    let seals: Vec<&Seal> = backups.iter().map(|backup| &backup.seal).collect();
+    let runs = order.ran()?;
+    let began = SystemTime::now();
+    loop {
+        let stretches = stretches(&looker)?;
+        if let Some((backup, stretch)) = choose(&seals, &stretches, wanted.at) {
+            let (stretch, at) = (stretch.name.clone(), shown);
+            return Ok((backup, WayToMoment { volume, stretch, at }));
+        }
+        let goes_on = stretches.last().is_some_and(|last| {
+            let ended = SystemTime::now().duration_since(last.until());
+            wanted.at > last.until() && ended.is_ok_and(|ended| ended < PATIENCE)
+        });
+        if !runs || !goes_on || began.elapsed().is_ok_and(|since| since > PATIENCE) {
+            let message = format!("{shown} cannot be reached: {}", reached(&seals, &stretches));
+            return Err(failure::usage(message).into());
+        }
+        handle.runner.sleep(Duration::from_secs(1))?;
+    }
+}
+
+/// A container that sees the archive and changes nothing in it.
+fn looker(order: &RestoreOrder<'_>, volume: &str) -> Result<Container> {
+    let name = format!("{}.archive-{}", order.handle.name, std::process::id());
+    let mount = moment::mount(volume);
+    let options = [
+        &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
+        &["--user", "0:0", "--volume", &mount],
+    ];
+    order
+        .resources
+        .start(&name, order.image.as_str(), &options.concat(), &["infinity"])
+}
+
+fn stretches(looker: &Container) -> Result<Vec<ArchivedStretch>> {
+    let said = run_in(looker, &[], &archived())?;
+    serde_json::from_str(&said).context("read what the archive says of itself")
 }
 
 /// Sorts by time, and no two are alike.
@@ -216,6 +301,7 @@ fn of_volume(name: &ServiceName, backup: &Backup, seen: &VolumeFindings) -> Vec<
 struct Restore<'a> {
     order: &'a RestoreOrder<'a>,
     backup: &'a mut Backup,
+    way: Option<&'a WayToMoment>,
     work: DataWork<'a>,
 }
 
@@ -300,10 +386,18 @@ impl Restore<'_> {
             return self.work.keeper.does("ready", &args).map(drop);
         }
         let mut args = vec![self.work.journal.id.as_str()];
+        if let Some(way) = self.way {
+            args.extend([way.stretch.as_str(), &way.at]);
+        }
         if self.is_of_another() {
             args.push("of another image");
         }
-        let recovered = self.work.keeper.does("recover", &args);
+        let verb = if self.way.is_some() {
+            "recover_at"
+        } else {
+            "recover"
+        };
+        let recovered = self.work.keeper.does(verb, &args);
         recovered.map(drop).context("make the restored data ready")
     }
 

@@ -10,6 +10,9 @@ use crate::handle::ServiceHandle;
 use container::boot::MOUNT;
 use inputs::clock;
 
+/// Where the container has its volume.
+pub use deploy::ARCHIVE as PLACE;
+
 /// What a container tells of its archive, as its program `archive` has written it down.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ArchiveState {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::EngineOption;
+use data::moment::WantedMoment;
 
 /// Arguments of `restore`: a file, or with `--forget` what an earlier one has put
 /// aside.
@@ -16,12 +17,15 @@ pub struct RestoreArgs {
     /// The image whose backup it is, and whose service
     #[arg(value_name = "IMAGE")]
     pub image: String,
-    /// The backup file, as `backup` has made it
-    #[arg(value_name = "FILE", required_unless_present = "forget")]
+    /// The backup file, as `backup` has made it; with `--at` by default the newest from before then
+    #[arg(value_name = "FILE", required_unless_present_any = ["forget", "at"])]
     pub file: Option<PathBuf>,
     /// Make it the data of this image's service instead, whose app is the same: role and database of the backup get its names
     #[arg(long = "as", value_name = "NAME", conflicts_with = "forget")]
     pub to_image: Option<String>,
+    /// The data as they were at this time, such as 2026-11-26T15:00:00Z, by the archive of `up --archive`; UTC where it names no zone
+    #[arg(long, value_name = "TIME", conflicts_with = "forget")]
+    pub at: Option<WantedMoment>,
     /// The secret key of an encrypted backup, as age wants it
     #[arg(long, value_name = "FILE", conflicts_with = "forget")]
     pub identity: Option<PathBuf>,

@@ -416,7 +416,7 @@ pub(super) fn first_since(host: &Host, spec: &ImageSpec, since: SystemTime) -> R
     let mut good = all
         .into_iter()
         .filter_map(|(_, read)| Some(read.ok()?.seal))
-        .filter(|seal| seal.level() != "refused");
+        .filter(|seal| seal.level() != "refused" && seal.backup.origin.kind == BackupKind::Physical);
     let first = good.find(|seal| clock::parse(&seal.backup.origin.began).is_some_and(|began| began >= since));
     Ok(first.map(|seal| seal.backup.origin.began))
 }

@@ -1,10 +1,13 @@
 //! `cargo xtask restore`: the data of a service become those of a backup.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::services;
 use crate::cli::restore::RestoreArgs;
-use data::file::Backup;
+use data::file::{self, Backup};
+use data::moment::WayToMoment;
 use data::restore::{self, RestoreOrder};
 use host::Host;
 use host::report::seconds;
@@ -28,19 +31,35 @@ fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Resu
         host.report.step("deleted", format!("{name}: {generation}"));
         return Ok(());
     }
-    let Some(file) = &args.file else {
+    let way = way(args, host, order)?;
+    let Some(file) = way.as_ref().map(|(file, _)| file).or(args.file.as_ref()) else {
         return Ok(());
     };
+    let way = way.as_ref().map(|(_, way)| way);
     let mut backup = Backup::open_with(file, args.identity.as_deref(), &host.runner, &host.report)?;
     for left_out in &backup.seal.backup.left_out {
         host.report.warn(format!("{name}: {left_out}"));
     }
-    let outcome = restore::restore(order, &args.image, &mut backup)?;
+    let outcome = restore::restore(order, &args.image, &mut backup, way)?;
     let away = outcome
         .away
         .map_or(String::new(), |away| format!(", away for {}", seconds(away)));
+    let at = args
+        .at
+        .as_ref()
+        .map_or(String::new(), |at| format!(" at {}", at.shown()));
     host.report
-        .step("restored", format!("{name}: {}{away}", file.display()));
+        .step("restored", format!("{name}: {}{at}{away}", file.display()));
+    if args.at.is_some()
+        && order
+            .spec
+            .app
+            .as_ref()
+            .is_some_and(|app| !app.directories.is_empty())
+    {
+        host.report
+            .warn(format!("the app's folders of {name} are those of the backup"));
+    }
     if let Some(kept) = outcome.kept {
         host.report.step(
             "kept",
@@ -51,4 +70,28 @@ fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Resu
         host.report.step("next", format!("cargo xtask up {name}"));
     }
     Ok(())
+}
+
+/// The backup and the log that lead to a moment, where one is wanted.
+fn way(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Result<Option<(PathBuf, WayToMoment)>> {
+    let Some(at) = &args.at else {
+        return Ok(None);
+    };
+    if !at.has_zone {
+        let shown = at.shown();
+        host.report
+            .step("at", format!("{shown}: it named no zone, and is taken as UTC"));
+    }
+    let backups: Vec<Backup> = match &args.file {
+        Some(file) => vec![Backup::open(file)?],
+        None => {
+            let all = file::list(&file::folder(host, &args.image))?;
+            all.into_iter().filter_map(|(_, read)| read.ok()).collect()
+        }
+    };
+    let (chosen, way) = restore::way(order, &args.image, at, &backups)?;
+    let path = backups[chosen].path.clone();
+    host.report
+        .step("from", format!("{}: {}", order.handle.name, path.display()));
+    Ok(Some((path, way)))
 }

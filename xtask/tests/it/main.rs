@@ -44,6 +44,7 @@ mod own_steps;
 mod packages;
 mod pipelines;
 mod podman;
+mod point_in_time;
 mod purge;
 mod reaper;
 mod restore;

@@ -165,9 +165,8 @@ def ask(database: str, *statements: str, environment: Mapping[str, str] = ENVIRO
     return run(psql(database, *statements), f"database {database}", environment)
 
 
-@contextmanager
-def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Compares a copy with PostgreSQL's manifest, and serves it."""
+def verify(folder: str) -> None:
+    """Compares a copy with PostgreSQL's manifest, and its files with their sums."""
     # The app's files are no part of the cluster; they have sums of their own.
     ignored = f"--ignore={files.IN_A_BACKUP}"
     run(["pg_verifybackup", "--quiet", ignored, folder], "pg_verifybackup")
@@ -175,6 +174,12 @@ def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]
         files.verify(folder)
     except (OSError, ValueError) as error:
         raise Refused(str(error)) from error
+
+
+@contextmanager
+def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Compares a copy with PostgreSQL's manifest, and serves it."""
+    verify(folder)
     with serving(folder, more):
         yield
 

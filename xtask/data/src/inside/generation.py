@@ -27,7 +27,7 @@ import subprocess
 import sys
 
 import files
-from copied import Refused, ask, served
+from copied import Refused, ask, served, serving, verify
 from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
 
@@ -163,6 +163,95 @@ def recover(identifier: str, of_another: str = "") -> None:
         if of_another:
             take_over(part)
     ready(identifier, "{}")
+
+
+#: The archive's volume, where a moment is to be reached.
+ARCHIVE = "/var/lib/postgresql/archive"
+
+#: What PostgreSQL ends with where a moment is not in the log that it was given.
+TOO_LATE = "recovery ended before configured recovery target was reached"
+TOO_EARLY = "requested recovery stop point is before consistent recovery point"
+
+
+def archived() -> None:
+    """Says of each stretch of the archive what is in it; changes nothing."""
+    from hive_container import archiving
+
+    found = [
+        {
+            "name": one.name,
+            "system_identifier": one.system_identifier,
+            "since": one.since,
+            "until": one.until,
+        }
+        for one in archiving.stretches(ARCHIVE)
+    ]
+    print(json.dumps(found))
+
+
+def recover_at(identifier: str, name: str, moment: str, of_another: str = "") -> None:
+    """The same as `recover`, with the archived log up to a moment."""
+    part = f"{GENERATIONS}/new-{identifier}.part"
+    verify(part)
+    if (read(f"{part}/{ARCHIVED}") or {}).get("stretch") != name:
+        raise Refused(f"the backup does not belong to the log in {name}")
+    try:
+        replay(part, name, moment, of_another)
+    except Refused as error:
+        if TOO_EARLY in str(error):
+            raise Refused(
+                f"the backup had not ended at {moment}; take an earlier backup"
+            ) from error
+        if TOO_LATE not in str(error):
+            raise
+        # Nothing was committed after it, if all of the log is there.
+        replay(part, name, None, of_another)
+    ready(identifier, "{}")
+
+
+def replay(part: str, name: str, moment: str | None, of_another: str) -> None:
+    folder = f"{ARCHIVE}/{name}"
+    # The last segment is not whole, and recovery ends where it does.
+    fetch = f"cp {folder}/%f %p 2>/dev/null || cp {folder}/%f.partial %p 2>/dev/null"
+    # Who could connect before its end would see what comes before the moment.
+    more = {"restore_command": fetch, "recovery_target_action": "promote", "hot_standby": "off"}
+    if moment:
+        # Abbreviations of time zones are not known yet when this is read.
+        more["recovery_target_time"] = moment.removesuffix("Z") + "+00:00"
+    with open(f"{part}/recovery.signal", "w", encoding="utf-8"):
+        pass
+    with serving(part, more):
+        if moment is None:
+            inspect_end(part, name)
+        inspect_collations()
+        if of_another:
+            take_over(part)
+
+
+def inspect_end(part: str, name: str) -> None:
+    """Recovery ends where the log does, also where that is because some of it is missing."""
+    from hive_container import archiving
+
+    ended, known = end_of_recovery(f"{part}/pg_wal"), archiving.Stretch(f"{ARCHIVE}/{name}").end
+    if ended < known:
+        raise Refused(
+            f"the archive is not whole: its log ends at {position(ended)}, and {position(known)}"
+            " was there"
+        )
+
+
+def end_of_recovery(log: str) -> int:
+    """Where the newest timeline begins, as its history says: a line for each one before."""
+    newest = max(name for name in os.listdir(log) if name.endswith(".history"))
+    with open(f"{log}/{newest}", encoding="utf-8") as file:
+        lines = [line for line in file if line.strip() and not line.startswith("#")]
+    high, low = lines[-1].split()[1].split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def position(number: int) -> str:
+    """As PostgreSQL writes it."""
+    return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
 
 
 def take_over(part: str) -> None:
@@ -349,6 +438,7 @@ VERBS = {
     verb.__name__: verb
     for verb in (
         *(look, note, settle, begin, recover, share_files, ready),
+        *(archived, recover_at),
         *(keep, exchange, back, forth, finish, forget),
     )
 }

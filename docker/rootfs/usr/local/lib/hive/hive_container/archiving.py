@@ -127,6 +127,8 @@ class Stretch:
         self.system_identifier: str = known["system_identifier"]
         self.since: float = known["since"]
         self.until: float = known["until"]
+        #: Where the log ended then.
+        self.end: int = known["end"]
 
     @classmethod
     def begin(cls, root: str, system_identifier: str, since: float) -> "Stretch":
@@ -136,7 +138,7 @@ class Stretch:
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(since))
         folder = f"{root}/{system_identifier}-{moment}"
         os.mkdir(folder, mode=0o700)
-        known = {"system_identifier": system_identifier, "since": since, "until": since}
+        known = {"system_identifier": system_identifier, "since": since, "until": since, "end": 0}
         try:
             write_private(f"{folder}/{STRETCH}", json.dumps(known), durable=True)
             return cls(folder)
@@ -148,14 +150,18 @@ class Stretch:
     def name(self) -> str:
         return os.path.basename(self.folder)
 
-    def reaches(self, *, since: float | None = None, until: float | None = None) -> None:
-        """Writes down from when until when all of the log is here."""
+    def reaches(
+        self, *, since: float | None = None, until: float | None = None, end: int | None = None
+    ) -> None:
+        """Writes down from when until when all of the log is here, and where it ended then."""
         self.since = self.since if since is None else since
         self.until = max(self.since, self.until if until is None else until)
+        self.end = self.end if end is None else end
         known = {
             "system_identifier": self.system_identifier,
             "since": self.since,
             "until": self.until,
+            "end": self.end,
         }
         write_private(f"{self.folder}/{STRETCH}", json.dumps(known))
 
@@ -230,6 +236,17 @@ def prune(root: str, most: int, keeps: Stretch) -> None:
             keeps.reaches(since=max(keeps.since, last))
             for name in goes:
                 os.unlink(f"{keeps.folder}/{name}")
+
+
+def cause(said: str) -> str:
+    """Why pg_receivewal has ended: its first error is the reason for the others. What the system
+    says comes first, as a line of `status` is short."""
+    mark = "pg_receivewal: error: "
+    lines = said.splitlines()
+    errors = [line.removeprefix(mark) for line in lines if line.startswith(mark)]
+    first = (errors or lines or [""])[0]
+    where, colon, why = first.rpartition(": ")
+    return f"{why} ({where})" if colon else first
 
 
 def remove(folder: str) -> None:
