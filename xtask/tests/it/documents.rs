@@ -21,7 +21,7 @@ enum How {
 }
 
 /// All blocks, by file and first command.
-const BLOCKS: [(&str, &str, How); 23] = [
+const BLOCKS: [(&str, &str, How); 26] = [
     ("ARCHITECTURE.md", "xtask-audit", How::Not("a picture")),
     (
         "ARCHITECTURE.md",
@@ -81,6 +81,22 @@ const BLOCKS: [(&str, &str, How); 23] = [
     ),
     (
         "docker/README.md",
+        "export RESTIC_REPOSITORY=/srv/restic RESTIC_PASSWORD_FILE=/srv/restic.password",
+        How::Not("`recipes` runs it with restic"),
+    ),
+    (
+        "docker/README.md",
+        "export RCLONE_CONFIG=/srv/rclone.conf",
+        How::Not("`recipes` runs it with rclone"),
+    ),
+    (
+        "docker/README.md",
+        "15 3 * * * cd ~/hive && PATH=~/.cargo/bin:$PATH && cargo xtask backup genie && cargo xtask backup prune \
+         genie --keep 7d,4w,6m",
+        How::Not("a line for cron; `recipes` runs its command"),
+    ),
+    (
+        "docker/README.md",
         "head -c 24 /dev/urandom | base64 | install -m 600 -o 1000 -g 1000 /dev/stdin docker/compose/workspace.password",
         How::Not("`app_alone` runs the file of an image of its own like this"),
     ),
@@ -93,11 +109,11 @@ const BLOCKS: [(&str, &str, How); 23] = [
 
 /// A fenced or an indented block.
 #[derive(Debug, PartialEq, Eq)]
-struct Block {
+pub(crate) struct Block {
     file: String,
     /// Of its first line, counted from 1.
     line: usize,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Block {
@@ -158,7 +174,7 @@ fn documents() -> Vec<(String, String)> {
     files.lines().map(read).collect()
 }
 
-fn all_blocks() -> Vec<Block> {
+pub(crate) fn all_blocks() -> Vec<Block> {
     let documents = documents();
     documents
         .iter()

@@ -47,6 +47,7 @@ mod podman;
 mod point_in_time;
 mod purge;
 mod reaper;
+mod recipes;
 mod restore;
 mod sandbox;
 mod service;
