@@ -5,9 +5,13 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use crate::build_images::docker;
 use crate::documents::all_blocks;
 use crate::packages;
 use crate::sandbox::{self, Checkout, repository};
+
+/// For what has to end well.
+const STRICT: [&str; 2] = ["-euo", "pipefail"];
 
 /// The service of the image that all tests have.
 const NAME: &str = "test-genie";
@@ -38,8 +42,8 @@ impl Home {
     }
 
     /// What a document says, for the service of the tests and with a folder in the place of
-    /// `/srv`.
-    fn shell(&self, script: &str, programs: &[&str]) -> sandbox::Run {
+    /// `/srv`. `options` are those of bash, which ends at no error by itself.
+    fn shell(&self, options: &[&str], script: &str, programs: &[&str]) -> sandbox::Run {
         let srv = self.folder.path().join("srv");
         fs_err::create_dir_all(&srv).unwrap();
         let script = script.replace("genie", NAME);
@@ -51,13 +55,22 @@ impl Home {
         let path = std::env::join_paths(cargo.into_iter().chain(ours).chain(path));
         let mut shell = Command::new("bash");
         shell
-            .args(["-euo", "pipefail", "-c", &script])
+            .args(options)
+            .args(["-c", &script])
             .current_dir(self.checkout.path(""))
             .env("HOME", self.folder.path())
             .env("PATH", path.unwrap())
             .env("HIVE_BACKUP_DIR", self.folder.path().join("backups"))
             .env_remove("DOCKER_HOST");
-        sandbox::finish(&mut shell).expect(0)
+        sandbox::finish(&mut shell)
+    }
+
+    /// What lies elsewhere: files of rclone, snapshots of restic.
+    fn elsewhere(&self) -> [usize; 2] {
+        ["elsewhere/test-genie", "restic/snapshots"].map(|folder| {
+            let folder = self.folder.path().join("srv").join(folder);
+            fs_err::read_dir(folder).unwrap().count()
+        })
     }
 }
 
@@ -91,17 +104,26 @@ fn backups_go_elsewhere_and_by_themselves() {
         .all(|program| packages::programs(program).is_some())
     {
         let script = block("RESTIC_PASSWORD_FILE") + &block("RCLONE_CONFIG");
-        let run = home.shell(&script, &programs);
+        let run = home.shell(&STRICT, &script, &programs).expect(0);
         run.says(&["    whole ", "restored "]);
-        let kept = home.folder.path().join(format!("srv/elsewhere/{NAME}"));
-        assert_eq!(fs_err::read_dir(kept).unwrap().count(), 2);
+        assert_eq!(home.elsewhere(), [2, 1]);
         let password = Path::new("srv/restic.password");
         let mode = fs_err::metadata(home.folder.path().join(password)).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        // Pasted once more, where no backup is to be had.
+        let before = fs_err::read(home.folder.path().join(password)).unwrap();
+        docker(&["stop", NAME]);
+        home.shell(&[], &script, &programs).says(&["is exited"]);
+        docker(&["start", NAME]);
+        assert_eq!(home.elsewhere(), [2, 1]);
+        let now = fs_err::read(home.folder.path().join(password)).unwrap();
+        assert!(before == now, "the password is another one");
     }
+    home.checkout.xtask(&["up", NAME, "--port", &port]).expect(0);
     let line = block("15 3 * * * ");
     let command = line.strip_prefix("15 3 * * * ").unwrap();
-    home.shell(command, &[]).says(&["restored ", " deleted, "]);
+    let run = home.shell(&STRICT, command, &[]).expect(0);
+    run.says(&["restored ", " deleted, "]);
 }
 
 /// Both units, by systemd's own eyes.
