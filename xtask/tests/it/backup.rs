@@ -145,6 +145,8 @@ const IN_THE_WAY: &str = "CREATE SCHEMA own; \
     ALTER TABLE own.\"all kinds\" FORCE ROW LEVEL SECURITY; ALTER TABLE own.\"all kinds\" ENABLE ROW LEVEL SECURITY; \
     CREATE SEQUENCE own.plain; CREATE TABLE own.multiples (n bigint DEFAULT nextval('own.plain') * 10); INSERT INTO own.multiples DEFAULT VALUES; \
     ALTER DATABASE hive_genie SET enable_indexonlyscan = off; \
+    ALTER DATABASE hive_genie SET statement_timeout = 600000; \
+    ALTER ROLE hive SET client_encoding TO 'utf8'; \
     ALTER DATABASE hive_genie SET search_path = own, pg_catalog, public";
 
 /// What makes a database that is not whole, and how that is told.

@@ -365,6 +365,24 @@ class Superuser:
         return done_now.stdout.decode().strip()
 
 
+#: How this program ends where the data, and where the machine is the cause.
+OF_THE_DATA = 1
+OF_THE_MACHINE = 3
+
+#: PostgreSQL writes its log in pieces of 16 MB, and some more.
+LEAST_ROOM = 64 << 20
+
+#: Settings that are lists of names, as pg_dump knows them (variable_is_guc_list_quote).
+LISTS = (
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+)
+
+
 def give_settings(spec: image.Image, wanted: list) -> None:
     """What sessions got where the dump was taken, they get here."""
     role, name = image.identifier(spec.role), image.identifier(spec.database)
@@ -374,10 +392,14 @@ def give_settings(spec: image.Image, wanted: list) -> None:
         (True, True): f"ROLE {role} IN DATABASE {name}",
     }
     for of_role, in_database, setting, value in wanted:
-        # PostgreSQL keeps some as lists: it alone knows how they are written.
-        given = f"SELECT set_config({image.literal(setting)}, {image.literal(value)}, false)"
-        who = whose[of_role, in_database]
-        ask("postgres", given, f"ALTER {who} SET {image.identifier(setting)} FROM CURRENT")
+        alter = f"ALTER {whose[of_role, in_database]} SET {image.identifier(setting)}"
+        if setting in LISTS:
+            # As one text it would be one name.
+            given = f"SELECT set_config({image.literal(setting)}, {image.literal(value)}, false)"
+            ask("postgres", given, f"{alter} FROM CURRENT")
+        else:
+            # As somebody has written it: `10000`, and not `10s`.
+            ask("postgres", f"{alter} TO {image.literal(value)}")
     values = {"role": image.literal(spec.role), "database": image.literal(spec.database)}
     if json.loads(ask("postgres", dumped.SETTINGS.format(**values))) != wanted:
         raise Refused("settings of database and role are not those of the backup")
@@ -537,11 +559,16 @@ def main() -> int:
         VERBS[sys.argv[1]](*sys.argv[2:])
     except (Refused, image.Fatal, ValueError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return OF_THE_MACHINE if is_full(WORK) else OF_THE_DATA
     except OSError as error:
         print(f"{error.filename or WORK}: {error.strerror}", file=sys.stderr)
-        return 1
+        return OF_THE_MACHINE
     return 0
+
+
+def is_full(folder: str) -> bool:
+    """Whether a program that has failed there may have wanted room: it says so in words alone."""
+    return os.path.isdir(folder) and shutil.disk_usage(folder).free < LEAST_ROOM
 
 
 if __name__ == "__main__":
