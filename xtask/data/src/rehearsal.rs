@@ -218,7 +218,8 @@ fn start(order: &TrialOrder<'_>, name: &str, volume: &str) -> Result<Container> 
         options.extend(["--env", variable]);
     }
     let image = order.wanted.image_id.as_str();
-    order.resources.start(name, image, &options, &[])
+    let given = |container: &Container| order.handle.give_secrets(container, order.wanted);
+    order.resources.start_after(name, image, &options, given)
 }
 
 /// What is told of a rehearsal, a line each.

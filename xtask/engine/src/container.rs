@@ -95,27 +95,56 @@ impl RunResources {
         let container = Container(self.thing(name));
         let started = match request::of(image, self.label(), options, command) {
             Some(request) => self.create(name, request).and_then(|()| container.start()),
-            None => {
-                let label = self.label_flag();
-                let mut args = vec![
-                    "run", "--detach", "--pull", "never", "--name", name, "--label", &label,
-                ];
-                let log = LOG_OPTIONS.map(|(key, value)| format!("{key}={value}"));
-                args.extend(["--log-driver", LOG_DRIVER]);
-                args.extend(log.iter().flat_map(|option| ["--log-opt", option]));
-                let (options, variables) = request::apart(options);
-                args.extend(options);
-                args.push(image);
-                args.extend(command);
-                let mut docker = self.docker(&args);
-                for (name, value) in variables {
-                    docker = docker.env(name, value);
-                }
-                docker.run().map(drop)
-            }
+            None => self.by_cli(&["run", "--detach"], name, image, options, command),
         };
         started.with_context(|| format!("start a container of {image}"))?;
         Ok(container)
+    }
+
+    /// The same of the image's own command in two steps: `between` sees the container
+    /// when it is there and was not started yet.
+    ///
+    /// # Errors
+    /// As [`RunResources::start`], and those of `between`.
+    pub fn start_after(
+        &self,
+        name: &str,
+        image: &str,
+        options: &[&str],
+        between: impl FnOnce(&Container) -> Result<()>,
+    ) -> Result<Container> {
+        let container = Container(self.thing(name));
+        let made = self.by_cli(&["create"], name, image, options, &[]);
+        let started = made
+            .and_then(|()| between(&container))
+            .and_then(|()| container.start());
+        started.with_context(|| format!("start a container of {image}"))?;
+        Ok(container)
+    }
+
+    fn by_cli(
+        &self,
+        verb: &[&str],
+        name: &str,
+        image: &str,
+        options: &[&str],
+        command: &[&str],
+    ) -> Result<()> {
+        let label = self.label_flag();
+        let mut args = verb.to_vec();
+        args.extend(["--pull", "never", "--name", name, "--label", &label]);
+        let log = LOG_OPTIONS.map(|(key, value)| format!("{key}={value}"));
+        args.extend(["--log-driver", LOG_DRIVER]);
+        args.extend(log.iter().flat_map(|option| ["--log-opt", option]));
+        let (options, variables) = request::apart(options);
+        args.extend(options);
+        args.push(image);
+        args.extend(command);
+        let mut docker = self.docker(&args);
+        for (name, value) in variables {
+            docker = docker.env(name, value);
+        }
+        docker.run().map(drop)
     }
 
     /// `docker run --rm` in the foreground with the run's label, whatever its

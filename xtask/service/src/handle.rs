@@ -114,11 +114,23 @@ impl ServiceHandle {
     pub(crate) fn create(&self, container: &str, wanted: &WantedContainer) -> Result<()> {
         let (engine, runner) = (&self.engine, &self.runner);
         engine.create_container(runner, container, &wanted.request())?;
+        self.give_secrets(&self.container(container), wanted)
+    }
+
+    /// Writes the files with secrets into a container that was not started yet.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub fn give_secrets(&self, container: &Container, wanted: &WantedContainer) -> Result<()> {
         if wanted.secrets.is_empty() {
             return Ok(());
         }
-        let container = self.container(container);
-        engine.write_in_container(runner, &container, SECRETS_FOLDER, deploy::UID, &wanted.secrets)
+        // The folder itself is there only where something is mounted on it.
+        let (above, folder) = SECRETS_FOLDER.rsplit_once('/').unwrap_or_default();
+        let files = wanted.secrets.iter();
+        let files = files.map(|(name, text)| (format!("{folder}/{name}"), text.clone()));
+        let (engine, runner) = (&self.engine, &self.runner);
+        engine.write_in_container(runner, container, above, deploy::UID, &files.collect())
     }
 
     /// Takes a container away, running or not, but for its named volume.

@@ -17,11 +17,12 @@ use crate::sandbox::{self, Checkout, Run};
 
 const NAME: &str = "test-genie";
 
-/// Adds a column and a table, in a transaction of its own.
+/// Adds a column and a table, in a transaction of its own. It needs the secret of the service.
 const MIGRATES: &str = "RUN printf '%s\\n' \
     'with psycopg.connect(database_url()) as second:' \
     '    second.execute(\"ALTER TABLE documents ADD COLUMN IF NOT EXISTS source TEXT\")' \
     '    second.execute(\"CREATE TABLE IF NOT EXISTS tags (name TEXT PRIMARY KEY)\")' \
+    'open(\"/run/secrets/api_key\").close()' \
     >> /app/api/migrate.py\n";
 
 /// Does so, too, and fails then.
