@@ -45,6 +45,9 @@ pub struct UpOrder {
     /// Of an app alone that is not told where its database is: the service that has
     /// it. Where that is among the orders, too, it is brought up before.
     pub database: Option<ImageName>,
+    /// Whether its container stays as it is, image and settings included, where it has
+    /// one: only another service asks for it.
+    pub keeps: bool,
 }
 
 /// What became of a service.

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::services;
 use crate::cli::service::UpArgs;
 use ::engine::{Engine, Inventory, choose};
+use ::service::database;
 use ::service::seen::ContainerPlace;
 use ::service::up::{UpOrder, UpOutcome, up};
 use ::service::wanted::{ServiceOptions, variables};
-use ::service::{database, next};
 use build::catalog;
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
@@ -181,6 +181,7 @@ fn order(
         unproved: args.unproved,
         options: options.clone(),
         database: database_of(spec, options),
+        keeps: false,
     })
 }
 
@@ -206,10 +207,8 @@ fn as_it_is(
         spec,
         &ServiceOptions::default(),
     )?;
+    order.keeps = true;
     if let ContainerPlace::Own(seen) = handle.place()? {
-        order.options = next::options(&handle, &seen)?;
-        order.reference = seen.image_id.to_string();
-        order.image = engine.image(&host.runner, &order.reference)?;
         order.proved = is_proved(inventory, spec.name.as_str(), &seen.image_id);
     }
     Ok(order)

@@ -20,8 +20,9 @@ pub(super) enum Mended {
 }
 
 /// Removes what was never used, and goes on or back where a replacement broke
-/// off. `wanted` is what is asked for now.
-pub(super) fn mend(handle: &ServiceHandle, wanted: &ShownSettings) -> Result<Mended> {
+/// off. `wanted` is what is asked for now, `without_password` where it does not have
+/// that of the database yet.
+pub(super) fn mend(handle: &ServiceHandle, wanted: &ShownSettings, without_password: bool) -> Result<Mended> {
     let (main, next, before) = (handle.name.as_str(), handle.name.next(), handle.name.before());
     // It has never been started under this name.
     if handle.place_of(&next)?.own().is_some() {
@@ -30,7 +31,11 @@ pub(super) fn mend(handle: &ServiceHandle, wanted: &ShownSettings) -> Result<Men
     let ContainerPlace::Own(_) = handle.place_of(&before)? else {
         return Ok(Mended::Whole);
     };
-    match handle.place()? {
+    let mut place = handle.place()?;
+    if let (true, ContainerPlace::Own(new)) = (without_password, &mut place) {
+        new.forget_password();
+    }
+    match place {
         ContainerPlace::Empty => {
             handle.rename(&before, main)?;
             Ok(Mended::Returned)

@@ -11,6 +11,7 @@ use super::{UpOrder, UpStep};
 use crate::database::DatabaseAccess;
 use crate::findings::{self, Obstacle};
 use crate::handle::ServiceHandle;
+use crate::next;
 use crate::seen::{Condition, ContainerPlace, SeenContainer};
 use crate::wait;
 use crate::wanted::{self, WantedContainer, differences};
@@ -62,6 +63,8 @@ pub(super) enum Stage {
 
 /// Looks at everything and makes what can be made beside what runs.
 pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder, stage: Stage) -> Result<Prepared> {
+    let kept = kept(&handle, order)?;
+    let order = kept.as_ref().unwrap_or(order);
     let mut one = Prepared {
         handle,
         obstacles: Vec::new(),
@@ -82,7 +85,7 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder, stage
         let password = wanted.secrets.entry(wanted::DATABASE_PASSWORD.to_owned());
         password.or_insert_with(|| database.password.clone());
     }
-    one.mended = mend(&one.handle, &wanted.settings())?;
+    one.mended = mend(&one.handle, &wanted.settings(), is_look)?;
     if one.mended != Mended::Whole {
         let what = format!(
             "{}: an `up` that was ended before its time is put right",
@@ -97,7 +100,7 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder, stage
     if let (true, Some(main)) = (is_look, &mut main) {
         main.forget_password();
     }
-    let step = match step(main.as_ref(), &wanted) {
+    let step = match step(main.as_ref(), &wanted, kept.is_some()) {
         // A container knows its network by an ID that does not come back.
         UpStep::Start if one.has_lost_network(main.as_ref())? => {
             UpStep::Replace(vec![format!("network {} is gone", one.handle.name.network())])
@@ -156,13 +159,31 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder, stage
     Ok(one)
 }
 
-/// What has to happen, by what is there and what is wanted.
-fn step(main: Option<&SeenContainer>, wanted: &WantedContainer) -> UpStep {
+/// The order for what is there, of a service whose container stays as it is.
+fn kept(handle: &ServiceHandle, order: &UpOrder) -> Result<Option<UpOrder>> {
+    let ContainerPlace::Own(seen) = handle.place()? else {
+        return Ok(None);
+    };
+    if !order.keeps {
+        return Ok(None);
+    }
+    let reference = seen.image_id.to_string();
+    Ok(Some(UpOrder {
+        options: next::options(handle, &seen)?,
+        image: handle.engine.image(&handle.runner, &reference)?,
+        reference,
+        ..order.clone()
+    }))
+}
+
+/// What has to happen, by what is there and what is wanted; to what is `kept` as it is
+/// no more than a start.
+fn step(main: Option<&SeenContainer>, wanted: &WantedContainer, kept: bool) -> UpStep {
     let Some(main) = main else {
         return UpStep::Create;
     };
     let settings = wanted.settings();
-    if !main.is(&settings) {
+    if !kept && !main.is(&settings) {
         let mut differs = differences(&main.settings(&settings), &settings);
         if main.by_compose {
             differs.push("docker compose made it: what its file says goes with it".to_owned());
@@ -285,7 +306,8 @@ impl Prepared {
         if database.networks.contains_key(&name.network()) {
             return Ok(());
         }
-        let mut networks = database.networks.keys();
+        // On the engine's own bridge nobody has a name.
+        let mut networks = database.networks.keys().filter(|name| *name != "bridge");
         networks.try_for_each(|network| engine.connect_network(runner, network, &name.next()))
     }
 
@@ -379,19 +401,31 @@ mod tests {
         let starting = json!({ "Status": "running", "Health": { "Status": "starting" } });
         let ended = json!({ "Status": "exited", "ExitCode": 78 });
         let same = wanted(None);
-        assert_eq!(step(None, &same), UpStep::Create);
+        assert_eq!(step(None, &same, false), UpStep::Create);
         assert_eq!(
-            step(Some(&seen(&healthy, "unless-stopped")), &same),
+            step(Some(&seen(&healthy, "unless-stopped")), &same, false),
             UpStep::Nothing
         );
-        assert_eq!(step(Some(&seen(&healthy, "no")), &same), UpStep::Wait);
-        assert_eq!(step(Some(&seen(&starting, "no")), &same), UpStep::Wait);
-        assert_eq!(step(Some(&seen(&ended, "unless-stopped")), &same), UpStep::Start);
+        assert_eq!(step(Some(&seen(&healthy, "no")), &same, false), UpStep::Wait);
+        assert_eq!(step(Some(&seen(&starting, "no")), &same, false), UpStep::Wait);
+        assert_eq!(
+            step(Some(&seen(&ended, "unless-stopped")), &same, false),
+            UpStep::Start
+        );
         let differs = vec!["port 127.0.0.1:48886 → 127.0.0.1:5000".to_owned()];
         assert_eq!(
-            step(Some(&seen(&healthy, "unless-stopped")), &wanted(Some(5000))),
+            step(
+                Some(&seen(&healthy, "unless-stopped")),
+                &wanted(Some(5000)),
+                false
+            ),
             UpStep::Replace(differs)
         );
+        // What only another service needs stays.
+        let kept =
+            |state: &serde_json::Value| step(Some(&seen(state, "unless-stopped")), &wanted(Some(5000)), true);
+        assert_eq!(kept(&healthy), UpStep::Nothing);
+        assert_eq!(kept(&ended), UpStep::Start);
     }
 
     #[test]
@@ -409,13 +443,13 @@ mod tests {
             SeenContainer::of(&inspect).unwrap()
         };
         let (same, other) = ("0123456789abcdef", "fedcba9876543210");
-        assert_eq!(step(Some(&made(same)), &wanted(None)), UpStep::Nothing);
+        assert_eq!(step(Some(&made(same)), &wanted(None), false), UpStep::Nothing);
         let goes = "docker compose made it: what its file says goes with it";
         for (image, port, differs) in [
             (other, None, "image fedcba987654 → 0123456789ab"),
             (same, Some(5000), "port 127.0.0.1:48886 → 127.0.0.1:5000"),
         ] {
-            let step = step(Some(&made(image)), &wanted(port));
+            let step = step(Some(&made(image)), &wanted(port), false);
             assert_eq!(step, UpStep::Replace(vec![differs.to_owned(), goes.to_owned()]));
         }
     }
