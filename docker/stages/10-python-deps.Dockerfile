@@ -246,8 +246,22 @@ rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bi
 find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
 find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
 # Never compared with its source again: quick to load, and the same bytes in each build. Packages
-# may have files that no Python compiles, templates among them: pip installs those, too.
-/opt/venv/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/venv/lib || true
+# may have files that no Python compiles, templates among them: pip installs those, too. Whatever
+# else is missing then was not written, and that is an error.
+/opt/venv/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/venv/lib ||
+    /opt/venv/bin/python - <<'COMPILE'
+import importlib.util
+import pathlib
+import py_compile
+
+for path in map(str, pathlib.Path("/opt/venv/lib").rglob("*.py")):
+    if not pathlib.Path(importlib.util.cache_from_source(path)).exists():
+        try:
+            mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+            py_compile.compile(path, doraise=True, invalidation_mode=mode)
+        except py_compile.PyCompileError:
+            pass
+COMPILE
 TIDY
 # In every Python of this venv: /app, which `app_path` of the image puts before the packages here, and
 # the app's own package.
