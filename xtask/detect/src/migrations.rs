@@ -29,7 +29,7 @@ pub(crate) fn find(
             let there = path
                 .strip_prefix(member)
                 .filter(|_| !member.is_empty())
-                .map(|script| format!("cd {} && bash {script}", member.trim_end_matches('/')));
+                .map(|script| in_folder(member.trim_end_matches('/'), &format!("bash {}", word(script))));
             let words = match &there {
                 Some(there) => vec!["sh", "-c", there.as_str()],
                 None => vec!["bash", path],
@@ -61,7 +61,7 @@ pub(crate) fn find(
             "head"
         };
         let folder = folder_of(path).trim_end_matches('/');
-        let there = format!("cd {folder} && alembic upgrade {head}");
+        let there = in_folder(folder, &format!("alembic upgrade {head}"));
         let words = match folder.is_empty() {
             true => vec!["alembic", "upgrade", head],
             false if is_run_there(tree, path) => vec!["sh", "-c", &there],
@@ -202,4 +202,35 @@ fn heads(modules: &Modules<'_>, tree: &Tree, settings: &str) -> usize {
         .filter(|n| file_name(versions[*n].path) != "__init__.py")
         .filter(is_head)
         .count()
+}
+
+/// A command of a shell that is run in a folder.
+fn in_folder(folder: &str, command: &str) -> String {
+    format!("cd {} && {command}", word(folder))
+}
+
+/// One word of a shell, in quotes where it needs them.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    // No option of the command.
+    let text = match text.starts_with('-') {
+        true => format!("./{text}"),
+        false => text.to_owned(),
+    };
+    match text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_word_of_the_shell() {
+        assert_eq!(in_folder("back-end/app", "x"), "cd back-end/app && x");
+        assert_eq!(in_folder("it's; rm", "x"), r"cd 'it'\''s; rm' && x");
+        assert_eq!(in_folder("-x", "y"), "cd ./-x && y");
+    }
 }

@@ -49,7 +49,11 @@ fn value_of(variable: &ReadVariable) -> Option<&'static str> {
     let name = variable.name.to_uppercase();
     let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
     let (last, before) = words.split_last()?;
-    if !before.contains(&"REDIS") || before.iter().any(|word| ["TEST", "TESTS"].contains(word)) {
+    if !before.contains(&"REDIS")
+        || before
+            .iter()
+            .any(|word| ["TEST", "TESTS", "SENTINEL"].contains(word))
+    {
         return None;
     }
     match *last {
@@ -89,6 +93,7 @@ mod tests {
             "REDIS_DB",
             "REDIS_TTL",
             "TEST_REDIS_URL",
+            "REDIS_SENTINEL_HOST",
             "URL",
             "REDIS",
         ] {
