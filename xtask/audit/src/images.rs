@@ -30,7 +30,7 @@ use xtask::survey::past::RecordedBuilds;
 use xtask::survey::{self, Contexts, EngineAndBases, Surveyed};
 
 /// As many files of a context as are tried, spread evenly over all.
-const FILES: usize = 40;
+const FILES: usize = 48;
 
 /// What an image is tried with.
 #[derive(Debug)]
