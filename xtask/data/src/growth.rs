@@ -12,7 +12,7 @@ use host::report::Report;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// For one look.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs `work` and tells meanwhile how many bytes lie in a folder that it fills, of
 /// about `total`. What is done within one pause is done without a word.

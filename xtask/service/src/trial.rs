@@ -216,7 +216,7 @@ fn told(
     }
     let mut failure = failure::smoke(format!("{name}: {}", story.why));
     if let Ok(path) = kept::keep(handle, name, state) {
-        failure = failure.hint(format!("its whole log: {}", path.display()));
+        failure = failure.hint(format!("the end of its log: {}", path.display()));
     }
     failure.into()
 }

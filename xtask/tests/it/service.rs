@@ -340,7 +340,7 @@ fn a_service_is_asked_without_a_word_of_ours() {
         .expect(2)
         .says(&[
             "error: there is no program wroker",
-            "hint: the programs are app, health-monitor, ",
+            "hint: the programs are app, archive, health-monitor, ",
         ]);
     let some = service
         .xtask(&["logs", name, "--grep", "ready to accept", "--since", "1h"])
@@ -536,7 +536,7 @@ fn the_container_before_comes_back_by_itself() {
         "broken on purpose",
         "app | RuntimeError",
         "the container that was there before answers again",
-        "its whole log:",
+        "the end of its log:",
     ]);
     assert_eq!(service.container(), container);
     assert!(service.answers(&service.port));
