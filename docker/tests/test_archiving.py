@@ -1,20 +1,39 @@
 """The archive, as far as it is folders, numbers and what PostgreSQL says."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
+import pathlib
+import sys
 import tempfile
 import unittest
 from unittest import mock
 
-from hive_container import archiving, own_programs
+from hive_container import archiving, database, own_programs
 from hive_container.archiving import Look, Stretch
 
 MIB = 1024 * 1024
 SEGMENT = 16 * MIB
 
+PROGRAM = pathlib.Path(__file__).parents[1] / "rootfs/usr/local/lib/hive/archive"
 
-def look(slot="reserved", identifier="7575757575757575757"):
-    return Look(2000.0, identifier, SEGMENT, 500, 400, slot)
+
+def load_program():
+    """A script without an ending."""
+    loader = importlib.machinery.SourceFileLoader("archive_program", str(PROGRAM))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    path = list(sys.path)
+    loader.exec_module(module)
+    sys.path[:] = path
+    return module
+
+
+program = load_program()
+
+
+def look(slot="reserved", identifier="7575757575757575757", at=2000.0, flushed=500):
+    return Look(at, identifier, SEGMENT, flushed, 400, slot)
 
 
 class WithArchive(unittest.TestCase):
@@ -36,11 +55,11 @@ class WithArchive(unittest.TestCase):
 
 
 class Own(WithArchive):
-    def found(self, name, at=None):
+    def found(self, name, at=None, seen=0.0):
         if name is not None:
             with open(self.token, "w", encoding="utf-8") as file:
                 file.write(name if name.startswith("{") else json.dumps({"stretch": name}))
-        found = archiving.own(self.root, at or look(), self.token)
+        found = archiving.own(self.root, at or look(), seen, self.token)
         return found if isinstance(found, str) else found.name
 
     def test_a_cluster_goes_on_with_its_stretch_while_nothing_is_missing(self):
@@ -59,6 +78,24 @@ class Own(WithArchive):
             self.assertIn(gone, self.found(name))
         os.unlink(f"{one.folder}/stretch.json")
         self.assertIn(gone, self.found(one.name))
+
+    def test_a_cluster_that_was_put_back_does_not_go_on_in_the_log_of_its_later_life(self):
+        one = self.stretch()
+        one.reaches(until=1500.0, end=500)
+        self.assertEqual(self.found(one.name, look(flushed=500)), one.name)
+        self.assertIn("is ahead of this cluster", self.found(one.name, look(flushed=499)))
+
+    def test_a_clock_that_was_set_back_ends_a_stretch_where_the_next_begins(self):
+        one = self.stretch()
+        one.reaches(until=1500.0, end=77)
+        # Put right bit by bit.
+        self.assertEqual(self.found(one.name, look(at=1499.5)), one.name)
+        self.assertEqual(self.found(one.name, look(at=1600.0), seen=1600.5), one.name)
+        # More was committed since what was written down.
+        self.assertIn("clock was set back", self.found(one.name, look(at=1600.0), seen=1700.0))
+        self.assertEqual(Stretch(one.folder).until, 1500.0)
+        self.assertIn("clock was set back", self.found(one.name, look(at=1400.0)))
+        self.assertEqual(Stretch(one.folder).until, 1400.0)
 
 
 class Stretches(WithArchive):
@@ -97,6 +134,31 @@ class Stretches(WithArchive):
         archiving.prune(self.root, 0, goes_on)
         self.assertEqual(len(goes_on.segments()), 2, "what is being written to stays")
 
+    def test_what_the_data_want_back_they_get(self):
+        one = self.stretch(segments=6)
+        archiving.prune(self.root, 10**6, one, -1)
+        self.assertEqual(len(one.segments()), 6)
+        archiving.prune(self.root, 10**6, one, 15)
+        self.assertEqual(len(one.segments()), 4)
+
+    def test_what_was_killed_while_it_was_begun_or_removed_goes(self):
+        ended, goes_on = self.stretch(1000.0, 1), self.stretch(2000.0)
+        with mock.patch("shutil.rmtree"):
+            # Killed before the rest.
+            archiving.remove(ended.folder)
+        self.assertEqual([one.name for one in archiving.stretches(self.root)], [goes_on.name])
+        self.assertEqual(len(ended.segments()), 1)
+        archiving.prune(self.root, 10**6, goes_on)
+        self.assertEqual(os.listdir(self.root), [goes_on.name])
+
+    def test_what_is_not_called_as_a_stretch_is_none(self):
+        one = self.stretch()
+        for name in ("757-20261126T150000Z;id", "copy", "757-20261126T150000Z.old"):
+            os.mkdir(f"{self.root}/{name}")
+            with open(f"{one.folder}/stretch.json", "rb") as known:
+                pathlib.Path(self.root, name, "stretch.json").write_bytes(known.read())
+        self.assertEqual([two.name for two in archiving.stretches(self.root)], [one.name])
+
     def test_what_is_no_stretch_is_left_alone(self):
         os.mkdir(f"{self.root}/lost+found")
         one = self.stretch()
@@ -119,13 +181,71 @@ class Bounds(unittest.TestCase):
 
     def test_room_is_left_to_the_data(self):
         with tempfile.TemporaryDirectory() as folder:
-            for left, told in ((300 * MIB, None), (200 * MIB, "has only 200 MB free")):
+            for left, told in ((256 * MIB, None), (200 * MIB, "less than 256 MB free")):
                 with mock.patch.object(archiving, "free", return_value=left):
                     said = archiving.want_of_room(folder, folder)
                     self.assertEqual(told is None, said is None)
                     self.assertIn(told or "", said or "")
                     # A disk of its own may be as full as it wants.
                     self.assertIsNone(archiving.want_of_room("/proc", folder))
+            with mock.patch.object(archiving, "free", return_value=100 * MIB):
+                self.assertIn("less than 128 MB", archiving.want_of_room("/proc", folder))
+
+    def test_a_trouble_that_lasts_is_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            said = set()
+            for left in (200 * MIB, 199 * MIB):
+                with mock.patch.object(archiving, "free", return_value=left):
+                    said.add(archiving.want_of_room(folder, folder))
+            self.assertEqual(len(said), 1)
+
+    def test_the_data_get_room_back_before_nothing_is_archived(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for left, wanted in ((300, 212), (512, 0), (600, -88)):
+                with mock.patch.object(archiving, "free", return_value=left * MIB):
+                    self.assertEqual(archiving.wanted_back(folder, folder), wanted * MIB)
+                    self.assertEqual(archiving.wanted_back("/proc", folder), 0)
+
+    def test_an_older_image_does_not_keep_the_log_without_end(self):
+        # Each statement of psql's own ends its line.
+        self.assertRegex(archiving.BOUNDED, r"max_slot_wal_keep_size = %L[^;]* \\gexec\n")
+        with mock.patch.object(archiving, "forget"):
+            said = database.archive_slot(False)
+        # Only while the slot is there: what an admin has set himself stays.
+        reset, drop = said.index("ALTER SYSTEM RESET"), said.index("pg_drop_replication_slot")
+        self.assertLess(reset, drop)
+        self.assertIn("FROM pg_replication_slots", said[reset:drop])
+        self.assertEqual(database.archive_slot(True), "")
+
+
+class Steps(unittest.TestCase):
+    def steps(self, looks, trouble=None):
+        archive, done = program.Archive(), []
+        archive.receiver = mock.Mock(poll=mock.Mock(return_value=None))
+        names = ("begin", "watch", "prune", "tell")
+        steps = {name: lambda *_, name=name: done.append(name) for name in names}
+        with (
+            mock.patch.object(program, "ask", mock.Mock(side_effect=looks)),
+            mock.patch.multiple(program.Archive, **steps),
+            mock.patch.object(program.Archive, "trouble_with_place", lambda _: trouble),
+            mock.patch.object(program.Archive, "give_up_slot", lambda *_: None),
+        ):
+            for _ in looks:
+                archive.step()
+        return archive, done
+
+    def test_where_the_clock_is_set_back_it_begins_again(self):
+        looks = [look(at=at) for at in (2000.0, 2010.0, 2009.5, 2008.0, 2008.5)]
+        archive, done = self.steps(looks)
+        self.assertEqual(done, ["watch", "watch", "watch", "begin"])
+        self.assertIsNone(archive.receiver)
+        # So that `own` sees it, too, also where it is tried more than once.
+        self.assertEqual(archive.seen, 2010.0)
+
+    def test_where_no_room_is_left_some_of_the_archive_goes(self):
+        archive, done = self.steps([look()], "less than 256 MB free")
+        self.assertEqual(done, ["prune", "tell"])
+        self.assertIsNone(archive.receiver)
 
 
 class Program(unittest.TestCase):
@@ -144,6 +264,31 @@ class Program(unittest.TestCase):
         self.assertEqual(archiving.cause("pg_receivewal: error: disconnected\n"), "disconnected")
         self.assertEqual(archiving.cause("Killed"), "Killed")
         self.assertEqual(archiving.cause(""), "")
+
+    def test_what_postgresql_refuses_to_send_begins_a_stretch(self):
+        mark = "pg_receivewal: error: could not send replication command"
+        removed = "requested WAL segment 0000000100000000000000A0 has already been removed"
+        ahead = "requested starting point 0/9 is ahead of the WAL flush position of this server 0/8"
+        for said, why in ((removed, "lacks log"), (ahead, "is ahead of this cluster")):
+            told = archiving.cause(f'{mark} "START_REPLICATION": ERROR:  {said}\n')
+            self.assertIn(why, program.no_way_on(told))
+        for other in (None, "disconnected"):
+            self.assertIsNone(program.no_way_on(other))
+
+    def test_who_receives_nothing_for_a_minute_hangs(self):
+        progress = archiving.Progress(100.0)
+        none = Look(0.0, "757", SEGMENT, 500, None, "reserved")
+        self.assertFalse(progress.stands_still(none, 160.0))
+        self.assertTrue(progress.stands_still(none, 161.0))
+        some, more = (Look(0.0, "757", SEGMENT, 500, n, "reserved") for n in (400, 500))
+        self.assertFalse(progress.stands_still(some, 162.0))
+        self.assertFalse(progress.stands_still(some, 222.0))
+        self.assertTrue(progress.stands_still(some, 223.0))
+        # An idle server has nothing to receive.
+        for now in (224.0, 1000.0):
+            self.assertFalse(progress.stands_still(more, now))
+        later = Look(0.0, "757", SEGMENT, 600, 500, "reserved")
+        self.assertFalse(progress.stands_still(later, 1005.0))
 
     def test_an_answer_is_read(self):
         line = '[1.5, "757", 16777216, 5e2, null, null]'

@@ -1,11 +1,18 @@
 """What becomes of a backup that is another image's, and of clusters that change places."""
 
+import contextlib
+import io
 import json
+import os
 import pathlib
+import shutil
+import subprocess
+import sys
 import tempfile
 import unittest
 from unittest import mock
 
+from hive_container import archiving
 from test_proof import copied, load
 
 generation = load("generation")
@@ -103,17 +110,21 @@ class Archive(unittest.TestCase):
 
 class Moment(unittest.TestCase):
     def recover(self, said, own="757-1"):
-        """Which moments were tried, where PostgreSQL says this of the first."""
-        tried = []
+        """Which moments were tried, and what end of the log was asked for, where PostgreSQL says
+        this of the first and the archive goes on meanwhile."""
+        tried, ends = [], iter([5, 9])
 
-        def replay(_part, _name, moment, _of_another):
-            tried.append(moment)
+        def replay(_part, moment, end, _of_another):
+            tried.append((moment, end))
             if moment and said:
                 raise copied.Refused(said)
 
         with (
             mock.patch.object(generation, "verify", lambda _: None),
             mock.patch.object(generation, "read", lambda _: {"stretch": own}),
+            mock.patch.object(generation, "known_end", lambda _: next(ends)),
+            mock.patch.object(generation, "segment_size", lambda _: 16),
+            mock.patch.object(generation, "freeze", lambda *_: tried.append("freeze")),
             mock.patch.object(generation, "replay", replay),
             mock.patch.object(generation, "ready", lambda *_: None),
         ):
@@ -121,9 +132,11 @@ class Moment(unittest.TestCase):
         return tried
 
     def test_where_nothing_was_committed_since_then_all_of_the_log_is_taken(self):
-        moment = "2026-11-26T15:00:00Z"
-        self.assertEqual(self.recover(""), [moment])
-        self.assertEqual(self.recover(f"FATAL: {generation.TOO_LATE}"), [moment, None])
+        first = ("2026-11-26T15:00:00Z", 0)
+        self.assertEqual(self.recover(""), ["freeze", first])
+        # The same log, and the end that was known before.
+        too_late = f"FATAL: {generation.TOO_LATE}"
+        self.assertEqual(self.recover(too_late), ["freeze", first, (None, 5)])
 
     def test_what_cannot_be_reached_is_refused(self):
         for said, told in (
@@ -134,6 +147,126 @@ class Moment(unittest.TestCase):
                 self.recover(said)
         with self.assertRaisesRegex(copied.Refused, "does not belong to the log in 757-1"):
             self.recover("", own="757-2")
+
+    def test_what_the_exit_status_says_is_whose_fault_it_is(self):
+        for error, status in (
+            (generation.Unreachable("take another backup"), 64),
+            (copied.Refused("no room"), 1),
+        ):
+            with (
+                mock.patch.dict(generation.VERBS, recover_at=mock.Mock(side_effect=error)),
+                mock.patch.object(sys, "argv", ["-c", "recover_at"]),
+                contextlib.redirect_stderr(io.StringIO()) as said,
+            ):
+                self.assertEqual(generation.main(), status)
+            self.assertEqual(said.getvalue(), f"{error}\n")
+
+    def test_the_log_leaves_room_to_what_runs(self):
+        with mock.patch.object(archiving, "free", return_value=archiving.FREE_FOR_BOTH):
+            generation.leave_room()
+        with (
+            mock.patch.object(archiving, "free", return_value=archiving.FREE_FOR_BOTH - 1),
+            self.assertRaisesRegex(copied.Refused, "has no room for the log since the backup"),
+        ):
+            generation.leave_room()
+
+    def test_a_server_that_may_not_go_on_is_ended(self):
+        server = mock.Mock(poll=mock.Mock(return_value=None))
+        is_ready = [mock.Mock(returncode=status) for status in (2, 2, 0)]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.dict(copied.SETTINGS, hba_file=f"{folder}/hba"),
+            mock.patch.object(copied, "LOG", f"{folder}/log"),
+            mock.patch.object(copied.subprocess, "Popen", return_value=server),
+            mock.patch.object(copied.subprocess, "run", side_effect=is_ready),
+            self.assertRaisesRegex(copied.Refused, "no room"),
+            copied.serving(
+                folder, may_go_on=mock.Mock(side_effect=[None, copied.Refused("no room")])
+            ),
+        ):
+            self.fail("it is served")
+        server.kill.assert_called_once()
+
+
+class Frozen(unittest.TestCase):
+    SIZE = 64
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.archive = pathlib.Path(folder.name, "757-20261126T150000Z")
+        self.archive.mkdir()
+        self.log = pathlib.Path(folder.name, "log")
+        self.target = pathlib.Path(folder.name, "RECOVERYXLOG")
+        patched = mock.patch.object(generation, "FROZEN", str(self.log))
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def put(self, name, size=SIZE):
+        (self.archive / name).write_bytes(b"x" * size)
+
+    def freeze(self):
+        generation.freeze(str(self.archive), str(self.log), self.SIZE)
+        return sorted(path.name for path in self.log.iterdir())
+
+    def ask(self, name, target=None):
+        """As PostgreSQL asks for a file."""
+        command = generation.fetch().replace("%f", name).replace("%p", str(target or self.target))
+        return subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+
+    def fetched(self, name):
+        """How long the file is that comes; else the exit status."""
+        status = self.ask(name).returncode
+        return status or self.target.stat().st_size
+
+    def test_what_comes_later_is_not_there(self):
+        first, second, third = (f"0000000100000000000000A{n}" for n in (1, 2, 3))
+        self.put(first)
+        self.put(f"{second}.partial")
+        self.put("00000001.history", 7)
+        self.put("stretch.json", 7)
+        self.assertEqual(self.freeze(), ["00000001.history", first, second])
+        (self.archive / f"{second}.partial").write_bytes(b"later")
+        os.rename(self.archive / f"{second}.partial", self.archive / second)
+        self.put(third)
+        self.assertEqual(self.fetched(first), self.SIZE)
+        self.assertEqual(self.fetched(second), self.SIZE)
+        self.assertEqual(self.fetched("00000001.history"), 7)
+        self.assertEqual(self.fetched(third), 1)
+
+    def test_a_segment_that_is_only_being_made_is_not_there(self):
+        # PostgreSQL would give up: "archive file has wrong size".
+        for size in (0, self.SIZE // 2):
+            self.put("0000000100000000000000A1.partial", size)
+            self.freeze()
+            self.assertEqual(self.fetched("0000000100000000000000A1"), 1)
+            shutil.rmtree(self.log)
+
+    def test_a_segment_that_gets_whole_meanwhile_is_taken_as_that(self):
+        name = "0000000100000000000000A1"
+        self.put(f"{name}.partial")
+
+        def gone(source, _target):
+            os.rename(source, source.removesuffix(".partial"))
+            raise FileNotFoundError(source)
+
+        with mock.patch.object(generation.shutil, "copyfile", gone):
+            self.assertEqual(self.freeze(), [name])
+        self.assertEqual(self.fetched(name), self.SIZE)
+
+    def test_a_full_disk_is_not_the_end_of_the_log(self):
+        name = "0000000100000000000000A1"
+        self.put(name)
+        self.freeze()
+        done = self.ask(name, "/dev/full")
+        # From here on PostgreSQL does not take it for a file that is not there.
+        self.assertEqual(done.returncode, 126)
+        self.assertIn(b"No space left on device", done.stderr)
+
+    def test_the_size_of_a_segment_is_what_the_cluster_says(self):
+        said = "pg_control version number:  1300\nBytes per WAL segment:   16777216\n\n"
+        with mock.patch.object(generation, "run", lambda *_: said):
+            self.assertEqual(generation.segment_size("part"), 16777216)
 
 
 if __name__ == "__main__":

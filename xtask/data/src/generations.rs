@@ -15,6 +15,7 @@ use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::Engine;
 use engine::container::{Container, RunResources};
+use failure::Failure;
 use host::process::{Runner, ended, tail};
 use host::report::Report;
 
@@ -291,6 +292,9 @@ pub(crate) fn copy_in(
 /// What ends a script that judges a backup, where that is to blame.
 const REFUSED: i32 = 1;
 
+/// What ends one where something else has to be asked for: `EX_USAGE` of `sysexits.h`.
+const UNREACHABLE: i32 = 64;
+
 /// What a script that judges a backup says; why it refuses it, where it does.
 pub(crate) fn judgement(
     container: &Container,
@@ -324,11 +328,35 @@ pub(crate) fn run_in_for(
     if output.success() {
         return Ok(output.stdout_text());
     }
-    let said = output.stderr_text();
-    if output.status.code() == Some(1) && !said.is_empty() {
-        return Err(failure::environment(said).into());
+    if let Some(refusal) = refusal(output.status.code(), output.stderr_text()) {
+        return Err(refusal.into());
     }
     let program = command.first().copied().unwrap_or_default();
     let message = format!("`{program}` {}{}", ended(output.status), tail(&output.stderr));
     Err(failure::environment(message).into())
+}
+
+/// What a script has refused, in its own words.
+fn refusal(code: Option<i32>, said: String) -> Option<Failure> {
+    match code.filter(|_| !said.is_empty())? {
+        REFUSED => Some(failure::environment(said)),
+        UNREACHABLE => Some(failure::usage(said)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use failure::FailureKind;
+
+    #[test]
+    fn a_script_says_whose_fault_it_is() {
+        let kind = |code, said: &str| refusal(code, said.to_owned()).map(|failure| failure.kind);
+        assert_eq!(kind(Some(1), "no room"), Some(FailureKind::Environment));
+        assert_eq!(kind(Some(64), "take an earlier backup"), Some(FailureKind::Usage));
+        for (code, said) in [(Some(1), ""), (Some(2), "a shell's own"), (None, "killed")] {
+            assert_eq!(kind(code, said), None);
+        }
+    }
 }

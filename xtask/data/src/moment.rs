@@ -121,8 +121,7 @@ pub(crate) fn choose<'a>(
     at: SystemTime,
 ) -> Option<(usize, &'a ArchivedStretch)> {
     let usable = seals.iter().enumerate().filter(|(_, seal)| {
-        let began = clock::parse(&seal.backup.origin.began);
-        began.is_some_and(|began| began <= at) && !matches!(seal.proof, ProofLevel::Refused { .. })
+        first(seal).is_some_and(|first| first <= at) && !matches!(seal.proof, ProofLevel::Refused { .. })
     });
     let found = usable.filter_map(|(n, seal)| {
         let reaches = |one: &&ArchivedStretch| one.holds(seal) && at <= one.until();
@@ -134,18 +133,24 @@ pub(crate) fn choose<'a>(
     })
 }
 
+/// The first moment that a backup and its log reach.
+fn first(seal: &Seal) -> Option<SystemTime> {
+    clock::parse(seal.first_moment())
+}
+
 /// What can be reached, in words.
 pub(crate) fn reached(seals: &[&Seal], stretches: &[ArchivedStretch]) -> String {
     let spans: Vec<String> = stretches
         .iter()
         .filter_map(|one| {
             let held = seals.iter().filter(|seal| one.holds(seal));
-            let first = held.map(|seal| &seal.backup.origin.began).min()?;
+            let held = held.filter(|seal| first(seal).is_some_and(|first| first <= one.until()));
+            let first = held.map(|seal| seal.first_moment()).min()?;
             Some(format!("from {first} to {}", clock::rfc3339(one.until())))
         })
         .collect();
     match spans.is_empty() {
-        true => "none of the backups is one of the cluster, begun while its log was archived".to_owned(),
+        true => "none of the backups is one of the cluster, taken while its log was archived".to_owned(),
         false => format!("what can be is {}", spans.join(", and ")),
     }
 }
@@ -258,6 +263,32 @@ mod tests {
             "what can be is from 2026-11-26T10:00:00.000Z to 2026-11-26T13:00:00.000Z"
         );
         assert!(reached(&seals, &stretches[1..]).contains("none of the backups is one"));
+    }
+
+    #[test]
+    fn a_moment_within_a_backup_is_reached_from_the_one_before() {
+        let mut seals = [
+            seal("2026-11-26T10:00:00.000Z", ProofLevel::Written),
+            seal("2026-11-26T11:00:00.000Z", ProofLevel::Written),
+        ];
+        seals[0].ended = Some("2026-11-26T10:20:00.000Z".to_owned());
+        seals[1].ended = Some("2026-11-26T11:20:00.000Z".to_owned());
+        let stretches = [stretch("a", "2026-11-26T09:00:00Z", "2026-11-26T11:10:00Z")];
+        let seals: Vec<&Seal> = seals.iter().collect();
+        let found = |at: &str| {
+            let found = choose(&seals, &stretches, clock::parse(at).unwrap());
+            found.map(|(n, _)| n)
+        };
+        assert_eq!(found("2026-11-26T11:10:00Z"), Some(0));
+        assert_eq!(found("2026-11-26T10:20:00Z"), Some(0));
+        assert_eq!(found("2026-11-26T10:19:59Z"), None);
+        let from = "what can be is from 2026-11-26T10:20:00.000Z to 2026-11-26T11:10:00.000Z";
+        assert_eq!(reached(&seals, &stretches), from);
+        let none = reached(&seals[1..], &stretches);
+        assert!(none.contains("none of the backups is one"), "{none}");
+        let longer = [stretch("a", "2026-11-26T09:00:00Z", "2026-11-26T12:00:00Z")];
+        let at = clock::parse("2026-11-26T11:20:00Z").unwrap();
+        assert_eq!(choose(&seals, &longer, at).map(|(n, _)| n), Some(1));
     }
 
     #[test]

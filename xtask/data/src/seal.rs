@@ -106,6 +106,10 @@ pub struct Seal {
     pub sha256: String,
     /// How many bytes that is; the seal begins behind them.
     pub size: u64,
+    /// When the last of it was written, by which time it was whole: as the log leads on
+    /// from it, no moment before is reached. Unknown where its seal does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// How far it was proved.
     pub proof: ProofLevel,
     /// The file that the backup is encrypted in, where this lies beside that.
@@ -160,6 +164,11 @@ impl Seal {
         serde_json::from_slice(&said[HEADER..]).context("its seal is of another version of this tool")
     }
 
+    /// The first moment that is reached with it and the log since then.
+    pub fn first_moment(&self) -> &str {
+        self.ended.as_ref().unwrap_or(&self.backup.origin.began)
+    }
+
     /// How long the file is whose seal this is, without one at its end.
     pub fn file_size(&self) -> u64 {
         self.encrypted.as_ref().map_or(self.size, |file| file.size)
@@ -187,6 +196,7 @@ pub(crate) fn sample(proof: ProofLevel) -> Seal {
         backup: crate::facts::sample(),
         sha256: "0".repeat(64),
         size: 0,
+        ended: None,
         proof,
         encrypted: None,
     }
@@ -227,7 +237,10 @@ mod tests {
                 why: "pg_amcheck: …".to_owned(),
             },
         ] {
-            let seal = sample(proof);
+            let mut seal = sample(proof);
+            assert_eq!(seal.first_moment(), seal.backup.origin.began);
+            seal.ended = Some("2026-11-21T03:17:00.000Z".to_owned());
+            assert_eq!(seal.first_moment(), "2026-11-21T03:17:00.000Z");
             let frame = seal.frame().unwrap();
             assert_eq!(frame.len(), SEAL_SIZE);
             assert_eq!(Seal::of_frame(&frame).unwrap(), seal);

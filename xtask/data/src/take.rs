@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -145,11 +145,13 @@ pub fn mark(handle: &ServiceHandle, source: &BackupSource, seal: &Seal) -> Resul
     Ok(())
 }
 
+/// The seal of what was written just now.
 fn written(backup: BackupFacts, sha256: String, size: u64) -> Seal {
     Seal {
         backup,
         sha256,
         size,
+        ended: Some(clock::rfc3339(SystemTime::now())),
         proof: ProofLevel::Written,
         encrypted: None,
     }

@@ -4,6 +4,7 @@
 use std::io::{PipeWriter, Write, pipe};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Error, Result, anyhow};
 
@@ -19,6 +20,7 @@ use crate::source::BackupSource;
 use crate::take::{self, StdoutWriter, note, stream};
 use engine::container::{Container, RunResources};
 use host::report::{Counted, Report};
+use inputs::clock;
 use service::handle::ServiceHandle;
 
 /// A backup whose archive is written; it is a file once it was looked at and sealed.
@@ -26,6 +28,7 @@ pub struct UnsealedBackup {
     facts: BackupFacts,
     sha256: String,
     size: u64,
+    ended: String,
     encryption: Encryption<PartialBackup>,
     /// Where it was unpacked on the way, unless nobody is to look at it.
     place: Option<ProofPlace>,
@@ -63,6 +66,7 @@ pub fn to_file(
     };
     let streamed = stream(handle, source, &facts, &mut counted);
     drop(counted);
+    let ended = clock::rfc3339(SystemTime::now());
     let (sha256, size) = out.sum();
     let Both {
         encryption,
@@ -80,6 +84,7 @@ pub fn to_file(
             facts,
             sha256,
             size,
+            ended,
             encryption,
             place,
         }),
@@ -97,6 +102,7 @@ impl UnsealedBackup {
             backup: self.facts,
             sha256: self.sha256,
             size: self.size,
+            ended: Some(self.ended),
             proof: judged
                 .as_ref()
                 .map_or(ProofLevel::Written, |judged| judged.level.clone()),

@@ -22,7 +22,8 @@ pub struct ArchiveState {
     /// was ever archived.
     since: Option<f64>,
     until: Option<f64>,
-    /// The oldest backup that was begun since then: the first moment that can be reached.
+    /// The end of the oldest backup that was begun since then: the first moment that can be
+    /// reached.
     #[serde(default)]
     pub first_backup: Option<String>,
 }

@@ -410,7 +410,8 @@ pub(super) fn last_good(host: &Host, spec: &ImageSpec) -> Result<(Option<Seal>, 
     Ok((last.map(|last| read.swap_remove(last)), since))
 }
 
-/// When the first backup of a service was begun since a moment, of those that may be good.
+/// The first moment that is reached from a backup of a service that was begun since another
+/// moment, of those that may be good.
 pub(super) fn first_since(host: &Host, spec: &ImageSpec, since: SystemTime) -> Result<Option<String>> {
     let all = file::list(&file::folder(host, spec.name.as_str()))?;
     let mut good = all
@@ -418,7 +419,7 @@ pub(super) fn first_since(host: &Host, spec: &ImageSpec, since: SystemTime) -> R
         .filter_map(|(_, read)| Some(read.ok()?.seal))
         .filter(|seal| seal.level() != "refused" && seal.backup.origin.kind == BackupKind::Physical);
     let first = good.find(|seal| clock::parse(&seal.backup.origin.began).is_some_and(|began| began >= since));
-    Ok(first.map(|seal| seal.backup.origin.began))
+    Ok(first.map(|seal| seal.first_moment().to_owned()))
 }
 
 fn told(seal: &Seal) -> String {

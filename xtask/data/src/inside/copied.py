@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import files
@@ -185,9 +185,13 @@ def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]
 
 
 @contextmanager
-def serving(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]:
+def serving(
+    folder: str,
+    more: Mapping[str, str] | None = None,
+    may_go_on: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
     """Serves a cluster, with more settings where somebody wants them: it has come to a consistent
-    state by then. Shut down at the end."""
+    state by then, or whoever is asked meanwhile has refused. Shut down at the end."""
     with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
         file.write("local all all trust\nlocal replication all trust\n")
     given = SETTINGS | dict(more or {})
@@ -204,6 +208,7 @@ def serving(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None
         while subprocess.run(["pg_isready", "-q"], env=ENVIRONMENT, check=False).returncode:
             if server.poll() is not None:
                 raise Refused(f"PostgreSQL does not start from it: {log_tail()}")
+            may_go_on()
             time.sleep(0.05)
         yield
         run(["pg_ctl", "stop", "-D", folder, "-m", "fast", "-w"], "PostgreSQL does not stop")

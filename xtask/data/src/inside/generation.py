@@ -22,12 +22,13 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import files
-from copied import Refused, ask, served, serving, verify
+from copied import Refused, ask, run, served, serving, verify
 from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
 
@@ -168,9 +169,19 @@ def recover(identifier: str, of_another: str = "") -> None:
 #: The archive's volume, where a moment is to be reached.
 ARCHIVE = "/var/lib/postgresql/archive"
 
+#: The log that is replayed, as it was at one moment.
+FROZEN = "/run/hive/log"
+
+#: What PostgreSQL asks for: a segment of the log, or where a timeline comes from.
+OF_THE_LOG = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}[.]history")
+
 #: What PostgreSQL ends with where a moment is not in the log that it was given.
 TOO_LATE = "recovery ended before configured recovery target was reached"
 TOO_EARLY = "requested recovery stop point is before consistent recovery point"
+
+
+class Unreachable(Refused):
+    """It is not the machine's fault: another backup or another moment is to be named."""
 
 
 def archived() -> None:
@@ -194,45 +205,95 @@ def recover_at(identifier: str, name: str, moment: str, of_another: str = "") ->
     part = f"{GENERATIONS}/new-{identifier}.part"
     verify(part)
     if (read(f"{part}/{ARCHIVED}") or {}).get("stretch") != name:
-        raise Refused(f"the backup does not belong to the log in {name}")
+        raise Unreachable(f"the backup does not belong to the log in {name}")
+    # Before what is there is looked at: the archive goes on meanwhile.
+    end = known_end(name)
+    freeze(f"{ARCHIVE}/{name}", FROZEN, segment_size(part))
     try:
-        replay(part, name, moment, of_another)
+        replay(part, moment, 0, of_another)
     except Refused as error:
         if TOO_EARLY in str(error):
-            raise Refused(
+            raise Unreachable(
                 f"the backup had not ended at {moment}; take an earlier backup"
             ) from error
         if TOO_LATE not in str(error):
             raise
         # Nothing was committed after it, if all of the log is there.
-        replay(part, name, None, of_another)
+        replay(part, None, end, of_another)
     ready(identifier, "{}")
 
 
-def replay(part: str, name: str, moment: str | None, of_another: str) -> None:
-    folder = f"{ARCHIVE}/{name}"
-    # The last segment is not whole, and recovery ends where it does.
-    fetch = f"cp {folder}/%f %p 2>/dev/null || cp {folder}/%f.partial %p 2>/dev/null"
+def known_end(name: str) -> int:
+    """Where the log of a stretch ends, or further on."""
+    from hive_container import archiving
+
+    return archiving.Stretch(f"{ARCHIVE}/{name}").end
+
+
+def segment_size(part: str) -> int:
+    said = run(["pg_controldata", part], "pg_controldata")
+    values = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+    return int(values["Bytes per WAL segment"])
+
+
+def freeze(folder: str, target: str, segment_bytes: int) -> None:
+    """What is archived now, under the names that PostgreSQL asks for: what comes later may have
+    been committed after the moment, or be missing in what was known before."""
+    os.mkdir(target, mode=0o700)
+    names = os.listdir(folder)
+    for name in names:
+        whole = name.removesuffix(".partial")
+        if not OF_THE_LOG.fullmatch(whole) or (name != whole and whole in names):
+            continue
+        if name == whole:
+            os.symlink(f"{folder}/{name}", f"{target}/{name}")
+            continue
+        try:
+            # While it is written to: recovery ends where it does.
+            shutil.copyfile(f"{folder}/{name}", f"{target}/{name}")
+        except FileNotFoundError:
+            # By now it is a whole one.
+            os.symlink(f"{folder}/{whole}", f"{target}/{whole}")
+            continue
+        # PostgreSQL refuses a shorter one. Nothing of the log is in it: a full disk has cut it off,
+        # or it is only being made.
+        if os.path.getsize(f"{target}/{name}") == segment_bytes:
+            os.rename(f"{target}/{name}", f"{target}/{whole}")
+
+
+def fetch() -> str:
+    """How PostgreSQL gets a file of the log. One that is not there is the end of it; with any other
+    trouble it gives up, from 126 on."""
+    return f"test -e {FROZEN}/%f || exit 1; cp {FROZEN}/%f %p || exit 126"
+
+
+def replay(part: str, moment: str | None, end: int, of_another: str) -> None:
     # Who could connect before its end would see what comes before the moment.
-    more = {"restore_command": fetch, "recovery_target_action": "promote", "hot_standby": "off"}
+    more = {"restore_command": fetch(), "recovery_target_action": "promote", "hot_standby": "off"}
     if moment:
         # Abbreviations of time zones are not known yet when this is read.
         more["recovery_target_time"] = moment.removesuffix("Z") + "+00:00"
     with open(f"{part}/recovery.signal", "w", encoding="utf-8"):
         pass
-    with serving(part, more):
+    with serving(part, more, leave_room):
         if moment is None:
-            inspect_end(part, name)
+            inspect_end(part, end)
         inspect_collations()
         if of_another:
             take_over(part)
 
 
-def inspect_end(part: str, name: str) -> None:
-    """Recovery ends where the log does, also where that is because some of it is missing."""
+def leave_room() -> None:
+    """What runs needs some of the disk, and the log since the backup may be of any length."""
     from hive_container import archiving
 
-    ended, known = end_of_recovery(f"{part}/pg_wal"), archiving.Stretch(f"{ARCHIVE}/{name}").end
+    if archiving.free(MOUNT) < archiving.FREE_FOR_BOTH:
+        raise Refused("the disk of the data has no room for the log since the backup")
+
+
+def inspect_end(part: str, known: int) -> None:
+    """Recovery ends where the log does, also where that is because some of it is missing."""
+    ended = end_of_recovery(f"{part}/pg_wal")
     if ended < known:
         raise Refused(
             f"the archive is not whole: its log ends at {position(ended)}, and {position(known)}"
@@ -449,7 +510,7 @@ def main() -> int:
         VERBS[sys.argv[1]](*sys.argv[2:])
     except Refused as error:
         print(error, file=sys.stderr)
-        return 1
+        return os.EX_USAGE if isinstance(error, Unreachable) else 1
     except OSError as error:
         print(f"{error.filename or MOUNT}: {error.strerror}", file=sys.stderr)
         return 1

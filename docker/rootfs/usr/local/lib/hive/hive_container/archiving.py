@@ -36,6 +36,8 @@ STATE = f"{volume.OURS}/archive.json"
 #: In each stretch.
 STRETCH = "stretch.json"
 
+#: What a stretch is called.
+NAME = re.compile(r"[0-9]+-[0-9]{8}T[0-9]{6}Z")
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 PARTIAL = ".partial"
 
@@ -51,6 +53,15 @@ LEAST_KEPT = 64
 FREE_FOR_DATA = 128 * volume.MIB
 #: Where the archive lies on the same disk as the data, so much is left to them.
 FREE_FOR_BOTH = 256 * volume.MIB
+
+#: Who receives nothing for so long, while there is something, hangs.
+STILL_SECONDS = 60
+
+#: Two lives of a cluster in one stretch, if it went on.
+AHEAD = "the archive is ahead of this cluster, which was put back"
+
+#: A clock that is put right bit by bit never goes back so many seconds between two looks.
+SET_BACK = 1.0
 
 
 def is_mounted() -> bool:
@@ -97,6 +108,22 @@ ASKED = f"""
         (SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{SLOT}'));
 """
 
+#: Where an admin lets nobody use `ALTER SYSTEM` (PostgreSQL 17), it is done without.
+MAY_ALTER = "coalesce(current_setting('allow_alter_system', true), 'on') = 'on'"
+
+#: An older image does not know of archives, and would keep the log for the slot without end: the
+#: bound that this server was started with is left in the cluster. Prints nothing.
+BOUNDED = f"""
+    SELECT format('ALTER SYSTEM SET max_slot_wal_keep_size = %L',
+        current_setting('max_slot_wal_keep_size')) WHERE {MAY_ALTER} \\gexec
+"""
+
+#: Takes that back, as long as the slot is there. Prints nothing.
+UNBOUNDED = f"""
+    SELECT 'ALTER SYSTEM RESET max_slot_wal_keep_size' FROM pg_replication_slots
+        WHERE slot_name = '{SLOT}' AND {MAY_ALTER} \\gexec
+"""
+
 #: Takes the slot away, where there is one that nobody uses. Prints nothing.
 WITHOUT_SLOT = f"""
     DO $$BEGIN PERFORM pg_drop_replication_slot(slot_name) FROM pg_replication_slots
@@ -115,6 +142,20 @@ def read(line: str) -> Look:
     at, identifier, segment, flushed, received, slot = json.loads(line)
     received = None if received is None else int(received)
     return Look(at, identifier, int(segment), int(flushed), received, slot)
+
+
+class Progress:
+    """Whether what is not yet archived comes on."""
+
+    def __init__(self, now: float):
+        self.received: int | None = None
+        self.since = now
+
+    def stands_still(self, look: Look, now: float) -> bool:
+        is_all_there = look.received is not None and look.received >= look.flushed
+        if is_all_there or look.received != self.received:
+            self.received, self.since = look.received, now
+        return now - self.since > STILL_SECONDS
 
 
 class Stretch:
@@ -163,7 +204,8 @@ class Stretch:
             "until": self.until,
             "end": self.end,
         }
-        write_private(f"{self.folder}/{STRETCH}", json.dumps(known))
+        # What it says is believed when the log is removed.
+        write_private(f"{self.folder}/{STRETCH}", json.dumps(known), durable=True)
 
     def segments(self) -> list[str]:
         """Its whole segments, the oldest first."""
@@ -181,14 +223,15 @@ class Stretch:
 def stretches(root: str) -> list[Stretch]:
     """All that are whole, the oldest first. What else lies there is not looked at."""
     found = []
-    for name in os.listdir(root):
+    for name in filter(NAME.fullmatch, os.listdir(root)):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found.append(Stretch(f"{root}/{name}"))
     return sorted(found, key=lambda one: one.since)
 
 
-def own(root: str, look: Look, path: str = OWN) -> Stretch | str:
-    """The stretch that this cluster goes on with; or why there is none."""
+def own(root: str, look: Look, seen: float = 0.0, path: str = OWN) -> Stretch | str:
+    """The stretch that this cluster goes on with; or why there is none. `seen` is the latest time
+    that was seen on its clock."""
     if not os.path.exists(path):
         return "nothing is archived of this cluster yet"
     if look.slot is None:
@@ -201,21 +244,39 @@ def own(root: str, look: Look, path: str = OWN) -> Stretch | str:
         stretch = Stretch(f"{root}/{name}")
     except (OSError, ValueError, KeyError, TypeError):
         return "its folder is not on this volume, or cannot be read"
+    return other_life(stretch, look, seen) or stretch
+
+
+def other_life(stretch: Stretch, look: Look, seen: float) -> str | None:
+    """Why what comes is not what a stretch goes on with."""
     if stretch.system_identifier != look.system_identifier:
         return "its folder is of another cluster"
-    return stretch
+    if stretch.end > look.flushed:
+        return AHEAD
+    if look.at < max(stretch.until, seen) - SET_BACK:
+        # What was committed on the clock of before is later than what comes now: a moment that is
+        # on both is looked for in what comes.
+        stretch.reaches(until=min(stretch.until, look.at))
+        return "the clock was set back"
+    return None
 
 
-def prune(root: str, most: int, keeps: Stretch) -> None:
-    """Removes the oldest log until the archive takes no more than `most` bytes. Of the stretch that
-    is being written to, the last segments stay."""
+def prune(root: str, most: int, keeps: Stretch, wanted: int = 0) -> None:
+    """Removes the oldest log until the archive takes no more than `most` bytes, and as many are
+    given back as are wanted. Of the stretch that is being written to, the last segments stay."""
+    for name in filter(NAME.fullmatch, os.listdir(root)):
+        folder = f"{root}/{name}"
+        is_other = folder != keeps.folder and os.path.isdir(folder)
+        if is_other and STRETCH not in os.listdir(folder):
+            # Killed while it was begun or removed.
+            remove(folder)
     sizes = {}
     for stretch in stretches(root):
         for name in os.listdir(stretch.folder):
             with contextlib.suppress(FileNotFoundError):
                 path = f"{stretch.folder}/{name}"
                 sizes[path] = os.stat(path).st_size
-    too_much = sum(sizes.values()) - most
+    too_much = max(sum(sizes.values()) - most, wanted)
     for stretch in stretches(root):
         if too_much <= 0:
             return
@@ -252,6 +313,9 @@ def cause(said: str) -> str:
 def remove(folder: str) -> None:
     import shutil
 
+    # First: half a stretch is none.
+    with contextlib.suppress(OSError):
+        os.unlink(f"{folder}/{STRETCH}")
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -263,11 +327,20 @@ def free(path: str) -> int:
 
 def want_of_room(archive: str = ARCHIVE, data: str = volume.MOUNT) -> str | None:
     """Why nothing more may be written, for the sake of the data."""
-    left = free(data)
-    shares_disk = os.stat(archive).st_dev == os.stat(data).st_dev
-    if left >= (FREE_FOR_BOTH if shares_disk else FREE_FOR_DATA):
+    least = FREE_FOR_BOTH if shares_disk(archive, data) else FREE_FOR_DATA
+    if free(data) >= least:
         return None
-    return f"the disk that the data are on has only {left // volume.MIB} MB free"
+    # Without what there is: that would be something new at each look.
+    return f"the disk that the data are on has less than {least // volume.MIB} MB free"
+
+
+def wanted_back(archive: str = ARCHIVE, data: str = volume.MOUNT) -> int:
+    """How many bytes of the archive's the data are to have back, before it may not write at all."""
+    return 2 * FREE_FOR_BOTH - free(data) if shares_disk(archive, data) else 0
+
+
+def shares_disk(archive: str, data: str) -> bool:
+    return os.stat(archive).st_dev == os.stat(data).st_dev
 
 
 def write_state(stretch: Stretch | None, trouble: str | None) -> None:

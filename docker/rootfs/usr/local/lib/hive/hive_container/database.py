@@ -305,7 +305,7 @@ def archive_slot(is_wanted: bool) -> str:
     if is_wanted:
         return ""
     archiving.forget()
-    return archiving.WITHOUT_SLOT
+    return archiving.UNBOUNDED + archiving.WITHOUT_SLOT
 
 
 def run_initial_sql(server: Server, image: Image) -> None:
