@@ -142,12 +142,7 @@ impl VolumeKeeper {
         more: &[&str],
     ) -> Result<Self> {
         let mount = format!("{volume}:{MOUNT}");
-        let options = [
-            &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
-            &["--volume", &mount],
-            more,
-        ]
-        .concat();
+        let options = [&IDLE[..], &["--volume", &mount], more].concat();
         let container = resources.start(name, image.as_str(), &options, &["infinity"])?;
         let mut keeper = Self {
             container,
@@ -288,6 +283,10 @@ pub(crate) fn copy_in(
     let unpack = engine.cmd(runner, &exec).args(PYTHON).args([UNPACK, folder]);
     unpack.stdin_from(archive).deadline(LONGEST).run().map(drop)
 }
+
+/// Options of a container whose command is `infinity`: it does what is run in it, and nothing
+/// else.
+pub(crate) const IDLE: [&str; 5] = ["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"];
 
 /// What ends a script that judges a backup, where that is to blame.
 const REFUSED: i32 = 1;

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::exchange::{self, MIGRATION};
 use crate::foreign::{self, ForeignCluster, ForeignFindings, ForeignPlace, OldPrograms, SourceMount};
-use crate::generations::{VolumeJournal, VolumeKeeper, run_in};
+use crate::generations::{IDLE, VolumeJournal, VolumeKeeper, run_in};
 use crate::growth;
 use crate::logical::{MIGRATE, WORK};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
@@ -174,11 +174,7 @@ impl MigrateOrder<'_> {
 
     /// A container that waits to be asked, without network.
     fn container(&self, what: &str, image: &ImageId, more: &[&str]) -> Result<Container> {
-        let options = [
-            &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
-            more,
-        ]
-        .concat();
+        let options = [&IDLE[..], more].concat();
         self.service
             .resources
             .start(&self.helper(what), image.as_str(), &options, &["infinity"])

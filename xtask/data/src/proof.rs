@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::facts::{BackupFacts, BackupKind};
 use crate::file::Backup;
-use crate::generations::{self, VolumeKeeper, judgement, run_in};
+use crate::generations::{self, IDLE, VolumeKeeper, judgement, run_in};
 use crate::logical;
 use crate::rehearsal::{self, TrialOrder};
 use crate::seal::{BootProof, ProofLevel, RestoreProof};
@@ -131,11 +131,7 @@ impl ProofPlace {
         room(resources, &volume, &backup.times(copies + more))?;
         let mount = format!("{}:{MOUNT}", volume.name());
         // The proof looks at what moves in it, and that is the proof's alone.
-        let options = [
-            &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
-            &["--volume", &mount],
-        ]
-        .concat();
+        let options = [&IDLE[..], &["--volume", &mount]].concat();
         let container = resources.start(&name, image_id.as_str(), &options, &["infinity"])?;
         run_in(&container, &[], &["mkdir", "-m", "700", PGDATA])?;
         if kind == BackupKind::Logical {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Error, Result};
 use crate::exchange::{self, RESTORE};
 use crate::facts::BackupKind;
 use crate::file::Backup;
-use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper, archived, run_in};
+use crate::generations::{IDLE, VolumeFindings, VolumeJournal, VolumeKeeper, archived, run_in};
 use crate::logical::{self, WORK};
 use crate::moment::{self, ArchivedStretch, WantedMoment, WayToMoment, choose, reached};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
@@ -85,8 +85,8 @@ pub struct RestoreOutcome {
 }
 
 /// Makes the data of a service those of a backup, which is of the image `from`: of its own,
-/// or of one with the same app; with `way` as they were at a moment after it. What ran before is kept on the volume. The caller holds the
-/// service's lock.
+/// or of one with the same app; with `way` as they were at a moment after it. What ran
+/// before is kept on the volume. The caller holds the service's lock.
 ///
 /// # Errors
 /// With all that is in the way, before anything is touched; a smoke failure where
@@ -201,10 +201,7 @@ pub fn way(
 fn looker(order: &RestoreOrder<'_>, volume: &str) -> Result<Container> {
     let name = format!("{}.archive-{}", order.handle.name, std::process::id());
     let mount = moment::mount(volume);
-    let options = [
-        &["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"][..],
-        &["--user", "0:0", "--volume", &mount],
-    ];
+    let options = [&IDLE[..], &["--user", "0:0", "--volume", &mount]];
     order
         .resources
         .start(&name, order.image.as_str(), &options.concat(), &["infinity"])
