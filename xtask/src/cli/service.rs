@@ -22,7 +22,7 @@ pub struct ServiceSelection {
 }
 
 /// Arguments of `up`: which services, and what is asked of their containers.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 pub struct UpArgs {
     /// The services that are to run.
     #[command(flatten)]

@@ -23,16 +23,18 @@ pub(super) fn run(args: &LogsArgs, host: &Host) -> Result<()> {
     let mut programs = BTreeSet::new();
     for spec in &specs {
         let handle = services::handle(host, &engine, spec);
-        let is_there = handle.place()?.own().is_some();
-        if args.selection.images.is_empty() && !is_there {
+        let place = handle.place()?;
+        if args.selection.images.is_empty() && place.own().is_none() {
             continue;
         }
-        match kept::newest(&host.state_dir(), &handle.name)? {
-            Some(file) if matches!(handle.place()?, ContainerPlace::Empty) && !args.follow => {
+        let is_gone = matches!(place, ContainerPlace::Empty) && !args.follow;
+        let last = is_gone.then(|| kept::newest(&host.state_dir(), &handle.name));
+        match last.transpose()?.flatten() {
+            Some(file) => {
                 programs.extend(spec.programs.iter().map(|program| program.name.to_string()));
                 gone.push((handle, file));
             }
-            _ => {
+            None => {
                 own(&handle)?;
                 handles.push(handle);
             }

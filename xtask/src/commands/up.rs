@@ -58,15 +58,16 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
         services::mend(host, &handle, spec, true)?;
     }
     let inventory = engine.inventory(&host.runner)?;
-    let orders: Vec<UpOrder> = specs
-        .iter()
-        .map(|spec| order(args, host, &engine, &inventory, spec, &options))
-        .chain(
-            databases
-                .iter()
-                .map(|spec| as_it_is(args, host, &engine, &inventory, spec)),
-        )
-        .collect::<Result<_>>()?;
+    let orders = Orders {
+        host,
+        engine: &engine,
+        inventory: &inventory,
+        unproved: args.unproved,
+    };
+    let named = args.image.as_deref();
+    let wanted = specs.iter().map(|spec| orders.of(spec, named, &options));
+    let as_they_are = databases.iter().map(|spec| orders.as_it_is(spec));
+    let orders: Vec<UpOrder> = wanted.chain(as_they_are).collect::<Result<_>>()?;
     let outcomes = up(host, &engine, &orders)?;
     if args.json {
         let all: Vec<Value> = outcomes.iter().map(document).collect();
@@ -141,13 +142,12 @@ fn secret(given: &str) -> Result<(String, String), String> {
 /// nothing says that they are elsewhere.
 fn databases(host: &Host, specs: &[ImageSpec], options: &ServiceOptions) -> Result<Vec<ImageSpec>> {
     let is_meant = |name: &ImageName| specs.iter().any(|spec| spec.name == *name);
-    let mut missing: Vec<String> = specs
+    let missing: Vec<String> = specs
         .iter()
         .filter_map(|spec| database_of(spec, options))
         .filter(|name| !is_meant(name))
         .map(|name| name.to_string())
         .collect();
-    missing.dedup();
     match missing.is_empty() {
         true => Ok(Vec::new()),
         false => services::specs(host, &missing),
@@ -160,58 +160,45 @@ fn database_of(spec: &ImageSpec, options: &ServiceOptions) -> Option<ImageName> 
     (!database::is_told(options)).then_some(database)
 }
 
-fn order(
-    args: &UpArgs,
-    host: &Host,
-    engine: &Engine,
-    inventory: &Inventory,
-    spec: &ImageSpec,
-    options: &ServiceOptions,
-) -> Result<UpOrder> {
-    let reference = args.image.clone().unwrap_or_else(|| services::release(spec));
-    let image = engine.image(&host.runner, &reference)?;
-    let proved = image
-        .as_ref()
-        .is_some_and(|image| is_proved(inventory, spec.name.as_str(), image.id()));
-    Ok(UpOrder {
-        spec: spec.clone(),
-        reference,
-        image,
-        proved,
-        unproved: args.unproved,
-        options: options.clone(),
-        database: database_of(spec, options),
-        keeps: false,
-    })
+/// Makes orders of specs.
+struct Orders<'a> {
+    host: &'a Host,
+    engine: &'a Engine,
+    inventory: &'a Inventory,
+    unproved: bool,
 }
 
-/// A database that only another service asks for: where it has a container it stays as
-/// that is, image and settings included.
-fn as_it_is(
-    args: &UpArgs,
-    host: &Host,
-    engine: &Engine,
-    inventory: &Inventory,
-    spec: &ImageSpec,
-) -> Result<UpOrder> {
-    let handle = services::handle(host, engine, spec);
-    let released = UpArgs {
-        image: None,
-        ..args.clone()
-    };
-    let mut order = order(
-        &released,
-        host,
-        engine,
-        inventory,
-        spec,
-        &ServiceOptions::default(),
-    )?;
-    order.keeps = true;
-    if let ContainerPlace::Own(seen) = handle.place()? {
-        order.proved = is_proved(inventory, spec.name.as_str(), &seen.image_id);
+impl Orders<'_> {
+    /// The released image of a spec, or the one that is `named`.
+    fn of(&self, spec: &ImageSpec, named: Option<&str>, options: &ServiceOptions) -> Result<UpOrder> {
+        let reference = named.map_or_else(|| services::release(spec), str::to_owned);
+        let image = self.engine.image(&self.host.runner, &reference)?;
+        let proved = image
+            .as_ref()
+            .is_some_and(|image| is_proved(self.inventory, spec.name.as_str(), image.id()));
+        Ok(UpOrder {
+            spec: spec.clone(),
+            reference,
+            image,
+            proved,
+            unproved: self.unproved,
+            options: options.clone(),
+            database: database_of(spec, options),
+            keeps: false,
+        })
     }
-    Ok(order)
+
+    /// A database that only another service asks for: where it has a container it stays
+    /// as that is, image and settings included.
+    fn as_it_is(&self, spec: &ImageSpec) -> Result<UpOrder> {
+        let mut order = self.of(spec, None, &ServiceOptions::default())?;
+        order.keeps = true;
+        let handle = services::handle(self.host, self.engine, spec);
+        if let ContainerPlace::Own(seen) = handle.place()? {
+            order.proved = is_proved(self.inventory, spec.name.as_str(), &seen.image_id);
+        }
+        Ok(order)
+    }
 }
 
 fn document(outcome: &UpOutcome) -> Value {
