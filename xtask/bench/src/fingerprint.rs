@@ -1,10 +1,11 @@
-//! How fast the tool decides that nothing, or little, has to be done.
+//! How fast the tool decides that nothing, or little, has to be done, and does it.
 //!
 //! Everything happens in a copy of the checkout, with images of its own names
 //! and a state folder of its own: no tag that somebody uses is moved. Trees of
 //! many files are made once and kept in `bench/trees` of the state folder (3 GB
 //! with git's copy).
 
+mod cold;
 mod edit;
 pub(crate) mod fixture;
 mod large;
@@ -72,6 +73,13 @@ pub(crate) static SUITE: BenchSuite<CheckoutFixture> = BenchSuite {
             unit: "steps",
             goals: &[Goal::AtMost(0.0)],
             measure: edit::dependencies,
+        },
+        Row {
+            name: "cold-hundred",
+            what: "an app with 100 packages, each step of its Dockerfile run anew",
+            unit: "s",
+            goals: &[Goal::OfPeer(cold::PLAIN, 1.1)],
+            measure: cold::hundred,
         },
         Row {
             name: "unchanged-large",

@@ -18,6 +18,7 @@ use build::request::Request;
 use build::request::Selection;
 use definition::dockerfile;
 use engine::Engine;
+use host::Host;
 use xtask::scratch::{self, Scratch};
 use xtask::survey::ROOTFS;
 
@@ -176,12 +177,7 @@ impl CheckoutFixture {
                 file
             }
         };
-        let bake = Timed::new(BAKE, &self.engine.docker)
-            .args(["buildx", "bake", "--file"])
-            .args([file]);
-        // buildx leaves files where temporary ones go (docker/buildx#3117).
-        let bake = bake.env("TMPDIR", &self.scratch.state);
-        Ok(self.with_engine(bake))
+        Ok(self.bake_file(&file))
     }
 
     /// Adds what `docker` needs to reach the engine.
@@ -254,27 +250,66 @@ impl CheckoutFixture {
                 })
             })
             .collect::<Result<_>>()?;
-        let secrets = host
-            .env
-            .ssl_cert_file
-            .iter()
-            .map(|file| ("ca-bundle".to_owned(), file.clone()))
-            .collect();
-        let options = buildkit::BakeOptions {
-            secrets,
-            secret_values: BTreeMap::new(),
-            ssh_agent: None,
-            no_cache: false,
+        save(host, &folder, &targets)
+    }
+
+    /// A Dockerfile of `docker/bench/`, by bake with the app of a subject in the place of our
+    /// Dockerfile. The last stage has the file's name.
+    pub(super) fn bake_peer(&self, bench: &Bench<'_>, subject: &BenchedBuild, name: &str) -> Result<Timed> {
+        let base = self.build(bench, subject)?;
+        let root = self.root();
+        let catalog = Catalog::read(root, Apps::OfSpecs)?;
+        let (_, set) = catalog.bases.choose(None)?;
+        let args = [("BASE", base), ("PG_MAJOR", set.postgres.major.to_string())];
+        let app = subject.app.clone();
+        let target = Target {
+            image: name.to_owned(),
+            fingerprint: format!("bench-{name}"),
+            candidate_tag: Self::baked_reference(name),
+            dockerfile: fs_err::read_to_string(root.join(format!("docker/bench/{name}.Dockerfile")))?,
+            stage: name.to_owned(),
+            context: app.context("a peer is built of an app's folder")?,
+            contexts: BTreeMap::new(),
+            args: args.map(|(key, value)| (key.to_owned(), value)).into(),
         };
-        let file = folder.join("bake.json");
-        fs_err::write(&file, buildkit::request(&targets, &options)?)?;
-        Ok(file)
+        let folder = self.folder(&format!("bake-{name}"));
+        fs_err::create_dir_all(&folder)?;
+        let file = save(bench.host, &folder, &[target])?;
+        Ok(self.bake_file(&file))
+    }
+
+    /// The call of bake for a file.
+    fn bake_file(&self, file: &Path) -> Timed {
+        let bake = Timed::new(BAKE, &self.engine.docker)
+            .args(["buildx", "bake", "--file"])
+            .args([file]);
+        // buildx leaves files where temporary ones go (docker/buildx#3117).
+        self.with_engine(bake.env("TMPDIR", &self.scratch.state))
     }
 
     /// A copy of the sample app at `folder`, which may hold other files.
     pub(super) fn copy_sample_app(&self, folder: &Path) -> Result<()> {
         scratch::copy(&self.sample_app()?, folder)
     }
+}
+
+/// Writes the bake file of some targets. Returns its path.
+fn save(host: &Host, folder: &Path, targets: &[Target]) -> Result<PathBuf> {
+    let secrets = host
+        .env
+        .ssl_cert_file
+        .iter()
+        .map(|file| ("ca-bundle".to_owned(), file.clone()))
+        .collect();
+    let options = buildkit::BakeOptions {
+        secrets,
+        secret_values: BTreeMap::new(),
+        ssh_agent: None,
+        no_cache: false,
+    };
+    let file = folder.join("bake.json");
+    fs_err::write(&file, buildkit::request(targets, &options)?)?;
+    Ok(file)
 }
 
 /// As [`buildkit::bake`] sets them: without them the ID of an image moves at
