@@ -12,6 +12,7 @@ use engine::{Engine, choose};
 
 use crate::scratch::{Scratch, TEST_IMAGES};
 use host::Host;
+use host::lock;
 use host::process::Stream;
 use host::report;
 
@@ -67,7 +68,11 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
     let mut cargo = vec!["test", "--workspace", "--no-fail-fast", "--"];
     let mut env = Vec::new();
     let mut before = None;
+    let mut alone = None;
     if !args.no_engine {
+        // Two at once would remove each other's containers and images: they have the same names.
+        let place = host.cache_dir().join("test.lock");
+        alone = Some(lock::exclusive(&place, "for another run of the tests on this machine", host)?);
         // Here, where its progress is seen, rather than inside of a test.
         let engine = choose::obtain(host, None)?;
         before = Some((release_tags(host, &engine)?, engine.clone()));
@@ -112,6 +117,7 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
             failed.push("release tags");
         }
     }
+    drop(alone);
     if failed.is_empty() {
         let took = report::seconds(started.elapsed());
         host.report
