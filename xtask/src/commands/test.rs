@@ -72,7 +72,11 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
     if !args.no_engine {
         // Two at once would remove each other's containers and images: they have the same names.
         let place = host.cache_dir().join("test.lock");
-        alone = Some(lock::exclusive(&place, "for another run of the tests on this machine", host)?);
+        alone = Some(lock::exclusive(
+            &place,
+            "for another run of the tests on this machine",
+            host,
+        )?);
         // Here, where its progress is seen, rather than inside of a test.
         let engine = choose::obtain(host, None)?;
         before = Some((release_tags(host, &engine)?, engine.clone()));

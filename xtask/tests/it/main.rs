@@ -25,6 +25,7 @@ mod engine_api;
 mod engine_private;
 mod failures;
 mod forecast;
+mod git_by_ssh;
 mod house;
 mod ignore;
 mod indexes;
