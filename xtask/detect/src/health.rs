@@ -52,6 +52,13 @@ const NAMES: [&str; 16] = [
     "ping",
 ];
 
+/// Whether a path is one of a request, with no part that only the app's users know:
+/// `/{tenant}/health`, `/<lang>/status`.
+fn can_be_asked_for(path: &str) -> bool {
+    path.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b))
+}
+
 /// Chooses the route: what asks the database before what does not, then the
 /// most telling name, then the shortest path.
 pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) -> Choice<HealthRoute> {
@@ -59,6 +66,9 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
     for route in routes {
         let path = &route.value.path;
         let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        if !can_be_asked_for(path) {
+            continue;
+        }
         let Some(rank) = NAMES.iter().position(|name| last.eq_ignore_ascii_case(name)) else {
             continue;
         };

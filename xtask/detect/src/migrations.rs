@@ -4,6 +4,7 @@ use crate::dependencies::{Dependencies, at, toml_at};
 use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
+use crate::proposal;
 use crate::tree::{Tree, file_name, folder_of};
 
 /// A command, word by word.
@@ -41,7 +42,8 @@ pub(crate) fn find(
             );
         }
     }
-    if let Some((line, command)) = process(tree, "release") {
+    let release = process(tree, "release");
+    if let Some((line, command)) = release.filter(|(_, command)| !command.is_empty()) {
         let place = Place::new("Procfile", line);
         add(
             &["sh", "-c", command],
@@ -132,17 +134,17 @@ pub(crate) fn find(
             "aerich is among the dependencies and has its settings here",
         );
     }
-    let mut all = found.into_iter();
-    match all.next() {
-        Some((chosen, rule)) => Choice {
-            chosen: Some(chosen),
-            rule: rule.to_owned(),
-            others: all.map(|(one, _)| one).collect(),
-        },
-        None => Choice {
-            rule: "nothing that migrates was found".to_owned(),
-            ..Choice::default()
-        },
+    let taken = found
+        .iter()
+        .position(|(one, _)| proposal::is_taken(&one.value))
+        .map(|n| found.remove(n));
+    let (chosen, rule) = taken.map_or((None, "nothing that migrates was found"), |(one, rule)| {
+        (Some(one), rule)
+    });
+    Choice {
+        chosen,
+        rule: rule.to_owned(),
+        others: found.into_iter().map(|(one, _)| one).collect(),
     }
 }
 

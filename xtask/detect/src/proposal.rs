@@ -1,15 +1,18 @@
 //! From findings to the two files that an image of one's own needs.
 
+use definition::spec::secret;
 use serde_json::{Map, Value, json};
 
 use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
+use crate::migrations::CommandWords;
 use crate::place::Place;
 use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
+use crate::settings::ReadVariable;
 
 /// What only the checkout knows of an image.
 #[derive(Clone, Debug)]
@@ -121,11 +124,12 @@ fn programs(findings: &Findings) -> Vec<Value> {
             .split_whitespace()
             .next()
             .is_some_and(|first| OF_QUEUES.contains(&first));
-        if of_a_queue || !is_name(name) || names.contains(&name.as_str()) {
+        let words = words(command);
+        if of_a_queue || !is_name(name) || names.contains(&name.as_str()) || !is_taken(&words) {
             continue;
         }
         names.push(name);
-        all.push(json!({ "name": name, "command": words(command) }));
+        all.push(json!({ "name": name, "command": literally(&words) }));
     }
     all
 }
@@ -151,14 +155,32 @@ fn is_name(name: &str) -> bool {
 }
 
 /// A line of shell as words; by a shell where it is more than words.
-fn words(line: &str) -> Vec<&str> {
+fn words(line: &str) -> CommandWords {
     let is_plain = |c: char| c.is_alphanumeric() || " -_./:=@,+%".contains(c);
     let assigns = line.split(' ').next().is_some_and(|first| first.contains('='));
-    if line.chars().all(is_plain) && !assigns {
+    let words: Vec<&str> = if line.chars().all(is_plain) && !assigns {
         line.split_whitespace().collect()
     } else {
         vec!["sh", "-c", line]
-    }
+    };
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether a spec takes a command of the project's as it is: not one that has a secret
+/// in it, which would be part of the image.
+pub(crate) fn is_taken(words: &[String]) -> bool {
+    let empty = words.first().is_none_or(String::is_empty);
+    let odd = words.iter().any(|word| word.contains(char::is_control));
+    !empty && !odd && secret::in_command(words).is_none()
+}
+
+/// Words of the project's as a spec writes them: a brace in them is no placeholder's.
+fn literally(words: &[String]) -> Vec<String> {
+    words.iter().map(|word| escaped(word)).collect()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
 }
 
 /// Whether a process is among [`programs`].
@@ -206,7 +228,7 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
         app.insert("health".to_owned(), json!(meaning));
     }
     if let Some(command) = findings.before_start.value() {
-        app.insert("before_start".to_owned(), json!(command));
+        app.insert("before_start".to_owned(), json!(literally(command)));
     }
     let environment: Map<String, Value> = environment(findings)
         .into_iter()
@@ -258,13 +280,13 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     {
         found.push(ProposedVariable {
             name: "PYTHONPATH".to_owned(),
-            value: format!("/app/{}", app.value.path),
+            value: format!("/app/{}", escaped(&app.value.path)),
             place: app.place.clone(),
             why: "its modules are imported from there".to_owned(),
         });
     }
     for variable in findings.to_be_given() {
-        if let Some((value, why)) = known_value(&variable.value.name, variable.value.example.as_ref()) {
+        if let Known::Value { value, why } = known(&variable.value) {
             found.push(ProposedVariable {
                 name: variable.value.name.clone(),
                 value,
@@ -276,40 +298,162 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     found
 }
 
+/// A variable that somebody has to give a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedVariable<'f> {
+    /// The variable's name, as the app's environment has it.
+    pub name: &'f str,
+    /// The line that reads it.
+    pub place: &'f Place,
+    /// Why what the project shows for it is not taken, where it shows something.
+    pub not_taken: Option<String>,
+    /// Whether its value must not be part of the image.
+    pub is_secret: bool,
+}
+
 /// Variables without a value in the file: somebody has to give one.
-pub fn without_value(findings: &Findings) -> Vec<(&str, &Place)> {
+pub fn without_value(findings: &Findings) -> Vec<WantedVariable<'_>> {
     let wanted = findings.to_be_given().into_iter();
-    let unknown = wanted.filter(|one| known_value(&one.value.name, one.value.example.as_ref()).is_none());
-    let ours = unknown.filter(|one| !is_given_by_others(&one.value.name));
-    ours.map(|one| (one.value.name.as_str(), &one.place)).collect()
+    let unknown = wanted.filter_map(|one| match known(&one.value) {
+        Known::Not { not_taken, is_secret } => Some(WantedVariable {
+            name: &one.value.name,
+            place: &one.place,
+            not_taken,
+            is_secret,
+        }),
+        Known::Value { .. } | Known::OfOthers => None,
+    });
+    unknown.collect()
 }
 
 /// Secrets that only another company or server can give: never made, asked for at
 /// each start.
 pub fn of_others(findings: &Findings) -> Vec<(&str, &Place)> {
     let wanted = findings.to_be_given().into_iter();
-    let theirs = wanted.filter(|one| is_given_by_others(&one.value.name));
+    let theirs = wanted.filter(|one| known(&one.value) == Known::OfOthers);
     theirs.map(|one| (one.value.name.as_str(), &one.place)).collect()
 }
 
 /// What the gate gives in their place.
 const OF_THE_GATE: &str = "given-at-start";
 
-/// What a variable can be given without asking; a secret is never part of an image.
-fn known_value(name: &str, example: Option<&crate::place::Detected<String>>) -> Option<(String, String)> {
+/// What can be said of a variable's value without asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    /// The value, with the placeholders of a spec, and where it comes from.
+    Value { value: String, why: String },
+    /// A secret of another's.
+    OfOthers,
+    /// Nothing; as in [`WantedVariable`].
+    Not {
+        not_taken: Option<String>,
+        is_secret: bool,
+    },
+}
+
+/// What a variable can be given without asking; a secret is never part of an image,
+/// nor is what developers have for themselves.
+fn known(variable: &ReadVariable) -> Known {
+    let name = variable.name.as_str();
+    let value = |value: &str, why: String| Known::Value {
+        value: value.to_owned(),
+        why,
+    };
     if name == "PORT" {
-        return Some(("{port}".to_owned(), "the image's port".to_owned()));
+        return value("{port}", "the image's port".to_owned());
     }
     if is_given_by_others(name) {
-        return None;
+        return Known::OfOthers;
     }
     if is_secret(name) {
         let why = format!("made at the first start, unless {name}_FILE names a file with it");
-        return Some((format!("{{secret:{name}}}"), why));
+        return value(&format!("{{secret:{name}}}"), why);
     }
-    let example = example?;
-    let value = example.value.replace('{', "{{").replace('}', "}}");
-    Some((value, format!("what {} shows", example.place)))
+    let Some(example) = &variable.example else {
+        return Known::Not {
+            not_taken: None,
+            is_secret: false,
+        };
+    };
+    let shown = example.value.as_str();
+    if secret::is_baked_in(name, shown) {
+        return Known::Not {
+            not_taken: Some(format!("what {} shows has a secret in it", example.place)),
+            is_secret: true,
+        };
+    }
+    let instead = match switch(variable, shown) {
+        Switch::Kept => return value(&escaped(shown), format!("what {} shows", example.place)),
+        Switch::Turned(instead) => instead,
+        Switch::Unknown => {
+            return Known::Not {
+                not_taken: Some(format!("{shown}, as {} shows, is for developers", example.place)),
+                is_secret: false,
+            };
+        }
+    };
+    value(
+        &instead,
+        format!("{shown}, as {} shows, is for developers", example.place),
+    )
+}
+
+/// What becomes of an example's value.
+enum Switch {
+    Kept,
+    /// It is for developers, and this is what others have.
+    Turned(String),
+    /// It is for developers, and what others have does not stand there.
+    Unknown,
+}
+
+/// What an image has where an example shows what developers have: debugging, a server
+/// that loads anew, their own machine.
+fn switch(variable: &ReadVariable, shown: &str) -> Switch {
+    const ON_AND_OFF: [(&str, &str); 9] = [
+        ("True", "False"),
+        ("true", "false"),
+        ("TRUE", "FALSE"),
+        ("1", "0"),
+        ("yes", "no"),
+        ("Yes", "No"),
+        ("on", "off"),
+        ("On", "Off"),
+        ("y", "n"),
+    ];
+    const OF_DEVELOPERS: [&str; 7] = [
+        "debug",
+        "dev",
+        "develop",
+        "development",
+        "local",
+        "test",
+        "testing",
+    ];
+    let upper = variable.name.to_uppercase();
+    let words: Vec<&str> = upper.split('_').collect();
+    let has = |names: &[&str]| words.iter().any(|word| names.contains(word));
+    if has(&["DEBUG", "RELOAD", "AUTORELOAD"]) {
+        let on = ON_AND_OFF.iter().find(|(on, _)| *on == shown);
+        let is_off = ON_AND_OFF.iter().any(|(_, off)| *off == shown);
+        return match on {
+            Some((_, off)) => Switch::Turned((*off).to_owned()),
+            None if is_off => Switch::Kept,
+            None => Switch::Unknown,
+        };
+    }
+    let lower = shown.to_lowercase();
+    if has(&["ENV", "ENVIRONMENT", "STAGE", "MODE"]) && OF_DEVELOPERS.contains(&lower.as_str()) {
+        // `Literal["local", "production"]`, without its quotes.
+        let mut listed = variable.annotation.split(|c: char| !c.is_alphanumeric());
+        let production = listed.find(|word| ["production", "prod"].contains(&word.to_lowercase().as_str()));
+        return production.map_or(Switch::Unknown, |word| Switch::Turned(word.to_owned()));
+    }
+    let own_machine = ["localhost", "127.0.0.1", "[::1]", "host.docker.internal"];
+    match own_machine.iter().any(|host| lower.contains(host)) {
+        true => Switch::Unknown,
+        false => Switch::Kept,
+    }
 }
 
 /// Packages of the distribution that are needed to install, and what needs them.

@@ -207,11 +207,19 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             ),
         );
     }
-    for (name, place) in proposal::without_value(findings) {
-        say(
-            "give",
-            format!("{place}  {name} has no default: give it a value in `app.environment`"),
-        );
+    for wanted in proposal::without_value(findings) {
+        let (name, place) = (wanted.name, wanted.place);
+        let because = wanted
+            .not_taken
+            .map_or_else(String::new, |why| format!(" ({why})"));
+        let way = match wanted.is_secret {
+            false => "give it a value in `app.environment`",
+            true => {
+                "give it at each start, by `up --env-file` or `docker run -e`, and the gate a value in \
+                 `smoke.environment` of the image"
+            }
+        };
+        say("give", format!("{place}  {name} has no default{because}: {way}"));
     }
 }
 

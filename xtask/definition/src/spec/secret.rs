@@ -63,7 +63,7 @@ pub fn is_baked_in(name: &str, value: &str) -> bool {
 
 /// What is said of a secret among a command's words, which would be part of the
 /// image.
-pub(crate) fn in_command(words: &[String]) -> Option<String> {
+pub fn in_command(words: &[String]) -> Option<String> {
     let found = named_in(words)?;
     Some(format!(
         "what looks like a secret ({found}), and everybody who has the image could read it"
