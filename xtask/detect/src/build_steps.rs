@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::django;
 use crate::migrations::CommandWords;
 use crate::modules::Modules;
 use crate::place::{Detected, Place};
@@ -63,7 +64,7 @@ impl BuildFindings {
 
 /// Django gathers its static files where a setting names a folder for them.
 fn static_files(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<CommandWords>> {
-    let manage = *tree.named("manage.py").first()?;
+    let manage = django::manage(tree)?;
     let mut settings = modules.all.iter().filter(|module| is_of_the_app(module.path));
     let module = settings.find(|module| module.value("STATIC_ROOT").is_some())?;
     let words = ["python", manage, "collectstatic", "--noinput"].map(str::to_owned);

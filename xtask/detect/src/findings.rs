@@ -9,6 +9,7 @@ use crate::build_steps::BuildFindings;
 use crate::database::{self, GivenVariable};
 use crate::dependencies::{Dependencies, at, toml_at};
 use crate::directories;
+use crate::django::{self, ServerSettings};
 use crate::entry::{self, AppObject};
 use crate::health::{self, HealthRoute};
 use crate::migrations::{self, CommandWords};
@@ -42,6 +43,8 @@ pub struct Findings {
     pub health: Choice<HealthRoute>,
     /// What has to run before the app.
     pub before_start: Choice<CommandWords>,
+    /// Django's settings of the server, where its commands would go by other ones.
+    pub server_settings: Option<Detected<ServerSettings>>,
     /// The variables that the code reads.
     pub variables: Vec<Detected<ReadVariable>>,
     /// Those of them that lead to the database, with their values.
@@ -88,6 +91,7 @@ pub fn look(folder: &Path) -> Findings {
         server: server::find(&dependencies, entry.app.value()),
         health: health::choose(&modules, &routes::find(&modules)),
         before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value(), member),
+        server_settings: django::server_settings(&tree, &modules, entry.app.chosen.as_ref()),
         extensions: extensions(&tree),
         processes: beside::processes(&tree, &modules),
         services: beside::services(&dependencies),

@@ -10,6 +10,7 @@ pub mod build_steps;
 pub mod database;
 pub mod dependencies;
 mod directories;
+pub mod django;
 pub mod entry;
 pub mod findings;
 pub mod health;

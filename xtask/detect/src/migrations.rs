@@ -1,6 +1,7 @@
 //! What has to run before the app starts: migrations, and scripts for that.
 
 use crate::dependencies::{Dependencies, at, toml_at};
+use crate::django;
 use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
@@ -106,17 +107,8 @@ pub(crate) fn find(
             "Advanced Alchemy is among the dependencies",
         );
     }
-    // Others call theirs so, too.
-    let of_django = |path: &&&str| {
-        tree.text(path)
-            .is_some_and(|text| text.contains("django.core") || text.contains("DJANGO_SETTINGS_MODULE"))
-    };
-    for path in tree.named("manage.py").iter().filter(of_django).take(1) {
-        let place = Place::of(
-            path,
-            tree.text(path).unwrap_or_default(),
-            "DJANGO_SETTINGS_MODULE",
-        );
+    if let Some(path) = django::manage(tree) {
+        let place = Place::of(path, tree.text(path).unwrap_or_default(), django::SETTINGS);
         add(
             &["python", path, "migrate", "--noinput"],
             place,

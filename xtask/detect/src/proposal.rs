@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
+use crate::django;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
 use crate::migrations::CommandWords;
@@ -285,7 +286,19 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
             why: "its modules are imported from there".to_owned(),
         });
     }
+    if let Some(settings) = &findings.server_settings {
+        let others = &settings.value.of_commands;
+        found.push(ProposedVariable {
+            name: django::SETTINGS.to_owned(),
+            value: escaped(&settings.value.module),
+            place: settings.place.clone(),
+            why: format!("the server's, for its commands, too: {} names {}", others.place, others.value),
+        });
+    }
     for variable in findings.to_be_given() {
+        if found.iter().any(|one| one.name == variable.value.name) {
+            continue;
+        }
         if let Known::Value { value, why } = known(&variable.value) {
             found.push(ProposedVariable {
                 name: variable.value.name.clone(),
