@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::dependencies::Dependencies;
 use crate::modules::{Meaning, Modules};
 use crate::place::{Certainty, Detected, Place};
-use crate::python::TokenKind;
+use crate::python::statement::{self, Call};
 use crate::settings::ReadVariable;
 use crate::tree::reads_count;
 
@@ -88,6 +88,30 @@ pub(crate) fn settings(
     found
 }
 
+/// `DBHOST` as two words; others as they are.
+fn unglued(word: &str) -> [Option<&str>; 2] {
+    const OF_A_DATABASE: [&str; 7] = [
+        "DATABASE",
+        "DB",
+        "PGSQL",
+        "PG",
+        "POSTGRESQL",
+        "POSTGRES",
+        "POSTGRE",
+    ];
+    const PARTS: [&str; 14] = [
+        "DSN", "HOST", "HOSTNAME", "LOGIN", "NAME", "PASS", "PASSWD", "PASSWORD", "PORT", "PWD", "SERVER",
+        "URI", "URL", "USER",
+    ];
+    let two = OF_A_DATABASE.iter().find_map(|begin| {
+        let part = word.strip_prefix(begin)?;
+        PARTS
+            .contains(&part)
+            .then(|| [Some(&word[..begin.len()]), Some(part)])
+    });
+    two.unwrap_or([Some(word), None])
+}
+
 /// What is shown of a variable's value.
 fn texts(variable: &ReadVariable) -> impl Iterator<Item = &str> {
     let example = variable.example.as_ref().map(|one| one.value.as_str());
@@ -112,9 +136,10 @@ fn plain(value: &str) -> (String, String, Certainty) {
 }
 
 fn part_of(variable: &ReadVariable) -> Option<Part> {
-    const DATABASE: [&str; 10] = [
+    const DATABASE: [&str; 11] = [
         "DATABASE",
         "DB",
+        "POSTGRE",
         "POSTGRES",
         "POSTGRESQL",
         "PG",
@@ -153,7 +178,10 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
     if let Some((_, part)) = of_libpq.iter().find(|(known, _)| *known == name) {
         return Some(*part);
     }
-    let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
+    let words = name.split('_').filter(|word| !word.is_empty());
+    let words: Vec<&str> = words
+        .flat_map(|word| unglued(word).into_iter().flatten())
+        .collect();
     let (last, before) = words.split_last()?;
     if words.iter().any(|word| OTHERS.contains(word)) {
         return None;
@@ -209,8 +237,12 @@ fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
                 Some(Place::new(module.path, module.number(n)))
             })
     };
-    if let Some(place) = rewritten(modules) {
-        return form("{database_url}", &format!("{place} makes the scheme itself"));
+    let rewritten = rewritten(modules);
+    if let Some((scheme, place)) = rewritten.iter().find_map(|(taken, place)| match taken {
+        Taken::Plain(scheme) => Some((*scheme, place)),
+        Taken::Driver(_) => None,
+    }) {
+        return form(scheme, &format!("{place} makes the scheme itself"));
     }
     if dependencies.has("tortoise-orm") {
         let value = if dependencies.has("asyncpg") || !dependencies.has("psycopg") {
@@ -222,6 +254,16 @@ fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
     }
     let asynchronous = calls("create_async_engine").or_else(|| calls("async_engine_from_config"));
     if let Some(place) = asynchronous {
+        let with_driver = rewritten.iter().find_map(|(taken, place)| match taken {
+            Taken::Driver(driver) => Some((*driver, place)),
+            Taken::Plain(_) => None,
+        });
+        if let Some((value, taken_out)) = with_driver {
+            return form(
+                value,
+                &format!("{place} makes an asynchronous engine, and {taken_out} takes the driver out"),
+            );
+        }
         return match dependencies.has("asyncpg") || !has_psycopg(dependencies) {
             true => form(
                 "{database_url:asyncpg}",
@@ -272,24 +314,62 @@ fn has_psycopg(dependencies: &Dependencies) -> bool {
         .any(|name| dependencies.has(name))
 }
 
-/// Where the code puts another scheme in place of what it is given.
-fn rewritten(modules: &Modules<'_>) -> Option<Place> {
-    modules
-        .all
-        .iter()
-        .filter(|module| reads_count(module.path))
-        .find_map(|module| {
-            let replaces = module.calls().find(|(_, call)| {
-                let texts = call
-                    .arguments
-                    .iter()
-                    .flat_map(|one| one.value)
-                    .filter(|token| token.kind == TokenKind::Text);
-                let schemes = texts.filter(|token| token.text.starts_with("postgres"));
-                ["replace", "sub", "set", "removeprefix"].contains(&call.last()) && schemes.count() > 0
-            });
-            replaces.map(|(n, _)| Place::new(module.path, module.number(n)))
+/// What the code takes out of the URL to put something else in its place: so it wants
+/// to be given just that.
+enum Taken {
+    /// A scheme without a driver, by the placeholder that has it.
+    Plain(&'static str),
+    /// A driver, in the same way.
+    Driver(&'static str),
+}
+
+/// Where the code puts another scheme in place of what it is given, the plain ones by
+/// how often they are given.
+fn rewritten(modules: &Modules<'_>) -> Vec<(Taken, Place)> {
+    let read = modules.all.iter().filter(|module| reads_count(module.path));
+    let mut found: Vec<(Taken, Place)> = read
+        .flat_map(|module| {
+            let calls = module.calls();
+            calls.filter_map(|(n, call)| Some((taken(&call)?, Place::new(module.path, module.number(n)))))
         })
+        .collect();
+    found.sort_by_key(|(taken, _)| !matches!(taken, Taken::Plain("{database_url}")));
+    found
+}
+
+fn taken(call: &Call<'_, '_>) -> Option<Taken> {
+    const DRIVERS: [(&str, &str); 4] = [
+        ("asyncpg", "{database_url:asyncpg}"),
+        ("psycopg2", "{database_url:psycopg2}"),
+        ("psycopg", "{database_url:psycopg}"),
+        ("pg8000", "{database_url:pg8000}"),
+    ];
+    let has_driver = |text: &str| text.contains('+');
+    if call.last() == "set" {
+        // Of SQLAlchemy's URL: whatever was there is gone.
+        let set = statement::text_of(call.named("drivername")?)?;
+        return (set.starts_with("postgres") && has_driver(&set)).then_some(Taken::Plain("{database_url}"));
+    }
+    if !["replace", "sub", "removeprefix"].contains(&call.last()) {
+        return None;
+    }
+    let text = call.positional(0).and_then(statement::text_of)?;
+    let text = text.trim_start_matches('^').replace('\\', "");
+    if let Some((before, driver)) = text.split_once('+') {
+        let of_a_url = before.is_empty() || before.starts_with("postgres");
+        let known = DRIVERS.iter().find(|(name, _)| driver.starts_with(name));
+        return known.filter(|_| of_a_url).map(|(_, value)| Taken::Driver(value));
+    }
+    // From one plain scheme to another one: the driver is still to be named.
+    let made = call.positional(1).and_then(statement::text_of);
+    let is_plain = made.is_some_and(|made| made.starts_with("postgres") && !has_driver(&made));
+    if !text.starts_with("postgres") || is_plain {
+        return None;
+    }
+    match text.starts_with("postgres:") {
+        true => Some(Taken::Plain("{database_url:postgres://}")),
+        false => Some(Taken::Plain("{database_url}")),
+    }
 }
 
 /// The URL in the form that a value shows, or that the code wants.

@@ -72,5 +72,8 @@ fn named(module: &Module<'_>) -> Option<Detected<String>> {
         })
     };
     let (n, settings) = called.or_else(assigned)?;
-    Some(Detected::sure(settings, Place::new(module.path, module.number(n))))
+    Some(Detected::sure(
+        settings,
+        Place::new(module.path, module.number(n)),
+    ))
 }

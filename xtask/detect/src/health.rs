@@ -33,7 +33,7 @@ pub struct HealthRoute {
 }
 
 /// Last parts of a path that speak of health, the most telling first.
-const NAMES: [&str; 16] = [
+const OF_HEALTH: [&str; 11] = [
     "ready",
     "readyz",
     "readiness",
@@ -45,12 +45,11 @@ const NAMES: [&str; 16] = [
     "_health",
     "__health__",
     "ht",
-    "live",
-    "livez",
-    "liveness",
-    "status",
-    "ping",
 ];
+
+/// Names that speak of less, or of something else: a `status` may be that of an order,
+/// and asks the database for it.
+const OF_LESS: [&str; 5] = ["live", "livez", "liveness", "status", "ping"];
 
 /// Whether a path is one of a request, with no part that only the app's users know:
 /// `/{tenant}/health`, `/<lang>/status`.
@@ -59,17 +58,18 @@ fn can_be_asked_for(path: &str) -> bool {
         .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b))
 }
 
-/// Chooses the route: what asks the database before what does not, then the
-/// most telling name, then the shortest path.
+/// Chooses the route: names of health before others, of them what asks the database
+/// before what does not, then the most telling name, then the shortest path.
 pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) -> Choice<HealthRoute> {
     let mut found: Vec<(usize, Detected<HealthRoute>)> = Vec::new();
+    let names = OF_HEALTH.iter().chain(&OF_LESS);
     for route in routes {
         let path = &route.value.path;
         let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         if !can_be_asked_for(path) {
             continue;
         }
-        let Some(rank) = NAMES.iter().position(|name| last.eq_ignore_ascii_case(name)) else {
+        let Some(rank) = names.clone().position(|name| last.eq_ignore_ascii_case(name)) else {
             continue;
         };
         let database = match route.value.function {
@@ -92,12 +92,14 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
         ));
     }
     found.sort_by_key(|(rank, one)| {
+        let is_of_less = *rank >= OF_HEALTH.len();
         let asks = match one.value.database {
+            _ if is_of_less => 0,
             DatabaseAsked::At(_) => 0,
             DatabaseAsked::Unclear => 1,
             DatabaseAsked::Never => 2,
         };
-        (asks, one.certainty, *rank, one.value.path.len())
+        (is_of_less, asks, one.certainty, *rank, one.value.path.len())
     });
     let mut all = found.into_iter().map(|(_, one)| one);
     let chosen = all.next();
@@ -105,7 +107,9 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
     let rule = match (&chosen, others.is_empty()) {
         (None, _) => "no route has a name that speaks of health",
         (Some(_), true) => "the only one",
-        (Some(_), false) => "the first that asks the database, else the most telling name",
+        (Some(_), false) => {
+            "a name of health, of those one that asks the database, else the most telling name"
+        }
     };
     Choice {
         chosen,

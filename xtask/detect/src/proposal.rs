@@ -292,7 +292,10 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
             name: django::SETTINGS.to_owned(),
             value: escaped(&settings.value.module),
             place: settings.place.clone(),
-            why: format!("the server's, for its commands, too: {} names {}", others.place, others.value),
+            why: format!(
+                "the server's, for its commands, too: {} names {}",
+                others.place, others.value
+            ),
         });
     }
     for variable in findings.to_be_given() {
