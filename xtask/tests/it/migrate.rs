@@ -99,8 +99,8 @@ impl Migrator {
         one
     }
 
-    fn up(&self) {
-        self.xtask(&["up", NAME, "--port", &self.port]).expect(0);
+    fn up(&self) -> Run {
+        self.xtask(&["up", NAME, "--port", &self.port]).expect(0)
     }
 
     fn xtask(&self, args: &[&str]) -> Run {
@@ -117,8 +117,8 @@ impl Migrator {
             .to_owned()
     }
 
-    /// A migration that is killed as soon as it says that a step begins.
-    fn killed_at(&self, step: &str) {
+    /// A migration that is killed as soon as it says that a step begins; what it said.
+    fn killed_at(&self, step: &str) -> String {
         let mut command = self
             .checkout
             .command(&["migrate", NAME, "--from", SOURCE, "--database", "agno"]);
@@ -129,21 +129,48 @@ impl Migrator {
             .unwrap();
         let said = BufReader::new(child.stderr.take().unwrap());
         let begins = format!("{step} {NAME}");
-        let lines: Vec<String> = said
-            .lines()
-            .map_while(Result::ok)
-            .scan(false, |is_there, line| {
-                let before = std::mem::replace(is_there, line.trim_start().starts_with(&begins));
-                (!before).then_some(line)
-            })
-            .collect();
+        let (mut lines, mut is_there) = (String::new(), false);
+        for line in said.lines().map_while(Result::ok) {
+            lines += &format!("{line}\n");
+            is_there = line.trim_start().starts_with(&begins);
+            if is_there {
+                break;
+            }
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        let last = lines.last().unwrap();
-        assert!(
-            last.trim_start().starts_with(&begins),
-            "it never came to {step}: {lines:#?}"
-        );
+        assert!(is_there, "it never came to {step}: {lines}");
+        lines
+    }
+
+    /// Kills a migration at each of its steps. Each one has the one before to put right, and
+    /// is killed in its turn; the last one is left to whatever comes.
+    fn killed_at_each_step(&self) {
+        let steps = data::migrate::STEPS;
+        let mended = |said: &str, place: usize| {
+            // A short step is over, and the next one written down, before the signal comes.
+            let mut killed = steps[place..]
+                .iter()
+                .map(|step| format!("was killed at {step:?}"));
+            let step = steps[place];
+            assert!(
+                killed.any(|told| said.contains(&told)),
+                "killed at {step}: {said}"
+            );
+        };
+        let mut left = None;
+        for (place, step) in steps.into_iter().enumerate() {
+            let said = self.killed_at(step);
+            if let Some(before) = left.replace(place) {
+                mended(&said, before);
+            }
+            if step == "exchange" {
+                // Whatever the next command is: it meets whole data.
+                mended(&self.up().stderr, place);
+                assert_eq!(self.sql("SELECT \"is\" FROM mark"), "of today");
+                left = None;
+            }
+        }
     }
 }
 
@@ -247,8 +274,8 @@ fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
             "CREATE EVENT TRIGGER fires ON ddl_command_end: permission denied",
         ]);
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
-    service.killed_at("load");
-    service.killed_at("exchange");
+    service.killed_at_each_step();
+    assert_eq!(state_of_source(), before, "the source was written to");
     let folder = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", SOURCE]);
     // Where the engine is this machine's own.
     let folder = Some(folder.trim()).filter(|folder| Path::new(folder).is_dir());
@@ -256,7 +283,7 @@ fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
         .migrate(&["--from", folder.unwrap_or(SOURCE), "--database", "agno"])
         .expect(0);
     done.says(&[
-        "was killed at",
+        "was killed at \"start\"",
         "databases: bad",
         "superusers: agno, the app",
         "database agno: search_path=trap, public, pg_catalog",
