@@ -1,6 +1,10 @@
 """What the proof of a backup makes of what it is told, and that it comes to an end."""
 
+import contextlib
+import errno
 import importlib.util
+import io
+import os
 import pathlib
 import subprocess
 import sys
@@ -66,6 +70,32 @@ class Watch(unittest.TestCase):
         command = copied.psql("a'b\\c = d", "SELECT 1", "SELECT 2")
         self.assertIn("dbname='a\\'b\\\\c = d'", command)
         self.assertEqual(command[-4:], ["-c", "SELECT 1", "-c", "SELECT 2"])
+
+
+class Room(unittest.TestCase):
+    """A backup is not to blame for a disk that is full where it is proved."""
+
+    def ended(self, error, free):
+        usage = mock.Mock(free=free)
+        with (
+            mock.patch.object(prove, "prove", side_effect=error),
+            mock.patch.object(prove, "PGDATA", "/"),
+            mock.patch.object(copied.shutil, "disk_usage", lambda _: usage),
+            contextlib.redirect_stderr(io.StringIO()) as said,
+        ):
+            return prove.main(), said.getvalue()
+
+    def test_what_fails_on_a_full_disk_says_nothing_of_the_backup(self):
+        broken = copied.Refused("pg_amcheck: broken")
+        self.assertEqual(self.ended(broken, 1 << 40), (1, "pg_amcheck: broken\n"))
+        self.assertEqual(self.ended(broken, 1 << 20)[0], 3)
+        # What it has written is gone by now.
+        wanting = copied.Refused('could not extend file "base/1": No space left on device')
+        self.assertEqual(self.ended(wanting, 1 << 40)[0], 3)
+        no_room = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/hive/x")
+        self.assertEqual(
+            self.ended(no_room, 1 << 40), (3, "/run/hive/x: No space left on device\n")
+        )
 
 
 class Answers(unittest.TestCase):

@@ -3,9 +3,11 @@
 Nobody else is there: it listens in a container without network alone.
 """
 
+import errno
 import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -77,8 +79,24 @@ WHERE pid = {pid} AND relation >= 16384
 """
 
 
+#: How a program ends where the data, and where the machine is the cause.
+OF_THE_DATA = 1
+OF_THE_MACHINE = 3
+
+#: PostgreSQL writes its log in pieces of 16 MB, and some more.
+LEAST_ROOM = 64 << 20
+
+
 class Refused(Exception):
     """Why it cannot be done."""
+
+
+def whose_fault(error: Exception, folder: str) -> int:
+    """A program that has failed where a disk is full may have wanted room: it says so in words
+    alone, and what it has written may be gone by now."""
+    no_room = os.strerror(errno.ENOSPC)
+    is_full = os.path.isdir(folder) and shutil.disk_usage(folder).free < LEAST_ROOM
+    return OF_THE_MACHINE if is_full or no_room in str(error) else OF_THE_DATA
 
 
 def run(command: list[str], what: str, environment: Mapping[str, str] = ENVIRONMENT) -> str:

@@ -24,7 +24,19 @@ from typing import Any
 
 import dumped
 import files
-from copied import BIN, ENVIRONMENT, MAJOR, Refused, ask, psql, run, serving, settings
+from copied import (
+    BIN,
+    ENVIRONMENT,
+    MAJOR,
+    OF_THE_MACHINE,
+    Refused,
+    ask,
+    psql,
+    run,
+    serving,
+    settings,
+    whose_fault,
+)
 from hive_container import adoption, database, image, lineage, volume
 
 WORK = "/hive-migrate"
@@ -365,13 +377,6 @@ class Superuser:
         return done_now.stdout.decode().strip()
 
 
-#: How this program ends where the data, and where the machine is the cause.
-OF_THE_DATA = 1
-OF_THE_MACHINE = 3
-
-#: PostgreSQL writes its log in pieces of 16 MB, and some more.
-LEAST_ROOM = 64 << 20
-
 #: Settings that are lists of names, as pg_dump knows them (variable_is_guc_list_quote).
 LISTS = (
     "local_preload_libraries",
@@ -559,16 +564,11 @@ def main() -> int:
         VERBS[sys.argv[1]](*sys.argv[2:])
     except (Refused, image.Fatal, ValueError) as error:
         print(error, file=sys.stderr)
-        return OF_THE_MACHINE if is_full(WORK) else OF_THE_DATA
+        return whose_fault(error, WORK)
     except OSError as error:
         print(f"{error.filename or WORK}: {error.strerror}", file=sys.stderr)
         return OF_THE_MACHINE
     return 0
-
-
-def is_full(folder: str) -> bool:
-    """Whether a program that has failed there may have wanted room: it says so in words alone."""
-    return os.path.isdir(folder) and shutil.disk_usage(folder).free < LEAST_ROOM
 
 
 if __name__ == "__main__":

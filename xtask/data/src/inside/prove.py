@@ -14,7 +14,19 @@ import time
 from typing import Any
 
 import files
-from copied import ENVIRONMENT, MAJOR, Refused, ask, psql, run, served, settings, watched
+from copied import (
+    ENVIRONMENT,
+    MAJOR,
+    OF_THE_MACHINE,
+    Refused,
+    ask,
+    psql,
+    run,
+    served,
+    settings,
+    watched,
+    whose_fault,
+)
 
 PGDATA = "/var/lib/postgresql/data/pgdata"
 
@@ -394,7 +406,10 @@ def main() -> int:
         print(json.dumps(prove()))
     except Refused as error:
         print(error, file=sys.stderr)
-        return 1
+        return whose_fault(error, PGDATA)
+    except OSError as error:
+        print(f"{error.filename or PGDATA}: {error.strerror}", file=sys.stderr)
+        return OF_THE_MACHINE
     return 0
 
 
