@@ -214,13 +214,25 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
 
 /// A dump is loaded where a base backup is unpacked.
 fn becomes_that_of_a_dump(service: &Restorer) {
-    let roles = "PGSERVICE=superuser psql -XAtqc 'CREATE ROLE reporting' -c 'CREATE DATABASE beside'";
-    service.inside(roles);
+    service.inside(
+        "export PGSERVICE=superuser; psql -XAtqc 'CREATE ROLE reporting' -c 'CREATE DATABASE beside' \
+         -c 'ALTER SYSTEM SET work_mem = $v$5MB$v$'; \
+         psql -XAtq -d dbname=hive_genie -c 'GRANT SELECT ON own.sorted TO reporting' \
+         -c 'CREATE PUBLICATION \"all of it\" FOR ALL TABLES' \
+         -c 'CREATE FUNCTION own.called() RETURNS event_trigger LANGUAGE plpgsql AS $b$BEGIN END$b$' \
+         -c 'CREATE EVENT TRIGGER fires ON ddl_command_end EXECUTE FUNCTION own.called()' \
+         -c 'COMMENT ON EVENT TRIGGER fires IS $c$of the admin$c$'",
+    );
     let taken = service.xtask(&["backup", NAME, "--logical"]).expect(0);
     taken.says(&[
         "database beside is not in it",
         "role reporting comes back without",
+        "publication all of it does not come back",
+        "event trigger fires does not come back",
+        "rights on own.sorted are those of a new one",
+        "work_mem, set by ALTER SYSTEM, is not in it",
     ]);
+    assert_eq!(taken.stderr.matches("rights on ").count(), 1, "{}", taken.stderr);
     let file = taken.stdout.trim();
     service.mark("later");
     service.killed_at(file, "unpack");

@@ -144,6 +144,12 @@ def object_of(entry: re.Match[bytes]) -> str | None:
     return f"{kind} {'' if schema == '-' else schema + '.'}{named}"
 
 
+def without(definitions: dict[str, str], kinds: list[str]) -> dict[str, str]:
+    """All but objects of these kinds, and comments on them."""
+    goes = tuple(start for kind in kinds for start in (f"{kind} ", f"COMMENT {kind} "))
+    return {name: how for name, how in definitions.items() if not name.startswith(goes)}
+
+
 def lost(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """Objects that are not there any more, or are new."""
     gone = [f"{name} is not in the new database" for name in sorted(before.keys() - after.keys())]

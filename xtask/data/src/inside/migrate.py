@@ -418,6 +418,8 @@ def restore(archive: str, spec: image.Image, chosen: dict, *how: str) -> list[st
     ).stdout
     made = [b" EXTENSION - ", b" COMMENT - EXTENSION "]
     made += [f" SCHEMA - {flat(one['schema'])} ".encode() for one in chosen["extensions"]]
+    for kind in chosen.get("without", []):
+        made += [f" {kind} - ".encode(), f" COMMENT - {kind} ".encode()]
     with open(wanted, "wb") as file:
         file.writelines(
             line
@@ -469,15 +471,21 @@ def take(folder: str) -> None:
     """Leaves of an unpacked backup what `dump` would."""
     with open(f"{folder}/{dumped.NOTE}", encoding="utf-8") as file:
         chosen = json.load(file)["dump"]
+    # Only a superuser may make them; who has taken the backup was told.
+    chosen["without"] = ["EVENT TRIGGER"]
     with open(DUMP, "wb") as target:
-        for piece in sorted(glob.glob(f"{folder}/{dumped.IN_A_BACKUP}/*")):
+        # Their names are numbers, of five digits and more.
+        pieces = glob.glob(f"{folder}/{dumped.IN_A_BACKUP}/*")
+        for piece in sorted(pieces, key=lambda path: int(os.path.basename(path))):
             with open(piece, "rb") as source:
                 shutil.copyfileobj(source, target)
             os.unlink(piece)
     files.verify(folder)
     before = {
         "data": of_archive(DUMP, "--data-only", dumped.rows_of),
-        "definitions": of_archive(DUMP, "--schema-only", dumped.definitions_of),
+        "definitions": dumped.without(
+            of_archive(DUMP, "--schema-only", dumped.definitions_of), chosen["without"]
+        ),
     }
     keep(chosen, before)
 

@@ -38,11 +38,59 @@ SELECT json_build_object(
 #: What a dump of one database does not give back. Roles of PostgreSQL's own have lower numbers.
 LEFT_OUT = """
 SELECT json_build_object(
-    'databases', (SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database
+    'database', (SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database
                   WHERE datallowconn AND datname NOT IN ({database}, 'postgres', 'template1')),
-    'roles', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
+    'role', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
               WHERE oid >= 16384 AND rolname NOT IN ({role}, {metrics})))
 """
+
+#: What the database itself has, by kind. What belongs to an extension comes with it, and rights
+#: that PostgreSQL gives by itself are not written down.
+LEFT_OUT_OF_THE_DATABASE = """
+WITH own AS (
+    SELECT 'pg_class'::regclass AS of, oid, relnamespace AS place, relname AS name, relacl AS acl
+        FROM pg_class
+    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, proname, proacl FROM pg_proc
+    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, typname, typacl FROM pg_type
+    UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, nspname, nspacl FROM pg_namespace)
+SELECT json_build_object(
+    'publication', (SELECT coalesce(json_agg(pubname ORDER BY pubname), '[]')
+        FROM pg_publication),
+    'subscription', (SELECT coalesce(json_agg(subname ORDER BY subname), '[]')
+        FROM pg_subscription
+        WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())),
+    'event trigger', (SELECT coalesce(json_agg(evtname ORDER BY evtname), '[]')
+        FROM pg_event_trigger e WHERE NOT EXISTS (SELECT FROM pg_depend d
+            WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid
+                AND d.deptype = 'e')),
+    'label', (SELECT coalesce(json_agg(DISTINCT provider ORDER BY provider), '[]')
+        FROM pg_seclabels),
+    'rights', (SELECT coalesce(json_agg(DISTINCT told ORDER BY told), '[]') FROM (
+        SELECT concat_ws('.', quote_ident(nspname), quote_ident(name)) AS told
+        FROM own LEFT JOIN pg_namespace n ON n.oid = place
+        WHERE acl IS NOT NULL AND own.oid >= 16384
+            AND coalesce(nspname, '') NOT IN ('hive_image', 'information_schema')
+            AND NOT EXISTS (SELECT FROM pg_init_privs p
+                WHERE p.classoid = of AND p.objoid = own.oid)) AS x),
+    'setting', (SELECT coalesce(json_agg(DISTINCT name ORDER BY name), '[]')
+        FROM pg_file_settings
+        WHERE sourcefile LIKE '%/postgresql.auto.conf' AND name <> {ours}))
+"""
+
+#: With what a restore does to each of a kind.
+HOW = {
+    "database": "database {} is not in it",
+    "role": "role {} comes back without login and rights: roles.sql in it has them",
+    "publication": "publication {} does not come back: pg_restore makes it",
+    "subscription": "subscription {} does not come back: pg_restore makes it",
+    "event trigger": "event trigger {} does not come back: pg_restore makes it",
+    "label": "security labels of {} do not come back: pg_restore makes them",
+    "rights": "rights on {} are those of a new one: pg_restore gives them",
+    "setting": "{}, set by ALTER SYSTEM, is not in it",
+}
+
+#: Of the archive, which sets it by itself.
+OURS = "max_slot_wal_keep_size"
 
 #: So many of a kind are told: the seal of a backup has little room.
 MOST = 10
@@ -79,12 +127,19 @@ def left_out(spec: image.Image) -> list[str]:
     names = {"database": spec.database, "role": spec.role, "metrics": image.METRICS_ROLE}
     quoted = {key: image.literal(name) for key, name in names.items()}
     found = ask("postgres", LEFT_OUT.format(**quoted))
-    told = [f"database {name} is not in it" for name in found["databases"]]
-    told += [
-        f"role {name} comes back without login and rights: roles.sql in it has them"
-        for name in found["roles"]
-    ]
-    return told[:MOST] + ([f"and {len(told) - MOST} more"] if told[MOST:] else [])
+    found |= ask(spec.database, LEFT_OUT_OF_THE_DATABASE.format(ours=image.literal(OURS)))
+    return told(found)
+
+
+def told(found: dict[str, list[str]]) -> list[str]:
+    """A line each; of kinds with many, how many more there are."""
+    lines = []
+    for kind, how in HOW.items():
+        names = found.get(kind, [])
+        lines += [how.format(name) for name in names[:MOST]]
+        if names[MOST:]:
+            lines.append(f"and {len(names) - MOST} more like that")
+    return lines
 
 
 def keep(text: str) -> None:
@@ -125,4 +180,5 @@ def main() -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
