@@ -1,9 +1,11 @@
 """Backups are unpacked whole, with what lies behind the archive left alone, or not at all."""
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 from test_files_in_backup import INSIDE, files
@@ -29,10 +31,13 @@ class Unpack(Folder):
         zstd.close()
         self.content, self.compressed = content, target.getvalue()
 
-    def unpack(self, compressed):
+    def unpack(self, compressed, path=os.environ["PATH"]):
         script = INSIDE / "unpack.py"
         command = [sys.executable, "-I", script, f"{self.path}/d"]
-        return subprocess.run(command, input=compressed, capture_output=True, check=False)
+        environment = os.environ | {"PATH": path}
+        return subprocess.run(
+            command, input=compressed, capture_output=True, env=environment, check=False
+        )
 
     def test_frames_are_unpacked_and_the_seal_is_skipped(self):
         done = self.unpack(self.compressed + SKIPPED)
@@ -54,6 +59,21 @@ class Unpack(Folder):
         zstd.close()
         done = self.unpack(target.getvalue())
         self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_a_full_disk_ends_it_at_once_and_is_named(self):
+        # As tar does it: on and on, through the whole archive.
+        no_room = "tar: base/1: Cannot write: No space left on device"
+        script = (
+            f"#!/bin/sh\necho tar: odd >&2\nwhile :; do echo '{no_room}' >&2; sleep 0.1; done\n"
+        )
+        tar = Path(self.write("bin/tar", script.encode()))
+        tar.chmod(0o755)
+        began = time.monotonic()
+        done = self.unpack(self.compressed, f"{tar.parent}:{os.environ['PATH']}")
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(done.returncode, 1)
+        told = f"{no_room}\nthe disk is full: there is no room to unpack the archive into"
+        self.assertTrue(done.stderr.decode().startswith(told), done.stderr)
 
     def test_what_is_cut_off_or_changed_is_told(self):
         done = self.unpack(self.compressed[:-5])

@@ -6,9 +6,17 @@ klauspost/compress/zstd).
 """
 
 import ctypes
+import errno
 import os
 import subprocess
 import sys
+import threading
+
+#: How tar says that nothing more can be written.
+NO_ROOM = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), ": Wrote only ")
+
+#: Lines of tar's that are kept.
+MOST = 10
 
 
 class Buffer(ctypes.Structure):
@@ -58,9 +66,35 @@ class Unzstd:
                 return
 
 
+class Complaints(threading.Thread):
+    """What tar says. It goes on where a disk is full, and fails at each file that is left."""
+
+    def __init__(self, tar: subprocess.Popen):
+        super().__init__(daemon=True)
+        self.tar = tar
+        self.said: list[str] = []
+        self.has_no_room = False
+        self.start()
+
+    def run(self) -> None:
+        for line in self.tar.stderr:
+            told = line.decode(errors="replace").strip()
+            if any(why in told for why in NO_ROOM):
+                self.said, self.has_no_room = [told], True
+                self.tar.kill()
+                return
+            self.said = [*self.said, told][-MOST:]
+
+
 def unpack(folder: str) -> None:
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    tar = subprocess.Popen(["tar", "-x", "-p", "-C", folder], stdin=subprocess.PIPE)
+    tar = subprocess.Popen(
+        ["tar", "-x", "-p", "-C", folder],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"LC_ALL": "C"},
+    )
+    complaints = Complaints(tar)
     unzstd = Unzstd()
     try:
         while compressed := sys.stdin.buffer.read1(1 << 17):
@@ -75,7 +109,13 @@ def unpack(folder: str) -> None:
     except ValueError:
         tar.kill()
         raise
-    if tar.wait() != 0:
+    code = tar.wait()
+    complaints.join()
+    for line in complaints.said:
+        print(line, file=sys.stderr)
+    if complaints.has_no_room:
+        raise ValueError(f"the disk is full: there is no room to unpack the archive into {folder}")
+    if code != 0:
         raise ValueError("the archive cannot be unpacked")
 
 
