@@ -175,6 +175,18 @@ class Wait(unittest.TestCase):
         for said in ("the database system is starting up", "sorry, too many clients already"):
             self.assertEqual(self.waited(server + said)[0].status, 75, said)
 
+    def test_a_certificate_that_nobody_vouches_for_is_no_matter_of_passwords(self):
+        for why in (
+            'root certificate file "/home/hive/.postgresql/root.crt" does not exist',
+            "SSL error: certificate verify failed",
+            'server certificate for "db" does not match host name "10.0.0.1"',
+        ):
+            error = elsewhere.gave_up("db:5432", why, 2)
+            self.assertNotIsInstance(error, elsewhere.Absent)
+            self.assertIn("sslrootcert=/run/secrets/NAME", str(error))
+        error = elsewhere.gave_up("db:5432", 'password authentication failed for user "hive"', 2)
+        self.assertIn("with which password", str(error))
+
     def test_the_limit(self):
         self.assertEqual(elsewhere.seconds_to_wait({}), 60)
         self.assertEqual(elsewhere.seconds_to_wait({"HIVE_DATABASE_WAIT": "5"}), 5)

@@ -47,6 +47,9 @@ HOPELESS = re.compile(
     "|does not support SSL|certificate|root.crt"
 )
 
+#: The server is not the one that the URL says, as far as its certificate tells.
+OF_A_CERTIFICATE = re.compile("certificate|root.crt")
+
 
 class Absent(Fatal):
     """The database does not answer. It may the next time."""
@@ -219,7 +222,12 @@ def gave_up(place: str, why: str, limit: int) -> Fatal:
             f"start it first, or give it more time by {WAIT}",
         )
     hint = "HIVE_DATABASE_HOST or a URL says where it is; both have to share a network"
-    if "could not translate" not in why:
+    if OF_A_CERTIFICATE.search(why):
+        hint = (
+            "who signs the server's certificate: sslrootcert=/run/secrets/NAME in the URL, and the"
+            " signer's certificate as that secret"
+        )
+    elif "could not translate" not in why:
         hint = "whoever runs the database says who may log in, and with which password"
     return Fatal(f"the database at {place} cannot be used: {why}", hint)
 
