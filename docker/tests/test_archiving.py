@@ -1,5 +1,6 @@
 """The archive, as far as it is folders, numbers and what PostgreSQL says."""
 
+import gzip
 import importlib.machinery
 import importlib.util
 import json
@@ -134,12 +135,75 @@ class Stretches(WithArchive):
         archiving.prune(self.root, 0, goes_on)
         self.assertEqual(len(goes_on.segments()), 2, "what is being written to stays")
 
+    def test_older_segments_are_compressed_and_count_as_before(self):
+        one = self.stretch(segments=4, size=1000)
+        for _ in range(2):
+            packer = archiving.Packer.of(one)
+            packer.program.wait()
+            self.assertTrue(packer.has_ended() and packer.keep())
+        self.assertIsNone(archiving.Packer.of(one), "the last two stay as they are")
+        first, second, third = one.segments()[:3]
+        names = sorted(name for name in os.listdir(one.folder) if name.startswith("0"))
+        self.assertEqual(names[:3], [f"{first}.gz", f"{second}.gz", third])
+        self.assertEqual(len(one.segments()), 4)
+        path = f"{one.folder}/{second}.gz"
+        with gzip.open(path) as file:
+            self.assertEqual(file.read(), b"x" * 1000)
+        # When it was written says what is in it.
+        self.assertEqual((os.stat(path).st_mtime, one.ended(second)), (1001.0, 1001.0))
+        archiving.prune(self.root, 0, one)
+        self.assertEqual(one.segments(), [third, one.segments()[-1]])
+        self.assertEqual(Stretch(one.folder).since, 1001.0)
+
+    def test_a_segment_that_cannot_be_compressed_stays_as_it_is(self):
+        one = self.stretch(segments=3)
+        packer = archiving.Packer.of(one)
+        packer.program.wait()
+        packer.program.returncode = 1
+        self.assertFalse(packer.keep())
+        first = one.segments()[0]
+        self.assertEqual(one.not_packed(), [first])
+        self.assertEqual([name for name in os.listdir(one.folder) if first in name], [first])
+        # Killed meanwhile.
+        with open(f"{one.folder}/{first}.packing", "wb"):
+            one.clear(SEGMENT)
+        self.assertNotIn(f"{first}.packing", os.listdir(one.folder))
+
     def test_what_the_data_want_back_they_get(self):
         one = self.stretch(segments=6)
         archiving.prune(self.root, 10**6, one, -1)
         self.assertEqual(len(one.segments()), 6)
         archiving.prune(self.root, 10**6, one, 15)
         self.assertEqual(len(one.segments()), 4)
+
+    def test_what_no_backup_needs_goes_once_it_is_asked_for(self):
+        old, held = self.stretch(1000.0, 3), self.stretch(10_000.0, 6)
+        idle, own = self.stretch(20_000.0, 4), self.stretch(30_000.0, 5)
+        # The second segment of `held`, and all of `own` but the last two, ended long before.
+        needed = {held.name: 10_001.5 + archiving.MARGIN, own.name: 40_000.0}
+        size = archiving.ask_for_less(self.root, needed)
+        self.assertEqual(size, 10 * (3 + 2 + 4 + 3))
+        self.assertEqual(len(own.segments()), 5, "only who writes to it removes something")
+        later = self.stretch(os.stat(self.root).st_mtime + 1000, 1)
+        archiving.do_with_less(self.root, own)
+        left = [one.name for one in archiving.stretches(self.root)]
+        self.assertEqual(left, [held.name, own.name, later.name])
+        self.assertEqual((len(held.segments()), Stretch(held.folder).since), (4, 10_001.0))
+        self.assertEqual((len(own.segments()), own.since), (2, 30_002.0))
+        self.assertNotIn(idle.name, os.listdir(self.root))
+        self.assertNotIn(old.name, os.listdir(self.root))
+        # Once: what comes later was not asked for.
+        self.assertNotIn("needed.json", os.listdir(self.root))
+        archiving.do_with_less(self.root, own)
+        self.assertEqual(archiving.ask_for_less(self.root, needed), 0)
+
+    def test_what_somebody_else_has_left_there_is_no_order(self):
+        own = self.stretch(1000.0, 5)
+        for text in ("{", "[]", '{"asked": 1, "needed": 2}', '{"asked": null, "needed": {}}'):
+            pathlib.Path(self.root, "needed.json").write_text(text, encoding="utf-8")
+            archiving.do_with_less(self.root, own)
+            self.assertEqual(os.listdir(self.root), [own.name])
+            self.assertEqual(len(own.segments()), 5)
 
     def test_what_was_killed_while_it_was_begun_or_removed_goes(self):
         ended, goes_on = self.stretch(1000.0, 1), self.stretch(2000.0)
@@ -214,8 +278,26 @@ class Bounds(unittest.TestCase):
         # Only while the slot is there: what an admin has set himself stays.
         reset, drop = said.index("ALTER SYSTEM RESET"), said.index("pg_drop_replication_slot")
         self.assertLess(reset, drop)
+        self.assertIn("AND (false", said[reset:drop])
         self.assertIn("FROM pg_replication_slots", said[reset:drop])
         self.assertEqual(database.archive_slot(True), "")
+
+    def test_a_copy_without_the_slot_knows_whose_bound_it_has(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/hive-archive-bound.json"
+            with mock.patch.object(archiving, "BOUND", path):
+                self.assertIsNone(archiving.bound())
+                archiving.note_bound("1GB")
+                self.assertEqual(archiving.bound(), "1GB")
+                with mock.patch.object(archiving, "forget"):
+                    self.assertIn("AND (setting = '1GB'", database.archive_slot(False))
+                # It is the cluster's file, and goes into SQL.
+                for text in ("{", "[]", '{"max_slot_wal_keep_size": "1GB\' OR true"}'):
+                    pathlib.Path(path).write_text(text, encoding="utf-8")
+                    self.assertIsNone(archiving.bound())
+                archiving.forget_bound()
+                archiving.forget_bound()
+                self.assertEqual(os.listdir(folder), [])
 
 
 class Steps(unittest.TestCase):
@@ -246,6 +328,33 @@ class Steps(unittest.TestCase):
         archive, done = self.steps([look()], "less than 256 MB free")
         self.assertEqual(done, ["prune", "tell"])
         self.assertIsNone(archive.receiver)
+
+    def test_it_begins_as_soon_as_postgresql_takes_connections(self):
+        answers = mock.Mock(side_effect=[False, True])
+        with (
+            mock.patch.object(program.database, "takes_connections", answers),
+            mock.patch.object(program.Archive, "step", lambda _: 7.0),
+            mock.patch.object(program.os.path, "exists", lambda _: False),
+        ):
+            archive = program.Archive()
+            # Not asked again: what is said then is a step's to judge.
+            self.assertEqual([archive.look() for _ in range(3)], [0.5, 7.0, 7.0])
+
+    def test_what_fails_to_be_compressed_waits_for_the_next_look(self):
+        archive = program.Archive()
+        archive.stretch = object()
+        packers = [mock.Mock(), None]
+        packers[0].has_ended.side_effect = [False, True, True]
+        packers[0].keep.side_effect = [False, True]
+        with mock.patch.object(archiving.Packer, "of", mock.Mock(side_effect=packers)) as begun:
+            archive.pack()
+            archive.pack()
+            self.assertEqual(begun.call_count, 1)
+            archive.pack()
+            self.assertIsNone(archive.packer)
+            self.assertEqual(begun.call_count, 1, "not in the same breath")
+            archive.pack()
+            self.assertEqual(begun.call_count, 2)
 
 
 class Program(unittest.TestCase):

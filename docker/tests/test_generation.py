@@ -254,6 +254,24 @@ class Frozen(unittest.TestCase):
             self.assertEqual(self.freeze(), [name])
         self.assertEqual(self.fetched(name), self.SIZE)
 
+    def test_a_compressed_segment_is_one_also_where_that_comes_later(self):
+        first, second, third = (f"0000000100000000000000A{n}" for n in (1, 2, 3))
+        for name in (first, second, third):
+            self.put(name)
+        subprocess.run(["gzip", str(self.archive / first)], check=True)
+        # Both forms are there for a moment.
+        subprocess.run(["gzip", "--keep", str(self.archive / second)], check=True)
+        (self.archive / f"{first}.packing").write_bytes(b"half")
+        self.assertEqual(self.freeze(), [first, second, third])
+        subprocess.run(["gzip", str(self.archive / third)], check=True)
+        for name in (first, second, third):
+            self.assertEqual(self.fetched(name), self.SIZE)
+            self.assertEqual(self.target.read_bytes(), b"x" * self.SIZE)
+        (self.archive / f"{third}.gz").write_bytes(b"cut off")
+        self.assertEqual(self.fetched(third), 126)
+        (self.archive / f"{third}.gz").unlink()
+        self.assertEqual(self.fetched(third), 1)
+
     def test_a_full_disk_is_not_the_end_of_the_log(self):
         name = "0000000100000000000000A1"
         self.put(name)

@@ -69,6 +69,9 @@ pub struct BackupFacts {
     /// What the cluster has and a restore of the backup does not give back, a line each.
     #[serde(default)]
     pub left_out: Vec<String>,
+    /// The stretch of the archive that the cluster goes on in, where its log is archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stretch: Option<String>,
     /// The room that the cluster takes unpacked, before a restore adds the
     /// server's own files.
     pub bytes: u64,
@@ -127,6 +130,7 @@ pub(crate) fn sample() -> BackupFacts {
             collations: Vec::new(),
         }],
         left_out: Vec::new(),
+        stretch: None,
         bytes: 40_000_000,
         files: 1200,
     }

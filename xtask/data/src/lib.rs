@@ -12,6 +12,7 @@ mod growth;
 mod logical;
 pub mod migrate;
 pub mod moment;
+pub mod old_log;
 mod operation;
 mod place;
 pub mod proof;

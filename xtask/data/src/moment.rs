@@ -1,6 +1,7 @@
 //! A moment that data are to be restored to: whether a backup and the archive of
 //! PostgreSQL's log reach it. Pure.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -89,11 +90,14 @@ impl ArchivedStretch {
         time(self.until)
     }
 
-    /// Whether it has all of the log since the backup was begun.
+    /// Whether it has all of the log since the backup was begun. Another life of the cluster
+    /// has the same identifier; older backups do not say which stretch is theirs.
     fn holds(&self, seal: &Seal) -> bool {
         let began = clock::parse(&seal.backup.origin.began);
+        let stretch = seal.backup.stretch.as_ref();
         seal.backup.origin.kind == BackupKind::Physical
             && self.system_identifier == seal.backup.system_identifier
+            && stretch.is_none_or(|own| *own == self.name)
             && began.is_some_and(|began| time(self.since) <= began && began <= self.until())
     }
 }
@@ -153,6 +157,24 @@ pub(crate) fn reached(seals: &[&Seal], stretches: &[ArchivedStretch]) -> String 
         true => "none of the backups is one of the cluster, taken while its log was archived".to_owned(),
         false => format!("what can be is {}", spans.join(", and ")),
     }
+}
+
+/// Since when each stretch is needed, in seconds since 1970: from the oldest of these
+/// backups on that it has the log of. Nothing where none of them that is good is archived:
+/// then nobody knows what is needed.
+pub(crate) fn needed(stays: &[&Seal], stretches: &[ArchivedStretch]) -> Option<BTreeMap<String, f64>> {
+    let usable = |seal: &&&Seal| !matches!(seal.proof, ProofLevel::Refused { .. });
+    let holds = |one: &ArchivedStretch, seal: &&Seal| one.holds(seal);
+    let is_good = |seal: &&Seal| seal.is_restored() && stretches.iter().any(|one| holds(one, seal));
+    stays.iter().any(is_good).then(|| {
+        let of = |one: &ArchivedStretch| {
+            let held = stays.iter().filter(usable).filter(|seal| holds(one, seal));
+            let began = held.filter_map(|seal| clock::parse(&seal.backup.origin.began));
+            let since = began.min()?.duration_since(UNIX_EPOCH).ok()?;
+            Some((one.name.clone(), since.as_secs_f64()))
+        };
+        stretches.iter().filter_map(of).collect()
+    })
 }
 
 /// The volume of an archive as a container is given it.
@@ -289,6 +311,52 @@ mod tests {
         let longer = [stretch("a", "2026-11-26T09:00:00Z", "2026-11-26T12:00:00Z")];
         let at = clock::parse("2026-11-26T11:20:00Z").unwrap();
         assert_eq!(choose(&seals, &longer, at).map(|(n, _)| n), Some(1));
+    }
+
+    #[test]
+    fn a_backup_of_another_life_of_the_cluster_leads_nowhere() {
+        let mut seal = seal("2026-11-26T10:00:00.000Z", ProofLevel::Written);
+        let own = [stretch("a", "2026-11-26T09:00:00Z", "2026-11-26T13:00:00Z")];
+        let at = clock::parse("2026-11-26T10:30:00Z").unwrap();
+        for (said, leads) in [(None, true), (Some("a"), true), (Some("b"), false)] {
+            seal.backup.stretch = said.map(str::to_owned);
+            assert_eq!(choose(&[&seal], &own, at).is_some(), leads, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn the_log_is_needed_from_the_oldest_backup_on_that_stays() {
+        let restored = || ProofLevel::Restored(crate::seal::sample_proof());
+        let refused = ProofLevel::Refused {
+            at: String::new(),
+            why: String::new(),
+        };
+        let seals = [
+            seal("2026-11-26T09:10:00.000Z", refused),
+            seal("2026-11-26T10:00:00.000Z", ProofLevel::Written),
+            seal("2026-11-26T11:00:00.000Z", restored()),
+            seal("2026-11-26T16:00:00.000Z", restored()),
+        ];
+        let all: Vec<&Seal> = seals.iter().collect();
+        let stretches = [
+            stretch("a", "2026-11-26T09:00:00Z", "2026-11-26T13:00:00Z"),
+            stretch("b", "2026-11-26T13:30:00Z", "2026-11-26T14:00:00Z"),
+            stretch("c", "2026-11-26T15:30:00Z", "2026-11-26T17:00:00Z"),
+        ];
+        let since = |text: &str| {
+            let at = clock::parse(text).unwrap();
+            at.duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+        };
+        let wanted = |all: &[(&str, &str)]| {
+            let each = all.iter().map(|(name, at)| ((*name).to_owned(), since(at)));
+            Some(each.collect::<BTreeMap<_, _>>())
+        };
+        let both = [("a", "2026-11-26T10:00:00Z"), ("c", "2026-11-26T16:00:00Z")];
+        assert_eq!(needed(&all, &stretches), wanted(&both));
+        assert_eq!(needed(&all[3..], &stretches), wanted(&both[1..]));
+        // Whoever keeps his good ones elsewhere is the one who knows.
+        assert_eq!(needed(&all[..2], &stretches), None);
+        assert_eq!(needed(&all[3..], &stretches[..2]), None);
     }
 
     #[test]

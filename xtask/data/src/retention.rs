@@ -118,7 +118,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::seal::{ProofLevel, RestoreProof, sample};
+    use crate::seal::{ProofLevel, sample, sample_proof};
 
     fn seal(began: &str, level: u64) -> Seal {
         let proof = match level {
@@ -127,19 +127,7 @@ mod tests {
                 at: String::new(),
                 why: String::new(),
             },
-            _ => ProofLevel::Restored(RestoreProof {
-                at: String::new(),
-                databases: 1,
-                sequences: 0,
-                indexes: 0,
-                sampled_indexes: 0,
-                not_asked: Vec::new(),
-                vector_indexes: 0,
-                app_files: 0,
-                loaded: None,
-                took_ms: 1,
-                boot: None,
-            }),
+            _ => ProofLevel::Restored(sample_proof()),
         };
         let mut seal = sample(proof);
         began.clone_into(&mut seal.backup.origin.began);

@@ -191,6 +191,23 @@ impl Seal {
 }
 
 #[cfg(test)]
+pub(crate) fn sample_proof() -> RestoreProof {
+    RestoreProof {
+        at: "2026-11-21T03:16:00.000Z".to_owned(),
+        databases: 2,
+        sequences: 3,
+        indexes: 40,
+        sampled_indexes: 2,
+        vector_indexes: 1,
+        not_asked: vec!["public.own_kind".to_owned()],
+        app_files: 0,
+        loaded: None,
+        took_ms: 900,
+        boot: None,
+    }
+}
+
+#[cfg(test)]
 pub(crate) fn sample(proof: ProofLevel) -> Seal {
     Seal {
         backup: crate::facts::sample(),
@@ -208,19 +225,7 @@ mod tests {
 
     #[test]
     fn a_seal_is_read_back() {
-        let proof = RestoreProof {
-            at: "2026-11-21T03:16:00.000Z".to_owned(),
-            databases: 2,
-            sequences: 3,
-            indexes: 40,
-            sampled_indexes: 2,
-            vector_indexes: 1,
-            not_asked: vec!["public.own_kind".to_owned()],
-            app_files: 0,
-            loaded: None,
-            took_ms: 900,
-            boot: None,
-        };
+        let proof = sample_proof();
         let booted = RestoreProof {
             boot: Some(BootProof {
                 ready_ms: 1200,

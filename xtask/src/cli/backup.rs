@@ -100,4 +100,7 @@ pub struct BackupPruneArgs {
     /// Delete, too, where more go than stay
     #[arg(long)]
     pub yes: bool,
+    /// Where archives of PostgreSQL's log are
+    #[command(flatten)]
+    pub engine: EngineOption,
 }

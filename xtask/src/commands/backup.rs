@@ -10,7 +10,7 @@ use super::services;
 use crate::cli::backup::{BackupArgs, BackupListArgs, BackupPruneArgs, BackupVerb, BackupVerifyArgs};
 use crate::cli::service::ServiceSelection;
 use ::engine::container::RunResources;
-use ::engine::{Engine, reaper};
+use ::engine::{Engine, choose, reaper};
 use ::service::handle::ServiceHandle;
 use ::service::trail::{self, TrailEntry};
 use ::service::wanted::{ServiceOptions, WantedContainer};
@@ -18,6 +18,7 @@ use ::service::{findings, next};
 use data::age::Recipient;
 use data::facts::BackupKind;
 use data::file::{self, Backup};
+use data::old_log::{self, OldLog};
 use data::rehearsal::TrialOrder;
 use data::seal::{LoadedDump, RestoreProof, Seal};
 use data::source::BackupSource;
@@ -366,9 +367,10 @@ fn line(path: &Path, read: &Result<Backup>) -> String {
 }
 
 fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
+    let specs = services::specs(host, &args.images)?;
     let mut goes = Vec::new();
-    let mut staying = 0;
-    for spec in &services::specs(host, &args.images)? {
+    let mut staying: Vec<(&ImageSpec, Vec<Backup>)> = Vec::new();
+    for spec in &specs {
         let mut read = Vec::new();
         for (_, one) in file::list(&file::folder(host, spec.name.as_str()))? {
             match one {
@@ -378,22 +380,57 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
         }
         let seals: Vec<&Seal> = read.iter().map(|backup| &backup.seal).collect();
         let stays = args.keep.stays(&seals);
-        staying += stays.iter().filter(|stays| **stays).count();
-        let gone = read.into_iter().zip(stays).filter(|(_, stays)| !stays);
-        goes.extend(gone.map(|(backup, _)| backup));
+        let mut stay = Vec::new();
+        for (backup, stays) in read.into_iter().zip(stays) {
+            if stays { &mut stay } else { &mut goes }.push(backup);
+        }
+        staying.push((spec, stay));
     }
+    let stay: usize = staying.iter().map(|(_, stay)| stay.len()).sum();
     for backup in &goes {
         host.report.step("goes", line(&backup.path, &Ok(backup.clone())));
     }
-    if goes.len() > staying && !args.yes {
-        let message = format!("{} would go and {staying} stay: nothing was deleted", goes.len());
+    if goes.len() > stay && !args.yes {
+        let message = format!("{} would go and {stay} stay: nothing was deleted", goes.len());
         return Err(failure::usage(message).hint("if that is meant: --yes").into());
     }
     for backup in &goes {
         backup.remove()?;
     }
     host.report
-        .step("pruned", format!("{} deleted, {staying} stay", goes.len()));
+        .step("pruned", format!("{} deleted, {stay} stay", goes.len()));
+    prune_logs(args, host, &staying)
+}
+
+/// What no backup needs of the archives, where there is an engine that has some.
+fn prune_logs(args: &BackupPruneArgs, host: &Host, staying: &[(&ImageSpec, Vec<Backup>)]) -> Result<()> {
+    let Some(engine) = choose::find(host, args.engine.engine)? else {
+        return Ok(());
+    };
+    super::reap(host, &engine)?;
+    let resources = services::resources(host, &engine)?;
+    for (spec, stay) in staying {
+        let handle = services::handle(host, &engine, spec);
+        let stay: Vec<&Backup> = stay.iter().collect();
+        let image = || services::image_of(host, &handle, spec);
+        match old_log::release(&handle, &resources, image, &stay) {
+            Ok(None) => {}
+            Ok(Some(OldLog { volume, bytes })) => {
+                let bytes = megabytes(bytes);
+                host.report.step(
+                    "log",
+                    format!(
+                        "{}: no backup needs {bytes} in volume {volume}: its container removes it",
+                        spec.name
+                    ),
+                );
+            }
+            // The backups are as they should be.
+            Err(error) => host
+                .report
+                .warn(format!("the archive of {} stays as it is: {error:#}", spec.name)),
+        }
+    }
     Ok(())
 }
 

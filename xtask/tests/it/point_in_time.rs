@@ -15,14 +15,17 @@ const ARCHIVE: &str = "test-genie-archive";
 struct Archived {
     checkout: Checkout,
     backups: tempfile::TempDir,
+    port: String,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Archived {
     fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let one = Self {
             checkout: Checkout::renamed(),
             backups: tempfile::tempdir().unwrap(),
+            port: listener.local_addr().unwrap().port().to_string(),
             _alone: sandbox::service_of("genie"),
         };
         // Room for some segments of 16 MB.
@@ -35,10 +38,8 @@ impl Archived {
             .chain(label)
             .collect();
         docker(&create);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
         drop(listener);
-        let up = ["up", NAME, "--archive", "--port", &port];
+        let up = ["up", NAME, "--archive", "--port", &one.port];
         one.xtask(&up).expect(0);
         one.xtask(&up).expect(0).says(&["nothing to do"]);
         one
@@ -97,6 +98,28 @@ fn next_segment() {
     inside("PGSERVICE=superuser psql -XAtqc 'SELECT pg_switch_wal()' -c CHECKPOINT");
 }
 
+/// Files of the archive's stretches.
+fn archived(names: &str) -> Vec<String> {
+    let listed = inside(&format!(
+        "ls {}/*/{names} 2> /dev/null || true",
+        service::archive::PLACE
+    ));
+    listed.lines().map(str::to_owned).collect()
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// How many bounds of the slot are left in the cluster's settings.
+fn bounds() -> String {
+    inside("grep -c ^max_slot_wal_keep_size /var/lib/postgresql/data/pgdata/postgresql.auto.conf || true")
+}
+
 fn until_said(line: &str, times: usize) {
     let began = Instant::now();
     loop {
@@ -122,8 +145,7 @@ fn a_moment_is_reached_whatever_became_of_the_archive_meanwhile() {
         1,
     );
     // For an older image, which gives the slot no bound when it starts.
-    let kept = inside("grep -c ^max_slot_wal_keep_size /var/lib/postgresql/data/pgdata/postgresql.auto.conf");
-    assert_eq!(kept, "1");
+    assert_eq!(bounds(), "1");
     assert!(service.status().contains("no point in time can be reached"));
     sql("CREATE TABLE ledger (name text); INSERT INTO ledger VALUES ('1 before the backup')");
     let before = moment();
@@ -143,6 +165,12 @@ fn a_moment_is_reached_whatever_became_of_the_archive_meanwhile() {
     until_said("the log is archived again", 1);
     assert_eq!(rows().len(), 3);
 
+    // What is older than the last two segments is compressed, and read as well.
+    for n in 0..3 {
+        sql(&format!("CREATE TABLE filler_{n} (n int)"));
+        next_segment();
+    }
+    until("a segment is compressed", || !archived("*.gz").is_empty());
     let good = moment();
     sql("DELETE FROM ledger");
     sql("INSERT INTO ledger VALUES ('4 after the mistake')");
@@ -164,9 +192,24 @@ fn a_moment_is_reached_whatever_became_of_the_archive_meanwhile() {
     // Another life of the cluster: its log is another stretch.
     until_said("archiving begins anew", 3);
     assert!(service.status().contains("no point in time can be reached"));
-    service.xtask(&["backup", NAME, "--no-verify"]).expect(0);
+    service.xtask(&["backup", NAME]).expect(0);
     assert!(service.status().contains("point in time: from "));
+    // With the first backup goes the log that only it needed.
+    assert_eq!(archived("stretch.json").len(), 3);
+    let pruned = service
+        .xtask(&["backup", "prune", NAME, "--keep", "1d"])
+        .expect(0);
+    pruned.says(&["1 deleted, 1 stay", &format!("in volume {ARCHIVE}")]);
+    until("the log is removed", || archived("stretch.json").len() == 1);
+    let asked = format!(
+        "test -e {}/needed.json && echo there || true",
+        service::archive::PLACE
+    );
+    assert_eq!(inside(&asked), "");
 
+    // Without an archive nothing is left of it in the cluster.
+    service.xtask(&["up", NAME, "--port", &service.port]).expect(0);
+    assert_eq!(bounds(), "0");
     let named = ["--volumes", NAME, "--volumes", NAME];
     let down = service.xtask(&[&["down", NAME][..], &named].concat()).expect(0);
     down.says(&[

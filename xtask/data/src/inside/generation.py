@@ -175,6 +175,9 @@ FROZEN = "/run/hive/log"
 #: What PostgreSQL asks for: a segment of the log, or where a timeline comes from.
 OF_THE_LOG = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}[.]history")
 
+#: A segment that the archive has compressed.
+PACKED = ".gz"
+
 #: What PostgreSQL ends with where a moment is not in the log that it was given.
 TOO_LATE = "recovery ended before configured recovery target was reached"
 TOO_EARLY = "requested recovery stop point is before consistent recovery point"
@@ -198,6 +201,17 @@ def archived() -> None:
         for one in archiving.stretches(ARCHIVE)
     ]
     print(json.dumps(found))
+
+
+def less(needed: str) -> None:
+    """Leaves word in the archive of what backups need; says how much goes then."""
+    from hive_container import archiving
+
+    if not hasattr(archiving, "ask_for_less"):
+        # It keeps as much as fits into its bound.
+        print(0)
+        return
+    print(archiving.ask_for_less(ARCHIVE, json.loads(needed)))
 
 
 def recover_at(identifier: str, name: str, moment: str, of_another: str = "") -> None:
@@ -242,11 +256,15 @@ def freeze(folder: str, target: str, segment_bytes: int) -> None:
     os.mkdir(target, mode=0o700)
     names = os.listdir(folder)
     for name in names:
-        whole = name.removesuffix(".partial")
-        if not OF_THE_LOG.fullmatch(whole) or (name != whole and whole in names):
+        whole = name.removesuffix(".partial").removesuffix(PACKED)
+        is_partial = name.endswith(".partial")
+        if not OF_THE_LOG.fullmatch(whole) or os.path.lexists(f"{target}/{whole}"):
             continue
-        if name == whole:
-            os.symlink(f"{folder}/{name}", f"{target}/{name}")
+        if is_partial and {whole, whole + PACKED} & set(names):
+            continue
+        if not is_partial:
+            # By the name that it has before it is compressed, which may be at any moment.
+            os.symlink(f"{folder}/{whole}", f"{target}/{whole}")
             continue
         try:
             # While it is written to: recovery ends where it does.
@@ -262,9 +280,13 @@ def freeze(folder: str, target: str, segment_bytes: int) -> None:
 
 
 def fetch() -> str:
-    """How PostgreSQL gets a file of the log. One that is not there is the end of it; with any other
-    trouble it gives up, from 126 on."""
-    return f"test -e {FROZEN}/%f || exit 1; cp {FROZEN}/%f %p || exit 126"
+    """How PostgreSQL gets a file of the log, compressed or not. One that is not there is the end of
+    it; with any other trouble it gives up, from 126 on."""
+    return (
+        f"f=$(readlink {FROZEN}/%f || echo {FROZEN}/%f); test -e $f && cp $f %p && exit;"
+        f" test -e $f{PACKED} && gzip -dc $f{PACKED} > %p && exit;"
+        f" test -e $f || test -e $f{PACKED} || exit 1; exit 126"
+    )
 
 
 def replay(part: str, moment: str | None, end: int, of_another: str) -> None:
@@ -499,7 +521,7 @@ VERBS = {
     verb.__name__: verb
     for verb in (
         *(look, note, settle, begin, recover, share_files, ready),
-        *(archived, recover_at),
+        *(archived, less, recover_at),
         *(keep, exchange, back, forth, finish, forget),
     )
 }

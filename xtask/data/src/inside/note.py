@@ -18,6 +18,8 @@ from hive_container import image
 
 PGDATA = "/var/lib/postgresql/data/pgdata"
 NOTE = f"{PGDATA}/hive-backup.json"
+#: In a cluster: with which stretch of the archive it goes on.
+ARCHIVED = "hive-archive.json"
 
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -142,6 +144,16 @@ def told(found: dict[str, list[str]]) -> list[str]:
     return lines
 
 
+def stretch_of(cluster: str) -> str | None:
+    """In which stretch of the archive its log is, where there is one."""
+    try:
+        with open(f"{cluster}/{ARCHIVED}", encoding="utf-8") as file:
+            stretch = json.load(file)["stretch"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return stretch if isinstance(stretch, str) else None
+
+
 def keep(text: str) -> None:
     """Whole or not at all, whenever a kill comes."""
     descriptor = os.open(f"{NOTE}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -160,6 +172,8 @@ def main() -> int:
         if is_dump:
             spec = image.load(dict(os.environ))
             cluster["databases"], note["left_out"] = [spec.database], left_out(spec)
+        elif stretch := stretch_of(PGDATA):
+            note["stretch"] = stretch
         cluster["databases"] = [ask(name, OF_A_DATABASE) for name in cluster["databases"]]
         note |= cluster
         note["bytes"], note["files"] = 0, 0

@@ -2,8 +2,10 @@
 
     /var/lib/postgresql/archive/
       IDENTIFIER-20261126T150000Z/    a stretch of the log without a gap, of one cluster's life
-        0000000100000000000000A3      its segments, as pg_receivewal has them
+        0000000100000000000000A2.gz   its segments, as pg_receivewal has them, and compressed where
+      0000000100000000000000A3      newer ones are there
         stretch.json                  since when it has all of the log, and until when
+    /var/lib/postgresql/archive/needed.json   what may go, until it is gone
 
 Where the log cannot go on without a gap a new stretch begins, in a folder of its own: the slot was
 lost, the volume is another one, or the cluster was restored, taken back or made anew. The cluster
@@ -18,10 +20,11 @@ import contextlib
 import json
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 
 from hive_container import mounts, volume
-from hive_container.image import write_private
+from hive_container.image import sync, write_private
 
 ARCHIVE = "/var/lib/postgresql/archive"
 
@@ -30,6 +33,8 @@ SLOT = "hive_archive"
 
 #: In the cluster: which stretch is its own.
 OWN = f"{volume.PGDATA}/hive-archive.json"
+#: In the cluster, and in each copy of it: the bound of the slot that was left in its settings.
+BOUND = f"{volume.PGDATA}/hive-archive-bound.json"
 #: How it is, for whoever looks from outside and for metrics. On the data volume, as the archive's
 #: own may be full or gone.
 STATE = f"{volume.OURS}/archive.json"
@@ -38,8 +43,20 @@ STRETCH = "stretch.json"
 
 #: What a stretch is called.
 NAME = re.compile(r"[0-9]+-[0-9]{8}T[0-9]{6}Z")
-SEGMENT = re.compile(r"[0-9A-F]{24}")
+SEGMENT = re.compile(r"([0-9A-F]{24})(?:[.]gz)?")
 PARTIAL = ".partial"
+#: As pg_receivewal would compress them, had it not to be whole before it can be read.
+PACKED = ".gz"
+#: A segment that is being compressed.
+HALF_PACKED = ".packing"
+
+#: Beside the stretches: since when each is needed, as somebody says who knows of the backups.
+NEEDED = "needed.json"
+#: So much more stays, since times of backups and of files may be those of two clocks.
+MARGIN = 600.0
+
+#: As large as they are: the one that was received last, and the one before.
+NOT_PACKED = 2
 
 #: How much the archive may take, in megabytes, unless HIVE_ARCHIVE_MB says otherwise.
 MEGABYTES = 10240
@@ -111,18 +128,29 @@ ASKED = f"""
 #: Where an admin lets nobody use `ALTER SYSTEM` (PostgreSQL 17), it is done without.
 MAY_ALTER = "coalesce(current_setting('allow_alter_system', true), 'on') = 'on'"
 
+#: The bound that this server was started with.
+ITS_BOUND = "SELECT current_setting('max_slot_wal_keep_size');"
+
 #: An older image does not know of archives, and would keep the log for the slot without end: the
-#: bound that this server was started with is left in the cluster. Prints nothing.
+#: bound is left in the cluster. Prints nothing.
 BOUNDED = f"""
     SELECT format('ALTER SYSTEM SET max_slot_wal_keep_size = %L',
         current_setting('max_slot_wal_keep_size')) WHERE {MAY_ALTER} \\gexec
 """
 
-#: Takes that back, as long as the slot is there. Prints nothing.
-UNBOUNDED = f"""
-    SELECT 'ALTER SYSTEM RESET max_slot_wal_keep_size' FROM pg_replication_slots
-        WHERE slot_name = '{SLOT}' AND {MAY_ALTER} \\gexec
-"""
+
+def unbounded(bound: str | None) -> str:
+    """Takes that back: where it is as it was left, and, in clusters of older images, which say
+    nothing of it, as long as the slot is there. Prints nothing."""
+    ours = f"setting = '{bound}'" if bound else "false"
+    return f"""
+        SELECT 'ALTER SYSTEM RESET max_slot_wal_keep_size' FROM pg_file_settings
+            WHERE sourcefile LIKE '%/postgresql.auto.conf' AND name = 'max_slot_wal_keep_size'
+                AND ({ours}
+                    OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{SLOT}'))
+                AND {MAY_ALTER} \\gexec
+    """
+
 
 #: Takes the slot away, where there is one that nobody uses. Prints nothing.
 WITHOUT_SLOT = f"""
@@ -208,16 +236,93 @@ class Stretch:
         write_private(f"{self.folder}/{STRETCH}", json.dumps(known), durable=True)
 
     def segments(self) -> list[str]:
-        """Its whole segments, the oldest first."""
-        return sorted(name for name in os.listdir(self.folder) if SEGMENT.fullmatch(name))
+        """Its whole segments, compressed or not, the oldest first."""
+        found = filter(None, map(SEGMENT.fullmatch, os.listdir(self.folder)))
+        return sorted({name[1] for name in found})
+
+    def forms_of(self, segment: str) -> tuple[str, str]:
+        """Where it lies; both are there for a moment."""
+        return f"{self.folder}/{segment}", f"{self.folder}/{segment}{PACKED}"
+
+    def ended(self, segment: str) -> float:
+        """Until when something was written into it."""
+        return max(
+            os.stat(path).st_mtime for path in self.forms_of(segment) if os.path.exists(path)
+        )
+
+    def drop(self, oldest: list[str]) -> None:
+        """Removes its oldest segments, after what it says of itself: that is never more than what
+        is there."""
+        self.reaches(since=max(self.since, self.ended(oldest[-1])))
+        for segment in oldest:
+            for path in self.forms_of(segment):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    def not_packed(self) -> list[str]:
+        """Those that are to be compressed, the oldest first."""
+        older = self.segments()[:-NOT_PACKED]
+        return [name for name in older if os.path.exists(f"{self.folder}/{name}")]
 
     def clear(self, segment_bytes: int) -> None:
         """Removes what a full disk has left of a segment that was to begin: pg_receivewal would
         refuse to go on with it, and nothing of the log is in it."""
         for name in os.listdir(self.folder):
             path = f"{self.folder}/{name}"
-            if name.endswith(PARTIAL) and os.path.getsize(path) not in (0, segment_bytes):
+            is_cut = name.endswith(PARTIAL) and os.path.getsize(path) not in (0, segment_bytes)
+            if is_cut or name.endswith(HALF_PACKED):
                 os.unlink(path)
+
+
+class Packer:
+    """A segment that is being compressed, by a program beside this one."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.half = f"{path}{HALF_PACKED}"
+        descriptor = os.open(self.half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as target:
+            # The app's requests come first.
+            self.program = subprocess.Popen(
+                ["nice", "-n", "19", "gzip", "-1", "--stdout", "--no-name", path],
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=subprocess.DEVNULL,
+            )
+
+    @classmethod
+    def of(cls, stretch: Stretch) -> "Packer | None":
+        """The oldest that is to be; None where all are."""
+        waiting = stretch.not_packed()
+        return cls(f"{stretch.folder}/{waiting[0]}") if waiting else None
+
+    def has_ended(self) -> bool:
+        return self.program.poll() is not None
+
+    def keep(self) -> bool:
+        """Puts it in the place of the segment; whether that was possible."""
+        try:
+            if self.program.wait() != 0:
+                raise OSError(f"gzip ended with {self.program.returncode}")
+            # Its time says what is in it, as that of any segment.
+            status = os.stat(self.path)
+            with open(self.half, "rb") as packed:
+                os.fsync(packed.fileno())
+            os.utime(self.half, ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.rename(self.half, self.path + PACKED)
+            sync(os.path.dirname(self.path))
+            os.unlink(self.path)
+        except OSError:
+            self.give_up()
+            return False
+        return True
+
+    def give_up(self) -> None:
+        """What there is of it goes."""
+        self.program.kill()
+        self.program.wait()
+        with contextlib.suppress(OSError):
+            os.unlink(self.half)
 
 
 def stretches(root: str) -> list[Stretch]:
@@ -290,13 +395,68 @@ def prune(root: str, most: int, keeps: Stretch, wanted: int = 0) -> None:
         goes = []
         while oldest and too_much > 0:
             goes.append(oldest.pop(0))
-            too_much -= sizes.get(f"{keeps.folder}/{goes[-1]}", 0)
+            too_much -= sum(sizes.get(path, 0) for path in keeps.forms_of(goes[-1]))
         if goes:
-            last = os.stat(f"{keeps.folder}/{goes[-1]}").st_mtime
-            # Before they go: what is said is never more than what is there.
-            keeps.reaches(since=max(keeps.since, last))
-            for name in goes:
-                os.unlink(f"{keeps.folder}/{name}")
+            keeps.drop(goes)
+
+
+def unneeded(
+    root: str, needed: dict[str, float], asked: float, keeps: str | None = None
+) -> list[tuple[Stretch, list[str] | None]]:
+    """What no backup needs, by stretch: its oldest segments, or all of it. `needed` says since when
+    each is needed, as it was known at the time `asked`. The one that is written to stays, and the
+    newest: the next backup may be one of it."""
+    found: list[tuple[Stretch, list[str] | None]] = []
+    there = [one for one in stretches(root) if one.since < asked]
+    for stretch in there:
+        since = needed.get(stretch.name)
+        if since is not None:
+            older = stretch.segments()[:-NOT_PACKED]
+            found.append((stretch, [one for one in older if stretch.ended(one) < since - MARGIN]))
+        elif stretch.name != keeps and stretch is not there[-1]:
+            found.append((stretch, None))
+    return [(stretch, goes) for stretch, goes in found if goes is None or goes]
+
+
+def ask_for_less(root: str, needed: dict[str, float]) -> int:
+    """Leaves word of what is needed; how many bytes go then. Only who writes to the archive removes
+    something of it."""
+    import time
+
+    asked = time.time()
+    goes = unneeded(root, needed, asked)
+    if not goes:
+        return 0
+    path = f"{root}/{NEEDED}"
+    write_private(path, json.dumps({"asked": asked, "needed": needed}), durable=True)
+    # Whoever writes to the archive is to remove it.
+    owner = os.stat(goes[-1][0].folder)
+    os.chown(path, owner.st_uid, owner.st_gid)
+    size = 0
+    for stretch, segments in goes:
+        names = stretch.segments() if segments is None else segments
+        paths = [path for name in names for path in stretch.forms_of(name)]
+        size += sum(os.stat(path).st_size for path in paths if os.path.exists(path))
+    return size
+
+
+def do_with_less(root: str, keeps: Stretch) -> None:
+    """Does what was asked for, once."""
+    path = f"{root}/{NEEDED}"
+    try:
+        with open(path, encoding="utf-8") as file:
+            known = json.load(file)
+        goes = unneeded(root, known["needed"], known["asked"], keeps.name)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):
+        goes = []
+    for stretch, segments in goes:
+        if segments is None:
+            remove(stretch.folder)
+        else:
+            (keeps if stretch.name == keeps.name else stretch).drop(segments)
+    os.unlink(path)
 
 
 def cause(said: str) -> str:
@@ -350,6 +510,28 @@ def write_state(stretch: Stretch | None, trouble: str | None) -> None:
         state |= {"stretch": stretch.name, "since": stretch.since, "until": stretch.until}
     with contextlib.suppress(OSError):
         write_private(STATE, json.dumps(state))
+
+
+def note_bound(bound: str) -> None:
+    """Before it is set: whoever takes it back has to know it for ours."""
+    write_private(BOUND, json.dumps({"max_slot_wal_keep_size": bound}), durable=True)
+
+
+def bound() -> str | None:
+    """What was left in the settings of this cluster, or of the one that it is a copy of."""
+    try:
+        with open(BOUND, encoding="utf-8") as file:
+            known = json.load(file)["max_slot_wal_keep_size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # As PostgreSQL shows it; nothing else gets into SQL.
+    return known if isinstance(known, str) and re.fullmatch("[0-9]+[kMGT]?B", known) else None
+
+
+def forget_bound() -> None:
+    """It was taken back."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(BOUND)
 
 
 def forget() -> None:

@@ -174,6 +174,8 @@ def ensure(image: Image, password: str) -> list[str]:
     """
     # One psql for many questions: to start one takes longer than what it asks.
     said = rows(as_superuser(from_outside(image, password), "postgres"))
+    if not archiving.is_mounted():
+        archiving.forget_bound()
     refuse_lost(said)
     open_up(said)
     server = Server(image, said)
@@ -305,7 +307,7 @@ def archive_slot(is_wanted: bool) -> str:
     if is_wanted:
         return ""
     archiving.forget()
-    return archiving.UNBOUNDED + archiving.WITHOUT_SLOT
+    return archiving.unbounded(archiving.bound()) + archiving.WITHOUT_SLOT
 
 
 def run_initial_sql(server: Server, image: Image) -> None:
