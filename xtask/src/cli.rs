@@ -337,6 +337,9 @@ pub struct RenderArgs {
     /// Print a service for something else than compose, and write no file
     #[arg(long = "for", value_name = "TOOL")]
     pub(crate) target: Option<RenderTarget>,
+    /// With a volume for PostgreSQL's log, so that a point in time can be reached
+    #[arg(long, requires = "target")]
+    pub(crate) archive: bool,
     /// Of these images; all, where none is named
     #[arg(value_name = "IMAGE", requires = "target")]
     pub(crate) images: Vec<String>,
@@ -348,6 +351,7 @@ impl RenderArgs {
         Self {
             check: true,
             target: None,
+            archive: false,
             images: Vec::new(),
         }
     }

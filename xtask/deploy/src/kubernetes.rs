@@ -1,7 +1,7 @@
 //! The objects of a service for Kubernetes.
 
 use crate::names;
-use crate::{CHECK, DATA, Deployment, LIMITS, SCRATCH, SECRET, SECRETS, STOP_SECONDS, UID};
+use crate::{ARCHIVE, CHECK, DATA, Deployment, LIMITS, SCRATCH, SECRET, SECRETS, STOP_SECONDS, UID};
 use definition::spec::names::ImageName;
 
 /// What the claim asks for: the cluster, its log and room. A claim can grow.
@@ -19,7 +19,10 @@ pub fn objects(service: &Deployment) -> String {
         text += &about_password(service, database);
     }
     if service.keeps_data {
-        text += &claim(service);
+        text += &claim(service, &names::volume(name));
+    }
+    if service.is_archived {
+        text += &claim(service, &names::archive(name));
     }
     text += &format!(
         "---
@@ -59,7 +62,7 @@ fn about_password(service: &Deployment, database: &ImageName) -> String {
 
 /// Not a template of the set: it has the name that the volume has everywhere, and
 /// outlives the set whatever the set's policy is.
-fn claim(service: &Deployment) -> String {
+fn claim(service: &Deployment, volume: &str) -> String {
     format!(
         "---
 apiVersion: v1
@@ -75,7 +78,6 @@ spec:
     requests:
       storage: {STORAGE}
 ",
-        volume = names::volume(&service.name),
         name = service.name,
     )
 }
@@ -149,6 +151,9 @@ spec:
     if service.keeps_data {
         text += &format!("            - name: data\n              mountPath: {DATA}\n");
     }
+    if service.is_archived {
+        text += &format!("            - name: archive\n              mountPath: {ARCHIVE}\n");
+    }
     if service.shared_database().is_some() {
         text += &format!(
             "            - name: password\n              mountPath: {SECRETS}\n              readOnly: true\n"
@@ -163,6 +168,12 @@ spec:
         text += &format!(
             "        - name: data\n          persistentVolumeClaim:\n            claimName: {}\n",
             names::volume(name)
+        );
+    }
+    if service.is_archived {
+        text += &format!(
+            "        - name: archive\n          persistentVolumeClaim:\n            claimName: {}\n",
+            names::archive(name)
         );
     }
     if let Some(database) = service.shared_database() {
@@ -263,6 +274,25 @@ mod tests {
             ("256Mi".to_owned(), "2Gi".to_owned())
         );
         assert_eq!(scratch("/var/log/hive"), "var-log-hive");
+    }
+
+    #[test]
+    fn the_log_has_a_claim_of_its_own_where_that_is_wanted() {
+        let service = Deployment::of(&spec(), Path::new("/src"));
+        assert!(!objects(&service).contains("archive"));
+        let text = objects(&service.clone().archived());
+        assert_eq!(text.matches("kind: PersistentVolumeClaim").count(), 2, "{text}");
+        for line in [
+            "  name: genie-archive",
+            "              mountPath: /var/lib/postgresql/archive",
+            "            claimName: genie-archive",
+        ] {
+            assert_eq!(
+                text.lines().filter(|known| *known == line).count(),
+                1,
+                "{line}\n{text}"
+            );
+        }
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub struct Deployment {
     database: Option<Box<Deployment>>,
     /// Whether it is the database of an app alone, which has to know its password.
     is_shared: bool,
+    /// Whether PostgreSQL's log is archived, where it is not an override's to say.
+    is_archived: bool,
 }
 
 impl Deployment {
@@ -107,6 +109,16 @@ impl Deployment {
             source: spec.app.as_ref().map(|app| relative(root, &app.source)),
             database: None,
             is_shared: false,
+            is_archived: false,
+        }
+    }
+
+    /// The same with an archive of PostgreSQL's log, where it has one to archive.
+    #[must_use]
+    pub fn archived(self) -> Self {
+        Self {
+            is_archived: self.keeps_data,
+            ..self
         }
     }
 

@@ -1,7 +1,7 @@
 //! The unit of a service for Podman's Quadlet.
 
 use crate::names;
-use crate::{CHECK, DATA, Deployment, LIMITS, SCRATCH, SECRET, SECRETS, STOP_SECONDS, UID};
+use crate::{ARCHIVE, CHECK, DATA, Deployment, LIMITS, SCRATCH, SECRET, SECRETS, STOP_SECONDS, UID};
 
 /// What `<image>.container` has to hold, for Podman to make a systemd unit of it.
 pub fn unit(service: &Deployment) -> String {
@@ -65,6 +65,9 @@ StopTimeout={STOP_SECONDS}
     if service.keeps_data {
         text += &format!("Volume={}:{DATA}\n", names::volume(name));
     }
+    if service.is_archived {
+        text += &format!("Volume={}:{ARCHIVE}\n", names::archive(name));
+    }
     if let Some(database) = service.shared_database() {
         text += &format!(
             "Secret={},type=mount,target={SECRET},uid={UID},gid={UID},mode=0400
@@ -114,6 +117,18 @@ mod tests {
     use crate::sample::spec;
     use crate::tests::with_database;
     use std::path::Path;
+
+    #[test]
+    fn the_log_goes_to_a_volume_of_its_own_where_that_is_wanted() {
+        let service = Deployment::of(&spec(), Path::new("/src"));
+        let line = "Volume=genie-archive:/var/lib/postgresql/archive";
+        assert!(!unit(&service).contains(line));
+        let archived = unit(&service.archived());
+        assert!(archived.lines().any(|known| known == line), "{archived}");
+        let specs = with_database();
+        let app = Deployment::among(&specs, &specs[0], Path::new("/src"));
+        assert!(!unit(&app.archived()).contains("archive"), "it has no log");
+    }
 
     #[test]
     fn an_app_alone_comes_after_its_database_and_is_on_its_network() {

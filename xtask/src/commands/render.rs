@@ -18,7 +18,7 @@ use host::Host;
 /// services with `--for`.
 pub(crate) fn run(args: &RenderArgs, host: &Host) -> Result<()> {
     if let Some(target) = args.target {
-        return print(target, &args.images, host);
+        return print(target, (&args.images, args.archive), host);
     }
     let mut stale = Vec::new();
     let rendered = rendered(host)?;
@@ -85,13 +85,14 @@ fn orphans(root: &Path, rendered: &[(String, String)]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn print(target: RenderTarget, images: &[String], host: &Host) -> Result<()> {
+fn print(target: RenderTarget, (images, archive): (&[String], bool), host: &Host) -> Result<()> {
     let specs = services::specs(host, images)?;
     // What shares a password with which is of all images, whichever are printed.
     let catalog = services::specs(host, &[])?;
     let mut all = specs
         .iter()
-        .map(|spec| Deployment::among(&catalog, spec, &host.root));
+        .map(|spec| Deployment::among(&catalog, spec, &host.root))
+        .map(|service| if archive { service.archived() } else { service });
     let text: String = match target {
         RenderTarget::Kubernetes => all.map(|service| kubernetes::objects(&service)).collect(),
         RenderTarget::Quadlet => {
