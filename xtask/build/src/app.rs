@@ -14,6 +14,7 @@ mod lock;
 mod locked;
 mod locked_wheels;
 mod requirements;
+mod unlisted;
 mod wheels;
 mod workspace;
 
@@ -174,10 +175,7 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
     }
     match without_project(folder) {
         Some(shape) => with_list(folder, &Table::new(), app, shape),
-        None => Err(vec![format!(
-            "{} has neither pyproject.toml nor pylock.toml, requirements.txt or Pipfile.lock",
-            folder.display()
-        )]),
+        None => Err(vec![unlisted::told(folder, None)]),
     }
 }
 
@@ -200,7 +198,7 @@ fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Applicatio
         None if workspace::around(folder, &project).is_none() && bare::can_be_locked(&project) => {
             with_list(folder, &project, app, DependencySource::Bare)
         }
-        None => Err(vec![without_lock(folder, &project)]),
+        None => Err(vec![unlisted::told(folder, Some(&project))]),
     }
 }
 
@@ -263,37 +261,6 @@ fn with_list(
         requires_python: about(project, "requires-python").or_else(|| locked::python_of_poetry(project)),
         version: about(project, "version").or_else(|| of_poetry(project, "version")),
     })
-}
-
-/// What to do where there is no `uv.lock`.
-fn without_lock(folder: &Path, project: &Table) -> String {
-    if foreign::of_poetry(project) {
-        return format!(
-            "{} has no poetry.lock beside it: run `poetry lock` in {} and commit the file",
-            folder.join("pyproject.toml").display(),
-            folder.display()
-        );
-    }
-    let shown = folder.join("pyproject.toml");
-    let shown = shown.display();
-    match workspace::around(folder, project) {
-        None => format!(
-            "{shown} has no uv.lock beside it: run `uv lock` in {} and commit the file",
-            folder.display()
-        ),
-        Some(found) => {
-            let root = found.root.display();
-            let first = match found.root.join("uv.lock").is_file() {
-                true => String::new(),
-                false => format!("run `uv lock` in {root}, commit the file, and "),
-            };
-            format!(
-                "{shown} belongs to the uv workspace in {root}, which has the lock for all members: {first}give \
-                 {root} as the app's folder, with `\"package\": {:?}` in the spec's `app`",
-                found.member
-            )
-        }
-    }
 }
 
 /// Holds `uv.lock` against the projects that it was made from, and what the

@@ -73,6 +73,50 @@ pub fn installed_from(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     order.into_iter().find(counts)
 }
 
+/// Of these files, the list by another name that a server is installed from:
+/// `requirements/production.txt`, `requirements-prod.txt`; none of those that are for
+/// developers. They are paths from the project's folder.
+pub fn list_elsewhere<'p>(paths: impl Iterator<Item = &'p str>, ending: &str) -> Option<&'p str> {
+    const ORDER: [&str; 9] = [
+        "production",
+        "prod",
+        "deploy",
+        "main",
+        "app",
+        "common",
+        "base",
+        "default",
+        "requirements",
+    ];
+    const OF_DEVELOPERS: [&str; 11] = [
+        "build",
+        "ci",
+        "dev",
+        "develop",
+        "development",
+        "docs",
+        "lint",
+        "local",
+        "test",
+        "testing",
+        "tests",
+    ];
+    let ranked = paths.filter_map(|path| {
+        // A list takes what follows a blank for another option.
+        let stem = path.strip_suffix(ending)?.strip_suffix('.')?.to_lowercase();
+        let is_list = match stem.strip_prefix("requirements/") {
+            Some(name) => !name.contains('/'),
+            None => !stem.contains('/') && stem.contains("requirements"),
+        };
+        let words: Vec<&str> = stem.trim_start_matches("requirements/").split(['-', '_', '.']).collect();
+        let is_for_others = words.iter().any(|word| OF_DEVELOPERS.contains(word));
+        let known = ORDER.iter().position(|one| words.contains(one));
+        let counts = is_list && !is_for_others && !path.contains(char::is_whitespace);
+        counts.then_some((known.unwrap_or(ORDER.len()), path))
+    });
+    ranked.min().map(|(_, path)| path)
+}
+
 impl Dependencies {
     /// The project's own request for a package.
     pub fn own(&self, name: &str) -> Option<&Detected<AskedPackage>> {
@@ -148,6 +192,12 @@ impl Dependencies {
         }
         found.locks(tree);
         found.installed_from = installed_from(|file| tree.has(file));
+        // It is to be made the project's list: what it asks for is known before that.
+        let has_none = found.installed_from.is_none() && found.packages.is_empty();
+        let elsewhere = ["txt", "in"].iter().find_map(|ending| list_elsewhere(tree.paths(), ending));
+        if let Some(list) = elsewhere.filter(|_| has_none) {
+            found.requirements(tree, list, 0);
+        }
         found
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
 use crate::database::{self, GivenVariable};
-use crate::dependencies::{Dependencies, at, toml_at};
+use crate::dependencies::{self, Dependencies, at, toml_at};
 use crate::directories;
 use crate::django::{self, ServerSettings};
 use crate::entry::{self, AppObject};
@@ -98,7 +98,7 @@ pub fn look(folder: &Path) -> Findings {
         directories: directories::find(&tree, &modules),
         build: BuildFindings::of(&tree, &modules),
         front_ends: beside::front_ends(&tree),
-        projects: projects(&tree),
+        projects: projects(&tree, &entry.app),
         is_package: is_package(&tree, member),
         package: package(&tree, member),
         notes: notes(&tree, &modules, &database),
@@ -184,15 +184,31 @@ fn package(tree: &Tree, member: &str) -> Option<Detected<String>> {
     Some(Detected::sure(name.to_owned(), Place::of(&file, text, "name")))
 }
 
-/// Folders with dependencies of their own, where the top has none.
-fn projects(tree: &Tree) -> Vec<String> {
+/// Folders with dependencies of their own, where the top has none: all of them, or those
+/// with the app where pyproject.toml is there for tools only.
+fn projects(tree: &Tree, app: &Choice<AppObject>) -> Vec<String> {
     const MANIFESTS: [&str; 4] = ["pyproject.toml", "requirements.txt", "Pipfile", "setup.py"];
-    if MANIFESTS.iter().any(|name| tree.has(name)) {
+    let has_list = MANIFESTS[1..].iter().any(|name| tree.has(name));
+    let of_tools = match toml_at(tree, "pyproject.toml") {
+        Some((_, table)) => !table.contains_key("project") && at(&table, &["tool", "poetry"]).is_none(),
+        None => false,
+    };
+    let has_others = dependencies::installed_from(|name| tree.has(name)).is_some()
+        || tree.paths().any(|path| path.starts_with("requirements/"));
+    if has_list || has_others || tree.has("pyproject.toml") && !of_tools {
         return Vec::new();
     }
+    let apps: Vec<&str> = app
+        .chosen
+        .iter()
+        .chain(&app.others)
+        .map(|one| one.place.file.as_str())
+        .collect();
     let below = tree
         .paths()
-        .filter(|path| MANIFESTS.contains(&file_name(path)) && is_of_the_app(path));
+        .filter(|path| MANIFESTS.contains(&file_name(path)) && is_of_the_app(path))
+        .filter(|path| !of_tools || apps.iter().any(|app| app.starts_with(folder_of(path))))
+        .filter(|path| !folder_of(path).is_empty());
     let mut folders: Vec<String> = below
         .map(|path| folder_of(path).trim_end_matches('/').to_owned())
         .collect();

@@ -76,7 +76,11 @@ fn project(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
 fn adding(findings: &Findings) -> String {
     let wsgi = findings.app.value().is_some_and(|app| app.framework.is_wsgi());
     let server = if wsgi { "gunicorn" } else { "uvicorn" };
+    let packages = &findings.dependencies.packages;
+    let mut lists = packages.iter().map(|one| one.place.file.as_str());
+    let list = lists.find(|file| file.ends_with(".txt") || file.ends_with(".in"));
     match findings.dependencies.installed_from {
+        None if let Some(list) = list => format!("add a line `{server}` to {list}"),
         Some("requirements.txt") => format!("add a line `{server}` to requirements.txt"),
         Some("poetry.lock") => format!("run `poetry add {server}` there"),
         Some("pdm.lock") => format!("run `pdm add {server}` there"),

@@ -75,6 +75,29 @@ fn it_writes_what_differs_and_the_plan_takes_it() {
     checkout.xtask(&["render", "--check"]).expect(0);
 }
 
+#[test]
+fn a_list_elsewhere_is_made_one_by_the_told_command() {
+    let checkout = with_notes();
+    let notes = checkout.path("apps/notes");
+    fs_err::create_dir(notes.join("requirements")).unwrap();
+    fs_err::rename(
+        notes.join("requirements.txt"),
+        notes.join("requirements/production.txt"),
+    )
+    .unwrap();
+    checkout.write("apps/notes/pyproject.toml", "[tool.ruff]\nline-length = 110\n");
+    let folder = notes.display().to_string();
+    let run = checkout.xtask(&["new", &folder]).expect(0);
+    let (_, told) = run
+        .stderr
+        .split_once("list of packages that a build reads: run `")
+        .unwrap();
+    let (command, _) = told.split_once('`').unwrap();
+    let status = std::process::Command::new("sh").args(["-c", command]).status();
+    assert!(status.unwrap().success(), "{command}");
+    checkout.xtask(&["plan", "notes"]).expect(0);
+}
+
 /// Pins of before the default base's Python: what the user would have had to find out.
 #[test]
 fn a_base_whose_python_has_wheels_of_all_pins_is_proposed() {
