@@ -162,7 +162,8 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         tags: _,
         checks: _,
         overruled: _,
-        smoke_environment: _,
+        // Of it the steps of the build have the names.
+        smoke_environment,
         // How long a start may take is the health check's to know, too.
         budgets,
     } = spec;
@@ -191,6 +192,10 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("network", format!("{CAS}\n{INDEXES}"));
     values.insert("network_without_logins", format!("{CAS}\n{PROXIES}"));
     values.insert("locked", LOCKED.trim_end().to_owned());
+    values.insert(
+        "stand_ins",
+        stand_ins(smoke_environment.keys(), app.as_ref().map(|app| &app.environment)),
+    );
     own_steps(build, &mut values)?;
     Ok(values)
 }
@@ -221,6 +226,29 @@ fn of_app<'a>(app: &'a App, values: &mut BTreeMap<&'static str, String>) -> Resu
     values.insert("app_package", install.package.clone().unwrap_or_default());
     own_directories(directories, values)?;
     Ok(name.as_deref())
+}
+
+/// Lines of shell that give a build step what nobody has given: an app that reads a key of
+/// another company's as it is imported has no settings without. What the gate gives is no
+/// part of an image, so that each name has something that stands for a value.
+fn stand_ins<'n>(
+    names: impl Iterator<Item = &'n String>,
+    environment: Option<&BTreeMap<String, String>>,
+) -> String {
+    // What a step runs by is the build's to say.
+    const OF_PROGRAMS: [&str; 5] = ["HIVE_", "HOME", "LD_", "PATH", "PYTHON"];
+    let is_known = |name: &str| environment.is_some_and(|environment| environment.contains_key(name));
+    let wanted = names.filter(|name| !is_known(name) && !OF_PROGRAMS.iter().any(|own| name.starts_with(own)));
+    let line = |name: &String| {
+        let upper = name.to_uppercase();
+        let value = match () {
+            () if upper.ends_with("DSN") => "https://given-at-start@given-at-start.invalid/1",
+            () if upper.ends_with("URL") || upper.ends_with("URI") => "https://given-at-start.invalid",
+            () => "given-at-start",
+        };
+        format!("export {name}={value}")
+    };
+    wanted.map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The stage of a front end and the app's own steps; empty where there are none.
@@ -467,6 +495,17 @@ mod tests {
         ] {
             assert_eq!(filled(text).unwrap_err().to_string(), said);
         }
+    }
+
+    #[test]
+    fn a_step_of_the_build_has_what_the_gate_is_given_by_name_alone() {
+        let names = ["APP_SECRET", "HIVE_DATABASE_WAIT", "PATH", "SENTRY_DSN", "STRIPE_KEY"].map(str::to_owned);
+        let own = BTreeMap::from([("APP_SECRET".to_owned(), "{secret:APP_SECRET}".to_owned())]);
+        assert_eq!(
+            stand_ins(names.iter(), Some(&own)),
+            "export SENTRY_DSN=https://given-at-start@given-at-start.invalid/1\nexport STRIPE_KEY=given-at-start"
+        );
+        assert_eq!(stand_ins([].iter(), None), "");
     }
 
     #[test]

@@ -8,6 +8,7 @@ RUN --mount=type=bind,from=rootfs,target=/rootfs \
 set -eu
 {{network_without_logins}}
 {{build_environment}}
+{{stand_ins}}
 umask 022
 mkdir -p /usr/local/lib/hive /tmp/home
 cp -r --no-preserve=all /rootfs/usr/local/lib/hive/. /usr/local/lib/hive/
