@@ -303,7 +303,8 @@ pub struct NewArgs {
     /// The image's name; without it that of the folder
     #[arg(long)]
     pub name: Option<String>,
-    /// The app, where several could be meant: `package.module:attribute`, with `()` for a factory
+    /// The app, where several could be meant: `package.module:attribute`, or its file as in
+    /// `apps/api/main.py:attribute`; with `()` for a factory
     #[arg(long, value_name = "APP")]
     pub import: Option<String>,
     /// Write this file anew although it is there

@@ -346,11 +346,23 @@ fn choose(
     mut candidates: Vec<Detected<AppObject>>,
     started: &[Detected<commands::Started>],
 ) -> Choice<AppObject> {
-    let named = entrypoint(tree).into_iter().chain(started.iter().cloned());
-    for Detected { value, place, .. } in named {
-        let same = |one: &Detected<AppObject>| names_it(&value, one);
-        let known = candidates.iter().position(same).map(|n| candidates.remove(n));
-        let written = || commands::as_written(modules, &value);
+    let named: Vec<_> = entrypoint(tree).into_iter().chain(started.iter().cloned()).collect();
+    for one in &named {
+        let Detected { value, place, .. } = one;
+        let fitting = fitting(one, &named, &candidates);
+        if fitting.len() > 1 {
+            let (meant, rest): (Vec<_>, Vec<_>) = candidates
+                .into_iter()
+                .enumerate()
+                .partition(|(n, _)| fitting.contains(n));
+            return Choice {
+                chosen: None,
+                rule: format!("{place} names one of several"),
+                others: meant.into_iter().chain(rest).map(|(_, one)| one).collect(),
+            };
+        }
+        let known = fitting.first().map(|n| candidates.remove(*n));
+        let written = || commands::as_written(modules, value);
         if let Some(mut chosen) = known.or_else(written) {
             chosen.value.factory |= value.factory;
             return Choice {
@@ -440,6 +452,123 @@ fn entrypoint(tree: &Tree) -> Option<Detected<commands::Started>> {
     let entrypoint = at(&table, &["tool", "fastapi", "entrypoint"])?.as_str()?;
     let place = Place::of("pyproject.toml", text, entrypoint);
     Some(Detected::sure(commands::Started::parse(entrypoint)?, place))
+}
+
+/// The objects that a command may mean, by their positions: below the folder of its own
+/// file before others, and one of each file. Where files of the same name lie beside it in
+/// other folders, as with a Dockerfile for each service, theirs may be meant as well.
+fn fitting(
+    command: &Detected<commands::Started>,
+    all: &[Detected<commands::Started>],
+    candidates: &[Detected<AppObject>],
+) -> Vec<usize> {
+    let file = command.place.file.as_str();
+    let mut found = named_by(command, candidates);
+    let is_below = |n: &usize, folder: &str| candidates[*n].place.file.starts_with(folder);
+    let own = folder_of(file);
+    if !own.is_empty() && found.iter().all(|n| is_below(n, own)) && !found.is_empty() {
+        let others = all.iter().filter(|one| {
+            let (folder, other) = (folder_of(&one.place.file), one.place.file.as_str());
+            file_name(other) == file_name(file) && !folder.starts_with(own) && !own.starts_with(folder)
+        });
+        for other in others {
+            let folder = folder_of(&other.place.file);
+            for n in named_by(other, candidates) {
+                if is_below(&n, folder) && !found.contains(&n) {
+                    found.push(n);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Those that a command names, without regard to others.
+fn named_by(command: &Detected<commands::Started>, candidates: &[Detected<AppObject>]) -> Vec<usize> {
+    let folder = folder_of(&command.place.file);
+    let same = |n: &usize| names_it(&command.value, &candidates[*n]);
+    let all: Vec<usize> = (0..candidates.len()).filter(same).collect();
+    let file = |n: usize| candidates[n].place.file.as_str();
+    let asked = command.value.module.as_str();
+    let exact = [format!("{folder}{}", commands::file_of(asked)), format!("{folder}{asked}")];
+    let ways: [&dyn Fn(&usize) -> bool; 3] = [
+        &|n| exact.iter().any(|path| path == file(*n)),
+        &|n| file(*n).starts_with(folder),
+        &|_| true,
+    ];
+    let mut found: Vec<usize> = Vec::new();
+    for way in ways {
+        for n in all.iter().copied().filter(way) {
+            if !found.iter().any(|known| file(*known) == file(n)) {
+                found.push(n);
+            }
+        }
+        if !found.is_empty() {
+            break;
+        }
+    }
+    found
+}
+
+/// The app that somebody names: `package.module:attribute`, or by its file
+/// `apps/api/main.py:attribute`, where `()` at the end says that it is a factory.
+pub(crate) fn wanted(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    app: Choice<AppObject>,
+    import: &str,
+) -> Choice<AppObject> {
+    let factory = import.ends_with("()");
+    let import = import.trim_end_matches("()");
+    let (module, attribute) = import.split_once(':').unwrap_or((import, "app"));
+    let by_file = module.ends_with(".py");
+    let file = module.trim_start_matches("./");
+    let fits = |one: &Detected<AppObject>| match by_file {
+        true => one.place.file == file && one.value.attribute() == attribute,
+        false => one.value.import == import,
+    };
+    let all = app.chosen.into_iter().chain(app.others);
+    let (mut fitting, others): (Vec<_>, Vec<_>) = all.partition(fits);
+    if fitting.len() > 1 {
+        fitting.extend(others);
+        return Choice {
+            chosen: None,
+            rule: format!("--import {import} names several"),
+            others: fitting,
+        };
+    }
+    let of_file = || {
+        let module = modules.at(file).filter(|_| by_file)?;
+        let path = root(tree, modules, module);
+        Some(object(module, &path, attribute, 0, Framework::Unknown, Certainty::Likely))
+    };
+    let as_named = || Detected {
+        value: AppObject {
+            import: import.to_owned(),
+            factory: false,
+            framework: Framework::Unknown,
+            path: String::new(),
+        },
+        place: Place::new("--import", 1),
+        certainty: Certainty::Likely,
+    };
+    let chosen = fitting.pop().or_else(of_file);
+    let mut chosen = match chosen {
+        // There is no such file.
+        None if by_file => None,
+        chosen => Some(chosen.unwrap_or_else(as_named)),
+    };
+    if let Some(chosen) = &mut chosen {
+        chosen.value.factory |= factory;
+    }
+    Choice {
+        rule: match chosen {
+            Some(_) => "--import names it".to_owned(),
+            None => format!("there is no file {file}"),
+        },
+        chosen,
+        others,
+    }
 }
 
 /// Whether a command means this object.

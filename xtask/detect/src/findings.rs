@@ -74,10 +74,19 @@ pub struct Findings {
 
 /// Looks at a folder. What cannot be read is taken for not there.
 pub fn look(folder: &Path) -> Findings {
+    look_at(folder, None)
+}
+
+/// The same for the app that somebody names: by its import string, or by its file as
+/// `apps/api/main.py:app`.
+pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
     let tree = Tree::read(folder);
     let modules = Modules::of(&tree);
     let dependencies = Dependencies::read(&tree, &modules);
-    let entry = entry::find(&tree, &modules, &dependencies);
+    let mut entry = entry::find(&tree, &modules, &dependencies);
+    if let Some(import) = import {
+        entry.app = entry::wanted(&tree, &modules, entry.app, import);
+    }
     let variables = settings::variables(&tree, &modules);
     let database = database::settings(&modules, &dependencies, &variables);
     let member = entry
@@ -190,7 +199,10 @@ fn projects(tree: &Tree, app: &Choice<AppObject>) -> Vec<String> {
     const MANIFESTS: [&str; 4] = ["pyproject.toml", "requirements.txt", "Pipfile", "setup.py"];
     let has_list = MANIFESTS[1..].iter().any(|name| tree.has(name));
     let of_tools = match toml_at(tree, "pyproject.toml") {
-        Some((_, table)) => !table.contains_key("project") && at(&table, &["tool", "poetry"]).is_none(),
+        Some((_, table)) => {
+            let of_project = [&["project"][..], &["tool", "poetry"], &["tool", "uv", "workspace"]];
+            of_project.iter().all(|keys| at(&table, keys).is_none())
+        }
         None => false,
     };
     let has_others = dependencies::installed_from(|name| tree.has(name)).is_some()

@@ -28,3 +28,4 @@ mod redis;
 mod routes;
 mod secrets;
 mod tree;
+mod words;

@@ -5,8 +5,8 @@ use crate::django;
 use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
-use crate::proposal;
 use crate::tree::{Tree, file_name, folder_of};
+use crate::words::is_taken;
 
 /// A command, word by word.
 pub type CommandWords = Vec<String>;
@@ -128,7 +128,7 @@ pub(crate) fn find(
     }
     let taken = found
         .iter()
-        .position(|(one, _)| proposal::is_taken(&one.value))
+        .position(|(one, _)| is_taken(&one.value))
         .map(|n| found.remove(n));
     let (chosen, rule) = taken.map_or((None, "nothing that migrates was found"), |(one, rule)| {
         (Some(one), rule)

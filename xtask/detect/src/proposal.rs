@@ -8,12 +8,12 @@ use crate::dependencies::AskedBy;
 use crate::django;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
-use crate::migrations::CommandWords;
 use crate::place::Place;
 use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
 use crate::settings::ReadVariable;
+use crate::words::{escaped, is_taken, literally, words};
 
 /// What only the checkout knows of an image.
 #[derive(Clone, Debug)]
@@ -153,35 +153,6 @@ fn is_name(name: &str) -> bool {
             "all",
         ]
         .contains(&name)
-}
-
-/// A line of shell as words; by a shell where it is more than words.
-fn words(line: &str) -> CommandWords {
-    let is_plain = |c: char| c.is_alphanumeric() || " -_./:=@,+%".contains(c);
-    let assigns = line.split(' ').next().is_some_and(|first| first.contains('='));
-    let words: Vec<&str> = if line.chars().all(is_plain) && !assigns {
-        line.split_whitespace().collect()
-    } else {
-        vec!["sh", "-c", line]
-    };
-    words.into_iter().map(str::to_owned).collect()
-}
-
-/// Whether a spec takes a command of the project's as it is: not one that has a secret
-/// in it, which would be part of the image.
-pub(crate) fn is_taken(words: &[String]) -> bool {
-    let empty = words.first().is_none_or(String::is_empty);
-    let odd = words.iter().any(|word| word.contains(char::is_control));
-    !empty && !odd && secret::in_command(words).is_none()
-}
-
-/// Words of the project's as a spec writes them: a brace in them is no placeholder's.
-fn literally(words: &[String]) -> Vec<String> {
-    words.iter().map(|word| escaped(word)).collect()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('{', "{{").replace('}', "}}")
 }
 
 /// Whether a process is among [`programs`].

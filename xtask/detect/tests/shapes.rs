@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use definition::spec::load::{self, ImageFiles, SourceFile};
-use detect::findings::look;
+use detect::findings::{look, look_at};
 use detect::proposal::{ImageFacts, propose};
 use detect::told;
 use serde_json::Value;
@@ -88,4 +88,24 @@ fn every_shape_is_read_right_and_gives_a_valid_spec() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_app_is_named_by_its_file_where_several_have_its_import_string() {
+    let text = include_str!("shapes/two-services.txt");
+    let folder = unpack(text.split("=== said").next().unwrap());
+    let chosen = |import: &str| {
+        let findings = look_at(folder.path(), Some(import));
+        let app = findings.app.chosen.map(|one| one.place.file);
+        (app, findings.package.map(|one| one.value), findings.app.others.len())
+    };
+    for service in ["orders", "users"] {
+        let file = format!("services/{service}/app/main.py");
+        let expected = (Some(file.clone()), Some(service.to_owned()), 1);
+        assert_eq!(chosen(&format!("{file}:app")), expected);
+    }
+    assert_eq!(chosen("app.main:app"), (None, None, 2));
+    assert_eq!(chosen("services/none/main.py:app"), (None, None, 2));
+    let elsewhere = (Some("--import".to_owned()), None, 2);
+    assert_eq!(chosen("of.a.package:app"), elsewhere);
 }

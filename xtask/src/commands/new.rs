@@ -12,9 +12,9 @@ use crate::cli::NewArgs;
 use build::app::Application;
 use build::catalog::{Apps, Catalog};
 use build::request::{Request, Selection};
-use detect::entry::{AppObject, Framework};
-use detect::findings::{Findings, look};
-use detect::place::{Certainty, Choice, Detected, Place};
+use detect::entry::AppObject;
+use detect::findings::{Findings, look_at};
+use detect::place::Detected;
 use detect::{proposal, told};
 use files::{Fate, PlannedFile};
 use host::Host;
@@ -24,10 +24,11 @@ use placement::Placement;
 pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
     let mut placement = Placement::find(args, host, &catalog)?;
-    let mut findings = look(&placement.folder);
-    if let Some(import) = &args.import {
-        use_import(&mut findings, import)?;
+    if let Some(import) = args.import.as_ref().filter(|import| !import.contains(':')) {
+        let message = format!("--import {import:?} is no `package.module:attribute`");
+        return Err(failure::usage(message).into());
     }
+    let findings = look_at(&placement.folder, args.import.as_deref());
     for line in told::lines(&findings) {
         say(host, line.label, &line.text);
     }
@@ -122,52 +123,27 @@ fn undecided(args: &NewArgs, placement: &Placement, findings: &Findings) -> Opti
             )))
         }
         [first, ..] => {
-            let all: Vec<&str> = findings
-                .app
-                .others
-                .iter()
-                .map(|one| one.value.import.as_str())
-                .collect();
+            let others = &findings.app.others;
+            let all: Vec<String> = others.iter().map(|one| named(one, others)).collect();
             let failure = failure::usage(format!("{shown}: which app is meant? {}", all.join(", ")));
             Some(failure.hint(format!(
                 "for instance: `cargo xtask new {shown} --import {}`",
-                first.value.import
+                named(first, others)
             )))
         }
     }
 }
 
-/// Takes the app that `--import` names; `a.b:make()` says that it is a factory.
-fn use_import(findings: &mut Findings, import: &str) -> Result<()> {
-    let factory = import.ends_with("()");
-    let import = import.trim_end_matches("()");
-    if !import.contains(':') {
-        let message = format!("--import {import:?} is no `package.module:attribute`");
-        return Err(failure::usage(message).into());
+/// How `--import` names an app: by its file where several have the same import string.
+fn named(one: &Detected<AppObject>, all: &[Detected<AppObject>]) -> String {
+    let import = &one.value.import;
+    match all.iter().filter(|other| other.value.import == *import).count() {
+        0 | 1 => import.clone(),
+        _ => {
+            let attribute = import.split(':').next_back().unwrap_or_default();
+            format!("{}:{attribute}", one.place.file)
+        }
     }
-    let mut all: Vec<_> = findings.app.chosen.take().into_iter().collect();
-    all.append(&mut findings.app.others);
-    let known = all.iter().position(|one| one.value.import == import);
-    let mut chosen = known.map(|n| all.remove(n)).unwrap_or_else(|| Detected {
-        value: AppObject {
-            import: import.to_owned(),
-            factory: false,
-            framework: Framework::Unknown,
-            path: String::new(),
-        },
-        place: Place {
-            file: "--import".to_owned(),
-            line: 1,
-        },
-        certainty: Certainty::Likely,
-    });
-    chosen.value.factory |= factory;
-    findings.app = Choice {
-        chosen: Some(chosen),
-        rule: "--import names it".to_owned(),
-        others: all,
-    };
-    Ok(())
 }
 
 /// What stands between the files and an image, and the commands that make one.
