@@ -1,6 +1,8 @@
 //! Which settings Django goes by: the server takes those of its module, the commands
 //! those of manage.py.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::entry::AppObject;
@@ -76,4 +78,35 @@ fn named(module: &Module<'_>) -> Option<Detected<String>> {
         settings,
         Place::new(module.path, module.number(n)),
     ))
+}
+
+/// The files with the settings that the module of the server goes by; `None` where it
+/// names none that is there.
+pub(crate) fn settings_with(modules: &Modules<'_>, server: &str) -> Option<BTreeSet<String>> {
+    let named = named(modules.at(server)?)?;
+    let settings = modules.find(server, &named.value)?;
+    Some(imported(modules, settings.path))
+}
+
+/// Files that a module takes settings from, itself included.
+fn imported(modules: &Modules<'_>, first: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::from([first.to_owned()]);
+    let mut next = vec![first.to_owned()];
+    while let Some(path) = next.pop() {
+        let Some(module) = modules.at(&path) else { continue };
+        for one in module.lines.iter().flat_map(statement::imports) {
+            let inside = one.attribute.as_ref().map(|name| {
+                let dot = if one.module.ends_with('.') { "" } else { "." };
+                format!("{}{dot}{name}", one.module)
+            });
+            for name in [Some(one.module.clone()), inside].into_iter().flatten() {
+                if let Some(other) = modules.find(module.path, &name)
+                    && found.insert(other.path.to_owned())
+                {
+                    next.push(other.path.to_owned());
+                }
+            }
+        }
+    }
+    found
 }

@@ -20,6 +20,7 @@ use crate::redis;
 use crate::routes;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
+use crate::sqlite;
 use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 
 /// What a folder is, as far as its files tell.
@@ -110,7 +111,7 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
         projects: projects(&tree, &entry.app),
         is_package: is_package(&tree, member),
         package: package(&tree, member),
-        notes: notes(&tree, &modules, &database),
+        notes: notes(&tree, &modules, entry.app.chosen.as_ref(), &database),
         redis: Vec::new(),
         app: entry.app,
         port: entry.port,
@@ -284,8 +285,13 @@ fn extensions(tree: &Tree) -> Vec<Detected<String>> {
 }
 
 /// A database that stands in the code and not in the environment.
-fn notes(tree: &Tree, modules: &Modules<'_>, database: &[Detected<GivenVariable>]) -> Vec<Detected<String>> {
-    let mut found = Vec::new();
+fn notes(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    app: Option<&Detected<AppObject>>,
+    database: &[Detected<GivenVariable>],
+) -> Vec<Detected<String>> {
+    let mut found = sqlite::notes(modules, app, database);
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
         for (n, call) in module.calls() {
             let makes =
@@ -294,22 +300,12 @@ fn notes(tree: &Tree, modules: &Modules<'_>, database: &[Detected<GivenVariable>
                 let own = statement::text_of(tokens);
                 own.or_else(|| statement::text_of(module.value(&statement::dotted(tokens)?.0)?))
             });
-            if let Some(url) = url.filter(|url| makes && url.contains("://")) {
+            if let Some(url) = url.filter(|url| makes && url.contains("://") && !sqlite::is_of_a_file(url)) {
                 let scheme = url.split("://").next().unwrap_or_default();
                 let note =
                     format!("the code itself names a database ({scheme}://…): let it read DATABASE_URL");
                 found.push(Detected::likely(note, Place::new(module.path, module.number(n))));
             }
-        }
-        let mut tokens = module.lines.iter().flat_map(|line| &line.tokens);
-        let sqlite = tokens.find(|token| token.text == "django.db.backends.sqlite3");
-        if let Some(token) = sqlite.filter(|_| database.is_empty()) {
-            let note =
-                "Django keeps its data in SQLite here: let DATABASES read DATABASE_URL, with dj-database-url";
-            found.push(Detected::sure(
-                note.to_owned(),
-                Place::new(module.path, token.line),
-            ));
         }
     }
     if tree.is_cut {

@@ -27,5 +27,6 @@ mod python;
 mod redis;
 mod routes;
 mod secrets;
+mod sqlite;
 mod tree;
 mod words;
