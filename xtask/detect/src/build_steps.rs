@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::django;
 use crate::migrations::CommandWords;
-use crate::modules::Modules;
+use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
+use crate::python::TokenKind;
 use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 
 /// A front end of which it is known how it is built.
@@ -35,7 +36,8 @@ impl BuildFindings {
         let mut front_ends = tree
             .texts()
             .filter(|(path, _)| file_name(path) == "package.json")
-            .filter_map(|(path, text)| front_end(tree, path, text));
+            .filter_map(|(path, text)| front_end(tree, path, text))
+            .filter(|one| is_used(modules, &one.value.folder, &one.value.output));
         let first = front_ends.next();
         Self {
             steps: static_files(tree, modules).into_iter().collect(),
@@ -78,8 +80,7 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
     let package: Value = serde_json::from_str(text).ok()?;
     package.pointer("/scripts/build")?.as_str()?;
     let folder = folder_of(path);
-    let others = ["pnpm-lock.yaml", "yarn.lock", "bun.lock"];
-    if others.iter().any(|lock| tree.has(&format!("{folder}{lock}"))) {
+    if !is_installed_by_npm(tree, folder) {
         return None;
     }
     let asks = |tool: &str| {
@@ -99,4 +100,37 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
         tool,
     };
     Some(Detected::likely(found, Place::of(path, text, "\"build\"")))
+}
+
+/// Whether a front end is npm's, by the lock beside it; one that has none is another
+/// program's or a workspace's where a folder above it has a lock.
+fn is_installed_by_npm(tree: &Tree, folder: &str) -> bool {
+    const OWN: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
+    const OTHERS: [&str; 4] = ["pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"];
+    let has = |folder: &str, locks: &[&str]| locks.iter().any(|lock| tree.has(&format!("{folder}{lock}")));
+    let slashes = folder.match_indices('/').map(|(n, _)| &folder[..=n]);
+    let mut above = [""].into_iter().chain(slashes).filter(|above| *above != folder);
+    let is_locked_above = above.any(|above| has(above, &OWN) || has(above, &OTHERS));
+    !has(folder, &OTHERS) && (has(folder, &OWN) || !is_locked_above)
+}
+
+/// Whether the app serves what is built: a Python file of it names the folder, or it is
+/// built among the app's own files. Others have a server of their own.
+fn is_used(modules: &Modules<'_>, folder: &str, output: &str) -> bool {
+    // A spec takes no other path.
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
+    if !output.bytes().all(good) {
+        return false;
+    }
+    let within = format!("{folder}/");
+    let is_own = folder == "." || output.starts_with(&within);
+    let parts: Vec<&str> = output.split('/').collect();
+    let named = |module: &Module<'_>| {
+        let texts = module.lines.iter().flat_map(|line| &line.tokens);
+        let texts = texts.filter(|token| matches!(token.kind, TokenKind::Text | TokenKind::Formatted));
+        let words: Vec<&str> = texts.flat_map(|token| token.text.split('/')).collect();
+        parts.iter().all(|part| words.contains(part))
+    };
+    let mut of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    !is_own || of_the_app.any(named)
 }
