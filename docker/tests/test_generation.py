@@ -95,6 +95,41 @@ class Archive(unittest.TestCase):
                 self.assertFalse((mount / "pgdata" / generation.ARCHIVED).exists())
                 self.assertFalse((mount / "generations/failed-1" / generation.ARCHIVED).exists())
 
+    def test_what_is_taken_back_goes_unless_a_server_has_run_on_it(self):
+        for used, left in ((False, []), (True, ["failed-1"])):
+            with tempfile.TemporaryDirectory() as folder:
+                mount = pathlib.Path(folder)
+                places = {
+                    "MOUNT": folder,
+                    "PGDATA": f"{folder}/pgdata",
+                    "GENERATIONS": f"{folder}/generations",
+                    "PASSFILE": f"{folder}/none",
+                }
+                for cluster in ("pgdata", "generations/new-1.part"):
+                    (mount / cluster / "global").mkdir(parents=True)
+                    (mount / cluster / "global/pg_control").write_text("shut down")
+                printed = io.StringIO()
+                with (
+                    mock.patch.multiple(generation, locked=lambda: 0, **places),
+                    contextlib.redirect_stdout(printed),
+                ):
+                    generation.ready("1", "{}")
+                    generation.exchange("1")
+                    self.assertFalse(generation.is_used(f"{folder}/pgdata"))
+                    if used:
+                        (mount / "pgdata/global/pg_control").write_text("in production")
+                        self.assertTrue(generation.is_used(f"{folder}/pgdata"))
+                    generation.back("1")
+                    generation.forget_unused("1")
+                self.assertEqual(os.listdir(f"{folder}/generations"), left)
+                self.assertEqual(printed.getvalue().split(), left)
+
+    def test_what_does_not_say_how_it_was_made_counts_as_used(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertTrue(generation.is_used(folder))
+            pathlib.Path(folder, generation.RESTORED).write_text('{"id": "1"}')
+            self.assertTrue(generation.is_used(folder))
+
     def test_recovery_ended_where_the_newest_timeline_begins(self):
         with tempfile.TemporaryDirectory() as log:
             old = "1\t0/9000000\tbefore\n"

@@ -83,6 +83,14 @@ impl Timed {
         self
     }
 
+    /// Takes another command's words behind its own, and its variables.
+    #[must_use]
+    pub(crate) fn following(mut self, other: Self) -> Self {
+        self.words.extend(other.words);
+        self.env.extend(other.env);
+        self
+    }
+
     /// Runs it once, untimed and without what prepares it.
     ///
     /// # Errors

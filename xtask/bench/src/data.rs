@@ -4,6 +4,7 @@
 //! half; a backup of it is the file that all rows read.
 
 mod fixture;
+mod past;
 
 use std::time::Duration;
 
@@ -14,12 +15,14 @@ use super::service::{UP, away};
 use super::{Bench, BenchSuite, Row, clock};
 use container::figure::percentile;
 use fixture::DataFixture;
+use past::PastCluster;
 
 /// The peers.
 const BARE: &str = "pg_basebackup to a file";
 const UNPACK: &str = "zstd -d, tar x";
 const AMCHECK: &str = "unpack, start, pg_amcheck";
 const IDLE: &str = "without a backup";
+const BY_HAND: &str = "pg_dump and pg_restore -Fd -j2, pg_dump again";
 
 /// All that is measured of data.
 pub(crate) static SUITE: BenchSuite<DataFixture> = BenchSuite {
@@ -68,6 +71,20 @@ pub(crate) static SUITE: BenchSuite<DataFixture> = BenchSuite {
             unit: "s",
             goals: &[Goal::AtMost(2.5)],
             measure: update_away,
+        },
+        Row {
+            name: "update-failed",
+            what: "`update` to an image that never gets healthy: the app answers → answers",
+            unit: "s",
+            goals: &[Goal::AtMost(fixture::READY_SECONDS + 2.0)],
+            measure: update_failed,
+        },
+        Row {
+            name: "migrate",
+            what: "`migrate` of a cluster of the same version until the service is healthy",
+            unit: "s",
+            goals: &[Goal::OfPeer(BY_HAND, 1.3)],
+            measure: migrated,
         },
     ],
 };
@@ -130,4 +147,23 @@ fn update_away(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
     Ok(Measured::new("update", of_ours)
         .peer(UP, of_peer)
         .note("compose has no rows to keep and keeps no way back"))
+}
+
+/// The image's app answers nobody, so that all of the time to start in is waited for.
+fn update_failed(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let update = fixture.failed_update("update", &fixture.hanging()?);
+    let away = bench.repeat(|| away::gap(bench, &fixture.services.ours, &update))?;
+    Ok(Measured::new("update", away).note(format!(
+        "the spec gives an image {} s to become healthy in",
+        fixture::READY_SECONDS
+    )))
+}
+
+/// The peer's servers run already when its time begins, and it compares nothing.
+fn migrated(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
+    let past = PastCluster::make(bench, fixture)?;
+    let timed = clock::pair(bench, past.migrate("migrate"), past.by_hand(BY_HAND)?);
+    past.remove(bench)?;
+    let [ours, peer] = timed?;
+    Ok(Measured::new("migrate", ours.seconds).peer(BY_HAND, peer.seconds))
 }

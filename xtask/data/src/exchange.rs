@@ -75,8 +75,10 @@ fn is_exchanged(journal: &VolumeJournal, running: Option<&str>) -> bool {
 /// When the engine refuses, or somebody else uses the volume.
 pub(crate) fn end(work: DataWork<'_>, may_wait: bool) -> Result<bool> {
     let seen = work.keeper.look(&[])?;
-    // One that does not run was stopped before the exchange, or by somebody since then.
-    if is_exchanged(&work.journal, seen.running.as_deref()) && runs(&work)? && work.works(may_wait)? {
+    // One that does not run was stopped before the exchange, or by somebody since then, who has
+    // worked on the new data.
+    let is_wanted = || Ok::<bool, Error>(runs(&work)? || work.is_used()?);
+    if is_exchanged(&work.journal, seen.running.as_deref()) && is_wanted()? && work.works(may_wait)? {
         work.settle()?;
         work.finish()?;
         return Ok(false);

@@ -91,6 +91,8 @@ pub struct VolumeFindings {
     pub(crate) journal: Option<VolumeJournal>,
     /// The operation that has put the running cluster in its place.
     pub(crate) running: Option<String>,
+    /// Whether a server has run on the running cluster since it was made.
+    pub(crate) is_used: bool,
     /// Where the running cluster was migrated from.
     pub(crate) migrated_from: Option<String>,
     /// Which disk the volume lies on, as its container knows it.
@@ -111,6 +113,7 @@ impl VolumeFindings {
             generations: Vec::new(),
             journal: None,
             running: None,
+            is_used: false,
             migrated_from: None,
             versions: BTreeMap::new(),
             disk: 1,

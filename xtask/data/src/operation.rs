@@ -159,16 +159,28 @@ impl DataWork<'_> {
         }
     }
 
-    /// The data from before run again. What no service was started on is nobody's.
+    /// The data from before run again. What no server has run on is nobody's.
     fn go_back(&self) -> Result<()> {
         self.does("back")?;
-        let failed = format!("failed-{}", self.journal.id);
-        let keeper = self.keeper.for_cleanup();
-        let is_there = keeper.look(&[])?.generations.contains(&failed);
-        if self.journal.step == START || !is_there {
+        if self.journal.step == START {
             return Ok(());
         }
-        keeper.does("forget", &[&failed]).map(drop)
+        let keeper = self.keeper.for_cleanup();
+        let kept = keeper.does("forget_unused", &[&self.journal.id])?;
+        if let Some(kept) = kept.lines().next() {
+            let name = &self.handle.name;
+            self.report.warn(format!(
+                "{name}: somebody has worked on the data that are taken back; they are kept as {kept}; to delete \
+                 them: cargo xtask restore {name} --forget {kept}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a server has run on what the operation has put in its place.
+    pub(crate) fn is_used(&self) -> Result<bool> {
+        let seen = self.keeper.for_cleanup().look(&[])?;
+        Ok(seen.is_used && seen.running.as_ref() == Some(&self.journal.id))
     }
 
     /// Whether the service works, or has worked: then its data are somebody's.

@@ -209,11 +209,11 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
         kept: Value::Null,
     };
     // Where the one from before is gone the operation was over; where somebody has
-    // started it meanwhile, he was served by it.
+    // started it meanwhile, also if it runs no more, he was served by it.
     let is_over = if is_new {
         !has_way_back || one.work.works(order.may_wait)?
     } else {
-        runs && one.work.journal.step != STEPS[0]
+        (runs && one.work.journal.step != STEPS[0]) || one.work.is_used()?
     };
     if is_over {
         one.work.settle()?;

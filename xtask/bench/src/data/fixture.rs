@@ -14,6 +14,18 @@ const ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, \
     (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 15) m) || repeat('x', 500) AS text \
     FROM generate_series(1, 250000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
 
+/// How long `xtask::scratch` gives an image to become healthy in.
+pub(super) const READY_SECONDS: f64 = 60.0;
+
+/// An image whose app takes no connection: all of that time is waited for.
+const HANGS: &str = r"USER 0:0
+RUN printf 'import time\ntime.sleep(9999)\n' > /app/api/serve.py
+USER 1000:1000
+";
+
+/// Good where a command ends as one whose image does not work.
+const FAILS: &str = "\"$@\"; [ $? -eq 4 ]";
+
 /// What the rows share. All of it goes with the services.
 #[derive(Debug)]
 pub(crate) struct DataFixture {
@@ -39,7 +51,7 @@ impl DataFixture {
             .services
             .xtask("rows", &["psql", name, "--", "-qXc", ROWS])
             .run(runner)?;
-        let file = fixture.file("proved.tar.zst")?;
+        let file = fixture.proved()?;
         if std::path::Path::new(&file).exists() {
             fs_err::remove_file(&file)?;
         }
@@ -54,7 +66,7 @@ impl DataFixture {
         Ok(path.to_str().context("the path is not UTF-8")?.to_owned())
     }
 
-    fn ours(&self, label: &str, args: &[&str]) -> Timed {
+    pub(super) fn ours(&self, label: &str, args: &[&str]) -> Timed {
         self.services
             .xtask(label, args)
             .args(["--engine", self.services.owner()])
@@ -64,11 +76,16 @@ impl DataFixture {
         self.services.ours.spec.name.as_str()
     }
 
-    /// A script that calls docker on the engine.
-    fn docker(&self, label: &str, script: &str) -> Result<Timed> {
+    /// `docker` of a script, once the engine's variables are set.
+    pub(super) fn docker_function(&self) -> Result<String> {
         let docker = self.services.engine.docker.to_str();
         let docker = quote(docker.context("docker's path is not UTF-8")?);
-        let script = format!("docker() {{ {docker} \"$@\"; }}; {script}");
+        Ok(format!("docker() {{ {docker} \"$@\"; }}"))
+    }
+
+    /// A script that calls docker on the engine.
+    pub(super) fn docker(&self, label: &str, script: &str) -> Result<Timed> {
+        let script = format!("{}; {script}", self.docker_function()?);
         let timed = Timed::new(label, "sh").args(["-ec", &script]);
         let engine = self.services.engine.env.iter();
         Ok(engine.fold(timed, |timed, (key, value)| timed.env(key, value)))
@@ -93,9 +110,14 @@ impl DataFixture {
         )
     }
 
+    /// The backup that all rows read.
+    pub(super) fn proved(&self) -> Result<String> {
+        self.file("proved.tar.zst")
+    }
+
     /// The proof of the backup that is there.
     pub(super) fn verify(&self, label: &str) -> Result<Timed> {
-        Ok(self.ours(label, &["backup", "verify", &self.file("proved.tar.zst")?]))
+        Ok(self.ours(label, &["backup", "verify", &self.proved()?]))
     }
 
     /// The least that anybody who restores a backup to look at it has to do.
@@ -109,7 +131,7 @@ impl DataFixture {
              until pg_isready -q -h /tmp; do sleep 0.1; done; \
              pg_amcheck -h /tmp -U postgres --all --heapallindexed --install-missing; \
              kill -INT $!; wait";
-        let file = quote(&self.file("proved.tar.zst")?);
+        let file = quote(&self.proved()?);
         self.docker(
             label,
             &format!(
@@ -120,13 +142,13 @@ impl DataFixture {
 
     /// The backup in the place of the data.
     pub(super) fn restore(&self, label: &str) -> Result<Timed> {
-        Ok(self.ours(label, &["restore", self.name(), &self.file("proved.tar.zst")?]))
+        Ok(self.ours(label, &["restore", self.name(), &self.proved()?]))
     }
 
     /// The bytes of the backup as files, and nothing more.
     pub(super) fn unpack(&self, label: &str) -> Result<Timed> {
         let (file, folder) = (
-            quote(&self.file("proved.tar.zst")?),
+            quote(&self.proved()?),
             quote(&self.file("unpacked")?),
         );
         let script = format!("zstd -dcq {file} | tar -x -C {folder}");
@@ -141,5 +163,16 @@ impl DataFixture {
             Some(image) => update.args(["--unproved", "--image", image]),
             None => update,
         }
+    }
+
+    /// An image that never gets healthy, by its name.
+    pub(super) fn hanging(&self) -> Result<String> {
+        self.services.made_of(&self.services.ours, "hanging", HANGS)
+    }
+
+    /// An update to it, which has to fail.
+    pub(super) fn failed_update(&self, label: &str, image: &str) -> Timed {
+        let update = self.update(label, Some(image));
+        Timed::new(label, "sh").args(["-c", FAILS, "sh"]).following(update)
     }
 }

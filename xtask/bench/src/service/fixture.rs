@@ -151,13 +151,18 @@ impl ServicesFixture {
         self.compose("compose", &["up", "--detach", "--wait"]).run(runner)
     }
 
-    /// Another image of the same content as a service's, by this name.
+    /// Another image of the same content as a service's, by its name.
     pub(crate) fn other(&self, service: &BenchedService) -> Result<String> {
+        self.made_of(service, "other", "LABEL dev.hive.bench=other\n")
+    }
+
+    /// A service's image with more instructions, by its name.
+    pub(crate) fn made_of(&self, service: &BenchedService, tag: &str, more: &str) -> Result<String> {
         let folder = tempfile::tempdir()?;
         let repository = service.spec.name.repository();
-        let text = format!("FROM {repository}:latest\nLABEL dev.hive.bench=other\n");
+        let text = format!("FROM {repository}:latest\n{more}");
         fs_err::write(folder.path().join("Dockerfile"), text)?;
-        let tag = format!("{repository}:other");
+        let tag = format!("{repository}:{tag}");
         self.engine
             .cmd(&self.runner, &["build", "--quiet", "--tag", &tag])
             .arg(folder.path())

@@ -20,6 +20,7 @@ import contextlib
 import ctypes
 import fcntl
 import glob
+import hashlib
 import json
 import os
 import re
@@ -89,6 +90,7 @@ def look(extensions: str) -> None:
                 },
                 "journal": read(JOURNAL),
                 "running": restored.get("id"),
+                "is_used": is_used(PGDATA),
                 "migrated_from": restored.get("migrated_from"),
                 "disk": os.stat(MOUNT).st_dev,
                 "kept": {
@@ -112,6 +114,21 @@ def read(path: str) -> dict | None:
             return json.load(file)
     except (FileNotFoundError, ValueError):
         return None
+
+
+def control_of(cluster: str) -> str | None:
+    """The digest of the file that PostgreSQL writes at each start and at each stop."""
+    try:
+        with open(f"{cluster}/global/pg_control", "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def is_used(cluster: str) -> bool:
+    """Whether a server has run on it since it was made; also where nothing says that none has."""
+    known = (read(f"{cluster}/{RESTORED}") or {}).get("control")
+    return known is None or known != control_of(cluster)
 
 
 def write(path: str, value: dict) -> None:
@@ -362,7 +379,8 @@ def take_over(part: str) -> None:
 def ready(identifier: str, note: str) -> None:
     """What was filled is whole; the note says where its data come from."""
     part = f"{GENERATIONS}/new-{identifier}.part"
-    write(f"{part}/{RESTORED}", {"id": identifier} | json.loads(note))
+    made = {"id": identifier, "control": control_of(part)}
+    write(f"{part}/{RESTORED}", made | json.loads(note))
     leave_archive(part)
     give_files(part, identifier)
     # Whatever comes: nothing of it is in memory only.
@@ -381,7 +399,7 @@ def keep(identifier: str, note: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{part}/{PUT_ASIDE}")
     share_files(identifier)
-    write(f"{part}/{RESTORED}", {"id": identifier})
+    write(f"{part}/{RESTORED}", {"id": identifier, "control": control_of(part)})
     # Whatever comes: nothing of it is in memory only.
     subprocess.run(["sync", "--file-system", part], check=True)
     os.rename(part, part.removesuffix(".part"))
@@ -517,12 +535,24 @@ def forget(name: str) -> None:
     shutil.rmtree(f"{GENERATIONS}/{name}")
 
 
+def forget_unused(identifier: str) -> None:
+    """What was taken back goes, unless a server has run on it: then its rows are somebody's, and
+    its name is told."""
+    name = f"failed-{identifier}"
+    if not os.path.isdir(f"{GENERATIONS}/{name}"):
+        return
+    if is_used(f"{GENERATIONS}/{name}"):
+        print(name)
+    else:
+        forget(name)
+
+
 VERBS = {
     verb.__name__: verb
     for verb in (
         *(look, note, settle, begin, recover, share_files, ready),
         *(archived, less, recover_at),
-        *(keep, exchange, back, forth, finish, forget),
+        *(keep, exchange, back, forth, finish, forget, forget_unused),
     )
 }
 
