@@ -50,12 +50,24 @@ pub struct UpOrder {
     pub keeps: bool,
 }
 
+impl UpOrder {
+    /// How it is to run, with the port that it is published on where nobody has named one.
+    pub(crate) fn published(&self) -> ServiceOptions {
+        let mut options = self.options.clone();
+        if self.spec.app.is_none() {
+            // Inside it is PostgreSQL's, which the machine may have on it, too.
+            options.port.get_or_insert(self.spec.published_port());
+        }
+        options
+    }
+}
+
 /// What became of a service.
 #[derive(Clone, Debug)]
 pub struct UpOutcome {
     /// The service's name, which is its image's.
     pub name: String,
-    /// `nothing to do`, `started`, `replaced`.
+    /// `nothing to do`, `started`, `replaced`, `updated`.
     pub done: &'static str,
     /// From the order to healthy.
     pub took: Duration,
@@ -78,13 +90,23 @@ enum UpStep {
     Replace(Vec<String>),
 }
 
+/// Puts the image of an order in the place of the one that runs, with these options and
+/// with a way back that has the data, too: it knows more of data than this crate.
+pub type ImageUpdate<'a> = &'a dyn Fn(&UpOrder, &ServiceHandle, &ServiceOptions) -> Result<()>;
+
 /// Brings up all services, those at the same time that need no other one. What is in
-/// the way of one of them stops all, before anything has changed.
+/// the way of one of them stops all, before anything has changed. A healthy service whose
+/// image has changed gets the new one by `update`.
 ///
 /// # Errors
 /// All that is in the way; a service that does not get healthy; an engine that
 /// does not answer; Ctrl-C.
-pub fn up(host: &Host, engine: &Engine, orders: &[UpOrder]) -> Result<Vec<UpOutcome>> {
+pub fn up(
+    host: &Host,
+    engine: &Engine,
+    orders: &[UpOrder],
+    update: ImageUpdate<'_>,
+) -> Result<Vec<UpOutcome>> {
     let began = Instant::now();
     let mut locks: Vec<HeldLock> = Vec::new();
     // In one order, so that two runs never wait for each other.
@@ -97,7 +119,11 @@ pub fn up(host: &Host, engine: &Engine, orders: &[UpOrder]) -> Result<Vec<UpOutc
     let (first, second): (Vec<&UpOrder>, Vec<&UpOrder>) =
         orders.into_iter().partition(|order| order.database.is_none());
     let looked_at = looked_at(host, engine, &first, &second)?;
+    let (looked_at, updated) = updated(host, looked_at, &first, update)?;
     let mut outcomes = all_at_once(host, looked_at, began)?;
+    for outcome in outcomes.iter_mut().filter(|one| updated.contains(&one.name)) {
+        outcome.done = "updated";
+    }
     if !second.is_empty() {
         let prepared = beside(host, engine, &second)?;
         outcomes.extend(all_at_once(host, prepared, began)?);
@@ -123,6 +149,35 @@ fn looked_at(host: &Host, engine: &Engine, first: &[&UpOrder], second: &[&UpOrde
     // Nothing was made of these yet.
     second.iter().for_each(Prepared::take_back);
     Ok(first)
+}
+
+/// Has those updated that run another image on data; then all else is as wanted, too. The
+/// names of those that were.
+fn updated(
+    host: &Host,
+    mut looked_at: Vec<Prepared>,
+    orders: &[&UpOrder],
+    update: ImageUpdate<'_>,
+) -> Result<(Vec<Prepared>, Vec<String>)> {
+    let mut names = Vec::new();
+    for n in 0..looked_at.len() {
+        let (one, order) = (&looked_at[n], orders[n]);
+        let Some(handle) = one.handle_of_update() else {
+            continue;
+        };
+        one.take_back();
+        let done = update(order, &handle, &order.published())
+            .and_then(|()| prepare::prepare(host, handle.clone(), order, Stage::Make(None)));
+        match done {
+            Ok(again) => looked_at[n] = again,
+            Err(error) => {
+                looked_at.iter().for_each(Prepared::take_back);
+                return Err(error);
+            }
+        }
+        names.push(handle.name.to_string());
+    }
+    Ok((whole(looked_at.into_iter().map(Ok).collect())?, names))
 }
 
 /// Prepares those whose database runs by now.

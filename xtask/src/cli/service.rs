@@ -51,6 +51,12 @@ pub struct UpArgs {
     /// Start an image without a proof, too
     #[arg(long)]
     pub unproved: bool,
+    /// Do not try another image out on a copy of the data before, as in `update`
+    #[arg(long)]
+    pub no_rehearsal: bool,
+    /// Do not keep the data from before another image, as in `update`
+    #[arg(long)]
+    pub no_way_back: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,

@@ -6,14 +6,16 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::services;
+use super::{services, update};
 use crate::cli::service::UpArgs;
 use ::engine::{Engine, Inventory, choose};
 use ::service::database;
+use ::service::handle::ServiceHandle;
 use ::service::seen::ContainerPlace;
 use ::service::up::{UpOrder, UpOutcome, up};
 use ::service::wanted::{ServiceOptions, variables};
 use build::catalog;
+use data::update::UpdateChoices;
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
 use definition::spec::names::ImageName;
@@ -68,7 +70,14 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
     let wanted = specs.iter().map(|spec| orders.of(spec, named, &options));
     let as_they_are = databases.iter().map(|spec| orders.as_it_is(spec));
     let orders: Vec<UpOrder> = wanted.chain(as_they_are).collect::<Result<_>>()?;
-    let outcomes = up(host, &engine, &orders)?;
+    let choices = UpdateChoices {
+        rehearses: !args.no_rehearsal,
+        keeps: !args.no_way_back,
+    };
+    let update = |order: &UpOrder, handle: &ServiceHandle, options: &ServiceOptions| {
+        update::by_up(host, handle, (order, options), choices)
+    };
+    let outcomes = up(host, &engine, &orders, &update)?;
     if args.json {
         let all: Vec<Value> = outcomes.iter().map(document).collect();
         let document = json!({ "schema": 1, "services": all });

@@ -11,6 +11,8 @@ use ::engine::{Engine, Image};
 use ::service::handle::ServiceHandle;
 use ::service::status::age;
 use ::service::trail::{self, TrailEntry};
+use ::service::up::UpOrder;
+use ::service::wanted::ServiceOptions;
 use build::catalog::{Apps, Catalog};
 use data::update::{self, UpdateChoices, UpdateOrder};
 use definition::reference::Reference;
@@ -89,6 +91,7 @@ fn of_service(
         spec: &promised(host, &handle.engine, spec, &image)?,
         image: &image,
         reference,
+        options: None,
         may_run: args.unproved || is_proved(&inventory, name.as_str(), image.id()),
         checks: &own_checks::unmet,
         resources: &resources,
@@ -100,7 +103,11 @@ fn of_service(
     }
     entry.image = Some(image.id().clone());
     if !args.rehearse {
-        return exchange(args, host, &order);
+        let choices = UpdateChoices {
+            rehearses: !args.no_rehearsal,
+            keeps: !args.no_way_back,
+        };
+        return exchange(host, &order, choices);
     }
     Ok(if update::rehearse(&order)? {
         "rehearsed"
@@ -109,12 +116,40 @@ fn of_service(
     })
 }
 
-fn exchange(args: &UpdateArgs, host: &Host, order: &UpdateOrder<'_>) -> Result<&'static str> {
-    let (name, reference) = (&order.handle.name, order.reference);
-    let choices = UpdateChoices {
-        rehearses: !args.no_rehearsal,
-        keeps: !args.no_way_back,
+/// The same for `up`, whose order has all that decides. The caller holds the service's
+/// lock.
+pub(super) fn by_up(
+    host: &Host,
+    handle: &ServiceHandle,
+    (up, options): (&UpOrder, &ServiceOptions),
+    choices: UpdateChoices,
+) -> Result<()> {
+    let Some(image) = &up.image else {
+        return Err(failure::usage(format!("the engine has no image {}", up.reference)).into());
     };
+    let state = host.state_dir();
+    let order = UpdateOrder {
+        handle,
+        spec: &promised(host, &handle.engine, &up.spec, image)?,
+        image,
+        reference: &up.reference,
+        options: Some(options),
+        may_run: up.proved || up.unproved,
+        checks: &own_checks::unmet,
+        resources: &services::resources(host, &handle.engine)?,
+        report: &host.report,
+        state: &state,
+    };
+    let mut entry = TrailEntry::begun("update", &handle.name);
+    entry.image = Some(image.id().clone());
+    let done = exchange(host, &order, choices);
+    let outcome = done.as_ref().copied().unwrap_or_default();
+    trail::write(&state, &host.report, &entry.ended(outcome, &done));
+    done.map(drop)
+}
+
+fn exchange(host: &Host, order: &UpdateOrder<'_>, choices: UpdateChoices) -> Result<&'static str> {
+    let (name, reference) = (&order.handle.name, order.reference);
     let Some(outcome) = update::update(order, choices)? else {
         return Ok(current(host, order));
     };

@@ -64,12 +64,20 @@ impl Operator {
 
     /// Another image of the same name, on which the app does not work.
     fn broken(&self) -> String {
-        let tag = format!("hive-{}-broken:latest", self.name());
+        let line = "RUN echo 'raise RuntimeError(\"broken on purpose\")' > /app/api/serve.py";
+        self.made("broken", line)
+    }
+
+    /// Another image of the same name and content.
+    fn other(&self) -> String {
+        self.made("other", "LABEL dev.hive.test=other")
+    }
+
+    /// The released image with one more line, by its name.
+    fn made(&self, kind: &str, line: &str) -> String {
+        let tag = format!("hive-{}-{kind}:latest", self.name());
         let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "FROM hive-{}:latest\nRUN echo 'raise RuntimeError(\"broken on purpose\")' > /app/api/serve.py\n",
-            self.name()
-        );
+        let text = format!("FROM hive-{}:latest\n{line}\n", self.name());
         fs_err::write(folder.path().join("Dockerfile"), text).unwrap();
         docker(&["build", "--quiet", "--tag", &tag, folder.path().to_str().unwrap()]);
         tag
@@ -531,17 +539,34 @@ fn the_container_before_comes_back_by_itself() {
     service.sql("CREATE TABLE kept AS SELECT 42 AS n");
     let container = service.container();
     let broken = service.broken();
-    let failed = service.up(&["--image", &broken, "--unproved"]).expect(4);
+    let image = ["--image", &broken, "--unproved"];
+    // On a copy, while the service works.
+    service.up(&image).expect(4).says(&["broken on purpose"]);
+    assert_eq!(service.container(), container);
+    let failed = service.up(&[&image[..], &["--no-rehearsal"]].concat()).expect(4);
     failed.says(&[
         "broken on purpose",
         "app | RuntimeError",
-        "the container that was there before answers again",
+        "container and data are as before; what the new one made of the data is kept as failed-",
         "the end of its log:",
     ]);
     assert_eq!(service.container(), container);
     assert!(service.answers(&service.port));
     assert_eq!(service.sql("SELECT n FROM kept"), "42");
     assert_eq!(service.containers(), [format!("{name} running")]);
+    // One that works, with a port that is new, too; and back again.
+    let other = service.other();
+    let port = free_port();
+    let args = ["up", name, "--port", &port, "--image", &other, "--unproved"];
+    service.xtask(&args).expect(0).says(&[
+        &format!("rehearsed {name}: {other}"),
+        &format!("updated {name}: {other}, away for "),
+        "cargo xtask update",
+    ]);
+    assert!(service.answers(&port));
+    assert_eq!(service.sql("INSERT INTO kept VALUES (43) RETURNING n"), "43");
+    service.xtask(&["update", name, "--undo", "--undo"]).expect(0);
+    assert_eq!(service.sql("SELECT n FROM kept"), "42");
     // Killed at moments of a replacement: the next one makes it whole.
     for after in [100, 400, 900, 1600, 2500] {
         let port = free_port();

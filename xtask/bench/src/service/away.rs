@@ -28,8 +28,8 @@ pub(crate) fn new_image(bench: &Bench<'_>, fixture: &ServicesFixture) -> Result<
         bench.host.runner.check_interrupt()?;
         let there = turn % 2 == 0;
         let up = match there {
-            true => fixture.up("up", &["--unproved", "--image", &ours]),
-            false => fixture.up("up", &[]),
+            true => fixture.up("up", &["--no-rehearsal", "--unproved", "--image", &ours]),
+            false => fixture.up("up", &["--no-rehearsal"]),
         };
         of_ours.push(gap(bench, &fixture.ours, &up)?);
         let compose = fixture.compose(UP, &["up", "--detach"]);

@@ -252,12 +252,7 @@ impl Prepared {
             self.obstacles.push(missing.hint(hint));
             return None;
         };
-        let mut options = order.options.clone();
-        if order.spec.app.is_none() {
-            // Inside it is PostgreSQL's, which the machine may have on it, too.
-            options.port.get_or_insert(order.spec.published_port());
-        }
-        match WantedContainer::of(&self.handle.name, image, &options) {
+        match WantedContainer::of(&self.handle.name, image, &order.published()) {
             Ok(wanted) => Some(wanted),
             Err(problems) => {
                 self.obstacles.extend(problems.into_iter().map(Obstacle::usage));
@@ -351,6 +346,17 @@ impl Prepared {
         if self.mended == Mended::Returned {
             handle.container(name.as_str()).start().ok();
         }
+    }
+
+    /// The handle, where another image is to work on the data of a service that works: its
+    /// migrations are tried out before, and what it makes of the data can be taken back.
+    /// What is not healthy has nothing that it could go back to.
+    pub(super) fn handle_of_update(&self) -> Option<ServiceHandle> {
+        let ready = self.rest.as_ref()?;
+        let main = ready.main.as_ref()?;
+        let works = main.condition == Condition::Healthy && !main.by_compose && !ready.on_trial;
+        let changes = matches!(ready.step, UpStep::Replace(_)) && main.image_id != ready.wanted.image_id;
+        (works && changes && ready.wanted.keeps_data).then(|| self.handle.clone())
     }
 
     /// The handle, and what is left to do with it.
