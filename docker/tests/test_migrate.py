@@ -203,9 +203,10 @@ class Source(unittest.TestCase):
         self.make("pgdata")
         self.assertEqual(foreign.clusters(), ["data/16/main", "pgdata"])
 
-    def test_a_cluster_at_the_top_is_one(self):
+    def test_a_cluster_at_the_top_hides_none_below(self):
         self.make(".")
-        self.assertEqual(foreign.clusters(), ["."])
+        self.make("base/1")
+        self.assertEqual(foreign.clusters(), [".", "data/16/main"])
 
     def test_what_the_files_say(self):
         (self.cluster / "pg_replslot/standby").mkdir(parents=True)

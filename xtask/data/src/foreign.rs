@@ -74,6 +74,9 @@ pub(crate) struct ForeignCluster {
     /// Of a standby, or of a recovery.
     pub(crate) signals: Vec<String>,
     pub(crate) shut_down: bool,
+    /// The process that its lock file names.
+    #[serde(default)]
+    pub(crate) process: Option<u32>,
     /// The image of ours that made it.
     pub(crate) image: Option<String>,
     /// Secrets of the app that are kept beside it.
@@ -153,11 +156,16 @@ impl ForeignPlace {
     /// # Errors
     /// When there is none, or more than one could be.
     pub(crate) fn choose<'a>(&self, named: &str, all: &'a [ForeignCluster]) -> Result<&'a ForeignCluster> {
-        let is_meant = |one: &&ForeignCluster| {
-            let inside = self.inside.as_deref();
-            inside.is_none_or(|inside| one.folder == inside || one.folder == Path::new("."))
+        let at = |folder: &Path| -> Vec<&ForeignCluster> {
+            all.iter().filter(|one| one.folder == folder).collect()
         };
-        let meant: Vec<&ForeignCluster> = all.iter().filter(is_meant).collect();
+        let meant = match self.inside.as_deref() {
+            None => all.iter().collect(),
+            // What a container says of itself comes before what was left beside it.
+            Some(inside) => Some(at(inside))
+                .filter(|known| !known.is_empty())
+                .unwrap_or_else(|| at(Path::new("."))),
+        };
         match meant.as_slice() {
             [one] => Ok(one),
             [] => Err(failure::usage(format!("--from: {named} has no PostgreSQL cluster")).into()),
@@ -176,6 +184,14 @@ impl ForeignPlace {
 }
 
 impl SourceMount {
+    /// The folder of this machine that it is.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Volume(_) => None,
+            Self::Folder(path) => Some(path),
+        }
+    }
+
     /// As `docker run --mount` takes it.
     pub(crate) fn option(&self, target: &str) -> Result<String> {
         let (kind, source) = match self {
@@ -389,6 +405,11 @@ mod tests {
             told(None, &all),
             "--from: v has several clusters: 15/main, 16/main"
         );
+        // One that was left at the top is not what the container has.
+        let left = [cluster("."), cluster("pgdata")];
+        assert_eq!(place(Some("pgdata")).choose("v", &left).unwrap(), &left[1]);
+        assert_eq!(place(Some("pgdata")).choose("v", &left[..1]).unwrap(), &left[0]);
+        assert_eq!(told(None, &left), "--from: v has several clusters: ., pgdata");
         assert_eq!(told(None, &[]), "--from: v has no PostgreSQL cluster");
         assert_eq!(told(Some("17/main"), &all), "--from: v has no PostgreSQL cluster");
     }

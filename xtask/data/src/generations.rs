@@ -93,6 +93,8 @@ pub struct VolumeFindings {
     pub(crate) running: Option<String>,
     /// Whether a server has run on the running cluster since it was made.
     pub(crate) is_used: bool,
+    /// What of the running cluster lies elsewhere, by the names of the links to it.
+    pub(crate) tablespaces: Vec<String>,
     /// Where the running cluster was migrated from.
     pub(crate) migrated_from: Option<String>,
     /// Which disk the volume lies on, as its container knows it.
@@ -114,6 +116,7 @@ impl VolumeFindings {
             journal: None,
             running: None,
             is_used: false,
+            tablespaces: Vec::new(),
             migrated_from: None,
             versions: BTreeMap::new(),
             disk: 1,

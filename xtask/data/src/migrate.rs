@@ -230,7 +230,9 @@ fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
     } else {
         exchange::settled(&keeper, &[], |journal| order.service.work(&keeper, journal))?
     };
-    found.extend(findings::of_files(&cluster));
+    let folder = place.mount.folder();
+    found.extend(folder.and_then(|folder| findings::of_server(&cluster, folder, findings::is_postgres)));
+    found.extend(findings::of_files(&cluster, is_own));
     let room = (seen.free_bytes, seen.free_files, seen.disk);
     found.extend(findings::of_room(&cluster, room, &on_volume));
     let programs = programs(order, &place, &cluster, on_volume.major, &mut found)?;

@@ -59,7 +59,8 @@ impl<'a> RestoreOrder<'a> {
     /// Whether the service is to run at the end.
     pub(crate) fn ran(&self) -> Result<bool> {
         let place = self.handle.place()?;
-        Ok(self.was_taken_down || place.own().is_some_and(|seen| seen.condition.runs()))
+        // One that ends again and again is why somebody restores.
+        Ok(self.was_taken_down || place.own().is_some_and(|seen| seen.condition.is_up()))
     }
 
     pub(crate) fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
@@ -84,8 +85,17 @@ pub struct RestoreOutcome {
     pub away: Option<Duration>,
 }
 
-/// Makes the data of a service those of a backup, which is of the image `from`: of its own,
-/// or of one with the same app; with `way` as they were at a moment after it. What ran
+/// Whose backup it is, as the user says.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoredFrom<'a> {
+    /// The image that ran on the data.
+    pub image: &'a str,
+    /// What its app was called then, where it has another name now.
+    pub app: Option<&'a str>,
+}
+
+/// Makes the data of a service those of a backup, which is of its own image or of one with
+/// the same app; with `way` as they were at a moment after it. What ran
 /// before is kept on the volume. The caller holds the service's lock.
 ///
 /// # Errors
@@ -94,18 +104,20 @@ pub struct RestoreOutcome {
 /// and the container are as before.
 pub fn restore(
     order: &RestoreOrder<'_>,
-    from: &str,
+    from: RestoredFrom<'_>,
     backup: &mut Backup,
     way: Option<&WayToMoment>,
 ) -> Result<RestoreOutcome> {
     let handle = order.handle;
     let name = &handle.name;
     let (engine, runner) = (&handle.engine, &handle.runner);
-    let mut found = of_backup(name.as_str(), from, backup);
-    if from != name.as_str() {
+    let mut found = of_backup(name.as_str(), from.image, backup);
+    let had = backup.seal.backup.origin.app.as_deref();
+    // Of its own image no backup was ever without a word of the app, or it is of an older tool.
+    if from.image != name.as_str() || had.is_some() {
         let image = engine.image(runner, order.image.as_str())?;
         let app = image.as_ref().and_then(|image| image.label(APP_LABEL));
-        found.extend(of_app(backup.seal.backup.origin.app.as_deref(), app));
+        found.extend(of_app(had, app).filter(|_| from.app.is_none() || from.app != had));
     }
     found.extend(findings::data_elsewhere(handle)?);
     found.extend(findings::users(handle, &name.volume())?);
@@ -246,7 +258,8 @@ fn of_app(had: Option<&str>, has: Option<&str>) -> Option<Obstacle> {
         has.filter(|app| !app.is_empty()).unwrap_or("none"),
     );
     let message = format!("the backup is of the app {had}, the image has {has}");
-    (had != has).then(|| Obstacle::usage(message))
+    let hint = format!("if it is the same app under another name: --app-was {had}");
+    (had != has).then(|| Obstacle::usage(message).hint(hint))
 }
 
 /// What the image and the volume's disk say.
@@ -521,5 +534,7 @@ mod tests {
         assert!(of_app(None, Some("")).is_none() && of_app(None, None).is_none());
         let told = of_app(Some("shop"), Some("")).unwrap();
         assert_eq!(told.message, "the backup is of the app shop, the image has none");
+        let hint = "if it is the same app under another name: --app-was shop";
+        assert_eq!(told.hint.as_deref(), Some(hint));
     }
 }

@@ -143,6 +143,8 @@ mod tests {
             generations: beside.iter().map(|&name| name.to_owned()).collect(),
             journal: None,
             running: running.map(str::to_owned),
+            is_used: true,
+            tablespaces: Vec::new(),
             migrated_from: from.map(str::to_owned),
             versions: [("before-2".to_owned(), "16".to_owned())].into(),
             disk: 1,

@@ -31,7 +31,7 @@ use service::handle::ServiceHandle;
 use service::next;
 use service::restart;
 use service::seen::SeenContainer;
-use service::wanted::WantedContainer;
+use service::wanted::{ServiceOptions, WantedContainer};
 
 /// The service that gets another image, that image, and what is used for it.
 #[derive(Clone, Copy)]
@@ -44,6 +44,8 @@ pub struct UpdateOrder<'a> {
     pub image: &'a Image,
     /// As the user names it.
     pub reference: &'a str,
+    /// How it is to run; as the one before where nobody has said so.
+    pub options: Option<&'a ServiceOptions>,
     /// Whether it may run: it has a proof, or somebody has said that it needs none.
     pub may_run: bool,
     /// Asks the checks of the spec's own.
@@ -253,7 +255,10 @@ fn plan(order: &UpdateOrder<'_>, main: &SeenContainer) -> Result<UpdatePlan> {
     if !order.may_run {
         found.push(no_proof(order));
     }
-    let options = next::options(handle, main)?;
+    let options = match order.options {
+        Some(options) => options.clone(),
+        None => next::options(handle, main)?,
+    };
     let wanted = match next::wanted(handle, order.image, &options) {
         Ok(wanted) => wanted,
         Err(wrong) => {
@@ -333,6 +338,12 @@ fn of_volume(volume: &str, name: &str, facts: &BackupFacts, seen: &VolumeFinding
             .hint("add its package to the spec's `packages` and build the image"),
         );
     }
+    if !seen.tablespaces.is_empty() {
+        // A copy would have the same ones, and the way back would be none.
+        let tablespaces = seen.tablespaces.join(", ");
+        let message = format!("the data have tablespaces, whose files lie elsewhere: {tablespaces}");
+        found.push(Obstacle::environment(message).hint("ALTER DATABASE … SET TABLESPACE pg_default"));
+    }
     let (bytes, files) = (facts.bytes + MORE_ROOM, facts.files + MORE_FILES);
     let mut wanting = Vec::new();
     if seen.free_bytes < bytes {
@@ -401,6 +412,7 @@ mod tests {
         assert!(of_volume("genie-data", "genie", &sample(), &seen()).is_empty());
         let bad = VolumeFindings {
             missing_extensions: vec!["postgis".to_owned()],
+            tablespaces: vec!["16400".to_owned()],
             free_bytes: 239_999_999,
             free_files: Some(2199),
             generations: vec!["before-1".to_owned()],
@@ -412,12 +424,13 @@ mod tests {
             messages,
             [
                 "the data need the extension postgis, which the image lacks",
+                "the data have tablespaces, whose files lie elsewhere: 16400",
                 "the disk of volume genie-data has 240 MB free, 240 MB are needed for a copy of the data; \
                  room for 2199 more files, 2200 are needed",
             ]
         );
         assert!(
-            told[1]
+            told[2]
                 .hint
                 .as_ref()
                 .unwrap()

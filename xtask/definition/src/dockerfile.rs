@@ -499,7 +499,14 @@ mod tests {
 
     #[test]
     fn a_step_of_the_build_has_what_the_gate_is_given_by_name_alone() {
-        let names = ["APP_SECRET", "HIVE_DATABASE_WAIT", "PATH", "SENTRY_DSN", "STRIPE_KEY"].map(str::to_owned);
+        let names = [
+            "APP_SECRET",
+            "HIVE_DATABASE_WAIT",
+            "PATH",
+            "SENTRY_DSN",
+            "STRIPE_KEY",
+        ]
+        .map(str::to_owned);
         let own = BTreeMap::from([("APP_SECRET".to_owned(), "{secret:APP_SECRET}".to_owned())]);
         assert_eq!(
             stand_ins(names.iter(), Some(&own)),

@@ -108,7 +108,10 @@ pub fn list_elsewhere<'p>(paths: impl Iterator<Item = &'p str>, ending: &str) ->
             Some(name) => !name.contains('/'),
             None => !stem.contains('/') && stem.contains("requirements"),
         };
-        let words: Vec<&str> = stem.trim_start_matches("requirements/").split(['-', '_', '.']).collect();
+        let words: Vec<&str> = stem
+            .trim_start_matches("requirements/")
+            .split(['-', '_', '.'])
+            .collect();
         let is_for_others = words.iter().any(|word| OF_DEVELOPERS.contains(word));
         let known = ORDER.iter().position(|one| words.contains(one));
         let counts = is_list && !is_for_others && !path.contains(char::is_whitespace);
@@ -194,7 +197,9 @@ impl Dependencies {
         found.installed_from = installed_from(|file| tree.has(file));
         // It is to be made the project's list: what it asks for is known before that.
         let has_none = found.installed_from.is_none() && found.packages.is_empty();
-        let elsewhere = ["txt", "in"].iter().find_map(|ending| list_elsewhere(tree.paths(), ending));
+        let elsewhere = ["txt", "in"]
+            .iter()
+            .find_map(|ending| list_elsewhere(tree.paths(), ending));
         if let Some(list) = elsewhere.filter(|_| has_none) {
             found.requirements(tree, list, 0);
         }

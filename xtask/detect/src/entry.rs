@@ -346,7 +346,10 @@ fn choose(
     mut candidates: Vec<Detected<AppObject>>,
     started: &[Detected<commands::Started>],
 ) -> Choice<AppObject> {
-    let named: Vec<_> = entrypoint(tree).into_iter().chain(started.iter().cloned()).collect();
+    let named: Vec<_> = entrypoint(tree)
+        .into_iter()
+        .chain(started.iter().cloned())
+        .collect();
     for one in &named {
         let Detected { value, place, .. } = one;
         let fitting = fitting(one, &named, &candidates);
@@ -490,7 +493,10 @@ fn named_by(command: &Detected<commands::Started>, candidates: &[Detected<AppObj
     let all: Vec<usize> = (0..candidates.len()).filter(same).collect();
     let file = |n: usize| candidates[n].place.file.as_str();
     let asked = command.value.module.as_str();
-    let exact = [format!("{folder}{}", commands::file_of(asked)), format!("{folder}{asked}")];
+    let exact = [
+        format!("{folder}{}", commands::file_of(asked)),
+        format!("{folder}{asked}"),
+    ];
     let ways: [&dyn Fn(&usize) -> bool; 3] = [
         &|n| exact.iter().any(|path| path == file(*n)),
         &|n| file(*n).starts_with(folder),
@@ -540,7 +546,14 @@ pub(crate) fn wanted(
     let of_file = || {
         let module = modules.at(file).filter(|_| by_file)?;
         let path = root(tree, modules, module);
-        Some(object(module, &path, attribute, 0, Framework::Unknown, Certainty::Likely))
+        Some(object(
+            module,
+            &path,
+            attribute,
+            0,
+            Framework::Unknown,
+            Certainty::Likely,
+        ))
     };
     let as_named = || Detected {
         value: AppObject {

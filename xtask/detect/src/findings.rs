@@ -201,7 +201,11 @@ fn projects(tree: &Tree, app: &Choice<AppObject>) -> Vec<String> {
     let has_list = MANIFESTS[1..].iter().any(|name| tree.has(name));
     let of_tools = match toml_at(tree, "pyproject.toml") {
         Some((_, table)) => {
-            let of_project = [&["project"][..], &["tool", "poetry"], &["tool", "uv", "workspace"]];
+            let of_project = [
+                &["project"][..],
+                &["tool", "poetry"],
+                &["tool", "uv", "workspace"],
+            ];
             of_project.iter().all(|keys| at(&table, keys).is_none())
         }
         None => false,

@@ -97,7 +97,11 @@ fn an_app_is_named_by_its_file_where_several_have_its_import_string() {
     let chosen = |import: &str| {
         let findings = look_at(folder.path(), Some(import));
         let app = findings.app.chosen.map(|one| one.place.file);
-        (app, findings.package.map(|one| one.value), findings.app.others.len())
+        (
+            app,
+            findings.package.map(|one| one.value),
+            findings.app.others.len(),
+        )
     };
     for service in ["orders", "users"] {
         let file = format!("services/{service}/app/main.py");

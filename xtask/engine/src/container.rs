@@ -114,7 +114,11 @@ impl RunResources {
         between: impl FnOnce(&Container) -> Result<()>,
     ) -> Result<Container> {
         let container = Container(self.thing(name));
-        let made = self.by_cli(&["create"], name, image, options, &[]);
+        // What the container is given may be secrets, and the CLI takes some variables for its own.
+        let made = match request::of(image, self.label(), options, &[]) {
+            Some(request) => self.create(name, request),
+            None => self.by_cli(&["create"], name, image, options, &[]),
+        };
         let started = made
             .and_then(|()| between(&container))
             .and_then(|()| container.start());

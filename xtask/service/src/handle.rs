@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 
 use definition::spec::names::ImageName;
 use engine::Engine;
+use engine::api::Endpoint;
 use engine::container::Container;
 use host::Host;
 use host::process::{Interrupt, Runner};
@@ -158,7 +159,15 @@ impl ServiceHandle {
     /// # Errors
     /// When it cannot be taken, or on Ctrl-C.
     pub fn lock(&self, host: &Host) -> Result<host::lock::HeldLock> {
-        let engine = Sha256::digest(format!("{:?}", self.engine.api.endpoint()));
+        let engine = match self.engine.api.endpoint() {
+            // `/var/run` is `/run`.
+            Endpoint::Socket(path) => {
+                let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.clone());
+                format!("{:?}", Endpoint::Socket(path))
+            }
+            dial @ Endpoint::Dial { .. } => format!("{dial:?}"),
+        };
+        let engine = Sha256::digest(engine);
         let file = format!("{}-{}.lock", self.name, hex::digits(&engine[..6]));
         let busy = format!("another command works on {}", self.name);
         host::lock::exclusive(&host.cache_dir().join("services").join(file), &busy, host)

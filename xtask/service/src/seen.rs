@@ -71,9 +71,10 @@ impl Condition {
         )
     }
 
-    /// Whether its processes are there, and hold its port and its volume.
+    /// Whether its processes are there, or come again by themselves, and hold its port and
+    /// its volume.
     pub fn is_up(&self) -> bool {
-        self.runs() || *self == Self::Paused
+        self.runs() || matches!(self, Self::Paused | Self::Restarting)
     }
 
     /// The word for it that `status` shows.

@@ -23,6 +23,9 @@ pub struct RestoreArgs {
     /// Make it the data of this image's service instead, whose app is the same: role and database of the backup get its names
     #[arg(long = "as", value_name = "NAME", conflicts_with = "forget")]
     pub to_image: Option<String>,
+    /// What the app was called when the backup was taken, where it has another name now
+    #[arg(long, value_name = "APP", conflicts_with = "forget")]
+    pub app_was: Option<String>,
     /// The data as they were at this time, such as 2026-11-26T15:00:00Z, by the archive of `up --archive`; UTC where it names no zone
     #[arg(long, value_name = "TIME", conflicts_with = "forget")]
     pub at: Option<WantedMoment>,

@@ -8,7 +8,7 @@ use super::services;
 use crate::cli::restore::RestoreArgs;
 use data::file::{self, Backup};
 use data::moment::WayToMoment;
-use data::restore::{self, RestoreOrder};
+use data::restore::{self, RestoreOrder, RestoredFrom};
 use host::Host;
 use host::report::seconds;
 
@@ -40,7 +40,11 @@ fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Resu
     for left_out in &backup.seal.backup.left_out {
         host.report.warn(format!("{name}: {left_out}"));
     }
-    let outcome = restore::restore(order, &args.image, &mut backup, way)?;
+    let from = RestoredFrom {
+        image: &args.image,
+        app: args.app_was.as_deref(),
+    };
+    let outcome = restore::restore(order, from, &mut backup, way)?;
     let away = outcome
         .away
         .map_or(String::new(), |away| format!(", away for {}", seconds(away)));

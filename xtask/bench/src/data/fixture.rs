@@ -147,10 +147,7 @@ impl DataFixture {
 
     /// The bytes of the backup as files, and nothing more.
     pub(super) fn unpack(&self, label: &str) -> Result<Timed> {
-        let (file, folder) = (
-            quote(&self.proved()?),
-            quote(&self.file("unpacked")?),
-        );
+        let (file, folder) = (quote(&self.proved()?), quote(&self.file("unpacked")?));
         let script = format!("zstd -dcq {file} | tar -x -C {folder}");
         let prepare = format!("rm -rf {folder}; mkdir {folder}");
         Ok(Timed::new(label, "sh").args(["-ec", &script]).prepare(prepare))
@@ -173,6 +170,8 @@ impl DataFixture {
     /// An update to it, which has to fail.
     pub(super) fn failed_update(&self, label: &str, image: &str) -> Timed {
         let update = self.update(label, Some(image));
-        Timed::new(label, "sh").args(["-c", FAILS, "sh"]).following(update)
+        Timed::new(label, "sh")
+            .args(["-c", FAILS, "sh"])
+            .following(update)
     }
 }

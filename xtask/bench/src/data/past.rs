@@ -61,10 +61,7 @@ impl<'a> PastCluster<'a> {
     }
 
     fn run(&self, options: &str, verb: &str) -> Result<String> {
-        let image = format!(
-            "{}:latest",
-            self.fixture.services.ours.spec.name.repository()
-        );
+        let image = format!("{}:latest", self.fixture.services.ours.spec.name.repository());
         let script = self.script(verb)?;
         let (program, args) = script.split_once(' ').context("a script has no arguments")?;
         Ok(format!(
@@ -75,7 +72,8 @@ impl<'a> PastCluster<'a> {
     /// The words that call the script, in any container of the image.
     fn script(&self, verb: &str) -> Result<String> {
         // It calls itself as another user: it has to be a file.
-        let start = format!("cat > /tmp/by_hand.sh <<'END'\n{SCRIPT}END\nexec sh /tmp/by_hand.sh {verb} \"$1\"");
+        let start =
+            format!("cat > /tmp/by_hand.sh <<'END'\n{SCRIPT}END\nexec sh /tmp/by_hand.sh {verb} \"$1\"");
         Ok(format!("sh -ec {} sh {}", quote(&start), quote(&self.database)))
     }
 }

@@ -52,7 +52,10 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
             "run `uv pip compile {} --output-file {into}` and commit the file",
             quoted(&folder.join(list))
         ))
-    } else if let Some(file) = ["setup.py", "setup.cfg"].iter().find(|file| is_setup(folder, file)) {
+    } else if let Some(file) = ["setup.py", "setup.cfg"]
+        .iter()
+        .find(|file| is_setup(folder, file))
+    {
         let written = written(folder, "-e .");
         Some(format!("run `{written}`, as {file} has it, and commit the file"))
     } else {
@@ -214,17 +217,26 @@ mod tests {
                 "-r requirements/production.txt\n",
             ),
             (
-                &[("requirements/prod.txt", "fastapi\n"), ("requirements/dev.txt", "x\n")],
+                &[
+                    ("requirements/prod.txt", "fastapi\n"),
+                    ("requirements/dev.txt", "x\n"),
+                ],
                 "-r requirements/prod.txt\n",
             ),
             (
-                &[("requirements-dev.txt", "x\n"), ("app-requirements.txt", "fastapi\n")],
+                &[
+                    ("requirements-dev.txt", "x\n"),
+                    ("app-requirements.txt", "fastapi\n"),
+                ],
                 "-r app-requirements.txt\n",
             ),
             (&[TOOLS_ONLY, SETUP], "-e .\n"),
             (&[SETUP, ("requirements-dev.txt", "pytest\n")], "-e .\n"),
             (
-                &[("setup.cfg", "[metadata]\nname = x\n"), ("pyproject.toml", "[build-system]\n")],
+                &[
+                    ("setup.cfg", "[metadata]\nname = x\n"),
+                    ("pyproject.toml", "[build-system]\n"),
+                ],
                 "-e .\n",
             ),
             (
@@ -242,7 +254,9 @@ mod tests {
         for (files, expected) in cases {
             let dir = folder(files);
             let said = said(dir.path());
-            let status = std::process::Command::new("sh").args(["-c", command(&said)]).status();
+            let status = std::process::Command::new("sh")
+                .args(["-c", command(&said)])
+                .status();
             assert!(status.unwrap().success(), "{said}");
             let made = fs_err::read_to_string(dir.path().join("requirements.txt")).unwrap();
             assert_eq!(made, expected, "{said}");
@@ -262,7 +276,10 @@ mod tests {
             format!("uv pip compile {at}/requirements/main.in --output-file {at}/requirements.txt")
         );
         let dynamic = "[project]\nname = 'x'\ndynamic = ['dependencies', 'version']\n";
-        let dir = folder(&[("pyproject.toml", dynamic), ("requirements/main.txt", "fastapi\n")]);
+        let dir = folder(&[
+            ("pyproject.toml", dynamic),
+            ("requirements/main.txt", "fastapi\n"),
+        ]);
         assert_eq!(command(&said(dir.path())), "uv lock");
     }
 

@@ -27,6 +27,9 @@ DEPTH = 4
 #: At the root of a volume of ours: what was put aside, and copies that were interrupted.
 NOT_IN_USE = re.compile(r"generations|\.hive-adopt-.*")
 
+#: What a cluster itself consists of.
+OF_A_CLUSTER = re.compile(r"base|global|pg_.*|log")
+
 #: Third word of pg_control (pg_control.h): how the cluster was left.
 STATE_AT, SHUT_DOWN = 16, (1, 2)
 
@@ -94,8 +97,9 @@ def clusters() -> list[str]:
         inside = os.path.relpath(directory, SOURCE)
         if "PG_VERSION" in files and os.path.exists(f"{directory}/global/pg_control"):
             found.append(inside)
-            directories.clear()
-        elif inside.count("/") + (inside != ".") >= DEPTH:
+            # One that is in use may lie in one that was left there.
+            directories[:] = [name for name in directories if not OF_A_CLUSTER.fullmatch(name)]
+        if inside.count("/") + (inside != ".") >= DEPTH:
             directories.clear()
         elif inside == ".":
             directories[:] = [name for name in directories if not NOT_IN_USE.fullmatch(name)]
@@ -134,12 +138,22 @@ def described(inside: str) -> dict:
         "links": [path for path in links if path.startswith(("pg_tblspc/", "pg_wal", "base"))],
         "signals": [name for name in SIGNALS if os.path.exists(f"{folder}/{name}")],
         "shut_down": state in SHUT_DOWN,
+        "process": cluster_process(folder),
         "image": image,
         "secrets": kept_secrets(f"{beside}/hive") if image else [],
         "directories": listed(f"{beside}/files/{named}") if image else [],
         "slots": listed(f"{folder}/pg_replslot"),
         "settings": settings_of(folder),
     }
+
+
+def cluster_process(folder: str) -> int | None:
+    """The process that says it is its server: of another machine or container it may be, or gone."""
+    try:
+        with open(f"{folder}/postmaster.pid", encoding="utf-8", errors="replace") as file:
+            return int(file.readline())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def json_of(path: str) -> dict:

@@ -91,6 +91,7 @@ def look(extensions: str) -> None:
                 "journal": read(JOURNAL),
                 "running": restored.get("id"),
                 "is_used": is_used(PGDATA),
+                "tablespaces": files_in(f"{PGDATA}/pg_tblspc"),
                 "migrated_from": restored.get("migrated_from"),
                 "disk": os.stat(MOUNT).st_dev,
                 "kept": {
@@ -114,6 +115,10 @@ def read(path: str) -> dict | None:
             return json.load(file)
     except (FileNotFoundError, ValueError):
         return None
+
+
+def files_in(folder: str) -> list[str]:
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
 def control_of(cluster: str) -> str | None:

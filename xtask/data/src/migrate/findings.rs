@@ -1,5 +1,7 @@
 //! What is in the way of a migration, and what it cannot take along.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
 use crate::foreign::ForeignCluster;
@@ -84,9 +86,31 @@ pub(crate) fn major(cluster: &ForeignCluster, ours: u32) -> Result<u32, Obstacle
     Ok(major)
 }
 
-/// What the files of the source say is in the way.
-pub(crate) fn of_files(cluster: &ForeignCluster) -> Vec<Obstacle> {
+/// The server of this machine that works on a source in a folder of it; `is_postgres` tells it
+/// from another program that has its number by now.
+pub(crate) fn of_server(
+    cluster: &ForeignCluster,
+    folder: &Path,
+    is_postgres: fn(u32) -> bool,
+) -> Option<Obstacle> {
+    let process = cluster.process.filter(|process| is_postgres(*process))?;
+    let folder = folder.join(&cluster.folder);
+    let message = format!("PostgreSQL (process {process}) works on {}", folder.display());
+    let hint = "stop it first, such as by `systemctl stop postgresql`";
+    Some(Obstacle::environment(message).hint(hint))
+}
+
+/// What the files of the source say is in the way; `is_own` tells that they are on the
+/// service's own volume.
+pub(crate) fn of_files(cluster: &ForeignCluster, is_own: bool) -> Vec<Obstacle> {
     let mut found = Vec::new();
+    if is_own && cluster.folder == Path::new(".") {
+        // What is made beside it would be made in it.
+        let message = "the source lies at the top of the service's own volume, where nothing else fits";
+        found.push(
+            Obstacle::environment(message).hint("copy it into a volume of another name, and name that"),
+        );
+    }
     if !cluster.links.is_empty() {
         let message = format!(
             "part of the source lies elsewhere, behind links: {}",
@@ -105,6 +129,12 @@ pub(crate) fn of_files(cluster: &ForeignCluster) -> Vec<Obstacle> {
         found.push(Obstacle::environment(message).hint("name its primary, or let it be promoted first"));
     }
     found
+}
+
+/// Whether a process of this machine is PostgreSQL's.
+pub(crate) fn is_postgres(process: u32) -> bool {
+    let name = fs_err::read_to_string(format!("/proc/{process}/comm"));
+    name.is_ok_and(|name| matches!(name.trim(), "postgres" | "postmaster"))
 }
 
 /// What the disks say: the copy of the source, the dump, the new cluster, and a copy of
@@ -394,18 +424,50 @@ mod tests {
 
     #[test]
     fn what_the_files_say_is_told_at_once() {
-        assert!(of_files(&cluster()).is_empty());
+        assert!(of_files(&cluster(), true).is_empty());
         let bad = ForeignCluster {
             links: vec!["pg_tblspc/16400".to_owned(), "pg_wal".to_owned()],
             signals: vec!["standby.signal".to_owned()],
             ..cluster()
         };
         assert_eq!(
-            messages(&of_files(&bad)),
+            messages(&of_files(&bad, false)),
             [
                 "part of the source lies elsewhere, behind links: pg_tblspc/16400, pg_wal",
                 "the source is a standby, or is being restored: standby.signal",
             ]
+        );
+    }
+
+    #[test]
+    fn a_folder_that_a_server_of_this_machine_has_is_not_read() {
+        let served = ForeignCluster {
+            process: Some(42),
+            ..cluster()
+        };
+        let of = |cluster: &ForeignCluster, is_postgres: fn(u32) -> bool| {
+            of_server(cluster, Path::new("/srv/pg"), is_postgres).map(|found| found.message)
+        };
+        let told = format!(
+            "PostgreSQL (process 42) works on /srv/pg/{}",
+            cluster().folder.display()
+        );
+        assert_eq!(of(&served, |process| process == 42), Some(told));
+        assert_eq!(of(&served, |_| false), None, "its number is another program's");
+        assert_eq!(of(&cluster(), |_| true), None, "it was shut down");
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_cluster_that_is_migrated() {
+        let at_the_top = ForeignCluster {
+            folder: ".".into(),
+            ..cluster()
+        };
+        assert!(of_files(&at_the_top, false).is_empty());
+        let found = of_files(&at_the_top, true);
+        assert_eq!(
+            messages(&found),
+            ["the source lies at the top of the service's own volume, where nothing else fits"]
         );
     }
 

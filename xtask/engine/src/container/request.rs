@@ -30,6 +30,10 @@ pub(super) fn of(image: &str, label: (&str, &str), options: &[&str], command: &[
             // One of a run's own; the other words have a meaning for the engine.
             "--network" if value.starts_with(OWN) => network = Some(value),
             "--network-alias" => aliases.push(value),
+            "--label" => {
+                let (key, value) = value.split_once('=')?;
+                request["Labels"][key] = json!(value);
+            }
             "--user" => request["User"] = json!(value),
             "--env" if value.contains('=') => variables.push(value),
             _ => return None,
@@ -100,6 +104,8 @@ mod tests {
             }))
         );
         let options = [
+            "--label",
+            "dev.hive.service=genie=1",
             "--entrypoint",
             "sh",
             "--network",
