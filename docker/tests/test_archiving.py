@@ -197,6 +197,13 @@ class Stretches(WithArchive):
         archiving.do_with_less(self.root, own)
         self.assertEqual(archiving.ask_for_less(self.root, needed), 0)
 
+    def test_a_segment_that_goes_while_somebody_looks_is_old_and_has_no_size(self):
+        one = self.stretch(segments=3)
+        first = one.segments()[0]
+        self.assertEqual([form.st_size for form in one.found(first)], [10])
+        os.unlink(f"{one.folder}/{first}")
+        self.assertEqual((one.found(first), one.ended(first)), ([], 0.0))
+
     def test_what_somebody_else_has_left_there_is_no_order(self):
         own = self.stretch(1000.0, 5)
         for text in ("{", "[]", '{"asked": 1, "needed": 2}', '{"asked": null, "needed": {}}'):

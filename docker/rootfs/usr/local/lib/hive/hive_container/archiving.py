@@ -244,11 +244,17 @@ class Stretch:
         """Where it lies; both are there for a moment."""
         return f"{self.folder}/{segment}", f"{self.folder}/{segment}{PACKED}"
 
+    def found(self, segment: str) -> list[os.stat_result]:
+        """What there is of it, of either form: who only looks may come to one that goes."""
+        there = []
+        for path in self.forms_of(segment):
+            with contextlib.suppress(FileNotFoundError):
+                there.append(os.stat(path))
+        return there
+
     def ended(self, segment: str) -> float:
         """Until when something was written into it."""
-        return max(
-            os.stat(path).st_mtime for path in self.forms_of(segment) if os.path.exists(path)
-        )
+        return max((form.st_mtime for form in self.found(segment)), default=0.0)
 
     def drop(self, oldest: list[str]) -> None:
         """Removes its oldest segments, after what it says of itself: that is never more than what
@@ -435,8 +441,7 @@ def ask_for_less(root: str, needed: dict[str, float]) -> int:
     size = 0
     for stretch, segments in goes:
         names = stretch.segments() if segments is None else segments
-        paths = [path for name in names for path in stretch.forms_of(name)]
-        size += sum(os.stat(path).st_size for path in paths if os.path.exists(path))
+        size += sum(form.st_size for name in names for form in stretch.found(name))
     return size
 
 
