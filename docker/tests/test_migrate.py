@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from test_proof import load
+from test_proof import copied, load
 
 dumped = load("dumped")
 foreign = load("foreign")
@@ -91,6 +91,48 @@ class Rows(unittest.TestCase):
             found = self.differences(DATA.replace(old, new))
             self.assertEqual(len(found), 1)
             self.assertIn(told, found[0])
+
+    def test_what_a_comment_of_a_large_object_says_is_no_table(self):
+        comment = b"COMMENT ON LARGE OBJECT 7 IS 'of it''s\nCOPY of the contract\n\n-- end\n';\n"
+        view = b'REFRESH MATERIALIZED VIEW own."it\'s";\n'
+        objects = b"SELECT pg_catalog.lowrite(0, '\\x5550');\n"
+        before = self.of(view + comment + objects + DATA)
+        self.assertEqual(before["tables"], self.of(DATA)["tables"])
+        # A blank line and one like a comment are part of the text.
+        self.assertEqual(before["others"]["rows"], self.of(DATA)["others"]["rows"] + 7)
+        for old, new in ((b"5550", b"5551"), (b"-- end", b"-- END"), (b"contract", b"treaty")):
+            changed = self.of(view + comment.replace(old, new) + objects.replace(old, new) + DATA)
+            self.assertEqual(len(dumped.differences(before, changed)), 1, old)
+        alike = b"COMMENT ON LARGE OBJECT 7 IS '\nCOPY own.a (b) FROM stdin;\n\\.\n';\n"
+        self.assertEqual(self.of(alike + DATA)["tables"], self.of(DATA)["tables"])
+
+    def test_names_have_quotes_and_line_ends(self):
+        for name in (b'own."it\'s"', b'own."a\nCOPY ""b"', b'"o""w\'n"."\n"'):
+            found = self.of(b"COPY " + name + b' (a, "b\n") FROM stdin;\n1\t2\n\\.\n' + DATA)
+            self.assertEqual(len(found["tables"]), 3, name)
+            told = {dumped.name_of(header) for header in found["tables"]}
+            self.assertIn(name.decode(), told)
+
+    def test_a_dump_that_is_cut_off_is_none(self):
+        for text in (
+            b"COPY own.a (b) FROM stdin;\n1\n",
+            b'COPY own."a\n',
+            b"COMMENT ON LARGE OBJECT 7 IS 'half\n",
+        ):
+            with self.assertRaisesRegex(ValueError, "cut off"):
+                self.of(DATA + text)
+        with self.assertRaisesRegex(ValueError, "cannot be read: COPY own.a WHERE"):
+            self.of(b"COPY own.a WHERE b;\n")
+
+    def test_a_program_that_has_failed_is_heard_before_its_reader(self):
+        half = ["sh", "-c", "echo 'COPY own.a (b) FROM stdin;'; echo no room >&2; exit 1"]
+        with self.assertRaisesRegex(copied.Refused, "^sh: no room$"):
+            migrate.read_from([half], {}, dumped.rows_of)
+        with self.assertRaisesRegex(ValueError, "cut off"):
+            migrate.read_from([["echo", "COPY own.a (b) FROM stdin;"]], {}, dumped.rows_of)
+        long = ["sh", "-c", "echo 'COPY x;'; while echo; do :; done"]
+        with self.assertRaises(copied.Refused):
+            migrate.read_from([long], {}, dumped.rows_of)
 
     def test_a_table_that_lacks_a_column_is_another_one(self):
         found = self.differences(DATA.replace(b'(id, "x (y")', b"(id)"))

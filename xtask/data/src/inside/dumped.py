@@ -36,6 +36,12 @@ WHERE (setrole, setdatabase) <> (0, 0)
     AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = {database}))
 """
 
+#: Ends the line that begins a table.
+FROM_HERE = " FROM stdin;\n"
+
+#: Of a text and of a name.
+QUOTE = re.compile(rb"['\"]")
+
 #: Ends the rows of a table.
 END = b"\\.\n"
 
@@ -57,25 +63,46 @@ NOT_COMPARED = (("EXTENSION", None), ("SCHEMA", "public"))
 
 
 def rows_of(lines: Iterable[bytes]) -> dict:
-    """The tables of a dump of data and all else in it, each with lines, bytes and sum."""
+    """The tables of a dump of data and all else in it, each with lines, bytes and sum. Raises
+    ValueError where it ends in the middle of something."""
     tables: dict[str, dict] = {}
     others = nothing()
-    head, table = b"", None
+    head, table, quote = b"", None, b""
     for line in lines:
         if table is not None:
             if line == END:
                 table = None
             else:
                 add(table, line)
-        elif head or line.startswith(b"COPY "):
-            # A name may have line ends.
+            continue
+        # In a text anything may stand, and a name may have line ends.
+        is_new, quote = not quote, quote_after(line, quote)
+        if head or (is_new and line.startswith(b"COPY ")):
             head += line
-            if head.endswith(b" FROM stdin;\n"):
-                name = head.decode(errors="surrogateescape").removesuffix(" FROM stdin;\n")
+            if not quote:
+                header = head.decode(errors="surrogateescape")
+                if not header.endswith(FROM_HERE):
+                    raise ValueError(f"the dump has a table that cannot be read: {header}")
+                name = header.removesuffix(FROM_HERE)
                 table, head = tables.setdefault(name, nothing()), b""
-        elif is_told(line):
+        elif not is_new or is_told(line):
             add(others, line)
+    if table is not None or quote:
+        raise ValueError("the dump is cut off")
     return {"tables": tables, "others": others}
+
+
+def quote_after(line: bytes, quote: bytes) -> bytes:
+    """Which quote is open at the end of a line, if one was at its begin. A doubled one closes and
+    opens; pg_dump writes no backslash before one."""
+    if not quote and line.startswith(b"--"):
+        return b""
+    for found in QUOTE.findall(line):
+        if not quote:
+            quote = found
+        elif quote == found:
+            quote = b""
+    return quote
 
 
 def nothing() -> dict:

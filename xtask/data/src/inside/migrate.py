@@ -260,10 +260,19 @@ def read_from(commands: list[list[str]], environment: Mapping[str, str], reader:
             if programs:
                 programs[-1].stdout.close()
             programs.append(program)
-        found = reader(programs[-1].stdout)
+        cut_off, found = None, {}
+        try:
+            found = reader(programs[-1].stdout)
+        except ValueError as error:
+            cut_off = error
+        # One that waits to be read is told so.
+        programs[-1].stdout.close()
         codes = [program.wait() for program in programs]
+        # Whoever has failed knows more than the reader of half of it.
         if any(codes):
-            raise Refused(f"{commands[0][0]}: {told(said)}")
+            raise Refused(f"{commands[0][0]}: {told(said) or cut_off}")
+        if cut_off:
+            raise cut_off
     return found
 
 
