@@ -119,10 +119,10 @@ impl PartialBackup {
     fn begin(target: &Path) -> Result<Self> {
         let folder = folder_of(target);
         std::fs::create_dir_all(folder)?;
-        clear(folder)?;
         let mut partial = target.as_os_str().to_owned();
         partial.push(PARTIAL);
         let partial = PathBuf::from(partial);
+        clear(folder, &partial)?;
         let file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -187,7 +187,7 @@ impl PartialBackup {
         let beside = seal_of(&target);
         let done = seal
             .frame()
-            .and_then(|frame| Ok(regular::replace(&beside, &frame)?))
+            .and_then(|frame| Ok(regular::replace_durably(&beside, &frame)?))
             .and_then(|()| self.close(seal));
         if done.is_err() {
             fs_err::remove_file(&beside).ok();
@@ -247,16 +247,30 @@ fn end_of(path: &Path) -> Result<(u64, Vec<u8>)> {
     Ok((length, frame))
 }
 
-/// Removes what killed runs left: nobody holds its lock.
-fn clear(folder: &Path) -> Result<()> {
-    let endings = [
-        format!("{ENDING}{PARTIAL}"),
-        format!("{ENDING}{ENCRYPTED}{PARTIAL}"),
-    ];
+/// Whether a name is one that [`name`] makes, of any image: nobody else's is touched.
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_suffix(ENCRYPTED).unwrap_or(name);
+    let Some(name) = name.strip_suffix(ENDING) else {
+        return false;
+    };
+    let name = name.strip_suffix(".dump").unwrap_or(name);
+    let mut parts = name.rsplitn(3, '-');
+    let (id, began, image) = (parts.next(), parts.next(), parts.next());
+    let is_moment = |text: &str| {
+        let as_digits = |c: char| if c.is_ascii_digit() { '0' } else { c };
+        text.chars().map(as_digits).eq("00000000T000000.000Z".chars())
+    };
+    let is_hex = |text: &str| text.len() == 8 && text.chars().all(|c| c.is_ascii_hexdigit());
+    id.is_some_and(is_hex) && began.is_some_and(is_moment) && image.is_some_and(|image| !image.is_empty())
+}
+
+/// Removes what killed runs left, and what was to become this file: nobody holds its lock.
+fn clear(folder: &Path, partial: &Path) -> Result<()> {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
-        let name = path.to_string_lossy();
-        if !endings.iter().any(|ending| name.ends_with(ending)) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_dead = name.strip_suffix(PARTIAL).is_some_and(is_ours);
+        if !is_dead && path.file_name() != partial.file_name() {
             continue;
         }
         // One that a link leads to, or that is gone meanwhile, is not opened.
@@ -295,7 +309,8 @@ impl Backup {
         let (read, more) = if is_encrypted {
             (beside(path), 0)
         } else {
-            (Seal::of_frame(&frame), SEAL_SIZE as u64)
+            let read = Seal::of_frame(&frame).or_else(|error| half_written(path, length).ok_or(error));
+            (read, SEAL_SIZE as u64)
         };
         let seal = read.and_then(|seal| {
             if seal.file_size() + more == length {
@@ -381,9 +396,7 @@ impl Backup {
     /// When the folder cannot be written.
     pub fn remove(&self) -> Result<()> {
         fs_err::remove_file(&self.path)?;
-        if self.seal.encrypted.is_some() {
-            fs_err::remove_file(seal_of(&self.path))?;
-        }
+        remove_beside(&self.path)?;
         Ok(())
     }
 
@@ -397,19 +410,33 @@ impl Backup {
             ..self.seal.clone()
         };
         let frame = seal.frame()?;
-        let done = if seal.encrypted.is_some() {
-            regular::replace(&seal_of(&self.path), &frame)
-        } else {
-            let file = std::fs::OpenOptions::new().write(true).open(&self.path);
-            file.and_then(|file| {
-                file.write_all_at(&frame, seal.size)?;
-                file.sync_all()
-            })
-        };
+        // Whatever ends this meanwhile: one of the two is whole.
+        let done = regular::replace_durably(&seal_of(&self.path), &frame).and_then(|()| {
+            if seal.encrypted.is_some() {
+                return Ok(());
+            }
+            let file = std::fs::OpenOptions::new().write(true).open(&self.path)?;
+            file.write_all_at(&frame, seal.size)?;
+            file.sync_all()?;
+            remove_beside(&self.path)
+        });
         done.with_context(|| "its proof")
             .map_err(|error| explain(Purpose::Write, &self.path, error))?;
         self.seal = seal;
         Ok(())
+    }
+}
+
+/// The seal beside a backup of this length, in whose place it was being written.
+fn half_written(path: &Path, length: u64) -> Option<Seal> {
+    let whole = |seal: &Seal| seal.encrypted.is_none() && seal.size + SEAL_SIZE as u64 == length;
+    beside(path).ok().filter(whole)
+}
+
+fn remove_beside(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(seal_of(path)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

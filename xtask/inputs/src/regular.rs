@@ -69,7 +69,17 @@ pub fn stamp(path: &Path) -> Option<String> {
 /// # Errors
 /// When the folder cannot be made or written to.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with_mode(path, content, 0o600)
+    write(path, content, 0o600, |_| Ok(())).map(drop)
+}
+
+/// As [`replace`], and on the disk when it returns: a machine that goes off leaves what was
+/// there or what is there now.
+///
+/// # Errors
+/// As for [`replace`].
+pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = write(path, content, 0o600, File::sync_all)?;
+    File::open(folder)?.sync_all()
 }
 
 /// As [`replace`], for a file that the umask says who can read: others may work
@@ -78,18 +88,28 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As for [`replace`].
 pub fn replace_shared(path: &Path, content: &[u8]) -> io::Result<()> {
-    replace_with_mode(path, content, 0o666)
+    write(path, content, 0o666, |_| Ok(())).map(drop)
 }
 
-fn replace_with_mode(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+/// Says in which folder; `then` has the file before it gets its name.
+fn write<'a>(
+    path: &'a Path,
+    content: &[u8],
+    mode: u32,
+    then: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<&'a Path> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
     fs_err::create_dir_all(folder)?;
     let mut temporary = tempfile::Builder::new()
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder)?;
     temporary.write_all(content)?;
+    then(temporary.as_file())?;
     temporary.persist(path)?;
-    Ok(())
+    Ok(folder)
 }
 
 fn check(metadata: &Metadata) -> io::Result<()> {
@@ -137,6 +157,8 @@ mod tests {
                 .mode()
         };
         assert_eq!(mode_of("made/file"), mode_of("ordinary"));
+        replace_durably(&file, b"on the disk").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"on the disk");
     }
 
     #[test]

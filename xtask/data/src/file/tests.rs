@@ -116,12 +116,37 @@ fn a_full_disk_leads_to_the_right_variable() {
 fn only_what_dead_runs_left_is_cleared() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    fs_err::write(at("dead.tar.zst.partial"), "half").unwrap();
-    fs_err::write(at("mine.partial"), "somebody's").unwrap();
-    let _alive = PartialBackup::create(&at("alive.tar.zst")).unwrap();
-    let _other = PartialBackup::create(&at("other.tar.zst")).unwrap();
-    assert!(!at("dead.tar.zst.partial").exists());
-    assert!(at("mine.partial").exists() && at("alive.tar.zst.partial").exists());
+    let dead = [
+        "my-shop-20261121T031500.123Z-0123abcd.tar.zst",
+        "shop-20261121T031500.123Z-0123abcd.dump.tar.zst.age",
+        "own name",
+    ];
+    let of_others = [
+        "photos.tar.zst.partial",
+        "dead-20261121T031500.123Z.tar.zst.partial",
+        "-20261121T031500.123Z-0123abcd.tar.zst.partial",
+        "shop-20261121T031500.123Z-0123abcg.tar.zst.partial",
+        "shop-2026112xT031500.123Z-0123abcd.tar.zst.partial",
+        "shop-20261121T031500.123Z-0123abcd.tar.zst",
+    ];
+    for name in dead {
+        fs_err::write(at(&format!("{name}.partial")), "half").unwrap();
+    }
+    for name in of_others {
+        fs_err::write(at(name), "somebody's").unwrap();
+    }
+    let ours = name(&crate::facts::sample().origin, "1-2");
+    let _alive = PartialBackup::create(&at(&ours)).unwrap();
+    let _other = PartialBackup::create(&at("own name")).unwrap();
+    for name in &dead[..2] {
+        assert!(!at(&format!("{name}.partial")).exists(), "{name}");
+    }
+    // Made anew by the one that has this name.
+    assert_eq!(fs_err::read(at("own name.partial")).unwrap(), b"");
+    for name in of_others {
+        assert_eq!(fs_err::read(at(name)).unwrap(), b"somebody's", "{name}");
+    }
+    assert!(at(&format!("{ours}.partial")).exists());
 }
 
 #[test]
@@ -139,6 +164,51 @@ fn a_proof_takes_the_place_of_the_one_before() {
     }
     assert_eq!(fs_err::metadata(&backup.path).unwrap().len(), length);
     backup.check(&runner(), &report()).unwrap();
+}
+
+#[test]
+fn a_kill_while_a_proof_is_written_leaves_a_good_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut backup = written(folder.path(), "a.tar.zst", b"contents");
+    let before = fs_err::read(&backup.path).unwrap();
+    let count = || fs_err::read_dir(folder.path()).unwrap().count();
+    let refused = ProofLevel::Refused {
+        at: String::new(),
+        why: "no reason".to_owned(),
+    };
+    backup.prove(refused.clone()).unwrap();
+    let after = fs_err::read(&backup.path).unwrap();
+    assert_eq!(count(), 1);
+    // What lies there between the two: the new seal beside it, and of it in its place so much.
+    let beside = folder.path().join("a.tar.zst.seal");
+    let start = before.len() - SEAL_SIZE;
+    let differs = (0..SEAL_SIZE)
+        .find(|n| before[start + n] != after[start + n])
+        .unwrap();
+    for (written, proof) in [
+        (differs, ProofLevel::Written),
+        (differs + 1, refused.clone()),
+        (4096, refused.clone()),
+        (SEAL_SIZE, refused.clone()),
+    ] {
+        let start = before.len() - SEAL_SIZE + written;
+        fs_err::write(&backup.path, [&after[..start], &before[start..]].concat()).unwrap();
+        fs_err::write(&beside, &after[before.len() - SEAL_SIZE..]).unwrap();
+        let mut read = Backup::open(&backup.path).unwrap();
+        assert_eq!(read.seal.proof, proof, "{written}");
+        read.check(&runner(), &report()).unwrap();
+        assert_eq!(list(folder.path()).unwrap().len(), 1);
+        read.prove(ProofLevel::Written).unwrap();
+        assert_eq!(fs_err::read(&backup.path).unwrap(), before, "{written}");
+        assert_eq!(count(), 1);
+    }
+    // One of another file's makes no backup of what is cut off.
+    fs_err::write(&beside, &after[before.len() - SEAL_SIZE..]).unwrap();
+    fs_err::write(&backup.path, &before[..before.len() - 1]).unwrap();
+    let error = Backup::open(&backup.path).unwrap_err();
+    assert!(error.to_string().contains("does not end in a seal"), "{error:#}");
+    backup.remove().unwrap();
+    assert_eq!(count(), 0);
 }
 
 /// 200 single flipped bits and 50 cuts, spread over the whole file.
