@@ -211,7 +211,8 @@ class Moment(unittest.TestCase):
         with (
             tempfile.TemporaryDirectory() as folder,
             mock.patch.dict(copied.SETTINGS, hba_file=f"{folder}/hba"),
-            mock.patch.object(copied, "LOG", f"{folder}/log"),
+            mock.patch.multiple(copied, LOG=f"{folder}/log", AFTERWARDS=0),
+            mock.patch.object(copied, "as_there", return_value={}),
             mock.patch.object(copied.subprocess, "Popen", return_value=server),
             mock.patch.object(copied.subprocess, "run", side_effect=is_ready),
             self.assertRaisesRegex(copied.Refused, "no room"),
@@ -221,6 +222,36 @@ class Moment(unittest.TestCase):
         ):
             self.fail("it is served")
         server.kill.assert_called_once()
+
+
+class Collations(unittest.TestCase):
+    def inspect(self, databases, found):
+        asked = []
+
+        def ask(database, *statements):
+            asked.append((database, *statements))
+            if statements == (generation.DATABASES,):
+                return json.dumps(databases)
+            return found.get(database, "")
+
+        with mock.patch.object(generation, "ask", ask):
+            try:
+                generation.inspect_collations()
+            finally:
+                self.asked = asked[1:]
+
+    def test_a_database_that_its_owner_has_closed_is_looked_at_and_closed_again(self):
+        with self.assertRaisesRegex(copied.Refused, r"used: de_DE \(database shut\)$"):
+            self.inspect([["open", True], ["shut", False]], {"shut": "de_DE"})
+        self.assertEqual(
+            self.asked,
+            [
+                ("open", generation.COLLATIONS),
+                ("postgres", 'ALTER DATABASE "shut" ALLOW_CONNECTIONS true'),
+                ("shut", generation.COLLATIONS),
+                ("postgres", 'ALTER DATABASE "shut" ALLOW_CONNECTIONS false'),
+            ],
+        )
 
 
 class Frozen(unittest.TestCase):
@@ -318,7 +349,7 @@ class Frozen(unittest.TestCase):
 
     def test_the_size_of_a_segment_is_what_the_cluster_says(self):
         said = "pg_control version number:  1300\nBytes per WAL segment:   16777216\n\n"
-        with mock.patch.object(generation, "run", lambda *_: said):
+        with mock.patch.object(copied, "run", lambda *_: said):
             self.assertEqual(generation.segment_size("part"), 16777216)
 
 

@@ -4,10 +4,14 @@ import contextlib
 import errno
 import importlib.util
 import io
+import itertools
+import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import tempfile
 import unittest
 from unittest import mock
 
@@ -49,6 +53,15 @@ class Watch(unittest.TestCase):
         with mock.patch.object(copied, "moved", lambda: {"io": next(counts)}):
             self.assertEqual(copied.run(["sh", "-c", "sleep 1; echo done"], "it"), "done")
 
+    def test_a_container_that_is_paused_is_waited_for(self):
+        # Whatever clocks say when it goes on.
+        clock = itertools.count(0, 1000)
+        with (
+            mock.patch.multiple(copied, moved=dict, STILL=60.0),
+            mock.patch.object(copied.time, "monotonic", lambda: next(clock)),
+        ):
+            self.assertEqual(copied.run(["sh", "-c", "sleep 0.2; echo done"], "it"), "done")
+
     def test_reading_is_seen(self):
         reading = ["sh", "-c", "while :; do read line < /proc/version; done"]
         program = subprocess.Popen(reading)
@@ -87,7 +100,7 @@ class Room(unittest.TestCase):
 
     def test_what_fails_on_a_full_disk_says_nothing_of_the_backup(self):
         broken = copied.Refused("pg_amcheck: broken")
-        self.assertEqual(self.ended(broken, 1 << 40), (1, "pg_amcheck: broken\n"))
+        self.assertEqual(self.ended(broken, 1 << 40), (os.EX_DATAERR, "pg_amcheck: broken\n"))
         self.assertEqual(self.ended(broken, 1 << 20)[0], 3)
         # What it has written is gone by now.
         wanting = copied.Refused('could not extend file "base/1": No space left on device')
@@ -95,6 +108,146 @@ class Room(unittest.TestCase):
         no_room = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/hive/x")
         self.assertEqual(
             self.ended(no_room, 1 << 40), (3, "/run/hive/x: No space left on device\n")
+        )
+
+    def test_what_the_kernel_has_ended_says_nothing_of_the_backup(self):
+        with (
+            mock.patch.object(copied, "moved", dict),
+            self.assertRaises(copied.Refused) as told,
+        ):
+            copied.run(["sh", "-c", "kill -9 $$"], "pg_amcheck")
+        self.assertEqual(self.ended(told.exception, 1 << 40)[0], 3)
+        lost = copied.Refused("database a: server closed the connection unexpectedly")
+        with tempfile.TemporaryDirectory() as folder:
+            log = pathlib.Path(folder, "log")
+            with mock.patch.object(copied, "LOG", str(log)):
+                for signal, code in ((11, os.EX_DATAERR), (9, 3)):
+                    said = f"LOG:  server process (PID 7) was terminated by signal {signal}: x\n"
+                    log.write_text(f"LOG:  one\n{said}LOG:  another\n", encoding="utf-8")
+                    self.assertEqual(self.ended(lost, 1 << 40)[0], code)
+
+    def test_only_the_proof_itself_blames_the_backup(self):
+        fails = subprocess.run([sys.executable, "-c", "raise ValueError"], stderr=-1, check=False)
+        self.assertNotEqual(fails.returncode, copied.OF_THE_DATA)
+
+
+class Sequences(unittest.TestCase):
+    def inspect(self, place, noted):
+        proof = {"sequences": 0, "behind": []}
+        one = [16400, "public.late_id_seq", "public.late", "id"]
+        with (
+            mock.patch.object(prove, "ask", lambda *_: json.dumps([one])),
+            mock.patch.object(prove, "read", lambda *_: place),
+        ):
+            prove.inspect_sequences("shop", noted, proof)
+        return proof
+
+    def test_one_ahead_of_its_rows_counts(self):
+        self.assertEqual(self.inspect("", {"16400": 7}), {"sequences": 1, "behind": []})
+
+    def test_one_behind_rows_with_values_of_their_own_is_told(self):
+        told = ["public.late_id_seq is behind public.late.id (database shop)"]
+        for noted in ({"16400": 7}, {"16400": 3}, {}):
+            self.assertEqual(self.inspect("7", noted), {"sequences": 0, "behind": told})
+
+    def test_one_that_has_gone_back_is_refused(self):
+        with self.assertRaises(copied.Refused) as told:
+            self.inspect("6", {"16400": 7})
+        self.assertEqual(
+            str(told.exception),
+            "database shop: public.late_id_seq is behind public.late.id: it stands at 6, and stood"
+            " at 7",
+        )
+
+    def test_where_each_stood_is_in_the_backup_of_files_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(prove.positions_noted(folder), {})
+            note = pathlib.Path(folder, prove.NOTE)
+            note.write_text('{"schema": 1}', encoding="utf-8")
+            self.assertEqual(prove.positions_noted(folder), {})
+            note.write_text('{"sequences": {"shop": {"16400": 7}}}', encoding="utf-8")
+            self.assertEqual(prove.positions_noted(folder), {"shop": {"16400": 7}})
+
+
+class Arguments(unittest.TestCase):
+    """Linux takes no argument of 128 KiB, and not 2 MiB of all together."""
+
+    COUNT = 9000
+
+    def setUp(self):
+        self.asked = []
+        self.indexes = [
+            {
+                "oid": 4_000_000_000 + n,
+                "index": f"i{n}",
+                "table": f"pg_toast.pg_toast_{4_000_000_000 + n}",
+                "where": "true",
+            }
+            for n in range(self.COUNT)
+        ]
+
+    def ask(self, _, *statements):
+        for statement in statements:
+            self.assertLess(len(statement), 128 << 10)
+        self.assertLess(sum(map(len, statements)), 1 << 20)
+        self.asked += statements
+        return "[]"
+
+    def test_each_table_is_cleaned_up_once(self):
+        plan = {"Actual Rows": 3}
+        with (
+            mock.patch.object(prove, "ask", self.ask),
+            mock.patch.object(prove, "plans", lambda _, __, asked: [plan] * len(asked)),
+        ):
+            rows = prove.count_rows("shop", self.indexes)
+        self.assertEqual(len(rows), self.COUNT)
+        start = "VACUUM (INDEX_CLEANUP ON) "
+        self.assertTrue(all(statement.startswith(start) for statement in self.asked))
+        names = [name for one in self.asked for name in one.removeprefix(start).split(", ")]
+        self.assertEqual(names, [index["table"] for index in self.indexes])
+
+    def test_each_index_is_shown_or_not(self):
+        with mock.patch.object(prove, "ask", self.ask):
+            prove.show("shop", self.indexes, self.indexes[::2], self.indexes[::3])
+        found = ([], [], [])
+        for statement in self.asked:
+            numbers = re.findall(r"ANY \('\{([^}]*)\}'\)", statement)
+            for of, text in zip(found, numbers, strict=True):
+                of.extend(map(int, filter(None, text.split(","))))
+        oids = [index["oid"] for index in self.indexes]
+        self.assertEqual(found, (oids[::2], oids[::3], oids))
+
+    def test_long_statements_go_to_more_sessions(self):
+        asked = [(f"i{n}", "x" * 100_000) for n in range(20)] + [("i20", "x")] * 300
+        parts = prove.in_parts(asked, prove.ARGUMENTS, lambda one: len(one[1]) + 5000)
+        self.assertEqual([one for part in parts for one in part], asked)
+        self.assertLess(max(sum(len(text) for _, text in part) for part in parts), 1 << 20)
+        self.assertEqual(prove.in_parts([], 5), [])
+
+
+class AsThere(unittest.TestCase):
+    def test_recovery_has_no_less_than_the_server_of_the_copy_had(self):
+        said = (
+            "Database cluster state:               in production\n"
+            "max_connections setting:              40\n"
+            "max_worker_processes setting:         8\n"
+            "max_wal_senders setting:              12\n"
+            "max_prepared_xacts setting:           5\n"
+            "max_locks_per_xact setting:           256\n"
+            "Latest checkpoint's REDO location:    0/2000028\n"
+        )
+        with mock.patch.object(copied, "run", lambda *_: said):
+            given = copied.as_there("part")
+            self.assertEqual(copied.control("part")["Database cluster state"], "in production")
+        self.assertEqual(
+            given,
+            {
+                "max_connections": "100",
+                "max_locks_per_transaction": "256",
+                "max_prepared_transactions": "5",
+                "max_wal_senders": "12",
+                "max_worker_processes": "8",
+            },
         )
 
 

@@ -64,7 +64,8 @@ pub struct BackupFacts {
     pub major: u32,
     /// Which cluster it is: each volume's has its own.
     pub system_identifier: String,
-    /// Those that take connections, by name, without `template1`.
+    /// All of them by name, without PostgreSQL's templates. Of one that its owner has closed neither
+    /// extensions nor collations are known.
     pub databases: Vec<BackupDatabase>,
     /// What the cluster has and a restore of the backup does not give back, a line each.
     #[serde(default)]
@@ -72,6 +73,9 @@ pub struct BackupFacts {
     /// The stretch of the archive that the cluster goes on in, where its log is archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stretch: Option<String>,
+    /// The app's secrets that are kept beside the cluster, and in no backup, by name.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// The room that the cluster takes unpacked, before a restore adds the
     /// server's own files.
     pub bytes: u64,
@@ -80,7 +84,35 @@ pub struct BackupFacts {
     pub files: u64,
 }
 
+/// Where a container keeps the app's secrets.
+const SECRETS: &str = "/var/lib/postgresql/data/hive/secret.";
+
 impl BackupFacts {
+    /// What is not in the backup of a container, a line each.
+    pub fn not_in_it(&self, container: &str) -> Vec<String> {
+        let secret = |name: &String| {
+            format!(
+                "secret {name} is not in it, and what the app has encrypted by it cannot be read without: keep \
+                 it elsewhere, too: docker exec {container} cat {SECRETS}{name}"
+            )
+        };
+        let secrets = self.secrets.iter().map(secret);
+        self.left_out.iter().cloned().chain(secrets).collect()
+    }
+
+    /// What the app of a service misses whose volume keeps these secrets, a line each.
+    pub(crate) fn missing_secrets(&self, service: &str, kept: &[String]) -> Vec<String> {
+        let missing = self.secrets.iter().filter(|name| !kept.contains(name));
+        let told = |name: &String| {
+            format!(
+                "secret {name} of the app is not in the backup, and not on the volume: unless it is given, the app \
+                 gets a new one at its start, and reads nothing that it has encrypted by the one before: \
+                 cargo xtask up {service} --secret {name}=FILE"
+            )
+        };
+        missing.map(told).collect()
+    }
+
     /// The same with the room that so many copies take.
     pub(crate) fn times(&self, copies: u64) -> Self {
         Self {
@@ -131,7 +163,37 @@ pub(crate) fn sample() -> BackupFacts {
         }],
         left_out: Vec::new(),
         stretch: None,
+        secrets: Vec::new(),
         bytes: 40_000_000,
         files: 1200,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_named_where_they_are_missing() {
+        let mut facts = sample();
+        facts.left_out = vec!["table a comes back empty".to_owned()];
+        facts.secrets = vec!["FIELD_KEY".to_owned(), "SECRET_KEY".to_owned()];
+        let told = facts.not_in_it("hive-genie");
+        assert_eq!(told.len(), 3);
+        assert_eq!(told[0], "table a comes back empty");
+        assert!(
+            told[1].starts_with("secret FIELD_KEY is not in it")
+                && told[1]
+                    .ends_with("docker exec hive-genie cat /var/lib/postgresql/data/hive/secret.FIELD_KEY"),
+            "{told:?}"
+        );
+        let missing = facts.missing_secrets("shop", &["SECRET_KEY".to_owned()]);
+        assert_eq!(missing.len(), 1);
+        assert!(
+            missing[0].starts_with("secret FIELD_KEY of the app is not in the backup")
+                && missing[0].ends_with("cargo xtask up shop --secret FIELD_KEY=FILE"),
+            "{missing:?}"
+        );
+        assert!(facts.missing_secrets("shop", &facts.secrets).is_empty());
     }
 }

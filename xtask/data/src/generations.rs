@@ -29,7 +29,7 @@ const UNPACK: &str = include_str!("inside/unpack.py");
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// Whose the volume is: of the cluster's user, else of the one that the image has.
-const OWNER: &str = "cd /var/lib/postgresql/data && \
+const OWNER: &str = "cd /var/lib/postgresql/data || exit; \
     for one in pgdata hive; do [ -e $one ] && stat -c %u:%g $one && exit; done; echo $(id -u):$(id -g)";
 
 /// What the volume says of an operation that goes on, or was killed.
@@ -101,6 +101,8 @@ pub struct VolumeFindings {
     pub(crate) disk: u64,
     /// What an update has noted of the generations that it put aside, by name.
     pub(crate) kept: BTreeMap<String, Value>,
+    /// The app's secrets that the volume keeps, by name.
+    pub(crate) secrets: Vec<String>,
 }
 
 #[cfg(test)]
@@ -121,6 +123,7 @@ impl VolumeFindings {
             versions: BTreeMap::new(),
             disk: 1,
             kept: BTreeMap::new(),
+            secrets: Vec::new(),
         }
     }
 }
@@ -294,7 +297,14 @@ pub(crate) fn copy_in(
 /// else.
 pub(crate) const IDLE: [&str; 5] = ["--no-healthcheck", "--entrypoint", "sleep", "--network", "none"];
 
-/// What ends a script that judges a backup, where that is to blame.
+/// What ends a script that judges a backup, where that is to blame: `EX_DATAERR`. Python ends
+/// with 1 by itself, and an engine does so where the container is gone.
+const OF_THE_DATA: i32 = 65;
+
+/// What ends one where the machine is the cause.
+const OF_THE_MACHINE: i32 = 3;
+
+/// What ends any other script that will not do it.
 const REFUSED: i32 = 1;
 
 /// What ends one where something else has to be asked for: `EX_USAGE` of `sysexits.h`.
@@ -306,7 +316,7 @@ pub(crate) fn judgement(
     command: &[&str],
 ) -> Result<std::result::Result<String, String>> {
     let output = container.exec(LONGEST, &[], command, None)?;
-    if output.status.code() == Some(REFUSED) {
+    if output.status.code() == Some(OF_THE_DATA) {
         // What is told is not bounded, and the seal is.
         return Ok(Err(output.stderr_text().chars().take(2000).collect()));
     }
@@ -344,7 +354,7 @@ pub(crate) fn run_in_for(
 /// What a script has refused, in its own words.
 fn refusal(code: Option<i32>, said: String) -> Option<Failure> {
     match code.filter(|_| !said.is_empty())? {
-        REFUSED => Some(failure::environment(said)),
+        REFUSED | OF_THE_DATA | OF_THE_MACHINE => Some(failure::environment(said)),
         UNREACHABLE => Some(failure::usage(said)),
         _ => None,
     }
@@ -358,7 +368,9 @@ mod tests {
     #[test]
     fn a_script_says_whose_fault_it_is() {
         let kind = |code, said: &str| refusal(code, said.to_owned()).map(|failure| failure.kind);
-        assert_eq!(kind(Some(1), "no room"), Some(FailureKind::Environment));
+        for code in [1, 3, 65] {
+            assert_eq!(kind(Some(code), "no room"), Some(FailureKind::Environment));
+        }
         assert_eq!(kind(Some(64), "take an earlier backup"), Some(FailureKind::Usage));
         for (code, said) in [(Some(1), ""), (Some(2), "a shell's own"), (None, "killed")] {
             assert_eq!(kind(code, said), None);

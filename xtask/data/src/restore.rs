@@ -149,6 +149,9 @@ pub fn restore(
     if !found.is_empty() {
         return Err(operation::all(name.as_str(), found));
     }
+    for line in backup.seal.backup.missing_secrets(name.as_str(), &seen.secrets) {
+        order.report.warn(format!("{name}: {line}"));
+    }
     let journal = VolumeJournal {
         file: backup.path.display().to_string(),
         ..VolumeJournal::begun(RESTORE, &id(backup), order.ran()?)

@@ -149,6 +149,7 @@ mod tests {
             versions: [("before-2".to_owned(), "16".to_owned())].into(),
             disk: 1,
             kept: Default::default(),
+            secrets: Vec::new(),
         }
     }
 

@@ -55,6 +55,9 @@ pub struct RestoreProof {
     pub databases: u64,
     /// Sequences ahead of their columns.
     pub sequences: u64,
+    /// Sequences behind their columns, as they were where the backup was taken, and which.
+    #[serde(default)]
+    pub behind: Vec<String>,
     /// Indexes that lead to as many rows as their tables have.
     #[serde(default)]
     pub indexes: u64,
@@ -77,6 +80,15 @@ pub struct RestoreProof {
     /// What the image did on a copy of it, where it was started there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<BootProof>,
+}
+
+impl RestoreProof {
+    /// What somebody should know of a good backup, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let told =
+            |one: &String| format!("{one}, as where it comes from: a row with its next value may fail");
+        self.behind.iter().map(told).collect()
+    }
 }
 
 /// What a dump has, and what a second dump has of the database that was made of it.
@@ -196,6 +208,7 @@ pub(crate) fn sample_proof() -> RestoreProof {
         at: "2026-11-21T03:16:00.000Z".to_owned(),
         databases: 2,
         sequences: 3,
+        behind: vec!["public.late_id_seq is behind public.late.id (database genie)".to_owned()],
         indexes: 40,
         sampled_indexes: 2,
         vector_indexes: 1,

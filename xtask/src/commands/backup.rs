@@ -107,6 +107,7 @@ impl BackupOrder<'_> {
                     let seal = self.to_stdout(&source)?;
                     host.report
                         .step("written", format!("{name}: {}, not proved", told(&seal)));
+                    self.tell_left_out(&source, &seal);
                     return Ok("written");
                 }
                 to => self.to_file(&source, &self.target(to.as_deref(), &source)?)?,
@@ -114,9 +115,7 @@ impl BackupOrder<'_> {
             (source, taken)
         };
         let backup = self.proved(taken, &source.origin().image_id)?;
-        for left_out in &backup.seal.backup.left_out {
-            host.report.warn(format!("{name}: {left_out}"));
-        }
+        self.tell_left_out(&source, &backup.seal);
         // The backup is as good without.
         if let Err(error) = take::mark(self.handle, &source, &backup.seal) {
             host.report.warn(format!(
@@ -125,6 +124,13 @@ impl BackupOrder<'_> {
         }
         host.report.data(&backup.path.display().to_string())?;
         Ok(backup.seal.level())
+    }
+
+    fn tell_left_out(&self, source: &BackupSource, seal: &Seal) {
+        for line in seal.backup.not_in_it(source.container()) {
+            let name = &self.handle.name;
+            self.host.report.warn(format!("{name}: {line}"));
+        }
     }
 
     fn to_stdout(&self, source: &BackupSource) -> Result<Seal> {
@@ -172,9 +178,7 @@ impl BackupOrder<'_> {
             }
         };
         match proof {
-            Some(proof) => host
-                .report
-                .step(backup.seal.level(), format!("{name}: {}", told_proof(&proof))),
+            Some(proof) => tell_proof(host, name, &backup.seal, &proof),
             None => {
                 let path = backup.path.display();
                 host.report
@@ -291,11 +295,16 @@ fn verify(args: &BackupVerifyArgs, host: &Host) -> Result<()> {
     } else {
         prove(host, &engine, &mut backup, &image, None)?
     };
-    host.report.step(
-        backup.seal.level(),
-        format!("{}: {}", args.file.display(), told_proof(&proof)),
-    );
+    tell_proof(host, &args.file.display().to_string(), &backup.seal, &proof);
     Ok(())
+}
+
+fn tell_proof(host: &Host, what: &str, seal: &Seal, proof: &RestoreProof) {
+    host.report
+        .step(seal.level(), format!("{what}: {}", told_proof(proof)));
+    for line in proof.warnings() {
+        host.report.warn(format!("{what}: {line}"));
+    }
 }
 
 /// The image that it was taken of; where that is gone, the one that is released now,

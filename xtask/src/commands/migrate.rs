@@ -76,6 +76,9 @@ fn tell_outcome(report: &Report, handle: &ServiceHandle, from: &str, outcome: &M
         proof.vector_indexes,
         proof.sequences
     ));
+    for line in proof.warnings() {
+        report.warn(format!("{name}: {line}"));
+    }
     report.detail(format!("the source is as it was: sha256 {}", outcome.digest));
     if let Some(kept) = &outcome.kept {
         report.step(

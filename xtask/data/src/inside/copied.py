@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -55,16 +56,30 @@ SETTINGS = {
     "default_transaction_read_only": "off",
 }
 
+#: What recovery takes as much of as the server of the copy had: prepared transactions and their
+#: locks come back. With the name that pg_controldata has for each, and what a server has by itself.
+AS_THERE = {
+    "max_connections": ("max_connections setting", 100),
+    "max_locks_per_transaction": ("max_locks_per_xact setting", 64),
+    "max_prepared_transactions": ("max_prepared_xacts setting", 0),
+    "max_wal_senders": ("max_wal_senders setting", 10),
+    "max_worker_processes": ("max_worker_processes setting", 8),
+}
+
 #: What pg_controldata says of a server that has ended as it should.
-STATE = "Database cluster state: shut down"
+STATE = "shut down"
 
 
 #: What neither reads nor writes a byte for so many seconds does not come to an end: a function of
-#: the app's may sleep, or go round for ever.
+#: the app's may sleep, or go round for ever. They are counted in looks: while all of the container
+#: is paused nobody looks.
 STILL = 180.0
 
 #: How often is looked.
 LOOK = 1.0
+
+#: How long a server has to say what became of a process.
+AFTERWARDS = 0.5
 
 #: What the sessions are at.
 AT_WORK = """
@@ -79,8 +94,9 @@ WHERE pid = {pid} AND relation >= 16384
 """
 
 
-#: How a program ends where the data, and where the machine is the cause.
-OF_THE_DATA = 1
+#: How a program ends where the data, and where the machine is the cause. Python ends with 1 by
+#: itself, and an engine does so where the container is gone.
+OF_THE_DATA = os.EX_DATAERR
 OF_THE_MACHINE = 3
 
 #: PostgreSQL writes its log in pieces of 16 MB, and some more.
@@ -91,12 +107,38 @@ class Refused(Exception):
     """Why it cannot be done."""
 
 
+#: What the system wanted where a program says so: of these no copy is the cause.
+WANTING = (
+    *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO, errno.EAGAIN)),
+    *map(os.strerror, (errno.EMFILE, errno.ENFILE)),
+    "out of memory",
+)
+
+#: So the kernel ends what takes too much memory; PostgreSQL's own says it in its log alone.
+KILLED = "was terminated by signal 9"
+
+
 def whose_fault(error: Exception, folder: str) -> int:
     """A program that has failed where a disk is full may have wanted room: it says so in words
     alone, and what it has written may be gone by now."""
-    no_room = os.strerror(errno.ENOSPC)
     is_full = os.path.isdir(folder) and shutil.disk_usage(folder).free < LEAST_ROOM
-    return OF_THE_MACHINE if is_full or no_room in str(error) else OF_THE_DATA
+    is_wanting = any(words in str(error) for words in (*WANTING, KILLED))
+    return OF_THE_MACHINE if is_full or is_wanting or was_killed() else OF_THE_DATA
+
+
+def was_killed() -> bool:
+    """Whether one of the server's processes was."""
+    try:
+        with open(LOG, encoding="utf-8", errors="replace") as file:
+            return any(KILLED in line for line in file)
+    except FileNotFoundError:
+        return False
+
+
+def ended(program: subprocess.Popen) -> str:
+    """How a program has ended that says nothing."""
+    code = program.returncode
+    return f"it {KILLED}" if code == -signal.SIGKILL else f"exit code {code}"
 
 
 def run(command: list[str], what: str, environment: Mapping[str, str] = ENVIRONMENT) -> str:
@@ -112,20 +154,19 @@ def run(command: list[str], what: str, environment: Mapping[str, str] = ENVIRONM
     out, err = watched(program, what)
     if program.returncode != 0:
         said = (err or out).decode(errors="replace").strip()
-        raise Refused(f"{what}: {said[-2000:] or f'exit code {program.returncode}'}")
+        raise Refused(f"{what}: {said[-2000:] or ended(program)}")
     return out.decode(errors="replace").strip()
 
 
 def watched(program: subprocess.Popen, what: str) -> tuple[bytes, bytes]:
-    before, since = moved(), time.monotonic()
+    before, looks = moved(), 0
     while True:
         try:
             return program.communicate(timeout=LOOK)
         except subprocess.TimeoutExpired:
             now = moved()
-        if now != before:
-            before, since = now, time.monotonic()
-        elif time.monotonic() - since > STILL:
+        before, looks = now, looks + 1 if now == before else 0
+        if looks * LOOK > STILL:
             stuck = at_work()
             program.kill()
             program.communicate()
@@ -212,7 +253,7 @@ def serving(
     state by then, or whoever is asked meanwhile has refused. Shut down at the end."""
     with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
         file.write("local all all trust\nlocal replication all trust\n")
-    given = SETTINGS | dict(more or {})
+    given = SETTINGS | as_there(folder) | dict(more or {})
     options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
     with open(LOG, "wb") as log:
         server = subprocess.Popen(
@@ -225,19 +266,35 @@ def serving(
     try:
         while subprocess.run(["pg_isready", "-q"], env=ENVIRONMENT, check=False).returncode:
             if server.poll() is not None:
-                raise Refused(f"PostgreSQL does not start from it: {log_tail()}")
+                raise Refused(f"PostgreSQL does not start from it: {log_tail() or ended(server)}")
             may_go_on()
             time.sleep(0.05)
         yield
         run(["pg_ctl", "stop", "-D", folder, "-m", "fast", "-w"], "PostgreSQL does not stop")
         server.wait()
-        control = run(["pg_controldata", folder], "pg_controldata")
-        if not any(line.split() == STATE.split() for line in control.splitlines()):
+        if control(folder)["Database cluster state"] != STATE:
             raise Refused("PostgreSQL did not shut down cleanly")
+    except Refused:
+        # Why a process of its own has ended the server says in its log, a moment after that.
+        time.sleep(AFTERWARDS)
+        raise
     finally:
         if server.poll() is None:
             server.kill()
             server.wait()
+
+
+def control(folder: str) -> dict[str, str]:
+    """What pg_controldata says of a cluster."""
+    said = run(["pg_controldata", folder], "pg_controldata")
+    lines = [line.partition(":") for line in said.splitlines()]
+    return {name: value.strip() for name, _, value in lines}
+
+
+def as_there(folder: str) -> dict[str, str]:
+    """What a server wants of its settings to recover a copy of this cluster."""
+    known = control(folder)
+    return {name: str(max(int(known[there]), own)) for name, (there, own) in AS_THERE.items()}
 
 
 def log_tail() -> str:

@@ -3,11 +3,13 @@
     hive-files/app/media/…     in the backup, what is in `files` on the volume
     hive-files/SHA256SUMS      of all of its files, as `sha256sum` writes and checks them
 
-They are copied when the cluster has been: whatever a row speaks of was written before it.
+They are copied when the cluster has been: the file that a row speaks of was written before it, and
+is there unless the app has deleted it since.
 """
 
 import contextlib
 import ctypes
+import glob
 import hashlib
 import io
 import json
@@ -25,6 +27,9 @@ SUMS = "SHA256SUMS"
 #: Of a cluster that was restored: by which restore.
 RESTORED = "hive-restored.json"
 
+#: The app's secrets, which lie beside a cluster.
+SECRETS = f"{MOUNT}/hive/secret."
+
 Archive = tarfile.TarFile
 
 CHUNK = 1 << 20
@@ -39,6 +44,11 @@ def name_of(cluster: str) -> str:
             return json.load(file)["id"]
     except FileNotFoundError:
         return "first"
+
+
+def kept_secrets() -> list[str]:
+    """What the app's secrets on the volume are called."""
+    return sorted(path.removeprefix(SECRETS) for path in glob.glob(f"{SECRETS}*"))
 
 
 def of_cluster(cluster: str) -> str | None:

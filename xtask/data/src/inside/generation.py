@@ -29,7 +29,7 @@ import subprocess
 import sys
 
 import files
-from copied import Refused, ask, run, served, serving, verify
+from copied import Refused, ask, control, served, serving, verify
 from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
 
@@ -52,6 +52,13 @@ IS_TAKEN = {
     "role": "SELECT to_json({} IN (SELECT rolname FROM pg_roles))",
     "database": "SELECT to_json({} IN (SELECT datname FROM pg_database))",
 }
+
+#: One that was half dropped lets nobody in, and has nothing any more. An owner may have closed
+#: another one, which is somebody's data as before.
+DATABASES = """
+SELECT json_agg(json_build_array(datname, datallowconn) ORDER BY datname) FROM pg_database
+WHERE datname <> 'template0' AND datconnlimit <> -2
+"""
 
 #: Collations that something of the database's own uses, and that sort otherwise here than where
 #: they were used, or are not there at all.
@@ -94,6 +101,7 @@ def look(extensions: str) -> None:
                 "tablespaces": files_in(f"{PGDATA}/pg_tblspc"),
                 "migrated_from": restored.get("migrated_from"),
                 "disk": os.stat(MOUNT).st_dev,
+                "secrets": files.kept_secrets(),
                 "kept": {
                     name: note
                     for name in names
@@ -267,9 +275,7 @@ def known_end(name: str) -> int:
 
 
 def segment_size(part: str) -> int:
-    said = run(["pg_controldata", part], "pg_controldata")
-    values = dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
-    return int(values["Bytes per WAL segment"])
+    return int(control(part)["Bytes per WAL segment"])
 
 
 def freeze(folder: str, target: str, segment_bytes: int) -> None:
@@ -443,10 +449,14 @@ def remove_files(name: str) -> None:
 
 
 def inspect_collations() -> None:
-    names = "SELECT json_agg(datname) FROM pg_database WHERE datallowconn"
     other = []
-    for database in json.loads(ask("postgres", names)):
+    for database, is_open in json.loads(ask("postgres", DATABASES)):
+        name = image.identifier(database)
+        if not is_open:
+            ask("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         found = ask(database, COLLATIONS)
+        if not is_open:
+            ask("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         other += [f"{found} (database {database})"] if found else []
     if other:
         raise Refused(

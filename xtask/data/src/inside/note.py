@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import files
 
@@ -33,15 +34,24 @@ SELECT json_build_object(
     'postgres', current_setting('server_version'),
     'major', current_setting('server_version_num')::int / 10000,
     'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
-    'databases', (SELECT json_agg(datname ORDER BY datname)
-                  FROM pg_database WHERE datallowconn AND datname <> 'template1'))
+    'databases', (SELECT json_agg(json_build_array(datname, datallowconn) ORDER BY datname)
+                  FROM pg_database
+                  WHERE datname NOT IN ('template0', 'template1') AND datconnlimit <> -2))
+"""
+
+#: Of one whose owner has closed it nobody is told more, the superuser neither.
+OF_A_CLOSED_DATABASE = """
+SELECT json_build_object('name', datname, 'bytes', pg_database_size(oid),
+    'extensions', '{{}}'::json, 'provider', datlocprovider, 'collations', '[]'::json)
+FROM pg_database WHERE datname = {name}
 """
 
 #: What a dump of one database does not give back. Roles of PostgreSQL's own have lower numbers.
 LEFT_OUT = """
 SELECT json_build_object(
     'database', (SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database
-                  WHERE datallowconn AND datname NOT IN ({database}, 'postgres', 'template1')),
+                  WHERE datconnlimit <> -2
+                  AND datname NOT IN ({database}, 'postgres', 'template0', 'template1')),
     'role', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
               WHERE oid >= 16384 AND rolname NOT IN ({role}, {metrics})))
 """
@@ -89,6 +99,7 @@ HOW = {
     "label": "security labels of {} do not come back: pg_restore makes them",
     "rights": "rights on {} are those of a new one: pg_restore gives them",
     "setting": "{}, set by ALTER SYSTEM, is not in it",
+    "unlogged": "table {} comes back empty, since it is unlogged: pg_dump takes its rows",
 }
 
 #: Of the archive, which sets it by itself.
@@ -96,6 +107,22 @@ OURS = "max_slot_wal_keep_size"
 
 #: So many of a kind are told: the seal of a backup has little room.
 MOST = 10
+
+#: Recovery empties unlogged tables: they are in no backup of the files.
+UNLOGGED = """
+SELECT coalesce(json_agg(format('%I.%I (database %s)', nspname, relname, current_database())
+    ORDER BY nspname, relname), '[]')
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relpersistence = 'u' AND relkind = 'r' AND pg_relation_size(c.oid) > 0
+"""
+
+#: Where sequences stand that have given a value, by number.
+SEQUENCES = """
+SELECT coalesce(json_object_agg(oid, place), '{}') FROM (
+    SELECT oid, pg_sequence_last_value(oid) AS place FROM pg_class
+    WHERE relkind = 'S' AND relpersistence = 'p' OFFSET 0) AS hive_all
+WHERE place IS NOT NULL
+"""
 
 OF_A_DATABASE = """
 SELECT json_build_object(
@@ -111,7 +138,7 @@ SELECT json_build_object(
 """
 
 
-def ask(database: str, statement: str) -> dict:
+def ask(database: str, statement: str) -> Any:
     # A name may be one with `=` or `'` in it, which libpq would take for a connection string.
     quoted = database.replace("\\", "\\\\").replace("'", "\\'")
     connection = f"service=superuser dbname='{quoted}'"
@@ -125,7 +152,7 @@ def ask(database: str, statement: str) -> dict:
     return json.loads(done.stdout)
 
 
-def left_out(spec: image.Image) -> list[str]:
+def left_out_of_a_dump(spec: image.Image) -> list[str]:
     names = {"database": spec.database, "role": spec.role, "metrics": image.METRICS_ROLE}
     quoted = {key: image.literal(name) for key, name in names.items()}
     found = ask("postgres", LEFT_OUT.format(**quoted))
@@ -164,17 +191,42 @@ def keep(text: str) -> None:
     os.rename(f"{NOTE}.new", NOTE)
 
 
+def left_out_of_the_files(databases: list[str]) -> list[str]:
+    found = [name for database in databases for name in ask(database, UNLOGGED)]
+    return told({"unlogged": found})
+
+
+def sequences(database: str) -> dict[str, int]:
+    """One that is dropped meanwhile ends the question."""
+    try:
+        return ask(database, SEQUENCES)
+    except subprocess.CalledProcessError:
+        return ask(database, SEQUENCES)
+
+
 def main() -> int:
     note = json.loads(sys.argv[1])
     is_dump = note["kind"] == "logical"
     try:
-        cluster = ask("postgres", OF_THE_CLUSTER)
+        cluster, kept = ask("postgres", OF_THE_CLUSTER), {}
         if is_dump:
             spec = image.load(dict(os.environ))
-            cluster["databases"], note["left_out"] = [spec.database], left_out(spec)
-        elif stretch := stretch_of(PGDATA):
-            note["stretch"] = stretch
-        cluster["databases"] = [ask(name, OF_A_DATABASE) for name in cluster["databases"]]
+            is_open = {spec.database: True}
+            note["left_out"] = left_out_of_a_dump(spec)
+        else:
+            is_open = dict(cluster["databases"])
+            opened = [name for name in is_open if is_open[name]]
+            note["left_out"] = left_out_of_the_files(opened)
+            kept["sequences"] = {name: sequences(name) for name in opened}
+            if stretch := stretch_of(PGDATA):
+                note["stretch"] = stretch
+        cluster["databases"] = [
+            ask(name, OF_A_DATABASE)
+            if is_open[name]
+            else ask("postgres", OF_A_CLOSED_DATABASE.format(name=image.literal(name)))
+            for name in is_open
+        ]
+        note["secrets"] = files.kept_secrets()
         note |= cluster
         note["bytes"], note["files"] = 0, 0
         for folder in filter(None, [PGDATA, files.of_cluster(PGDATA)]):
@@ -183,7 +235,8 @@ def main() -> int:
             note["files"] += count
         text = json.dumps(note, indent=2) + "\n"
         if not is_dump and "--only-print" not in sys.argv[2:]:
-            keep(text)
+            # What is outside has no use for where sequences stand.
+            keep(json.dumps(note | kept, indent=2) + "\n")
     except subprocess.CalledProcessError as error:
         # psql has said why.
         return error.returncode or 1

@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import files
@@ -20,6 +21,7 @@ from copied import (
     OF_THE_MACHINE,
     Refused,
     ask,
+    ended,
     psql,
     run,
     served,
@@ -29,6 +31,9 @@ from copied import (
 )
 
 PGDATA = "/var/lib/postgresql/data/pgdata"
+
+#: What the cluster said of itself when the backup began.
+NOTE = "hive-backup.json"
 
 #: The copy lives no longer than this.
 NOT_KEPT = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
@@ -51,6 +56,10 @@ AS_READER = ENVIRONMENT | {
     ),
 }
 
+#: One that was half dropped lets nobody in, and has nothing any more. An owner may have closed
+#: another one, which is looked at as they all are.
+OPENED = "datname <> 'template0' AND datconnlimit <> -2"
+
 #: Row security is no matter of a backup. Where a function is not everybody's, its table's owner may
 #: call it; an owner who could become the superuser lends nothing.
 MAKE_READER = (
@@ -60,14 +69,15 @@ MAKE_READER = (
     FOR one IN SELECT rolname FROM pg_roles r WHERE r.oid >= 16384 AND rolname <> '{READER}' AND
         NOT EXISTS (SELECT FROM pg_roles s WHERE rolsuper AND pg_has_role(r.oid, s.oid, 'MEMBER'))
     LOOP EXECUTE format('GRANT %I TO {READER}', one); END LOOP;
-    FOR one IN SELECT datname FROM pg_database WHERE datallowconn AND datconnlimit <> -2 LOOP
+    FOR one IN SELECT datname FROM pg_database WHERE {OPENED} LOOP
+        EXECUTE format('ALTER DATABASE %I ALLOW_CONNECTIONS true', one);
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO {READER}', one);
         EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT -1', one);
     END LOOP;
     END $$""",
 )
 
-#: What was prepared and never ended is neither there nor gone.
+#: What was prepared and never ended is neither there nor gone, and nobody waits for its locks.
 PREPARED = """
 SELECT coalesce(json_agg(format('ROLLBACK PREPARED %L', gid)), '[]') FROM pg_prepared_xacts
 WHERE database = current_database()
@@ -88,8 +98,8 @@ WITH used AS (
         -- A value that something is made of may stand anywhere.
         AND pg_get_expr(a.adbin, a.adrelid) =
             format('nextval(%L::regclass)', d.refobjid::regclass::text))
-SELECT coalesce(json_agg(json_build_array(
-    s.seqrelid::regclass::text, t.oid::regclass::text, quote_ident(a.attname))), '[]')
+SELECT coalesce(json_agg(json_build_array(s.seqrelid::int8, s.seqrelid::regclass::text,
+    t.oid::regclass::text, quote_ident(a.attname)) ORDER BY s.seqrelid), '[]')
 FROM used JOIN pg_sequence s ON s.seqrelid = used.sequence
 JOIN pg_attribute a ON a.attrelid = used.relation AND a.attnum = used.place
 JOIN pg_type type ON type.oid = a.atttypid
@@ -99,9 +109,11 @@ JOIN pg_class t ON t.oid = used.relation AND t.relkind IN ('r', 'p')
 WHERE s.seqincrement > 0 AND NOT s.seqcycle
 """
 
+#: By the row whose value the sequence gives next, or has given: null where it is ahead of all rows.
 BEHIND = """
-SELECT coalesce((SELECT max({column}) FROM {table}) >
-    (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {sequence}), false)
+SELECT CASE WHEN (SELECT max({column}) FROM {table}) > place THEN place END FROM (
+    SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS place FROM {sequence}
+) AS hive_sequence
 """
 
 #: All indexes that can be used, those of tables before those of PostgreSQL's own. Of the operators
@@ -131,7 +143,9 @@ SELECT coalesce(json_agg(json_build_object(
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
 JOIN pg_am am ON am.oid = c.relam
+-- A materialized view without data is not asked for any.
 JOIN pg_class t ON t.oid = i.indrelid AND t.relpersistence = 'p' AND t.relkind IN ('r', 'm', 't')
+    AND t.relispopulated
 JOIN pg_opclass oc ON oc.oid = i.indclass[0]
 WHERE i.indisvalid AND i.indisready
 """
@@ -147,6 +161,12 @@ SHOW = """
 UPDATE pg_index SET indisvalid = indexrelid = ANY ('{{{shown}}}'),
     indisready = indexrelid = ANY ('{{{ready}}}') WHERE indexrelid = ANY ('{{{all}}}')
 """
+
+#: So many names or numbers are told in one statement.
+IN_ONE = 300
+
+#: So much is told to one program, in bytes.
+ARGUMENTS = 1 << 19
 
 EXPLAIN = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT JSON)"
 
@@ -196,12 +216,25 @@ def read(database: str, *statements: str) -> str:
     return ask(database, *statements, environment=AS_READER)
 
 
+def in_parts(some: list, most: int, size: Callable[[Any], int] = lambda _: 1) -> list[list]:
+    """Parts of a list, none bigger than this but one of a single entry: the kernel takes no
+    argument above 128 KiB, and of all arguments no more than it has room for."""
+    parts: list[list] = []
+    room = 0
+    for one in some:
+        if size(one) > room:
+            parts.append([])
+            room = most
+        parts[-1].append(one)
+        room -= size(one)
+    return parts
+
+
 def plans(database: str, how: tuple[str, ...], asked: list[tuple[str, str]]) -> list[dict]:
     """Plans that were carried out, of pairs of what is asked and the statement. Many in a session:
     to begin one takes longer than most of them."""
     found = []
-    for start in range(0, len(asked), 100):
-        part = asked[start : start + 100]
+    for part in in_parts(asked, ARGUMENTS, lambda one: len(one[1].encode()) + ARGUMENTS // 100):
         command = psql(database, *how, *(statement for _, statement in part))
         program = subprocess.Popen(
             command, env=AS_READER, stdin=subprocess.DEVNULL, stdout=-1, stderr=-1
@@ -211,7 +244,7 @@ def plans(database: str, how: tuple[str, ...], asked: list[tuple[str, str]]) -> 
         if program.returncode != 0:
             what = part[len(done)][0] if len(done) < len(part) else "its end"
             said = err.decode(errors="replace").strip()
-            raise Refused(f"database {database}: {what}: {said[-2000:]}")
+            raise Refused(f"database {database}: {what}: {said[-2000:] or ended(program)}")
         found += [document[0]["Plan"] for document in done]
     return found
 
@@ -244,17 +277,41 @@ def rounds(indexes: list[dict]) -> list[list[dict]]:
 
 
 def show(database: str, own: list[dict], shown: list[dict], ready: list[dict]) -> None:
-    def numbers(indexes: list[dict]) -> str:
-        return ",".join(str(index["oid"]) for index in indexes)
+    def numbers(indexes: list[dict], of: set[int]) -> str:
+        return ",".join(str(index["oid"]) for index in indexes if index["oid"] in of)
 
-    ask(database, SHOW.format(shown=numbers(shown), ready=numbers(ready), all=numbers(own)))
+    which = [{index["oid"] for index in indexes} for indexes in (shown, ready, own)]
+    for part in in_parts(own, IN_ONE):
+        texts = (numbers(part, of) for of in which)
+        names = ("shown", "ready", "all")
+        ask(database, SHOW.format(**dict(zip(names, texts, strict=True))))
 
 
-def inspect_sequences(database: str, proof: dict) -> None:
-    for sequence, table, column in json.loads(ask(database, SEQUENCES)):
-        if read(database, BEHIND.format(sequence=sequence, table=table, column=column)) == "t":
-            raise Refused(f"database {database}: {sequence} is behind {table}.{column}")
-        proof["sequences"] += 1
+def positions_noted(folder: str) -> dict[str, dict[str, int]]:
+    """Where each sequence stood when the backup began, by database and number. A copy of what was
+    loaded from a dump has no such note: each row and each position was compared before."""
+    try:
+        with open(f"{folder}/{NOTE}", encoding="utf-8") as file:
+            return json.load(file).get("sequences", {})
+    except FileNotFoundError:
+        return {}
+
+
+def inspect_sequences(database: str, noted: dict[str, int], proof: dict) -> None:
+    """Somebody may have written a row with a value of his own, ahead of the sequence: a good copy
+    has that, too. No sequence goes back by itself."""
+    for number, sequence, table, column in json.loads(ask(database, SEQUENCES)):
+        found = read(database, BEHIND.format(sequence=sequence, table=table, column=column))
+        if not found:
+            proof["sequences"] += 1
+            continue
+        place, stood = int(found), noted.get(str(number))
+        said = f"{sequence} is behind {table}.{column}"
+        if stood is not None and place < stood:
+            raise Refused(
+                f"database {database}: {said}: it stands at {place}, and stood at {stood}"
+            )
+        proof["behind"].append(f"{said} (database {database})")
 
 
 def inspect_indexes(database: str, proof: dict) -> None:
@@ -340,10 +397,9 @@ def ask_for_samples(database: str, indexes: list[dict], proof: dict) -> None:
 def count_rows(database: str, indexes: list[dict]) -> dict[tuple[str, str], float]:
     """How many rows each index should lead to. With all cleaned up, an index has no more, and
     PostgreSQL knows of every page that what it leads to is there."""
-    for statement in json.loads(ask(database, PREPARED)):
-        ask(database, statement)
     tables = list(dict.fromkeys(index["table"] for index in indexes))
-    ask(database, f"VACUUM (INDEX_CLEANUP ON) {', '.join(tables)}")
+    for part in in_parts(tables, IN_ONE):
+        ask(database, f"VACUUM (INDEX_CLEANUP ON) {', '.join(part)}")
     wanted = list(dict.fromkeys((index["table"], index["where"]) for index in indexes))
     asked = [
         (table, ROWS.format(explain=EXPLAIN, table=table, where=where)) for table, where in wanted
@@ -380,22 +436,25 @@ def flaw(found: float, looked_up: float, rows: float) -> str | None:
 def prove() -> dict:
     began = time.monotonic()
     proof: dict = {"sequences": 0, "vector_indexes": 0, "indexes": 0, "sampled_indexes": 0}
-    proof["not_asked"] = []
+    proof["not_asked"], proof["behind"] = [], []
     with served(PGDATA, NOT_KEPT):
         proof["app_files"] = files.count(PGDATA)
+        noted = positions_noted(PGDATA)
         ask("postgres", *MAKE_READER)
-        # One that was half dropped lets nobody in.
-        databases = """SELECT json_agg(datname ORDER BY datname) FROM pg_database
-            WHERE datallowconn AND datconnlimit <> -2"""
-        databases = json.loads(ask("postgres", databases))
+        names = f"SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE {OPENED}"
+        databases = json.loads(ask("postgres", names))
+        for database in databases:
+            for statement in json.loads(ask(database, PREPARED)):
+                ask(database, statement)
         # The extension comes into this copy alone.
         run(["pg_amcheck", "--all", "--heapallindexed", "--install-missing"], "pg_amcheck")
         for database in databases:
-            inspect_sequences(database, proof)
+            inspect_sequences(database, noted.get(database, {}), proof)
             inspect_indexes(database, proof)
     # The seal has little room.
-    more = len(proof["not_asked"]) - 10
-    proof["not_asked"][10:] = [f"{more} more"] if more > 0 else []
+    for told in ("not_asked", "behind"):
+        more = len(proof[told]) - 10
+        proof[told][10:] = [f"{more} more"] if more > 0 else []
     proof["databases"] = len(databases)
     proof["took_ms"] = round((time.monotonic() - began) * 1000)
     return proof

@@ -13,7 +13,7 @@ ENVIRONMENT = {
 
 DATABASES = """
 SELECT json_agg(datname ORDER BY datname) FROM pg_database
-WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres'
+WHERE datallowconn AND datconnlimit <> -2 AND NOT datistemplate AND datname <> 'postgres'
 """
 
 COLUMNS = """
