@@ -1,11 +1,12 @@
 //! Which backups stay: so many days, weeks and months that have a good one.
 //!
 //! Only a backup that was restored counts. One that was not proved pushes none out,
-//! and goes itself once a newer one is good: until then it may be all there is.
+//! and goes itself once a newer one is good: until then it may be all there is. Those of
+//! another cluster, such as another machine's of the same name, push none out either.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use crate::facts::BackupKind;
 use crate::seal::Seal;
 use inputs::clock;
 
@@ -47,23 +48,27 @@ impl FromStr for RetentionRule {
 }
 
 impl RetentionRule {
-    /// Which of these stay, in their order; each kind of backup is looked at by itself.
+    /// Which of these stay, in their order; each kind of backup of each cluster is looked at
+    /// by itself.
     pub fn stays(&self, all: &[&Seal]) -> Vec<bool> {
+        let mut series = BTreeMap::<_, Vec<usize>>::new();
+        for (n, seal) in all.iter().enumerate() {
+            let of = (seal.backup.origin.kind, &seal.backup.system_identifier);
+            series.entry(of).or_default().push(n);
+        }
         let mut stays = vec![false; all.len()];
-        for kind in [BackupKind::Physical, BackupKind::Logical] {
-            let is_one = |n: &usize| all[*n].backup.origin.kind == kind;
-            let places: Vec<usize> = (0..all.len()).filter(is_one).collect();
+        for places in series.into_values() {
             let some: Vec<&Seal> = places.iter().map(|&n| all[n]).collect();
-            for (place, stay) in places.into_iter().zip(self.stays_of_a_kind(&some)) {
+            for (place, stay) in places.into_iter().zip(self.stays_of_a_series(&some)) {
                 stays[place] = stay;
             }
         }
         stays
     }
 
-    /// The same of backups of one kind. A span of time without a good backup
+    /// The same of one kind of one cluster. A span of time without a good backup
     /// does not count, and the newest good one of each counts for it.
-    fn stays_of_a_kind(&self, all: &[&Seal]) -> Vec<bool> {
+    fn stays_of_a_series(&self, all: &[&Seal]) -> Vec<bool> {
         let mut good: Vec<usize> = (0..all.len()).filter(|&n| all[n].is_restored()).collect();
         good.sort_by_key(|&n| std::cmp::Reverse((began(all[n]), n)));
         let mut stays = vec![false; all.len()];
@@ -118,6 +123,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+    use crate::facts::BackupKind;
     use crate::seal::{ProofLevel, sample, sample_proof};
 
     fn seal(began: &str, level: u64) -> Seal {
@@ -194,6 +200,26 @@ mod tests {
         assert_eq!(
             kept("1d", &all),
             ["2026-11-20T00", "2026-11-21T00", "2026-11-22T00"]
+        );
+    }
+
+    #[test]
+    fn a_backup_of_one_cluster_pushes_none_of_another_out() {
+        let mut all = [
+            seal("2026-11-19T00:00:00.000Z", 2),
+            seal("2026-11-20T00:00:00.000Z", 2),
+            seal("2026-11-21T00:00:00.000Z", 2),
+            seal("2026-11-21T01:00:00.000Z", 0),
+            seal("2026-11-22T00:00:00.000Z", 2),
+        ];
+        for one in &mut all[1..3] {
+            one.backup.system_identifier = "7575757575757575758".to_owned();
+        }
+        assert_eq!(kept("1d", &all), ["2026-11-21T00", "2026-11-22T00"]);
+        all[3].backup.system_identifier = "7575757575757575758".to_owned();
+        assert_eq!(
+            kept("1d", &all),
+            ["2026-11-21T00", "2026-11-21T01", "2026-11-22T00"]
         );
     }
 
