@@ -52,10 +52,19 @@ class Modules(Folder):
         boom = b"raise SystemExit('it was run')"
         self.write("shop_x/__init__.py", boom)
         self.write("shop_x/web.py", boom)
+        self.write("bare_x/inner/web.py", boom)
         importlib.invalidate_caches()
         missing = {
             name: programs.missing_module(name, [self.path])
-            for name in ("shop_x.web", "shop_x.wep", "shop_x.web.x", "nope_x.y", "json")
+            for name in (
+                "shop_x.web",
+                "shop_x.wep",
+                "shop_x.web.x",
+                "bare_x.inner.web",
+                "bare_x.inner.wep",
+                "nope_x.y",
+                "json",
+            )
         }
         self.assertEqual(
             missing,
@@ -63,6 +72,8 @@ class Modules(Folder):
                 "shop_x.web": None,
                 "shop_x.wep": "shop_x.wep",
                 "shop_x.web.x": "shop_x.web.x",
+                "bare_x.inner.web": None,
+                "bare_x.inner.wep": "bare_x.inner.wep",
                 "nope_x.y": "nope_x",
                 "json": None,
             },

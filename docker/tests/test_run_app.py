@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import pathlib
+import sys
 import tempfile
+import types
 import unittest
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
@@ -64,6 +66,18 @@ class RunApp(unittest.TestCase):
                 self.says(["--program", *words], ["true"], ["true"]),
                 (78, f"hive: no program of this image's own: {what}; hint: the image has p1, p2\n"),
             )
+
+    def test_an_old_uvicorn_is_asked_for_what_it_has(self):
+        def asked(parameters):
+            calls = []
+            config = eval(f"lambda app, {parameters}: None")
+            uvicorn = types.SimpleNamespace(Config=config, run=lambda app, **given: calls.append(given))
+            with mock.patch.dict(sys.modules, uvicorn=uvicorn):
+                self.run_app.serve(spec())
+            return calls[0].get("timeout_graceful_shutdown")
+
+        self.assertIsNone(asked("host, port"))
+        self.assertEqual(asked("host, timeout_graceful_shutdown=None"), self.run_app.GRACE)
 
     def test_a_word_that_cannot_be_filled_is_one_line(self):
         status, said = self.says(["--program", "p1"], ["true", "{nope}"])

@@ -56,15 +56,16 @@ def missing_module(name: str, paths: Sequence[str] = ()) -> str | None:
     sys.path[:0] = paths
     try:
         spec = importlib.util.find_spec(parts[0])
+        for number in range(1, len(parts) + 1):
+            if number > 1:
+                places = spec.submodule_search_locations
+                # By its last part: a folder without `__init__.py` in another one has its
+                # whole name's parent looked up among the modules that run, and none does.
+                spec = PathFinder.find_spec(parts[number - 1], list(places)) if places is not None else None
+            if spec is None:
+                return ".".join(parts[:number])
     finally:
         del sys.path[: len(paths)]
-    for number in range(1, len(parts) + 1):
-        whole = ".".join(parts[:number])
-        if number > 1:
-            places = spec.submodule_search_locations
-            spec = PathFinder.find_spec(whole, places) if places is not None else None
-        if spec is None:
-            return whole
     return None
 
 
