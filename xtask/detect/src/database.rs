@@ -54,7 +54,11 @@ pub(crate) fn settings(
         .any(|one| texts(&one.value).any(|text| text.starts_with("postgresql+") && !text.ends_with("://")));
     let mut found = Vec::new();
     for variable in variables {
-        let Some(part) = part_of(&variable.value) else {
+        if let Some(given) = for_tests(&variable.value, &form) {
+            found.push(Detected::likely(given, variable.place.clone()));
+            continue;
+        }
+        let Some(part) = part_of(&variable.value, &words(&variable.value.name)) else {
             continue;
         };
         let (value, why, certainty) = match part {
@@ -64,16 +68,14 @@ pub(crate) fn settings(
                 Certainty::Likely,
             ),
             Part::Url => url(&variable.value, &form),
-            Part::Host => plain("{database_host}"),
-            Part::Port => plain("{database_port}"),
-            Part::User => plain("{database_user}"),
-            Part::Password => plain("{database_password}"),
-            Part::Name => plain("{database_name}"),
-            Part::Engine => (
-                "django.db.backends.postgresql".to_owned(),
-                "Django's engine".to_owned(),
-                Certainty::Likely,
-            ),
+            part => {
+                let why = if part == Part::Engine {
+                    "Django's engine"
+                } else {
+                    "by its name"
+                };
+                (part.value(&form).to_owned(), why.to_owned(), Certainty::Likely)
+            }
         };
         found.push(Detected {
             value: GivenVariable {
@@ -112,6 +114,24 @@ fn unglued(word: &str) -> [Option<&str>; 2] {
     two.unwrap_or([Some(word), None])
 }
 
+/// What an app cannot do without although only its tests use it: a database beside
+/// its own, which nobody has made.
+fn for_tests(variable: &ReadVariable, form: &Form) -> Option<GivenVariable> {
+    let all = words(&variable.name);
+    let (of_tests, rest): (Vec<String>, Vec<String>) =
+        all.into_iter().partition(|word| TESTS.contains(&word.as_str()));
+    let is_one = variable.required && !of_tests.is_empty();
+    let part = part_of(variable, &rest).filter(|_| is_one)?;
+    let name = matches!(part, Part::Url | Part::Name)
+        .then_some("_test")
+        .unwrap_or_default();
+    Some(GivenVariable {
+        name: variable.name.clone(),
+        value: format!("{}{name}", part.value(form)),
+        why: "of its tests alone: a database that is not there".to_owned(),
+    })
+}
+
 /// What is shown of a variable's value.
 fn texts(variable: &ReadVariable) -> impl Iterator<Item = &str> {
     let example = variable.example.as_ref().map(|one| one.value.as_str());
@@ -131,11 +151,33 @@ pub(crate) fn is_given_anyway(variable: &GivenVariable) -> bool {
     name == "HIVE_DATABASE_URL" || GIVEN.contains(&(name, value))
 }
 
-fn plain(value: &str) -> (String, String, Certainty) {
-    (value.to_owned(), "by its name".to_owned(), Certainty::Likely)
+impl Part {
+    /// What a spec says for it, where no value shows another form.
+    fn value(self, form: &Form) -> &'static str {
+        match self {
+            Self::Url => form.value,
+            Self::Host => "{database_host}",
+            Self::Port => "{database_port}",
+            Self::User => "{database_user}",
+            Self::Password => "{database_password}",
+            Self::Name => "{database_name}",
+            Self::Engine => "django.db.backends.postgresql",
+        }
+    }
 }
 
-fn part_of(variable: &ReadVariable) -> Option<Part> {
+/// Of names of variables, in capitals.
+fn words(name: &str) -> Vec<String> {
+    let name = name.to_uppercase();
+    let words = name.split('_').filter(|word| !word.is_empty());
+    let words = words.flat_map(|word| unglued(word).into_iter().flatten());
+    words.map(str::to_owned).collect()
+}
+
+const TESTS: [&str; 3] = ["TEST", "TESTS", "TESTING"];
+
+/// The part that a variable with these words in its name holds.
+fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>]) -> Option<Part> {
     const DATABASE: [&str; 11] = [
         "DATABASE",
         "DB",
@@ -149,14 +191,12 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
         "SQLALCHEMY",
         "RDS",
     ];
-    const OTHERS: [&str; 16] = [
+    const OTHERS: [&str; 14] = [
         "REDIS",
         "MONGO",
         "MONGODB",
         "MYSQL",
         "MARIADB",
-        "TEST",
-        "TESTS",
         "CLICKHOUSE",
         "NEO4J",
         "SQLITE",
@@ -167,6 +207,7 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
         "CELERY",
         "VECTOR",
     ];
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let name = variable.name.to_uppercase();
     let of_libpq = [
         ("PGHOST", Part::Host),
@@ -178,14 +219,18 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
     if let Some((_, part)) = of_libpq.iter().find(|(known, _)| *known == name) {
         return Some(*part);
     }
-    let words = name.split('_').filter(|word| !word.is_empty());
-    let words: Vec<&str> = words
-        .flat_map(|word| unglued(word).into_iter().flatten())
-        .collect();
-    let (last, before) = words.split_last()?;
-    if words.iter().any(|word| OTHERS.contains(word)) {
+    if words
+        .iter()
+        .any(|word| OTHERS.contains(word) || TESTS.contains(word))
+    {
         return None;
     }
+    let (last, before) = match words.as_slice() {
+        // `DB_USER_NAME` is the user's, not the database's.
+        [before @ .., "USER", "NAME"] => (&"USER", before),
+        [before @ .., last] => (last, before),
+        [] => return None,
+    };
     let shown = [
         variable.default.as_deref(),
         variable.example.as_ref().map(|one| one.value.as_str()),
@@ -199,6 +244,8 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
         return Some(Part::Url);
     }
     let of_database = before.iter().any(|word| DATABASE.contains(word));
+    // `geo.mmdb` is a file.
+    let is_file = |text: &&str| text.contains(['.', '/']);
     Some(match *last {
         "URL" | "URI" | "DSN" if of_database => Part::Url,
         "STRING" if of_database && before.contains(&"CONNECTION") => Part::Url,
@@ -206,7 +253,9 @@ fn part_of(variable: &ReadVariable) -> Option<Part> {
         "PORT" if of_database => Part::Port,
         "USER" | "USERNAME" | "LOGIN" if of_database => Part::User,
         "PASSWORD" | "PASS" | "PWD" | "PASSWD" if of_database => Part::Password,
-        "NAME" | "DB" | "DATABASE" | "DBNAME" if of_database => Part::Name,
+        "NAME" | "DB" | "DATABASE" | "DBNAME" if of_database && !shown.iter().flatten().any(is_file) => {
+            Part::Name
+        }
         "ENGINE" if of_database && shown.iter().flatten().any(|text| text.starts_with("django.")) => {
             Part::Engine
         }

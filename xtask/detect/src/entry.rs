@@ -114,8 +114,37 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>, dependencies: &Dependenci
     let port = started
         .iter()
         .find_map(|one| Some(Detected::sure(one.value.port?, one.place.clone())));
-    let app = choose(tree, modules, dependencies, candidates, &started);
+    let mounted = mounted(modules);
+    let (below, candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|one| {
+        let attribute = one.value.attribute();
+        mounted
+            .iter()
+            .any(|(file, name)| *file == one.place.file && name == attribute)
+    });
+    let mut app = choose(tree, modules, dependencies, candidates, &started);
+    if app.chosen.is_none() && app.others.is_empty() {
+        app = choose(tree, modules, dependencies, below, &started);
+    } else {
+        app.others.extend(below);
+    }
     Entry { app, port }
+}
+
+/// The file and name of what another app has below it: `app.mount("/api", api)`,
+/// `Mount("/api", app=api)`.
+fn mounted(modules: &Modules<'_>) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        let all = module.calls().map(|(_, call)| call);
+        for call in all.filter(|call| ["mount", "Mount"].contains(&call.last())) {
+            let made = call.argument("app", 1).and_then(statement::dotted);
+            match made.map(|(name, _)| modules.meaning(module, &name)) {
+                Some(Meaning::Inside(other, name)) => found.push((other.path.to_owned(), name)),
+                Some(Meaning::Outside(_) | Meaning::Unknown) | None => {}
+            }
+        }
+    }
+    found
 }
 
 /// All app objects and factories of the project.

@@ -18,10 +18,11 @@ use crate::place::{Choice, Detected, Place};
 use crate::python::statement;
 use crate::redis;
 use crate::routes;
+use crate::secrets;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
 use crate::sqlite;
-use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
+use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app};
 
 /// What a folder is, as far as its files tell.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -65,10 +66,15 @@ pub struct Findings {
     pub build: BuildFindings,
     /// Front ends that want to be built.
     pub front_ends: Vec<Detected<Companion>>,
+    /// What says that projects are made of this folder by a generator.
+    pub template: Option<Template>,
     /// Folders below that are projects, where this one is none.
     pub projects: Vec<String>,
     /// The package is installed from its folder, `src/` included.
     pub is_package: bool,
+    /// The app's Python files.
+    #[serde(skip)]
+    pub(crate) sources: Vec<String>,
     /// What a person should know or look at, since no rule can decide it.
     pub notes: Vec<Detected<String>>,
 }
@@ -108,9 +114,16 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
         directories: directories::find(&tree, &modules),
         build: BuildFindings::of(&tree, &modules),
         front_ends: beside::front_ends(&tree),
+        template: tree.template(),
         projects: projects(&tree, &entry.app),
         is_package: is_package(&tree, member),
         package: package(&tree, member),
+        sources: modules
+            .all
+            .iter()
+            .map(|module| module.path.to_owned())
+            .filter(|path| is_of_the_app(path))
+            .collect(),
         notes: notes(&tree, &modules, entry.app.chosen.as_ref(), &database),
         redis: Vec::new(),
         app: entry.app,
@@ -140,7 +153,29 @@ impl Findings {
         services.filter(move |one| !(has_redis && one.value.what == beside::REDIS))
     }
 
-    /// Variables that the app cannot do without, and for which nothing is known.
+    /// The folder, other than the project's own, that has a module or package of this
+    /// name in it.
+    pub(crate) fn folder_of_module(&self, name: &str) -> Option<&str> {
+        let holds = |path: &'_ str| {
+            let mut parts = path.match_indices(name).map(|(n, _)| n);
+            parts.find(|n| {
+                let after = &path[n + name.len()..];
+                path[..*n].ends_with('/') && (after == ".py" || after.starts_with('/'))
+            })
+        };
+        let is_there = |path: &String| path.starts_with(&format!("{name}/")) || *path == format!("{name}.py");
+        if self.sources.iter().any(is_there) {
+            return None;
+        }
+        let folders = self
+            .sources
+            .iter()
+            .filter_map(|path| Some(&path[..holds(path)? - 1]));
+        folders.min_by_key(|folder| folder.len())
+    }
+
+    /// Variables that the app cannot do without, and for which nothing is known; and
+    /// secrets that stand in the code.
     pub fn to_be_given(&self) -> Vec<&Detected<ReadVariable>> {
         let known = self.database.iter().chain(&self.redis);
         let known: Vec<&str> = known.map(|one| one.value.name.as_str()).collect();
@@ -148,11 +183,17 @@ impl Findings {
         let wanted = self
             .variables
             .iter()
-            .filter(|one| one.value.required && !is_known(&one.value.name));
+            .filter(|one| one.value.required || is_in_the_code(&one.value))
+            .filter(|one| !is_known(&one.value.name));
         wanted
             .filter(|one| !OF_THE_SYSTEM.contains(&one.value.name.as_str()))
             .collect()
     }
+}
+
+fn is_in_the_code(variable: &ReadVariable) -> bool {
+    let default = variable.default.as_deref();
+    default.is_some_and(|text| secrets::is_known_to_all(&variable.name, text))
 }
 
 /// Variables that each container has.

@@ -3,7 +3,7 @@
 //!
 //! [`findings::look`] reads a folder; [`proposal::propose`] makes of what it
 //! found the files that an image of one's own needs. [`import`] holds a single
-//! import string against a folder.
+//! import string against a folder, [`not_started`] the last words of an app.
 
 pub mod beside;
 pub mod build_steps;
@@ -16,6 +16,7 @@ pub mod findings;
 pub mod health;
 pub mod import;
 pub mod migrations;
+pub mod not_started;
 pub mod place;
 pub mod proposal;
 pub mod server;
@@ -28,5 +29,5 @@ mod redis;
 mod routes;
 mod secrets;
 mod sqlite;
-mod tree;
+pub mod tree;
 mod words;

@@ -19,19 +19,30 @@ pub(crate) fn settings(
     variables: &[Detected<ReadVariable>],
 ) -> Vec<Detected<GivenVariable>> {
     let asks = services.iter().any(|one| one.value.what == REDIS);
-    variables
+    let parts: Vec<(&Detected<ReadVariable>, Part)> = variables
         .iter()
         .filter(|_| asks)
-        .filter_map(|variable| {
-            Some(Detected {
-                value: GivenVariable {
-                    name: variable.value.name.clone(),
-                    value: value_of(&variable.value)?.to_owned(),
-                    why: format!("the program `{PROGRAM}` of the image"),
+        .filter_map(|variable| Some((variable, part_of(&variable.value)?)))
+        .collect();
+    let numbers = numbers(&parts);
+    parts
+        .iter()
+        .zip(numbers)
+        .map(|((variable, part), number)| Detected {
+            value: GivenVariable {
+                name: variable.value.name.clone(),
+                value: match part {
+                    Part::Url => format!("redis://127.0.0.1:6379/{number}"),
+                    Part::Host => "127.0.0.1".to_owned(),
+                    Part::Port => "6379".to_owned(),
+                    Part::Number => number.to_string(),
+                    // It is reached from within the container alone, and has none.
+                    Part::Password => String::new(),
                 },
-                place: variable.place.clone(),
-                certainty: Certainty::Likely,
-            })
+                why: format!("the program `{PROGRAM}` of the image"),
+            },
+            place: variable.place.clone(),
+            certainty: Certainty::Likely,
         })
         .collect()
 }
@@ -45,49 +56,156 @@ pub(crate) fn program() -> Value {
     })
 }
 
-fn value_of(variable: &ReadVariable) -> Option<&'static str> {
-    let name = variable.name.to_uppercase();
-    let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
+/// The part of a connection that a variable holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Url,
+    Host,
+    Port,
+    /// Of one of the databases that a Redis has, which go by numbers.
+    Number,
+    Password,
+}
+
+fn part_of(variable: &ReadVariable) -> Option<Part> {
+    let words = words(variable);
     let (last, before) = words.split_last()?;
-    if !before.contains(&"REDIS")
-        || before
-            .iter()
-            .any(|word| ["TEST", "TESTS", "SENTINEL"].contains(word))
-    {
+    let of_others = |word: &String| ["TEST", "TESTS", "SENTINEL"].contains(&word.as_str());
+    if words.iter().any(of_others) {
         return None;
     }
-    match *last {
-        "URL" | "URI" | "DSN" => Some("redis://127.0.0.1:6379/0"),
-        "HOST" | "HOSTNAME" | "SERVER" | "ADDR" | "ADDRESS" => Some("127.0.0.1"),
-        "PORT" => Some("6379"),
-        "DB" | "DATABASE" if variable.required => Some("0"),
-        // It is reached from within the container alone, and has none.
-        "PASSWORD" if variable.required => Some(""),
+    let is_url = |text: &str| text.starts_with("redis://");
+    if shown(variable).any(is_url) || variable.annotation.contains("RedisDsn") {
+        return (!variable.is_made).then_some(Part::Url);
+    }
+    if !before.iter().any(|word| word == "REDIS") {
+        return None;
+    }
+    match last.as_str() {
+        "URL" | "URI" | "DSN" => Some(Part::Url),
+        "HOST" | "HOSTNAME" | "SERVER" | "ADDR" | "ADDRESS" => Some(Part::Host),
+        "PORT" => Some(Part::Port),
+        "DB" | "DATABASE" if variable.required => Some(Part::Number),
+        "PASSWORD" if variable.required => Some(Part::Password),
         _ => None,
     }
+}
+
+fn words(variable: &ReadVariable) -> Vec<String> {
+    let name = variable.name.to_uppercase();
+    let words = name.split('_').filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+/// What is shown of a variable's value.
+fn shown(variable: &ReadVariable) -> impl Iterator<Item = &str> {
+    let example = variable.example.as_ref().map(|one| one.value.as_str());
+    variable.default.as_deref().into_iter().chain(example)
+}
+
+/// What a Redis is used for, by words of a variable's name: two uses in one
+/// database would empty each other.
+const USES: [&[&str]; 6] = [
+    &["RESULT", "RESULTS"],
+    &["CACHE", "CACHES", "CACHING"],
+    &[
+        "ARQ", "BROKER", "CELERY", "DRAMATIQ", "JOBS", "QUEUE", "QUEUES", "RQ", "SAQ", "TASKIQ", "TASKS",
+        "WORKER",
+    ],
+    &["SESSION", "SESSIONS"],
+    &["LIMIT", "LIMITER", "RATE", "THROTTLE"],
+    &[
+        "CHANNEL", "CHANNELS", "EVENTS", "PUBSUB", "SOCKETIO", "STREAM", "STREAMS",
+    ],
+];
+
+/// So many databases has a Redis.
+const MOST: u32 = 16;
+
+/// The number of a database for each variable: the one that its value shows, else
+/// one for each use.
+fn numbers(parts: &[(&Detected<ReadVariable>, Part)]) -> Vec<u32> {
+    let of_use = |variable: &ReadVariable| {
+        let words = words(variable);
+        USES.iter()
+            .position(|names| words.iter().any(|word| names.contains(&word.as_str())))
+    };
+    let with_number = parts
+        .iter()
+        .filter(|(_, part)| matches!(part, Part::Url | Part::Number));
+    let mut known: Vec<(Option<usize>, u32)> = with_number
+        .filter_map(|(one, _)| Some((of_use(&one.value), shown_number(&one.value)?)))
+        .collect();
+    let mut number = |variable: &ReadVariable| {
+        let of_use = of_use(variable);
+        let same = known.iter().find(|(other, _)| *other == of_use);
+        if let Some(number) = shown_number(variable).or(same.map(|(_, number)| *number)) {
+            return number;
+        }
+        let is_free = |number: &u32| known.iter().all(|(_, other)| other != number);
+        let number = (0..MOST).find(is_free).unwrap_or(0);
+        known.push((of_use, number));
+        number
+    };
+    parts
+        .iter()
+        .map(|(one, part)| match part {
+            Part::Url | Part::Number => number(&one.value),
+            Part::Host | Part::Port | Part::Password => 0,
+        })
+        .collect()
+}
+
+/// The number in `redis://localhost:6379/1`, or of a value that is one.
+fn shown_number(variable: &ReadVariable) -> Option<u32> {
+    let number = |text: &str| text.parse().ok().filter(|number| *number < MOST);
+    shown(variable).find_map(|text| match text.split_once("://") {
+        Some((_, rest)) => number(rest.split(['?', '#']).next()?.rsplit_once('/')?.1),
+        None => number(text),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::Place;
+
+    fn variable(name: &str, required: bool, default: Option<&str>) -> Detected<ReadVariable> {
+        let variable = ReadVariable {
+            name: name.to_owned(),
+            required,
+            default: default.map(str::to_owned),
+            example: None,
+            annotation: String::new(),
+            is_made: false,
+        };
+        Detected::sure(variable, Place::new("settings.py", 1))
+    }
+
+    /// The values of variables, of an app that asks for a client of Redis.
+    fn values(variables: &[Detected<ReadVariable>]) -> Vec<(String, String)> {
+        let client = Companion {
+            what: REDIS.to_owned(),
+            program: None,
+            command: None,
+        };
+        let client = Detected::sure(client, Place::new("requirements.txt", 1));
+        let given = settings(&[client], variables).into_iter();
+        given.map(|one| (one.value.name, one.value.value)).collect()
+    }
 
     #[test]
     fn names_lead_to_the_program() {
         let value = |name: &str, required| {
-            value_of(&ReadVariable {
-                name: name.to_owned(),
-                required,
-                default: None,
-                example: None,
-                annotation: String::new(),
-                is_made: false,
-            })
+            let mut all = values(&[variable(name, required, None)]);
+            all.pop().map(|(_, value)| value)
         };
-        assert_eq!(value("REDIS_URL", false), Some("redis://127.0.0.1:6379/0"));
-        assert_eq!(value("SAQ_REDIS_DSN", true), Some("redis://127.0.0.1:6379/0"));
-        assert_eq!(value("REDIS_CACHE_HOST", false), Some("127.0.0.1"));
-        assert_eq!(value("REDIS_PORT", false), Some("6379"));
-        assert_eq!(value("REDIS_PASSWORD", true), Some(""));
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(value("REDIS_URL", false), is("redis://127.0.0.1:6379/0"));
+        assert_eq!(value("SAQ_REDIS_DSN", true), is("redis://127.0.0.1:6379/0"));
+        assert_eq!(value("REDIS_CACHE_HOST", false), is("127.0.0.1"));
+        assert_eq!(value("REDIS_PORT", false), is("6379"));
+        assert_eq!(value("REDIS_PASSWORD", true), is(""));
         for name in [
             "REDIS_PASSWORD",
             "REDIS_DB",
@@ -99,5 +217,61 @@ mod tests {
         ] {
             assert_eq!(value(name, false), None, "{name}");
         }
+    }
+
+    #[test]
+    fn each_use_has_a_database_of_its_own() {
+        let numbers = |variables: &[(&str, Option<&str>)]| {
+            let variables: Vec<_> = variables
+                .iter()
+                .map(|(name, default)| variable(name, true, *default))
+                .collect();
+            let values = values(&variables).into_iter();
+            values
+                .map(|(_, value)| value.trim_start_matches("redis://127.0.0.1:6379/").to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            numbers(&[("REDIS_CACHE_URL", None), ("REDIS_QUEUE_URL", None)]),
+            "0 1"
+        );
+        let celery = Some("redis://localhost:6379");
+        assert_eq!(
+            numbers(&[
+                ("CELERY_BROKER_URL", celery),
+                ("CELERY_RESULT_BACKEND", celery),
+                ("QUEUE_URL", celery)
+            ]),
+            "0 1 0"
+        );
+        // What a value shows comes first, also where the author shares one.
+        assert_eq!(
+            numbers(&[
+                ("REDIS_URL", None),
+                ("REDIS_CACHE_URL", Some("redis://:x@redis:6379/0?timeout=1")),
+                ("REDIS_BROKER_URL", Some("redis://redis:6379/3")),
+                ("SAQ_REDIS_URL", None),
+            ]),
+            "1 0 3 3"
+        );
+        assert_eq!(
+            numbers(&[
+                ("REDIS_DB", Some("0")),
+                ("CELERY_REDIS_DATABASE", None),
+                ("REDIS_LIMIT_DB", None)
+            ]),
+            "0 1 2"
+        );
+    }
+
+    #[test]
+    fn a_url_without_the_name_shows_its_scheme() {
+        let url = variable("BROKER_URL", false, Some("redis://localhost"));
+        let amqp = variable("QUEUE_URL", false, Some("amqp://localhost"));
+        assert_eq!(
+            values(&[url, amqp]),
+            [("BROKER_URL".to_owned(), "redis://127.0.0.1:6379/0".to_owned())]
+        );
     }
 }

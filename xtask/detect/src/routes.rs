@@ -81,6 +81,9 @@ struct Graph<'m, 't> {
     own: Vec<(Owner, Text)>,
     roots: Vec<Owner>,
     edges: Vec<Edge>,
+    /// Classes of Litestar's with routes, which code may hang on an app that no line
+    /// lists them for.
+    controllers: Vec<Owner>,
 }
 
 /// All routes that answer GET and hang on an app.
@@ -90,6 +93,7 @@ pub(crate) fn find<'m, 't>(modules: &'m Modules<'t>) -> Vec<Detected<Route<'m, '
         own: Vec::new(),
         roots: Vec::new(),
         edges: Vec::new(),
+        controllers: Vec::new(),
     };
     let app = || modules.all.iter().filter(|module| is_of_the_app(module.path));
     for module in app() {
@@ -135,6 +139,10 @@ impl<'m, 't> Graph<'m, 't> {
             }
         }
         for class in module.definitions.iter().filter(|one| one.is_class) {
+            if self.is_controller(module, class) {
+                self.controllers
+                    .push((module.path.to_owned(), class.name.to_owned()));
+            }
             let own = module
                 .body(class)
                 .iter()
@@ -162,10 +170,21 @@ impl<'m, 't> Graph<'m, 't> {
             .any(|base| base.last().is_some_and(|last| APPS.contains(&last.text)))
     }
 
+    fn is_controller(&self, module: &Module<'t>, class: &Definition<'t>) -> bool {
+        let head = statement::head(&module.lines[class.head]);
+        let bases = head.map(|head| head.inside).unwrap_or_default();
+        let mut names = bases.into_iter().filter_map(statement::dotted);
+        names.any(|(name, _)| {
+            matches!(self.modules.meaning(module, &name), Meaning::Outside(name)
+                if ["litestar.Controller", "litestar.controller.Controller"].contains(&name.as_str()))
+        })
+    }
+
     fn includes(&mut self, module: &'m Module<'t>) {
         for (n, call) in module.calls() {
             match call.last() {
                 "include_router" | "register_blueprint" | "mount" => self.include(module, &call),
+                "Mount" if self.is_of_starlette(module, &call.path) => self.mount(module, n, &call),
                 made if APPS.contains(&made) || ROUTERS.contains(&made) => {
                     let Some(list) = call.named("route_handlers") else {
                         continue;
@@ -229,6 +248,32 @@ impl<'m, 't> Graph<'m, 't> {
         });
     }
 
+    /// `Mount("/api", app=api)` in the line that makes an app.
+    fn mount(&mut self, module: &'m Module<'t>, line: usize, call: &Call<'m, 't>) {
+        let child = call.argument("app", 1).and_then(statement::dotted);
+        let Some((child, _)) = child else {
+            return;
+        };
+        let assigned = statement::assignments(&module.lines[line]);
+        let target = assigned.first().map(|one| one.target.to_owned());
+        let parent = (
+            module.path.to_owned(),
+            target.unwrap_or_else(|| format!("line {line}")),
+        );
+        let is_app = module.lines[line]
+            .tokens
+            .iter()
+            .any(|token| APPS.contains(&token.text));
+        if is_app && !self.roots.contains(&parent) {
+            self.roots.push(parent.clone());
+        }
+        self.edges.push(Edge {
+            parent,
+            child: self.owner(module, &child),
+            prefix: Text::sure(mounted(module, line, call)),
+        });
+    }
+
     /// Where paths of an owner begin: once for each way from an app to it.
     fn prefixes(&self, owner: &Owner, depth: usize) -> Vec<Text> {
         if self.roots.contains(owner) && !self.edges.iter().any(|edge| edge.child == *owner) {
@@ -243,6 +288,14 @@ impl<'m, 't> Graph<'m, 't> {
             .find(|(other, _)| other == owner)
             .map(|(_, prefix)| prefix);
         let mut found = Vec::new();
+        let is_listed = self.edges.iter().any(|edge| edge.child == *owner);
+        if !is_listed && self.controllers.contains(owner) {
+            let top = Text {
+                text: String::new(),
+                certainty: Certainty::Likely,
+            };
+            found.push(own.map_or_else(|| top.clone(), |own| top.then(own)));
+        }
         for edge in self.edges.iter().filter(|edge| edge.child == *owner) {
             for above in self.prefixes(&edge.parent, depth + 1) {
                 let whole = above.then(&edge.prefix);
@@ -460,7 +513,8 @@ fn answers_get(verb: &str, call: &Call<'_, '_>) -> bool {
     }
 }
 
-/// The prefix of the `Mount("/api", routes=[…])` around a route of one line.
+/// The prefix of each `Mount("/api", routes=[…])` around a route of one line, or
+/// around a mount, with its own.
 fn mounted(module: &Module<'_>, line: usize, route: &Call<'_, '_>) -> String {
     let within = |tokens: &[Token<'_>]| {
         let inside = route.arguments.first().and_then(|one| one.value.first());

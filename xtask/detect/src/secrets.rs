@@ -132,9 +132,63 @@ pub(crate) fn is_given_by_others(name: &str) -> bool {
     is_secret(name) && (of_a_giver || of_an_unknown || by_its_kind)
 }
 
+/// Whether the default of an app's own secret is one that everybody knows who has
+/// seen the code, or that only stands for one.
+pub(crate) fn is_known_to_all(name: &str, default: &str) -> bool {
+    const SIGNS_WITH_IT: [&str; 6] = ["COOKIE", "CSRF", "JWT", "SECRET", "SESSION", "SIGNING"];
+    /// It has to have a shape that a random text has not.
+    const OF_A_SHAPE: [&str; 7] = ["AES", "ENCRYPT", "ENCRYPTION", "FERNET", "PEM", "PRIVATE", "RSA"];
+    const STANDS_FOR_ONE: [&str; 7] = [
+        "change",
+        "dummy",
+        "insecure",
+        "placeholder",
+        "replace",
+        "your-",
+        "your_",
+    ];
+    let upper = name.to_uppercase();
+    let any = |words: &[&str]| upper.split('_').any(|word| words.contains(&word));
+    let is_own = is_secret(name) && !is_given_by_others(name) && !any(&OF_A_SHAPE);
+    let is_file = default.starts_with(['/', '.']) || default.contains("://");
+    let lower = default.to_lowercase();
+    let stands_for_one = STANDS_FOR_ONE.iter().any(|word| lower.contains(word));
+    is_own
+        && !default.is_empty()
+        && !is_file
+        && (any(&SIGNS_WITH_IT) && !any(&["PASSWORD"]) || stands_for_one)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_in_the_code_is_none() {
+        for (name, default) in [
+            ("SECRET_KEY", "s3cr3t"),
+            (
+                "JWT_SECRET",
+                "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+            ),
+            ("API_KEY", "your-key"),
+            ("FIRST_SUPERUSER_PASSWORD", "changethis"),
+        ] {
+            assert!(is_known_to_all(name, default), "{name}");
+        }
+        for (name, default) in [
+            ("SECRET_KEY", ""),
+            ("ADMIN_PASSWORD", "admin"),
+            ("API_KEY", "k"),
+            ("STRIPE_SECRET_KEY", "sk_test"),
+            ("JWT_PRIVATE_KEY", "change-me"),
+            ("JWT_SECRET_FILE", "/run/secrets/jwt"),
+            ("SECRET_ENCRYPTION_KEY", "change-me"),
+            ("SESSION_SECONDS", "60"),
+        ] {
+            assert!(!is_known_to_all(name, default), "{name}");
+        }
+    }
 
     #[test]
     fn keys_of_others_are_told_from_those_of_the_app() {

@@ -231,7 +231,13 @@ fn of_value(tokens: &[Token<'_>]) -> Default {
         [one] if one.kind == TokenKind::Number || one.is_name("True") || one.is_name("False") => {
             Default::Text(one.text.to_owned())
         }
-        all => statement::text_of(all).map_or(Default::Other, Default::Text),
+        all => {
+            // `SecretStr("x")` is a text that does not show itself.
+            let within = statement::call_at(all).map(|(call, _)| call);
+            let within = within.filter(|call| call.last() == "SecretStr");
+            let text = within.map_or_else(|| statement::text_of(all), |call| call.text("secret_value", 0));
+            text.map_or(Default::Other, Default::Text)
+        }
     }
 }
 
@@ -263,6 +269,7 @@ fn bases(module: &Module<'_>, class: &Definition<'_>) -> Vec<String> {
 /// The variables of a settings class, each with its line.
 fn fields(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>) -> Vec<(usize, Read)> {
     let prefix = option(modules, module, class, "env_prefix", 0).unwrap_or_default();
+    let refused = refused_where_empty(module, class);
     let mut found = Vec::new();
     for one in own_fields(module, class) {
         let line = one.annotation.first().map_or(1, |token| token.line);
@@ -284,12 +291,88 @@ fn fields(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>) ->
                     found.push((inner.annotation.first().map_or(1, |token| token.line), read));
                 }
             }
+            // It reads its own variables, and code hands it over.
+            None if is_settings_itself(modules, module, one.annotation) => {}
             // What the value itself reads is known from there.
             None if reads(modules, module, one.value, &name) => {}
-            None => found.push((line, field(&one, &prefix))),
+            None => {
+                let mut read = field(&one, &prefix);
+                if is_empty(one.value) && refused.contains(&one.target.to_owned()) {
+                    read.default = Default::None;
+                }
+                found.push((line, read));
+            }
         }
     }
     found
+}
+
+fn is_empty(value: &[Token<'_>]) -> bool {
+    matches!(value, [one] if one.is_name("None"))
+        || statement::text_of(value).is_some_and(|text| text.is_empty())
+}
+
+/// Fields that a class does not take without a value although they have a default:
+/// `if self.debug is False and not self.DSN:` and then `raise`.
+fn refused_where_empty(module: &Module<'_>, class: &Definition<'_>) -> Vec<String> {
+    let of_class = |one: &&Definition<'_>| {
+        let around = one.within.and_then(|around| module.definitions.get(around));
+        !one.is_class && around.is_some_and(|around| around.head == class.head)
+    };
+    let mut found = Vec::new();
+    for check in module.definitions.iter().filter(of_class) {
+        let decorators = module.lines[check.decorators.clone()].iter();
+        let decorators = decorators.filter_map(|line| Some(statement::call_at(line.tokens.get(1..)?)?.0));
+        let of_fields: Vec<String> = decorators
+            .filter(|call| ["field_validator", "validator"].contains(&call.last()))
+            .flat_map(|call| call.arguments)
+            .filter_map(|argument| statement::text_of(argument.value))
+            .collect();
+        let body = module.body(check);
+        for (n, condition) in body.iter().enumerate() {
+            let begins = condition.tokens.first();
+            // Its text is often made in a line of its own.
+            let then = body[n + 1..]
+                .iter()
+                .find(|line| statement::assignments(line).is_empty());
+            let raises =
+                then.is_some_and(|line| line.tokens.first().is_some_and(|first| first.is_name("raise")));
+            if !raises || !begins.is_some_and(|first| first.is_name("if") || first.is_name("elif")) {
+                continue;
+            }
+            for (n, token) in condition.tokens.iter().enumerate() {
+                let Some((name, length)) = statement::dotted(&condition.tokens[n..]) else {
+                    continue;
+                };
+                let is_negated = n > 0 && condition.tokens[n - 1].is_name("not");
+                let after = &condition.tokens[n + length..];
+                let is_none = matches!(after, [is, none, ..] if is.is_name("is") && none.is_name("None"));
+                if !is_negated && !is_none || token.is_name("not") {
+                    continue;
+                }
+                match name.strip_prefix("self.") {
+                    Some(field) => found.push(field.to_owned()),
+                    None if !name.contains('.') => found.extend(of_fields.iter().cloned()),
+                    None => {}
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Whether a field's type is a class of settings of the project's.
+fn is_settings_itself(modules: &Modules<'_>, module: &Module<'_>, annotation: &[Token<'_>]) -> bool {
+    let Some((name, _)) = statement::dotted(annotation) else {
+        return false;
+    };
+    match modules.meaning(module, &name) {
+        Meaning::Inside(other, name) => {
+            let class = other.definition(&name).filter(|one| one.is_class);
+            class.is_some_and(|class| is_settings(modules, other, class, 0))
+        }
+        Meaning::Outside(_) | Meaning::Unknown => false,
+    }
 }
 
 /// Whether a value is `config("NAME")`, of this name.

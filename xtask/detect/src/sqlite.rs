@@ -50,7 +50,9 @@ pub(crate) fn notes(
             let is_served = served.as_ref().is_none_or(|all| all.contains(module.path));
             if let Some(token) = engine.filter(|_| is_served && !given(Some(POSTGRESQL_OF_DJANGO))) {
                 let note = match database.is_empty() {
-                    true => "Django keeps its data in SQLite here: let DATABASES read DATABASE_URL, with dj-database-url",
+                    true => {
+                        "Django keeps its data in SQLite here: let DATABASES read DATABASE_URL, with dj-database-url"
+                    }
                     false => {
                         "Django keeps its data in SQLite here, unless other settings come after it: look whether those \
                          of the image lead to PostgreSQL"
@@ -65,7 +67,10 @@ pub(crate) fn notes(
 
 /// A URL of a file: `sqlite:///app.db`, `f"sqlite+aiosqlite:///{path}"`.
 pub(crate) fn is_of_a_file(url: &str) -> bool {
-    let after = url.split_once("://").map_or("", |(_, after)| after).trim_start_matches('/');
+    let after = url
+        .split_once("://")
+        .map_or("", |(_, after)| after)
+        .trim_start_matches('/');
     let in_memory = after.starts_with('?') || after.contains(":memory:") || after.contains("mode=memory");
     (url.starts_with("sqlite:") || url.starts_with("sqlite+")) && !after.is_empty() && !in_memory
 }
@@ -107,5 +112,9 @@ fn is_given(line: &Line<'_>, database: &[Detected<GivenVariable>], value: Option
 /// Whether a line is of a class such as `TestingConfig`.
 fn is_of_developers(module: &Module<'_>, line: usize) -> bool {
     let around = module.class_of(line).map(|class| class.name.to_lowercase());
-    around.is_some_and(|name| ["dev", "local", "test"].iter().any(|begin| name.starts_with(begin)))
+    around.is_some_and(|name| {
+        ["dev", "local", "test"]
+            .iter()
+            .any(|begin| name.starts_with(begin))
+    })
 }

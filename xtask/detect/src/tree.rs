@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Serialize;
+
 /// More would be data and not a program: of them the names are not kept.
 const MOST_FILES: usize = 20_000;
 /// More is a whole machine.
@@ -29,6 +31,8 @@ pub(crate) struct Tree {
     files: BTreeMap<String, Option<String>>,
     looks: usize,
     telling: usize,
+    /// The first name that a generator of projects still has to fill in.
+    unfilled: Option<String>,
     /// There were more files than are looked at.
     pub(crate) is_cut: bool,
 }
@@ -66,6 +70,10 @@ impl Tree {
                 continue;
             };
             let path = format!("{prefix}{name}");
+            if name.contains("{{") || name.contains("{%") {
+                self.unfilled.get_or_insert(path);
+                continue;
+            }
             if meta.is_dir() {
                 let foreign = name.starts_with('.') || FOREIGN.contains(&name.as_str());
                 if depth < DEEPEST && !foreign && !entry.path().join("pyvenv.cfg").exists() {
@@ -111,6 +119,31 @@ impl Tree {
         files.filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
     }
 
+    /// What says that projects are made of this one: the settings of a generator, or a
+    /// name that one fills in.
+    pub(crate) fn template(&self) -> Option<Template> {
+        let mut names = self.paths();
+        let settings = names.find(|path| reads_count(path) && file_name(path) == "cookiecutter.json");
+        let mut own = ["copier.yml", "copier.yaml"]
+            .into_iter()
+            .filter(|name| self.has(name));
+        match (settings, own.next(), &self.unfilled) {
+            (Some(file), ..) => Some(Template {
+                generator: Some("cookiecutter"),
+                file: file.to_owned(),
+            }),
+            (None, Some(file), _) => Some(Template {
+                generator: Some("copier"),
+                file: file.to_owned(),
+            }),
+            (None, None, Some(file)) => Some(Template {
+                generator: None,
+                file: file.clone(),
+            }),
+            (None, None, None) => None,
+        }
+    }
+
     /// The folder of the project within this one that a file belongs to, as a
     /// member of a workspace; empty for those of the project itself.
     pub(crate) fn member<'p>(&self, path: &'p str) -> &'p str {
@@ -125,6 +158,15 @@ impl Tree {
         found.sort_by_key(|path| path.matches('/').count());
         found
     }
+}
+
+/// A folder of which a generator makes projects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Template {
+    /// The program that does, where it is known.
+    pub generator: Option<&'static str>,
+    /// The file or folder that says so.
+    pub file: String,
 }
 
 pub(crate) fn file_name(path: &str) -> &str {

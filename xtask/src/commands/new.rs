@@ -15,6 +15,7 @@ use build::request::{Request, Selection};
 use detect::entry::AppObject;
 use detect::findings::{Findings, look_at};
 use detect::place::Detected;
+use detect::tree::Template;
 use detect::{proposal, told};
 use files::{Fate, PlannedFile};
 use host::Host;
@@ -116,6 +117,7 @@ fn undecided(args: &NewArgs, placement: &Placement, findings: &Findings) -> Opti
         return Some(failure.hint(format!("run `cargo xtask new {shown}/{first}`")));
     }
     match findings.app.others.as_slice() {
+        [] if let Some(template) = &findings.template => Some(of_a_template(shown, template)),
         [] => {
             let failure = failure::usage(format!("{shown}: no app was found in any Python file"));
             Some(failure.hint(format!(
@@ -132,6 +134,31 @@ fn undecided(args: &NewArgs, placement: &Placement, findings: &Findings) -> Opti
             )))
         }
     }
+}
+
+/// A folder of which projects are made holds none yet.
+fn of_a_template(shown: &str, template: &Template) -> failure::Failure {
+    let of = template
+        .generator
+        .map_or_else(String::new, |name| format!(" of {name}"));
+    let failure = failure::usage(format!(
+        "{shown} is a template{of} ({}), and no app before it is filled in",
+        template.file
+    ));
+    let folder = template.file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let source = if folder.is_empty() {
+        shown.to_owned()
+    } else {
+        format!("{shown}/{folder}")
+    };
+    let first = match template.generator {
+        Some("copier") => format!("run `copier copy {source} FOLDER`"),
+        Some(name) => format!("run `{name} {source}`"),
+        None => "fill it in with the program that it is made for".to_owned(),
+    };
+    failure.hint(format!(
+        "{first}, and give what comes of it to `cargo xtask new FOLDER`"
+    ))
 }
 
 /// How `--import` names an app: by its file where several have the same import string.

@@ -232,6 +232,26 @@ fn what_only_the_user_can_decide_is_asked_with_the_command() {
         .expect(2)
         .says(&["no app was found in any Python file"]);
 
+    for (name, file, first) in [
+        ("cutter", "cookiecutter.json", "run `cookiecutter "),
+        ("copied", "copier.yml", "run `copier copy "),
+        (
+            "other",
+            "README",
+            "fill it in with the program that it is made for",
+        ),
+    ] {
+        checkout.write(&format!("apps/{name}/{file}"), "{}\n");
+        checkout.write(&format!("apps/{name}/{{{{ a.name }}}}/main.py"), MAIN);
+        let folder = checkout.path(&format!("apps/{name}")).display().to_string();
+        checkout.xtask(&["new", &folder]).expect(2).says(&[
+            "is a template",
+            "and no app before it is filled in",
+            first,
+            "cargo xtask new FOLDER",
+        ]);
+    }
+
     checkout.write("apps/halves/backend/requirements.txt", "fastapi\nuvicorn\n");
     checkout.write("apps/halves/backend/main.py", MAIN);
     let halves = checkout.path("apps/halves").display().to_string();

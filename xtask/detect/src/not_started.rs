@@ -1,0 +1,271 @@
+//! What would let an app go on, told from its last words and its own code.
+
+use crate::findings::Findings;
+use crate::place::Detected;
+use crate::secrets::{is_given_by_others, is_secret};
+use crate::settings::ReadVariable;
+
+/// One sentence for each cause that the words name. `given` says which variables the
+/// image has a value of; `image` is its name.
+pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, image: &str) -> Vec<String> {
+    let mut told: Vec<String> = variables(findings, words)
+        .into_iter()
+        .filter(|one| !given(&one.value.name))
+        .map(|one| for_variable(one, image))
+        .collect();
+    told.extend(for_module(findings, words));
+    told.extend(for_host(findings, words));
+    told.extend(for_table(findings, words));
+    told.extend(for_extension(words));
+    told
+}
+
+/// The variables that the words speak of: by their whole name, or as pydantic does
+/// by the name of a field alone in its line.
+fn variables<'f>(findings: &'f Findings, words: &str) -> Vec<&'f Detected<ReadVariable>> {
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let all: Vec<&str> = words.split(|c| !is_of_a_name(c)).collect();
+    let of_pydantic = words.contains("validation error");
+    let fields: Vec<String> = words
+        .lines()
+        .filter(|line| of_pydantic && !line.is_empty() && line.chars().all(is_of_a_name))
+        .map(str::to_uppercase)
+        .collect();
+    let is_named = |name: &str| {
+        let is_telling = name.contains('_') || name.len() > 6;
+        is_telling && all.contains(&name) || fields.iter().any(|field| field == name)
+    };
+    let found = findings.variables.iter();
+    found.filter(|one| is_named(&one.value.name)).collect()
+}
+
+fn for_variable(variable: &Detected<ReadVariable>, image: &str) -> String {
+    let (name, place) = (&variable.value.name, &variable.place);
+    let has = match variable.value.default {
+        Some(_) => "has the value that stands in the code",
+        None => "has no value in the image",
+    };
+    let read = format!("{name}, which {place} reads, {has}");
+    if is_given_by_others(name) {
+        return format!(
+            "{read}: `\"smoke\": {{\"environment\": {{\"{name}\": \"…\"}}}}` in images/{image}/image.json gives the gate one, \
+             `up {image} --env-file FILE` each start"
+        );
+    }
+    let value = if is_secret(name) {
+        format!("{{secret:{name}}}")
+    } else {
+        "…".to_owned()
+    };
+    format!(
+        "{read}: `\"app\": {{\"environment\": {{\"{name}\": \"{value}\"}}}}` in hive-app.json gives it one"
+    )
+}
+
+/// A module that the app has, and Python does not find, or that is no dependency.
+fn for_module(findings: &Findings, words: &str) -> Option<String> {
+    let (_, rest) = words.split_once("No module named '")?;
+    let name = rest.split('\'').next()?;
+    let first = name.split('.').next()?;
+    if let Some(folder) = findings.folder_of_module(first) {
+        return Some(format!(
+            "{first} lies in {folder}, which is not on Python's path: \
+             `\"app\": {{\"environment\": {{\"PYTHONPATH\": \"/app/{folder}\"}}}}` in hive-app.json puts it there"
+        ));
+    }
+    let driver = ["psycopg2", "psycopg", "asyncpg", "pg8000"];
+    let asked = driver.iter().find(|one| **one == first)?;
+    let has =
+        |name: &str| findings.dependencies.has(name) || findings.dependencies.has(&format!("{name}-binary"));
+    let other = driver.iter().find(|one| *one != asked && has(one))?;
+    Some(format!(
+        "the URL of its database asks for the driver {asked}, and {other} is among the dependencies: `{{database_url:{other}}}` \
+         in `app.environment` of hive-app.json is the form for that one"
+    ))
+}
+
+/// A host that is not there: most are names of compose's, and stand in a setting.
+fn for_host(findings: &Findings, words: &str) -> Option<String> {
+    let unresolved = [
+        "Name or service not known",
+        "Temporary failure in name resolution",
+        "No address associated with hostname",
+        "nodename nor servname",
+        "Failed to resolve",
+    ];
+    if !unresolved.iter().any(|sign| words.contains(sign)) {
+        return None;
+    }
+    let of = |sign: &str, end: char| Some(words.split_once(sign)?.1.split(end).next()?.to_owned());
+    let host = of("could not translate host name \"", '"')
+        .or_else(|| of("Failed to resolve '", '\''))
+        .or_else(|| of("failed to resolve host '", '\''))
+        .or_else(|| of("host='", '\''));
+    let host = host.filter(|host| !host.is_empty());
+    let shows = |one: &&Detected<ReadVariable>| {
+        let default = one.value.default.as_deref().unwrap_or_default();
+        host.as_deref().is_some_and(|host| {
+            default == host || default.contains(&format!("//{host}")) || default.contains(&format!("@{host}"))
+        })
+    };
+    Some(match (&host, findings.variables.iter().find(shows)) {
+        (Some(host), Some(variable)) => format!(
+            "{host} is the default of {}, which {} reads: give it a value in `app.environment` of hive-app.json; \
+             `{{database_host}}` is the database's, 127.0.0.1 that of a program of the image",
+            variable.value.name, variable.place
+        ),
+        (Some(host), None) => {
+            format!("it asks {host} while it starts, which cannot be reached from a container here")
+        }
+        (None, _) => {
+            "it asks another host while it starts, which cannot be reached from a container here".to_owned()
+        }
+    })
+}
+
+/// Tables that nothing has made.
+fn for_table(findings: &Findings, words: &str) -> Option<String> {
+    let (_, rest) = words.split_once("relation \"")?;
+    let (table, after) = rest.split_once('"')?;
+    after.trim_start().starts_with("does not exist").then(|| {
+        let command = findings.before_start.value().map(|words| words.join(" "));
+        let way = command.map_or_else(
+            || "the command that makes its tables belongs into `app.before_start`".to_owned(),
+            |command| format!("`{command}` as `app.before_start` would make its tables"),
+        );
+        format!("there is no table {table}: {way} of hive-app.json")
+    })
+}
+
+/// Extensions that only a superuser may make.
+fn for_extension(words: &str) -> Option<String> {
+    let (_, rest) = words.split_once("permission denied to create extension \"")?;
+    let name = rest.split('"').next()?;
+    Some(format!(
+        "the app's role may not make the extension {name}: `\"database\": {{\"extensions\": [\"vector\", \"{name}\"]}}` in \
+         hive-app.json has it made before"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a project with these files.
+    fn told(files: &[(&str, &str)], words: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let file = folder.path().join(name);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, text).unwrap();
+        }
+        advice(
+            &crate::findings::look(folder.path()),
+            words,
+            |name| name == "GIVEN_KEY",
+            "shop",
+        )
+    }
+
+    #[track_caller]
+    fn says(files: &[(&str, &str)], words: &str, parts: &[&str]) {
+        let told = told(files, words);
+        assert_eq!(told.len(), 1, "{told:?}");
+        for part in parts {
+            assert!(told[0].contains(part), "{part:?} in {told:?}");
+        }
+    }
+
+    const SETTINGS: (&str, &str) = (
+        "settings.py",
+        "import os\nfrom pydantic_settings import BaseSettings\n\n\nclass S(BaseSettings):\n    region: str = \"x\"\n    \
+         stripe_api_key: str\n    given_key: str\n    db_host: str = \"db\"\n\n\nKEY = os.getenv(\"SIGNING_KEY\", \"dev\")\n",
+    );
+
+    #[test]
+    fn a_variable_that_the_words_name_is_proposed_with_its_place() {
+        let pydantic = "pydantic_core._pydantic_core.ValidationError: 1 validation error for S\nregion\n  Input should be 'eu'";
+        says(
+            &[SETTINGS],
+            pydantic,
+            &[
+                "REGION, which settings.py:6 reads",
+                r#""REGION": "…""#,
+                "hive-app.json",
+            ],
+        );
+        says(
+            &[SETTINGS],
+            "ValueError: set SIGNING_KEY",
+            &[
+                "has the value that stands in the code",
+                r#""SIGNING_KEY": "{secret:SIGNING_KEY}""#,
+            ],
+        );
+        says(
+            &[SETTINGS],
+            "KeyError: 'STRIPE_API_KEY'",
+            &[
+                "has no value in the image",
+                "images/shop/image.json",
+                "up shop --env-file FILE",
+            ],
+        );
+        assert_eq!(
+            told(&[SETTINGS], "ValueError: GIVEN_KEY is bad"),
+            Vec::<String>::new()
+        );
+        assert_eq!(told(&[SETTINGS], "ValueError: no region"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_module_that_python_does_not_find_is_led_to() {
+        let files = [("backend/core/db.py", ""), ("backend/main.py", "")];
+        let words = "ModuleNotFoundError: No module named 'core.db'";
+        says(
+            &files,
+            words,
+            &["core lies in backend", r#""PYTHONPATH": "/app/backend""#],
+        );
+        assert_eq!(told(&[("core/db.py", "")], words), Vec::<String>::new());
+        let psycopg = [("requirements.txt", "psycopg[binary]\n")];
+        let words = "ModuleNotFoundError: No module named 'psycopg2'";
+        says(&psycopg, words, &["`{database_url:psycopg}`"]);
+        assert_eq!(
+            told(&[("requirements.txt", "flask\n")], words),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_host_of_compose_is_led_to_its_setting() {
+        let words = "psycopg.OperationalError: could not translate host name \"db\" to address: Name or service not known";
+        says(
+            &[SETTINGS],
+            words,
+            &[
+                "db is the default of DB_HOST, which settings.py:9 reads",
+                "{database_host}",
+            ],
+        );
+        let words = "ConnectionError: HTTPSConnectionPool(host='a.example', port=443): Failed to resolve 'a.example' ([Errno -2])";
+        says(&[SETTINGS], words, &["it asks a.example while it starts"]);
+    }
+
+    #[test]
+    fn tables_and_extensions_that_are_not_there_have_a_key() {
+        let alembic = [
+            ("requirements.txt", "alembic\n"),
+            ("alembic.ini", "[alembic]\nscript_location = m\n"),
+        ];
+        let words = "asyncpg.exceptions.UndefinedTableError: relation \"users\" does not exist";
+        says(
+            &alembic,
+            words,
+            &["no table users", "`alembic upgrade head` as `app.before_start`"],
+        );
+        says(&[], words, &["no table users", "belongs into `app.before_start`"]);
+        let words = "psycopg.errors.InsufficientPrivilege: permission denied to create extension \"postgis\"";
+        says(&[], words, &[r#""extensions": ["vector", "postgis"]"#]);
+    }
+}
