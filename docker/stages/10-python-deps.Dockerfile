@@ -114,6 +114,28 @@ set -eu
 {{network}}
 {{build_environment}}
 UV_PYTHON=$(cat /opt/uv/interpreter) && export UV_PYTHON
+# Runs uv. Where a package is built and that fails, it says which Python has a wheel of it, and if
+# there is one, of all that is pinned: a pin of some years ago is seldom built on a newer Python.
+install() {
+    uv "$@" 2> /tmp/uv && status=0 || status=$?
+    cat /tmp/uv >&2
+    if [ "$status" = 0 ]; then return; fi
+    failed='s/.*Failed to build `\([A-Za-z0-9._-]*==[A-Za-z0-9.+!-]*\)`.*/\1/p'
+    sed -n "$failed" /tmp/uv | head -n 1 > /tmp/failed
+    sed -n '/^[A-Za-z0-9].*==/p' ahead.txt 2> /dev/null | cat - /tmp/failed > /tmp/pinned
+    if [ -s /tmp/failed ]; then
+        for pins in /tmp/pinned /tmp/failed; do
+            for version in {{pythons}} 3.10 3.9 3.8; do
+                if uv pip compile --quiet --no-deps --only-binary :all: --python-version "$version" \
+                    "$pins" > /dev/null 2>&1; then
+                    echo "hive: $(cat /tmp/failed) has a wheel for Python $version" >&2
+                    exit "$status"
+                fi
+            done
+        done
+    fi
+    exit "$status"
+}
 locks=$(find . -maxdepth 1 -name '*.lock' -o -name pylock.toml -o -name requirements.txt)
 if [ -z "$locks" ] && [ -f pyproject.toml ]; then
     # Also what is locked may be built, to ask it what it needs.
@@ -121,7 +143,7 @@ if [ -z "$locks" ] && [ -f pyproject.toml ]; then
     touch /opt/made
 fi
 if [ -f uv.lock ]; then
-    uv sync --frozen {{install_options}} \
+    install sync --frozen {{install_options}} \
         --no-install-project --no-install-workspace --no-install-local
     touch /opt/own
 elif [ -f pylock.toml ]; then
@@ -130,7 +152,7 @@ elif [ -f pylock.toml ]; then
     if grep -qE '^directory = |^archive = .*path = |packages\.(directory|archive)\]' pylock.toml; then
         echo pylock.toml > /opt/later
     else
-        uv pip install --python /opt/venv/bin/python --requirement pylock.toml
+        install pip install --python /opt/venv/bin/python --requirement pylock.toml
     fi
 elif [ -f poetry.lock ] || [ -f pdm.lock ]; then
     # Markers are asked of the app's Python, by the library that pip has.
@@ -140,7 +162,7 @@ elif [ -f poetry.lock ] || [ -f pdm.lock ]; then
 PY
     uv venv /opt/venv
     # Whatever index has a package, it is the one of the lock: each has its hashes.
-    uv pip install --python /opt/venv/bin/python --no-deps --index-strategy unsafe-best-match \
+    install pip install --python /opt/venv/bin/python --no-deps --index-strategy unsafe-best-match \
         --requirement ahead.txt
 elif [ -f requirements.txt ]; then
     # What lies in the app's folder comes with the app. So does everything, where a file is referred
@@ -182,7 +204,7 @@ if later:
 PY
     uv venv /opt/venv
     if [ -s ahead.txt ]; then
-        uv pip install --python /opt/venv/bin/python --requirement ahead.txt
+        install pip install --python /opt/venv/bin/python --requirement ahead.txt
     fi
 elif [ -f Pipfile.lock ]; then
     python3 - <<'PY'
@@ -218,7 +240,7 @@ if later:
     pathlib.Path("/opt/later").write_text("/opt/local.txt\n")
 PY
     uv venv /opt/venv
-    uv pip install --python /opt/venv/bin/python --requirement ahead.txt
+    install pip install --python /opt/venv/bin/python --requirement ahead.txt
 else
     echo "the app has neither pyproject.toml nor any list of what is installed" >&2
     exit 1

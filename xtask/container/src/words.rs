@@ -25,6 +25,13 @@ pub fn of_the_app(log: &str) -> Option<String> {
     runs(log).first().and_then(AppRun::last_words)
 }
 
+/// The last exception that the app has told of at its last start, whether it went
+/// on or not.
+pub fn last_exception(log: &str) -> Option<String> {
+    let exception = runs(log).last()?.exception()?.join("\n");
+    Some(exception)
+}
+
 /// The same where the app has ended again and again, each time with these.
 pub(crate) fn without_end(log: &str) -> Option<String> {
     let ends: Vec<Option<String>> = runs(log)
@@ -80,7 +87,10 @@ impl AppRun<'_> {
             .position(|line| !line.is_empty() && !line.starts_with(' '))?;
         let lines = rest[own..].iter().copied();
         let of_it = |line: &&str| !OTHER_LINES.iter().any(|other| line.starts_with(other));
-        let found: Vec<&str> = lines.take_while(of_it).take(MOST_LINES).collect();
+        let mut found: Vec<&str> = lines.take_while(of_it).collect();
+        // A line of signs, each in a line of its own, says nothing.
+        found.dedup();
+        found.truncate(MOST_LINES);
         (!found.is_empty()).then_some(found)
     }
 }
@@ -134,6 +144,44 @@ mod tests {
         assert_eq!(of_the_app(""), None);
         let ended = log(&[START, "app | set SHOP_KEY", "app | ", END]);
         assert_eq!(of_the_app(&ended).as_deref(), Some("set SHOP_KEY"));
+    }
+
+    #[test]
+    fn the_last_exception_is_heard_of_an_app_that_goes_on() {
+        let failed = |what: &str| {
+            [
+                "app | ERROR:    Exception in ASGI application".to_owned(),
+                "app | Traceback (most recent call last):".to_owned(),
+                "app |   File \"x.py\", line 1".to_owned(),
+                format!("app | {what}"),
+                "app | INFO:     127.0.0.1 GET /health 500".to_owned(),
+            ]
+        };
+        let runs = [
+            failed("E: of the first").to_vec(),
+            vec![START.to_owned()],
+            failed("E: a").to_vec(),
+            failed("E: b").to_vec(),
+        ];
+        let lines = runs.concat();
+        let text = log(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(last_exception(&text).as_deref(), Some("E: b"));
+        assert_eq!(last_exception(&log(&[START, "app | INFO: fine"])), None);
+    }
+
+    #[test]
+    fn lines_of_one_sign_do_not_hide_what_is_said() {
+        let mut lines = vec![
+            START,
+            "app | Traceback (most recent call last):",
+            "app | ValueError:",
+        ];
+        lines.extend(["app | ="; 70]);
+        lines.extend(["app | set it", END]);
+        assert_eq!(
+            of_the_app(&log(&lines)).as_deref(),
+            Some("ValueError:\n=\nset it")
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use crate::base::{BaseSet, BaseSetsLock, ChosenBase, PackageNames, Postgres, Python, UvPin};
 use crate::spec::build::{self, BuildSteps, FrontEnd};
-use crate::spec::names::ImageName;
+use crate::spec::names::{ImageName, PYTHONS};
 use crate::spec::{App, Budgets, ImageSpec};
 use inputs::context::sums;
 
@@ -169,6 +169,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     } = spec;
     values.insert("base", lock.pinned(&set.image));
     let python = set.lacks(python.as_deref());
+    values.insert("pythons", PYTHONS.join(" "));
     values.insert("python_version", python.unwrap_or_default().to_owned());
     values.insert("image", name.to_string());
     values.insert("title", title.clone());

@@ -82,6 +82,8 @@ pub struct Facts {
     pub(crate) death: Option<Death>,
     /// The app's last words at its first start, where it did not get there.
     pub(crate) last_words: Option<String>,
+    /// The app's last exception, where it runs and its health was no good.
+    pub(crate) exception: Option<String>,
     /// What the container was asked, and when.
     pub(crate) answers: BTreeMap<(Moment, &'static str), Reached<Answer>>,
     /// `docker logs` of the steady container when the window after ready was
@@ -245,6 +247,7 @@ impl Facts {
             fresh_tables: unseen(),
             death: None,
             last_words: None,
+            exception: None,
             answers: BTreeMap::new(),
             settled_log: unseen(),
             whole_log: String::new(),

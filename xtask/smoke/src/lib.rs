@@ -390,6 +390,7 @@ fn run_prepared(
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         bundle: None,
         last_words: facts_seen(&gate_run, |facts| facts.last_words.clone()),
+        exception: facts_seen(&gate_run, |facts| facts.exception.clone()),
         advice: facts_seen(&gate_run, checks::app::advice),
     };
     if !verdict.passed() {

@@ -26,6 +26,7 @@ pub fn entry(verdict: &Verdict) -> Value {
         "whole": verdict.is_whole(),
         "took_ms": verdict.took_ms,
         "last_words": verdict.last_words,
+        "exception": verdict.exception,
         "bundle": verdict.bundle.as_ref().map(|path| path.display().to_string()),
         "checks": verdict.checks,
     })

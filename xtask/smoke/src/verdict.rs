@@ -145,6 +145,8 @@ pub struct Verdict {
     pub(super) bundle: Option<PathBuf>,
     /// See [`Verdict::last_words`].
     pub(super) last_words: Option<String>,
+    /// See [`Verdict::exception`].
+    pub(super) exception: Option<String>,
     /// See [`Verdict::advice`].
     pub(super) advice: Option<String>,
 }
@@ -165,6 +167,7 @@ impl Verdict {
             took_ms: 0,
             bundle: None,
             last_words: None,
+            exception: None,
             advice: None,
         })
     }
@@ -210,8 +213,14 @@ impl Verdict {
     }
 
     /// What the app said last at its first start, where it did not get there.
-    pub(crate) fn last_words(&self) -> Option<&str> {
+    pub fn last_words(&self) -> Option<&str> {
         self.last_words.as_deref()
+    }
+
+    /// The last exception that the app told of, where it runs and its health was no
+    /// good.
+    pub fn exception(&self) -> Option<&str> {
+        self.exception.as_deref()
     }
 
     /// What whoever built a good image should know of it.
@@ -313,8 +322,15 @@ impl fmt::Display for FailedVerdict {
             1 => f.write_str(" (and one that follows from it)"),
             more => write!(f, " (and {more} that follow)"),
         }?;
-        if let Some(words) = verdict.last_words() {
-            f.write_str("\n  the app's last words, at its first start:")?;
+        let said = [
+            ("last words, at its first start", verdict.last_words()),
+            (
+                "last exception, when its health was asked for",
+                verdict.exception(),
+            ),
+        ];
+        if let Some((what, Some(words))) = said.iter().find(|(_, words)| words.is_some()) {
+            write!(f, "\n  the app's {what}:")?;
             for line in words.lines() {
                 write!(f, "\n    {}", shown::one_line(line))?;
             }
@@ -345,6 +361,7 @@ pub(super) mod tests {
             took_ms: 7215,
             bundle: None,
             last_words: None,
+            exception: None,
             advice: None,
         }
     }
@@ -375,6 +392,21 @@ pub(super) mod tests {
             "image genie failed 2 of 3 smoke checks: postgresql-ready (and one that follows from it)"
         );
         assert_eq!(failed.failure().kind, failure::FailureKind::Smoke);
+    }
+
+    #[test]
+    fn an_app_that_fails_at_its_health_route_is_heard() {
+        let mut verdict = verdict(vec![check("health", Err(flaw("500")))]);
+        verdict.exception = Some("sqlalchemy.exc.ProgrammingError: no table\n[SQL: x]".to_owned());
+        let said = verdict.clone().verified().unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "image genie failed 1 of 1 smoke checks: health\n  the app's last exception, when its health was asked for:\n    \
+             sqlalchemy.exc.ProgrammingError: no table\n    [SQL: x]"
+        );
+        verdict.last_words = Some("of the start".to_owned());
+        let said = verdict.verified().unwrap_err().to_string();
+        assert!(said.ends_with("at its first start:\n    of the start"), "{said}");
     }
 
     #[test]

@@ -20,9 +20,11 @@ use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
 use build::candidate;
 use build::request::Request;
+use definition::base::BaseSets;
 use definition::identity::ImageId;
 use definition::plan::Action;
 use definition::spec::ImageSpec;
+use detect::not_started;
 use engine::container::RunResources;
 use engine::{Engine, Inventory, choose, reaper};
 use explain::forecast::check::{self, Checked};
@@ -63,6 +65,7 @@ pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
         args,
         host,
         request: &request,
+        sets: &catalog.bases,
         engine: &engine,
         bases: &bases,
         secrets,
@@ -103,6 +106,7 @@ struct BuildRun<'a> {
     args: &'a BuildImagesArgs,
     host: &'a Host,
     request: &'a Request,
+    sets: &'a BaseSets,
     engine: &'a Engine,
     bases: &'a ObtainedBases,
     secrets: BTreeMap<String, PathBuf>,
@@ -268,14 +272,14 @@ impl<'a> BuildRun<'a> {
         Ok(candidates)
     }
 
-    fn progress<'b>(&self, names: &[&'b str]) -> Result<Progress<'b>> {
+    fn progress<'b>(&'b self, names: &[&'b str]) -> Result<Progress<'b>> {
         let detail = match self.args.progress {
             cli::ProgressMode::Auto => Detail::Steps,
             cli::ProgressMode::Plain => Detail::Logs,
             cli::ProgressMode::Quiet => Detail::Quiet,
         };
         let progress = Progress::new(detail, names, &self.host.state_dir())?;
-        Ok(progress.hiding(&self.request.network.logins))
+        Ok(progress.hiding(&self.request.network.logins).naming(self.sets))
     }
 
     /// Holds the forecasts against what BuildKit did, and puts both on record.
@@ -346,6 +350,30 @@ impl<'a> BuildRun<'a> {
         Ok(verdicts)
     }
 
+    /// What would let the apps go on that did not start, or failed at their health
+    /// route, as far as their code tells.
+    fn advice(&self, failed: &[&Verdict]) -> Vec<String> {
+        let of = |verdict: &&Verdict| {
+            let words = verdict.last_words().or(verdict.exception())?;
+            let job = self
+                .request
+                .jobs
+                .iter()
+                .find(|job| job.spec.name.as_str() == verdict.image())?;
+            let (spec, app) = (&job.spec, job.app.as_ref()?);
+            let given = |name: &str| {
+                let own = spec
+                    .app
+                    .as_ref()
+                    .is_some_and(|app| app.environment.contains_key(name));
+                own || spec.smoke_environment.contains_key(name)
+            };
+            let findings = detect::findings::look(&app.folder);
+            Some(not_started::advice(&findings, words, given, verdict.image()))
+        };
+        failed.iter().filter_map(of).flatten().collect()
+    }
+
     /// A proof for each image, or an error for all.
     fn verified(&self, surveyed: &[Surveyed<'_>], done: &Done) -> Result<Vec<Verified>> {
         let verdicts = &done.verdicts;
@@ -357,7 +385,8 @@ impl<'a> BuildRun<'a> {
             }
             // Then what failed has the name that the hint says.
             self.retire_candidates()?;
-            let stopped = tell::stopped(&done.unbuilt, &failed).hint("no tag has moved");
+            let mut stopped = tell::stopped(&done.unbuilt, &failed).hint("no tag has moved");
+            stopped.hints.splice(0..0, self.advice(&failed));
             let inventory = self.engine.inventory(&self.host.runner)?;
             return Err(tell::with_unproved(stopped, &inventory, &failed).into());
         }

@@ -19,6 +19,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use blame::{hints, is_telling, short};
+use definition::base::BaseSets;
 use definition::step::StepOutcome;
 use definition::step::StepPlace;
 use failure::Failure;
@@ -95,6 +96,8 @@ pub struct Progress<'a> {
     last_sign: Instant,
     /// Texts that no log and no terminal gets.
     hidden: Vec<String>,
+    /// What a hint may send somebody to, for another Python.
+    bases: Option<&'a BaseSets>,
     /// Whether the first step that runs ends the build, and which it was.
     probing: Option<Option<String>>,
 }
@@ -121,8 +124,16 @@ impl<'a> Progress<'a> {
             plain: Vec::new(),
             last_sign: Instant::now(),
             hidden: Vec::new(),
+            bases: None,
             probing: None,
         })
+    }
+
+    /// Names the base sets to whoever needs another Python.
+    #[must_use]
+    pub fn naming(mut self, bases: &'a BaseSets) -> Self {
+        self.bases = Some(bases);
+        self
     }
 
     /// Strikes these texts out of all that is shown and kept.
@@ -267,7 +278,7 @@ impl<'a> Progress<'a> {
                 .unwrap_or("no reason was given");
             let mut failure =
                 failure::build(format!("docker buildx bake {}: {last}", process::ended(status)));
-            failure = hints(failure, &text);
+            failure = hints(failure, &text, self.bases);
             return self.with_logs(failure);
         };
         let images: Vec<&str> = step.targets.iter().map(String::as_str).collect();
@@ -282,7 +293,7 @@ impl<'a> Progress<'a> {
         }
         // Not the script, which BuildKit repeats: ours names certificates.
         let all = format!("{}\n{}", lines.join("\n"), short(error));
-        self.with_logs(hints(failure::build(message), &all))
+        self.with_logs(hints(failure::build(message), &all, self.bases))
     }
 
     fn with_logs(&self, mut failure: Failure) -> Failure {

@@ -19,6 +19,7 @@ use container::figure::milliseconds;
 use container::finding::Reached;
 use container::finding::{flaw, settled};
 use container::http::Client;
+use container::words;
 use definition::spec::CheckProbe;
 
 /// Requests to the health endpoint; the first is a warm-up.
@@ -123,6 +124,12 @@ impl Strand<'_> {
             samples.took_ms.len(),
             samples.bad.len()
         ));
+        if !samples.bad.is_empty()
+            && let Some(instance) = self.instance()
+        {
+            let log = settled(instance.container.logs())?.unwrap_or_default();
+            self.facts.exception = words::last_exception(&log);
+        }
         self.facts.health = Ok(samples);
         self.facts.took.insert(GatePart::Health, began.elapsed());
         Ok(())

@@ -3,6 +3,7 @@
 mod missing;
 
 use super::one_line;
+use definition::base::BaseSets;
 use failure::Failure;
 
 /// BuildKit repeats the whole script of a `RUN` in its error.
@@ -34,8 +35,25 @@ fn without_program(text: &str) -> Option<&str> {
         .find_map(|line| Some(line.split_once("no such program: ")?.1.trim()))
 }
 
+/// `name==1.0`, of uv's sentence that there is no such version.
+fn unknown_version(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("there is no version of ")?;
+    let requirement = rest.split_whitespace().next()?;
+    requirement.contains("==").then_some(requirement)
+}
+
+/// The host that uv could not fetch something from.
+fn host(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("Failed to fetch: ")?.1.split_once("://")?;
+    let authority = rest
+        .split(|c: char| c == '/' || c.is_whitespace() || "`'\")".contains(c))
+        .next()?;
+    let host = authority.rsplit('@').next()?;
+    (!host.is_empty()).then_some(host)
+}
+
 /// What people do about the usual causes.
-pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
+pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> Failure {
     let lower = text.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["401 unauthorized", "403 forbidden", "missing credentials"]) {
@@ -65,7 +83,7 @@ pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
         return failure
             .hint("the SSH agent has no key that the host takes: `ssh-add -l` lists those that it has");
     }
-    if let Some(advice) = missing::advice(text) {
+    if let Some(advice) = missing::another_python(text, bases).or_else(|| missing::advice(text)) {
         return failure.hint(advice);
     }
     if has(&["certificate", "unknownissuer", "self-signed", "ssl:"]) {
@@ -83,12 +101,54 @@ pub(crate) fn hints(failure: Failure, text: &str) -> Failure {
         "dns error",
         "network is unreachable",
     ]) {
-        return failure.hint(
-            "the build could not reach the network: check it, or the proxy, and run the same command again",
-        );
+        return failure.hint(match host(text) {
+            Some(host) => format!(
+                "the build could not reach {host}: check the network, or the proxy, and run the same command again; \
+                 an app's lock that names {host} is made anew for another index"
+            ),
+            None => "the build could not reach the network: check it, or the proxy, and run the same command again".to_owned(),
+        });
+    }
+    if let Some(requirement) = unknown_version(text) {
+        return failure.hint(format!(
+            "the index has no {requirement} (any more), and no build can have it: change what asks for it"
+        ));
     }
     if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
         return failure.hint("run `uv lock` in the app's folder and commit uv.lock");
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn hint(text: &str) -> String {
+        hints(failure::build("x"), text, None).hints.join("\n")
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_reached_is_named() {
+        let said = "error: Failed to download `x==1`\n  cause: Failed to fetch: https://me@mirror.example:8080/x.whl\n  cause: dns error";
+        assert!(
+            hint(said).contains("could not reach mirror.example:8080: "),
+            "{}",
+            hint(said)
+        );
+        assert!(hint("dns error").contains("could not reach the network"));
+    }
+
+    #[test]
+    fn a_version_that_is_gone_is_named() {
+        let said =
+            "cause: Because there is no version of granian==1.5.1 and you require granian==1.5.1, we can";
+        assert!(
+            hint(said).starts_with("the index has no granian==1.5.1 (any more)"),
+            "{}",
+            hint(said)
+        );
+        assert_eq!(hint("Because there is no version of granian and you"), "");
+    }
 }

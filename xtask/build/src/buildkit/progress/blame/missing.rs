@@ -3,6 +3,9 @@
 //! Names are those of Debian and Ubuntu, of packages that both have. What is not
 //! known here is left to the log: a wrong name costs more than none.
 
+use definition::base::BaseSets;
+use definition::spec::names::PYTHONS;
+
 /// What says that something is missing, and the packages that bring it.
 const MISSING: [(&[&str], &[&str]); 23] = [
     (
@@ -158,6 +161,27 @@ pub(super) fn advice(text: &str) -> Option<String> {
     ))
 }
 
+/// A sentence for a package that fails to build, and has a wheel for another Python:
+/// `hive: asyncpg==0.28.0 has a wheel for Python 3.11`.
+pub(super) fn another_python(text: &str, bases: Option<&BaseSets>) -> Option<String> {
+    let (package, python) = text.lines().find_map(|line| {
+        line.trim()
+            .strip_prefix("hive: ")?
+            .split_once(" has a wheel for Python ")
+    })?;
+    if !PYTHONS.contains(&python) {
+        return Some(format!(
+            "{package} has wheels for Python {python} and older ones alone, which no image has: let the app take a newer version of it"
+        ));
+    }
+    let base = bases.and_then(|bases| bases.released_with(python));
+    let (key, value) = base.map_or(("python", python), |base| ("base", base));
+    Some(format!(
+        "{package} has no wheel for this Python, and one for Python {python}: `\"{key}\": \"{value}\"` in images/<image>/image.json \
+         takes that"
+    ))
+}
+
 /// Not each mention of a program is a complaint.
 fn says_missing(line: &str) -> bool {
     let words = [
@@ -206,6 +230,22 @@ mod tests {
         for part in parts {
             assert!(advice.contains(part), "{part:?} in {advice:?}");
         }
+    }
+
+    #[test]
+    fn a_pin_with_a_wheel_for_another_python_is_sent_there() {
+        let sets = include_str!("../../../../../../images/base-sets.json");
+        let sets: BaseSets = serde_json::from_str(sets).unwrap();
+        let told = |python: &str| {
+            let text = format!(
+                "error: no gcc\n  hive: asyncpg==0.28.0 has a wheel for Python {python}\n  the step ended"
+            );
+            another_python(&text, Some(&sets)).unwrap()
+        };
+        assert!(told("3.12").contains(r#"`"base": "ubuntu"`"#), "{}", told("3.12"));
+        assert!(told("3.11").contains(r#"`"python": "3.11"`"#), "{}", told("3.11"));
+        assert!(told("3.10").starts_with("asyncpg==0.28.0 has wheels for Python 3.10 and older ones alone"));
+        assert_eq!(another_python("Failed to build `a==1`", Some(&sets)), None);
     }
 
     #[test]
