@@ -85,7 +85,7 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     });
     let for_the_gate: Map<String, Value> = of_others(findings)
         .into_iter()
-        .map(|(name, _)| (name.to_owned(), Value::from(OF_THE_GATE)))
+        .map(|(name, _)| (name.to_owned(), Value::from(of_the_gate(name))))
         .collect();
     if let Some((key, value)) = &image.python {
         own[*key] = json!(value);
@@ -322,7 +322,14 @@ pub fn of_others(findings: &Findings) -> Vec<(&str, &Place)> {
 }
 
 /// What the gate gives in their place.
-const OF_THE_GATE: &str = "given-at-start";
+fn of_the_gate(name: &str) -> &'static str {
+    // Its client ends an app whose DSN is no URL of this form, and bears one that
+    // leads nowhere.
+    match name.to_uppercase().contains("SENTRY") && name.to_uppercase().ends_with("DSN") {
+        true => "https://given-at-start@sentry.invalid/1",
+        false => "given-at-start",
+    }
+}
 
 /// What can be said of a variable's value without asking.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -67,11 +67,29 @@ impl BoundPackages {
     /// has all of them; `None` where there is nothing to say.
     pub(super) fn told(&self, python: &str, others: &[&str]) -> Option<String> {
         let lacking = self.lacking(python)?;
-        let way = others.iter().find(|other| self.have_all(other)).map_or_else(
-            || "a newer version may have one".to_owned(),
-            |other| format!("`\"python\": {other:?}` in the spec takes a Python that has them"),
-        );
+        let with_all = others.iter().find(|other| self.have_all(other));
+        let way = match (with_all, self.newest_before(others)) {
+            (Some(other), _) => format!("`\"python\": {other:?}` in the spec takes a Python that has them"),
+            (None, Some(newest)) => format!(
+                "there are wheels for Python 3.{newest} and older ones, which no image has: let the app take newer versions"
+            ),
+            (None, None) => "a newer version may have one".to_owned(),
+        };
         Some(format!("{lacking}: {way}"))
+    }
+
+    /// The newest Python that packages without a wheel for any of these have wheels
+    /// for, where it is older than all of these.
+    fn newest_before(&self, others: &[&str]) -> Option<u32> {
+        let oldest = others.iter().filter_map(|other| minor(other)).min()?;
+        let without = self
+            .0
+            .values()
+            .filter(|one| !(oldest..).take(others.len()).any(|other| one.are_for(other)));
+        without
+            .filter_map(|one| one.minors.last().copied())
+            .filter(|newest| *newest < oldest)
+            .max()
     }
 
     /// The same without the way out.
@@ -122,7 +140,7 @@ impl Wheels {
             return;
         };
         let is_ours = platform == "any"
-            || (platform.contains("linux_") && !platform.contains("musl") && platform.contains(processor));
+            || (platform.contains("linux") && !platform.contains("musl") && platform.contains(processor));
         for one in python.split('.').filter(|_| is_ours) {
             match one.strip_prefix("cp3").map(str::parse) {
                 Some(Ok(minor)) if abi.contains("abi3") => {
@@ -194,6 +212,16 @@ mod tests {
             )
             .unwrap(),
             "a 1, b 1, c 1 and 1 more have no wheel for Python 3.13 and are built from source: a newer version may have one"
+        );
+    }
+
+    #[test]
+    fn pins_that_are_older_than_each_python_are_told_as_that() {
+        let ancient: &[&str] = &["cp39-cp39-manylinux1_x86_64", "cp310-cp310-manylinux1_x86_64"];
+        assert_eq!(
+            told(&[("asyncpg", ancient), ("httptools", OLD)], "3.13").unwrap(),
+            "asyncpg 1 and httptools 1 have no wheel for Python 3.13 and are built from source: there are wheels for Python \
+             3.10 and older ones, which no image has: let the app take newer versions"
         );
     }
 

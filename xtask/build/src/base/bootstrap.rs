@@ -308,6 +308,11 @@ fn bootstrap(plan: &BootstrapPlan<'_>, layer: &Path, scratch: &Path, host: &Host
             "this machine has no apt source for {}: add a mirror of it to /etc/apt/sources.list.d, or choose another base set",
             plan.recipe.distribution.name()
         ))
+    } else if said.contains("is expired") {
+        failure.hint(format!(
+            "the mirror of {name} stands still: a source of that suite with `Check-Valid-Until: no` in /etc/apt/sources.list.d \
+             is taken before others, or choose another base set"
+        ))
     } else {
         failure.hint("check the network and the machine's apt sources with `apt-get update`")
     }
