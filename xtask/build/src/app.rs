@@ -13,6 +13,7 @@ mod lists;
 mod lock;
 mod locked;
 mod locked_wheels;
+mod pinned_wheels;
 mod requirements;
 mod unlisted;
 mod wheels;
@@ -252,6 +253,7 @@ fn with_list(
             DependencySource::Poetry | DependencySource::Pdm => {
                 locked_wheels::bound(folder, project, app, shape)
             }
+            DependencySource::Requirements => pinned_wheels::bound(folder),
             _ => BoundPackages::default(),
         },
         developed_on: regular::read_to_string(&folder.join(".python-version")).ok(),

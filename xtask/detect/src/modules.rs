@@ -131,6 +131,12 @@ impl<'t> Module<'t> {
         })
     }
 
+    /// Whether a line runs when the module is imported; `if` and `try` are no scopes
+    /// of their own.
+    pub(crate) fn is_at_the_top(&self, line: usize) -> bool {
+        self.scopes.get(line) == Some(&None)
+    }
+
     /// The class that a line lies directly in.
     pub(crate) fn class_of(&self, line: usize) -> Option<&Definition<'t>> {
         let definition = &self.definitions[self.scopes[line]?];

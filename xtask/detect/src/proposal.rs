@@ -292,6 +292,8 @@ pub struct WantedVariable<'f> {
     pub name: &'f str,
     /// The line that reads it.
     pub place: &'f Place,
+    /// Whether it has a default, with which the app does not start.
+    pub is_refused: bool,
     /// Why what the project shows for it is not taken, where it shows something.
     pub not_taken: Option<String>,
     /// Whether its value must not be part of the image.
@@ -305,6 +307,7 @@ pub fn without_value(findings: &Findings) -> Vec<WantedVariable<'_>> {
         Known::Not { not_taken, is_secret } => Some(WantedVariable {
             name: &one.value.name,
             place: &one.place,
+            is_refused: one.value.is_refused,
             not_taken,
             is_secret,
         }),

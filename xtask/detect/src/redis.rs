@@ -178,6 +178,7 @@ mod tests {
             example: None,
             annotation: String::new(),
             is_made: false,
+            is_refused: false,
         };
         Detected::sure(variable, Place::new("settings.py", 1))
     }

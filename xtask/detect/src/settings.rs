@@ -7,7 +7,7 @@ use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Line, Token, TokenKind};
-use crate::tree::{Tree, file_name, is_example_of_env, reads_count};
+use crate::tree::{Tree, file_name, is_example_of_env, is_of_the_app, reads_count};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +26,9 @@ pub struct ReadVariable {
     /// Its default is a URL that the code makes of other settings.
     #[serde(skip)]
     pub(crate) is_made: bool,
+    /// It has a default, with which the app does not start.
+    #[serde(skip)]
+    pub(crate) is_refused: bool,
 }
 
 struct Read {
@@ -33,6 +36,7 @@ struct Read {
     default: Default,
     annotation: String,
     is_made: bool,
+    is_refused: bool,
 }
 
 enum Default {
@@ -63,11 +67,13 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
                     example: None,
                     annotation: read.annotation,
                     is_made: read.is_made,
+                    is_refused: read.is_refused,
                 },
                 place,
             )),
         }
     };
+    let guarded = guarded(modules);
     for module in modules.all.iter().filter(|module| reads_count(module.path)) {
         for (n, line) in module.lines.iter().enumerate() {
             for read in subscripts(modules, module, line)
@@ -79,7 +85,7 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         }
         for class in module.definitions.iter().filter(|one| one.is_class) {
             if is_settings(modules, module, class, 0) {
-                for (line, read) in fields(modules, module, class) {
+                for (line, read) in fields(modules, module, class, &guarded) {
                     merge(read, Place::new(module.path, line));
                 }
             }
@@ -115,6 +121,7 @@ fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Ve
                 default: if is_set { Default::Other } else { Default::None },
                 annotation: String::new(),
                 is_made: false,
+                is_refused: false,
             });
         }
     }
@@ -148,6 +155,7 @@ fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> O
         default: default.map_or(otherwise, of_value),
         annotation: String::new(),
         is_made: false,
+        is_refused: false,
     };
     let first = || call.positional(0).and_then(statement::text_of);
     match outside.as_str() {
@@ -195,6 +203,7 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
         default: call.argument("default", 1).map_or(Default::Other, of_value),
         annotation: String::new(),
         is_made: false,
+        is_refused: false,
     })
 }
 
@@ -267,7 +276,12 @@ fn bases(module: &Module<'_>, class: &Definition<'_>) -> Vec<String> {
 }
 
 /// The variables of a settings class, each with its line.
-fn fields(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>) -> Vec<(usize, Read)> {
+fn fields(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    class: &Definition<'_>,
+    guarded: &[String],
+) -> Vec<(usize, Read)> {
     let prefix = option(modules, module, class, "env_prefix", 0).unwrap_or_default();
     let refused = refused_where_empty(module, class);
     let mut found = Vec::new();
@@ -297,8 +311,13 @@ fn fields(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>) ->
             None if reads(modules, module, one.value, &name) => {}
             None => {
                 let mut read = field(&one, &prefix);
-                if is_empty(one.value) && refused.contains(&one.target.to_owned()) {
+                let is_off = matches!(one.value, [value] if value.is_name("False"));
+                let is_refused = is_empty(one.value) && refused.iter().any(|field| field == one.target);
+                let is_guarded =
+                    (is_empty(one.value) || is_off) && guarded.iter().any(|field| field == one.target);
+                if is_refused || is_guarded {
                     read.default = Default::None;
+                    read.is_refused = true;
                 }
                 found.push((line, read));
             }
@@ -359,6 +378,42 @@ fn refused_where_empty(module: &Module<'_>, class: &Definition<'_>) -> Vec<Strin
         }
     }
     found
+}
+
+/// Attributes without which a module ends the app while it is imported:
+/// `if not settings.region:` and then `sys.exit(1)`.
+fn guarded(modules: &Modules<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        for (n, condition) in module.lines.iter().enumerate() {
+            let [first, negation, rest @ .., _] = condition.tokens.as_slice() else {
+                continue;
+            };
+            if !first.is_name("if") || !negation.is_name("not") || !module.is_at_the_top(n) {
+                continue;
+            }
+            let block = module.lines[n + 1..].iter();
+            let mut block = block.take_while(|line| line.indent > condition.indent);
+            let one_condition = !rest
+                .iter()
+                .any(|token| token.is_name("and") || token.is_name("or"));
+            if let [.., dot, name] = rest
+                && dot.is(".")
+                && one_condition
+                && block.any(ends_the_app)
+            {
+                found.push(name.text.to_owned());
+            }
+        }
+    }
+    found
+}
+
+fn ends_the_app(line: &Line<'_>) -> bool {
+    let raises = line.tokens.first().is_some_and(|first| first.is_name("raise"));
+    let calls = statement::calls(&line.tokens);
+    let exits = ["sys.exit", "os._exit", "exit", "quit"];
+    raises || calls.iter().any(|call| exits.contains(&call.path.as_str()))
 }
 
 /// Whether a field's type is a class of settings of the project's.
@@ -429,6 +484,7 @@ fn field(one: &Assignment<'_, '_>, prefix: &str) -> Read {
         default,
         annotation,
         is_made: one.value.iter().any(of_parts),
+        is_refused: false,
     }
 }
 

@@ -223,7 +223,12 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
                  `smoke.environment` of the image"
             }
         };
-        say("give", format!("{place}  {name} has no default{because}: {way}"));
+        let has = if wanted.is_refused {
+            "is refused as it is where nobody sets it"
+        } else {
+            "has no default"
+        };
+        say("give", format!("{place}  {name} {has}{because}: {way}"));
     }
 }
 

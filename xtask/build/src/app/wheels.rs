@@ -63,6 +63,20 @@ impl BoundPackages {
         Self(all)
     }
 
+    /// Those among packages, each with its version and the Pythons that it has a wheel
+    /// for: of 3.12 the `12`.
+    pub(super) fn of_minors<'a>(packages: impl Iterator<Item = (String, &'a str, BTreeSet<u32>)>) -> Self {
+        let wheels = packages.map(|(name, version, minors)| {
+            let wheels = Wheels {
+                version: version.to_owned(),
+                minors,
+                ..Wheels::default()
+            };
+            (name, wheels)
+        });
+        Self(wheels.collect())
+    }
+
     /// What there is no wheel of for a Python such as `3.13.5`, and one of these that
     /// has all of them; `None` where there is nothing to say.
     pub(super) fn told(&self, python: &str, others: &[&str]) -> Option<String> {

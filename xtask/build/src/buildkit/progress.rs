@@ -293,7 +293,13 @@ impl<'a> Progress<'a> {
         }
         // Not the script, which BuildKit repeats: ours names certificates.
         let all = format!("{}\n{}", lines.join("\n"), short(error));
-        self.with_logs(hints(failure::build(message), &all, self.bases))
+        let mut failure = hints(failure::build(message), &all, self.bases);
+        if let [image] = images.as_slice() {
+            for hint in &mut failure.hints {
+                *hint = hint.replace("images/<image>/", &format!("images/{image}/"));
+            }
+        }
+        self.with_logs(failure)
     }
 
     fn with_logs(&self, mut failure: Failure) -> Failure {
