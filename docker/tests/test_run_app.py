@@ -71,7 +71,8 @@ class RunApp(unittest.TestCase):
         def asked(parameters):
             calls = []
             config = eval(f"lambda app, {parameters}: None")
-            uvicorn = types.SimpleNamespace(Config=config, run=lambda app, **given: calls.append(given))
+            run = lambda _app, **given: calls.append(given)  # noqa: E731
+            uvicorn = types.SimpleNamespace(Config=config, run=run)
             with mock.patch.dict(sys.modules, uvicorn=uvicorn):
                 self.run_app.serve(spec())
             return calls[0].get("timeout_graceful_shutdown")

@@ -61,7 +61,8 @@ def missing_module(name: str, paths: Sequence[str] = ()) -> str | None:
                 places = spec.submodule_search_locations
                 # By its last part: a folder without `__init__.py` in another one has its
                 # whole name's parent looked up among the modules that run, and none does.
-                spec = PathFinder.find_spec(parts[number - 1], list(places)) if places is not None else None
+                places = list(places or ())
+                spec = PathFinder.find_spec(parts[number - 1], places) if places else None
             if spec is None:
                 return ".".join(parts[:number])
     finally:
