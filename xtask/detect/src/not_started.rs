@@ -17,6 +17,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
     told.extend(for_host(findings, words));
     told.extend(for_table(findings, words));
     told.extend(for_extension(words));
+    told.extend(for_function(words, image));
     told
 }
 
@@ -135,6 +136,54 @@ fn for_table(findings: &Findings, words: &str) -> Option<String> {
         );
         format!("there is no table {table}: {way} of hive-app.json")
     })
+}
+
+/// Functions and types of an extension that nobody has made, or of a newer PostgreSQL.
+fn for_function(words: &str, image: &str) -> Option<String> {
+    const OF_EXTENSIONS: [(&str, &[&str]); 6] = [
+        (
+            "uuid-ossp",
+            &[
+                "uuid_generate_v4(",
+                "uuid_generate_v1(",
+                "uuid_generate_v1mc(",
+                "uuid_generate_v5(",
+            ],
+        ),
+        ("pgcrypto", &["crypt(", "gen_salt(", "digest(", "hmac("]),
+        (
+            "pg_trgm",
+            &[
+                "similarity(",
+                "word_similarity(",
+                "\"gin_trgm_ops\"",
+                "\"gist_trgm_ops\"",
+            ],
+        ),
+        ("unaccent", &["unaccent("]),
+        ("citext", &["\"citext\""]),
+        ("hstore", &["\"hstore\""]),
+    ];
+    /// Of PostgreSQL 18.
+    const NEW: [&str; 2] = ["uuidv7(", "uuidv4("];
+    let line = words.lines().find(|line| line.contains(" does not exist"))?;
+    let name = ["function ", "operator class ", "type "]
+        .iter()
+        .find_map(|kind| Some(line.split_once(kind)?.1))?;
+    if NEW.iter().any(|new| name.starts_with(new)) {
+        let function = name.split('(').next()?;
+        return Some(format!(
+            "{function}() is of PostgreSQL 18, and this image has an older one: `base` in images/{image}/image.json takes a base \
+             set with it (`cargo xtask base list` tells what each has)"
+        ));
+    }
+    let (extension, _) = OF_EXTENSIONS
+        .iter()
+        .find(|(_, functions)| functions.iter().any(|function| name.starts_with(function)))?;
+    Some(format!(
+        "that is of the extension {extension}: `\"database\": {{\"extensions\": [\"vector\", \"{extension}\"]}}` in hive-app.json \
+         has it made before"
+    ))
 }
 
 /// Extensions that only a superuser may make.
@@ -265,6 +314,23 @@ mod tests {
             &["no table users", "`alembic upgrade head` as `app.before_start`"],
         );
         says(&[], words, &["no table users", "belongs into `app.before_start`"]);
+        let words =
+            "psycopg.errors.UndefinedFunction: function uuid_generate_v4() does not exist\nHINT: none";
+        says(&[], words, &[r#""extensions": ["vector", "uuid-ossp"]"#]);
+        says(
+            &[],
+            "UndefinedObject: type \"citext\" does not exist",
+            &[r#"["vector", "citext"]"#],
+        );
+        says(
+            &[],
+            "UndefinedFunction: function uuidv7() does not exist",
+            &["PostgreSQL 18", "base list"],
+        );
+        assert_eq!(
+            told(&[], "UndefinedFunction: function of_my_own() does not exist"),
+            Vec::<String>::new()
+        );
         let words = "psycopg.errors.InsufficientPrivilege: permission denied to create extension \"postgis\"";
         says(&[], words, &[r#""extensions": ["vector", "postgis"]"#]);
     }
