@@ -148,7 +148,7 @@ def described(inside: str) -> dict:
 
 
 def cluster_process(folder: str) -> int | None:
-    """The process that says it is its server: of another machine or container it may be, or gone."""
+    """The process that says it is its server: of another machine or container, or gone."""
     try:
         with open(f"{folder}/postmaster.pid", encoding="utf-8", errors="replace") as file:
             return int(file.readline())
