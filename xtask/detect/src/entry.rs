@@ -109,6 +109,7 @@ pub(crate) struct Entry {
 /// them.
 pub(crate) fn find(tree: &Tree, modules: &Modules<'_>, dependencies: &Dependencies) -> Entry {
     let mut candidates = candidates(tree, modules);
+    candidates.retain(|one| is_importable(one.value.import.split(':').next().unwrap_or_default()));
     candidates.sort_by(|one, next| one.place.cmp(&next.place));
     let started = commands::all(tree, modules);
     let port = started
@@ -311,6 +312,8 @@ fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
     let mut folders = vec![member];
     let own = folder_of(module.path);
     folders.extend(own.match_indices('/').map(|(n, _)| &own[..=n]));
+    // `my-app/main.py` is imported from its own folder only.
+    folders.retain(|folder| is_importable(&dotted_name(module.path, folder)));
     let is_package = |folder: &str| modules.at(&format!("{folder}__init__.py")).is_some();
     let relative = module.lines.iter().any(|line| matches!(line.tokens.as_slice(), [word, dot, ..] if word.is_name("from") && (dot.is(".") || dot.is("..."))));
     // A module that imports from its own package lies in one.
@@ -338,6 +341,14 @@ fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
         .copied()
         .max_by_key(|folder| (preferred(folder), std::cmp::Reverse(folder.len())));
     best.unwrap_or_default().to_owned()
+}
+
+/// Whether each part of a dotted name is one of Python's.
+fn is_importable(dotted: &str) -> bool {
+    dotted.split('.').all(|part| {
+        part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    })
 }
 
 fn dotted_name(path: &str, root: &str) -> String {

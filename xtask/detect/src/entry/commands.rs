@@ -170,6 +170,9 @@ pub(crate) fn as_written(modules: &Modules<'_>, started: &Started) -> Option<Det
     let assigned = || module.assignments().find(|(_, one)| one.target == attribute);
     let line = defined.or_else(|| assigned().map(|(n, _)| n)).unwrap_or_default();
     let dotted = file.trim_end_matches(".py").replace('/', ".");
+    if !super::is_importable(&dotted) {
+        return None;
+    }
     Some(Detected {
         value: AppObject {
             import: format!("{dotted}:{attribute}"),
