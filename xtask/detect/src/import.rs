@@ -6,6 +6,7 @@ use crate::dependencies::normal;
 use crate::findings::look;
 use crate::modules::Modules;
 use crate::tree::Tree;
+use inputs::regular;
 
 /// What is wrong with an import string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub fn check(folder: &Path, import: &str) -> Option<WrongImport> {
     };
     let has_not = |file: &str| {
         let text = fs_err::read(folder.join(file)).ok()?;
-        let tree = Tree::single(file, &String::from_utf8_lossy(&text));
+        let tree = Tree::single(file, &regular::lossy(text));
         let has = Modules::of(&tree).all.first()?.binds(attribute)?;
         (!has).then_some(())
     };

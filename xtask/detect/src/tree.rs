@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use inputs::regular;
 use serde::Serialize;
 
 /// More would be data and not a program: of them the names are not kept.
@@ -97,7 +98,7 @@ impl Tree {
         self.telling += usize::from(tells);
         let wanted = tells && size <= MOST_BYTES * if is_lock(name) { 32 } else { 1 };
         let bytes = wanted.then(|| fs_err::read(file).ok()).flatten();
-        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = bytes.map(regular::lossy);
         self.files.insert(path, text);
     }
 
@@ -258,5 +259,19 @@ mod tests {
         let tree = Tree::read(folder.path());
         assert_eq!(tree.text("main.py"), Some("app = 1\n"));
         assert!(!tree.is_cut);
+    }
+
+    #[test]
+    fn a_list_that_powershell_has_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = "\u{feff}flask\r\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        fs_err::write(folder.path().join("requirements.txt"), bytes).unwrap();
+        assert_eq!(
+            Tree::read(folder.path()).text("requirements.txt"),
+            Some("flask\r\n")
+        );
     }
 }

@@ -33,18 +33,44 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// As [`read`], for text.
+/// As [`read`], for text: in UTF-8, or in what a mark at its beginning says, as
+/// PowerShell and editors of Windows write it.
 ///
 /// # Errors
-/// As for [`open`], and `InvalidData` for what is not UTF-8; with the path.
+/// As for [`open`], and `InvalidData` for what is no such text; with the path.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
-    let text = read(path).and_then(|bytes| {
-        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-    });
+    let text = read(path).and_then(decoded);
     text.map_err(|error| {
         let message = format!("failed to read from file `{}`: {error}", path.display());
         io::Error::new(error.kind(), message)
     })
+}
+
+/// Bytes as text, whatever they are: as [`read_to_string`] decodes them, and with
+/// signs in the place of what is none.
+pub fn lossy(bytes: Vec<u8>) -> String {
+    let as_they_are = String::from_utf8_lossy(&bytes).into_owned();
+    decoded(bytes).unwrap_or(as_they_are)
+}
+
+fn decoded(bytes: Vec<u8>) -> io::Result<String> {
+    fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    }
+    let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (pairs, odd) = rest.as_chunks::<2>();
+        if !odd.is_empty() {
+            return Err(invalid("half a character at its end"));
+        }
+        let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+        String::from_utf16(&units).map_err(invalid)
+    };
+    match bytes.as_slice() {
+        [0xFF, 0xFE, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xEF, 0xBB, 0xBF, rest @ ..] => String::from_utf8(rest.to_vec()).map_err(invalid),
+        _ => String::from_utf8(bytes).map_err(invalid),
+    }
 }
 
 /// What no change of a file, or of what a link leads to, leaves as it was: which
@@ -159,6 +185,30 @@ mod tests {
         assert_eq!(mode_of("made/file"), mode_of("ordinary"));
         replace_durably(&file, b"on the disk").unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"on the disk");
+    }
+
+    #[test]
+    fn a_text_is_read_as_its_mark_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let wide = |unit: fn(u16) -> [u8; 2]| "\u{feff}größe 🙂\n".encode_utf16().flat_map(unit).collect();
+        let bytes: [Vec<u8>; 4] = [
+            "größe 🙂\n".into(),
+            "\u{feff}größe 🙂\n".into(),
+            wide(u16::to_le_bytes),
+            wide(u16::to_be_bytes),
+        ];
+        for bytes in bytes {
+            std::fs::write(&file, &bytes).unwrap();
+            assert_eq!(read_to_string(&file).unwrap(), "größe 🙂\n", "{bytes:?}");
+            assert_eq!(lossy(bytes), "größe 🙂\n");
+        }
+        for bytes in [&b"\xFF\xFEa"[..], b"\xFF\xFE\x00\xD8", b"a\xFF"] {
+            std::fs::write(&file, bytes).unwrap();
+            let error = read_to_string(&file).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+        assert_eq!(lossy(b"a\xFF".to_vec()), "a\u{fffd}");
     }
 
     #[test]
