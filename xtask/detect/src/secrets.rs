@@ -1,46 +1,6 @@
 //! Which variables are secrets, and who can give them.
 
-/// Words of names that speak of something which must not be part of an image.
-const WORDS: [&str; 11] = [
-    "SECRET",
-    "SECRETS",
-    "TOKEN",
-    "PASSWORD",
-    "PASSWD",
-    "PASS",
-    "KEY",
-    "APIKEY",
-    "CREDENTIALS",
-    "SALT",
-    "DSN",
-];
-
-/// Last words of names that speak of a secret, and are none: how long a token is
-/// good for, by which algorithm a key works.
-const ABOUT: [&str; 22] = [
-    "AGE",
-    "ALGORITHM",
-    "COUNT",
-    "DAYS",
-    "ENABLED",
-    "EXPIRATION",
-    "EXPIRE",
-    "EXPIRES",
-    "EXPIRY",
-    "HEADER",
-    "HOURS",
-    "ISSUER",
-    "LENGTH",
-    "LIFETIME",
-    "MIN",
-    "MINUTES",
-    "MS",
-    "PREFIX",
-    "SECONDS",
-    "TIMEOUT",
-    "TTL",
-    "TYPE",
-];
+pub(crate) use definition::spec::secret::is_name_of_secret as is_secret;
 
 /// Companies and services that give out keys of their own; one that is made at random
 /// opens nothing there.
@@ -108,14 +68,6 @@ const OWN: [&str; 12] = [
     "ACCESS", "ADMIN", "API", "APP", "AUTH", "BACKEND", "INTERNAL", "MASTER", "SECRET", "SERVER", "SERVICE",
     "WEB",
 ];
-
-/// Whether a name speaks of something that must not be part of an image.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let upper = name.to_uppercase();
-    let words = || upper.split('_').filter(|word| !word.is_empty());
-    let about_it = words().next_back().is_some_and(|last| ABOUT.contains(&last));
-    words().any(|word| WORDS.contains(&word)) && !about_it && !upper.contains("PUBLIC_KEY")
-}
 
 /// Whether a secret is another's to give: a key of a vendor's, a login of a mail
 /// server.

@@ -1,20 +1,95 @@
 //! What looks like a secret where everybody can read it.
 
-/// Names of variables and build arguments that hold a secret.
-const SECRET_WORDS: [&str; 8] = [
-    "PASSWORD",
-    "PASSWD",
+/// Words of names that speak of something which must not be part of an image.
+const WORDS: [&str; 6] = ["CREDENTIALS", "DSN", "KEY", "PASS", "SALT", "SECRETS"];
+
+/// Words that do so in whatever they end: `PGPASSWORD`, `GITHUBTOKEN`.
+const ENDS: [&str; 7] = [
+    "APIKEY",
     "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "REQUIREPASS",
     "SECRET",
     "TOKEN",
-    "APIKEY",
-    "API_KEY",
-    "PRIVATE_KEY",
 ];
 
-/// What a secret's name ends with, where it stands beside many other names of a
-/// spec: `MAX_TOKENS` and `PASSWORD_HASHER` are none.
-const SECRET_ENDS: [&str; 4] = ["SECRET_KEY", "ACCESS_KEY", "SIGNING_KEY", "REQUIREPASS"];
+/// Last words of names that speak of a secret, and are none: how long a token is
+/// good for, by which algorithm a key works.
+const ABOUT: [&str; 24] = [
+    "AGE",
+    "ALGORITHM",
+    "COUNT",
+    "DAYS",
+    "ENABLED",
+    "EXPIRATION",
+    "EXPIRE",
+    "EXPIRES",
+    "EXPIRY",
+    "FILE",
+    "HASHER",
+    "HEADER",
+    "HOURS",
+    "ISSUER",
+    "LENGTH",
+    "LIFETIME",
+    "MIN",
+    "MINUTES",
+    "MS",
+    "PREFIX",
+    "SECONDS",
+    "TIMEOUT",
+    "TTL",
+    "TYPE",
+];
+
+/// What stands before `KEY` in names of what opens nothing: everybody may know it, or
+/// it says where something lies.
+const PLAIN_KEYS: [&str; 20] = [
+    "CACHE",
+    "FOREIGN",
+    "GPG",
+    "GROUP",
+    "HASH",
+    "IDEMPOTENCY",
+    "INDEX",
+    "LOOKUP",
+    "OBJECT",
+    "PARTITION",
+    "PRIMARY",
+    "PUBLIC",
+    "PUBLISHABLE",
+    "RANGE",
+    "REDIS",
+    "ROUTING",
+    "S3",
+    "SHARD",
+    "SITE",
+    "SORT",
+];
+
+/// Whether a name speaks of something that must not be part of an image.
+pub fn is_name_of_secret(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let words: Vec<&str> = upper.split('_').filter(|word| !word.is_empty()).collect();
+    let about_it = words.last().is_some_and(|last| ABOUT.contains(last));
+    let is_plain = |at: usize| at > 0 && words[at] == "KEY" && PLAIN_KEYS.contains(&words[at - 1]);
+    let says_so = |at: usize| is_word_of_secret(words[at]) && !is_plain(at);
+    !about_it && (0..words.len()).any(says_so)
+}
+
+/// Whether it is the secret's own name, and not that of something about it: spoken of
+/// at its end.
+fn ends_as_secret(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let last = upper.rsplit('_').next().unwrap_or_default();
+    // An option `--key` may be anything.
+    is_word_of_secret(last) && upper != "KEY" && is_name_of_secret(name)
+}
+
+fn is_word_of_secret(word: &str) -> bool {
+    WORDS.contains(&word) || ENDS.iter().any(|end| word.ends_with(end))
+}
 
 /// Where the value of a `{secret:NAME}` comes from.
 pub(crate) const GIVEN: &str = "(made at the first start, or given by a file)";
@@ -30,10 +105,27 @@ pub fn is_secret(name: &str, value: &str) -> bool {
     if has_url_password(value) {
         return true;
     }
-    let name = name.to_uppercase();
-    let is_reference = name.ends_with("_FILE") || value.starts_with(['/', '$', '{']);
-    !value.is_empty() && !is_reference && SECRET_WORDS.iter().any(|word| name.contains(word))
+    let upper = name.to_uppercase();
+    let is_reference = upper.ends_with("_FILE") || value.starts_with(['/', '$', '{']);
+    // Of a single word, as programs call their arguments, only what leaves no doubt.
+    let is_named = ENDS.iter().any(|word| upper.contains(word)) || name.contains('_') && ends_as_secret(name);
+    !value.is_empty() && !is_reference && is_named && !is_open(&upper, value)
 }
+
+/// Whether a value shows that a name promises too much: an address that needs no login,
+/// or a file's name.
+fn is_open(upper: &str, value: &str) -> bool {
+    let is_address = value.split_once("://").is_some_and(|(_, rest)| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        authority
+            .rsplit_once('@')
+            .is_none_or(|(name, _)| name.len() < TOKEN)
+    });
+    upper.ends_with("DSN") && is_address || upper.ends_with("CREDENTIALS") && value.ends_with(".json")
+}
+
+/// Names of users are shorter than this, and keys longer.
+const TOKEN: usize = 16;
 
 fn has_url_password(text: &str) -> bool {
     text.match_indices("://").any(|(at, _)| {
@@ -55,10 +147,8 @@ pub fn is_baked_in(name: &str, value: &str) -> bool {
     }
     let is_setting = value.parse::<f64>().is_ok()
         || ["true", "false", "yes", "no", "none", "null"].contains(&value.to_lowercase().as_str());
-    let name = name.to_uppercase();
-    let ends = SECRET_WORDS.iter().chain(&SECRET_ENDS);
-    let is_named = ends.clone().any(|word| name.ends_with(word));
-    is_named && !is_setting && !value.is_empty() && !value.starts_with(['/', '$', '{'])
+    let is_reference = value.is_empty() || value.starts_with(['/', '$', '{']);
+    ends_as_secret(name) && !is_setting && !is_reference && !is_open(&name.to_uppercase(), value)
 }
 
 /// What is said of a secret among a command's words, which would be part of the
@@ -119,6 +209,19 @@ mod tests {
             ("DJANGO_SECRET_KEY", "changethis"),
             ("ADMIN_PASSWORD", "admin"),
             ("OTHER_DB", "postgresql://me:hunter2@db/x"),
+            ("SMTP_PASS", "hunter2"),
+            ("DB_PASS", "hunter2"),
+            ("FERNET_KEY", "hunter2"),
+            ("ENCRYPTION_KEY", "hunter2"),
+            ("JWT_KEY", "hunter2"),
+            ("APP_KEY", "base64:hunter2"),
+            ("HASH_SALT", "hunter2"),
+            (
+                "SENTRY_DSN",
+                "https://0123456789abcdef0123456789abcdef@o1.ingest.example/1",
+            ),
+            ("PGPASSWORD", "hunter2"),
+            ("GITHUBTOKEN", "hunter2"),
         ] {
             assert!(is_baked_in(name, value), "{name}={value}");
         }
@@ -132,6 +235,18 @@ mod tests {
             ("JWT_SECRET", ""),
             ("API_KEY_FILE", "run/secrets/x"),
             ("DATABASE_URL", "{database_url}"),
+            ("STRIPE_PUBLIC_KEY", "pk_1"),
+            ("JWT_PUBLIC_KEY", "abc"),
+            ("PRIMARY_KEY", "id"),
+            ("CACHE_KEY", "shop"),
+            ("KEY_PREFIX", "shop"),
+            ("TOKEN_LIFETIME", "1h"),
+            ("AWS_ACCESS_KEY_ID", "AKIA"),
+            ("BYPASS", "nothing"),
+            ("KEYCLOAK_REALM", "shop"),
+            ("REPORT_DSN", "https://reports.example/1"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "service.json"),
+            ("CORS_ALLOW_CREDENTIALS", "true"),
         ] {
             assert!(!is_baked_in(name, value), "{name}={value}");
         }
@@ -184,6 +299,7 @@ mod tests {
                 "--password-stdin",
             ],
             &["serve", "--reset-password", "{secret:X}", "--access-token", "60"],
+            &["sh", "-c", "sort --key name", "--partition-key", "user"],
         ] {
             assert_eq!(found(words), None, "{words:?}");
         }

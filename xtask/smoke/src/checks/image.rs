@@ -256,6 +256,8 @@ mod tests {
         for (name, value) in [
             ("POSTGRES_PASSWORD", "agent"),
             ("HIVE_API_KEY", "x"),
+            ("SMTP_PASS", "x"),
+            ("FERNET_KEY", "x"),
             ("github_token", "ghp_1"),
             ("DATABASE_URL", "postgresql+psycopg://hive:pw@localhost/hive"),
         ] {
@@ -270,6 +272,10 @@ mod tests {
                 "postgresql://{database_user}:{database_password}@localhost/hive",
             ),
             ("HOME", "/app"),
+            // Of Python itself, in many a base; an argument of a program's.
+            ("GPG_KEY", "7169605F62C751356D054A26A821E680E5FA6305"),
+            ("key", "str.lower"),
+            ("primary_key", "True"),
             ("SITE", "https://example.org/a:b@c"),
         ] {
             assert!(!is_secret(name, value), "{name}={value}");
