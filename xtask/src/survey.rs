@@ -45,7 +45,7 @@ pub const ROOTFS: &str = "rootfs";
 #[derive(Debug)]
 pub struct Surveyed<'a> {
     /// What spec and flags ask for: the app, the Dockerfile and the tags.
-    pub(crate) job: &'a ImageRequest,
+    pub job: &'a ImageRequest,
     /// From what; absent while the base is unknown.
     pub definition: Option<Definition>,
     /// What the plan says of it: what has to happen, and why.
@@ -460,9 +460,22 @@ impl Scan {
     }
 }
 
-/// Where this tool writes to: in no image, wherever it lies.
+/// Where this tool and whoever runs its compose files write to: in no image, wherever
+/// it lies.
 pub(crate) fn own_folders(host: &Host) -> Vec<PathBuf> {
-    vec![host.state_dir(), host.cache_dir(), host.root.join("target")]
+    let folders = [
+        host.state_dir(),
+        host.cache_dir(),
+        host.backup_dir(),
+        host.root.join("target"),
+    ];
+    let beside_compose = fs_err::read_dir(host.root.join("docker/compose")).into_iter();
+    let secrets = beside_compose.flatten().flatten().map(|entry| entry.path());
+    let is_secret = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        matches!(ending, Some("env" | "password"))
+    };
+    folders.into_iter().chain(secrets.filter(is_secret)).collect()
 }
 
 /// The folder of files that every image gets, `docker/rootfs` of the checkout.

@@ -23,10 +23,10 @@ use host::report::{Counted, Report};
 use inputs::{hex, regular};
 
 /// How all of them end.
-pub const ENDING: &str = ".tar.zst";
+pub const ENDING: &str = inputs::backup::ENDING;
 
 /// What stands behind that where they are encrypted.
-pub const ENCRYPTED: &str = ".age";
+pub const ENCRYPTED: &str = inputs::backup::ENCRYPTED;
 
 /// How one ends that is not whole.
 const PARTIAL: &str = ".partial";

@@ -12,10 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::facts::BackupFacts;
+use inputs::backup::{self, SEAL_MAGIC as MAGIC};
 use inputs::hex;
-
-/// One of the sixteen that zstd skips.
-const MAGIC: u32 = 0x184D_2A5B;
 
 /// Bytes of a skippable frame before its content: magic number and length, as zstd
 /// wants them.
@@ -26,7 +24,7 @@ const DIGEST: usize = 64;
 
 /// Bytes of the whole frame, the same for all backups: it can be read from the
 /// file's end and written anew in its place.
-pub const SEAL_SIZE: usize = 32 * 1024;
+pub const SEAL_SIZE: usize = backup::SEAL_SIZE;
 
 /// How far a backup was proved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

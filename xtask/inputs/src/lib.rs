@@ -4,6 +4,7 @@
 //! its time: it is compiled with optimisation where all the rest is not, so that
 //! `cargo xtask` is as quick as it is to compile.
 
+pub mod backup;
 pub mod clock;
 pub mod context;
 pub mod fingerprint;

@@ -203,12 +203,34 @@ fn ctrl_c_is_heard_while_a_large_file_is_hashed() {
 fn names_of_files_move_no_cursor_and_forge_no_line() {
     let checkout = Checkout::new();
     checkout.write("app/a\u{1b}[2J\n644 forged b", "");
-    checkout.write("app/\u{1b}[2J/.npmrc", "");
+    checkout.write("app/\u{1b}[2J/.pgpass", "");
     let app = checkout.path("app");
     let run = checkout.xtask(&["inputs", app.to_str().unwrap()]).expect(0);
     assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
-    run.says(&["not in the image: \\u{1b}[2J/.npmrc (credentials)"]);
+    run.says(&["not in the image: \\u{1b}[2J/.pgpass (credentials)"]);
     assert!(!(run.stdout + &run.stderr).contains('\u{1b}'));
+}
+
+#[test]
+fn what_this_tool_and_its_operators_write_is_no_input_of_an_app_around_the_checkout() {
+    let checkout = Checkout::new();
+    let written = [
+        "docker/compose/genie.password",
+        "docker/compose/genie.env",
+        "kept/genie/any.name",
+        "target/images/log",
+    ];
+    for path in written.iter().chain(&["main.py"]) {
+        checkout.write(path, "secret");
+    }
+    let root = checkout.path("");
+    let mut command = checkout.command(&["inputs", root.to_str().unwrap()]);
+    command.env("HIVE_BACKUP_DIR", checkout.path("kept"));
+    let run = sandbox::finish(&mut command).expect(0);
+    for path in written {
+        assert!(!run.stdout.contains(path), "{path} in {}", run.stdout);
+    }
+    assert!(run.stdout.contains("main.py") && run.stdout.contains("docker/compose/genie.yaml"));
 }
 
 #[test]

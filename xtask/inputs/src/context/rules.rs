@@ -7,15 +7,17 @@
 //! | `.env`, `.envrc`, `.envs`, `.env.*`, `.env-*`, `.env_*`, `.env~` | anywhere | no: secrets |
 //! | `.env.example`, `.sample`, `.template`, `.dist`; other `.env*` | anywhere | yes |
 //! | `.ssh`, `.aws`, `.gnupg`, `.netrc`, `.pypirc`, `.git-credentials`, `id_rsa` and its like | anywhere | no: secrets |
-//! | `.npmrc`, `.pgpass`, `.docker/config.json`, `.kube`, `.config/gcloud`, `.azure`, `.boto`, `.s3cfg`, `*.p12`, `*.pfx`, `application_default_credentials.json` | anywhere | yes, and it is told |
+//! | `*.env`, `.secrets.*`, `.pgpass`, `.docker/config.json`, `.kube`, `.config/gcloud`, `.azure`, `.boto`, `.s3cfg`, `*.p12`, `*.pfx`, `application_default_credentials.json` | anywhere | yes, and it is told |
 //! | `*.pem`, `*.key`, `*credential*.json`, `*service*account*.json` with a private key in it | anywhere | yes, and it is told |
+//! | `.npmrc`, `pip.conf` with a login in it | anywhere | yes, and it is told |
 //! | `.venv`, `venv`, any directory with `pyvenv.cfg` | anywhere | yes |
 //! | `__pycache__`, `*.pyc`, `*.pyo`, `node_modules`, `.pytest_cache`, `.mypy_cache`, `.ruff_cache`, `.tox`, `.nox`, `.DS_Store` | anywhere | yes |
 //! | any directory with `PG_VERSION`; `pgdata` and its like | anywhere | yes |
 //! | directories `data/postgres*`, `data/pg*` | the root's `data` | yes |
 //! | directories that cannot be read, in `data` or named like a database's | – | no |
 //! | `.dockerignore` | the root | yes |
-//! | folders of this tool: state, cache, cargo's `target` of its checkout | where they lie | no: each run changes them |
+//! | folders and files of this tool: state, cache, backups, cargo's `target` of its checkout, secrets beside its compose files | where they lie | no: each run changes them |
+//! | a volume of this tool's images (`hive` beside `pgdata`), backups with our seal | anywhere | no |
 //!
 //! Taken back are only entries that an exception names: one of its parts,
 //! with a letter or digit in it, has to match the entry's name. `!src/**` does
@@ -24,6 +26,8 @@
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::backup;
 
 use super::ignore::{self, Ignore, IgnoreVerdict, PatternProblem};
 
@@ -174,21 +178,28 @@ impl Rules {
         }
     }
 
-    /// Decides again on a directory when the names in it are known: a database
-    /// or a virtual environment shows by what it holds.
+    /// Decides again on a directory when the names in it are known: a database, a
+    /// virtual environment or a volume of our images shows by what it holds.
     pub(super) fn decide_by_entries(
         &self,
         path: &[u8],
         scope: Scope,
         holds: impl Fn(&[u8]) -> bool,
     ) -> Result<Decision, PatternProblem> {
+        // `pgdata` beside it may lie on another volume.
+        let is_volume = || {
+            holds(b"hive") && holds(b"pgdata")
+                || name_of(path) == b"hive" && holds(b"lock") && holds(b"adopted")
+        };
         let reason = match () {
             () if !self.safe => None,
+            () if is_volume() => Some(ExclusionReason::Own),
             () if holds(b"PG_VERSION") => Some(ExclusionReason::Data),
             () if holds(b"pyvenv.cfg") => Some(ExclusionReason::Environment),
             () => None,
         };
         match reason {
+            Some(ExclusionReason::Own) => self.leave_out(path, true, ExclusionReason::Own, true, scope),
             // The name has said so already, and an exception has spoken.
             Some(_) if named(path, true).is_some() => Ok(decision(path, true, scope)),
             Some(reason) => self.leave_out(path, true, reason, false, scope),
@@ -196,18 +207,32 @@ impl Rules {
         }
     }
 
-    /// Decides again on a file of a name that certificates and private keys
-    /// share: only `content` tells which it is.
+    /// Decides again on a file of a name that secrets and others share, as certificates
+    /// and private keys do: only its beginning, `content`, or its end, from so many
+    /// bytes before it on, tells which it is.
     pub(super) fn decide_by_content(
         &self,
         path: &[u8],
         scope: Scope,
-        content: impl FnOnce() -> Vec<u8>,
+        content: impl Fn() -> Vec<u8>,
+        end: impl Fn(usize) -> Vec<u8>,
     ) -> Result<Decision, PatternProblem> {
-        if self.safe && may_be_key(name_of(path)) && is_private_key(&content()) {
-            return self.leave_out(path, false, ExclusionReason::Credentials, false, scope);
+        let name = name_of(path);
+        let is_secret = || {
+            may_be_key(name) && is_private_key(&content())
+                || name == b".npmrc" && has_login(&content(), &[b"_auth", b"_password"])
+                || name == b"pip.conf" && has_login(&content(), &[])
+        };
+        let is_backup = || {
+            backup::is_named_as_one(name)
+                || name.ends_with(backup::ENDING.as_bytes()) && backup::begins_seal(&end(backup::SEAL_SIZE))
+        };
+        match () {
+            () if !self.safe => Ok(Decision::Keep(scope)),
+            () if is_backup() => self.leave_out(path, false, ExclusionReason::Own, true, scope),
+            () if is_secret() => self.leave_out(path, false, ExclusionReason::Credentials, false, scope),
+            () => Ok(Decision::Keep(scope)),
         }
-        Ok(Decision::Keep(scope))
     }
 
     /// Whether a directory that cannot be read may be left out for it.
@@ -294,8 +319,7 @@ fn named(path: &[u8], is_directory: bool) -> Option<(ExclusionReason, bool)> {
             let locked = matches!(name.get(4), Some(b'.' | b'-' | b'_' | b'~'));
             Some((ExclusionReason::Secret, locked))
         }
-        b".npmrc"
-        | b".pgpass"
+        b".pgpass"
         | b".kube"
         | b".azure"
         | b".boto"
@@ -303,6 +327,9 @@ fn named(path: &[u8], is_directory: bool) -> Option<(ExclusionReason, bool)> {
         | b"application_default_credentials.json" => Some((ExclusionReason::Credentials, false)),
         b"config.json" if lies_in(path, b".docker") => Some((ExclusionReason::Credentials, false)),
         b"gcloud" if lies_in(path, b".config") => Some((ExclusionReason::Credentials, false)),
+        _ if !is_directory && (name.ends_with(b".env") || name.starts_with(b".secrets.")) => {
+            Some((ExclusionReason::Credentials, false))
+        }
         _ if name.ends_with(b".p12") || name.ends_with(b".pfx") => {
             Some((ExclusionReason::Credentials, false))
         }
@@ -329,6 +356,24 @@ fn may_be_key(name: &[u8]) -> bool {
 fn is_private_key(content: &[u8]) -> bool {
     const MARK: &[u8] = b"PRIVATE KEY-----";
     content.windows(MARK.len()).any(|part| part == MARK)
+}
+
+/// Whether a file of settings has one of these keys, or a URL with a login.
+fn has_login(content: &[u8], keys: &[&[u8]]) -> bool {
+    let text = String::from_utf8_lossy(content);
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with(['#', ';']));
+    lines.any(|line| {
+        let in_url = line.split("://").skip(1).any(|rest| {
+            let authority = rest.split(['/', ' ', '"', '\'']).next().unwrap_or_default();
+            authority.contains('@')
+        });
+        let key = line.split('=').next().unwrap_or_default().as_bytes();
+        let has = |word: &[u8]| key.windows(word.len()).any(|part| part == word);
+        in_url || keys.iter().any(|word| has(word))
+    })
 }
 
 fn is_database(path: &[u8]) -> bool {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -303,8 +303,9 @@ impl<'a> Walk<'a> {
             }
             Ok(Decision::Keep(scope) | Decision::Enter(scope)) => {
                 let content = || first_bytes(handle, name);
+                let end = |count| last_bytes(handle, name, count);
                 let again = match kind {
-                    FileType::RegularFile => self.rules.decide_by_content(&path, scope, content),
+                    FileType::RegularFile => self.rules.decide_by_content(&path, scope, content, end),
                     _ => Ok(Decision::Keep(scope)),
                 };
                 match again {
@@ -394,10 +395,23 @@ impl<'a> Walk<'a> {
 /// What a file begins with: enough to find a key in. Nothing of one that cannot
 /// be read, which is a problem later on.
 fn first_bytes(folder: &OwnedFd, name: &[u8]) -> Vec<u8> {
+    bytes_from(folder, name, SeekFrom::Start(0), KEY_WITHIN)
+}
+
+/// So many bytes at a file's end, in the same way; nothing of a shorter one.
+fn last_bytes(folder: &OwnedFd, name: &[u8], count: usize) -> Vec<u8> {
+    let back = i64::try_from(count).unwrap_or(i64::MAX);
+    bytes_from(folder, name, SeekFrom::End(-back), KEY_WITHIN)
+}
+
+fn bytes_from(folder: &OwnedFd, name: &[u8], from: SeekFrom, most: u64) -> Vec<u8> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut bytes = Vec::new();
     if let Ok(file) = openat(folder, OsStr::from_bytes(name), flags, Mode::empty()) {
-        File::from(file).take(KEY_WITHIN).read_to_end(&mut bytes).ok();
+        let mut file = File::from(file);
+        if file.seek(from).is_ok() {
+            file.take(most).read_to_end(&mut bytes).ok();
+        }
     }
     bytes
 }

@@ -133,8 +133,8 @@ fn history_and_secrets_are_locked() {
 #[test]
 fn credentials_stay_out_unless_an_exception_names_them() {
     let files = [
-        ".npmrc",
-        "web/.npmrc",
+        "prod.env",
+        "conf/.secrets.toml",
         ".pgpass",
         ".docker/config.json",
         "home/.kube/config",
@@ -143,17 +143,102 @@ fn credentials_stay_out_unless_an_exception_names_them() {
     ];
     let wanted = [
         "config.json",
+        "environments/env",
+        "secrets.py",
+        "my.env/x",
+        ".npmrc",
         ".docker/Dockerfile",
         ".config/x",
         "docker/config.json",
     ];
     assert_eq!(kept("", &[&files[..], &wanted].concat()), wanted);
     assert_eq!(kept("!**/*", &files), [""; 0]);
-    assert_eq!(kept("!.npmrc", &files), [".npmrc"]);
+    assert_eq!(kept("!prod.env", &files), ["prod.env"]);
     assert_eq!(kept("!.docker/config.json", &files), [".docker/config.json"]);
     assert_eq!(
         kept("!.env~\n!**/.env*", &[".env~", ".env.example"]),
         [".env.example"]
+    );
+}
+
+#[test]
+fn settings_with_a_login_are_told_from_those_without() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, content) in [
+        (
+            ".npmrc",
+            "legacy-peer-deps=true\nregistry=https://npm.example/\n; _auth=no\n",
+        ),
+        ("a/.npmrc", "//npm.example/:_authToken=abc\n"),
+        ("b/.npmrc", "registry=https://me:pw@npm.example/\n"),
+        ("c/.npmrc", "//npm.example/:_password=abc\n"),
+        ("pip.conf", "[global]\nindex-url = https://pypi.example/simple\n"),
+        (
+            "a/pip.conf",
+            "[global]\nindex-url = https://me:pw@pypi.example/simple\n",
+        ),
+    ] {
+        fs::create_dir_all(folder.path().join(path).parent().unwrap()).unwrap();
+        fs::write(folder.path().join(path), content).unwrap();
+    }
+    let left_out = |ignore: &str| {
+        let rules = Rules::safe(Ignore::parse(ignore.as_bytes()).unwrap());
+        let found = walk(folder.path(), &rules, &WalkOptions::default()).unwrap();
+        let paths = found.left_out.into_iter();
+        let told = paths.map(|one| {
+            assert_eq!(one.reason, ExclusionReason::Credentials);
+            one.path
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(left_out(""), ["a/.npmrc", "a/pip.conf", "b/.npmrc", "c/.npmrc"]);
+    assert_eq!(left_out("!a/.npmrc\n!a/pip.conf"), ["b/.npmrc", "c/.npmrc"]);
+}
+
+#[test]
+fn volumes_and_backups_are_no_input_wherever_they_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "genie-20261121T031500.123Z-0123abcd.tar.zst";
+    let mut sealed = b"all of it".to_vec();
+    sealed.extend(backup::SEAL_MAGIC.to_le_bytes());
+    sealed.resize(sealed.len() - 4 + backup::SEAL_SIZE, 0);
+    for (path, content) in [
+        ("volume/hive/database-password", &b"x"[..]),
+        ("volume/pgdata/PG_VERSION", b"17"),
+        ("volume/files/app/media/a.png", b"x"),
+        ("other/hive/lock", b""),
+        ("other/hive/adopted", b""),
+        ("other/hive/secret.JWT_KEY", b"x"),
+        ("hive/lock.py", b""),
+        (&format!("dumps/{name}"), b"short"),
+        (&format!("dumps/{name}.age"), b"short"),
+        ("dumps/mine.tar.zst", &sealed),
+        ("dumps/model.tar.zst", b"short"),
+    ] {
+        fs::create_dir_all(folder.path().join(path).parent().unwrap()).unwrap();
+        fs::write(folder.path().join(path), content).unwrap();
+    }
+    let ignore = Ignore::parse(b"!volume\n!mine.tar.zst\n").unwrap();
+    let found = walk(folder.path(), &Rules::safe(ignore), &WalkOptions::default()).unwrap();
+    let inputs: Vec<&str> = found.inputs.iter().map(|input| &*input.path).collect();
+    assert_eq!(
+        inputs,
+        ["dumps", "dumps/model.tar.zst", "hive", "hive/lock.py", "other"]
+    );
+    assert!(
+        found
+            .left_out
+            .iter()
+            .all(|one| one.reason == ExclusionReason::Own)
+    );
+    let refused: Vec<&LeftOut> = found
+        .left_out
+        .iter()
+        .filter(|one| !one.refused.is_empty())
+        .collect();
+    assert_eq!(
+        refused.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
+        ["dumps/mine.tar.zst", "volume"]
     );
 }
 
