@@ -305,7 +305,7 @@ impl Subjects<'_> {
         let assembly = one.assembly(&self.host, base)?;
         let image = assembly.image;
         let staged = assembly::stage(&self.host, std::slice::from_ref(&assembly))?;
-        let target = assembly.target(&staged)?;
+        let target = assembly.target(&staged, one.job.network.access())?;
         let mut progress =
             Progress::new(Detail::Quiet, &[image], &self.host.state_dir())?.until_a_step_runs();
         let secret = self.host.env.ssl_cert_file.iter();
@@ -313,8 +313,6 @@ impl Subjects<'_> {
             secrets: secret
                 .map(|file| ("ca-bundle".to_owned(), file.clone()))
                 .collect(),
-            secret_values: self.request.network.secrets.clone(),
-            ssh_agent: self.request.network.ssh_agent().map(Path::to_owned),
             no_cache: false,
         };
         let Host { runner, report, .. } = &self.host;

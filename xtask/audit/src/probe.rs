@@ -274,7 +274,7 @@ impl<'a> AuditProbe<'a> {
             ]),
         };
         let staged = assembly::stage(&self.host, std::slice::from_ref(&assembly))?;
-        let mut ours = assembly.target(&staged)?;
+        let mut ours = assembly.target(&staged, buildkit::Access::default())?;
         ours.candidate_tag.push_str(&self.tag);
         let plain = self.plain(&ours)?;
         let (built, _) = self.bake(&[ours, plain])?;
@@ -298,6 +298,7 @@ impl<'a> AuditProbe<'a> {
             context: fresh("app", &self.app)?,
             contexts: BTreeMap::from([(NAMED.to_owned(), fresh(NAMED, &self.named)?)]),
             args: ours.args.clone(),
+            access: buildkit::Access::default(),
         })
     }
 
@@ -306,8 +307,6 @@ impl<'a> AuditProbe<'a> {
         let mut progress = Progress::new(Detail::Quiet, &names, &self.host.state_dir())?;
         let options = buildkit::BakeOptions {
             secrets: BTreeMap::from([("audit".to_owned(), self.secret.clone())]),
-            secret_values: BTreeMap::new(),
-            ssh_agent: None,
             no_cache: false,
         };
         let Host { runner, report, .. } = &self.host;
@@ -330,6 +329,7 @@ impl<'a> AuditProbe<'a> {
             context: empty,
             contexts: BTreeMap::new(),
             args: BTreeMap::from([("BASE".to_owned(), self.original.reference.clone())]),
+            access: buildkit::Access::default(),
         };
         let (_, candidates) = self.bake(&[target])?;
         let candidate = candidates.into_iter().next().context("bake made no image")?;

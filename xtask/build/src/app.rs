@@ -13,12 +13,14 @@ mod lists;
 mod lock;
 mod locked;
 mod locked_wheels;
+mod logins;
 mod pinned_wheels;
 mod requirements;
 mod unlisted;
 mod wheels;
 mod workspace;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use toml::Table;
@@ -170,13 +172,25 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
             format!("the app's folder {shown} does not exist")
         }]);
     }
+    let with_logins = logins::problems(folder);
     let pyproject = folder.join("pyproject.toml");
-    if pyproject.is_file() {
-        return read_project(folder, &pyproject, app);
-    }
-    match without_project(folder) {
-        Some(shape) => with_list(folder, &Table::new(), app, shape),
-        None => Err(vec![unlisted::told(folder, None)]),
+    let read = if pyproject.is_file() {
+        read_project(folder, &pyproject, app)
+    } else {
+        match without_project(folder) {
+            Some(shape) => with_list(folder, &Table::new(), app, shape),
+            None => Err(vec![unlisted::told(folder, None)]),
+        }
+    };
+    match (read, with_logins.is_empty()) {
+        (read, true) => read,
+        (Ok(_), false) => Err(with_logins),
+        (Err(mut found), false) => {
+            found.extend(with_logins);
+            let mut seen = BTreeSet::new();
+            found.retain(|problem| seen.insert(problem.clone()));
+            Err(found)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::buildkit::Target;
+use crate::buildkit::{Access, Target};
 use crate::candidate;
 use crate::context;
 use crate::context::stage::{StagedContext, sweep};
@@ -115,11 +115,11 @@ impl Staged {
 }
 
 impl Assembly<'_> {
-    /// What BuildKit is asked for.
+    /// What BuildKit is asked for; `access` is what the steps get of this machine's logins.
     ///
     /// # Errors
     /// A context that is not staged.
-    pub fn target(&self, staged: &Staged) -> Result<Target> {
+    pub fn target(&self, staged: &Staged, access: Access) -> Result<Target> {
         let mut trees: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut args = self.definition.arguments.clone();
         args.insert("BASE".to_owned(), self.base.to_owned());
@@ -144,6 +144,7 @@ impl Assembly<'_> {
                 .unwrap_or_default(),
             contexts: trees,
             args,
+            access,
         })
     }
 

@@ -47,6 +47,17 @@ pub struct Target {
     pub contexts: BTreeMap<String, PathBuf>,
     /// The build arguments and their values, by name.
     pub args: BTreeMap<String, String>,
+    /// What its steps get of this machine's logins, and those of no other image.
+    pub access: Access,
+}
+
+/// What the steps of one image's build may use and none of its layers has.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Secret id → value, which goes through the environment of the CLI alone.
+    pub secrets: BTreeMap<&'static str, String>,
+    /// The socket of the SSH agent that steps can mount.
+    pub ssh_agent: Option<PathBuf>,
 }
 
 /// What all images of a call share.
@@ -54,10 +65,6 @@ pub struct Target {
 pub struct BakeOptions {
     /// The files that steps can mount as secrets, by id.
     pub secrets: BTreeMap<String, PathBuf>,
-    /// Secret id → value, which goes through the environment of the CLI alone.
-    pub secret_values: BTreeMap<&'static str, String>,
-    /// The socket of the SSH agent that steps can mount.
-    pub ssh_agent: Option<PathBuf>,
     /// Whether each step runs, whatever the cache has.
     pub no_cache: bool,
 }
@@ -98,30 +105,40 @@ struct BakeTarget<'a> {
     no_cache: bool,
 }
 
-/// The bake file of a call, as JSON.
+/// An environment has no variable of this size (128 KiB on Linux, with its name):
+/// secrets from here on go through a file.
+const LARGE: usize = 64 * 1024;
+
+/// The bake file of a call, as JSON. `files` is the folder of secrets that are too
+/// large for the environment.
 ///
 /// # Errors
 /// When a path is not UTF-8.
-pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
-    let mut secret: Vec<String> = options
-        .secrets
-        .iter()
-        .map(|(id, file)| {
-            let file = file.to_str().context("a secret's path is not UTF-8")?;
-            // One CSV record: a comma or quote in the path needs quoting.
-            Ok(format!("id={id},\"src={}\"", file.replace('"', "\"\"")))
-        })
-        .collect::<Result<_>>()?;
-    let values = options.secret_values.keys();
-    secret.extend(values.map(|id| format!("id={id},env={}", variable_of(id))));
-    let ssh = match &options.ssh_agent {
-        Some(socket) => {
-            let socket = socket
-                .to_str()
-                .context("the path of the SSH agent is not UTF-8")?;
-            vec![format!("default={socket}")]
-        }
-        None => Vec::new(),
+pub fn request(targets: &[Target], options: &BakeOptions, files: &Path) -> Result<String> {
+    let from_file = |id: &str, file: &Path| -> Result<String> {
+        let file = file.to_str().context("a secret's path is not UTF-8")?;
+        // One CSV record: a comma or quote in the path needs quoting.
+        Ok(format!("id={id},\"src={}\"", file.replace('"', "\"\"")))
+    };
+    let secrets_of = |place: usize, target: &Target| -> Result<Vec<String>> {
+        let shared = options.secrets.iter().map(|(id, file)| from_file(id, file));
+        let own = target.access.secrets.iter().map(|(id, value)| {
+            let variable = variable_of(place, id);
+            match value.len() {
+                LARGE.. => from_file(id, &files.join(variable)),
+                _ => Ok(format!("id={id},env={variable}")),
+            }
+        });
+        shared.chain(own).collect()
+    };
+    let ssh_of = |target: &Target| -> Result<Vec<String>> {
+        let Some(socket) = &target.access.ssh_agent else {
+            return Ok(Vec::new());
+        };
+        let socket = socket
+            .to_str()
+            .context("the path of the SSH agent is not UTF-8")?;
+        Ok(vec![format!("default={socket}")])
     };
     let file = BakeFile {
         group: BTreeMap::from([(
@@ -132,7 +149,8 @@ pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
         )]),
         target: targets
             .iter()
-            .map(|target| {
+            .enumerate()
+            .map(|(place, target)| {
                 let bake = BakeTarget {
                     context: &target.context,
                     contexts: &target.contexts,
@@ -141,13 +159,13 @@ pub fn request(targets: &[Target], options: &BakeOptions) -> Result<String> {
                     args: &target.args,
                     labels: BTreeMap::from([(FINGERPRINT_LABEL, target.fingerprint.as_str())]),
                     tags: [&target.candidate_tag],
-                    secret: secret.clone(),
-                    ssh: ssh.clone(),
+                    secret: secrets_of(place, target)?,
+                    ssh: ssh_of(target)?,
                     no_cache: options.no_cache,
                 };
-                (target.image.as_str(), bake)
+                Ok((target.image.as_str(), bake))
             })
-            .collect(),
+            .collect::<Result<_>>()?,
     };
     let text = serde_json::to_string_pretty(&file)?;
     // bake interpolates `${…}` in JSON strings as in HCL; `$$` is a literal `$`.
@@ -170,9 +188,12 @@ pub fn bake(
 ) -> Result<Vec<Candidate>> {
     // By its name bake takes it for JSON alone. From stdin it would try compose
     // first, which warns of each `$$` in it.
+    // buildx leaves a folder with each Dockerfile that comes as text (docker/buildx#3117).
+    let temporary = tempfile::Builder::new().prefix("hive-bake-").tempdir()?;
     let file = progress.folder().join("bake.json");
+    let text = request(targets, options, temporary.path())?;
+    regular::replace(&file, text.as_bytes()).context("write the request to bake")?;
     let metadata = progress.folder().join("bake-metadata.json");
-    regular::replace(&file, request(targets, options)?.as_bytes()).context("write the request to bake")?;
     // What an earlier call made is no answer of this one.
     regular::replace(&metadata, b"null").context("write the state folder")?;
     let utf8 = |path: &Path| {
@@ -181,8 +202,6 @@ pub fn bake(
             .context("the state folder's path is not UTF-8")
     };
     let (file, metadata_path) = (utf8(&file)?, utf8(&metadata)?);
-    // buildx leaves a folder with each Dockerfile that comes as text (docker/buildx#3117).
-    let temporary = tempfile::Builder::new().prefix("hive-bake-").tempdir()?;
     let mut command = engine
         .cmd(
             runner,
@@ -206,8 +225,16 @@ pub fn bake(
         .env("BUILDX_METADATA_PROVENANCE", "disabled")
         .env("TMPDIR", temporary.path())
         .deadline(BUILD_DEADLINE);
-    for (id, value) in &options.secret_values {
-        command = command.env(variable_of(id), value);
+    for (place, target) in targets.iter().enumerate() {
+        for (id, value) in &target.access.secrets {
+            let variable = variable_of(place, id);
+            if value.len() < LARGE {
+                command = command.env(variable, value);
+            } else {
+                regular::replace(&temporary.path().join(variable), value.as_bytes())
+                    .context("write a secret of the build")?;
+            }
+        }
     }
     let output = command.stream(|_, line| progress.line(report, line))?;
     if !output.success() {
@@ -222,9 +249,10 @@ pub fn bake(
         .collect()
 }
 
-/// The variable by which the CLI gets the value of a secret.
-fn variable_of(id: &str) -> String {
-    format!("HIVE_SECRET_{}", id.to_uppercase().replace('-', "_"))
+/// The variable by which the CLI gets the value of a secret of the target in this
+/// place of a call.
+fn variable_of(place: usize, id: &str) -> String {
+    format!("HIVE_SECRET_{place}_{}", id.to_uppercase().replace('-', "_"))
 }
 
 /// The ID that this very call made, not what a tag says now: another run may
@@ -269,6 +297,7 @@ mod tests {
             context: PathBuf::from("/c/app"),
             contexts: BTreeMap::from([("rootfs".to_owned(), PathBuf::from("/c/rootfs"))]),
             args: BTreeMap::from([("BASE".to_owned(), "a ${b} %{c}".to_owned())]),
+            access: Access::default(),
         }
     }
 
@@ -276,28 +305,37 @@ mod tests {
     fn request_has_one_group_and_typed_targets() {
         let options = BakeOptions {
             secrets: BTreeMap::from([("ca-bundle".to_owned(), PathBuf::from("/etc/a,b.crt"))]),
-            secret_values: BTreeMap::from([("build-environment", "export X='hidden'\n".to_owned())]),
-            ssh_agent: Some(PathBuf::from("/tmp/ssh-1/agent.2")),
             no_cache: false,
         };
-        let text = request(&[target("genie"), target("agent")], &options).unwrap();
+        let mut agent = target("agent");
+        agent.access = Access {
+            secrets: BTreeMap::from([
+                ("build-environment", "export X='hidden'\n".to_owned()),
+                ("known-hosts", "h".repeat(200_000)),
+            ]),
+            ssh_agent: Some(PathBuf::from("/tmp/ssh-1/agent.2")),
+        };
+        let text = request(&[target("genie"), agent], &options, Path::new("/tmp/files")).unwrap();
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
             value["group"]["default"]["targets"],
             serde_json::json!(["genie", "agent"])
         );
-        let genie = &value["target"]["genie"];
+        let (genie, agent) = (&value["target"]["genie"], &value["target"]["agent"]);
+        // What one image is given no other one gets.
+        let shared = "id=ca-bundle,\"src=/etc/a,b.crt\"";
+        assert_eq!(genie["secret"], serde_json::json!([shared]));
+        assert_eq!(genie.get("ssh"), None);
         assert_eq!(
-            genie["secret"],
+            agent["secret"],
             serde_json::json!([
-                "id=ca-bundle,\"src=/etc/a,b.crt\"",
-                "id=build-environment,env=HIVE_SECRET_BUILD_ENVIRONMENT"
+                shared,
+                "id=build-environment,env=HIVE_SECRET_1_BUILD_ENVIRONMENT",
+                "id=known-hosts,\"src=/tmp/files/HIVE_SECRET_1_KNOWN_HOSTS\""
             ])
         );
+        assert_eq!(agent["ssh"], serde_json::json!(["default=/tmp/ssh-1/agent.2"]));
         assert!(!text.contains("hidden"));
-        assert_eq!(genie["ssh"], serde_json::json!(["default=/tmp/ssh-1/agent.2"]));
-        let without = request(&[target("genie")], &BakeOptions::default()).unwrap();
-        assert!(!without.contains("\"ssh\""), "{without}");
         assert_eq!(genie["args"]["BASE"], "a $${b} %%{c}");
         assert_eq!(
             genie["dockerfile-inline"],

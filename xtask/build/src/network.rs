@@ -17,11 +17,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
+use crate::buildkit::Access;
 use host::Host;
 use inputs::{hex, regular};
 use npm::{NpmFile, NpmSettings};
 use python::PythonSource;
 use settings::{IndexSettings, SettingsFile};
+pub(crate) use settings::{is_token, login_of_authority};
 use ssh::GitBySsh;
 
 /// The build argument with the hash of the indexes, and of npm's registries where a
@@ -34,8 +36,8 @@ pub const PYTHON_ARGUMENT: &str = "PYTHON_SOURCE";
 /// Proxies, as programs spell them.
 const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
-/// Files of an app whose text may name a host that wants a login.
-const NAMING_HOSTS: [&str; 8] = [
+/// Files at the top of an app whose text may name a host that wants a login.
+const NAMING_HOSTS: [&str; 9] = [
     "pyproject.toml",
     "uv.lock",
     "requirements.txt",
@@ -44,6 +46,7 @@ const NAMING_HOSTS: [&str; 8] = [
     "Pipfile",
     "Pipfile.lock",
     "pylock.toml",
+    "uv.toml",
 ];
 
 /// What npm has locked.
@@ -54,15 +57,14 @@ const PACKAGE_LOCK: &str = "package-lock.json";
 pub struct BuildNetwork {
     /// Secret id → its value.
     pub secrets: BTreeMap<&'static str, String>,
-    /// Over the indexes; absent where the machine names none.
+    /// Over the indexes, and for an image with a front end npm's registries; absent
+    /// where the machine names none.
     pub indexes: Option<String>,
-    /// Over the indexes and npm's registries: for images with a front end.
-    pub with_registries: Option<String>,
     /// Over where a Python of uv's comes from; absent where the machine does not say.
     pub python: Option<String>,
     /// What must be shown nowhere.
     pub logins: Vec<String>,
-    /// What apps take from git by SSH.
+    /// What the app takes from git by SSH.
     ssh: GitBySsh,
     /// A proxy that no build step reaches: the variable, and where it is.
     loopback_proxy: Option<(String, String)>,
@@ -79,14 +81,14 @@ impl std::fmt::Debug for BuildNetwork {
 }
 
 impl BuildNetwork {
-    /// Reads the machine's settings; logins of a netrc file only for the hosts
-    /// that these settings or the apps name. `front_ends` are folders with a
-    /// package-lock.json: npm's settings count where there are some, and those of
-    /// uv's Pythons where one `needs_python`.
+    /// Reads the machine's settings for one image; logins of a netrc file only for the
+    /// hosts that these settings or its app name. `front_end` is a folder with a
+    /// package-lock.json: npm's settings count where there is one, and those of uv's
+    /// Pythons where the image `needs_python`.
     ///
     /// # Errors
     /// For settings that cannot be used in a build, and would be missed.
-    pub fn of(host: &Host, apps: &[&Path], front_ends: &[PathBuf], needs_python: bool) -> Result<Self> {
+    pub fn of(host: &Host, app: Option<&Path>, front_end: Option<&Path>, needs_python: bool) -> Result<Self> {
         let variables = &host.env.network;
         let files = files(host);
         let settings = IndexSettings::read(variables, &files).map_err(failure::usage)?;
@@ -94,12 +96,13 @@ impl BuildNetwork {
             true => PythonSource::read(variables, &files).map_err(failure::usage)?,
             false => PythonSource::default(),
         };
-        if let Some(problem) = beside_indexes(&settings.find_links) {
+        let home = host.env.home.clone().unwrap_or_default();
+        if let Some(problem) = beside_indexes(&settings.find_links, &home) {
             return Err(failure::usage(problem).into());
         }
-        let registries = match front_ends {
-            [] => NpmSettings::default(),
-            _ => NpmSettings::read(variables, &npm_files(host)).map_err(failure::usage)?,
+        let registries = match front_end {
+            None => NpmSettings::default(),
+            Some(_) => NpmSettings::read(variables, &npm_files(host)).map_err(failure::usage)?,
         };
         let of_index = settings.on_loopback().or(registries.on_loopback());
         let of_index = of_index.map(|found| ("the package index", found));
@@ -111,17 +114,16 @@ impl BuildNetwork {
                 .hint("let it listen on an address of this machine too, and name that")
                 .into());
         }
-        let locks: Vec<String> = front_ends
-            .iter()
+        let locks: Vec<String> = front_end
+            .into_iter()
             .map(|folder| regular::read_to_string(&folder.join(PACKAGE_LOCK)).unwrap_or_default())
             .collect();
         let hashed = |text: String| hex::digits(&Sha256::digest(text));
         let both = [settings.identity(), registries.identity()];
         let both: Vec<String> = both.into_iter().flatten().collect();
         let mut network = Self {
-            indexes: settings.identity().map(hashed),
-            with_registries: (!both.is_empty()).then(|| hashed(both.concat())),
-            ssh: GitBySsh::of(apps, &NAMING_HOSTS, variables.get("SSH_AUTH_SOCK")),
+            indexes: (!both.is_empty()).then(|| hashed(both.concat())),
+            ssh: GitBySsh::of(app, variables.get("SSH_AUTH_SOCK")),
             python: python.identity().map(hashed),
             logins: [settings.logins(), registries.secrets(&locks), python.logins()].concat(),
             ..Self::default()
@@ -151,13 +153,14 @@ impl BuildNetwork {
         }
         if network.ssh.is_wanted() {
             export(&mut exports, "GIT_SSH_COMMAND", ssh::COMMAND);
-            let home = host.env.home.clone().unwrap_or_default();
             let known = [
                 home.join(".ssh/known_hosts"),
                 PathBuf::from("/etc/ssh/ssh_known_hosts"),
             ];
             let known = known.map(|file| regular::read_to_string(&file).unwrap_or_default());
-            network.secrets.insert(ssh::KNOWN_HOSTS, known.join("\n"));
+            network
+                .secrets
+                .insert(ssh::KNOWN_HOSTS, network.ssh.known(&known.join("\n")));
         }
         if !exports.is_empty() {
             network.secrets.insert("build-environment", exports);
@@ -165,20 +168,16 @@ impl BuildNetwork {
         if let Some(text) = settings.uv_toml() {
             network.secrets.insert("uv-config", text);
         }
-        let named: Vec<String> = apps
-            .iter()
-            .flat_map(|app| {
-                NAMING_HOSTS.map(|name| regular::read_to_string(&app.join(name)).unwrap_or_default())
-            })
-            .chain(settings.urls())
-            .collect();
+        let named = app.map(naming_hosts).unwrap_or_default();
+        let named = named.into_iter().map(|(_, text)| text);
+        let named: Vec<String> = named.chain(settings.urls()).collect();
         let netrc = regular::read_to_string(&netrc_file(host)).unwrap_or_default();
         let wanted = netrc::entries(&netrc, |machine| {
             named.iter().any(|text| names_host(text, machine))
         });
         if !wanted.text.is_empty() {
             network.secrets.insert("netrc", wanted.text);
-            network.logins.extend(wanted.passwords);
+            network.logins.extend(wanted.secrets);
         }
         // What is short is no secret, and would be struck out of every line.
         let logins: BTreeSet<String> = network
@@ -194,18 +193,22 @@ impl BuildNetwork {
         Ok(network)
     }
 
-    /// The socket of the machine's SSH agent, where an app takes a package by SSH.
-    pub fn ssh_agent(&self) -> Option<&Path> {
-        self.ssh.agent()
+    /// What the image's build gets of it; the SSH agent only where the app takes a
+    /// package by SSH.
+    pub fn access(&self) -> Access {
+        Access {
+            secrets: self.secrets.clone(),
+            ssh_agent: self.ssh.agent().map(Path::to_owned),
+        }
     }
 
-    /// Refuses what no build could work with, once these apps are to be built.
+    /// Refuses what no build could work with, once the image is to be built.
     ///
     /// # Errors
     /// For a proxy on this machine's loopback, and for an app that wants an SSH agent
     /// where there is none.
-    pub fn check_reachable(&self, building: &[&Path]) -> Result<()> {
-        self.ssh.check(building)?;
+    pub fn check_reachable(&self) -> Result<()> {
+        self.ssh.check()?;
         let Some((source, at)) = &self.loopback_proxy else {
             return Ok(());
         };
@@ -232,15 +235,24 @@ fn sought_in_files(logins: &[String]) -> String {
 /// Words are shorter than this.
 const DISTINCT: usize = 16;
 
+/// The ends of names of packages.
+const ARCHIVES: [&str; 7] = [".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip"];
+
 /// What a build would miss of packages that lie beside the indexes: it would take
-/// those of the same name from an index.
-fn beside_indexes(find_links: &[(String, String)]) -> Option<String> {
+/// those of the same name from an index. pip takes `~` for the home folder.
+fn beside_indexes(find_links: &[(String, String)], home: &Path) -> Option<String> {
     let (source, place) = find_links.iter().find(|(_, place)| {
         let path = place.strip_prefix("file://").unwrap_or(place);
-        let entries = fs_err::read_dir(path).into_iter().flatten().flatten();
+        let below_home = (path == "~").then_some("").or(path.strip_prefix("~/"));
+        // Another user's home folder, or a page.
+        if path.contains("://") || path.starts_with('~') && below_home.is_none() {
+            return true;
+        }
+        let path = below_home.map_or_else(|| PathBuf::from(path), |below| home.join(below));
+        let entries = fs_err::read_dir(&path).into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let ends = [".whl", ".tar.gz", ".zip"];
-        path.contains("://") || names.any(|name| ends.iter().any(|end| name.ends_with(end)))
+        // A file is a page with links.
+        path.is_file() || names.any(|name| ARCHIVES.iter().any(|end| name.ends_with(end)))
     })?;
     Some(format!(
         "{source} names packages in {}, and a build does not look there: name an index instead, or put the packages \
@@ -274,6 +286,33 @@ fn export(script: &mut String, name: &str, value: &str) {
     script.push_str(&format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
 }
 
+/// The files of an app whose text may name a host that wants a login, by their paths
+/// in its folder: also those that a `requirements.txt` includes, as they are usually
+/// called.
+pub(crate) fn naming_hosts(app: &Path) -> Vec<(String, String)> {
+    let listed = |below: &str| {
+        let entries = fs_err::read_dir(app.join(below)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut paths: Vec<String> = names.map(|name| format!("{below}{name}")).collect();
+        paths.sort();
+        paths
+    };
+    let is_list = |path: &String| path.starts_with("requirements") || path.starts_with("constraints");
+    let lists = [listed(""), listed("requirements/")].concat();
+    let lists = lists
+        .into_iter()
+        .filter(|path| is_list(path) && path.ends_with(".txt"));
+    let mut found = Vec::new();
+    for path in NAMING_HOSTS.map(str::to_owned).into_iter().chain(lists) {
+        if found.iter().all(|(known, _)| *known != path)
+            && let Ok(text) = regular::read_to_string(&app.join(&path))
+        {
+            found.push((path, text));
+        }
+    }
+    found
+}
+
 /// Whether a URL in a text has this host.
 fn names_host(text: &str, host: &str) -> bool {
     text.match_indices(host).any(|(at, _)| {
@@ -301,14 +340,9 @@ fn files(host: &Host) -> Vec<SettingsFile> {
     let of_system = |below: &str| PathBuf::from("/etc").join(below);
     let uv =
         named("UV_CONFIG_FILE").unwrap_or_else(|| vec![of_system("uv/uv.toml"), config.join("uv/uv.toml")]);
-    let pip = named("PIP_CONFIG_FILE").unwrap_or_else(|| {
-        vec![
-            of_system("xdg/pip/pip.conf"),
-            of_system("pip.conf"),
-            home.join(".pip/pip.conf"),
-            config.join("pip/pip.conf"),
-        ]
-    });
+    let of_user = vec![home.join(".pip/pip.conf"), config.join("pip/pip.conf")];
+    let of_system = vec![of_system("xdg/pip/pip.conf"), of_system("pip.conf")];
+    let pip = pip_files(named("PIP_CONFIG_FILE"), of_system, of_user);
     let read = |path: PathBuf, is_uv: bool| {
         let text = regular::read_to_string(&path).ok()?;
         Some(SettingsFile { path, text, is_uv })
@@ -316,6 +350,16 @@ fn files(host: &Host) -> Vec<SettingsFile> {
     let uv = uv.into_iter().filter_map(|path| read(path, true));
     let pip = pip.into_iter().filter_map(|path| read(path, false));
     uv.chain(pip).collect()
+}
+
+/// Which of its files pip reads: of the user's and the named one just one kind, those of
+/// the machine always, and none at all where `/dev/null` is named.
+fn pip_files(named: Option<Vec<PathBuf>>, of_system: Vec<PathBuf>, of_user: Vec<PathBuf>) -> Vec<PathBuf> {
+    match named {
+        Some(named) if named == [PathBuf::from("/dev/null")] => Vec::new(),
+        Some(named) if named.iter().all(|path| path.exists()) => [of_system, named].concat(),
+        _ => [of_system, of_user].concat(),
+    }
 }
 
 /// npm's settings, in files of the machine (where Debian's npm looks) and the user;

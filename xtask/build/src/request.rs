@@ -3,7 +3,7 @@
 mod tags;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Error, Result};
 
@@ -50,8 +50,6 @@ pub struct Request {
     pub jobs: Vec<ImageRequest>,
     /// A forced origin of the bases.
     pub base_from: Option<Origin>,
-    /// How the build's steps reach what they install from.
-    pub network: BuildNetwork,
     /// Whether images are built without any cache, as `--no-cache` asks.
     pub no_cache: bool,
 }
@@ -69,6 +67,9 @@ pub struct ImageRequest {
     pub arguments: BTreeMap<String, String>,
     /// Its Dockerfile, rendered now: what is built is never a stale file.
     pub dockerfile: String,
+    /// How its build's steps reach what they install from, with the logins that its
+    /// own app wants.
+    pub network: BuildNetwork,
     /// The version in its tags; the fingerprint's beginning where nothing says
     /// one.
     version: Option<Tag>,
@@ -141,6 +142,7 @@ impl Request {
                 dockerfile: dockerfile::render(&catalog.fragments, &spec, default_base, &catalog.lock)?,
                 arguments: dockerfile::arguments(&base, &catalog.lock),
                 base,
+                network: BuildNetwork::default(),
                 extra_tags: Vec::new(),
                 spec,
                 app,
@@ -154,39 +156,37 @@ impl Request {
         if !problems.is_empty() {
             return Err(catalog::invalid(&problems));
         }
-        let apps = jobs.iter().filter_map(|job| job.app.as_ref());
-        let folders: Vec<&Path> = apps.map(|app| app.folder.as_path()).collect();
-        let front_ends: Vec<PathBuf> = jobs
-            .iter()
-            .filter_map(|job| {
-                let folder = &job.app.as_ref()?.folder;
-                Some(folder.join(&job.spec.build.node.as_ref()?.folder))
-            })
-            .collect();
-        let needs_python = jobs.iter().any(|job| job.base.python.is_some());
-        let network = BuildNetwork::of(host, &folders, &front_ends, needs_python)?;
         for job in &mut jobs {
-            let counts = match job.spec.build.node {
-                Some(_) => &network.with_registries,
-                None => &network.indexes,
-            };
-            if let Some(hash) = counts {
-                job.arguments.insert(INDEX_ARGUMENT.to_owned(), hash.clone());
+            let folder = job.app.as_ref().map(|app| app.folder.as_path());
+            let front_end = job.spec.build.node.as_ref();
+            let front_end = front_end.and_then(|node| Some(folder?.join(&node.folder)));
+            let network = BuildNetwork::of(host, folder, front_end.as_deref(), job.base.python.is_some())?;
+            let of_network = [
+                (INDEX_ARGUMENT, &network.indexes),
+                (PYTHON_ARGUMENT, &network.python),
+            ];
+            for (name, hash) in of_network {
+                if let Some(hash) = hash {
+                    job.arguments.insert(name.to_owned(), hash.clone());
+                }
             }
-            if let (Some(hash), Some(_)) = (&network.python, &job.base.python) {
-                job.arguments.insert(PYTHON_ARGUMENT.to_owned(), hash.clone());
-            }
+            job.network = network;
         }
         Ok(Self {
             jobs,
             base_from: selection.base_from,
-            network,
             no_cache: selection.no_cache,
         })
     }
 }
 
 impl Request {
+    /// What of this machine's logins must be shown nowhere.
+    pub fn logins(&self) -> Vec<String> {
+        let all = self.jobs.iter().flat_map(|job| job.network.logins.clone());
+        all.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The base set of each image.
     pub fn bases(&self) -> Vec<&ChosenBase> {
         self.jobs.iter().map(|job| &job.base).collect()

@@ -3,7 +3,7 @@
 mod tell;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -202,9 +202,9 @@ impl<'a> BuildRun<'a> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let apps = wanted.iter().filter_map(|one| one.job.app.as_ref());
-        let building: Vec<&Path> = apps.map(|app| app.folder.as_path()).collect();
-        self.request.network.check_reachable(&building)?;
+        for one in &wanted {
+            one.job.network.check_reachable()?;
+        }
         let names: Vec<&str> = wanted.iter().map(|one| one.step.name.as_str()).collect();
         self.host.report.step("build", names.join(", "));
         // Held until BuildKit has read them.
@@ -215,12 +215,11 @@ impl<'a> BuildRun<'a> {
         let staged = assembly::stage(self.host, &assemblies)?;
         let targets = assemblies
             .iter()
-            .map(|assembly| assembly.target(&staged))
+            .zip(&wanted)
+            .map(|(assembly, one)| assembly.target(&staged, one.job.network.access()))
             .collect::<Result<Vec<_>>>()?;
         let options = buildkit::BakeOptions {
             secrets: self.secrets.clone(),
-            secret_values: self.request.network.secrets.clone(),
-            ssh_agent: self.request.network.ssh_agent().map(Path::to_owned),
             no_cache: self.args.selection.no_cache,
         };
         let mut progress = self.progress(&names)?;
@@ -279,7 +278,7 @@ impl<'a> BuildRun<'a> {
             cli::ProgressMode::Quiet => Detail::Quiet,
         };
         let progress = Progress::new(detail, names, &self.host.state_dir())?;
-        Ok(progress.hiding(&self.request.network.logins).naming(self.sets))
+        Ok(progress.hiding(&self.request.logins()).naming(self.sets))
     }
 
     /// Holds the forecasts against what BuildKit did, and puts both on record.

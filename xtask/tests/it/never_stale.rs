@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use build::buildkit::progress::{Detail, Progress};
-use build::buildkit::{self, BakeOptions, Target};
+use build::buildkit::{self, Access, BakeOptions, Target};
 use build::context;
 use engine::Engine;
 use host::process::{Interrupt, Runner};
@@ -165,6 +165,7 @@ impl Pair {
                 context: context.to_owned(),
                 contexts: BTreeMap::new(),
                 args: BTreeMap::new(),
+                access: Access::default(),
             }
         };
         let targets = [target("ours", stage.tree()), target("plain", &app)];

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::Bench;
 use super::super::row::Measured;
 use build::buildkit::progress::{Detail, Progress};
-use build::buildkit::{self, Target};
+use build::buildkit::{self, Access, Target};
 use build::catalog::{Apps, Catalog};
 use definition::reference::{OwnRepository, Reference};
 use definition::spec::{App, ImageSpec};
@@ -162,11 +162,10 @@ impl ImagesFixture {
             context: app.source.clone(),
             contexts: BTreeMap::new(),
             args: args.map(|(key, value)| (key.to_owned(), value)).into(),
+            access: Access::default(),
         };
         let options = buildkit::BakeOptions {
             secrets: ca_bundle(host),
-            secret_values: BTreeMap::new(),
-            ssh_agent: None,
             no_cache: false,
         };
         let mut progress = Progress::new(Detail::Quiet, &[name], &self.scratch.state)?;

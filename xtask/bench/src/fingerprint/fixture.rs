@@ -245,6 +245,7 @@ impl CheckoutFixture {
                         .as_ref()
                         .map_or_else(|| rootfs.clone(), |app| app.folder.clone()),
                     contexts: BTreeMap::from([(ROOTFS.to_owned(), rootfs.clone())]),
+                    access: buildkit::Access::default(),
                     args,
                     image,
                 })
@@ -271,6 +272,7 @@ impl CheckoutFixture {
             context: app.context("a peer is built of an app's folder")?,
             contexts: BTreeMap::new(),
             args: args.map(|(key, value)| (key.to_owned(), value)).into(),
+            access: buildkit::Access::default(),
         };
         let folder = self.folder(&format!("bake-{name}"));
         fs_err::create_dir_all(&folder)?;
@@ -303,12 +305,10 @@ fn save(host: &Host, folder: &Path, targets: &[Target]) -> Result<PathBuf> {
         .collect();
     let options = buildkit::BakeOptions {
         secrets,
-        secret_values: BTreeMap::new(),
-        ssh_agent: None,
         no_cache: false,
     };
     let file = folder.join("bake.json");
-    fs_err::write(&file, buildkit::request(targets, &options)?)?;
+    fs_err::write(&file, buildkit::request(targets, &options, folder)?)?;
     Ok(file)
 }
 

@@ -1,6 +1,7 @@
 //! What `requirements.txt` refers to, file by file: whether a build has all of
 //! it.
 
+use super::logins;
 use inputs::regular;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -40,11 +41,8 @@ impl Walk<'_> {
             if line.starts_with('#') {
                 continue;
             }
-            if let Some(login) = login(line) {
-                self.found.push(format!(
-                    "{at}: has a login in a URL ({login}…), and this file is part of the image: let the machine give it \
-                     (README, \"Behind a proxy\")"
-                ));
+            if logins::has_login(line) {
+                self.found.push(logins::told(&at));
             }
             for name in variables(line).filter(|name| !self.environment.contains_key(*name)) {
                 self.found.push(format!(
@@ -141,15 +139,6 @@ fn inside(path: &Path) -> Option<PathBuf> {
     Some(clean)
 }
 
-/// The name in a URL's login, where a password stands there and no variable.
-fn login(line: &str) -> Option<&str> {
-    let (_, rest) = line.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let (login, _) = authority.rsplit_once('@')?;
-    let (name, password) = login.split_once(':')?;
-    (!password.is_empty() && !password.starts_with("${")).then_some(name)
-}
-
 /// The variables that pip and uv fill in: `${NAME}`, in capital letters.
 fn variables(line: &str) -> impl Iterator<Item = &str> {
     let names = line
@@ -196,6 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_powershell_has_written_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = "\u{feff}-r gone.txt\r\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        fs_err::write(dir.path().join("requirements.txt"), bytes).unwrap();
+        let found = problems(dir.path(), &BTreeMap::new());
+        assert!(
+            found[0].ends_with("requirements.txt:1: there is no file gone.txt"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
     fn what_no_build_has_is_told_with_its_line() {
         let top = "-r reqs/base.txt\n-r ../base.txt\n-e ../lib\n./nothing\n-i https://me:secret@h.example/simple\n\
              --extra-index-url https://${WHO}:${TOKEN}@h.example/simple\nx @ https://h.example/${other}/x.whl\n";
@@ -206,7 +210,7 @@ mod tests {
                 "requirements.txt:2: ../base.txt lies outside of the app's folder, and nothing there reaches a build",
                 "requirements.txt:3: ../lib lies outside of the app's folder, and nothing there reaches a build: move it inside",
                 "requirements.txt:4: ./nothing is no project: it has neither pyproject.toml nor setup.py",
-                "requirements.txt:5: has a login in a URL (me…), and this file is part of the image: let the machine give \
+                "requirements.txt:5: has a login in a URL, and this file is part of the image: let the machine give \
                  it (README, \"Behind a proxy\")",
                 "requirements.txt:6: no build step has the variable WHO: give it a value in `app.build_environment`, or, \
                  where it is a login, let the machine give it (README, \"Behind a proxy\")",

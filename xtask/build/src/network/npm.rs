@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::settings::{is_loopback, login_of, without_login};
+use super::settings::{is_loopback, is_token, login_of, without_login};
 
 /// The variables of npm that count; it takes either spelling.
 const REGISTRY: [&str; 2] = ["npm_config_registry", "NPM_CONFIG_REGISTRY"];
@@ -115,7 +115,9 @@ impl NpmSettings {
     pub(super) fn secrets(&self, texts: &[String]) -> Vec<String> {
         let of_urls = self.registries.values().flat_map(|(_, url)| login_of(url));
         let is_secret = |key: &str| SECRETS.iter().any(|end| key.ends_with(end));
-        let given = self.wanted_logins(texts).filter(|(key, _)| is_secret(key));
+        let given = self
+            .wanted_logins(texts)
+            .filter(|(key, value)| is_secret(key) || is_token(value));
         of_urls.chain(given.map(|(_, value)| value.clone())).collect()
     }
 

@@ -28,6 +28,12 @@ const FIND_LINKS: [&str; 2] = ["UV_FIND_LINKS", "PIP_FIND_LINKS"];
 /// Keys of `uv.toml` that name indexes.
 const UV_KEYS: [&str; 4] = ["index", "index-url", "extra-index-url", "index-strategy"];
 
+/// The table of `uv.toml` that goes before its keys wherever `uv pip` installs.
+const UV_PIP: &str = "pip";
+
+/// The keys of that table that name indexes.
+const UV_PIP_KEYS: [&str; 3] = ["index-url", "extra-index-url", "index-strategy"];
+
 /// A file of uv or pip that may name indexes.
 #[derive(Clone, Debug)]
 pub(super) struct SettingsFile {
@@ -105,16 +111,27 @@ impl IndexSettings {
             .text
             .parse()
             .map_err(|_| format!("{shown} is no TOML: the index settings in it cannot be used"))?;
-        if table.get("no-index").and_then(Value::as_bool) == Some(true) {
-            return Err(no_index(&format!("`no-index` in {shown}")));
+        let of_pip = table.get(UV_PIP).and_then(Value::as_table);
+        for (name, table) in [("", Some(&table)), ("pip.", of_pip)] {
+            let Some(table) = table else { continue };
+            if table.get("no-index").and_then(Value::as_bool) == Some(true) {
+                return Err(no_index(&format!("`{name}no-index` in {shown}")));
+            }
+            let places = table.get("find-links").and_then(Value::as_array);
+            for place in places.into_iter().flatten().filter_map(Value::as_str) {
+                self.find_links(&format!("`{name}find-links` in {shown}"), place);
+            }
         }
-        let places = table.get("find-links").and_then(Value::as_array);
-        for place in places.into_iter().flatten().filter_map(Value::as_str) {
-            self.find_links(&format!("`find-links` in {shown}"), place);
-        }
-        for key in UV_KEYS {
-            if let Some(value) = table.get(key) {
-                self.uv_toml.insert(key.to_owned(), value.clone());
+        let taken = |table: &Table, keys: &[&str]| -> Vec<(String, Value)> {
+            let found = keys.iter().filter_map(|key| table.get_key_value(*key));
+            found.map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        self.uv_toml.extend(taken(&table, &UV_KEYS));
+        let of_pip = of_pip.map(|table| taken(table, &UV_PIP_KEYS)).unwrap_or_default();
+        if !of_pip.is_empty() {
+            let all = self.uv_toml.entry(UV_PIP).or_insert_with(|| Table::new().into());
+            if let Some(all) = all.as_table_mut() {
+                all.extend(of_pip);
             }
         }
         Ok(())
@@ -179,9 +196,11 @@ impl IndexSettings {
             self.named.extend(urls.map(|url| (name.clone(), url.to_owned())));
         }
         let of_tables = tables(&self.uv_toml).filter_map(|index| index.get("url"));
-        let of_keys = ["index-url", "extra-index-url"]
+        let of_keys = [Some(&self.uv_toml), of_pip(&self.uv_toml)]
             .into_iter()
-            .filter_map(|key| self.uv_toml.get(key));
+            .flatten()
+            .flat_map(|table| ["index-url", "extra-index-url"].map(|key| table.get(key)))
+            .flatten();
         let lists = of_tables.chain(of_keys).flat_map(|value| match value {
             Value::Array(many) => many.iter().collect::<Vec<_>>(),
             one => vec![one],
@@ -210,12 +229,16 @@ impl IndexSettings {
                 .collect()
         };
         let mut text = lines(&self.uv_toml, |value| {
-            !value
+            let is_list_of_tables = value
                 .as_array()
-                .is_some_and(|list| list.iter().any(Value::is_table))
+                .is_some_and(|list| list.iter().any(Value::is_table));
+            !is_list_of_tables && !value.is_table()
         });
         for index in tables(&self.uv_toml) {
             text.push_str(&format!("[[index]]\n{}", lines(index, |_| true)));
+        }
+        if let Some(table) = of_pip(&self.uv_toml) {
+            text.push_str(&format!("[{UV_PIP}]\n{}", lines(table, |_| true)));
         }
         Some(text)
     }
@@ -247,17 +270,21 @@ impl IndexSettings {
     /// What must be shown nowhere.
     pub(super) fn logins(&self) -> Vec<String> {
         let of_urls = self.named.iter().flat_map(|(_, url)| login_of(url));
-        let passwords = self
+        let secrets = self
             .credentials
             .iter()
-            .filter(|(name, _)| name.ends_with("_PASSWORD"));
-        of_urls.chain(passwords.map(|(_, value)| value.clone())).collect()
+            .filter(|(name, value)| name.ends_with("_PASSWORD") || is_token(value));
+        of_urls.chain(secrets.map(|(_, value)| value.clone())).collect()
     }
 }
 
 fn tables(uv_toml: &Table) -> impl Iterator<Item = &Table> {
     let list = uv_toml.get("index").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_table)
+}
+
+fn of_pip(uv_toml: &Table) -> Option<&Table> {
+    uv_toml.get(UV_PIP).and_then(Value::as_table)
 }
 
 /// `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`. uv reads no other names than a
@@ -348,6 +375,11 @@ fn authority(url: &str) -> (Option<&str>, &str) {
     }
 }
 
+/// What stands before the `@` of a URL's host.
+pub(crate) fn login_of_authority(url: &str) -> Option<&str> {
+    authority(url).0
+}
+
 /// A URL as it may be shown.
 pub(super) fn without_login(url: &str) -> String {
     match authority(url) {
@@ -366,13 +398,19 @@ pub(super) fn login_of(url: &str) -> Vec<String> {
     let parts = [name, password];
     let secrets = parts
         .into_iter()
-        .filter(|part| !part.is_empty() && (*part == password || password.is_empty() || part.len() >= TOKEN));
+        .filter(|part| !part.is_empty() && (*part == password || password.is_empty() || is_token(part)));
     let shown = secrets.flat_map(|secret| [secret.to_owned(), decoded(secret)]);
     [login.to_owned()].into_iter().chain(shown).collect()
 }
 
 /// Names of users are shorter than this, and tokens longer.
 const TOKEN: usize = 16;
+
+/// Whether what stands in the place of a user's name is a secret itself. The address
+/// of a mailbox is none, however long.
+pub(crate) fn is_token(name: &str) -> bool {
+    name.len() >= TOKEN && !name.contains('@') && !name.contains("%40")
+}
 
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use inputs::regular;
-
 /// The secret with the machine's known hosts.
 pub(super) const KNOWN_HOSTS: &str = "known-hosts";
 
@@ -16,64 +14,78 @@ pub(super) const KNOWN_HOSTS: &str = "known-hosts";
 pub(super) const COMMAND: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null \
      -o UserKnownHostsFile=/run/secrets/known-hosts";
 
-/// What apps take by SSH, and what the machine has for it.
+/// What an app takes by SSH, and what the machine has for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct GitBySsh {
-    /// The apps that do, each with the file that says so and the host.
-    apps: Vec<(PathBuf, String, String)>,
+    /// Each host, with the file that names it.
+    wanted: Vec<(PathBuf, String)>,
     /// `SSH_AUTH_SOCK`, where an agent answers there.
     agent: Option<PathBuf>,
 }
 
 impl GitBySsh {
-    /// Looks at the files in which apps name repositories.
-    pub(super) fn of(apps: &[&Path], files: &[&str], agent: Option<&String>) -> Self {
+    /// Looks at the files in which an app names repositories.
+    pub(super) fn of(app: Option<&Path>, agent: Option<&String>) -> Self {
         let named = |app: &Path| {
-            let requirements = listed(app).chain(listed(&app.join("requirements")));
-            let requirements = requirements.filter_map(|path| {
-                let name = path.strip_prefix(app).ok()?.to_str()?.to_owned();
-                (name.starts_with("requirements") && name.ends_with(".txt")).then_some(name)
+            let files = super::naming_hosts(app).into_iter();
+            let hosts = files.flat_map(|(file, text)| {
+                let at = app.join(file);
+                hosts(&text).into_iter().map(move |host| (at.clone(), host))
             });
-            let files = files.iter().map(|file| (*file).to_owned());
-            let mut all = files.chain(requirements);
-            all.find_map(|file| {
-                let text = regular::read_to_string(&app.join(&file)).ok()?;
-                Some((app.to_owned(), file, host(&text)?))
-            })
+            hosts.collect::<Vec<_>>()
         };
-        let apps: Vec<_> = apps.iter().filter_map(|app| named(app)).collect();
+        let wanted = app.map(named).unwrap_or_default();
         let agent = agent.map(PathBuf::from);
         Self {
-            agent: agent.filter(|socket| !apps.is_empty() && UnixStream::connect(socket).is_ok()),
-            apps,
+            agent: agent.filter(|socket| !wanted.is_empty() && UnixStream::connect(socket).is_ok()),
+            wanted,
         }
     }
 
-    /// Whether any app wants it.
+    /// Whether the app wants it.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.apps.is_empty()
+        !self.wanted.is_empty()
     }
 
-    /// The agent's socket, where an app wants it.
+    /// The agent's socket, where the app wants it.
     pub(super) fn agent(&self) -> Option<&Path> {
         self.agent.as_deref()
     }
 
-    /// Refuses apps that would wait for nobody's key.
+    /// The lines of a `known_hosts` that may be about the app's hosts: those of their
+    /// names, of patterns, and those whose names are hashed.
+    pub(super) fn known(&self, known_hosts: &str) -> String {
+        let is_wanted = |line: &&str| {
+            let mut words = line.split_whitespace().filter(|word| !word.starts_with('@'));
+            let names = words.next().unwrap_or_default();
+            names.split(',').any(|name| {
+                let bare = name.strip_prefix('[').and_then(|rest| rest.split(']').next());
+                let bare = bare.unwrap_or(name);
+                name.starts_with('|')
+                    || name.contains(['*', '?'])
+                    || self
+                        .wanted
+                        .iter()
+                        .any(|(_, host)| host.eq_ignore_ascii_case(bare))
+            })
+        };
+        let lines = known_hosts
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'));
+        lines.filter(is_wanted).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Refuses an app that would wait for nobody's key.
     ///
     /// # Errors
-    /// Where no agent answers and one of these apps wants one.
-    pub(super) fn check(&self, building: &[&Path]) -> Result<()> {
-        if self.agent.is_some() {
-            return Ok(());
-        }
-        let wanting = |(app, ..): &&(PathBuf, String, String)| building.contains(&app.as_path());
-        let Some((app, file, host)) = self.apps.iter().find(wanting) else {
+    /// Where the app wants an agent and none answers.
+    pub(super) fn check(&self) -> Result<()> {
+        let (None, Some((file, host))) = (&self.agent, self.wanted.first()) else {
             return Ok(());
         };
         let message = format!(
             "{} takes a package from {host} by SSH, and no agent answers at SSH_AUTH_SOCK",
-            app.join(file).display()
+            file.display()
         );
         Err(failure::environment(message)
             .hint("start one and give it the key: eval \"$(ssh-agent)\" && ssh-add")
@@ -82,21 +94,22 @@ impl GitBySsh {
     }
 }
 
-fn listed(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path())
-}
-
-/// The host of the first repository in a text that is reached by SSH:
+/// The hosts of the repositories in a text that are reached by SSH:
 /// `git+ssh://git@host:22/path`, or `git@host:path` where a lock has a URL.
-fn host(text: &str) -> Option<String> {
+fn hosts(text: &str) -> Vec<String> {
     let after = |(at, sign): (usize, &str)| text[at + sign.len()..].split(['/', '"', ' ', '\n']).next();
     let by_scheme = text.match_indices("ssh://").filter_map(after);
     let by_path = text.match_indices("\"git@").filter_map(after);
     let by_path = by_path.filter(|authority| authority.contains(':'));
-    let authority = by_scheme.chain(by_path).next()?;
-    let host = authority.rsplit('@').next()?.split(':').next()?;
-    (!host.is_empty()).then(|| host.to_owned())
+    let mut found: Vec<String> = Vec::new();
+    for authority in by_scheme.chain(by_path) {
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let host = host.split(':').next().unwrap_or_default();
+        if !host.is_empty() && !found.iter().any(|known| known == host) {
+            found.push(host.to_owned());
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -108,17 +121,42 @@ mod tests {
     #[test]
     fn repositories_by_ssh_are_seen_in_each_list() {
         for (text, found) in [
-            ("x @ git+ssh://git@git.example/org/x.git@v1", Some("git.example")),
+            ("x @ git+ssh://git@git.example/org/x.git@v1", &["git.example"][..]),
             (
                 "source = { git = \"ssh://git@git.example:2222/x?rev=1#0\" }",
-                Some("git.example"),
+                &["git.example"],
             ),
-            ("url = \"git@git.example:org/x.git\"", Some("git.example")),
-            ("x @ git+https://git.example/x.git", None),
-            ("email = \"git@example.org\" # https://example.org:1", None),
+            ("url = \"git@git.example:org/x.git\"", &["git.example"]),
+            (
+                "x @ git+ssh://git@a.example/x\ny @ git+ssh://b.example/y\nz @ git+ssh://a.example/z",
+                &["a.example", "b.example"],
+            ),
+            ("x @ git+https://git.example/x.git", &[]),
+            ("email = \"git@example.org\" # https://example.org:1", &[]),
         ] {
-            assert_eq!(host(text).as_deref(), found, "{text}");
+            assert_eq!(hosts(text), found, "{text}");
         }
+    }
+
+    #[test]
+    fn of_all_known_hosts_those_go_along_that_may_be_the_apps() {
+        let ssh = GitBySsh {
+            wanted: vec![(PathBuf::from("uv.lock"), "git.example".to_owned())],
+            agent: None,
+        };
+        let lines = [
+            "git.example,192.0.2.1 ssh-ed25519 A",
+            "[git.example]:2222 ssh-ed25519 B",
+            "@cert-authority *.example ssh-ed25519 C",
+            "|1|c2FsdA==|aGFzaA== ssh-ed25519 D",
+        ];
+        let others = [
+            "# mine",
+            "other.example ssh-ed25519 E",
+            "@revoked nogit.example ssh-rsa F",
+        ];
+        let all = [&others[..], &lines, &["third.example ssh-rsa G"; 4000]].concat();
+        assert_eq!(ssh.known(&all.join("\n")), format!("{}\n", lines.join("\n")));
     }
 
     #[test]
@@ -134,17 +172,13 @@ mod tests {
         )
         .unwrap();
         let socket = dir.path().join("agent");
-        let apps = [app.as_path(), other.as_path()];
-        let of = |agent: Option<&Path>| {
-            let agent = agent.map(|path| path.display().to_string());
-            GitBySsh::of(&apps, &["uv.lock"], agent.as_ref())
-        };
+        let named = socket.display().to_string();
         // A socket that nobody listens on is no agent.
         drop(UnixListener::bind(&socket).unwrap());
-        for agent in [None, Some(socket.as_path())] {
-            let found = of(agent);
-            assert!(found.is_wanted() && found.check(&[&other]).is_ok());
-            let error = found.check(&apps).unwrap_err();
+        for agent in [None, Some(&named)] {
+            let found = GitBySsh::of(Some(&app), agent);
+            assert!(found.is_wanted());
+            let error = found.check().unwrap_err();
             assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
             let said = failure::render(&error).replace(&dir.path().display().to_string(), "");
             assert!(
@@ -156,10 +190,13 @@ mod tests {
         }
         fs_err::remove_file(&socket).unwrap();
         let _listener = UnixListener::bind(&socket).unwrap();
-        let found = of(Some(&socket));
-        assert!(found.check(&apps).is_ok());
+        let found = GitBySsh::of(Some(&app), Some(&named));
+        assert!(found.check().is_ok());
         assert_eq!(found.agent(), Some(socket.as_path()));
-        let none = GitBySsh::of(&[&other], &["uv.lock"], Some(&socket.display().to_string()));
-        assert!(!none.is_wanted() && none.agent().is_none());
+        // Nobody's else: neither another app, nor an image without one.
+        for other in [Some(other.as_path()), None] {
+            let none = GitBySsh::of(other, Some(&named));
+            assert!(!none.is_wanted() && none.agent().is_none() && none.check().is_ok());
+        }
     }
 }

@@ -117,7 +117,10 @@ fn packages_beside_the_indexes_are_refused_where_there_are_some() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().display().to_string();
     let told = |variables: &[(&str, &str)], files: &[(&str, &str)]| {
-        beside_indexes(&settings(variables, files).unwrap().find_links)
+        beside_indexes(
+            &settings(variables, files).unwrap().find_links,
+            Path::new("/nonexistent"),
+        )
     };
     let all = || {
         [
@@ -269,5 +272,121 @@ fn what_could_be_a_word_is_not_looked_for_in_files() {
     assert_eq!(
         sought_in_files(&logins.map(str::to_owned)),
         "robot:pw\n0123456789abcdef\n"
+    );
+}
+
+#[test]
+fn what_uv_pip_alone_obeys_counts_too() {
+    let text = "index-url = \"https://a.example/simple\"\n[pip]\nindex-url = \"https://me:s3cret@b.example/simple\"\n\
+                extra-index-url = [\"https://c.example/simple\"]\nstrict = true\n";
+    let found = settings(
+        &[],
+        &[
+            ("/etc/uv/uv.toml", text),
+            ("uv.toml", "[pip]\nindex-strategy = \"first-index\"\n"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        found.uv_toml().unwrap(),
+        "index-url = \"https://a.example/simple\"\n[pip]\nextra-index-url = [\"https://c.example/simple\"]\n\
+         index-strategy = \"first-index\"\nindex-url = \"https://me:s3cret@b.example/simple\"\n"
+    );
+    assert!(found.logins().contains(&"s3cret".to_owned()));
+    assert!(!found.identity().unwrap().contains("s3cret"));
+    assert_eq!(found.urls().filter(|url| url.contains("c.example")).count(), 1);
+    let told = settings(&[], &[("uv.toml", "[pip]\nno-index = true\n")]).unwrap_err();
+    assert!(
+        told.starts_with("`pip.no-index` in uv.toml forbids every package index"),
+        "{told}"
+    );
+    let found = settings(&[], &[("uv.toml", "[pip]\nfind-links = [\"/wheels\"]\n")]).unwrap();
+    assert_eq!(
+        found.find_links,
+        [("`pip.find-links` in uv.toml".to_owned(), "/wheels".to_owned())]
+    );
+}
+
+#[test]
+fn packages_beside_the_indexes_are_found_wherever_pip_finds_them() {
+    let home = tempfile::tempdir().unwrap();
+    fs_err::create_dir(home.path().join("wheels")).unwrap();
+    fs_err::create_dir(home.path().join("empty")).unwrap();
+    fs_err::write(home.path().join("wheels/x-1.tgz"), "").unwrap();
+    fs_err::write(home.path().join("links.html"), "").unwrap();
+    let told = |place: &str| beside_indexes(&[("PIP_FIND_LINKS".to_owned(), place.to_owned())], home.path());
+    let whole = home.path().join("wheels").display().to_string();
+    for place in [
+        "~/wheels",
+        "~/links.html",
+        "~other/wheels",
+        "https://me:pw@h.example/links",
+        &whole,
+    ] {
+        let said = told(place).unwrap();
+        assert!(said.starts_with("PIP_FIND_LINKS names packages in "), "{said}");
+        assert!(!said.contains("pw@"), "{said}");
+    }
+    for place in ["~/empty", "~", "/nowhere"] {
+        assert_eq!(told(place), None, "{place}");
+    }
+}
+
+#[test]
+fn pip_reads_the_machines_file_beside_a_named_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = dir.path().join("pip.conf");
+    fs_err::write(&there, "").unwrap();
+    let [system, user] = ["/etc/pip.conf", "/home/me/pip.conf"].map(PathBuf::from);
+    let read = |named: Option<&Path>| {
+        let named = named.map(|path| vec![path.to_owned()]);
+        pip_files(named, vec![system.clone()], vec![user.clone()])
+    };
+    assert_eq!(read(None), [system.clone(), user.clone()]);
+    assert_eq!(read(Some(&there)), [system.clone(), there.clone()]);
+    assert_eq!(
+        read(Some(&dir.path().join("gone"))),
+        [system.clone(), user.clone()]
+    );
+    assert_eq!(read(Some(Path::new("/dev/null"))), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_token_for_a_user_is_a_secret_in_variables_too() {
+    let of = |user: &str| {
+        let variables = [("UV_INDEX_CORP_USERNAME", user), ("UV_INDEX_CORP_PASSWORD", "pw")];
+        settings(&variables, &[]).unwrap().logins()
+    };
+    assert_eq!(of("glpat-0123456789ab"), ["pw", "glpat-0123456789ab"]);
+    assert_eq!(of("robot"), ["pw"]);
+}
+
+#[test]
+fn hosts_are_looked_for_in_lists_that_are_included_too() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::create_dir(dir.path().join("requirements")).unwrap();
+    for (path, text) in [
+        ("requirements.txt", "-r requirements/base.txt\n"),
+        ("requirements/base.txt", "a\n"),
+        ("requirements-dev.txt", "b\n"),
+        ("constraints.txt", "c\n"),
+        ("uv.toml", "d"),
+        ("notes.txt", "e"),
+    ] {
+        fs_err::write(dir.path().join(path), text).unwrap();
+    }
+    let found: Vec<String> = naming_hosts(dir.path())
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "requirements.txt",
+            "uv.toml",
+            "constraints.txt",
+            "requirements-dev.txt",
+            "requirements/base.txt"
+        ]
     );
 }
