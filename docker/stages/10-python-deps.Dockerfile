@@ -65,10 +65,12 @@ uv python find --managed-python --no-project "$PYTHON_VERSION" > /opt/uv/interpr
 rm -rf /opt/python/.lock /opt/python/.temp /opt/python/.gitignore /opt/python/*/share
 find /opt/python -depth -type d \( -path '*/lib/python3.*/test' -o -path '*/lib/python3.*/idlelib' \
     -o -path '*/lib/python3.*/turtledemo' -o -name __pycache__ \) -exec rm -rf {} +
-"$(cat /opt/uv/interpreter)" -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/python
+"$(cat /opt/uv/interpreter)" -I -S -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/python
 SH
 
-# The interpreter in the venv is the one that runs in the image: /opt/uv/interpreter names it.
+# The interpreter in the venv is the one that runs in the image: /opt/uv/interpreter names it. Steps
+# that see logins call it by that name, with -I -S: a package's *.pth is code, and runs whenever the
+# venv's Python starts.
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv \
     UV_PYTHON_DOWNLOADS=never \
     UV_LINK_MODE=copy \
@@ -168,6 +170,7 @@ elif [ -f requirements.txt ]; then
     # What lies in the app's folder comes with the app. So does everything, where a file is referred
     # to that is not here.
     python3 - <<'PY'
+import codecs
 import pathlib
 import re
 
@@ -175,11 +178,18 @@ ahead = []
 later = []
 
 
+def text_of(path):
+    """As uv decodes it: PowerShell writes UTF-16."""
+    data = path.read_bytes()
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_wide else "utf-8-sig")
+
+
 def read(path):
     if not path.is_file():
         later.append(path)
         return
-    for line in re.sub(r"\\\n", " ", path.read_text()).splitlines():
+    for line in re.sub(r"\\\n", " ", text_of(path)).splitlines():
         line = re.sub(r"(^|\s)#.*", "", line).strip()
         option = re.match(r"(-r|-c|--requirement|--constraint)[=\s]*(\S+)$", line)
         if option and "://" not in option[2]:
@@ -270,8 +280,8 @@ find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.jso
 # Never compared with its source again: quick to load, and the same bytes in each build. Packages
 # may have files that no Python compiles, templates among them: pip installs those, too. Whatever
 # else is missing then was not written, and that is an error.
-/opt/venv/bin/python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/venv/lib ||
-    /opt/venv/bin/python - <<'COMPILE'
+"$UV_PYTHON" -I -S -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/venv/lib ||
+    "$UV_PYTHON" -I -S - <<'COMPILE'
 import importlib.util
 import pathlib
 import py_compile
@@ -287,7 +297,7 @@ COMPILE
 TIDY
 # In every Python of this venv: /app, which `app_path` of the image puts before the packages here, and
 # the app's own package.
-site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+site=$(echo /opt/venv/lib/python3.*/site-packages)
 project=/opt/project${site#/opt/venv}
 own=/usr/local/lib/hive/app_path.py
 printf '%s\n' /app "import site; site.addsitedir('$project')" \
@@ -346,7 +356,7 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     member={{app_package}}
     at=$(sed -n "/^name = \"$member\"\$/,/^source/s/^source = { virtual = \"\(.*\)\" }\$/\1/p" uv.lock)
     if [ -n "$member" ] && [ -n "$at" ]; then
-        site=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+        site=$(echo /opt/venv/lib/python3.*/site-packages)
         mkdir -p "/opt/project${site#/opt/venv}"
         echo "/app/$at" > "/opt/project${site#/opt/venv}/hive-member.pth"
     fi
@@ -366,7 +376,7 @@ fi
 # Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a
 # container or in an image of their own expects to see the change.
 # A file that this Python cannot compile (a template, an old fixture) is not the image's business.
-/opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode checked-hash /app /opt/project ||
+"$UV_PYTHON" -I -S -m compileall -q -j 0 --invalidation-mode checked-hash /app /opt/project ||
     echo "some files were not compiled"
 SH
 {{own_steps}}

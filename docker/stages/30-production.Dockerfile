@@ -51,15 +51,45 @@ COPY <<'JSON' /etc/hive/image.json
 JSON
 
 {{if app}}
-{{own_directories}}# What starts the app must be there now, and not be missed at the first start.
-# Its Python may be another one than the distribution's, which has compiled our files for itself.
+{{own_directories}}# What starts the app must be there now, and not be missed at the first start. As the user that the
+# app runs as: a package's *.pth is code, and runs whenever the venv's Python starts.
 RUN <<'SH'
 set -eu
 umask 022
+as_hive() { setpriv --reuid=1000 --regid=1000 --clear-groups --no-new-privs "$@"; }
+# Nothing of a package or of the app becomes another user, either.
+python3 -I -S - <<'PY'
+import os
+import stat
+
+for top in ("/opt", "/app"):
+    for folder, _, names in os.walk(top):
+        for path in (f"{folder}/{name}" for name in names):
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISREG(mode):
+                continue
+            if mode & 0o6000:
+                os.chmod(path, stat.S_IMODE(mode) & 0o1777)
+            if "security.capability" in os.listxattr(path):
+                os.removexattr(path, "security.capability")
+PY
+# Its Python may be another one than the distribution's, which has compiled our files for itself.
 if [ -n "$(ls /opt/python)" ]; then
-    /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /usr/local/lib/hive
+    cd /usr/local/lib/hive
+    as_hive cp -r . /tmp/hive
+    as_hive /opt/venv/bin/python -I -S -m compileall -q --invalidation-mode unchecked-hash \
+        -s /tmp/hive -p "$PWD" /tmp/hive
+    # By the names of ours alone: what else lies there now is that Python's.
+    find . -name '*.py' | while read -r source; do
+        name=${source##*/}
+        for made in "/tmp/hive/${source%/*}/__pycache__/${name%.py}".cpython-*.pyc; do
+            to=${source%/*}/__pycache__/${made##*/}
+            [ -e "$to" ] || cp --no-dereference --no-preserve=all "$made" "$to"
+        done
+    done
+    rm -rf /tmp/hive
 fi
-/opt/venv/bin/python -P /usr/local/lib/hive/run-app --check
+as_hive /opt/venv/bin/python -P /usr/local/lib/hive/run-app --check
 SH
 
 # PYTHONSAFEPATH: no program finds modules in its working directory by chance; where /app stands is

@@ -498,6 +498,32 @@ mod tests {
         }
     }
 
+    /// A package's `*.pth` runs as the venv's Python starts.
+    #[test]
+    fn the_venvs_python_starts_neither_as_root_in_the_image_nor_beside_logins() {
+        let stages = [
+            include_str!("../../../docker/stages/10-python-deps.Dockerfile"),
+            include_str!("../../../docker/stages/30-production.Dockerfile"),
+        ];
+        let mut calls = 0;
+        for text in stages {
+            let code = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+            // uv is told where it installs to.
+            let starts = code.filter(|line| {
+                line.replace("--python /opt/venv", "")
+                    .contains("/opt/venv/bin/python")
+            });
+            for line in starts {
+                assert!(line.starts_with("as_hive "), "{line}");
+                calls += 1;
+            }
+            for line in text.lines().filter(|line| line.contains("-m compileall")) {
+                assert!(line.contains(" -I -S ") || line.starts_with("python3 "), "{line}");
+            }
+        }
+        assert_eq!(calls, 2);
+    }
+
     #[test]
     fn a_step_of_the_build_has_what_the_gate_is_given_by_name_alone() {
         let names = [

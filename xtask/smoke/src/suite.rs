@@ -227,6 +227,14 @@ pub const GATE: &[CheckDef] = &[
         how: How::Ask(Moment::Again, files::READ, files::survive),
     },
     CheckDef {
+        name: "no-way-to-root",
+        proves: "no program becomes another user, and nobody but root writes to what watches over the app",
+        kinds: ImageKind::EVERY,
+        needs: &[names::RESTART],
+        // Not sooner: what the kernel remembers of so many files counts as memory.
+        how: How::Ask(Moment::Again, files::PRIVILEGED, files::none_is_privileged),
+    },
+    CheckDef {
         name: names::ROWS_OF_BEFORE,
         proves: "it starts on a volume of the image before, loses no row there, and its checks pass there",
         kinds: ImageKind::EVERY,

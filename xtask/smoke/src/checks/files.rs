@@ -1,4 +1,4 @@
-//! The app's folders on the volume.
+//! The app's folders on the volume, and files that nobody may have changed.
 
 use crate::facts::Facts;
 use container::ask::Answer;
@@ -27,6 +27,23 @@ for path in app.get("directories", []):
         print(path, error.strerror)
 PY"#;
 
+/// Programs that become another user, and what of ours others than root may write.
+pub(crate) const PRIVILEGED: &str = "\
+    find / -xdev -type f -perm /6000 2>/dev/null\n\
+    find /usr/local/lib/hive /etc/hive ! -type l '(' ! -uid 0 -o -perm /022 ')'";
+
+/// [`PRIVILEGED`] found nothing.
+pub(crate) fn none_is_privileged(_: &Facts, answer: &Answer) -> Judged {
+    match (answer.ok(), answer.text.as_str()) {
+        (true, "") => seen("no setuid or setgid file; our programs and settings are root's"),
+        (true, found) => Err(flaw(format!(
+            "setuid, setgid, or not root's alone to write: {}",
+            found.lines().collect::<Vec<_>>().join(", ")
+        ))),
+        (false, _) => Err(flaw(answer.shown())),
+    }
+}
+
 /// The file of the container before is in each of the spec's folders.
 pub(crate) fn survive(facts: &Facts, answer: &Answer) -> Judged {
     if !answer.ok() {
@@ -54,7 +71,27 @@ pub(crate) fn of_spec(directories: &[String], text: &str) -> Judged {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn what_leads_to_root_is_named() {
+        let judged = |code: i32, text: &str| {
+            let took = Duration::ZERO;
+            let text = text.to_owned();
+            none_is_privileged(&crate::tests::facts(), &Answer { code, text, took })
+        };
+        assert!(judged(0, "").is_ok());
+        let said = judged(0, "/opt/venv/bin/x\n/usr/local/lib/hive/healthcheck").unwrap_err();
+        assert!(
+            said.detail
+                .ends_with(": /opt/venv/bin/x, /usr/local/lib/hive/healthcheck"),
+            "{}",
+            said.detail
+        );
+        assert!(judged(1, "find: '/etc/hive': No such file or directory").is_err());
+    }
 
     #[test]
     fn each_folder_of_the_spec_has_its_file() {
