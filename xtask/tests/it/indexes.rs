@@ -175,10 +175,10 @@ fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
     is_nowhere(&bench, &run);
     // Nor does a file of the app have it.
     let by_hand = format!("[global]\nindex-url = http://someone:{PASSWORD}@packages.invalid/simple\n");
-    bench.checkout.write("app/settings/pip.conf", &by_hand);
+    bench.checkout.write("app/settings/index.ini", &by_hand);
     build(&bench, &variables)
         .expect(1)
-        .says(&["lies in a file of the image: /app/settings/pip.conf"]);
+        .says(&["lies in a file of the image: /app/settings/index.ini"]);
     fs_err::remove_dir_all(bench.checkout.path("app/settings")).unwrap();
     let asked = index.asked();
     assert!(asked.contains("direct /simple/"), "{asked}");
