@@ -17,7 +17,7 @@ ARG PYTHON_VERSION="{{python_version}}"
 # A cache mount outlives a build and serves other apps and projects. None is mounted where code of
 # the app or of a package runs, and each has an id of its own: no other Dockerfile comes upon it.
 # ---------------------------------------------------------------------------------------------
-FROM ${BASE} AS python-deps
+FROM {{python_from}} AS python-deps
 ARG PYTHON_PACKAGES
 ARG UV_VERSION
 ARG UV_HASHES

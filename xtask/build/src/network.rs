@@ -49,8 +49,16 @@ const NAMING_HOSTS: [&str; 9] = [
     "uv.toml",
 ];
 
-/// What npm has locked.
-const PACKAGE_LOCK: &str = "package-lock.json";
+/// The locks of npm, pnpm, Yarn and Bun: what is beside package.json says which of them
+/// installs.
+pub(crate) const FRONT_END_LOCKS: [&str; 6] = [
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
+    "bun.lock",
+    "bun.lockb",
+];
 
 /// What build steps get of this machine's network settings.
 #[derive(Clone, Default)]
@@ -82,8 +90,8 @@ impl std::fmt::Debug for BuildNetwork {
 
 impl BuildNetwork {
     /// Reads the machine's settings for one image; logins of a netrc file only for the
-    /// hosts that these settings or its app name. `front_end` is a folder with a
-    /// package-lock.json: npm's settings count where there is one, and those of uv's
+    /// hosts that these settings or its app name. `front_end` is a folder with a lock of
+    /// npm's or its like: npm's settings count where there is one, and those of uv's
     /// Pythons where the image `needs_python`.
     ///
     /// # Errors
@@ -116,7 +124,9 @@ impl BuildNetwork {
         }
         let locks: Vec<String> = front_end
             .into_iter()
-            .map(|folder| regular::read_to_string(&folder.join(PACKAGE_LOCK)).unwrap_or_default())
+            .flat_map(|folder| {
+                FRONT_END_LOCKS.map(|lock| regular::read_to_string(&folder.join(lock)).unwrap_or_default())
+            })
             .collect();
         let hashed = |text: String| hex::digits(&Sha256::digest(text));
         let both = [settings.identity(), registries.identity()];

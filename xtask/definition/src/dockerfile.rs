@@ -42,6 +42,18 @@ const LOCKED: &str = include_str!("dockerfile/locked.py");
 /// The stage of a front end, for images that have one.
 const NODE: &str = include_str!("dockerfile/node.Dockerfile");
 
+/// The step that builds it, where a folder comes of it.
+const NODE_BUILD: &str = include_str!("dockerfile/node_build.Dockerfile");
+
+/// What chooses the package manager of a front end.
+const CHOOSE_MANAGER: &str = include_str!("dockerfile/choose_manager.js");
+
+/// Lets the app's own commands have node and the packages: a change there is in no
+/// image, and where they lie only for this step.
+const PACKAGES_FOR_STEPS: &str = r"    --mount=type=bind,from=front-end,source=/app/{folder}/node_modules,target=/app/{folder}/node_modules,rw \
+    --mount=type=bind,from=front-end,source=/opt/manager,target=/opt/manager \
+";
+
 /// The step of the app's own commands, for images that have some.
 const STEPS: &str = include_str!("dockerfile/steps.Dockerfile");
 
@@ -256,19 +268,39 @@ fn stand_ins<'n>(
 fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, String>) -> Result<()> {
     let BuildSteps { steps, node } = build;
     let (mut front_end, mut own) = (String::new(), String::new());
+    let (mut python_from, mut packages) = ("${BASE}", String::new());
     if let Some(FrontEnd {
         folder,
         command,
         output,
     }) = node
     {
-        let output = build::clean(output);
-        values.insert("node_folder", build::clean(folder));
-        values.insert("node_command", shell_words(command));
-        values.insert("node_output", output.clone());
+        let folder = build::clean(folder);
+        let mut build = String::new();
+        match output {
+            Some(output) => {
+                let output = build::clean(output);
+                own = format!("\nCOPY --from=front-end /app/{output} /app/{output}\n");
+                values.insert("node_output", output);
+                let command = match command {
+                    Some(command) => format!("as_user {}", shell_words(command)),
+                    None => "run_script build".to_owned(),
+                };
+                values.insert("node_command", command);
+                build = fill(&Fragment::own("node_build", NODE_BUILD), values)?;
+            }
+            None => {
+                python_from = "node-tools";
+                packages = PACKAGES_FOR_STEPS.replace("{folder}", &folder);
+            }
+        }
+        values.insert("node_build", build);
+        values.insert("node_folder", folder);
+        values.insert("choose_manager", CHOOSE_MANAGER.trim_end().to_owned());
         front_end = fill(&Fragment::own("node", NODE), values)?;
-        own = format!("\nCOPY --from=front-end /app/{output} /app/{output}\n");
     }
+    values.insert("python_from", python_from.to_owned());
+    values.insert("packages_for_steps", packages);
     if !steps.is_empty() {
         let lines: Vec<String> = steps
             .iter()

@@ -91,7 +91,7 @@ fn npm_makes_the_lock_that_is_missing() {
     let plan = || checkout.xtask(&["plan", "genie", "--app", app.to_str().unwrap()]);
     let said = plan().expect(2).stderr;
     let (_, advice) = said
-        .split_once("has no package-lock.json beside it: run `")
+        .split_once("has no lock beside it (package-lock.json, pnpm-lock.yaml, yarn.lock, bun.lock): run `")
         .unwrap();
     let mut words = advice.split('`').next().unwrap().split(' ');
     let mut npm = Command::new(words.next().unwrap());

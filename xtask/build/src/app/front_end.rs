@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
+use crate::network::FRONT_END_LOCKS;
 use definition::spec::build::FrontEnd;
 use inputs::regular;
 use serde_json::Value;
 
-/// All that `npm ci` and the build command would miss.
+/// All that the installation and the build command would miss.
 pub(crate) fn problems(folder: &Path, front_end: &FrontEnd) -> Vec<String> {
     let place = folder.join(&front_end.folder);
     let package = place.join("package.json");
@@ -26,15 +27,26 @@ pub(crate) fn problems(folder: &Path, front_end: &FrontEnd) -> Vec<String> {
         Err(problem) => return vec![problem],
     };
     let mut found = Vec::new();
-    if !place.join("package-lock.json").is_file() {
+    if !FRONT_END_LOCKS.iter().any(|lock| place.join(lock).is_file()) {
         found.push(format!(
-            "{} has no package-lock.json beside it: run `npm install --package-lock-only` in {} and commit the file",
+            "{} has no lock beside it (package-lock.json, pnpm-lock.yaml, yarn.lock, bun.lock): run `npm install --package-lock-only` in {} and commit the file",
             package.display(),
             place.display()
         ));
     }
-    if let [npm, run, script, ..] = front_end.command.as_slice()
-        && (npm.as_str(), run.as_str()) == ("npm", "run")
+    let script = match (&front_end.command, &front_end.output) {
+        (None, Some(_)) => Some("build"),
+        (Some(command), _) => match command.as_slice() {
+            [manager, run, script, ..]
+                if run == "run" && ["npm", "pnpm", "yarn", "bun"].contains(&manager.as_str()) =>
+            {
+                Some(script.as_str())
+            }
+            _ => None,
+        },
+        (None, None) => None,
+    };
+    if let Some(script) = script
         && manifest
             .get("scripts")
             .and_then(|scripts| scripts.get(script))
@@ -52,7 +64,7 @@ pub(crate) fn problems(folder: &Path, front_end: &FrontEnd) -> Vec<String> {
             known.join(", ")
         };
         found.push(format!(
-            "{} has no script `{script}`, which `build.node.command` runs; it has {known}",
+            "{} has no script `{script}`, which `build.node` runs; it has {known}",
             package.display()
         ));
     }
@@ -85,9 +97,9 @@ mod tests {
         assert_eq!(
             told(),
             [
-                "web/package.json has no package-lock.json beside it: run `npm install --package-lock-only` in web and \
+                "web/package.json has no lock beside it (package-lock.json, pnpm-lock.yaml, yarn.lock, bun.lock): run `npm install --package-lock-only` in web and \
                  commit the file",
-                "web/package.json has no script `build`, which `build.node.command` runs; it has dev",
+                "web/package.json has no script `build`, which `build.node` runs; it has dev",
             ]
         );
         fs_err::write(
@@ -95,7 +107,11 @@ mod tests {
             r#"{"scripts": {"build": "x"}}"#,
         )
         .unwrap();
-        fs_err::write(dir.path().join("web/package-lock.json"), "{}").unwrap();
-        assert_eq!(told(), [""; 0]);
+        for lock in FRONT_END_LOCKS {
+            let lock = dir.path().join("web").join(lock);
+            fs_err::write(&lock, "").unwrap();
+            assert_eq!(told(), [""; 0], "{}", lock.display());
+            fs_err::remove_file(lock).unwrap();
+        }
     }
 }

@@ -1,7 +1,7 @@
 # ---------------------------------------------------------------------------------------------
-# The front end. Only its output is in the image: no node, no npm, none of their packages.
+# The front end. Only what is made of it is in the image: no node, no npm, none of their packages.
 # ---------------------------------------------------------------------------------------------
-FROM ${BASE} AS front-end
+FROM ${BASE} AS node-tools
 RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
@@ -11,14 +11,42 @@ export DEBIAN_FRONTEND=noninteractive
 apt() { apt-get -qq ${CA:+-o "Acquire::https::CAInfo=$CA"} "$@"; }
 apt update
 apt install --yes --no-install-recommends ca-certificates nodejs npm
-install -d -o 1000 -g 1000 /app /tmp/home
+install -d -o 1000 -g 1000 /app /opt/manager /tmp/home
+SH
+COPY <<'JS' /opt/manager/choose.js
+{{choose_manager}}
+JS
+COPY <<'SH' /opt/manager/environment
+# For npm, and for pnpm, Yarn and Bun, which go by its settings.
+export HOME=/tmp/home CI=1 PATH=/opt/manager/node_modules/.bin:$PATH
+export YARN_IGNORE_PATH=1 SKIP_YARN_COREPACK_CHECK=1 npm_config_package_manager_strict=false
+if [ -n "$CA" ]; then export npm_config_cafile=$CA YARN_HTTPS_CA_FILE_PATH=$CA; fi
+for name in http https; do
+    proxy=$(printenv "${name}_proxy" || true)
+    if [ -n "$proxy" ]; then export "YARN_$(echo $name | tr a-z A-Z)_PROXY=$proxy"; fi
+done
+as_user() { setpriv --reuid=1000 --regid=1000 --clear-groups "$@"; }
+install_packages() {
+    case $(cat /opt/manager/kind) in
+        npm) as_user npm ci --no-audit --no-fund ;;
+        pnpm) as_user pnpm install --frozen-lockfile ;;
+        yarn) as_user yarn install --frozen-lockfile --non-interactive ;;
+        berry) YARN_NPM_REGISTRY_SERVER=$(npm config get registry) as_user yarn install --immutable ;;
+        bun) as_user bun install --frozen-lockfile ;;
+    esac
+    as_user mkdir -p node_modules
+}
 SH
 
+FROM node-tools AS front-end
 # From the lock alone, so that a change of the sources does not come here. Packages may run code as
 # they are installed: no root user, and no cache.
 ARG INDEX_SETTINGS
 WORKDIR /app/{{node_folder}}
-COPY --chown=1000:1000 {{node_folder}}/package.json {{node_folder}}/package-lock.json {{node_folder}}/[.]npmrc ./
+COPY --chown=1000:1000 {{node_folder}}/package.json {{node_folder}}/package-loc[k].json \
+    {{node_folder}}/npm-shrinkwra[p].json {{node_folder}}/pnpm-loc[k].yaml {{node_folder}}/pnpm-workspac[e].yaml \
+    {{node_folder}}/yarn.loc[k] {{node_folder}}/bun.loc[k] {{node_folder}}/bun.lock[b] \
+    {{node_folder}}/[.]npmrc {{node_folder}}/[.]yarnrc.yml {{node_folder}}/[.]yarnrc ./
 RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
     --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 <<'SH'
 set -eu
@@ -27,22 +55,34 @@ set -eu
 if [ -s /run/secrets/build-environment ]; then
     eval "$(grep -i '^export [a-z]*_proxy=' /run/secrets/build-environment)"
 fi
-if [ -n "$CA" ]; then export npm_config_cafile=$CA; fi
+. /opt/manager/environment
 chown -R 1000:1000 /app
-HOME=/tmp/home setpriv --reuid=1000 --regid=1000 --clear-groups npm ci --no-audit --no-fund
+# The manager that the lock is of comes from the registry, too.
+node /opt/manager/choose.js
+if [ -f /opt/manager/package-lock.json ] || [ -f /opt/manager/package.json ]; then
+    (
+        cd /opt/manager
+        if [ -f package-lock.json ]; then as_user npm ci --no-audit --no-fund
+        else as_user npm install --no-audit --no-fund; fi
+        if [ -d node_modules/@oven ]; then
+            as_user mkdir -p node_modules/.bin
+            as_user ln -sf ../@oven/"$(ls node_modules/@oven)"/bin/bun node_modules/.bin/bun
+        fi
+    )
+fi
+# Members of a workspace, patches and scripts of the project's own come with the sources.
+if [ ! -f /opt/manager/later ]; then install_packages; fi
 SH
 COPY --chown=1000:1000 . /app
-RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=proxies <<'SH'
+RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 <<'SH'
 set -eu
+[ -f /opt/manager/later ] || exit 0
 {{network_without_logins}}
-if [ -n "$CA" ]; then export npm_config_cafile=$CA; fi
-export HOME=/tmp/home
-# What an older build has left in the app's folder is not this build's.
-rm -rf /app/{{node_output}}
-setpriv --reuid=1000 --regid=1000 --clear-groups {{node_command}}
-if [ ! -d /app/{{node_output}} ]; then
-    echo "the front end's build has made no folder {{node_output}} (build.node.output)" >&2
-    exit 1
+if [ -s /run/secrets/build-environment ]; then
+    eval "$(grep -i '^export [a-z]*_proxy=' /run/secrets/build-environment)"
 fi
+. /opt/manager/environment
+install_packages
 SH
-
+{{node_build}}

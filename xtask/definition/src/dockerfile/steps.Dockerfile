@@ -4,7 +4,7 @@ COPY <<'JSON' /etc/hive/image.json
 {{runtime_json}}
 JSON
 RUN --mount=type=bind,from=rootfs,target=/rootfs \
-    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=proxies <<'SH'
+{{packages_for_steps}}    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=proxies <<'SH'
 set -eu
 {{network_without_logins}}
 {{build_environment}}
@@ -13,6 +13,10 @@ umask 022
 mkdir -p /usr/local/lib/hive /tmp/home
 cp -r --no-preserve=all /rootfs/usr/local/lib/hive/. /usr/local/lib/hive/
 chown -R 1000:1000 /app /tmp/home
+# Of this stage alone, as the image has no front end's tools.
+for tool in /opt/manager/node_modules/.bin/*; do
+    if [ -e "$tool" ]; then ln -sf "$tool" /usr/local/bin/; fi
+done
 export PATH=/opt/venv/bin:/opt/project/bin:/usr/local/bin:/usr/bin:/bin VIRTUAL_ENV=/opt/venv \
     LANG=C.UTF-8 PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp/home
 cd /app

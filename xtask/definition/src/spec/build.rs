@@ -17,34 +17,33 @@ pub struct BuildSteps {
     /// `{secret:NAME}` has a value of its own that nobody keeps.
     #[serde(default)]
     pub steps: Vec<Vec<String>>,
-    /// A front end that npm builds before them.
+    /// A front end that is built before them, or whose packages they use.
     #[serde(default)]
     pub node: Option<FrontEnd>,
 }
 
-/// A front end that npm builds. Nothing but its output is in the image, beside
-/// the sources that the app's folder has.
+/// A front end of npm, pnpm, Yarn or Bun, by the lock beside its package.json. Nothing
+/// but what is made of it is in the image, beside the sources that the app's folder has.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FrontEnd {
-    /// The folder of package.json and package-lock.json, from the app's folder.
+    /// The folder of package.json and its lock, from the app's folder.
     #[serde(default = "here")]
     pub folder: String,
-    /// What builds it, from that folder, after `npm ci`. Default: `npm run build`.
-    #[serde(default = "npm_run_build")]
-    pub command: Vec<String>,
-    /// The folder with what was built, from the app's folder, such as
-    /// `web/dist`.
-    pub output: String,
+    /// What builds it, from that folder, after the installation. Without it the script
+    /// `build` of package.json.
+    #[serde(default)]
+    pub command: Option<Vec<String>>,
+    /// The folder with what was built, from the app's folder, such as `web/dist`.
+    /// Without it nothing is built here: `build.steps` have node and the installed
+    /// packages, as `collectstatic` may want them, or `["npm", "run", "build"]`.
+    #[serde(default)]
+    pub output: Option<String>,
 }
 
 fn here() -> String {
     ".".to_owned()
-}
-
-fn npm_run_build() -> Vec<String> {
-    ["npm", "run", "build"].map(str::to_owned).to_vec()
 }
 
 impl BuildSteps {
@@ -62,8 +61,10 @@ impl BuildSteps {
             output,
         }) = node
         {
-            found.extend(command_problem(command).map(|message| ("build.node.command".to_owned(), message)));
-            for (key, path) in [("folder", folder), ("output", output)] {
+            let command_problem = command.as_deref().and_then(command_problem);
+            found.extend(command_problem.map(|message| ("build.node.command".to_owned(), message)));
+            let paths = [("folder", Some(folder)), ("output", output.as_ref())];
+            for (key, path) in paths.into_iter().filter_map(|(key, path)| Some((key, path?))) {
                 if !is_inside(path) {
                     let message = format!(
                         "is {path:?}, must be a folder inside of the app's, in letters, digits, `.`, `_`, `-` and `/`"
@@ -71,6 +72,10 @@ impl BuildSteps {
                     found.push((format!("build.node.{key}"), message));
                 }
             }
+            let Some(output) = output else {
+                found.extend(unused(steps, command.as_deref()));
+                return found;
+            };
             let made = clean(output);
             if is_inside(output) && made == "." {
                 let message = "is the app's folder: name the one with what was built".to_owned();
@@ -85,6 +90,23 @@ impl BuildSteps {
         }
         found
     }
+}
+
+/// What makes no sense of a front end without a folder that comes of it.
+fn unused(steps: &[Vec<String>], command: Option<&[String]>) -> Option<(String, String)> {
+    let (key, message) = match (steps, command) {
+        (_, Some(_)) => (
+            "build.node.command",
+            "is run where `output` names the folder that it makes: name that, or put the command into `build.steps`",
+        ),
+        ([], None) => (
+            "build.node",
+            "has no `output`, so its packages are there for `build.steps`, and there are none: name the folder \
+             that its build makes",
+        ),
+        _ => return None,
+    };
+    Some((key.to_owned(), message.to_owned()))
 }
 
 /// A path without `.` and doubled slashes; `.` where nothing is left.
@@ -167,6 +189,24 @@ mod tests {
         }
         assert_eq!(
             problems(r#"{"node": {"folder": "web", "output": "web-dist"}}"#),
+            [""; 0]
+        );
+        assert_eq!(
+            problems(r#"{"node": {"folder": "web"}}"#),
+            [
+                "build.node has no `output`, so its packages are there for `build.steps`, and there are none: name the \
+                 folder that its build makes"
+            ]
+        );
+        assert_eq!(
+            problems(r#"{"node": {"command": ["make"]}, "steps": [["make", "web"]]}"#),
+            [
+                "build.node.command is run where `output` names the folder that it makes: name that, or put the \
+                 command into `build.steps`"
+            ]
+        );
+        assert_eq!(
+            problems(r#"{"node": {}, "steps": [["npm", "run", "build"]]}"#),
             [""; 0]
         );
         let with = problems(r#"{"steps": [["sh", "-c", "API_KEY=sk-1 make"]]}"#);

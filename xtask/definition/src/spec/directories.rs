@@ -79,7 +79,7 @@ fn of_content(path: &str, app: &RawApp, build: &BuildSteps) -> Option<String> {
             ));
         }
     }
-    let output = absolute(&build.node.as_ref()?.output);
+    let output = absolute(build.node.as_ref()?.output.as_ref()?);
     overlap(path, &output).then(|| format!("and `build.node.output` ({output}) comes with each image"))
 }
 
