@@ -6,7 +6,7 @@ use crate::dependencies::{AskedBy, Dependencies};
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement;
-use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app, reads_count};
 
 /// Something that runs, or is built, beside the app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,7 +143,8 @@ pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> 
 /// Front ends that are built by npm or its like.
 pub(crate) fn front_ends(tree: &Tree) -> Vec<Detected<Companion>> {
     let mut found = Vec::new();
-    for (path, text) in tree.texts().filter(|(path, _)| file_name(path) == "package.json") {
+    let files = tree.texts().filter(|(path, _)| file_name(path) == "package.json");
+    for (path, text) in files.filter(|(path, _)| reads_count(path)) {
         let package: Option<serde_json::Value> = serde_json::from_str(text).ok();
         let build = package
             .as_ref()

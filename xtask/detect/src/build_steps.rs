@@ -1,25 +1,30 @@
 //! What is made of a project's files before it serves them: Django's static
-//! files, a front end by npm.
+//! files, a front end by npm and its like.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::django;
 use crate::migrations::CommandWords;
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::TokenKind;
-use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app, reads_count};
 
 /// A front end of which it is known how it is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuiltFrontEnd {
     /// Its folder, `.` for the project's own.
     pub folder: String,
-    /// The folder that it is built into.
-    pub output: String,
-    /// Which of its tools says so.
-    pub tool: &'static str,
+    /// The folder that it is built into; absent where the build's own steps want its
+    /// packages.
+    pub output: Option<String>,
+    /// The script of package.json that one of these steps runs.
+    pub script: Option<String>,
+    /// What installs it: `npm`, `pnpm`, `yarn` or `bun`.
+    pub manager: &'static str,
+    /// Which of its tools, or what else, says so.
+    pub why: String,
 }
 
 /// What a build has to do.
@@ -33,34 +38,55 @@ pub struct BuildFindings {
 
 impl BuildFindings {
     pub(crate) fn of(tree: &Tree, modules: &Modules<'_>) -> Self {
-        let mut front_ends = tree
+        let files = tree
             .texts()
-            .filter(|(path, _)| file_name(path) == "package.json")
+            .filter(|(path, _)| file_name(path) == "package.json" && reads_count(path));
+        let files: Vec<(&str, &str)> = files.collect();
+        let mut front_ends = files
+            .iter()
             .filter_map(|(path, text)| front_end(tree, path, text))
-            .filter(|one| is_used(modules, &one.value.folder, &one.value.output));
+            .filter(|one| {
+                let output = one.value.output.as_deref();
+                output.is_none_or(|output| is_used(modules, &one.value.folder, output))
+            });
         let first = front_ends.next();
+        let only = first.filter(|_| front_ends.next().is_none());
+        let steps: Vec<_> = static_files(tree, modules).into_iter().collect();
+        let at_the_top = files.iter().find(|(path, _)| *path == "package.json");
+        let of_steps = at_the_top
+            .filter(|_| !steps.is_empty())
+            .and_then(|(_, text)| for_steps(tree, modules, text));
         Self {
-            steps: static_files(tree, modules).into_iter().collect(),
-            front_end: first.filter(|_| front_ends.next().is_none()),
+            steps,
+            front_end: match of_steps {
+                // What the settings name is needed, whatever else there is.
+                Some(used) if used.place.file != "package.json" => Some(used),
+                other => only.or(other),
+            },
         }
     }
 
     /// The value of `build` in a spec; none where there is nothing to do.
     pub(crate) fn proposed(&self) -> Option<Value> {
-        let steps: Vec<&CommandWords> = self.steps.iter().map(|step| &step.value).collect();
-        let node = self
-            .front_end
-            .as_ref()
-            .map(|found| match found.value.folder.as_str() {
-                "." => json!({ "output": found.value.output }),
-                folder => json!({ "folder": folder, "output": found.value.output }),
-            });
-        match (steps.is_empty(), node) {
-            (true, None) => None,
-            (false, None) => Some(json!({ "steps": steps })),
-            (true, Some(node)) => Some(json!({ "node": node })),
-            (false, Some(node)) => Some(json!({ "steps": steps, "node": node })),
+        let mut steps: Vec<CommandWords> = self.steps.iter().map(|step| step.value.clone()).collect();
+        let mut build = Map::new();
+        if let Some(found) = self.front_end.as_ref().map(|found| &found.value) {
+            if let Some(script) = &found.script {
+                steps.insert(0, [found.manager, "run", script].map(str::to_owned).to_vec());
+            }
+            let mut node = Map::new();
+            if found.folder != "." {
+                node.insert("folder".to_owned(), json!(found.folder));
+            }
+            if let Some(output) = &found.output {
+                node.insert("output".to_owned(), json!(output));
+            }
+            build.insert("node".to_owned(), Value::Object(node));
         }
+        if !steps.is_empty() {
+            build.insert("steps".to_owned(), json!(steps));
+        }
+        (!build.is_empty()).then_some(Value::Object(build))
     }
 }
 
@@ -74,44 +100,60 @@ fn static_files(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<CommandWo
     Some(Detected::sure(words.to_vec(), place))
 }
 
-/// A front end of npm's whose tool has one folder for what it builds.
+/// What installs the packages of a folder, by its lock.
+fn manager(tree: &Tree, folder: &str) -> Option<&'static str> {
+    const LOCKS: [(&str, &str); 6] = [
+        ("package-lock.json", "npm"),
+        ("npm-shrinkwrap.json", "npm"),
+        ("pnpm-lock.yaml", "pnpm"),
+        ("yarn.lock", "yarn"),
+        ("bun.lock", "bun"),
+        ("bun.lockb", "bun"),
+    ];
+    let mut there = LOCKS
+        .iter()
+        .filter(|(lock, _)| tree.has(&format!("{folder}{lock}")));
+    Some(there.next()?.1)
+}
+
+/// A front end whose tool has one folder for what it builds. One without a lock is
+/// proposed with npm, which says what makes one.
 fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontEnd>> {
     const TOOLS: [(&str, &str); 2] = [("vite", "dist"), ("react-scripts", "build")];
     let package: Value = serde_json::from_str(text).ok()?;
     package.pointer("/scripts/build")?.as_str()?;
     let folder = folder_of(path);
-    if !is_installed_by_npm(tree, folder) {
-        return None;
-    }
     let asks = |tool: &str| {
         let parts = ["dependencies", "devDependencies"];
         parts
             .iter()
             .any(|part| package.get(part).and_then(|part| part.get(tool)).is_some())
     };
-    let (tool, output) = TOOLS.into_iter().find(|(tool, _)| asks(tool))?;
-    let found = BuiltFrontEnd {
-        folder: if folder.is_empty() {
-            ".".to_owned()
-        } else {
-            folder.trim_end_matches('/').to_owned()
-        },
-        output: format!("{folder}{output}"),
-        tool,
-    };
-    Some(Detected::likely(found, Place::of(path, text, "\"build\"")))
-}
-
-/// Whether a front end is npm's, by the lock beside it; one that has none is another
-/// program's or a workspace's where a folder above it has a lock.
-fn is_installed_by_npm(tree: &Tree, folder: &str) -> bool {
-    const OWN: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
-    const OTHERS: [&str; 4] = ["pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"];
-    let has = |folder: &str, locks: &[&str]| locks.iter().any(|lock| tree.has(&format!("{folder}{lock}")));
+    // A member of a workspace is built from its top.
+    let manager = manager(tree, folder);
     let slashes = folder.match_indices('/').map(|(n, _)| &folder[..=n]);
     let mut above = [""].into_iter().chain(slashes).filter(|above| *above != folder);
-    let is_locked_above = above.any(|above| has(above, &OWN) || has(above, &OTHERS));
-    !has(folder, &OTHERS) && (has(folder, &OWN) || !is_locked_above)
+    if manager.is_none() && above.any(|above| self::manager(tree, above).is_some()) {
+        return None;
+    }
+    let (tool, by_itself) = TOOLS.into_iter().find(|(tool, _)| asks(tool))?;
+    let (output, why) = match (tool == "vite").then(|| out_dir(tree, folder)).flatten() {
+        Some((Some(output), place)) => (output, format!("{place} says so")),
+        // Put together by code, or outside of the app's folder.
+        Some((None, _)) => return None,
+        None => (
+            format!("{folder}{by_itself}"),
+            format!("{tool} does so by itself"),
+        ),
+    };
+    let found = BuiltFrontEnd {
+        folder: shown(folder),
+        output: Some(output),
+        script: None,
+        manager: manager.unwrap_or("npm"),
+        why,
+    };
+    Some(Detected::likely(found, Place::of(path, text, "\"build\"")))
 }
 
 /// Whether the app serves what is built: a Python file of it names the folder, or it is
@@ -133,4 +175,74 @@ fn is_used(modules: &Modules<'_>, folder: &str, output: &str) -> bool {
     };
     let mut of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
     !is_own || of_the_app.any(named)
+}
+
+fn shown(folder: &str) -> String {
+    match folder.trim_end_matches('/') {
+        "" => ".".to_owned(),
+        folder => folder.to_owned(),
+    }
+}
+
+/// The folder that Vite's settings name, from the project's, and where; without a
+/// folder where they name none that can be told.
+fn out_dir(tree: &Tree, folder: &str) -> Option<(Option<String>, Place)> {
+    let endings = ["ts", "js", "mjs", "mts"];
+    let path = endings.map(|ending| format!("{folder}vite.config.{ending}"));
+    let path = path.iter().find(|path| tree.has(path))?;
+    let text = tree.text(path)?;
+    let (_, rest) = text.split_once("outDir:")?;
+    let place = Place::of(path, text, "outDir:");
+    let rest = rest.trim_start();
+    let quoted = rest.chars().next().filter(|c| ['\'', '"'].contains(c));
+    let named = quoted.and_then(|quote| rest[1..].split(quote).next());
+    Some((named.and_then(|named| joined(folder, named)), place))
+}
+
+/// A path as it is reached from a folder; none that leads out of the project.
+fn joined(folder: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" if parts.is_empty() => return None,
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty() && !path.starts_with('/')).then(|| parts.join("/"))
+}
+
+/// What the steps of the build want of npm and its like: packages that the settings
+/// take files or programs of, or the script `build`, which writes where the static
+/// files are gathered from.
+fn for_steps(tree: &Tree, modules: &Modules<'_>, text: &str) -> Option<Detected<BuiltFrontEnd>> {
+    let manager = manager(tree, "")?;
+    let package: Value = serde_json::from_str(text).ok()?;
+    let has_script = package.pointer("/scripts/build").is_some_and(Value::is_string);
+    let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let named = of_the_app
+        .filter(|module| module.value("STATIC_ROOT").is_some())
+        .find_map(|module| {
+            let mut tokens = module.lines.iter().flat_map(|line| &line.tokens);
+            let token = tokens
+                .find(|token| token.text.contains("node_modules") || token.text.contains("npm.finders"))?;
+            Some(Place::new(module.path, token.line))
+        });
+    let place = match &named {
+        Some(place) => place.clone(),
+        None if has_script => Place::of("package.json", text, "\"build\""),
+        None => return None,
+    };
+    let found = BuiltFrontEnd {
+        folder: ".".to_owned(),
+        output: None,
+        script: has_script.then(|| "build".to_owned()),
+        manager,
+        why: match named {
+            Some(_) => "its packages are used there".to_owned(),
+            None => "it writes among the app's own files".to_owned(),
+        },
+    };
+    Some(Detected::likely(found, place))
 }

@@ -1,13 +1,17 @@
 //! How the app finds its database: by which variables, and in which form.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::dependencies::Dependencies;
+use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
 use crate::modules::{Meaning, Modules};
 use crate::place::{Certainty, Detected, Place};
+use crate::python::TokenKind;
 use crate::python::statement::{self, Call};
-use crate::settings::ReadVariable;
-use crate::tree::reads_count;
+use crate::server;
+use crate::settings::{self, ReadVariable};
+use crate::tree::{is_of_the_app, reads_count};
 
 /// A variable that is given a value in the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,13 +56,25 @@ pub(crate) fn settings(
     let has_driver = variables
         .iter()
         .any(|one| texts(&one.value).any(|text| text.starts_with("postgresql+") && !text.ends_with("://")));
+    let kinds = kinds(modules);
     let mut found = Vec::new();
     for variable in variables {
-        if let Some(given) = for_tests(&variable.value, &form) {
+        if let Some((kind, place)) = kinds.get(&variable.value.name) {
+            if shown_kind(&variable.value).is_none() {
+                let given = GivenVariable {
+                    name: variable.value.name.clone(),
+                    value: kind.clone(),
+                    why: format!("{place} compares it with that"),
+                };
+                found.push(Detected::sure(given, variable.place.clone()));
+            }
+            continue;
+        }
+        if let Some(given) = for_tests(&variable.value, &form, dependencies) {
             found.push(Detected::likely(given, variable.place.clone()));
             continue;
         }
-        let Some(part) = part_of(&variable.value, &words(&variable.value.name)) else {
+        let Some(part) = part_of(&variable.value, &words(&variable.value.name), dependencies) else {
             continue;
         };
         let (value, why, certainty) = match part {
@@ -116,12 +132,12 @@ fn unglued(word: &str) -> [Option<&str>; 2] {
 
 /// What an app cannot do without although only its tests use it: a database beside
 /// its own, which nobody has made.
-fn for_tests(variable: &ReadVariable, form: &Form) -> Option<GivenVariable> {
+fn for_tests(variable: &ReadVariable, form: &Form, dependencies: &Dependencies) -> Option<GivenVariable> {
     let all = words(&variable.name);
     let (of_tests, rest): (Vec<String>, Vec<String>) =
         all.into_iter().partition(|word| TESTS.contains(&word.as_str()));
     let is_one = variable.required && !of_tests.is_empty();
-    let part = part_of(variable, &rest).filter(|_| is_one)?;
+    let part = part_of(variable, &rest, dependencies).filter(|_| is_one)?;
     let name = matches!(part, Part::Url | Part::Name)
         .then_some("_test")
         .unwrap_or_default();
@@ -130,6 +146,46 @@ fn for_tests(variable: &ReadVariable, form: &Form) -> Option<GivenVariable> {
         value: format!("{}{name}", part.value(form)),
         why: "of its tests alone: a database that is not there".to_owned(),
     })
+}
+
+/// Words by which code tells which kind of database is meant.
+const KINDS: [&str; 4] = ["postgres", "postgresql", "pgsql", "psql"];
+
+/// The variables that choose the kind of database, and the word for this one: what
+/// code compares them with, as in `os.getenv("DB") == "postgres"`.
+fn kinds(modules: &Modules<'_>) -> BTreeMap<String, (String, Place)> {
+    let mut found = BTreeMap::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        for (n, line) in module.lines.iter().enumerate() {
+            for (at, token) in line.tokens.iter().enumerate() {
+                let is_kind = token.kind == TokenKind::Text && KINDS.contains(&token.text);
+                if !is_kind {
+                    continue;
+                }
+                let before = &line.tokens[..at];
+                let asked = match before {
+                    [asked @ .., sign] if sign.is("==") => asked,
+                    // `DB in ("postgres", "postgresql")`: the first one will do.
+                    [asked @ .., word, open]
+                        if word.is_name("in") && ["(", "[", "{"].contains(&open.text) =>
+                    {
+                        asked
+                    }
+                    _ => continue,
+                };
+                if let Some(name) = settings::read_at_end(modules, module, asked) {
+                    let place = Place::new(module.path, module.number(n));
+                    found.entry(name).or_insert((token.text.to_owned(), place));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The kind of database that a variable's default has, where it is this one.
+fn shown_kind(variable: &ReadVariable) -> Option<&str> {
+    variable.default.as_deref().filter(|text| KINDS.contains(text))
 }
 
 /// What is shown of a variable's value.
@@ -177,7 +233,7 @@ fn words(name: &str) -> Vec<String> {
 const TESTS: [&str; 3] = ["TEST", "TESTS", "TESTING"];
 
 /// The part that a variable with these words in its name holds.
-fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>]) -> Option<Part> {
+fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>], dependencies: &Dependencies) -> Option<Part> {
     const DATABASE: [&str; 11] = [
         "DATABASE",
         "DB",
@@ -244,8 +300,8 @@ fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>]) -> Option<Part> {
         return Some(Part::Url);
     }
     let of_database = before.iter().any(|word| DATABASE.contains(word));
-    // `geo.mmdb` is a file.
-    let is_file = |text: &&str| text.contains(['.', '/']);
+    // `geo.mmdb` is a file; `app.sqlite3` stands where another engine has a name.
+    let is_file = |text: &&str| text.contains(['.', '/']) && !text.contains("sqlite");
     Some(match *last {
         "URL" | "URI" | "DSN" if of_database => Part::Url,
         "STRING" if of_database && before.contains(&"CONNECTION") => Part::Url,
@@ -256,11 +312,18 @@ fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>]) -> Option<Part> {
         "NAME" | "DB" | "DATABASE" | "DBNAME" if of_database && !shown.iter().flatten().any(is_file) => {
             Part::Name
         }
-        "ENGINE" if of_database && shown.iter().flatten().any(|text| text.starts_with("django.")) => {
-            Part::Engine
-        }
+        "ENGINE" if of_database && is_engine_of_django(&shown, dependencies) => Part::Engine,
         _ => return None,
     })
+}
+
+/// Whether a variable takes a module of Django's, as what is shown of it says.
+fn is_engine_of_django(shown: &[Option<&str>], dependencies: &Dependencies) -> bool {
+    let mut shown = shown.iter().flatten().peekable();
+    match shown.peek() {
+        Some(_) => shown.any(|text| text.starts_with("django.")),
+        None => dependencies.has("django"),
+    }
 }
 
 /// The form of URL that the code wants where no value shows it.
@@ -355,6 +418,37 @@ fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
         "{database_url}",
         "the plain form, as nothing asks for another one",
     )
+}
+
+/// What speaks to PostgreSQL where nothing but an extra or a group of the project's
+/// brings it: that part has to be installed, too.
+pub(crate) fn driver_of_a_part(dependencies: &Dependencies) -> Option<Detected<AskedPackage>> {
+    const DRIVERS: [&str; 7] = [
+        "psycopg",
+        "psycopg-binary",
+        "psycopg-c",
+        "psycopg2",
+        "psycopg2-binary",
+        "asyncpg",
+        "pg8000",
+    ];
+    let drivers = dependencies.packages.iter();
+    let drivers: Vec<_> = drivers
+        .filter(|one| DRIVERS.contains(&one.value.name.as_str()))
+        .collect();
+    let takes_parts = |one: &&&Detected<AskedPackage>| match &one.value.by {
+        AskedBy::Project => false,
+        AskedBy::Extra(_) => true,
+        AskedBy::Group(group) => !server::OF_DEVELOPERS.contains(&group.as_str()),
+    };
+    let has_one = drivers.iter().any(|one| one.value.by == AskedBy::Project);
+    let has_parts = !matches!(
+        dependencies.installed_from,
+        Some("requirements.txt" | "Pipfile.lock" | "pylock.toml")
+    );
+    let mut parts = drivers.iter().filter(takes_parts);
+    let found = parts.next().filter(|_| !has_one && has_parts)?;
+    Some((*found).clone())
 }
 
 fn has_psycopg(dependencies: &Dependencies) -> bool {

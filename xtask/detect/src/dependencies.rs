@@ -48,6 +48,9 @@ pub struct Dependencies {
     pub installed_from: Option<&'static str>,
     /// The version of Python, as each file writes it.
     pub python: Vec<Detected<String>>,
+    /// There is a `requirements.txt` with packages, and something else counts.
+    #[serde(skip)]
+    pub(crate) has_other_requirements: bool,
     /// The names in the locks: what is installed with what is asked for.
     #[serde(skip)]
     pub locked: BTreeSet<String>,
@@ -140,7 +143,11 @@ impl Dependencies {
     }
 
     pub(crate) fn read(tree: &Tree, modules: &Modules<'_>) -> Self {
-        let mut found = Self::default();
+        let mut found = Self {
+            installed_from: installed_from(|file| tree.has(file)),
+            ..Self::default()
+        };
+        let counts = found.installed_from;
         if let Some((text, table)) = toml_at(tree, "pyproject.toml") {
             found.pyproject("pyproject.toml", text, &table);
         }
@@ -153,13 +160,16 @@ impl Dependencies {
             }
         }
         if let Some((text, table)) = toml_at(tree, "Pipfile") {
-            found.poetry_table("Pipfile", text, table.get("packages"), &AskedBy::Project);
-            found.poetry_table(
-                "Pipfile",
-                text,
-                table.get("dev-packages"),
-                &AskedBy::Group("dev".to_owned()),
-            );
+            // Of a list that nothing is installed from only the version of Python tells.
+            if counts.is_none_or(|file| file == "Pipfile.lock") {
+                found.poetry_table("Pipfile", text, table.get("packages"), &AskedBy::Project);
+                found.poetry_table(
+                    "Pipfile",
+                    text,
+                    table.get("dev-packages"),
+                    &AskedBy::Group("dev".to_owned()),
+                );
+            }
             for key in ["python_full_version", "python_version"] {
                 if let Some(version) = at(&table, &["requires", key]).and_then(Value::as_str) {
                     found.python(version, Place::of("Pipfile", text, key));
@@ -182,8 +192,11 @@ impl Dependencies {
                 }
             }
         }
-        if tree.has("requirements.txt") {
-            found.requirements(tree, "requirements.txt", 0);
+        let before = found.packages.len();
+        found.requirements(tree, REQUIREMENTS, 0);
+        if counts.is_some_and(|file| file != REQUIREMENTS) {
+            found.has_other_requirements = found.packages.len() > before;
+            found.packages.truncate(before);
         }
         for (file, prefix) in [(".python-version", ""), ("runtime.txt", "python-")] {
             let first = tree
@@ -194,7 +207,6 @@ impl Dependencies {
             }
         }
         found.locks(tree);
-        found.installed_from = installed_from(|file| tree.has(file));
         // It is to be made the project's list: what it asks for is known before that.
         let has_none = found.installed_from.is_none() && found.packages.is_empty();
         let elsewhere = ["txt", "in"]
@@ -209,8 +221,7 @@ impl Dependencies {
     /// The lists of packages beside [`Self::installed_from`].
     pub(crate) fn unread(&self) -> Vec<&str> {
         let locks = self.locks.iter().map(|lock| lock.value.as_str());
-        let has_requirements = self.packages.iter().any(|one| one.place.file == REQUIREMENTS);
-        let lists = locks.chain(has_requirements.then_some(REQUIREMENTS));
+        let lists = locks.chain(self.has_other_requirements.then_some(REQUIREMENTS));
         lists.filter(|file| Some(*file) != self.installed_from).collect()
     }
 

@@ -152,7 +152,13 @@ fn mounted(modules: &Modules<'_>) -> Vec<(String, String)> {
 fn candidates(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<AppObject>> {
     let mut found = Vec::new();
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
-        for (n, one) in module.assignments() {
+        let handlers = module.definitions.iter().filter(|one| one.within.is_none());
+        let wrapped = handlers.filter_map(|one| Some(handled_by(modules, module, one)?.0));
+        let wrapped: Vec<&str> = wrapped.collect();
+        for (n, one) in module
+            .assignments()
+            .filter(|(_, one)| !wrapped.contains(&one.target))
+        {
             if let Some((framework, certainty)) = framework_of(modules, module, &one) {
                 found.push(object(
                     module,
@@ -166,7 +172,18 @@ fn candidates(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<AppObject>> {
         }
         for definition in module.definitions.iter().filter(|one| one.within.is_none()) {
             let callable = !definition.is_class && !definition.is_async && definition.needs_no_argument;
-            if callable && let Some(framework) = made_by(modules, module, definition) {
+            if let Some((_, framework)) = handled_by(modules, module, definition) {
+                let root = root(tree, modules, module);
+                let name = definition.name;
+                found.push(object(
+                    module,
+                    &root,
+                    name,
+                    definition.head,
+                    framework,
+                    Certainty::Sure,
+                ));
+            } else if callable && let Some(framework) = made_by(modules, module, definition) {
                 let mut made = object(
                     module,
                     &root(tree, modules, module),
@@ -181,6 +198,32 @@ fn candidates(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<AppObject>> {
         }
     }
     found
+}
+
+/// Django behind a handler of the project's own: `def application(environ,
+/// start_response)` that calls what `get_wsgi_application()` has made, which has the
+/// name that is given back.
+fn handled_by<'m>(
+    modules: &Modules<'_>,
+    module: &'m Module<'_>,
+    function: &Definition<'_>,
+) -> Option<(&'m str, Framework)> {
+    if function.is_class || !["application", "app"].contains(&function.name) {
+        return None;
+    }
+    let arguments = statement::head(&module.lines[function.head])?.inside.len();
+    let mut made = module.assignments().filter_map(|(_, one)| {
+        let (framework, _) = framework_of(modules, module, &one)?;
+        let takes = match framework {
+            Framework::DjangoWsgi => 2,
+            Framework::DjangoAsgi => 3,
+            _ => return None,
+        };
+        let mut body = module.body(function).iter();
+        let is_called = body.any(|line| statement::uses(&line.tokens, one.target));
+        (is_called && takes == arguments).then_some((one.target, framework))
+    });
+    made.next()
 }
 
 fn object(
@@ -333,7 +376,19 @@ fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
         modules.at(&format!("{folder}{name}.py")).is_some()
             || modules.all.iter().any(|one| one.path.starts_with(&inside))
     };
-    let score = |folder: &str| needed.iter().filter(|name| has(folder, name)).count();
+    // Django's are imported by name, and a folder around a package may be called as it is.
+    let settings = settings_of_django(module).map(|name| name.replace('.', "/"));
+    let has_settings = |folder: &str| {
+        let named = settings.as_ref().map(|name| format!("{folder}{name}"));
+        named.is_some_and(|path| {
+            modules.at(&format!("{path}.py")).is_some()
+                || modules.at(&format!("{path}/__init__.py")).is_some()
+        })
+    };
+    let score = |folder: &str| {
+        let imported = needed.iter().filter(|name| has(folder, name)).count();
+        (has_settings(folder), imported)
+    };
     // `src/` is no package unless it says so itself; else the highest one wins.
     let preferred = |folder: &str| (score(folder), folder == sources);
     let best = folders
@@ -348,6 +403,17 @@ fn is_importable(dotted: &str) -> bool {
     dotted.split('.').all(|part| {
         part.starts_with(|c: char| c.is_alphabetic() || c == '_')
             && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+/// The module that `os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")`
+/// names.
+fn settings_of_django<'t>(module: &Module<'t>) -> Option<&'t str> {
+    let mut lines = module.lines.iter();
+    lines.find_map(|line| {
+        let mut texts = line.tokens.iter().filter(|token| token.kind == TokenKind::Text);
+        let named = texts.any(|token| token.text == "DJANGO_SETTINGS_MODULE");
+        named.then(|| texts.next()).flatten().map(|token| token.text)
     })
 }
 

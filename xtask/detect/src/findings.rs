@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
 use crate::database::{self, GivenVariable};
-use crate::dependencies::{self, Dependencies, at, toml_at};
+use crate::dependencies::{self, AskedBy, AskedPackage, Dependencies, at, toml_at};
 use crate::directories;
 use crate::django::{self, ServerSettings};
 use crate::entry::{self, AppObject};
@@ -51,6 +51,8 @@ pub struct Findings {
     pub variables: Vec<Detected<ReadVariable>>,
     /// Those of them that lead to the database, with their values.
     pub database: Vec<Detected<GivenVariable>>,
+    /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
+    pub driver: Option<Detected<AskedPackage>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
     pub extensions: Vec<Detected<String>>,
     /// Processes beside the server, such as a worker of Celery.
@@ -105,6 +107,7 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
         folder: folder.to_owned(),
         description: description(&tree),
         server: server::find(&dependencies, entry.app.value()),
+        driver: database::driver_of_a_part(&dependencies),
         health: health::choose(&modules, &routes::find(&modules)),
         before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value(), member),
         server_settings: django::server_settings(&tree, &modules, entry.app.chosen.as_ref()),
@@ -144,6 +147,19 @@ impl Findings {
     pub fn is_project(&self) -> bool {
         let declared = !self.dependencies.packages.is_empty() || !self.dependencies.locks.is_empty();
         declared || self.app.chosen.is_some() || !self.app.others.is_empty()
+    }
+
+    /// The extras and groups of the project that are installed.
+    pub(crate) fn parts(&self) -> Vec<&AskedBy> {
+        let server = self.server.value().map(|server| &server.by);
+        let driver = self.driver.as_ref().map(|driver| &driver.value.by);
+        let mut parts: Vec<&AskedBy> = Vec::new();
+        for part in [server, driver].into_iter().flatten() {
+            if *part != AskedBy::Project && !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        parts
     }
 
     /// Services that it speaks to, and the image does not have.

@@ -181,10 +181,18 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
                 }
             }
         }
-        match server.map(|server| &server.by) {
-            Some(AskedBy::Extra(extra)) => drop(app.insert("extras".to_owned(), json!([extra]))),
-            Some(AskedBy::Group(group)) => drop(app.insert("groups".to_owned(), json!([group]))),
-            _ => {}
+    }
+    let (mut extras, mut groups) = (Vec::new(), Vec::new());
+    for part in findings.parts() {
+        match part {
+            AskedBy::Project => {}
+            AskedBy::Extra(extra) => extras.push(extra),
+            AskedBy::Group(group) => groups.push(group),
+        }
+    }
+    for (key, names) in [("extras", extras), ("groups", groups)] {
+        if !names.is_empty() {
+            app.insert(key.to_owned(), json!(names));
         }
     }
     if let Some(package) = &findings.package {
@@ -461,12 +469,10 @@ pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
         ("uwsgi", &["gcc", "libc6-dev", "python3-dev"]),
     ];
     let mut found: Vec<(&'static str, Place)> = Vec::new();
-    for asked in findings
-        .dependencies
-        .packages
-        .iter()
-        .filter(|one| one.value.by == AskedBy::Project)
-    {
+    let parts = findings.parts();
+    let is_installed = |by: &AskedBy| *by == AskedBy::Project || parts.contains(&by);
+    let packages = findings.dependencies.packages.iter();
+    for asked in packages.filter(|one| is_installed(&one.value.by)) {
         let from_source = FROM_SOURCE.iter().find(|(name, _)| *name == asked.value.name);
         let extra_c = asked.value.name == "psycopg" && asked.value.extras.iter().any(|extra| extra == "c");
         let mut wanted: Vec<&'static str> = from_source

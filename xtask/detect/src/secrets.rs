@@ -78,7 +78,8 @@ pub(crate) fn is_given_by_others(name: &str) -> bool {
         .iter()
         .find_map(|end| upper.strip_suffix(end));
     let of_an_unknown = key_of.is_some_and(|whose| !whose.split('_').all(|word| OWN.contains(&word)));
-    let by_its_kind = ["CLIENT_SECRET", "DSN", "BOT_TOKEN"]
+    // A private key has a form, and a public one that others know.
+    let by_its_kind = ["CLIENT_SECRET", "DSN", "BOT_TOKEN", "PRIVATE_KEY"]
         .iter()
         .any(|end| upper.ends_with(end));
     is_secret(name) && (of_a_giver || of_an_unknown || by_its_kind)
@@ -157,6 +158,7 @@ mod tests {
             "OIDC_CLIENT_SECRET",
             "SMTP_PASSWORD",
             "MY_BOT_TOKEN",
+            "JWT_PRIVATE_KEY",
         ] {
             assert!(is_given_by_others(name), "{name}");
         }

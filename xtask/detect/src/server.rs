@@ -16,11 +16,12 @@ pub struct ServerProgram {
 }
 
 const ASGI: [&str; 4] = ["uvicorn", "granian", "hypercorn", "daphne"];
-const WSGI: [&str; 3] = ["gunicorn", "granian", "waitress"];
+const WSGI: [&str; 4] = ["gunicorn", "granian", "waitress", "uwsgi"];
 
 /// Groups that are for those who work on a project: taken where nothing else has a
 /// server, since a lock has theirs, too, and nobody else's installation would.
-const OF_DEVELOPERS: [&str; 8] = ["dev", "test", "tests", "testing", "lint", "docs", "typing", "ci"];
+pub(crate) const OF_DEVELOPERS: [&str; 8] =
+    ["dev", "test", "tests", "testing", "lint", "docs", "typing", "ci"];
 
 /// What a server was found in, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +106,7 @@ fn brings(asked: &AskedPackage, server: &str) -> bool {
         }
         ("uvicorn", "litestar") => extra("standard") || extra("full"),
         ("uvicorn", "fastapi-cli") => extra("standard"),
-        ("uvicorn", "uvicorn-worker") | ("granian", "litestar-granian") => true,
+        ("uwsgi", "pyuwsgi") | ("uvicorn", "uvicorn-worker") | ("granian", "litestar-granian") => true,
         _ => false,
     }
 }
@@ -123,6 +124,17 @@ pub(crate) fn command(server: &str, app: &AppObject) -> Option<Vec<String>> {
         "gunicorn" => vec!["gunicorn", "--bind", "0.0.0.0:{port}", &called],
         "hypercorn" => vec!["hypercorn", "--bind", "0.0.0.0:{port}", &called],
         "daphne" => vec!["daphne", "-b", "0.0.0.0", "-p", "{port}", import],
+        // It ends with all its workers when it is told to.
+        "uwsgi" => vec![
+            "uwsgi",
+            "--master",
+            "--die-on-term",
+            "--need-app",
+            "--http",
+            "0.0.0.0:{port}",
+            "--module",
+            &called,
+        ],
         "waitress" if app.factory => vec!["waitress-serve", "--port={port}", "--call", import],
         "waitress" => vec!["waitress-serve", "--port={port}", import],
         "granian" => {

@@ -76,10 +76,14 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
     let guarded = guarded(modules);
     for module in modules.all.iter().filter(|module| reads_count(module.path)) {
         for (n, line) in module.lines.iter().enumerate() {
-            for read in subscripts(modules, module, line)
-                .into_iter()
-                .chain(calls(modules, module, line))
-            {
+            let mut reads = subscripts(modules, module, line);
+            reads.extend(calls(modules, module, line));
+            let may_be_left = reads.iter().any(|one| matches!(one.default, Default::None))
+                && is_asked_for(modules, module, n);
+            for mut read in reads {
+                if may_be_left && matches!(read.default, Default::None) {
+                    read.default = Default::Other;
+                }
                 merge(read, Place::new(module.path, module.number(n)));
             }
         }
@@ -128,6 +132,70 @@ fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Ve
     found
 }
 
+/// Whether a line runs only where a variable is set that need not be: below
+/// `if "NAME" in os.environ:`, or `if USE_S3:` of a switch that is off by itself.
+fn is_asked_for(modules: &Modules<'_>, module: &Module<'_>, line: usize) -> bool {
+    let mut indent = module.lines[line].indent;
+    for above in module.lines[..line].iter().rev() {
+        if above.indent >= indent {
+            continue;
+        }
+        indent = above.indent;
+        if let [word, rest @ ..] = above.tokens.as_slice()
+            && (word.is_name("if") || word.is_name("elif"))
+            && is_switch(modules, module, rest)
+        {
+            return true;
+        }
+        if indent == 0 {
+            break;
+        }
+    }
+    false
+}
+
+/// Whether a condition is met only where somebody sets a variable.
+fn is_switch(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
+    let end = statement::first(condition, ":").unwrap_or(condition.len());
+    let condition = &condition[..end];
+    let turns = |token: &Token<'_>| {
+        token.is_name("not")
+            || token.is_name("else")
+            || ["!=", "==", "<", ">", "<=", ">="].contains(&token.text)
+    };
+    if condition.iter().any(turns) {
+        return false;
+    }
+    let membership = condition.windows(2).enumerate().any(|(n, two)| {
+        let named = two[0].kind == TokenKind::Text && two[1].is_name("in");
+        let of = statement::dotted(condition.get(n + 2..).unwrap_or_default());
+        named && of.is_some_and(|(name, _)| is_environment(modules, module, &name))
+    });
+    membership || is_off(modules, module, condition) || {
+        let value = statement::dotted(condition)
+            .filter(|(name, length)| *length == condition.len() && !name.contains('.'))
+            .and_then(|(name, _)| module.value(&name));
+        value.is_some_and(|value| is_off(modules, module, value))
+    }
+}
+
+/// Whether a value is that of a variable which says no, or nothing, by itself.
+fn is_off(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>]) -> bool {
+    let calls = statement::calls(value);
+    let mut reads = calls.iter().filter_map(|call| read_by(modules, module, call));
+    let says_no =
+        |text: &str| ["", "0", "false", "no", "off", "none"].contains(&text.to_lowercase().as_str());
+    reads.next().is_some_and(|first| {
+        std::iter::once(first)
+            .chain(reads)
+            .all(|read| match read.default {
+                Default::None => false,
+                Default::Text(text) => says_no(&text),
+                Default::Other => true,
+            })
+    })
+}
+
 fn is_environment(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> bool {
     matches!(modules.meaning(module, name), Meaning::Outside(name) if name == "os.environ")
 }
@@ -142,10 +210,14 @@ fn calls(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Rea
 }
 
 fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> Option<Read> {
-    let outside = match modules.meaning(module, &call.path) {
-        Meaning::Outside(name) => name,
+    let (outside, declared) = match modules.meaning(module, &call.path) {
+        // The library's own object, made by nobody here.
+        Meaning::Outside(name) if name == "environs.env" || name.starts_with("environs.env.") => {
+            ("environs.Env".to_owned(), None)
+        }
+        Meaning::Outside(name) => (name, None),
         Meaning::Inside(other, name) => match made_by(modules, other, &name) {
-            Some(outside) => outside,
+            Some((outside, call)) => (outside, Some(call)),
             None => return read_by_its_own(other, &name, call),
         },
         Meaning::Unknown => return None,
@@ -164,6 +236,7 @@ fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> O
         "decouple.config"
         | "starlette.config.Config"
         | "environs.Env"
+        | "environs.FileAwareEnv"
         | "environ.Env"
         | "environ.FileAwareEnv" => {
             let last = call.last();
@@ -174,7 +247,9 @@ fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> O
             };
             // `env(DEBUG=(bool, False))` and `env.read_env()` name no variable.
             let name = given.filter(|name| is_variable(name))?;
-            Some(read(name, call.named("default"), Default::None))
+            let ahead = declared.as_ref().and_then(|made| of_scheme(made, &name));
+            let default = call.argument("default", default_position(&outside, call));
+            Some(read(name, default.or(ahead), Default::None))
         }
         "dj_database_url.config" => {
             let name = call
@@ -182,6 +257,31 @@ fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> O
                 .unwrap_or_else(|| "DATABASE_URL".to_owned());
             Some(read(name, call.argument("default", 0), Default::Other))
         }
+        _ => None,
+    }
+}
+
+/// The variable whose value the tokens end with: a call that reads it, or the name of
+/// a setting that does.
+pub(crate) fn read_at_end(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    tokens: &[Token<'_>],
+) -> Option<String> {
+    let last = tokens.last()?;
+    let of = |module: &Module<'_>, value: &[Token<'_>]| {
+        let calls = statement::calls(value);
+        let mut reads = calls.iter().filter_map(|call| read_by(modules, module, call));
+        reads.next().map(|read| read.name)
+    };
+    if last.is(")") {
+        return of(module, tokens);
+    }
+    if last.kind != TokenKind::Name {
+        return None;
+    }
+    match modules.meaning(module, last.text) {
+        Meaning::Inside(other, name) => of(other, other.value(&name)?),
         _ => None,
     }
 }
@@ -220,14 +320,38 @@ fn url_of(method: &str) -> Option<String> {
         .map(|(_, variable)| (*variable).to_owned())
 }
 
-/// `env` of `env = environ.Env(…)` stands for what made it.
-fn made_by(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> Option<String> {
+/// `env` of `env = environ.Env(…)` stands for what made it: its name, and the call.
+fn made_by<'m, 't>(
+    modules: &Modules<'_>,
+    module: &'m Module<'t>,
+    name: &str,
+) -> Option<(String, Call<'m, 't>)> {
     let object = name.split('.').next()?;
     let (call, _) = statement::call_at(module.value(object)?)?;
     match modules.meaning(module, &call.path) {
-        Meaning::Outside(name) => Some(name),
+        Meaning::Outside(name) => Some((name, call)),
         _ => None,
     }
+}
+
+/// Where a call without names has its default, after the variable: `env.str("X", "y")`,
+/// but `env("X", str, "y")` of those whose second argument is a type.
+fn default_position(reader: &str, call: &Call<'_, '_>) -> usize {
+    let takes_type = match reader {
+        "starlette.config.Config" => true,
+        "environ.Env" | "environ.FileAwareEnv" => {
+            let of_lists = ["list", "tuple", "dict"].contains(&call.last());
+            of_lists || !call.path.contains('.')
+        }
+        _ => false,
+    };
+    if takes_type { 2 } else { 1 }
+}
+
+/// The default that `environ.Env(NAME=(bool, False))` declares ahead of all reads.
+fn of_scheme<'m, 't>(made: &Call<'m, 't>, name: &str) -> Option<&'m [Token<'t>]> {
+    let (inside, _) = statement::bracketed(made.named(name)?)?;
+    statement::parts(inside).get(1).copied()
 }
 
 pub(crate) fn is_variable(name: &str) -> bool {

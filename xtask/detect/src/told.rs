@@ -1,11 +1,12 @@
 //! Findings in words, one line each.
 
 use crate::beside::REDIS;
+use crate::build_steps::BuiltFrontEnd;
 use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
-use crate::place::{Certainty, Detected};
+use crate::place::{Certainty, Detected, Place};
 use crate::proposal;
 
 /// One line, with the word that stands before it.
@@ -90,6 +91,15 @@ fn adding(findings: &Findings) -> String {
     }
 }
 
+/// Of which part of the project a package is.
+fn part(by: &AskedBy) -> String {
+    match by {
+        AskedBy::Project => String::new(),
+        AskedBy::Extra(extra) => format!(" of the extra `{extra}`"),
+        AskedBy::Group(group) => format!(" of the group `{group}`"),
+    }
+}
+
 fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     let shown = |one: &Detected<crate::entry::AppObject>| {
         let kind = if one.value.factory {
@@ -114,11 +124,7 @@ fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     }
     match &findings.server.chosen {
         Some(server) => {
-            let part = match &server.value.by {
-                AskedBy::Project => String::new(),
-                AskedBy::Extra(extra) => format!(" of the extra `{extra}`"),
-                AskedBy::Group(group) => format!(" of the group `{group}`"),
-            };
+            let part = part(&server.value.by);
             say(
                 "found",
                 at(server, &format!("{}{part} runs it", server.value.name)),
@@ -190,6 +196,14 @@ fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String))
 }
 
 fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    if let Some(driver) = &findings.driver {
+        let text = format!(
+            "{}{} is installed, to speak to PostgreSQL",
+            driver.value.name,
+            part(&driver.value.by)
+        );
+        say("found", at(driver, &text));
+    }
     for one in findings.database.iter().filter(|one| is_given_anyway(&one.value)) {
         say(
             "found",
@@ -245,14 +259,27 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     }
     let built = findings.build.front_end.as_ref();
     if let Some(one) = built {
-        let text = format!(
-            "a front end, built by npm into {} ({} does so by itself)",
-            one.value.output, one.value.tool
-        );
+        let BuiltFrontEnd {
+            output,
+            script,
+            manager,
+            why,
+            ..
+        } = &one.value;
+        let text = match (output, script) {
+            (Some(output), _) => format!("a front end, built by {manager} into {output} ({why})"),
+            (None, Some(script)) => format!("{manager} run {script} in the build ({why})"),
+            (None, None) => format!("the packages of {manager} in the build ({why})"),
+        };
         say("found", at(one, &text));
     }
     let front_ends = findings.front_ends.iter();
-    let others = front_ends.filter(|one| built.is_none_or(|built| built.place != one.place));
+    // Where its packages are used by the settings its place is theirs.
+    let is_top = |place: &Place| place.file == "package.json";
+    let is_built = |built: &Detected<BuiltFrontEnd>, place: &Place| {
+        built.place == *place || built.value.output.is_none() && is_top(place)
+    };
+    let others = front_ends.filter(|one| built.is_none_or(|built| !is_built(built, &one.place)));
     for one in findings.processes.iter().chain(others) {
         let command = one
             .value

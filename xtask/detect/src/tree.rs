@@ -201,6 +201,7 @@ fn tells_something(name: &str) -> bool {
     NAMES.contains(&name)
         || ENDINGS.iter().any(|ending| name.ends_with(ending))
         || name.contains("Dockerfile")
+        || name.starts_with("vite.config.")
         || is_example_of_env(name)
 }
 
