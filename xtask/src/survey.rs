@@ -384,7 +384,13 @@ impl<'a> Contexts<'a> {
                 folder.join(".dockerignore").display(),
                 left_out.join(" and ")
             );
-            return Err(failure::usage(message).into());
+            let lines: Vec<String> = left_out.iter().map(|name| format!("`!{name}`")).collect();
+            let (what, lines) = match lines.as_slice() {
+                [one] => ("line", one.clone()),
+                all => ("lines", all.join(" and ")),
+            };
+            let hint = format!("add the {what} {lines} at the end of that file");
+            return Err(failure::usage(message).hint(hint).into());
         }
         Ok(inputs)
     }

@@ -125,7 +125,16 @@ impl Application {
 
     /// Packages that have no wheel for a Python such as `3.13.5`, in one sentence.
     pub fn without_wheel(&self, python: &str) -> Option<String> {
-        self.bound.told(python, &PYTHONS)
+        let update = match self.shape {
+            DependencySource::Poetry => Some(("poetry update", "")),
+            DependencySource::Pdm => Some(("pdm update", "")),
+            DependencySource::Locked => Some(("uv lock", "--upgrade-package ")),
+            DependencySource::Pylock
+            | DependencySource::Requirements
+            | DependencySource::Pipfile
+            | DependencySource::Bare => None,
+        };
+        self.bound.told(python, &PYTHONS, update)
     }
 
     /// The same without the way out.

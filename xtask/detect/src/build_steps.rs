@@ -222,7 +222,10 @@ fn for_steps(tree: &Tree, modules: &Modules<'_>, text: &str) -> Option<Detected<
     let has_script = package.pointer("/scripts/build").is_some_and(Value::is_string);
     let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
     let named = of_the_app
-        .filter(|module| module.value("STATIC_ROOT").is_some())
+        .filter(|module| {
+            let mut names = ["STATIC_ROOT", "STATICFILES_DIRS"].iter();
+            names.any(|name| module.value(name).is_some())
+        })
         .find_map(|module| {
             let mut tokens = module.lines.iter().flat_map(|line| &line.tokens);
             let token = tokens

@@ -338,7 +338,8 @@ impl<'t> Modules<'t> {
             for star in module.imports.iter().filter(|one| one.name == "*") {
                 if let Some(found) = self.find(module.path, &star.module)
                     && found.path != module.path
-                    && let meaning @ Meaning::Inside(..) = self.meaning_of(found, dotted, depth + 1)
+                    && let meaning @ (Meaning::Inside(..) | Meaning::Outside(_)) =
+                        self.meaning_of(found, dotted, depth + 1)
                 {
                     return meaning;
                 }

@@ -157,7 +157,16 @@ fn is_asked_for(modules: &Modules<'_>, module: &Module<'_>, line: usize) -> bool
 /// Whether a condition is met only where somebody sets a variable.
 fn is_switch(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
     let end = statement::first(condition, ":").unwrap_or(condition.len());
-    let condition = &condition[..end];
+    let any_word = |word: &'static str| move |token: &Token<'_>| token.is_name(word);
+    let ways = condition[..end].split(any_word("or"));
+    let mut ways = ways.map(|way| {
+        way.split(any_word("and"))
+            .any(|part| is_switch_alone(modules, module, part))
+    });
+    ways.all(|is_one| is_one)
+}
+
+fn is_switch_alone(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
     let turns = |token: &Token<'_>| {
         token.is_name("not")
             || token.is_name("else")

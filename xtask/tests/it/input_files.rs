@@ -265,15 +265,15 @@ fn an_ignore_file_cannot_take_what_the_image_needs() {
     checkout.write("app/uv.lock", "");
     checkout.write("app/hive-app.json", "{}");
     for (ignored, said) in [
-        (
-            "*",
-            "leaves out pyproject.toml and uv.lock and hive-app.json, which",
-        ),
+        ("*", "leaves out pyproject.toml and uv.lock, which"),
         (
             "uv.lock",
             "app/.dockerignore leaves out uv.lock, which the image cannot do without",
         ),
-        ("*.json", "leaves out hive-app.json, which"),
+        (
+            "*\n!pyproject.toml",
+            "hint: add the line `!uv.lock` at the end of that file",
+        ),
     ] {
         checkout.write("app/.dockerignore", ignored);
         let mut plan = checkout.command(&["plan", "genie", "--app", app.to_str().unwrap()]);

@@ -111,7 +111,11 @@ mod tests {
     fn told(lock: &str, project: &str) -> Option<String> {
         let app = sample::spec().app.unwrap();
         let [lock, project] = [lock, project].map(|text| text.parse::<Table>().unwrap());
-        of_lock(&lock, &project, &app, "x86_64").told("3.13.5", &["3.13", "3.12"])
+        of_lock(&lock, &project, &app, "x86_64").told(
+            "3.13.5",
+            &["3.13", "3.12"],
+            Some(("poetry update", "")),
+        )
     }
 
     fn files(name: &str) -> String {

@@ -94,7 +94,7 @@ mod tests {
             fs_err::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
             fs_err::write(folder.path().join(name), text).unwrap();
         }
-        bound(folder.path()).told(python, &PYTHONS)
+        bound(folder.path()).told(python, &PYTHONS, None)
     }
 
     #[test]
@@ -119,6 +119,8 @@ mod tests {
                 .contains("psycopg2-binary 2.9.5 and uvloop 0.17.0 have no wheel")
         );
         assert!(told(&apart, "3.13").unwrap().contains("\"3.11\""));
+        let none_has = told(&[("requirements.txt", "asyncpg==0.26.0")], "3.13").unwrap();
+        assert!(none_has.ends_with(": a newer version may have one"), "{none_has}");
     }
 
     #[test]

@@ -78,16 +78,27 @@ impl BoundPackages {
     }
 
     /// What there is no wheel of for a Python such as `3.13.5`, and one of these that
-    /// has all of them; `None` where there is nothing to say.
-    pub(super) fn told(&self, python: &str, others: &[&str]) -> Option<String> {
+    /// has all of them, else the command that takes newer versions: `update`, where there
+    /// is one, and the flag that stands before each name. `None` where there is nothing
+    /// to say.
+    pub(super) fn told(&self, python: &str, others: &[&str], update: Option<(&str, &str)>) -> Option<String> {
         let lacking = self.lacking(python)?;
+        let newer = update.map(|(command, flag)| {
+            let names = minor(python).into_iter().flat_map(|minor| self.without(minor));
+            let names: String = names.map(|(name, _)| format!(" {flag}{name}")).collect();
+            format!("run `{command}{names}`")
+        });
         let with_all = others.iter().find(|other| self.have_all(other));
         let way = match (with_all, self.newest_before(others)) {
             (Some(other), _) => format!("`\"python\": {other:?}` in the spec takes a Python that has them"),
-            (None, Some(newest)) => format!(
-                "there are wheels for Python 3.{newest} and older ones, which no image has: let the app take newer versions"
+            (None, Some(newest)) => {
+                let newer = newer.unwrap_or_else(|| "let the app take newer versions".to_owned());
+                format!("there are wheels for Python 3.{newest} and older ones, which no image has: {newer}")
+            }
+            (None, None) => newer.map_or_else(
+                || "a newer version may have one".to_owned(),
+                |newer| format!("newer versions may have one: {newer}"),
             ),
-            (None, None) => "a newer version may have one".to_owned(),
         };
         Some(format!("{lacking}: {way}"))
     }
@@ -106,14 +117,15 @@ impl BoundPackages {
             .max()
     }
 
+    /// What has no wheel for a Python.
+    fn without(&self, minor: u32) -> impl Iterator<Item = (&String, &Wheels)> {
+        self.0.iter().filter(move |(_, wheels)| !wheels.are_for(minor))
+    }
+
     /// The same without the way out.
     pub(super) fn lacking(&self, python: &str) -> Option<String> {
         let minor = minor(python)?;
-        let missing: Vec<(&String, &Wheels)> = self
-            .0
-            .iter()
-            .filter(|(_, wheels)| !wheels.are_for(minor))
-            .collect();
+        let missing: Vec<(&String, &Wheels)> = self.without(minor).collect();
         let mut names: Vec<String> = missing
             .iter()
             .take(NAMED)
@@ -198,7 +210,11 @@ mod tests {
 
     fn told(packages: &[(&str, &[&str])], python: &str) -> Option<String> {
         let names: Vec<&str> = packages.iter().map(|(name, _)| *name).collect();
-        BoundPackages::read(&lock(packages), &names, "x86_64").told(python, &["3.14", "3.13", "3.12", "3.11"])
+        BoundPackages::read(&lock(packages), &names, "x86_64").told(
+            python,
+            &["3.14", "3.13", "3.12", "3.11"],
+            Some(("uv lock", "--upgrade-package ")),
+        )
     }
 
     const OLD: &[&str] = &[
@@ -225,7 +241,8 @@ mod tests {
                 "3.13"
             )
             .unwrap(),
-            "a 1, b 1, c 1 and 1 more have no wheel for Python 3.13 and are built from source: a newer version may have one"
+            "a 1, b 1, c 1 and 1 more have no wheel for Python 3.13 and are built from source: newer versions may have one: \
+             run `uv lock --upgrade-package a --upgrade-package b --upgrade-package c --upgrade-package d`"
         );
     }
 
@@ -235,7 +252,7 @@ mod tests {
         assert_eq!(
             told(&[("asyncpg", ancient), ("httptools", OLD)], "3.13").unwrap(),
             "asyncpg 1 and httptools 1 have no wheel for Python 3.13 and are built from source: there are wheels for Python \
-             3.10 and older ones, which no image has: let the app take newer versions"
+             3.10 and older ones, which no image has: run `uv lock --upgrade-package asyncpg --upgrade-package httptools`"
         );
     }
 

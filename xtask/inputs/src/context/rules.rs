@@ -19,6 +19,9 @@
 //! | folders and files of this tool: state, cache, backups, cargo's `target` of its checkout, secrets beside its compose files | where they lie | no: each run changes them |
 //! | a volume of this tool's images (`hive` beside `pgdata`), backups with our seal | anywhere | no |
 //!
+//! `hive-app.json` at the root is never left out: a proof has to be of the contract that
+//! an image was built by, and many an ignore file begins with `*`.
+//!
 //! Taken back are only entries that an exception names: one of its parts,
 //! with a letter or digit in it, has to match the entry's name. `!src/**` does
 //! not name `src/.venv`; `!src/.venv` does.
@@ -30,6 +33,9 @@ use std::sync::Arc;
 use crate::backup;
 
 use super::ignore::{self, Ignore, IgnoreVerdict, PatternProblem};
+
+/// What an app says of itself to this tool.
+const CONTRACT: &[u8] = b"hive-app.json";
 
 /// Why an entry is left out although the app's ignore file lets it through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +161,9 @@ impl Rules {
         is_directory: bool,
         parent: &Scope,
     ) -> Result<Decision, PatternProblem> {
+        if self.safe && path == CONTRACT && !is_directory {
+            return Ok(Decision::Keep(Scope::default()));
+        }
         let verdict = self.ignore.judge(path, &parent.verdict)?;
         if verdict.excluded && !(is_directory && self.ignore.may_keep_below(path)) {
             return Ok(Decision::Ignore);

@@ -87,6 +87,15 @@ fn exceptions_that_do_not_name_it_take_nothing_back() {
 }
 
 #[test]
+fn the_contract_of_an_app_is_in_whatever_is_left_out() {
+    let files = ["hive-app.json", "sub/hive-app.json", "main.py"];
+    for ignore in ["*", "*.json", "hive-app.json", "/hive-app.json\nmain.py\nsub"] {
+        assert_eq!(kept(ignore, &files)[0], "hive-app.json", "{ignore:?}");
+    }
+    assert_eq!(kept("*", &files), ["hive-app.json"]);
+}
+
+#[test]
 fn exceptions_that_name_it() {
     assert_eq!(
         kept("!node_modules", &["node_modules/a", "b/node_modules/a"]),
