@@ -194,7 +194,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         None => None,
     };
     values.insert("packages", packages.join(" "));
-    values.insert("build_packages", build_packages.join(" "));
+    values.insert("build_packages", while_building(build_packages, packages, build));
     values.insert(
         "labels",
         self::labels(name, title, spec.proved_health(), app_name, labels),
@@ -262,6 +262,22 @@ fn stand_ins<'n>(
         format!("export {name}={value}")
     };
     wanted.map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Packages of the distribution in the stage that installs the app: what the image has
+/// is there, too, where the app's own code runs in it. PostgreSQL's library comes with
+/// the server there.
+fn while_building(own: &[String], of_image: &[String], build: &BuildSteps) -> String {
+    let mut all = own.to_vec();
+    if !build.steps.is_empty() {
+        let library = ["libpq5".to_owned()];
+        for package in library.iter().chain(of_image) {
+            if !all.contains(package) {
+                all.push(package.clone());
+            }
+        }
+    }
+    all.join(" ")
 }
 
 /// The stage of a front end and the app's own steps; empty where there are none.
@@ -494,6 +510,22 @@ mod tests {
         assert_eq!(
             filled("EXPOSE {{port}}\nRUN x {{packages}}\n").unwrap(),
             "EXPOSE 2000\nRUN x\n"
+        );
+    }
+
+    #[test]
+    fn steps_have_the_libraries_of_the_image() {
+        let steps = |text: &str| serde_json::from_str::<BuildSteps>(text).unwrap();
+        let [own, of_image] = [["gcc"], ["libmagic1"]].map(|names| names.map(str::to_owned).to_vec());
+        assert_eq!(while_building(&own, &of_image, &steps("{}")), "gcc");
+        assert_eq!(
+            while_building(&own, &of_image, &steps(r#"{"steps": [["x"]]}"#)),
+            "gcc libpq5 libmagic1"
+        );
+        let same = ["libpq5".to_owned()];
+        assert_eq!(
+            while_building(&same, &same, &steps(r#"{"steps": [["x"]]}"#)),
+            "libpq5"
         );
     }
 

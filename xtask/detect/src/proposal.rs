@@ -463,10 +463,13 @@ fn switch(variable: &ReadVariable, shown: &str) -> Switch {
 
 /// Packages of the distribution that are needed to install, and what needs them.
 pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
-    const FROM_SOURCE: [(&str, &[&str]); 3] = [
+    const LDAP: &[&str] = &["gcc", "libc6-dev", "python3-dev", "libldap-dev", "libsasl2-dev"];
+    const FROM_SOURCE: [(&str, &[&str]); 5] = [
         ("psycopg2", &["gcc", "libc6-dev", "libpq-dev", "python3-dev"]),
         ("psycopg-c", &["gcc", "libc6-dev", "libpq-dev", "python3-dev"]),
         ("uwsgi", &["gcc", "libc6-dev", "python3-dev"]),
+        ("python-ldap", LDAP),
+        ("django-auth-ldap", LDAP),
     ];
     let mut found: Vec<(&'static str, Place)> = Vec::new();
     let parts = findings.parts();

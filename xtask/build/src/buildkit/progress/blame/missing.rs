@@ -106,6 +106,24 @@ const MISSING: [(&[&str], &[&str]); 23] = [
     ),
 ];
 
+/// What packages that are built need beside a compiler, which they miss first.
+const NEEDS: [(&str, &[&str]); 8] = [
+    ("cffi", &["gcc", "python3-dev", "libffi-dev"]),
+    (
+        "cryptography",
+        &["cargo", "gcc", "python3-dev", "libssl-dev", "pkg-config"],
+    ),
+    ("lxml", &["gcc", "python3-dev", "libxml2-dev", "libxslt1-dev"]),
+    ("pillow", &["gcc", "python3-dev", "libjpeg-dev", "zlib1g-dev"]),
+    ("psycopg2", &["gcc", "python3-dev", "libpq-dev"]),
+    ("psycopg2-binary", &["gcc", "python3-dev", "libpq-dev"]),
+    ("pycairo", &["gcc", "python3-dev", "pkg-config", "libcairo2-dev"]),
+    (
+        "python-ldap",
+        &["gcc", "python3-dev", "libldap-dev", "libsasl2-dev"],
+    ),
+];
+
 /// Shared libraries that an installed package opens when it is used.
 const LIBRARIES: [(&str, &str); 10] = [
     ("libpq.so.5", "libpq5"),
@@ -148,6 +166,9 @@ pub(super) fn advice(text: &str) -> Option<String> {
                 .iter()
                 .find(|(signs, _)| signs.iter().any(|sign| line.contains(sign)))
         })?;
+    let name = built(text).and_then(|package| package.split("==").next());
+    let needs = NEEDS.iter().find(|(known, _)| name == Some(*known));
+    let packages = needs.map_or(packages, |(_, packages)| packages);
     let list: Vec<String> = packages.iter().map(|name| format!("\"{name}\"")).collect();
     let list = list.join(", ");
     let Some(package) = built(text) else {
@@ -258,6 +279,10 @@ mod tests {
                 r#""build_packages": ["gcc", "python3-dev"]"#,
                 "--base",
             ],
+        );
+        names(
+            "Failed to build `python-ldap==3.4.5`\nerror: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'",
+            &[r#"["gcc", "python3-dev", "libldap-dev", "libsasl2-dev"]"#],
         );
         let pg = "Failed to build `psycopg2==2.9.10`\nError: pg_config executable not found.\npg_config is required to build psycopg2 from source.\n";
         names(
