@@ -191,7 +191,7 @@ impl Findings {
     }
 
     /// Variables that the app cannot do without, and for which nothing is known; and
-    /// secrets that stand in the code.
+    /// secrets that stand in the code, or that it makes anew at each start.
     pub fn to_be_given(&self) -> Vec<&Detected<ReadVariable>> {
         let known = self.database.iter().chain(&self.redis);
         let known: Vec<&str> = known.map(|one| one.value.name.as_str()).collect();
@@ -199,7 +199,7 @@ impl Findings {
         let wanted = self
             .variables
             .iter()
-            .filter(|one| one.value.required || is_in_the_code(&one.value))
+            .filter(|one| one.value.required || is_to_be_made(&one.value))
             .filter(|one| !is_known(&one.value.name));
         wanted
             .filter(|one| !OF_THE_SYSTEM.contains(&one.value.name.as_str()))
@@ -207,9 +207,13 @@ impl Findings {
     }
 }
 
-fn is_in_the_code(variable: &ReadVariable) -> bool {
-    let default = variable.default.as_deref();
-    default.is_some_and(|text| secrets::is_known_to_all(&variable.name, text))
+/// Whether a secret of the app's own is better made for each service than left to the
+/// code.
+fn is_to_be_made(variable: &ReadVariable) -> bool {
+    match variable.default.as_deref() {
+        None | Some("") => secrets::signs_sessions(&variable.name),
+        Some(text) => secrets::is_known_to_all(&variable.name, text),
+    }
 }
 
 /// Variables that each container has.

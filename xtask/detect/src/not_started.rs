@@ -1,5 +1,7 @@
 //! What would let an app go on, told from its last words and its own code.
 
+mod removed;
+
 use crate::findings::Findings;
 use crate::place::Detected;
 use crate::secrets::{is_given_by_others, is_secret};
@@ -13,7 +15,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
         .filter(|one| !given(&one.value.name))
         .map(|one| for_variable(one, image))
         .collect();
-    told.extend(for_module(findings, words));
+    told.extend(for_module(findings, words).or_else(|| removed::way_out(words, image)));
     told.extend(for_host(findings, words));
     told.extend(for_table(findings, words));
     told.extend(for_extension(words));
@@ -284,6 +286,20 @@ mod tests {
             told(&[("requirements.txt", "flask\n")], words),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_module_that_python_has_no_more_has_a_python_unless_the_app_has_it() {
+        let words = "ModuleNotFoundError: No module named 'imp'";
+        says(
+            &[],
+            words,
+            &[
+                "Python has no imp since 3.12",
+                r#"`"python": "3.11"` in images/shop/image.json"#,
+            ],
+        );
+        says(&[("backend/imp.py", "")], words, &["imp lies in backend"]);
     }
 
     #[test]

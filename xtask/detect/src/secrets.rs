@@ -112,6 +112,17 @@ pub(crate) fn is_known_to_all(name: &str, default: &str) -> bool {
         && (any(&SIGNS_WITH_IT) && !any(&["PASSWORD"]) || stands_for_one)
 }
 
+/// Whether a name is that of the key which an app signs its sessions with. Where
+/// nobody sets it, the code has none, or makes another one at each start.
+pub(crate) fn signs_sessions(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let whose = upper
+        .strip_suffix("SECRET_KEY")
+        .map(|rest| rest.trim_end_matches('_'));
+    let own = ["", "DJANGO", "FLASK", "QUART"];
+    whose.is_some_and(|whose| own.contains(&whose) || OWN.contains(&whose))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +187,21 @@ mod tests {
             "STRIPE_PUBLIC_KEY",
         ] {
             assert!(!is_given_by_others(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_sessions_is_the_apps_own() {
+        for name in [
+            "SECRET_KEY",
+            "DJANGO_SECRET_KEY",
+            "APP_SECRET_KEY",
+            "flask_secret_key",
+        ] {
+            assert!(signs_sessions(name), "{name}");
+        }
+        for name in ["RECAPTCHA_SECRET_KEY", "AWS_SECRET_KEY", "SECRET", "KEY"] {
+            assert!(!signs_sessions(name), "{name}");
         }
     }
 

@@ -1,0 +1,124 @@
+//! What an app asks of Python that its image's Python has no more. Pure.
+
+/// Modules by the version (the `12` of 3.12) that is the first without them.
+const MODULES: [(u32, &[&str]); 2] = [
+    (12, &["asynchat", "asyncore", "distutils", "imp", "smtpd"]),
+    (
+        13,
+        &[
+            "aifc",
+            "audioop",
+            "cgi",
+            "cgitb",
+            "chunk",
+            "crypt",
+            "imghdr",
+            "lib2to3",
+            "mailcap",
+            "msilib",
+            "nis",
+            "nntplib",
+            "ossaudiodev",
+            "pipes",
+            "sndhdr",
+            "spwd",
+            "sunau",
+            "telnetlib",
+            "uu",
+            "xdrlib",
+        ],
+    ),
+];
+
+/// Names that no Python of an image has: the module, and what went.
+const NAMES: [(&str, &[&str]); 3] = [
+    (
+        "collections",
+        &[
+            "Callable",
+            "Hashable",
+            "Iterable",
+            "Iterator",
+            "Mapping",
+            "MutableMapping",
+            "MutableSequence",
+            "MutableSet",
+            "Sequence",
+            "Set",
+            "Sized",
+        ],
+    ),
+    ("inspect", &["formatargspec", "getargspec"]),
+    ("asyncio", &["coroutine"]),
+];
+
+/// What to do about the last words of an app that asks for what is gone, in a sentence.
+/// `image` is its name.
+pub(super) fn way_out(words: &str, image: &str) -> Option<String> {
+    words
+        .lines()
+        .find_map(|line| module(line, image).or_else(|| name(line)))
+}
+
+fn module(line: &str, image: &str) -> Option<String> {
+    let (_, rest) = line.split_once("No module named '")?;
+    let named = rest.split(['\'', '.']).next()?;
+    if named == "pkg_resources" {
+        return Some(
+            "setuptools has pkg_resources, up to version 81: add `setuptools<82` to the app's dependencies"
+                .to_owned(),
+        );
+    }
+    let (gone, _) = MODULES.iter().find(|(_, names)| names.contains(&named))?;
+    Some(format!(
+        "Python has no {named} since 3.{gone}: `\"python\": \"3.{}\"` in images/{image}/image.json takes one that has, or a base \
+         set that has one (`cargo xtask base list`)",
+        gone - 1
+    ))
+}
+
+fn name(line: &str) -> Option<String> {
+    let (module, names) = NAMES.iter().find(|(module, names)| {
+        names.iter().any(|name| {
+            line.contains(&format!("module '{module}' has no attribute '{name}'"))
+                || line.contains(&format!("cannot import name '{name}' from '{module}'"))
+        })
+    })?;
+    let name = names.iter().find(|name| line.contains(&format!("'{name}'")))?;
+    Some(format!(
+        "no Python that an image can have has {module}.{name}: take newer versions of the app's packages"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_with_a_python_that_has_it() {
+        let told = |words: &str| way_out(words, "shop").unwrap_or_default();
+        assert_eq!(
+            told("ModuleNotFoundError: No module named 'distutils'\nWorker failed to boot."),
+            "Python has no distutils since 3.12: `\"python\": \"3.11\"` in images/shop/image.json takes one that has, \
+             or a base set that has one (`cargo xtask base list`)"
+        );
+        assert!(told("No module named 'cgi'").contains("\"3.12\""));
+        assert!(told("No module named 'distutils.version'").contains("no distutils since"));
+        assert!(told("No module named 'pkg_resources'").contains("`setuptools<82`"));
+        assert_eq!(
+            told("AttributeError: module 'collections' has no attribute 'MutableMapping'"),
+            "no Python that an image can have has collections.MutableMapping: take newer versions of the app's packages"
+        );
+        assert!(
+            told("ImportError: cannot import name 'Mapping' from 'collections' (/usr/x.py)")
+                .contains(".Mapping")
+        );
+        for own in [
+            "No module named 'shop'",
+            "module 'collections' has no attribute 'mine'",
+            "",
+        ] {
+            assert_eq!(way_out(own, "shop"), None, "{own}");
+        }
+    }
+}
