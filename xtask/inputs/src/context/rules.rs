@@ -154,6 +154,11 @@ impl Rules {
         &self.ignore
     }
 
+    /// Whether a file is in whatever the ignore file says.
+    pub(super) fn is_contract(&self, path: &[u8]) -> bool {
+        self.safe && path == CONTRACT
+    }
+
     /// Decides on an entry before anything but its name and kind is known.
     pub(super) fn decide(
         &self,
@@ -161,7 +166,7 @@ impl Rules {
         is_directory: bool,
         parent: &Scope,
     ) -> Result<Decision, PatternProblem> {
-        if self.safe && path == CONTRACT && !is_directory {
+        if !is_directory && self.is_contract(path) {
             return Ok(Decision::Keep(Scope::default()));
         }
         let verdict = self.ignore.judge(path, &parent.verdict)?;

@@ -379,7 +379,7 @@ impl<'a> Walk<'a> {
             (self.options.changed)();
         }
         let ignore = self.rules.ignore();
-        if stamp.size > 0 && ignore.has_exceptions() {
+        if stamp.size > 0 && ignore.has_exceptions() && !self.rules.is_contract(path) {
             let pattern = |problem: super::ignore::PatternProblem| {
                 InputProblem::new(path, What::Pattern(problem.to_string()))
             };

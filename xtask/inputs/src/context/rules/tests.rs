@@ -93,6 +93,7 @@ fn the_contract_of_an_app_is_in_whatever_is_left_out() {
         assert_eq!(kept(ignore, &files)[0], "hive-app.json", "{ignore:?}");
     }
     assert_eq!(kept("*", &files), ["hive-app.json"]);
+    assert_eq!(kept("*\n!/main.py", &files), ["hive-app.json", "main.py"]);
 }
 
 #[test]
