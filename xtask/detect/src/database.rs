@@ -356,6 +356,12 @@ fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
     }) {
         return form(scheme, &format!("{place} makes the scheme itself"));
     }
+    if let Some(place) = asked_scheme(modules) {
+        return form(
+            "{database_url:postgres://}",
+            &format!("{place} asks for that scheme"),
+        );
+    }
     if dependencies.has("tortoise-orm") {
         let value = if dependencies.has("asyncpg") || !dependencies.has("psycopg") {
             "{database_url:asyncpg://}"
@@ -513,6 +519,28 @@ fn taken(call: &Call<'_, '_>) -> Option<Taken> {
         true => Some(Taken::Plain("{database_url:postgres://}")),
         false => Some(Taken::Plain("{database_url}")),
     }
+}
+
+/// Where the code asks whether a URL begins with `postgres://`, the old form of the
+/// scheme, and nowhere for the new one.
+fn asked_scheme(modules: &Modules<'_>) -> Option<Place> {
+    let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let asked: Vec<(String, Place)> = of_the_app
+        .flat_map(|module| module.calls().map(move |(n, call)| (module, n, call)))
+        .filter(|(_, _, call)| call.last() == "startswith")
+        .flat_map(|(module, n, call)| {
+            let tokens = call.arguments.iter().flat_map(|one| one.value);
+            let texts =
+                tokens.filter(|token| token.kind == TokenKind::Text && token.text.starts_with("postgres"));
+            let place = Place::new(module.path, module.number(n));
+            texts
+                .map(|token| (token.text.to_owned(), place.clone()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let (_, place) = asked.iter().find(|(text, _)| text == "postgres://")?;
+    let only_that = asked.iter().all(|(text, _)| text == "postgres://");
+    only_that.then(|| place.clone())
 }
 
 /// The URL in the form that a value shows, or that the code wants.

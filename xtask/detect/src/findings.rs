@@ -15,14 +15,14 @@ use crate::health::{self, HealthRoute};
 use crate::migrations::{self, CommandWords};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
-use crate::python::statement;
+use crate::python::{TokenKind, statement};
 use crate::redis;
 use crate::routes;
 use crate::secrets;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
 use crate::sqlite;
-use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app};
+use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app, reads_count};
 
 /// What a folder is, as far as its files tell.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -51,6 +51,9 @@ pub struct Findings {
     pub variables: Vec<Detected<ReadVariable>>,
     /// Those of them that lead to the database, with their values.
     pub database: Vec<Detected<GivenVariable>>,
+    /// The settings of Django's that the project's own image runs with, where those are
+    /// not what its programs take by themselves.
+    pub settings_module: Option<Detected<String>>,
     /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
     pub driver: Option<Detected<AskedPackage>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
@@ -107,6 +110,7 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
         folder: folder.to_owned(),
         description: description(&tree),
         server: server::find(&dependencies, entry.app.value()),
+        settings_module: settings_module(&tree, &modules),
         driver: database::driver_of_a_part(&dependencies),
         health: health::choose(&modules, &routes::find(&modules)),
         before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value(), member),
@@ -236,6 +240,36 @@ fn description(tree: &Tree) -> Option<Detected<String>> {
     let one_line = !found.trim().is_empty() && !found.contains(char::is_control);
     let place = Place::of("pyproject.toml", text, "description");
     one_line.then(|| Detected::sure(found.trim().to_owned(), place))
+}
+
+/// `DJANGO_SETTINGS_MODULE` of a Dockerfile, as far as it names a module of the project.
+fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<String>> {
+    const NAME: &str = django::SETTINGS;
+    let files = tree
+        .texts()
+        .filter(|(path, _)| file_name(path).contains("Dockerfile") && reads_count(path));
+    let lines = files.flat_map(|(path, text)| text.lines().enumerate().map(move |(n, line)| (path, n, line)));
+    let mut named = lines.filter_map(|(path, n, line)| {
+        let (_, rest) = line.split_once(NAME)?;
+        let value = rest.trim_start_matches(['=', ' ', '"', '\'']);
+        let end = value.find(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c)));
+        let value = &value[..end.unwrap_or(value.len())];
+        let is_own = value.contains('.') && modules.find(path, value).is_some();
+        is_own.then(|| Detected::sure(value.to_owned(), Place::new(path, n + 1)))
+    });
+    let found = named.next()?;
+    let by_itself = modules
+        .all
+        .iter()
+        .filter(|module| ["manage.py", "wsgi.py", "asgi.py"].contains(&file_name(module.path)));
+    let mut names = by_itself.filter_map(|module| {
+        let mut texts = module.lines.iter().flat_map(|line| &line.tokens);
+        texts.find(|token| token.text == NAME)?;
+        texts
+            .find(|token| token.kind == TokenKind::Text)
+            .map(|token| token.text)
+    });
+    names.any(|name| name != found.value).then_some(found)
 }
 
 fn is_package(tree: &Tree, member: &str) -> bool {

@@ -265,7 +265,14 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
             why: "its modules are imported from there".to_owned(),
         });
     }
-    if let Some(settings) = &findings.server_settings {
+    if let Some(settings) = &findings.settings_module {
+        found.push(ProposedVariable {
+            name: django::SETTINGS.to_owned(),
+            value: settings.value.clone(),
+            place: settings.place.clone(),
+            why: "the project's own image runs with these settings".to_owned(),
+        });
+    } else if let Some(settings) = &findings.server_settings {
         let others = &settings.value.of_commands;
         found.push(ProposedVariable {
             name: django::SETTINGS.to_owned(),
