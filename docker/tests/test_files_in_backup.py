@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -61,6 +62,31 @@ class InABackup(Folder):
         self.assertEqual(os.readlink(f"{folder}/hive-files/var/lib/shop/link"), "data")
         self.assertTrue(os.path.isdir(f"{folder}/hive-files/var/lib/nothing"))
         self.assertEqual(Path(folder, "PG_VERSION").read_bytes(), b"17\n")
+
+    def test_a_file_that_changes_while_it_is_read_is_read_again(self):
+        place = Path(self.path, "home/var/lib/shop/data")
+        whole = files.Content.read
+        for changes, length in ((1, 2000), (99, None)):
+            left = [changes]
+
+            def read(content, size, left=left):
+                got = whole(content, size)
+                if content.left == 0 and got[:1] == b"x" and left[0]:
+                    # As an app does that writes a file anew, shorter each time.
+                    left[0] -= 1
+                    place.write_bytes(b"x" * (2000 - changes + left[0] + 1))
+                return got
+
+            place.write_bytes(b"x" * 3000)
+            with mock.patch.object(files.Content, "read", read):
+                folder = self.unpacked()
+            files.verify(folder)
+            read_last = Path(folder, "hive-files/var/lib/shop/data").read_bytes()
+            if length:
+                self.assertEqual(read_last, b"x" * length)
+            else:
+                self.assertEqual(changes - left[0], files.READINGS, "it ends all the same")
+            shutil.rmtree(folder)
 
     def test_a_cluster_without_any_is_fine(self):
         os.mkdir(f"{self.path}/d")

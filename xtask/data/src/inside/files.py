@@ -155,22 +155,46 @@ def add_one(archive: tarfile.TarFile, path: str, inside: str, sums: io.BytesIO) 
     kind = os.lstat(path).st_mode
     name = os.path.normpath(f"{IN_A_BACKUP}/{inside}")
     if stat.S_ISREG(kind):
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            entry = tarfile.TarInfo(name)
-            status = os.fstat(file.fileno())
-            entry.mode, entry.mtime, entry.size = (
-                stat.S_IMODE(status.st_mode),
-                int(status.st_mtime),
-                status.st_size,
-            )
-            content = Content(file, entry.size)
-            archive.addfile(entry, content)
-        sums.write(sum_line(content.digest.hexdigest(), inside))
+        digest = None
+        with contextlib.suppress(FileNotFoundError):
+            # Of several entries of one name the last one stays.
+            for _ in range(READINGS):
+                before, digest = add_file(archive, path, name)
+                if state_of(os.lstat(path)) == before:
+                    break
+        if digest is None:
+            raise FileNotFoundError(path)
+        sums.write(sum_line(digest, inside))
     elif stat.S_ISDIR(kind) or stat.S_ISLNK(kind):
         # By one look; what else there is (a socket, a pipe) holds no data.
         entry = archive.gettarinfo(path, arcname=name)
         if entry is not None and not entry.isreg():
             archive.addfile(entry)
+
+
+#: So often is a file read that somebody writes to meanwhile; one that never stands still is as
+#: the last reading found it.
+READINGS = 4
+
+
+def state_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes when a file does."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def add_file(archive: Archive, path: str, name: str) -> tuple[tuple[int, int, int, int], str]:
+    """Adds a file; its state before that, and the digest of what was read."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        entry = tarfile.TarInfo(name)
+        status = os.fstat(file.fileno())
+        entry.mode, entry.mtime, entry.size = (
+            stat.S_IMODE(status.st_mode),
+            int(status.st_mtime),
+            status.st_size,
+        )
+        content = Content(file, entry.size)
+        archive.addfile(entry, content)
+    return state_of(status), content.digest.hexdigest()
 
 
 class Content:
