@@ -49,9 +49,9 @@ impl Podman {
         docker(&[
             "run",
             "--detach",
+            // In a network of its own: what the engine forwards by its rules in the other one, it
+            // would not for the bridges of Podman.
             "--privileged",
-            "--network",
-            "host",
             "--name",
             &container,
             "--volume",
