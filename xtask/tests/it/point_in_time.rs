@@ -115,6 +115,20 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// Waits until the archive says that it has all of the log until now: it looks every few
+/// seconds, and only then can a backup of this moment be restored to a later one.
+fn until_it_has_the_log_of_now() {
+    let now = inside("date +%s");
+    let script = format!(
+        "cd {}; own=$(sed 's/.*: \"\\(.*\\)\"}}/\\1/' /var/lib/postgresql/data/pgdata/hive-archive.json); \
+         test $(sed 's/.*\"until\": \\([0-9]*\\).*/\\1/' $own/stretch.json) -gt {now} && echo yes || true",
+        service::archive::PLACE
+    );
+    until("the archive does not come to the present", || {
+        inside(&script) == "yes"
+    });
+}
+
 /// How many bounds of the slot are left in the cluster's settings.
 fn bounds() -> String {
     inside("grep -c ^max_slot_wal_keep_size /var/lib/postgresql/data/pgdata/postgresql.auto.conf || true")
@@ -175,6 +189,7 @@ fn a_moment_is_reached_whatever_became_of_the_archive_meanwhile() {
     sql("DELETE FROM ledger");
     sql("INSERT INTO ledger VALUES ('4 after the mistake')");
     let last = moment();
+    until_it_has_the_log_of_now();
     for (at, why) in [
         (before.as_str(), "cannot be reached: what can be is from 20"),
         ("2999-01-01T00:00:00Z", "has not come yet"),
@@ -196,6 +211,7 @@ fn a_moment_is_reached_whatever_became_of_the_archive_meanwhile() {
     assert!(service.status().contains("point in time: from "));
     // With the first backup goes the log that only it needed.
     assert_eq!(archived("stretch.json").len(), 3);
+    until_it_has_the_log_of_now();
     let pruned = service
         .xtask(&["backup", "prune", NAME, "--keep", "1d"])
         .expect(0);
