@@ -314,7 +314,7 @@ fn process_of_root() {
         "cp /bin/sleep /usr/local/bin/rooted; chmod 4755 /usr/local/bin/rooted; \
          printf '\\n[program:rooted]\\ncommand=/usr/local/bin/rooted infinity\\n' >> /etc/hive/supervisord.conf",
     );
-    broken("rooted", &lines, as_it_is, &["no-root-process"]);
+    broken("rooted", &lines, as_it_is, &["no-root-process", "no-way-to-root"]);
 }
 
 #[test]

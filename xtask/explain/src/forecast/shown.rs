@@ -68,13 +68,28 @@ fn does_something(line: &&str) -> bool {
     !preparing.contains(&first) && !first.starts_with('#') && !first.contains('=') && !first.ends_with("()")
 }
 
+/// The lines of a script that are carried out where they stand: those of a function's body
+/// are not.
+fn outside_functions(script: &str) -> impl Iterator<Item = &str> {
+    let mut is_inside = false;
+    script.lines().filter(move |line| {
+        let was_inside = is_inside;
+        match line.trim_end() {
+            "}" => is_inside = false,
+            line if line.ends_with("() {") && !line.starts_with([' ', '\t']) => is_inside = true,
+            _ => {}
+        }
+        !was_inside
+    })
+}
+
 /// An instruction on one line, for people: of a script the line that says most.
 pub(crate) fn shown(instruction: &Instruction) -> String {
     let script = instruction
         .heredocs
         .first()
         .filter(|_| instruction.keyword == "RUN");
-    let text = match script.and_then(|script| script.body.lines().find(does_something)) {
+    let text = match script.and_then(|script| outside_functions(&script.body).find(does_something)) {
         Some(line) => line.to_owned(),
         None => {
             let mut shorter = instruction.clone();
@@ -89,4 +104,16 @@ pub(crate) fn shown(instruction: &Instruction) -> String {
     }
     let start: String = line.chars().take(SHOWN).collect();
     format!("{start}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_of_a_function_does_not_say_what_a_script_is_for() {
+        let script = "set -eu\ninstall() {\n    uv \"$@\" || exit\n}\napt() { apt-get \"$@\"; }\nif a; then\n    uv lock\nfi\n";
+        let found = outside_functions(script).find(does_something);
+        assert_eq!(found, Some("    uv lock"));
+    }
 }
