@@ -117,13 +117,14 @@ fn what_is_foretold_is_what_buildkit_does() {
     let text = fs_err::read_to_string(checkout.path(uv_lock)).unwrap();
     checkout.write(uv_lock, &format!("{text}# {}\n", unique()));
     let stage = "docker/stages/30-production.Dockerfile";
-    let new = format!("RUN echo {}\nUSER 1000:1000\n", unique());
+    let echo = format!("RUN echo {}", unique());
+    let new = format!("{echo}\nUSER 1000:1000\n");
     checkout.edit(stage, "\nUSER 1000:1000\n", &format!("\n{new}"));
     let deps = build();
     deps.is_whole();
     assert_eq!(deps.expected("python-deps", "apt update"), "cached");
     assert_eq!(deps.expected("python-deps", "uv lock"), "run");
-    assert_eq!(deps.expected("production", "RUN echo "), "run");
+    assert_eq!(deps.expected("production", &echo), "run");
     assert_eq!(deps.ran("production").last(), Some(&9));
 
     // The engine loses the image, and the last step out of its cache.
@@ -153,7 +154,7 @@ fn what_is_foretold_is_what_buildkit_does() {
     let pruned = build();
     pruned.is_whole();
     assert_eq!(pruned.document["cause"]["kind"], "image-pruned");
-    assert_eq!(pruned.expected("production", "RUN echo "), "run");
+    assert_eq!(pruned.expected("production", &echo), "run");
     assert_eq!(
         (pruned.ran("production"), pruned.ran("python-deps")),
         (vec![9], vec![])
