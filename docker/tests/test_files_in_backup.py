@@ -69,7 +69,7 @@ class InABackup(Folder):
         for changes, length in ((1, 2000), (99, None)):
             left = [changes]
 
-            def read(content, size, left=left):
+            def read(content, size, left=left, changes=changes):
                 got = whole(content, size)
                 if content.left == 0 and got[:1] == b"x" and left[0]:
                     # As an app does that writes a file anew, shorter each time.
