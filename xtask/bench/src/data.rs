@@ -162,7 +162,7 @@ fn update_failed(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
 /// The peer's servers run already when its time begins, and it compares nothing.
 fn migrated(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
     let past = PastCluster::make(bench, fixture)?;
-    let timed = clock::pair(bench, past.migrate("migrate"), past.by_hand(BY_HAND)?);
+    let timed = clock::pair(bench, past.migrate("migrate")?, past.by_hand(BY_HAND)?);
     past.remove(bench)?;
     let [ours, peer] = timed?;
     Ok(Measured::new("migrate", ours.seconds).peer(BY_HAND, peer.seconds))

@@ -10,8 +10,11 @@ use host::process::quote;
 /// What the peer does, in a container of our image.
 const SCRIPT: &str = include_str!("by_hand.sh");
 
-/// The volume with the cluster, and the peer's container.
+/// The volume with the cluster.
 const NAME: &str = "hive-bench-past";
+
+/// The peer's container: not the volume's name, by which the cluster is meant.
+const PEER: &str = "hive-bench-by-hand";
 
 /// A cluster of the same version in a volume of its own.
 pub(super) struct PastCluster<'a> {
@@ -35,25 +38,30 @@ impl<'a> PastCluster<'a> {
 
     /// Nothing is left of it.
     pub(super) fn remove(&self, bench: &Bench<'_>) -> Result<()> {
-        let script = format!("docker rm --force {NAME}; docker volume rm --force {NAME}");
+        let script = format!("docker rm --force {PEER}; docker volume rm --force {NAME}");
         self.fixture.docker("remove", &script)?.run(&bench.host.runner)
     }
 
-    /// The tool's own way.
-    pub(super) fn migrate(&self, label: &str) -> Timed {
+    /// The tool's own way, once nobody else uses the cluster.
+    pub(super) fn migrate(&self, label: &str) -> Result<Timed> {
         let name = self.fixture.services.ours.spec.name.as_str();
         let args = ["migrate", name, "--from", NAME, "--database", &self.database];
-        self.fixture.ours(label, &args)
+        let docker = self.fixture.docker_function()?;
+        let engine = self.fixture.services.engine.env.iter();
+        let ours = engine.fold(self.fixture.ours(label, &args), |timed, (key, value)| {
+            timed.env(key, value)
+        });
+        Ok(ours.prepare(format!("{docker}; docker rm --force {PEER}")))
     }
 
     /// The peer, whose servers run when its time begins.
     pub(super) fn by_hand(&self, label: &str) -> Result<Timed> {
-        let serve = self.run(&format!("--detach --name {NAME}"), "serve")?;
+        let serve = self.run(&format!("--detach --name {PEER}"), "serve")?;
         let prepare = format!(
-            "docker rm --force {NAME}; {serve}; until docker exec {NAME} test -e /tmp/ready; do sleep 0.1; done"
+            "docker rm --force {PEER}; {serve}; until docker exec {PEER} test -e /tmp/ready; do sleep 0.1; done"
         );
         let timed = self.script("move").map(|script| {
-            let script = format!("docker exec --user 0:0 {NAME} {script}");
+            let script = format!("docker exec --user 0:0 {PEER} {script}");
             self.fixture.docker(label, &script)
         })??;
         let docker = self.fixture.docker_function()?;
