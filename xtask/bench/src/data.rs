@@ -76,7 +76,7 @@ pub(crate) static SUITE: BenchSuite<DataFixture> = BenchSuite {
             name: "update-failed",
             what: "`update` to an image that never gets healthy: the app answers → answers",
             unit: "s",
-            goals: &[Goal::AtMost(fixture::READY_SECONDS + 2.0)],
+            goals: &[Goal::AtMost(fixture::READY_LIMIT + 2.0)],
             measure: update_failed,
         },
         Row {
@@ -153,10 +153,7 @@ fn update_away(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
 fn update_failed(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
     let update = fixture.failed_update("update", &fixture.hanging()?);
     let away = bench.repeat(|| away::gap(bench, &fixture.services.ours, &update))?;
-    Ok(Measured::new("update", away).note(format!(
-        "the spec gives an image {} s to become healthy in",
-        fixture::READY_SECONDS
-    )))
+    Ok(Measured::new("update", away).note(format!("a service is waited for {} s", fixture::READY_LIMIT)))
 }
 
 /// The peer's servers run already when its time begins, and it compares nothing.

@@ -14,8 +14,9 @@ const ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, \
     (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 15) m) || repeat('x', 500) AS text \
     FROM generate_series(1, 250000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
 
-/// How long `xtask::scratch` gives an image to become healthy in.
-pub(super) const READY_SECONDS: f64 = 60.0;
+/// How long a service is waited for: three times what `xtask::scratch` gives an image to become
+/// healthy in, and five seconds (`service::wait`).
+pub(super) const READY_LIMIT: f64 = 3.0 * 60.0 + 5.0;
 
 /// An image whose app takes no connection: all of that time is waited for.
 const HANGS: &str = r"USER 0:0
