@@ -72,21 +72,25 @@ class TakeOver(unittest.TestCase):
                 self.take_over(identity)
 
 
+def places_in(folder):
+    """Where the script finds its volume, if that is this folder."""
+    return {
+        "MOUNT": folder,
+        "PGDATA": f"{folder}/pgdata",
+        "GENERATIONS": f"{folder}/generations",
+        "PASSFILE": f"{folder}/none",
+    }
+
+
 class Archive(unittest.TestCase):
     def test_what_is_put_aside_does_not_go_on_in_the_archive_when_it_comes_back(self):
         with tempfile.TemporaryDirectory() as folder:
             mount = pathlib.Path(folder)
-            places = {
-                "MOUNT": folder,
-                "PGDATA": f"{folder}/pgdata",
-                "GENERATIONS": f"{folder}/generations",
-                "PASSFILE": f"{folder}/none",
-            }
             for cluster in ("pgdata", "generations/new-1"):
                 (mount / cluster).mkdir(parents=True)
                 (mount / cluster / generation.ARCHIVED).touch()
             (mount / "generations/new-1" / generation.RESTORED).write_text('{"id": "1"}')
-            with mock.patch.multiple(generation, locked=lambda: 0, **places):
+            with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
                 generation.exchange("1")
                 # The copy that an update runs goes on; what ran before does not.
                 self.assertTrue((mount / "pgdata" / generation.ARCHIVED).exists())
@@ -99,18 +103,12 @@ class Archive(unittest.TestCase):
         for used, left in ((False, []), (True, ["failed-1"])):
             with tempfile.TemporaryDirectory() as folder:
                 mount = pathlib.Path(folder)
-                places = {
-                    "MOUNT": folder,
-                    "PGDATA": f"{folder}/pgdata",
-                    "GENERATIONS": f"{folder}/generations",
-                    "PASSFILE": f"{folder}/none",
-                }
                 for cluster in ("pgdata", "generations/new-1.part"):
                     (mount / cluster / "global").mkdir(parents=True)
                     (mount / cluster / "global/pg_control").write_text("shut down")
                 printed = io.StringIO()
                 with (
-                    mock.patch.multiple(generation, locked=lambda: 0, **places),
+                    mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)),
                     contextlib.redirect_stdout(printed),
                 ):
                     generation.ready("1", "{}")

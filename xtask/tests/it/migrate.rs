@@ -1,7 +1,6 @@
 //! Migrations on a real engine: of a cluster that somebody else has made, into the
 //! service of an image, and back.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
@@ -122,42 +121,14 @@ impl Migrator {
         let mut command = self
             .checkout
             .command(&["migrate", NAME, "--from", SOURCE, "--database", "agno"]);
-        let mut child = command
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let begins = format!("{step} {NAME}");
-        let (mut lines, mut is_there) = (String::new(), false);
-        for line in said.lines().map_while(Result::ok) {
-            lines += &format!("{line}\n");
-            is_there = line.trim_start().starts_with(&begins);
-            if is_there {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(is_there, "it never came to {step}: {lines}");
-        lines
+        sandbox::killed_at(&mut command, NAME, step)
     }
 
     /// Kills a migration at each of its steps. Each one has the one before to put right, and
     /// is killed in its turn; the last one is left to whatever comes.
     fn killed_at_each_step(&self) {
         let steps = data::migrate::STEPS;
-        let mended = |said: &str, place: usize| {
-            // A short step is over, and the next one written down, before the signal comes.
-            let mut killed = steps[place..]
-                .iter()
-                .map(|step| format!("was killed at {step:?}"));
-            let step = steps[place];
-            assert!(
-                killed.any(|told| said.contains(&told)),
-                "killed at {step}: {said}"
-            );
-        };
+        let mended = |said: &str, place: usize| sandbox::mended(said, &steps, place);
         let mut left = None;
         for (place, step) in steps.into_iter().enumerate() {
             let said = self.killed_at(step);

@@ -1,10 +1,8 @@
 //! Restores on a real engine: killed at each step, onto nothing, and of data that the
 //! app does not work on.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::MutexGuard;
 
 use crate::build_images::docker;
@@ -102,26 +100,7 @@ impl Restorer {
     /// A restore that is killed as soon as it says that a step begins; what it said.
     fn killed_at(&self, file: &str, step: &str) -> String {
         let mut command = self.command(&["restore", NAME, file]);
-        let mut child = command
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let mut lines = String::new();
-        let begins = format!("{step} {NAME}");
-        let mut is_there = false;
-        for line in said.lines().map_while(Result::ok) {
-            lines += &format!("{line}\n");
-            is_there = line.trim_start().starts_with(&begins);
-            if is_there {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(is_there, "it never came to {step}: {lines}");
-        lines
+        sandbox::killed_at(&mut command, NAME, step)
     }
 }
 
@@ -159,17 +138,7 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     let file = service.backup();
     let file = file.to_str().unwrap();
     let steps = data::restore::STEPS;
-    let mended = |said: &str, place: usize| {
-        // A short step is over, and the next one written down, before the signal comes.
-        let mut killed = steps[place..]
-            .iter()
-            .map(|step| format!("was killed at {step:?}"));
-        let step = steps[place];
-        assert!(
-            killed.any(|told| said.contains(&told)),
-            "killed at {step}: {said}"
-        );
-    };
+    let mended = |said: &str, place: usize| sandbox::mended(said, &steps, place);
     let mut left = None;
     for (place, step) in steps.into_iter().enumerate() {
         service.mark(step);

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Not every test needs everything.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -81,6 +81,45 @@ pub(crate) fn finish(command: &mut Command) -> Run {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Kills a command as soon as it says that a step of a service's operation begins; what it
+/// said.
+#[track_caller]
+pub(crate) fn killed_at(command: &mut Command, service: &str, step: &str) -> String {
+    let mut child = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap());
+    let begins = format!("{step} {service}");
+    let (mut lines, mut is_there) = (String::new(), false);
+    for line in said.lines().map_while(Result::ok) {
+        lines += &format!("{line}\n");
+        is_there = line.trim_start().starts_with(&begins);
+        if is_there {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_there, "it never came to {step}: {lines}");
+    lines
+}
+
+/// Fails unless a command says that it has put right what was killed at a step. A short step
+/// is over, and the next one written down, before the signal comes.
+#[track_caller]
+pub(crate) fn mended(said: &str, steps: &[&str], place: usize) {
+    let mut killed = steps[place..]
+        .iter()
+        .map(|step| format!("was killed at {step:?}"));
+    let step = steps[place];
+    assert!(
+        killed.any(|told| said.contains(&told)),
+        "killed at {step}: {said}"
+    );
 }
 
 /// The top of this very checkout.
