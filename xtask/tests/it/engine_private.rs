@@ -1,35 +1,25 @@
 //! The private engine on the real machine: root, apt and a mirror are needed.
 #![expect(clippy::disallowed_methods, reason = "tests are a world of their own")]
 
+mod machine;
+mod server;
+mod traces;
+
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use build::base::bootstrap::{BootstrappedBase, Recipe, base};
-use definition::base::Distribution;
 use definition::identity::ImageId;
 use definition::reference::Reference;
 use engine::Engine;
-use engine::private::Private;
-use host::process::Runner;
-use host::report::Report;
-use host::{Environment, Host};
-use tempfile::TempDir;
 use xtask::promote;
 
+use self::machine::{Disk, Machine, docker, host, make_base, private, shared};
+use self::server::{get, serve};
+use self::traces::{Traces, kill_9, only, processes_of, wait_until};
 use crate::sandbox;
-
-/// Serves `hello` on port 8000 with what every Debian has. Asked for `/linger`
-/// it leaves the first close to the client, as keep-alive does.
-const SERVER: &str = r#"perl -MIO::Socket::INET -e '
-    my $s = IO::Socket::INET->new(LocalPort => 8000, Listen => 5, ReuseAddr => 1) or die;
-    while (my $c = $s->accept) { my $r = <$c>; print $c "HTTP/1.0 200 OK\r\n\r\nhello";
-        if ($r =~ /linger/) { 1 while <$c> } close $c }'"#;
 
 #[test]
 #[ignore = "needs an engine"]
@@ -313,250 +303,4 @@ fn a_base_is_the_same_each_time_and_a_damaged_one_is_made_again() {
     assert_eq!(again, kept);
     assert_eq!(again.layer, first.layer);
     assert!(!cache.path().join("bases/scratch").exists());
-}
-
-/// A cache folder of its own with an engine that goes with it.
-struct Machine {
-    host: Host,
-    cache: TempDir,
-}
-
-impl Machine {
-    /// With the programs already there; `None` where nobody may start an engine.
-    fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            sandbox::skipped("a private engine needs root");
-            return None;
-        }
-        let cache = tempfile::tempdir().unwrap();
-        let engine = cache.path().join("engine");
-        std::fs::create_dir(&engine).unwrap();
-        let copied = Command::new("cp")
-            .arg("-al")
-            .arg(shared().join("engine/packages"))
-            .arg(engine)
-            .status();
-        assert!(copied.unwrap().success());
-        Some(Self { host: host(), cache })
-    }
-
-    fn cache(&self) -> &Path {
-        self.cache.path()
-    }
-
-    fn private(&self) -> Private {
-        private(self.cache())
-    }
-
-    fn up(&self) -> Engine {
-        self.private().up(&self.host).unwrap()
-    }
-
-    /// The reference of a base that is in the engine now.
-    fn load_base(&self, engine: &Engine) -> String {
-        let base = make_base(shared(), &self.host);
-        engine.load(&self.host.runner, &base.archive).unwrap();
-        base.reference
-    }
-
-    /// Stdout, or stderr of a failure.
-    fn docker(&self, engine: &Engine, args: &[&str]) -> Result<String, String> {
-        let output = engine.cmd(&self.host.runner, args).output().unwrap();
-        if output.success() {
-            Ok(output.stdout_text())
-        } else {
-            Err(output.stderr_text())
-        }
-    }
-}
-
-/// A file system of its own below a private engine's data.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// `None` where a container, say, may not mount one.
-    fn small(cache: &Path, at: &Path) -> Option<Self> {
-        let image = cache.join("disk.img");
-        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
-        std::fs::create_dir_all(at).unwrap();
-        // None of it is kept for root.
-        let mut make = Command::new("mkfs.ext4");
-        make.args(["-q", "-m", "0"]).arg(&image);
-        let made = make.status().is_ok_and(|status| status.success());
-        let mut mount = Command::new("mount");
-        mount.args(["-o", "loop"]).arg(&image).arg(at);
-        let mounted = made && mount.output().unwrap().status.success();
-        mounted.then(|| Self(at.to_owned()))
-    }
-
-    /// Leaves not one byte; returns the file that takes them.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("ballast");
-        let mut file = std::fs::File::create(&path).unwrap();
-        let zeros = [0; 4096];
-        while file.write_all(&zeros).is_ok() {}
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let status = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // Nothing to purge after a purge.
-        self.private().purge(&self.host).ok();
-    }
-}
-
-fn docker(machine: &Machine, engine: &Engine, args: &[&str]) -> String {
-    machine.docker(engine, args).unwrap()
-}
-
-/// Starts [`SERVER`] in a container, published on a port of the loopback; returns
-/// its ID.
-fn serve(machine: &Machine, engine: &Engine, image: &str, name: &str, options: &[&str]) -> String {
-    let run = ["run", "-d", "--init", "--name", name, "-p", "127.0.0.1::8000"];
-    let server = [image, "sh", "-c", SERVER];
-    docker(machine, engine, &[&run, options, &server].concat())
-}
-
-/// Provisioned once, over what a killed run left behind.
-fn shared() -> &'static Path {
-    static SHARED: OnceLock<PathBuf> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("private-engine");
-        let engine = cache.join("engine");
-        for (half, file) in [("packages", "usr/bin/docker"), ("scratch", "root/usr/bin/docker")] {
-            let path = engine.join(half).join(file);
-            std::fs::remove_dir_all(engine.join(half)).ok();
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, b"half an exec").unwrap();
-        }
-        let packages = private(&cache).provision(&host()).unwrap();
-        assert!(std::fs::metadata(packages.docker()).unwrap().len() > 1_000_000);
-        assert!(!engine.join("scratch").exists());
-        cache
-    })
-}
-
-fn private(cache: &Path) -> Private {
-    Private::at(cache)
-        .unwrap()
-        .forwarding_by(env!("CARGO_BIN_EXE_xtask").into())
-}
-
-fn make_base(cache: &Path, host: &Host) -> BootstrappedBase {
-    let packages = ["ca-certificates".to_owned()];
-    let recipe = Recipe {
-        set: "debian",
-        distribution: Distribution::Debian,
-        suite: "trixie",
-        packages: &packages,
-    };
-    base(recipe, cache, false, host).unwrap()
-}
-
-fn host() -> Host {
-    Host {
-        env: Environment {
-            path: std::env::var_os("PATH"),
-            ..Environment::default()
-        },
-        root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
-        runner: Runner::new(Arc::new(AtomicBool::new(false))).unwrap(),
-        report: Report::new(true, false),
-    }
-}
-
-/// What an engine could leave on the host.
-#[derive(Debug, PartialEq, Eq)]
-struct Traces {
-    interfaces: BTreeSet<String>,
-    routes: String,
-    mounts: BTreeSet<String>,
-}
-
-impl Traces {
-    fn of_host() -> Self {
-        let names = |dir: &str| {
-            std::fs::read_dir(dir)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name())
-        };
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        Self {
-            interfaces: names("/sys/class/net")
-                .map(|name| name.into_string().unwrap())
-                .collect(),
-            routes: std::fs::read_to_string("/proc/net/route").unwrap(),
-            mounts: mounts.lines().map(str::to_owned).collect(),
-        }
-    }
-}
-
-/// `pid command line` of all processes that name the folder, zombies left out.
-fn processes_of(cache: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let pid = entry.file_name().into_string().unwrap();
-        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else {
-            continue;
-        };
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if pid.parse::<u32>().is_ok() && line.contains(&cache.display().to_string()) {
-            found.push(format!("{pid} {line}"));
-        }
-    }
-    found
-}
-
-/// The pid of the process that is `program`.
-fn only(processes: &[String], program: &str) -> String {
-    let mut found = processes.iter().filter_map(|line| {
-        let (pid, line) = line.split_once(' ')?;
-        line.starts_with(program).then(|| pid.to_owned())
-    });
-    found
-        .next()
-        .unwrap_or_else(|| panic!("no {program} in {processes:?}"))
-}
-
-fn kill_9(pid: &str) {
-    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(15),
-            "it did not come about"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The body of `GET /`, tried until the server in the container listens.
-fn get(address: &str) -> String {
-    let started = Instant::now();
-    loop {
-        let body = try_get(address).unwrap_or_default();
-        if !body.is_empty() || started.elapsed() > Duration::from_secs(10) {
-            return body;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn try_get(address: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
 }
