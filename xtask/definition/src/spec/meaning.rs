@@ -1,8 +1,12 @@
 //! What the shape of a spec cannot say: grammars of names, templates, what is
 //! reserved. Collects every problem.
 
+mod database;
+mod template;
+
 use std::path::Path;
 
+use self::template::check_template;
 use super::directories;
 use super::kind;
 use super::names::{ImageName, check_package, check_python};
@@ -189,18 +193,6 @@ fn app_of(raw: RawApp, source_folder: &Path) -> App {
     }
 }
 
-/// The placeholders of environment values and commands.
-pub(crate) const PLACEHOLDERS: [&str; 8] = [
-    "database_url",
-    "database_host",
-    "database_port",
-    "database_name",
-    "database_user",
-    "database_password",
-    "database_password_urlencoded",
-    "port",
-];
-
 /// Variables that the container itself goes by, and what says so instead. Any
 /// other one is the spec's to set.
 const NOT_FOR_A_SPEC: [(&str, &str); 5] = [
@@ -225,25 +217,6 @@ const NOT_FOR_A_SPEC: [(&str, &str); 5] = [
         "is the container's own: its data lies on its volume, and the app has nothing to do there",
     ),
 ];
-
-/// What the container gives PostgreSQL on the command line, or relies on.
-const SETTINGS_OF_THE_IMAGE: [&str; 12] = [
-    "config_file",
-    "data_directory",
-    "dynamic_shared_memory_type",
-    "hba_file",
-    "ident_file",
-    "listen_addresses",
-    "log_destination",
-    "logging_collector",
-    "password_encryption",
-    "port",
-    "unix_socket_directories",
-    "unix_socket_permissions",
-];
-
-/// PostgreSQL cuts longer identifiers off silently (`NAMEDATALEN` - 1).
-const MAX_IDENTIFIER_BYTES: usize = 63;
 
 /// Collects what the shape cannot say.
 #[derive(Default)]
@@ -378,67 +351,6 @@ impl Meaning {
         }
     }
 
-    fn database(&mut self, raw: &RawSpec) {
-        for (path, name) in [
-            ("database.name", &raw.database.name),
-            ("database.role", &raw.database.role),
-        ] {
-            if name.is_empty() || name.len() > MAX_IDENTIFIER_BYTES {
-                self.tell(path, format!("must have 1 to {MAX_IDENTIFIER_BYTES} bytes"));
-            }
-            if name.contains(|c: char| c.is_control()) {
-                self.tell(path, "holds a control character");
-            }
-        }
-        let role = raw.database.role.as_str();
-        // `none` and `public` are words of GRANT, also in quotes.
-        if ["postgres", "none", "public"].contains(&role) || role.starts_with("pg_") {
-            self.tell(
-                "database.role",
-                "is reserved by PostgreSQL: choose a role of the app's own",
-            );
-        }
-        if ["postgres", "template0", "template1"].contains(&raw.database.name.as_str()) {
-            self.tell(
-                "database.name",
-                "is reserved by PostgreSQL: choose a database of the app's own",
-            );
-        }
-        for (n, extension) in raw.database.extensions.iter().enumerate() {
-            if !extension
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-                || extension.is_empty()
-            {
-                self.tell(&format!("database.extensions[{n}]"), "is no name of an extension");
-            }
-        }
-        for (name, value) in &raw.database.settings {
-            let path = format!("database.settings.{name}");
-            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.".contains(&b);
-            if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.bytes().all(good) {
-                self.tell(&path, "is no name of a setting");
-            }
-            if value.contains(char::is_control) {
-                self.tell(&path, "must be one line of text");
-            }
-            if SETTINGS_OF_THE_IMAGE.contains(&name.as_str()) {
-                self.tell(
-                    &path,
-                    "is the image's own: the container finds and checks its server by it",
-                );
-            }
-        }
-        for (n, sql) in raw.database.initial_sql.iter().enumerate() {
-            let path = format!("database.initial_sql[{n}]");
-            if sql.trim().is_empty() || sql.contains('\0') {
-                self.tell(&path, "is no statement");
-            } else {
-                self.take(&path, super::sql::check(sql));
-            }
-        }
-    }
-
     fn packages(&mut self, key: &str, packages: &[String]) {
         for (n, package) in packages.iter().enumerate() {
             self.take(&format!("{key}[{n}]"), check_package(package));
@@ -528,68 +440,4 @@ fn is_variable(name: &str) -> bool {
 fn is_python_name(name: &str) -> bool {
     name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_alphanumeric() || c == '_')
-}
-
-/// Checks that each `{…}` is a known placeholder and each other brace doubled,
-/// as the container's launcher reads them.
-fn check_template(text: &str) -> Result<(), String> {
-    let known = || {
-        format!(
-            "known are {}, {{database_url:asyncpg}} for a driver and {{secret:NAME}}; write `{{{{` for a brace",
-            PLACEHOLDERS.map(|p| format!("{{{p}}}")).join(", ")
-        )
-    };
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let tail = &rest[at..];
-        if tail.starts_with("{{") || tail.starts_with("}}") {
-            rest = &tail[2..];
-            continue;
-        }
-        let name = tail.strip_prefix('{').and_then(|tail| tail.split_once('}'));
-        let Some((name, after)) = name else {
-            return Err(format!("has a brace without its partner; {}", known()));
-        };
-        match name.split_once(':') {
-            None if PLACEHOLDERS.contains(&name) => {}
-            Some(("database_url", driver)) => check_driver(driver)?,
-            Some(("secret", name)) if is_variable(name) => {}
-            _ => return Err(format!("has the unknown placeholder {{{name}}}; {}", known())),
-        }
-        rest = after;
-    }
-    Ok(())
-}
-
-/// Checks what stands behind `database_url:`: a driver as SQLAlchemy names
-/// them, or a scheme as it begins a URL.
-fn check_driver(driver: &str) -> Result<(), String> {
-    let word = |text: &str, more: &[u8]| {
-        text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || more.contains(&b))
-    };
-    if let Some(scheme) = driver.strip_suffix("://") {
-        return if word(scheme, b"+.-") {
-            Ok(())
-        } else {
-            Err(format!(
-                "has {{database_url:{driver}}}, and {scheme:?} is no scheme of a URL"
-            ))
-        };
-    }
-    let is_scheme = driver.contains('+') || ["postgres", "postgresql", "postgis", "psql"].contains(&driver);
-    if is_scheme && word(driver, b"+.-") {
-        return Err(format!(
-            "has {{database_url:{driver}}}, which is no driver but a scheme: write {{database_url:{driver}://}}"
-        ));
-    }
-    if word(driver, b"_") {
-        Ok(())
-    } else {
-        Err(format!(
-            "has {{database_url:{driver}}}: write a driver such as {{database_url:asyncpg}}, or a scheme such as {{database_url:postgis://}}"
-        ))
-    }
 }

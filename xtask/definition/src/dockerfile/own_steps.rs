@@ -1,0 +1,181 @@
+//! The parts of a Dockerfile that only some specs have: a front end, the app's own
+//! build steps, its folders of data. Each is text for the fragments, empty where there
+//! is nothing of it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::fragment::{Fragment, fill};
+use crate::spec::build::{self, BuildSteps, FrontEnd};
+
+/// The stage of a front end, for images that have one.
+const NODE: &str = include_str!("node.Dockerfile");
+
+/// The step that builds it, where a folder comes of it.
+const NODE_BUILD: &str = include_str!("node_build.Dockerfile");
+
+/// What chooses the package manager of a front end.
+const CHOOSE_MANAGER: &str = include_str!("choose_manager.js");
+
+/// Lets the app's own commands have node and the packages: a change there is in no
+/// image, and where they lie only for this step.
+const PACKAGES_FOR_STEPS: &str = r"    --mount=type=bind,from=front-end,source=/app/{folder}/node_modules,target=/app/{folder}/node_modules,rw \
+    --mount=type=bind,from=front-end,source=/opt/manager,target=/opt/manager \
+";
+
+/// The step of the app's own commands, for images that have some.
+const STEPS: &str = include_str!("steps.Dockerfile");
+
+/// The step that moves the app's folders of data away, for images that have some.
+const DIRECTORIES: &str = include_str!("directories.Dockerfile");
+
+/// The stage of a front end and the app's own steps; empty where there are none.
+pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, String>) -> Result<()> {
+    let BuildSteps { steps, node } = build;
+    let (mut front_end, mut own) = (String::new(), String::new());
+    let (mut python_from, mut packages) = ("${BASE}", String::new());
+    if let Some(FrontEnd {
+        folder,
+        command,
+        output,
+    }) = node
+    {
+        let folder = build::clean(folder);
+        let mut build = String::new();
+        match output {
+            Some(output) => {
+                let output = build::clean(output);
+                own = format!("\nCOPY --from=front-end /app/{output} /app/{output}\n");
+                values.insert("node_output", output);
+                let command = match command {
+                    Some(command) => format!("as_user {}", shell_words(command)),
+                    None => "run_script build".to_owned(),
+                };
+                values.insert("node_command", command);
+                build = fill(&Fragment::own("node_build", NODE_BUILD), values)?;
+            }
+            None => {
+                python_from = "node-tools";
+                packages = PACKAGES_FOR_STEPS.replace("{folder}", &folder);
+            }
+        }
+        values.insert("node_build", build);
+        values.insert("node_folder", folder);
+        values.insert("choose_manager", CHOOSE_MANAGER.trim_end().to_owned());
+        front_end = fill(&Fragment::own("node", NODE), values)?;
+    }
+    values.insert("python_from", python_from.to_owned());
+    values.insert("packages_for_steps", packages);
+    if !steps.is_empty() {
+        let lines: Vec<String> = steps
+            .iter()
+            .map(|step| format!("step {}", shell_words(step)))
+            .collect();
+        values.insert("steps", lines.join("\n"));
+        own += &fill(&Fragment::own("steps", STEPS), values)?;
+    }
+    values.insert("front_end", front_end);
+    values.insert("own_steps", own);
+    Ok(())
+}
+
+/// The step of the folders that lie on the volume; empty where there are none.
+pub(super) fn own_directories(
+    directories: &[String],
+    values: &mut BTreeMap<&'static str, String>,
+) -> Result<()> {
+    let mut step = String::new();
+    if !directories.is_empty() {
+        // Their names hold nothing that a shell reads.
+        let lines: Vec<String> = directories.iter().map(|path| format!("keep {path}")).collect();
+        values.insert("directories", lines.join("\n"));
+        step = fill(&Fragment::own("directories", DIRECTORIES), values)?;
+    }
+    values.insert("own_directories", step);
+    Ok(())
+}
+
+/// Packages of the distribution in the stage that installs the app: what the image has
+/// is there, too, where the app's own code runs in it. PostgreSQL's library comes with
+/// the server there.
+pub(super) fn while_building(own: &[String], of_image: &[String], build: &BuildSteps) -> String {
+    let mut all = own.to_vec();
+    if !build.steps.is_empty() {
+        let library = ["libpq5".to_owned()];
+        for package in library.iter().chain(of_image) {
+            if !all.contains(package) {
+                all.push(package.clone());
+            }
+        }
+    }
+    all.join(" ")
+}
+
+/// Lines of shell that give a build step what nobody has given: an app that reads a key of
+/// another company's as it is imported has no settings without. What the gate gives is no
+/// part of an image, so that each name has something that stands for a value.
+pub(super) fn stand_ins<'n>(
+    names: impl Iterator<Item = &'n String>,
+    environment: Option<&BTreeMap<String, String>>,
+) -> String {
+    // What a step runs by is the build's to say.
+    const OF_PROGRAMS: [&str; 5] = ["HIVE_", "HOME", "LD_", "PATH", "PYTHON"];
+    let is_known = |name: &str| environment.is_some_and(|environment| environment.contains_key(name));
+    let wanted = names.filter(|name| !is_known(name) && !OF_PROGRAMS.iter().any(|own| name.starts_with(own)));
+    let line = |name: &String| {
+        let upper = name.to_uppercase();
+        let value = match () {
+            () if upper.ends_with("DSN") => "https://given-at-start@given-at-start.invalid/1",
+            () if upper.ends_with("URL") || upper.ends_with("URI") => "https://given-at-start.invalid",
+            () => "given-at-start",
+        };
+        format!("export {name}={value}")
+    };
+    wanted.map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A command as the shell reads it, word by word.
+fn shell_words(command: &[String]) -> String {
+    let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
+    command.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_have_the_libraries_of_the_image() {
+        let steps = |text: &str| serde_json::from_str::<BuildSteps>(text).unwrap();
+        let [own, of_image] = [["gcc"], ["libmagic1"]].map(|names| names.map(str::to_owned).to_vec());
+        assert_eq!(while_building(&own, &of_image, &steps("{}")), "gcc");
+        assert_eq!(
+            while_building(&own, &of_image, &steps(r#"{"steps": [["x"]]}"#)),
+            "gcc libpq5 libmagic1"
+        );
+        let same = ["libpq5".to_owned()];
+        assert_eq!(
+            while_building(&same, &same, &steps(r#"{"steps": [["x"]]}"#)),
+            "libpq5"
+        );
+    }
+
+    #[test]
+    fn a_step_of_the_build_has_what_the_gate_is_given_by_name_alone() {
+        let names = [
+            "APP_SECRET",
+            "HIVE_DATABASE_WAIT",
+            "PATH",
+            "SENTRY_DSN",
+            "STRIPE_KEY",
+        ]
+        .map(str::to_owned);
+        let own = BTreeMap::from([("APP_SECRET".to_owned(), "{secret:APP_SECRET}".to_owned())]);
+        assert_eq!(
+            stand_ins(names.iter(), Some(&own)),
+            "export SENTRY_DSN=https://given-at-start@given-at-start.invalid/1\nexport STRIPE_KEY=given-at-start"
+        );
+        assert_eq!(stand_ins([].iter(), None), "");
+    }
+}
