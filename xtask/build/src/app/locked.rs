@@ -4,16 +4,18 @@
 //! What they install is worked out in the build, by the Python that it is for;
 //! here is only told ahead what surely cannot work.
 
+mod current;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use definition::spec::App;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use toml::Table;
 
+use self::current::{pdm_is_current, poetry_is_current};
 use super::DependencySource;
 use super::choice::SERVER;
-use super::foreign::{ascii, digest, python_json};
 use super::lock::normal;
 use inputs::regular;
 
@@ -275,111 +277,6 @@ fn has_metadata(lock: &Table) -> bool {
     texts(at_keys(lock, &["metadata", "strategy"])).contains("inherit-metadata")
 }
 
-/// As Poetry tells it: by SHA-256 over what it reads of the project, as JSON.
-fn poetry_is_current(lock: &Table, project: &Table) -> bool {
-    let noted = at_keys(lock, &["metadata", "content-hash"]).and_then(toml::Value::as_str);
-    // Before 2.2, Poetry did not know of `dependency-groups`.
-    [true, false]
-        .iter()
-        .any(|with_groups| noted == Some(&poetry_hash(project, *with_groups)))
-}
-
-fn poetry_hash(project: &Table, with_groups: bool) -> String {
-    let mut relevant = Map::new();
-    let mut own = Map::new();
-    for key in ["requires-python", "dependencies", "optional-dependencies"] {
-        if let Some(value) = at_keys(project, &["project", key]) {
-            own.insert(key.to_owned(), json!(value));
-        }
-    }
-    if !own.is_empty() {
-        relevant.insert("project".to_owned(), Value::Object(own));
-    }
-    let groups = project.get("dependency-groups").and_then(toml::Value::as_table);
-    if let Some(groups) = groups.filter(|groups| with_groups && !groups.is_empty()) {
-        relevant.insert("dependency-groups".to_owned(), json!(groups));
-    }
-    let mut of_poetry = Map::new();
-    for key in ["dependencies", "source", "extras", "dev-dependencies", "group"] {
-        match at_keys(project, &["tool", "poetry", key]) {
-            Some(value) => drop(of_poetry.insert(key.to_owned(), json!(value))),
-            None if key == "group" || !relevant.is_empty() => {}
-            None => drop(of_poetry.insert(key.to_owned(), Value::Null)),
-        }
-    }
-    if relevant.is_empty() {
-        return hash(of_poetry);
-    }
-    relevant.insert("tool".to_owned(), json!({ "poetry": of_poetry }));
-    hash(relevant)
-}
-
-/// As PDM tells it, in the same way.
-fn pdm_is_current(lock: &Table, project: &Table) -> bool {
-    let noted = at_keys(lock, &["metadata", "content_hash"]).and_then(toml::Value::as_str);
-    let noted = noted.and_then(|noted| noted.strip_prefix("sha256:"));
-    [pdm_hash(project), pdm_hash_of_before(project)]
-        .iter()
-        .any(|known| noted == Some(known))
-}
-
-/// What PDM before 2.18 noted: its locks are still what they were made of.
-fn pdm_hash_of_before(project: &Table) -> String {
-    let of = |keys: &[&str], default: Value| at_keys(project, keys).map_or(default, |value| json!(value));
-    let all = [
-        ("sources", of(&["tool", "pdm", "source"], json!([]))),
-        ("dependencies", of(&["project", "dependencies"], json!([]))),
-        (
-            "dev-dependencies",
-            of(&["tool", "pdm", "dev-dependencies"], json!({})),
-        ),
-        (
-            "optional-dependencies",
-            of(&["project", "optional-dependencies"], json!({})),
-        ),
-        ("requires-python", of(&["project", "requires-python"], json!(""))),
-        (
-            "overrides",
-            of(&["tool", "pdm", "resolution", "overrides"], json!({})),
-        ),
-    ];
-    hash(
-        all.into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect(),
-    )
-}
-
-fn pdm_hash(project: &Table) -> String {
-    let of = |keys: &[&str], default: Value| at_keys(project, keys).map_or(default, |value| json!(value));
-    let mut groups: Map<String, Value> = Map::new();
-    for keys in [&["dependency-groups"][..], &["tool", "pdm", "dev-dependencies"]] {
-        let tables = at_keys(project, keys).and_then(toml::Value::as_table);
-        for (name, needs) in tables.into_iter().flatten() {
-            let all = groups.entry(normal(name)).or_insert_with(|| json!([]));
-            if let (Value::Array(all), Value::Array(needs)) = (all, json!(needs)) {
-                all.extend(needs);
-            }
-        }
-    }
-    let all = json!({
-        "sources": of(&["tool", "pdm", "source"], json!([])),
-        "dependencies": of(&["project", "dependencies"], json!([])),
-        "dev-dependencies": groups,
-        "optional-dependencies": of(&["project", "optional-dependencies"], json!({})),
-        "requires-python": of(&["project", "requires-python"], json!("")),
-        "resolution": of(&["tool", "pdm", "resolution"], json!({})),
-    });
-    match all {
-        Value::Object(all) => hash(all),
-        _ => String::new(),
-    }
-}
-
-fn hash(content: Map<String, Value>) -> String {
-    digest(&ascii(&python_json(&Value::Object(content), [", ", ": "])))
-}
-
 /// The range of Python of a project in Poetry's own form, as others write it.
 pub(super) fn python_of_poetry(project: &Table) -> Option<String> {
     let asked = at_keys(project, &["tool", "poetry", "dependencies", "python"])?;
@@ -423,172 +320,4 @@ fn normals(names: &[String]) -> BTreeSet<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample;
-
-    const POETRY: [&str; 2] = [
-        include_str!("../../../tests/fixtures/poetry-app/pyproject.toml"),
-        include_str!("../../../tests/fixtures/poetry-app/poetry.lock"),
-    ];
-    const PDM: [&str; 2] = [
-        include_str!("../../../tests/fixtures/pdm-app/pyproject.toml"),
-        include_str!("../../../tests/fixtures/pdm-app/pdm.lock"),
-    ];
-
-    /// What is told of a project, its lock, extras and groups.
-    fn told(shape: DependencySource, [project, lock]: [&str; 2], chosen: [&[&str]; 2]) -> Vec<String> {
-        let dir = tempfile::tempdir().unwrap();
-        fs_err::write(dir.path().join(shape.file()), lock).unwrap();
-        let [extras, groups] = chosen.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
-        let mut app = sample::spec().app.unwrap();
-        app.install.extras = extras;
-        app.install.groups = groups;
-        let top = format!("{}/", dir.path().display());
-        let found = problems(dir.path(), &project.parse().unwrap(), &app, shape);
-        found
-            .iter()
-            .map(|one| one.replace(&top, "").replace(top.trim_end_matches('/'), "."))
-            .collect()
-    }
-
-    #[test]
-    fn locks_as_their_tools_wrote_them_are_taken() {
-        let chosen: [&[&str]; 2] = [&["server"], &["prod"]];
-        assert_eq!(told(DependencySource::Poetry, POETRY, chosen), [""; 0]);
-        let chosen: [&[&str]; 2] = [&["server"], &["prod_x"]];
-        assert_eq!(told(DependencySource::Pdm, PDM, chosen), [""; 0]);
-    }
-
-    #[test]
-    fn a_lock_of_another_project_is_refused() {
-        let [project, lock] = POETRY;
-        let changed = project.replace("docopt = \"^0.6\"", "docopt = \"^0.5\"");
-        assert_eq!(
-            told(DependencySource::Poetry, [&changed, lock], [&["server"], &[]]),
-            ["poetry.lock is older than pyproject.toml: run `poetry lock` in . and commit the file"]
-        );
-        let [project, lock] = PDM;
-        let changed = project.replace("\"docopt\"", "\"docopt<1\"");
-        assert_eq!(
-            told(DependencySource::Pdm, [&changed, lock], [&["server"], &[]]),
-            ["pdm.lock is older than pyproject.toml: run `pdm lock` in . and commit the file"]
-        );
-        // What neither of them reads may change.
-        for (shape, [project, lock]) in [(DependencySource::Poetry, POETRY), (DependencySource::Pdm, PDM)] {
-            let changed = project.replace("1.4.0", "1.5.0") + "\n[tool.ruff]\nline-length = 100\n";
-            assert_eq!(told(shape, [&changed, lock], [&["server"], &[]]), [""; 0]);
-        }
-    }
-
-    /// Hashes that Poetry 2.5 and PDM 2.29 have written.
-    #[test]
-    fn hashes_are_those_of_the_tools() {
-        let project = "[project]\nname = 'pep-app'\nversion = '1'\nrequires-python = '>=3.11,<4'\n\
-            dependencies = ['starlette>=0.40', 'typing-extensions']\n\
-            [project.optional-dependencies]\nserver = ['uvicorn[standard]>=0.30']\n\
-            [dependency-groups]\ntest = ['iniconfig']\nprod = ['docopt', {include-group = 'test'}]\n\
-            [tool.poetry]\npackage-mode = false\n\
-            [[tool.poetry.source]]\nname = 'simple'\nurl = 'https://pypi.org/simple/'\npriority = 'primary'\n";
-        let project: Table = project.parse().unwrap();
-        assert_eq!(
-            poetry_hash(&project, true),
-            "a23904bb4c882fe49fd76eb6fc232af1a24e445dfee0fb71faf001d9ab4f2f4b"
-        );
-        assert_ne!(poetry_hash(&project, false), poetry_hash(&project, true));
-    }
-
-    #[test]
-    fn a_lock_of_pdm_before_2_18_is_that_of_its_project() {
-        let project: Table = PDM[0].parse().unwrap();
-        // As PDM 2.12.4 has written it.
-        let known = "8670c9756039ffb8cb33c9553ce09c970ee849169277f291b32f7e4805763466";
-        assert_eq!(pdm_hash_of_before(&project), known);
-        let lock: Table = format!("[metadata]\ncontent_hash = \"sha256:{known}\"")
-            .parse()
-            .unwrap();
-        assert!(pdm_is_current(&lock, &project));
-        let changed: Table = PDM[0].replace("\"docopt\"", "\"docopt<1\"").parse().unwrap();
-        assert!(
-            pdm_is_current(&lock, &changed),
-            "it did not know of dependency-groups"
-        );
-        let changed: Table = PDM[0]
-            .replace("\"iniconfig\"", "\"iniconfig<9\"")
-            .parse()
-            .unwrap();
-        assert!(!pdm_is_current(&lock, &changed));
-    }
-
-    #[test]
-    fn what_the_lock_does_not_have_is_told_with_what_it_has() {
-        assert_eq!(
-            told(DependencySource::Poetry, POETRY, [&["serve"], &["test"]]),
-            [
-                "poetry.lock: `app.extras` names `serve`, which it does not have: it has server",
-                "poetry.lock: `app.groups` names `test`, which it does not have: it has dev, prod",
-            ]
-        );
-        let found = told(DependencySource::Pdm, PDM, [&["serve"], &[]]);
-        assert_eq!(
-            found,
-            [
-                "pdm.lock: `app.extras` names `serve`, which it does not have: it has dev, prod-x, server \
-              (`pdm lock --group :all` locks all that the project has)"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_server_that_would_not_be_installed_is_told_with_what_installs_it() {
-        let advice = "uvicorn is not among what is installed: `\"extras\": [\"server\"]` in the spec's `app` installs it";
-        for (shape, files) in [(DependencySource::Poetry, POETRY), (DependencySource::Pdm, PDM)] {
-            assert_eq!(
-                told(shape, files, [&[], &[]]),
-                [format!("{}: {advice}", shape.file())]
-            );
-        }
-    }
-
-    #[test]
-    fn what_lies_outside_and_what_says_no_markers_is_refused() {
-        let [project, lock] = POETRY;
-        let local = "[[package]]\nname = \"shared\"\nversion = \"1\"\ngroups = [\"main\"]\n\
-            [package.source]\ntype = \"directory\"\nurl = \"../shared\"\n\n[extras]";
-        let lock = lock.replace("[extras]", local);
-        let found = told(DependencySource::Poetry, [project, &lock], [&["server"], &[]]);
-        assert!(
-            found[0].starts_with("poetry.lock installs `shared` from ../shared, and"),
-            "{found:?}"
-        );
-        let [project, lock] = PDM;
-        let bare = lock.replace(
-            "strategy = [\"inherit_metadata\"]",
-            "strategy = [\"cross_platform\"]",
-        );
-        let found = told(DependencySource::Pdm, [project, &bare], [&["server"], &[]]);
-        assert!(
-            found[0].contains("run `pdm lock --update-reuse --strategy inherit_metadata` in ."),
-            "{found:?}"
-        );
-    }
-
-    #[test]
-    fn a_range_of_python_is_told_as_others_write_it() {
-        for (asked, told) in [
-            ("^3.11", Some(">=3.11,<4")),
-            ("~3.12", Some("==3.12.*")),
-            ("~3.12.1", Some("==3.12.*")),
-            (">=3.9, <3.14", Some(">=3.9, <3.14")),
-            ("*", None),
-            (">=3.9 || <3", None),
-        ] {
-            let project = format!("[tool.poetry.dependencies]\npython = '{asked}'\n");
-            assert_eq!(
-                python_of_poetry(&project.parse().unwrap()).as_deref(),
-                told,
-                "{asked}"
-            );
-        }
-    }
-}
+mod tests;
