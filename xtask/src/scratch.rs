@@ -24,10 +24,13 @@ pub const TEST_IMAGES: &str = "test";
 /// The folders that declare images, which are all that a copy needs.
 const PARTS: [&str; 2] = ["images", "docker"];
 
+/// The budget of the copy's images to become healthy in, in seconds.
+pub const READY_SECONDS: u32 = 60;
+
 /// Budgets of the copy, the most that a spec allows: a machine that is busy, or
 /// an image with a gigabyte of files, is not what is measured.
 const ROOM: [(&str, u32); 7] = [
-    ("ready_seconds", 60),
+    ("ready_seconds", READY_SECONDS),
     ("restart_seconds", 60),
     ("stop_seconds", 60),
     ("health_ms", 1000),

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::Bench;
 use super::tools::HYPERFINE;
+use engine::Engine;
 use host::process::{self, Runner};
 
 /// One run of one command, with what prepares it.
@@ -59,6 +60,13 @@ impl Timed {
         self.env
             .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
+    }
+
+    /// Sets what a docker of a command's own finds the engine by.
+    #[must_use]
+    pub(crate) fn on(self, engine: &Engine) -> Self {
+        let variables = engine.env.iter();
+        variables.fold(self, |timed, (key, value)| timed.env(key, value))
     }
 
     /// Runs another command after it, timed with it, if it ends well. A shell

@@ -27,13 +27,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::Value;
 
+use build::buildkit::BakeOptions;
 use engine::choose::EngineChoice;
 use engine::{Engine, choose};
 use failure::FailureKind;
 use host::Host;
 use host::report;
 use row::{Goal, Measured};
+use xtask::scratch::Scratch;
 
 /// What every row of a suite has to measure with.
 #[derive(Debug)]
@@ -72,6 +75,29 @@ impl<'a> Bench<'a> {
         Ok(self.engine.get_or_init(|| engine))
     }
 
+    /// A copy of the checkout in a folder of this name, whose images get their own names
+    /// and the widest budgets; nothing is built.
+    ///
+    /// # Errors
+    /// Where there is no engine, or the copy cannot be made.
+    pub(crate) fn scratch(&self, name: &str) -> Result<Scratch> {
+        let scratch = Scratch::new(self.host, self.engine()?, &self.folder.join(name), "bench")?;
+        scratch.give_room()?;
+        Ok(scratch)
+    }
+
+    /// The same with all of its images built and proved, and what `build-images --json`
+    /// has said of them.
+    ///
+    /// # Errors
+    /// Where there is no engine, or an image cannot be built or proved.
+    pub(crate) fn proved(&self, name: &str) -> Result<(Scratch, Value)> {
+        let scratch = self.scratch(name)?;
+        self.host.report.detail("builds and proves the images first");
+        let document = scratch.build_images(self.host, &[])?;
+        Ok((scratch, document))
+    }
+
     /// Takes a sample for each run, and none for Ctrl-C.
     ///
     /// # Errors
@@ -83,6 +109,17 @@ impl<'a> Bench<'a> {
                 sample()
             })
             .collect()
+    }
+}
+
+/// How what plain bake builds is built: with the machine's own CAs, and the cache.
+pub(crate) fn bake_options(host: &Host) -> BakeOptions {
+    let bundle = host.env.ssl_cert_file.iter();
+    BakeOptions {
+        secrets: bundle
+            .map(|file| ("ca-bundle".to_owned(), file.clone()))
+            .collect(),
+        no_cache: false,
     }
 }
 

@@ -27,6 +27,17 @@ use progress::Progress;
 /// A first build compiles nothing, but it downloads half a gigabyte.
 const BUILD_DEADLINE: Duration = Duration::from_secs(3600);
 
+/// The variables that a call of bake has, wherever it is made.
+pub const BAKE_ENV: [(&str, &str); 3] = [
+    // Newer versions ask before they read outside the current folder; the
+    // flag that answers is unknown to older ones, the variable is not.
+    ("BUILDX_BAKE_ENTITLEMENTS_FS", "0"),
+    // With provenance the ID of the image moves at each no-op build
+    // (moby/buildkit#5894).
+    ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
+    ("BUILDX_METADATA_PROVENANCE", "disabled"),
+];
+
 /// What one image's build needs.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -216,15 +227,11 @@ pub fn bake(
                 &metadata_path,
             ],
         )
-        // Newer versions ask before they read outside the current folder; the
-        // flag that answers is unknown to older ones, the variable is not.
-        .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0")
-        // With provenance the ID of the image moves at each no-op build
-        // (moby/buildkit#5894).
-        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
-        .env("BUILDX_METADATA_PROVENANCE", "disabled")
         .env("TMPDIR", temporary.path())
         .deadline(BUILD_DEADLINE);
+    for (key, value) in BAKE_ENV {
+        command = command.env(key, value);
+    }
     for (place, target) in targets.iter().enumerate() {
         for (id, value) in &target.access.secrets {
             let variable = variable_of(place, id);

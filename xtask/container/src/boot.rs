@@ -14,7 +14,7 @@ use crate::finding::{Flaw, flaw};
 use crate::http::{Client, Reply, one_line};
 use crate::{postgres_port, programs, words};
 use definition::identity::ImageId;
-use definition::spec::{App, ImageSpec};
+use definition::spec::{App, ImageSpec, patience};
 use engine::container::{Container, RunResources};
 use failure::FailureKind;
 use inputs::clock;
@@ -270,7 +270,7 @@ pub fn watch(
     let client = Client::new(instance.port, false);
     // A slow machine's figure is worth knowing, a minute of waiting is not.
     // One that may take minutes gets them.
-    let limit = Duration::from_secs_f64(budget * 3.0 + 5.0)
+    let limit = Duration::from_secs_f64(patience::for_start(budget))
         .min(LONGEST)
         .max(Duration::from_secs_f64(budget * 1.25));
     let mut next_look = LOOK_PAUSE;

@@ -14,7 +14,7 @@ use anyhow::Result;
 
 use crate::base::{BaseSet, BaseSetsLock, ChosenBase, PackageNames, Postgres, Python, UvPin};
 use crate::spec::names::{ImageName, PYTHONS};
-use crate::spec::{App, Budgets, ImageSpec};
+use crate::spec::{App, ImageSpec, patience};
 use inputs::context::sums;
 
 pub use self::fragment::Fragment;
@@ -166,7 +166,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         "labels",
         self::labels(name, title, spec.proved_health(), app_name, labels),
     );
-    values.insert("start_period", start_period(budgets).to_string());
+    values.insert("start_period", patience::start_period(budgets).to_string());
     values.insert("runtime_json", runtime);
     values.insert("contents", sums::SHELL.to_owned());
     values.insert("network", format!("{CAS}\n{INDEXES}"));
@@ -206,19 +206,6 @@ fn of_app<'a>(app: &'a App, values: &mut BTreeMap<&'static str, String>) -> Resu
     values.insert("app_package", install.package.clone().unwrap_or_default());
     own_directories(directories, values)?;
     Ok(name.as_deref())
-}
-
-/// Seconds in which an engine does not count that a container is not healthy yet:
-/// a machine may be three times as slow as the one that the budgets are for.
-pub fn start_period(budgets: &Budgets) -> u64 {
-    let longest = budgets.ready_seconds.max(budgets.restart_seconds);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the schema bounds it"
-    )]
-    let period = (longest * 3.0).ceil() as u64;
-    period.max(60)
 }
 
 /// `LABEL` lines; a value is quoted so that the Dockerfile's own expansion

@@ -12,6 +12,7 @@ pub mod load;
 mod meaning;
 pub mod names;
 mod own_file;
+pub mod patience;
 pub mod program;
 pub mod raw;
 pub mod secret;

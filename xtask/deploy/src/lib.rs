@@ -14,10 +14,9 @@ mod sample;
 
 use std::path::{Component, Path, PathBuf};
 
-use definition::dockerfile;
-use definition::spec::ImageSpec;
 use definition::spec::names::ImageName;
 use definition::spec::program::MAX_STOP_SECONDS;
+use definition::spec::{ImageSpec, patience};
 
 /// Seconds that a stop may take: what supervisord gives its programs one after
 /// the other, those of the image's own included, and room. The engine's own
@@ -105,7 +104,7 @@ impl Deployment {
             port: spec.port(),
             published: spec.published_port(),
             keeps_data: spec.database.elsewhere.is_none(),
-            start_seconds: dockerfile::start_period(&spec.budgets),
+            start_seconds: patience::start_period(&spec.budgets),
             source: spec.app.as_ref().map(|app| relative(root, &app.source)),
             database: None,
             is_shared: false,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use definition::spec::Budgets;
+use definition::spec::{Budgets, patience};
 use engine::api::escaped;
 use engine::api::follow::{Follow, Next};
 use host::report::{self, Report};
@@ -99,7 +99,7 @@ pub(crate) enum Awaited {
 
 /// How long a start may take without a sign of progress: as the gate waits.
 pub(crate) fn limit(budgets: &Budgets) -> Duration {
-    Duration::from_secs_f64(budgets.ready_seconds * 3.0 + 5.0)
+    Duration::from_secs_f64(patience::for_start(budgets.ready_seconds))
 }
 
 /// Waits for a container that was just started, or that runs already. As long as

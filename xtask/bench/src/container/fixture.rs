@@ -3,13 +3,12 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Error, Result};
 use serde_json::Value;
 
-use super::super::Bench;
 use super::super::row::Measured;
+use super::super::{Bench, bake_options};
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Access, Target};
 use build::catalog::{Apps, Catalog};
@@ -50,10 +49,7 @@ impl ImagesFixture {
     pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
         let host = bench.host;
         let engine = bench.engine()?.clone();
-        let scratch = Scratch::new(host, &engine, &bench.folder.join("container"), "bench")?;
-        scratch.give_room()?;
-        host.report.detail("builds and proves the images first");
-        let document = scratch.build_images(host, &[])?;
+        let (scratch, document) = bench.proved("container")?;
         let base = Scratch::base_in(&document)?;
         let ours = Catalog::read(&scratch.root, Apps::OfSpecs)?
             .images
@@ -164,10 +160,7 @@ impl ImagesFixture {
             args: args.map(|(key, value)| (key.to_owned(), value)).into(),
             access: Access::default(),
         };
-        let options = buildkit::BakeOptions {
-            secrets: ca_bundle(host),
-            no_cache: false,
-        };
+        let options = bake_options(host);
         let mut progress = Progress::new(Detail::Quiet, &[name], &self.scratch.state)?;
         let (engine, runner) = (&self.resources.engine, &self.resources.runner);
         let built = buildkit::bake(engine, runner, &host.report, &[target], &options, &mut progress)?;
@@ -197,13 +190,6 @@ impl Drop for ImagesFixture {
 
 fn peer_tag(name: &str) -> Reference {
     OwnRepository::Bench.tagged(name)
-}
-
-fn ca_bundle(host: &Host) -> BTreeMap<String, PathBuf> {
-    let file = host.env.ssl_cert_file.as_deref().map(Path::to_owned);
-    file.map(|file| ("ca-bundle".to_owned(), file))
-        .into_iter()
-        .collect()
 }
 
 /// An image of `build-images --json` with its spec.

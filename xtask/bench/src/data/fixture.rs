@@ -7,16 +7,17 @@ use anyhow::{Context as _, Result};
 use super::super::Bench;
 use super::super::clock::Timed;
 use super::super::service::fixture::ServicesFixture;
+use definition::spec::patience;
 use host::process::quote;
+use xtask::scratch;
 
 /// 1,000 bytes a row, of which half are letters by chance.
 const ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, \
     (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 15) m) || repeat('x', 500) AS text \
     FROM generate_series(1, 250000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
 
-/// How long a service is waited for: three times what `xtask::scratch` gives an image to become
-/// healthy in, and five seconds (`service::wait`).
-pub(super) const READY_LIMIT: f64 = 3.0 * 60.0 + 5.0;
+/// Seconds for which a service is waited for whose app does not get healthy.
+pub(super) const READY_LIMIT: f64 = patience::for_start(scratch::READY_SECONDS as f64);
 
 /// An image whose app takes no connection: all of that time is waited for.
 const HANGS: &str = r"USER 0:0
@@ -87,9 +88,9 @@ impl DataFixture {
     /// A script that calls docker on the engine.
     pub(super) fn docker(&self, label: &str, script: &str) -> Result<Timed> {
         let script = format!("{}; {script}", self.docker_function()?);
-        let timed = Timed::new(label, "sh").args(["-ec", &script]);
-        let engine = self.services.engine.env.iter();
-        Ok(engine.fold(timed, |timed, (key, value)| timed.env(key, value)))
+        Ok(Timed::new(label, "sh")
+            .args(["-ec", &script])
+            .on(&self.services.engine))
     }
 
     /// A backup into a file that is not there yet.

@@ -47,10 +47,7 @@ impl<'a> PastCluster<'a> {
         let name = self.fixture.services.ours.spec.name.as_str();
         let args = ["migrate", name, "--from", NAME, "--database", &self.database];
         let docker = self.fixture.docker_function()?;
-        let engine = self.fixture.services.engine.env.iter();
-        let ours = engine.fold(self.fixture.ours(label, &args), |timed, (key, value)| {
-            timed.env(key, value)
-        });
+        let ours = self.fixture.ours(label, &args).on(&self.fixture.services.engine);
         Ok(ours.prepare(format!("{docker}; docker rm --force {PEER}")))
     }
 

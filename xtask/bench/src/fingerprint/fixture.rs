@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::super::Bench;
 use super::super::clock::Timed;
+use super::super::{Bench, bake_options};
 use super::BAKE;
 use build::buildkit::{self, Target};
 use build::catalog::{Apps, Catalog};
@@ -62,9 +62,7 @@ impl CheckoutFixture {
     /// The copy; nothing is built yet.
     pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
         let engine = bench.engine()?.clone();
-        let folder = bench.folder.join("fingerprint");
-        let scratch = Scratch::new(bench.host, &engine, &folder, "bench")?;
-        scratch.give_room()?;
+        let scratch = bench.scratch("fingerprint")?;
         Ok(Self {
             scratch,
             engine,
@@ -168,7 +166,7 @@ impl CheckoutFixture {
                     .engine
                     .cmd(&bench.host.runner, &["buildx", "bake", "--file"])
                     .arg(&file);
-                for (key, value) in BAKE_ENV {
+                for (key, value) in buildkit::BAKE_ENV {
                     command = command.env(key, value);
                 }
                 command = command.env("TMPDIR", &self.scratch.state);
@@ -182,14 +180,10 @@ impl CheckoutFixture {
 
     /// Adds what `docker` needs to reach the engine.
     pub(super) fn with_engine(&self, timed: Timed) -> Timed {
-        let engine = self
-            .engine
-            .env
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
-        engine
-            .chain(BAKE_ENV)
-            .fold(timed, |timed, (key, value)| timed.env(key, value))
+        let variables = buildkit::BAKE_ENV.into_iter();
+        variables.fold(timed.on(&self.engine), |timed, (key, value)| {
+            timed.env(key, value)
+        })
     }
 
     /// What plain bake calls an image of the copy.
@@ -297,24 +291,7 @@ impl CheckoutFixture {
 
 /// Writes the bake file of some targets. Returns its path.
 fn save(host: &Host, folder: &Path, targets: &[Target]) -> Result<PathBuf> {
-    let secrets = host
-        .env
-        .ssl_cert_file
-        .iter()
-        .map(|file| ("ca-bundle".to_owned(), file.clone()))
-        .collect();
-    let options = buildkit::BakeOptions {
-        secrets,
-        no_cache: false,
-    };
     let file = folder.join("bake.json");
-    fs_err::write(&file, buildkit::request(targets, &options, folder)?)?;
+    fs_err::write(&file, buildkit::request(targets, &bake_options(host), folder)?)?;
     Ok(file)
 }
-
-/// As [`buildkit::bake`] sets them: without them the ID of an image moves at
-/// each no-op, and newer versions ask before they read a folder.
-const BAKE_ENV: [(&str, &str); 2] = [
-    ("BUILDX_NO_DEFAULT_ATTESTATIONS", "1"),
-    ("BUILDX_BAKE_ENTITLEMENTS_FS", "0"),
-];

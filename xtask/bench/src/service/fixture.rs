@@ -39,10 +39,7 @@ impl ServicesFixture {
     /// Builds and proves the images; nothing runs yet.
     pub(crate) fn open(bench: &Bench<'_>) -> Result<Self> {
         let engine = bench.engine()?.clone();
-        let scratch = Scratch::new(bench.host, &engine, &bench.folder.join("service"), "bench")?;
-        scratch.give_room()?;
-        bench.host.report.detail("builds and proves the images first");
-        scratch.build_images(bench.host, &[])?;
+        let (scratch, _) = bench.proved("service")?;
         let mut specs = Catalog::read(&scratch.root, Apps::OfSpecs)?.images.into_iter();
         let mut next = || -> Result<BenchedService> {
             let spec = specs.next().context("the checkout has not two images")?;
@@ -97,14 +94,13 @@ impl ServicesFixture {
     /// compose on the file of its service.
     pub(crate) fn compose(&self, label: &str, args: &[&str]) -> Timed {
         let file = format!("{}/{}.yaml", deploy::compose::FOLDER, self.peer.spec.name);
-        let timed = Timed::new(label, &self.engine.docker)
+        Timed::new(label, &self.engine.docker)
             .args(["compose", "--file"])
             .args([self.scratch.root.join(file)])
             .args(["--file".as_ref(), self.unlimited.as_os_str()])
             .args(args)
-            .env(self.variable("PORT"), self.peer.port.to_string());
-        let engine = self.engine.env.iter();
-        engine.fold(timed, |timed, (key, value)| timed.env(key, value))
+            .env(self.variable("PORT"), self.peer.port.to_string())
+            .on(&self.engine)
     }
 
     /// A variable of the compose file.
@@ -175,9 +171,9 @@ impl ServicesFixture {
 impl Drop for ServicesFixture {
     fn drop(&mut self) {
         for script in [self.down(), self.compose_down()].into_iter().flatten() {
-            let shell = Timed::new("clean up", "sh").args(["-c", &script]);
-            let engine = self.engine.env.iter();
-            let shell = engine.fold(shell, |shell, (key, value)| shell.env(key, value));
+            let shell = Timed::new("clean up", "sh")
+                .args(["-c", &script])
+                .on(&self.engine);
             // What is left has a name that says whose it is.
             shell.run(&self.runner).ok();
         }
