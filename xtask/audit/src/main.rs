@@ -9,7 +9,7 @@ use clap::Parser as _;
 use audit::images::{self, Trial};
 use audit::probe::AuditProbe;
 use audit::{Finding, table};
-use build::base::obtain::{self, WantedBases};
+use build::base::obtain;
 use build::catalog::{Apps, Catalog};
 use build::request::Request;
 use build::request::Selection;
@@ -63,13 +63,7 @@ fn run(args: &AuditArgs, host: &Host) -> Result<()> {
     // Two at once would find each other's steps in the cache.
     let place = host.cache_dir().join("audit.lock");
     let _alone = lock::exclusive(&place, "for another audit on this machine", host)?;
-    let chosen = request.bases();
-    let wanted = WantedBases {
-        chosen: &chosen,
-        lock: &catalog.lock,
-        from: request.base_from,
-    };
-    let bases = obtain::get_all(host, &engine, wanted)?;
+    let bases = obtain::get_all(host, &engine, request.bases(&catalog.lock))?;
     let base = bases.values().next().context("no image is asked for")?;
     let folder = host.state_dir().join("audit");
 

@@ -9,9 +9,10 @@ use anyhow::{Error, Result};
 
 use crate::app::{self, Application};
 use crate::base::Origin;
+use crate::base::obtain::WantedBases;
 use crate::catalog::{self, Catalog};
 use crate::network::{BuildNetwork, INDEX_ARGUMENT, PYTHON_ARGUMENT};
-use definition::base::{ChosenBase, PythonWish};
+use definition::base::{BaseSetsLock, ChosenBase, PythonWish};
 use definition::dockerfile;
 use definition::reference::{Reference, Tag};
 use definition::spec::ImageSpec;
@@ -187,9 +188,13 @@ impl Request {
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The base set of each image.
-    pub fn bases(&self) -> Vec<&ChosenBase> {
-        self.jobs.iter().map(|job| &job.base).collect()
+    /// The bases of all images, of which `lock` has the digests.
+    pub fn bases<'a>(&'a self, lock: &'a BaseSetsLock) -> WantedBases<'a> {
+        WantedBases {
+            chosen: self.jobs.iter().map(|job| &job.base).collect(),
+            lock,
+            from: self.base_from,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::cli::{self, BuildImagesArgs};
 use crate::promote::{self, Promotion};
 use crate::survey::{self, Contexts, EngineAndBases, Surveyed};
 use build::assembly::{self, Staged};
-use build::base::obtain::{self, ObtainedBases, WantedBases};
+use build::base::obtain::{self, ObtainedBases};
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
 use build::candidate;
@@ -47,13 +47,7 @@ pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
     let engine = choose::obtain(host, args.engine.engine)?;
     engine.expect_platform(&host.runner);
     super::reap(host, &engine)?;
-    let chosen = request.bases();
-    let wanted = WantedBases {
-        chosen: &chosen,
-        lock: &catalog.lock,
-        from: request.base_from,
-    };
-    let bases = obtain::get_all(host, &engine, wanted)?;
+    let bases = obtain::get_all(host, &engine, request.bases(&catalog.lock))?;
     let engine_and_bases = EngineAndBases {
         engine: &engine,
         bases: &bases,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::cli::{EngineOption, PlanArgs};
 use crate::survey::{Contexts, EngineAndBases, Planned, Surveyed, survey};
-use build::base::obtain::{self, ObtainedBases, WantedBases};
+use build::base::obtain::{self, ObtainedBases};
 use build::request::Request;
 use build::request::Selection;
 use definition::plan::{Action, ImagePlan};
@@ -72,12 +72,7 @@ pub(crate) fn make(
     if let Some(engine) = &engine {
         engine.expect_platform(&host.runner);
     }
-    let chosen = request.bases();
-    let wanted = WantedBases {
-        chosen: &chosen,
-        lock: &catalog.lock,
-        from: request.base_from,
-    };
+    let wanted = request.bases(&catalog.lock);
     let bases = match &engine {
         Some(engine) => obtain::all_known(host, engine, wanted)?,
         None => ObtainedBases::new(),

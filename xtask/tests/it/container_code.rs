@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use crate::sandbox::{repository, skipped};
+use crate::sandbox::{repository, repository_files, skipped};
 
 /// Rules of shellcheck that are not for us: lists of packages are split on
 /// purpose (SC2086), awk and perl have dollars of their own (SC2016), and what a
@@ -37,11 +37,11 @@ fn the_pure_parts_do_what_they_say() {
 fn ruff_finds_nothing() {
     let Some(ruff) = tool("ruff") else { return };
     let mut python = scripts("python");
-    python.extend(files("docker", "py"));
-    python.extend(files("images/sample-app", "py"));
+    python.extend(repository_files("docker", ".py"));
+    python.extend(repository_files("images/sample-app", ".py"));
     // What the tool runs in containers.
-    python.extend(files("xtask/data/src/inside", "py"));
-    python.extend(files("xtask/definition/src", "py"));
+    python.extend(repository_files("xtask/data/src/inside", ".py"));
+    python.extend(repository_files("xtask/definition/src", ".py"));
     assert!(python.len() > 20, "{python:?}");
     for verb in [&["check", "--no-cache"][..], &["format", "--check", "--no-cache"]] {
         let mut command = Command::new(&ruff);
@@ -60,7 +60,7 @@ fn shellcheck_finds_nothing() {
     };
     let folder = tempfile::tempdir().unwrap();
     let mut shell = scripts("sh");
-    shell.extend(files("xtask/data/src/inside", "sh"));
+    shell.extend(repository_files("xtask/data/src/inside", ".sh"));
     for dockerfile in [
         "images/genie/Dockerfile",
         "docker/bench/official.Dockerfile",
@@ -156,15 +156,6 @@ fn scripts(program: &str) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-/// The files below a folder of the repository whose names end in this.
-fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
-    let walk = walkdir::WalkDir::new(repository().join(folder)).into_iter();
-    let paths = walk.map(|entry| entry.unwrap().into_path());
-    paths
-        .filter(|path| path.extension().is_some_and(|e| e == ending))
-        .collect()
 }
 
 /// The scripts of a Dockerfile's `RUN <<'SH'`.

@@ -237,6 +237,11 @@ pub(crate) fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// The same of a folder of the repository.
+pub(crate) fn repository_files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    files_below(&repository().join(folder), ending)
+}
+
 /// Copies a folder with all below it; links become files.
 pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {

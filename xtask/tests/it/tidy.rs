@@ -1,18 +1,13 @@
 //! The house rules that no compiler checks.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use crate::sandbox::{self, repository};
-
-fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
-    sandbox::files_below(&repository().join(folder), ending)
-}
+use crate::sandbox::{self, repository, repository_files};
 
 #[test]
 fn every_module_says_what_it_is_for() {
     let mut silent = Vec::new();
-    for path in files("xtask", ".rs") {
+    for path in repository_files("xtask", ".rs") {
         let text = fs_err::read_to_string(&path).unwrap();
         if !text.starts_with("//! ") {
             silent.push(path);
@@ -23,7 +18,7 @@ fn every_module_says_what_it_is_for() {
 
 #[test]
 fn no_junk_drawers() {
-    for path in files("xtask", ".rs") {
+    for path in repository_files("xtask", ".rs") {
         let name = path.file_stem().unwrap().to_str().unwrap();
         assert!(
             !["mod", "util", "utils", "common", "helpers", "manager"].contains(&name),
@@ -36,7 +31,7 @@ fn no_junk_drawers() {
 #[test]
 fn links_in_markdown_lead_somewhere() {
     let mut dead = Vec::new();
-    for path in files(".", ".md") {
+    for path in repository_files(".", ".md") {
         let text = fs_err::read_to_string(&path).unwrap();
         for part in text.split("](").skip(1) {
             let target = part.split([')', '#']).next().unwrap_or_default();
@@ -53,9 +48,9 @@ fn links_in_markdown_lead_somewhere() {
 
 #[test]
 fn fragments_and_rendered_files_need_no_frontend_image() {
-    for path in files("docker/stages", ".Dockerfile")
+    for path in repository_files("docker/stages", ".Dockerfile")
         .into_iter()
-        .chain(files("images", "Dockerfile"))
+        .chain(repository_files("images", "Dockerfile"))
     {
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(

@@ -2,9 +2,8 @@
 //! fails after it has changed the schema.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -105,6 +104,7 @@ impl Updater {
     }
 
     /// An update that is killed as soon as it says that a step begins; what it said.
+    #[track_caller]
     fn killed_at(&self, step: &str) -> String {
         let args = [
             "update",
@@ -115,25 +115,7 @@ impl Updater {
             "--no-rehearsal",
         ];
         let mut command = self.checkout.command(&args);
-        let mut child = command
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let (mut lines, mut is_there) = (String::new(), false);
-        let begins = format!("{step} {NAME}");
-        for line in said.lines().map_while(Result::ok) {
-            lines += &format!("{line}\n");
-            is_there = line.trim_start().starts_with(&begins);
-            if is_there {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(is_there, "it never came to {step}: {lines}");
-        lines
+        sandbox::killed_at(&mut command, NAME, step)
     }
 
     fn has_migrated(&self) -> bool {

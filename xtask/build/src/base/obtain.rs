@@ -58,10 +58,10 @@ impl WantedBase<'_> {
 }
 
 /// What several images are built on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WantedBases<'a> {
     /// The base set of each image.
-    pub chosen: &'a [&'a ChosenBase],
+    pub chosen: Vec<&'a ChosenBase>,
     /// The digests that registry images are pinned to.
     pub lock: &'a BaseSetsLock,
     /// Where they have to come from; `None` tries a registry first.

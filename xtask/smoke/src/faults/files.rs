@@ -2,20 +2,10 @@
 
 use anyhow::{Result, bail};
 
+use super::surroundings::WITHOUT_RIGHTS;
 use crate::checks::files;
 use crate::fixture::Fixture;
 use container::finding::{Observation, flaw, seen};
-
-/// A user of no name, and a root that nobody can write to.
-const OPTIONS: [&str; 7] = [
-    "--user=12345:0",
-    "--read-only",
-    "--tmpfs=/run/hive",
-    "--tmpfs=/tmp",
-    "--tmpfs=/var/log/hive",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-];
 
 /// Files are there after kill -9 of the container, in a new one.
 pub(crate) fn kept(fixture: &Fixture<'_>) -> Result<Observation> {
@@ -24,7 +14,7 @@ pub(crate) fn kept(fixture: &Fixture<'_>) -> Result<Observation> {
         return Ok(files::of_spec(own, "")?);
     }
     let volume = fixture.volume()?;
-    let first = fixture.boot(&volume, &OPTIONS)?;
+    let first = fixture.boot(&volume, &WITHOUT_RIGHTS)?;
     fixture.must(&first, files::WRITE)?;
     for path in own {
         let folder = fixture.must(&first, &format!("stat -c '%u %a' {path}/"))?;
@@ -34,7 +24,7 @@ pub(crate) fn kept(fixture: &Fixture<'_>) -> Result<Observation> {
     }
     first.container.kill("KILL")?;
     fixture.remove(&first)?;
-    let again = fixture.boot(&volume, &OPTIONS)?;
+    let again = fixture.boot(&volume, &WITHOUT_RIGHTS)?;
     let said = fixture.must(&again, files::READ)?;
     let kept = files::of_spec(own, said.trim())?;
     Ok(seen(format!(

@@ -83,27 +83,29 @@ pub(crate) fn odd_password(fixture: &Fixture<'_>) -> Result<Observation> {
     )?)
 }
 
+/// A user of no name, no capability, and a root that nobody can write to.
+pub(super) const WITHOUT_RIGHTS: [&str; 7] = [
+    "--user=12345:0",
+    "--read-only",
+    "--tmpfs=/run/hive",
+    "--tmpfs=/tmp",
+    "--tmpfs=/var/log/hive",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+];
+
 /// An arbitrary uid with a root that cannot be written to and without any
 /// capability, twice on one volume.
 pub(crate) fn arbitrary_user(fixture: &Fixture<'_>) -> Result<Observation> {
     let volume = fixture.volume()?;
-    let options = [
-        "--user=12345:0",
-        "--read-only",
-        "--tmpfs=/run/hive",
-        "--tmpfs=/tmp",
-        "--tmpfs=/var/log/hive",
-        "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
-    ];
-    let first = fixture.boot(&volume, &options)?;
+    let first = fixture.boot(&volume, &WITHOUT_RIGHTS)?;
     fixture.sql(&first, "CREATE TABLE smoke_uid AS SELECT 42 AS n")?;
     let uid = fixture.must(&first, "id -u; whoami")?;
     if !uid.starts_with("12345") {
         bail!(flaw(format!("the container runs as {uid}")));
     }
     first.container.stop(GRACE)?;
-    let again = fixture.boot(&volume, &options)?;
+    let again = fixture.boot(&volume, &WITHOUT_RIGHTS)?;
     let rows = fixture.sql(&again, "SELECT n FROM smoke_uid")?;
     if rows.trim() != "42" {
         bail!(flaw(format!("the row that was written is {rows:?}")));
