@@ -35,6 +35,9 @@ use inputs::regular;
 use lists::UnreadList;
 use wheels::BoundPackages;
 
+/// The most packages that a sentence names; of more it says how many.
+const MOST_NAMED: usize = 3;
+
 /// How the dependencies are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DependencySource {

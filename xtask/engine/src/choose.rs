@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Engine;
 use super::private::{self, Private};
+use super::{Engine, OLDEST_ENGINE};
 
 use host::Host;
 
@@ -21,10 +21,6 @@ pub enum EngineChoice {
     /// The one that `docker` reaches by the environment and its contexts.
     System,
 }
-
-/// Heredocs that run, named contexts and `--start-interval` all work from here
-/// on: an older engine fails on them, or silently does nothing.
-const MIN_ENGINE: (u32, u32) = (25, 0);
 
 /// The oldest buildx that was tried.
 const MIN_BUILDX: (u32, u32) = (0, 13);
@@ -82,8 +78,8 @@ pub fn system(host: &Host) -> Result<SystemEngine> {
             )));
         }
     };
-    if numbers(&version) < Some(MIN_ENGINE) {
-        let (major, minor) = MIN_ENGINE;
+    if numbers(&version) < Some(OLDEST_ENGINE) {
+        let (major, minor) = OLDEST_ENGINE;
         return Ok(SystemEngine::Unusable(format!(
             "the Docker Engine is too old: it is {version}, {major}.{minor} or newer is needed"
         )));
@@ -187,10 +183,10 @@ mod tests {
 
     #[test]
     fn versions_compare_as_numbers() {
-        assert!(numbers("20.10.24+dfsg1") < Some(MIN_ENGINE));
-        assert!(numbers("25.0.0") >= Some(MIN_ENGINE));
+        assert!(numbers("20.10.24+dfsg1") < Some(OLDEST_ENGINE));
+        assert!(numbers("25.0.0") >= Some(OLDEST_ENGINE));
         assert!(numbers("0.9.1") < Some(MIN_BUILDX));
         assert_eq!(numbers("dev"), None);
-        assert!(None < Some(MIN_ENGINE), "an unknown version is too old");
+        assert!(None < Some(OLDEST_ENGINE), "an unknown version is too old");
     }
 }

@@ -74,6 +74,15 @@ fn without_foreign<'a>(mut command: Command<'a>) -> Command<'a> {
     command
 }
 
+/// The oldest engine that will do, by major and minor version: heredocs that run, named
+/// contexts and `--start-interval` all work from here on. An older one fails on them, or
+/// silently does nothing.
+pub(crate) const OLDEST_ENGINE: (u32, u32) = (25, 0);
+
+/// The hint for a machine on which no such engine can be had otherwise.
+pub(crate) const INSTALL_ENGINE: &str =
+    "install Docker Engine 25 or newer with buildx: https://docs.docker.com/engine/install/";
+
 /// Loading, pulling and saving move hundreds of megabytes.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
 
@@ -363,7 +372,7 @@ impl Engine {
 /// Which engine it is: another one has other images and another cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// What it made for itself when it was set up.
+    /// The ID that it gave itself when it was set up.
     pub(crate) id: String,
     /// Whether images lie in containerd's store, which also has a layer by
     /// itself, or in the classic one, which has it only upon those below.
@@ -490,6 +499,12 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hint_is_for_an_engine_that_will_do() {
+        let (major, _) = OLDEST_ENGINE;
+        assert!(INSTALL_ENGINE.contains(&format!("Docker Engine {major} or newer")));
+    }
 
     #[test]
     fn identity_has_the_store() {

@@ -8,12 +8,9 @@ use std::path::Path;
 use serde_json::Value;
 use toml::Table;
 
-use super::DependencySource;
 use super::lock::normal;
+use super::{DependencySource, MOST_NAMED};
 use inputs::regular;
-
-/// As many packages are named, of as many as there are.
-const NAMED: usize = 3;
 
 /// How far `-r` is followed.
 const DEPTH: usize = 5;
@@ -103,11 +100,11 @@ pub(super) fn disagreeing(counts: &str, unread: &[UnreadList]) -> Vec<String> {
 }
 
 fn shortened(names: &[String]) -> String {
-    let more = match names.len().saturating_sub(NAMED) {
+    let more = match names.len().saturating_sub(MOST_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    let shown: Vec<&str> = names.iter().take(MOST_NAMED).map(String::as_str).collect();
     format!("{}{more}", shown.join(", "))
 }
 

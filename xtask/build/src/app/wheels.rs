@@ -3,10 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::MOST_NAMED;
 use super::lock::normal;
-
-/// As many packages are named, of as many as there are.
-const NAMED: usize = 3;
 
 /// The wheels of one package, in all its versions that the lock has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,11 +126,11 @@ impl BoundPackages {
         let missing: Vec<(&String, &Wheels)> = self.without(minor).collect();
         let mut names: Vec<String> = missing
             .iter()
-            .take(NAMED)
+            .take(MOST_NAMED)
             .map(|(name, wheels)| format!("{name} {}", wheels.version))
             .collect();
-        if missing.len() > NAMED {
-            names.push(format!("{} more", missing.len() - NAMED));
+        if missing.len() > MOST_NAMED {
+            names.push(format!("{} more", missing.len() - MOST_NAMED));
         }
         let last = names.pop()?;
         let all = match names.as_slice() {

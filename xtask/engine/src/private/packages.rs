@@ -17,14 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::apt;
 use crate::apt::sources::{self, OsRelease, Source};
+use crate::{INSTALL_ENGINE, OLDEST_ENGINE};
 use definition::base::Distribution;
 use host::disk;
 
 use host::Host;
 use host::report::{megabytes, seconds};
-
-/// The oldest engine that parses our Dockerfiles and health checks.
-const MINIMUM_ENGINE: u32 = 25;
 
 /// The Debian release whose engine runs on older ones too (glibc 2.34).
 pub const NEWER_DEBIAN: &str = "trixie";
@@ -189,7 +187,7 @@ const ENGINE_NAMES: [&str; 6] = [
 /// The packages to take from the machine's own release, or none where its
 /// engine is too old or incomplete.
 fn choose(available: &BTreeMap<String, String>) -> Option<Vec<String>> {
-    let new_enough = apt::major(available.get("docker.io")?)? >= MINIMUM_ENGINE;
+    let new_enough = apt::major(available.get("docker.io")?)? >= OLDEST_ENGINE.0;
     if !new_enough || !available.contains_key("docker-buildx") {
         return None;
     }
@@ -206,10 +204,11 @@ fn choose(available: &BTreeMap<String, String>) -> Option<Vec<String>> {
 fn fetch_newer(scratch: &Path, configured: &[Source], host: &Host) -> Result<Vec<PathBuf>> {
     let newer = sources::of_suite(configured, Distribution::Debian, NEWER_DEBIAN);
     if newer.is_empty() {
+        let (major, _) = OLDEST_ENGINE;
         return Err(failure::environment(format!(
-            "this machine's release has no Docker Engine {MINIMUM_ENGINE} or newer, and no Debian mirror is configured"
+            "this machine's release has no Docker Engine {major} or newer, and no Debian mirror is configured"
         ))
-        .hint("install Docker Engine 25 or newer with buildx: https://docs.docker.com/engine/install/")
+        .hint(INSTALL_ENGINE)
         .into());
     }
     host.report.detail(format!(

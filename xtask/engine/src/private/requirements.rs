@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::INSTALL_ENGINE;
 use crate::apt::sources::{self, OsRelease};
 use definition::base::Distribution;
 use failure::Failure;
@@ -100,9 +101,7 @@ impl Machine {
                 list.push(Missing { what, remedy });
             }
         };
-        let install =
-            "install Docker Engine 25 or newer with buildx: https://docs.docker.com/engine/install/";
-        need(self.linux, "this is not Linux".to_owned(), install);
+        need(self.linux, "this is not Linux".to_owned(), INSTALL_ENGINE);
         let known = self.system.distribution.is_some();
         let name = if self.system.pretty.is_empty() {
             "an unknown system"
@@ -112,7 +111,7 @@ impl Machine {
         need(
             known || !self.linux,
             format!("{name} is neither Debian nor Ubuntu"),
-            install,
+            INSTALL_ENGINE,
         );
         if !self.linux || !known {
             return list;
