@@ -9,7 +9,7 @@ use super::{Case, Fact, Tracked, cases};
 const STAGED_MODES: &str = "staged as 644 or 755";
 
 /// Why what is ignored is not what plain bake sees.
-const NOT_STAGED: &str = "plain bake gets it, the stage does not";
+const NOT_STAGED: &str = "plain bake gets it, the staged copy does not have it";
 
 /// Why one engine cannot show it.
 const ONE_ENGINE: &str = "an engine has one platform";

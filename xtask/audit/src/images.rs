@@ -29,7 +29,7 @@ use xtask::scratch::Scratch;
 use xtask::survey::past::RecordedBuilds;
 use xtask::survey::{self, Contexts, EngineAndBases, Surveyed};
 
-/// As many files of a context as are tried, spread evenly over all.
+/// The most files of a context that are tried, spread evenly over all.
 const FILES: usize = 48;
 
 /// What an image is tried with.

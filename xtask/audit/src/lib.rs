@@ -84,7 +84,7 @@ pub(crate) enum ExpectedMove {
     /// The key stays and BuildKit has everything in its cache.
     Neither,
     /// As [`ExpectedMove::Neither`], though plain bake on the folder itself would run
-    /// a step again: the stage holds another thing; the reason.
+    /// a step again: the staged copy holds another thing; the reason.
     Canonical(&'static str),
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Built {
 pub(crate) struct BuildKitSaw {
     /// The fingerprint is another one.
     pub(crate) key_moved: bool,
-    /// From the stage, as images are built; absent where it was not tried.
+    /// From the staged copy, as images are built; absent where it was not tried.
     pub(crate) build: Option<Built>,
     /// By plain bake, from the folder itself, which it has not seen before.
     pub(crate) plain: Option<Built>,
@@ -119,7 +119,7 @@ pub(crate) enum Soundness {
     Agree,
     /// Our key moves where BuildKit's does not.
     Stricter(String),
-    /// Our stage makes things equal that plain bake takes for different ones.
+    /// The staged copy makes things equal that plain bake takes for different ones.
     Canonical(String),
     /// BuildKit was not asked, or the change cannot be made here.
     Untried(String),

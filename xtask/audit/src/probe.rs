@@ -1,5 +1,5 @@
 //! A small definition with each form of `COPY` and bind mount, made anew for
-//! each case, and built twice: from the stage, and by plain bake from the
+//! each case, and built twice: from the staged copy, and by plain bake from the
 //! folders themselves.
 //!
 //! Each of its steps is a stage of its own, so that one build says of each form
@@ -259,7 +259,7 @@ impl<'a> AuditProbe<'a> {
         Ok(self.definition()?.fingerprint_under(self.schema).to_string())
     }
 
-    /// Builds it from the stage and plainly, in one call.
+    /// Builds it from the staged copy and plainly, in one call.
     fn build(&mut self) -> Result<(Built, Built)> {
         self.builds += 1;
         let definition = self.definition()?;

@@ -52,7 +52,7 @@ struct Context {
 /// clean` deletes at any time and two checkouts may share.
 ///
 /// # Errors
-/// A usage failure for files that changed since they were hashed; a stage that
+/// A usage failure for files that changed since they were hashed; also where a copy
 /// cannot be written.
 pub fn stage(host: &Host, assemblies: &[Assembly<'_>]) -> Result<Staged> {
     let mut folders: BTreeMap<&Path, &Inputs> = BTreeMap::new();
@@ -92,7 +92,7 @@ pub fn stage(host: &Host, assemblies: &[Assembly<'_>]) -> Result<Staged> {
 }
 
 impl Staged {
-    /// Why a build failed: where a stage is no longer what it was, that is the
+    /// Why a build failed: where a staged copy is no longer what it was, that is the
     /// cause, whatever BuildKit says.
     pub fn blame(&self, error: anyhow::Error) -> anyhow::Error {
         if failure::kind(&error) != failure::FailureKind::Build {

@@ -14,7 +14,7 @@ use inputs::regular;
 
 use failure::Failure;
 
-/// As many problems as a message lists.
+/// The most problems that a message lists.
 const LISTED: usize = 20;
 
 /// The ignore file that counts for `context`, read. `dockerfile` is the one
@@ -59,7 +59,7 @@ pub fn scan(context: &Path, rules: &Rules, options: &WalkOptions<'_>) -> Result<
     walk::walk(context, rules, options).map_err(|problems| unusable(context, &problems))
 }
 
-/// A file name for a folder: two folders never share an index or a stage.
+/// A file name for a folder: two folders never share an index or a staged copy.
 pub fn folder_key(folder: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let digest = blake3::hash(folder.as_os_str().as_bytes());

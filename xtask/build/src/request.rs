@@ -46,8 +46,8 @@ pub struct Selection {
 /// What one command works on.
 #[derive(Debug)]
 pub struct Request {
-    /// The images in the catalog's order, but that each app alone comes after the
-    /// others; among them is the image whose database it is proved with.
+    /// The images in the catalog's order, except that apps alone come after all
+    /// others; among those are the images whose databases they are proved with.
     pub jobs: Vec<ImageRequest>,
     /// A forced origin of the bases.
     pub base_from: Option<Origin>,

@@ -22,7 +22,8 @@ use inputs::clock;
 /// Where the volume is mounted; the images' contract.
 pub const MOUNT: &str = "/var/lib/postgresql/data";
 
-/// The documents' outer limit: nobody waits longer, but for what the spec allows.
+/// The longest that a start is waited for, unless the spec's budget is longer: a figure
+/// beyond it says no more than that.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// An answer through the published port.
@@ -40,13 +41,13 @@ const REACHABLE: Duration = Duration::from_secs(3);
 
 /// An app that gives the same wrong answer for so long gives no other one.
 const SAME_ANSWER: Duration = Duration::from_secs(10);
-/// As many routes as a sentence bears.
+/// The most routes that a sentence names.
 const MOST_ROUTES: usize = 8;
 
-/// Of a container's log in a report; the bundle has all of it.
+/// How many lines of a container's log a report has; the bundle has all of it.
 const LAST_LINES: usize = 4;
 
-/// As many lines of a log are looked at for them, however long it is.
+/// How many of the last lines of a log are searched for them.
 const LOOKED_AT: u32 = 5000;
 
 /// A boot that was watched until healthy, dead or hopeless.
@@ -452,7 +453,8 @@ fn hopeless(instance: &Instance, spec: &ImageSpec, answers: bool) -> Result<Opti
     Ok(words::without_end(&log).map(|said| format!("the app ended again and again: {}", one_line(&said))))
 }
 
-/// But for those that the container goes on without.
+/// The first program that the supervisor has given up, except those that the container
+/// goes on without.
 fn fatal_program(instance: &Instance, spec: &ImageSpec) -> Result<Option<String>> {
     let output = instance
         .container

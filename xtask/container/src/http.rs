@@ -18,8 +18,9 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 /// No body that a check looks at is longer.
 const LONGEST_BODY: u64 = 1 << 20;
 
-/// Talks to `http://127.0.0.1:<port>` or another address of this host, never through a proxy: `http_proxy`
-/// set on a build machine must not decide what a smoke test reaches.
+/// Talks to `http://127.0.0.1:<port>` or another address of this host, never through
+/// a proxy: `http_proxy` set on a build machine must not decide what a smoke test
+/// reaches.
 #[derive(Debug)]
 pub struct Client {
     agent: ureq::Agent,

@@ -127,7 +127,7 @@ fn loads(loadavg: &str) -> Option<(f64, u32)> {
     Some((minute, runnable))
 }
 
-/// Two seconds may lie between two compilers, and tasks that wait for a disk can not
+/// Two seconds may lie between two compilers, and tasks that wait for a disk cannot
 /// run: both are in the load of the last minute, and so is what was ours.
 fn others(now: f64, minute: f64) -> f64 {
     now.max(minute - OURS)

@@ -1,10 +1,10 @@
 //! What the app said when it ended, taken out of its container's log.
 
-/// An exception's own text may go on for some lines.
+/// The most lines of an exception's own text that are told.
 const MOST_LINES: usize = 8;
-/// As many lines say enough where there is no exception.
+/// The most lines that are told where there is no exception.
 const WITHOUT_EXCEPTION: usize = 4;
-/// After as many ends with the same last words a further start is no use.
+/// An app that has ended this often with the same last words will not start any more.
 const SAME_ENDS: usize = 3;
 
 const TRACEBACK: &str = "Traceback (most recent call last):";

@@ -1,8 +1,8 @@
 //! Base sets: the operating-system base and its package names, as data.
 //!
 //! A base comes from a registry or is bootstrapped from the distribution's
-//! packages; both are `FROM ${BASE}` for the same Dockerfile. this is
-//! the data and its checks.
+//! packages; both are `FROM ${BASE}` for the same Dockerfile. Here are the
+//! data and their checks.
 
 mod chosen;
 mod python;
@@ -100,7 +100,8 @@ impl Distribution {
         }
     }
 
-    /// `archive` of `deb.debian.org/debian`: the last part of a mirror's path.
+    /// Whether a mirror at `uri` is one of its archive: the last part of the path says
+    /// so, as in `deb.debian.org/debian`.
     pub fn owns(self, uri: &str) -> bool {
         let path = uri.trim_end_matches('/');
         let last = path.rsplit('/').next().unwrap_or(path);
@@ -117,7 +118,7 @@ impl Distribution {
 pub(crate) struct Python {
     /// What the app's `requires-python` is held against.
     pub(crate) version: String,
-    /// PackageNames of the stage that installs dependencies: interpreter and venv.
+    /// Packages of the stage that installs dependencies: interpreter and venv.
     pub(crate) packages: Vec<String>,
 }
 

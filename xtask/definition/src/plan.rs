@@ -71,7 +71,7 @@ pub enum PlanReason {
         /// The differences, those that say most first.
         changes: Vec<DefinitionChange>,
     },
-    /// The image passed no suite or another one: more is not recorded.
+    /// No verdict on the image is recorded, and no proof tag is on it.
     NotProved,
     /// The run that built it ended before its suite did.
     NeverSmoked,
@@ -107,7 +107,7 @@ impl PlanReason {
     }
 }
 
-/// As many clauses as a sentence bears.
+/// The most clauses of a sentence.
 const CLAUSES: usize = 4;
 
 impl fmt::Display for PlanReason {

@@ -3,7 +3,7 @@
 //! JSON → [`raw::RawSpec`] → [`ImageSpec`]. The first step checks the shape
 //! against the schema that editors use, the second the meaning; both collect
 //! every problem before anything is said. This module does no I/O: [`load`]
-//! takes what `commands` read.
+//! takes the texts that the crate `build` has read.
 
 pub mod build;
 mod directories;
@@ -102,8 +102,8 @@ pub struct App {
     pub(crate) before_start: Option<Vec<String>>,
     /// Extra environment; values may hold placeholders.
     pub environment: BTreeMap<String, String>,
-    /// As many looks in a row at an app that gives no answer restart it; 0 for
-    /// never.
+    /// After this many looks in a row at which the app gave no answer it is
+    /// restarted; 0 for never.
     pub restart_after: u32,
     /// Its folders that lie on the volume: absolute paths in the container, none
     /// inside of another.

@@ -29,7 +29,7 @@ use host::process::{Interrupt, Runner};
 /// that will do, which engine 29 still speaks.
 const VERSION: &str = "1.44";
 
-/// An engine that says nothing for this long has failed.
+/// An engine that says nothing for this long is taken for one that has failed.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Room for what is sent and received at once. The library's own 128 KB each

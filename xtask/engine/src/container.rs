@@ -17,16 +17,17 @@ use super::api::{RequestBody, Response, escaped, frames};
 use super::{Engine, KEPT_LABEL, RUN_LABEL};
 use host::process::{Interrupt, Output, Runner};
 
-/// The end of a command is on record a moment after its output has ended.
+/// How long is waited for the exit code of a command whose output has ended: the engine
+/// has it a moment later.
 const END_ON_RECORD: Duration = Duration::from_secs(5);
 
-/// Longer than a command in a container of its own may take.
+/// How long a command in a container of its own may take.
 const CALL: Duration = Duration::from_secs(120);
 
 /// What a container may print before the engine drops the oldest of it: more than
 /// is ever read of it, so that a log that lost lines is always one that is too long.
 const LOG_OPTIONS: [(&str, &str); 2] = [("max-size", "96m"), ("max-file", "2")];
-/// The one of the engine's own choice may keep no log at all.
+/// The log driver: the one that an engine has by default may keep no log at all.
 const LOG_DRIVER: &str = "json-file";
 
 /// Who makes containers: an engine, a runner and the run they belong to.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::process::Runner;
 use crate::report::Report;
 
-/// Every variable the tool reads; `main` fills it, nobody else looks.
+/// Every variable the tool reads; `xtask::entry` fills it, nobody else looks.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// `HOME`: where settings of docker and of the shell lie.
@@ -23,7 +23,7 @@ pub struct Environment {
     /// `HIVE_BACKUP_DIR`: overrides the folder of backups.
     pub hive_backup_dir: Option<PathBuf>,
     /// `HIVE_CACHE_DIR`: overrides the cache folder (private engine, bases,
-    /// stages).
+    /// staged copies).
     pub hive_cache_dir: Option<PathBuf>,
     /// `HIVE_STATE_DIR`: overrides the state folder (logs, records).
     pub hive_state_dir: Option<PathBuf>,
@@ -111,7 +111,7 @@ impl Host {
     }
 
     /// What several checkouts share: the private engine and bootstrapped bases;
-    /// and their stages, which lie where no `cargo clean` comes.
+    /// and their staged copies, which lie where no `cargo clean` comes.
     pub fn cache_dir(&self) -> PathBuf {
         if let Some(dir) = &self.env.hive_cache_dir {
             return dir.clone();

@@ -190,7 +190,8 @@ pub struct CopyProgress {
 }
 
 impl CopyProgress {
-    /// So many bytes are there by now; fewer than before are none more.
+    /// Says that `bytes` of the copy are there by now. A smaller number than before
+    /// changes nothing.
     pub fn reach(&mut self, bytes: u64) {
         let more = usize::try_from(bytes.saturating_sub(self.done));
         self.add(more.unwrap_or(usize::MAX));

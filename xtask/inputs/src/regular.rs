@@ -73,8 +73,8 @@ fn decoded(bytes: Vec<u8>) -> io::Result<String> {
     }
 }
 
-/// What no change of a file, or of what a link leads to, leaves as it was: which
-/// file it is, its size and its times. Nothing of what is no file.
+/// A text that differs after every change of a file, or of the file that a link leads
+/// to: its path, its inode, its size and both times. `None` where there is no file.
 pub fn stamp(path: &Path) -> Option<String> {
     let facts = path.metadata().ok().filter(Metadata::is_file)?;
     Some(format!(

@@ -37,7 +37,7 @@ pub use inside::Process;
 pub(crate) const DIGEST: &str = "{ find . -printf '%P %y %m %U:%G %s %l\\n' | LC_ALL=C sort; \
      find . -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum; } | sha256sum";
 
-/// The stage of one fault on one image.
+/// What one fault makes of one image: its containers, volumes and disks.
 #[derive(Debug)]
 pub struct Fixture<'a> {
     resources: &'a RunResources,
@@ -63,7 +63,7 @@ pub struct Fixture<'a> {
 }
 
 impl<'a> Fixture<'a> {
-    /// An empty stage. `prefix` starts the names of all that is made here.
+    /// Nothing yet. `prefix` starts the names of all that is made here.
     pub fn new(resources: &'a RunResources, subject: &'a Subject, prefix: String) -> Self {
         Self {
             resources,
@@ -241,7 +241,7 @@ impl<'a> Fixture<'a> {
         self.refused.borrow().clone()
     }
 
-    /// The stages beside this one.
+    /// The fixtures beside this one, see [`Fixture::neighbour`].
     pub(crate) fn neighbours(&self) -> Vec<Rc<Fixture<'a>>> {
         self.neighbours.borrow().clone()
     }

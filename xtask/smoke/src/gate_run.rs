@@ -1,12 +1,11 @@
 //! A run of the gate: what is done to the containers, in which order, and
 //! what is kept of it for the judges.
 //!
-//! Three containers at the same time, each on a volume of its own. The
-//! steady one has to stay as it is for a while and is asked
-//! meanwhile. The mortal one loses its database for a moment, is
-//! stopped, and another one boots on its volume. The upgraded one follows on the
-//! image before, which has its turn while the image under test is built, where it is.
-//! Whatever belongs together is
+//! Three containers at the same time, each on a volume of its own. The steady one has
+//! to stay as it is for a while and is asked meanwhile. The mortal one loses its
+//! database for a moment, is stopped, and another one boots on its volume. The upgraded
+//! one boots on a volume that the image before has left: that image runs while the
+//! image under test is built, where it is built at all. Whatever belongs together is
 //! seen of one container and one volume; the three only share the time. An app alone
 //! has a container with its database each time, on a network of the two: there the
 //! database goes away for a moment, and there the volume is.

@@ -177,7 +177,7 @@ pub fn run_all(
     Ok(verdicts)
 }
 
-/// As many images are proved at a time: each boots three containers, and what is
+/// How many images are proved at a time: each boots three containers, and what is
 /// timed has to say something of the image.
 fn at_once(processors: Option<NonZeroUsize>) -> usize {
     processors.map_or(1, NonZeroUsize::get).max(2)

@@ -18,7 +18,7 @@ use definition::spec::ImageSpec;
 use host::Host;
 use smoke::proof::is_proved;
 
-/// As many operations are shown.
+/// The most operations that are shown.
 const OPERATIONS: usize = 20;
 
 /// Memory and uptime move without an event.

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use inputs::hex;
 
-/// So many bytes are read and hashed at a time.
+/// How many bytes are read and hashed at a time.
 const READ_SIZE: usize = 128 << 10;
 
 /// The time in the image: constant, so that equal content is equal bytes.

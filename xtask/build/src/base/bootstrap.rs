@@ -31,7 +31,7 @@ use tools::Tools;
 /// Part of the key: raise it when the making changes the result.
 const RECIPE_VERSION: u32 = 1;
 
-/// The tree, its tar and the archive, at the height.
+/// The most room that the tree, its tar and the archive take at one time, in bytes.
 const SPACE_NEEDED: u64 = 900_000_000;
 
 /// Slow mirrors and slow disks.

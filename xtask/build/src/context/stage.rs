@@ -19,7 +19,7 @@ use inputs::regular;
 /// How long a run waits for another one in the same checkout.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
-/// The file with the folders that a stage is of.
+/// The file that says which folders a staged copy is of.
 const OF: &str = "of";
 
 /// A locked staging folder. Keep it until BuildKit has read the tree.
@@ -58,7 +58,7 @@ impl StagedContext {
         })
     }
 
-    /// Notes the folders that it is a stage of, for [`sweep`].
+    /// Notes the folders that it is a copy of, for [`sweep`].
     ///
     /// # Errors
     /// When the note cannot be written.
@@ -105,7 +105,7 @@ impl StagedContext {
     }
 }
 
-/// Removes the stages of folders that are gone, unless somebody holds one.
+/// Removes the staged copies of folders that are gone, unless somebody holds one.
 ///
 /// # Errors
 /// When `stages` cannot be read, or on Ctrl-C.
@@ -138,7 +138,7 @@ pub(crate) fn sweep(stages: &Path, runner: &Runner, report: &Report) -> Result<(
         }
         runner.check_interrupt()?;
         if let Ok(_ours) = at_once(&folder.join("lock")) {
-            report.debug(format!("removes the stage {}", folder.display()));
+            report.debug(format!("removes the staged copy {}", folder.display()));
             disk::remove(&folder)?;
         }
     }

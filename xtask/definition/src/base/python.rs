@@ -5,7 +5,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use super::BaseSet;
 use crate::spec::names::{PYTHONS, check_python, minor};
 
-/// More than a Python has ever had.
+/// No minor version of Python has ever had so many patch releases.
 const PATCHES: u64 = 60;
 
 /// What an app says of its Python.

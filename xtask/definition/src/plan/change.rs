@@ -11,10 +11,10 @@ use crate::Definition;
 use crate::identity::Platform;
 use inputs::context::InputKind;
 
-/// As many paths as a change names.
+/// The most paths that a change names.
 const PATHS: usize = 20;
 
-/// As many of them as its sentence bears.
+/// The most of them that its sentence names.
 const SHOWN: usize = 3;
 
 /// One difference. Kinds are stable: scripts read them.

@@ -5,7 +5,7 @@ use similar::{Algorithm, DiffOp, capture_diff_slices, group_diff_ops};
 /// Unchanged lines around a change.
 const CONTEXT: usize = 1;
 
-/// As many lines as a diff has.
+/// The most lines that a diff has.
 const LINES: usize = 40;
 
 /// The first line (counted from 1) where they differ; `None` for equal texts.

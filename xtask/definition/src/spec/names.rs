@@ -83,7 +83,8 @@ pub(crate) fn check_package(package: &str) -> Result<(), String> {
     }
 }
 
-/// Those that uv fetches and the container's own code runs on, the newest first.
+/// The versions of Python that uv fetches and the container's own code runs on, the
+/// newest first.
 pub const PYTHONS: [&str; 4] = ["3.14", "3.13", "3.12", "3.11"];
 
 /// Whether a version is one that a spec can name.

@@ -18,10 +18,10 @@ pub const RESERVED_NAMES: [&str; 8] = [
     "all",
 ];
 
-/// File names and columns of the log have room for so much.
+/// The most bytes of a name: file names and columns of the log have room for that.
 const LONGEST_NAME: usize = 32;
 
-/// As many seconds may all own programs together take to stop: they are stopped
+/// The most seconds that all own programs together may take to stop: they are stopped
 /// one after the other, and whoever stops the container has to wait for them
 /// before PostgreSQL can shut down.
 pub const MAX_STOP_SECONDS: u32 = 60;

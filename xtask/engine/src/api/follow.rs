@@ -18,7 +18,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// An engine that does not begin to answer for this long is down.
 const BEGINNING: Duration = Duration::from_secs(20);
 
-/// As much is read at once, at most.
+/// The most bytes that are read at once.
 const PIECE: usize = 16 << 10;
 
 /// What comes of an answer.

@@ -3,7 +3,7 @@
 use super::dockerfile::{Heredoc, Instruction};
 use definition::step::StepPlace;
 
-/// As much of an instruction as a line for people has.
+/// How many characters of an instruction a line for people has.
 const SHOWN: usize = 60;
 
 /// How BuildKit describes a step's record in its cache: a `RUN` by what it

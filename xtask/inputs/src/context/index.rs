@@ -86,8 +86,9 @@ pub(super) struct Index {
     /// What each version of the file starts with.
     head: Vec<u8>,
     old: Vec<u8>,
-    /// So many files it knew, and so many of them are as they were.
+    /// How many files it had.
     count: usize,
+    /// How many of them are as they were.
     known: usize,
 }
 

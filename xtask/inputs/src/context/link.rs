@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::readlinkat;
 
-/// As many links as the kernel follows.
+/// The kernel follows no more links on the way to one file (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
 /// Whether the target of the link at `path` lies outside of `root`: absolute,

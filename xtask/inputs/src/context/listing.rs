@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
 use rustix::io::Errno;
 
-/// As much of a directory's listing is read at once, as the C library does.
+/// How many bytes of a directory's listing are read at once: as the C library does.
 const LISTED_AT_ONCE: usize = 32 * 1024;
 
 /// What a directory lists, sorted by name.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::input::{Digest, Input};
 use crate::fingerprint::encoding::Frame;
 
-/// One path of so many ends a piece.
+/// How many inputs a piece has on average.
 const MEAN_LENGTH: u64 = 512;
 
 /// Cuts inputs, which are sorted by path, into pieces and names them.
@@ -51,7 +51,7 @@ fn name_in(frame: &mut Frame, piece: &[Input]) -> Digest {
 /// A piece as JSON.
 ///
 /// # Errors
-/// None that could happen: it is JSON's own type.
+/// Never: all that a piece has can be written as JSON.
 pub fn to_json(piece: &[Input]) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(piece)
 }

@@ -43,7 +43,8 @@ pub enum What {
     Io(String),
     /// A pattern of the ignore file fails on it.
     Pattern(String),
-    /// The root is none, with the system's answer.
+    /// The root of the context is no directory, or cannot be opened; with the system's
+    /// answer.
     NoDirectory(String),
     /// The caller wanted no more; this is the only problem then.
     Stopped,

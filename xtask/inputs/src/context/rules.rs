@@ -221,9 +221,9 @@ impl Rules {
         }
     }
 
-    /// Decides again on a file of a name that secrets and others share, as certificates
-    /// and private keys do: only its beginning, `content`, or its end, from so many
-    /// bytes before it on, tells which it is.
+    /// Decides again on a file whose name does not tell whether it is a secret or a backup,
+    /// as `*.pem` is a private key or a certificate. `content` reads its beginning, `end`
+    /// as many of its last bytes as it is asked for.
     pub(super) fn decide_by_content(
         &self,
         path: &[u8],

@@ -398,7 +398,7 @@ fn first_bytes(folder: &OwnedFd, name: &[u8]) -> Vec<u8> {
     bytes_from(folder, name, SeekFrom::Start(0), KEY_WITHIN)
 }
 
-/// So many bytes at a file's end, in the same way; nothing of a shorter one.
+/// The last `count` bytes of a file, in the same way; none of a shorter one.
 fn last_bytes(folder: &OwnedFd, name: &[u8], count: usize) -> Vec<u8> {
     let back = i64::try_from(count).unwrap_or(i64::MAX);
     bytes_from(folder, name, SeekFrom::End(-back), KEY_WITHIN)

@@ -92,7 +92,7 @@ BEGIN PERFORM smoke_doubles.spring('public'); RETURN pg_catalog.format($1, $2::t
 SELECT count(*) FROM pg_proc WHERE pronamespace = 'smoke_doubles'::regnamespace;
 "#;
 
-/// So many functions have a double, or the trap is none.
+/// Fewer functions with a double than this would be no trap.
 const DOUBLES_AT_LEAST: u32 = 1000;
 
 /// What the owner of a database can do so that sessions in it, the superuser's

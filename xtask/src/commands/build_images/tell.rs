@@ -105,7 +105,7 @@ pub(super) fn with_unproved(mut failure: Failure, inventory: &Inventory, failed:
     failure
 }
 
-/// As many steps as a message names.
+/// The most steps that a message names.
 const NAMED: usize = 5;
 
 /// Says where BuildKit did something else than was foretold.
