@@ -15,6 +15,7 @@ from unittest import mock
 from hive_container import archiving
 from test_proof import copied, load
 
+load("warm")
 generation = load("generation")
 
 OURS = {"image": "copy", "database": "copied", "role": "the role"}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::file::Backup;
-use crate::take::{PYTHON, on_a_copy};
+use crate::take::{PYTHON, on_generations};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::Engine;
@@ -18,9 +18,6 @@ use engine::container::{Container, RunResources};
 use failure::Failure;
 use host::process::{Runner, ended, tail};
 use host::report::Report;
-
-/// All that is done on the volume; its head says how it looks.
-const SCRIPT: &str = include_str!("inside/generation.py");
 
 /// Unpacks what comes on stdin.
 const UNPACK: &str = include_str!("inside/unpack.py");
@@ -181,7 +178,7 @@ impl VolumeKeeper {
 
     /// Carries out a verb of the script as the volume's owner.
     pub(crate) fn does(&self, verb: &str, args: &[&str]) -> Result<String> {
-        self.runs(&on_a_copy(SCRIPT, &[&[verb], args].concat()))
+        self.runs(&on_generations(&[&[verb], args].concat()))
     }
 
     /// What another command says as the volume's owner.
@@ -258,7 +255,7 @@ impl VolumeKeeper {
 
 /// The command that says what a container's archive has.
 pub(crate) fn archived() -> Vec<&'static str> {
-    on_a_copy(SCRIPT, &["archived"])
+    on_generations(&["archived"])
 }
 
 /// Unpacked in the container, by the library that each image's PostgreSQL has: an engine

@@ -21,6 +21,7 @@ pub mod replacement;
 pub mod restore;
 pub mod retention;
 pub mod rollback;
+mod running_copy;
 mod schema;
 pub mod seal;
 pub mod source;

@@ -3,16 +3,13 @@
 use anyhow::{Context as _, Result};
 
 use crate::file::Backup;
-use crate::generations::{IDLE, run_in};
+use crate::generations::{IDLE, archived, run_in};
 use crate::moment::{self, ArchivedStretch};
 use crate::seal::Seal;
-use crate::take::on_a_copy;
+use crate::take::on_generations;
 use definition::identity::ImageId;
 use engine::container::RunResources;
 use service::handle::ServiceHandle;
-
-/// All that is done on the volumes of a service.
-const SCRIPT: &str = include_str!("inside/generation.py");
 
 /// What may go of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +40,7 @@ pub fn release(
     let mount = format!("{volume}:{}", service::archive::PLACE);
     let options = [&IDLE[..], &["--user", "0:0", "--volume", &mount]].concat();
     let container = resources.start(&name, image()?.as_str(), &options, &["infinity"])?;
-    let said = run_in(&container, &[], &on_a_copy(SCRIPT, &["archived"]))?;
+    let said = run_in(&container, &[], &archived())?;
     let stretches: Vec<ArchivedStretch> =
         serde_json::from_str(&said).context("read what the archive says of itself")?;
     let seals: Vec<&Seal> = stays.iter().map(|backup| &backup.seal).collect();
@@ -51,7 +48,7 @@ pub fn release(
         return Ok(None);
     };
     let needed = serde_json::to_string(&needed)?;
-    let said = run_in(&container, &[], &on_a_copy(SCRIPT, &["less", &needed]))?;
+    let said = run_in(&container, &[], &on_generations(&["less", &needed]))?;
     let bytes: u64 = said.trim().parse().context("read how much of the log may go")?;
     Ok((bytes > 0).then_some(OldLog { volume, bytes }))
 }

@@ -2,16 +2,20 @@
 //! of its own; and what ends them where they were killed.
 //!
 //! The new image runs on a copy of the data, and the data from before stay as they
-//! are: the way back is an exchange of names, whatever the new one has done.
+//! are: the way back is an exchange of names, whatever the new one has done. The copy
+//! of large data is taken while the service works.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use anyhow::{Error, Result};
+use anyhow::{Context as _, Error, Result};
 use serde_json::{Value, json};
 
 use crate::exchange;
 use crate::generations::{VolumeJournal, VolumeKeeper};
-use crate::operation::{self, DataOperation, DataStep, DataWork, START};
+use crate::growth;
+use crate::operation::{self, DataOperation, DataStep, DataWork, EXCHANGE, START, STOP};
+use crate::running_copy::RunningCopy;
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use definition::reference::OwnRepository;
@@ -22,7 +26,12 @@ use service::handle::ServiceHandle;
 use service::next;
 
 /// The steps of an update whose way back is kept.
-pub const STEPS: [&str; 5] = ["stop", "keep", "exchange", "replace", START];
+pub const STEPS: [&str; 6] = [COPY, STOP, KEEP, EXCHANGE, REPLACE, START];
+
+/// The service works on: nothing of it was touched.
+const COPY: &str = "copy";
+const KEEP: &str = "keep";
+const REPLACE: &str = "replace";
 
 /// What an update is called in the journal.
 pub(crate) const UPDATE: &str = "update";
@@ -36,17 +45,63 @@ pub(crate) struct Replacement<'a> {
     pub(crate) work: DataWork<'a>,
     /// What is noted of the generation that is kept.
     pub(crate) kept: Value,
+    /// The copy that was begun while the service works.
+    copy: RefCell<Option<RunningCopy>>,
 }
 
-impl Replacement<'_> {
+impl<'a> Replacement<'a> {
+    /// An operation none of whose steps is done.
+    pub(crate) fn new(work: DataWork<'a>, kept: Value) -> Self {
+        let copy = RefCell::default();
+        Self { work, kept, copy }
+    }
+
     /// What is known of the data that are put aside.
     pub(crate) fn note(id: &str, image: &ImageId, at: &str) -> Value {
         json!({ "id": id, "image_id": image, "at": at })
     }
 
+    /// Copies what runs, where that takes long, and has it compared with PostgreSQL's
+    /// manifest.
+    fn copy(&mut self) -> Result<()> {
+        let work = &self.work;
+        let (keeper, id) = (work.keeper, work.journal.id.as_str());
+        // Its size, where it is worth it.
+        let said = keeper.does("begin_copy", &[id])?;
+        let Ok(total) = said.parse::<u64>() else {
+            return Ok(());
+        };
+        let copy = self.copy.get_mut().insert(RunningCopy::start(work.handle, id)?);
+        let folder = format!("{MOUNT}/generations/new-{id}.part");
+        growth::told(work.report, keeper.container(), &folder, Some(total), || {
+            copy.wait()
+        })?;
+        let inspected = keeper.does("inspect_copy", &[id]);
+        inspected
+            .context("compare the copy with what was copied")
+            .map(drop)
+    }
+
     fn keep(&mut self) -> Result<()> {
-        let (keeper, id) = (self.work.keeper, &self.work.journal.id);
-        keeper.does("keep", &[id, &self.kept.to_string()]).map(drop)
+        // What it received has come to its end with the server.
+        self.copy.take();
+        let work = &self.work;
+        let said = work
+            .keeper
+            .does("keep", &[&work.journal.id, &self.kept.to_string()])?;
+        if !said.is_empty() {
+            work.report.warn(format!(
+                "{}: the data are copied once more, since of the copy that was taken while it worked {said}",
+                work.handle.name
+            ));
+        }
+        Ok(())
+    }
+
+    fn leave_copy(&self) -> Result<()> {
+        // Whoever still wrote to it would be in the way.
+        self.copy.take();
+        self.work.settle()
     }
 
     fn switch_back(&self) -> Result<()> {
@@ -92,17 +147,23 @@ impl Replacement<'_> {
 impl<'a> DataOperation<'a> for Replacement<'a> {
     fn steps(&self) -> Vec<DataStep<Self>> {
         let replace = DataStep {
-            name: STEPS[3],
+            name: REPLACE,
             run: |one: &mut Self| next::switch(&one.work.handle.for_cleanup()),
             undo: Self::switch_back,
+        };
+        let copy = DataStep {
+            name: COPY,
+            run: Self::copy,
+            undo: Self::leave_copy,
         };
         let (stop, start) = (DataStep::stop(), DataStep::start());
         match self.work.journal.operation.as_str() {
             WITHOUT => vec![stop, replace, start],
             UNDO => vec![stop, DataStep::exchange_back(), replace, start],
             _ => vec![
+                copy,
                 stop,
-                DataStep::beside(STEPS[1], Self::keep),
+                DataStep::beside(KEEP, Self::keep),
                 DataStep::exchange(),
                 replace,
                 start,
@@ -204,16 +265,14 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
         .is_some_and(|(image, _)| Some(image) == journal.image.as_ref());
     let runs = main.is_some_and(|(_, runs)| runs);
     let has_way_back = handle.place_of(&name.before())?.own().is_some();
-    let mut one = Replacement {
-        work: order.work(&keeper, journal),
-        kept: Value::Null,
-    };
+    let mut one = Replacement::new(order.work(&keeper, journal), Value::Null);
     // Where the one from before is gone the operation was over; where somebody has
     // started it meanwhile, also if it runs no more, he was served by it.
     let is_over = if is_new {
         !has_way_back || one.work.works(order.may_wait)?
     } else {
-        (runs && one.work.journal.step != STEPS[0]) || one.work.is_used()?
+        let has_stopped = ![COPY, STOP].contains(&one.work.journal.step.as_str());
+        (runs && has_stopped) || one.work.is_used()?
     };
     if is_over {
         one.work.settle()?;

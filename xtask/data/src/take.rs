@@ -48,6 +48,12 @@ pub(crate) const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
 /// The server that is started from a copy, for the scripts that look into one.
 const COPIED: &str = include_str!("inside/copied.py");
 
+/// A copy that was taken while the cluster worked.
+const WARM: &str = include_str!("inside/warm.py");
+
+/// All that is done on a volume with several clusters; its head says how that looks.
+const GENERATION: &str = include_str!("inside/generation.py");
+
 /// The app's folders, for all scripts.
 const FILES: &str = include_str!("inside/files.py");
 
@@ -75,6 +81,12 @@ pub(crate) fn on_a_copy<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
 /// The same with one more module, called `dumped`.
 pub(crate) fn on_a_copy_with_dumped<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     let modules = [WITH_MODULES, "files copied dumped", FILES, COPIED, DUMPED, script];
+    [&PYTHON[..], &modules, args].concat()
+}
+
+/// The command of the script that works on the generations of a volume.
+pub(crate) fn on_generations<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let modules = [WITH_MODULES, "files copied warm", FILES, COPIED, WARM, GENERATION];
     [&PYTHON[..], &modules, args].concat()
 }
 

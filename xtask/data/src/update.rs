@@ -151,10 +151,8 @@ pub fn update(order: &UpdateOrder<'_>, choices: UpdateChoices) -> Result<Option<
         image: Some(plan.wanted.image_id.clone()),
         ..VolumeJournal::begun(operation, &id, true)
     };
-    let mut replacement = Replacement {
-        work: order.work(&plan.keeper, journal),
-        kept: Replacement::note(&id, &main.image_id, &clock::rfc3339(now)),
-    };
+    let kept = Replacement::note(&id, &main.image_id, &clock::rfc3339(now));
+    let mut replacement = Replacement::new(order.work(&plan.keeper, journal), kept);
     operation::run(&mut replacement)?;
     let away = replacement.work.away();
     replacement.conclude()?;
@@ -222,10 +220,7 @@ pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<Option<Duration>>
         image: Some(order.image.id().clone()),
         ..VolumeJournal::begun(UNDO, id, main.condition.runs())
     };
-    let mut replacement = Replacement {
-        work: order.work(&keeper, journal),
-        kept: Value::Null,
-    };
+    let mut replacement = Replacement::new(order.work(&keeper, journal), Value::Null);
     operation::run(&mut replacement)?;
     let away = replacement.work.away();
     replacement.conclude()?;

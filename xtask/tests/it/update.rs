@@ -201,6 +201,7 @@ fn another_image_takes_over_whole_or_not_at_all() {
     taken_back(&service);
     killed(&service);
     undone(&service);
+    large(&service);
 }
 
 /// An image is tried out on a copy while the service works.
@@ -349,4 +350,38 @@ fn undone(service: &Updater) {
         service.xtask(&["restore", NAME, "--forget", &beside]).expect(0);
     }
     assert_eq!(kept(), "");
+}
+
+/// What takes long to be copied is copied while the service works, with all that comes meanwhile;
+/// rows that are in no log come along, too.
+fn large(service: &Updater) {
+    service.sql("CREATE TABLE large (id integer, body text)");
+    service.sql("INSERT INTO large SELECT g, repeat(md5(g::text), 60) FROM generate_series(1, 280000) g");
+    let client = Client::start(&service.port);
+    let migrated = service.update(&service.migrating, &["--no-rehearsal"]).expect(0);
+    let acknowledged = client.acknowledged();
+    assert!(!migrated.stderr.contains("once more"), "{}", migrated.stderr);
+    assert!(service.has_migrated());
+    service.has(&acknowledged);
+    assert_eq!(
+        service.sql("SELECT count(*), sum(length(body)) FROM large"),
+        "280000|537600000"
+    );
+    assert_eq!(left_of_a_copy(), [""; 0], "nothing says that it was one");
+
+    service.sql("CREATE UNLOGGED TABLE unlogged AS SELECT generate_series(1, 3)");
+    let first = format!("hive-{NAME}:latest");
+    service.update(&first, &["--no-rehearsal"]).expect(0);
+    assert_eq!(service.sql("SELECT count(*) FROM unlogged"), "3");
+    service.sql("DROP TABLE large, unlogged");
+    for beside in service.generations() {
+        service.xtask(&["restore", NAME, "--forget", &beside]).expect(0);
+    }
+}
+
+/// The files by which a server knows that it starts from a copy.
+fn left_of_a_copy() -> Vec<String> {
+    let listed = docker(&["exec", NAME, "ls", "-A", "/var/lib/postgresql/data/pgdata"]);
+    let names = listed.lines().filter(|name| name.contains("backup_"));
+    names.map(str::to_owned).collect()
 }

@@ -224,11 +224,11 @@ def ask(database: str, *statements: str, environment: Mapping[str, str] = ENVIRO
     return run(psql(database, *statements), f"database {database}", environment)
 
 
-def verify(folder: str) -> None:
+def verify(folder: str, *more: str) -> None:
     """Compares a copy with PostgreSQL's manifest, and its files with their sums."""
     # The app's files are no part of the cluster; they have sums of their own.
     ignored = f"--ignore={files.IN_A_BACKUP}"
-    run(["pg_verifybackup", "--quiet", ignored, folder], "pg_verifybackup")
+    run(["pg_verifybackup", "--quiet", *more, ignored, folder], "pg_verifybackup")
     try:
         files.verify(folder)
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Works on the generations of a volume: `pgdata` is what runs, `generations/` has the others.
 
-    generations/new-ID.part    is being unpacked
+    generations/new-ID.part    is being unpacked, or copied
+    generations/new-ID.log.part  the log that comes while it is copied
     generations/new-ID         whole, and never yet in use
     generations/before-ID      what ran before the restore, update or migration ID
     generations/failed-ID      what was put in its place and taken back: the app did not get healthy
@@ -29,6 +30,7 @@ import subprocess
 import sys
 
 import files
+import warm
 from copied import Refused, ask, control, served, serving, verify
 from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
@@ -356,8 +358,7 @@ def end_of_recovery(log: str) -> int:
     newest = max(name for name in os.listdir(log) if name.endswith(".history"))
     with open(f"{log}/{newest}", encoding="utf-8") as file:
         lines = [line for line in file if line.strip() and not line.startswith("#")]
-    high, low = lines[-1].split()[1].split("/")
-    return int(high, 16) << 32 | int(low, 16)
+    return warm.number_of(lines[-1].split()[1])
 
 
 def position(number: int) -> str:
@@ -400,13 +401,31 @@ def ready(identifier: str, note: str) -> None:
     sync(GENERATIONS)
 
 
-def keep(identifier: str, note: str) -> None:
-    """Copies what ran, as it is; the copy is to run, and the note says what is put aside."""
-    locked()
+def begin_copy(identifier: str) -> None:
+    """Makes room for a copy of what runs, while it runs, and says how large that is; where the
+    stopped cluster is copied as fast, nothing."""
     settle()
+    size, _ = files.size_of(PGDATA)
+    if warm.is_worth_it(PGDATA, size, GENERATIONS):
+        for kind in ("part", "log.part"):
+            os.mkdir(f"{GENERATIONS}/new-{identifier}.{kind}", mode=0o700)
+        print(size)
+
+
+def inspect_copy(identifier: str) -> None:
+    """Compares what was copied with PostgreSQL's manifest. Its log is still to come."""
+    verify(f"{GENERATIONS}/new-{identifier}.part", "--no-parse-wal")
+
+
+def keep(identifier: str, note: str) -> None:
+    """The copy of what ran becomes the same as that, or is made now; it is to run, and the note
+    says what is put aside. Prints why one from before could not be used."""
+    locked()
     part = f"{GENERATIONS}/new-{identifier}.part"
+    if not is_caught_up(identifier, part):
+        settle()
+        copy_all(PGDATA, part)
     write(f"{PGDATA}/{PUT_ASIDE}", json.loads(note))
-    copy_all(PGDATA, part)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{part}/{PUT_ASIDE}")
     share_files(identifier)
@@ -415,6 +434,19 @@ def keep(identifier: str, note: str) -> None:
     subprocess.run(["sync", "--file-system", part], check=True)
     os.rename(part, part.removesuffix(".part"))
     sync(GENERATIONS)
+
+
+def is_caught_up(identifier: str, part: str) -> bool:
+    log = f"{GENERATIONS}/new-{identifier}.log.part"
+    if not os.path.isdir(log):
+        return False
+    try:
+        warm.catch_up(PGDATA, part, log)
+    except (warm.Unfit, Refused) as error:
+        print(error)
+        return False
+    shutil.rmtree(log)
+    return True
 
 
 def share_files(identifier: str) -> None:
@@ -567,7 +599,8 @@ VERBS = {
     for verb in (
         *(look, note, settle, begin, recover, share_files, ready),
         *(archived, less, recover_at),
-        *(keep, exchange, back, forth, finish, forget, forget_unused),
+        *(begin_copy, inspect_copy, keep),
+        *(exchange, back, forth, finish, forget, forget_unused),
     )
 }
 

@@ -1,0 +1,116 @@
+"""A copy that was taken while the cluster worked becomes the same as that, or is refused."""
+
+import contextlib
+import pathlib
+import tempfile
+import unittest
+from unittest import mock
+
+from test_proof import load
+
+warm = load("warm")
+
+SIZE = 1 << 20
+ENDED = {
+    "Database cluster state": "shut down",
+    "Bytes per WAL segment": str(SIZE),
+    "Latest checkpoint location": "0/5000028",
+    "Latest checkpoint's TimeLineID": "1",
+}
+
+
+def segment(number):
+    return warm.segment_name(1, number, SIZE)
+
+
+class Warm(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.cluster, self.part, self.log = (
+            pathlib.Path(folder.name, name) for name in ("pgdata", "part", "log")
+        )
+        for home in (self.cluster, self.part):
+            for name in ("pg_wal", "pg_replslot", "pg_stat"):
+                (home / name).mkdir(parents=True)
+        self.log.mkdir()
+        label = "START WAL LOCATION: 0/4E00028 (file 00000001000000000000004E)\n"
+        (self.part / "backup_label").write_text(label)
+        self.reached = "0/5000028"
+        self.ended = dict(ENDED)
+        self.received(*range(0x4E, 0x50))
+        self.in_cluster(0x50, 0x51)
+
+    def received(self, *numbers):
+        for number in numbers:
+            (self.log / segment(number)).write_bytes(b"r".ljust(SIZE, b"r"))
+
+    def in_cluster(self, *numbers):
+        for number in numbers:
+            (self.cluster / "pg_wal" / segment(number)).write_bytes(b"c" * SIZE)
+
+    def catch_up(self):
+        def control(folder):
+            is_cluster = folder == str(self.cluster)
+            return self.ended if is_cluster else {"Latest checkpoint location": self.reached}
+
+        with (
+            mock.patch.object(warm, "control", control),
+            mock.patch.object(warm, "serving", lambda _: contextlib.nullcontext()),
+        ):
+            warm.catch_up(str(self.cluster), str(self.part), str(self.log))
+
+    def refused(self):
+        with self.assertRaises(warm.Unfit) as told:
+            self.catch_up()
+        return str(told.exception)
+
+    def test_all_of_the_log_comes_from_where_it_is(self):
+        (self.log / f"{segment(0x50)}.partial").write_bytes(b"p" * SIZE)
+        (self.cluster / "pg_replslot/archive").mkdir()
+        (self.cluster / "pg_stat/pgstat.stat").write_text("counted")
+        # Kept for a slot, and made ahead for what is to come.
+        self.in_cluster(0x40, 0x60)
+        (self.part / "backup_label.old").touch()
+        self.catch_up()
+        log = {path.name: path.read_bytes()[:1] for path in (self.part / "pg_wal").iterdir()}
+        expected = {0x40: b"c", 0x4E: b"r", 0x4F: b"r", 0x50: b"c"}
+        self.assertEqual(log, {segment(number): byte for number, byte in expected.items()})
+        self.assertTrue((self.part / "pg_replslot/archive").is_dir())
+        self.assertEqual((self.part / "pg_stat/pgstat.stat").read_text(), "counted")
+        self.assertFalse((self.part / "backup_label.old").exists())
+
+    def test_a_last_record_may_reach_into_the_next_segment(self):
+        self.ended["Latest checkpoint location"] = self.reached = "0/50FFFE0"
+        self.catch_up()
+        self.assertTrue((self.part / "pg_wal" / segment(0x51)).exists())
+
+    def test_log_that_nobody_has_is_told(self):
+        (self.log / segment(0x4F)).unlink()
+        (self.log / f"{segment(0x4F)}.partial").write_bytes(b"p" * SIZE)
+        self.assertEqual(
+            self.refused(),
+            f"segment {segment(0x4F)} of the log was removed before it was received",
+        )
+
+    def test_a_copy_that_ends_before_the_cluster_is_no_copy(self):
+        self.reached = "0/4FFFFF8"
+        self.assertEqual(
+            self.refused(), "its log ends at 0/4FFFFF8, and that of the cluster at 0/5000028"
+        )
+
+    def test_what_no_log_has_is_not_left_out(self):
+        self.ended["Database cluster state"] = "in production"
+        self.assertEqual(self.refused(), "the server did not shut down cleanly")
+        self.ended = dict(ENDED)
+        (self.cluster / "base/5").mkdir(parents=True)
+        (self.cluster / "base/5/16400_init").touch()
+        self.assertEqual(self.refused(), "an unlogged table was made meanwhile")
+
+    def test_segments_are_called_as_postgresql_does(self):
+        self.assertEqual(warm.segment_name(3, 0x2A1, 16 << 20), "0000000300000002000000A1")
+        self.assertEqual(warm.number_of("A/3A4B5C8"), 0xA03A4B5C8)
+
+
+if __name__ == "__main__":
+    unittest.main()

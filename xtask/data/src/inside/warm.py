@@ -1,0 +1,128 @@
+"""A copy of a cluster that `follow` has taken while that worked, and what brings it to where the
+cluster ended: the log that was received since, and what the stopped cluster has besides."""
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+import subprocess
+
+from copied import STATE, control, serving
+
+#: Below this a copy of the stopped cluster is there sooner than PostgreSQL has replayed its log.
+WORTH_IT = 512 << 20
+
+SEGMENT = re.compile(r"[0-9A-F]{24}")
+
+#: More than the record takes that a shutdown ends the log with.
+LAST_RECORD = 1024
+
+#: The first line of a copy's label: from where on its log is replayed.
+BEGIN = re.compile(r"START WAL LOCATION: ([0-9A-F]+/[0-9A-F]+) ")
+
+
+class Unfit(Exception):
+    """Why the copy cannot become the same as the cluster."""
+
+
+def number_of(position: str) -> int:
+    """A place in the log, which PostgreSQL writes in two halves."""
+    high, low = position.split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def is_worth_it(cluster: str, size: int, beside: str) -> bool:
+    """Whether a copy that is taken while it works saves time later on, and can become the same."""
+    return size >= WORTH_IT and not has_unlogged(cluster) and not shares_blocks(cluster, beside)
+
+
+def has_unlogged(cluster: str) -> bool:
+    """Rows of unlogged tables are in no log."""
+    return bool(glob.glob(f"{cluster}/base/*/*_init"))
+
+
+def shares_blocks(cluster: str, beside: str) -> bool:
+    """Whether a copy has the blocks of what it is of, until one of them is written to."""
+    probe = f"{beside}/shares-blocks"
+    command = ["cp", "--reflink=always", f"{cluster}/PG_VERSION", probe]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if os.path.exists(probe):
+        os.unlink(probe)
+    return done.returncode == 0
+
+
+def catch_up(cluster: str, part: str, log: str) -> None:
+    """Makes the copy what the stopped cluster is. Raises Unfit where that cannot be: then it is to
+    be copied once more."""
+    ended = control(cluster)
+    if ended["Database cluster state"] != STATE:
+        raise Unfit("the server did not shut down cleanly")
+    if has_unlogged(cluster):
+        raise Unfit("an unlogged table was made meanwhile")
+    bring_log(cluster, part, log, ended)
+    bring_folder(cluster, part, "pg_replslot")
+    end = ended["Latest checkpoint location"]
+    with serving(part):
+        # It begins with a checkpoint, which lies where the log that it was given ends.
+        reached = control(part)["Latest checkpoint location"]
+        if number_of(reached) < number_of(end):
+            raise Unfit(f"its log ends at {reached}, and that of the cluster at {end}")
+    # What is counted of tables, by which they are vacuumed.
+    bring_folder(cluster, part, "pg_stat")
+    # It is a copy no more.
+    for name in ("backup_label.old", "tablespace_map.old", "backup_manifest"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{part}/{name}")
+
+
+def bring_log(cluster: str, part: str, log: str, ended: dict[str, str]) -> None:
+    """Puts all of the log in its place: from where the copy begins to where the cluster ended, and
+    what a slot keeps from before that."""
+    size = int(ended["Bytes per WAL segment"])
+    end = number_of(ended["Latest checkpoint location"])
+    timeline = int(ended["Latest checkpoint's TimeLineID"])
+    needed = [
+        segment_name(timeline, number, size)
+        for number in range(begin(part) // size, end // size + 1)
+    ]
+    received = whole_segments(log, size)
+    kept = whole_segments(f"{cluster}/pg_wal", size)
+    for name in needed:
+        if name in received:
+            os.rename(f"{log}/{name}", f"{part}/pg_wal/{name}")
+        elif name not in kept:
+            raise Unfit(f"segment {name} of the log was removed before it was received")
+    last = segment_name(timeline, (end + LAST_RECORD) // size, size)
+    for name in kept:
+        if name <= last and not os.path.exists(f"{part}/pg_wal/{name}"):
+            shutil.copy2(f"{cluster}/pg_wal/{name}", f"{part}/pg_wal/{name}")
+    for path in glob.glob(f"{cluster}/pg_wal/*.history"):
+        shutil.copy2(path, f"{part}/pg_wal")
+
+
+def begin(part: str) -> int:
+    with open(f"{part}/backup_label", encoding="utf-8") as file:
+        found = BEGIN.match(file.readline())
+    if not found:
+        raise Unfit("its label does not say where its log begins")
+    return number_of(found[1])
+
+
+def segment_name(timeline: int, number: int, size: int) -> str:
+    each = (1 << 32) // size
+    return f"{timeline:08X}{number // each:08X}{number % each:08X}"
+
+
+def whole_segments(folder: str, size: int) -> set[str]:
+    return {
+        name
+        for name in os.listdir(folder)
+        if SEGMENT.fullmatch(name) and os.path.getsize(f"{folder}/{name}") == size
+    }
+
+
+def bring_folder(cluster: str, part: str, name: str) -> None:
+    """Replaces one that no copy of a running cluster has."""
+    shutil.rmtree(f"{part}/{name}", ignore_errors=True)
+    shutil.copytree(f"{cluster}/{name}", f"{part}/{name}", symlinks=True)
