@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::facts::{BackupFacts, BackupKind};
 use crate::file::{Backup, Digested, PartialBackup};
+use crate::growth;
 use crate::place::{Purpose, explain};
 use crate::seal::{ProofLevel, Seal};
 use crate::source::BackupSource;
@@ -103,11 +104,8 @@ pub fn to_file(
 ) -> Result<Backup> {
     let mut partial = PartialBackup::create(target)?;
     let backup = note(handle, source, &[])?;
-    let mut counted = Counted {
-        inner: &mut partial,
-        progress: report.progress(None),
-    };
-    stream(handle, source, &backup, &mut counted).map_err(|error| explain(Purpose::Write, target, error))?;
+    let streamed = stream_told(handle, source, &backup, &mut partial, report);
+    streamed.map_err(|error| explain(Purpose::Write, target, error))?;
     partial.seal(|sha256, size| written(backup, sha256, size))
 }
 
@@ -206,6 +204,29 @@ pub(crate) fn stream(
             )
         }
     }
+}
+
+/// The same, and tells how far it has come: with a base backup how much of the cluster was
+/// read, since nobody knows how small it will be.
+pub(crate) fn stream_told(
+    handle: &ServiceHandle,
+    source: &BackupSource,
+    facts: &BackupFacts,
+    target: &mut dyn Write,
+    report: &Report,
+) -> Result<()> {
+    if source.origin().kind == BackupKind::Logical {
+        let mut counted = Counted {
+            inner: target,
+            progress: report.progress(None),
+        };
+        return stream(handle, source, facts, &mut counted);
+    }
+    let container = handle.container(source.container());
+    let sent = || growth::sent(&container);
+    growth::asked(report, Some(facts.bytes), sent, || {
+        stream(handle, source, facts, target)
+    })
 }
 
 /// Writes a base backup, whatever kind of backup is wanted.

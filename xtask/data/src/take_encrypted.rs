@@ -17,9 +17,9 @@ use crate::proof::ProofPlace;
 use crate::rehearsal::TrialOrder;
 use crate::seal::{ProofLevel, RestoreProof, Seal};
 use crate::source::BackupSource;
-use crate::take::{self, StdoutWriter, note, stream};
+use crate::take::{self, StdoutWriter, note, stream_told};
 use engine::container::{Container, RunResources};
-use host::report::{Counted, Report};
+use host::report::Report;
 use inputs::clock;
 use service::handle::ServiceHandle;
 
@@ -60,12 +60,7 @@ pub fn to_file(
         encryption: Encryption::start(&handle.runner, recipient, partial)?,
         unpacking: unpacking.transpose()?,
     });
-    let mut counted = Counted {
-        inner: &mut out,
-        progress: report.progress(None),
-    };
-    let streamed = stream(handle, source, &facts, &mut counted);
-    drop(counted);
+    let streamed = stream_told(handle, source, &facts, &mut out, report);
     let ended = clock::rfc3339(SystemTime::now());
     let (sha256, size) = out.sum();
     let Both {
