@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::Bench;
 use super::tools::HYPERFINE;
 use engine::Engine;
-use host::process::{self, Runner};
+use host::process::{self, Runner, quote};
 
 /// One run of one command, with what prepares it.
 const DEADLINE: Duration = Duration::from_secs(1200);
@@ -128,6 +128,13 @@ impl Timed {
             .run()
             .map(drop)
             .with_context(|| format!("run {}", self.label))
+    }
+
+    /// As a shell reads it, without its variables.
+    pub(crate) fn quoted(&self) -> Result<String> {
+        let words = self.words.iter().map(|word| word.to_str().map(quote));
+        let words: Option<Vec<String>> = words.collect();
+        Ok(words.context("a word is not UTF-8")?.join(" "))
     }
 
     #[must_use]

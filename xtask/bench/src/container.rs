@@ -13,12 +13,13 @@ mod running;
 mod size;
 
 use super::row::Goal;
-use super::{BenchSuite, Row, sequence};
+use super::{BenchRun, BenchSuite, Row, sequence};
 use fixture::{DOCUMENTS, ImagesFixture, OFFICIAL, WORKSPACE};
 
 /// All that is measured of images and their containers.
 pub(crate) static SUITE: BenchSuite<ImagesFixture> = BenchSuite {
     name: "container",
+    is_run: BenchRun::Always,
     open: ImagesFixture::open,
     rows: &[
         Row {

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use super::row::{Goal, Measured};
 use super::service::{UP, away};
-use super::{Bench, BenchSuite, Row, clock};
+use super::{Bench, BenchRun, BenchSuite, Row, clock};
 use container::figure::percentile;
 use fixture::DataFixture;
 use past::PastCluster;
@@ -27,6 +27,7 @@ const BY_HAND: &str = "pg_dump and pg_restore -Fd -j2, pg_dump again";
 /// All that is measured of data.
 pub(crate) static SUITE: BenchSuite<DataFixture> = BenchSuite {
     name: "data",
+    is_run: BenchRun::Always,
     open: DataFixture::open,
     rows: &[
         Row {
@@ -89,6 +90,51 @@ pub(crate) static SUITE: BenchSuite<DataFixture> = BenchSuite {
     ],
 };
 
+/// The same with ten gigabytes.
+pub(crate) static LARGE: BenchSuite<DataFixture> = BenchSuite {
+    name: "large",
+    is_run: BenchRun::ByName,
+    open: DataFixture::open_large,
+    rows: &[
+        Row {
+            name: "large-backup",
+            what: "`backup --no-verify` of 10 GB into a file",
+            unit: "s",
+            goals: &[Goal::OfPeer(BARE, 1.0 / 0.9)],
+            measure: taken,
+        },
+        Row {
+            name: "large-proof",
+            what: "`backup verify` of 10 GB",
+            unit: "s",
+            goals: &[Goal::OfPeer(AMCHECK, 1.5)],
+            measure: proof,
+        },
+        Row {
+            name: "large-restore",
+            what: "`restore` of 10 GB until the service is healthy",
+            unit: "s",
+            goals: &[Goal::OfPeerAnd(UNPACK, 1.3, 2.0)],
+            measure: restored,
+        },
+        Row {
+            name: "large-restore-away",
+            what: "`restore` of 10 GB: the app answers → answers",
+            unit: "s",
+            goals: &[Goal::AtMost(2.5)],
+            measure: restore_away,
+        },
+        Row {
+            name: "large-update-away",
+            what: "`update` of 10 GB with a way back: the app answers → answers",
+            unit: "s",
+            // 3 where the file system shares blocks.
+            goals: &[Goal::AtMost(5.0)],
+            measure: update_away,
+        },
+    ],
+};
+
 fn taken(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
     let [ours, peer] = clock::pair(bench, fixture.backup("backup")?, fixture.bare(BARE)?)?;
     Ok(Measured::new("backup", ours.seconds).peer(BARE, peer.seconds))
@@ -135,7 +181,7 @@ fn update_away(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
     for turn in 0..bench.runs {
         bench.host.runner.check_interrupt()?;
         let there = turn % 2 == 0;
-        let update = fixture.update("update", there.then_some(ours.as_str()));
+        let update = fixture.update("update", there.then_some(ours.as_str()))?;
         of_ours.push(away::gap(bench, &services.ours, &update)?);
         let compose = services.compose(UP, &["up", "--detach"]);
         let compose = match there {
@@ -151,7 +197,7 @@ fn update_away(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
 
 /// The image's app answers nobody, so that all of the time to start in is waited for.
 fn update_failed(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
-    let update = fixture.failed_update("update", &fixture.hanging()?);
+    let update = fixture.failed_update("update", &fixture.hanging()?)?;
     let away = bench.repeat(|| away::gap(bench, &fixture.services.ours, &update))?;
     Ok(Measured::new("update", away).note(format!("a service is waited for {} s", fixture::READY_LIMIT)))
 }

@@ -13,7 +13,7 @@ mod scan;
 mod unchanged;
 
 use super::row::Goal;
-use super::{BenchSuite, Row};
+use super::{BenchRun, BenchSuite, Row};
 use fixture::CheckoutFixture;
 
 /// The peer of most rows: what builds the same images without this tool.
@@ -23,6 +23,7 @@ const BAKE: &str = "docker buildx bake";
 /// a change.
 pub(crate) static SUITE: BenchSuite<CheckoutFixture> = BenchSuite {
     name: "fingerprint",
+    is_run: BenchRun::Always,
     open: CheckoutFixture::open,
     rows: &[
         Row {

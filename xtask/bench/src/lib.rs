@@ -128,11 +128,22 @@ pub(crate) fn bake_options(host: &Host) -> BakeOptions {
 pub(crate) struct BenchSuite<S: 'static> {
     /// As on the command line.
     pub(crate) name: &'static str,
+    /// Whether it has to be asked for.
+    pub(crate) is_run: BenchRun,
     /// In the order in which they are measured.
     pub(crate) rows: &'static [Row<S>],
     /// Makes what the rows share; called once, and not at all where no row is
     /// wanted. What it made has to go when it is dropped.
     pub(crate) open: fn(&Bench<'_>) -> Result<S>,
+}
+
+/// When the rows of a suite are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BenchRun {
+    /// Also where no name is given.
+    Always,
+    /// Only where the suite or a row of it is named: it takes much time, or room.
+    ByName,
 }
 
 /// One figure: a line of the table.
@@ -163,6 +174,8 @@ pub struct ListedRow {
     pub(crate) unit: &'static str,
     /// What has to hold of the figures.
     pub(crate) goals: &'static [Goal],
+    /// When it is measured.
+    pub is_run: BenchRun,
 }
 
 /// A row that was measured, or could not be.
@@ -203,6 +216,7 @@ impl<S> BenchSuite<S> {
             what: row.what,
             unit: row.unit,
             goals: row.goals,
+            is_run: self.is_run,
         }
     }
 }
@@ -245,11 +259,12 @@ impl<S> AnySuite for BenchSuite<S> {
 }
 
 /// All suites, in the order of the table.
-pub static SUITES: [&dyn AnySuite; 4] = [
+pub static SUITES: [&dyn AnySuite; 5] = [
     &fingerprint::SUITE,
     &container::SUITE,
     &service::SUITE,
     &data::SUITE,
+    &data::LARGE,
 ];
 
 /// Every row of every suite.

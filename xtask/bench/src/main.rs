@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser as _;
 
-use bench::{Bench, ListedRow, RowOutcome, table};
+use bench::{Bench, BenchRun, ListedRow, RowOutcome, table};
 use failure::Failure;
 use host::Host;
 use host::lock;
@@ -25,7 +25,7 @@ struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Suites or rows; all where none is given
+    /// Suites or rows; all but `large` where none is given
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// How often each thing is measured; the median counts
@@ -51,11 +51,9 @@ fn run(args: &BenchArgs, host: &Host) -> Result<()> {
     let entries = bench::entries();
     check(&args.names, &entries)?;
     let wanted = |entry: &ListedRow| {
-        args.names.is_empty()
-            || args
-                .names
-                .iter()
-                .any(|name| [entry.row, entry.suite].contains(&name.as_str()))
+        let is_named = |name: &String| [entry.row, entry.suite].contains(&name.as_str());
+        let all = args.names.is_empty() && (args.list || entry.is_run == BenchRun::Always);
+        all || args.names.iter().any(is_named)
     };
     if args.list {
         let listed: Vec<ListedRow> = entries.into_iter().filter(wanted).collect();

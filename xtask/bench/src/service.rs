@@ -9,7 +9,7 @@ pub(crate) mod fixture;
 
 use super::clock;
 use super::row::{Goal, Measured};
-use super::{Bench, BenchSuite, Row};
+use super::{Bench, BenchRun, BenchSuite, Row};
 use anyhow::Result;
 use fixture::ServicesFixture;
 
@@ -20,6 +20,7 @@ const PS: &str = "docker compose ps";
 /// All that is measured of services beside compose.
 pub(crate) static SUITE: BenchSuite<ServicesFixture> = BenchSuite {
     name: "service",
+    is_run: BenchRun::Always,
     open: ServicesFixture::open,
     rows: &[
         Row {

@@ -143,6 +143,7 @@ fn row(outcome: &RowOutcome) -> Value {
         what,
         unit,
         goals,
+        is_run: _,
     } = outcome.entry;
     let mut value = json!({
         "suite": suite, "row": row, "what": what, "unit": unit,
@@ -224,6 +225,7 @@ mod tests {
             what: "something",
             unit: "ms",
             goals,
+            is_run: crate::BenchRun::Always,
         };
         vec![
             RowOutcome {

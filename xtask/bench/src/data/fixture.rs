@@ -19,6 +19,10 @@ const ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, \
 /// Seconds for which a service is waited for whose app does not get healthy.
 pub(super) const READY_LIMIT: f64 = patience::for_start(scratch::READY_SECONDS as f64);
 
+/// Ten gigabytes, which compress to a tenth.
+const MANY_ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, repeat(md5(n::text), 28) AS text \
+    FROM generate_series(1, 10000000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
+
 /// An image whose app takes no connection: all of that time is waited for.
 const HANGS: &str = r"USER 0:0
 RUN printf 'import time\ntime.sleep(9999)\n' > /app/api/serve.py
@@ -38,6 +42,15 @@ pub(crate) struct DataFixture {
 impl DataFixture {
     /// Both services run, ours with rows, and a proved backup of it is there.
     pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
+        Self::with(bench, ROWS)
+    }
+
+    /// The same with so many rows that it takes minutes, and 40 GB of the disk.
+    pub(super) fn open_large(bench: &Bench<'_>) -> Result<Self> {
+        Self::with(bench, MANY_ROWS)
+    }
+
+    fn with(bench: &Bench<'_>, rows: &str) -> Result<Self> {
         let services = ServicesFixture::open(bench)?;
         services.both_up(bench)?;
         let folder = bench.folder.join("data");
@@ -51,7 +64,7 @@ impl DataFixture {
         let name = fixture.services.ours.spec.name.as_str();
         fixture
             .services
-            .xtask("rows", &["psql", name, "--", "-qXc", ROWS])
+            .xtask("rows", &["psql", name, "--", "-qXc", rows])
             .run(runner)?;
         let file = fixture.proved()?;
         if std::path::Path::new(&file).exists() {
@@ -144,7 +157,17 @@ impl DataFixture {
 
     /// The backup in the place of the data.
     pub(super) fn restore(&self, label: &str) -> Result<Timed> {
-        Ok(self.ours(label, &["restore", self.name(), &self.proved()?]))
+        self.after_forgetting(self.ours(label, &["restore", self.name(), &self.proved()?]))
+    }
+
+    /// What was put aside before is deleted first: it takes as much room each time.
+    fn after_forgetting(&self, timed: Timed) -> Result<Timed> {
+        let name = self.name();
+        let forget = self.ours("forget", &["restore", name, "--forget"]).quoted()?;
+        let docker = self.docker_function()?;
+        let listed = format!("docker exec {name} sh -c 'ls /var/lib/postgresql/data/generations || true'");
+        let script = format!("{docker}; for one in $({listed}); do {forget} $one; done");
+        Ok(timed.on(&self.services.engine).prepare(script))
     }
 
     /// The bytes of the backup as files, and nothing more.
@@ -156,12 +179,12 @@ impl DataFixture {
     }
 
     /// Another image on the data; without one the service's own again.
-    pub(super) fn update(&self, label: &str, image: Option<&str>) -> Timed {
+    pub(super) fn update(&self, label: &str, image: Option<&str>) -> Result<Timed> {
         let update = self.ours(label, &["update", self.name(), "--no-rehearsal"]);
-        match image {
+        self.after_forgetting(match image {
             Some(image) => update.args(["--unproved", "--image", image]),
             None => update,
-        }
+        })
     }
 
     /// An image that never gets healthy, by its name.
@@ -170,10 +193,10 @@ impl DataFixture {
     }
 
     /// An update to it, which has to fail.
-    pub(super) fn failed_update(&self, label: &str, image: &str) -> Timed {
-        let update = self.update(label, Some(image));
-        Timed::new(label, "sh")
+    pub(super) fn failed_update(&self, label: &str, image: &str) -> Result<Timed> {
+        let update = self.update(label, Some(image))?;
+        Ok(Timed::new(label, "sh")
             .args(["-c", FAILS, "sh"])
-            .following(update)
+            .following(update))
     }
 }
