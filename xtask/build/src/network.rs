@@ -112,16 +112,7 @@ impl BuildNetwork {
             None => NpmSettings::default(),
             Some(_) => NpmSettings::read(variables, &npm_files(host)).map_err(failure::usage)?,
         };
-        let of_index = settings.on_loopback().or(registries.on_loopback());
-        let of_index = of_index.map(|found| ("the package index", found));
-        let of_python = python.on_loopback().map(|found| ("a place of Pythons,", found));
-        if let Some((what, (source, at))) = of_index.or(of_python) {
-            let message =
-                format!("{source} names {what} {at}, and no build step reaches this machine's loopback");
-            return Err(failure::environment(message)
-                .hint("let it listen on an address of this machine too, and name that")
-                .into());
-        }
+        refuse_loopback(&settings, &registries, &python)?;
         let locks: Vec<String> = front_end
             .into_iter()
             .flat_map(|folder| {
@@ -141,65 +132,13 @@ impl BuildNetwork {
         if let Some(text) = registries.npmrc(&locks) {
             network.secrets.insert("npmrc", text);
         }
-        for name in PROXIES {
-            let Some((source, value)) = proxy(variables, name) else {
-                continue;
-            };
-            network.logins.extend(settings::login_of(value));
-            if name != "no_proxy" && settings::is_loopback(value) {
-                network.loopback_proxy = Some((source.to_owned(), settings::without_login(value)));
-            }
-        }
-        let open = proxies(variables, |value| settings::login_of(value).is_empty());
-        if !open.is_empty() {
-            network.secrets.insert("proxies", open);
-        }
-        let mut exports = proxies(variables, |_| true);
-        for (name, value) in settings.variables() {
-            export(&mut exports, &name, &value);
-        }
-        for (name, value) in python.variables() {
-            export(&mut exports, name, value);
-        }
-        if network.ssh.is_wanted() {
-            export(&mut exports, "GIT_SSH_COMMAND", ssh::COMMAND);
-            let known = [
-                home.join(".ssh/known_hosts"),
-                PathBuf::from("/etc/ssh/ssh_known_hosts"),
-            ];
-            let known = known.map(|file| regular::read_to_string(&file).unwrap_or_default());
-            network
-                .secrets
-                .insert(ssh::KNOWN_HOSTS, network.ssh.known(&known.join("\n")));
-        }
-        if !exports.is_empty() {
-            network.secrets.insert("build-environment", exports);
-        }
+        network.take_proxies(variables);
+        network.take_variables(variables, &settings, &python, &home);
         if let Some(text) = settings.uv_toml() {
             network.secrets.insert("uv-config", text);
         }
-        let named = app.map(naming_hosts).unwrap_or_default();
-        let named = named.into_iter().map(|(_, text)| text);
-        let named: Vec<String> = named.chain(settings.urls()).collect();
-        let netrc = regular::read_to_string(&netrc_file(host)).unwrap_or_default();
-        let wanted = netrc::entries(&netrc, |machine| {
-            named.iter().any(|text| names_host(text, machine))
-        });
-        if !wanted.text.is_empty() {
-            network.secrets.insert("netrc", wanted.text);
-            network.logins.extend(wanted.secrets);
-        }
-        // What is short is no secret, and would be struck out of every line.
-        let logins: BTreeSet<String> = network
-            .logins
-            .into_iter()
-            .filter(|login| login.len() > 3)
-            .collect();
-        network.logins = logins.into_iter().collect();
-        let sought = sought_in_files(&network.logins);
-        if !sought.is_empty() {
-            network.secrets.insert("logins", sought);
-        }
+        network.take_netrc(host, app, &settings);
+        network.close();
         Ok(network)
     }
 
@@ -230,6 +169,98 @@ impl BuildNetwork {
             ))
             .into())
     }
+
+    /// Takes the proxies: for steps whose files are in the image only those without a
+    /// login.
+    fn take_proxies(&mut self, variables: &BTreeMap<String, String>) {
+        for name in PROXIES {
+            let Some((source, value)) = proxy(variables, name) else {
+                continue;
+            };
+            self.logins.extend(settings::login_of(value));
+            if name != "no_proxy" && settings::is_loopback(value) {
+                self.loopback_proxy = Some((source.to_owned(), settings::without_login(value)));
+            }
+        }
+        let open = proxies(variables, |value| settings::login_of(value).is_empty());
+        if !open.is_empty() {
+            self.secrets.insert("proxies", open);
+        }
+    }
+
+    /// Takes the variables of the steps that install, and the hosts that git knows where
+    /// one of them is for git.
+    fn take_variables(
+        &mut self,
+        variables: &BTreeMap<String, String>,
+        settings: &IndexSettings,
+        python: &PythonSource,
+        home: &Path,
+    ) {
+        let mut exports = proxies(variables, |_| true);
+        for (name, value) in settings.variables() {
+            export(&mut exports, &name, &value);
+        }
+        for (name, value) in python.variables() {
+            export(&mut exports, name, value);
+        }
+        if self.ssh.is_wanted() {
+            export(&mut exports, "GIT_SSH_COMMAND", ssh::COMMAND);
+            let known = [
+                home.join(".ssh/known_hosts"),
+                PathBuf::from("/etc/ssh/ssh_known_hosts"),
+            ];
+            let known = known.map(|file| regular::read_to_string(&file).unwrap_or_default());
+            self.secrets
+                .insert(ssh::KNOWN_HOSTS, self.ssh.known(&known.join("\n")));
+        }
+        if !exports.is_empty() {
+            self.secrets.insert("build-environment", exports);
+        }
+    }
+
+    /// Takes the netrc's logins for the hosts that the settings or the app name.
+    fn take_netrc(&mut self, host: &Host, app: Option<&Path>, settings: &IndexSettings) {
+        let named = app.map(naming_hosts).unwrap_or_default();
+        let named = named.into_iter().map(|(_, text)| text);
+        let named: Vec<String> = named.chain(settings.urls()).collect();
+        let netrc = regular::read_to_string(&netrc_file(host)).unwrap_or_default();
+        let wanted = netrc::entries(&netrc, |machine| {
+            named.iter().any(|text| names_host(text, machine))
+        });
+        if !wanted.text.is_empty() {
+            self.secrets.insert("netrc", wanted.text);
+            self.logins.extend(wanted.secrets);
+        }
+    }
+
+    /// Sorts the logins once all are known, and names those that no file may have.
+    fn close(&mut self) {
+        let logins: BTreeSet<String> = std::mem::take(&mut self.logins)
+            .into_iter()
+            // What is short is no secret, and would be struck out of every line.
+            .filter(|login| login.len() > 3)
+            .collect();
+        self.logins = logins.into_iter().collect();
+        let sought = sought_in_files(&self.logins);
+        if !sought.is_empty() {
+            self.secrets.insert("logins", sought);
+        }
+    }
+}
+
+/// Refuses an index, registry or place of Pythons that only this machine reaches.
+fn refuse_loopback(settings: &IndexSettings, registries: &NpmSettings, python: &PythonSource) -> Result<()> {
+    let of_index = settings.on_loopback().or(registries.on_loopback());
+    let of_index = of_index.map(|found| ("the package index", found));
+    let of_python = python.on_loopback().map(|found| ("a place of Pythons,", found));
+    let Some((what, (source, at))) = of_index.or(of_python) else {
+        return Ok(());
+    };
+    let message = format!("{source} names {what} {at}, and no build step reaches this machine's loopback");
+    Err(failure::environment(message)
+        .hint("let it listen on an address of this machine too, and name that")
+        .into())
 }
 
 /// The logins that no file of an image may have, line by line. What could be a

@@ -114,21 +114,22 @@ impl Request {
                 requires: app.as_ref().and_then(|app| app.requires_python.as_deref()),
                 developed_on: app.as_ref().and_then(|app| app.developed_on.as_deref()),
             };
+            let in_project = |message: String| {
+                let file = app.as_ref().map(|app| app.folder.join("pyproject.toml"));
+                let place = file.map_or_else(|| spec.file.clone(), |file| host.shown(&file));
+                format!("{place}: {message}")
+            };
             let base = catalog
                 .bases
                 .choose_for(flag, spec.base.as_deref(), wish)
                 .map_err(|message| {
-                    let folder = app.as_ref().map(|app| app.folder.join("pyproject.toml"));
-                    let place = folder.map_or_else(|| spec.file.clone(), |file| host.shown(&file));
-                    let problem = format!("{place}: {message}");
+                    let problem = in_project(message);
                     if !problems.contains(&problem) {
                         problems.push(problem);
                     }
                 });
             let version = tags::version(spec, app.as_ref()).unwrap_or_else(|message| {
-                let folder = app.as_ref().map(|app| app.folder.join("pyproject.toml"));
-                let place = folder.map_or_else(|| spec.file.clone(), |file| host.shown(&file));
-                problems.push(format!("{place}: {message}"));
+                problems.push(in_project(message));
                 None
             });
             versions.insert(spec.name.as_str(), version.clone());
@@ -158,20 +159,7 @@ impl Request {
             return Err(catalog::invalid(&problems));
         }
         for job in &mut jobs {
-            let folder = job.app.as_ref().map(|app| app.folder.as_path());
-            let front_end = job.spec.build.node.as_ref();
-            let front_end = front_end.and_then(|node| Some(folder?.join(&node.folder)));
-            let network = BuildNetwork::of(host, folder, front_end.as_deref(), job.base.python.is_some())?;
-            let of_network = [
-                (INDEX_ARGUMENT, &network.indexes),
-                (PYTHON_ARGUMENT, &network.python),
-            ];
-            for (name, hash) in of_network {
-                if let Some(hash) = hash {
-                    job.arguments.insert(name.to_owned(), hash.clone());
-                }
-            }
-            job.network = network;
+            job.take_network(host)?;
         }
         Ok(Self {
             jobs,
@@ -223,6 +211,24 @@ impl ImageRequest {
         let mut seen = BTreeSet::new();
         tags.retain(|tag| seen.insert(tag.clone()));
         Ok(tags)
+    }
+
+    /// Takes the machine's network settings, and the arguments that say which they are.
+    fn take_network(&mut self, host: &Host) -> Result<()> {
+        let folder = self.app.as_ref().map(|app| app.folder.as_path());
+        let front_end = self.spec.build.node.as_ref();
+        let front_end = front_end.and_then(|node| Some(folder?.join(&node.folder)));
+        self.network = BuildNetwork::of(host, folder, front_end.as_deref(), self.base.python.is_some())?;
+        let of_network = [
+            (INDEX_ARGUMENT, &self.network.indexes),
+            (PYTHON_ARGUMENT, &self.network.python),
+        ];
+        for (name, hash) in of_network {
+            if let Some(hash) = hash {
+                self.arguments.insert(name.to_owned(), hash.clone());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -147,7 +147,14 @@ spec:
         memory = quantity(LIMITS.memory),
     );
     text += &probes(service);
-    text += "          volumeMounts:\n";
+    text += &mounts(service);
+    text += &volumes(service);
+    text
+}
+
+/// Where the set's container has its volumes.
+fn mounts(service: &Deployment) -> String {
+    let mut text = "          volumeMounts:\n".to_owned();
     if service.keeps_data {
         text += &format!("            - name: data\n              mountPath: {DATA}\n");
     }
@@ -163,7 +170,13 @@ spec:
         let name = scratch(folder);
         text += &format!("            - name: {name}\n              mountPath: {folder}\n");
     }
-    text += "      volumes:\n";
+    text
+}
+
+/// The volumes themselves: claims, the secret, and memory for what is written in passing.
+fn volumes(service: &Deployment) -> String {
+    let name = &service.name;
+    let mut text = "      volumes:\n".to_owned();
     if service.keeps_data {
         text += &format!(
             "        - name: data\n          persistentVolumeClaim:\n            claimName: {}\n",
