@@ -20,43 +20,40 @@ use host::report;
 /// more than an hour where these are half as quick.
 const DEADLINE: Duration = Duration::from_secs(3 * 3600);
 
+/// What cargo looks at before any test runs: what it is called, and cargo's words.
+const BEFORE_TESTS: [(&str, &[&str]); 3] = [
+    ("formatting", &["fmt", "--all", "--check"]),
+    (
+        "lints",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "--deny",
+            "warnings",
+        ],
+    ),
+    (
+        "docs",
+        &[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+            "--quiet",
+        ],
+    ),
+];
+
 /// Runs everything and tells all that failed at the end.
 pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
     let started = Instant::now();
     let mut failed = Vec::new();
-    let steps: [(&str, &[&str]); 3] = [
-        ("formatting", &["fmt", "--all", "--check"]),
-        (
-            "lints",
-            &[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--quiet",
-                "--",
-                "--deny",
-                "warnings",
-            ],
-        ),
-        (
-            "docs",
-            &[
-                "doc",
-                "--workspace",
-                "--no-deps",
-                "--document-private-items",
-                "--quiet",
-            ],
-        ),
-    ];
-    for (name, cargo) in steps {
-        if !step(
-            name,
-            cargo,
-            &[("RUSTDOCFLAGS".to_owned(), "--deny warnings".to_owned())],
-            host,
-            |_| {},
-        )? {
+    let strict_docs = [("RUSTDOCFLAGS".to_owned(), "--deny warnings".to_owned())];
+    for (name, cargo) in BEFORE_TESTS {
+        if !step(name, cargo, &strict_docs, host, |_| {})? {
             failed.push(name);
         }
     }
@@ -110,10 +107,9 @@ pub(crate) fn run(args: &TestArgs, host: &Host) -> Result<()> {
     }
     if let Some((before, engine)) = before {
         let after = release_tags(host, &engine)?;
-        let moved: BTreeSet<&str> = after
-            .symmetric_difference(&before)
-            .map(|(tag, _)| tag.as_str())
-            .collect();
+        let moved = after.symmetric_difference(&before).map(|(tag, _)| tag.as_str());
+        // A tag that was moved is in both, with another ID each time.
+        let moved: BTreeSet<&str> = moved.collect();
         if !moved.is_empty() {
             let moved = moved.into_iter().collect::<Vec<_>>().join(", ");
             host.report

@@ -29,48 +29,7 @@ pub(super) fn validate(
 ) -> Result<ImageSpec, Vec<ShapeProblem>> {
     let mut meaning = Meaning::default();
     let image_name = meaning.take("", ImageName::parse(name));
-    for (path, message) in kind::problems(&raw) {
-        meaning.tell(&path, message);
-    }
-    if let Some(app) = &raw.app {
-        meaning.app(app);
-    }
-    if let Some(version) = &raw.python {
-        meaning.take("python", check_python(version));
-    }
-    if let Some(image) = &raw.database.elsewhere {
-        meaning.take("database.elsewhere", ImageName::parse(image));
-    }
-    meaning.database(&raw);
-    meaning.programs(&raw);
-    meaning.packages("packages", &raw.packages);
-    meaning.packages("build_packages", &raw.build_packages);
-    meaning.checks(&raw);
-    let app = raw.app.iter();
-    let of_the_app = app.flat_map(|app| directories::problems(app, &raw.build));
-    for (path, message) in raw.build.problems().into_iter().chain(of_the_app) {
-        meaning.tell(&path, message);
-    }
-    for (key, value) in &raw.smoke.environment {
-        meaning.variable(&format!("smoke.environment.{key}"), key, value);
-    }
-    for (key, value) in &raw.labels {
-        meaning.line(&format!("labels.{key}"), value);
-        let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
-        if key.is_empty() || !key.bytes().all(good) {
-            meaning.tell(
-                &format!("labels.{key}"),
-                "is no name of a label: letters, digits, `.`, `_`, `-`, `/` and `:`",
-            );
-        }
-        if key.starts_with("dev.hive.") {
-            meaning.tell(
-                &format!("labels.{key}"),
-                "starts with `dev.hive.`, which is the tool's own",
-            );
-        }
-    }
-    meaning.line("title", &raw.title);
+    meaning.every_part(&raw);
     let version = raw.version.as_deref();
     let version = version.and_then(|version| meaning.take("version", Tag::of_version(version)));
     let tags = raw
@@ -234,6 +193,56 @@ impl Meaning {
 
     fn take<T>(&mut self, path: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.tell(path, message)).ok()
+    }
+
+    /// All parts but the version and the tags, of which something is made.
+    fn every_part(&mut self, raw: &RawSpec) {
+        for (path, message) in kind::problems(raw) {
+            self.tell(&path, message);
+        }
+        if let Some(app) = &raw.app {
+            self.app(app);
+        }
+        if let Some(version) = &raw.python {
+            self.take("python", check_python(version));
+        }
+        if let Some(image) = &raw.database.elsewhere {
+            self.take("database.elsewhere", ImageName::parse(image));
+        }
+        self.database(raw);
+        self.programs(raw);
+        self.packages("packages", &raw.packages);
+        self.packages("build_packages", &raw.build_packages);
+        self.checks(raw);
+        let app = raw.app.iter();
+        let of_the_app = app.flat_map(|app| directories::problems(app, &raw.build));
+        for (path, message) in raw.build.problems().into_iter().chain(of_the_app) {
+            self.tell(&path, message);
+        }
+        for (key, value) in &raw.smoke.environment {
+            self.variable(&format!("smoke.environment.{key}"), key, value);
+        }
+        self.labels(raw);
+        self.line("title", &raw.title);
+    }
+
+    fn labels(&mut self, raw: &RawSpec) {
+        for (key, value) in &raw.labels {
+            self.line(&format!("labels.{key}"), value);
+            let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
+            if key.is_empty() || !key.bytes().all(good) {
+                self.tell(
+                    &format!("labels.{key}"),
+                    "is no name of a label: letters, digits, `.`, `_`, `-`, `/` and `:`",
+                );
+            }
+            if key.starts_with("dev.hive.") {
+                self.tell(
+                    &format!("labels.{key}"),
+                    "starts with `dev.hive.`, which is the tool's own",
+                );
+            }
+        }
     }
 
     fn app(&mut self, app: &RawApp) {

@@ -248,31 +248,8 @@ impl Walk<'_> {
                 variables.push(state.settings.workdir.clone());
             }
             _ => {
-                let mut words = instruction.words();
-                let to = expand(&words.pop()?, &scope)?;
-                let to = joined(&state.settings.workdir, &to);
-                let from = match instruction.flag("from") {
-                    Some(from) => expand(from, &scope)?,
-                    None => String::new(),
-                };
-                for word in &words {
-                    if is_heredoc(word) {
-                        continue;
-                    }
-                    let source = expand(word, &scope)?;
-                    self.read(&from, &source, &mut reads)?;
-                    variables.push(source);
-                }
-                for heredoc in instruction.heredocs.iter().filter(|heredoc| heredoc.expand) {
-                    // Its text counts; so does what it names.
-                    variables.push(expand_lines(&heredoc.body, &scope));
-                }
-                for (_, value) in &instruction.flags {
-                    variables.push(expand(value, &scope)?);
-                }
+                writes = self.copy(instruction, &state.settings, &mut reads, &mut variables)?;
                 separate = self.linked && instruction.flag("link").is_some_and(|value| value != "false");
-                writes = (from.is_empty() && !words.is_empty()).then(|| to.clone());
-                variables.push(to);
             }
         }
         let on_base = state.below.is_empty() && !separate;
@@ -320,6 +297,43 @@ impl Walk<'_> {
             writes,
         });
         Some(())
+    }
+
+    /// Takes what a `COPY` or `ADD` reads and the variables that count of it; the place
+    /// that it writes to, where that is from a context.
+    fn copy(
+        &mut self,
+        instruction: &Instruction,
+        settings: &Settings,
+        reads: &mut Reads,
+        variables: &mut Vec<String>,
+    ) -> Option<Option<String>> {
+        let scope = settings.scope();
+        let mut words = instruction.words();
+        let to = expand(&words.pop()?, &scope)?;
+        let to = joined(&settings.workdir, &to);
+        let from = match instruction.flag("from") {
+            Some(from) => expand(from, &scope)?,
+            None => String::new(),
+        };
+        for word in &words {
+            if is_heredoc(word) {
+                continue;
+            }
+            let source = expand(word, &scope)?;
+            self.read(&from, &source, reads)?;
+            variables.push(source);
+        }
+        for heredoc in instruction.heredocs.iter().filter(|heredoc| heredoc.expand) {
+            // Its text counts; so does what it names.
+            variables.push(expand_lines(&heredoc.body, &scope));
+        }
+        for (_, value) in &instruction.flags {
+            variables.push(expand(value, &scope)?);
+        }
+        let writes = (from.is_empty() && !words.is_empty()).then(|| to.clone());
+        variables.push(to);
+        Some(writes)
     }
 
     fn mount(&mut self, mount: &BTreeMap<String, String>, scope: &Values, reads: &mut Reads) -> Option<()> {
