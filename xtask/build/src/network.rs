@@ -273,7 +273,7 @@ fn sought_in_files(logins: &[String]) -> String {
     lines.map(|login| format!("{login}\n")).collect()
 }
 
-/// Words are shorter than this.
+/// The fewest characters by which a login cannot be a word of some text.
 const DISTINCT: usize = 16;
 
 /// The ends of names of packages.

@@ -34,7 +34,7 @@ use host::disk;
 use host::lock;
 use host::report::seconds;
 
-/// Containers, build cache and logs need room to grow.
+/// Bytes that have to be free at a start: containers, build cache and logs grow.
 const SPACE_TO_RUN: u64 = 500_000_000;
 
 /// The private engine of a cache folder, running or not.

@@ -24,8 +24,8 @@ use definition::step::StepOutcome;
 use definition::step::StepPlace;
 use inputs::fingerprint::Fingerprint;
 
-/// A change of what an entry's fields mean takes a new number: older entries
-/// are then nothing.
+/// A change of what an entry's fields mean takes a new number: entries of another
+/// one are not read.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// One run's work on one image.

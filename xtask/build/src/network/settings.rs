@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use toml::{Table, Value};
 
+use definition::spec::secret::SHORTEST_TOKEN;
+
 /// Variables of uv that name indexes.
 const UV_VARIABLES: [&str; 5] = [
     "UV_DEFAULT_INDEX",
@@ -403,13 +405,10 @@ pub(super) fn login_of(url: &str) -> Vec<String> {
     [login.to_owned()].into_iter().chain(shown).collect()
 }
 
-/// Names of users are shorter than this, and tokens longer.
-const TOKEN: usize = 16;
-
 /// Whether what stands in the place of a user's name is a secret itself. The address
 /// of a mailbox is none, however long.
 pub(crate) fn is_token(name: &str) -> bool {
-    name.len() >= TOKEN && !name.contains('@') && !name.contains("%40")
+    name.len() >= SHORTEST_TOKEN && !name.contains('@') && !name.contains("%40")
 }
 
 fn decoded(text: &str) -> String {

@@ -119,13 +119,14 @@ fn is_open(upper: &str, value: &str) -> bool {
         let authority = rest.split('/').next().unwrap_or_default();
         authority
             .rsplit_once('@')
-            .is_none_or(|(name, _)| name.len() < TOKEN)
+            .is_none_or(|(name, _)| name.len() < SHORTEST_TOKEN)
     });
     upper.ends_with("DSN") && is_address || upper.ends_with("CREDENTIALS") && value.ends_with(".json")
 }
 
-/// Names of users are shorter than this, and keys longer.
-const TOKEN: usize = 16;
+/// The fewest characters by which what stands in the place of a user's name is taken
+/// for a key or token: names of users are shorter.
+pub const SHORTEST_TOKEN: usize = 16;
 
 fn has_url_password(text: &str) -> bool {
     text.match_indices("://").any(|(at, _)| {

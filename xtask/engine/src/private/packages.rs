@@ -27,8 +27,8 @@ use host::report::{megabytes, seconds};
 /// The Debian release whose engine runs on older ones too (glibc 2.34).
 pub const NEWER_DEBIAN: &str = "trixie";
 
-/// What fetching and extracting takes on disk at its height: indices, 90 MB of
-/// packages, 370 MB of programs.
+/// The most bytes that fetching and extracting take on disk at one time: indices,
+/// 90 MB of packages, 370 MB of programs.
 const SPACE_NEEDED: u64 = 800_000_000;
 
 /// Programs from the machine's own release; the libraries they need come along

@@ -26,7 +26,8 @@ use super::rules::{Decision, ExclusionReason, Rules, Scope};
 /// A directory with more entries than this is stat'ed in parallel.
 const ENTRIES_PER_TASK: usize = 512;
 
-/// A key stands at the top of its file, or after a chain of certificates.
+/// How many bytes at the beginning of a file are searched for a private key: it stands
+/// at the top, or after a chain of certificates.
 const KEY_WITHIN: u64 = 64 * 1024;
 
 /// What a walk found that a build can read, and what it kept out.

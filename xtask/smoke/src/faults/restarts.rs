@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const RESTARTS: u32 = 12;
 /// Each way to end has come once by then: what a start leaves once is there.
 const SETTLED: u32 = 3;
-/// Of the traces that are left behind, as many are told.
+/// The most traces that are told of those that are left behind.
 const TOLD: usize = 4;
 
 /// The same container stopped, restarted, killed and started, again and again;
