@@ -52,7 +52,8 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
             if let Meaning::Outside(name) = modules.meaning(module, &call.path)
                 && ["celery.Celery", "celery.app.Celery"].contains(&name.as_str())
             {
-                let command = format!("celery -A {dotted} worker");
+                // By itself it has one process for each processor, whatever the memory.
+                let command = format!("celery -A {dotted} worker --concurrency 2");
                 let place = Place::new(module.path, module.number(n));
                 found.push(Detected::sure(
                     companion("a worker of Celery", "worker", &command),

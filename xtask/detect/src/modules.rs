@@ -257,9 +257,11 @@ impl<'t> Modules<'t> {
             folders.push(ancestor);
             ancestor = folder_of(ancestor.strip_suffix('/').unwrap_or_default());
         }
-        folders
-            .into_iter()
-            .find_map(|folder| self.in_folder(folder, &name))
+        // `from celery import Celery` in `app/celery.py` means another one than itself.
+        folders.into_iter().find_map(|folder| {
+            let found = self.in_folder(folder, &name);
+            found.filter(|one| one.path != from)
+        })
     }
 
     fn in_folder(&self, folder: &str, name: &str) -> Option<&Module<'t>> {
@@ -384,6 +386,7 @@ mod tests {
             ("app/core/config.py", "settings = 1\n"),
             ("app/core/factory.py", "def make(): pass\n"),
             ("app/api/routes.py", "router = 1\n"),
+            ("app/celery.py", "from celery import Celery\n"),
         ];
         for (name, expected) in [
             ("f.FastAPI", "outside fastapi.FastAPI"),
@@ -397,6 +400,11 @@ mod tests {
         ] {
             assert_eq!(meaning(&files, "app/main.py", name), expected, "{name}");
         }
+        assert_eq!(
+            meaning(&files, "app/celery.py", "Celery"),
+            "outside celery.Celery",
+            "a module does not import itself"
+        );
     }
 
     #[test]

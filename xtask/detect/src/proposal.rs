@@ -99,16 +99,6 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     }
 }
 
-/// Programs that work off a queue, which is a service of its own.
-const OF_QUEUES: [&str; 6] = [
-    "arq",
-    "celery",
-    "dramatiq",
-    "huey_consumer.py",
-    "rq",
-    "rqscheduler",
-];
-
 /// The processes beside the server as programs of the image: not those that want
 /// a service that the image does not have, as they would end again and again.
 fn programs(findings: &Findings) -> Vec<Value> {
@@ -121,12 +111,9 @@ fn programs(findings: &Findings) -> Vec<Value> {
         let (Some(name), Some(command)) = (&one.value.program, &one.value.command) else {
             continue;
         };
-        let of_a_queue = command
-            .split_whitespace()
-            .next()
-            .is_some_and(|first| OF_QUEUES.contains(&first));
+        let waits_for_ever = redis::lacks_queue(findings, command);
         let words = words(command);
-        if of_a_queue || !is_name(name) || names.contains(&name.as_str()) || !is_taken(&words) {
+        if waits_for_ever || !is_name(name) || names.contains(&name.as_str()) || !is_taken(&words) {
             continue;
         }
         names.push(name);
