@@ -53,7 +53,7 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
                 && ["celery.Celery", "celery.app.Celery"].contains(&name.as_str())
             {
                 // By itself it has one process for each processor, whatever the memory.
-                let command = format!("celery -A {dotted} worker --concurrency 2");
+                let command = format!("celery -A {dotted} worker --concurrency 1");
                 let place = Place::new(module.path, module.number(n));
                 found.push(Detected::sure(
                     companion("a worker of Celery", "worker", &command),

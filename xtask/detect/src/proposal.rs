@@ -65,6 +65,9 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if !programs.is_empty() {
         file.insert("programs".to_owned(), Value::from(programs));
     }
+    if let Some(megabytes) = memory(findings, defaults) {
+        file.insert("budgets".to_owned(), json!({ "memory_mb": megabytes }));
+    }
     if let Some(build) = findings.build.proposed() {
         file.insert("build".to_owned(), build);
     }
@@ -97,6 +100,17 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
         app: Value::Object(file),
         image: own,
     }
+}
+
+/// A Python with the app's packages and one more process of it, in megabytes.
+pub(crate) const MEMORY_OF_A_PROGRAM: u64 = 200;
+
+/// The megabytes that an image with programs of the app's gets, where the budget of all
+/// images is for none.
+fn memory(findings: &Findings, defaults: &Value) -> Option<u64> {
+    let more = programs(findings).len() as u64 * MEMORY_OF_A_PROGRAM;
+    let of_all = defaults.pointer("/budgets/memory_mb")?.as_u64()?;
+    (more > 0).then_some(of_all + more)
 }
 
 /// The processes beside the server as programs of the image: not those that want
@@ -140,6 +154,11 @@ fn is_name(name: &str) -> bool {
             "all",
         ]
         .contains(&name)
+}
+
+/// Whether there is any of [`programs`].
+pub(crate) fn has_programs(findings: &Findings) -> bool {
+    !programs(findings).is_empty()
 }
 
 /// Whether a process is among [`programs`].

@@ -309,6 +309,13 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             at(one, &format!("{} is not in the image", one.value.what)),
         );
     }
+    if proposal::has_programs(findings) {
+        let more = proposal::MEMORY_OF_A_PROGRAM;
+        say(
+            "note",
+            format!("`budgets.memory_mb` has {more} MB more for each program of the app's"),
+        );
+    }
     for note in &findings.notes {
         say("note", at(note, &note.value));
     }
