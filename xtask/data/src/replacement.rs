@@ -15,7 +15,7 @@ use crate::exchange;
 use crate::generations::{VolumeJournal, VolumeKeeper};
 use crate::growth;
 use crate::operation::{self, DataOperation, DataStep, DataWork, EXCHANGE, START, STOP};
-use crate::running_copy::RunningCopy;
+use crate::running_copy::{Copied, RunningCopy};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use definition::reference::OwnRepository;
@@ -73,9 +73,16 @@ impl<'a> Replacement<'a> {
         };
         let copy = self.copy.get_mut().insert(RunningCopy::start(work.handle, id)?);
         let folder = format!("{MOUNT}/generations/new-{id}.part");
-        growth::told(work.report, keeper.container(), &folder, Some(total), || {
+        let copied = growth::told(work.report, keeper.container(), &folder, Some(total), || {
             copy.wait()
         })?;
+        if let Copied::Never(why) = copied {
+            let name = &work.handle.name;
+            work.report.warn(format!(
+                "{name}: the data are copied when it is stopped, since its server sends no log: {why}"
+            ));
+            return self.leave_copy();
+        }
         let inspected = keeper.does("inspect_copy", &[id]);
         inspected
             .context("compare the copy with what was copied")

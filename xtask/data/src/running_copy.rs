@@ -18,6 +18,9 @@ const FOLLOW: &str = include_str!("inside/follow.py");
 /// The word by which it says that the copy is there.
 const COPIED: &[u8] = b"copied";
 
+/// The exit code by which it says that the server sends nobody its log.
+const SENDS_NO_LOG: i32 = 2;
+
 /// Longer than any copy; Ctrl-C ends it, and the end of the container.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
@@ -26,7 +29,22 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 pub(crate) struct RunningCopy {
     input: Option<PipeWriter>,
     copied: Receiver<()>,
-    program: Option<JoinHandle<Result<String>>>,
+    program: Option<JoinHandle<Result<Ended>>>,
+}
+
+/// How the program has ended.
+#[derive(Debug, Default)]
+struct Ended {
+    code: Option<i32>,
+    said: String,
+}
+
+/// What became of a copy.
+pub(crate) enum Copied {
+    /// It is there, and its log is received.
+    Whole,
+    /// The server sends nobody its log, and why.
+    Never(String),
 }
 
 impl RunningCopy {
@@ -52,7 +70,10 @@ impl RunningCopy {
                     }
                     Ok(())
                 })?;
-            Ok(format!("{}{}", ended(done.status), tail(&said)))
+            Ok(Ended {
+                code: done.status.code(),
+                said: format!("{}{}", ended(done.status), tail(&said)),
+            })
         });
         Ok(Self {
             input: Some(input),
@@ -61,23 +82,26 @@ impl RunningCopy {
         })
     }
 
-    /// Waits until the copy is there.
+    /// Waits until the copy is there, or cannot be.
     ///
     /// # Errors
     /// An environment failure with what the program said, where it ends before; Ctrl-C.
-    pub(crate) fn wait(&mut self) -> Result<()> {
+    pub(crate) fn wait(&mut self) -> Result<Copied> {
         if self.copied.recv().is_ok() {
-            return Ok(());
+            return Ok(Copied::Whole);
         }
-        let said = self.end()?;
+        let Ended { code, said } = self.end()?;
+        if code == Some(SENDS_NO_LOG) {
+            return Ok(Copied::Never(said));
+        }
         Err(failure::environment(format!("copy the data while the service works: it {said}")).into())
     }
 
     /// Ends it, and says how it has ended.
-    fn end(&mut self) -> Result<String> {
+    fn end(&mut self) -> Result<Ended> {
         self.input = None;
         let Some(program) = self.program.take() else {
-            return Ok(String::new());
+            return Ok(Ended::default());
         };
         let done = program.join();
         done.unwrap_or_else(|_| Err(anyhow!("a thread that copies data panicked")))

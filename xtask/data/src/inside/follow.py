@@ -36,9 +36,15 @@ COPY = [
 
 LOOK_SECONDS = 0.2
 
+#: Left to the server that runs: without room for its own log it would end.
+LEAST_ROOM = 256 << 20
+
+#: Ends it where the server sends nobody its log: `wal_level`, `max_wal_senders`.
+SENDS_NO_LOG = 2
+
 
 class Unwanted(Exception):
-    """Whoever has asked for it is gone."""
+    """Whoever has asked for it is gone, or it would harm the server."""
 
 
 def start(command: list[str]) -> subprocess.Popen:
@@ -50,6 +56,9 @@ def wait() -> None:
     readable, _, _ = select.select([sys.stdin], [], [], LOOK_SECONDS)
     if readable and not os.read(sys.stdin.fileno(), 1):
         raise Unwanted
+    disk = os.statvfs(GENERATIONS)
+    if disk.f_bavail * disk.f_frsize < LEAST_ROOM:
+        raise Unwanted("the disk of the data has no room for a copy and for the log that comes")
 
 
 def follow(identifier: str, programs: list[subprocess.Popen]) -> int:
@@ -60,7 +69,7 @@ def follow(identifier: str, programs: list[subprocess.Popen]) -> int:
     # What the copy begins with is received, too, if the receiver was there before.
     while not os.listdir(log):
         if receiver.poll() is not None:
-            return 1
+            return SENDS_NO_LOG
         wait()
     copy = start([*COPY, f"--pgdata={part}"])
     programs.append(copy)
@@ -78,7 +87,8 @@ def main() -> int:
     programs: list[subprocess.Popen] = []
     try:
         return follow(sys.argv[1], programs)
-    except Unwanted:
+    except Unwanted as why:
+        print(why, file=sys.stderr)
         return 1
     finally:
         for program in programs:
