@@ -156,6 +156,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     if let Some(image) = &database.elsewhere {
         values.insert(ELSEWHERE, image.to_string());
     }
+    values.insert("folders_of_data", String::new());
     let app_name = match app {
         Some(app) => of_app(app, &mut values)?,
         None => None,
@@ -204,6 +205,12 @@ fn of_app<'a>(app: &'a App, values: &mut BTreeMap<&'static str, String>) -> Resu
     values.insert("install_options", install.options());
     values.insert("build_environment", install.exports());
     values.insert("app_package", install.package.clone().unwrap_or_default());
+    // An app that opens a file there as it is imported has to find the folder, in steps too.
+    let of_the_app = directories.iter().filter(|path| path.starts_with("/app/"));
+    values.insert(
+        "folders_of_data",
+        of_the_app.map(|path| format!(" {path}")).collect(),
+    );
     own_directories(directories, values)?;
     Ok(name.as_deref())
 }

@@ -3,7 +3,7 @@
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::{Token, TokenKind};
-use crate::tree::{Tree, is_of_the_app};
+use crate::tree::{Tree, file_name, is_of_the_app, reads_count};
 
 /// Names of settings that hold one: Django's, and what others call theirs.
 const SETTINGS: [&str; 8] = [
@@ -22,6 +22,21 @@ const OF_PATHS: [&str; 11] = [
     "Path", "PurePath", "abspath", "absolute", "join", "joinpath", "os", "path", "pathlib", "resolve", "str",
 ];
 
+/// Words of settings that hold what is made anew, or what is part of the code.
+const MADE_ANEW: [&str; 11] = [
+    "CACHE",
+    "CACHES",
+    "LOCALE",
+    "LOG",
+    "LOGS",
+    "STATIC",
+    "STATICFILES",
+    "TEMP",
+    "TEMPLATE",
+    "TEMPLATES",
+    "TMP",
+];
+
 /// The folders as a spec has them, and what names each.
 pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<String>> {
     let mut found: Vec<Detected<String>> = Vec::new();
@@ -30,29 +45,85 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<String>> 
             let all = crate::python::statement::assignments(line);
             all.into_iter().map(move |one| (n, one))
         }) {
-            if !SETTINGS.contains(&one.target.to_uppercase().as_str()) {
+            // A function's own name is part of a path that it makes.
+            let is_setting = module.is_at_the_top(n) || module.class_of(n).is_some();
+            if !is_setting || !SETTINGS.contains(&one.target.to_uppercase().as_str()) {
                 continue;
             }
             let Some(folder) = place(module, one.value, 0).and_then(|path| kept(&path)) else {
                 continue;
             };
-            let below = format!("{folder}/");
-            let holds_code = tree
-                .paths()
-                .any(|path| path.starts_with(&below) && path.ends_with(".py"));
-            let overlaps = |other: &Detected<String>| {
-                let other = format!("{}/", other.value);
-                other.starts_with(&below) || below.starts_with(&other)
-            };
-            if !holds_code && !found.iter().any(overlaps) {
-                found.push(Detected::likely(
-                    folder,
-                    Place::new(module.path, module.number(n)),
-                ));
-            }
+            let place = Place::new(module.path, module.number(n));
+            add(tree, &mut found, Detected::likely(folder, place));
+        }
+    }
+    for made in made_by_scripts(tree) {
+        if named_by_settings(modules, &made.value) {
+            add(tree, &mut found, made);
         }
     }
     found
+}
+
+/// Adds a folder, but for one that holds code, or lies within another or around it.
+fn add(tree: &Tree, found: &mut Vec<Detected<String>>, folder: Detected<String>) {
+    let below = format!("{}/", folder.value);
+    let holds_code = tree
+        .paths()
+        .any(|path| path.starts_with(&below) && path.ends_with(".py"));
+    let overlaps = |other: &Detected<String>| {
+        let other = format!("{}/", other.value);
+        other.starts_with(&below) || below.starts_with(&other)
+    };
+    if !holds_code && !found.iter().any(overlaps) {
+        found.push(folder);
+    }
+}
+
+/// Folders of the project that are not among its files, and that its Dockerfiles and
+/// scripts make: `mkdir -p data/icons`. The outer ones come first.
+fn made_by_scripts(tree: &Tree) -> Vec<Detected<String>> {
+    let mut found: Vec<Detected<String>> = Vec::new();
+    let scripts = tree
+        .texts()
+        .filter(|(path, _)| reads_count(path))
+        .filter(|(path, _)| file_name(path).contains("Dockerfile") || path.ends_with(".sh"));
+    for (path, text) in scripts {
+        for (n, line) in text.lines().enumerate() {
+            let line = line.trim().strip_prefix("RUN ").unwrap_or(line);
+            for command in line.split(['&', ';', '|']) {
+                let mut words = command.split_whitespace();
+                if words.next() != Some("mkdir") {
+                    continue;
+                }
+                let folders = words.filter(|word| !word.starts_with('-') && !word.starts_with('/'));
+                for folder in folders.filter_map(kept) {
+                    let below = format!("{folder}/");
+                    if !tree.paths().any(|path| path.starts_with(&below)) {
+                        found.push(Detected::likely(folder, Place::new(path, n + 1)));
+                    }
+                }
+            }
+        }
+    }
+    found.sort_by_key(|one| one.value.matches('/').count());
+    found
+}
+
+/// Whether a setting of the project leads into a folder, and to data there.
+fn named_by_settings(modules: &Modules<'_>, folder: &str) -> bool {
+    let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let below = format!("{folder}/");
+    let mut settings = of_the_app.flat_map(|module| module.assignments().map(move |(_, one)| (module, one)));
+    settings.any(|(module, one)| {
+        let upper = one.target.to_uppercase();
+        let is_data = !upper.split('_').any(|word| MADE_ANEW.contains(&word));
+        // Most values are no paths at all.
+        let may_be = is_data && one.value.len() > 1;
+        let path = may_be.then(|| place(module, one.value, 0)).flatten();
+        path.and_then(|path| kept(&path))
+            .is_some_and(|path| path == folder || path.starts_with(&below))
+    })
 }
 
 /// The path that an expression makes: absolute, or from the app's folder, which is
@@ -141,6 +212,8 @@ mod tests {
 
     #[test]
     fn nothing_is_guessed() {
+        let local = "def name_of(file):\n    upload_dir = \"attachments\"\n    return upload_dir + file\n";
+        assert_eq!(found("shop/utils.py", local), [""; 0]);
         for value in [
             "os.environ[\"MEDIA\"]",
             "os.getenv(\"MEDIA\", \"media\")",

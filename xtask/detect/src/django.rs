@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::entry::AppObject;
+use crate::entry::{AppObject, Framework};
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
-use crate::tree::Tree;
+use crate::tree::{Tree, file_name, is_of_the_app};
 
 /// The variable that names the module with the settings.
 pub(crate) const SETTINGS: &str = "DJANGO_SETTINGS_MODULE";
@@ -21,6 +21,16 @@ pub struct ServerSettings {
     pub module: String,
     /// What manage.py names, and where.
     pub of_commands: Detected<String>,
+}
+
+/// The settings that an image runs with, where its programs take no or other ones by
+/// themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChosenSettings {
+    /// The module, such as `config.settings.production`.
+    pub module: String,
+    /// Which sign speaks for it, to be shown beside it.
+    pub why: String,
 }
 
 /// Django's manage.py: the highest one, as others call theirs so, too.
@@ -52,6 +62,70 @@ pub(crate) fn server_settings(
         place,
         certainty,
     })
+}
+
+/// The settings that are meant where neither the server's module nor manage.py names any,
+/// since whoever starts them does: those for production that are on top of the ones with
+/// the apps, else these themselves. None where several could be meant.
+pub(crate) fn unnamed_settings(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    app: Option<&Detected<AppObject>>,
+) -> Option<Detected<ChosenSettings>> {
+    const FOR_PRODUCTION: [&str; 4] = ["production.py", "prod.py", "deploy.py", "live.py"];
+    let app = app?;
+    let is_django = matches!(app.value.framework, Framework::DjangoAsgi | Framework::DjangoWsgi);
+    let is_silent = |path: &str| Some(!tree.text(path)?.contains(SETTINGS));
+    if !is_django || !is_silent(&app.place.file)? || !is_silent(manage(tree)?)? {
+        return None;
+    }
+    let sources = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let sources: Vec<_> = sources
+        .filter(|module| {
+            let stem = module.path.trim_end_matches(".py").trim_end_matches("/__init__");
+            !is_of_developers(stem)
+        })
+        .collect();
+    let with_apps = sources.iter().filter(|module| {
+        ["INSTALLED_APPS", "ROOT_URLCONF"]
+            .iter()
+            .all(|name| module.value(name).is_some())
+    });
+    let [base] = with_apps.collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let on_top = sources.iter().find(|module| {
+        FOR_PRODUCTION.contains(&file_name(module.path)) && imported(modules, module.path).contains(base.path)
+    });
+    let (chosen, why) = match on_top {
+        Some(module) => (module, "those for production, as nothing names any"),
+        None => (base, "the apps stand there, and nothing names the settings"),
+    };
+    let path = chosen.path.strip_prefix(&app.value.path)?.trim_start_matches('/');
+    let path = path.trim_end_matches(".py").trim_end_matches("/__init__");
+    Some(Detected::likely(
+        ChosenSettings {
+            module: path.replace('/', "."),
+            why: why.to_owned(),
+        },
+        Place::of(chosen.path, tree.text(chosen.path)?, "INSTALLED_APPS"),
+    ))
+}
+
+/// Whether settings are those of developers or of tests, by the last part of their name.
+pub(crate) fn is_of_developers(module: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "ci",
+        "dev",
+        "devel",
+        "development",
+        "local",
+        "test",
+        "testing",
+        "tests",
+    ];
+    let last = module.rsplit(['.', '/']).next().unwrap_or_default();
+    last.split(['_', '-']).any(|word| WORDS.contains(&word))
 }
 
 /// The settings that a module names: `os.environ.setdefault("DJANGO_SETTINGS_MODULE",

@@ -9,7 +9,7 @@ use crate::build_steps::BuildFindings;
 use crate::database::{self, GivenVariable};
 use crate::dependencies::{self, AskedBy, AskedPackage, Dependencies, at, toml_at};
 use crate::directories;
-use crate::django::{self, ServerSettings};
+use crate::django::{self, ChosenSettings, ServerSettings};
 use crate::entry::{self, AppObject};
 use crate::health::{self, HealthRoute};
 use crate::migrations::{self, CommandWords};
@@ -52,8 +52,9 @@ pub struct Findings {
     /// Those of them that lead to the database, with their values.
     pub database: Vec<Detected<GivenVariable>>,
     /// The settings of Django's that the project's own image runs with, where those are
-    /// not what its programs take by themselves.
-    pub settings_module: Option<Detected<String>>,
+    /// not what its programs take by themselves; or those that are meant where neither
+    /// says so.
+    pub settings_module: Option<Detected<ChosenSettings>>,
     /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
     pub driver: Option<Detected<AskedPackage>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
@@ -110,7 +111,8 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
         folder: folder.to_owned(),
         description: description(&tree),
         server: server::find(&dependencies, entry.app.value()),
-        settings_module: settings_module(&tree, &modules),
+        settings_module: settings_module(&tree, &modules)
+            .or_else(|| django::unnamed_settings(&tree, &modules, entry.app.chosen.as_ref())),
         driver: database::driver_of_a_part(&dependencies),
         health: health::choose(&modules, &routes::find(&modules)),
         before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value(), member),
@@ -242,12 +244,17 @@ fn description(tree: &Tree) -> Option<Detected<String>> {
     one_line.then(|| Detected::sure(found.trim().to_owned(), place))
 }
 
-/// `DJANGO_SETTINGS_MODULE` of a Dockerfile, as far as it names a module of the project.
-fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<String>> {
+/// `DJANGO_SETTINGS_MODULE` of a Dockerfile, of uWSGI's settings, of the Procfile or of a
+/// script, as far as it names a module of the project that is not for developers.
+fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<ChosenSettings>> {
     const NAME: &str = django::SETTINGS;
+    let says_how = |path: &str| {
+        let name = file_name(path);
+        name.contains("Dockerfile") || ["Procfile", "uwsgi.ini"].contains(&name) || name.ends_with(".sh")
+    };
     let files = tree
         .texts()
-        .filter(|(path, _)| file_name(path).contains("Dockerfile") && reads_count(path));
+        .filter(|(path, _)| says_how(path) && reads_count(path));
     let lines = files.flat_map(|(path, text)| text.lines().enumerate().map(move |(n, line)| (path, n, line)));
     let mut named = lines.filter_map(|(path, n, line)| {
         let (_, rest) = line.split_once(NAME)?;
@@ -255,7 +262,8 @@ fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<String
         let end = value.find(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c)));
         let value = &value[..end.unwrap_or(value.len())];
         let is_own = value.contains('.') && modules.find(path, value).is_some();
-        is_own.then(|| Detected::sure(value.to_owned(), Place::new(path, n + 1)))
+        let is_meant = is_own && !line.trim_start().starts_with('#') && !django::is_of_developers(value);
+        is_meant.then(|| Detected::sure(value.to_owned(), Place::new(path, n + 1)))
     });
     let found = named.next()?;
     let by_itself = modules
@@ -269,7 +277,13 @@ fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<String
             .find(|token| token.kind == TokenKind::Text)
             .map(|token| token.text)
     });
-    names.any(|name| name != found.value).then_some(found)
+    names.any(|name| name != found.value).then(|| {
+        let chosen = ChosenSettings {
+            module: found.value,
+            why: "the project's own image runs with these settings".to_owned(),
+        };
+        Detected::sure(chosen, found.place)
+    })
 }
 
 fn is_package(tree: &Tree, member: &str) -> bool {

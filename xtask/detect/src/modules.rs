@@ -109,11 +109,11 @@ impl<'t> Module<'t> {
         values.next().map(|(_, one)| one.value)
     }
 
-    /// A function or class at the top.
+    /// A function or class at the top: the last one of a name, as those before it are
+    /// `@overload`s or were replaced.
     pub(crate) fn definition(&self, name: &str) -> Option<&Definition<'t>> {
-        self.definitions
-            .iter()
-            .find(|one| one.within.is_none() && one.name == name)
+        let mut all = self.definitions.iter().rev();
+        all.find(|one| one.within.is_none() && one.name == name)
     }
 
     /// The lines of a definition's own, without those of functions in it.

@@ -274,9 +274,9 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     if let Some(settings) = &findings.settings_module {
         found.push(ProposedVariable {
             name: django::SETTINGS.to_owned(),
-            value: settings.value.clone(),
+            value: escaped(&settings.value.module),
             place: settings.place.clone(),
-            why: "the project's own image runs with these settings".to_owned(),
+            why: settings.value.why.clone(),
         });
     } else if let Some(settings) = &findings.server_settings {
         let others = &settings.value.of_commands;

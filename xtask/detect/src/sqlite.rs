@@ -25,7 +25,9 @@ pub(crate) fn notes(
 ) -> Vec<Detected<String>> {
     let mut found: Vec<Detected<String>> = Vec::new();
     let served = app.and_then(|app| django::settings_with(modules, &app.place.file));
-    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+    // Commands of Django's own kind are run by hand, on files that somebody names.
+    let serves = |path: &str| is_of_the_app(path) && !path.contains("/management/commands/");
+    for module in modules.all.iter().filter(|module| serves(module.path)) {
         for (n, line) in module.lines.iter().enumerate() {
             if is_of_developers(module, n) {
                 continue;

@@ -184,7 +184,7 @@ fn is_lock(name: &str) -> bool {
 }
 
 fn tells_something(name: &str) -> bool {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 10] = [
         "Makefile",
         "Pipfile",
         "Procfile",
@@ -193,6 +193,7 @@ fn tells_something(name: &str) -> bool {
         "pyproject.toml",
         "runtime.txt",
         "setup.cfg",
+        "uwsgi.ini",
         ".python-version",
     ];
     const ENDINGS: [&str; 9] = [

@@ -10,7 +10,7 @@ set -eu
 {{build_environment}}
 {{stand_ins}}
 umask 022
-mkdir -p /usr/local/lib/hive /tmp/home
+mkdir -p /usr/local/lib/hive /tmp/home{{folders_of_data}}
 cp -r --no-preserve=all /rootfs/usr/local/lib/hive/. /usr/local/lib/hive/
 chown -R 1000:1000 /app /tmp/home
 # Of this stage alone, as the image has no front end's tools.
