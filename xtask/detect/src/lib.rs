@@ -15,6 +15,7 @@ pub mod entry;
 pub mod findings;
 pub mod health;
 pub mod import;
+pub mod libraries;
 pub mod migrations;
 pub mod not_started;
 pub mod place;

@@ -3,6 +3,7 @@
 mod removed;
 
 use crate::findings::Findings;
+use crate::libraries;
 use crate::place::Detected;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::settings::ReadVariable;
@@ -16,6 +17,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
         .map(|one| for_variable(one, image))
         .collect();
     told.extend(for_module(findings, words).or_else(|| removed::way_out(words, image)));
+    told.extend(libraries::missing(words));
     told.extend(for_host(findings, words));
     told.extend(for_table(findings, words));
     told.extend(for_extension(words));
@@ -300,6 +302,12 @@ mod tests {
             ],
         );
         says(&[("backend/imp.py", "")], words, &["imp lies in backend"]);
+    }
+
+    #[test]
+    fn a_library_that_a_program_opens_has_its_package() {
+        let words = "uwsgi: error while loading shared libraries: libpython3.13.so.1.0: cannot open shared object file";
+        says(&[], words, &[r#""packages": ["libpython3.13"]"#]);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct ImageFacts<'a> {
     /// The key of a spec and its value that lead to another Python than the default
     /// one, such as `base` and `ubuntu`.
     pub python: Option<(&'static str, String)>,
+    /// The package with the library of the image's Python, where that is the
+    /// distribution's.
+    pub python_library: Option<&'static str>,
 }
 
 /// The files, with what differs from the defaults alone.
@@ -58,9 +61,14 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
         file.insert("build_packages".to_owned(), json!(packages));
     }
     let mut programs = programs(findings);
+    let library = image.python_library.filter(|_| embeds_python(findings));
+    let mut of_image: Vec<&str> = library.into_iter().collect();
     if !findings.redis.is_empty() {
-        file.insert("packages".to_owned(), json!([redis::PACKAGE]));
+        of_image.push(redis::PACKAGE);
         programs.insert(0, redis::program());
+    }
+    if !of_image.is_empty() {
+        file.insert("packages".to_owned(), json!(of_image));
     }
     if !programs.is_empty() {
         file.insert("programs".to_owned(), Value::from(programs));
@@ -111,6 +119,14 @@ fn memory(findings: &Findings, defaults: &Value) -> Option<u64> {
     let more = programs(findings).len() as u64 * MEMORY_OF_A_PROGRAM;
     let of_all = defaults.pointer("/budgets/memory_mb")?.as_u64()?;
     (more > 0).then_some(of_all + more)
+}
+
+/// Whether something is installed that has Python as a part of it, built here: uWSGI.
+pub fn embeds_python(findings: &Findings) -> bool {
+    let parts = findings.parts();
+    let is_installed = |by: &AskedBy| *by == AskedBy::Project || parts.contains(&by);
+    let mut packages = findings.dependencies.packages.iter();
+    packages.any(|one| one.value.name == "uwsgi" && is_installed(&one.value.by))
 }
 
 /// The processes beside the server as programs of the image: not those that want

@@ -33,6 +33,7 @@ fn found(folder: &Path) -> String {
         source: "../shape",
         port: 8000,
         python: None,
+        python_library: Some("libpython3.13"),
     };
     let proposed = propose(&findings, &facts, &serde_json::from_str(DEFAULTS).unwrap());
     let told = told::lines(&findings);

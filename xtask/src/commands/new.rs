@@ -16,7 +16,7 @@ use detect::entry::AppObject;
 use detect::findings::{Findings, look_at};
 use detect::place::Detected;
 use detect::tree::Template;
-use detect::{proposal, told};
+use detect::{libraries, proposal, told};
 use files::{Fate, PlannedFile};
 use host::Host;
 use placement::Placement;
@@ -43,10 +43,11 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         return Err(failure.into());
     }
     placement.take_port(&catalog, findings.port.as_ref().map(|port| port.value))?;
-    let mut planned = files::planned(args, host, &placement, &findings, None)?;
+    let mut planned = files::planned(args, host, &placement, &findings, None, None)?;
     let mut next = next(host, &catalog, &placement, &planned)?;
+    let mut chosen = None;
     if let Some(python) = next.python.take() {
-        let on_it = files::planned(args, host, &placement, &findings, Some(python.clone()))?;
+        let on_it = files::planned(args, host, &placement, &findings, Some(python.clone()), None)?;
         let next_on_it = self::next(host, &catalog, &placement, &on_it)?;
         let is_new = on_it
             .iter()
@@ -57,7 +58,21 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
             let (key, value) = python;
             let because = next.lacking_wheels.join("; ");
             say(host, "found", &format!("{key} = {value} ({because})"));
+            chosen = Some((key, value));
             (planned, next) = (on_it, next_on_it);
+        }
+    }
+    let library = next.library.filter(|_| proposal::embeds_python(&findings));
+    if let Some(library) = library {
+        let with_it = files::planned(args, host, &placement, &findings, chosen, Some(library))?;
+        let next_with_it = self::next(host, &catalog, &placement, &with_it)?;
+        if next_with_it.problems == next.problems {
+            say(
+                host,
+                "found",
+                &format!("uwsgi has Python as a part of it: {library} is in the image"),
+            );
+            (planned, next) = (with_it, next_with_it);
         }
     }
     next.notes.append(&mut next.without_wheel);
@@ -184,6 +199,8 @@ struct Next {
     lacking_wheels: Vec<String>,
     /// The key of a spec and its value that bring a Python with all of them.
     python: Option<(&'static str, String)>,
+    /// The package with the library of the Python of the base.
+    library: Option<&'static str>,
     commands: Vec<String>,
     /// What `render --check` wants to be there: path within the checkout → text.
     rendered: Vec<(String, String)>,
@@ -211,6 +228,7 @@ fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[Planne
         without_wheel: Vec::new(),
         lacking_wheels: Vec::new(),
         python: None,
+        library: None,
         commands: vec![format!("cargo xtask build-images {}", placement.name)],
         rendered,
     };
@@ -220,6 +238,8 @@ fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[Planne
         next.notes = apps.flat_map(Application::disagreeing_lists).collect();
         for job in &request.jobs {
             let Some(app) = &job.app else { continue };
+            let is_of_base = job.base.python.is_none();
+            next.library = libraries::of_python(job.base.python_version()).filter(|_| is_of_base);
             next.without_wheel
                 .extend(app.without_wheel(job.base.python_version()));
             next.lacking_wheels

@@ -11,18 +11,23 @@ use inputs::regular;
 /// Of each package the first version with a wheel for Python 3.11, 3.12, 3.13 and
 /// 3.14. What has been published does not change; what is not known here is left to
 /// the build, which asks the index.
-const FIRST: [(&str, [&str; 4]); 11] = [
+const FIRST: [(&str, [&str; 4]); 16] = [
     ("aiohttp", ["3.8.4", "3.9.0", "3.10.5", "3.13.0"]),
     ("asyncpg", ["0.27.0", "0.29.0", "0.30.0", "0.31.0"]),
     ("cffi", ["1.15.1", "1.16.0", "1.17.0", "2.0.0"]),
+    ("frozenlist", ["1.3.3", "1.4.1", "1.4.1", "1.4.1"]),
     ("greenlet", ["2.0.2", "3.0.0", "3.1.0", "3.2.3"]),
     ("httptools", ["0.5.0", "0.6.1", "0.6.2", "0.7.1"]),
+    ("lxml", ["4.9.1", "4.9.3", "5.3.0", "6.0.1"]),
+    ("multidict", ["6.0.3", "6.0.5", "6.0.5", "6.0.5"]),
     ("orjson", ["3.9.7", "3.9.7", "3.10.7", "3.11.3"]),
+    ("pillow", ["9.2.0", "10.0.0", "10.4.0", "11.3.0"]),
     ("psycopg-binary", ["3.1.12", "3.1.12", "3.2.3", "3.2.10"]),
     ("psycopg2-binary", ["2.9.5", "2.9.9", "2.9.10", "2.9.11"]),
     ("pydantic-core", ["2.0.1", "2.4.0", "2.20.0", "2.41.1"]),
     ("pyyaml", ["6.0", "6.0.1", "6.0.2", "6.0.3"]),
     ("uvloop", ["0.17.0", "0.18.0", "0.21.0", "0.22.1"]),
+    ("yarl", ["1.8.2", "1.9.3", "1.9.3", "1.9.3"]),
 ];
 
 /// The Python of the first column, of 3.11 the `11`.

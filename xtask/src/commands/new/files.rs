@@ -52,14 +52,15 @@ pub(super) struct PlannedFile {
     pub(super) fate: Fate,
 }
 
-/// The app's file, unless it would be empty, and the image's, on the `python` that
-/// [`ImageFacts`] has.
+/// The app's file, unless it would be empty, and the image's, on the `python` and with the
+/// `library` of it that [`ImageFacts`] has.
 pub(super) fn planned(
     args: &NewArgs,
     host: &Host,
     placement: &Placement,
     findings: &Findings,
     python: Option<(&'static str, String)>,
+    library: Option<&'static str>,
 ) -> Result<Vec<PlannedFile>> {
     let defaults = fs_err::read_to_string(host.root.join("images/defaults.json")).unwrap_or_default();
     let defaults: Value = serde_json::from_str(load::without_mark(&defaults)).unwrap_or_default();
@@ -68,6 +69,7 @@ pub(super) fn planned(
         source: &placement.source,
         port: placement.port,
         python,
+        python_library: library,
     };
     let proposed = proposal::propose(findings, &facts, &defaults);
     let image = format!("images/{}/image.json", placement.name);

@@ -5,6 +5,7 @@
 
 use definition::base::BaseSets;
 use definition::spec::names::PYTHONS;
+use detect::libraries;
 
 /// What says that something is missing, and the packages that bring it.
 const MISSING: [(&[&str], &[&str]); 23] = [
@@ -124,30 +125,10 @@ const NEEDS: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// Shared libraries that an installed package opens when it is used.
-const LIBRARIES: [(&str, &str); 10] = [
-    ("libpq.so.5", "libpq5"),
-    ("libGL.so.1", "libgl1"),
-    ("libgomp.so.1", "libgomp1"),
-    ("libgobject-2.0.so.0", "libglib2.0-0t64"),
-    ("libglib-2.0.so.0", "libglib2.0-0t64"),
-    ("libgthread-2.0.so.0", "libglib2.0-0t64"),
-    ("libmagic.so.1", "libmagic1t64"),
-    ("libxslt.so.1", "libxslt1.1"),
-    ("libcairo.so.2", "libcairo2"),
-    ("libmariadb.so.3", "libmariadb3"),
-];
-
 /// A sentence that names what is missing and the keys that bring it.
 pub(super) fn advice(text: &str) -> Option<String> {
-    let library = text
-        .lines()
-        .filter(|line| line.contains("cannot open shared object file"))
-        .find_map(|line| LIBRARIES.iter().find(|(name, _)| line.contains(name)));
-    if let Some((name, package)) = library {
-        return Some(format!(
-            "the image has no {name}: `\"packages\": [\"{package}\"]` in the spec brings it"
-        ));
+    if let Some(library) = libraries::missing(text) {
+        return Some(library);
     }
     if is_about_git_tags(text) {
         return Some(
@@ -156,6 +137,20 @@ pub(super) fn advice(text: &str) -> Option<String> {
                 .to_owned(),
         );
     }
+    let list = to_build(text)?;
+    let Some(package) = built(text) else {
+        return Some(format!(
+            "the build lacks something of the distribution: `\"build_packages\": [{list}]` in the spec brings it"
+        ));
+    };
+    Some(format!(
+        "{package} has no wheel for this Python and is built, which takes `\"build_packages\": [{list}]` in the spec; \
+         a base set with another Python may have a wheel (`--base`)"
+    ))
+}
+
+/// The packages that bring what a build says it has not, as a list of a spec.
+fn to_build(text: &str) -> Option<String> {
     // The last line that says so is nearest to the end.
     let (_, packages) = text
         .lines()
@@ -170,16 +165,7 @@ pub(super) fn advice(text: &str) -> Option<String> {
     let needs = NEEDS.iter().find(|(known, _)| name == Some(*known));
     let packages = needs.map_or(packages, |(_, packages)| packages);
     let list: Vec<String> = packages.iter().map(|name| format!("\"{name}\"")).collect();
-    let list = list.join(", ");
-    let Some(package) = built(text) else {
-        return Some(format!(
-            "the build lacks something of the distribution: `\"build_packages\": [{list}]` in the spec brings it"
-        ));
-    };
-    Some(format!(
-        "{package} has no wheel for this Python and is built, which takes `\"build_packages\": [{list}]` in the spec; \
-         a base set with another Python may have a wheel (`--base`)"
-    ))
+    Some(list.join(", "))
 }
 
 /// A sentence for a package that fails to build, and has a wheel for another Python:
@@ -197,9 +183,14 @@ pub(super) fn another_python(text: &str, bases: Option<&BaseSets>) -> Option<Str
     }
     let base = bases.and_then(|bases| bases.released_with(python));
     let (key, value) = base.map_or(("python", python), |base| ("base", base));
+    // A Python of uv's is a download that not each network has.
+    let list = base.is_none().then(|| to_build(text)).flatten();
+    let or_built = list.map_or_else(String::new, |list| {
+        format!("; or `\"build_packages\": [{list}]` in the spec, which may build it for this one")
+    });
     Some(format!(
         "{package} has no wheel for this Python, and one for Python {python}: `\"{key}\": \"{value}\"` in images/<image>/image.json \
-         takes that"
+         takes that{or_built}"
     ))
 }
 
@@ -265,6 +256,13 @@ mod tests {
         };
         assert!(told("3.12").contains(r#"`"base": "ubuntu"`"#), "{}", told("3.12"));
         assert!(told("3.11").contains(r#"`"python": "3.11"`"#), "{}", told("3.11"));
+        let gcc = "Failed to build `multidict==6.0.4`\nerror: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'\n\
+                   hive: multidict==6.0.4 has a wheel for Python 3.11";
+        let either = another_python(gcc, Some(&sets)).unwrap();
+        assert!(
+            either.contains(r#"takes that; or `"build_packages": ["gcc", "python3-dev"]`"#),
+            "{either}"
+        );
         assert!(told("3.10").starts_with("asyncpg==0.28.0 has wheels for Python 3.10 and older ones alone"));
         assert_eq!(another_python("Failed to build `a==1`", Some(&sets)), None);
     }

@@ -1,0 +1,55 @@
+//! Shared libraries that an installed package opens when it is used, and the packages
+//! of the distribution that bring them.
+
+const LIBRARIES: [(&str, &str); 13] = [
+    ("libpq.so.5", "libpq5"),
+    ("libGL.so.1", "libgl1"),
+    ("libgomp.so.1", "libgomp1"),
+    ("libgobject-2.0.so.0", "libglib2.0-0t64"),
+    ("libglib-2.0.so.0", "libglib2.0-0t64"),
+    ("libgthread-2.0.so.0", "libglib2.0-0t64"),
+    ("libmagic.so.1", "libmagic1t64"),
+    ("libxslt.so.1", "libxslt1.1"),
+    ("libcairo.so.2", "libcairo2"),
+    ("libmariadb.so.3", "libmariadb3"),
+    ("libpython3.12.so", "libpython3.12t64"),
+    ("libpython3.13.so", "libpython3.13"),
+    ("libpython3.14.so", "libpython3.14"),
+];
+
+/// A sentence for the library that a loader did not find, as far as its package is known.
+pub fn missing(text: &str) -> Option<String> {
+    let mut lines = text
+        .lines()
+        .filter(|line| line.contains("cannot open shared object file"));
+    let known = |line| LIBRARIES.iter().find(|(name, _)| str::contains(line, name));
+    let (name, package) = lines.find_map(known)?;
+    Some(format!(
+        "the image has no {name}: `\"packages\": [\"{package}\"]` in the spec brings it"
+    ))
+}
+
+/// The package with the library of a distribution's Python, such as `3.13.5`: what is
+/// built with that as a part, as uWSGI is, opens it at each start.
+pub fn of_python(version: &str) -> Option<&'static str> {
+    let minor = version.split('.').take(2).collect::<Vec<_>>().join(".");
+    let name = format!("libpython{minor}.so");
+    let known = LIBRARIES.iter().find(|(library, _)| *library == name);
+    known.map(|(_, package)| *package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_that_a_loader_misses_has_its_package() {
+        let text = "uwsgi: error while loading shared libraries: libpython3.12.so.1.0: cannot open shared object file: \
+                    No such file or directory";
+        let said = missing(text).unwrap_or_default();
+        assert!(said.contains(r#"`"packages": ["libpython3.12t64"]`"#), "{said}");
+        assert_eq!(missing("libpq.so.5 is there"), None);
+        assert_eq!(of_python("3.13.5"), Some("libpython3.13"));
+        assert_eq!(of_python("3.10"), None);
+    }
+}
