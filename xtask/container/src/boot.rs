@@ -36,6 +36,14 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 const LOOK_PAUSE_LATE: Duration = Duration::from_millis(25);
 /// Between two looks for a FATAL program, which good images never see.
 const PROGRAMS_PAUSE: Duration = Duration::from_secs(3);
+/// `before_start` that says something new is waited for, however many steps it has; a
+/// figure beyond the budget is told then, and by how much.
+const BEFORE_START: Duration = Duration::from_secs(15 * 60);
+/// One that has said nothing for so long may be waiting for what does not come.
+const SILENCE: Duration = Duration::from_secs(30);
+/// There as long as `before_start` runs; a test holds it against the image's files.
+const RUNS_BEFORE_START: &str = "/run/hive/before-start";
+
 /// Healthy for the engine, yet no 200 from outside: then the port is wrong.
 const REACHABLE: Duration = Duration::from_secs(3);
 
@@ -66,6 +74,8 @@ pub struct Boot {
     /// What the endpoint answers, where that is a redirection or no such route,
     /// and what the app has instead.
     pub wrong_path: Option<String>,
+    /// `before_start` was still running when nobody waited any longer, and its last line.
+    pub before_start: Option<String>,
 }
 
 impl Boot {
@@ -267,11 +277,13 @@ pub fn watch(
         healthy: None,
         has_check: true,
         wrong: None,
+        said: String::new(),
+        said_at: Instant::now(),
     };
     let client = Client::new(instance.port, false);
     // A slow machine's figure is worth knowing, a minute of waiting is not.
     // One that may take minutes gets them.
-    let limit = Duration::from_secs_f64(patience::for_start(budget))
+    let mut limit = Duration::from_secs_f64(patience::for_start(budget))
         .min(LONGEST)
         .max(Duration::from_secs_f64(budget * 1.25));
     let mut next_look = LOOK_PAUSE;
@@ -297,13 +309,24 @@ pub fn watch(
             next_look = instance.started.elapsed() + pause;
         }
         if watch.is_over(limit) {
+            if now > limit && watch.boot.first_200.is_none() && runs_before_start(instance)? {
+                if now < BEFORE_START && watch.said_at.elapsed() < SILENCE {
+                    limit = now + PROGRAMS_PAUSE;
+                    continue;
+                }
+                let said = watch.said.split_once(" app | ").map_or("", |(_, said)| said);
+                let said = one_line(said);
+                watch.boot.last_words = format!("`before_start` was still running, and says: {said}");
+                watch.boot.before_start = Some(said);
+                return Ok(Watched::Up(watch.boot));
+            }
             if let Some(app) = &spec.app {
                 watch.tell_wrong_path(&client, app.asked_path());
             }
             return Ok(Watched::Up(watch.boot));
         }
         if now >= next_programs {
-            if let Some(why) = hopeless(instance, spec, watch.boot.first_200.is_some())? {
+            if let Some(why) = watch.hopeless(spec)? {
                 watch.boot.last_words = why;
                 return Ok(Watched::Up(watch.boot));
             }
@@ -321,6 +344,9 @@ struct Watch<'a> {
     has_check: bool,
     /// The last answer that was none, and since when it is the same.
     wrong: Option<(Reply, Instant)>,
+    /// The last line of the app's, `before_start` included, and when it was new.
+    said: String,
+    said_at: Instant,
 }
 
 impl Watch<'_> {
@@ -400,6 +426,24 @@ impl Watch<'_> {
             })
     }
 
+    /// Why waiting is no use any more: supervisord has given a program up, or the app
+    /// ends again and again with the same words.
+    fn hopeless(&mut self, spec: &ImageSpec) -> Result<Option<String>> {
+        if let Some(fatal) = fatal_program(self.instance, spec)? {
+            return Ok(Some(fatal));
+        }
+        if self.boot.first_200.is_some() {
+            return Ok(None);
+        }
+        let log = self.instance.container.last_lines(LOOKED_AT)?;
+        if let Some(said) = words::last_line(&log).filter(|said| *said != self.said) {
+            self.said = said.to_owned();
+            self.said_at = Instant::now();
+        }
+        let ended = words::without_end(&log);
+        Ok(ended.map(|said| format!("the app ended again and again: {}", one_line(&said))))
+    }
+
     fn is_over(&mut self, limit: Duration) -> bool {
         match (self.boot.first_200, self.healthy) {
             (Some(_), Some((healthy, _))) => {
@@ -440,17 +484,15 @@ fn first_success(health: &Value) -> Option<SystemTime> {
     clock::parse(good.get("End")?.as_str()?)
 }
 
-/// Why waiting is no use any more: supervisord has given a program up, or the app
-/// ends again and again with the same words.
-fn hopeless(instance: &Instance, spec: &ImageSpec, answers: bool) -> Result<Option<String>> {
-    if let Some(fatal) = fatal_program(instance, spec)? {
-        return Ok(Some(fatal));
+/// Whether the app's start is at what its spec has before it.
+fn runs_before_start(instance: &Instance) -> Result<bool> {
+    let asked = ["test", "-e", RUNS_BEFORE_START];
+    match instance.container.exec(ask::DEADLINE, &[], &asked, None) {
+        Err(error) if failure::kind(&error) == FailureKind::Interrupted => Err(error),
+        // Too busy to say so: then it says nothing of the app either.
+        Err(_) => Ok(false),
+        Ok(output) => Ok(output.success()),
     }
-    if answers {
-        return Ok(None);
-    }
-    let log = instance.container.last_lines(LOOKED_AT)?;
-    Ok(words::without_end(&log).map(|said| format!("the app ended again and again: {}", one_line(&said))))
 }
 
 /// The first program that the supervisor has given up, except those that the container
@@ -479,6 +521,19 @@ fn fatal_program(instance: &Instance, spec: &ImageSpec) -> Result<Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_image_has_that_file_while_before_start_runs() {
+        let files = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docker/rootfs/usr/local/lib/hive"
+        );
+        let check = fs_err::read_to_string(format!("{files}/healthcheck")).unwrap();
+        assert!(
+            check.contains(&format!("while [[ -e {RUNS_BEFORE_START} ]]")),
+            "{check}"
+        );
+    }
 
     #[test]
     fn a_shutdown_does_not_hide_its_cause() {

@@ -32,6 +32,18 @@ pub fn last_exception(log: &str) -> Option<String> {
     Some(exception)
 }
 
+/// The last line that the app has said with something in it, `before_start` included,
+/// with its time: the same line twice is progress.
+pub(crate) fn last_line(log: &str) -> Option<&str> {
+    let said = |line: &&str| {
+        let text = line
+            .split_once(' ')
+            .and_then(|(_, line)| line.strip_prefix("app | "));
+        text.is_some_and(|text| !text.trim().is_empty())
+    };
+    log.lines().rev().find(said)
+}
+
 /// The same where the app has ended again and again, each time with these.
 pub(crate) fn without_end(log: &str) -> Option<String> {
     let ends: Vec<Option<String>> = runs(log)
@@ -108,6 +120,13 @@ mod tests {
 
     const START: &str = "supervisord | spawned: 'app' with pid 21";
     const END: &str = "supervisord | exited: app (exit status 1; not expected)";
+
+    #[test]
+    fn the_last_line_of_the_app_has_its_time_and_something_in_it() {
+        let text = log(&["app | one", "app | two", "postgresql | checkpoint", "app |  "]);
+        assert_eq!(last_line(&text), Some("2026-11-25T19:11:24Z app | two"));
+        assert_eq!(last_line(&log(&["postgresql | checkpoint"])), None);
+    }
 
     #[test]
     fn the_last_exception_of_the_first_start_is_told_whole() {

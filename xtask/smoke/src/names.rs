@@ -38,3 +38,14 @@ pub(crate) const ROWS_OF_BEFORE: &str = "rows-of-before";
 
 /// A new container on the same volume.
 pub(crate) const RESTART: &str = "restart";
+
+/// Checks that hold a budget, and its key in a spec.
+pub(crate) const BUDGETS: [(&str, &str); 7] = [
+    (TIME_TO_READY, "ready_seconds"),
+    (RESTART, "restart_seconds"),
+    ("clean-stop", "stop_seconds"),
+    (HEALTH, "health_ms"),
+    ("query-latency", "query_ms"),
+    ("memory", "memory_mb"),
+    ("image-size", "size_mb"),
+];

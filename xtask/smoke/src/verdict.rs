@@ -258,6 +258,23 @@ impl Verdict {
             && find(names::TIME_TO_READY).is_some_and(CheckResult::only_took_too_long)
     }
 
+    /// Budgets of the spec that were too small, as its keys, each with how many times as
+    /// much was taken as it allowed; none where anything else is wrong, too.
+    pub fn over_budget(&self) -> Vec<(&'static str, f64)> {
+        let is_wrong = |check: &CheckResult| {
+            check.failed() && check.value.is_none() && !check.detail.starts_with(NOT_REACHED)
+        };
+        if self.checks.iter().any(is_wrong) {
+            return Vec::new();
+        }
+        let over = |check: &&CheckResult| {
+            let (_, key) = names::BUDGETS.iter().find(|(name, _)| *name == check.name)?;
+            let times = check.value? / check.limit?;
+            (times > 1.0).then_some((*key, times))
+        };
+        self.causes().iter().filter_map(over).collect()
+    }
+
     /// The ticket that promotion asks for.
     ///
     /// # Errors
@@ -430,6 +447,18 @@ pub(super) mod tests {
         assert!(verdict(vec![late, unseen()]).only_took_too_long());
         assert!(!verdict(vec![unseen()]).only_took_too_long());
         assert!(!verdict(vec![check("image-user", seen("1000"))]).only_took_too_long());
+    }
+
+    #[test]
+    fn budgets_that_were_too_small_are_keys_of_a_spec() {
+        let over = |value| measured(Figure::new(value, Some(20.0), "s"), "until healthy");
+        let late = || check(names::TIME_TO_READY, over(90.0));
+        assert_eq!(verdict(vec![late()]).over_budget(), [("ready_seconds", 4.5)]);
+        let unseen = check(names::HEALTH, Err(flaw("not reached: the app is not healthy")));
+        assert_eq!(verdict(vec![late(), unseen]).over_budget().len(), 1);
+        let never = check(names::HEALTH, Err(flaw("GET /: 3 of 3 answers were not 200")));
+        assert_eq!(verdict(vec![late(), never]).over_budget(), []);
+        assert_eq!(verdict(vec![check(names::RESTART, over(3.0))]).over_budget(), []);
     }
 
     #[test]

@@ -344,25 +344,33 @@ impl<'a> BuildRun<'a> {
     }
 
     /// What would let the apps go on that did not start, or failed at their health
-    /// route, as far as their code tells.
+    /// route, as far as their code tells; and the budgets of those that only took more.
     fn advice(&self, failed: &[&Verdict]) -> Vec<String> {
         let of = |verdict: &&Verdict| {
-            let words = verdict.last_words().or(verdict.exception())?;
             let job = self
                 .request
                 .jobs
                 .iter()
                 .find(|job| job.spec.name.as_str() == verdict.image())?;
-            let (spec, app) = (&job.spec, job.app.as_ref()?);
+            let mut told: Vec<String> =
+                tell::wider_budgets(verdict.image(), &job.spec.budgets, &verdict.over_budget())
+                    .into_iter()
+                    .collect();
+            let words = verdict.last_words().or(verdict.exception());
+            let (Some(words), Some(app)) = (words, job.app.as_ref()) else {
+                return Some(told);
+            };
             let given = |name: &str| {
-                let own = spec
+                let own = job
+                    .spec
                     .app
                     .as_ref()
                     .is_some_and(|app| app.environment.contains_key(name));
-                own || spec.smoke_environment.contains_key(name)
+                own || job.spec.smoke_environment.contains_key(name)
             };
             let findings = detect::findings::look(&app.folder);
-            Some(not_started::advice(&findings, words, given, verdict.image()))
+            told.extend(not_started::advice(&findings, words, given, verdict.image()));
+            Some(told)
         };
         failed.iter().filter_map(of).flatten().collect()
     }

@@ -21,6 +21,12 @@ pub(crate) fn health(facts: &Facts) -> Judged {
         if let Some(wrong) = boot.and_then(|boot| boot.wrong_path.as_ref()) {
             return Err(flaw(wrong.clone()));
         }
+        if let Some(said) = boot.and_then(|boot| boot.before_start.as_ref()) {
+            return Err(flaw(format!(
+                "`before_start` was still running, and had said nothing new for a while, so that the app was not started; \
+                 its last line: {said}"
+            )));
+        }
         let only_inside = boot.is_some_and(|boot| boot.ready.is_some() && boot.first_200.is_none());
         return Err(flaw(format!(
             "GET {path}: {} of {all} answers were not 200, the first {first}{}",
@@ -171,6 +177,19 @@ mod tests {
         });
         let said = health(&facts).unwrap_err().detail;
         assert!(said.contains("listens on another port"), "{said}");
+    }
+
+    #[test]
+    fn an_app_that_was_not_started_is_not_blamed() {
+        let mut facts = facts();
+        facts.health = Ok(samples(&[], &["connection refused"]));
+        facts.first = Ok(Boot {
+            before_start: Some("Applying shop.0003_big...".to_owned()),
+            ..Boot::default()
+        });
+        let said = health(&facts).unwrap_err().detail;
+        assert!(said.contains("`before_start` was still running"), "{said}");
+        assert!(said.ends_with("Applying shop.0003_big..."), "{said}");
     }
 
     fn outage(noticed: bool, back: bool) -> Outage {

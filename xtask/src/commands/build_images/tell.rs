@@ -10,6 +10,7 @@ use crate::commands;
 use crate::survey::Surveyed;
 use build::candidate;
 use definition::plan::{Action, ImagePlan};
+use definition::spec::Budgets;
 use engine::{Engine, Inventory, Owner};
 use explain::forecast::check::{Checked, Mismatch};
 use failure::{Failure, FailureKind};
@@ -142,4 +143,49 @@ fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
         lines.push(format!("cargo xtask smoke {}", one.step.name));
     }
     lines
+}
+
+/// The key that gives an image more room than its budgets have, which took so many times
+/// as much: half as much again, for the next machine.
+pub(super) fn wider_budgets(name: &str, budgets: &Budgets, over: &[(&str, f64)]) -> Option<String> {
+    let budgets = serde_json::to_value(budgets).ok()?;
+    let wider = over.iter().filter_map(|(key, times)| {
+        let wanted = budgets.get(*key)?.as_f64()? * times * 1.5;
+        // Two digits are as much as such a figure says.
+        let step = 10_f64.powf(wanted.log10().floor() - 1.0).max(1.0);
+        Some(format!("\"{key}\": {:.0}", (wanted / step).ceil() * step))
+    });
+    let wider: Vec<String> = wider.collect();
+    (!wider.is_empty()).then(|| {
+        format!(
+            "nothing else is wrong with {name}: `\"budgets\": {{{}}}` in images/{name}/image.json gives it more room",
+            wider.join(", ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_that_was_too_small_gets_half_as_much_again() {
+        let budgets = Budgets {
+            ready_seconds: 20.0,
+            restart_seconds: 15.0,
+            stop_seconds: 5.0,
+            health_ms: 100.0,
+            query_ms: 15.0,
+            memory_mb: 400.0,
+            size_mb: 1000.0,
+        };
+        let said = wider_budgets("shop", &budgets, &[("ready_seconds", 4.5), ("size_mb", 1.2)]).unwrap();
+        assert!(
+            said.contains(
+                r#"`"budgets": {"ready_seconds": 140, "size_mb": 1800}` in images/shop/image.json"#
+            ),
+            "{said}"
+        );
+        assert_eq!(wider_budgets("shop", &budgets, &[]), None);
+    }
 }
