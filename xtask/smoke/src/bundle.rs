@@ -103,7 +103,7 @@ pub(crate) fn write_scene(folder: &Path, fixture: &Fixture<'_>, result: &CheckRe
     for instance in fixture.instances() {
         let own = folder.join(instance.container.name());
         container(&own, &instance.container, &secrets, &mut missing)?;
-        let inside = "supervisorctl status; for stat in /proc/[0-9]*/stat; do cat $stat; done";
+        let inside = "/usr/local/bin/supervisorctl status; for stat in /proc/[0-9]*/stat; do cat $stat; done";
         match settled(fixture.shell(&instance, inside))? {
             Ok(answer) => put_in(&own, "inside.txt", &answer.text, &secrets)?,
             Err(why) => missing.push(why),

@@ -140,7 +140,7 @@ pub(crate) const DATA_DIRECTORY: &str = "\
 /// supervisord's stop waits for clients, PostgreSQL's own fast shutdown ends
 /// them: how a stop goes is `clean-stop`'s to judge.
 pub const TAKE_AWAY: &str = "\
-    timeout 5 supervisorctl stop postgresql\n\
+    timeout 5 /usr/local/bin/supervisorctl stop postgresql\n\
     tries=100\n\
     while pg_isready -q; [ $? != 2 ]; do\n\
       tries=$((tries - 1)); [ $tries -gt 0 ] || exit 1\n\
@@ -155,7 +155,7 @@ pub const TAKE_AWAY: &str = "\
 /// Starts it again and returns once it takes connections. In the background,
 /// since supervisorctl waits a second to see whether the program stays.
 pub const BRING_BACK: &str = "\
-    supervisorctl start postgresql >/dev/null 2>&1 &\n\
+    /usr/local/bin/supervisorctl start postgresql >/dev/null 2>&1 &\n\
     tries=200\n\
     until pg_isready -q; do\n\
       tries=$((tries - 1)); [ $tries -gt 0 ] || exit 1\n\

@@ -134,7 +134,7 @@ impl UntidyEnd<'_> {
         let began = Instant::now();
         fixture.must(
             &instance,
-            &format!("kill -9 $(supervisorctl pid {})", self.program),
+            &format!("kill -9 $(/usr/local/bin/supervisorctl pid {})", self.program),
         )?;
         fixture.note(format!("{} is broken and was ended", self.program));
         let Some(ended) = fixture.until_ended(&instance.container, self.limit)? else {

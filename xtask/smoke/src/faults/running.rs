@@ -277,7 +277,9 @@ pub(crate) fn logs(fixture: &Fixture<'_>) -> Result<Observation> {
     );
     fixture.must(
         &instance,
-        &format!("/usr/bin/python3 -I - /proc/$(supervisorctl pid {talker})/fd/1 <<'PY'\n{print}PY"),
+        &format!(
+            "/usr/bin/python3 -I - /proc/$(/usr/local/bin/supervisorctl pid {talker})/fd/1 <<'PY'\n{print}PY"
+        ),
     )?;
     fixture.until_health(&instance, true, PATIENCE)?;
     let listed = fixture.must(
