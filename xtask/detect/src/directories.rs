@@ -1,8 +1,10 @@
 //! Folders that the app writes into, and that have to outlive its container.
 
+use crate::database::GivenVariable;
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::{Token, TokenKind};
+use crate::settings;
 use crate::tree::{Tree, file_name, is_of_the_app, reads_count};
 
 /// Names of settings that hold one: Django's, and what others call theirs.
@@ -37,32 +39,77 @@ const MADE_ANEW: [&str; 11] = [
     "TMP",
 ];
 
-/// The folders as a spec has them, and what names each.
-pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<String>> {
-    let mut found: Vec<Detected<String>> = Vec::new();
+/// Where an app has its files.
+#[derive(Debug, Default)]
+pub(crate) struct Folders {
+    /// Folders of data as a spec has them, and what names each.
+    pub(crate) kept: Vec<Detected<String>>,
+    /// Variables with places that are in no image, and what they are instead.
+    pub(crate) moved: Vec<Detected<GivenVariable>>,
+}
+
+/// The folders that settings name, and those that a start script makes.
+pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
+    let mut found = Folders::default();
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
         for (n, one) in module.lines.iter().enumerate().flat_map(|(n, line)| {
             let all = crate::python::statement::assignments(line);
             all.into_iter().map(move |one| (n, one))
         }) {
+            let target = one.target.to_uppercase();
+            let is_data = SETTINGS.contains(&target.as_str());
             // A function's own name is part of a path that it makes.
             let is_setting = module.is_at_the_top(n) || module.class_of(n).is_some();
-            if !is_setting || !SETTINGS.contains(&one.target.to_uppercase().as_str()) {
+            if !is_setting || !is_data && target != "STATIC_ROOT" {
                 continue;
             }
-            let Some(folder) = place(module, one.value, 0).and_then(|path| kept(&path)) else {
+            let read = settings::read_with_default(modules, module, one.value);
+            let value = read.as_ref().map_or(one.value, |(_, default)| default);
+            let Some(path) = place(module, value, 0) else {
                 continue;
             };
-            let place = Place::new(module.path, module.number(n));
-            add(tree, &mut found, Detected::likely(folder, place));
+            let line = Place::new(module.path, module.number(n));
+            let folder = match (kept(&path), read) {
+                (Some(folder), _) => Some(folder),
+                // Of another image, where the user has a home.
+                (None, Some((name, _))) if path.starts_with('/') => {
+                    let folder = own_folder(tree, &path);
+                    let moved = folder.as_ref().map(|folder| GivenVariable {
+                        name,
+                        value: format!("/app/{folder}"),
+                        why: format!("{path} is of another image"),
+                    });
+                    found
+                        .moved
+                        .extend(moved.map(|moved| Detected::likely(moved, line.clone())));
+                    folder
+                }
+                (None, _) => None,
+            };
+            if let Some(folder) = folder.filter(|_| is_data) {
+                add(tree, &mut found.kept, Detected::likely(folder, line));
+            }
         }
     }
     for made in made_by_scripts(tree) {
         if named_by_settings(modules, &made.value) {
-            add(tree, &mut found, made);
+            add(tree, &mut found.kept, made);
         }
     }
     found
+}
+
+/// A folder of the app's own in the place of one elsewhere, with nothing of the project's
+/// in it.
+fn own_folder(tree: &Tree, path: &str) -> Option<String> {
+    let last = kept(path.trim_end_matches('/').rsplit('/').next()?)?;
+    let is_free = |name: &str| {
+        let below = format!("{name}/");
+        !tree.has(name) && !tree.paths().any(|path| path.starts_with(&below))
+    };
+    [last.clone(), format!("{last}-files")]
+        .into_iter()
+        .find(|name| is_free(name))
 }
 
 /// Adds a folder, but for one that holds code, or lies within another or around it.
@@ -186,7 +233,7 @@ mod tests {
 
     fn found(path: &str, text: &str) -> Vec<String> {
         let tree = Tree::single(path, text);
-        let all = find(&tree, &Modules::of(&tree));
+        let all = find(&tree, &Modules::of(&tree)).kept;
         all.into_iter().map(|one| one.value).collect()
     }
 
@@ -211,12 +258,31 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_a_variable_may_change_is_that_of_its_default() {
+        let text =
+            "import os\nBASE = \"/app\"\nMEDIA_ROOT = os.getenv(\"MEDIA\", os.path.join(BASE, \"files\"))\n";
+        assert_eq!(found("mysite/settings.py", text), ["files"]);
+        let text = "import os\nMEDIA_ROOT = os.getenv(\"MEDIA\", \"/home/gym/media\")\n\
+                    STATIC_ROOT = os.environ.get(\"STATIC\", default=\"/srv/mysite/\")\n";
+        let tree = Tree::single("mysite/settings.py", text);
+        let folders = find(&tree, &Modules::of(&tree));
+        let moved: Vec<_> = folders
+            .moved
+            .iter()
+            .map(|one| (&*one.value.name, &*one.value.value))
+            .collect();
+        assert_eq!(moved, [("MEDIA", "/app/media"), ("STATIC", "/app/mysite-files")]);
+        assert_eq!(folders.kept[0].value, "media");
+        assert_eq!(folders.kept.len(), 1);
+    }
+
+    #[test]
     fn nothing_is_guessed() {
         let local = "def name_of(file):\n    upload_dir = \"attachments\"\n    return upload_dir + file\n";
         assert_eq!(found("shop/utils.py", local), [""; 0]);
         for value in [
             "os.environ[\"MEDIA\"]",
-            "os.getenv(\"MEDIA\", \"media\")",
+            "os.getenv(\"MEDIA\", make())",
             "\"/srv/media\"",
             "\"/var/lib\"",
             "\"\"",

@@ -68,6 +68,8 @@ pub struct Findings {
     pub redis: Vec<Detected<GivenVariable>>,
     /// Folders of data that it writes into.
     pub directories: Vec<Detected<String>>,
+    /// Variables with folders that no image has, and what they are in this one.
+    pub moved_folders: Vec<Detected<GivenVariable>>,
     /// What the build has to make of the project's files.
     pub build: BuildFindings,
     /// Front ends that want to be built.
@@ -107,6 +109,7 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
         .chosen
         .as_ref()
         .map_or("", |app| tree.member(&app.place.file));
+    let folders = directories::find(&tree, &modules);
     let mut findings = Findings {
         folder: folder.to_owned(),
         description: description(&tree),
@@ -120,7 +123,8 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
         extensions: extensions(&tree),
         processes: beside::processes(&tree, &modules),
         services: beside::services(&dependencies),
-        directories: directories::find(&tree, &modules),
+        directories: folders.kept,
+        moved_folders: folders.moved,
         build: BuildFindings::of(&tree, &modules),
         front_ends: beside::front_ends(&tree),
         template: tree.template(),

@@ -268,7 +268,10 @@ pub struct ProposedVariable {
 pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     let mut found: Vec<ProposedVariable> = Vec::new();
     let given = findings.database.iter().chain(&findings.redis);
-    for one in given.filter(|one| !is_given_anyway(&one.value)) {
+    for one in given
+        .chain(&findings.moved_folders)
+        .filter(|one| !is_given_anyway(&one.value))
+    {
         found.push(ProposedVariable {
             name: one.value.name.clone(),
             value: one.value.value.clone(),

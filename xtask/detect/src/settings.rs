@@ -270,6 +270,19 @@ fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> O
     }
 }
 
+/// The variable that a value is read from, with what it is where nobody sets that.
+pub(crate) fn read_with_default<'m, 't>(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    value: &'m [Token<'t>],
+) -> Option<(String, &'m [Token<'t>])> {
+    let (call, rest) = statement::call_at(value)?;
+    let read = read_by(modules, module, &call).filter(|_| rest.is_empty())?;
+    let default = call.arguments.iter().find(|one| one.name == Some("default"));
+    let default = default.or_else(|| call.arguments.iter().filter(|one| one.name.is_none()).nth(1));
+    Some((read.name, default?.value))
+}
+
 /// The variable whose value the tokens end with: a call that reads it, or the name of
 /// a setting that does.
 pub(crate) fn read_at_end(
