@@ -19,6 +19,8 @@ JS
 COPY <<'SH' /opt/manager/environment
 # For npm, and for pnpm, Yarn and Bun, which go by its settings.
 export HOME=/tmp/home CI=1 PATH=/opt/manager/node_modules/.bin:$PATH
+# What a package says of Node's version is advice: there is the distribution's alone.
+export npm_config_engine_strict=false
 export YARN_IGNORE_PATH=1 SKIP_YARN_COREPACK_CHECK=1 npm_config_package_manager_strict=false
 if [ -n "$CA" ]; then export npm_config_cafile=$CA YARN_HTTPS_CA_FILE_PATH=$CA; fi
 for name in http https; do
@@ -30,7 +32,7 @@ install_packages() {
     case $(cat /opt/manager/kind) in
         npm) as_user npm ci --no-audit --no-fund ;;
         pnpm) as_user pnpm install --frozen-lockfile ;;
-        yarn) as_user yarn install --frozen-lockfile --non-interactive ;;
+        yarn) as_user yarn install --frozen-lockfile --non-interactive --ignore-engines ;;
         berry) YARN_NPM_REGISTRY_SERVER=$(npm config get registry) as_user yarn install --immutable ;;
         bun) as_user bun install --frozen-lockfile ;;
     esac

@@ -12,7 +12,9 @@ set -eu
 umask 022
 mkdir -p /usr/local/lib/hive /tmp/home{{folders_of_data}}
 cp -r --no-preserve=all /rootfs/usr/local/lib/hive/. /usr/local/lib/hive/
-chown -R 1000:1000 /app /tmp/home
+chown 1000:1000 /tmp/home
+# What is mounted there is its own already, and to own it again would copy each file.
+find /app -xdev ! '(' -uid 1000 -gid 1000 ')' -exec chown -h 1000:1000 {} +
 # Of this stage alone, as the image has no front end's tools.
 for tool in /opt/manager/node_modules/.bin/*; do
     if [ -e "$tool" ]; then ln -sf "$tool" /usr/local/bin/; fi
