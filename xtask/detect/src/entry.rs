@@ -2,6 +2,8 @@
 
 mod commands;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::dependencies::{Dependencies, at, toml_at};
@@ -35,11 +37,13 @@ pub enum Framework {
 
 impl Framework {
     /// What is meant by a module and a name in it, where no more is known: Django has
-    /// its handler at `wsgi:application`, and so has one of the project's own.
+    /// its handler at `wsgi:application` or `asgi:application`, and so has one of the
+    /// project's own.
     fn by_place(module: &str, attribute: &str) -> Self {
-        match module.rsplit(['.', '/']).next() == Some("wsgi") && attribute == "application" {
-            true => Self::DjangoWsgi,
-            false => Self::Unknown,
+        match (module.rsplit(['.', '/']).next(), attribute) {
+            (Some("wsgi"), "application") => Self::DjangoWsgi,
+            (Some("asgi"), "application") => Self::DjangoAsgi,
+            _ => Self::Unknown,
         }
     }
 
@@ -111,6 +115,9 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>, dependencies: &Dependenci
     let mut candidates = candidates(tree, modules);
     candidates.retain(|one| is_importable(one.value.import.split(':').next().unwrap_or_default()));
     candidates.sort_by(|one, next| one.place.cmp(&next.place));
+    // What is put around an app under its name is that app.
+    let mut imports = BTreeSet::new();
+    candidates.retain(|one| imports.insert((one.place.file.clone(), one.value.import.clone())));
     let started = commands::all(tree, modules);
     let port = started
         .iter()
@@ -267,7 +274,8 @@ fn framework_of(
     }
     // What a library makes, `app = agent_os.get_app()`, shows by its name only.
     let conventional = ["main", "app", "asgi", "wsgi", "server", "serve", "api"];
-    let stem = file_name(module.path).trim_end_matches(".py");
+    let stem = module.path.trim_end_matches(".py").trim_end_matches("/__init__");
+    let stem = file_name(stem);
     let is_call =
         one.value.last().is_some_and(|last| last.is(")")) && one.value.first()?.kind == TokenKind::Name;
     let named = ["app", "application"].contains(&one.target) && conventional.contains(&stem);

@@ -259,14 +259,34 @@ fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<Chosen
     let files = tree
         .texts()
         .filter(|(path, _)| says_how(path) && reads_count(path));
-    let lines = files.flat_map(|(path, text)| text.lines().enumerate().map(move |(n, line)| (path, n, line)));
-    let mut named = lines.filter_map(|(path, n, line)| {
+    let lines = files.flat_map(|(path, text)| {
+        let mut instruction = "";
+        let mut goes_on = false;
+        text.lines().enumerate().map(move |(n, line)| {
+            if !goes_on {
+                instruction = line.split_whitespace().next().unwrap_or_default();
+            }
+            goes_on = line.ends_with('\\');
+            (path, n, line, instruction)
+        })
+    });
+    let mut named = lines.filter_map(|(path, n, line, instruction)| {
+        // `RUN X=… python manage.py collectstatic` is of that command alone.
+        let is_of_all = match file_name(path) {
+            "Procfile" => instruction == "web:",
+            "uwsgi.ini" => instruction == "env",
+            name if name.ends_with(".sh") => instruction == "export" || instruction.starts_with(NAME),
+            _ => ["ENV", "ARG"].contains(&instruction),
+        };
+        if !is_of_all {
+            return None;
+        }
         let (_, rest) = line.split_once(NAME)?;
         let value = rest.trim_start_matches(['=', ' ', '"', '\'']);
         let end = value.find(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c)));
         let value = &value[..end.unwrap_or(value.len())];
         let is_own = value.contains('.') && modules.find(path, value).is_some();
-        let is_meant = is_own && !line.trim_start().starts_with('#') && !django::is_of_developers(value);
+        let is_meant = is_own && !django::is_of_developers(value);
         is_meant.then(|| Detected::sure(value.to_owned(), Place::new(path, n + 1)))
     });
     let found = named.next()?;
