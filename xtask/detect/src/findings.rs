@@ -172,6 +172,13 @@ impl Findings {
         parts
     }
 
+    /// The packages that it asks for and that are installed.
+    pub(crate) fn installed(&self) -> impl Iterator<Item = &Detected<AskedPackage>> {
+        let parts = self.parts();
+        let packages = self.dependencies.packages.iter();
+        packages.filter(move |one| one.value.by == AskedBy::Project || parts.contains(&&one.value.by))
+    }
+
     /// Services that it speaks to, and the image does not have.
     pub(crate) fn missing_services(&self) -> impl Iterator<Item = &Detected<Companion>> {
         let has_redis = !self.redis.is_empty();

@@ -1,13 +1,20 @@
 //! Shared libraries that an installed package opens when it is used, and the packages
 //! of the distribution that bring them.
 
-const LIBRARIES: [(&str, &str); 13] = [
+use crate::findings::Findings;
+use crate::place::Place;
+
+const LIBRARIES: [(&str, &str); 16] = [
     ("libpq.so.5", "libpq5"),
     ("libGL.so.1", "libgl1"),
     ("libgomp.so.1", "libgomp1"),
     ("libgobject-2.0.so.0", "libglib2.0-0t64"),
     ("libglib-2.0.so.0", "libglib2.0-0t64"),
     ("libgthread-2.0.so.0", "libglib2.0-0t64"),
+    // As cffi names them where WeasyPrint opens them: its package brings all of those.
+    ("libgobject-2.0-0", "libpangoft2-1.0-0"),
+    ("libpango-1.0-0", "libpangoft2-1.0-0"),
+    ("libpangoft2-1.0-0", "libpangoft2-1.0-0"),
     ("libmagic.so.1", "libmagic1t64"),
     ("libxslt.so.1", "libxslt1.1"),
     ("libcairo.so.2", "libcairo2"),
@@ -16,6 +23,26 @@ const LIBRARIES: [(&str, &str); 13] = [
     ("libpython3.13.so", "libpython3.13"),
     ("libpython3.14.so", "libpython3.14"),
 ];
+
+/// Packages whose wheels open a library of the distribution's, and what brings it.
+const OPENED: [(&str, &str); 4] = [
+    ("cairocffi", "libcairo2"),
+    ("cairosvg", "libcairo2"),
+    ("python-magic", "libmagic1t64"),
+    ("weasyprint", "libpangoft2-1.0-0"),
+];
+
+/// What the image needs for packages that open a library, and where each is asked for.
+pub fn opened(findings: &Findings) -> Vec<(&'static str, &Place)> {
+    let mut found: Vec<(&'static str, &Place)> = Vec::new();
+    for asked in findings.installed() {
+        let known = OPENED.iter().find(|(name, _)| *name == asked.value.name);
+        if let Some((_, package)) = known.filter(|(_, one)| found.iter().all(|(other, _)| other != one)) {
+            found.push((package, &asked.place));
+        }
+    }
+    found
+}
 
 /// A sentence for the library that a loader did not find, as far as its package is known.
 pub fn missing(text: &str) -> Option<String> {
@@ -48,6 +75,9 @@ mod tests {
                     No such file or directory";
         let said = missing(text).unwrap_or_default();
         assert!(said.contains(r#"`"packages": ["libpython3.12t64"]`"#), "{said}");
+        let by_cffi = "OSError: cannot load library 'libgobject-2.0-0': libgobject-2.0-0: cannot open shared object file";
+        let said = missing(by_cffi).unwrap_or_default();
+        assert!(said.contains(r#"`"packages": ["libpangoft2-1.0-0"]`"#), "{said}");
         assert_eq!(missing("libpq.so.5 is there"), None);
         assert_eq!(of_python("3.13.5"), Some("libpython3.13"));
         assert_eq!(of_python("3.10"), None);

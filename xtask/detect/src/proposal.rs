@@ -8,6 +8,7 @@ use crate::dependencies::AskedBy;
 use crate::django;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
+use crate::libraries;
 use crate::place::Place;
 use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
@@ -63,6 +64,7 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     let mut programs = programs(findings);
     let library = image.python_library.filter(|_| embeds_python(findings));
     let mut of_image: Vec<&str> = library.into_iter().collect();
+    of_image.extend(libraries::opened(findings).iter().map(|(package, _)| package));
     if !findings.redis.is_empty() {
         of_image.push(redis::PACKAGE);
         programs.insert(0, redis::program());
@@ -123,10 +125,7 @@ fn memory(findings: &Findings, defaults: &Value) -> Option<u64> {
 
 /// Whether something is installed that has Python as a part of it, built here: uWSGI.
 pub fn embeds_python(findings: &Findings) -> bool {
-    let parts = findings.parts();
-    let is_installed = |by: &AskedBy| *by == AskedBy::Project || parts.contains(&by);
-    let mut packages = findings.dependencies.packages.iter();
-    packages.any(|one| one.value.name == "uwsgi" && is_installed(&one.value.by))
+    findings.installed().any(|one| one.value.name == "uwsgi")
 }
 
 /// The processes beside the server as programs of the image: not those that want
@@ -504,10 +503,7 @@ pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
         ("django-auth-ldap", LDAP),
     ];
     let mut found: Vec<(&'static str, Place)> = Vec::new();
-    let parts = findings.parts();
-    let is_installed = |by: &AskedBy| *by == AskedBy::Project || parts.contains(&by);
-    let packages = findings.dependencies.packages.iter();
-    for asked in packages.filter(|one| is_installed(&one.value.by)) {
+    for asked in findings.installed() {
         let from_source = FROM_SOURCE.iter().find(|(name, _)| *name == asked.value.name);
         let extra_c = asked.value.name == "psycopg" && asked.value.extras.iter().any(|extra| extra == "c");
         let mut wanted: Vec<&'static str> = from_source

@@ -6,6 +6,7 @@ use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
+use crate::libraries;
 use crate::place::{Certainty, Detected, Place};
 use crate::proposal;
 
@@ -247,6 +248,12 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
 }
 
 fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    for (package, place) in libraries::opened(findings) {
+        say(
+            "found",
+            format!("{place}  opens a library when it is used: {package} is in the image"),
+        );
+    }
     for folder in &findings.directories {
         let text = format!("{} is written into: it is kept on the volume", folder.value);
         say("found", at(folder, &text));
