@@ -44,6 +44,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// There as long as `before_start` runs; a test holds it against the image's files.
 const RUNS_BEFORE_START: &str = "/run/hive/before-start";
 
+/// What is said of a start that nobody waited for any longer.
+pub const NOT_HEALTHY: &str = "not healthy after";
+
 /// Healthy for the engine, yet no 200 from outside: then the port is wrong.
 const REACHABLE: Duration = Duration::from_secs(3);
 
@@ -85,7 +88,7 @@ impl Boot {
         let waited = self.gave_up.as_secs_f64();
         Flaw {
             detail: format!(
-                "{what}: not healthy after {waited:.0} s: {}",
+                "{what}: {NOT_HEALTHY} {waited:.0} s: {}",
                 one_line(&self.last_words)
             ),
             figure: (waited > budget).then(|| Figure::new(waited, Some(budget), "s")),

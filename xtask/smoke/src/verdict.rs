@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::names;
 use crate::proof::Verified;
 use crate::secrets::scrub;
+use container::boot::NOT_HEALTHY;
 use container::figure::Figure;
 use container::finding::{Judged, seen};
 use definition::identity::{ImageId, SuiteKey};
@@ -262,7 +263,10 @@ impl Verdict {
     /// much was taken as it allowed; none where anything else is wrong, too.
     pub fn over_budget(&self) -> Vec<(&'static str, f64)> {
         let is_wrong = |check: &CheckResult| {
-            check.failed() && check.value.is_none() && !check.detail.starts_with(NOT_REACHED)
+            let unseen = check.detail.starts_with(NOT_REACHED);
+            // More room is no help to a start of which no end was seen.
+            let endless = check.detail.contains(NOT_HEALTHY);
+            check.failed() && (endless || check.value.is_none() && !unseen)
         };
         if self.checks.iter().any(is_wrong) {
             return Vec::new();
@@ -360,6 +364,7 @@ impl std::error::Error for FailedVerdict {}
 
 #[cfg(test)]
 pub(super) mod tests {
+    use container::boot::Boot;
     use container::finding::{flaw, measured};
 
     use super::*;
@@ -459,6 +464,12 @@ pub(super) mod tests {
         let never = check(names::HEALTH, Err(flaw("GET /: 3 of 3 answers were not 200")));
         assert_eq!(verdict(vec![late(), never]).over_budget(), []);
         assert_eq!(verdict(vec![check(names::RESTART, over(3.0))]).over_budget(), []);
+        let endless = Boot {
+            gave_up: Duration::from_secs(65),
+            ..Boot::default()
+        };
+        let endless = check(names::TIME_TO_READY, Err(endless.given_up("docker run", 20.0)));
+        assert_eq!(verdict(vec![endless]).over_budget(), []);
     }
 
     #[test]
