@@ -289,6 +289,7 @@ pub fn watch(
     let mut limit = Duration::from_secs_f64(patience::for_start(budget))
         .min(LONGEST)
         .max(Duration::from_secs_f64(budget * 1.25));
+    let for_start = limit;
     let mut next_look = LOOK_PAUSE;
     let mut next_programs = PROGRAMS_PAUSE;
     loop {
@@ -314,7 +315,8 @@ pub fn watch(
         if watch.is_over(limit) {
             if now > limit && watch.boot.first_200.is_none() && runs_before_start(instance)? {
                 if now < BEFORE_START && watch.said_at.elapsed() < SILENCE {
-                    limit = now + PROGRAMS_PAUSE;
+                    // The app starts after it, and gets as long as any other.
+                    limit = now + for_start;
                     continue;
                 }
                 let said = watch.said.split_once(" app | ").map_or("", |(_, said)| said);
