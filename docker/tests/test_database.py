@@ -1,8 +1,10 @@
 """What the start makes of the server's answers, and the steps for extensions."""
 
+import base64
 import contextlib
 import io
 import json
+import tempfile
 import unittest
 from unittest import mock
 
@@ -63,6 +65,31 @@ class Answers(unittest.TestCase):
         options = psql.call_args.args[-1]
         self.assertEqual(options["search_path"], "pg_catalog,pg_temp")
         self.assertEqual(options["DateStyle"], "ISO, MDY")
+
+
+class Passwords(unittest.TestCase):
+    def test_what_is_kept_of_one_is_what_the_standard_says(self):
+        # RFC 7677, 3.
+        self.assertEqual(
+            database.verifier("pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")),
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
+            ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+        )
+        self.assertNotEqual(database.verifier("pencil"), database.verifier("pencil"))
+
+    def test_no_statement_has_it(self):
+        spec = mock.Mock(role="app", database="app")
+        with tempfile.NamedTemporaryFile("w", suffix=".pgpass") as passfile:
+            passfile.write("*:*:*:hive_metrics:of-metrics\n")
+            passfile.flush()
+            with mock.patch.object(database, "METRICS_PASSFILE", passfile.name):
+                sql = database.role_and_database(spec, "pla'in") + database.metrics_role(True)
+        self.assertEqual(sql.count("PASSWORD  E'SCRAM-SHA-256$4096:"), 2)
+        self.assertNotRegex(sql, "pla.*in'|of-metrics")
+        # The server is the one that knows other forms of it, and nobody keeps the statement.
+        sql = database.role_and_database(spec, "straße")
+        unseen, given = sql.index("track_utility = off"), sql.index("straße")
+        self.assertLess(unseen, given)
 
 
 class Server:

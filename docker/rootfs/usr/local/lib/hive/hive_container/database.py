@@ -7,8 +7,12 @@ from outside is asked in the database `postgres`, in which the app's role can ma
 own, `settings` keeps everything of its making out of the way.
 """
 
+import base64
+import hashlib
+import hmac
 import json
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -264,17 +268,32 @@ def shown(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def verifier(password: str, salt: bytes | None = None) -> str:
+    """What PostgreSQL keeps of a password (RFC 5803), so that no statement has the password itself.
+    What a client would first bring into another form (RFC 4013) is left to the server."""
+    if not (password.isascii() and password.isprintable()):
+        return password
+    salt, rounds = salt or secrets.token_bytes(16), 4096
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    client, server = (hmac.digest(salted, key, "sha256") for key in (b"Client Key", b"Server Key"))
+    kept = (salt, hashlib.sha256(client).digest(), server)
+    shown_salt, stored, server_key = (base64.b64encode(one).decode() for one in kept)
+    return f"SCRAM-SHA-256${rounds}:{shown_salt}${stored}:{server_key}"
+
+
 def role_and_database(image: Image, password: str) -> str:
     role, name = identifier(image.role), identifier(image.database)
-    # The password must not reach the server's log, should one of these fail.
+    # What is kept of the password must not reach the server's log, should one of these fail, nor
+    # the view of pg_stat_statements; without that the last one is a name and nothing more.
     return f"""
         SET log_min_error_statement = panic;
         SET log_statement = none;
         SET log_min_duration_statement = -1;
+        SET pg_stat_statements.track_utility = off;
         SELECT 'CREATE ROLE {escape(role)}'
             WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal(image.role)}) \\gexec
         ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
-            PASSWORD {literal(password)};
+            PASSWORD {literal(verifier(password))};
         SELECT 'CREATE DATABASE {escape(name)} OWNER {escape(role)}'
             WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = {literal(image.database)})
             \\gexec
@@ -296,7 +315,7 @@ def metrics_role(is_wanted: bool) -> str:
         SELECT 'CREATE ROLE {role}'
             WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') \\gexec
         ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
-            CONNECTION LIMIT 3 PASSWORD {literal(password)};
+            CONNECTION LIMIT 3 PASSWORD {literal(verifier(password))};
         GRANT pg_monitor TO {role};
     """
 
