@@ -44,6 +44,11 @@ const FOREIGN: &str = include_str!("inside/foreign.py");
 /// Starts a server from the copy.
 const OLD_SERVER: &str = include_str!("inside/old_server.sh");
 
+/// Gives user `$1` of group `$2` a name in a container that knows none: without one
+/// `postgres --single` does not begin, and images of others have a user of their own alone.
+const NAME_USER: &str = "while IFS=: read -r _ _ user _; do [ \"$user\" != \"$1\" ] || exit 0; done < /etc/passwd; \
+    printf '\\nhive_migrate:x:%s:%s::/:/bin/sh\\n' \"$1\" \"$2\" >> /etc/passwd";
+
 /// Where the scripts find the source.
 const SOURCE: &str = "/hive-source";
 
@@ -272,7 +277,7 @@ fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> 
     let work = format!("{}:{WORK}", scratch.name());
     let old = serve(order, &programs, &work, keeper.owner())?;
     let role = format!("hive_migrate_{}", std::process::id());
-    start_old(&old, &programs, &role)?;
+    start_old(&old, &programs, keeper.owner(), &role)?;
     report.step("ask", format!("{name}: a server of its version, on the copy"));
     let facts = ask(order, &keeper, &role)?;
     let on_volume = keeper.look(&facts.extensions())?;
@@ -384,7 +389,10 @@ fn serve(order: &MigrateOrder<'_>, programs: &OldPrograms, work: &str, owner: &s
     order.container("old", &programs.image, &options)
 }
 
-fn start_old(old: &Container, programs: &OldPrograms, role: &str) -> Result<()> {
+fn start_old(old: &Container, programs: &OldPrograms, owner: &str, role: &str) -> Result<()> {
+    let (user, group) = owner.split_once(':').unwrap_or((owner, owner));
+    let named = ["sh", "-c", NAME_USER, "sh", user, group];
+    run_in(old, &["--user", "0:0"], &named).context("name the user of the server")?;
     let command = ["sh", "-c", OLD_SERVER, "sh", &programs.folder, role];
     run_in(old, &[], &command)
         .map(drop)

@@ -192,6 +192,14 @@ fn make_source((folder, user): (&str, &str), programs: &str, content: &[&str], m
     assert!(child.wait().unwrap().success());
 }
 
+/// Lets all of a volume be somebody else's.
+fn give_volume(volume: &str, owner: &str) {
+    let mount = format!("{volume}:/given");
+    let user = ["run", "--rm", "--network", "none", "--user", "0:0"];
+    let what = ["--volume", &mount, "--entrypoint", "chown", IMAGE, "-R", owner, "/given"];
+    docker(&[&user[..], &what].concat());
+}
+
 /// Each name with mode, owner, time and content, by other programs than the tool's.
 fn state_of_source() -> String {
     let mount = format!("{SOURCE}:/source:ro");
@@ -343,8 +351,11 @@ fn an_older_version_becomes_the_data_and_those_of_the_service_itself() {
         sandbox::skipped("the machine has no programs of PostgreSQL 15");
     }
     service.xtask(&["down", NAME]).expect(0);
+    // In no image has this number a name, as ours has none in the images of others.
+    give_volume(&volume, "4242:4242");
     let moved = service.migrate(&["--from", &volume]).expect(0);
     moved.says(&["public.mark: 1 rows"]);
+    give_volume(&volume, "1000:1000");
     service.up();
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
     // Ours is known as ours: its initial SQL is not run again.
