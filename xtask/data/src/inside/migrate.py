@@ -59,7 +59,14 @@ OF_ONE_OWNER = (
     *("--no-security-labels", "--no-publications", "--no-subscriptions"),
 )
 
+#: Any text may have a password in it, and so may whatever a name with a dot stands for: shown are
+#: numbers, switches, words of a list, and texts that are names of something.
 OF_THE_CLUSTER = """
+WITH shown AS (
+    SELECT lower(name) AS name FROM pg_settings
+    WHERE vartype <> 'string' OR name IN ('DateStyle', 'TimeZone', 'default_table_access_method',
+        'default_tablespace', 'default_text_search_config', 'lc_messages', 'lc_monetary',
+        'lc_numeric', 'lc_time', 'search_path', 'shared_preload_libraries', 'temp_tablespaces'))
 SELECT json_build_object(
     'postgres', current_setting('server_version'),
     'major', current_setting('server_version_num')::int / 10000,
@@ -69,8 +76,12 @@ SELECT json_build_object(
     'roles', (SELECT coalesce(json_agg(json_build_object('name', rolname, 'super', rolsuper)
             ORDER BY rolname), '[]')
         FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> '{role}'),
+    'shown', (SELECT json_agg(name) FROM shown),
     'settings', (SELECT coalesce(json_agg(concat_ws(' ', 'role ' || rolname,
-            'database ' || datname) || ': ' || entry ORDER BY datname, rolname, entry), '[]')
+            'database ' || datname) || ': ' || CASE
+                WHEN lower(split_part(entry, '=', 1)) IN (SELECT name FROM shown) THEN entry
+                ELSE split_part(entry, '=', 1) || ' (its value is not shown)' END
+            ORDER BY datname, rolname, entry), '[]')
         FROM pg_db_role_setting LEFT JOIN pg_roles r ON r.oid = setrole
             LEFT JOIN pg_database d ON d.oid = setdatabase, unnest(setconfig) AS entry),
     'prepared', (SELECT coalesce(json_agg(format('%s (database %s)', gid, database)
@@ -368,7 +379,8 @@ def prepare(spec: image.Image, chosen: dict) -> None:
 
 
 class Superuser:
-    """As `database.Server`, for the one there is."""
+    """As `database.Server`, for the one there is: no argument of a program has what is asked, which
+    may be a secret, and all of the machine sees those."""
 
     def __init__(self, name: str):
         self.database = name
@@ -405,15 +417,16 @@ def give_settings(spec: image.Image, wanted: list) -> None:
         (True, False): f"ROLE {role}",
         (True, True): f"ROLE {role} IN DATABASE {name}",
     }
+    superuser = Superuser("postgres")
     for of_role, in_database, setting, value in wanted:
         alter = f"ALTER {whose[of_role, in_database]} SET {image.identifier(setting)}"
         if setting in LISTS:
             # As one text it would be one name.
             given = f"SELECT set_config({image.literal(setting)}, {image.literal(value)}, false)"
-            ask("postgres", given, f"{alter} FROM CURRENT")
+            superuser.ask(f"{given};\n{alter} FROM CURRENT;")
         else:
             # As somebody has written it: `10000`, and not `10s`.
-            ask("postgres", f"{alter} TO {image.literal(value)}")
+            superuser.ask(f"{alter} TO {image.literal(value)};")
     values = {"role": image.literal(spec.role), "database": image.literal(spec.database)}
     if json.loads(ask("postgres", dumped.SETTINGS.format(**values))) != wanted:
         raise Refused("settings of database and role are not those of the backup")

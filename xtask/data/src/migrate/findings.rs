@@ -23,6 +23,8 @@ pub(crate) struct SourceFacts {
     pub(crate) major: u32,
     databases: Vec<SourceDatabase>,
     roles: Vec<SourceRole>,
+    /// Settings whose values are no secrets, in small letters.
+    shown: Vec<String>,
     /// Of roles and databases.
     settings: Vec<String>,
     /// Transactions that wait for their second half.
@@ -326,7 +328,13 @@ impl SourceFacts {
         let of_server: Vec<String> = cluster
             .settings
             .iter()
-            .map(|(name, value)| format!("{name} = {value}"))
+            .map(|(name, value)| {
+                if self.shown.contains(name) {
+                    format!("{name} = {value}")
+                } else {
+                    format!("{name} (its value is not shown)")
+                }
+            })
             .collect();
         tell(
             "settings of the server (the spec's `database.settings` has such)",
@@ -392,7 +400,7 @@ mod tests {
                 { "name": "postgres", "open": true, "collate": "C.UTF-8" },
             ],
             "roles": [{ "name": "agno", "super": false }, { "name": "postgres", "super": true }],
-            "settings": [], "prepared": [], "subscriptions": [], "failed": [],
+            "settings": [], "prepared": [], "subscriptions": [], "failed": [], "shown": ["work_mem"],
         });
         for (key, value) in more.as_object().unwrap() {
             document[key] = value.clone();
@@ -569,15 +577,24 @@ mod tests {
             slots: vec!["slot".to_owned()],
             secrets: vec!["SECRET_KEY".to_owned()],
             directories: vec!["app".to_owned()],
-            settings: [("work_mem".to_owned(), "1GB".to_owned())].into(),
+            settings: [
+                ("work_mem".to_owned(), "1GB".to_owned()),
+                (
+                    "primary_conninfo".to_owned(),
+                    "user=repl password=hidden".to_owned(),
+                ),
+            ]
+            .into(),
             ..cluster()
         };
         let told = all.left_behind(&unclean, "hive").join("\n");
+        assert!(!told.contains("hidden"), "{told}");
         for part in [
             "databases: shut",
             "superusers: agno",
             "database agno: search_path=own",
             "work_mem = 1GB",
+            "primary_conninfo (its value is not shown)",
             "slots: slot",
             "publications: p",
             "subscriptions: s",
