@@ -38,7 +38,9 @@ prove = load("prove")
 
 class Watch(unittest.TestCase):
     def setUp(self):
-        for name, value in {"STILL": 0.4, "LOOK": 0.05, "at_work": lambda: "; it sleeps"}.items():
+        # On a machine with other work processes of others wait for the disk.
+        values = {"STILL": 0.4, "LOOK": 0.05, "at_work": lambda: "; it sleeps"}
+        for name, value in (values | {"waits_for_disk": lambda: False}).items():
             patched = mock.patch.object(copied, name, value)
             patched.start()
             self.addCleanup(patched.stop)
@@ -110,6 +112,29 @@ class Room(unittest.TestCase):
             self.ended(no_room, 1 << 40), (3, "/run/hive/x: No space left on device\n")
         )
 
+    def test_a_disk_that_does_not_answer_says_nothing_of_the_backup(self):
+        for waits, code in ((True, 3), (False, os.EX_DATAERR)):
+            with (
+                mock.patch.multiple(copied, moved=dict, STILL=0.1, LOOK=0.02),
+                mock.patch.multiple(copied, waits_for_disk=lambda waits=waits: waits),
+                mock.patch.object(copied, "at_work", lambda: "; it sleeps"),
+                self.assertRaises(copied.Refused) as told,
+            ):
+                copied.run(["sleep", "60"], "pg_amcheck")
+            self.assertEqual(self.ended(told.exception, 1 << 40)[0], code)
+
+    def test_a_process_in_the_kernel_is_seen(self):
+        with tempfile.TemporaryDirectory() as folder:
+            stat = pathlib.Path(folder, "stat")
+            with mock.patch.object(copied.glob, "glob", lambda _: [f"{folder}/gone", str(stat)]):
+                for text, waits in (
+                    ("7 (a) D) S 1 7", False),
+                    ("7 (a b) D 1 7", True),
+                    ("", False),
+                ):
+                    stat.write_text(text, encoding="utf-8")
+                    self.assertEqual(copied.waits_for_disk(), waits, text)
+
     def test_what_the_kernel_has_ended_says_nothing_of_the_backup(self):
         with (
             mock.patch.object(copied, "moved", dict),
@@ -132,15 +157,27 @@ class Room(unittest.TestCase):
 
 
 class Sequences(unittest.TestCase):
-    def inspect(self, place, noted):
-        proof = {"sequences": 0, "behind": []}
+    def inspect(self, place, noted, is_remote=False):
+        proof = {"sequences": 0, "behind": [], "not_asked": []}
         one = [16400, "public.late_id_seq", "public.late", "id"]
-        with (
-            mock.patch.object(prove, "ask", lambda *_: json.dumps([one])),
-            mock.patch.object(prove, "read", lambda *_: place),
-        ):
+
+        def ask(_, statement):
+            return json.dumps([one] if statement == prove.SEQUENCES else is_remote)
+
+        read = mock.Mock(side_effect=[place])
+        with mock.patch.multiple(prove, ask=ask, read=read):
             prove.inspect_sequences("shop", noted, proof)
+        # Who asks a foreign table reaches for a server.
+        self.assertEqual(read.called, not is_remote)
+        if not_asked := proof.pop("not_asked"):
+            self.assertEqual(proof, {"sequences": 0, "behind": []})
+            return not_asked
         return proof
+
+    def test_one_whose_table_cannot_be_asked_is_told(self):
+        self.assertEqual(self.inspect("7", {}, is_remote=True), ["public.late_id_seq"])
+        failed = prove.AppFailed("function f(text) does not exist")
+        self.assertEqual(self.inspect(failed, {}), ["public.late_id_seq"])
 
     def test_one_ahead_of_its_rows_counts(self):
         self.assertEqual(self.inspect("", {"16400": 7}), {"sequences": 1, "behind": []})
@@ -167,6 +204,85 @@ class Sequences(unittest.TestCase):
             self.assertEqual(prove.positions_noted(folder), {})
             note.write_text('{"sequences": {"shop": {"16400": 7}}}', encoding="utf-8")
             self.assertEqual(prove.positions_noted(folder), {"shop": {"16400": 7}})
+
+
+class OfTheApp(unittest.TestCase):
+    """A function that finds its names by a search_path is no fault of the rows."""
+
+    def kind(self, *lines):
+        return type(
+            prove.of_kind(copied.Refused("\n".join(("database shop: " + lines[0], *lines[1:]))))
+        )
+
+    def test_only_what_a_function_can_do_is_the_apps(self):
+        unknown = "ERROR:  42883: function unaccent(text) does not exist"
+        self.assertIs(self.kind(unknown, 'CONTEXT:  SQL function "f"'), prove.AppFailed)
+        self.assertIs(self.kind("ERROR:  P0001: raised"), prove.AppFailed)
+        for state in ("XX001", "XX002", "XX000", "53100", "58030", "57P02"):
+            self.assertIs(self.kind(f"ERROR:  {state}: unaccent"), copied.Refused)
+        # Whatever a function says beside it.
+        self.assertIs(self.kind("ERROR:  XX001: x", "ERROR:  42883: y"), copied.Refused)
+        self.assertIs(self.kind("server closed the connection"), copied.Refused)
+
+    def test_what_cannot_be_asked_ends_no_other_question(self):
+        # `psql … -c a -c b …`: writes a plan for each, and ends at one that is called so.
+        psql = """for one; do case $one in
+            fails) echo "ERROR:  42883: no function" >&2; exit 1;;
+            broken) echo "ERROR:  XX001: no page" >&2; exit 1;;
+            plan*) echo "[{\\"Plan\\": \\"$one\\"}]";;
+        esac; done"""
+
+        def command(_, *statements):
+            return ["sh", "-c", psql, "sh", *statements]
+
+        def found(*statements):
+            with mock.patch.multiple(prove, psql=command, AS_READER=os.environ):
+                return prove.plans("shop", (), [(one, one) for one in statements])
+
+        self.assertEqual(
+            found("plan1", "fails", "plan2", "fails", "plan3"),
+            ["plan1", None, "plan2", None, "plan3"],
+        )
+        self.assertEqual(found("fails"), [None])
+        with self.assertRaisesRegex(copied.Refused, "^database shop: broken: ERROR:  XX001"):
+            found("plan1", "fails", "broken", "plan2")
+
+    def structure(self, answers):
+        """With indexes that check so: with what their rows make, and without."""
+        proof, asked, ran = {"not_asked": []}, [], []
+
+        def told_apart(_, __, statement):
+            number, is_all = re.search(r"\((\d+)::oid::regclass, (\w+)\)", statement).groups()
+            answer = answers[int(number)][is_all == "false"]
+            asked.append((int(number), is_all))
+            if answer:
+                raise answer
+
+        def run(command, _):
+            ran.append(command)
+            if len(ran) == 1:
+                raise copied.Refused("pg_amcheck: btree index: function does not exist")
+
+        listed = json.dumps([[number, f"s.i{number}", "s", f"i{number}"] for number in answers])
+        ask = {prove.AMCHECK: "pg_catalog", prove.OF_FUNCTIONS: listed}
+        with mock.patch.multiple(
+            prove, ask=lambda _, statement: ask[statement], run=run, told_apart=told_apart
+        ):
+            prove.inspect_structure(["shop"], proof)
+        return proof["not_asked"], ran[1][4:], asked
+
+    def test_an_index_whose_function_fails_is_looked_at_without_it(self):
+        apps, broken = prove.AppFailed("function"), copied.Refused("index is corrupted")
+        not_asked, left_out, asked = self.structure({7: (apps, None), 8: (None, None)})
+        self.assertEqual(not_asked, ["s.i7"])
+        self.assertEqual([one.split("=")[1].strip() for one in left_out], ['"shop".s.i7'])
+        self.assertEqual(asked, [(7, "true"), (7, "false"), (8, "true")])
+        for answers in ({7: (broken, None)}, {7: (apps, broken)}):
+            with self.assertRaisesRegex(copied.Refused, "corrupted"):
+                self.structure(answers)
+        # Then something else is not whole.
+        with self.assertRaisesRegex(copied.Refused, "pg_amcheck"):
+            self.structure({8: (None, None)})
 
 
 class Arguments(unittest.TestCase):

@@ -34,7 +34,8 @@ ENVIRONMENT = {
     "PGHOST": RUN,
     "PGPORT": "5432",
     "PGUSER": "postgres",
-    "PGCONNECT_TIMEOUT": "10",
+    # However slow the machine is: whether the server goes on is seen elsewhere.
+    "PGCONNECT_TIMEOUT": "0",
     # The copy holds whatever the app's role has put into its databases, and this is the superuser:
     # nothing of it may be called in place of PostgreSQL's own (CVE-2018-1058), or say what is
     # proved.
@@ -65,6 +66,9 @@ AS_THERE = {
     "max_wal_senders": ("max_wal_senders setting", 10),
     "max_worker_processes": ("max_worker_processes setting", 8),
 }
+
+#: A checkpoint takes as long as the disk does: a day, in seconds. Where nothing moves is noticed.
+LONGEST_STOP = "86400"
 
 #: What pg_controldata says of a server that has ended as it should.
 STATE = "shut down"
@@ -107,11 +111,15 @@ class Refused(Exception):
     """Why it cannot be done."""
 
 
+#: A process waits in the kernel, which no function of the app's can make it do.
+OF_THE_DISK = "a process waits for the disk"
+
 #: What the system wanted where a program says so: of these no copy is the cause.
 WANTING = (
     *map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO, errno.EAGAIN)),
     *map(os.strerror, (errno.EMFILE, errno.ENFILE)),
     "out of memory",
+    OF_THE_DISK,
 )
 
 #: So the kernel ends what takes too much memory; PostgreSQL's own says it in its log alone.
@@ -167,7 +175,8 @@ def watched(program: subprocess.Popen, what: str) -> tuple[bytes, bytes]:
             now = moved()
         before, looks = now, looks + 1 if now == before else 0
         if looks * LOOK > STILL:
-            stuck = at_work()
+            # Of that no statement is the cause.
+            stuck = f"; {OF_THE_DISK}" if waits_for_disk() else at_work()
             program.kill()
             program.communicate()
             raise Refused(f"{what}: nothing was read or written for {STILL:.0f} s{stuck}") from None
@@ -187,6 +196,19 @@ def moved() -> dict[str, bytes]:
             # It has ended, or is of another user.
             continue
     return counts
+
+
+def waits_for_disk() -> bool:
+    """Whether a process is in the kernel and cannot be interrupted."""
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(path, "rb") as file:
+                # The name before it may have anything in it.
+                if file.read().rpartition(b")")[2].split()[0] == b"D":
+                    return True
+        except (OSError, IndexError):
+            continue
+    return False
 
 
 def at_work() -> str:
@@ -270,7 +292,8 @@ def serving(
             may_go_on()
             time.sleep(0.05)
         yield
-        run(["pg_ctl", "stop", "-D", folder, "-m", "fast", "-w"], "PostgreSQL does not stop")
+        stop = ["pg_ctl", "stop", "-D", folder, "-m", "fast", "-w", "-t", LONGEST_STOP]
+        run(stop, "PostgreSQL does not stop")
         server.wait()
         if control(folder)["Database cluster state"] != STATE:
             raise Refused("PostgreSQL did not shut down cleanly")

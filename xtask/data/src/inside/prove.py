@@ -3,15 +3,17 @@
 Runs in a container without network that holds nothing but this copy, which may be changed in any
 way. The superuser asks catalogs and programs of PostgreSQL's own. What reads tables is asked by a
 role that may do nothing but read: to plan and to run it, PostgreSQL calls functions of the app's
-(those of indexes and of their predicates).
+(those of indexes and of their predicates). What such a function makes fail is not asked, and told:
+one that finds its names by a search_path works for the app alone, and its table is whole.
 """
 
 import json
+import re
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import files
@@ -29,6 +31,7 @@ from copied import (
     watched,
     whose_fault,
 )
+from hive_container import image
 
 PGDATA = "/var/lib/postgresql/data/pgdata"
 
@@ -109,12 +112,33 @@ JOIN pg_class t ON t.oid = used.relation AND t.relkind IN ('r', 'p')
 WHERE s.seqincrement > 0 AND NOT s.seqcycle
 """
 
+#: Part of a table is a foreign one, and nobody is there to answer for it.
+REMOTE = """
+WITH RECURSIVE part (oid) AS (
+    SELECT {table}::regclass::oid
+    UNION SELECT inhrelid FROM pg_inherits JOIN part ON inhparent = part.oid)
+SELECT to_json(EXISTS (SELECT FROM part JOIN pg_class USING (oid) WHERE relkind = 'f'))
+"""
+
 #: By the row whose value the sequence gives next, or has given: null where it is ahead of all rows.
 BEHIND = """
 SELECT CASE WHEN (SELECT max({column}) FROM {table}) > place THEN place END FROM (
     SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS place FROM {sequence}
 ) AS hive_sequence
 """
+
+#: Those of PostgreSQL's usual kind whose entries are made by functions.
+OF_FUNCTIONS = """
+SELECT coalesce(json_agg(json_build_array(i.indexrelid::int8, i.indexrelid::regclass::text,
+    c.relnamespace::regnamespace::text, quote_ident(c.relname)) ORDER BY i.indexrelid), '[]')
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
+    AND c.relpersistence = 'p'
+JOIN pg_am am ON am.oid = c.relam AND am.amname = 'btree'
+WHERE i.indisvalid AND i.indisready AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+"""
+
+#: Where amcheck is.
+AMCHECK = "SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'amcheck'"
 
 #: All indexes that can be used, those of tables before those of PostgreSQL's own. Of the operators
 #: that each first column answers: one that a value may have to itself, and the one for neighbours.
@@ -212,8 +236,34 @@ SELECT coalesce((SELECT {key} {nearest} (SELECT v FROM hive_one) FROM ONLY {tabl
 """
 
 
+class AppFailed(Refused):
+    """A function of the app's has failed, or what it asks for is not there."""
+
+
+#: How psql tells the kind of an error, and the classes of those that are no function's doing: of
+#: PostgreSQL itself and of damaged data, of what is wanting, of a server that ends, of files.
+VERBOSE = ("-v", "VERBOSITY=verbose")
+SQLSTATE = re.compile(r"(?:^|: )(?:ERROR|FATAL|PANIC):  ([0-9A-Z]{5}): ", re.MULTILINE)
+NO_FUNCTIONS = ("XX", "53", "57", "58")
+
+
+def of_kind(error: Refused) -> Refused:
+    """The same error, as the app's where it is."""
+    states = SQLSTATE.findall(str(error))
+    is_apps = bool(states) and not any(state.startswith(NO_FUNCTIONS) for state in states)
+    return AppFailed(str(error)) if is_apps else error
+
+
+def told_apart(database: str, environment: Mapping[str, str], *statements: str) -> str:
+    try:
+        command = [*psql(database), *VERBOSE, *psql(database, *statements)[len(psql(database)) :]]
+        return run(command, f"database {database}", environment)
+    except Refused as error:
+        raise of_kind(error) from None
+
+
 def read(database: str, *statements: str) -> str:
-    return ask(database, *statements, environment=AS_READER)
+    return told_apart(database, AS_READER, *statements)
 
 
 def in_parts(some: list, most: int, size: Callable[[Any], int] = lambda _: 1) -> list[list]:
@@ -230,22 +280,30 @@ def in_parts(some: list, most: int, size: Callable[[Any], int] = lambda _: 1) ->
     return parts
 
 
-def plans(database: str, how: tuple[str, ...], asked: list[tuple[str, str]]) -> list[dict]:
-    """Plans that were carried out, of pairs of what is asked and the statement. Many in a session:
-    to begin one takes longer than most of them."""
-    found = []
-    for part in in_parts(asked, ARGUMENTS, lambda one: len(one[1].encode()) + ARGUMENTS // 100):
-        command = psql(database, *how, *(statement for _, statement in part))
+def plans(database: str, how: tuple[str, ...], asked: list[tuple[str, str]]) -> list[dict | None]:
+    """Plans that were carried out, of pairs of what is asked and the statement; None where the
+    app's own function has failed. Many in a session: to begin one takes longer than most of
+    them."""
+    found: list[dict | None] = []
+    parts = in_parts(asked, ARGUMENTS, lambda one: len(one[1].encode()) + ARGUMENTS // 100)
+    while parts:
+        part = parts.pop(0)
+        command = [*psql(database, *how, *(statement for _, statement in part)), *VERBOSE]
         program = subprocess.Popen(
             command, env=AS_READER, stdin=subprocess.DEVNULL, stdout=-1, stderr=-1
         )
         out, err = watched(program, f"database {database}")
         done = documents(out.decode(errors="replace"))
-        if program.returncode != 0:
-            what = part[len(done)][0] if len(done) < len(part) else "its end"
-            said = err.decode(errors="replace").strip()
-            raise Refused(f"database {database}: {what}: {said[-2000:] or ended(program)}")
         found += [document[0]["Plan"] for document in done]
+        if program.returncode != 0:
+            is_inside = len(done) < len(part)
+            what = part[len(done)][0] if is_inside else "its end"
+            said = err.decode(errors="replace").strip()
+            error = Refused(f"database {database}: {what}: {said[-2000:] or ended(program)}")
+            if not (is_inside and isinstance(of_kind(error), AppFailed)):
+                raise error
+            found.append(None)
+            parts = [part[len(done) + 1 :], *parts] if part[len(done) + 1 :] else parts
     return found
 
 
@@ -301,7 +359,14 @@ def inspect_sequences(database: str, noted: dict[str, int], proof: dict) -> None
     """Somebody may have written a row with a value of his own, ahead of the sequence: a good copy
     has that, too. No sequence goes back by itself."""
     for number, sequence, table, column in json.loads(ask(database, SEQUENCES)):
-        found = read(database, BEHIND.format(sequence=sequence, table=table, column=column))
+        if json.loads(ask(database, REMOTE.format(table=image.literal(table)))):
+            proof["not_asked"].append(sequence)
+            continue
+        try:
+            found = read(database, BEHIND.format(sequence=sequence, table=table, column=column))
+        except AppFailed:
+            proof["not_asked"].append(sequence)
+            continue
         if not found:
             proof["sequences"] += 1
             continue
@@ -322,9 +387,10 @@ def inspect_indexes(database: str, proof: dict) -> None:
         show(database, own, turn, own)
         ask_for_neighbours(database, turn, proof)
         ask_for_samples(database, turn, proof)
-    # The others would only take their time to be cleaned up.
+    # The others would only take their time to be cleaned up; and to count, none is wanted: the
+    # planner may call the function of each one that it sees.
     of_tables = [index for index in of_all_rows if index["own"]]
-    show(database, own, of_tables, of_tables)
+    show(database, own, [], of_tables)
     rows = count_rows(database, of_all_rows)
     # PostgreSQL needs all of its own at any time. What is shown changes one of their tables.
     theirs = [index for index in of_all_rows if not index["own"] and index["where"] == "true"]
@@ -338,9 +404,14 @@ def ask_for_neighbours(database: str, indexes: list[dict], proof: dict) -> None:
     for index in indexes:
         if index["kind"] not in OF_NEIGHBOURS or not index["nearest"]:
             continue
-        plan = json.loads(read(database, *BY_INDEX, f"EXPLAIN (FORMAT JSON) {question(index)}"))
-        if uses(plan[0]["Plan"], index):
-            compare(database, index)
+        try:
+            plan = json.loads(read(database, *BY_INDEX, f"EXPLAIN (FORMAT JSON) {question(index)}"))
+            is_used = uses(plan[0]["Plan"], index)
+            if is_used:
+                compare(database, index)
+        except AppFailed:
+            is_used = False
+        if is_used:
             proof["vector_indexes"] += 1
         else:
             proof["not_asked"].append(index["index"])
@@ -383,20 +454,20 @@ def ask_for_samples(database: str, indexes: list[dict], proof: dict) -> None:
         asked.append((index, LOST.format(explain=EXPLAIN, **values, **index)))
     statements = [(index["index"], statement) for index, statement in asked]
     for (index, _), plan in zip(asked, plans(database, BY_INDEX, statements), strict=True):
-        name, lost = index["index"], plan["Actual Rows"]
+        name, lost = index["index"], plan["Actual Rows"] if plan else 0
         if lost:
             raise Refused(
                 f"database {database}: {name} does not find {lost:.0f} rows of {index['table']}"
             )
-        if uses(plan, index):
+        if plan and uses(plan, index):
             proof["sampled_indexes"] += 1
         else:
             proof["not_asked"].append(name)
 
 
-def count_rows(database: str, indexes: list[dict]) -> dict[tuple[str, str], float]:
-    """How many rows each index should lead to. With all cleaned up, an index has no more, and
-    PostgreSQL knows of every page that what it leads to is there."""
+def count_rows(database: str, indexes: list[dict]) -> dict[tuple[str, str], float | None]:
+    """How many rows each index should lead to, where its condition can be asked. With all cleaned
+    up, an index has no more, and PostgreSQL knows of every page that what it leads to is there."""
     tables = list(dict.fromkeys(index["table"] for index in indexes))
     for part in in_parts(tables, IN_ONE):
         ask(database, f"VACUUM (INDEX_CLEANUP ON) {', '.join(part)}")
@@ -405,12 +476,19 @@ def count_rows(database: str, indexes: list[dict]) -> dict[tuple[str, str], floa
         (table, ROWS.format(explain=EXPLAIN, table=table, where=where)) for table, where in wanted
     ]
     found = plans(database, BY_TABLE, asked)
-    return {key: plan["Actual Rows"] for key, plan in zip(wanted, found, strict=True)}
+    return {
+        key: plan["Actual Rows"] if plan else None for key, plan in zip(wanted, found, strict=True)
+    }
 
 
 def ask_for_all_rows(database: str, indexes: list[dict], rows: dict, proof: dict) -> None:
-    asked = [(index["index"], ROWS.format(explain=EXPLAIN, **index)) for index in indexes]
-    for index, plan in zip(indexes, plans(database, BY_INDEX, asked), strict=True):
+    can_be = [index for index in indexes if rows[index["table"], index["where"]] is not None]
+    proof["not_asked"] += [index["index"] for index in indexes if index not in can_be]
+    asked = [(index["index"], ROWS.format(explain=EXPLAIN, **index)) for index in can_be]
+    for index, plan in zip(can_be, plans(database, BY_INDEX, asked), strict=True):
+        if plan is None:
+            proof["not_asked"].append(index["index"])
+            continue
         scans = [node for node in nodes(plan) if node["Node Type"] == "Index Only Scan"]
         if index["own"] and [node["Index Name"] for node in scans] != [index["name"]]:
             proof["not_asked"].append(index["index"])
@@ -433,6 +511,40 @@ def flaw(found: float, looked_up: float, rows: float) -> str | None:
     return None
 
 
+def inspect_structure(databases: list[str], proof: dict) -> None:
+    """By PostgreSQL's own program, of each database. An index whose function fails is looked at
+    without what that function would make of the rows."""
+    # The extension comes into this copy alone.
+    command = ["pg_amcheck", "--all", "--heapallindexed", "--install-missing"]
+    try:
+        run(command, "pg_amcheck")
+        return
+    except Refused:
+        failing = [
+            (database, *one) for database in databases for one in failing_functions(database)
+        ]
+        if not failing:
+            raise
+    names = [(image.identifier(database), *name) for database, _, *name in failing]
+    run([*command, *(f"--exclude-index={'.'.join(name)}" for name in names)], "pg_amcheck")
+    proof["not_asked"] += [index for _, index, *_ in failing]
+
+
+def failing_functions(database: str) -> list[tuple[str, str, str]]:
+    """Indexes that are well built, and whose function fails: each as told, and as schema and
+    name."""
+    found = []
+    where = ask(database, AMCHECK)
+    for number, index, schema, name in json.loads(ask(database, OF_FUNCTIONS)):
+        check = f"SELECT {where}.bt_index_check({number}::oid::regclass, {{}})"
+        try:
+            told_apart(database, ENVIRONMENT, check.format("true"))
+        except AppFailed:
+            told_apart(database, ENVIRONMENT, check.format("false"))
+            found.append((index, schema, name))
+    return found
+
+
 def prove() -> dict:
     began = time.monotonic()
     proof: dict = {"sequences": 0, "vector_indexes": 0, "indexes": 0, "sampled_indexes": 0}
@@ -446,11 +558,11 @@ def prove() -> dict:
         for database in databases:
             for statement in json.loads(ask(database, PREPARED)):
                 ask(database, statement)
-        # The extension comes into this copy alone.
-        run(["pg_amcheck", "--all", "--heapallindexed", "--install-missing"], "pg_amcheck")
+        inspect_structure(databases, proof)
         for database in databases:
             inspect_sequences(database, noted.get(database, {}), proof)
             inspect_indexes(database, proof)
+    proof["not_asked"] = list(dict.fromkeys(proof["not_asked"]))
     # The seal has little room.
     for told in ("not_asked", "behind"):
         more = len(proof[told]) - 10
