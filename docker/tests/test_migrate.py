@@ -1,5 +1,7 @@
 """What a migration makes of dumps and of the files of its source."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -139,6 +141,47 @@ class Rows(unittest.TestCase):
         self.assertEqual(len(found), 2)
         self.assertIn("not in the new database", " ".join(found))
 
+    def test_numbers_count_and_not_how_a_version_writes_them(self):
+        header = b'COPY "a b".f (id, four, eight, "point", rows, t) FROM stdin;\n'
+        # As 11 and as 17 write the same values.
+        old = (
+            header + b"1\t0.100000001\t0.100000000000000006\t(0.100000000000000006,-0)\t"
+            b"{1.17549435e-38,3.40282347e+38,NaN,\\N}\t0.100000000000000006\n"
+            b"2\t\\N\t1.79769313486231571e+308\t(1e-300,Infinity)\t{0.300000012}\t\n\\.\n"
+        )
+        new = (
+            header + b"1\t0.1\t0.1\t(0.1,-0)\t"
+            b"{1.1754944e-38,3.4028235e+38,NaN,\\N}\t0.100000000000000006\n"
+            b"2\t\\N\t1.7976931348623157e+308\t(1e-300,Infinity)\t{0.3}\t\n\\.\n"
+        )
+        floats = dumped.by_table([["a b", "f", [0, 4, 8, 8, 4, 0]]])
+
+        def differences(one, other, floats):
+            return dumped.differences(
+                *(dumped.rows_of(lines(text), floats) for text in (one, other))
+            )
+
+        self.assertEqual(differences(old, new, floats), [])
+        self.assertEqual(differences(old, new, None), ['"a b".f has other contents'])
+        for one, other in (
+            # The next number of 4 and of 8 bytes, and a text that is none.
+            (b"\t0.1\t0.1\t", b"\t0.10000001\t0.1\t"),
+            (b"\t0.1\t0.1\t", b"\t0.1\t0.10000000000000002\t"),
+            (b"(0.1,-0)", b"(0.1,0)"),
+            (b"\t0.100000000000000006\n", b"\t0.1\n"),
+            (b"2\t", b"2.0\t"),
+        ):
+            self.assertIn(one, new)
+            changed = new.replace(one, other)
+            self.assertEqual(len(differences(old, changed, floats)), 1, other)
+
+    def test_tables_with_bytes_that_are_no_text_are_named(self):
+        self.assertEqual(dumped.no_utf8(lines(DATA.replace(b"one", "é".encode()))), [])
+        text = DATA.replace(b"one", b"\xe9").replace(
+            b"own.empty (id) FROM stdin;\n", b"own.e (id) FROM stdin;\n\xff\n\xff\n"
+        )
+        self.assertEqual(dumped.no_utf8(lines(text)), ['public."a b"', "own.e"])
+
     def test_names_with_line_ends_are_read(self):
         text = DATA.replace(b'"a b"', b'"a\n FROM b"')
         names = [dumped.name_of(name) for name in self.of(text)["tables"]]
@@ -163,6 +206,96 @@ class Definitions(unittest.TestCase):
             dumped.lost(before, after),
             ["VIEW own.v is not in the new database", "VIEW own.w is only in the new database"],
         )
+
+
+class OfExtensions(unittest.TestCase):
+    LIST = b"""; Archive created at 2026-11-26
+;
+2; 3079 16384 EXTENSION - postgis
+215; 1259 16400 TABLE public a owner
+216; 1259 16402 SEQUENCE public a_seq owner
+3000; 0 16390 TABLE DATA public spatial_ref_sys postgres
+3001; 0 16400 TABLE DATA public a owner
+3002; 0 0 SEQUENCE SET public a_seq owner
+3003; 0 0 SEQUENCE SET cron jobid_seq postgres
+3004; 2606 16410 CONSTRAINT public a a_pkey owner
+"""
+
+    def test_rows_of_tables_that_an_extension_makes_are_known(self):
+        names = [b"TABLE DATA public spatial_ref_sys", b"SEQUENCE SET cron jobid_seq"]
+        found = migrate.without_definition(lines(self.LIST))
+        self.assertEqual([line.split(b" ", 3)[3].rsplit(b" ", 1)[0] for line in found], names)
+
+    def test_they_are_loaded_by_the_superuser_before_anything_else(self):
+        extensions = [{"name": "postgis", "schema": "public"}]
+        spec = mock.Mock(database="app", role="the_app")
+        seen = []
+
+        def some(_, __, wanted, whose, how):
+            seen.append((whose["PGUSER"], len(wanted), how))
+            return ["failed"], ["warned"]
+
+        listed = mock.Mock(stdout=self.LIST)
+        with (
+            mock.patch.object(migrate.subprocess, "run", return_value=listed),
+            mock.patch.object(migrate, "restore_some", some),
+        ):
+            told = migrate.restore("dump", spec, {"extensions": extensions}, "--jobs=2")
+        how = ("--jobs=2",)
+        # Comments of the list go along, the extension does not.
+        self.assertEqual(seen, [("postgres", 2, how), ("the_app", 7, how)])
+        self.assertEqual(told, (["failed"] * 2, ["warned"] * 2))
+
+
+class Settings(unittest.TestCase):
+    WANTED = ([False, True, "app.jwt_secret", "hidden's"], [True, False, "search_path", "a, b"])
+
+    def test_no_argument_has_a_value(self):
+        asked = []
+
+        def run(command, **given):
+            asked.append((" ".join(command), given["input"].decode()))
+            return mock.Mock(returncode=0, stdout=b"")
+
+        wanted = list(self.WANTED)
+        with (
+            mock.patch.object(migrate.subprocess, "run", run),
+            mock.patch.object(migrate, "ask", lambda *_: json.dumps(wanted)),
+        ):
+            migrate.give_settings(mock.Mock(role="r", database="d"), wanted)
+        for arguments, _ in asked:
+            self.assertNotIn("hidden", arguments)
+        self.assertEqual(
+            [sql for _, sql in asked],
+            [
+                """ALTER DATABASE "d" SET "app.jwt_secret" TO  E'hidden''s';""",
+                """SELECT set_config( E'search_path',  E'a, b', false);
+ALTER ROLE "r" SET "search_path" FROM CURRENT;""",
+            ],
+        )
+
+
+class AsRun(unittest.TestCase):
+    def mark(self, **found):
+        chosen = {"name": "d", "tables": 0, "marker": False, "has_schema": False} | found
+        with mock.patch.object(migrate, "ask", lambda *_, **__: "f"):
+            migrate.mark_as_run(chosen, {})
+        return chosen["ran"], chosen["marker"]
+
+    def test_one_that_comes_with_tables_gets_no_initial_sql(self):
+        self.assertEqual(self.mark(tables=3), (True, True))
+        self.assertEqual(self.mark(), (False, False))
+        # Of ours it is known.
+        self.assertEqual(self.mark(tables=3, marker=True, has_schema=True), (False, True))
+        self.assertEqual(self.mark(tables=3, has_schema=True), (False, False))
+
+
+class Locks(unittest.TestCase):
+    def test_one_session_can_lock_all_there_is(self):
+        for objects in (0, 12_000, 100_000):
+            given = int(migrate.with_locks(objects)["max_locks_per_transaction"])
+            self.assertGreaterEqual(given, 64)
+            self.assertGreater(given * 100, 2 * objects)
 
 
 class Choice(unittest.TestCase):
@@ -209,6 +342,14 @@ pg_restore: warning: errors ignored on restore: 2
             ],
         )
 
+    def test_what_programs_warn_of_is_told(self):
+        text = """pg_dump: warning: WITH OIDS is not supported anymore (table "t")
+pg_restore: error: could not execute query: ERROR:  x
+pg_restore: warning: errors ignored on restore: 1
+"""
+        told = ['pg_dump: warning: WITH OIDS is not supported anymore (table "t")']
+        self.assertEqual(migrate.warnings(text), told)
+
     def test_what_follows_from_another_one_is_known(self):
         self.assertTrue(migrate.OF_ANOTHER.search('CREATE: relation "public.a" does not exist'))
         self.assertFalse(migrate.OF_ANOTHER.search('CREATE: collation "x" does not exist'))
@@ -225,9 +366,9 @@ class Source(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.root = pathlib.Path(folder.name)
-        for name in ("SOURCE", "WORK", "OLD"):
-            place = self.root / {"SOURCE": "source", "WORK": "work", "OLD": "work/old"}[name]
-            patched = mock.patch.object(foreign, name, str(place))
+        places = {"SOURCE": "source", "WORK": "work", "OLD": "work/old", "SEEN": "work/seen.json"}
+        for name, place in places.items():
+            patched = mock.patch.object(foreign, name, str(self.root / place))
             patched.start()
             self.addCleanup(patched.stop)
         (self.root / "work").mkdir()
@@ -287,6 +428,36 @@ class Source(unittest.TestCase):
             change()
             seen.add(foreign.read_tree(str(self.cluster), None))
             self.assertEqual(len(seen), number)
+
+    def told(self, verb, *arguments):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            foreign.VERBS[verb]("data/16/main", *arguments)
+        return json.loads(said.getvalue())
+
+    def test_what_was_written_since_is_named(self):
+        (self.cluster / "base/5").mkdir(parents=True)
+        for number in range(1000):
+            (self.cluster / f"base/5/{number}").touch()
+        self.told("copy", f"{os.getuid()}:{os.getgid()}")
+        self.assertEqual(self.told("changed"), {"changed": []})
+        # All of them can be locked at once.
+        self.assertIn("max_locks_per_transaction = 66\n", (self.root / "work/old.conf").read_text())
+        os.utime(self.cluster / "base/5/7", ns=(0, 1))
+        (self.cluster / "base/5/8").unlink()
+        self.assertEqual(self.told("changed"), {"changed": ["base/5", "base/5/7", "base/5/8"]})
+
+    def test_a_file_that_is_written_before_it_is_read_is_seen(self):
+        read_tree = foreign.read_tree
+
+        def late(folder, target):
+            (self.cluster / "PG_VERSION").write_text("17\n")
+            return read_tree(folder, target)
+
+        with (
+            mock.patch.object(foreign, "read_tree", late),
+            self.assertRaisesRegex(foreign.Refused, "^PG_VERSION changed while it was read"),
+        ):
+            foreign.copy("data/16/main", "0:0")
 
     def test_what_changes_while_it_is_read_is_refused(self):
         grows = self.cluster / "grows"

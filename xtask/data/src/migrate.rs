@@ -116,6 +116,7 @@ struct PreparedMigration {
 struct DumpedData {
     rows: u64,
     bytes: u64,
+    warnings: Vec<String>,
 }
 
 /// What `load` says.
@@ -123,11 +124,17 @@ struct DumpedData {
 struct LoadedData {
     tables: BTreeMap<String, u64>,
     otherwise: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct TreeDigest {
     digest: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ChangedFiles {
+    changed: Vec<String>,
 }
 
 /// What is in the way of a migration and what would stay behind. A copy of the source is
@@ -241,6 +248,12 @@ fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
     let room = (seen.free_bytes, seen.free_files, seen.disk);
     found.extend(findings::of_room(&cluster, room, &on_volume));
     let programs = programs(order, &place, &cluster, on_volume.major, &mut found)?;
+    if let Some(process) = cluster.process.filter(|_| !cluster.shut_down) {
+        report.detail(format!(
+            "it was not shut down: where a server (process {process}) still works on it, such as of another \
+             engine, stop that first"
+        ));
+    }
     // What nobody can serve cannot be looked at any further.
     match programs.filter(|_| found.is_empty()) {
         Some(programs) => Ok(ReadableSource {
@@ -277,9 +290,10 @@ fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> 
     let work = format!("{}:{WORK}", scratch.name());
     let old = serve(order, &programs, &work, keeper.owner())?;
     let role = format!("hive_migrate_{}", std::process::id());
-    start_old(&old, &programs, keeper.owner(), &role)?;
+    let of_writer = |error| of_writer(order.from, &copier, &folder, error);
+    start_old(&old, &programs, keeper.owner(), &role).map_err(of_writer)?;
     report.step("ask", format!("{name}: a server of its version, on the copy"));
-    let facts = ask(order, &keeper, &role)?;
+    let facts = ask(order, &keeper, &role).map_err(of_writer)?;
     let on_volume = keeper.look(&facts.extensions())?;
     let wanted = foreign::wanted_programs(facts.major);
     let found = facts.in_the_way(order.database, &on_volume, &wanted);
@@ -289,7 +303,11 @@ fn prepare(order: &MigrateOrder<'_>, is_dry: bool) -> Result<PreparedMigration> 
     Ok(PreparedMigration {
         plan: MigrationPlan {
             source: facts.told(),
-            left_behind: facts.left_behind(&cluster, &order.service.spec.database.role),
+            left_behind: facts.left_behind(
+                &cluster,
+                &order.service.spec.database.role,
+                !order.service.spec.database.initial_sql.is_empty(),
+            ),
         },
         keeper,
         copier,
@@ -399,6 +417,20 @@ fn start_old(old: &Container, programs: &OldPrograms, owner: &str, role: &str) -
         .context("start a server from a copy of the source")
 }
 
+/// Why a copy cannot be read: somebody works on what was copied, where that has changed since.
+fn of_writer(from: &str, copier: &Container, folder: &str, error: Error) -> Error {
+    match of_source::<ChangedFiles>(copier, &["changed", folder]) {
+        Ok(ChangedFiles { changed }) if !changed.is_empty() => {
+            let message = format!(
+                "somebody writes to {from}, and a copy of that is not whole: {}",
+                changed.join(", ")
+            );
+            error.context(failure::environment(message).hint("stop whatever uses it, and migrate again"))
+        }
+        _ => error,
+    }
+}
+
 fn ask(order: &MigrateOrder<'_>, keeper: &VolumeKeeper, role: &str) -> Result<SourceFacts> {
     let mut args = vec!["ask", role];
     args.extend(order.database);
@@ -470,14 +502,16 @@ impl Migration<'_> {
     }
 
     fn dump(&mut self) -> Result<()> {
+        let folder = self.prepared.cluster.folder.to_string_lossy();
         let said = self.told(DUMP, None, &["dump", &self.prepared.role]);
-        let dumped: DumpedData = serde_json::from_str(&said.context("dump the copy of the source")?)
-            .context("read what was dumped")?;
+        let said = said
+            .context("dump the copy of the source")
+            .map_err(|error| of_writer(self.order.from, &self.prepared.copier, &folder, error))?;
+        let dumped: DumpedData = serde_json::from_str(&said).context("read what was dumped")?;
         let (rows, bytes) = (dumped.rows, megabytes(dumped.bytes));
-        self.order
-            .service
-            .report
-            .detail(format!("{rows} rows, {bytes} as text"));
+        let report = self.order.service.report;
+        report.detail(format!("{rows} rows, {bytes} as text"));
+        dumped.warnings.iter().for_each(|warning| report.detail(warning));
         // It takes as much room as the new cluster will.
         self.prepared.old.remove()?;
         self.prepared.keeper.runs(&["rm", "-rf", COPY]).map(drop)
@@ -495,7 +529,10 @@ impl Migration<'_> {
                 _ => error.context(place),
             }
         })?;
-        self.loaded = Some(serde_json::from_str(&said).context("read what was loaded")?);
+        let loaded: LoadedData = serde_json::from_str(&said).context("read what was loaded")?;
+        let report = self.order.service.report;
+        loaded.warnings.iter().for_each(|warning| report.detail(warning));
+        self.loaded = Some(loaded);
         if self.prepared.is_own {
             self.work.does("share_files")?;
         }

@@ -161,7 +161,7 @@ pub struct Database {
     /// Extensions that exist before the app starts.
     pub(crate) extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.
-    pub(crate) initial_sql: Vec<String>,
+    pub initial_sql: Vec<String>,
     /// Settings of PostgreSQL by their names, over the image's own and under
     /// `ALTER SYSTEM`.
     pub(crate) settings: BTreeMap<String, String>,

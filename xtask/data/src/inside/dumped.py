@@ -6,7 +6,8 @@ outside of tables, which are positions of sequences and large objects.
 
 import hashlib
 import re
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: In a backup: the dump, in pieces, and what it is of.
 IN_A_BACKUP = "database.dump"
@@ -58,22 +59,62 @@ COPY = re.compile(
     r'COPY (?P<table>(?:"(?:[^"]|"")*"|[^". ]+)\.(?:"(?:[^"]|"")*"|[^". ]+)) ', re.DOTALL
 )
 
+#: A number as COPY writes it.
+NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
 #: Made before all else by whoever restores: extensions, and the schema that all databases have.
 NOT_COMPARED = (("EXTENSION", None), ("SCHEMA", "public"))
 
 
-def rows_of(lines: Iterable[bytes]) -> dict:
+#: The columns of tables, by schema and name: 4 or 8 bytes of floating-point numbers, or 0.
+Floats = Mapping[tuple[str, str], Sequence[int]]
+
+
+def by_table(floats: list) -> Floats:
+    """As `migrate` has them of a server."""
+    return {(schema, table): columns for schema, table, columns in floats}
+
+
+def rows_of(lines: Iterable[bytes], floats: Floats | None = None) -> dict:
     """The tables of a dump of data and all else in it, each with lines, bytes and sum. Raises
-    ValueError where it ends in the middle of something."""
+    ValueError where it ends in the middle of something. Of columns with floating-point numbers the
+    numbers count, and not how a version of PostgreSQL writes them."""
     tables: dict[str, dict] = {}
     others = nothing()
+    columns: Sequence[int] | None = None
+    for header, line in parts(lines):
+        if header is None:
+            add(others, line)
+        elif line is None:
+            tables.setdefault(header, nothing())
+            columns = floats.get(parts_of(header)) if floats else None
+        else:
+            add(tables[header], line if columns is None else in_one_form(line, columns))
+    return {"tables": tables, "others": others}
+
+
+def no_utf8(lines: Iterable[bytes]) -> list[str]:
+    """The tables of a dump of data with rows that are no text in UTF-8."""
+    found: dict[str, None] = {}
+    for header, line in parts(lines):
+        if header is not None and line is not None and header not in found:
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                found[header] = None
+    return [name_of(header) for header in found]
+
+
+def parts(lines: Iterable[bytes]) -> Iterator[tuple[str | None, bytes | None]]:
+    """The rows of a dump of data, each with the header of its table, which comes alone before them;
+    and all else that counts, without a header."""
     head, table, quote = b"", None, b""
     for line in lines:
         if table is not None:
             if line == END:
                 table = None
             else:
-                add(table, line)
+                yield table, line
             continue
         # In a text anything may stand, and a name may have line ends.
         is_new, quote = not quote, quote_after(line, quote)
@@ -83,13 +124,45 @@ def rows_of(lines: Iterable[bytes]) -> dict:
                 header = head.decode(errors="surrogateescape")
                 if not header.endswith(FROM_HERE):
                     raise ValueError(f"the dump has a table that cannot be read: {header}")
-                name = header.removesuffix(FROM_HERE)
-                table, head = tables.setdefault(name, nothing()), b""
+                table, head = header.removesuffix(FROM_HERE), b""
+                yield table, None
         elif not is_new or is_told(line):
-            add(others, line)
+            yield None, line
     if table is not None or quote:
         raise ValueError("the dump is cut off")
-    return {"tables": tables, "others": others}
+
+
+def parts_of(header: str) -> tuple[str, str]:
+    """Schema and name of the table of a `COPY`, without quotes."""
+    schema, name = re.findall(r'"(?:[^"]|"")*"|[^". ]+', name_of(header))[:2]
+    return unquoted(schema), unquoted(name)
+
+
+def unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def in_one_form(line: bytes, columns: Sequence[int]) -> bytes:
+    """A row with the numbers of these columns as short as they can be told apart. In what is made
+    of both kinds all count as those of 4 bytes."""
+    values = line.split(b"\t")
+    for place, size in enumerate(columns[: len(values)]):
+        if size:
+            form = number_of_four if size == 4 else number_of_eight
+            values[place] = NUMBER.sub(form, values[place])
+    return b"\t".join(values)
+
+
+def number_of_eight(found: re.Match[bytes]) -> bytes:
+    return repr(float(found[0])).encode()
+
+
+def number_of_four(found: re.Match[bytes]) -> bytes:
+    try:
+        (number,) = struct.unpack("f", struct.pack("f", float(found[0])))
+    except OverflowError:
+        return number_of_eight(found)
+    return repr(number).encode()
 
 
 def quote_after(line: bytes, quote: bytes) -> bytes:

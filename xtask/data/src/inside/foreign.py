@@ -3,11 +3,13 @@
     find                  the clusters below the mount, as JSON
     copy FOLDER UID:GID   copies one, ready for a server of its version; prints what was copied
     digest FOLDER         the digest of it once more
+    changed FOLDER        what has another size or time than it was copied with; reads no content
 
 The digest covers each name with kind, mode, owner, time and content. Whoever writes to the cluster
 meanwhile is found by it: PostgreSQL's own lock file says nothing of a server in another container.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +22,8 @@ import sys
 SOURCE = "/hive-source"
 WORK = "/hive-migrate"
 OLD = f"{WORK}/old"
+#: Sizes and times of what was copied.
+SEEN = f"{WORK}/seen.json"
 
 #: How far below the mount a cluster may lie: `pgdata`, `16/main`, `data/16/docker`.
 DEPTH = 4
@@ -50,6 +54,13 @@ AS_INITDB = {
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "default_text_search_config": "pg_catalog.english",
 }
+
+#: Who dumps a database locks all tables, views and sequences of it. A server has room for this many
+#: locks for each connection and each prepared transaction, which are more than a thousand.
+FEWEST_LOCKS, FILES_FOR_ONE = 64, 500
+
+#: So many changed files say who works there as well as all.
+MOST_NAMES = 5
 
 #: The server of the copy: nothing that the source says of it counts.
 SETTINGS = f"""
@@ -248,9 +259,29 @@ def changed(path: str) -> Refused:
     return Refused(f"{path} changed while it was read: somebody writes to the source")
 
 
+def sizes_and_times(folder: str) -> dict[str, list[int]]:
+    found = {}
+    for path in tree(folder):
+        # One that goes meanwhile is one that has changed.
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(os.path.join(folder, path))
+            found[path] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return found
+
+
+def others(before: dict[str, list[int]], now: dict[str, list[int]]) -> list[str]:
+    return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
+
+
 def copy(inside: str, owner: str) -> None:
     shutil.rmtree(OLD, ignore_errors=True)
-    digest = read_tree(os.path.join(SOURCE, inside), OLD)
+    folder = os.path.join(SOURCE, inside)
+    seen = sizes_and_times(folder)
+    digest = read_tree(folder, OLD)
+    # A file that was written to before it was read, and others after that.
+    if found := others(seen, sizes_and_times(folder)):
+        raise changed(", ".join(found[:MOST_NAMES]))
+    write(SEEN, json.dumps(seen))
     make_ready()
     user, group = (int(number) for number in owner.split(":"))
     os.chown(WORK, user, group)
@@ -273,7 +304,10 @@ def make_ready() -> None:
         os.makedirs(f"{OLD}/{name}", mode=0o700, exist_ok=True)
     os.makedirs(f"{WORK}/run", mode=0o700, exist_ok=True)
     os.makedirs(f"{WORK}/locale", mode=0o700, exist_ok=True)
-    write(f"{WORK}/old.conf", SETTINGS)
+    # Each relation has a file or more.
+    files = sum(len(names) for _, _, names in os.walk(f"{OLD}/base"))
+    locks = FEWEST_LOCKS + files // FILES_FOR_ONE
+    write(f"{WORK}/old.conf", f"{SETTINGS}max_locks_per_transaction = {locks}\n")
     write(f"{WORK}/hba.conf", "local all all trust\n")
     write(f"{WORK}/ident.conf", "")
     os.chmod(OLD, 0o700)
@@ -288,7 +322,13 @@ def digest(inside: str) -> None:
     print(json.dumps({"digest": read_tree(os.path.join(SOURCE, inside), None)}))
 
 
-VERBS = {verb.__name__: verb for verb in (find, copy, digest)}
+def changed_since(inside: str) -> None:
+    with open(SEEN, encoding="utf-8") as file:
+        found = others(json.load(file), sizes_and_times(os.path.join(SOURCE, inside)))
+    print(json.dumps({"changed": found[:MOST_NAMES]}))
+
+
+VERBS = {"find": find, "copy": copy, "digest": digest, "changed": changed_since}
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ superuser's statements are done in the new cluster before anything of the source
 source brings along (functions of indexes, checks, defaults) runs with the rights of the app's role.
 """
 
+import functools
 import glob
 import json
 import os
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dumped
@@ -53,6 +54,10 @@ FAST = {
     "checkpoint_timeout": "30min",
 }
 
+#: All tables are locked by whoever dumps them, and some of their indexes, views and sequences: a
+#: server has room for this many locks for each of a hundred connections.
+LOCKS, CONNECTIONS = 64, 100
+
 #: What becomes of owners, rights and places: all is the app's, in the one cluster there is.
 OF_ONE_OWNER = (
     *("--no-owner", "--no-privileges", "--no-tablespaces"),
@@ -72,7 +77,7 @@ SELECT json_build_object(
     'major', current_setting('server_version_num')::int / 10000,
     'databases', (SELECT json_agg(json_build_object('name', datname, 'collate', datcollate,
             'open', datallowconn AND datconnlimit <> -2) ORDER BY datname)
-        FROM pg_database WHERE NOT datistemplate),
+        FROM pg_database WHERE datname <> 'template0'),
     'roles', (SELECT coalesce(json_agg(json_build_object('name', rolname, 'super', rolsuper)
             ORDER BY rolname), '[]')
         FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> '{role}'),
@@ -102,6 +107,8 @@ WITH own AS (
             AND d.objid = c.oid AND d.deptype = 'e'))
 SELECT json_build_object(
     'name', current_database(),
+    'encoding', pg_encoding_to_char((SELECT encoding FROM pg_database
+        WHERE datname = current_database())),
     'tables', (SELECT count(*) FROM own WHERE relkind IN ('r', 'p', 'm', 'f')),
     'unlogged', (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM own
         WHERE relpersistence = 'u' AND relkind = 'r'),
@@ -122,8 +129,52 @@ SELECT json_build_object(
         UNION SELECT rolname FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
         WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype IN ('a', 'o')
             AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())) AS x),
+    -- A policy cannot be made without the roles that it names.
+    'roles', (SELECT coalesce(json_agg(DISTINCT rolname ORDER BY rolname), '[]')
+        FROM pg_policy, unnest(polroles) AS named JOIN pg_roles ON pg_roles.oid = named
+        WHERE rolname !~ '^pg_'),
+    'labels', (SELECT coalesce(json_agg(DISTINCT provider ORDER BY provider), '[]')
+        FROM pg_seclabels),
+    'has_schema', EXISTS (SELECT FROM pg_namespace WHERE nspname = 'hive_image'),
     'marker', EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = 'hive_image' AND n.nspowner = 10 AND relname = 'initial_sql'))
+"""
+
+#: Before this version floating-point numbers were written with all digits that a computer has, and
+#: since then with as many as tell them apart; and tables could be made WITH OIDS.
+SAME_FLOATS_SINCE = 12
+
+#: pg_dump leaves that column out, with a warning: whoever refers to it has nothing to refer to.
+WITH_OIDS = """
+SELECT coalesce(json_agg(format('%I.%I', nspname, relname) ORDER BY nspname, relname), '[]')
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relhasoids AND c.oid >= 16384 AND relkind IN ('r', 'p', 'm') AND nspname !~ '^pg_(toast|temp)'
+"""
+
+#: Tables with columns in which such numbers stand, whatever is made of them (arrays, domains, rows,
+#: ranges): of each column, whether they have 4 bytes or 8.
+FLOATS = """
+WITH RECURSIVE part (whole, type) AS (
+    SELECT oid, oid FROM pg_type
+    UNION
+    SELECT part.whole, inner_one FROM part JOIN pg_type t ON t.oid = part.type, LATERAL (
+        SELECT t.typbasetype UNION SELECT t.typelem
+        UNION SELECT rngsubtype FROM pg_range WHERE rngtypid = t.oid
+        UNION SELECT atttypid FROM pg_attribute
+            WHERE t.typtype = 'c' AND attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped
+    ) AS within (inner_one) WHERE inner_one <> 0),
+kinds (type, kind) AS (
+    SELECT whole, min(CASE WHEN typname IN ('float4', 'vector') THEN 4 ELSE 8 END)
+    FROM part JOIN pg_type t ON t.oid = part.type
+    WHERE typname IN ('float4', 'float8', 'vector', 'path', 'polygon', 'circle', 'cube')
+    GROUP BY whole)
+SELECT coalesce(json_agg(json_build_array(nspname, relname, columns)), '[]') FROM (
+    SELECT nspname, relname, json_agg(coalesce(kind, 0) ORDER BY attnum) AS columns
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+    LEFT JOIN kinds ON kinds.type = atttypid
+    WHERE c.oid >= 16384 AND relkind = 'r' AND nspname !~ '^pg_(toast|temp)'
+    GROUP BY nspname, relname HAVING max(kind) > 0) AS tables
 """
 
 #: Of a statement, which is long.
@@ -164,7 +215,8 @@ def major_of(role: str) -> int:
 
 
 def ask_source(role: str, named: str | None = None) -> None:
-    source = of_the_source(major_of(role), role)
+    major = major_of(role)
+    source = of_the_source(major, role)
     found = json.loads(ask("template1", OF_THE_CLUSTER.format(role=role), environment=source))
     found["databases"] = [
         json.loads(ask(one["name"], OF_A_DATABASE, environment=source)) | one
@@ -172,18 +224,48 @@ def ask_source(role: str, named: str | None = None) -> None:
         else one
         for one in found["databases"]
     ]
-    found["failed"] = []
+    found["databases"] = [one for one in found["databases"] if not is_bare_template(one)]
+    found |= {"failed": [], "warnings": []}
     chosen = choose(found["databases"], named)
     found["chosen"] = chosen["name"] if chosen else None
     if chosen:
         known = shipped_extensions()
-        ran = f"SELECT EXISTS (SELECT FROM {database.MARKER})"
-        chosen["ran"] = chosen["marker"] and ask(chosen["name"], ran, environment=source) == "t"
+        mark_as_run(chosen, source)
+        if major < SAME_FLOATS_SINCE:
+            chosen["floats"] = json.loads(ask(chosen["name"], FLOATS, environment=source))
+            chosen["with_oids"] = json.loads(ask(chosen["name"], WITH_OIDS, environment=source))
+        if chosen["encoding"] == "SQL_ASCII":
+            chosen["no_utf8"] = no_utf8(chosen, source)
         if all(one["served"] and one["name"] in known for one in chosen["extensions"]):
-            found["failed"] = try_definitions(chosen, source)
+            found["failed"], found["warnings"] = try_definitions(chosen, source)
     with open(PLAN, "w", encoding="utf-8") as file:
         json.dump(chosen, file)
     print(json.dumps(found))
+
+
+def is_bare_template(one: dict) -> bool:
+    """Each cluster has it, and there is something in it only where somebody has forgotten to name a
+    database."""
+    return one["name"] == "template1" and not (one.get("tables") or one.get("large_objects"))
+
+
+def mark_as_run(chosen: dict, source: Mapping[str, str]) -> None:
+    """Whether the initial SQL of an image has been run in it. One that comes with tables is no new
+    database: what the image has for that would be done to the app's own rows."""
+    if chosen["marker"]:
+        ran = f"SELECT EXISTS (SELECT FROM {database.MARKER})"
+        chosen["ran"] = ask(chosen["name"], ran, environment=source) == "t"
+    else:
+        chosen["ran"] = chosen["tables"] > 0 and not chosen["has_schema"]
+        # From then on it has the note, and is compared without.
+        chosen["marker"] = chosen["ran"]
+
+
+def no_utf8(chosen: dict, source: Mapping[str, str]) -> list[str]:
+    """The tables whose rows have bytes that are no text in UTF-8, which a database without an
+    encoding takes."""
+    command = ["pg_dump", "--data-only", "--encoding=SQL_ASCII", psql(chosen["name"])[-1]]
+    return read_from([command], source, dumped.no_utf8)
 
 
 def choose(databases: list[dict], named: str | None) -> dict | None:
@@ -200,18 +282,19 @@ def shipped_extensions() -> set[str]:
     return {name.removesuffix(".control") for name in os.listdir(folder)}
 
 
-def try_definitions(chosen: dict, source: Mapping[str, str]) -> list[str]:
-    """What fails of the definitions in a cluster as this image makes it, all at once."""
+def try_definitions(chosen: dict, source: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """What fails of the definitions in a cluster as this image makes it, all at once; and what
+    programs warn of."""
     spec, folder, dump = image.load(dict(os.environ)), f"{WORK}/tried", f"{WORK}/tried.dump"
-    dump_to(dump, chosen, source, "--format=custom", "--schema-only")
+    warned = dump_to(dump, chosen, source, "--format=custom", "--schema-only")
     adoption.copy_cluster(folder)
     with serving(folder, spec.settings | FAST):
         prepare(spec, chosen)
-        failed = restore(dump, spec, chosen)
+        failed, more = restore(dump, spec, chosen)
     shutil.rmtree(folder)
     os.unlink(dump)
     roots = [one for one in failed if not OF_ANOTHER.search(one)]
-    return roots or failed
+    return roots or failed, warned + more
 
 
 # --- from the source to the dump -----------------------------------------------------------------
@@ -222,19 +305,27 @@ def dump(role: str) -> None:
         chosen = json.load(file)
     source = of_the_source(major_of(role), role)
     shutil.rmtree(DUMP, ignore_errors=True)
-    dump_to(DUMP, chosen, source, "--format=directory", "--jobs=2", "--compress=zstd:1")
+    how = ("--format=directory", "--jobs=2", "--compress=zstd:1")
+    warned = dump_to(DUMP, chosen, source, *how)
     before = {
-        "data": of_archive(DUMP, "--data-only", dumped.rows_of),
+        "data": of_archive(DUMP, "--data-only", reader_of(chosen)),
         "definitions": of_archive(DUMP, "--schema-only", dumped.definitions_of),
     }
     with open(BEFORE, "w", encoding="utf-8") as file:
         json.dump(before, file)
     tables = before["data"]["tables"].values()
-    print(json.dumps({name: sum(one[name] for one in tables) for name in ("rows", "bytes")}))
+    sums = {name: sum(one[name] for one in tables) for name in ("rows", "bytes")}
+    print(json.dumps(sums | {"warnings": warned}))
 
 
-def dump_to(target: str, chosen: dict, environment: Mapping[str, str], *how: str) -> None:
-    done([*command_of(chosen, *how), f"--file={target}"], "pg_dump", environment)
+def dump_to(target: str, chosen: dict, environment: Mapping[str, str], *how: str) -> list[str]:
+    """Dumps it; what the program warns of."""
+    return warnings(done([*command_of(chosen, *how), f"--file={target}"], "pg_dump", environment))
+
+
+def reader_of(chosen: dict) -> Callable:
+    """What reads the rows of a dump of this database."""
+    return functools.partial(dumped.rows_of, floats=dumped.by_table(chosen.get("floats", [])))
 
 
 def command_of(chosen: dict, *how: str) -> list[str]:
@@ -287,9 +378,9 @@ def read_from(commands: list[list[str]], environment: Mapping[str, str], reader:
     return found
 
 
-def done(command: list[str], what: str, environment: Mapping[str, str]) -> None:
+def done(command: list[str], what: str, environment: Mapping[str, str]) -> str:
     """Runs a program, which may take as long as it wants: to make an index reads nothing for
-    hours, and Ctrl-C ends it."""
+    hours, and Ctrl-C ends it. What it said."""
     with tempfile.TemporaryFile() as said:
         code = subprocess.run(
             command,
@@ -301,6 +392,15 @@ def done(command: list[str], what: str, environment: Mapping[str, str]) -> None:
         ).returncode
         if code:
             raise Refused(f"{what}: {told(said) or f'exit code {code}'}")
+        said.seek(0)
+        return said.read().decode(errors="replace")
+
+
+def warnings(text: str) -> list[str]:
+    """What a program warns of, whose work was done all the same: a line each."""
+    found = re.findall(r"^(pg_(?:dump|restore): warning: .*)$", text, re.MULTILINE)
+    # Of those that have failed each is told.
+    return [one for one in found if "errors ignored on restore" not in one]
 
 
 def told(file: Any) -> str:
@@ -313,6 +413,12 @@ def told(file: Any) -> str:
 
 def load(identifier: str) -> None:
     fill(identifier, base_backup)
+
+
+def with_locks(objects: int) -> dict[str, str]:
+    """What the server of a new cluster with so many objects is given, besides what the image has:
+    all of them can be locked by one session."""
+    return FAST | {"max_locks_per_transaction": str(LOCKS + 2 * objects // CONNECTIONS)}
 
 
 def fill(identifier: str, then: Callable[[], None]) -> None:
@@ -328,9 +434,10 @@ def fill(identifier: str, then: Callable[[], None]) -> None:
     identity = f"{part}/{os.path.basename(volume.IDENTITY)}"
     with open(identity, "w", encoding="utf-8") as file:
         json.dump(volume.identity_of(spec), file)
-    with serving(part, spec.settings | FAST):
+    with serving(part, spec.settings | with_locks(len(before["definitions"]))):
         prepare(spec, chosen)
-        if failed := restore(DUMP, spec, chosen, "--exit-on-error", "--jobs=2"):
+        failed, warned = restore(DUMP, spec, chosen, "--exit-on-error", "--jobs=2")
+        if failed:
             raise Refused(f"pg_restore: {'; '.join(failed)}")
         app = of_the_app(spec.role)
         done(psql(spec.database, "ANALYZE"), "ANALYZE", app)
@@ -345,6 +452,7 @@ def fill(identifier: str, then: Callable[[], None]) -> None:
                 "tables": {dumped.name_of(name): one["rows"] for name, one in tables.items()},
                 "definitions": len(before["definitions"]),
                 "otherwise": otherwise,
+                "warnings": warned,
             }
         )
     )
@@ -358,7 +466,8 @@ def prepare(spec: image.Image, chosen: dict) -> None:
         statements.append(f"ALTER DATABASE {adoption.PREPARED_DATABASE} RENAME TO {name}")
     statements.append(f"ALTER DATABASE {name} OWNER TO {role}")
     # What a policy names has to be there.
-    others = [other for other in chosen.get("roles", []) if other != spec.role]
+    there = (spec.role, image.SUPERUSER)
+    others = [other for other in chosen.get("roles", []) if other not in there]
     statements += [f"CREATE ROLE {image.identifier(other)} NOLOGIN" for other in others]
     ask("postgres", *statements)
     for one in chosen["extensions"]:
@@ -432,29 +541,65 @@ def give_settings(spec: image.Image, wanted: list) -> None:
         raise Refused("settings of database and role are not those of the backup")
 
 
-def restore(archive: str, spec: image.Image, chosen: dict, *how: str) -> list[str]:
-    """Restores all but what `prepare` has made, as the app's role; what fails of it."""
-    wanted = f"{WORK}/wanted"
-    listed = subprocess.run(
+def restore(
+    archive: str, spec: image.Image, chosen: dict, *how: str
+) -> tuple[list[str], list[str]]:
+    """Restores all but what `prepare` has made, as the app's role, and before that, as the
+    superuser, what people have put into tables of extensions: nothing of the source's is there
+    that could be called. What fails of it, and what programs warn of."""
+    lines = subprocess.run(
         ["pg_restore", "--list", archive], env=ENVIRONMENT, capture_output=True, check=True
-    ).stdout
+    ).stdout.splitlines(keepends=True)
     made = [b" EXTENSION - ", b" COMMENT - EXTENSION "]
     made += [f" SCHEMA - {flat(one['schema'])} ".encode() for one in chosen["extensions"]]
     for kind in chosen.get("without", []):
         made += [f" {kind} - ".encode(), f" COMMENT - {kind} ".encode()]
+    of_extensions = without_definition(lines)
+    others = [
+        line
+        for line in lines
+        if line not in of_extensions
+        # `ID; CATALOG OID KIND SCHEMA NAME OWNER`
+        and not any(re.match(rb"\d+; \d+ \d+" + re.escape(one), line) for one in made)
+    ]
+    failed, warned = [], []
+    for whose, wanted in ((of_the_superuser(), of_extensions), (of_the_app(spec.role), others)):
+        if wanted:
+            more = restore_some(archive, spec.database, wanted, whose, how)
+            failed, warned = failed + more[0], warned + more[1]
+    return failed, warned
+
+
+def without_definition(lines: list[bytes]) -> list[bytes]:
+    """Of the list of an archive: rows and positions of tables and sequences that the archive does
+    not make, since an extension does."""
+    entries = [
+        re.match(rb"\d+; \d+ \d+ (TABLE DATA|TABLE|SEQUENCE SET|SEQUENCE) (.*)", line)
+        for line in lines
+    ]
+    made = {entry.groups() for entry in entries if entry}
+    return [
+        line
+        for line, entry in zip(lines, entries, strict=True)
+        if entry
+        and entry[1] in (b"TABLE DATA", b"SEQUENCE SET")
+        and (entry[1].split()[0], entry[2]) not in made
+    ]
+
+
+def restore_some(
+    archive: str, database: str, lines: list[bytes], whose: Mapping[str, str], how: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Restores these entries of the archive's list."""
+    wanted = f"{WORK}/wanted"
     with open(wanted, "wb") as file:
-        file.writelines(
-            line
-            for line in listed.splitlines(keepends=True)
-            # `ID; CATALOG OID KIND SCHEMA NAME OWNER`
-            if not any(re.match(rb"\d+; \d+ \d+" + re.escape(one), line) for one in made)
-        )
+        file.writelines(lines)
     command = ["pg_restore", *OF_ONE_OWNER, f"--use-list={wanted}", *how]
-    command += ["--dbname", psql(spec.database)[-1], archive]
+    command += ["--dbname", psql(database)[-1], archive]
     with tempfile.TemporaryFile() as said:
         program = subprocess.run(
             command,
-            env=of_the_app(spec.role),
+            env=whose,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -465,7 +610,7 @@ def restore(archive: str, spec: image.Image, chosen: dict, *how: str) -> list[st
     failed = errors(text)
     if program.returncode and not failed:
         raise Refused(f"pg_restore: {text[-2000:].strip()}")
-    return failed
+    return failed, warnings(text)
 
 
 def flat(name: str) -> str:
@@ -544,7 +689,7 @@ def give_files(folder: str, cluster: str) -> None:
 
 def compare(before: dict, chosen: dict) -> list[str]:
     """A second dump against the first; which definitions read otherwise."""
-    after = of_database(chosen, "--data-only", dumped.rows_of)
+    after = of_database(chosen, "--data-only", reader_of(chosen))
     definitions = of_database(chosen, "--schema-only", dumped.definitions_of)
     wrong = dumped.differences(before["data"], after)
     wrong += dumped.lost(before["definitions"], definitions)

@@ -13,6 +13,9 @@ use service::findings::Obstacle;
 /// The collations of a database in which text sorts by code point.
 const BY_CODE_POINT: [&str; 5] = ["C", "POSIX", "C.UTF-8", "C.UTF8", "C.utf8"];
 
+/// Of which no text is written otherwise here.
+const SAME_AS_OURS: [&str; 2] = ["", "UTF8"];
+
 /// More of a kind are no news.
 const MOST: usize = 10;
 
@@ -34,6 +37,8 @@ pub(crate) struct SourceFacts {
     pub(crate) chosen: Option<String>,
     /// Definitions that fail in a cluster of the image.
     failed: Vec<String>,
+    /// What programs warn of that have dumped and made the definitions.
+    warnings: Vec<String>,
 }
 
 /// A database of the source; one that takes no connections has only a name.
@@ -50,6 +55,17 @@ struct SourceDatabase {
     /// Roles that own something or may do something.
     rights: Vec<String>,
     extensions: Vec<SourceExtension>,
+    /// Roles that policies name.
+    roles: Vec<String>,
+    /// Who has given security labels.
+    labels: Vec<String>,
+    /// Tables `WITH OIDS`.
+    with_oids: Vec<String>,
+    encoding: String,
+    /// Tables of a database without an encoding that have bytes which are no UTF-8.
+    no_utf8: Vec<String>,
+    /// Whether it counts as one in which an image's initial SQL was run.
+    ran: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -262,6 +278,9 @@ impl SourceFacts {
                 ),
             );
         }
+        if let Some(chosen) = self.chosen() {
+            found.extend(chosen.in_the_way());
+        }
         if !self.failed.is_empty() {
             let message = format!(
                 "definitions of the source that the app's role cannot make in a database of this image: {}",
@@ -269,7 +288,7 @@ impl SourceFacts {
             );
             found.push(Obstacle::environment(message).hint(
                 "where the source runs, change or drop these (DROP …, ALTER TABLE … ALTER COLUMN … COLLATE \"C\"); \
-                 nothing was touched",
+                 nothing was touched, and the rows were not tried yet",
             ));
         }
         found
@@ -296,7 +315,12 @@ impl SourceFacts {
     }
 
     /// What stays behind, a line each.
-    pub(crate) fn left_behind(&self, cluster: &ForeignCluster, app_role: &str) -> Vec<String> {
+    pub(crate) fn left_behind(
+        &self,
+        cluster: &ForeignCluster,
+        app_role: &str,
+        has_initial_sql: bool,
+    ) -> Vec<String> {
         let mut lines = Vec::new();
         let mut tell = |what: &str, all: &[String]| {
             if !all.is_empty() {
@@ -324,6 +348,11 @@ impl SourceFacts {
             &format!("what these roles own and may do: all is owned by {}", app_role),
             &rights,
         );
+        tell(
+            "rights and passwords of these roles, which policies name",
+            &chosen.roles,
+        );
+        tell("security labels of", &chosen.labels);
         tell("settings of roles and databases", &self.settings);
         let of_server: Vec<String> = cluster
             .settings
@@ -363,7 +392,47 @@ impl SourceFacts {
                 chosen.collate
             ));
         }
+        if chosen.ran && has_initial_sql {
+            lines.push(
+                "the image's `database.initial_sql` is not run: the database has had its own".to_owned(),
+            );
+        }
+        if !SAME_AS_OURS.contains(&chosen.encoding.as_str()) {
+            lines.push(format!(
+                "the encoding {}: text is UTF-8 from then on",
+                chosen.encoding
+            ));
+        }
+        lines.extend(self.warnings.iter().take(MOST).cloned());
         lines
+    }
+}
+
+impl SourceDatabase {
+    /// What its rows say is in the way.
+    fn in_the_way(&self) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        if !self.with_oids.is_empty() {
+            let message = format!(
+                "tables of the source are WITH OIDS, and that column would be lost: {}",
+                some(&self.with_oids)
+            );
+            found.push(Obstacle::environment(message).hint(
+                "where the source runs: ALTER TABLE … SET WITHOUT OIDS; if anything refers to it, before that: \
+                 ALTER TABLE … ADD COLUMN id_of_row bigint; UPDATE … SET id_of_row = oid",
+            ));
+        }
+        if !self.no_utf8.is_empty() {
+            let message = format!(
+                "the source has no encoding (SQL_ASCII), and these tables have bytes that are no UTF-8: {}",
+                some(&self.no_utf8)
+            );
+            found.push(Obstacle::environment(message).hint(
+                "where the source runs, of text that is LATIN1: UPDATE … SET c = \
+                 convert_from(convert(convert_to(c, 'SQL_ASCII'), 'LATIN1', 'UTF8'), 'SQL_ASCII')",
+            ));
+        }
+        found
     }
 }
 
@@ -401,6 +470,7 @@ mod tests {
             ],
             "roles": [{ "name": "agno", "super": false }, { "name": "postgres", "super": true }],
             "settings": [], "prepared": [], "subscriptions": [], "failed": [], "shown": ["work_mem"],
+            "warnings": [],
         });
         for (key, value) in more.as_object().unwrap() {
             document[key] = value.clone();
@@ -512,7 +582,8 @@ mod tests {
         );
         let bad = facts(&json!({
             "databases": [{ "name": "agno", "open": true, "tables": 1,
-                "extensions": [{ "name": "postgis", "version": "3", "served": false }] }],
+                "extensions": [{ "name": "postgis", "version": "3", "served": false }],
+                "with_oids": ["public.old"], "encoding": "SQL_ASCII", "no_utf8": ["public.t"] }],
             "prepared": ["two (database agno)"],
             "failed": ["EVENT TRIGGER - e: permission denied"],
         }));
@@ -522,11 +593,13 @@ mod tests {
         };
         let found = bad.in_the_way(None, &seen, "install it");
         let told = messages(&found);
-        assert_eq!(told.len(), 4, "{told:?}");
+        assert_eq!(told.len(), 6, "{told:?}");
         assert!(told[0].ends_with("have no extension postgis"));
         assert_eq!(told[1], "the image has no extension postgis");
         assert!(told[2].ends_with("two (database agno)"));
-        assert!(told[3].ends_with("EVENT TRIGGER - e: permission denied"));
+        assert!(told[3].ends_with("would be lost: public.old"));
+        assert!(told[4].ends_with("no UTF-8: public.t"));
+        assert!(told[5].ends_with("EVENT TRIGGER - e: permission denied"));
     }
 
     #[test]
@@ -557,7 +630,7 @@ mod tests {
 
     #[test]
     fn what_stays_behind_is_told() {
-        let quiet = facts(&json!({})).left_behind(&cluster(), "hive");
+        let quiet = facts(&json!({})).left_behind(&cluster(), "hive", true);
         assert_eq!(
             quiet,
             ["what these roles own and may do: all is owned by hive: agno"]
@@ -565,12 +638,14 @@ mod tests {
         let all = facts(&json!({
             "databases": [
                 { "name": "agno", "open": true, "collate": "en_US.utf8", "tables": 3, "rights": ["agno"],
-                  "unlogged": ["public.u"], "publications": ["p"] },
+                  "unlogged": ["public.u"], "publications": ["p"], "roles": ["anon"], "labels": ["anon_masks"],
+                  "encoding": "LATIN1", "ran": true },
                 { "name": "shut", "open": false, "collate": "C" },
             ],
             "roles": [{ "name": "agno", "super": true }],
             "settings": ["database agno: search_path=own"],
             "subscriptions": ["s"],
+            "warnings": ["pg_dump: warning: of something"],
         }));
         let unclean = ForeignCluster {
             shut_down: false,
@@ -587,7 +662,7 @@ mod tests {
             .into(),
             ..cluster()
         };
-        let told = all.left_behind(&unclean, "hive").join("\n");
+        let told = all.left_behind(&unclean, "hive", true).join("\n");
         assert!(!told.contains("hidden"), "{told}");
         for part in [
             "databases: shut",
@@ -597,6 +672,11 @@ mod tests {
             "primary_conninfo (its value is not shown)",
             "slots: slot",
             "publications: p",
+            "which policies name: anon",
+            "security labels of: anon_masks",
+            "encoding LATIN1: text is UTF-8",
+            "`database.initial_sql` is not run",
+            "pg_dump: warning: of something",
             "subscriptions: s",
             "SECRET_KEY",
             "below: app",
