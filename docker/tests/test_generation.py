@@ -231,24 +231,39 @@ class Collations(unittest.TestCase):
             asked.append((database, *statements))
             if statements == (generation.DATABASES,):
                 return json.dumps(databases)
-            return found.get(database, "")
+            nothing = {"bounds": "", "indexes": [], "collations": [], "database": False}
+            return json.dumps(nothing | found.get(database, {}))
 
         with mock.patch.object(generation, "ask", ask):
             try:
-                generation.inspect_collations()
+                generation.mend_collations()
             finally:
                 self.asked = asked[1:]
 
     def test_a_database_that_its_owner_has_closed_is_looked_at_and_closed_again(self):
-        with self.assertRaisesRegex(copied.Refused, r"used: de_DE \(database shut\)$"):
-            self.inspect([["open", True], ["shut", False]], {"shut": "de_DE"})
+        bounds = {"bounds": "de_DE", "indexes": ["i"]}
+        with self.assertRaisesRegex(copied.Refused, r"by them: de_DE \(database shut\)$"):
+            self.inspect([["open", True], ["shut", False]], {"shut": bounds})
         self.assertEqual(
             self.asked,
             [
-                ("open", generation.COLLATIONS),
+                ("open", generation.SORTED),
                 ("postgres", 'ALTER DATABASE "shut" ALLOW_CONNECTIONS true'),
-                ("shut", generation.COLLATIONS),
+                ("shut", generation.SORTED),
                 ("postgres", 'ALTER DATABASE "shut" ALLOW_CONNECTIONS false'),
+            ],
+        )
+
+    def test_indexes_of_another_order_are_made_again(self):
+        moved = {"indexes": ["public.i"], "collations": ['"de_DE"'], "database": True}
+        self.inspect([["shop", True]], {"shop": moved})
+        self.assertEqual(
+            self.asked,
+            [
+                ("shop", generation.SORTED),
+                ("shop", "REINDEX INDEX public.i"),
+                ("shop", 'ALTER COLLATION "de_DE" REFRESH VERSION'),
+                ("postgres", 'ALTER DATABASE "shop" REFRESH COLLATION VERSION'),
             ],
         )
 

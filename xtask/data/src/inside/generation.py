@@ -62,14 +62,32 @@ SELECT json_agg(json_build_array(datname, datallowconn) ORDER BY datname) FROM p
 WHERE datname <> 'template0' AND datconnlimit <> -2
 """
 
-#: Collations that something of the database's own uses, and that sort otherwise here than where
-#: they were used, or are not there at all.
-COLLATIONS = """
-SELECT coalesce(string_agg(DISTINCT c.collname, ', '), '')
-FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation
-WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid >= 16384 AND c.collprovider IN ('c', 'i')
-    AND c.collname NOT IN ('C', 'POSIX', 'C.utf8')
-    AND c.collversion IS DISTINCT FROM pg_collation_actual_version(c.oid)
+#: What was put in order by collations that sort otherwise here than where they were used: indexes,
+#: and bounds of partitions. A column without an index has no order. Of the database's own collation
+#: its version is kept with the database.
+SORTED = """
+WITH own AS (
+    SELECT datcollversion <> pg_database_collation_actual_version(oid) AS is_moved FROM pg_database
+    WHERE datname = current_database()),
+used AS MATERIALIZED (
+    SELECT unnest(indcollation) AS number FROM pg_index
+    UNION SELECT unnest(partcollation) FROM pg_partitioned_table),
+moved AS MATERIALIZED (
+    SELECT oid AS number, collname, collprovider FROM pg_collation JOIN used ON number = oid, own
+    WHERE collprovider = 'd' AND is_moved OR collprovider IN ('c', 'i')
+        AND collname NOT IN ('C', 'POSIX', 'C.utf8')
+        AND collversion IS DISTINCT FROM pg_collation_actual_version(oid)),
+sorted AS (
+    SELECT indexrelid, moved.* FROM pg_index JOIN pg_class c ON c.oid = indexrelid,
+        unnest(indcollation) AS one JOIN moved ON number = one
+    WHERE relkind = 'i' AND relpersistence <> 't' AND indisvalid)
+SELECT json_build_object(
+    'bounds', (SELECT coalesce(string_agg(DISTINCT collname, ', '), '')
+        FROM pg_partitioned_table, unnest(partcollation) AS one JOIN moved ON number = one),
+    'indexes', (SELECT coalesce(json_agg(DISTINCT indexrelid::regclass::text), '[]') FROM sorted),
+    'collations', (SELECT coalesce(json_agg(DISTINCT number::regcollation::text), '[]')
+        FROM sorted WHERE collprovider <> 'd'),
+    'database', (SELECT coalesce(is_moved, false) FROM own))
 """
 
 
@@ -192,7 +210,7 @@ def recover(identifier: str, of_another: str = "") -> None:
     is of another image becomes this one's."""
     part = f"{GENERATIONS}/new-{identifier}.part"
     with served(part):
-        inspect_collations()
+        mend_collations()
         if of_another:
             take_over(part)
     ready(identifier, "{}")
@@ -330,7 +348,7 @@ def replay(part: str, moment: str | None, end: int, of_another: str) -> None:
     with serving(part, more, leave_room):
         if moment is None:
             inspect_end(part, end)
-        inspect_collations()
+        mend_collations()
         if of_another:
             take_over(part)
 
@@ -480,20 +498,34 @@ def remove_files(name: str) -> None:
         shutil.rmtree(f"{files.FILES}/{name}")
 
 
-def inspect_collations() -> None:
+def mend_collations() -> None:
+    """Makes indexes again that are of another order than this image's. Nobody uses the cluster yet;
+    where rows would have to go to another partition it is refused."""
     other = []
     for database, is_open in json.loads(ask("postgres", DATABASES)):
         name = image.identifier(database)
         if not is_open:
             ask("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        found = ask(database, COLLATIONS)
+        found = json.loads(ask(database, SORTED))
+        if not found["bounds"]:
+            sort_again(database, found)
         if not is_open:
             ask("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        other += [f"{found} (database {database})"] if found else []
+        other += [f"{found['bounds']} (database {database})"] if found["bounds"] else []
     if other:
         raise Refused(
-            f"collations sort otherwise in this image than where they were used: {', '.join(other)}"
+            "collations sort otherwise in this image than where partitions were made by them:"
+            f" {', '.join(other)}"
         )
+
+
+def sort_again(database: str, found: dict) -> None:
+    for index in found["indexes"]:
+        ask(database, f"REINDEX INDEX {index}")
+    for collation in found["collations"]:
+        ask(database, f"ALTER COLLATION {collation} REFRESH VERSION")
+    if found["database"]:
+        ask("postgres", f"ALTER DATABASE {image.identifier(database)} REFRESH COLLATION VERSION")
 
 
 def locked() -> int:
