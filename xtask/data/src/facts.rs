@@ -1,8 +1,9 @@
 //! What a backup is of, as the cluster said it itself: `hive-backup.json` in it,
 //! and in the seal at its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Result;
 use definition::identity::ImageId;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,9 @@ pub struct BackupFacts {
     /// All of them by name, without PostgreSQL's templates. Of one that its owner has closed neither
     /// extensions nor collations are known.
     pub databases: Vec<BackupDatabase>,
+    /// Of those that a seal has no room to name, where there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_databases: Option<MoreDatabases>,
     /// What the cluster has and a restore of the backup does not give back, a line each.
     #[serde(default)]
     pub left_out: Vec<String>,
@@ -83,6 +87,9 @@ pub struct BackupFacts {
     /// them first.
     pub files: u64,
 }
+
+/// Of a seal, in bytes: about half of it. A hundred databases take as much.
+const ROOM_FOR_DATABASES: usize = 16_000;
 
 /// Where a container keeps the app's secrets.
 const SECRETS: &str = "/var/lib/postgresql/data/hive/secret.";
@@ -113,6 +120,39 @@ impl BackupFacts {
         missing.map(told).collect()
     }
 
+    /// The same with as many databases as a seal has room for, by their names.
+    ///
+    /// # Errors
+    /// When a name cannot be written as JSON.
+    pub(crate) fn bounded(mut self) -> Result<Self> {
+        let mut room = ROOM_FOR_DATABASES;
+        let mut more = MoreDatabases::default();
+        for database in std::mem::take(&mut self.databases) {
+            room = room.saturating_sub(serde_json::to_vec(&database)?.len());
+            if room > 0 {
+                self.databases.push(database);
+            } else {
+                more.count += 1;
+                more.bytes += database.bytes;
+                more.extensions.extend(database.extensions);
+            }
+        }
+        self.more_databases = (more.count > 0).then_some(more);
+        Ok(self)
+    }
+
+    /// The extensions that a server needs for all of its databases.
+    pub(crate) fn extensions(&self) -> Vec<&str> {
+        let more = self.more_databases.iter().map(|more| &more.extensions);
+        let named = self.databases.iter().map(|database| &database.extensions);
+        let all: BTreeSet<&str> = named
+            .chain(more)
+            .flat_map(BTreeMap::keys)
+            .map(String::as_str)
+            .collect();
+        all.into_iter().collect()
+    }
+
     /// The same with the room that so many copies take.
     pub(crate) fn times(&self, copies: u64) -> Self {
         Self {
@@ -121,6 +161,18 @@ impl BackupFacts {
             ..self.clone()
         }
     }
+}
+
+/// What is known of the databases that are not named one by one: each is in the backup's
+/// `hive-backup.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoreDatabases {
+    /// How many there are.
+    pub count: u64,
+    /// What they took on the server's disk.
+    pub bytes: u64,
+    /// The extensions that were created in any of them, each with a version.
+    pub extensions: BTreeMap<String, String>,
 }
 
 /// A database of a backup.
@@ -161,6 +213,7 @@ pub(crate) fn sample() -> BackupFacts {
             provider: "b".to_owned(),
             collations: Vec::new(),
         }],
+        more_databases: None,
         left_out: Vec::new(),
         stretch: None,
         secrets: Vec::new(),

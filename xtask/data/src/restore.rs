@@ -141,9 +141,7 @@ pub fn restore(
         .flat_map(|mount| ["--volume", mount])
         .collect();
     let keeper = VolumeKeeper::start_with(order.resources, &helper, order.image, &name.volume(), &more)?;
-    let databases = &backup.seal.backup.databases;
-    let extensions = databases.iter().flat_map(|database| database.extensions.keys());
-    let extensions = extensions.map(String::as_str).collect::<Vec<_>>();
+    let extensions = backup.seal.backup.extensions();
     let seen = exchange::settled(&keeper, &extensions, |journal| order.work(&keeper, journal))?;
     let found = of_volume(name, backup, &seen);
     if !found.is_empty() {

@@ -291,6 +291,23 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_databases_fits() {
+        let mut seal = sample(ProofLevel::Written);
+        let one = seal.backup.databases[0].clone();
+        seal.backup.databases = vec![one; 5000];
+        let last = &mut seal.backup.databases[4999].extensions;
+        last.insert("postgis".to_owned(), "3.5".to_owned());
+        seal.backup = seal.backup.bounded().unwrap();
+        let read = Seal::of_frame(&seal.frame().unwrap()).unwrap().backup;
+        let (named, more) = (read.databases.len() as u64, read.more_databases.clone().unwrap());
+        assert!(named > 100, "{named}");
+        assert_eq!((named + more.count, more.bytes), (5000, more.count * 8_000_000));
+        assert_eq!(read.extensions(), ["postgis", "vector"]);
+        let few = sample(ProofLevel::Written).backup;
+        assert_eq!(few.clone().bounded().unwrap(), few);
+    }
+
+    #[test]
     fn what_does_not_fit_is_said() {
         let mut seal = sample(ProofLevel::Written);
         let one = seal.backup.databases[0].clone();

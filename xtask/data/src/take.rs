@@ -180,7 +180,9 @@ pub(crate) fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str])
     if !output.success() {
         return Err(failed(source, "it does not say what is in it", &output).into());
     }
-    serde_json::from_slice(&output.stdout).context("read what the container says of its cluster")
+    let said: serde_json::Result<BackupFacts> = serde_json::from_slice(&output.stdout);
+    said.context("read what the container says of its cluster")?
+        .bounded()
 }
 
 /// Writes the base backup or the dump: a compressed archive.

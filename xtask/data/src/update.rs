@@ -274,11 +274,7 @@ fn plan(order: &UpdateOrder<'_>, main: &SeenContainer) -> Result<UpdatePlan> {
     let facts = take::facts(handle, &source)?;
     let helper = format!("{name}.update-{}", std::process::id());
     let keeper = VolumeKeeper::start(order.resources, &helper, order.image.id(), &name.volume())?;
-    let extensions = facts
-        .databases
-        .iter()
-        .flat_map(|database| database.extensions.keys());
-    let seen = keeper.look(&extensions.map(String::as_str).collect::<Vec<_>>())?;
+    let seen = keeper.look(&facts.extensions())?;
     found.extend(of_volume(&name.volume(), name.as_str(), &facts, &seen));
     if !found.is_empty() {
         return Err(all(name.as_str(), found));
