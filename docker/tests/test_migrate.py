@@ -290,6 +290,26 @@ class AsRun(unittest.TestCase):
         self.assertEqual(self.mark(tables=3, has_schema=True), (False, False))
 
 
+class Load(unittest.TestCase):
+    def test_rows_come_before_what_is_made_of_them_and_all_that_fails_is_told(self):
+        asked = []
+
+        def restore(_, __, ___, *how):
+            asked.append(how)
+            return ([f"table {n}" for n in range(12)], []) if len(asked) == fails else ([], ["w"])
+
+        with mock.patch.object(migrate, "restore", restore):
+            fails = 0
+            self.assertEqual(migrate.load_all(None, {}), ["w", "w"])
+            rows, after = ("--section=pre-data", "--section=data"), ("--section=post-data",)
+            self.assertEqual(asked, [(*rows, "--jobs=2"), (*after, "--jobs=2")])
+            for fails in (1, 2):
+                asked.clear()
+                with self.assertRaisesRegex(copied.Refused, "table 0; .*; table 9; and 2 more$"):
+                    migrate.load_all(None, {})
+                self.assertEqual(len(asked), fails)
+
+
 class Locks(unittest.TestCase):
     def test_one_session_can_lock_all_there_is(self):
         for objects in (0, 12_000, 100_000):

@@ -39,6 +39,8 @@ fn of_service(args: &MigrateArgs, host: &Host, service: &RestoreOrder<'_>) -> Re
     if args.dry_run {
         tell(&migrate::plan(&order)?);
         host.report
+            .detail("its definitions were tried out; its rows are read and loaded by the migration alone");
+        host.report
             .step("next", format!("cargo xtask migrate {} --from {from}", spec.name));
         return Ok(());
     }

@@ -196,7 +196,16 @@ fn make_source((folder, user): (&str, &str), programs: &str, content: &[&str], m
 fn give_volume(volume: &str, owner: &str) {
     let mount = format!("{volume}:/given");
     let user = ["run", "--rm", "--network", "none", "--user", "0:0"];
-    let what = ["--volume", &mount, "--entrypoint", "chown", IMAGE, "-R", owner, "/given"];
+    let what = [
+        "--volume",
+        &mount,
+        "--entrypoint",
+        "chown",
+        IMAGE,
+        "-R",
+        owner,
+        "/given",
+    ];
     docker(&[&user[..], &what].concat());
 }
 

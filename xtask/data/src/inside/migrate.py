@@ -180,6 +180,9 @@ SELECT coalesce(json_agg(json_build_array(nspname, relname, columns)), '[]') FRO
 #: Of a statement, which is long.
 SHOWN = 80
 
+#: More of what has failed is no news.
+MOST = 10
+
 #: Follows from something else that failed.
 OF_ANOTHER = re.compile(r": (relation|type|function|schema|table|operator) [^:]* does not exist$")
 
@@ -436,9 +439,7 @@ def fill(identifier: str, then: Callable[[], None]) -> None:
         json.dump(volume.identity_of(spec), file)
     with serving(part, spec.settings | with_locks(len(before["definitions"]))):
         prepare(spec, chosen)
-        failed, warned = restore(DUMP, spec, chosen, "--exit-on-error", "--jobs=2")
-        if failed:
-            raise Refused(f"pg_restore: {'; '.join(failed)}")
+        warned = load_all(spec, chosen)
         app = of_the_app(spec.role)
         done(psql(spec.database, "ANALYZE"), "ANALYZE", app)
         otherwise = compare(before, chosen | {"name": spec.database})
@@ -456,6 +457,20 @@ def fill(identifier: str, then: Callable[[], None]) -> None:
             }
         )
     )
+
+
+def load_all(spec: image.Image, chosen: dict) -> list[str]:
+    """The dump, in the app's database. Tables whose rows cannot be loaded are told all at once, and
+    so are indexes and constraints that cannot be made of them. What programs warn of."""
+    warned = []
+    for sections in (("pre-data", "data"), ("post-data",)):
+        how = [f"--section={section}" for section in sections]
+        failed, more = restore(DUMP, spec, chosen, *how, "--jobs=2")
+        if failed:
+            others = f"; and {len(failed) - MOST} more" if failed[MOST:] else ""
+            raise Refused(f"pg_restore: {'; '.join(failed[:MOST])}{others}")
+        warned += more
+    return warned
 
 
 def prepare(spec: image.Image, chosen: dict) -> None:
@@ -694,8 +709,8 @@ def compare(before: dict, chosen: dict) -> list[str]:
     wrong = dumped.differences(before["data"], after)
     wrong += dumped.lost(before["definitions"], definitions)
     if wrong:
-        more = f"; and {len(wrong) - 10} more" if wrong[10:] else ""
-        raise Refused(f"the new database is not what was dumped: {'; '.join(wrong[:10])}{more}")
+        more = f"; and {len(wrong) - MOST} more" if wrong[MOST:] else ""
+        raise Refused(f"the new database is not what was dumped: {'; '.join(wrong[:MOST])}{more}")
     return dumped.otherwise(before["definitions"], definitions)
 
 
