@@ -80,6 +80,8 @@ def places_in(folder):
         "PGDATA": f"{folder}/pgdata",
         "GENERATIONS": f"{folder}/generations",
         "PASSFILE": f"{folder}/none",
+        "JOURNAL": f"{folder}/generations/journal.json",
+        "WAS_HEALTHY": f"{folder}/hive/was-healthy",
     }
 
 
@@ -122,6 +124,20 @@ class Archive(unittest.TestCase):
                     generation.forget_unused("1")
                 self.assertEqual(os.listdir(f"{folder}/generations"), left)
                 self.assertEqual(printed.getvalue().split(), left)
+
+    def test_who_is_healthy_is_so_since_the_step_that_is_noted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mark = pathlib.Path(folder, "hive/was-healthy")
+            mark.parent.mkdir()
+            for step in ("stop", "exchange", "start"):
+                with mock.patch.multiple(generation, **places_in(folder)):
+                    mark.touch()
+                    generation.note(json.dumps({"step": step}))
+                    self.assertFalse(mark.exists())
+                    mark.touch()
+                    # Whatever is done on the volume by then leaves it: only a step begins anew.
+                    generation.settle()
+                    self.assertTrue(mark.exists())
 
     def test_what_does_not_say_how_it_was_made_counts_as_used(self):
         with tempfile.TemporaryDirectory() as folder:

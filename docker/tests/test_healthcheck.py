@@ -12,6 +12,7 @@ import unittest
 
 HEALTHCHECK = pathlib.Path(__file__).parents[1] / "rootfs/usr/local/lib/hive/healthcheck"
 PSQL = "/usr/lib/postgresql/current/bin/psql"
+VOLUME = "/var/lib/postgresql/data"
 
 
 class AfterAMigration(unittest.TestCase):
@@ -26,7 +27,13 @@ class AfterAMigration(unittest.TestCase):
         self.server.bind(("127.0.0.1", 0))
         self.port = self.server.getsockname()[1]
         text = HEALTHCHECK.read_text()
-        for place, ours in (("/run/hive", folder.name), (PSQL, "echo 1; :")):
+        self.mark = self.run / "volume/hive/was-healthy"
+        ours_of = {
+            "/run/hive": folder.name,
+            PSQL: "echo 1; :",
+            VOLUME: str(self.run / "volume"),
+        }
+        for place, ours in ours_of.items():
             self.assertIn(place, text)
             text = text.replace(place, ours)
         self.script = self.run / "healthcheck"
@@ -76,6 +83,25 @@ class AfterAMigration(unittest.TestCase):
         done = self.check(waited=60)
         said = "healthy, without worker ended 6 times in a row\n"
         self.assertEqual((done.returncode, done.stdout), (0, said), done)
+
+    def test_the_volume_knows_that_the_service_was_healthy(self):
+        def said():
+            return subprocess.run([self.script], capture_output=True, text=True, check=False).stdout
+
+        (self.run / "image.sh").write_text("HIVE_PORT= HIVE_HEALTH_PATH=\n")
+        (self.run / "before-start").unlink()
+        self.assertEqual(said(), "healthy\n")
+        self.assertFalse(self.mark.exists(), "an app alone has no volume of ours")
+        self.mark.parent.mkdir(parents=True)
+        (self.run / "database-ready").unlink()
+        self.assertIn("unhealthy: ", said())
+        self.assertFalse(self.mark.exists())
+        (self.run / "database-ready").touch()
+        # An operation takes it away: the container was healthy before, and is so again.
+        for _ in range(2):
+            self.assertEqual(said(), "healthy\n")
+            self.assertEqual(self.mark.stat().st_mode & 0o777, 0o600)
+            self.mark.unlink()
 
     def test_a_database_alone_is_asked_nothing_but_sql(self):
         (self.run / "image.sh").write_text("HIVE_PORT= HIVE_HEALTH_PATH=\n")

@@ -77,7 +77,7 @@ pub(crate) fn end(work: DataWork<'_>, may_wait: bool) -> Result<bool> {
     let seen = work.keeper.look(&[])?;
     // One that does not run was stopped before the exchange, or by somebody since then, who has
     // worked on the new data.
-    let is_wanted = || Ok::<bool, Error>(runs(&work)? || work.is_used()?);
+    let is_wanted = || Ok::<bool, Error>(seen.was_healthy || runs(&work)? || work.is_used()?);
     if is_exchanged(&work.journal, seen.running.as_deref()) && is_wanted()? && work.works(may_wait)? {
         work.settle()?;
         work.finish()?;

@@ -90,6 +90,9 @@ pub struct VolumeFindings {
     pub(crate) running: Option<String>,
     /// Whether a server has run on the running cluster since it was made.
     pub(crate) is_used: bool,
+    /// Whether the service was healthy since the last step of an operation began, however
+    /// often its container was started since then. Images from before this never say so.
+    pub(crate) was_healthy: bool,
     /// What of the running cluster lies elsewhere, by the names of the links to it.
     pub(crate) tablespaces: Vec<String>,
     /// Where the running cluster was migrated from.
@@ -115,6 +118,7 @@ impl VolumeFindings {
             journal: None,
             running: None,
             is_used: false,
+            was_healthy: false,
             tablespaces: Vec::new(),
             migrated_from: None,
             versions: BTreeMap::new(),

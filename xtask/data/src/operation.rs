@@ -183,9 +183,15 @@ impl DataWork<'_> {
         Ok(seen.is_used && seen.running.as_ref() == Some(&self.journal.id))
     }
 
+    /// Whether the service has worked since the step began.
+    pub(crate) fn was_healthy(&self) -> Result<bool> {
+        Ok(self.keeper.for_cleanup().look(&[])?.was_healthy)
+    }
+
     /// Whether the service works, or has worked: then its data are somebody's.
     pub(crate) fn works(&self, may_wait: bool) -> Result<bool> {
-        if next::was_healthy(self.handle)? {
+        // What its container remembers goes with its next start, what the volume does not.
+        if next::was_healthy(self.handle)? || self.was_healthy()? {
             return Ok(true);
         }
         if !may_wait {

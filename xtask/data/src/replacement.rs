@@ -275,11 +275,12 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     let mut one = Replacement::new(order.work(&keeper, journal), Value::Null);
     // Where the one from before is gone the operation was over; where somebody has
     // started it meanwhile, also if it runs no more, he was served by it.
+    let has_run = runs || one.work.was_healthy()?;
     let is_over = if is_new {
         !has_way_back || one.work.works(order.may_wait)?
     } else {
         let has_stopped = ![COPY, STOP].contains(&one.work.journal.step.as_str());
-        (runs && has_stopped) || one.work.is_used()?
+        (has_run && has_stopped) || one.work.is_used()?
     };
     if is_over {
         one.work.settle()?;

@@ -144,6 +144,7 @@ mod tests {
             journal: None,
             running: running.map(str::to_owned),
             is_used: true,
+            was_healthy: true,
             tablespaces: Vec::new(),
             migrated_from: from.map(str::to_owned),
             versions: [("before-2".to_owned(), "16".to_owned())].into(),

@@ -315,10 +315,12 @@ fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
         .migrate(&["--rollback"])
         .expect(2)
         .says(&["lost to it", "--rollback --rollback"]);
-    service
-        .migrate(&["--rollback", "--rollback"])
-        .expect(0)
-        .says(&["--forget failed-"]);
+    let mut back = service
+        .checkout
+        .command(&["migrate", NAME, "--rollback", "--rollback"]);
+    sandbox::killed_at(&mut back, NAME, "start");
+    sandbox::served_meanwhile(NAME);
+    service.up().says(&["was killed at \"start\""]);
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
     service
         .migrate(&["--rollback"])
@@ -371,6 +373,6 @@ fn an_older_version_becomes_the_data_and_those_of_the_service_itself() {
     let renamed = "SELECT count(*) FROM pg_namespace WHERE nspname ~ '^hive_image_of'";
     assert_eq!(service.sql(renamed), "0");
     let back = service.migrate(&["--rollback", "--rollback"]).expect(0);
-    back.says(&["healthy"]);
+    back.says(&["healthy", "--forget failed-"]);
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
 }

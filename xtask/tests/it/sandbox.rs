@@ -108,6 +108,30 @@ pub(crate) fn killed_at(command: &mut Command, service: &str, step: &str) -> Str
     lines
 }
 
+/// Somebody starts a service by hand that was killed at a step, is served by it, and stops
+/// it. Its container forgets that it was healthy, as it does with its next start.
+pub(crate) fn served_meanwhile(name: &str) {
+    let is_healthy = || {
+        let started = docker().args(["start", name]).output().unwrap();
+        let asked = ["inspect", "--format", "{{.State.Health.Status}}", name];
+        let health = docker().args(asked).output().unwrap();
+        started.status.success() && health.stdout.starts_with(b"healthy")
+    };
+    // What the killed one has begun in its helper holds the volume until it is over.
+    let mut tries = 0;
+    while !is_healthy() {
+        tries += 1;
+        assert!(tries < 120, "{name} does not get healthy");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    for args in [
+        &["exec", name, "rm", "--force", "/run/hive/was-healthy"][..],
+        &["stop", "--time", "30", name],
+    ] {
+        assert!(docker().args(args).output().unwrap().status.success(), "{args:?}");
+    }
+}
+
 /// Fails unless a command says that it has put right what was killed at a step. A short step
 /// is over, and the next one written down, before the signal comes.
 #[track_caller]

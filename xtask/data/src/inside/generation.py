@@ -40,6 +40,8 @@ PGDATA = f"{MOUNT}/pgdata"
 GENERATIONS = f"{MOUNT}/generations"
 JOURNAL = f"{GENERATIONS}/journal.json"
 LOCK = f"{MOUNT}/hive/lock"
+#: What the health check leaves on a volume whose service is healthy.
+WAS_HEALTHY = f"{MOUNT}/hive/was-healthy"
 PASSFILE = f"{MOUNT}/hive/superuser.pgpass"
 RESTORED = files.RESTORED
 PUT_ASIDE = "hive-kept.json"
@@ -118,6 +120,7 @@ def look(extensions: str) -> None:
                 "journal": read(JOURNAL),
                 "running": restored.get("id"),
                 "is_used": is_used(PGDATA),
+                "was_healthy": os.path.exists(WAS_HEALTHY),
                 "tablespaces": files_in(f"{PGDATA}/pg_tblspc"),
                 "migrated_from": restored.get("migrated_from"),
                 "disk": os.stat(MOUNT).st_dev,
@@ -169,8 +172,12 @@ def write(path: str, value: dict) -> None:
 
 
 def note(journal: str) -> None:
-    """Writes down which step comes next."""
+    """Writes down which step comes next. Whoever is healthy from here on is so on what this
+    operation has made; while the service works yet the mark comes again."""
     os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
+    if os.path.exists(WAS_HEALTHY):
+        os.unlink(WAS_HEALTHY)
+        sync(os.path.dirname(WAS_HEALTHY))
     write(JOURNAL, json.loads(journal))
 
 

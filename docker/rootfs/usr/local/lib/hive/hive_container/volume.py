@@ -9,6 +9,7 @@
       hive/database-password   the app's, unless one is given from outside
       hive/superuser-password  and hive/superuser.pgpass, the same for `psql`
       hive/backup.json         of which moments there are backups, as whoever took them has noted
+      hive/was-healthy         the service was healthy since the last operation on the data
       hive/archive.json        how far the archive reaches, and what is wrong with it
       hive/secret.NAME         what the spec asks for by `{secret:NAME}`
       files/                   the app's folders; see `directories`
