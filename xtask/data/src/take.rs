@@ -156,7 +156,7 @@ pub fn mark(handle: &ServiceHandle, source: &BackupSource, seal: &Seal) -> Resul
 }
 
 /// The seal of what was written just now.
-fn written(backup: BackupFacts, sha256: String, size: u64) -> Seal {
+pub(crate) fn written(backup: BackupFacts, sha256: String, size: u64) -> Seal {
     Seal {
         backup,
         sha256,

@@ -4,38 +4,32 @@
 use std::io::{PipeWriter, Write, pipe};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
-use std::time::SystemTime;
 
-use anyhow::{Context as _, Error, Result, anyhow};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use crate::age::{Encryption, Recipient};
-use crate::facts::BackupFacts;
 use crate::file::{Backup, Digested, PartialBackup};
 use crate::generations::copy_in;
 use crate::place::{Purpose, explain};
 use crate::proof::ProofPlace;
 use crate::rehearsal::TrialOrder;
-use crate::seal::{ProofLevel, RestoreProof, Seal};
+use crate::seal::{RestoreProof, Seal};
 use crate::source::BackupSource;
-use crate::take::{self, StdoutWriter, note, stream_told};
+use crate::take::{self, StdoutWriter, note, stream_told, written};
 use engine::container::{Container, RunResources};
 use host::report::Report;
-use inputs::clock;
 use service::handle::ServiceHandle;
 
-/// A backup whose archive is written; it is a file once it was looked at and sealed.
-pub struct UnsealedBackup {
-    facts: BackupFacts,
-    sha256: String,
-    size: u64,
-    ended: String,
-    encryption: Encryption<PartialBackup>,
-    /// Where it was unpacked on the way, unless nobody is to look at it.
-    place: Option<ProofPlace>,
+/// A backup that is a file, and what is to prove it.
+pub struct EncryptedBackup {
+    /// Nobody has looked at it yet.
+    pub backup: Backup,
+    /// Where it was unpacked on the way, or why it was not, unless nobody is to look at it.
+    place: Option<Result<ProofPlace>>,
 }
 
-/// Writes the archive of a backup, encrypted; with `proves` it is unpacked at the same time,
-/// since nobody here can read the file again.
+/// Writes a backup, encrypted; with `proves` it is unpacked at the same time, since nobody here
+/// can read the file again. Where that fails the file gets whole all the same.
 ///
 /// # Errors
 /// As for one that is not encrypted, and when age fails.
@@ -46,70 +40,68 @@ pub fn to_file(
     report: &Report,
     recipient: &Recipient,
     proves: Option<(&RunResources, u64)>,
-) -> Result<UnsealedBackup> {
+) -> Result<EncryptedBackup> {
     let partial = PartialBackup::create(target)?;
     let facts = note(handle, source, &[])?;
     let image = &source.origin().image_id;
-    let place = proves
-        .map(|(resources, copies)| ProofPlace::make(resources, &facts, image, copies))
-        .transpose()?;
-    let unpacking = place
-        .as_ref()
-        .map(|place| Unpacking::start(handle, &place.container, place.folder()));
+    let mut place = proves.map(|(resources, copies)| ProofPlace::make(resources, &facts, image, copies));
+    let unpacking = match &place {
+        Some(Ok(made)) => match Unpacking::start(handle, &made.container, made.folder()) {
+            Ok(unpacking) => Some(unpacking),
+            Err(error) => {
+                place = Some(Err(error));
+                None
+            }
+        },
+        Some(Err(_)) | None => None,
+    };
     let mut out = Digested::new(Both {
         encryption: Encryption::start(&handle.runner, recipient, partial)?,
-        unpacking: unpacking.transpose()?,
+        unpacking,
     });
     let streamed = stream_told(handle, source, &facts, &mut out, report);
-    let ended = clock::rfc3339(SystemTime::now());
     let (sha256, size) = out.sum();
+    let seal = written(facts, sha256, size);
     let Both {
-        encryption,
+        mut encryption,
         unpacking,
     } = out.target;
     let unpacked = unpacking.map_or(Ok(()), Unpacking::finish);
-    let unpacked = unpacked.context("unpack it, to prove it");
-    match streamed {
+    if let Err(error) = streamed {
         // Who could not write says less than who could not read.
-        Err(error) if is_broken_pipe(&error) => match encryption.finish() {
-            Err(error) => Err(explain(Purpose::Write, target, error)),
-            Ok(_) => Err(unpacked.err().unwrap_or(error)),
-        },
-        streamed => streamed.and(unpacked).map(|()| UnsealedBackup {
-            facts,
-            sha256,
-            size,
-            ended,
-            encryption,
-            place,
-        }),
+        return Err(match is_broken_pipe(&error).then(|| encryption.finish()) {
+            Some(Err(error)) => explain(Purpose::Write, target, error),
+            Some(Ok(_)) | None => error,
+        });
     }
+    if let Err(error) = unpacked {
+        place = Some(Err(error.context("unpack it, to prove it")));
+    }
+    // Whatever ends this while it is proved: the file is whole. A proof is written beside it.
+    encryption
+        .write_all(&seal.frame()?)
+        .context("encrypt the backup's seal")?;
+    let backup = encryption.finish()?.seal_beside(seal)?;
+    Ok(EncryptedBackup { backup, place })
 }
 
-impl UnsealedBackup {
-    /// Looks at what was unpacked, if it was, and ends the file with what came of that.
+impl EncryptedBackup {
+    /// Looks at what was unpacked, if it was, and writes beside the file what came of that.
     ///
     /// # Errors
-    /// A smoke failure where the backup is to blame; the file is there then, and says so.
-    pub fn seal(self, boot: Option<&TrialOrder<'_>>) -> Result<(Backup, Option<RestoreProof>)> {
-        let judged = self.place.map(|place| place.judge(boot)).transpose()?;
-        let seal = Seal {
-            backup: self.facts,
-            sha256: self.sha256,
-            size: self.size,
-            ended: Some(self.ended),
-            proof: judged
-                .as_ref()
-                .map_or(ProofLevel::Written, |judged| judged.level.clone()),
-            encrypted: None,
+    /// A smoke failure where the backup is to blame, and says so then; else what stopped it,
+    /// and the backup stays as it was written.
+    pub fn prove(self, boot: Option<&TrialOrder<'_>>) -> Result<(Backup, Option<RestoreProof>)> {
+        let Self { mut backup, place } = self;
+        let Some(place) = place else {
+            return Ok((backup, None));
         };
-        let mut encryption = self.encryption;
-        encryption
-            .write_all(&seal.frame()?)
-            .context("encrypt the backup's seal")?;
-        let backup = encryption.finish()?.seal_beside(seal)?;
-        let proof = judged.map(|judged| judged.proved(&backup.path)).transpose()?;
-        Ok((backup, proof))
+        let judged = place.and_then(|place| place.judge(boot));
+        let judged =
+            judged.with_context(|| format!("{} is written, and not proved", backup.path.display()))?;
+        backup.prove(judged.level.clone())?;
+        let proof = judged.proved(&backup.path)?;
+        Ok((backup, Some(proof)))
     }
 }
 
@@ -142,7 +134,8 @@ fn is_broken_pipe(error: &Error) -> bool {
 
 /// A container unpacks what is written to it.
 struct Unpacking {
-    archive: PipeWriter,
+    /// As long as it reads.
+    archive: Option<PipeWriter>,
     program: JoinHandle<Result<()>>,
 }
 
@@ -156,32 +149,75 @@ impl Unpacking {
             let container = Container::existing(&engine, &runner, &name);
             copy_in(&engine, &runner, reader, &container, folder)
         });
+        let archive = Some(archive);
         Ok(Self { archive, program })
     }
 
+    /// Whoever reads no more says why at the end.
+    fn take(&mut self, bytes: &[u8]) {
+        if let Some(archive) = &mut self.archive
+            && archive.write_all(bytes).is_err()
+        {
+            self.archive = None;
+        }
+    }
+
     fn finish(self) -> Result<()> {
+        let has_read_all = self.archive.is_some();
         drop(self.archive);
         let done = self.program.join();
-        done.unwrap_or_else(|_| Err(anyhow!("a thread that unpacks a backup panicked")))
+        done.unwrap_or_else(|_| Err(anyhow!("a thread that unpacks a backup panicked")))?;
+        if !has_read_all {
+            bail!("it was not read to its end");
+        }
+        Ok(())
     }
 }
 
-/// One writer for age and one for the proof.
-struct Both {
-    encryption: Encryption<PartialBackup>,
+/// One writer for age and one for the proof, whose trouble is none of the first.
+struct Both<W> {
+    encryption: W,
     unpacking: Option<Unpacking>,
 }
 
-impl Write for Both {
+impl<W: Write> Write for Both<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.encryption.write_all(bytes)?;
         if let Some(unpacking) = &mut self.unpacking {
-            unpacking.archive.write_all(bytes)?;
+            unpacking.take(bytes);
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_cannot_unpack_it_does_not_keep_it_from_being_written() {
+        let ends = |with: fn() -> Result<()>| {
+            let (reader, archive) = pipe().unwrap();
+            drop(reader);
+            let mut both = Both {
+                encryption: Vec::new(),
+                unpacking: Some(Unpacking {
+                    archive: Some(archive),
+                    program: thread::spawn(with),
+                }),
+            };
+            for _ in 0..3 {
+                both.write_all(&[7; 100_000]).unwrap();
+            }
+            assert_eq!(both.encryption.len(), 300_000);
+            let error = both.unpacking.unwrap().finish().unwrap_err();
+            error.to_string()
+        };
+        assert_eq!(ends(|| bail!("no room")), "no room");
+        assert_eq!(ends(|| Ok(())), "it was not read to its end");
     }
 }

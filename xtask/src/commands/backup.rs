@@ -22,7 +22,7 @@ use data::old_log::{self, OldLog};
 use data::rehearsal::TrialOrder;
 use data::seal::{LoadedDump, RestoreProof, Seal};
 use data::source::BackupSource;
-use data::take_encrypted::UnsealedBackup;
+use data::take_encrypted::EncryptedBackup;
 use data::{proof, take, take_encrypted};
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
@@ -82,8 +82,8 @@ struct BackupOrder<'a> {
 
 /// What is there once the container need not run any longer.
 enum TakenBackup {
-    Sealed(Box<Backup>),
-    Unsealed(Box<UnsealedBackup>),
+    Plain(Box<Backup>),
+    Encrypted(Box<EncryptedBackup>),
 }
 
 impl BackupOrder<'_> {
@@ -143,14 +143,14 @@ impl BackupOrder<'_> {
     fn to_file(&self, source: &BackupSource, target: &Path) -> Result<TakenBackup> {
         let Some(recipient) = self.recipient else {
             return take::to_file(self.handle, source, target, &self.host.report)
-                .map(|backup| TakenBackup::Sealed(Box::new(backup)));
+                .map(|backup| TakenBackup::Plain(Box::new(backup)));
         };
         let resources = services::resources(self.host, &self.handle.engine)?;
         let copies = if self.args.boot { 2 } else { 1 };
         let proves = (!self.args.no_verify).then_some((&resources, copies));
         let report = &self.host.report;
         take_encrypted::to_file(self.handle, source, target, report, recipient, proves)
-            .map(|unsealed| TakenBackup::Unsealed(Box::new(unsealed)))
+            .map(|encrypted| TakenBackup::Encrypted(Box::new(encrypted)))
     }
 
     /// Looked at, unless that was not wanted.
@@ -160,7 +160,7 @@ impl BackupOrder<'_> {
         let trial = self.args.boot.then(prepare).transpose()?;
         let trial = trial.as_ref().map(BackupTrial::order);
         let (backup, proof) = match taken {
-            TakenBackup::Sealed(backup) => {
+            TakenBackup::Plain(backup) => {
                 let mut backup = *backup;
                 host.report
                     .step("written", format!("{name}: {}", told(&backup.seal)));
@@ -170,11 +170,10 @@ impl BackupOrder<'_> {
                 let proof = proof.transpose()?;
                 (backup, proof)
             }
-            TakenBackup::Unsealed(unsealed) => {
-                let (backup, proof) = unsealed.seal(trial.as_ref())?;
+            TakenBackup::Encrypted(encrypted) => {
                 host.report
-                    .step("encrypted", format!("{name}: {}", told(&backup.seal)));
-                (backup, proof)
+                    .step("encrypted", format!("{name}: {}", told(&encrypted.backup.seal)));
+                encrypted.prove(trial.as_ref())?
             }
         };
         match proof {

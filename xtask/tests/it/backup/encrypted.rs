@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::source::{SmallDisk, Source};
 use crate::packages;
+use crate::sandbox;
 
 /// By age itself: what it decrypts is an ordinary backup, and nobody without the key reads
 /// any of it. The image is started on it, too.
@@ -33,6 +34,7 @@ fn an_encrypted_backup_is_read_by_age_alone() {
     if let Some(disk) = SmallDisk::mount() {
         disk.is_too_small(&source, &["--encrypt", &key("ours.pub")]);
     }
+    is_kept_when_its_proof_is_killed(&source, &key("ours.pub"));
     let done = source
         .backup(&["--encrypt", &key("ours.pub"), "--boot"])
         .expect(0);
@@ -81,15 +83,32 @@ fn an_encrypted_backup_is_read_by_age_alone() {
         "{}",
         list.stdout
     );
-    // That the image once ran on these bytes stays true.
-    verify(&["--identity", &key("ours")]).expect(0).says(&["booted"]);
-    assert_eq!(source.listed(), [("booted".to_owned(), file.clone())]);
+    // It was not proved yet when that went into it.
+    verify(&["--identity", &key("ours")])
+        .expect(0)
+        .says(&["restored"]);
+    assert_eq!(source.listed(), [("restored".to_owned(), file.clone())]);
     let mut bytes = fs_err::read(&file).unwrap();
     let place = bytes.len() / 2;
     bytes[place] ^= 1;
     fs_err::write(&file, bytes).unwrap();
     verify(&["--bytes"]).expect(2).says(&["is not what was written"]);
     verify(&["--identity", &key("ours")]).expect(2).says(&["decrypt"]);
+}
+
+/// The file is whole before anybody looks at what went into it.
+fn is_kept_when_its_proof_is_killed(source: &Source, recipient: &str) {
+    let args = ["backup", "test-genie", "--container", &source.name, "--encrypt"];
+    let mut command = source.command(&args);
+    sandbox::killed_at(command.arg(recipient), "test-genie", "encrypted");
+    let listed = source.listed();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let (level, file) = &listed[0];
+    assert_eq!(level, "written");
+    let path = file.to_str().unwrap();
+    source.xtask(&["backup", "verify", "--bytes", path]).expect(0);
+    fs_err::remove_file(format!("{path}.seal")).unwrap();
+    fs_err::remove_file(file).unwrap();
 }
 
 /// What goes to stdout is the same, and decrypts to a backup.
