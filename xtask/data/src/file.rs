@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, rename, renameat_with};
+use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, flock, linkat, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
@@ -28,8 +28,8 @@ pub const ENDING: &str = inputs::backup::ENDING;
 /// What stands behind that where they are encrypted.
 pub const ENCRYPTED: &str = inputs::backup::ENCRYPTED;
 
-/// How one ends that is not whole.
-const PARTIAL: &str = ".partial";
+/// How one ends that is not whole. Other tools have `.partial` alone.
+const PARTIAL: &str = ".hive.partial";
 
 /// So many bytes are read and hashed at a time.
 const PIECE: usize = 1 << 20;
@@ -106,12 +106,15 @@ impl PartialBackup {
     /// One that is to become `target`, readable by nobody else.
     ///
     /// # Errors
-    /// When `target` is there, or its folder cannot be written.
+    /// When `target` is there, or what its seal is to be called, or its folder cannot be
+    /// written.
     pub fn create(target: &Path) -> Result<Self> {
-        // A link is there, too, wherever it leads.
-        if target.symlink_metadata().is_ok() {
-            let message = format!("{} is there already", target.display());
-            bail!(failure::usage(message).hint("name another file; none is written over"));
+        for path in [target, &seal_of(target)] {
+            // A link is there, too, wherever it leads.
+            if path.symlink_metadata().is_ok() {
+                let message = format!("{} is there already", path.display());
+                bail!(failure::usage(message).hint("name another file; none is written over"));
+            }
         }
         Self::begin(target).map_err(|error| explain(Purpose::Write, target, error))
     }
@@ -130,14 +133,16 @@ impl PartialBackup {
             .open(&partial)
             .with_context(|| format!("make {}", partial.display()))?;
         // Freed by the kernel, whatever ends this process.
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .with_context(|| format!("lock {}", partial.display()))?;
-        Ok(Self {
+        let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        // Gone with this also where it cannot be locked.
+        let begun = Self {
             file: Digested::new(file),
             partial,
             target: target.to_owned(),
             is_sealed: false,
-        })
+        };
+        locked.with_context(|| format!("lock {}", begun.partial.display()))?;
+        Ok(begun)
     }
 
     /// Ends it with its seal and gives it its name, once all of it is on disk.
@@ -184,24 +189,20 @@ impl PartialBackup {
             encrypted: Some(EncryptedFile { sha256, size }),
             ..seal
         };
-        let beside = seal_of(&target);
-        let done = seal
-            .frame()
-            .and_then(|frame| Ok(regular::replace_durably(&beside, &frame)?))
-            .and_then(|()| self.close(seal));
-        if done.is_err() {
-            fs_err::remove_file(&beside).ok();
-        }
+        let made = seal.frame().and_then(|frame| make_beside(&target, &frame));
+        let done = made.and_then(|()| {
+            let closed = self.close(seal);
+            if closed.is_err() {
+                remove_beside(&target).ok();
+            }
+            closed
+        });
         done.map_err(|error| explain(Purpose::Write, &target, error))
     }
 
-    /// Not over a file that has come meanwhile, where the file system can tell.
+    /// Not over a file that has come meanwhile.
     fn rename(&self) -> Result<()> {
-        let flags = RenameFlags::NOREPLACE;
-        let done = match renameat_with(CWD, &self.partial, CWD, &self.target, flags) {
-            Err(Errno::INVAL | Errno::NOSYS) => rename(&self.partial, &self.target),
-            other => other,
-        };
+        let done = give_name(&self.partial, &self.target);
         done.with_context(|| format!("give {} its name", self.target.display()))
     }
 }
@@ -229,6 +230,43 @@ fn folder_of(file: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Makes the seal beside a file; none that has come meanwhile is written over.
+fn make_beside(target: &Path, frame: &[u8]) -> Result<()> {
+    let place = seal_of(target);
+    let mut made = tempfile::NamedTempFile::new_in(folder_of(target))?;
+    made.write_all(frame)?;
+    made.as_file().sync_all()?;
+    // Gone without an error where it has its name by now.
+    give_name(made.path(), &place).with_context(|| format!("give {} its name", place.display()))
+}
+
+/// Renames a file where nothing has the other name.
+fn give_name(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => give_name_by_link(from, to),
+        other => Ok(other?),
+    }
+}
+
+/// The same where a rename knows no such condition, as on NFS: a link takes no name that
+/// something has.
+fn give_name_by_link(from: &Path, to: &Path) -> std::io::Result<()> {
+    match linkat(CWD, from, CWD, to, AtFlags::empty()) {
+        Ok(()) => std::fs::remove_file(from),
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => give_name_by_placeholder(from, to),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// The same where there are no links, either: what is written over is a file of our own.
+fn give_name_by_placeholder(from: &Path, to: &Path) -> std::io::Result<()> {
+    File::create_new(to)?;
+    std::fs::rename(from, to).inspect_err(|_| {
+        // It says nothing, and is in the way.
+        std::fs::remove_file(to).ok();
+    })
 }
 
 /// The length of a file, and what stands where its seal has to be.

@@ -15,7 +15,7 @@ pub const SEAL_SIZE: usize = 32 * 1024;
 
 /// Whether a file is called as this tool calls its backups and what lies beside them:
 /// `genie-20261121T031500.123Z-0123abcd.tar.zst`, with `.dump` before that, or with
-/// `.age`, `.age.seal` or `.partial` behind it.
+/// `.age`, `.age.seal` or `.hive.partial` behind it.
 pub(crate) fn is_named_as_one(name: &[u8]) -> bool {
     let Ok(name) = std::str::from_utf8(name) else {
         return false;

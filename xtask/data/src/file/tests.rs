@@ -94,6 +94,40 @@ fn what_is_no_backup_file_is_wrong_input() {
 }
 
 #[test]
+fn no_name_is_taken_that_something_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for give in [give_name, give_name_by_link, give_name_by_placeholder] {
+        fs_err::write(at("new"), "new").unwrap();
+        fs_err::write(at("theirs"), "theirs").unwrap();
+        let error = give(&at("new"), &at("theirs")).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(fs_err::read(at("theirs")).unwrap(), b"theirs");
+        give(&at("new"), &at("free")).unwrap();
+        assert_eq!(fs_err::read(at("free")).unwrap(), b"new");
+        assert!(!at("new").exists());
+        // Where it cannot be given there is none.
+        assert!(give(&at("missing"), &at("nothing")).is_err());
+        assert!(!at("nothing").exists());
+        fs_err::remove_file(at("free")).unwrap();
+    }
+}
+
+#[test]
+fn a_seal_of_somebody_elses_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, beside) = (folder.path().join("x"), folder.path().join("x.seal"));
+    let partial = PartialBackup::create(&target).unwrap();
+    fs_err::write(&beside, "theirs").unwrap();
+    assert!(partial.seal_beside(sample(ProofLevel::Written)).is_err());
+    let refused = PartialBackup::create(&target).unwrap_err();
+    assert_eq!(failure::kind(&refused), failure::FailureKind::Usage);
+    assert!(refused.to_string().ends_with("x.seal is there already"));
+    assert_eq!(fs_err::read(&beside).unwrap(), b"theirs");
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_full_disk_leads_to_the_right_variable() {
     let mut partial = PartialBackup::create(&tempfile::tempdir().unwrap().keep().join("a.tar.zst")).unwrap();
     partial.file.target = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -122,15 +156,17 @@ fn only_what_dead_runs_left_is_cleared() {
         "own name",
     ];
     let of_others = [
-        "photos.tar.zst.partial",
-        "dead-20261121T031500.123Z.tar.zst.partial",
-        "-20261121T031500.123Z-0123abcd.tar.zst.partial",
-        "shop-20261121T031500.123Z-0123abcg.tar.zst.partial",
-        "shop-2026112xT031500.123Z-0123abcd.tar.zst.partial",
+        "own name.partial",
+        "shop-20261121T031500.123Z-0123abcd.tar.zst.partial",
+        "photos.tar.zst.hive.partial",
+        "dead-20261121T031500.123Z.tar.zst.hive.partial",
+        "-20261121T031500.123Z-0123abcd.tar.zst.hive.partial",
+        "shop-20261121T031500.123Z-0123abcg.tar.zst.hive.partial",
+        "shop-2026112xT031500.123Z-0123abcd.tar.zst.hive.partial",
         "shop-20261121T031500.123Z-0123abcd.tar.zst",
     ];
     for name in dead {
-        fs_err::write(at(&format!("{name}.partial")), "half").unwrap();
+        fs_err::write(at(&format!("{name}.hive.partial")), "half").unwrap();
     }
     for name in of_others {
         fs_err::write(at(name), "somebody's").unwrap();
@@ -139,14 +175,14 @@ fn only_what_dead_runs_left_is_cleared() {
     let _alive = PartialBackup::create(&at(&ours)).unwrap();
     let _other = PartialBackup::create(&at("own name")).unwrap();
     for name in &dead[..2] {
-        assert!(!at(&format!("{name}.partial")).exists(), "{name}");
+        assert!(!at(&format!("{name}.hive.partial")).exists(), "{name}");
     }
     // Made anew by the one that has this name.
-    assert_eq!(fs_err::read(at("own name.partial")).unwrap(), b"");
+    assert_eq!(fs_err::read(at("own name.hive.partial")).unwrap(), b"");
     for name in of_others {
         assert_eq!(fs_err::read(at(name)).unwrap(), b"somebody's", "{name}");
     }
-    assert!(at(&format!("{ours}.partial")).exists());
+    assert!(at(&format!("{ours}.hive.partial")).exists());
 }
 
 #[test]
