@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -60,6 +60,18 @@ impl VolumeJournal {
             image: None,
             service_ran,
         }
+    }
+
+    /// That it was, to whoever may not end it.
+    pub(crate) fn unfinished(&self, name: &str) -> Error {
+        let killed = self.killed();
+        failure::environment(format!(
+            "{name}: {killed}, and is not ended yet: nothing was touched"
+        ))
+        .hint(format!(
+            "end it, done where the service works on it, else as before: cargo xtask up {name}"
+        ))
+        .into()
     }
 
     /// What was killed, and where.

@@ -292,6 +292,18 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     Ok(false)
 }
 
+/// For commands that only look, ask before they do anything, or are for something else: they
+/// end no operation.
+///
+/// # Errors
+/// When one was killed, with what ends it.
+pub fn nothing_killed(handle: &ServiceHandle) -> Result<()> {
+    match interrupted(handle)? {
+        None => Ok(()),
+        Some(journal) => Err(journal.unfinished(handle.name.as_str())),
+    }
+}
+
 impl<'a> MendOrder<'a> {
     fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
         DataWork {

@@ -433,7 +433,12 @@ pub fn forget(order: &RestoreOrder<'_>, generation: &str) -> Result<()> {
     let name = &handle.name;
     let helper = format!("{name}.forget-{}", std::process::id());
     let keeper = VolumeKeeper::start(order.resources, &helper, order.image, &name.volume())?;
-    let there = keeper.look(&[])?.generations;
+    let seen = keeper.look(&[])?;
+    if let Some(journal) = seen.journal {
+        // Names are those of before it, or after.
+        return Err(journal.unfinished(name.as_str()));
+    }
+    let there = seen.generations;
     if !there.iter().any(|one| one == generation) {
         let all = if there.is_empty() {
             "none".to_owned()

@@ -6,6 +6,7 @@ use super::services;
 use crate::cli::migrate::MigrateArgs;
 use ::service::handle::ServiceHandle;
 use data::migrate::{self, MigrateOrder, MigrateOutcome, MigrationPlan};
+use data::replacement;
 use data::restore::RestoreOrder;
 use data::rollback;
 use host::Host;
@@ -18,7 +19,14 @@ pub(super) fn run(args: &MigrateArgs, host: &Host) -> Result<()> {
         (_, true) => ("migrate --rollback", "taken back"),
         _ => ("migrate", "migrated"),
     };
-    services::exchange_data(host, &args.image, args.engine, told, |order| {
+    let look = |handle: &ServiceHandle| {
+        // Whoever asks, or is asked, has not said yet that anything may be changed.
+        if args.dry_run || args.rollback == 1 {
+            replacement::nothing_killed(handle)?;
+        }
+        Ok(())
+    };
+    services::exchange_data(host, &args.image, args.engine, told, look, |order, ()| {
         of_service(args, host, order)
     })
 }

@@ -1,13 +1,15 @@
 //! `cargo xtask restore`: the data of a service become those of a backup.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::services;
 use crate::cli::restore::RestoreArgs;
+use ::service::handle::ServiceHandle;
 use data::file::{self, Backup};
 use data::moment::WayToMoment;
+use data::replacement;
 use data::restore::{self, RestoreOrder, RestoredFrom};
 use host::Host;
 use host::report::seconds;
@@ -19,24 +21,45 @@ pub(super) fn run(args: &RestoreArgs, host: &Host) -> Result<()> {
         None => "restore",
     };
     let image = args.to_image.as_ref().unwrap_or(&args.image);
-    services::exchange_data(host, image, args.engine, (verb, "restored"), |order| {
-        of_service(args, host, order)
+    let look = |handle: &ServiceHandle| {
+        if args.forget.is_some() {
+            replacement::nothing_killed(handle)?;
+        }
+        args.file
+            .as_deref()
+            .map(|file| open(args, host, file))
+            .transpose()
+    };
+    let told = (verb, "restored");
+    services::exchange_data(host, image, args.engine, told, look, |order, opened| {
+        of_service(args, host, order, opened)
     })
 }
 
-fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Result<()> {
+fn open(args: &RestoreArgs, host: &Host, file: &Path) -> Result<Backup> {
+    Backup::open_with(file, args.identity.as_deref(), &host.runner, &host.report)
+}
+
+/// With the backup that was named, where one was.
+fn of_service(
+    args: &RestoreArgs,
+    host: &Host,
+    order: &RestoreOrder<'_>,
+    opened: Option<Backup>,
+) -> Result<()> {
     let name = &order.handle.name;
     if let Some(generation) = &args.forget {
         restore::forget(order, generation)?;
         host.report.step("deleted", format!("{name}: {generation}"));
         return Ok(());
     }
-    let way = way(args, host, order)?;
-    let Some(file) = way.as_ref().map(|(file, _)| file).or(args.file.as_ref()) else {
-        return Ok(());
+    let way = way(args, host, order, opened.as_ref())?;
+    let mut backup = match (opened, &way) {
+        (Some(opened), _) => opened,
+        (None, Some((file, _))) => open(args, host, file)?,
+        (None, None) => return Ok(()),
     };
     let way = way.as_ref().map(|(_, way)| way);
-    let mut backup = Backup::open_with(file, args.identity.as_deref(), &host.runner, &host.report)?;
     for left_out in &backup.seal.backup.left_out {
         host.report.warn(format!("{name}: {left_out}"));
     }
@@ -53,7 +76,7 @@ fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Resu
         .as_ref()
         .map_or(String::new(), |at| format!(" at {}", at.shown()));
     host.report
-        .step("restored", format!("{name}: {}{at}{away}", file.display()));
+        .step("restored", format!("{name}: {}{at}{away}", backup.path.display()));
     if args.at.is_some()
         && order
             .spec
@@ -77,7 +100,12 @@ fn of_service(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Resu
 }
 
 /// The backup and the log that lead to a moment, where one is wanted.
-fn way(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Result<Option<(PathBuf, WayToMoment)>> {
+fn way(
+    args: &RestoreArgs,
+    host: &Host,
+    order: &RestoreOrder<'_>,
+    opened: Option<&Backup>,
+) -> Result<Option<(PathBuf, WayToMoment)>> {
     let Some(at) = &args.at else {
         return Ok(None);
     };
@@ -86,8 +114,8 @@ fn way(args: &RestoreArgs, host: &Host, order: &RestoreOrder<'_>) -> Result<Opti
         host.report
             .step("at", format!("{shown}: it named no zone, and is taken as UTC"));
     }
-    let backups: Vec<Backup> = match &args.file {
-        Some(file) => vec![Backup::open(file)?],
+    let backups: Vec<Backup> = match opened {
+        Some(backup) => vec![backup.clone()],
         None => {
             let all = file::list(&file::folder(host, &args.image))?;
             all.into_iter().filter_map(|(_, read)| read.ok()).collect()

@@ -76,12 +76,15 @@ pub(super) fn mend(host: &Host, handle: &ServiceHandle, spec: &ImageSpec, may_wa
 }
 
 /// Exchanges the data of a service, which is locked, and leaves a line of that on record.
-pub(super) fn exchange_data(
+/// `look` is asked first: where it fails nothing was touched, no operation that was killed
+/// either.
+pub(super) fn exchange_data<T>(
     host: &Host,
     image: &str,
     engine: EngineOption,
     (verb, outcome): (&str, &'static str),
-    work: impl Fn(&RestoreOrder<'_>) -> Result<()>,
+    look: impl Fn(&ServiceHandle) -> Result<T>,
+    work: impl Fn(&RestoreOrder<'_>, T) -> Result<()>,
 ) -> Result<()> {
     let selection = ServiceSelection {
         images: vec![image.to_owned()],
@@ -93,11 +96,12 @@ pub(super) fn exchange_data(
     for spec in &specs {
         let handle = handle(host, &engine, spec);
         let _lock = handle.lock(host)?;
+        let seen = look(&handle)?;
         let was_taken_down = mend(host, &handle, spec, true)?;
         let mut entry = TrailEntry::begun(verb, &handle.name);
         let image = image_of(host, &handle, spec)?;
         entry.image = Some(image.clone());
-        let done = work(&RestoreOrder {
+        let order = RestoreOrder {
             handle: &handle,
             spec,
             image: &image,
@@ -105,7 +109,8 @@ pub(super) fn exchange_data(
             report: &host.report,
             state: &host.state_dir(),
             was_taken_down,
-        });
+        };
+        let done = work(&order, seen);
         trail::write(&host.state_dir(), &host.report, &entry.ended(outcome, &done));
         let runs = |seen: &SeenContainer| seen.condition.runs();
         if was_taken_down && !handle.place()?.own().is_none_or(runs) {

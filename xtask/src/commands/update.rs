@@ -14,6 +14,7 @@ use ::service::trail::{self, TrailEntry};
 use ::service::up::UpOrder;
 use ::service::wanted::ServiceOptions;
 use build::catalog::{Apps, Catalog};
+use data::replacement;
 use data::update::{self, UpdateChoices, UpdateOrder};
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
@@ -45,6 +46,10 @@ pub(super) fn run(args: &UpdateArgs, host: &Host) -> Result<()> {
     for spec in &specs {
         let handle = services::handle(host, &engine, spec);
         let _lock = handle.lock(host)?;
+        if args.rehearse || args.undo == 1 {
+            // Whoever asks, or is asked, has not said yet that anything may be changed.
+            replacement::nothing_killed(&handle)?;
+        }
         services::mend(host, &handle, spec, true)?;
         let reference = args.image.clone().unwrap_or_else(|| services::release(spec));
         let verb = match (args.rehearse, args.undo > 0) {

@@ -263,6 +263,10 @@ fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
         ]);
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
     service.killed_at_each_step();
+    for looks in [&["--from", SOURCE, "--dry-run"][..], &["--rollback"]] {
+        let refused = service.migrate(looks).expect(3);
+        refused.says(&["was killed at \"start\"", "nothing was touched", "cargo xtask up"]);
+    }
     assert_eq!(state_of_source(), before, "the source was written to");
     let folder = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", SOURCE]);
     // Where the engine is this machine's own.

@@ -160,6 +160,13 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
                 "sh",
             ];
             docker(&[&options[..], &[&good("genie"), "-ec", half]].concat());
+            // What is for something else, or cannot be, ends nothing.
+            service
+                .xtask(&["restore", NAME, "--forget", "before-1"])
+                .expect(3)
+                .says(&["was killed at", "nothing was touched", "cargo xtask up"]);
+            let missing = service.xtask(&["restore", NAME, "/no/such.tar.zst"]).expect(2);
+            assert!(!missing.stderr.contains("was killed"), "{}", missing.stderr);
         }
         if let Some(before) = left.replace(place) {
             mended(&said, before);
