@@ -1,6 +1,7 @@
 """What becomes of a backup that is another image's, and of clusters that change places."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -138,6 +139,24 @@ class Archive(unittest.TestCase):
                     # Whatever is done on the volume by then leaves it: only a step begins anew.
                     generation.settle()
                     self.assertTrue(mark.exists())
+
+    def test_what_acts_on_names_does_so_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "generations/new-1").mkdir(parents=True)
+            holder = os.open(folder, os.O_RDONLY)
+            fcntl.flock(holder, fcntl.LOCK_EX)
+            said = io.StringIO()
+            with (
+                mock.patch.multiple(generation, PATIENCE=0.0, **places_in(folder)),
+                mock.patch.object(sys, "argv", ["generation", "settle"]),
+                contextlib.redirect_stderr(said),
+            ):
+                self.assertEqual(generation.main(), 1)
+                self.assertEqual(said.getvalue(), "another command works on the volume\n")
+                self.assertEqual(os.listdir(f"{folder}/generations"), ["new-1"])
+                os.close(holder)
+                self.assertEqual(generation.main(), 0)
+                self.assertEqual(os.listdir(f"{folder}/generations"), [])
 
     def test_what_does_not_say_how_it_was_made_counts_as_used(self):
         with tempfile.TemporaryDirectory() as folder:

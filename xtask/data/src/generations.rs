@@ -13,8 +13,8 @@ use crate::file::Backup;
 use crate::take::{PYTHON, on_generations};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
-use engine::Engine;
 use engine::container::{Container, RunResources};
+use engine::{Engine, reaper};
 use failure::Failure;
 use host::process::{Runner, ended, tail};
 use host::report::Report;
@@ -47,6 +47,9 @@ pub struct VolumeJournal {
     pub image: Option<ImageId>,
     /// Whether the service ran when it began, and is to run at its end.
     pub service_ran: bool,
+    /// The run of this tool that carries it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 impl VolumeJournal {
@@ -59,7 +62,28 @@ impl VolumeJournal {
             file: String::new(),
             image: None,
             service_ran,
+            run: reaper::run_id().ok(),
         }
+    }
+
+    /// For whoever would end it as one that was killed.
+    ///
+    /// # Errors
+    /// When another run still carries it out: locks of commands lie where each user keeps his.
+    pub(crate) fn was_killed(&self, name: &str) -> Result<()> {
+        let ours = reaper::run_id().ok();
+        let run = self.run.as_ref().filter(|run| Some(*run) != ours.as_ref());
+        let Some(run) = run.filter(|run| reaper::is_alive_here(run)) else {
+            return Ok(());
+        };
+        let pid = run.split('-').next().unwrap_or_default();
+        let message = format!(
+            "{name}: another command, process {pid}, carries out a {}",
+            self.operation
+        );
+        Err(failure::environment(message)
+            .hint("wait for it, or end it")
+            .into())
     }
 
     /// That it was, to whoever may not end it.
@@ -377,6 +401,32 @@ fn refusal(code: Option<i32>, said: String) -> Option<Failure> {
 mod tests {
     use super::*;
     use failure::FailureKind;
+
+    #[test]
+    fn what_another_run_still_carries_out_was_not_killed() {
+        let mut journal = VolumeJournal::begun("restore", "1", true);
+        journal.was_killed("genie").unwrap();
+        let ours = journal.run.clone().unwrap();
+        let (pid, rest) = ours.split_once('-').unwrap();
+        let (_, rest) = rest.split_once('-').unwrap();
+        // The parent of this process is there as long as the test is.
+        let parent = std::os::unix::process::parent_id();
+        let stat = fs_err::read_to_string(format!("/proc/{parent}/stat")).unwrap();
+        let started = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
+        journal.run = Some(format!("{parent}-{started}-{rest}"));
+        let told = failure::render(&journal.was_killed("genie").unwrap_err());
+        let process = format!("genie: another command, process {parent}, carries out a restore");
+        assert!(told.contains(&process), "{told}");
+        // A number that was given out again, another boot or host, an older tool.
+        for dead in [
+            Some(format!("{parent}-1-{rest}")),
+            Some(format!("{pid}-1-0000-0000")),
+            None,
+        ] {
+            journal.run = dead;
+            journal.was_killed("genie").unwrap();
+        }
+    }
 
     #[test]
     fn a_script_says_whose_fault_it_is() {

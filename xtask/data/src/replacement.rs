@@ -248,6 +248,7 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
         return Ok(false);
     };
     let name = &handle.name;
+    journal.was_killed(name.as_str())?;
     order.report.step("mend", format!("{name}: {}", journal.killed()));
     let place = handle.place()?;
     let main = place
@@ -300,7 +301,10 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
 pub fn nothing_killed(handle: &ServiceHandle) -> Result<()> {
     match interrupted(handle)? {
         None => Ok(()),
-        Some(journal) => Err(journal.unfinished(handle.name.as_str())),
+        Some(journal) => {
+            journal.was_killed(handle.name.as_str())?;
+            Err(journal.unfinished(handle.name.as_str()))
+        }
     }
 }
 

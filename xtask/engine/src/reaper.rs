@@ -42,6 +42,11 @@ pub fn is_alive(run: &str) -> bool {
     boot_id().is_ok_and(|now| now == boot) && process_is_alive(pid, started)
 }
 
+/// Whether the run with this id is one of this host's that still goes on.
+pub fn is_alive_here(run: &str) -> bool {
+    run.split('-').nth(3) == Some(host_id().as_str()) && is_alive(run)
+}
+
 /// Whether this very process is there. Only the kernel's "no such process" says
 /// that it is not: with `hidepid` /proc does not show those of other users, and
 /// then a number that was given out again counts as alive, too.
@@ -52,7 +57,10 @@ fn process_is_alive(pid: i32, started: u64) -> bool {
     if rustix::process::test_kill_process(handle) == Err(Errno::SRCH) {
         return false;
     }
-    start_time(pid.cast_unsigned()).is_none_or(|now| now == started)
+    let pid = pid.cast_unsigned();
+    // Whoever should have asked how it ended is gone, too.
+    let is_over = stat(pid).is_some_and(|fields| fields.starts_with(['Z', 'X']));
+    !is_over && start_time(pid).is_none_or(|now| now == started)
 }
 
 /// What a run can leave, in the order in which it can be removed.
@@ -150,12 +158,16 @@ fn host_id() -> String {
     hex::digits(&hash.finalize()[..6])
 }
 
-/// Field 22 of `/proc/PID/stat` (proc(5)), in clock ticks since boot. The
-/// second field is a name in parentheses that may hold blanks.
-fn start_time(pid: u32) -> Option<u64> {
+/// `/proc/PID/stat` (proc(5)) from its third field on: the second one is a name in
+/// parentheses that may hold blanks.
+fn stat(pid: u32) -> Option<String> {
     let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    Some(stat.rsplit_once(") ")?.1.to_owned())
+}
+
+/// Field 22, in clock ticks since boot.
+fn start_time(pid: u32) -> Option<u64> {
+    stat(pid)?.split(' ').nth(22 - 3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -181,6 +193,35 @@ mod tests {
         assert!(process_is_alive(pid.cast_signed(), started));
         assert!(!process_is_alive(pid.cast_signed(), started + 1));
         assert!(!process_is_alive(0, started));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the runner asks each process for its end")]
+    fn a_process_that_nobody_has_asked_for_its_end_is_over() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (pid, started) = (child.id().cast_signed(), start_time(child.id()).unwrap());
+        assert!(process_is_alive(pid, started));
+        child.kill().unwrap();
+        while stat(child.id()).is_some_and(|fields| !fields.starts_with('Z')) {
+            std::thread::yield_now();
+        }
+        assert!(!process_is_alive(pid, started));
+        child.wait().unwrap();
+        assert!(!process_is_alive(pid, started));
+    }
+
+    #[test]
+    fn only_runs_of_this_host_are_known_to_be_alive() {
+        let run = run_id().unwrap();
+        assert!(is_alive_here(&run));
+        let (_, rest) = run.split_once('-').unwrap();
+        for other in [
+            format!("4194305-{rest}"),
+            format!("1-1-{}-{}", boot_id().unwrap(), "0".repeat(12)),
+            "somebody-else".to_owned(),
+        ] {
+            assert!(!is_alive_here(&other), "{other}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import files
 import warm
@@ -644,8 +645,38 @@ VERBS = {
 }
 
 
+#: What reads names and acts on them: one at a time, whoever asks. Locks of commands lie where one
+#: user keeps his, and an engine may have several.
+ALONE = (
+    *("settle", "begin", "begin_copy", "ready", "keep"),
+    *("exchange", "back", "forth", "forget", "forget_unused"),
+)
+
+#: How long it is waited for what another command does on the volume, in seconds.
+PATIENCE = 600.0
+
+
+def be_alone() -> int:
+    """Locks the volume for what is done on it now; held until this ends."""
+    descriptor = os.open(MOUNT, os.O_RDONLY | os.O_DIRECTORY)
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Refused("another command works on the volume") from None
+            time.sleep(0.05)
+        except OSError:
+            # NFS locks no folders.
+            return descriptor
+
+
 def main() -> int:
     try:
+        if sys.argv[1] in ALONE:
+            be_alone()
         VERBS[sys.argv[1]](*sys.argv[2:])
     except Refused as error:
         print(error, file=sys.stderr)
