@@ -86,6 +86,19 @@ pub struct WayBack {
     pub image: ImageId,
     /// When it was put aside: what was written later is not in it.
     pub at: String,
+    /// The version of PostgreSQL that it is of.
+    pub version: String,
+}
+
+impl WayBack {
+    /// For another image than the one that ran on it.
+    fn of_version(&self, major: u32) -> Option<Obstacle> {
+        let version = &self.version;
+        let message = format!("the data from before are of PostgreSQL {version}, the image has {major}");
+        (*version != major.to_string()).then(|| {
+            Obstacle::usage(message).hint(format!("name an image with PostgreSQL {version}: --image"))
+        })
+    }
 }
 
 /// What `hive-kept.json` says of a generation that an update has put aside.
@@ -191,14 +204,15 @@ fn found_way_back(seen: &VolumeFindings) -> Option<WayBack> {
     let note = KeptNote::deserialize(seen.kept.get(&generation)?).ok()?;
     // The note of an update that was taken back stays with the data.
     (note.id == *running).then_some(WayBack {
-        generation,
         image: note.image_id,
         at: note.at,
+        version: seen.versions.get(&generation)?.clone(),
+        generation,
     })
 }
 
-/// Brings back the image and the data from before an update. `order.image` is that of
-/// `back`. What ran is put aside; how long the service was away comes back.
+/// Brings back the data from before an update, with the image of that time, or another one
+/// where that is gone. What ran is put aside; how long the service was away comes back.
 ///
 /// # Errors
 /// As [`update`].
@@ -207,14 +221,28 @@ pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<Option<Duration>>
     let main = restart::own(handle)?;
     let options = next::options(handle, &main)?;
     let name = handle.name.as_str();
+    if main.image_id == *order.image.id() {
+        // By its image it could not be told whether the new container has taken its place.
+        let message = format!("{name} runs {} already", order.reference);
+        let aside = &back.generation;
+        return Err(failure::usage(message)
+            .hint(format!(
+                "the data from before, for this image: cargo xtask backup {name} --generation {aside}, and                  cargo xtask restore {name} FILE"
+            ))
+            .into());
+    }
     let wanted = next::wanted(handle, order.image, &options).map_err(|found| all(name, found))?;
-    let found = next::make(handle, &wanted, &main)?;
+    let helper = format!("{name}.undo-{}", std::process::id());
+    let keeper = VolumeKeeper::start(order.resources, &helper, order.image.id(), &handle.name.volume())?;
+    let mut found: Vec<Obstacle> = back.of_version(keeper.look(&[])?.major).into_iter().collect();
+    if !order.may_run {
+        found.push(no_proof(order));
+    }
+    found.extend(next::make(handle, &wanted, &main)?);
     if !found.is_empty() {
         next::discard(&handle.for_cleanup())?;
         return Err(all(name, found));
     }
-    let helper = format!("{name}.undo-{}", std::process::id());
-    let keeper = VolumeKeeper::start(order.resources, &helper, order.image.id(), &handle.name.volume())?;
     let id = back.generation.trim_start_matches("before-");
     let journal = VolumeJournal {
         image: Some(order.image.id().clone()),
@@ -384,6 +412,9 @@ mod tests {
                     ("before-4".to_owned(), note.clone()),
                 ]
                 .into(),
+                versions: ["before-1", "before-2", "before-4"]
+                    .map(|name| (name.to_owned(), "17".to_owned()))
+                    .into(),
                 ..seen()
             })
         };
@@ -391,6 +422,12 @@ mod tests {
         assert_eq!(
             (back.generation.as_str(), back.image.to_string()),
             ("before-2", image)
+        );
+        assert_eq!(back.of_version(17), None);
+        let told = back.of_version(18).unwrap().message;
+        assert_eq!(
+            told,
+            "the data from before are of PostgreSQL 17, the image has 18"
         );
         assert_eq!(of(Some("1")), None, "it says nothing of its image");
         assert_eq!(of(Some("3")), None, "what is kept is of another operation");

@@ -196,7 +196,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "the runner asks each process for its end")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runner asks each process for its end"
+    )]
     fn a_process_that_nobody_has_asked_for_its_end_is_over() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let (pid, started) = (child.id().cast_signed(), start_time(child.id()).unwrap());

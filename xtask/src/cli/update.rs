@@ -29,7 +29,7 @@ pub struct UpdateArgs {
     /// Do not keep the data from before: the new image works on the only ones
     #[arg(long)]
     pub no_way_back: bool,
-    /// Bring back image and data from before the last update; without a terminal the flag has to be given twice
-    #[arg(long, action = ArgAction::Count, conflicts_with_all = ["image", "unproved", "rehearse", "no_rehearsal", "no_way_back"])]
+    /// Bring back image and data from before the last update, with --image that one on the data; without a terminal the flag has to be given twice
+    #[arg(long, action = ArgAction::Count, conflicts_with_all = ["rehearse", "no_rehearsal", "no_way_back"])]
     pub undo: u8,
 }

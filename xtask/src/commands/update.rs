@@ -194,10 +194,28 @@ fn undo(
 ) -> Result<&'static str> {
     let name = &order.handle.name;
     let back = update::way_back(order)?;
-    entry.image = Some(back.image.clone());
-    let Some(image) = order.handle.engine.image(&host.runner, back.image.as_str())? else {
-        let message = format!("{name}: image {} of that time is gone", back.image.short());
-        return Err(failure::environment(message).into());
+    let reference = args.image.as_deref().unwrap_or(back.image.as_str());
+    let image = match (order.handle.engine.image(&host.runner, reference)?, &args.image) {
+        (Some(image), _) => image,
+        (None, Some(reference)) => {
+            return Err(failure::usage(format!("the engine has no image {reference}")).into());
+        }
+        (None, None) => {
+            let (version, aside) = (&back.version, &back.generation);
+            let message = format!("{name}: image {} of that time is gone", back.image.short());
+            return Err(failure::environment(message)
+                .hint(format!(
+                    "name another one of {name}, with PostgreSQL {version}: cargo xtask update {name} --undo \
+                     --image REFERENCE; or take a backup of the data: cargo xtask backup {name} --generation {aside}"
+                ))
+                .into());
+        }
+    };
+    entry.image = Some(image.id().clone());
+    // The one of that time has run on these data.
+    let may_run = args.image.is_none() || args.unproved || {
+        let inventory = order.handle.engine.inventory(&host.runner)?;
+        is_proved(&inventory, name.as_str(), image.id())
     };
     let since = clock::parse(&back.at).and_then(|at| SystemTime::now().duration_since(at).ok());
     let lost = format!(
@@ -213,6 +231,8 @@ fn undo(
     let order = UpdateOrder {
         spec: &promised(host, &order.handle.engine, order.spec, &image)?,
         image: &image,
+        reference,
+        may_run,
         ..*order
     };
     let away = away(update::undo(&order, &back)?);

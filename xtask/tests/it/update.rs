@@ -330,8 +330,12 @@ fn undone(service: &Updater) {
         "--undo --undo",
     ]);
     assert!(service.has_migrated());
+    let undo = ["update", NAME, "--undo", "--undo", "--image"];
+    let refused = service.xtask(&[&undo[..], &[&service.migrating, "--unproved"]].concat());
+    refused.expect(2).says(&["already", "--generation before-"]);
+    // As where the image of that time is gone.
     service
-        .xtask(&["update", NAME, "--undo", "--undo"])
+        .xtask(&[&undo[..], &[&format!("hive-{NAME}:latest")]].concat())
         .expect(0)
         .says(&["away for", "--forget failed-"]);
     assert!(!service.has_migrated());
