@@ -74,6 +74,15 @@ class TakeOver(unittest.TestCase):
                 self.take_over(identity)
 
 
+STATE = copied.STATE
+
+
+def said_of(state):
+    """What pg_controldata says of each cluster."""
+    known = {"Database cluster state": state, "Latest checkpoint's NextXID": "1:7"}
+    return lambda _: known
+
+
 def places_in(folder):
     """Where the script finds its volume, if that is this folder."""
     return {
@@ -112,7 +121,9 @@ class Archive(unittest.TestCase):
                     (mount / cluster / "global/pg_control").write_text("shut down")
                 printed = io.StringIO()
                 with (
-                    mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)),
+                    mock.patch.multiple(
+                        generation, locked=lambda: 0, control=said_of(STATE), **places_in(folder)
+                    ),
                     contextlib.redirect_stdout(printed),
                 ):
                     generation.ready("1", "{}")
@@ -157,6 +168,29 @@ class Archive(unittest.TestCase):
                 os.close(holder)
                 self.assertEqual(generation.main(), 0)
                 self.assertEqual(os.listdir(f"{folder}/generations"), [])
+
+    def test_only_what_has_ended_well_says_which_transaction_comes_next(self):
+        for state, following in ((STATE, "1:7"), ("in production", None)):
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                mock.patch.object(generation, "control", said_of(state)),
+            ):
+                made = generation.made(folder, "1")
+            self.assertEqual((made["id"], made.get("next_transaction")), ("1", following))
+
+    def test_the_image_that_ran_is_that_of_the_note_about_this_generation(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cluster = pathlib.Path(folder, "before-2")
+            cluster.mkdir()
+            self.assertIsNone(generation.image_of(str(cluster)))
+            restored = {"id": "1", "image_id": "first"}
+            (cluster / generation.RESTORED).write_text(json.dumps(restored))
+            self.assertEqual(generation.image_of(str(cluster)), "first")
+            # The one of an update that was taken back stays with the data.
+            for identifier, image in (("1", "first"), ("2", "second")):
+                note = {"id": identifier, "image_id": "second"}
+                (cluster / generation.PUT_ASIDE).write_text(json.dumps(note))
+                self.assertEqual(generation.image_of(str(cluster)), image)
 
     def test_what_does_not_say_how_it_was_made_counts_as_used(self):
         with tempfile.TemporaryDirectory() as folder:

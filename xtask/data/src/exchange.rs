@@ -87,6 +87,7 @@ pub(crate) fn end(work: DataWork<'_>, may_wait: bool) -> Result<bool> {
     operation::undo_killed(&mut one)?;
     one.work.settle()?;
     one.work.finish()?;
+    one.work.tell_taken_back()?;
     Ok(one.work.journal.service_ran && !runs(&one.work)?)
 }
 

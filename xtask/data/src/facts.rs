@@ -51,6 +51,9 @@ pub struct BackupOrigin {
     pub began: String,
     /// The version of this tool.
     pub(crate) tool: String,
+    /// The generation that it is of, where that was put aside and did not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
 }
 
 /// All that is known of a backup without reading it.
@@ -202,6 +205,7 @@ pub(crate) fn sample() -> BackupFacts {
             app: Some("genie-api".to_owned()),
             began: "2026-11-21T03:15:00.000Z".to_owned(),
             tool: "0.1.0".to_owned(),
+            generation: None,
         },
         postgres: "17.6".to_owned(),
         major: 17,

@@ -137,8 +137,27 @@ pub struct VolumeFindings {
     pub(crate) disk: u64,
     /// What an update has noted of the generations that it put aside, by name.
     pub(crate) kept: BTreeMap<String, Value>,
+    /// The image that ran on each, where an update has noted it.
+    pub(crate) images: BTreeMap<String, ImageId>,
     /// The app's secrets that the volume keeps, by name.
     pub(crate) secrets: Vec<String>,
+}
+
+impl VolumeFindings {
+    /// # Errors
+    /// When no generation of this name is kept on the volume, with those that are.
+    pub(crate) fn has(&self, volume: &str, generation: &str) -> Result<()> {
+        if self.generations.iter().any(|one| one == generation) {
+            return Ok(());
+        }
+        let all = if self.generations.is_empty() {
+            "none".to_owned()
+        } else {
+            self.generations.join(", ")
+        };
+        let message = format!("volume {volume} has no generation {generation}; it has {all}");
+        Err(failure::usage(message).into())
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +179,7 @@ impl VolumeFindings {
             versions: BTreeMap::new(),
             disk: 1,
             kept: BTreeMap::new(),
+            images: BTreeMap::new(),
             secrets: Vec::new(),
         }
     }

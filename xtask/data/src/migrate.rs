@@ -477,11 +477,12 @@ impl<'a> DataOperation<'a> for Migration<'a> {
         let name = &self.work.handle.name;
         match (undone, step == START) {
             (Ok(()), false) => error.context(format!("{name}: nothing has changed, nor has the source")),
-            (Ok(()), true) => error.context(failure::smoke(format!(
-                "{name} does not work on what was migrated; the data are as before, and the new ones are kept \
-                 as failed-{}",
-                self.work.journal.id
-            ))),
+            (Ok(()), true) => {
+                let message = format!(
+                    "{name} does not work on what was migrated; the data are as before, and the new ones are kept as"
+                );
+                error.context(self.work.taken_back(FailureKind::Smoke, &message))
+            }
             (Err(also), _) => error.context(format!("nor could the data before be brought back: {also:#}")),
         }
     }

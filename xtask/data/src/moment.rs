@@ -90,12 +90,14 @@ impl ArchivedStretch {
         time(self.until)
     }
 
-    /// Whether it has all of the log since the backup was begun. Another life of the cluster
-    /// has the same identifier; older backups do not say which stretch is theirs.
+    /// Whether it has all of the log since the backup was begun. Another life of the cluster, such
+    /// as a generation that is put aside, has the same identifier; older backups do not say which
+    /// stretch is theirs.
     fn holds(&self, seal: &Seal) -> bool {
         let began = clock::parse(&seal.backup.origin.began);
         let stretch = seal.backup.stretch.as_ref();
         seal.backup.origin.kind == BackupKind::Physical
+            && seal.backup.origin.generation.is_none()
             && self.system_identifier == seal.backup.system_identifier
             && stretch.is_none_or(|own| *own == self.name)
             && began.is_some_and(|began| time(self.since) <= began && began <= self.until())
@@ -322,6 +324,9 @@ mod tests {
             seal.backup.stretch = said.map(str::to_owned);
             assert_eq!(choose(&[&seal], &own, at).is_some(), leads, "{said:?}");
         }
+        seal.backup.stretch = None;
+        seal.backup.origin.generation = Some("failed-1".to_owned());
+        assert_eq!(choose(&[&seal], &own, at), None);
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Error, Result};
 
 use crate::generations::{VolumeJournal, VolumeKeeper};
+use crate::written;
 use definition::spec::ImageSpec;
-use failure::FailureKind;
+use failure::{Failure, FailureKind};
 use host::report::{Report, seconds};
 use service::findings::{self, Obstacle};
 use service::handle::ServiceHandle;
@@ -202,6 +203,37 @@ impl DataWork<'_> {
             Err(error) if failure::kind(&error) == FailureKind::Smoke => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// What an operation has put in the place of the data is called, once it was taken back.
+    pub(crate) fn aside(&self) -> String {
+        format!("failed-{}", self.journal.id)
+    }
+
+    /// What is told of data that do not work and were taken back: with what was written to
+    /// them meanwhile, and the way to get it out.
+    pub(crate) fn taken_back(&self, kind: FailureKind, message: &str) -> Failure {
+        let (name, aside) = (self.handle.name.as_str(), self.aside());
+        let counted = written::count(self.keeper, &aside);
+        let told = written::told(&counted);
+        let mut failure = Failure::new(kind, format!("{message} {aside}; {told}"));
+        failure.hints.extend(written::way_out(name, &aside, &counted));
+        failure
+    }
+
+    /// Says the same of what was killed, where anything of it is kept.
+    pub(crate) fn tell_taken_back(&self) -> Result<()> {
+        let (name, aside) = (self.handle.name.as_str(), self.aside());
+        let keeper = self.keeper.for_cleanup();
+        if keeper.look(&[])?.generations.contains(&aside) {
+            let counted = written::count(&keeper, &aside);
+            let told = written::told(&counted);
+            let way_out = written::way_out(name, &aside, &counted);
+            let way_out = way_out.map_or(String::new(), |way_out| format!("; {way_out}"));
+            let message = format!("{name}: what was taken back, as {aside}; {told}{way_out}");
+            self.report.step("kept", message);
+        }
+        Ok(())
     }
 
     /// How long the service was away, where it runs again.

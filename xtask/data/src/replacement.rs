@@ -21,6 +21,7 @@ use definition::identity::ImageId;
 use definition::reference::OwnRepository;
 use definition::spec::ImageSpec;
 use engine::container::RunResources;
+use failure::Failure;
 use host::report::Report;
 use service::handle::ServiceHandle;
 use service::next;
@@ -93,9 +94,9 @@ impl<'a> Replacement<'a> {
         // What it received has come to its end with the server.
         self.copy.take();
         let work = &self.work;
-        let said = work
-            .keeper
-            .does("keep", &[&work.journal.id, &self.kept.to_string()])?;
+        let image = work.journal.image.as_ref().map_or("", ImageId::as_str);
+        let note = self.kept.to_string();
+        let said = work.keeper.does("keep", &[&work.journal.id, &note, image])?;
         if !said.is_empty() {
             work.report.warn(format!(
                 "{}: the data are copied once more, since of the copy that was taken while it worked {said}",
@@ -143,11 +144,8 @@ impl<'a> Replacement<'a> {
     fn as_before(&mut self) -> Result<()> {
         operation::undo_killed(self)?;
         self.work.run_again()?;
-        self.work.finish()
-    }
-
-    fn is_undo(&self) -> bool {
-        self.work.journal.operation == UNDO
+        self.work.finish()?;
+        self.work.tell_taken_back()
     }
 }
 
@@ -198,21 +196,20 @@ impl<'a> DataOperation<'a> for Replacement<'a> {
             Err(also) => error.context(format!(
                 "nor could what ran before be brought back: {also:#}; try again: cargo xtask up {name}"
             )),
-            Ok(()) if step != START || is_interrupted => error.context(format!("{name}: {data}")),
+            Ok(()) if step != START => error.context(format!("{name}: {data}")),
             Ok(()) => {
-                let aside = if self.is_undo() || self.work.journal.operation == WITHOUT {
-                    String::new()
-                } else {
-                    format!(
-                        "; what the new one made of the data is kept as failed-{}",
-                        self.work.journal.id
-                    )
-                };
                 let kind = failure::kind(&error);
-                error.context(failure::Failure::new(
-                    kind,
-                    format!("{name} does not work with the new image; {data}{aside}"),
-                ))
+                let failed = format!("{name} does not work with the new image; {data}");
+                let aside = "what the new one made of the data is kept as";
+                let has_aside = self.work.journal.operation == UPDATE;
+                error.context(match (is_interrupted, has_aside) {
+                    (true, true) => {
+                        Failure::new(kind, format!("{name}: {data}; {aside} {}", self.work.aside()))
+                    }
+                    (true, false) => Failure::new(kind, format!("{name}: {data}")),
+                    (false, true) => self.work.taken_back(kind, &format!("{failed}; {aside}")),
+                    (false, false) => Failure::new(kind, failed),
+                })
             }
         }
     }

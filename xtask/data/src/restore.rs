@@ -343,10 +343,13 @@ impl<'a> DataOperation<'a> for Restore<'a> {
     fn failed(&self, step: &'static str, error: Error, undone: Result<()>) -> Error {
         match (undone, step == START) {
             (Ok(()), false) => error,
-            (Ok(()), true) => error.context(failure::smoke(format!(
-                "{} does not work on the backup; the data are as before, and what was restored is kept as failed-{}",
-                self.work.handle.name, self.work.journal.id
-            ))),
+            (Ok(()), true) => {
+                let name = &self.work.handle.name;
+                let message = format!(
+                    "{name} does not work on the backup; the data are as before, and what was restored is kept as"
+                );
+                error.context(self.work.taken_back(FailureKind::Smoke, &message))
+            }
             (Err(also), false) => error.context(format!("the data are as before, and yet: {also:#}")),
             (Err(also), true) => {
                 error.context(format!("nor could the data before be brought back: {also:#}"))
@@ -438,19 +441,7 @@ pub fn forget(order: &RestoreOrder<'_>, generation: &str) -> Result<()> {
         // Names are those of before it, or after.
         return Err(journal.unfinished(name.as_str()));
     }
-    let there = seen.generations;
-    if !there.iter().any(|one| one == generation) {
-        let all = if there.is_empty() {
-            "none".to_owned()
-        } else {
-            there.join(", ")
-        };
-        let message = format!(
-            "volume {} has no generation {generation}; it has {all}",
-            name.volume()
-        );
-        return Err(failure::usage(message).into());
-    }
+    seen.has(&name.volume(), generation)?;
     keeper.does("forget", &[generation])?;
     if keeper.look(&[])?.kept.is_empty() {
         // The image of the last way back had this name so that it was not pruned.

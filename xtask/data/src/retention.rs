@@ -2,7 +2,8 @@
 //!
 //! Only a backup that was restored counts. One that was not proved pushes none out,
 //! and goes itself once a newer one is good: until then it may be all there is. Those of
-//! another cluster, such as another machine's of the same name, push none out either.
+//! another cluster, such as another machine's of the same name, push none out either, nor do
+//! those of data that were put aside.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -53,7 +54,8 @@ impl RetentionRule {
     pub fn stays(&self, all: &[&Seal]) -> Vec<bool> {
         let mut series = BTreeMap::<_, Vec<usize>>::new();
         for (n, seal) in all.iter().enumerate() {
-            let of = (seal.backup.origin.kind, &seal.backup.system_identifier);
+            let origin = &seal.backup.origin;
+            let of = (origin.kind, &seal.backup.system_identifier, &origin.generation);
             series.entry(of).or_default().push(n);
         }
         let mut stays = vec![false; all.len()];
@@ -216,6 +218,13 @@ mod tests {
             one.backup.system_identifier = "7575757575757575758".to_owned();
         }
         assert_eq!(kept("1d", &all), ["2026-11-21T00", "2026-11-22T00"]);
+        // What was put aside is no later state of what runs.
+        all[4].backup.origin.generation = Some("failed-1".to_owned());
+        assert_eq!(
+            kept("1d", &all),
+            ["2026-11-19T00", "2026-11-21T00", "2026-11-21T01", "2026-11-22T00"]
+        );
+        all[4].backup.origin.generation = None;
         all[3].backup.system_identifier = "7575757575757575758".to_owned();
         assert_eq!(
             kept("1d", &all),

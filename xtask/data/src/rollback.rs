@@ -1,13 +1,12 @@
 //! Takes a migration back: the data run again that ran before it.
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::exchange::{Exchange, ROLLBACK};
 use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation;
 use crate::restore::RestoreOrder;
+use crate::written::{self, PutAside};
 use host::report::Report;
 use service::findings::{self, Obstacle};
 
@@ -20,13 +19,6 @@ pub struct MigrationBack {
     pub from: String,
     /// The version of PostgreSQL of what ran before, where the image has another one.
     pub other_major: Option<String>,
-}
-
-impl MigrationBack {
-    /// What the data that run now are called afterwards.
-    pub fn aside(&self) -> String {
-        format!("failed-{}", self.id)
-    }
 }
 
 /// What ran before the migration that the running data come from.
@@ -84,13 +76,13 @@ fn of_version(order: &RestoreOrder<'_>, back: &MigrationBack) -> Result<Option<O
     }))
 }
 
-/// Brings back what ran before a migration. What ran until now is put aside; how long the
-/// service was away comes back. The caller holds the service's lock.
+/// Brings back what ran before a migration. What ran until now is put aside. The caller
+/// holds the service's lock.
 ///
 /// # Errors
 /// When somebody else uses the volume; a smoke failure where the app does not get healthy:
 /// then all is as it was.
-pub fn rollback(order: &RestoreOrder<'_>, back: &MigrationBack) -> Result<Option<Duration>> {
+pub fn rollback(order: &RestoreOrder<'_>, back: &MigrationBack) -> Result<PutAside> {
     let handle = order.handle;
     let mut found: Vec<Obstacle> = findings::data_elsewhere(handle)?.into_iter().collect();
     found.extend(findings::users(handle, &handle.name.volume())?);
@@ -109,7 +101,12 @@ pub fn rollback(order: &RestoreOrder<'_>, back: &MigrationBack) -> Result<Option
     operation::run(&mut rollback)?;
     let away = rollback.work.away();
     rollback.work.finish()?;
-    Ok(away)
+    let generation = rollback.work.aside();
+    Ok(PutAside {
+        away,
+        written: written::count(&keeper, &generation),
+        generation,
+    })
 }
 
 fn keeper(order: &RestoreOrder<'_>, what: &str) -> Result<VolumeKeeper> {
@@ -150,6 +147,7 @@ mod tests {
             versions: [("before-2".to_owned(), "16".to_owned())].into(),
             disk: 1,
             kept: Default::default(),
+            images: Default::default(),
             secrets: Vec::new(),
         }
     }
@@ -157,7 +155,7 @@ mod tests {
     #[test]
     fn only_a_migration_that_runs_is_taken_back() {
         let back = found_way_back(&seen(Some("2"), Some("old"), &["before-1", "before-2"])).unwrap();
-        assert_eq!((back.from.as_str(), back.aside()), ("old", "failed-2".to_owned()));
+        assert_eq!((back.from.as_str(), back.id.as_str()), ("old", "2"));
         assert_eq!(back.other_major.as_deref(), Some("16"));
         let told = |running, from, beside| found_way_back(&seen(running, from, beside)).unwrap_err();
         assert!(told(Some("2"), None, &["before-2"]).contains("come from no migration"));

@@ -44,6 +44,13 @@ impl BackupSource {
         self
     }
 
+    /// The same where the container serves a generation that was put aside.
+    #[must_use]
+    pub(crate) fn of_generation(mut self, name: &str) -> Self {
+        self.origin.generation = Some(name.to_owned());
+        self
+    }
+
     /// The name of the container, for whoever asks it something.
     pub fn container(&self) -> &str {
         &self.container
@@ -90,6 +97,7 @@ impl BackupSource {
                 app: label(APP_LABEL),
                 began: clock::rfc3339(SystemTime::now()),
                 tool: env!("CARGO_PKG_VERSION").to_owned(),
+                generation: None,
             },
         })
     }

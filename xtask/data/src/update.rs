@@ -20,6 +20,7 @@ use crate::rehearsal::{self, OwnChecks, RehearsalOrder, TrialOrder};
 use crate::replacement::{Replacement, UNDO, UPDATE, WITHOUT};
 use crate::source::BackupSource;
 use crate::take;
+use crate::written::{self, PutAside};
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use engine::Image;
@@ -212,11 +213,11 @@ fn found_way_back(seen: &VolumeFindings) -> Option<WayBack> {
 }
 
 /// Brings back the data from before an update, with the image of that time, or another one
-/// where that is gone. What ran is put aside; how long the service was away comes back.
+/// where that is gone. What ran is put aside.
 ///
 /// # Errors
 /// As [`update`].
-pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<Option<Duration>> {
+pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<PutAside> {
     let handle = order.handle;
     let main = restart::own(handle)?;
     let options = next::options(handle, &main)?;
@@ -252,7 +253,12 @@ pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<Option<Duration>>
     operation::run(&mut replacement)?;
     let away = replacement.work.away();
     replacement.conclude()?;
-    Ok(away)
+    let generation = replacement.work.aside();
+    Ok(PutAside {
+        away,
+        written: written::count(&keeper, &generation),
+        generation,
+    })
 }
 
 impl<'a> UpdateOrder<'a> {

@@ -26,6 +26,9 @@ pub struct BackupArgs {
     /// The container to ask, where it is not called as the image is
     #[arg(long, value_name = "NAME")]
     pub container: Option<String>,
+    /// Of data that were put aside, such as `failed-…` of an update, in the place of those that run; they stay as they are
+    #[arg(long, value_name = "GENERATION", conflicts_with = "container")]
+    pub generation: Option<String>,
     /// A dump of the app's database by pg_dump, which newer versions of PostgreSQL and other machines read, too
     #[arg(long)]
     pub logical: bool,

@@ -18,6 +18,7 @@ use ::service::{findings, next};
 use data::age::Recipient;
 use data::facts::BackupKind;
 use data::file::{self, Backup};
+use data::kept::ServedGeneration;
 use data::old_log::{self, OldLog};
 use data::rehearsal::TrialOrder;
 use data::seal::{LoadedDump, RestoreProof, Seal};
@@ -93,15 +94,22 @@ impl BackupOrder<'_> {
         let (source, taken) = {
             // Until it is written nobody stops or replaces the container.
             let _lock = self.handle.lock(host)?;
-            let source = BackupSource::find(self.handle, self.args.container.as_deref())?;
+            let kept = self.kept()?;
+            let source = match &kept {
+                Some(kept) => kept.source(self.handle)?,
+                None => BackupSource::find(self.handle, self.args.container.as_deref())?,
+            };
             let source = source.with_kind(if self.args.logical {
                 BackupKind::Logical
             } else {
                 BackupKind::Physical
             });
             entry.image = Some(source.origin().image_id.clone());
-            host.report
-                .step("backup", format!("{name}: container {}", source.container()));
+            let of = match &source.origin().generation {
+                Some(generation) => format!("{name}: {generation}"),
+                None => format!("{name}: container {}", source.container()),
+            };
+            host.report.step("backup", of);
             let taken = match &self.args.to {
                 Some(to) if to == Path::new("-") => {
                     let seal = self.to_stdout(&source)?;
@@ -116,8 +124,10 @@ impl BackupOrder<'_> {
         };
         let backup = self.proved(taken, &source.origin().image_id)?;
         self.tell_left_out(&source, &backup.seal);
-        // The backup is as good without.
-        if let Err(error) = take::mark(self.handle, &source, &backup.seal) {
+        // The backup is as good without. One of data that do not run is none of the service's.
+        if source.origin().generation.is_none()
+            && let Err(error) = take::mark(self.handle, &source, &backup.seal)
+        {
             host.report.warn(format!(
                 "the metrics of {name} will not tell of this backup: {error:#}"
             ));
@@ -126,8 +136,24 @@ impl BackupOrder<'_> {
         Ok(backup.seal.level())
     }
 
+    /// A copy of the data that were put aside, where the backup is to be of these.
+    fn kept(&self) -> Result<Option<ServedGeneration>> {
+        let Some(generation) = &self.args.generation else {
+            return Ok(None);
+        };
+        let host = self.host;
+        let resources = services::resources(host, &self.handle.engine)?;
+        let own = services::image_of(host, self.handle, self.spec)?;
+        ServedGeneration::start(self.handle, &resources, &host.report, &own, generation).map(Some)
+    }
+
     fn tell_left_out(&self, source: &BackupSource, seal: &Seal) {
-        for line in seal.backup.not_in_it(source.container()) {
+        // Where a generation is served that is gone by now.
+        let container = match &source.origin().generation {
+            Some(_) => self.handle.name.as_str(),
+            None => source.container(),
+        };
+        for line in seal.backup.not_in_it(container) {
             let name = &self.handle.name;
             self.host.report.warn(format!("{name}: {line}"));
         }
@@ -449,6 +475,8 @@ pub(super) fn last_good(host: &Host, spec: &ImageSpec) -> Result<(Option<Seal>, 
     let mut read: Vec<Seal> = all
         .into_iter()
         .filter_map(|(_, read)| Some(read.ok()?.seal))
+        // Of the data that run.
+        .filter(|seal| seal.backup.origin.generation.is_none())
         .collect();
     let last = read.iter().rposition(Seal::is_restored);
     let since = last.map_or(read.len(), |last| read.len() - 1 - last);
@@ -462,7 +490,10 @@ pub(super) fn first_since(host: &Host, spec: &ImageSpec, since: SystemTime) -> R
     let mut good = all
         .into_iter()
         .filter_map(|(_, read)| Some(read.ok()?.seal))
-        .filter(|seal| seal.level() != "refused" && seal.backup.origin.kind == BackupKind::Physical);
+        .filter(|seal| {
+            let origin = &seal.backup.origin;
+            seal.level() != "refused" && origin.kind == BackupKind::Physical && origin.generation.is_none()
+        });
     let first = good.find(|seal| clock::parse(&seal.backup.origin.began).is_some_and(|began| began >= since));
     Ok(first.map(|seal| seal.first_moment().to_owned()))
 }

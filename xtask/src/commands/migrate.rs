@@ -112,17 +112,13 @@ fn take_back(args: &MigrateArgs, host: &Host, order: &RestoreOrder<'_>) -> Resul
         let twice = format!("cargo xtask migrate {name} --rollback --rollback");
         services::confirmed(host, name.as_str(), &twice)?;
     }
-    let away = rollback::rollback(order, &back)?;
-    let away = away.map_or(String::new(), |away| format!(", away for {}", seconds(away)));
+    let aside = rollback::rollback(order, &back)?;
+    let away = aside
+        .away
+        .map_or(String::new(), |away| format!(", away for {}", seconds(away)));
     host.report
         .step("back", format!("{name}: the data from before{away}"));
-    host.report.step(
-        "kept",
-        format!(
-            "{name}: what ran until now; to delete it: cargo xtask restore {name} --forget {}",
-            back.aside()
-        ),
-    );
+    host.report.step("kept", aside.told(name.as_str()));
     if let Some(version) = &back.other_major {
         let next = format!("cargo xtask up {name} --image REFERENCE, one with PostgreSQL {version}");
         host.report.step("next", next);

@@ -235,14 +235,11 @@ fn undo(
         may_run,
         ..*order
     };
-    let away = away(update::undo(&order, &back)?);
-    let aside = back.generation.replacen("before-", "failed-", 1);
+    let aside = update::undo(&order, &back)?;
+    let away = away(aside.away);
     host.report
         .step("undone", format!("{name}: image {}{away}", image.id().short()));
-    host.report.step(
-        "kept",
-        format!("{name}: what ran until now; to delete it: cargo xtask restore {name} --forget {aside}"),
-    );
+    host.report.step("kept", aside.told(name.as_str()));
     Ok("undone")
 }
 

@@ -24,8 +24,12 @@ const MIGRATES: &str = "RUN printf '%s\\n' \
     'open(\"/run/secrets/api_key\").close()' \
     >> /app/api/migrate.py\n";
 
-/// Does so, too, and fails then.
-const FAILS: &str = "RUN echo 'raise SystemExit(\"broken on purpose\")' >> /app/api/migrate.py\n";
+/// Does so, too, writes a row, and fails then.
+const FAILS: &str = "RUN printf '%s\\n' \
+    'with psycopg.connect(database_url()) as third:' \
+    '    third.execute(\"INSERT INTO tags VALUES ($$only there$$) ON CONFLICT DO NOTHING\")' \
+    'raise SystemExit(\"broken on purpose\")' \
+    >> /app/api/migrate.py\n";
 
 /// The service of the image that all tests have, and two more images of it.
 struct Updater {
@@ -116,6 +120,13 @@ impl Updater {
         ];
         let mut command = self.checkout.command(&args);
         sandbox::killed_at(&mut command, NAME, step)
+    }
+
+    /// Containers and volumes that were there for this alone.
+    fn left_beside(&self, what: &str) -> [String; 2] {
+        let name = format!("name={NAME}.{what}");
+        [&["ps", "--all"][..], &["volume", "ls"]]
+            .map(|list| docker(&[list, &["--quiet", "--filter", &name]].concat()))
     }
 
     fn has_migrated(&self) -> bool {
@@ -233,22 +244,7 @@ fn rehearsed(service: &Updater) {
     ]);
     assert!(!service.has_migrated());
     assert_eq!(service.container(), touched);
-    let left = docker(&[
-        "ps",
-        "--all",
-        "--quiet",
-        "--filter",
-        &format!("name={NAME}.rehearsal"),
-    ]);
-    assert_eq!(left, "", "containers");
-    let left = docker(&[
-        "volume",
-        "ls",
-        "--quiet",
-        "--filter",
-        &format!("name={NAME}.rehearsal"),
-    ]);
-    assert_eq!(left, "", "volumes");
+    assert_eq!(service.left_beside("rehearsal"), ["", ""]);
 }
 
 /// What a migration did that failed is nobody's, and what was acknowledged is there.
@@ -260,6 +256,8 @@ fn taken_back(service: &Updater) {
         "before_start failed",
         "does not work with the new image; container and data are as before",
         "is kept as failed-",
+        "1 row was written there: public.tags 1",
+        "to get it out: cargo xtask backup test-genie --generation failed-",
     ]);
     assert!(!service.has_migrated());
     assert!(acknowledged.len() > 2, "{acknowledged:?}");
@@ -269,9 +267,39 @@ fn taken_back(service: &Updater) {
         beside.len() == 1 && beside[0].starts_with("failed-"),
         "{beside:?}"
     );
+    got_out(service, &beside[0]);
     service
         .xtask(&["restore", NAME, "--forget", &beside[0]])
         .expect(0);
+}
+
+/// What was put aside is backed up as what runs is, and stays as it is.
+fn got_out(service: &Updater, generation: &str) {
+    let place = format!("/var/lib/postgresql/data/generations/{generation}");
+    let listed = "find $0 -type f -printf '%p %s %T@ %C@\n' | sort | sha256sum";
+    let state = || docker(&["exec", NAME, "sh", "-c", listed, &place]);
+    let before = state();
+    let of = ["backup", NAME, "--generation", generation];
+    let proved = service.xtask(&of).expect(0);
+    proved.says(&["restored", "indexes lead to all rows"]);
+    let list = service.xtask(&["backup", "list", NAME, "--json"]).expect(0);
+    let list: Value = serde_json::from_str(&list.stdout).unwrap();
+    assert_eq!(list["backups"][0]["seal"]["backup"]["generation"], generation);
+    let dump = service.checkout.path("dump.tar.zst");
+    let to = ["--logical", "--no-verify", "--to", dump.to_str().unwrap()];
+    service.xtask(&[&of[..], &to].concat()).expect(0);
+    service
+        .xtask(&["backup", NAME, "--generation", "failed-1"])
+        .expect(2)
+        .says(&["has no generation failed-1; it has", generation]);
+    assert_eq!(state(), before);
+    assert_eq!(service.left_beside("kept"), ["", ""]);
+    if Command::new("zstd").arg("--version").output().is_err() {
+        return sandbox::skipped("no zstd to read a backup with");
+    }
+    let read = "zstd -dc \"$0\" | tar -xO --wildcards 'database.dump/*' | grep -ac 'only there'";
+    let found = Command::new("sh").args(["-c", read]).arg(&dump).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout).trim(), "1");
 }
 
 /// An update ends whole whenever it is killed.
@@ -337,7 +365,12 @@ fn undone(service: &Updater) {
     service
         .xtask(&[&undo[..], &[&format!("hive-{NAME}:latest")]].concat())
         .expect(0)
-        .says(&["away for", "--forget failed-"]);
+        .says(&[
+            "away for",
+            "public.mark 1",
+            "--generation failed-",
+            "--forget failed-",
+        ]);
     assert!(!service.has_migrated());
     assert_eq!(service.sql("SELECT count(*) FROM mark"), "0");
     service

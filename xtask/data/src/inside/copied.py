@@ -82,7 +82,8 @@ STILL = 180.0
 #: How often is looked.
 LOOK = 1.0
 
-#: How long a server has to say what became of a process.
+#: How long a server has to say what became of a process: why one of its own has ended it says in
+#: its log, a moment after that.
 AFTERWARDS = 0.5
 
 #: What the sessions are at.
@@ -265,14 +266,12 @@ def served(folder: str, more: Mapping[str, str] | None = None) -> Iterator[None]
         yield
 
 
-@contextmanager
-def serving(
+def started(
     folder: str,
     more: Mapping[str, str] | None = None,
     may_go_on: Callable[[], None] = lambda: None,
-) -> Iterator[None]:
-    """Serves a cluster, with more settings where somebody wants them: it has come to a consistent
-    state by then, or whoever is asked meanwhile has refused. Shut down at the end."""
+) -> subprocess.Popen:
+    """The server of a cluster, which answers by now, and goes on where this process ends."""
     with open(SETTINGS["hba_file"], "w", encoding="utf-8") as file:
         file.write("local all all trust\nlocal replication all trust\n")
     given = SETTINGS | as_there(folder) | dict(more or {})
@@ -291,6 +290,31 @@ def serving(
                 raise Refused(f"PostgreSQL does not start from it: {log_tail() or ended(server)}")
             may_go_on()
             time.sleep(0.05)
+    except BaseException as error:
+        if isinstance(error, Refused):
+            time.sleep(AFTERWARDS)
+        end(server)
+        raise
+    return server
+
+
+def end(server: subprocess.Popen) -> None:
+    """At once, where it runs yet."""
+    if server.poll() is None:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def serving(
+    folder: str,
+    more: Mapping[str, str] | None = None,
+    may_go_on: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Serves a cluster, with more settings where somebody wants them: it has come to a consistent
+    state by then, or whoever is asked meanwhile has refused. Shut down at the end."""
+    server = started(folder, more, may_go_on)
+    try:
         yield
         stop = ["pg_ctl", "stop", "-D", folder, "-m", "fast", "-w", "-t", LONGEST_STOP]
         run(stop, "PostgreSQL does not stop")
@@ -298,13 +322,10 @@ def serving(
         if control(folder)["Database cluster state"] != STATE:
             raise Refused("PostgreSQL did not shut down cleanly")
     except Refused:
-        # Why a process of its own has ended the server says in its log, a moment after that.
         time.sleep(AFTERWARDS)
         raise
     finally:
-        if server.poll() is None:
-            server.kill()
-            server.wait()
+        end(server)
 
 
 def control(folder: str) -> dict[str, str]:

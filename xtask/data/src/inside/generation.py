@@ -10,8 +10,10 @@
     generations/journal.json   the operation that goes on, and its step
 
 A cluster that was put in the place of another one has `hive-restored.json`, with the ID, so that
-the names and that file say how far an operation was that was killed, at any moment. One that an
-update has put aside has `hive-kept.json`: of which image it is, and since when.
+the names and that file say how far an operation was that was killed, at any moment; with the
+transaction that came next, so that it can be told what was written since then; and with the image
+that an update has made it for. One that an update has put aside has `hive-kept.json`: of which
+image it is, and since when.
 
 Volumes cannot be renamed, so what takes the place of a cluster has to lie beside it; the exchange
 is one call, and both clusters are whole before and after it.
@@ -32,7 +34,7 @@ import time
 
 import files
 import warm
-from copied import Refused, ask, control, served, serving, verify
+from copied import STATE, Refused, ask, control, served, serving, verify
 from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
 
@@ -126,6 +128,11 @@ def look(extensions: str) -> None:
                 "migrated_from": restored.get("migrated_from"),
                 "disk": os.stat(MOUNT).st_dev,
                 "secrets": files.kept_secrets(),
+                "images": {
+                    name: of
+                    for name in names
+                    if name.startswith(KEPT) and (of := image_of(f"{GENERATIONS}/{name}"))
+                },
                 "kept": {
                     name: note
                     for name in names
@@ -166,6 +173,23 @@ def is_used(cluster: str) -> bool:
     """Whether a server has run on it since it was made; also where nothing says that none has."""
     known = (read(f"{cluster}/{RESTORED}") or {}).get("control")
     return known is None or known != control_of(cluster)
+
+
+def image_of(cluster: str) -> str | None:
+    """The image that ran on it, as far as an update has noted it."""
+    _, _, identifier = os.path.basename(cluster).partition("-")
+    put_aside, restored = (read(f"{cluster}/{name}") or {} for name in (PUT_ASIDE, RESTORED))
+    known = put_aside if put_aside.get("id") == identifier else restored
+    return known.get("image_id")
+
+
+def made(cluster: str, identifier: str) -> dict:
+    """What is noted of a cluster on which no server has run since it was made."""
+    known = control(cluster)
+    # What was written after the last checkpoint of one that has not ended well would count as new.
+    is_whole = known["Database cluster state"] == STATE
+    following = {"next_transaction": known["Latest checkpoint's NextXID"]} if is_whole else {}
+    return {"id": identifier, "control": control_of(cluster)} | following
 
 
 def write(path: str, value: dict) -> None:
@@ -417,8 +441,7 @@ def take_over(part: str) -> None:
 def ready(identifier: str, note: str) -> None:
     """What was filled is whole; the note says where its data come from."""
     part = f"{GENERATIONS}/new-{identifier}.part"
-    made = {"id": identifier, "control": control_of(part)}
-    write(f"{part}/{RESTORED}", made | json.loads(note))
+    write(f"{part}/{RESTORED}", made(part, identifier) | json.loads(note))
     leave_archive(part)
     give_files(part, identifier)
     # Whatever comes: nothing of it is in memory only.
@@ -443,9 +466,9 @@ def inspect_copy(identifier: str) -> None:
     verify(f"{GENERATIONS}/new-{identifier}.part", "--no-parse-wal")
 
 
-def keep(identifier: str, note: str) -> None:
-    """The copy of what ran becomes the same as that, or is made now; it is to run, and the note
-    says what is put aside. Prints why one from before could not be used."""
+def keep(identifier: str, note: str, image_id: str) -> None:
+    """The copy of what ran becomes the same as that, or is made now; an image is to run on it, and
+    the note says what is put aside. Prints why one from before could not be used."""
     locked()
     part = f"{GENERATIONS}/new-{identifier}.part"
     if not is_caught_up(identifier, part):
@@ -455,7 +478,7 @@ def keep(identifier: str, note: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{part}/{PUT_ASIDE}")
     share_files(identifier)
-    write(f"{part}/{RESTORED}", {"id": identifier, "control": control_of(part)})
+    write(f"{part}/{RESTORED}", made(part, identifier) | {"image_id": image_id})
     # Whatever comes: nothing of it is in memory only.
     subprocess.run(["sync", "--file-system", part], check=True)
     os.rename(part, part.removesuffix(".part"))
