@@ -438,30 +438,29 @@ impl Backup {
         Ok(())
     }
 
-    /// Writes down how far it was proved.
+    /// Writes down how far it was proved. Here that is known, too, where it cannot be written.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn prove(&mut self, proof: ProofLevel) -> Result<()> {
-        let seal = Seal {
-            proof,
-            ..self.seal.clone()
-        };
-        let frame = seal.frame()?;
+        self.seal.proof = proof;
+        let frame = self.seal.frame()?;
+        self.write_seal(&frame)
+            .with_context(|| "its proof")
+            .map_err(|error| explain(Purpose::Write, &self.path, error))
+    }
+
+    fn write_seal(&self, frame: &[u8]) -> std::io::Result<()> {
+        if self.seal.encrypted.is_some() {
+            return regular::replace_durably(&seal_of(&self.path), frame);
+        }
+        // Nothing is left beside a file that cannot be written.
+        let file = std::fs::OpenOptions::new().write(true).open(&self.path)?;
         // Whatever ends this meanwhile: one of the two is whole.
-        let done = regular::replace_durably(&seal_of(&self.path), &frame).and_then(|()| {
-            if seal.encrypted.is_some() {
-                return Ok(());
-            }
-            let file = std::fs::OpenOptions::new().write(true).open(&self.path)?;
-            file.write_all_at(&frame, seal.size)?;
-            file.sync_all()?;
-            remove_beside(&self.path)
-        });
-        done.with_context(|| "its proof")
-            .map_err(|error| explain(Purpose::Write, &self.path, error))?;
-        self.seal = seal;
-        Ok(())
+        regular::replace_durably(&seal_of(&self.path), frame)?;
+        file.write_all_at(frame, self.seal.size)?;
+        file.sync_all()?;
+        remove_beside(&self.path)
     }
 }
 

@@ -52,6 +52,18 @@ pub(crate) fn explain(purpose: Purpose, path: &Path, error: anyhow::Error) -> an
     error.context(failure)
 }
 
+/// Whether the place is the cause: it is read-only, somebody else's, or full.
+pub(crate) fn takes_nothing(error: &anyhow::Error) -> bool {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| {
+        let (rights, room) = (
+            [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied],
+            [ErrorKind::StorageFull, ErrorKind::QuotaExceeded],
+        );
+        rights.contains(&cause.kind()) || room.contains(&cause.kind())
+    })
+}
+
 fn wrong(purpose: Purpose, message: String) -> Failure {
     let hint = match purpose {
         Purpose::Read => "those that are there: cargo xtask backup list",
@@ -117,6 +129,24 @@ mod tests {
             assert_eq!(kind, FailureKind::Environment);
             assert_eq!(text.split_once("\n\nhint: ").unwrap().1, hint);
         }
+    }
+
+    #[test]
+    fn a_place_that_takes_nothing_is_known() {
+        let takes_nothing = |errno: Errno| {
+            let error = anyhow::Error::from(io::Error::from(errno)).context("its proof");
+            takes_nothing(&explain(Purpose::Write, Path::new("/b/a.tar.zst"), error))
+        };
+        for errno in [
+            Errno::ROFS,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::NOSPC,
+            Errno::DQUOT,
+        ] {
+            assert!(takes_nothing(errno), "{errno}");
+        }
+        assert!(!takes_nothing(Errno::IO) && !takes_nothing(Errno::NOENT));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::facts::{BackupFacts, BackupKind};
 use crate::file::Backup;
 use crate::generations::{self, IDLE, VolumeKeeper, judgement, run_in};
 use crate::logical;
+use crate::place;
 use crate::rehearsal::{self, TrialOrder};
 use crate::seal::{BootProof, ProofLevel, RestoreProof};
 use crate::take::on_a_copy;
@@ -63,8 +64,23 @@ pub fn restore(
         // Of the same bytes, by the digest that was compared above.
         proof.boot.clone_from(&before.boot);
     }
-    backup.prove(judged.level.clone())?;
+    record(report, backup, judged.level.clone())?;
     judged.proved(&backup.path)
+}
+
+/// Writes down how far it was proved. What lies on a read-only medium, or is somebody else's, is
+/// proved all the same.
+fn record(report: &Report, backup: &mut Backup, level: ProofLevel) -> Result<()> {
+    match backup.prove(level) {
+        Err(error) if place::takes_nothing(&error) => {
+            let level = backup.seal.level();
+            report.warn(format!(
+                "it is {level}, and that is not on record: {error:#}; the next command proves it again"
+            ));
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// What came of a proof.
@@ -277,6 +293,29 @@ pub(crate) fn want_of_room(free: u64, files: u64, backup: &BackupFacts) -> Optio
 mod tests {
     use super::*;
     use crate::facts::sample;
+    use crate::file::tests::written;
+    use crate::seal::sample_proof;
+
+    #[test]
+    fn a_proof_that_can_be_written_nowhere_counts_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut backup = written(folder.path(), "a.tar.zst", b"whole");
+        let report = Report::new(true, false);
+        let restored = || ProofLevel::Restored(sample_proof());
+        let path = std::mem::replace(&mut backup.path, "/sys/a.tar.zst".into());
+        // There nobody makes a file, whoever that is; `encrypted` has its seal beside it.
+        backup.seal.encrypted = Some(crate::seal::EncryptedFile {
+            sha256: String::new(),
+            size: 5,
+        });
+        record(&report, &mut backup, restored()).unwrap();
+        assert!(backup.seal.is_restored());
+        assert!(!Backup::open(&path).unwrap().seal.is_restored());
+        // Any other trouble ends it.
+        backup.path = folder.path().join("gone/a.tar.zst");
+        backup.seal.encrypted = None;
+        record(&report, &mut backup, restored()).unwrap_err();
+    }
 
     #[test]
     fn want_of_bytes_and_of_files_is_told_at_once() {
