@@ -21,6 +21,39 @@ pub struct RetentionRule {
     months: usize,
 }
 
+/// What tells apart the data that backups of one image are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct BackedUpData<'a> {
+    /// Which cluster.
+    cluster: &'a str,
+    /// Which state of it, where that was put aside.
+    generation: Option<&'a str>,
+}
+
+impl<'a> BackedUpData<'a> {
+    fn of(seal: &'a Seal) -> Self {
+        Self {
+            cluster: &seal.backup.system_identifier,
+            generation: seal.backup.origin.generation.as_deref(),
+        }
+    }
+
+    /// Whether it is of what ran.
+    fn ran(&self) -> bool {
+        self.generation.is_none()
+    }
+}
+
+/// Those backups, of either kind, that are of the cluster which runs, in their order. Where
+/// nobody knows that cluster it is the one of the last backup of these, the newest.
+pub fn of_what_runs(mut all: Vec<Seal>, cluster: Option<&str>) -> Vec<Seal> {
+    all.retain(|seal| BackedUpData::of(seal).ran());
+    let last = all.last().map(|seal| seal.backup.system_identifier.clone());
+    let cluster = cluster.map(str::to_owned).or(last);
+    all.retain(|seal| Some(BackedUpData::of(seal).cluster) == cluster.as_deref());
+    all
+}
+
 impl FromStr for RetentionRule {
     type Err = String;
 
@@ -54,8 +87,7 @@ impl RetentionRule {
     pub fn stays(&self, all: &[&Seal]) -> Vec<bool> {
         let mut series = BTreeMap::<_, Vec<usize>>::new();
         for (n, seal) in all.iter().enumerate() {
-            let origin = &seal.backup.origin;
-            let of = (origin.kind, &seal.backup.system_identifier, &origin.generation);
+            let of = (seal.backup.origin.kind, BackedUpData::of(seal));
             series.entry(of).or_default().push(n);
         }
         let mut stays = vec![false; all.len()];
@@ -230,6 +262,32 @@ mod tests {
             kept("1d", &all),
             ["2026-11-21T00", "2026-11-21T01", "2026-11-22T00"]
         );
+    }
+
+    #[test]
+    fn what_runs_has_no_backup_of_another_cluster() {
+        let mut all = vec![
+            seal("2026-11-19T00:00:00.000Z", 2),
+            seal("2026-11-20T00:00:00.000Z", 2),
+            seal("2026-11-21T00:00:00.000Z", 2),
+            seal("2026-11-22T00:00:00.000Z", 2),
+        ];
+        let (own, other) = ("7575757575757575757", "7575757575757575758");
+        other.clone_into(&mut all[2].backup.system_identifier);
+        all[1].backup.origin.kind = BackupKind::Logical;
+        all[3].backup.origin.generation = Some("failed-1".to_owned());
+        let of = |cluster| {
+            let found = of_what_runs(all.clone(), cluster);
+            found
+                .iter()
+                .map(|one| began(one)[8..10].to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(Some(own)), ["19", "20"]);
+        assert_eq!(of(Some(other)), ["21"]);
+        assert_eq!(of(Some("1")), [""; 0]);
+        // The newest of what ran.
+        assert_eq!(of(None), ["21"]);
     }
 
     /// Numbers that look like chance, the same in each run (xorshift).

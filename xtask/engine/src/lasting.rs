@@ -182,6 +182,24 @@ impl Engine {
         container: &Container,
         path: &str,
     ) -> Result<Option<String>> {
+        let Some(content) = self.read_bytes_in_container(runner, container, path)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(content);
+        let text = text.with_context(|| format!("read {path} of container {}", container.name()))?;
+        Ok(Some(text))
+    }
+
+    /// The same of a file that is no text.
+    ///
+    /// # Errors
+    /// As [`Engine::read_in_container`].
+    pub fn read_bytes_in_container(
+        &self,
+        runner: &Runner,
+        container: &Container,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>> {
         let query = container.path(&format!("/archive?path={}", escaped(path)));
         let answer = self.api.get(runner, &query)?;
         if answer.status == 404 {
@@ -192,12 +210,12 @@ impl Engine {
         let Some(entry) = archive.entries()?.next() else {
             return Ok(None);
         };
-        let mut text = String::new();
+        let mut content = Vec::new();
         entry?
             .take(LONGEST_FILE)
-            .read_to_string(&mut text)
+            .read_to_end(&mut content)
             .with_context(|| format!("read {path} of container {}", container.name()))?;
-        Ok(Some(text))
+        Ok(Some(content))
     }
 
     /// Writes files into a folder of a container, whether it runs or not, which only

@@ -13,12 +13,16 @@ use crate::handle::ServiceHandle;
 use crate::names::ServiceName;
 use crate::seen::{Condition, ContainerPlace, SeenContainer};
 use container::ask;
+use container::boot::MOUNT;
 use container::programs;
 use definition::identity::ImageId;
 use deploy::compose::FOLDER;
 use engine::Inventory;
 use host::report::megabytes;
 use inputs::clock;
+
+/// What PostgreSQL says of the cluster first, on the volume.
+const CONTROL: &str = "pgdata/global/pg_control";
 
 /// The width of most terminals.
 const COLUMNS: usize = 80;
@@ -57,7 +61,11 @@ pub struct ServiceStatus {
     pub(crate) disk_percent: Option<u64>,
     /// Data beside those that run, which an update or a restore has put aside.
     pub(crate) kept: Vec<String>,
-    /// When the last backup was begun that was proved by restoring it.
+    /// Which cluster runs, by the identifier that its backups have, too; `None` where it cannot
+    /// be looked at.
+    #[serde(skip)]
+    pub cluster: Option<String>,
+    /// When the last backup of it was begun that was proved by restoring it.
     pub last_good_backup: Option<String>,
     /// Whether the image was started on it, too.
     pub last_good_is_booted: bool,
@@ -107,6 +115,16 @@ pub fn of(
         status.version = versions.first().map(|&tag| tag.to_owned());
         status.newer = release.filter(|release| *release != id).cloned();
     }
+    if place.own().is_some() {
+        // Its data may lie elsewhere than on the volume.
+        let (container, path) = (
+            handle.container(handle.name.as_str()),
+            format!("{MOUNT}/{CONTROL}"),
+        );
+        let engine = &handle.engine;
+        let control = engine.read_bytes_in_container(&handle.runner, &container, &path)?;
+        status.cluster = control.as_deref().and_then(identifier);
+    }
     let volume = handle.engine.volume(&handle.runner, &handle.name.volume())?;
     let place = volume
         .as_ref()
@@ -115,6 +133,10 @@ pub fn of(
         status.volume_bytes = size_of(Path::new(place));
         status.disk_percent = how_full(Path::new(place));
         status.kept = kept(Path::new(place));
+        if status.cluster.is_none() {
+            let control = fs_err::read(Path::new(place).join(CONTROL));
+            status.cluster = control.ok().as_deref().and_then(identifier);
+        }
     }
     Ok(status)
 }
@@ -221,6 +243,12 @@ fn size_of(folder: &Path) -> Option<u64> {
         }
     }
     Some(sum)
+}
+
+/// The system identifier, with which `pg_control` begins.
+fn identifier(control: &[u8]) -> Option<String> {
+    let first = control.first_chunk()?;
+    Some(u64::from_ne_bytes(*first).to_string())
 }
 
 /// The generations beside the cluster of a volume; none where we may not look.
@@ -400,6 +428,7 @@ mod tests {
             disk_percent: Some(100),
             version: None,
             kept: vec!["before-20261121T031500Z-0123abcd".to_owned()],
+            cluster: None,
             last_good_backup: None,
             last_good_is_booted: false,
             backups_not_proved: 0,
@@ -509,6 +538,13 @@ mod tests {
         assert_eq!(kept(folder.path()), ["before-2", "failed-1"]);
         assert!(kept(&folder.path().join("missing")).is_empty());
         assert!(how_full(folder.path()).is_some_and(|percent| percent <= 100));
+    }
+
+    #[test]
+    fn a_cluster_is_known_by_the_number_that_it_begins_with() {
+        let control = [7_575_757_575_757_575_757_u64.to_ne_bytes(), [1; 8]].concat();
+        assert_eq!(identifier(&control).as_deref(), Some("7575757575757575757"));
+        assert_eq!(identifier(&control[..7]), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use data::file::{self, Backup};
 use data::kept::ServedGeneration;
 use data::old_log::{self, OldLog};
 use data::rehearsal::TrialOrder;
+use data::retention;
 use data::seal::{LoadedDump, RestoreProof, Seal};
 use data::source::BackupSource;
 use data::take_encrypted::EncryptedBackup;
@@ -388,14 +389,19 @@ fn document(path: &Path, read: &Result<Backup>) -> Value {
 
 fn line(path: &Path, read: &Result<Backup>) -> String {
     match read {
-        Ok(Backup { seal, .. }) => format!(
-            "{}  {:<8}  {:<8}  {:>8}  {}",
-            clock::shown(&seal.backup.origin.began),
-            seal.backup.origin.kind.word(),
-            seal.level(),
-            megabytes(seal.size),
-            path.display()
-        ),
+        Ok(Backup { seal, .. }) => {
+            let origin = &seal.backup.origin;
+            let of = origin.generation.as_ref();
+            format!(
+                "{}  {:<8}  {:<8}  {:>8}  {}{}",
+                clock::shown(&origin.began),
+                origin.kind.word(),
+                seal.level(),
+                megabytes(seal.size),
+                path.display(),
+                of.map_or(String::new(), |of| format!("  of {of}"))
+            )
+        }
         Err(error) => format!("damaged: {error:#}"),
     }
 }
@@ -468,34 +474,28 @@ fn prune_logs(args: &BackupPruneArgs, host: &Host, staying: &[(&ImageSpec, Vec<B
     Ok(())
 }
 
-/// The last backup of a service that was proved, and how many were begun since then that
-/// were not.
-pub(super) fn last_good(host: &Host, spec: &ImageSpec) -> Result<(Option<Seal>, usize)> {
+/// The backups of a service's data that are there, of the cluster that runs.
+pub(super) fn of_service(host: &Host, spec: &ImageSpec, cluster: Option<&str>) -> Result<Vec<Seal>> {
     let all = file::list(&file::folder(host, spec.name.as_str()))?;
-    let mut read: Vec<Seal> = all
-        .into_iter()
-        .filter_map(|(_, read)| Some(read.ok()?.seal))
-        // Of the data that run.
-        .filter(|seal| seal.backup.origin.generation.is_none())
-        .collect();
-    let last = read.iter().rposition(Seal::is_restored);
-    let since = last.map_or(read.len(), |last| read.len() - 1 - last);
-    Ok((last.map(|last| read.swap_remove(last)), since))
+    let read = all.into_iter().filter_map(|(_, read)| Some(read.ok()?.seal));
+    Ok(retention::of_what_runs(read.collect(), cluster))
 }
 
-/// The first moment that is reached from a backup of a service that was begun since another
-/// moment, of those that may be good.
-pub(super) fn first_since(host: &Host, spec: &ImageSpec, since: SystemTime) -> Result<Option<String>> {
-    let all = file::list(&file::folder(host, spec.name.as_str()))?;
-    let mut good = all
-        .into_iter()
-        .filter_map(|(_, read)| Some(read.ok()?.seal))
-        .filter(|seal| {
-            let origin = &seal.backup.origin;
-            seal.level() != "refused" && origin.kind == BackupKind::Physical && origin.generation.is_none()
-        });
+/// The last of them that was proved, and how many were begun since then that were not.
+pub(super) fn last_good(backups: &[Seal]) -> (Option<&Seal>, usize) {
+    let last = backups.iter().rposition(Seal::is_restored);
+    let since = last.map_or(backups.len(), |last| backups.len() - 1 - last);
+    (last.map(|last| &backups[last]), since)
+}
+
+/// The first moment that is reached from one of them that was begun since another moment, of
+/// those that may be good.
+pub(super) fn first_since(backups: &[Seal], since: SystemTime) -> Option<String> {
+    let mut good = backups
+        .iter()
+        .filter(|seal| seal.level() != "refused" && seal.backup.origin.kind == BackupKind::Physical);
     let first = good.find(|seal| clock::parse(&seal.backup.origin.began).is_some_and(|began| began >= since));
-    Ok(first.map(|seal| seal.first_moment().to_owned()))
+    first.map(|seal| seal.first_moment().to_owned())
 }
 
 fn told(seal: &Seal) -> String {

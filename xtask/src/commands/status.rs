@@ -51,16 +51,14 @@ fn look(host: &Host, engine: &Engine, specs: &[ImageSpec]) -> Result<Vec<Service
     let one = |spec: &ImageSpec| {
         let handle = services::handle(host, engine, spec);
         let mut status = status::of(&handle, &inventory, &proved, services::released(&inventory, spec))?;
-        let (good, not_proved) = backup::last_good(host, spec)?;
-        status.last_good_is_booted = good.as_ref().is_some_and(|good| good.level() == "booted");
-        status.last_good_backup = good.map(|good| good.backup.origin.began);
+        let backups = backup::of_service(host, spec, status.cluster.as_deref())?;
+        let (good, not_proved) = backup::last_good(&backups);
+        status.last_good_is_booted = good.is_some_and(|good| good.level() == "booted");
+        status.last_good_backup = good.map(|good| good.backup.origin.began.clone());
         status.backups_not_proved = not_proved;
         if let Some(archive) = &mut status.archive {
             let since = archive.since();
-            archive.first_backup = since
-                .map(|since| backup::first_since(host, spec, since))
-                .transpose()?
-                .flatten();
+            archive.first_backup = since.and_then(|since| backup::first_since(&backups, since));
         }
         status.database = spec.database.elsewhere.as_ref().map(ToString::to_string);
         Ok(status)

@@ -135,6 +135,11 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
          ALTER DATABASE hive_genie SET search_path = own, pg_catalog, public",
     );
     service.mark("of the backup");
+    let is_backed_up = |told: &str| {
+        let status = service.xtask(&["status", NAME]).expect(0).stdout;
+        assert!(status.contains(told), "no {told:?} in {status}");
+    };
+    is_backed_up("no proved backup");
     let file = service.backup();
     let file = file.to_str().unwrap();
     let steps = data::restore::STEPS;
@@ -195,7 +200,10 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     }
     service.xtask(&["restore", NAME, file]).expect(0);
     assert_eq!(service.marked(), "of the backup");
+    is_backed_up("last proved backup: ");
     becomes_that_of_a_dump(&service);
+    // It is a new cluster, of which there is none yet.
+    is_backed_up("no proved backup");
     let beside = service.generations();
     assert!(beside.iter().all(|name| !name.starts_with("new-")), "{beside:?}");
     service
