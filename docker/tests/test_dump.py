@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tarfile
 import unittest
 from pathlib import Path
@@ -70,16 +71,23 @@ class InABackup(Folder):
 class LeftOut(unittest.TestCase):
     def test_each_thing_is_named_and_many_are_counted(self):
         names = [f"r{number}" for number in range(12)]
-        lines = note.told({"role": names, "event trigger": ["fires"], "setting": ["work_mem"]})
+        found = {"role": names, "event trigger": ["fires"], "setting": ["work_mem"]}
+        lines = note.told(found | {"default rights": ["app in schema own"]})
         self.assertTrue(lines[9].startswith("role r9 comes back without login and rights"))
         self.assertEqual(
             lines[10:],
             [
                 "and 2 more like that",
                 "event trigger fires does not come back: pg_restore makes it",
+                "default rights of app in schema own do not come back: pg_restore gives them",
                 "work_mem, set by ALTER SYSTEM, is not in it",
             ],
         )
+
+    def test_what_is_asked_for_is_told(self):
+        asked = re.findall(r"^    '([a-z ]+)',", note.LEFT_OUT_OF_THE_DATABASE, re.MULTILINE)
+        asked += re.findall(r"^    '([a-z ]+)',", note.LEFT_OUT, re.MULTILINE)
+        self.assertEqual({*asked, "unlogged"}, {*note.HOW})
 
     def test_event_triggers_and_what_is_said_of_them_are_not_compared(self):
         had = {"EVENT TRIGGER fires": "1", "COMMENT EVENT TRIGGER fires": "2", "TABLE own.t": "3"}

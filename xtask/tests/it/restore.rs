@@ -238,6 +238,10 @@ fn becomes_that_of_a_dump(service: &Restorer) {
          -c 'CREATE PUBLICATION \"all of it\" FOR ALL TABLES' \
          -c 'CREATE FUNCTION own.called() RETURNS event_trigger LANGUAGE plpgsql AS $b$BEGIN END$b$' \
          -c 'CREATE EVENT TRIGGER fires ON ddl_command_end EXECUTE FUNCTION own.called()' \
+         -c 'ALTER DEFAULT PRIVILEGES IN SCHEMA own GRANT SELECT ON TABLES TO reporting' \
+         -c 'GRANT UPDATE (t) ON own.so TO reporting' \
+         -c 'GRANT TEMPORARY ON DATABASE hive_genie TO reporting' \
+         -c 'CREATE SUBSCRIPTION takes CONNECTION $c$dbname=none$c$ PUBLICATION p WITH (connect = false)' \
          -c 'COMMENT ON EVENT TRIGGER fires IS $c$of the admin$c$'",
     );
     let taken = service.xtask(&["backup", NAME, "--logical"]).expect(0);
@@ -245,11 +249,15 @@ fn becomes_that_of_a_dump(service: &Restorer) {
         "database beside is not in it",
         "role reporting comes back without",
         "publication all of it does not come back",
+        "subscription takes does not come back",
         "event trigger fires does not come back",
         "rights on own.sorted are those of a new one",
+        "rights on own.so are those of a new one",
+        "rights on database hive_genie are those of a new one",
+        "default rights of postgres in schema own do not come back",
         "work_mem, set by ALTER SYSTEM, is not in it",
     ]);
-    assert_eq!(taken.stderr.matches("rights on ").count(), 1, "{}", taken.stderr);
+    assert_eq!(taken.stderr.matches("rights on ").count(), 3, "{}", taken.stderr);
     let file = taken.stdout.trim();
     service.mark("later");
     service.killed_at(file, "unpack");

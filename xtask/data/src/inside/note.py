@@ -60,11 +60,26 @@ SELECT json_build_object(
 #: that PostgreSQL gives by itself are not written down.
 LEFT_OUT_OF_THE_DATABASE = """
 WITH own AS (
-    SELECT 'pg_class'::regclass AS of, oid, relnamespace AS place, relname AS name, relacl AS acl
-        FROM pg_class
-    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, proname, proacl FROM pg_proc
-    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, typname, typacl FROM pg_type
-    UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, nspname, nspacl FROM pg_namespace)
+    SELECT 'pg_class'::regclass AS of, oid, relnamespace AS place, quote_ident(relname) AS name,
+        relacl AS acl FROM pg_class
+    UNION ALL SELECT 'pg_class'::regclass, c.oid, relnamespace, quote_ident(relname), attacl
+        FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, quote_ident(proname), proacl
+        FROM pg_proc
+    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, quote_ident(typname), typacl
+        FROM pg_type
+    UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, quote_ident(nspname), nspacl
+        FROM pg_namespace
+    UNION ALL SELECT 'pg_database'::regclass, oid, 0, 'database ' || quote_ident(datname), datacl
+        FROM pg_database WHERE datname = current_database()
+    UNION ALL SELECT 'pg_largeobject'::regclass, oid, 0, 'large object ' || oid, lomacl
+        FROM pg_largeobject_metadata
+    UNION ALL SELECT 'pg_language'::regclass, oid, 0, 'language ' || quote_ident(lanname), lanacl
+        FROM pg_language
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0,
+        'foreign-data wrapper ' || quote_ident(fdwname), fdwacl FROM pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, 'server ' || quote_ident(srvname),
+        srvacl FROM pg_foreign_server)
 SELECT json_build_object(
     'publication', (SELECT coalesce(json_agg(pubname ORDER BY pubname), '[]')
         FROM pg_publication),
@@ -78,12 +93,16 @@ SELECT json_build_object(
     'label', (SELECT coalesce(json_agg(DISTINCT provider ORDER BY provider), '[]')
         FROM pg_seclabels),
     'rights', (SELECT coalesce(json_agg(DISTINCT told ORDER BY told), '[]') FROM (
-        SELECT concat_ws('.', quote_ident(nspname), quote_ident(name)) AS told
+        SELECT concat_ws('.', quote_ident(nspname), name) AS told
         FROM own LEFT JOIN pg_namespace n ON n.oid = place
         WHERE acl IS NOT NULL AND own.oid >= 16384
             AND coalesce(nspname, '') NOT IN ('hive_image', 'information_schema')
             AND NOT EXISTS (SELECT FROM pg_init_privs p
                 WHERE p.classoid = of AND p.objoid = own.oid)) AS x),
+    'default rights', (SELECT coalesce(json_agg(DISTINCT told ORDER BY told), '[]') FROM (
+        SELECT quote_ident(pg_get_userbyid(defaclrole)) || coalesce(' in schema '
+            || quote_ident(nspname), '') AS told
+        FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace) AS x),
     'setting', (SELECT coalesce(json_agg(DISTINCT name ORDER BY name), '[]')
         FROM pg_file_settings
         WHERE sourcefile LIKE '%/postgresql.auto.conf' AND name <> {ours}))
@@ -98,6 +117,7 @@ HOW = {
     "event trigger": "event trigger {} does not come back: pg_restore makes it",
     "label": "security labels of {} do not come back: pg_restore makes them",
     "rights": "rights on {} are those of a new one: pg_restore gives them",
+    "default rights": "default rights of {} do not come back: pg_restore gives them",
     "setting": "{}, set by ALTER SYSTEM, is not in it",
     "unlogged": "table {} comes back empty, since it is unlogged: pg_dump takes its rows",
 }
