@@ -333,6 +333,13 @@ class Choice(unittest.TestCase):
         self.assertIsNone(self.choose(None, ("a", 1), ("b", 1)))
         self.assertIsNone(self.choose(None, ("a", 0)))
 
+    def test_only_what_is_prepared_in_it_is_ended_in_the_copy(self):
+        prepared = [{"name": "it's", "database": "own"}, {"name": "b", "database": "other"}]
+        with mock.patch.object(migrate, "ask") as ask:
+            migrate.end_prepared(prepared, "own", {"PGUSER": "ours"})
+        ended = "ROLLBACK PREPARED E'it''s'"
+        self.assertEqual(ask.mock_calls, [mock.call("own", ended, environment={"PGUSER": "ours"})])
+
     def test_one_that_is_named_is_meant(self):
         self.assertEqual(self.choose("b", ("a", 1), ("b", 0))["name"], "b")
         self.assertIsNone(self.choose("c", ("a", 1)))

@@ -26,7 +26,7 @@ more=
 case $(postgres --version) in *" 17."*) more=--locale-provider=libc ;; esac
 initdb --pgdata="$2" --username=agno --auth=trust --locale=en_US.utf8 $more > /dev/null
 echo "work_mem = 16MB" >> "$2/postgresql.conf"
-pg_ctl start -s -w -D "$2" -o "-k /tmp -h ''" -l /tmp/log
+pg_ctl start -s -w -D "$2" -o "-k /tmp -h '' -c max_prepared_transactions=2" -l /tmp/log
 createdb agno
 psql -Xq -v ON_ERROR_STOP=1 -d agno -f -
 pg_ctl stop -s -m fast -D "$2"
@@ -69,13 +69,15 @@ CREATE INDEX ON vectors USING hnsw (v public.vector_l2_ops);
 CREATE INDEX ON vectors USING ivfflat (v public.vector_cosine_ops) WITH (lists = 5);
 "#;
 
-/// A database of which an image of ours can make nothing.
+/// A database of which an image of ours can make nothing. A transaction that is prepared has
+/// locked one of its tables.
 const BAD: &str = r#"
 CREATE DATABASE bad; \c bad
 CREATE COLLATION "de_DE" (provider = libc, locale = 'de_DE.utf8');
 CREATE TABLE sorted (t text COLLATE "de_DE"); CREATE INDEX ON sorted (t);
 CREATE FUNCTION called() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN END$$;
 CREATE EVENT TRIGGER fires ON ddl_command_end EXECUTE FUNCTION called();
+CREATE TABLE locked (); BEGIN; ALTER TABLE locked ADD COLUMN later text; PREPARE TRANSACTION 'it''s two';
 "#;
 
 /// The service of the image that all tests have, and a source beside it.
@@ -260,6 +262,7 @@ fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
         .says(&[
             "de_DE",
             "CREATE EVENT TRIGGER fires ON ddl_command_end: permission denied",
+            "rows neither there nor gone: it's two (database bad)",
         ]);
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
     service.killed_at_each_step();

@@ -89,7 +89,7 @@ SELECT json_build_object(
             ORDER BY datname, rolname, entry), '[]')
         FROM pg_db_role_setting LEFT JOIN pg_roles r ON r.oid = setrole
             LEFT JOIN pg_database d ON d.oid = setdatabase, unnest(setconfig) AS entry),
-    'prepared', (SELECT coalesce(json_agg(format('%s (database %s)', gid, database)
+    'prepared', (SELECT coalesce(json_agg(json_build_object('name', gid, 'database', database)
             ORDER BY gid), '[]') FROM pg_prepared_xacts),
     'subscriptions', (SELECT coalesce(json_agg(subname ORDER BY subname), '[]')
         FROM pg_subscription))
@@ -233,6 +233,7 @@ def ask_source(role: str, named: str | None = None) -> None:
     found["chosen"] = chosen["name"] if chosen else None
     if chosen:
         known = shipped_extensions()
+        end_prepared(found["prepared"], chosen["name"], source)
         mark_as_run(chosen, source)
         if major < SAME_FLOATS_SINCE:
             chosen["floats"] = json.loads(ask(chosen["name"], FLOATS, environment=source))
@@ -269,6 +270,15 @@ def no_utf8(chosen: dict, source: Mapping[str, str]) -> list[str]:
     encoding takes."""
     command = ["pg_dump", "--data-only", "--encoding=SQL_ASCII", psql(chosen["name"])[-1]]
     return read_from([command], source, dumped.no_utf8)
+
+
+def end_prepared(prepared: list[dict], chosen: str, source: Mapping[str, str]) -> None:
+    """They have been told. In the copy they go, since whoever reads a table that one of them has
+    locked would wait for ever."""
+    for one in prepared:
+        if one["database"] == chosen:
+            statement = f"ROLLBACK PREPARED{image.literal(one['name'])}"
+            ask(chosen, statement, environment=source)
 
 
 def choose(databases: list[dict], named: str | None) -> dict | None:

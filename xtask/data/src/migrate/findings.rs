@@ -31,7 +31,7 @@ pub(crate) struct SourceFacts {
     /// Of roles and databases.
     settings: Vec<String>,
     /// Transactions that wait for their second half.
-    prepared: Vec<String>,
+    prepared: Vec<PreparedTransaction>,
     subscriptions: Vec<String>,
     /// The database that is meant.
     pub(crate) chosen: Option<String>,
@@ -39,6 +39,13 @@ pub(crate) struct SourceFacts {
     failed: Vec<String>,
     /// What programs warn of that have dumped and made the definitions.
     warnings: Vec<String>,
+}
+
+/// One that is prepared, and holds what it has locked until somebody ends it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct PreparedTransaction {
+    name: String,
+    database: String,
 }
 
 /// A database of the source; one that takes no connections has only a name.
@@ -267,10 +274,17 @@ impl SourceFacts {
                     .hint("add its package to the spec's `packages` and build the image"),
             );
         }
-        if !self.prepared.is_empty() {
+        // Those of another database stay behind with it.
+        let is_of =
+            |one: &&PreparedTransaction| self.chosen.as_ref().is_none_or(|name| *name == one.database);
+        let prepared = self.prepared.iter().filter(is_of);
+        let prepared: Vec<String> = prepared
+            .map(|one| format!("{} (database {})", one.name, one.database))
+            .collect();
+        if !prepared.is_empty() {
             let message = format!(
                 "transactions of the source are prepared, and their rows neither there nor gone: {}",
-                some(&self.prepared)
+                some(&prepared)
             );
             found.push(
                 Obstacle::environment(message).hint(
@@ -584,7 +598,7 @@ mod tests {
             "databases": [{ "name": "agno", "open": true, "tables": 1,
                 "extensions": [{ "name": "postgis", "version": "3", "served": false }],
                 "with_oids": ["public.old"], "encoding": "SQL_ASCII", "no_utf8": ["public.t"] }],
-            "prepared": ["two (database agno)"],
+            "prepared": [{ "name": "two", "database": "agno" }, { "name": "three", "database": "other" }],
             "failed": ["EVENT TRIGGER - e: permission denied"],
         }));
         let seen = VolumeFindings {
