@@ -26,6 +26,7 @@ pub mod told;
 
 mod modules;
 mod python;
+mod queue;
 mod redis;
 mod routes;
 mod secrets;

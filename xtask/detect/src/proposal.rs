@@ -10,6 +10,7 @@ use crate::findings::Findings;
 use crate::health::DatabaseAsked;
 use crate::libraries;
 use crate::place::Place;
+use crate::queue;
 use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
@@ -140,7 +141,7 @@ fn programs(findings: &Findings) -> Vec<Value> {
         let (Some(name), Some(command)) = (&one.value.program, &one.value.command) else {
             continue;
         };
-        let waits_for_ever = redis::lacks_queue(findings, command);
+        let waits_for_ever = queue::lacks_queue(findings, command);
         let words = words(command);
         if waits_for_ever || !is_name(name) || names.contains(&name.as_str()) || !is_taken(&words) {
             continue;
