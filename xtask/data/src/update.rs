@@ -233,13 +233,14 @@ pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<PutAside> {
             .into());
     }
     let wanted = next::wanted(handle, order.image, &options).map_err(|found| all(name, found))?;
-    let helper = format!("{name}.undo-{}", std::process::id());
-    let keeper = VolumeKeeper::start(order.resources, &helper, order.image.id(), &handle.name.volume())?;
-    let mut found: Vec<Obstacle> = back.of_version(keeper.look(&[])?.major).into_iter().collect();
+    let mut found = next::make(handle, &wanted, &main)?;
     if !order.may_run {
         found.push(no_proof(order));
     }
-    found.extend(next::make(handle, &wanted, &main)?);
+    // From here on the volume has one more user.
+    let helper = format!("{name}.undo-{}", std::process::id());
+    let keeper = VolumeKeeper::start(order.resources, &helper, order.image.id(), &handle.name.volume())?;
+    found.extend(back.of_version(keeper.look(&[])?.major));
     if !found.is_empty() {
         next::discard(&handle.for_cleanup())?;
         return Err(all(name, found));
