@@ -1,6 +1,7 @@
 """What becomes of a backup that is another image's, and of clusters that change places."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -150,6 +151,31 @@ class Archive(unittest.TestCase):
                     # Whatever is done on the volume by then leaves it: only a step begins anew.
                     generation.settle()
                     self.assertTrue(mark.exists())
+
+    def test_who_cannot_exchange_names_is_told_before_anything_stops(self):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.multiple(generation, **places_in(folder)),
+        ):
+            beside = pathlib.Path(folder, "generations")
+            beside.mkdir()
+            cannot = mock.Mock(side_effect=OSError(errno.EINVAL, "Invalid argument"))
+            full = mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+            with mock.patch.object(generation, "exchange_names", cannot):
+                # Nothing has the place yet.
+                generation.begin("1")
+                self.assertEqual(os.listdir(beside), ["new-1.part"])
+                os.mkdir(f"{folder}/pgdata")
+                with self.assertRaises(copied.Refused) as told:
+                    generation.begin("2")
+                self.assertIn("cannot exchange two names", str(told.exception))
+            with mock.patch.object(generation, "exchange_names", full):
+                self.assertRaises(OSError, generation.begin, "3")
+            self.assertEqual(os.listdir(beside), [])
+            # By the kernel's own call, where this file system has it.
+            with contextlib.suppress(copied.Refused):
+                generation.inspect_exchange()
+            self.assertEqual(os.listdir(beside), [])
 
     def test_what_acts_on_names_does_so_alone(self):
         with tempfile.TemporaryDirectory() as folder:

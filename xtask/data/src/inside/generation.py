@@ -21,6 +21,7 @@ is one call, and both clusters are whole before and after it.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import glob
 import hashlib
@@ -234,6 +235,7 @@ def settle() -> None:
 
 def begin(identifier: str) -> None:
     settle()
+    inspect_exchange()
     os.mkdir(f"{GENERATIONS}/new-{identifier}.part", mode=0o700)
 
 
@@ -440,6 +442,7 @@ def take_over(part: str) -> None:
 
 def ready(identifier: str, note: str) -> None:
     """What was filled is whole; the note says where its data come from."""
+    inspect_exchange()
     part = f"{GENERATIONS}/new-{identifier}.part"
     write(f"{part}/{RESTORED}", made(part, identifier) | json.loads(note))
     leave_archive(part)
@@ -454,6 +457,7 @@ def begin_copy(identifier: str) -> None:
     """Makes room for a copy of what runs, while it runs, and says how large that is; where the
     stopped cluster is copied as fast, nothing."""
     settle()
+    inspect_exchange()
     size, _ = files.size_of(PGDATA)
     if warm.is_worth_it(PGDATA, size, GENERATIONS):
         for kind in ("part", "log.part"):
@@ -579,6 +583,28 @@ def exchange_names(one: str, other: str) -> None:
     if libc.renameat2(*names, RENAME_EXCHANGE) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), one)
+
+
+def inspect_exchange() -> None:
+    """Tries on two empty folders what comes once the service is stopped, where there is anything
+    to change places with."""
+    if not os.path.isdir(PGDATA):
+        return
+    tried = [f"{GENERATIONS}/new-{name}.try" for name in ("one", "other")]
+    try:
+        for name in tried:
+            os.mkdir(name, mode=0o700)
+        exchange_names(*tried)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        raise Refused(
+            "the volume's file system cannot exchange two names (RENAME_EXCHANGE), by which data"
+            " take the place of others: it wants one such as ext4, XFS or Btrfs"
+        ) from error
+    finally:
+        for name in filter(os.path.isdir, tried):
+            os.rmdir(name)
 
 
 def exchange(identifier: str) -> None:
