@@ -300,7 +300,8 @@ fn of_volume(name: &ServiceName, backup: &Backup, seen: &VolumeFindings) -> Vec<
         let mut want = Obstacle::environment(format!("the disk of volume {} has {want}", name.volume()));
         if let Some(oldest) = seen.generations.first() {
             want = want.hint(format!(
-                "data from before are still there: cargo xtask restore {name} --forget {oldest}"
+                "data from before are still there; into a file: cargo xtask backup {name} --generation {oldest}; \
+                 to delete them: cargo xtask restore {name} --forget {oldest}"
             ));
         }
         found.push(want);

@@ -383,7 +383,10 @@ fn of_volume(volume: &str, name: &str, facts: &BackupFacts, seen: &VolumeFinding
         let want = format!("the disk of volume {volume} has {}", wanting.join("; "));
         let hint = match seen.generations.first() {
             Some(oldest) => {
-                format!("data from before are still there: cargo xtask restore {name} --forget {oldest}")
+                format!(
+                    "data from before are still there; into a file: cargo xtask backup {name} --generation {oldest}; \
+                     to delete them: cargo xtask restore {name} --forget {oldest}"
+                )
             }
             None => "make room there".to_owned(),
         };

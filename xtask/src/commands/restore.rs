@@ -90,7 +90,10 @@ fn of_service(
     if let Some(kept) = outcome.kept {
         host.report.step(
             "kept",
-            format!("{name}: what ran before; to delete it: cargo xtask restore {name} --forget {kept}"),
+            format!(
+                "{name}: what ran before; into a file: cargo xtask backup {name} --generation {kept}; to delete it: \
+                 cargo xtask restore {name} --forget {kept}"
+            ),
         );
     }
     if outcome.away.is_none() {
