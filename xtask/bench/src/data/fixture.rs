@@ -163,7 +163,7 @@ impl DataFixture {
     /// What was put aside before is deleted first: it takes as much room each time.
     fn after_forgetting(&self, timed: Timed) -> Result<Timed> {
         let name = self.name();
-        let forget = self.ours("forget", &["restore", name, "--forget"]).quoted()?;
+        let forget = self.ours("forget", &["restore", name]).args(["--forget"]).quoted()?;
         let docker = self.docker_function()?;
         let listed = format!("docker exec {name} sh -c 'ls /var/lib/postgresql/data/generations || true'");
         let script = format!("{docker}; for one in $({listed}); do {forget} $one; done");
