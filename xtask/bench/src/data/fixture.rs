@@ -23,6 +23,10 @@ pub(super) const READY_LIMIT: f64 = patience::for_start(scratch::READY_SECONDS a
 const MANY_ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, repeat(md5(n::text), 28) AS text \
     FROM generate_series(1, 10000000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
 
+/// As a table is that has been there for a while: what PostgreSQL does to a new one by itself
+/// would be measured as a load.
+const SETTLED: &str = "VACUUM (ANALYZE) bench";
+
 /// An image whose app takes no connection: all of that time is waited for.
 const HANGS: &str = r"USER 0:0
 RUN printf 'import time\ntime.sleep(9999)\n' > /app/api/serve.py
@@ -64,7 +68,7 @@ impl DataFixture {
         let name = fixture.services.ours.spec.name.as_str();
         fixture
             .services
-            .xtask("rows", &["psql", name, "--", "-qXc", rows])
+            .xtask("rows", &["psql", name, "--", "-qX", "-c", rows, "-c", SETTLED])
             .run(runner)?;
         let file = fixture.proved()?;
         if std::path::Path::new(&file).exists() {
@@ -163,7 +167,10 @@ impl DataFixture {
     /// What was put aside before is deleted first: it takes as much room each time.
     fn after_forgetting(&self, timed: Timed) -> Result<Timed> {
         let name = self.name();
-        let forget = self.ours("forget", &["restore", name]).args(["--forget"]).quoted()?;
+        let forget = self
+            .ours("forget", &["restore", name])
+            .args(["--forget"])
+            .quoted()?;
         let docker = self.docker_function()?;
         let listed = format!("docker exec {name} sh -c 'ls /var/lib/postgresql/data/generations || true'");
         let script = format!("{docker}; for one in $({listed}); do {forget} $one; done");
