@@ -85,9 +85,13 @@ class Warm(unittest.TestCase):
         self.catch_up()
         self.assertTrue((self.part / "pg_wal" / segment(0x51)).exists())
 
+    def test_a_segment_that_was_not_called_whole_yet_is_tried(self):
+        (self.log / segment(0x4F)).rename(self.log / f"{segment(0x4F)}.partial")
+        self.catch_up()
+        self.assertTrue((self.part / "pg_wal" / segment(0x4F)).exists())
+
     def test_log_that_nobody_has_is_told(self):
         (self.log / segment(0x4F)).unlink()
-        (self.log / f"{segment(0x4F)}.partial").write_bytes(b"p" * SIZE)
         self.assertEqual(
             self.refused(),
             f"segment {segment(0x4F)} of the log was removed before it was received",

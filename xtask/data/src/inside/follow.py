@@ -1,9 +1,9 @@
 """Copies the cluster that runs into a folder beside it, says so, and goes on with its log until the
 server has ended or nobody wants it any more.
 
-The log is received without a slot, so that nothing is left in the server however this ends. Where
-the receiver falls behind, the server has removed log that it lacks: whoever uses the copy finds
-that out, and takes another one.
+The server keeps its log for a slot of a session that is open as long, and that goes with the
+session, however this ends: nothing is left in the server. Without it the receiver, which syncs each
+segment to a disk that the copy keeps busy, would find the next ones removed.
 """
 
 import os
@@ -36,6 +36,9 @@ COPY = [
 
 LOOK_SECONDS = 0.2
 
+SLOT = f"hive_update_{os.getpid()}"
+KEEP_LOG = f"SELECT slot_name FROM pg_create_physical_replication_slot('{SLOT}', true, true);"
+
 #: Left to the server that runs: without room for its own log it would end.
 LEAST_ROOM = 256 << 20
 
@@ -61,9 +64,38 @@ def wait() -> None:
         raise Unwanted("the disk of the data has no room for a copy and for the log that comes")
 
 
+def keep_log(programs: list[subprocess.Popen]) -> bool:
+    """Whether the server keeps its log from here on, until the session ends."""
+    session = subprocess.Popen(
+        ["/usr/bin/psql", "-XAtq", "-v", "ON_ERROR_STOP=1"],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    programs.append(session)
+    print(KEEP_LOG, file=session.stdin, flush=True)
+    return session.stdout.readline().strip() == SLOT
+
+
+def current_segment() -> str:
+    """The file of the log that the server writes to."""
+    done = subprocess.run(
+        ["/usr/bin/psql", "-XAtqc", "SELECT pg_walfile_name(pg_current_wal_lsn())"],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
 def follow(identifier: str, programs: list[subprocess.Popen]) -> int:
     part = f"{GENERATIONS}/new-{identifier}.part"
     log = f"{GENERATIONS}/new-{identifier}.log.part"
+    if not keep_log(programs):
+        return SENDS_NO_LOG
     receiver = start([*RECEIVE, f"--directory={log}"])
     programs.append(receiver)
     # What the copy begins with is received, too, if the receiver was there before.
@@ -77,6 +109,13 @@ def follow(identifier: str, programs: list[subprocess.Popen]) -> int:
         wait()
     if copy.returncode != 0:
         return 1
+    # The copy has kept the disk busy, and the receiver has waited for that at the end of each
+    # segment: what it lacks when the server stops would be gone.
+    now = current_segment()
+    while max(name.removesuffix(".partial") for name in os.listdir(log)) < now:
+        if receiver.poll() is not None:
+            return SENDS_NO_LOG
+        wait()
     print("copied", flush=True)
     while receiver.poll() is None:
         wait()

@@ -89,8 +89,13 @@ def bring_log(cluster: str, part: str, log: str, ended: dict[str, str]) -> None:
     received = whole_segments(log, size)
     kept = whole_segments(f"{cluster}/pg_wal", size)
     for name in needed:
+        partial = f"{log}/{name}.partial"
         if name in received:
             os.rename(f"{log}/{name}", f"{part}/pg_wal/{name}")
+        elif name not in kept and os.path.exists(partial):
+            # Its receiver ended while it was synced, or before all of it was there: where the log
+            # then ends is seen.
+            os.rename(partial, f"{part}/pg_wal/{name}")
         elif name not in kept:
             raise Unfit(f"segment {name} of the log was removed before it was received")
     last = segment_name(timeline, (end + LAST_RECORD) // size, size)
