@@ -11,7 +11,7 @@ use crate::python::TokenKind;
 use crate::python::statement::{self, Call};
 use crate::server;
 use crate::settings::{self, ReadVariable};
-use crate::tree::{is_of_the_app, reads_count};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app, reads_count};
 
 /// A variable that is given a value in the image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -429,19 +429,7 @@ fn form(modules: &Modules<'_>, dependencies: &Dependencies) -> Form {
 /// What speaks to PostgreSQL where nothing but an extra or a group of the project's
 /// brings it: that part has to be installed, too.
 pub(crate) fn driver_of_a_part(dependencies: &Dependencies) -> Option<Detected<AskedPackage>> {
-    const DRIVERS: [&str; 7] = [
-        "psycopg",
-        "psycopg-binary",
-        "psycopg-c",
-        "psycopg2",
-        "psycopg2-binary",
-        "asyncpg",
-        "pg8000",
-    ];
-    let drivers = dependencies.packages.iter();
-    let drivers: Vec<_> = drivers
-        .filter(|one| DRIVERS.contains(&one.value.name.as_str()))
-        .collect();
+    let drivers: Vec<_> = drivers(dependencies).collect();
     let takes_parts = |one: &&&Detected<AskedPackage>| match &one.value.by {
         AskedBy::Project => false,
         AskedBy::Extra(_) => true,
@@ -455,6 +443,62 @@ pub(crate) fn driver_of_a_part(dependencies: &Dependencies) -> Option<Detected<A
     let mut parts = drivers.iter().filter(takes_parts);
     let found = parts.next().filter(|_| !has_one && has_parts)?;
     Some((*found).clone())
+}
+
+/// The packages that speak to PostgreSQL, of all that are asked for.
+fn drivers(dependencies: &Dependencies) -> impl Iterator<Item = &Detected<AskedPackage>> {
+    const DRIVERS: [&str; 7] = [
+        "psycopg",
+        "psycopg-binary",
+        "psycopg-c",
+        "psycopg2",
+        "psycopg2-binary",
+        "asyncpg",
+        "pg8000",
+    ];
+    let packages = dependencies.packages.iter();
+    packages.filter(|one| DRIVERS.contains(&one.value.name.as_str()))
+}
+
+/// What the app takes the place of its database from, where that is no variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unled {
+    /// The package that speaks to PostgreSQL.
+    pub driver: String,
+    /// A file of settings that is not there, and the example beside it that shows it.
+    pub file: String,
+    /// That example.
+    pub example: String,
+}
+
+/// An app that wants settings in a file that each installation writes for itself, such as
+/// `configuration.py` beside `configuration_example.py`, and reads no variable that leads to
+/// its database.
+pub(crate) fn unled(
+    tree: &Tree,
+    dependencies: &Dependencies,
+    database: &[Detected<GivenVariable>],
+) -> Option<Detected<Unled>> {
+    const KINDS: [&str; 6] = ["example", "sample", "template", "dist", "default", "tpl"];
+    let driver = drivers(dependencies).find(|one| one.value.by == AskedBy::Project)?;
+    let of_settings = |name: &str| {
+        let words: Vec<&str> = name.split(['_', '-', '.']).collect();
+        let settings = ["config", "configuration", "settings"];
+        words.iter().any(|word| settings.contains(word))
+    };
+    let mut files = tree.paths().filter(|path| reads_count(path));
+    files.find_map(|example| {
+        let stem = file_name(example).strip_suffix(".py")?;
+        let (stem, kind) = stem.rsplit_once(['_', '-', '.'])?;
+        let file = format!("{}{stem}.py", folder_of(example));
+        let is_wanted = KINDS.contains(&kind) && of_settings(stem) && !tree.has(&file) && database.is_empty();
+        let unled = Unled {
+            driver: driver.value.name.clone(),
+            file,
+            example: example.to_owned(),
+        };
+        is_wanted.then(|| Detected::likely(unled, driver.place.clone()))
+    })
 }
 
 fn has_psycopg(dependencies: &Dependencies) -> bool {

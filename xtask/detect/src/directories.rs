@@ -5,7 +5,7 @@ use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::{Token, TokenKind};
 use crate::settings;
-use crate::tree::{Tree, file_name, is_of_the_app, reads_count};
+use crate::tree::{Tree, file_name, is_of_the_app, is_shell, reads_count};
 
 /// Names of settings that hold one: Django's, and what others call theirs.
 const SETTINGS: [&str; 8] = [
@@ -134,7 +134,7 @@ fn made_by_scripts(tree: &Tree) -> Vec<Detected<String>> {
     let scripts = tree
         .texts()
         .filter(|(path, _)| reads_count(path))
-        .filter(|(path, _)| file_name(path).contains("Dockerfile") || path.ends_with(".sh"));
+        .filter(|(path, _)| file_name(path).contains("Dockerfile") || is_shell(file_name(path)));
     for (path, text) in scripts {
         for (n, line) in text.lines().enumerate() {
             let line = line.trim().strip_prefix("RUN ").unwrap_or(line);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
-use crate::database::{self, GivenVariable};
+use crate::database::{self, GivenVariable, Unled};
 use crate::dependencies::{self, AskedBy, AskedPackage, Dependencies, at, toml_at};
 use crate::directories;
 use crate::django::{self, ChosenSettings, ServerSettings};
@@ -22,7 +22,7 @@ use crate::secrets;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
 use crate::sqlite;
-use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app, reads_count};
+use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app, is_shell, reads_count};
 
 /// What a folder is, as far as its files tell.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -57,6 +57,8 @@ pub struct Findings {
     pub settings_module: Option<Detected<ChosenSettings>>,
     /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
     pub driver: Option<Detected<AskedPackage>>,
+    /// A file of settings that the way to the database is to be written into.
+    pub unled: Option<Detected<Unled>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
     pub extensions: Vec<Detected<String>>,
     /// Processes beside the server, such as a worker of Celery.
@@ -139,6 +141,7 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
             .collect(),
         notes: notes(&tree, &modules, entry.app.chosen.as_ref(), &database),
         redis: Vec::new(),
+        unled: database::unled(&tree, &dependencies, &database),
         app: entry.app,
         port: entry.port,
         dependencies,
@@ -261,7 +264,7 @@ fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<Chosen
     const NAME: &str = django::SETTINGS;
     let says_how = |path: &str| {
         let name = file_name(path);
-        name.contains("Dockerfile") || ["Procfile", "uwsgi.ini"].contains(&name) || name.ends_with(".sh")
+        name.contains("Dockerfile") || ["Procfile", "uwsgi.ini"].contains(&name) || is_shell(name)
     };
     let files = tree
         .texts()
@@ -282,7 +285,7 @@ fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<Chosen
         let is_of_all = match file_name(path) {
             "Procfile" => instruction == "web:",
             "uwsgi.ini" => instruction == "env",
-            name if name.ends_with(".sh") => instruction == "export" || instruction.starts_with(NAME),
+            name if is_shell(name) => instruction == "export" || instruction.starts_with(NAME),
             _ => ["ENV", "ARG"].contains(&instruction),
         };
         if !is_of_all {

@@ -8,7 +8,7 @@ use crate::redis::words;
 /// Whether a command works off a queue that the image does not have: it would end again
 /// and again, or wait for ever.
 pub(crate) fn lacks_queue(findings: &Findings, command: &str) -> bool {
-    let Some(program) = command.split_whitespace().next() else {
+    let Some(program) = program(command) else {
         return false;
     };
     let has_redis = !findings.redis.is_empty();
@@ -26,6 +26,34 @@ pub(crate) fn lacks_queue(findings: &Findings, command: &str) -> bool {
     }
 }
 
+/// What a command runs, behind variables for it alone and programs that only start it,
+/// such as an agent that measures.
+fn program(command: &str) -> Option<&str> {
+    const STARTERS: [&[&str]; 11] = [
+        &["newrelic-admin", "run-program"],
+        &["ddtrace-run"],
+        &["opentelemetry-instrument"],
+        &["python", "-m"],
+        &["python3", "-m"],
+        &["uv", "run"],
+        &["poetry", "run"],
+        &["pdm", "run"],
+        &["pipenv", "run"],
+        &["exec"],
+        &["env"],
+    ];
+    let all: Vec<&str> = command.split_whitespace().collect();
+    let mut words = all.as_slice();
+    loop {
+        let starter = STARTERS.iter().find(|starter| words.starts_with(starter));
+        words = match (starter, words) {
+            (Some(starter), _) => &words[starter.len()..],
+            (None, [first, rest @ ..]) if first.contains('=') => rest,
+            (None, _) => return words.first().copied(),
+        };
+    }
+}
+
 /// Whether a variable names a broker that no Redis was given for.
 fn has_another_broker(findings: &Findings) -> bool {
     const BROKERS: [&str; 4] = ["AMQP", "BROKER", "RABBIT", "RABBITMQ"];
@@ -36,4 +64,30 @@ fn has_another_broker(findings: &Findings) -> bool {
             .iter()
             .any(|word| BROKERS.contains(&word.as_str()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_behind_what_starts_it() {
+        for (command, expected) in [
+            ("celery -A shop worker", Some("celery")),
+            (
+                "newrelic-admin run-program celery --app=shop worker",
+                Some("celery"),
+            ),
+            (
+                "C_FORCE_ROOT=1 exec uv run python -m dramatiq shop",
+                Some("dramatiq"),
+            ),
+            ("python -m shop.worker --queue=celery", Some("shop.worker")),
+            ("newrelic-admin", Some("newrelic-admin")),
+            ("X=1", None),
+            ("", None),
+        ] {
+            assert_eq!(program(command), expected, "{command}");
+        }
+    }
 }

@@ -50,6 +50,14 @@ impl Text {
     }
 }
 
+/// Whether a parameter is an app, by its type or else by its name.
+fn is_an_app(name: &str, kind: &[Token<'_>]) -> bool {
+    match kind {
+        [colon, kind @ ..] if colon.is(":") => kind.iter().any(|token| APPS.contains(&token.text)),
+        _ => ["app", "application", "flask_app"].contains(&name),
+    }
+}
+
 /// Of two parts of a path.
 pub(crate) fn join(prefix: &str, path: &str) -> String {
     let path = path.trim_start_matches('/');
@@ -80,6 +88,8 @@ struct Graph<'m, 't> {
     /// Of each owner the prefix of its own.
     own: Vec<(Owner, Text)>,
     roots: Vec<Owner>,
+    /// Apps that a function gets and hangs routes on: which app it is, its caller knows.
+    given: Vec<Owner>,
     edges: Vec<Edge>,
     /// Classes of Litestar's with routes, which code may hang on an app that no line
     /// lists them for.
@@ -92,6 +102,7 @@ pub(crate) fn find<'m, 't>(modules: &'m Modules<'t>) -> Vec<Detected<Route<'m, '
         modules,
         own: Vec::new(),
         roots: Vec::new(),
+        given: Vec::new(),
         edges: Vec::new(),
         controllers: Vec::new(),
     };
@@ -135,6 +146,17 @@ impl<'m, 't> Graph<'m, 't> {
                         .find_map(|name| call.named(name));
                     let prefix = named.and_then(|tokens| self.text(module, tokens));
                     self.own.push((owner, prefix.unwrap_or_else(|| Text::sure(""))));
+                }
+            }
+        }
+        for function in module.definitions.iter().filter(|one| !one.is_class) {
+            let head = statement::head(&module.lines[function.head]);
+            let parameters = head.map(|head| head.inside).unwrap_or_default();
+            for parameter in parameters {
+                if let [name, kind @ ..] = parameter
+                    && is_an_app(name.text, kind)
+                {
+                    self.given.push((module.path.to_owned(), name.text.to_owned()));
                 }
             }
         }
@@ -281,6 +303,12 @@ impl<'m, 't> Graph<'m, 't> {
         }
         if depth > 8 {
             return Vec::new();
+        }
+        if self.given.contains(owner) && !self.roots.contains(owner) {
+            return vec![Text {
+                text: String::new(),
+                certainty: Certainty::Likely,
+            }];
         }
         let own = self
             .own

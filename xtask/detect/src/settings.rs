@@ -7,7 +7,7 @@ use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Line, Token, TokenKind};
-use crate::tree::{Tree, file_name, is_example_of_env, is_of_the_app, reads_count};
+use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_the_app, reads_count};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -74,7 +74,9 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         }
     };
     let guarded = guarded(modules);
-    for module in modules.all.iter().filter(|module| reads_count(module.path)) {
+    let of_the_app =
+        |module: &&Module<'_>| reads_count(module.path) && !is_script_beside(tree, modules, module);
+    for module in modules.all.iter().filter(of_the_app) {
         for (n, line) in module.lines.iter().enumerate() {
             let mut reads = subscripts(modules, module, line);
             reads.extend(calls(modules, module, line));
@@ -99,6 +101,31 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         variable.value.example = example(tree, &variable.value.name);
     }
     found
+}
+
+/// Whether a file is a script that nothing of the app's knows: what it reads is given by
+/// whoever runs it, such as a pipeline.
+fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> bool {
+    const FOLDERS: [&str; 6] = ["bin", "ci", "contrib", "docker", "hack", "scripts"];
+    let path = module.path;
+    let folder = folder_of(path);
+    let at_the_top = folder.split('/').next().unwrap_or_default();
+    if !FOLDERS.contains(&at_the_top) || tree.has(&format!("{folder}__init__.py")) {
+        return false;
+    }
+    let dotted = path.trim_end_matches(".py").replace('/', ".");
+    let stem = dotted.rsplit('.').next().unwrap_or_default();
+    let is_imported = modules.all.iter().any(|other| {
+        let mut imports = other.lines.iter().flat_map(statement::imports);
+        imports.any(|one| {
+            let names_it = one.module.ends_with(stem) || one.attribute.as_deref() == Some(stem);
+            names_it && other.path != path
+        })
+    });
+    let mut texts = tree
+        .texts()
+        .filter(|(other, _)| *other != path && !other.ends_with(".lock"));
+    !is_imported && !texts.any(|(_, text)| text.contains(path) || text.contains(&dotted))
 }
 
 /// `os.environ["NAME"]`, and not where it is set.

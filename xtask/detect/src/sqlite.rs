@@ -39,7 +39,12 @@ pub(crate) fn notes(
                 }
             };
             let given = |value: Option<&str>| is_given(line, database, value);
-            let url = line.tokens.iter().find(|token| is_url(token));
+            let url = line.tokens.iter().enumerate().find(|(n, token)| {
+                // The name of the file comes after it: `"sqlite:///" + folder`.
+                let goes_on = line.tokens.get(n + 1).is_some_and(|next| next.is("+"));
+                is_url(token) || goes_on && token.text.starts_with("sqlite") && token.text.ends_with(":///")
+            });
+            let url = url.map(|(_, token)| token);
             if let Some(token) = url.filter(|_| !given(None)) {
                 add(token.line, format!("data is kept in SQLite here, {INSTEAD}"));
             }

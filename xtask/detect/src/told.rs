@@ -2,7 +2,7 @@
 
 use crate::beside::REDIS;
 use crate::build_steps::BuiltFrontEnd;
-use crate::database::is_given_anyway;
+use crate::database::{Unled, is_given_anyway};
 use crate::dependencies::AskedBy;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
@@ -204,6 +204,18 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             part(&driver.value.by)
         );
         say("found", at(driver, &text));
+    }
+    if let Some(unled) = &findings.unled {
+        let Unled {
+            driver,
+            file,
+            example,
+        } = &unled.value;
+        let text = format!(
+            "a way to the database: {driver} is among the dependencies, and no variable leads to it: write {file}, \
+             as {example} shows, with the database of `DATABASE_URL` or of `PGHOST` and its like"
+        );
+        say("missing", text);
     }
     for one in findings.database.iter().filter(|one| is_given_anyway(&one.value)) {
         say(

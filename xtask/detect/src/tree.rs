@@ -196,14 +196,18 @@ fn tells_something(name: &str) -> bool {
         "uwsgi.ini",
         ".python-version",
     ];
-    const ENDINGS: [&str; 9] = [
-        ".lock", ".py", ".sh", ".sql", ".toml", ".yml", ".yaml", ".txt", ".in",
-    ];
+    const ENDINGS: [&str; 8] = [".lock", ".py", ".sql", ".toml", ".yml", ".yaml", ".txt", ".in"];
     NAMES.contains(&name)
         || ENDINGS.iter().any(|ending| name.ends_with(ending))
         || name.contains("Dockerfile")
         || name.starts_with("vite.config.")
         || is_example_of_env(name)
+        || is_shell(name)
+}
+
+/// A script of a shell, by its name: images begin with one that often has no ending.
+pub(crate) fn is_shell(name: &str) -> bool {
+    name.ends_with(".sh") || name.contains("entrypoint") && !name.contains('.')
 }
 
 /// A file that shows which variables an app wants, such as `.env.example`; not

@@ -4,7 +4,7 @@
 use crate::modules::Modules;
 use crate::place::{Certainty, Detected, Place};
 use crate::python::statement;
-use crate::tree::{Tree, file_name, is_of_the_app};
+use crate::tree::{Tree, file_name, is_of_the_app, is_shell};
 
 use super::{AppObject, Framework};
 
@@ -59,7 +59,7 @@ pub(crate) fn all(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Started>> 
         |name| name == "Procfile",
         |name| name.contains("Dockerfile"),
         |name| name.contains("compose") && (name.ends_with(".yml") || name.ends_with(".yaml")),
-        |name| name.ends_with(".sh") || name == "Makefile",
+        |name| is_shell(name) || name == "Makefile",
     ];
     for kind in kinds {
         for (path, text) in tree.texts().filter(|(path, _)| kind(file_name(path))) {
