@@ -249,7 +249,7 @@ class Moment(unittest.TestCase):
                 raise copied.Refused(said)
 
         with (
-            mock.patch.object(generation, "verify", lambda _: None),
+            mock.patch.object(generation, "verify_rest", lambda _: None),
             mock.patch.object(generation, "read", lambda _: {"stretch": own}),
             mock.patch.object(generation, "known_end", lambda _: next(ends)),
             mock.patch.object(generation, "segment_size", lambda _: 16),

@@ -56,7 +56,7 @@ class Warm(unittest.TestCase):
 
         with (
             mock.patch.object(warm, "control", control),
-            mock.patch.object(warm, "serving", lambda _: contextlib.nullcontext()),
+            mock.patch.object(warm, "serving", lambda *_: contextlib.nullcontext()),
         ):
             warm.catch_up(str(self.cluster), str(self.part), str(self.log))
 

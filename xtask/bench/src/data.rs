@@ -22,6 +22,7 @@ const BARE: &str = "pg_basebackup to a file";
 const UNPACK: &str = "zstd -d, tar x";
 const AMCHECK: &str = "unpack, start, pg_amcheck";
 const IDLE: &str = "without a backup";
+const BARE_LOAD: &str = "while pg_basebackup writes to a file";
 const BY_HAND: &str = "pg_dump and pg_restore -Fd -j2, pg_dump again";
 
 /// All that is measured of data.
@@ -90,6 +91,20 @@ pub(crate) static SUITE: BenchSuite<DataFixture> = BenchSuite {
     ],
 };
 
+/// The same with one gigabyte.
+pub(crate) static GIGABYTE: BenchSuite<DataFixture> = BenchSuite {
+    name: "gigabyte",
+    is_run: BenchRun::ByName,
+    open: DataFixture::open_gigabyte,
+    rows: &[Row {
+        name: "gigabyte-migrate",
+        what: "`migrate` of 1 GB of the same version until the service is healthy",
+        unit: "s",
+        goals: &[Goal::OfPeer(BY_HAND, 1.3)],
+        measure: migrated,
+    }],
+};
+
 /// The same with ten gigabytes.
 pub(crate) static LARGE: BenchSuite<DataFixture> = BenchSuite {
     name: "large",
@@ -141,13 +156,16 @@ fn taken(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
 }
 
 fn load(bench: &Bench<'_>, fixture: &DataFixture) -> Result<Measured> {
-    let (mut ours, mut idle) = (Vec::new(), Vec::new());
+    let (mut ours, mut idle, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.runs {
         let nothing = clock::Timed::new("wait", "sleep").args(["3"]);
         idle.push(slow_answer(bench, fixture, &nothing)?);
         ours.push(slow_answer(bench, fixture, &fixture.backup("backup")?)?);
+        bare.push(slow_answer(bench, fixture, &fixture.bare(BARE)?)?);
     }
-    Ok(Measured::new("backup", ours).peer(IDLE, idle))
+    Ok(Measured::new("backup", ours)
+        .peer(IDLE, idle)
+        .peer(BARE_LOAD, bare))
 }
 
 /// The 99th percentile of the answers' milliseconds while a command runs.

@@ -259,11 +259,12 @@ impl<S> AnySuite for BenchSuite<S> {
 }
 
 /// All suites, in the order of the table.
-pub static SUITES: [&dyn AnySuite; 5] = [
+pub static SUITES: [&dyn AnySuite; 6] = [
     &fingerprint::SUITE,
     &container::SUITE,
     &service::SUITE,
     &data::SUITE,
+    &data::GIGABYTE,
     &data::LARGE,
 ];
 

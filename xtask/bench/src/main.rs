@@ -25,7 +25,7 @@ struct BenchArgs {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Suites or rows; all but `large` where none is given
+    /// Suites or rows; all but `gigabyte` and `large` where none is given
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// How often each thing is measured; the median counts

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::file::Backup;
-use crate::take::{PYTHON, on_generations};
+use crate::take::{on_generations, with_files};
 use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::container::{Container, RunResources};
@@ -19,7 +19,7 @@ use failure::Failure;
 use host::process::{Runner, ended, tail};
 use host::report::Report;
 
-/// Unpacks what comes on stdin.
+/// Unpacks what comes on stdin, and compares it where it has another argument.
 const UNPACK: &str = include_str!("inside/unpack.py");
 
 /// Longer than any of it; Ctrl-C ends it.
@@ -266,15 +266,20 @@ impl VolumeKeeper {
         self.does("note", &[&serde_json::to_string(journal)?]).map(drop)
     }
 
-    /// Puts the files of a backup into a folder of the volume.
+    /// Puts the files of a backup into a folder of the volume, once each was seen to be the one that
+    /// was written.
     pub(crate) fn unpack(&self, backup: &Backup, folder: &str, report: &Report) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
-        self.unpack_to(backup, &place, report)?;
+        self.unpack_and(Sums::Compared, backup, &place, report)?;
         self.own(&place)
     }
 
     /// Puts them anywhere; they are root's then.
     pub(crate) fn unpack_to(&self, backup: &Backup, place: &str, report: &Report) -> Result<()> {
+        self.unpack_and(Sums::Left, backup, place, report)
+    }
+
+    fn unpack_and(&self, sums: Sums, backup: &Backup, place: &str, report: &Report) -> Result<()> {
         let archive = backup.contents(&self.runner, report)?;
         unpack(
             &self.engine,
@@ -282,13 +287,15 @@ impl VolumeKeeper {
             (backup, archive),
             &self.container,
             place,
+            sums,
         )
     }
 
     /// The same of a base backup that is being taken.
     pub(crate) fn unpack_from(&self, archive: impl Read + Send + 'static, folder: &str) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
-        copy_in(&self.engine, &self.runner, archive, &self.container, &place)?;
+        let sums = Sums::Compared;
+        copy_in(&self.engine, &self.runner, archive, &self.container, &place, sums)?;
         self.own(&place)
     }
 
@@ -318,6 +325,14 @@ pub(crate) fn archived() -> Vec<&'static str> {
     on_generations(&["archived"])
 }
 
+/// Whether each file of a base backup is compared with the sums in it while it is unpacked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sums {
+    Compared,
+    /// All is looked at afterwards, or it is no base backup.
+    Left,
+}
+
 /// Unpacked in the container, by the library that each image's PostgreSQL has: an engine
 /// that is given zstd may die of it.
 pub(crate) fn unpack(
@@ -326,8 +341,9 @@ pub(crate) fn unpack(
     (backup, archive): (&Backup, impl Read + Send + 'static),
     container: &Container,
     folder: &str,
+    sums: Sums,
 ) -> Result<()> {
-    let done = copy_in(engine, runner, archive, container, folder);
+    let done = copy_in(engine, runner, archive, container, folder, sums);
     // Whoever was interrupted says so by the error itself.
     done.map_err(|error| {
         let place = failure::environment(format!("unpack {}", backup.path.display()));
@@ -344,9 +360,15 @@ pub(crate) fn copy_in(
     archive: impl Read + Send + 'static,
     container: &Container,
     folder: &str,
+    sums: Sums,
 ) -> Result<()> {
     let exec = ["exec", "--interactive", "--user", "0:0", container.name()];
-    let unpack = engine.cmd(runner, &exec).args(PYTHON).args([UNPACK, folder]);
+    let more: &[&str] = match sums {
+        Sums::Compared => &["compare"],
+        Sums::Left => &[],
+    };
+    let command = with_files(UNPACK, &[&[folder], more].concat());
+    let unpack = engine.cmd(runner, &exec).args(command);
     unpack.stdin_from(archive).deadline(LONGEST).run().map(drop)
 }
 

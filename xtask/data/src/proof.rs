@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::facts::{BackupFacts, BackupKind};
 use crate::file::Backup;
-use crate::generations::{self, IDLE, VolumeKeeper, judgement, run_in};
+use crate::generations::{self, IDLE, Sums, VolumeKeeper, judgement, run_in};
 use crate::logical;
 use crate::place;
 use crate::rehearsal::{self, TrialOrder};
@@ -55,7 +55,14 @@ pub fn restore(
     let place = ProofPlace::make(resources, &backup.seal.backup, image_id, copies)?;
     let (engine, runner) = (&resources.engine, &resources.runner);
     let archive = (&*backup, backup.contents(runner, report)?);
-    generations::unpack(engine, runner, archive, &place.container, place.folder())?;
+    generations::unpack(
+        engine,
+        runner,
+        archive,
+        &place.container,
+        place.folder(),
+        Sums::Left,
+    )?;
     let judged = place.judge(boot);
     let mut judged = judged.with_context(|| format!("restore {}", backup.path.display()))?;
     if let (ProofLevel::Restored(proof), ProofLevel::Restored(before), None) =

@@ -68,8 +68,8 @@ for name in sys.argv.pop(1).split():
     sys.modules[name] = module
 exec(sys.argv.pop(1))";
 
-/// The command of a script for the container that is backed up.
-fn on_the_cluster<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+/// The command of a script that knows how the app's folders lie in a backup.
+pub(crate) fn with_files<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     [&PYTHON[..], &[WITH_MODULES, "files", FILES, script], args].concat()
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn facts(handle: &ServiceHandle, source: &BackupSource) -> Result<Bac
 
 pub(crate) fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str]) -> Result<BackupFacts> {
     let known = serde_json::to_string(source.origin())?;
-    let command = on_the_cluster(NOTE, &[&[known.as_str()], more].concat());
+    let command = with_files(NOTE, &[&[known.as_str()], more].concat());
     let container = handle.container(source.container());
     let output = container.exec(NOTE_DEADLINE, &[], &command, None)?;
     if !output.success() {
@@ -233,13 +233,7 @@ pub(crate) fn stream_told(
 
 /// Writes a base backup, whatever kind of backup is wanted.
 pub(crate) fn copied(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
-    printed(
-        handle,
-        source,
-        &on_the_cluster(STREAM, &[]),
-        "pg_basebackup",
-        target,
-    )
+    printed(handle, source, &with_files(STREAM, &[]), "pg_basebackup", target)
 }
 
 fn printed(

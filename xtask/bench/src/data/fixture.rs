@@ -12,9 +12,13 @@ use host::process::quote;
 use xtask::scratch;
 
 /// 1,000 bytes a row, of which half are letters by chance.
-const ROWS: &str = "CREATE TABLE bench AS SELECT n AS id, \
-    (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 15) m) || repeat('x', 500) AS text \
-    FROM generate_series(1, 250000) n; ALTER TABLE bench ADD PRIMARY KEY (id)";
+fn rows(number: u32) -> String {
+    format!(
+        "CREATE TABLE bench AS SELECT n AS id, \
+        (SELECT string_agg(md5(random()::text || n || m), '') FROM generate_series(1, 15) m) || repeat('x', 500) AS text \
+        FROM generate_series(1, {number}) n; ALTER TABLE bench ADD PRIMARY KEY (id)"
+    )
+}
 
 /// Seconds for which a service is waited for whose app does not get healthy.
 pub(super) const READY_LIMIT: f64 = patience::for_start(scratch::READY_SECONDS as f64);
@@ -46,7 +50,12 @@ pub(crate) struct DataFixture {
 impl DataFixture {
     /// Both services run, ours with rows, and a proved backup of it is there.
     pub(super) fn open(bench: &Bench<'_>) -> Result<Self> {
-        Self::with(bench, ROWS)
+        Self::with(bench, &rows(250_000))
+    }
+
+    /// The same with a gigabyte.
+    pub(super) fn open_gigabyte(bench: &Bench<'_>) -> Result<Self> {
+        Self::with(bench, &rows(1_000_000))
     }
 
     /// The same with so many rows that it takes minutes, and 40 GB of the disk.

@@ -67,6 +67,10 @@ AS_THERE = {
     "max_worker_processes": ("max_worker_processes setting", 8),
 }
 
+#: What is synced as a whole once its server has ended. A server that recovers syncs each file of
+#: its cluster by itself before that, one after the other.
+NOT_SYNCED = {"fsync": "off"}
+
 #: A checkpoint takes as long as the disk does: a day, in seconds. Where nothing moves is noticed.
 LONGEST_STOP = "86400"
 
@@ -256,6 +260,13 @@ def verify(folder: str, *more: str) -> None:
         files.verify(folder)
     except (OSError, ValueError) as error:
         raise Refused(str(error)) from error
+
+
+def verify_rest(folder: str) -> None:
+    """The same where each file was compared while it was unpacked: what is missing, what is more,
+    and whether the log is whole."""
+    ignored = f"--ignore={files.IN_A_BACKUP}"
+    run(["pg_verifybackup", "--quiet", "--skip-checksums", ignored, folder], "pg_verifybackup")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ import time
 
 import files
 import warm
-from copied import STATE, Refused, ask, control, served, serving, verify
+from copied import NOT_SYNCED, STATE, Refused, ask, control, serving, verify, verify_rest
 from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
 
@@ -240,10 +240,11 @@ def begin(identifier: str) -> None:
 
 
 def recover(identifier: str, of_another: str = "") -> None:
-    """Compares all with PostgreSQL's manifest, and lets it replay the log that belongs to it. What
-    is of another image becomes this one's."""
+    """Lets PostgreSQL replay the log that belongs to what was unpacked, and compared meanwhile.
+    What is of another image becomes this one's."""
     part = f"{GENERATIONS}/new-{identifier}.part"
-    with served(part):
+    verify_rest(part)
+    with serving(part, NOT_SYNCED):
         mend_collations()
         if of_another:
             take_over(part)
@@ -301,7 +302,7 @@ def less(needed: str) -> None:
 def recover_at(identifier: str, name: str, moment: str, of_another: str = "") -> None:
     """The same as `recover`, with the archived log up to a moment."""
     part = f"{GENERATIONS}/new-{identifier}.part"
-    verify(part)
+    verify_rest(part)
     if (read(f"{part}/{ARCHIVED}") or {}).get("stretch") != name:
         raise Unreachable(f"the backup does not belong to the log in {name}")
     # Before what is there is looked at: the archive goes on meanwhile.
@@ -374,6 +375,7 @@ def fetch() -> str:
 def replay(part: str, moment: str | None, end: int, of_another: str) -> None:
     # Who could connect before its end would see what comes before the moment.
     more = {"restore_command": fetch(), "recovery_target_action": "promote", "hot_standby": "off"}
+    more |= NOT_SYNCED
     if moment:
         # Abbreviations of time zones are not known yet when this is read.
         more["recovery_target_time"] = moment.removesuffix("Z") + "+00:00"
@@ -447,10 +449,15 @@ def ready(identifier: str, note: str) -> None:
     write(f"{part}/{RESTORED}", made(part, identifier) | json.loads(note))
     leave_archive(part)
     give_files(part, identifier)
-    # Whatever comes: nothing of it is in memory only.
-    os.sync()
+    sync_all(part, identifier)
     os.rename(part, part.removesuffix(".part"))
     sync(GENERATIONS)
+
+
+def sync_all(part: str, identifier: str) -> None:
+    """Of a cluster, and of the app's folders beside it."""
+    for home in filter(os.path.isdir, (part, f"{files.FILES}/{identifier}")):
+        files.sync_all(home)
 
 
 def begin_copy(identifier: str) -> None:
@@ -483,8 +490,7 @@ def keep(identifier: str, note: str, image_id: str) -> None:
         os.unlink(f"{part}/{PUT_ASIDE}")
     share_files(identifier)
     write(f"{part}/{RESTORED}", made(part, identifier) | {"image_id": image_id})
-    # Whatever comes: nothing of it is in memory only.
-    subprocess.run(["sync", "--file-system", part], check=True)
+    sync_all(part, identifier)
     os.rename(part, part.removesuffix(".part"))
     sync(GENERATIONS)
 

@@ -20,6 +20,7 @@ import files
 from copied import (
     ENVIRONMENT,
     MAJOR,
+    NOT_SYNCED,
     OF_THE_MACHINE,
     Refused,
     ask,
@@ -39,7 +40,7 @@ PGDATA = "/var/lib/postgresql/data/pgdata"
 NOTE = "hive-backup.json"
 
 #: The copy lives no longer than this.
-NOT_KEPT = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
+NOT_KEPT = NOT_SYNCED | {"full_page_writes": "off", "max_wal_size": "128MB"}
 
 #: Nobody has this one.
 READER = f"hive_reader_{secrets.token_hex(4)}"

@@ -8,10 +8,10 @@ import re
 import shutil
 import subprocess
 
-from copied import STATE, control, serving
+from copied import NOT_SYNCED, STATE, control, serving
 
 #: Below this a copy of the stopped cluster is there sooner than PostgreSQL has replayed its log.
-WORTH_IT = 512 << 20
+WORTH_IT = 128 << 20
 
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 
@@ -63,7 +63,8 @@ def catch_up(cluster: str, part: str, log: str) -> None:
     bring_log(cluster, part, log, ended)
     bring_folder(cluster, part, "pg_replslot")
     end = ended["Latest checkpoint location"]
-    with serving(part):
+    # All of it is synced when it has its place.
+    with serving(part, NOT_SYNCED):
         # It begins with a checkpoint, which lies where the log that it was given ends.
         reached = control(part)["Latest checkpoint location"]
         if number_of(reached) < number_of(end):
