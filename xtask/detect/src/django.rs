@@ -42,6 +42,19 @@ pub(crate) fn manage(tree: &Tree) -> Option<&str> {
     tree.named("manage.py").into_iter().find(of_django)
 }
 
+/// How many migrations there are: files such as `0001_initial.py`.
+pub(crate) fn migrations(tree: &Tree) -> usize {
+    let is_one = |path: &&str| {
+        let name = file_name(path);
+        let number = name.bytes().take_while(u8::is_ascii_digit).count();
+        number >= 4 && name.ends_with(".py") && path.ends_with(&format!("migrations/{name}"))
+    };
+    match manage(tree) {
+        Some(_) => tree.paths().filter(is_one).count(),
+        None => 0,
+    }
+}
+
 /// What the server goes by, where `migrate` and `collectstatic` would go by something
 /// else: they would fill another database than the one that is served.
 pub(crate) fn server_settings(

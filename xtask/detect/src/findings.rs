@@ -57,6 +57,8 @@ pub struct Findings {
     pub settings_module: Option<Detected<ChosenSettings>>,
     /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
     pub driver: Option<Detected<AskedPackage>>,
+    /// How many migrations of Django's the project has.
+    pub migrations: usize,
     /// A file of settings that the way to the database is to be written into.
     pub unled: Option<Detected<Unled>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
@@ -141,6 +143,7 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
             .collect(),
         notes: notes(&tree, &modules, entry.app.chosen.as_ref(), &database),
         redis: Vec::new(),
+        migrations: django::migrations(&tree),
         unled: database::unled(&tree, &dependencies, &database),
         app: entry.app,
         port: entry.port,

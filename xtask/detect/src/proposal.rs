@@ -76,8 +76,15 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if !programs.is_empty() {
         file.insert("programs".to_owned(), Value::from(programs));
     }
+    let mut budgets = Map::new();
     if let Some(megabytes) = memory(findings, defaults) {
-        file.insert("budgets".to_owned(), json!({ "memory_mb": megabytes }));
+        budgets.insert("memory_mb".to_owned(), json!(megabytes));
+    }
+    if let Some(seconds) = time_of_migrations(findings) {
+        budgets.insert("ready_seconds".to_owned(), json!(seconds));
+    }
+    if !budgets.is_empty() {
+        file.insert("budgets".to_owned(), Value::Object(budgets));
     }
     if let Some(build) = findings.build.proposed() {
         file.insert("build".to_owned(), build);
@@ -122,6 +129,15 @@ fn memory(findings: &Findings, defaults: &Value) -> Option<u64> {
     let more = programs(findings).len() as u64 * MEMORY_OF_A_PROGRAM;
     let of_all = defaults.pointer("/budgets/memory_mb")?.as_u64()?;
     (more > 0).then_some(of_all + more)
+}
+
+/// The seconds until the first start is over of an app with a long past: it goes through
+/// all of its migrations. On a machine that others use, too, one took more than half a second.
+pub(crate) fn time_of_migrations(findings: &Findings) -> Option<usize> {
+    const FEW: usize = 100;
+    const LONGEST: usize = 600;
+    let many = findings.migrations.max(FEW);
+    (many > FEW).then(|| (many * 2 / 3).next_multiple_of(10).min(LONGEST))
 }
 
 /// Whether something is installed that has Python as a part of it, built here: uWSGI.

@@ -335,6 +335,15 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             format!("`budgets.memory_mb` has {more} MB more for each program of the app's"),
         );
     }
+    if let Some(seconds) = proposal::time_of_migrations(findings) {
+        let many = findings.migrations;
+        say(
+            "note",
+            format!(
+                "`budgets.ready_seconds` is {seconds}, as the first start goes through {many} migrations"
+            ),
+        );
+    }
     for note in &findings.notes {
         say("note", at(note, &note.value));
     }

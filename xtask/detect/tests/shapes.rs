@@ -114,3 +114,29 @@ fn an_app_is_named_by_its_file_where_several_have_its_import_string() {
     let elsewhere = (Some("--import".to_owned()), None, 2);
     assert_eq!(chosen("of.a.package:app"), elsewhere);
 }
+
+#[test]
+fn a_first_start_gets_time_for_the_migrations_of_a_long_past() {
+    let seconds = |many: usize| {
+        let text = include_str!("shapes/celery-on-the-image-redis.txt");
+        let folder = unpack(text.split("=== said").next().unwrap());
+        let migrations = folder.path().join("letters/migrations");
+        fs_err::create_dir_all(&migrations).unwrap();
+        fs_err::write(migrations.join("__init__.py"), "").unwrap();
+        for n in 1..=many {
+            fs_err::write(migrations.join(format!("{n:04}_change.py")), "").unwrap();
+        }
+        let said = found(folder.path());
+        assert!(!said.contains("wrong: "), "{said}");
+        let note = said.lines().find(|line| line.contains("ready_seconds"));
+        note.map(str::to_owned)
+    };
+    let note = |seconds: usize, many: usize| {
+        Some(format!(
+            "note `budgets.ready_seconds` is {seconds}, as the first start goes through {many} migrations"
+        ))
+    };
+    assert_eq!(seconds(100), None);
+    assert_eq!(seconds(158), note(110, 158));
+    assert_eq!(seconds(1416), note(600, 1416));
+}

@@ -104,7 +104,8 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
         return failure.hint(match host(text) {
             Some(host) => format!(
                 "the build could not reach {host}: check the network, or the proxy, and run the same command again; \
-                 an app's lock that names {host} is made anew for another index"
+                 an app's lock that names {host} is made anew for another index, and a line `--index-url` or `-i` of its \
+                 list that does is taken out, as the index settings of the machine come first"
             ),
             None => "the build could not reach the network: check it, or the proxy, and run the same command again".to_owned(),
         });
@@ -132,11 +133,12 @@ mod tests {
     #[test]
     fn a_host_that_cannot_be_reached_is_named() {
         let said = "error: Failed to download `x==1`\n  cause: Failed to fetch: https://me@mirror.example:8080/x.whl\n  cause: dns error";
-        assert!(
-            hint(said).contains("could not reach mirror.example:8080: "),
-            "{}",
-            hint(said)
-        );
+        for part in [
+            "could not reach mirror.example:8080: ",
+            "a line `--index-url` or `-i` of its list that does is taken out",
+        ] {
+            assert!(hint(said).contains(part), "{}", hint(said));
+        }
         assert!(hint("dns error").contains("could not reach the network"));
     }
 
