@@ -234,7 +234,7 @@ impl Findings {
 /// code.
 fn is_to_be_made(variable: &ReadVariable) -> bool {
     match variable.default.as_deref() {
-        None | Some("") => secrets::signs_sessions(&variable.name),
+        None | Some("") => variable.is_session_key || secrets::signs_sessions(&variable.name),
         Some(text) => secrets::is_known_to_all(&variable.name, text),
     }
 }

@@ -180,6 +180,7 @@ mod tests {
             annotation: String::new(),
             is_made: false,
             is_refused: false,
+            is_session_key: false,
         };
         Detected::sure(variable, Place::new("settings.py", 1))
     }

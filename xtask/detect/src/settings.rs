@@ -29,6 +29,9 @@ pub struct ReadVariable {
     /// It has a default, with which the app does not start.
     #[serde(skip)]
     pub(crate) is_refused: bool,
+    /// The code takes it as what Django and Flask sign sessions with, whatever its name.
+    #[serde(skip)]
+    pub(crate) is_session_key: bool,
 }
 
 struct Read {
@@ -48,7 +51,7 @@ enum Default {
 /// All variables, by the first place that reads each.
 pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<ReadVariable>> {
     let mut found: Vec<Detected<ReadVariable>> = Vec::new();
-    let mut merge = |read: Read, place: Place| {
+    let mut merge = |read: Read, is_session_key: bool, place: Place| {
         let (required, default) = match read.default {
             Default::None => (true, None),
             Default::Text(text) => (false, Some(text)),
@@ -57,6 +60,7 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         match found.iter_mut().find(|one| one.value.name == read.name) {
             Some(known) => {
                 known.value.required &= required;
+                known.value.is_session_key |= is_session_key;
                 known.value.default = known.value.default.take().or(default);
             }
             None => found.push(Detected::sure(
@@ -68,6 +72,7 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
                     annotation: read.annotation,
                     is_made: read.is_made,
                     is_refused: read.is_refused,
+                    is_session_key,
                 },
                 place,
             )),
@@ -82,17 +87,21 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
             reads.extend(calls(modules, module, line));
             let may_be_left = reads.iter().any(|one| matches!(one.default, Default::None))
                 && is_asked_for(modules, module, n);
+            let mut assigned = statement::assignments(line).into_iter();
+            // The first one wins where another stands in for it.
+            let mut is_session_key = assigned.any(|one| one.target == "SECRET_KEY");
             for mut read in reads {
                 if may_be_left && matches!(read.default, Default::None) {
                     read.default = Default::Other;
                 }
-                merge(read, Place::new(module.path, module.number(n)));
+                merge(read, is_session_key, Place::new(module.path, module.number(n)));
+                is_session_key = false;
             }
         }
         for class in module.definitions.iter().filter(|one| one.is_class) {
             if is_settings(modules, module, class, 0) {
                 for (line, read) in fields(modules, module, class, &guarded) {
-                    merge(read, Place::new(module.path, line));
+                    merge(read, false, Place::new(module.path, line));
                 }
             }
         }
