@@ -385,19 +385,7 @@ impl Watch<'_> {
         let Some((reply, _)) = self.wrong.take().filter(|_| self.boot.first_200.is_none()) else {
             return;
         };
-        self.boot.wrong_path = match (reply.status, &reply.location) {
-            (300..=399, Some(place)) => Some(format!(
-                "GET {path} answered {} and leads to {}: `app.health_path` has to be the path that answers 200",
-                reply.status,
-                place.strip_prefix("http://localhost").unwrap_or(place)
-            )),
-            (404 | 405, _) => Some(format!(
-                "GET {path} answered {}: `app.health_path` has to be a path that the app has{}",
-                reply.shown(),
-                routes(client).map_or_else(String::new, |routes| format!(", such as {routes}"))
-            )),
-            _ => None,
-        };
+        self.boot.wrong_path = wrong_path(path, &reply, || routes(client));
     }
 
     /// Takes over what the engine says of the container's health.
@@ -468,6 +456,28 @@ impl Watch<'_> {
     }
 }
 
+/// What is wrong with the path of the health check, by what the app answers to it.
+fn wrong_path(path: &str, reply: &Reply, routes: impl Fn() -> Option<String>) -> Option<String> {
+    match (reply.status, &reply.location) {
+        (300..=399, Some(place)) => Some(format!(
+            "GET {path} answered {} and leads to {}: `app.health_path` has to be the path that answers 200",
+            reply.status,
+            place.strip_prefix("http://localhost").unwrap_or(place)
+        )),
+        (401 | 403, _) => Some(format!(
+            "GET {path} answered {}: `app.health_path` has to be a path that answers 200 to everybody, without a login, \
+             or `null`: then any answer on `/` will do",
+            reply.shown()
+        )),
+        (404 | 405, _) => Some(format!(
+            "GET {path} answered {}: `app.health_path` has to be a path that the app has{}",
+            reply.shown(),
+            routes().map_or_else(String::new, |routes| format!(", such as {routes}"))
+        )),
+        _ => None,
+    }
+}
+
 /// The paths without parameters that the app says it answers a GET on.
 fn routes(client: &Client) -> Option<String> {
     let reply = client.get("/openapi.json", Duration::from_secs(2)).ok()?;
@@ -526,6 +536,42 @@ fn fatal_program(instance: &Instance, spec: &ImageSpec) -> Result<Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_no_health_is_told_with_what_to_do() {
+        let said = |status: u16, location: Option<&str>| {
+            let reply = Reply {
+                status,
+                body: "no".to_owned(),
+                location: location.map(str::to_owned),
+                took: Duration::ZERO,
+            };
+            wrong_path("/up", &reply, || Some("/health".to_owned()))
+        };
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            said(302, Some("http://localhost/login")),
+            is(
+                "GET /up answered 302 and leads to /login: `app.health_path` has to be the path that answers 200"
+            )
+        );
+        for status in [401, 403] {
+            assert_eq!(
+                said(status, None),
+                is(&format!(
+                    "GET /up answered {status} no: `app.health_path` has to be a path that answers 200 to everybody, \
+                     without a login, or `null`: then any answer on `/` will do"
+                ))
+            );
+        }
+        assert_eq!(
+            said(404, None),
+            is(
+                "GET /up answered 404 no: `app.health_path` has to be a path that the app has, such as /health"
+            )
+        );
+        assert_eq!(said(503, None), None);
+    }
 
     #[test]
     fn the_image_has_that_file_while_before_start_runs() {

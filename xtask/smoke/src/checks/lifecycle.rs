@@ -1,6 +1,7 @@
 //! Start, stop, start again.
 
 use crate::facts::Facts;
+use crate::secrets::scrub;
 use container::boot::Boot;
 use container::figure::Figure;
 use container::finding::{Judged, flaw, measured, seen};
@@ -93,8 +94,12 @@ pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
         return Err(flaw("the container keeps no password in /run/hive/pgpass"));
     }
     let shown = |text: &str| facts.secrets.iter().any(|secret| text.contains(secret.as_str()));
-    if shown(&facts.whole_log) {
-        return Err(flaw("a password made at first boot is in the container's log"));
+    if let Some(line) = facts.whole_log.lines().find(|line| shown(line)) {
+        let said = cut(&scrub(line.trim(), &facts.secrets));
+        return Err(flaw(format!(
+            "a password made at first boot is in the container's log: `{said}`{}",
+            of_variables(line)
+        )));
     }
     if shown(&facts.inspect) {
         return Err(flaw("a password made at first boot is in `docker inspect`"));
@@ -107,6 +112,27 @@ pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
         facts.secrets.len(),
         facts.whole_log.lines().count()
     ))
+}
+
+/// As much of a line as a message has room for.
+fn cut(line: &str) -> String {
+    const MOST: usize = 160;
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
+}
+
+/// What to do about a line of a frame, as rich draws it around the values of variables in
+/// each traceback.
+fn of_variables(line: &str) -> &'static str {
+    match line.contains('│') {
+        true => {
+            ". Tracebacks there show the values of variables: take `show_locals` off where the app sets up rich, or give \
+             structlog's `ConsoleRenderer` an `exception_formatter=structlog.dev.plain_traceback`"
+        }
+        false => "",
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +220,17 @@ mod tests {
         assert!(no_secret_leaked(&facts).is_err());
         facts.whole_log = "PW is s3cret\n".into();
         let said = no_secret_leaked(&facts).unwrap_err().detail;
+        assert_eq!(
+            said,
+            "a password made at first boot is in the container's log: `PW is [scrubbed]`"
+        );
+        facts.whole_log = format!("app | │ kwargs = {{'password': 's3cret'}} {}│\n", "─".repeat(200));
+        let said = no_secret_leaked(&facts).unwrap_err().detail;
+        assert!(
+            said.contains("`app | │ kwargs = {'password': '[scrubbed]'} ──"),
+            "{said}"
+        );
+        assert!(said.contains("…`. Tracebacks there show the values"), "{said}");
         assert!(!said.contains("s3cret"), "{said}");
     }
 }
