@@ -23,6 +23,7 @@ mod status;
 mod test;
 mod up;
 mod update;
+mod way_back;
 
 use anyhow::Result;
 

@@ -133,6 +133,8 @@ pub struct VolumeFindings {
     pub(crate) tablespaces: Vec<String>,
     /// Where the running cluster was migrated from.
     pub(crate) migrated_from: Option<String>,
+    /// The image that an update has made the running cluster for.
+    pub(crate) running_image: Option<ImageId>,
     /// Which disk the volume lies on, as its container knows it.
     pub(crate) disk: u64,
     /// What an update has noted of the generations that it put aside, by name.
@@ -143,7 +145,43 @@ pub struct VolumeFindings {
     pub(crate) secrets: Vec<String>,
 }
 
+/// What has put the running data in their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MadeBy<'a> {
+    /// The first start of the volume.
+    Itself,
+    Restore {
+        id: &'a str,
+    },
+    Migration {
+        id: &'a str,
+        from: &'a str,
+    },
+    Update,
+}
+
+impl MadeBy<'_> {
+    /// The command that brings back what ran before.
+    pub(crate) fn way_back(self, service: &str) -> Option<String> {
+        match self {
+            Self::Itself => None,
+            Self::Restore { .. } => Some(format!("cargo xtask restore {service} --undo")),
+            Self::Migration { .. } => Some(format!("cargo xtask migrate {service} --rollback")),
+            Self::Update => Some(format!("cargo xtask update {service} --undo")),
+        }
+    }
+}
+
 impl VolumeFindings {
+    pub(crate) fn made_by(&self) -> MadeBy<'_> {
+        match (&self.running, &self.migrated_from, &self.running_image) {
+            (None, _, _) => MadeBy::Itself,
+            (Some(id), Some(from), _) => MadeBy::Migration { id, from },
+            (Some(_), None, Some(_)) => MadeBy::Update,
+            (Some(id), None, None) => MadeBy::Restore { id },
+        }
+    }
+
     /// # Errors
     /// When no generation of this name is kept on the volume, with those that are.
     pub(crate) fn has(&self, volume: &str, generation: &str) -> Result<()> {
@@ -176,6 +214,7 @@ impl VolumeFindings {
             was_healthy: false,
             tablespaces: Vec::new(),
             migrated_from: None,
+            running_image: None,
             versions: BTreeMap::new(),
             disk: 1,
             kept: BTreeMap::new(),

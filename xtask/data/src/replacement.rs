@@ -305,6 +305,16 @@ pub fn nothing_killed(handle: &ServiceHandle) -> Result<()> {
     }
 }
 
+/// The name of a way back that was killed. Who ends it by [`mend`] and finds that the data of
+/// this name run no more has what he asked for, and takes nothing else back.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn killed_way_back(handle: &ServiceHandle) -> Result<Option<String>> {
+    let is_way_back = |one: &VolumeJournal| [exchange::ROLLBACK, UNDO].contains(&one.operation.as_str());
+    Ok(interrupted(handle)?.filter(is_way_back).map(|journal| journal.id))
+}
+
 impl<'a> MendOrder<'a> {
     fn work(&self, keeper: &'a VolumeKeeper, journal: VolumeJournal) -> DataWork<'a> {
         DataWork {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::facts::BackupFacts;
-use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::generations::{MadeBy, VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataWork, all};
 use crate::proof::{MORE_FILES, MORE_ROOM};
 use crate::rehearsal::{self, OwnChecks, RehearsalOrder, TrialOrder};
@@ -176,25 +176,39 @@ pub fn update(order: &UpdateOrder<'_>, choices: UpdateChoices) -> Result<Option<
     }))
 }
 
-/// The way back of the last update, where nothing has come in between.
+/// The way back of the last update, where nothing has come in between; none where the one of
+/// this name was `killed`, and had got there.
 ///
 /// # Errors
 /// When there is none, or the engine does not answer.
-pub fn way_back(order: &UpdateOrder<'_>) -> Result<WayBack> {
+pub fn way_back(order: &UpdateOrder<'_>, killed: Option<&str>) -> Result<Option<WayBack>> {
     let name = &order.handle.name;
     let main = restart::own(order.handle)?;
     let helper = format!("{name}.look-back-{}", std::process::id());
     let keeper = VolumeKeeper::start(order.resources, &helper, &main.image_id, &name.volume())?;
     let seen = keeper.look(&[])?;
-    found_way_back(&seen).ok_or_else(|| {
+    if killed.is_some_and(|id| seen.running.as_deref() != Some(id)) {
+        return Ok(None);
+    }
+    found_way_back(&seen).map(Some).ok_or_else(|| {
         let beside = match seen.generations.as_slice() {
             [] => String::new(),
             all => format!("; beside the data are {}", all.join(", ")),
         };
-        failure::usage(format!(
+        let failure = failure::usage(format!(
             "{name}: no way back is kept for the data that run{beside}"
-        ))
-        .into()
+        ));
+        match seen.made_by() {
+            MadeBy::Itself | MadeBy::Update => failure.into(),
+            other => {
+                let command = other.way_back(name.as_str()).unwrap_or_default();
+                failure
+                    .hint(format!(
+                        "they come from no update; what ran before them: {command}"
+                    ))
+                    .into()
+            }
+        }
     })
 }
 

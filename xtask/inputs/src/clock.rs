@@ -27,6 +27,15 @@ pub fn stamp(time: SystemTime) -> String {
     rfc3339(time).replace(['-', ':'], "")
 }
 
+/// The time of a text that begins with a [`stamp`].
+pub fn stamped(text: &str) -> Option<SystemTime> {
+    let part = |from: usize, to: usize| text.get(from..to);
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, rest) = (part(9, 11)?, part(11, 13)?, part(13, 20)?);
+    let is_stamp = text.get(8..9) == Some("T") && rest.ends_with('Z');
+    parse(&format!("{year}-{month}-{day}T{hour}:{minute}:{rest}")).filter(|_| is_stamp)
+}
+
 /// A time as UTC with milliseconds, `2026-11-21T03:15:00.123Z`, which [`parse`]
 /// reads.
 pub fn rfc3339(time: SystemTime) -> String {
@@ -111,6 +120,10 @@ mod tests {
         let time = at(1_709_251_199, 123_000_000);
         assert_eq!(rfc3339(time), "2024-02-29T23:59:59.123Z");
         assert_eq!(parse(&rfc3339(time)), Some(time));
+        assert_eq!(stamped(&format!("{}-0a0b", stamp(time))), Some(time));
+        for other in ["", "2", "before-2", "20240229T235959Z", "20240229 235959.123Z"] {
+            assert_eq!(stamped(other), None, "{other}");
+        }
         assert_eq!(shown(&rfc3339(time)), "2024-02-29 23:59 UTC");
         assert_eq!(shown("é"), "é");
     }

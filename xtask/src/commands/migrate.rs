@@ -2,39 +2,39 @@
 
 use anyhow::Result;
 
-use super::services;
+use super::{services, way_back};
 use crate::cli::migrate::MigrateArgs;
 use ::service::handle::ServiceHandle;
 use data::migrate::{self, MigrateOrder, MigrateOutcome, MigrationPlan};
 use data::replacement;
 use data::restore::RestoreOrder;
-use data::rollback;
+use data::rollback::Replacing;
 use host::Host;
 use host::report::{Report, seconds};
 
 /// Migrates, says what would be, or takes the last migration back.
 pub(super) fn run(args: &MigrateArgs, host: &Host) -> Result<()> {
-    let told = match (args.dry_run, args.rollback > 0) {
-        (true, _) => ("migrate --dry-run", "looked at"),
-        (_, true) => ("migrate --rollback", "taken back"),
-        _ => ("migrate", "migrated"),
+    let Some(from) = &args.from else {
+        let twice = args.rollback > 1;
+        return way_back::run(host, &args.image, args.engine, Replacing::Migration, twice);
+    };
+    let told = match args.dry_run {
+        true => ("migrate --dry-run", "looked at"),
+        false => ("migrate", "migrated"),
     };
     let look = |handle: &ServiceHandle| {
-        // Whoever asks, or is asked, has not said yet that anything may be changed.
-        if args.dry_run || args.rollback == 1 {
+        // Whoever only looks has not said that anything may be changed.
+        if args.dry_run {
             replacement::nothing_killed(handle)?;
         }
         Ok(())
     };
     services::exchange_data(host, &args.image, args.engine, told, look, |order, ()| {
-        of_service(args, host, order)
+        of_service(args, host, from, order)
     })
 }
 
-fn of_service(args: &MigrateArgs, host: &Host, service: &RestoreOrder<'_>) -> Result<()> {
-    let Some(from) = &args.from else {
-        return take_back(args, host, service);
-    };
+fn of_service(args: &MigrateArgs, host: &Host, from: &str, service: &RestoreOrder<'_>) -> Result<()> {
     let RestoreOrder { handle, spec, .. } = *service;
     let inventory = handle.engine.inventory(&host.runner)?;
     let order = MigrateOrder {
@@ -102,26 +102,4 @@ fn tell_outcome(report: &Report, handle: &ServiceHandle, from: &str, outcome: &M
     if outcome.away.is_none() {
         report.step("next", format!("cargo xtask up {name}"));
     }
-}
-
-fn take_back(args: &MigrateArgs, host: &Host, order: &RestoreOrder<'_>) -> Result<()> {
-    let name = &order.handle.name;
-    let back = rollback::way_back(order)?;
-    rollback::tell(&host.report, name.as_str(), &back);
-    if args.rollback < 2 {
-        let twice = format!("cargo xtask migrate {name} --rollback --rollback");
-        services::confirmed(host, name.as_str(), &twice)?;
-    }
-    let aside = rollback::rollback(order, &back)?;
-    let away = aside
-        .away
-        .map_or(String::new(), |away| format!(", away for {}", seconds(away)));
-    host.report
-        .step("back", format!("{name}: the data from before{away}"));
-    host.report.step("kept", aside.told(name.as_str()));
-    if let Some(version) = &back.other_major {
-        let next = format!("cargo xtask up {name} --image REFERENCE, one with PostgreSQL {version}");
-        host.report.step("next", next);
-    }
-    Ok(())
 }

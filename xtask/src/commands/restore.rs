@@ -4,18 +4,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::services;
+use super::{services, way_back};
 use crate::cli::restore::RestoreArgs;
 use ::service::handle::ServiceHandle;
 use data::file::{self, Backup};
 use data::moment::WayToMoment;
 use data::replacement;
 use data::restore::{self, RestoreOrder, RestoredFrom};
+use data::rollback::Replacing;
 use host::Host;
 use host::report::seconds;
 
-/// Restores a backup, or removes what an earlier restore has put aside.
+/// Restores a backup, or brings back or removes what an earlier restore has put aside.
 pub(super) fn run(args: &RestoreArgs, host: &Host) -> Result<()> {
+    if args.undo > 0 {
+        let twice = args.undo > 1;
+        return way_back::run(host, &args.image, args.engine, Replacing::Restore, twice);
+    }
     let verb = match args.forget {
         Some(_) => "restore --forget",
         None => "restore",
@@ -91,8 +96,8 @@ fn of_service(
         host.report.step(
             "kept",
             format!(
-                "{name}: what ran before; into a file: cargo xtask backup {name} --generation {kept}; to delete it: \
-                 cargo xtask restore {name} --forget {kept}"
+                "{name}: what ran before; back to it: cargo xtask restore {name} --undo; into a file: cargo xtask \
+                 backup {name} --generation {kept}; to delete it: cargo xtask restore {name} --forget {kept}"
             ),
         );
     }

@@ -50,6 +50,10 @@ pub(super) fn run(args: &UpdateArgs, host: &Host) -> Result<()> {
             // Whoever asks, or is asked, has not said yet that anything may be changed.
             replacement::nothing_killed(&handle)?;
         }
+        let killed = match args.undo {
+            0 => None,
+            _ => replacement::killed_way_back(&handle)?,
+        };
         services::mend(host, &handle, spec, true)?;
         let reference = args.image.clone().unwrap_or_else(|| services::release(spec));
         let verb = match (args.rehearse, args.undo > 0) {
@@ -58,7 +62,14 @@ pub(super) fn run(args: &UpdateArgs, host: &Host) -> Result<()> {
             _ => "update",
         };
         let mut entry = TrailEntry::begun(verb, &handle.name);
-        let done = of_service(args, host, &handle, spec, &reference, &mut entry);
+        let done = of_service(
+            args,
+            host,
+            &handle,
+            spec,
+            (&reference, killed.as_deref()),
+            &mut entry,
+        );
         let outcome = done.as_ref().copied().unwrap_or_default();
         if outcome != NOTHING {
             trail::write(&host.state_dir(), &host.report, &entry.ended(outcome, &done));
@@ -73,7 +84,7 @@ fn of_service(
     host: &Host,
     handle: &ServiceHandle,
     spec: &ImageSpec,
-    reference: &str,
+    (reference, killed): (&str, Option<&str>),
     entry: &mut TrailEntry,
 ) -> Result<&'static str> {
     let inventory = handle.engine.inventory(&host.runner)?;
@@ -104,7 +115,7 @@ fn of_service(
         state: &state,
     };
     if args.undo > 0 {
-        return undo(args, host, &order, entry);
+        return undo(args, host, &order, killed, entry);
     }
     entry.image = Some(image.id().clone());
     if !args.rehearse {
@@ -190,10 +201,16 @@ fn undo(
     args: &UpdateArgs,
     host: &Host,
     order: &UpdateOrder<'_>,
+    killed: Option<&str>,
     entry: &mut TrailEntry,
 ) -> Result<&'static str> {
     let name = &order.handle.name;
-    let back = update::way_back(order)?;
+    let Some(back) = update::way_back(order, killed)? else {
+        let main = ::service::restart::own(order.handle)?;
+        host.report
+            .step("undone", format!("{name}: image {}", main.image_id.short()));
+        return Ok("undone");
+    };
     let reference = args.image.as_deref().unwrap_or(back.image.as_str());
     let image = match (order.handle.engine.image(&host.runner, reference)?, &args.image) {
         (Some(image), _) => image,

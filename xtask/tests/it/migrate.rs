@@ -327,7 +327,8 @@ fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
         .command(&["migrate", NAME, "--rollback", "--rollback"]);
     sandbox::killed_at(&mut back, NAME, "start");
     sandbox::served_meanwhile(NAME);
-    service.up().says(&["was killed at \"start\""]);
+    let again = service.migrate(&["--rollback", "--rollback"]).expect(0);
+    again.says(&["was killed at \"start\"", "the data from before"]);
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
     service
         .migrate(&["--rollback"])

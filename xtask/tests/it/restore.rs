@@ -198,8 +198,7 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
             left = None;
         }
     }
-    service.xtask(&["restore", NAME, file]).expect(0);
-    assert_eq!(service.marked(), "of the backup");
+    taken_back(&service, file);
     is_backed_up("last proved backup: ");
     becomes_that_of_a_dump(&service);
     // It is a new cluster, of which there is none yet.
@@ -227,6 +226,29 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     // The superuser's password is that of this volume.
     assert_eq!(service.inside("PGSERVICE=superuser psql -XAtqc 'SELECT 1'"), "1");
     becomes_the_data_of_another_image(&service, file);
+}
+
+/// The data from before a restore come back, where that is said, and whole where that is killed.
+fn taken_back(service: &Restorer, file: &str) {
+    let undo = ["restore", NAME, "--undo", "--undo"];
+    let restored = service.xtask(&["restore", NAME, file]).expect(0);
+    restored.says(&["back to it: cargo xtask restore test-genie --undo"]);
+    service.sql("INSERT INTO mark VALUES ('since')");
+    service.xtask(&undo[..3]).expect(2).says(&[
+        "from before the restore of 20",
+        "is lost to it",
+        "nothing was touched",
+        "cargo xtask restore test-genie --undo --undo",
+    ]);
+    sandbox::killed_at(&mut service.command(&undo), NAME, "exchange");
+    service.xtask(&undo).expect(0).says(&[
+        "a rollback of the restore of 20",
+        "was killed at \"exchange\"",
+        "public.mark 1",
+        "--generation failed-",
+    ]);
+    // What came before is of a restore, too.
+    assert_eq!(service.marked(), "of the backup");
 }
 
 /// A dump is loaded where a base backup is unpacked.

@@ -127,6 +127,7 @@ def look(extensions: str) -> None:
                 "was_healthy": os.path.exists(WAS_HEALTHY),
                 "tablespaces": files_in(f"{PGDATA}/pg_tblspc"),
                 "migrated_from": restored.get("migrated_from"),
+                "running_image": restored.get("image_id"),
                 "disk": os.stat(MOUNT).st_dev,
                 "secrets": files.kept_secrets(),
                 "images": {
