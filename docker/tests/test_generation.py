@@ -331,7 +331,7 @@ class Collations(unittest.TestCase):
 
         with mock.patch.object(generation, "ask", ask):
             try:
-                generation.mend_collations()
+                return generation.mend_collations()
             finally:
                 self.asked = asked[1:]
 
@@ -351,7 +351,8 @@ class Collations(unittest.TestCase):
 
     def test_indexes_of_another_order_are_made_again(self):
         moved = {"indexes": ["public.i"], "collations": ['"de_DE"'], "database": True}
-        self.inspect([["shop", True]], {"shop": moved})
+        made_again = self.inspect([["shop", True], ["other", True]], {"shop": moved})
+        self.assertEqual(made_again, ["public.i (database shop)"])
         self.assertEqual(
             self.asked,
             [
@@ -359,8 +360,22 @@ class Collations(unittest.TestCase):
                 ("shop", "REINDEX INDEX public.i"),
                 ("shop", 'ALTER COLLATION "de_DE" REFRESH VERSION'),
                 ("postgres", 'ALTER DATABASE "shop" REFRESH COLLATION VERSION'),
+                ("other", generation.SORTED),
             ],
         )
+
+    def test_what_was_made_again_is_told_and_not_at_any_length(self):
+        def told(indexes):
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                generation.tell_made_again(indexes)
+            return said.getvalue()
+
+        how = "again, whose text this image sorts otherwise:"
+        self.assertEqual(told([]), "")
+        self.assertEqual(told(["i (database d)"]), f"made 1 index {how} i (database d)\n")
+        many = told([f"i{number}" for number in range(12)])
+        self.assertTrue(many.startswith(f"made 12 indexes {how} i0, i1, "), many)
+        self.assertTrue(many.endswith(", i9 and 2 more\n"), many)
 
 
 class Frozen(unittest.TestCase):

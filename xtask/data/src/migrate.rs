@@ -93,6 +93,8 @@ pub struct MigrateOutcome {
     pub kept: Option<String>,
     /// How long the service was away, where it ran.
     pub away: Option<Duration>,
+    /// Whether it runs now.
+    pub runs: bool,
 }
 
 /// A migration in whose way nothing is.
@@ -585,6 +587,7 @@ impl Migration<'_> {
             digest: self.prepared.digest.clone(),
             kept: kept.into_iter().find(|kept| *kept == name),
             away,
+            runs: self.work.journal.service_ran,
         })
     }
 }

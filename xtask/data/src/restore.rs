@@ -83,6 +83,8 @@ pub struct RestoreOutcome {
     pub kept: Option<String>,
     /// How long the service was away, where it ran.
     pub away: Option<Duration>,
+    /// Whether it runs now; it was away for longer where something killed has taken it down.
+    pub runs: bool,
 }
 
 /// Whose backup it is, as the user says.
@@ -413,7 +415,12 @@ impl Restore<'_> {
             "recover"
         };
         let recovered = self.work.keeper.does(verb, &args);
-        recovered.map(drop).context("make the restored data ready")
+        for line in recovered.context("make the restored data ready")?.lines() {
+            self.work
+                .report
+                .warn(format!("{}: {line}", self.work.handle.name));
+        }
+        Ok(())
     }
 
     fn outcome(&self) -> Result<RestoreOutcome> {
@@ -424,6 +431,7 @@ impl Restore<'_> {
         Ok(RestoreOutcome {
             kept: kept.into_iter().find(|kept| *kept == name),
             away,
+            runs: self.work.journal.service_ran,
         })
     }
 }

@@ -170,6 +170,7 @@ pub fn rollback(order: &RestoreOrder<'_>, back: &DataBack) -> Result<PutAside> {
     let generation = rollback.work.aside();
     Ok(PutAside {
         away,
+        runs: rollback.work.journal.service_ran,
         written: written::count(&keeper, &generation),
         generation,
     })

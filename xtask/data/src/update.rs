@@ -271,6 +271,7 @@ pub fn undo(order: &UpdateOrder<'_>, back: &WayBack) -> Result<PutAside> {
     let generation = replacement.work.aside();
     Ok(PutAside {
         away,
+        runs: replacement.work.journal.service_ran,
         written: written::count(&keeper, &generation),
         generation,
     })

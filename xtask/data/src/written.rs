@@ -57,6 +57,8 @@ pub(crate) fn way_out(service: &str, generation: &str, counted: &Result<WrittenR
 pub struct PutAside {
     /// How long the service was away, where it ran.
     pub away: Option<Duration>,
+    /// Whether it runs now.
+    pub runs: bool,
     /// What it is called now.
     pub(crate) generation: String,
     /// What it holds that the data from before do not.

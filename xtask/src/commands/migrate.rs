@@ -99,7 +99,7 @@ fn tell_outcome(report: &Report, handle: &ServiceHandle, from: &str, outcome: &M
             ),
         );
     }
-    if outcome.away.is_none() {
+    if !outcome.runs {
         report.step("next", format!("cargo xtask up {name}"));
     }
 }

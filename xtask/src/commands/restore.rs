@@ -101,7 +101,7 @@ fn of_service(
             ),
         );
     }
-    if outcome.away.is_none() {
+    if !outcome.runs {
         host.report.step("next", format!("cargo xtask up {name}"));
     }
     Ok(())

@@ -59,7 +59,7 @@ fn of_service(host: &Host, order: &RestoreOrder<'_>, verb: &str, request: BackRe
             let next = format!("cargo xtask up {name} --image REFERENCE, one with PostgreSQL {version}");
             host.report.step("next", next);
         }
-        None if aside.away.is_none() => host.report.step("next", format!("cargo xtask up {name}")),
+        None if !aside.runs => host.report.step("next", format!("cargo xtask up {name}")),
         None => {}
     }
     Ok(())

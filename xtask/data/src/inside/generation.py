@@ -242,11 +242,11 @@ def begin(identifier: str) -> None:
 
 def recover(identifier: str, of_another: str = "") -> None:
     """Lets PostgreSQL replay the log that belongs to what was unpacked, and compared meanwhile.
-    What is of another image becomes this one's."""
+    What is of another image becomes this one's. Prints which indexes were made again."""
     part = f"{GENERATIONS}/new-{identifier}.part"
     verify_rest(part)
     with serving(part, NOT_SYNCED):
-        mend_collations()
+        tell_made_again(mend_collations())
         if of_another:
             take_over(part)
     ready(identifier, "{}")
@@ -385,7 +385,7 @@ def replay(part: str, moment: str | None, end: int, of_another: str) -> None:
     with serving(part, more, leave_room):
         if moment is None:
             inspect_end(part, end)
-        mend_collations()
+        tell_made_again(mend_collations())
         if of_another:
             take_over(part)
 
@@ -540,10 +540,24 @@ def remove_files(name: str) -> None:
         shutil.rmtree(f"{files.FILES}/{name}")
 
 
-def mend_collations() -> None:
-    """Makes indexes again that are of another order than this image's. Nobody uses the cluster yet;
-    where rows would have to go to another partition it is refused."""
-    other = []
+#: So many indexes are told by name.
+MOST = 10
+
+
+def tell_made_again(indexes: list[str]) -> None:
+    """A line, where there are any."""
+    if not indexes:
+        return
+    count = "1 index" if len(indexes) == 1 else f"{len(indexes)} indexes"
+    more = f" and {len(indexes) - MOST} more" if indexes[MOST:] else ""
+    names = ", ".join(indexes[:MOST])
+    print(f"made {count} again, whose text this image sorts otherwise: {names}{more}")
+
+
+def mend_collations() -> list[str]:
+    """Makes indexes again that are of another order than this image's, and says which. Nobody uses
+    the cluster yet; where rows would have to go to another partition it is refused."""
+    other, made_again = [], []
     for database, is_open in json.loads(ask("postgres", DATABASES)):
         name = image.identifier(database)
         if not is_open:
@@ -551,6 +565,7 @@ def mend_collations() -> None:
         found = json.loads(ask(database, SORTED))
         if not found["bounds"]:
             sort_again(database, found)
+            made_again += [f"{index} (database {database})" for index in found["indexes"]]
         if not is_open:
             ask("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         other += [f"{found['bounds']} (database {database})"] if found["bounds"] else []
@@ -559,6 +574,7 @@ def mend_collations() -> None:
             "collations sort otherwise in this image than where partitions were made by them:"
             f" {', '.join(other)}"
         )
+    return made_again
 
 
 def sort_again(database: str, found: dict) -> None:
