@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from unittest import mock
 
@@ -235,6 +236,45 @@ class Archive(unittest.TestCase):
             ended = generation.end_of_recovery(log)
         self.assertEqual(ended, 0xA03A4B5C8)
         self.assertEqual(generation.position(ended), "A/3A4B5C8")
+
+
+class Held(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.generations = f"{folder.name}/generations"
+        patched = mock.patch.multiple(generation, GENERATIONS=self.generations, LOOKS=0.0)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def test_a_volume_is_held_as_long_as_the_one_is_there_who_asked(self):
+        self.assertIs(generation.is_held(), False, "no operation was ever there")
+        asked, ours = os.pipe()
+        held = threading.Event()
+        with (
+            mock.patch.object(generation.sys, "stdin", open(asked)),
+            mock.patch("builtins.print", lambda *_, **__: held.set()),
+        ):
+            holder = threading.Thread(target=generation.hold)
+            holder.start()
+            self.assertTrue(held.wait(10))
+            self.assertIs(generation.is_held(), True)
+            with self.assertRaisesRegex(copied.Refused, "another command carries out"):
+                generation.hold()
+            os.close(ours)
+            holder.join(10)
+            generation.sys.stdin.close()
+        self.assertFalse(holder.is_alive())
+        self.assertIs(generation.is_held(), False)
+
+    def test_where_folders_cannot_be_locked_nothing_is_claimed(self):
+        with (
+            mock.patch.object(generation.fcntl, "flock", side_effect=OSError(95, "no locks")),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            generation.hold()
+            self.assertIsNone(generation.is_held())
+        self.assertEqual(said.getvalue(), "cannot\n")
 
 
 class Moment(unittest.TestCase):

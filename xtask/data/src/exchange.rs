@@ -109,7 +109,7 @@ pub(crate) fn settled<'a>(
     };
     let work = work(journal);
     let name = &work.handle.name;
-    work.journal.was_killed(name.as_str())?;
+    work.journal.was_killed(name.as_str(), seen.is_held, false)?;
     work.report
         .step("mend", format!("{name}: {}", work.journal.killed()));
     end(work, false)?;

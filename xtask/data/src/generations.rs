@@ -2,7 +2,7 @@
 //! service: what runs, what ran before, what is to run.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
@@ -16,7 +16,7 @@ use definition::identity::ImageId;
 use engine::container::{Container, RunResources};
 use engine::{Engine, reaper};
 use failure::Failure;
-use host::process::{Runner, ended, tail};
+use host::process::{Dialog, Runner, ended, tail};
 use host::report::Report;
 
 /// Unpacks what comes on stdin, and compares it where it has another argument.
@@ -24,6 +24,9 @@ const UNPACK: &str = include_str!("inside/unpack.py");
 
 /// Longer than any of it; Ctrl-C ends it.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long a container may take until it has begun to hold its volume.
+const HOLDING: Duration = Duration::from_secs(60);
 
 /// Whose the volume is: of the cluster's user, else of the one that the image has.
 const OWNER: &str = "cd /var/lib/postgresql/data || exit; \
@@ -50,6 +53,19 @@ pub struct VolumeJournal {
     /// The run of this tool that carries it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// Whether that run holds the volume as long as it is there.
+    #[serde(default)]
+    pub holds: bool,
+}
+
+/// Who carries an operation out.
+enum Carrier<'a> {
+    /// A process of this host that is there.
+    Here(&'a str),
+    /// A run of another host, of which nothing is known here.
+    Elsewhere,
+    /// This very run, or one that was killed.
+    Nobody,
 }
 
 impl VolumeJournal {
@@ -63,31 +79,76 @@ impl VolumeJournal {
             image: None,
             service_ran,
             run: reaper::run_id().ok(),
+            holds: false,
         }
     }
 
-    /// For whoever would end it as one that was killed.
+    /// Whether only what it holds can tell if it goes on.
+    pub(crate) fn is_of_another_host(&self) -> bool {
+        matches!(self.carrier(), Carrier::Elsewhere)
+    }
+
+    fn carrier(&self) -> Carrier<'_> {
+        let ours = reaper::run_id().ok();
+        let run = self.run.as_deref().filter(|run| Some(*run) != ours.as_deref());
+        match run {
+            Some(run) if !reaper::is_of_this_host(run) => Carrier::Elsewhere,
+            Some(run) if reaper::is_alive(run) => Carrier::Here(run.split('-').next().unwrap_or_default()),
+            _ => Carrier::Nobody,
+        }
+    }
+
+    /// For whoever would end it as one that was killed, and has seen whether the volume `is_held`.
     ///
     /// # Errors
     /// When another run still carries it out: locks of commands lie where each user keeps his.
-    pub(crate) fn was_killed(&self, name: &str) -> Result<()> {
-        let ours = reaper::run_id().ok();
-        let run = self.run.as_ref().filter(|run| Some(*run) != ours.as_ref());
-        let Some(run) = run.filter(|run| reaper::is_alive_here(run)) else {
-            return Ok(());
+    /// One of another host has to let go of the volume, unless somebody knows better: he
+    /// `takes_over`.
+    pub(crate) fn was_killed(&self, name: &str, is_held: Option<bool>, takes_over: bool) -> Result<()> {
+        let operation = &self.operation;
+        let failure = match (self.carrier(), is_held) {
+            (Carrier::Nobody, _) => return Ok(()),
+            (Carrier::Here(pid), _) => {
+                let message = format!("{name}: another command, process {pid}, carries out a {operation}");
+                failure::environment(message).hint("wait for it, or end it")
+            }
+            (Carrier::Elsewhere, _) if takes_over => return Ok(()),
+            (Carrier::Elsewhere, Some(false)) if self.holds => return Ok(()),
+            (Carrier::Elsewhere, Some(true)) => failure::environment(format!(
+                "{name}: a command on another host carries out a {operation}: it holds the volume"
+            ))
+            .hint(format!(
+                "wait for it; where that host is gone for good: cargo xtask up {name} --take-over"
+            )),
+            (Carrier::Elsewhere, _) => failure::environment(format!(
+                "{name}: a command on another host carries out a {operation}, or was killed: from here it cannot be \
+                 told"
+            ))
+            .hint(format!("where it is over for sure: cargo xtask up {name} --take-over")),
         };
-        let pid = run.split('-').next().unwrap_or_default();
-        let message = format!(
-            "{name}: another command, process {pid}, carries out a {}",
-            self.operation
-        );
-        Err(failure::environment(message)
-            .hint("wait for it, or end it")
-            .into())
+        Err(failure.into())
+    }
+
+    /// For whoever ends nothing: that another run carries it out, or may do so; else that it was
+    /// killed.
+    pub(crate) fn refused(&self, name: &str) -> Error {
+        match self.carrier() {
+            Carrier::Nobody => self.unfinished(name),
+            Carrier::Here(_) => match self.was_killed(name, None, false) {
+                Err(error) => error,
+                Ok(()) => self.unfinished(name),
+            },
+            Carrier::Elsewhere => failure::environment(format!(
+                "{name}: a command on another host carries out a {}, or was killed: nothing was touched",
+                self.operation
+            ))
+            .hint(format!("end it where it was killed: cargo xtask up {name}"))
+            .into(),
+        }
     }
 
     /// That it was, to whoever may not end it.
-    pub(crate) fn unfinished(&self, name: &str) -> Error {
+    fn unfinished(&self, name: &str) -> Error {
         let killed = self.killed();
         failure::environment(format!(
             "{name}: {killed}, and is not ended yet: nothing was touched"
@@ -122,6 +183,8 @@ pub struct VolumeFindings {
     pub(crate) versions: BTreeMap<String, String>,
     /// Of an operation that was killed.
     pub(crate) journal: Option<VolumeJournal>,
+    /// Whether a run holds the volume, wherever that is; none where it cannot be told.
+    pub(crate) is_held: Option<bool>,
     /// The operation that has put the running cluster in its place.
     pub(crate) running: Option<String>,
     /// Whether a server has run on the running cluster since it was made.
@@ -209,6 +272,7 @@ impl VolumeFindings {
             free_files: None,
             generations: Vec::new(),
             journal: None,
+            is_held: Some(false),
             running: None,
             is_used: false,
             was_healthy: false,
@@ -221,6 +285,27 @@ impl VolumeFindings {
             images: BTreeMap::new(),
             secrets: Vec::new(),
         }
+    }
+}
+
+/// A volume that an operation holds: others see that somebody works on it, on whichever host. It is
+/// let go with this, also where this process is killed: the program that holds it ends with its
+/// input.
+#[derive(Debug)]
+pub(crate) struct HeldVolume(Dialog);
+
+impl HeldVolume {
+    /// What the program says first.
+    fn said(&self) -> Result<String> {
+        let mut line = String::new();
+        self.0.stream.set_read_timeout(Some(HOLDING))?;
+        let mut stream = BufReader::new(&self.0.stream);
+        stream.read_line(&mut line).context("hold the volume")?;
+        Ok(line)
+    }
+
+    fn into_last_words(self) -> String {
+        self.0.last_words()
     }
 }
 
@@ -303,6 +388,29 @@ impl VolumeKeeper {
     /// Writes down which step comes.
     pub(crate) fn note(&self, journal: &VolumeJournal) -> Result<()> {
         self.does("note", &[&serde_json::to_string(journal)?]).map(drop)
+    }
+
+    /// Holds the volume for an operation; none where its file system locks no folders.
+    pub(crate) fn hold(&self) -> Result<Option<HeldVolume>> {
+        let exec = [
+            "exec",
+            "--interactive",
+            "--user",
+            &self.owner,
+            self.container.name(),
+        ];
+        let runner = self.runner.for_cleanup();
+        let command = self.engine.cmd(&runner, &exec).args(on_generations(&["hold"]));
+        let held = HeldVolume(command.dialog()?);
+        let said = held.said()?;
+        match said.trim_end() {
+            "held" => Ok(Some(held)),
+            "cannot" => Ok(None),
+            _ => {
+                let why = held.into_last_words();
+                Err(failure::environment(format!("hold the volume: {why}")).into())
+            }
+        }
     }
 
     /// Puts the files of a backup into a folder of the volume, once each was seen to be the one that
@@ -485,8 +593,9 @@ mod tests {
 
     #[test]
     fn what_another_run_still_carries_out_was_not_killed() {
+        let was_killed = |journal: &VolumeJournal| journal.was_killed("genie", Some(false), false);
         let mut journal = VolumeJournal::begun("restore", "1", true);
-        journal.was_killed("genie").unwrap();
+        was_killed(&journal).unwrap();
         let ours = journal.run.clone().unwrap();
         let (pid, rest) = ours.split_once('-').unwrap();
         let (_, rest) = rest.split_once('-').unwrap();
@@ -495,18 +604,57 @@ mod tests {
         let stat = fs_err::read_to_string(format!("/proc/{parent}/stat")).unwrap();
         let started = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
         journal.run = Some(format!("{parent}-{started}-{rest}"));
-        let told = failure::render(&journal.was_killed("genie").unwrap_err());
         let process = format!("genie: another command, process {parent}, carries out a restore");
-        assert!(told.contains(&process), "{told}");
-        // A number that was given out again, another boot or host, an older tool.
+        // Whatever the volume says: it is seen here.
+        for takes_over in [false, true] {
+            let told = journal.was_killed("genie", Some(false), takes_over).unwrap_err();
+            assert!(failure::render(&told).contains(&process));
+        }
+        assert!(failure::render(&journal.refused("genie")).contains(&process));
+        // A number that was given out again, another boot, an older tool.
+        let (_, host) = rest.split_once('-').unwrap();
         for dead in [
             Some(format!("{parent}-1-{rest}")),
-            Some(format!("{pid}-1-0000-0000")),
+            Some(format!("{pid}-1-0000-{host}")),
             None,
         ] {
             journal.run = dead;
-            journal.was_killed("genie").unwrap();
+            was_killed(&journal).unwrap();
+            let told = failure::render(&journal.refused("genie"));
+            assert!(told.contains("was killed at"), "{told}");
         }
+    }
+
+    #[test]
+    fn what_another_host_has_begun_is_its_own_until_it_lets_go_of_the_volume() {
+        let mut journal = VolumeJournal::begun("restore", "1", true);
+        journal.run = Some("1-1-0000-0000".to_owned());
+        let told = |journal: &VolumeJournal, is_held, takes_over| {
+            let done = journal.was_killed("genie", is_held, takes_over);
+            done.map_err(|error| failure::render(&error))
+        };
+        // An older tool holds nothing; some file systems lock no folders.
+        for (holds, is_held) in [(false, Some(false)), (true, None), (false, None)] {
+            journal.holds = holds;
+            let cannot = told(&journal, is_held, false).unwrap_err();
+            assert!(cannot.contains("from here it cannot be told"), "{cannot}");
+            assert!(cannot.contains("cargo xtask up genie --take-over"), "{cannot}");
+        }
+        journal.holds = true;
+        let works = told(&journal, Some(true), false).unwrap_err();
+        assert!(
+            works.contains("a command on another host carries out a restore: it holds"),
+            "{works}"
+        );
+        assert_eq!(told(&journal, Some(false), false), Ok(()), "it has let go");
+        for is_held in [Some(true), Some(false), None] {
+            assert_eq!(told(&journal, is_held, true), Ok(()), "somebody has said so");
+        }
+        let refused = failure::render(&journal.refused("genie"));
+        assert!(
+            refused.contains("on another host carries out a restore, or was killed"),
+            "{refused}"
+        );
     }
 
     #[test]

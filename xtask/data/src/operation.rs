@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Error, Result};
 
-use crate::generations::{VolumeJournal, VolumeKeeper};
+use crate::generations::{HeldVolume, VolumeJournal, VolumeKeeper};
 use crate::written;
 use definition::spec::ImageSpec;
 use failure::{Failure, FailureKind};
@@ -101,9 +101,18 @@ pub(crate) struct DataWork<'a> {
     pub(crate) journal: VolumeJournal,
     /// Since when the service is away.
     pub(crate) stopped: Option<SystemTime>,
+    /// What others see of it, wherever they are, while its steps are carried out.
+    pub(crate) held: Option<HeldVolume>,
 }
 
 impl DataWork<'_> {
+    /// Nobody else works on the volume from here on, nor takes this for one that was killed.
+    fn hold(&mut self) -> Result<()> {
+        self.held = self.keeper.hold()?;
+        self.journal.holds = self.held.is_some();
+        Ok(())
+    }
+
     /// Says which step comes, on the volume first.
     fn begin(&mut self, step: &'static str) -> Result<()> {
         if step != START {
@@ -293,6 +302,7 @@ pub(crate) trait DataOperation<'a>: Sized {
 /// # Errors
 /// That of the step, with what became of the data.
 pub(crate) fn run<'a, O: DataOperation<'a>>(operation: &mut O) -> Result<()> {
+    operation.work_mut().hold()?;
     let steps = operation.steps();
     for (n, step) in steps.iter().enumerate() {
         let begun = operation.work_mut().begin(step.name);

@@ -231,6 +231,8 @@ pub struct MendOrder<'a> {
     /// Whether a new container that was not healthy yet may still become so; else it
     /// goes.
     pub may_wait: bool,
+    /// Whether somebody has said that what another host has begun is over.
+    pub takes_over: bool,
 }
 
 /// Ends an operation that was killed: done where the service works on what it has made,
@@ -245,8 +247,9 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
         return Ok(false);
     };
     let name = &handle.name;
-    journal.was_killed(name.as_str())?;
-    order.report.step("mend", format!("{name}: {}", journal.killed()));
+    if !journal.is_of_another_host() {
+        journal.was_killed(name.as_str(), None, order.takes_over)?;
+    }
     let place = handle.place()?;
     let main = place
         .own()
@@ -260,6 +263,11 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     };
     let helper = format!("{name}.mend-{}", std::process::id());
     let keeper = VolumeKeeper::start(order.resources, &helper, &image, &name.volume())?;
+    if journal.is_of_another_host() {
+        let is_held = keeper.look(&[])?.is_held;
+        journal.was_killed(name.as_str(), is_held, order.takes_over)?;
+    }
+    order.report.step("mend", format!("{name}: {}", journal.killed()));
     if exchange::is_one(&journal) {
         return exchange::end(order.work(&keeper, journal), order.may_wait);
     }
@@ -298,10 +306,7 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
 pub fn nothing_killed(handle: &ServiceHandle) -> Result<()> {
     match interrupted(handle)? {
         None => Ok(()),
-        Some(journal) => {
-            journal.was_killed(handle.name.as_str())?;
-            Err(journal.unfinished(handle.name.as_str()))
-        }
+        Some(journal) => Err(journal.refused(handle.name.as_str())),
     }
 }
 
@@ -325,6 +330,7 @@ impl<'a> MendOrder<'a> {
             keeper,
             journal,
             stopped: None,
+            held: None,
         }
     }
 }

@@ -72,6 +72,7 @@ impl<'a> RestoreOrder<'a> {
             keeper,
             journal,
             stopped: None,
+            held: None,
         }
     }
 }
@@ -448,7 +449,7 @@ pub fn forget(order: &RestoreOrder<'_>, generation: &str) -> Result<()> {
     let seen = keeper.look(&[])?;
     if let Some(journal) = seen.journal {
         // Names are those of before it, or after.
-        return Err(journal.unfinished(name.as_str()));
+        return Err(journal.refused(name.as_str()));
     }
     seen.has(&name.volume(), generation)?;
     keeper.does("forget", &[generation])?;

@@ -69,7 +69,7 @@ pub fn way_back(order: &RestoreOrder<'_>, request: BackRequest<'_>) -> Result<Op
     // Of a service without a container nobody has seen the journal yet.
     let journal = keeper.look(&[])?.journal.filter(exchange::is_one);
     let seen = match &journal {
-        Some(journal) if !request.is_sure => return Err(journal.unfinished(name.as_str())),
+        Some(journal) if !request.is_sure => return Err(journal.refused(name.as_str())),
         _ => exchange::settled(&keeper, &[], |journal| order.work(&keeper, journal))?,
     };
     let unseen = journal.as_ref().filter(|journal| journal.operation == ROLLBACK);

@@ -287,6 +287,7 @@ impl<'a> UpdateOrder<'a> {
             keeper,
             journal,
             stopped: None,
+            held: None,
         }
     }
 }

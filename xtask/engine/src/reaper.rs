@@ -42,9 +42,9 @@ pub fn is_alive(run: &str) -> bool {
     boot_id().is_ok_and(|now| now == boot) && process_is_alive(pid, started)
 }
 
-/// Whether the run with this id is one of this host's that still goes on.
-pub fn is_alive_here(run: &str) -> bool {
-    run.split('-').nth(3) == Some(host_id().as_str()) && is_alive(run)
+/// Whether it can be told here if the run with this id still goes on.
+pub fn is_of_this_host(run: &str) -> bool {
+    run.split('-').nth(3) == Some(host_id().as_str())
 }
 
 /// Whether this very process is there. Only the kernel's "no such process" says
@@ -214,16 +214,17 @@ mod tests {
     }
 
     #[test]
-    fn only_runs_of_this_host_are_known_to_be_alive() {
+    fn runs_of_this_host_are_told_from_others() {
         let run = run_id().unwrap();
-        assert!(is_alive_here(&run));
+        assert!(is_of_this_host(&run) && is_alive(&run));
         let (_, rest) = run.split_once('-').unwrap();
+        let dead = format!("4194305-{rest}");
+        assert!(is_of_this_host(&dead) && !is_alive(&dead));
         for other in [
-            format!("4194305-{rest}"),
             format!("1-1-{}-{}", boot_id().unwrap(), "0".repeat(12)),
             "somebody-else".to_owned(),
         ] {
-            assert!(!is_alive_here(&other), "{other}");
+            assert!(!is_of_this_host(&other), "{other}");
         }
     }
 

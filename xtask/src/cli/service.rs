@@ -57,6 +57,9 @@ pub struct UpArgs {
     /// Do not keep the data from before another image, as in `update`
     #[arg(long)]
     pub no_way_back: bool,
+    /// End also what was begun on another host with this engine, and of which it cannot be seen here that it is over
+    #[arg(long)]
+    pub take_over: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,

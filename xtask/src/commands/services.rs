@@ -72,7 +72,28 @@ pub(super) fn mend(host: &Host, handle: &ServiceHandle, spec: &ImageSpec, may_wa
         report: &host.report,
         state: &host.state_dir(),
         may_wait,
+        takes_over: false,
     })
+}
+
+/// The same for `up`, which waits for a new container; where somebody has said so, also what
+/// was begun on another host and may still go on.
+pub(super) fn mend_for_up(
+    host: &Host,
+    handle: &ServiceHandle,
+    spec: &ImageSpec,
+    takes_over: bool,
+) -> Result<()> {
+    replacement::mend(&MendOrder {
+        handle,
+        spec,
+        resources: &resources(host, &handle.engine)?,
+        report: &host.report,
+        state: &host.state_dir(),
+        may_wait: true,
+        takes_over,
+    })
+    .map(drop)
 }
 
 /// Exchanges the data of a service, which is locked, and leaves a line of that on record.

@@ -57,7 +57,7 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
     for spec in databases.iter().chain(&specs) {
         let handle = services::handle(host, &engine, spec);
         let _lock = handle.lock(host)?;
-        services::mend(host, &handle, spec, true)?;
+        services::mend_for_up(host, &handle, spec, args.take_over)?;
     }
     let inventory = engine.inventory(&host.runner)?;
     let orders = Orders {
@@ -95,6 +95,7 @@ fn for_one(args: &UpArgs) -> Option<&'static str> {
         ("--metrics-port", args.metrics_port.is_some()),
         ("--image", args.image.is_some()),
         ("--secret", !args.secret.is_empty()),
+        ("--take-over", args.take_over),
     ];
     flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
 }

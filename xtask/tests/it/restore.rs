@@ -97,6 +97,29 @@ impl Restorer {
         listed.lines().map(str::to_owned).collect()
     }
 
+    /// As if what was killed had been begun on another host, by a tool that holds the volume or
+    /// by an older one.
+    fn begun_elsewhere(&self, holds: bool) {
+        let journal = "/var/lib/postgresql/data/generations/journal.json";
+        let elsewhere =
+            format!("s/\"run\": \"[^\"]*\"/\"run\": \"1-1-0-0\"/; s/\"holds\": [a-z]*/\"holds\": {holds}/");
+        let had = format!("grep -q '\"holds\": {}' {journal}", !holds);
+        let script =
+            format!("{had} && sed -i '{elsewhere}' {journal} && grep -q '1-1-0-0.*{holds}' {journal}");
+        let volume = format!("{NAME}-data:/var/lib/postgresql/data");
+        let options = [
+            "run",
+            "--rm",
+            "--user",
+            "0:0",
+            "--volume",
+            &volume,
+            "--entrypoint",
+            "sh",
+        ];
+        docker(&[&options[..], &[&good("genie"), "-ec", &script]].concat());
+    }
+
     /// A restore that is killed as soon as it says that a step begins; what it said.
     fn killed_at(&self, file: &str, step: &str) -> String {
         let mut command = self.command(&["restore", NAME, file]);
@@ -171,11 +194,25 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
                 "sh",
             ];
             docker(&[&options[..], &[&good("genie"), "-ec", half]].concat());
+            // Of another host nothing is known but that it has let go of the volume, where it held it.
+            service.begun_elsewhere(false);
+            let refused = service.xtask(&["up", NAME]).expect(3);
+            refused.says(&[
+                "a command on another host carries out a restore, or was killed",
+                "--take-over",
+            ]);
+            service.begun_elsewhere(true);
+            let refused = service.xtask(&["restore", NAME, "--undo"]).expect(3);
+            refused.says(&[
+                "a command on another host",
+                "nothing was touched",
+                "cargo xtask up",
+            ]);
             // What is for something else, or cannot be, ends nothing.
             service
                 .xtask(&["restore", NAME, "--forget", "before-1"])
                 .expect(3)
-                .says(&["was killed at", "nothing was touched", "cargo xtask up"]);
+                .says(&["nothing was touched", "cargo xtask up"]);
             let missing = service.xtask(&["restore", NAME, "/no/such.tar.zst"]).expect(2);
             assert!(!missing.stderr.contains("was killed"), "{}", missing.stderr);
         }
@@ -190,7 +227,9 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
             left = None;
         } else if step == "stop" {
             // Whatever the next command is: it meets whole data.
-            mended(&service.up().stderr, place);
+            service.begun_elsewhere(false);
+            let taken_over = service.xtask(&["up", NAME, "--port", &service.port, "--take-over"]);
+            mended(&taken_over.expect(0).stderr, place);
             let is = service.marked();
             assert!(is == step || is == "of the backup", "killed at {step}: {is}");
             left = None;

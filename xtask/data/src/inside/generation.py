@@ -122,6 +122,7 @@ def look(extensions: str) -> None:
                     if name.startswith(KEPT)
                 },
                 "journal": read(JOURNAL),
+                "is_held": is_held(),
                 "running": restored.get("id"),
                 "is_used": is_used(PGDATA),
                 "was_healthy": os.path.exists(WAS_HEALTHY),
@@ -206,6 +207,55 @@ def note(journal: str) -> None:
         os.unlink(WAS_HEALTHY)
         sync(os.path.dirname(WAS_HEALTHY))
     write(JOURNAL, json.loads(journal))
+
+
+#: How long it is waited for those that only look whether somebody holds the volume.
+LOOKS = 5.0
+
+
+def hold() -> None:
+    """Holds the volume for an operation of several steps, until its input ends: with whoever asked,
+    wherever he is and however he ends. Says `held`, or `cannot` where folders cannot be locked."""
+    os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
+    descriptor = os.open(GENERATIONS, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        said = "held" if lock_soon(descriptor) else "cannot"
+        print(said, flush=True)
+        while said == "held" and os.read(sys.stdin.fileno(), 4096):
+            pass
+    finally:
+        os.close(descriptor)
+
+
+def lock_soon(folder: int) -> bool:
+    until = time.monotonic() + LOOKS
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Refused("another command carries out an operation on the volume") from None
+            time.sleep(0.05)
+        except OSError:
+            return False
+
+
+def is_held() -> bool | None:
+    """Whether somebody holds the volume; none where that cannot be told."""
+    try:
+        descriptor = os.open(GENERATIONS, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def settle() -> None:
@@ -709,7 +759,7 @@ def forget_unused(identifier: str) -> None:
 VERBS = {
     verb.__name__: verb
     for verb in (
-        *(look, note, settle, begin, recover, share_files, ready),
+        *(look, note, hold, settle, begin, recover, share_files, ready),
         *(archived, less, recover_at),
         *(begin_copy, inspect_copy, keep),
         *(exchange, back, forth, finish, forget, forget_unused),
