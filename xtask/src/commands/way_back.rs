@@ -39,6 +39,15 @@ fn of_service(host: &Host, order: &RestoreOrder<'_>, verb: &str, request: BackRe
     let name = &order.handle.name;
     let Some(back) = rollback::way_back(order, request)? else {
         host.report.step("back", format!("{name}: the data from before"));
+        if order
+            .handle
+            .place()?
+            .own()
+            .is_none_or(|seen| !seen.condition.is_up())
+        {
+            // Somebody has stopped it since then.
+            host.report.step("next", format!("cargo xtask up {name}"));
+        }
         return Ok(());
     };
     rollback::tell(&host.report, name.as_str(), &back, SystemTime::now());

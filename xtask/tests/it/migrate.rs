@@ -328,7 +328,12 @@ fn a_cluster_of_the_past_becomes_the_data_of_a_service() {
     sandbox::killed_at(&mut back, NAME, "start");
     sandbox::served_meanwhile(NAME);
     let again = service.migrate(&["--rollback", "--rollback"]).expect(0);
-    again.says(&["was killed at \"start\"", "the data from before"]);
+    again.says(&[
+        "was killed at \"start\"",
+        "the data from before",
+        "cargo xtask up",
+    ]);
+    service.up();
     assert_eq!(service.sql("SELECT \"is\" FROM mark"), "of today");
     service
         .migrate(&["--rollback"])
