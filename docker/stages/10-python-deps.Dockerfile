@@ -116,6 +116,24 @@ set -eu
 {{network}}
 {{build_environment}}
 UV_PYTHON=$(cat /opt/uv/interpreter) && export UV_PYTHON
+# Whether the project takes this Python, by what it requires.
+takes() {
+    if [ ! -f pyproject.toml ]; then return; fi
+    /opt/uv/bin/python - "$1" <<'PY'
+import sys
+import tomllib
+
+from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+with open("pyproject.toml", "rb") as file:
+    requires = tomllib.load(file).get("project", {}).get("requires-python", "")
+try:
+    taken = SpecifierSet(requires).contains(f"{sys.argv[1]}.99")
+except InvalidSpecifier:
+    taken = True
+sys.exit(not taken)
+PY
+}
 # Runs uv. Where a package is built and that fails, it says which Python has a wheel of it, and if
 # there is one, of all that is pinned: a pin of some years ago is seldom built on a newer Python.
 install() {
@@ -128,8 +146,8 @@ install() {
     if [ -s /tmp/failed ]; then
         for pins in /tmp/pinned /tmp/failed; do
             for version in {{pythons}} 3.10 3.9 3.8; do
-                if uv pip compile --quiet --no-deps --only-binary :all: --python-version "$version" \
-                    "$pins" > /dev/null 2>&1; then
+                if takes "$version" && uv pip compile --quiet --no-deps --only-binary :all: \
+                    --python-version "$version" "$pins" > /dev/null 2>&1; then
                     echo "hive: $(cat /tmp/failed) has a wheel for Python $version" >&2
                     exit "$status"
                 fi

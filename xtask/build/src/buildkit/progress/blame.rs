@@ -42,6 +42,14 @@ fn unknown_version(text: &str) -> Option<&str> {
     requirement.contains("==").then_some(requirement)
 }
 
+/// `name@1.0`, of npm's sentence that its registry has none; a lock names the file instead
+/// of the version.
+fn unknown_to_npm(text: &str) -> Option<&str> {
+    let (before, _) = text.split_once("' is not in this registry")?;
+    let (_, package) = before.rsplit_once('\'')?;
+    (!package.contains(char::is_whitespace)).then_some(package)
+}
+
 /// The host that uv could not fetch something from.
 fn host(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("Failed to fetch: ")?.1.split_once("://")?;
@@ -115,6 +123,12 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
             "the index has no {requirement} (any more), and no build can have it: change what asks for it"
         ));
     }
+    if let Some(package) = unknown_to_npm(text) {
+        return failure.hint(format!(
+            "the npm registry has no {package}: name one that has it in NPM_CONFIG_REGISTRY, or let the app's lock take a \
+             version that this one has"
+        ));
+    }
     if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
         return failure.hint("run `uv lock` in the app's folder and commit uv.lock");
     }
@@ -152,5 +166,12 @@ mod tests {
             hint(said)
         );
         assert_eq!(hint("Because there is no version of granian and you"), "");
+        let said = "npm ERR! code E404\nnpm ERR! 404  '@a/b@https://registry.example/@a/b/-/b-1.0.tgz' is not in this registry.";
+        assert!(
+            hint(said)
+                .starts_with("the npm registry has no @a/b@https://registry.example/@a/b/-/b-1.0.tgz: "),
+            "{}",
+            hint(said)
+        );
     }
 }
