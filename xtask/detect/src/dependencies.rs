@@ -54,6 +54,10 @@ pub struct Dependencies {
     /// The names in the locks: what is installed with what is asked for.
     #[serde(skip)]
     pub locked: BTreeSet<String>,
+    /// What `uv.lock` has the source of alone: it lists the wheels for Pythons that the
+    /// project takes, and there are none.
+    #[serde(skip)]
+    pub(crate) source_only: BTreeSet<String>,
 }
 
 /// What many projects have for other tools beside their lock, too.
@@ -375,6 +379,13 @@ impl Dependencies {
                     self.locked.insert(normal(name));
                 }
             }
+        }
+        let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
+        for package in packages.filter(|one| one.contains("\nsdist = ") && !one.contains("\nwheels = [")) {
+            let name = package
+                .strip_prefix("name = \"")
+                .and_then(|rest| rest.split('"').next());
+            self.source_only.extend(name.map(normal));
         }
     }
 }

@@ -519,8 +519,22 @@ pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
         ("python-ldap", LDAP),
         ("django-auth-ldap", LDAP),
     ];
+    /// In C, and nothing of the distribution's but a compiler is needed to build them.
+    const IN_C: [&str; 10] = [
+        "asyncpg",
+        "frozenlist",
+        "greenlet",
+        "httptools",
+        "multidict",
+        "psutil",
+        "regex",
+        "ujson",
+        "wrapt",
+        "yarl",
+    ];
     let mut found: Vec<(&'static str, Place)> = Vec::new();
     for asked in findings.installed() {
+        let name = asked.value.name.as_str();
         let from_source = FROM_SOURCE.iter().find(|(name, _)| *name == asked.value.name);
         let extra_c = asked.value.name == "psycopg" && asked.value.extras.iter().any(|extra| extra == "c");
         let mut wanted: Vec<&'static str> = from_source
@@ -528,6 +542,9 @@ pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
             .unwrap_or_default();
         if extra_c {
             wanted.extend(FROM_SOURCE[1].1);
+        }
+        if IN_C.contains(&name) && findings.dependencies.source_only.contains(name) {
+            wanted.extend(["gcc", "libc6-dev", "python3-dev"]);
         }
         wanted.extend(asked.value.from_git.then_some("git"));
         wanted.extend(asked.value.by_ssh.then_some("openssh-client"));
