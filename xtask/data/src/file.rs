@@ -428,6 +428,15 @@ impl Backup {
         Ok(Counted { inner, progress })
     }
 
+    /// Whether it is called as the backups of `image` are that this tool names itself, by what is
+    /// in it: a file with another name is somebody's own.
+    pub fn is_of_series(&self, image: &str) -> bool {
+        let BackupOrigin { image: of, began, .. } = &self.seal.backup.origin;
+        let begin = format!("{image}-{}-", began.replace(['-', ':'], ""));
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        of == image && name.starts_with(&begin) && is_ours(&name)
+    }
+
     /// Deletes it, with its seal where that lies beside it.
     ///
     /// # Errors

@@ -33,6 +33,9 @@ use host::report::{megabytes, seconds};
 use inputs::clock;
 use smoke::own_checks;
 
+/// So many files are told by name.
+const MOST_NAMES: usize = 10;
+
 /// Takes a backup, or does something with those that are there.
 pub(super) fn run(args: &BackupArgs, host: &Host) -> Result<()> {
     match &args.of_files {
@@ -410,13 +413,22 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
     let specs = services::specs(host, &args.images)?;
     let mut goes = Vec::new();
     let mut staying: Vec<(&ImageSpec, Vec<Backup>)> = Vec::new();
+    let mut count = 0;
     for spec in &specs {
-        let mut read = Vec::new();
+        let (mut read, mut others) = (Vec::new(), Vec::new());
         for (_, one) in file::list(&file::folder(host, spec.name.as_str()))? {
             match one {
-                Ok(backup) => read.push(backup),
+                Ok(backup) if backup.is_of_series(spec.name.as_str()) => read.push(backup),
+                Ok(backup) => others.push(backup),
                 Err(error) => host.report.warn(format!("{error:#}: it is left alone")),
             }
+        }
+        if !others.is_empty() {
+            let names = named(&others);
+            host.report.step(
+                "others",
+                format!("{}: called otherwise, and left alone: {names}", spec.name),
+            );
         }
         let seals: Vec<&Seal> = read.iter().map(|backup| &backup.seal).collect();
         let stays = args.keep.stays(&seals);
@@ -424,22 +436,38 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
         for (backup, stays) in read.into_iter().zip(stays) {
             if stays { &mut stay } else { &mut goes }.push(backup);
         }
+        count += stay.len();
+        // The log that they need is not what no backup needs.
+        stay.extend(others);
         staying.push((spec, stay));
     }
-    let stay: usize = staying.iter().map(|(_, stay)| stay.len()).sum();
     for backup in &goes {
         host.report.step("goes", line(&backup.path, &Ok(backup.clone())));
     }
-    if goes.len() > stay && !args.yes {
-        let message = format!("{} would go and {stay} stay: nothing was deleted", goes.len());
+    if goes.len() > count && !args.yes {
+        let message = format!("{} would go and {count} stay: nothing was deleted", goes.len());
         return Err(failure::usage(message).hint("if that is meant: --yes").into());
     }
     for backup in &goes {
         backup.remove()?;
     }
     host.report
-        .step("pruned", format!("{} deleted, {stay} stay", goes.len()));
+        .step("pruned", format!("{} deleted, {count} stay", goes.len()));
     prune_logs(args, host, &staying)
+}
+
+/// Some of them by name, in one line.
+fn named(backups: &[Backup]) -> String {
+    let names = backups.iter().take(MOST_NAMES);
+    let names: Vec<_> = names
+        .filter_map(|one| Some(one.path.file_name()?.to_string_lossy()))
+        .collect();
+    let more = backups.len().saturating_sub(MOST_NAMES);
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", names.join(", "))
 }
 
 /// What no backup needs of the archives, where there is an engine that has some.

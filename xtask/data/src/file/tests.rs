@@ -45,6 +45,33 @@ fn names_sort_by_time_and_differ() {
 }
 
 #[test]
+fn only_what_has_its_own_name_is_of_a_series() {
+    let origin = crate::facts::sample().origin;
+    let of = |name: &str| Backup {
+        path: Path::new("/some/where").join(name),
+        seal: sample(ProofLevel::Written),
+        identity: None,
+    };
+    let image = origin.image.as_str();
+    let own = super::name(&origin, "1-2");
+    assert!(of(&own).is_of_series(image) && of(&format!("{own}{ENCRYPTED}")).is_of_series(image));
+    let dump = own.replace(".tar.zst", ".dump.tar.zst");
+    assert!(of(&dump).is_of_series(image));
+    assert!(!of(&own).is_of_series("shop"), "it is of another image");
+    let mut later = origin.clone();
+    later.began = "2027-01-01T00:00:00.000Z".to_owned();
+    for other in [
+        "before-the-fair.tar.zst".to_owned(),
+        format!("copy-of-{own}"),
+        own.replace(".tar.zst", "-1.tar.zst"),
+        own.replace(".tar.zst", " (1).tar.zst"),
+        super::name(&later, "1-2"),
+    ] {
+        assert!(!of(&other).is_of_series(image), "{other}");
+    }
+}
+
+#[test]
 fn a_file_is_there_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("a.tar.zst");

@@ -77,11 +77,19 @@ fn a_backup_that_is_not_whole_is_refused() {
     let refused = ["refused"; NOT_WHOLE.len() + 1];
     assert_eq!(levels(&source.listed()), [&["booted"], &refused[..]].concat());
 
-    // The last good one stays, and so does what is newer.
+    // The last good one stays, and so does what is newer; what is called otherwise is nobody's here.
+    let folder = source.backups.path().join("test-genie");
+    let one = fs_err::read_dir(&folder).unwrap().next().unwrap().unwrap();
+    let own = folder.join("own.tar.zst");
+    fs_err::copy(one.path(), &own).unwrap();
     source
         .xtask(&["backup", "prune", "test-genie", "--keep", "1d"])
         .expect(0)
-        .says(&["0 deleted, 4 stay"]);
+        .says(&[
+            "called otherwise, and left alone: own.tar.zst",
+            "0 deleted, 4 stay",
+        ]);
+    fs_err::remove_file(&own).unwrap();
 
     if let Some(disk) = SmallDisk::mount() {
         disk.is_too_small(&source, &[]);
