@@ -372,8 +372,10 @@ impl Container {
         command: &[&str],
         stdin: Option<&str>,
     ) -> Result<Output> {
-        if options.is_empty() && stdin.is_none() {
-            return self.exec_by_api(deadline, command);
+        match (options, stdin) {
+            ([], None) => return self.exec_by_api(deadline, None, command),
+            (["--user", user], None) => return self.exec_by_api(deadline, Some(user), command),
+            _ => {}
         }
         let mut args = vec!["exec"];
         if stdin.is_some() {
@@ -390,13 +392,16 @@ impl Container {
         docker.output()
     }
 
-    fn exec_by_api(&self, deadline: Duration, command: &[&str]) -> Result<Output> {
+    /// Without a program for each call: a service is away while some of them are made.
+    fn exec_by_api(&self, deadline: Duration, user: Option<&str>, command: &[&str]) -> Result<Output> {
         let runner = self.0.interrupt.runner()?;
         let api = &self.0.engine.api;
         let began = Instant::now();
         let refused =
             |answer: &Response| output(1, Vec::new(), answer.refusal().into_bytes(), began.elapsed());
-        let request = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command });
+        // The container's own where none is named.
+        let user = user.unwrap_or_default();
+        let request = json!({ "AttachStdout": true, "AttachStderr": true, "Cmd": command, "User": user });
         let answer = api.post(&runner, &self.path("/exec"), &request)?;
         if (400..500).contains(&answer.status) {
             return Ok(refused(&answer));

@@ -30,8 +30,11 @@ import files
 #: What is decompressed and written at a time: a disk is at its fastest by then.
 ROOM = 4 << 20
 
-#: Files of this size are not worth a way of their own.
+#: Files up to this size are not worth a way of their own.
 SMALL = 1 << 20
+
+#: Pieces below this are hashed before another core would have begun.
+TINY = 1 << 16
 
 #: Headers and contents fill blocks (POSIX, pax).
 BLOCK = tarfile.BLOCKSIZE
@@ -251,9 +254,13 @@ class Folder:
             if entry.size > SMALL:
                 go_past_cache(descriptor)
             for piece in tape.content(entry.size):
-                hashed = self.hashing.submit(digest.update, piece)
-                write_all(descriptor, piece)
-                hashed.result()
+                if len(piece) < TINY:
+                    digest.update(piece)
+                    write_all(descriptor, piece)
+                else:
+                    hashed = self.hashing.submit(digest.update, piece)
+                    write_all(descriptor, piece)
+                    hashed.result()
             os.fchmod(descriptor, entry.mode)
             os.utime(descriptor, (entry.mtime, entry.mtime))
         finally:
