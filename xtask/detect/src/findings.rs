@@ -141,7 +141,10 @@ pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
             .map(|module| module.path.to_owned())
             .filter(|path| is_of_the_app(path))
             .collect(),
-        notes: notes(&tree, &modules, entry.app.chosen.as_ref(), &database),
+        notes: notes(&tree, &modules, entry.app.chosen.as_ref(), &database)
+            .into_iter()
+            .chain(variables.iter().filter_map(shows_itself))
+            .collect(),
         redis: Vec::new(),
         migrations: django::migrations(&tree),
         unled: database::unled(&tree, &dependencies, &database),
@@ -432,6 +435,21 @@ fn extensions(tree: &Tree) -> Vec<Detected<String>> {
         }
     }
     found
+}
+
+/// A switch for developers that the code has on: `DEBUG` of Django shows settings and code
+/// to whoever asks for a wrong page. Off it may want more settings, such as `ALLOWED_HOSTS`.
+fn shows_itself(variable: &Detected<ReadVariable>) -> Option<Detected<String>> {
+    let ReadVariable { name, default, .. } = &variable.value;
+    let is_on = |text: &str| ["true", "1", "yes", "on"].contains(&text.to_lowercase().as_str());
+    let is_debug = ["DEBUG", "DJANGO_DEBUG", "FLASK_DEBUG", "APP_DEBUG"].contains(&name.as_str());
+    let is_left_on = is_debug && !variable.value.required && default.as_deref().is_some_and(is_on);
+    is_left_on.then(|| {
+        let note = format!(
+            "{name} is on where nobody sets it: `\"{name}\": \"False\"` in `app.environment` turns it off for what others reach"
+        );
+        Detected::sure(note, variable.place.clone())
+    })
 }
 
 /// A database that stands in the code and not in the environment.
