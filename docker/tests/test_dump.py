@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import tarfile
 import unittest
 from pathlib import Path
@@ -87,7 +88,33 @@ class LeftOut(unittest.TestCase):
     def test_what_is_asked_for_is_told(self):
         asked = re.findall(r"^    '([a-z ]+)',", note.LEFT_OUT_OF_THE_DATABASE, re.MULTILINE)
         asked += re.findall(r"^    '([a-z ]+)',", note.LEFT_OUT, re.MULTILINE)
-        self.assertEqual({*asked, "unlogged"}, {*note.HOW})
+        self.assertEqual({*asked, "unlogged", "locked"}, {*note.HOW})
+
+    def test_where_a_sequence_is_locked_the_others_are_noted_all_the_same(self):
+        def ask(_database, statement):
+            if statement == note.SEQUENCES:
+                raise subprocess.CalledProcessError(1, "psql")
+            return [{"16400": 7}, ["public.s"]]
+
+        with mock.patch.object(note, "ask", ask):
+            known = note.sequences("shop")
+        self.assertEqual(known, ({"16400": 7}, ["public.s (database shop)"]))
+        told = "where sequence public.s (database shop) stood is not noted: it was locked"
+        self.assertTrue(note.told({"locked": known[1]})[0].startswith(told))
+        with mock.patch.object(note, "ask", lambda *_: {"16400": 7}):
+            self.assertEqual(note.sequences("shop"), ({"16400": 7}, []))
+
+    def test_files_that_cannot_be_read_are_told_before_anything_is_copied(self):
+        with (
+            mock.patch.object(note.files, "of_cluster", return_value="/home"),
+            mock.patch.object(note.files, "unreadable", return_value=[]) as unreadable,
+        ):
+            note.inspect_files()
+            unreadable.return_value = [f"media/{number}" for number in range(12)]
+            with self.assertRaises(OSError) as refused:
+                note.inspect_files()
+        self.assertTrue(refused.exception.filename.endswith("media/9 and 2 more"))
+        self.assertIn("the container's user may not read them", refused.exception.strerror)
 
     def test_event_triggers_and_what_is_said_of_them_are_not_compared(self):
         had = {"EVENT TRIGGER fires": "1", "COMMENT EVENT TRIGGER fires": "2", "TABLE own.t": "3"}

@@ -88,6 +88,40 @@ class InABackup(Folder):
                 self.assertEqual(changes - left[0], files.READINGS, "it ends all the same")
             shutil.rmtree(folder)
 
+    def test_a_large_file_that_never_stands_still_is_read_twice(self):
+        place = Path(self.path, "home/var/lib/shop/data")
+        for again, readings in ((3000 * 3 - 1, 3), (3000 * 4, 4), (1, 2)):
+            read = []
+
+            def add_file(_archive, path, _name, read=read):
+                read.append(path)
+                status = os.lstat(path)
+                # As a log that somebody writes to, whose size is the same for this one.
+                os.utime(path, ns=(0, status.st_mtime_ns + 1))
+                return files.state_of(status), ""
+
+            place.write_bytes(b"x" * 3000)
+            with (
+                mock.patch.multiple(files, AGAIN=again, add_file=add_file),
+                io.BytesIO() as sums,
+            ):
+                files.add_one(mock.Mock(), str(place), "data", sums)
+            self.assertEqual(len(read), readings, again)
+
+    def test_what_may_not_be_read_is_named(self):
+        home = f"{self.path}/home"
+        self.assertEqual(files.unreadable(home), [])
+        denied = f"{home}/var/lib/shop/data"
+        may = os.access
+
+        def access(path, mode):
+            return path != denied and may(path, mode)
+
+        with mock.patch.object(files.os, "access", access):
+            self.assertEqual(files.unreadable(home), ["var/lib/shop/data"])
+            os.unlink(denied)
+            self.assertEqual(files.unreadable(home), [], "it is gone meanwhile")
+
     def test_a_cluster_without_any_is_fine(self):
         os.mkdir(f"{self.path}/d")
         files.verify(f"{self.path}/d")

@@ -161,9 +161,10 @@ def add_one(archive: tarfile.TarFile, path: str, inside: str, sums: io.BytesIO) 
         digest = None
         with contextlib.suppress(FileNotFoundError):
             # Of several entries of one name the last one stays.
-            for _ in range(READINGS):
+            for reading in range(1, READINGS + 1):
                 before, digest = add_file(archive, path, name)
-                if state_of(os.lstat(path)) == before:
+                now = os.lstat(path)
+                if state_of(now) == before or (reading > 1 and reading * now.st_size > AGAIN):
                     break
         if digest is None:
             raise FileNotFoundError(path)
@@ -178,6 +179,9 @@ def add_one(archive: tarfile.TarFile, path: str, inside: str, sums: io.BytesIO) 
 #: So often is a file read that somebody writes to meanwhile; one that never stands still is as
 #: the last reading found it.
 READINGS = 4
+#: A large one is read twice and no more: each reading takes its place in the backup. So many bytes
+#: are for the readings after the second one.
+AGAIN = 256 << 20
 
 
 def state_of(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -221,6 +225,18 @@ def sum_line(digest: str, name: str) -> bytes:
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     mark = "\\" if escaped != name else ""
     return os.fsencode(f"{mark}{digest}  {escaped}\n")
+
+
+def unreadable(home: str) -> list[str]:
+    """Files below it that whoever asks may not read: of another owner, or with a mode without that.
+    A folder of that kind is an error by itself."""
+    found = []
+    for path in all_below(home):
+        with contextlib.suppress(FileNotFoundError):
+            is_file = stat.S_ISREG(os.lstat(path).st_mode)
+            if is_file and not os.access(path, os.R_OK) and os.path.lexists(path):
+                found.append(os.path.relpath(path, home))
+    return found
 
 
 def size_of(home: str) -> tuple[int, int]:

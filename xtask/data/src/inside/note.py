@@ -5,6 +5,7 @@ argument is what is known outside, as JSON; all of it is printed. With `--only-p
 file is written; nor is there one for a dump, which takes the app's database and no other.
 """
 
+import errno
 import json
 import os
 import subprocess
@@ -119,6 +120,7 @@ HOW = {
     "rights": "rights on {} are those of a new one: pg_restore gives them",
     "default rights": "default rights of {} do not come back: pg_restore gives them",
     "setting": "{}, set by ALTER SYSTEM, is not in it",
+    "locked": "where sequence {} stood is not noted: it was locked, and a proof compares it less",
     "unlogged": "table {} comes back empty, since it is unlogged: pg_dump takes its rows",
 }
 
@@ -136,12 +138,48 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relpersistence = 'u' AND relkind = 'r' AND pg_relation_size(c.oid) > 0
 """
 
+#: So long is it waited for who has locked a sequence, such as a transaction that changes it.
+PATIENCE = "5s"
+
 #: Where sequences stand that have given a value, by number.
-SEQUENCES = """
-SELECT coalesce(json_object_agg(oid, place), '{}') FROM (
+SEQUENCES = f"""
+SET lock_timeout = '{PATIENCE}';
+SET search_path = pg_catalog, pg_temp;
+SELECT coalesce(json_object_agg(oid, place), '{{}}') FROM (
     SELECT oid, pg_sequence_last_value(oid) AS place FROM pg_class
     WHERE relkind = 'S' AND relpersistence = 'p' OFFSET 0) AS hive_all
 WHERE place IS NOT NULL
+"""
+
+#: The same of each that nobody has locked, and the names of the others. One that is dropped
+#: meanwhile is none.
+SEQUENCES_ONE_BY_ONE = """
+SET lock_timeout = '50ms';
+SET search_path = pg_catalog, pg_temp;
+DO $hive$
+DECLARE
+    one oid;
+    place bigint;
+    known jsonb := '{}';
+    locked jsonb := '[]';
+BEGIN
+    FOR one IN SELECT oid FROM pg_class WHERE relkind = 'S' AND relpersistence = 'p' LOOP
+        BEGIN
+            place := pg_sequence_last_value(one);
+            IF place IS NOT NULL THEN
+                known := known || jsonb_build_object(one::text, place);
+            END IF;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                locked := locked || to_jsonb(one::regclass::text);
+            WHEN undefined_table OR undefined_object THEN
+                NULL;
+        END;
+    END LOOP;
+    PERFORM set_config('hive.sequences', jsonb_build_array(known, locked)::text, false);
+END
+$hive$;
+SELECT current_setting('hive.sequences');
 """
 
 OF_A_DATABASE = """
@@ -216,18 +254,37 @@ def left_out_of_the_files(databases: list[str]) -> list[str]:
     return told({"unlogged": found})
 
 
-def sequences(database: str) -> dict[str, int]:
-    """One that is dropped meanwhile ends the question."""
+def sequences(database: str) -> tuple[dict[str, int], list[str]]:
+    """Where they stand, and those of which it cannot be said, since somebody has locked them for
+    longer than may be waited for."""
     try:
-        return ask(database, SEQUENCES)
+        return ask(database, SEQUENCES), []
     except subprocess.CalledProcessError:
-        return ask(database, SEQUENCES)
+        # One was dropped meanwhile, too.
+        known, locked = ask(database, SEQUENCES_ONE_BY_ONE)
+        return known, [f"{name} (database {database})" for name in locked]
+
+
+def inspect_files() -> None:
+    """A file that cannot be read is in no backup: that is told before anything is copied."""
+    home = files.of_cluster(PGDATA)
+    found = files.unreadable(home) if home else []
+    if found:
+        more = f" and {len(found) - MOST} more" if found[MOST:] else ""
+        names = ", ".join(found[:MOST])
+        raise OSError(
+            errno.EACCES,
+            "the container's user may not read them, so that they can be in no backup: give them"
+            " to it, or delete them",
+            f"{names}{more}",
+        )
 
 
 def main() -> int:
     note = json.loads(sys.argv[1])
     is_dump = note["kind"] == "logical"
     try:
+        inspect_files()
         cluster, kept = ask("postgres", OF_THE_CLUSTER), {}
         if is_dump:
             spec = image.load(dict(os.environ))
@@ -237,7 +294,11 @@ def main() -> int:
             is_open = dict(cluster["databases"])
             opened = [name for name in is_open if is_open[name]]
             note["left_out"] = left_out_of_the_files(opened)
-            kept["sequences"] = {name: sequences(name) for name in opened}
+            kept["sequences"], locked = {}, []
+            for name in opened:
+                kept["sequences"][name], some = sequences(name)
+                locked += some
+            note["left_out"] += told({"locked": locked})
             if stretch := stretch_of(PGDATA):
                 note["stretch"] = stretch
         cluster["databases"] = [
