@@ -20,6 +20,7 @@ use encrypted::{beside, changed, digest_of, is_encrypted, seal_of, sum_of};
 use host::Host;
 use host::process::Runner;
 use host::report::{Counted, Report};
+use inputs::backup::SEAL_MAGIC;
 use inputs::{hex, regular};
 
 /// How all of them end.
@@ -30,6 +31,9 @@ pub const ENCRYPTED: &str = inputs::backup::ENCRYPTED;
 
 /// How one ends that is not whole. Other tools have `.partial` alone.
 const PARTIAL: &str = ".hive.partial";
+
+/// What a frame of zstd begins with.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 
 /// So many bytes are read and hashed at a time.
 const PIECE: usize = 1 << 20;
@@ -357,7 +361,13 @@ impl Backup {
                 bail!("its seal says another length than it has")
             }
         });
-        let damaged = |error| failure::usage(format!("{}: {error:#}", path.display()));
+        let damaged = |error| {
+            let failure = failure::usage(format!("{}: {error:#}", path.display()));
+            match frame.starts_with(&SEAL_MAGIC.to_le_bytes()) || !begins_as_zstd(path) {
+                true => failure,
+                false => failure.hint(by_hand(path)),
+            }
+        };
         Ok(Self {
             path: path.to_owned(),
             seal: seal.map_err(damaged)?,
@@ -471,6 +481,22 @@ impl Backup {
         file.sync_all()?;
         remove_beside(&self.path)
     }
+}
+
+/// Whether a file is what zstd has compressed.
+fn begins_as_zstd(path: &Path) -> bool {
+    let mut begin = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin == ZSTD_MAGIC
+}
+
+/// What can be done with a backup whose seal is gone, since somebody has compressed it anew.
+fn by_hand(path: &Path) -> String {
+    format!(
+        "compressed anew it has no seal any more, and all else is there: into an empty FOLDER by `zstd -dc {} | tar \
+         -x -C FOLDER`, and looked at by `pg_verifybackup FOLDER`; this tool takes the file that it wrote",
+        path.display()
+    )
 }
 
 /// The seal beside a backup of this length, in whose place it was being written.

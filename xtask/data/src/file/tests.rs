@@ -45,6 +45,25 @@ fn names_sort_by_time_and_differ() {
 }
 
 #[test]
+fn a_backup_that_was_compressed_anew_is_told_the_way_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |name: &str, contents: &[u8]| {
+        let path = folder.path().join(name);
+        fs_err::write(&path, contents).unwrap();
+        failure::render(&Backup::open(&path).unwrap_err())
+    };
+    let anew = told("a.tar.zst", &[&ZSTD_MAGIC[..], &[0; 40_000]].concat());
+    assert!(anew.contains("does not end in a seal"), "{anew}");
+    assert!(anew.contains("pg_verifybackup FOLDER"), "{anew}");
+    let other = told("b.tar.zst", &[b"PK\x03\x04", &[0; 40_000][..]].concat());
+    assert!(!other.contains("pg_verifybackup"), "{other}");
+    let damaged = [&ZSTD_MAGIC[..], &SEAL_MAGIC.to_le_bytes(), &[0; SEAL_SIZE - 4]].concat();
+    let damaged = told("c.tar.zst", &damaged);
+    assert!(damaged.contains("seal at its end is damaged"), "{damaged}");
+    assert!(!damaged.contains("pg_verifybackup"), "{damaged}");
+}
+
+#[test]
 fn only_what_has_its_own_name_is_of_a_series() {
     let origin = crate::facts::sample().origin;
     let of = |name: &str| Backup {
