@@ -155,6 +155,7 @@ impl<'m, 't> Graph<'m, 't> {
             for parameter in parameters {
                 if let [name, kind @ ..] = parameter
                     && is_an_app(name.text, kind)
+                    && module.value(name.text).is_none()
                 {
                     self.given.push((module.path.to_owned(), name.text.to_owned()));
                 }
