@@ -82,11 +82,13 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
     let of_the_app =
         |module: &&Module<'_>| reads_count(module.path) && !is_script_beside(tree, modules, module);
     for module in modules.all.iter().filter(of_the_app) {
+        let mut on_request = None;
         for (n, line) in module.lines.iter().enumerate() {
             let mut reads = subscripts(modules, module, line);
             reads.extend(calls(modules, module, line));
             let may_be_left = reads.iter().any(|one| matches!(one.default, Default::None))
-                && is_asked_for(modules, module, n);
+                && (is_asked_for(modules, module, n)
+                    || *on_request.get_or_insert_with(|| is_imported_on_request(modules, module)));
             let mut assigned = statement::assignments(line).into_iter();
             // The first one wins where another stands in for it.
             let mut is_session_key = assigned.any(|one| one.target == "SECRET_KEY");
@@ -203,6 +205,9 @@ fn is_switch(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]
 }
 
 fn is_switch_alone(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
+    if is_another_choice(modules, module, condition) {
+        return true;
+    }
     let turns = |token: &Token<'_>| {
         token.is_name("not")
             || token.is_name("else")
@@ -222,6 +227,48 @@ fn is_switch_alone(modules: &Modules<'_>, module: &Module<'_>, condition: &[Toke
             .and_then(|(name, _)| module.value(&name));
         value.is_some_and(|value| is_off(modules, module, value))
     }
+}
+
+/// `KIND == "prod"`, of a variable that is something else where nobody sets it.
+fn is_another_choice(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
+    let Some(equals) = statement::first(condition, "==") else {
+        return false;
+    };
+    let (left, right) = (&condition[..equals], &condition[equals + 1..]);
+    let value = match left {
+        [name] => module.value(name.text).unwrap_or_default(),
+        other => other,
+    };
+    let calls = statement::calls(value);
+    let read = calls.iter().find_map(|call| read_by(modules, module, call));
+    let chosen = statement::text_of(right);
+    match (read.map(|read| read.default), chosen) {
+        (Some(Default::Text(by_itself)), Some(chosen)) => by_itself != chosen,
+        _ => false,
+    }
+}
+
+/// Whether a module is imported below such conditions alone, as settings for another place
+/// to run in are.
+fn is_imported_on_request(modules: &Modules<'_>, module: &Module<'_>) -> bool {
+    let imports_it = |other: &Module<'_>, line: &Line<'_>| {
+        let is_it = |name: &str| {
+            let found = modules.find(other.path, name);
+            found.is_some_and(|found| found.path == module.path)
+        };
+        statement::imports(line).iter().any(|one| {
+            let dot = if one.module.ends_with('.') { "" } else { "." };
+            let inside = one.attribute.as_ref();
+            is_it(&one.module) || inside.is_some_and(|name| is_it(&format!("{}{dot}{name}", one.module)))
+        })
+    };
+    let others = modules.all.iter().filter(|other| other.path != module.path);
+    let mut places = others.flat_map(|other| {
+        let lines = other.lines.iter().enumerate();
+        let lines = lines.filter(move |(_, line)| imports_it(other, line));
+        lines.map(move |(n, _)| is_asked_for(modules, other, n))
+    });
+    places.next().is_some_and(|first| first && places.all(|one| one))
 }
 
 /// Whether a value is that of a variable which says no, or nothing, by itself.
