@@ -286,10 +286,10 @@ pub fn watch(
     let client = Client::new(instance.port, false);
     // A slow machine's figure is worth knowing, a minute of waiting is not.
     // One that may take minutes gets them.
-    let mut limit = Duration::from_secs_f64(patience::for_start(budget))
+    let for_start = Duration::from_secs_f64(patience::for_start(budget))
         .min(LONGEST)
         .max(Duration::from_secs_f64(budget * 1.25));
-    let for_start = limit;
+    let mut limit = for_start;
     let mut next_look = LOOK_PAUSE;
     let mut next_programs = PROGRAMS_PAUSE;
     loop {
@@ -313,18 +313,6 @@ pub fn watch(
             next_look = instance.started.elapsed() + pause;
         }
         if watch.is_over(limit) {
-            if now > limit && watch.boot.first_200.is_none() && runs_before_start(instance)? {
-                if now < BEFORE_START && watch.said_at.elapsed() < SILENCE {
-                    // The app starts after it, and gets as long as any other.
-                    limit = now + for_start;
-                    continue;
-                }
-                let said = watch.said.split_once(" app | ").map_or("", |(_, said)| said);
-                let said = one_line(said);
-                watch.boot.last_words = format!("`before_start` was still running, and says: {said}");
-                watch.boot.before_start = Some(said);
-                return Ok(Watched::Up(watch.boot));
-            }
             if let Some(app) = &spec.app {
                 watch.tell_wrong_path(&client, app.asked_path());
             }
@@ -335,10 +323,27 @@ pub fn watch(
                 watch.boot.last_words = why;
                 return Ok(Watched::Up(watch.boot));
             }
+            if watch.boot.first_200.is_none() && runs_before_start(instance)? {
+                let silence = watch.said_at.elapsed();
+                let Some(longer) = limit_after(now, for_start, silence) else {
+                    watch.give_up_before_start();
+                    return Ok(Watched::Up(watch.boot));
+                };
+                limit = limit.max(longer);
+            }
             next_programs = instance.started.elapsed() + PROGRAMS_PAUSE;
         }
         resources.runner.sleep(HTTP_PAUSE)?;
     }
+}
+
+/// Until when the app is waited for where `before_start` runs at `now`, counted from the
+/// container's start: it starts after that, and gets as long as any other. `None` where
+/// `before_start` itself is waited for no longer.
+fn limit_after(now: Duration, for_start: Duration, silence: Duration) -> Option<Duration> {
+    let is_waited_for = now <= for_start || now < BEFORE_START && silence < SILENCE;
+    // It may run until just before the next look.
+    is_waited_for.then(|| now + PROGRAMS_PAUSE + for_start)
 }
 
 struct Watch<'a> {
@@ -435,6 +440,14 @@ impl Watch<'_> {
         }
         let ended = words::without_end(&log);
         Ok(ended.map(|said| format!("the app ended again and again: {}", one_line(&said))))
+    }
+
+    /// Says that nobody waits for `before_start` any longer, and what it said last.
+    fn give_up_before_start(&mut self) {
+        let said = self.said.split_once(" app | ").map_or("", |(_, said)| said);
+        let said = one_line(said);
+        self.boot.last_words = format!("`before_start` was still running, and says: {said}");
+        self.boot.before_start = Some(said);
     }
 
     fn is_over(&mut self, limit: Duration) -> bool {
@@ -584,6 +597,23 @@ mod tests {
             check.contains(&format!("while [[ -e {RUNS_BEFORE_START} ]]")),
             "{check}"
         );
+    }
+
+    #[test]
+    fn an_app_gets_its_time_whenever_before_start_ends() {
+        let seconds = Duration::from_secs;
+        let after = |now, silence| limit_after(seconds(now), seconds(60), seconds(silence));
+        // It ends just before the app would have been given up.
+        assert_eq!(after(59, 0), Some(seconds(59 + 3 + 60)));
+        assert_eq!(
+            after(59, 59),
+            Some(seconds(59 + 3 + 60)),
+            "quiet, and not late yet"
+        );
+        assert_eq!(after(61, 29), Some(seconds(61 + 3 + 60)));
+        assert_eq!(after(61, 30), None);
+        assert_eq!(after(899, 0), Some(seconds(899 + 3 + 60)));
+        assert_eq!(after(900, 0), None);
     }
 
     #[test]

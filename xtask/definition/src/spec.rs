@@ -319,7 +319,7 @@ impl ImageSpec {
             build_packages: _,
             version: _,
             tags: _,
-            budgets: _,
+            budgets,
             checks: _,
             overruled: _,
             smoke_environment: _,
@@ -345,6 +345,7 @@ impl ImageSpec {
                 "settings": settings,
             },
             "programs": programs,
+            "start_seconds": patience::start_period(budgets),
         });
         // Images with a database are what they were before there were others.
         if let Some(image) = elsewhere {

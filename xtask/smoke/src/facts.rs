@@ -89,8 +89,8 @@ pub struct Facts {
     /// `docker logs` of the steady container when the window after ready was
     /// over.
     pub(crate) settled_log: Reached<String>,
-    /// `docker logs` of all containers, at the end.
-    pub(crate) whole_log: String,
+    /// `docker logs` of all containers, at the end, each by itself.
+    pub(crate) whole_logs: Vec<String>,
     /// `docker container inspect` of all containers.
     pub(crate) inspect: String,
     /// What of the two could not be read, and why.
@@ -250,7 +250,7 @@ impl Facts {
             exception: None,
             answers: BTreeMap::new(),
             settled_log: unseen(),
-            whole_log: String::new(),
+            whole_logs: Vec::new(),
             inspect: String::new(),
             unread: Vec::new(),
             secrets: Vec::new(),
@@ -285,7 +285,7 @@ impl Facts {
         self.death = self.death.take().or(mortal.death);
         self.last_words = self.last_words.take().or(mortal.last_words);
         self.answers.extend(mortal.answers);
-        self.whole_log.push_str(&mortal.whole_log);
+        self.whole_logs.extend(mortal.whole_logs);
         self.inspect.push_str(&mortal.inspect);
         self.unread.extend(mortal.unread);
         self.secrets.extend(mortal.secrets);
@@ -299,7 +299,7 @@ impl Facts {
     pub(crate) fn join_upgrade(&mut self, upgraded: Self) {
         self.upgrade = upgraded.upgrade;
         self.later.extend(upgraded.later);
-        self.whole_log.push_str(&upgraded.whole_log);
+        self.whole_logs.extend(upgraded.whole_logs);
         self.inspect.push_str(&upgraded.inspect);
         self.unread.extend(upgraded.unread);
         self.secrets.extend(upgraded.secrets);

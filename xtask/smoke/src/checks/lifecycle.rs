@@ -94,12 +94,12 @@ pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
         return Err(flaw("the container keeps no password in /run/hive/pgpass"));
     }
     let shown = |text: &str| facts.secrets.iter().any(|secret| text.contains(secret.as_str()));
-    if let Some(line) = facts.whole_log.lines().find(|line| shown(line)) {
-        let said = cut(&scrub(line.trim(), &facts.secrets));
-        return Err(flaw(format!(
-            "a password made at first boot is in the container's log: `{said}`{}",
-            of_variables(line)
-        )));
+    if let Some(why) = facts
+        .whole_logs
+        .iter()
+        .find_map(|log| logged(log, &facts.secrets))
+    {
+        return Err(flaw(why));
     }
     if shown(&facts.inspect) {
         return Err(flaw("a password made at first boot is in `docker inspect`"));
@@ -110,7 +110,31 @@ pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
     seen(format!(
         "{} passwords, none in {} lines of log or in docker inspect",
         facts.secrets.len(),
-        facts.whole_log.lines().count()
+        facts
+            .whole_logs
+            .iter()
+            .map(|log| log.lines().count())
+            .sum::<usize>()
+    ))
+}
+
+/// Who has logged a secret, where, and the line without it; `None` where nobody has.
+/// `log` is `docker logs --timestamps` of one container.
+fn logged(log: &str, secrets: &[String]) -> Option<String> {
+    let mut lines = log.lines().enumerate();
+    let (n, line) = lines.find(|(_, line)| secrets.iter().any(|secret| line.contains(secret.as_str())))?;
+    let (time, text) = line.split_once(' ').unwrap_or(("", line));
+    // The container's own words have no program before them.
+    let of_program = text
+        .split_once(" | ")
+        .filter(|(program, _)| !program.contains(' '));
+    let (program, said) = of_program.unwrap_or(("the container's start", text));
+    Some(format!(
+        "a password made at first boot is in the container's log: {program} wrote it (line {} of docker-logs.txt, \
+         {time}): `{}`{}",
+        n + 1,
+        cut(&scrub(said.trim(), secrets)),
+        of_variables(line)
     ))
 }
 
@@ -211,26 +235,46 @@ mod tests {
         let mut facts = facts();
         assert!(no_secret_leaked(&facts).is_err());
         facts.secrets = vec!["s3cret".into()];
-        facts.whole_log = "starting\n".into();
+        facts.whole_logs = vec!["t hive: starting\n".into()];
         assert!(no_secret_leaked(&facts).is_ok());
         facts.unread = vec!["the log is longer than 64 MB".into()];
         assert!(no_secret_leaked(&facts).is_err());
         facts.unread.clear();
         facts.inspect = "{\"Env\":[\"PW=s3cret\"]}".into();
         assert!(no_secret_leaked(&facts).is_err());
-        facts.whole_log = "PW is s3cret\n".into();
-        let said = no_secret_leaked(&facts).unwrap_err().detail;
-        assert_eq!(
-            said,
-            "a password made at first boot is in the container's log: `PW is [scrubbed]`"
+        for (line, told) in [
+            (
+                "t9 worker | at postgresql://hive:s3cret@127.0.0.1/x, again s3cret",
+                "worker wrote it (line 2 of docker-logs.txt, t9): `at postgresql://hive:[scrubbed]@127.0.0.1/x, \
+                 again [scrubbed]`",
+            ),
+            (
+                "t9 hive: PW is s3cret | x",
+                "the container's start wrote it (line 2 of docker-logs.txt, t9): `hive: PW is [scrubbed] | x`",
+            ),
+        ] {
+            facts.whole_logs = vec![
+                "t1 hive: starting\n".into(),
+                format!("t1 hive: starting\n{line}\n"),
+            ];
+            let said = no_secret_leaked(&facts).unwrap_err().detail;
+            assert_eq!(
+                said,
+                format!("a password made at first boot is in the container's log: {told}")
+            );
+        }
+        let framed = format!(
+            "t9 app | │ kwargs = {{'password': 's3cret'}} {}│\n",
+            "─".repeat(200)
         );
-        facts.whole_log = format!("app | │ kwargs = {{'password': 's3cret'}} {}│\n", "─".repeat(200));
+        facts.whole_logs = vec![framed];
         let said = no_secret_leaked(&facts).unwrap_err().detail;
         assert!(
-            said.contains("`app | │ kwargs = {'password': '[scrubbed]'} ──"),
+            said.contains(
+                "app wrote it (line 1 of docker-logs.txt, t9): `│ kwargs = {'password': '[scrubbed]'} ──"
+            ),
             "{said}"
         );
         assert!(said.contains("…`. Tracebacks there show the values"), "{said}");
-        assert!(!said.contains("s3cret"), "{said}");
     }
 }

@@ -399,7 +399,7 @@ impl<'a> Strand<'a> {
     pub(super) fn close_from(&mut self, first: usize) -> Result<()> {
         for instance in self.instances.iter().skip(first) {
             match settled(instance.container.logs())? {
-                Ok(log) => self.facts.whole_log.push_str(&log),
+                Ok(log) => self.facts.whole_logs.push(log),
                 Err(error) => self.facts.unread.push(error),
             }
             match settled(instance.container.inspect())? {
