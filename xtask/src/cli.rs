@@ -297,7 +297,8 @@ pub struct PlanArgs {
 /// Arguments of `new`, which writes the spec of an image for an app's folder.
 #[derive(Debug, Args)]
 pub struct NewArgs {
-    /// The app's folder, or the name of an image to look at its app again
+    /// The app's folder, that of a member in a uv workspace, or the name of an image to look at
+    /// its app again
     #[arg(value_name = "DIR|NAME")]
     pub target: String,
     /// The image's name; without it that of the folder

@@ -18,7 +18,7 @@ mod pinned_wheels;
 mod requirements;
 mod unlisted;
 mod wheels;
-mod workspace;
+pub mod workspace;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

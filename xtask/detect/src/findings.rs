@@ -12,6 +12,7 @@ use crate::directories;
 use crate::django::{self, ChosenSettings, ServerSettings};
 use crate::entry::{self, AppObject};
 use crate::health::{self, HealthRoute};
+use crate::member;
 use crate::migrations::{self, CommandWords};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
@@ -84,6 +85,9 @@ pub struct Findings {
     pub projects: Vec<String>,
     /// The package is installed from its folder, `src/` included.
     pub is_package: bool,
+    /// The folders of the members of the uv workspace at the top, each with a `/` at its end.
+    #[serde(skip)]
+    pub(crate) member_folders: Vec<String>,
     /// The app's Python files.
     #[serde(skip)]
     pub(crate) sources: Vec<String>,
@@ -99,49 +103,94 @@ pub fn look(folder: &Path) -> Findings {
 /// The same for the app that somebody names: by its import string, or by its file as
 /// `apps/api/main.py:app`.
 pub fn look_at(folder: &Path, import: Option<&str>) -> Findings {
-    let tree = Tree::read(folder);
-    let modules = Modules::of(&tree);
-    let dependencies = Dependencies::read(&tree, &modules);
-    let mut entry = entry::find(&tree, &modules, &dependencies);
-    if let Some(import) = import {
-        entry.app = entry::wanted(&tree, &modules, entry.app, import);
+    look_for(folder, None, import)
+}
+
+/// The same for a member of the uv workspace in `folder`, by the name of its package. An
+/// app is named as from the member's own folder.
+pub fn look_at_member(folder: &Path, package: &str, import: Option<&str>) -> Findings {
+    look_for(folder, Some(package), import)
+}
+
+fn look_for(folder: &Path, package: Option<&str>, import: Option<&str>) -> Findings {
+    let whole = Tree::read(folder);
+    let entry = entry_of(&whole, folder, package, import);
+    let of_app = entry.app.chosen.as_ref();
+    let member = of_app.map_or("", |app| whole.member(&app.place.file)).to_owned();
+    let others = match member.as_str() {
+        "" => Vec::new(),
+        member => {
+            let modules = Modules::of(&whole);
+            let all = entry::find(&whole, &modules, &Dependencies::read(&whole, &modules)).app;
+            let all: Vec<_> = all.chosen.into_iter().chain(all.others).collect();
+            member::of_others(&whole, member, &all)
+        }
+    };
+    of_tree(folder, &whole.without(&others), entry)
+}
+
+/// The app, and how it is started.
+fn entry_of(tree: &Tree, folder: &Path, package: Option<&str>, import: Option<&str>) -> entry::Entry {
+    let modules = Modules::of(tree);
+    let dependencies = Dependencies::read(tree, &modules);
+    let mut found = entry::find(tree, &modules, &dependencies);
+    let member = package.and_then(|package| member::folder_of_package(tree, package));
+    match (member, import) {
+        (Some(member), import) => {
+            let mut own = member::entry(folder, &member, import);
+            let port = own.port.take();
+            let app = member::from_the_top(tree, &modules, found.app, own);
+            entry::Entry { app, port }
+        }
+        (None, Some(import)) => {
+            found.app = entry::wanted(tree, &modules, found.app, import);
+            found
+        }
+        (None, None) => found,
     }
-    let variables = settings::variables(&tree, &modules);
+}
+
+/// What the files say of an app.
+fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
+    let modules = Modules::of(tree);
+    let dependencies = Dependencies::read(tree, &modules);
+    let variables = settings::variables(tree, &modules);
     let database = database::settings(&modules, &dependencies, &variables);
     let member = entry
         .app
         .chosen
         .as_ref()
         .map_or("", |app| tree.member(&app.place.file));
-    let folders = directories::find(&tree, &modules);
+    let folders = directories::find(tree, &modules);
     let mut findings = Findings {
         folder: folder.to_owned(),
-        description: description(&tree),
+        description: description(tree),
         server: server::find(&dependencies, entry.app.value()),
-        settings_module: settings_module(&tree, &modules)
-            .or_else(|| django::unnamed_settings(&tree, &modules, entry.app.chosen.as_ref())),
+        settings_module: settings_module(tree, &modules)
+            .or_else(|| django::unnamed_settings(tree, &modules, entry.app.chosen.as_ref())),
         driver: database::driver_of_a_part(&dependencies),
         health: health::choose(&modules, &routes::find(&modules)),
-        before_start: migrations::find(&tree, &modules, &dependencies, entry.app.value(), member),
-        server_settings: django::server_settings(&tree, &modules, entry.app.chosen.as_ref()),
-        extensions: extensions(&tree),
-        processes: beside::processes(&tree, &modules),
+        before_start: migrations::find(tree, &modules, &dependencies, entry.app.value(), member),
+        server_settings: django::server_settings(tree, &modules, entry.app.chosen.as_ref()),
+        extensions: extensions(tree),
+        processes: beside::processes(tree, &modules),
         services: beside::services(&dependencies),
         directories: folders.kept,
         moved_folders: folders.moved,
-        build: BuildFindings::of(&tree, &modules),
-        front_ends: beside::front_ends(&tree),
+        build: BuildFindings::of(tree, &modules),
+        front_ends: beside::front_ends(tree),
         template: tree.template(),
-        projects: projects(&tree, &entry.app),
-        is_package: is_package(&tree, member),
-        package: package(&tree, member),
+        projects: projects(tree, &entry.app),
+        member_folders: member::folders(tree),
+        is_package: is_package(tree, member),
+        package: package(tree, member),
         sources: modules
             .all
             .iter()
             .map(|module| module.path.to_owned())
             .filter(|path| is_of_the_app(path))
             .collect(),
-        notes: notes(&tree, &modules, entry.app.chosen.as_ref(), &database)
+        notes: notes(tree, &modules, entry.app.chosen.as_ref(), &database)
             .into_iter()
             .chain(variables.iter().filter_map(shows_itself))
             .collect(),
@@ -166,6 +215,23 @@ impl Findings {
     pub fn is_project(&self) -> bool {
         let declared = !self.dependencies.packages.is_empty() || !self.dependencies.locks.is_empty();
         declared || self.app.chosen.is_some() || !self.app.others.is_empty()
+    }
+
+    /// The folders of the workspace's members, where each app that could be meant is
+    /// the only one of its own.
+    pub fn members(&self) -> Option<Vec<String>> {
+        let apps = &self.app.others;
+        let mut folders = Vec::new();
+        for app in apps {
+            let folder = self
+                .member_folders
+                .iter()
+                .rfind(|folder| app.place.file.starts_with(*folder))?;
+            folders.push(folder.trim_end_matches('/').to_owned());
+        }
+        folders.sort();
+        folders.dedup();
+        (folders.len() == apps.len()).then_some(folders)
     }
 
     /// The extras and groups of the project that are installed.

@@ -16,6 +16,7 @@ pub mod findings;
 pub mod health;
 pub mod import;
 pub mod libraries;
+mod member;
 pub mod migrations;
 pub mod not_started;
 pub mod place;

@@ -120,6 +120,18 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     }
 }
 
+/// Puts what the app's file would say into the image's.
+pub fn join(image: &mut Value, app: Value) {
+    match (image, app) {
+        (Value::Object(image), Value::Object(app)) => {
+            for (key, value) in app {
+                join(image.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (image, app) => *image = app,
+    }
+}
+
 /// A Python with the app's packages and one more process of it, in megabytes.
 pub(crate) const MEMORY_OF_A_PROGRAM: u64 = 200;
 

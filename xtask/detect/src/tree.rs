@@ -102,6 +102,13 @@ impl Tree {
         self.files.insert(path, text);
     }
 
+    /// The same without some folders, each with a `/` at its end.
+    pub(crate) fn without(mut self, folders: &[String]) -> Self {
+        self.files
+            .retain(|path, _| !folders.iter().any(|folder| path.starts_with(folder.as_str())));
+        self
+    }
+
     pub(crate) fn has(&self, path: &str) -> bool {
         self.files.contains_key(path)
     }

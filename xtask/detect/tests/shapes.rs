@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use definition::spec::load::{self, ImageFiles, SourceFile};
-use detect::findings::{look, look_at};
+use detect::findings::{look, look_at, look_at_member};
 use detect::proposal::{ImageFacts, propose};
 use detect::told;
 use serde_json::Value;
@@ -139,4 +139,45 @@ fn a_first_start_gets_time_for_the_migrations_of_a_long_past() {
     assert_eq!(seconds(100), None);
     assert_eq!(seconds(158), note(110, 158));
     assert_eq!(seconds(1416), note(600, 1416));
+}
+
+#[test]
+fn a_member_of_a_workspace_is_seen_apart_from_the_others() {
+    let text = include_str!("shapes/workspace-members.txt");
+    let folder = unpack(text.split("=== said").next().unwrap());
+    let said = |package: &str| {
+        let findings = look_at_member(folder.path(), package, None);
+        let told = told::lines(&findings).into_iter();
+        let told: Vec<String> = told.map(|line| format!("{} {}", line.label, line.text)).collect();
+        told.join("\n")
+    };
+    let give = "has no default: give it a value in `app.environment`";
+    let shared = format!("give libs/shared/shared/__init__.py:3  SHARED_TENANT {give}");
+    assert_eq!(
+        said("orders"),
+        format!(
+            "found services/orders/pyproject.toml:2  the app is the workspace's package orders\n\
+             found services/orders/app/main.py:5  FastAPI → app.main:app (Dockerfile:1 names it)\n\
+             found services/orders/pyproject.toml:3  uvicorn runs it\n\
+             found services/orders/Dockerfile:1  port 9100\n\
+             found services/orders/app/main.py:9  GET /orders/health does not ask the database: it tells that the app runs\n\
+             found services/orders/app/main.py:5  PYTHONPATH = /app/services/orders (its modules are imported from there)\n\
+             {shared}\n\
+             give services/orders/app/main.py:6  ORDERS_REGION {give}"
+        )
+    );
+    // One that nobody starts, by the only app that it has.
+    let users = said("users");
+    assert!(users.contains("FastAPI → app.main:app (the only one)"), "{users}");
+    assert!(
+        users.contains("beside services/users/pyproject.toml:3  MongoDB is not in the image"),
+        "{users}"
+    );
+    assert!(
+        users.contains("GET /health ") && users.contains("USERS_REGION"),
+        "{users}"
+    );
+    assert!(!users.contains("orders"), "{users}");
+    let none = look_at_member(folder.path(), "shared", None);
+    assert_eq!((none.app.chosen, none.app.others.len()), (None, 0));
 }

@@ -13,7 +13,7 @@ use build::app::Application;
 use build::catalog::{Apps, Catalog};
 use build::request::{Request, Selection};
 use detect::entry::AppObject;
-use detect::findings::{Findings, look_at};
+use detect::findings::{Findings, look_at, look_at_member};
 use detect::place::Detected;
 use detect::tree::Template;
 use detect::{libraries, proposal, told};
@@ -29,7 +29,11 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         let message = format!("--import {import:?} is no `package.module:attribute`");
         return Err(failure::usage(message).into());
     }
-    let findings = look_at(&placement.folder, args.import.as_deref());
+    let import = args.import.as_deref();
+    let findings = match &placement.member {
+        Some(member) => look_at_member(&placement.folder, member, import),
+        None => look_at(&placement.folder, import),
+    };
     for line in told::lines(&findings) {
         say(host, line.label, &line.text);
     }
@@ -122,7 +126,10 @@ fn say(host: &Host, label: &str, text: &str) {
 
 /// What only the user can decide, with the command that does.
 fn undecided(args: &NewArgs, placement: &Placement, findings: &Findings) -> Option<failure::Failure> {
-    let shown = &placement.shown;
+    let shown = match placement.member {
+        Some(_) => args.target.trim_end_matches('/'),
+        None => &placement.shown,
+    };
     if findings.app.chosen.is_some() && (findings.projects.is_empty() || args.import.is_some()) {
         return None;
     }
@@ -143,6 +150,15 @@ fn undecided(args: &NewArgs, placement: &Placement, findings: &Findings) -> Opti
             let others = &findings.app.others;
             let all: Vec<String> = others.iter().map(|one| named(one, others)).collect();
             let failure = failure::usage(format!("{shown}: which app is meant? {}", all.join(", ")));
+            if placement.member.is_none()
+                && let Some(members) = findings.members()
+            {
+                let all: Vec<String> = members
+                    .iter()
+                    .map(|folder| format!("`cargo xtask new {shown}/{folder}`"))
+                    .collect();
+                return Some(failure.hint(format!("give the member that is meant: {}", all.join(" or "))));
+            }
             Some(failure.hint(format!(
                 "for instance: `cargo xtask new {shown} --import {}`",
                 named(first, others)

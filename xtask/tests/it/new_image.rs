@@ -75,6 +75,68 @@ fn it_writes_what_differs_and_the_plan_takes_it() {
     checkout.xtask(&["render", "--check"]).expect(0);
 }
 
+/// As `uv run --package` means one: by its folder, each with an image of its own.
+#[test]
+fn members_of_a_workspace_have_an_image_each() {
+    let checkout = Checkout::new();
+    checkout.write(
+        "shop/pyproject.toml",
+        "[tool.uv.workspace]\nmembers = [\"services/*\"]\n",
+    );
+    let members = ["orders", "users"];
+    for member in members {
+        let at = |file: &str| format!("shop/services/{member}/{file}");
+        let project = format!(
+            "[project]\nname = \"{member}-service\"\nversion = \"1\"\ndependencies = [\"fastapi\", \"uvicorn\"]\n"
+        );
+        checkout.write(&at("pyproject.toml"), &project);
+        checkout.write(&at("app/__init__.py"), "");
+        let health = MAIN.replace("/health", &format!("/{member}/health"));
+        checkout.write(&at("app/main.py"), &health);
+    }
+    let top = checkout.path("shop");
+    let folder = |member: &str| top.join("services").join(member).display().to_string();
+    let run = checkout.xtask(&["new", &top.display().to_string()]).expect(2);
+    run.says(&[&format!(
+        "give the member that is meant: `cargo xtask new {}` or `cargo xtask new {}`",
+        folder("orders"),
+        folder("users")
+    )]);
+    for member in members {
+        let run = checkout.xtask(&["new", &folder(member)]).expect(0);
+        // uv has one lock for all members, at the top.
+        run.says(&[
+            &format!("the app is the workspace's package {member}-service"),
+            &format!("run `uv lock` in {} and commit the file", top.display()),
+            &format!("next cargo xtask build-images {member}"),
+        ]);
+        let app = &read(&checkout, &format!("images/{member}/image.json"))["app"];
+        assert_eq!(app["source"], "../../shop");
+        assert_eq!(app["package"], format!("{member}-service"));
+        assert_eq!(app["health_path"], format!("/{member}/health"));
+        assert_eq!(
+            app["environment"]["PYTHONPATH"],
+            format!("/app/services/{member}")
+        );
+    }
+    // One file at the top would be of both.
+    assert!(!top.join("hive-app.json").exists());
+    for again in ["users", &folder("users")] {
+        let run = checkout
+            .xtask(&["new", again, "--overwrite", "image.json"])
+            .expect(0);
+        run.says(&["wrote images/users/image.json"]);
+        assert_eq!(
+            read(&checkout, "images/users/image.json")["app"]["package"],
+            "users-service"
+        );
+    }
+    let run = checkout
+        .xtask(&["new", &folder("users"), "--name", "orders"])
+        .expect(2);
+    run.says(&["images/orders/image.json is the image of another app"]);
+}
+
 #[test]
 fn a_list_elsewhere_is_made_one_by_the_told_command() {
     let checkout = with_notes();

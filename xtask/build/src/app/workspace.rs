@@ -2,16 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
+use detect::dependencies;
 use inputs::regular;
 
 use toml::{Table, Value};
 
 /// A workspace around a folder.
-pub(super) struct Workspace {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
     /// Its top, where its lock is.
     pub root: PathBuf,
     /// The name of the member that lies in the folder.
     pub member: String,
+}
+
+/// The workspace that says what is installed for the project in `folder`, which has no
+/// lock or list of its own.
+pub fn in_place_of(folder: &Path) -> Option<Workspace> {
+    if dependencies::installed_from(|name| folder.join(name).is_file()).is_some() {
+        return None;
+    }
+    let text = regular::read_to_string(&folder.join("pyproject.toml")).ok()?;
+    around(folder, &text.parse().ok()?)
 }
 
 /// The workspace that `folder` is a member of, as its own `pyproject.toml` and

@@ -71,14 +71,19 @@ pub(super) fn planned(
         python,
         python_library: library,
     };
-    let proposed = proposal::propose(findings, &facts, &defaults);
+    let mut proposed = proposal::propose(findings, &facts, &defaults);
+    if placement.member.is_some() {
+        let of_app = std::mem::take(&mut proposed.app);
+        proposal::join(&mut proposed.image, of_app);
+        proposed.app = Value::Object(serde_json::Map::new());
+    }
     let image = format!("images/{}/image.json", placement.name);
     let app = PlannedFile::new(
         APP_FILE,
         format!("{}/{APP_FILE}", placement.shown),
         placement.folder.join(APP_FILE),
         &proposed.app,
-        args.overwrite.contains(&OverwrittenFile::App),
+        args.overwrite.contains(&OverwrittenFile::App) && placement.member.is_none(),
     )?;
     let image = PlannedFile::new(
         "image.json",

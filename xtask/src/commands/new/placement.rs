@@ -6,8 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::cli::NewArgs;
+use build::app::workspace::{self, Workspace};
 use build::catalog::Catalog;
 use definition::spec::ImageSpec;
+use definition::spec::load::APP_FILE;
 use definition::spec::names::ImageName;
 use detect::proposal;
 use host::Host;
@@ -25,6 +27,9 @@ pub(super) struct Placement {
     pub(super) folder: PathBuf,
     /// The folder as the user names it.
     pub(super) shown: String,
+    /// The member of the uv workspace in this folder that the app is, where the user
+    /// means one: its image alone says how it is run, as each member has its own.
+    pub(super) member: Option<String>,
     /// The image's name: of `--name`, of the image that has this folder, else made
     /// of the folder's.
     pub(super) name: String,
@@ -55,21 +60,45 @@ impl Placement {
             let failure = failure::usage(format!("there is no folder {shown}, and no image of that name"));
             return Err(failure.hint(format!("known images: {}", known.join(", "))).into());
         }
-        let folder = fs_err::canonicalize(&folder)?;
+        let given = fs_err::canonicalize(&folder)?;
         let root = fs_err::canonicalize(&host.root)?;
-        let known = of_image.or_else(|| catalog.images.iter().find(|image| is_of(image, &folder)));
+        let workspace = match of_image {
+            // The app's file is of all images of its folder.
+            Some(image) if !given.join(APP_FILE).exists() => member_of(image).map(|member| Workspace {
+                root: given.clone(),
+                member: member.to_owned(),
+            }),
+            Some(_) => None,
+            None => workspace::in_place_of(&given),
+        };
+        let (folder, shown, member) = match workspace {
+            Some(workspace) => {
+                let shown = match workspace.root == given {
+                    true => shown,
+                    false => host.shown(&workspace.root),
+                };
+                (workspace.root, shown, Some(workspace.member))
+            }
+            None => (given.clone(), shown, None),
+        };
+        let has_file = folder.join(APP_FILE).exists();
+        let is_meant = |image: &&ImageSpec| {
+            let own = member_of(image);
+            is_of(image, &folder) && (own == member.as_deref() || member.is_none() && has_file)
+        };
+        let known = of_image.or_else(|| catalog.images.iter().find(is_meant));
         let name = match (&args.name, known) {
             (Some(name), _) => name.clone(),
             (None, Some(known)) => known.name.to_string(),
             (None, None) => {
-                let last = folder.file_name().unwrap_or_default().to_string_lossy();
+                let last = given.file_name().unwrap_or_default().to_string_lossy();
                 proposal::image_name(&last)
             }
         };
         ImageName::parse(&name)
             .map_err(|message| failure::usage(message).hint("give it a name with --name NAME"))?;
         if let Some(other) = catalog.images.iter().find(|image| image.name.as_str() == name)
-            && !is_of(other, &folder)
+            && !(is_of(other, &folder) && (member.is_none() || member_of(other) == member.as_deref()))
         {
             let failure = match &other.app {
                 Some(app) => {
@@ -87,6 +116,7 @@ impl Placement {
         Ok(Self {
             folder,
             shown,
+            member,
             name,
             source,
             port: 0,
@@ -112,6 +142,11 @@ impl Placement {
 fn is_of(image: &ImageSpec, folder: &Path) -> bool {
     let source = image.app.as_ref().map(|app| fs_err::canonicalize(&app.source));
     source.is_some_and(|source| source.is_ok_and(|source| source == folder))
+}
+
+/// The member of a workspace that an image's app is.
+fn member_of(image: &ImageSpec) -> Option<&str> {
+    image.app.as_ref()?.install.package.as_deref()
 }
 
 fn no_app(image: &ImageSpec) -> failure::Failure {

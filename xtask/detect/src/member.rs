@@ -1,0 +1,117 @@
+//! The member of a uv workspace that an app is, apart from the members beside it.
+
+use std::path::Path;
+
+use toml::Table;
+
+use crate::dependencies::{Dependencies, at, toml_at};
+use crate::entry::{self, AppObject, Entry};
+use crate::modules::Modules;
+use crate::place::{Choice, Detected};
+use crate::tree::{Tree, file_name, folder_of};
+
+/// The folder of a member, with a `/` at its end, by the name of its package.
+pub(crate) fn folder_of_package(tree: &Tree, package: &str) -> Option<String> {
+    let mut members = members(tree).into_iter();
+    members.find_map(|(folder, table)| (name(&table)? == package).then_some(folder))
+}
+
+/// The app of the member in `member`, by its own files alone: what starts another member
+/// says nothing of it.
+pub(crate) fn entry(top: &Path, member: &str, import: Option<&str>) -> Entry {
+    let tree = Tree::read(&top.join(member));
+    let modules = Modules::of(&tree);
+    let dependencies = Dependencies::read(&tree, &modules);
+    let mut found = entry::find(&tree, &modules, &dependencies);
+    if let Some(import) = import {
+        found.app = entry::wanted(&tree, &modules, found.app, import);
+    }
+    let apps = found.app.chosen.iter_mut().chain(&mut found.app.others);
+    let places = apps.map(|one| &mut one.place);
+    for place in places.chain(found.port.iter_mut().map(|port| &mut port.place)) {
+        if tree.has(&place.file) {
+            place.file = format!("{member}{}", place.file);
+        }
+    }
+    found
+}
+
+/// What the app of a member is from the top of its workspace.
+pub(crate) fn from_the_top(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    all: Choice<AppObject>,
+    own: Entry,
+) -> Choice<AppObject> {
+    let Some(chosen) = &own.app.chosen else {
+        return own.app;
+    };
+    let attribute = chosen.value.attribute();
+    let factory = if chosen.value.factory { "()" } else { "" };
+    let named = match tree.has(&chosen.place.file) {
+        true => format!("{}:{attribute}{factory}", chosen.place.file),
+        false => format!("{}{factory}", chosen.value.import),
+    };
+    Choice {
+        rule: own.app.rule,
+        others: own.app.others,
+        ..entry::wanted(tree, modules, all, &named)
+    }
+}
+
+/// The folders of members with an app of their own that the app's member does not ask
+/// for: what they read, run and write is theirs.
+pub(crate) fn of_others(tree: &Tree, member: &str, apps: &[Detected<AppObject>]) -> Vec<String> {
+    let all = members(tree);
+    let mut asked = vec![member.to_owned()];
+    let mut n = 0;
+    while let Some(folder) = asked.get(n) {
+        let table = all.iter().find(|(own, _)| own == folder).map(|(_, table)| table);
+        let names = table.map(sources).unwrap_or_default();
+        for (folder, table) in &all {
+            let is_named = name(table).is_some_and(|name| names.iter().any(|known| known == name));
+            if is_named && !asked.contains(folder) {
+                asked.push(folder.clone());
+            }
+        }
+        n += 1;
+    }
+    let mut others: Vec<String> = apps
+        .iter()
+        .map(|app| tree.member(&app.place.file).to_owned())
+        .filter(|folder| all.iter().any(|(own, _)| own == folder) && !asked.contains(folder))
+        .collect();
+    others.sort();
+    others.dedup();
+    others
+}
+
+/// The folders of the members of a workspace, with what their pyproject.toml says.
+fn members(tree: &Tree) -> Vec<(String, Table)> {
+    let is_workspace = toml_at(tree, "pyproject.toml")
+        .is_some_and(|(_, top)| at(&top, &["tool", "uv", "workspace"]).is_some());
+    let files = tree
+        .paths()
+        .filter(|path| is_workspace && file_name(path) == "pyproject.toml" && path.contains('/'));
+    files
+        .filter_map(|path| Some((folder_of(path).to_owned(), toml_at(tree, path)?.1)))
+        .collect()
+}
+
+/// The folders of all members, each with a `/` at its end.
+pub(crate) fn folders(tree: &Tree) -> Vec<String> {
+    members(tree).into_iter().map(|(folder, _)| folder).collect()
+}
+
+fn name(table: &Table) -> Option<&str> {
+    at(table, &["project", "name"])?.as_str()
+}
+
+/// The packages that a member takes from somewhere else than an index.
+fn sources(table: &Table) -> Vec<String> {
+    let sources = at(table, &["tool", "uv", "sources"]).and_then(toml::Value::as_table);
+    sources
+        .into_iter()
+        .flat_map(|sources| sources.keys().cloned())
+        .collect()
+}
