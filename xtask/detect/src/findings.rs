@@ -16,6 +16,7 @@ use crate::member;
 use crate::migrations::{self, CommandWords};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
+use crate::postgres::{self, PostgresImage};
 use crate::python::{TokenKind, statement};
 use crate::redis;
 use crate::routes;
@@ -64,6 +65,8 @@ pub struct Findings {
     pub unled: Option<Detected<Unled>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
     pub extensions: Vec<Detected<String>>,
+    /// The PostgreSQL that the project has beside itself so far.
+    pub postgres: Choice<PostgresImage>,
     /// Processes beside the server, such as a worker of Celery.
     pub processes: Vec<Detected<Companion>>,
     /// Services that the image does not have.
@@ -173,6 +176,7 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
         before_start: migrations::find(tree, &modules, &dependencies, entry.app.value(), member),
         server_settings: django::server_settings(tree, &modules, entry.app.chosen.as_ref()),
         extensions: extensions(tree),
+        postgres: postgres::find(tree),
         processes: beside::processes(tree, &modules),
         services: beside::services(&dependencies),
         directories: folders.kept,

@@ -20,6 +20,7 @@ mod member;
 pub mod migrations;
 pub mod not_started;
 pub mod place;
+pub mod postgres;
 pub mod proposal;
 pub mod server;
 pub mod settings;

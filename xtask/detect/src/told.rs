@@ -8,6 +8,7 @@ use crate::findings::Findings;
 use crate::health::DatabaseAsked;
 use crate::libraries;
 use crate::place::{Certainty, Detected, Place};
+use crate::postgres::PostgresImage;
 use crate::proposal;
 
 /// One line, with the word that stands before it.
@@ -176,6 +177,16 @@ fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String))
     }
     for other in &findings.before_start.others {
         say("or", at(other, &other.value.join(" ")));
+    }
+    let postgres = &findings.postgres;
+    let chosen = postgres.chosen.iter().map(|one| ("found", one));
+    for (label, one) in chosen.chain(postgres.others.iter().map(|one| ("or", one))) {
+        let PostgresImage { image, major, .. } = &one.value;
+        let major = major.map_or(String::new(), |major| format!(" {major}"));
+        say(
+            label,
+            at(one, &format!("PostgreSQL{major} beside the app so far ({image})")),
+        );
     }
     for extension in &findings.extensions {
         say(

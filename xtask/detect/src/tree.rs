@@ -25,11 +25,16 @@ const FOREIGN: [&str; 8] = [
     "venv",
 ];
 
+/// Folders of what is beside the app: how its developers and its CI run it.
+const OF_TOOLS: [&str; 3] = [".devcontainer", ".github/workflows", ".circleci"];
+
 /// What was read of a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// Each file with `/` between its parts, and its text where it was read.
     files: BTreeMap<String, Option<String>>,
+    /// The YAML files of [`OF_TOOLS`], which say nothing of the app itself.
+    of_tools: BTreeMap<String, String>,
     looks: usize,
     telling: usize,
     /// The first name that a generator of projects still has to fill in.
@@ -43,6 +48,9 @@ impl Tree {
     pub(crate) fn read(folder: &Path) -> Self {
         let mut tree = Self::default();
         tree.add(folder, "", 0);
+        for of_tools in OF_TOOLS {
+            tree.add_of_tools(folder, of_tools);
+        }
         tree
     }
 
@@ -86,6 +94,23 @@ impl Tree {
         }
     }
 
+    fn add_of_tools(&mut self, top: &Path, folder: &str) {
+        let entries = fs_err::read_dir(top.join(folder)).into_iter().flatten();
+        for entry in entries.flatten() {
+            let (Ok(name), Ok(meta)) = (entry.file_name().into_string(), entry.path().symlink_metadata())
+            else {
+                continue;
+            };
+            let is_wanted = name.ends_with(".yml") || name.ends_with(".yaml");
+            if is_wanted && meta.is_file() && meta.len() <= MOST_BYTES {
+                let text = fs_err::read(entry.path()).map(regular::lossy);
+                if let Ok(text) = text {
+                    self.of_tools.insert(format!("{folder}/{name}"), text);
+                }
+            }
+        }
+    }
+
     fn add_file(&mut self, path: String, name: &str, size: u64, file: &Path) {
         let tells = tells_something(name);
         if self.files.len() >= MOST_FILES {
@@ -125,6 +150,12 @@ impl Tree {
     pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
         let files = self.files.iter();
         files.filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
+    }
+
+    /// Files of a development container's and of CI's, with their texts.
+    pub(crate) fn of_tools(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = self.of_tools.iter();
+        files.map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     /// What says that projects are made of this one: the settings of a generator, or a

@@ -11,10 +11,11 @@ use super::render;
 use crate::cli::NewArgs;
 use build::app::Application;
 use build::catalog::{Apps, Catalog};
-use build::request::{Request, Selection};
+use build::request::{ImageRequest, Request, Selection};
 use detect::entry::AppObject;
 use detect::findings::{Findings, look_at, look_at_member};
 use detect::place::Detected;
+use detect::postgres::{self, OtherBase, OwnPostgres};
 use detect::tree::Template;
 use detect::{libraries, proposal, told};
 use files::{Fate, PlannedFile};
@@ -48,11 +49,11 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
     }
     placement.take_port(&catalog, findings.port.as_ref().map(|port| port.value))?;
     let mut planned = files::planned(args, host, &placement, &findings, None, None)?;
-    let mut next = next(host, &catalog, &placement, &planned)?;
+    let mut next = next(host, &catalog, &placement, &findings, &planned)?;
     let mut chosen = None;
     if let Some(python) = next.python.take() {
         let on_it = files::planned(args, host, &placement, &findings, Some(python.clone()), None)?;
-        let next_on_it = self::next(host, &catalog, &placement, &on_it)?;
+        let next_on_it = self::next(host, &catalog, &placement, &findings, &on_it)?;
         let is_new = on_it
             .iter()
             .zip(&planned)
@@ -69,7 +70,7 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
     let library = next.library.filter(|_| proposal::embeds_python(&findings));
     if let Some(library) = library {
         let with_it = files::planned(args, host, &placement, &findings, chosen, Some(library))?;
-        let next_with_it = self::next(host, &catalog, &placement, &with_it)?;
+        let next_with_it = self::next(host, &catalog, &placement, &findings, &with_it)?;
         if next_with_it.problems == next.problems {
             say(
                 host,
@@ -222,9 +223,35 @@ struct Next {
     rendered: Vec<(String, String)>,
 }
 
+/// What the image's PostgreSQL is otherwise than that of the project's own container.
+fn other_postgres(catalog: &Catalog, job: &ImageRequest, findings: &Findings) -> Vec<String> {
+    let own = OwnPostgres {
+        base: &job.base.name,
+        major: job.base.set.postgres.major,
+        file: &job.spec.file,
+    };
+    let sets = catalog.bases.sets.iter();
+    let others = sets.map(|(name, set)| OtherBase {
+        name,
+        title: &set.title,
+        major: set.postgres.major,
+    });
+    let others: Vec<OtherBase<'_>> = others.collect();
+    match job.spec.database.elsewhere {
+        Some(_) => Vec::new(),
+        None => postgres::against(&findings.postgres, own, &others),
+    }
+}
+
 /// Checks the files as a build would: nothing is told to be next that would be
 /// refused.
-fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[PlannedFile]) -> Result<Next> {
+fn next(
+    host: &Host,
+    catalog: &Catalog,
+    placement: &Placement,
+    findings: &Findings,
+    planned: &[PlannedFile],
+) -> Result<Next> {
     let spec = files::load(host, placement, planned)?;
     let rendered = render::of_image(host, catalog, &spec)?;
     let mut with_it = catalog.clone();
@@ -265,6 +292,9 @@ fn next(host: &Host, catalog: &Catalog, placement: &Placement, planned: &[Planne
                 Some(base) => ("base", base.to_owned()),
                 None => ("python", version.to_owned()),
             });
+        }
+        for job in &request.jobs {
+            next.notes.extend(other_postgres(catalog, job, findings));
         }
         let bases = request.jobs.iter().filter_map(|job| job.base.told());
         next.notes

@@ -207,6 +207,28 @@ fn a_base_whose_python_has_wheels_of_all_pins_is_proposed() {
 }
 
 #[test]
+fn another_postgresql_than_the_projects_own_is_told_with_the_base_that_has_it() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    checkout.write(
+        "apps/notes/compose.yaml",
+        "services:\n  db:\n    image: pgvector/pgvector:pg16\n",
+    );
+    let told = "note compose.yaml:3 names PostgreSQL 16, and this image has 17 (base set debian): `\"base\": \
+                \"ubuntu\"` in images/notes/image.json has that (";
+    checkout.xtask(&["new", &folder]).expect(0).says(&[
+        "found compose.yaml:3  PostgreSQL 16 beside the app so far (pgvector/pgvector:pg16)",
+        told,
+    ]);
+    // What is told to be done ends it.
+    let mut image = read(&checkout, "images/notes/image.json");
+    image["base"] = json!("ubuntu");
+    checkout.write("images/notes/image.json", &image.to_string());
+    let run = checkout.xtask(&["new", "notes"]).expect(0);
+    assert!(!run.stderr.contains("names PostgreSQL"), "{}", run.stderr);
+}
+
+#[test]
 fn a_dry_run_writes_nothing_and_json_has_all() {
     let checkout = with_notes();
     let folder = checkout.path("apps/notes").display().to_string();
