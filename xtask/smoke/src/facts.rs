@@ -48,6 +48,17 @@ impl Moment {
     }
 }
 
+/// Files in a folder of the container's own layer, which go with it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct LeftFiles {
+    /// The folder's path in the container.
+    pub(crate) folder: String,
+    /// Some of their names.
+    pub(crate) names: Vec<String>,
+    /// Whether the spec may say that the folder lies on the volume.
+    pub(crate) may_be_kept: bool,
+}
+
 /// Everything seen. Parts that were not reached say why.
 #[derive(Debug)]
 pub struct Facts {
@@ -80,6 +91,8 @@ pub struct Facts {
     pub(crate) fresh_tables: Reached<Vec<TableRows>>,
     /// An end nobody asked for.
     pub(crate) death: Option<Death>,
+    /// What the app wrote by then into the steady container's own layer.
+    pub(crate) left: Vec<LeftFiles>,
     /// The app's last words at its first start, where it did not get there.
     pub(crate) last_words: Option<String>,
     /// The app's last exception, where it runs and its health was no good.
@@ -246,6 +259,7 @@ impl Facts {
             later: Vec::new(),
             fresh_tables: unseen(),
             death: None,
+            left: Vec::new(),
             last_words: None,
             exception: None,
             answers: BTreeMap::new(),

@@ -252,7 +252,8 @@ fn run_prepared(
     if resources.keep {
         report.detail(format!("kept: {}", gate_run.kept().join(", ")));
     }
-    for warning in checks::upgrade::warnings(&gate_run.facts) {
+    let upgrade = checks::upgrade::warnings(&gate_run.facts);
+    for warning in upgrade.into_iter().chain(checks::files::warning(&gate_run.facts)) {
         report.warn(format!("{name}: {}", secrets::scrub(&warning, hidden)));
     }
     let gate = suite::gate(subject.spec.kind()).map(|check| judge(check, &gate_run.facts));

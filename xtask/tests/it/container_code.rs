@@ -42,6 +42,7 @@ fn ruff_finds_nothing() {
     // What the tool runs in containers.
     python.extend(repository_files("xtask/data/src/inside", ".py"));
     python.extend(repository_files("xtask/definition/src", ".py"));
+    python.extend(repository_files("xtask/smoke/src/checks", ".py"));
     assert!(python.len() > 20, "{python:?}");
     for verb in [&["check", "--no-cache"][..], &["format", "--check", "--no-cache"]] {
         let mut command = Command::new(&ruff);

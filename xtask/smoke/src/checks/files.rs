@@ -1,8 +1,11 @@
 //! The app's folders on the volume, and files that nobody may have changed.
 
-use crate::facts::Facts;
+use crate::facts::{Facts, LeftFiles};
 use container::ask::Answer;
 use container::finding::{Judged, flaw, seen};
+
+/// As many folders are told of.
+const MOST_FOLDERS: usize = 3;
 
 /// Leaves a file in each folder that the image says it keeps.
 pub(crate) const WRITE: &str = r#"/usr/bin/python3 -I - <<'PY'
@@ -26,6 +29,48 @@ for path in app.get("directories", []):
     except OSError as error:
         print(path, error.strerror)
 PY"#;
+
+/// What was written since the start, and lies in no volume.
+pub(crate) const LEFT: &str = concat!("/usr/bin/python3 -I - <<'PY'\n", include_str!("left.py"), "PY");
+
+/// What an answer to [`LEFT`] names.
+pub(crate) fn left(answer: &Answer) -> Vec<LeftFiles> {
+    let lines = answer.text.lines();
+    lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Files of the app's that go with the container, and the key that keeps them.
+pub(crate) fn warning(facts: &Facts) -> Option<String> {
+    let app = facts.spec.app.as_ref()?;
+    let first = facts.left.first()?;
+    let told: Vec<String> = facts
+        .left
+        .iter()
+        .take(MOST_FOLDERS)
+        .map(|left| format!("{}/{}", left.folder.trim_end_matches('/'), left.names.join(", ")))
+        .collect();
+    let more = match facts.left.len().saturating_sub(MOST_FOLDERS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let keepable = facts.left.iter().filter(|left| left.may_be_kept);
+    let mut folders: Vec<&str> = app.directories.iter().map(String::as_str).collect();
+    folders.extend(keepable.map(|left| left.folder.as_str()));
+    let folders: Vec<&str> = folders
+        .iter()
+        .map(|folder| folder.strip_prefix("/app/").unwrap_or(folder))
+        .collect();
+    let cure = if first.may_be_kept {
+        format!("`\"directories\": {folders:?}` of `app` keeps the folder, if it is data")
+    } else {
+        "if it is data, have it written into a folder of its own, and name that in `app.directories`"
+            .to_owned()
+    };
+    Some(format!(
+        "the app wrote {}{more}, outside of its volume: that goes with the container; {cure}",
+        told.join("; ")
+    ))
+}
 
 /// Programs that become another user, and what of ours others than root may write.
 pub(crate) const PRIVILEGED: &str = "\
@@ -91,6 +136,114 @@ mod tests {
             said.detail
         );
         assert!(judged(1, "find: '/etc/hive': No such file or directory").is_err());
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the container's own Python stands for itself"
+    )]
+    fn what_was_written_outside_of_the_volume_is_found() {
+        let top = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = top.path().join(path);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, text).unwrap();
+        };
+        write("app/main.py", "shipped");
+        write("app/data/seed.csv", "shipped");
+        write("app/src/code.py", "shipped");
+        let shipped = std::time::SystemTime::now() - Duration::from_secs(60);
+        for path in ["app/main.py", "app/data/seed.csv", "app/src/code.py"] {
+            let file = std::fs::File::options().append(true).open(top.path().join(path));
+            file.unwrap().set_modified(shipped).unwrap();
+        }
+        write("run/hive/image.sh", "started");
+        let started = std::fs::File::options()
+            .append(true)
+            .open(top.path().join("run/hive/image.sh"));
+        let before = std::time::SystemTime::now() - Duration::from_secs(30);
+        started.unwrap().set_modified(before).unwrap();
+        for path in [
+            "app/app.db",
+            "app/app.db-wal",
+            "app/data/app.db",
+            "app/src/app.db",
+            "app/src/__pycache__/code.cpython-313.pyc",
+            "app/worker.log",
+            "home/hive/notes.txt",
+            "home/hive/.cache/model",
+            "tmp/passing",
+            "var/lib/shop/index",
+            "run/hive/pgpass",
+        ] {
+            write(path, "written");
+        }
+        write("app/empty.db", "");
+        let python = std::process::Command::new("python3")
+            .args(["-I", "-", &top.path().display().to_string()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let mut python = python.unwrap();
+        let script = LEFT.split_once('\n').unwrap().1.strip_suffix("PY").unwrap();
+        std::io::Write::write_all(&mut python.stdin.take().unwrap(), script.as_bytes()).unwrap();
+        let output = python.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let answer = Answer {
+            code: 0,
+            text,
+            took: Duration::ZERO,
+        };
+        let found: Vec<(String, String, bool)> = left(&answer)
+            .into_iter()
+            .map(|left| (left.folder, left.names.join(" "), left.may_be_kept))
+            .collect();
+        let expected = [
+            ("/app", "app.db", false),
+            ("/app/data", "app.db", true),
+            ("/app/src", "app.db", false),
+            ("/home/hive", "notes.txt", false),
+            ("/var/lib/shop", "index", true),
+        ];
+        let expected = expected.map(|(folder, names, kept)| (folder.to_owned(), names.to_owned(), kept));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_goes_with_the_container_is_told_with_the_key_that_keeps_it() {
+        let mut facts = crate::tests::facts();
+        assert_eq!(warning(&facts), None);
+        let left = |folder: &str, may_be_kept| LeftFiles {
+            folder: folder.to_owned(),
+            names: vec!["app.db".to_owned(), "b.bin".to_owned()],
+            may_be_kept,
+        };
+        facts.spec.app.as_mut().unwrap().directories = vec!["/app/media".to_owned()];
+        facts.left = vec![left("/app/data", true)];
+        assert_eq!(
+            warning(&facts).unwrap(),
+            "the app wrote /app/data/app.db, b.bin, outside of its volume: that goes with the container; \
+             `\"directories\": [\"media\", \"data\"]` of `app` keeps the folder, if it is data"
+        );
+        facts.left = vec![left("/app", false)];
+        let said = warning(&facts).unwrap();
+        assert!(
+            said.starts_with("the app wrote /app/app.db, b.bin, outside "),
+            "{said}"
+        );
+        assert!(
+            said.ends_with("into a folder of its own, and name that in `app.directories`"),
+            "{said}"
+        );
+        facts.left = ["/app/a", "/app/b", "/app/c", "/app/d"]
+            .map(|folder| left(folder, true))
+            .to_vec();
+        assert!(
+            warning(&facts)
+                .unwrap()
+                .contains("/app/c/app.db, b.bin and 1 more, outside")
+        );
     }
 
     #[test]
