@@ -9,6 +9,7 @@ pub mod update;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use backup::BackupArgs;
@@ -54,6 +55,43 @@ pub struct Cli {
     /// The verb that is run, with its own arguments.
     #[command(subcommand)]
     pub command: Verb,
+}
+
+/// What other tools call some of the verbs.
+const CALLED_ELSEWHERE: [(&str, &str); 12] = [
+    ("init", "new"),
+    ("create", "new"),
+    ("build", "build-images"),
+    ("verify", "smoke"),
+    ("run", "up"),
+    ("start", "up"),
+    ("stop", "down"),
+    ("ps", "status"),
+    ("shell", "exec"),
+    ("info", "engine status"),
+    ("doctor", "engine status"),
+    ("clean", "engine purge"),
+];
+
+impl Cli {
+    /// Reads the arguments of this program; ends it where they are none.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_the_verb_here(error).exit())
+    }
+}
+
+/// Names the verb that one of another tool's is here: what is spelled alike is
+/// something else.
+fn with_the_verb_here(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(asked)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let known = CALLED_ELSEWHERE.iter().find(|(other, _)| other == asked);
+    if let Some((_, verb)) = known {
+        let verb = ContextValue::Strings(vec![(*verb).to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, verb);
+    }
+    error
 }
 
 /// One verb each; `commands/<verb>.rs` runs it.

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use xtask::cli::Cli;
 
 fn main() -> ExitCode {
@@ -10,7 +9,7 @@ fn main() -> ExitCode {
     if let Some(status) = engine::private::forward::serve_if_asked(std::env::args_os()) {
         return status;
     }
-    let cli = Cli::parse();
+    let cli = Cli::read();
     xtask::entry::run(cli.root, cli.verbose, |host| {
         xtask::commands::run(cli.command, host)
     })

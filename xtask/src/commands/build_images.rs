@@ -74,7 +74,7 @@ pub(crate) fn run(args: &BuildImagesArgs, host: &Host) -> Result<()> {
             host.report.warn(message);
         }
     }
-    let done = done?;
+    let done = done.map_err(tell::ended)?;
     closed?;
     if !done.predictions.is_empty() {
         survey::past::list_build_cache(host, &engine);
@@ -389,7 +389,7 @@ impl<'a> BuildRun<'a> {
             let mut stopped = tell::stopped(&done.unbuilt, &failed).hint("no tag has moved");
             stopped.hints.splice(0..0, self.advice(&failed));
             let inventory = self.engine.inventory(&self.host.runner)?;
-            return Err(tell::with_unproved(stopped, &inventory, &failed).into());
+            return Err(tell::with_unproved(stopped, self.engine.owner, &inventory, &failed).into());
         }
         if nothing_to_do(surveyed) {
             let known = surveyed.iter().map(|one| one.proof.clone());

@@ -28,6 +28,22 @@ fn unknown_command_is_a_usage_error() {
 }
 
 #[test]
+fn the_verbs_of_other_tools_lead_to_those_here() {
+    for (asked, verb) in [
+        ("init", "new"),
+        ("run", "up"),
+        ("doctor", "engine status"),
+        ("clean", "engine purge"),
+    ] {
+        let run = sandbox::xtask([asked]).expect(2);
+        run.says(&[&format!("a similar subcommand exists: '{verb}'")]);
+        let mut words: Vec<&str> = verb.split(' ').collect();
+        words.push("--help");
+        sandbox::xtask(words).expect(0);
+    }
+}
+
+#[test]
 fn a_backup_that_is_not_there_is_wrong_input() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("no.tar.zst");

@@ -57,6 +57,23 @@ pub(super) fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
+/// Takes away what lies at a path of [`join`]; of an array all of it, so that what stays
+/// has the place that it had.
+pub(super) fn remove(value: &mut Value, path: &str) {
+    let Some(map) = value.as_object_mut() else { return };
+    let mut keys = map
+        .keys()
+        .filter_map(|key| Some((key, path.strip_prefix(key.as_str())?)));
+    let found = keys.find(|(_, rest)| rest.is_empty() || rest.starts_with(['.', '[']));
+    let Some((key, rest)) = found.map(|(key, rest)| (key.clone(), rest)) else {
+        return;
+    };
+    match (rest.strip_prefix('.'), map.get_mut(&key)) {
+        (Some(rest), Some(below)) => remove(below, rest),
+        _ => drop(map.remove(&key)),
+    }
+}
+
 struct JsonShape<'a> {
     root: &'a Value,
     found: Vec<ShapeProblem>,

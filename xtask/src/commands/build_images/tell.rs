@@ -93,17 +93,42 @@ pub(super) fn stopped(unbuilt: &[Failure], failed: &[&Verdict]) -> Failure {
 }
 
 /// Adds how to look into what failed, where it is kept.
-pub(super) fn with_unproved(mut failure: Failure, inventory: &Inventory, failed: &[&Verdict]) -> Failure {
+pub(super) fn with_unproved(
+    mut failure: Failure,
+    owner: Owner,
+    inventory: &Inventory,
+    failed: &[&Verdict],
+) -> Failure {
     for verdict in failed {
         let tag = candidate::unproved_tag(verdict.image());
         if inventory.id_of(&tag) == Some(verdict.image_id()) {
-            failure = failure.hint(format!(
-                "look inside until another {} fails: docker run --rm -it {tag} bash",
-                verdict.image()
-            ));
+            failure = failure.hint(look_inside(owner, verdict.image(), &tag.to_string()));
         }
     }
     failure
+}
+
+fn look_inside(owner: Owner, image: &str, tag: &str) -> String {
+    // Another engine's `docker` does not know the image.
+    let first = match owner {
+        Owner::Private => format!("{TO_THE_ENGINE}; "),
+        Owner::System => String::new(),
+    };
+    format!("look inside until another {image} fails: {first}docker run --rm -it {tag} bash")
+}
+
+/// What leads `docker` to the private engine.
+const TO_THE_ENGINE: &str = "eval \"$(cargo xtask engine env)\"";
+
+/// Says what somebody wants to know who has ended the run: what became of the tags, and
+/// that nothing is lost. Tags move without a look at Ctrl-C.
+pub(super) fn ended(error: anyhow::Error) -> anyhow::Error {
+    match failure::kind(&error) {
+        FailureKind::Interrupted => Failure::new(FailureKind::Interrupted, format!("{error:#}"))
+            .hint("no tag has moved; the same command goes on from what is built and proved by now")
+            .into(),
+        _ => error,
+    }
 }
 
 /// The most steps that a message names.
@@ -133,7 +158,9 @@ pub(super) fn mismatches(report: &Report, image: &str, checked: &Checked) {
 fn next(engine: &Engine, surveyed: &[Surveyed<'_>]) -> Vec<String> {
     let mut lines = Vec::new();
     if engine.owner == Owner::Private {
-        lines.push("eval \"$(cargo xtask engine env)\"   # `docker` talks to the private engine".to_owned());
+        lines.push(format!(
+            "{TO_THE_ENGINE}   # `docker` talks to the private engine"
+        ));
     }
     for one in surveyed {
         let name = &one.step.name;
@@ -167,6 +194,33 @@ pub(super) fn wider_budgets(name: &str, budgets: &Budgets, over: &[(&str, f64)])
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_inside_leads_to_the_engine_that_has_the_image() {
+        let said = |owner| look_inside(owner, "x", "hive-unproved:x");
+        assert_eq!(
+            said(Owner::Private),
+            "look inside until another x fails: eval \"$(cargo xtask engine env)\"; docker run --rm -it hive-unproved:x bash"
+        );
+        assert_eq!(
+            said(Owner::System),
+            "look inside until another x fails: docker run --rm -it hive-unproved:x bash"
+        );
+    }
+
+    #[test]
+    fn who_ends_a_run_is_told_what_became_of_it() {
+        let interrupted = anyhow::Error::from(failure::interrupted()).context("start a container");
+        let ended_by_hand = ended(interrupted);
+        assert_eq!(failure::kind(&ended_by_hand), FailureKind::Interrupted);
+        assert_eq!(
+            failure::render(&ended_by_hand),
+            "error: start a container: interrupted\n\nhint: no tag has moved; the same command goes on from what is \
+             built and proved by now"
+        );
+        let other = ended(failure::smoke("x").into());
+        assert_eq!(failure::render(&other), "error: x");
+    }
 
     #[test]
     fn a_budget_that_was_too_small_gets_half_as_much_again() {

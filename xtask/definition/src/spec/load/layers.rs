@@ -29,6 +29,8 @@ impl Layers<'_> {
         let is_lacking = |one: &Located| alone == 0 || one.problem.message == shape::MISSING;
         found.extend(of_all.into_iter().filter(is_lacking));
         if !found.is_empty() {
+            let of_rest = self.meaning_of_rest(name, &merged, &found);
+            found.extend(of_rest);
             return Err(found);
         }
         let raw: RawSpec = serde_json::from_value(merged).map_err(|error| {
@@ -44,6 +46,29 @@ impl Layers<'_> {
             image.overruled = own_file::overruled((file, value), (self.own.0, &self.own.1));
         }
         Ok(image)
+    }
+
+    /// What is wrong with the meaning of what is left without the values that have been
+    /// found wrong; nothing where too much is gone to know.
+    fn meaning_of_rest(&self, name: &str, merged: &Value, found: &[Located]) -> Vec<Located> {
+        let mut rest = merged.clone();
+        for one in found {
+            shape::remove(&mut rest, &one.problem.path);
+        }
+        // What was wrong in one file may hide a good value of another.
+        let is_sound = shape::problems(raw::schema(), &rest).is_empty();
+        let Some(raw) = is_sound
+            .then(|| serde_json::from_value::<RawSpec>(rest).ok())
+            .flatten()
+        else {
+            return Vec::new();
+        };
+        let source_folder = &self.file_of("app.source").folder;
+        let validated = validate(name, raw, &self.own.0.shown, source_folder);
+        let mut more = validated.err().map_or_else(Vec::new, |more| self.locate(more));
+        // One that is not there any more may be missed by its neighbour.
+        more.retain(|one| shape::lookup(merged, &one.problem.path).is_some());
+        more
     }
 
     /// What is wrong with each file by itself, also where another one has the

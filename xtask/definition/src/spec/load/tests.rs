@@ -57,6 +57,35 @@ fn five_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_wrong_key_hides_no_wrong_value() {
+    let text = r#"{"title":"t","app":{"prot":1,"port":2000,"workers":"two","import":"main.py","health_path":"health"},
+        "database":{"name":"d","role":"postgres"},"checks":[{"name":"x"}]}"#;
+    let told = sentences(&[("aa", text)]);
+    let has = |key: &str| {
+        told.iter()
+            .filter(|one| one.contains(&format!("`{key}`")))
+            .count()
+    };
+    for key in [
+        "app.prot",
+        "app.workers",
+        "app.import",
+        "app.health_path",
+        "database.role",
+        "checks[0]",
+    ] {
+        assert_eq!(has(key), 1, "{key} in {told:#?}");
+    }
+    assert_eq!(told.len(), 6, "{told:#?}");
+    // Nothing is known of the rest where what is wrong cannot be done without.
+    let text = r#"{"title":7,"app":{"port":2000,"import":"main.py"},"database":{"name":"d","role":"r"}}"#;
+    assert_eq!(
+        sentences(&[("aa", text)]),
+        ["images/aa/image.json: `title` is a number, must be a string"]
+    );
+}
+
+#[test]
 fn meaning_is_checked() {
     let text = r#"{"title":"t","app":{"port":2000,"import":"serve","health_path":"health","environment":{"A B":"x","C":"{nope}","D":"{","E":"{{ok}} {database_url}",
         "F":"{database_url:asyncpg} {database_url:postgis://}","G":"{database_url:postgres}","H":"{database_url:a b}","I":"{port:x}",
