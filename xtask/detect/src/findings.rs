@@ -199,8 +199,8 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
             .chain(variables.iter().filter_map(shows_itself))
             .collect(),
         redis: Vec::new(),
-        migrations: django::migrations(&tree),
-        unled: database::unled(&tree, &dependencies, &database),
+        migrations: django::migrations(tree),
+        unled: database::unled(tree, &dependencies, &database),
         app: entry.app,
         port: entry.port,
         dependencies,
