@@ -1,8 +1,10 @@
 """The app's folders in a backup: all of them, whatever happens to them meanwhile."""
 
+import errno
 import io
 import os
 import shutil
+import socket
 import sys
 import tarfile
 from pathlib import Path
@@ -121,6 +123,36 @@ class InABackup(Folder):
             self.assertEqual(files.unreadable(home), ["var/lib/shop/data"])
             os.unlink(denied)
             self.assertEqual(files.unreadable(home), [], "it is gone meanwhile")
+
+    def test_each_file_is_synced_and_what_is_none_is_not_waited_for(self):
+        home = f"{self.path}/home"
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(f"{home}/socket")
+        synced, whole = set(), files.sync
+
+        def sync(path):
+            whole(path)
+            synced.add(os.path.relpath(path, home))
+
+        with mock.patch.object(files, "sync", sync):
+            files.sync_all(home)
+        folders = {".", "app", "app/media", "var/lib/shop", "var/lib/nothing"}
+        self.assertLessEqual(folders | set(ODD) | {"var/lib/shop/data"}, synced)
+        self.assertFalse({"socket", "var/lib/shop/fifo", "var/lib/shop/link"} & synced)
+
+    def test_where_one_cannot_be_opened_all_of_the_disk_is_synced(self):
+        home = f"{self.path}/home"
+        for values, error in (({"MANY": 2}, None), ({}, PermissionError)):
+            with (
+                mock.patch.multiple(files, **values, sync=mock.Mock(side_effect=error)),
+                mock.patch.object(files.subprocess, "run") as run,
+            ):
+                files.sync_all(home)
+            run.assert_called_once_with(["sync", "--file-system", home], check=True)
+        failed = mock.Mock(side_effect=OSError(errno.EIO, "Input/output error"))
+        with mock.patch.object(files, "sync", failed), self.assertRaises(OSError):
+            files.sync_all(home)
 
     def test_a_cluster_without_any_is_fine(self):
         os.mkdir(f"{self.path}/d")

@@ -243,7 +243,10 @@ class Held(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.generations = f"{folder.name}/generations"
-        patched = mock.patch.multiple(generation, GENERATIONS=self.generations, LOOKS=0.0)
+        self.journal = f"{self.generations}/journal.json"
+        patched = mock.patch.multiple(
+            generation, GENERATIONS=self.generations, JOURNAL=self.journal, LOOKS=0.0
+        )
         patched.start()
         self.addCleanup(patched.stop)
 
@@ -274,7 +277,19 @@ class Held(unittest.TestCase):
         ):
             generation.hold()
             self.assertIsNone(generation.is_held())
-        self.assertEqual(said.getvalue(), "cannot\n")
+        self.assertEqual(json.loads(said.getvalue()), {"is_held": False, "journal": None})
+
+    def test_who_holds_it_sees_what_the_journal_says_by_then(self):
+        os.mkdir(self.generations)
+        pathlib.Path(self.journal).write_text('{"id": "of another"}')
+        with (
+            mock.patch.object(generation.sys, "stdin", open(os.devnull)) as stdin,
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            generation.hold()
+            stdin.close()
+        seen = {"is_held": True, "journal": {"id": "of another"}}
+        self.assertEqual(json.loads(said.getvalue()), seen)
 
 
 class Moment(unittest.TestCase):

@@ -161,7 +161,8 @@ class Archive(Unpacked):
         self.assertEqual(set(os.listdir(self.path)), made)
 
     def test_what_no_backup_has_is_refused_by_name(self):
-        for kind in (tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+        odd = tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.GNUTYPE_SPARSE
+        for kind in odd:
             done = self.unpack(archive_of((entry("odd", kind, linkname="a"), b"")))
             self.assertEqual(done, (1, "the archive has what no backup has: 'odd'"))
 
@@ -240,6 +241,11 @@ class Compared(Unpacked):
             for left in (others, [*others, (entry(name), b"x")]):
                 self.home = Path(self.path, f"{list(self.content).index(name)}{len(left)}")
                 self.assertEqual(self.judged(left), (1, f"{name} is not what was written"))
+
+    def test_a_link_in_the_place_of_a_file_is_not_that(self):
+        link = entry("base/1", tarfile.SYMTYPE, linkname="../PG_VERSION")
+        told = (1, "base/1 is not what was written")
+        self.assertEqual(self.judged([*self.compared(), (link, b"")]), told)
 
     def test_the_apps_files_are_named_too(self):
         entries = self.compared()

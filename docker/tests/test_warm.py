@@ -65,6 +65,29 @@ class Warm(unittest.TestCase):
             self.catch_up()
         return str(told.exception)
 
+    def test_it_is_worth_it_where_it_is_large_and_there_is_room_for_the_log(self):
+        def judged(size, free, unlogged=False, shares=False):
+            usage = mock.Mock(free=free)
+            with mock.patch.multiple(
+                warm,
+                has_unlogged=lambda _: unlogged,
+                shares_blocks=lambda *_: shares,
+                shutil=mock.Mock(disk_usage=lambda _: usage),
+            ):
+                return warm.is_worth_it("cluster", size, "beside")
+
+        size = warm.WORTH_IT
+        room = size + warm.ROOM
+        self.assertTrue(judged(size, room))
+        for otherwise in (
+            judged(size - 1, room),
+            # `follow` would give up, and a copy of the stopped cluster has room.
+            judged(size, room - 1),
+            judged(size, room, unlogged=True),
+            judged(size, room, shares=True),
+        ):
+            self.assertFalse(otherwise)
+
     def test_all_of_the_log_comes_from_where_it_is(self):
         (self.log / f"{segment(0x50)}.partial").write_bytes(b"p" * SIZE)
         (self.cluster / "pg_replslot/archive").mkdir()

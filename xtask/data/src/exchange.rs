@@ -101,15 +101,19 @@ fn runs(work: &DataWork<'_>) -> Result<bool> {
 pub(crate) fn settled<'a>(
     keeper: &VolumeKeeper,
     extensions: &[&str],
+    takes_over: bool,
     work: impl FnOnce(VolumeJournal) -> DataWork<'a>,
 ) -> Result<VolumeFindings> {
     let seen = keeper.look(extensions)?;
     let Some(journal) = seen.journal.clone().filter(is_one) else {
         return Ok(seen);
     };
-    let work = work(journal);
+    let mut work = work(journal);
     let name = &work.handle.name;
-    work.journal.was_killed(name.as_str(), seen.is_held, false)?;
+    work.journal.was_killed(name.as_str(), seen.is_held, takes_over)?;
+    if !work.take()? {
+        return keeper.look(extensions);
+    }
     work.report
         .step("mend", format!("{name}: {}", work.journal.killed()));
     end(work, false)?;

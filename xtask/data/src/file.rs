@@ -18,7 +18,7 @@ use crate::place::{Purpose, explain};
 use crate::seal::{EncryptedFile, ProofLevel, SEAL_SIZE, Seal};
 use encrypted::{beside, changed, digest_of, is_encrypted, seal_of, sum_of};
 use host::Host;
-use host::process::Runner;
+use host::process::{Runner, quote};
 use host::report::{Counted, Report};
 use inputs::backup::SEAL_MAGIC;
 use inputs::{hex, regular};
@@ -493,9 +493,10 @@ fn begins_as_zstd(path: &Path) -> bool {
 /// What can be done with a backup whose seal is gone, since somebody has compressed it anew.
 fn by_hand(path: &Path) -> String {
     format!(
-        "compressed anew it has no seal any more, and all else is there: into an empty FOLDER by `zstd -dc {} | tar \
-         -x -C FOLDER`, and looked at by `pg_verifybackup FOLDER`; this tool takes the file that it wrote",
-        path.display()
+        "compressed anew it has no seal any more, and all else is there: `mkdir -m 700 FOLDER; zstd -dc {} | tar -x -C \
+         FOLDER`, then `pg_verifybackup --ignore=hive-files FOLDER`, unless it is a dump; this tool takes the file \
+         that it wrote",
+        quote(&path.display().to_string())
     )
 }
 

@@ -294,14 +294,26 @@ impl VolumeFindings {
 #[derive(Debug)]
 pub(crate) struct HeldVolume(Dialog);
 
+/// What the program that holds a volume says first.
+#[derive(Debug, Deserialize)]
+struct Holding {
+    is_held: bool,
+    journal: Option<VolumeJournal>,
+}
+
 impl HeldVolume {
-    /// What the program says first.
+    /// What the program says first; nothing where it has ended.
     fn said(&self) -> Result<String> {
         let mut line = String::new();
         self.0.stream.set_read_timeout(Some(HOLDING))?;
-        let mut stream = BufReader::new(&self.0.stream);
-        stream.read_line(&mut line).context("hold the volume")?;
+        let read = BufReader::new(&self.0.stream).read_line(&mut line);
+        read.with_context(|| format!("hold the volume: wait {} s for it", HOLDING.as_secs()))?;
         Ok(line)
+    }
+
+    /// Whether it still does: its program, or the way to that, may have ended.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.0.goes_on()
     }
 
     fn into_last_words(self) -> String {
@@ -390,8 +402,9 @@ impl VolumeKeeper {
         self.does("note", &[&serde_json::to_string(journal)?]).map(drop)
     }
 
-    /// Holds the volume for an operation; none where its file system locks no folders.
-    pub(crate) fn hold(&self) -> Result<Option<HeldVolume>> {
+    /// Holds the volume for an operation, where its file system locks folders, and says what its
+    /// journal has by then.
+    pub(crate) fn hold(&self) -> Result<(Option<HeldVolume>, Option<VolumeJournal>)> {
         let exec = [
             "exec",
             "--interactive",
@@ -402,15 +415,13 @@ impl VolumeKeeper {
         let runner = self.runner.for_cleanup();
         let command = self.engine.cmd(&runner, &exec).args(on_generations(&["hold"]));
         let held = HeldVolume(command.dialog()?);
-        let said = held.said()?;
-        match said.trim_end() {
-            "held" => Ok(Some(held)),
-            "cannot" => Ok(None),
-            _ => {
-                let why = held.into_last_words();
-                Err(failure::environment(format!("hold the volume: {why}")).into())
-            }
-        }
+        let Ok(Holding { is_held, journal }) = serde_json::from_str(&held.said()?) else {
+            let why = held.into_last_words();
+            return Err(failure::environment(format!("hold the volume: {why}"))
+                .hint("wait for what works on it, and try again")
+                .into());
+        };
+        Ok((is_held.then_some(held), journal))
     }
 
     /// Puts the files of a backup into a folder of the volume, once each was seen to be the one that

@@ -242,7 +242,9 @@ fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
     let on_volume = if is_dry {
         keeper.look(&[])?
     } else {
-        exchange::settled(&keeper, &[], |journal| order.service.work(&keeper, journal))?
+        exchange::settled(&keeper, &[], false, |journal| {
+            order.service.work(&keeper, journal)
+        })?
     };
     let folder = place.mount.folder();
     found.extend(folder.and_then(|folder| findings::of_server(&cluster, folder, findings::is_postgres)));

@@ -12,6 +12,7 @@ use anyhow::{Error, Result};
 use crate::generations::{HeldVolume, VolumeJournal, VolumeKeeper};
 use crate::written;
 use definition::spec::ImageSpec;
+use engine::reaper;
 use failure::{Failure, FailureKind};
 use host::report::{Report, seconds};
 use service::findings::{self, Obstacle};
@@ -108,15 +109,54 @@ pub(crate) struct DataWork<'a> {
 impl DataWork<'_> {
     /// Nobody else works on the volume from here on, nor takes this for one that was killed.
     fn hold(&mut self) -> Result<()> {
-        self.held = self.keeper.hold()?;
-        self.journal.holds = self.held.is_some();
+        let (held, journal) = self.keeper.hold()?;
+        // What was killed here has been ended by now; what another host has begun since then is that
+        // host's.
+        if let Some(other) = journal.filter(VolumeJournal::is_of_another_host) {
+            return Err(other.refused(self.handle.name.as_str()));
+        }
+        self.journal.holds = held.is_some();
+        self.held = held;
         Ok(())
+    }
+
+    /// Becomes the one who ends an operation that was killed; whether there is anything to end yet.
+    pub(crate) fn take(&mut self) -> Result<bool> {
+        let ServiceHandle { engine, runner, .. } = self.handle;
+        if let Some(run) = self
+            .journal
+            .run
+            .as_ref()
+            .filter(|_| self.journal.is_of_another_host())
+        {
+            // What it has begun in a container goes on without it, and so does its hold where that
+            // host has gone without a word.
+            reaper::remove_run(engine, runner, run)?;
+        }
+        let (held, journal) = self.keeper.hold()?;
+        self.held = held;
+        let is_same = |one: VolumeJournal| {
+            (one.id, one.operation) == (self.journal.id.clone(), self.journal.operation.clone())
+        };
+        Ok(journal.is_some_and(is_same))
+    }
+
+    /// Whoever holds the volume no more is taken for killed by other hosts.
+    fn still_holds(&mut self) -> Result<()> {
+        if self.held.as_mut().is_none_or(HeldVolume::goes_on) {
+            return Ok(());
+        }
+        let name = &self.handle.name;
+        let message =
+            format!("{name}: its volume is held no more: the program that did, or the way to it, has ended");
+        Err(failure::environment(message).into())
     }
 
     /// Says which step comes, on the volume first.
     fn begin(&mut self, step: &'static str) -> Result<()> {
         if step != START {
             self.handle.runner.check_interrupt()?;
+            self.still_holds()?;
         }
         step.clone_into(&mut self.journal.step);
         self.keeper.for_cleanup().note(&self.journal)?;

@@ -243,7 +243,7 @@ pub struct MendOrder<'a> {
 /// When the engine refuses, or what ran before cannot be brought back.
 pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     let handle = order.handle;
-    let Some(mut journal) = interrupted(handle)? else {
+    let Some(journal) = interrupted(handle)? else {
         return Ok(false);
     };
     let name = &handle.name;
@@ -267,18 +267,25 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
         let is_held = keeper.look(&[])?.is_held;
         journal.was_killed(name.as_str(), is_held, order.takes_over)?;
     }
-    order.report.step("mend", format!("{name}: {}", journal.killed()));
-    if exchange::is_one(&journal) {
-        return exchange::end(order.work(&keeper, journal), order.may_wait);
+    let mut work = order.work(&keeper, journal);
+    if !work.take()? {
+        // Somebody else has ended it meanwhile.
+        return Ok(false);
+    }
+    order
+        .report
+        .step("mend", format!("{name}: {}", work.journal.killed()));
+    if exchange::is_one(&work.journal) {
+        return exchange::end(work, order.may_wait);
     }
     // Whoever does not wait for a new container takes the one from before down, too.
-    journal.service_ran &= order.may_wait;
+    work.journal.service_ran &= order.may_wait;
     let is_new = main
         .as_ref()
-        .is_some_and(|(image, _)| Some(image) == journal.image.as_ref());
+        .is_some_and(|(image, _)| Some(image) == work.journal.image.as_ref());
     let runs = main.is_some_and(|(_, runs)| runs);
     let has_way_back = handle.place_of(&name.before())?.own().is_some();
-    let mut one = Replacement::new(order.work(&keeper, journal), Value::Null);
+    let mut one = Replacement::new(work, Value::Null);
     // Where the one from before is gone the operation was over; where somebody has
     // started it meanwhile, also if it runs no more, he was served by it.
     let has_run = runs || one.work.was_healthy()?;
@@ -298,6 +305,23 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     Ok(false)
 }
 
+/// The same for a service without a container: what was killed is known by its volume alone.
+/// The image works on that.
+///
+/// # Errors
+/// As [`mend`].
+pub fn mend_volume(order: &MendOrder<'_>, image: &ImageId) -> Result<()> {
+    let (handle, name) = (order.handle, &order.handle.name);
+    let is_there = handle.engine.volume(&handle.runner, &name.volume())?.is_some();
+    if !is_there || handle.place()?.own().is_some() {
+        return Ok(());
+    }
+    let helper = format!("{name}.mend-{}", std::process::id());
+    let keeper = VolumeKeeper::start(order.resources, &helper, image, &name.volume())?;
+    let work = |journal| order.work(&keeper, journal);
+    exchange::settled(&keeper, &[], order.takes_over, work).map(drop)
+}
+
 /// For commands that only look, ask before they do anything, or are for something else: they
 /// end no operation.
 ///
@@ -310,14 +334,27 @@ pub fn nothing_killed(handle: &ServiceHandle) -> Result<()> {
     }
 }
 
-/// The name of a way back that was killed. Who ends it by [`mend`] and finds that the data of
+/// Which way back was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WayBackKind {
+    /// `update --undo`.
+    OfUpdate,
+    /// `restore --undo`, `migrate --rollback`.
+    OfData,
+}
+
+/// The name of a way back of this kind that was killed. Who ends it by [`mend`] and finds that the data of
 /// this name run no more has what he asked for, and takes nothing else back.
 ///
 /// # Errors
 /// When the engine does not answer.
-pub fn killed_way_back(handle: &ServiceHandle) -> Result<Option<String>> {
-    let is_way_back = |one: &VolumeJournal| [exchange::ROLLBACK, UNDO].contains(&one.operation.as_str());
-    Ok(interrupted(handle)?.filter(is_way_back).map(|journal| journal.id))
+pub fn killed_way_back(handle: &ServiceHandle, kind: WayBackKind) -> Result<Option<String>> {
+    let operation = match kind {
+        WayBackKind::OfUpdate => UNDO,
+        WayBackKind::OfData => exchange::ROLLBACK,
+    };
+    let is_one = |one: &VolumeJournal| one.operation == operation;
+    Ok(interrupted(handle)?.filter(is_one).map(|journal| journal.id))
 }
 
 impl<'a> MendOrder<'a> {

@@ -145,7 +145,9 @@ pub fn restore(
         .collect();
     let keeper = VolumeKeeper::start_with(order.resources, &helper, order.image, &name.volume(), &more)?;
     let extensions = backup.seal.backup.extensions();
-    let seen = exchange::settled(&keeper, &extensions, |journal| order.work(&keeper, journal))?;
+    let seen = exchange::settled(&keeper, &extensions, false, |journal| {
+        order.work(&keeper, journal)
+    })?;
     let found = of_volume(name, backup, &seen);
     if !found.is_empty() {
         return Err(operation::all(name.as_str(), found));

@@ -70,7 +70,7 @@ pub fn way_back(order: &RestoreOrder<'_>, request: BackRequest<'_>) -> Result<Op
     let journal = keeper.look(&[])?.journal.filter(exchange::is_one);
     let seen = match &journal {
         Some(journal) if !request.is_sure => return Err(journal.refused(name.as_str())),
-        _ => exchange::settled(&keeper, &[], |journal| order.work(&keeper, journal))?,
+        _ => exchange::settled(&keeper, &[], false, |journal| order.work(&keeper, journal))?,
     };
     let unseen = journal.as_ref().filter(|journal| journal.operation == ROLLBACK);
     let killed = request.killed.or(unseen.map(|journal| journal.id.as_str()));

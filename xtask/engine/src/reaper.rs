@@ -100,6 +100,18 @@ struct ResourceKind {
 /// # Errors
 /// When the engine does not answer.
 pub fn reap(engine: &Engine, runner: &Runner) -> Result<usize> {
+    remove(engine, runner, |run| !is_alive(run))
+}
+
+/// The same of one run, of which somebody knows that it is over, wherever it was.
+///
+/// # Errors
+/// As [`reap`].
+pub fn remove_run(engine: &Engine, runner: &Runner, run: &str) -> Result<usize> {
+    remove(engine, runner, |one| one == run)
+}
+
+fn remove(engine: &Engine, runner: &Runner, is_over: impl Fn(&str) -> bool) -> Result<usize> {
     let mut count = 0;
     let filters = filters("label", &[RUN_LABEL.to_owned()]);
     for kind in &KINDS {
@@ -116,7 +128,7 @@ pub fn reap(engine: &Engine, runner: &Runner) -> Result<usize> {
             let (Some(run), Some(name)) = (run, name) else {
                 continue;
             };
-            if is_alive(run) || is_inherited(engine, runner, one, run)? {
+            if !is_over(run) || is_inherited(engine, runner, one, run)? {
                 continue;
             }
             let (before, after) = kind.remove;

@@ -96,6 +96,25 @@ pub(super) fn mend_for_up(
     .map(drop)
 }
 
+/// The same for a service without a container.
+pub(super) fn take_over(
+    host: &Host,
+    handle: &ServiceHandle,
+    spec: &ImageSpec,
+    image: &ImageId,
+) -> Result<()> {
+    let order = MendOrder {
+        handle,
+        spec,
+        resources: &resources(host, &handle.engine)?,
+        report: &host.report,
+        state: &host.state_dir(),
+        may_wait: true,
+        takes_over: true,
+    };
+    replacement::mend_volume(&order, image)
+}
+
 /// Exchanges the data of a service, which is locked, and leaves a line of that on record.
 /// `look` is asked first: where it fails nothing was touched, no operation that was killed
 /// either.

@@ -70,6 +70,13 @@ pub(super) fn run(args: &UpArgs, host: &Host) -> Result<()> {
     let wanted = specs.iter().map(|spec| orders.of(spec, named, &options));
     let as_they_are = databases.iter().map(|spec| orders.as_it_is(spec));
     let orders: Vec<UpOrder> = wanted.chain(as_they_are).collect::<Result<_>>()?;
+    for order in orders.iter().filter(|_| args.take_over) {
+        if let Some(image) = &order.image {
+            let handle = services::handle(host, &engine, &order.spec);
+            let _lock = handle.lock(host)?;
+            services::take_over(host, &handle, &order.spec, image.id())?;
+        }
+    }
     let choices = UpdateChoices {
         rehearses: !args.no_rehearsal,
         keeps: !args.no_way_back,

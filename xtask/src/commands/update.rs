@@ -14,7 +14,7 @@ use ::service::trail::{self, TrailEntry};
 use ::service::up::UpOrder;
 use ::service::wanted::ServiceOptions;
 use build::catalog::{Apps, Catalog};
-use data::replacement;
+use data::replacement::{self, WayBackKind};
 use data::update::{self, UpdateChoices, UpdateOrder};
 use definition::reference::Reference;
 use definition::spec::ImageSpec;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &UpdateArgs, host: &Host) -> Result<()> {
         }
         let killed = match args.undo {
             0 => None,
-            _ => replacement::killed_way_back(&handle)?,
+            _ => replacement::killed_way_back(&handle, WayBackKind::OfUpdate)?,
         };
         services::mend(host, &handle, spec, true)?;
         let reference = args.image.clone().unwrap_or_else(|| services::release(spec));

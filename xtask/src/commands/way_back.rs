@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::services;
 use crate::cli::EngineOption;
 use ::service::handle::ServiceHandle;
-use data::replacement;
+use data::replacement::{self, WayBackKind};
 use data::restore::RestoreOrder;
 use data::rollback::{self, BackRequest, Replacing};
 use host::Host;
@@ -22,7 +22,7 @@ pub(super) fn run(host: &Host, image: &str, engine: EngineOption, of: Replacing,
     };
     let look = |handle: &ServiceHandle| {
         if twice {
-            return replacement::killed_way_back(handle);
+            return replacement::killed_way_back(handle, WayBackKind::OfData);
         }
         // Whoever is asked has not said yet that anything may be changed.
         replacement::nothing_killed(handle).map(|()| None)

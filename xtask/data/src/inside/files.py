@@ -256,21 +256,25 @@ MANY, TOGETHER = 20_000, 16
 
 
 def sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    # To open a pipe would wait for whoever writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+def has_content(path: str) -> bool:
+    kind = os.lstat(path).st_mode
+    return stat.S_ISREG(kind) or stat.S_ISDIR(kind)
+
+
 def sync_all(home: str) -> None:
     """Whatever comes: nothing below it is in memory only. What others write on the same disk is not
-    waited for, unless these are many files, or some that may not be read. Links are in their
-    folders."""
-    paths = list(
-        itertools.islice((path for path in all_below(home) if not os.path.islink(path)), MANY)
-    )
+    waited for, unless these are many files, or some that may not be read. What is no file (a link,
+    a pipe, a socket) is in its folder."""
     try:
+        paths = list(itertools.islice(filter(has_content, all_below(home)), MANY))
         if len(paths) < MANY:
             with ThreadPoolExecutor(TOGETHER) as pool:
                 for _ in pool.map(sync, paths):

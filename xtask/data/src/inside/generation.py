@@ -215,13 +215,14 @@ LOOKS = 5.0
 
 def hold() -> None:
     """Holds the volume for an operation of several steps, until its input ends: with whoever asked,
-    wherever he is and however he ends. Says `held`, or `cannot` where folders cannot be locked."""
+    wherever he is and however he ends. Says whether it does, which it cannot where folders are not
+    locked, and what the journal says by then."""
     os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
     descriptor = os.open(GENERATIONS, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        said = "held" if lock_soon(descriptor) else "cannot"
-        print(said, flush=True)
-        while said == "held" and os.read(sys.stdin.fileno(), 4096):
+        is_held = lock_soon(descriptor)
+        print(json.dumps({"is_held": is_held, "journal": read(JOURNAL)}), flush=True)
+        while is_held and os.read(sys.stdin.fileno(), 4096):
             pass
     finally:
         os.close(descriptor)
@@ -509,6 +510,7 @@ def sync_all(part: str, identifier: str) -> None:
     """Of a cluster, and of the app's folders beside it."""
     for home in filter(os.path.isdir, (part, f"{files.FILES}/{identifier}")):
         files.sync_all(home)
+        sync(os.path.dirname(home))
 
 
 def begin_copy(identifier: str) -> None:

@@ -172,7 +172,8 @@ BEGIN
         EXCEPTION
             WHEN lock_not_available THEN
                 locked := locked || to_jsonb(one::regclass::text);
-            WHEN undefined_table OR undefined_object THEN
+            -- The last of them is of a relation that is gone: "could not open relation with OID".
+            WHEN undefined_table OR undefined_object OR internal_error THEN
                 NULL;
         END;
     END LOOP;

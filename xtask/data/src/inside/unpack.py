@@ -39,6 +39,9 @@ TINY = 1 << 16
 #: Headers and contents fill blocks (POSIX, pax).
 BLOCK = tarfile.BLOCKSIZE
 
+#: Files and links; of what GNU calls a sparse file the map would be wanted, too.
+KINDS = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.SYMTYPE)
+
 #: A name, or what is said of one, is never longer: PATH_MAX, and some more.
 LONGEST_WORD = 1 << 16
 
@@ -233,11 +236,12 @@ class Folder:
             os.makedirs(path, mode=0o700, exist_ok=True)
             self.folders[path] = entry
             return
-        if not (entry.isreg() or entry.issym()):
+        if entry.type not in KINDS:
             raise Damaged(f"the archive has what no backup has: {entry.name!r}")
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         # Of several entries of one name the last one stays.
         self.links.pop(path, None)
+        self.sums.pop(os.path.relpath(path, self.home), None)
         if os.path.lexists(path):
             os.unlink(path)
         if entry.issym():

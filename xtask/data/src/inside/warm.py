@@ -13,6 +13,9 @@ from copied import NOT_SYNCED, STATE, control, serving
 #: Below this a copy of the stopped cluster is there sooner than PostgreSQL has replayed its log.
 WORTH_IT = 128 << 20
 
+#: For the log that comes meanwhile, and what `follow` leaves to the server that runs.
+ROOM = 512 << 20
+
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 
 #: More than the record takes that a shutdown ends the log with.
@@ -34,7 +37,9 @@ def number_of(position: str) -> int:
 
 def is_worth_it(cluster: str, size: int, beside: str) -> bool:
     """Whether a copy that is taken while it works saves time later on, and can become the same."""
-    return size >= WORTH_IT and not has_unlogged(cluster) and not shares_blocks(cluster, beside)
+    has_room = shutil.disk_usage(beside).free >= size + ROOM
+    is_large = size >= WORTH_IT and has_room
+    return is_large and not has_unlogged(cluster) and not shares_blocks(cluster, beside)
 
 
 def has_unlogged(cluster: str) -> bool:

@@ -29,6 +29,11 @@ pub struct Dialog {
 }
 
 impl Dialog {
+    /// Whether the child has not ended.
+    pub fn goes_on(&mut self) -> bool {
+        matches!(self.child.0.try_wait(), Ok(None))
+    }
+
     /// Ends it and returns what it printed on stderr.
     pub fn last_words(mut self) -> String {
         self.stream.shutdown(std::net::Shutdown::Both).ok();
