@@ -289,7 +289,7 @@ pub fn watch(
     let for_start = Duration::from_secs_f64(patience::for_start(budget))
         .min(LONGEST)
         .max(Duration::from_secs_f64(budget * 1.25));
-    let mut limit = for_start;
+    let mut limit = Limit::new(for_start);
     let mut next_look = LOOK_PAUSE;
     let mut next_programs = PROGRAMS_PAUSE;
     loop {
@@ -312,7 +312,7 @@ pub fn watch(
             };
             next_look = instance.started.elapsed() + pause;
         }
-        if watch.is_over(limit) {
+        if watch.is_over(limit.of_app) {
             if let Some(app) = &spec.app {
                 watch.tell_wrong_path(&client, app.asked_path());
             }
@@ -323,13 +323,12 @@ pub fn watch(
                 watch.boot.last_words = why;
                 return Ok(Watched::Up(watch.boot));
             }
-            if watch.boot.first_200.is_none() && runs_before_start(instance)? {
-                let silence = watch.said_at.elapsed();
-                let Some(longer) = limit_after(now, for_start, silence) else {
-                    watch.give_up_before_start();
-                    return Ok(Watched::Up(watch.boot));
-                };
-                limit = limit.max(longer);
+            if watch.boot.first_200.is_none()
+                && runs_before_start(instance)?
+                && !limit.goes_on(now, watch.said_at.elapsed())
+            {
+                watch.give_up_before_start();
+                return Ok(Watched::Up(watch.boot));
             }
             next_programs = instance.started.elapsed() + PROGRAMS_PAUSE;
         }
@@ -337,13 +336,38 @@ pub fn watch(
     }
 }
 
-/// Until when the app is waited for where `before_start` runs at `now`, counted from the
-/// container's start: it starts after that, and gets as long as any other. `None` where
-/// `before_start` itself is waited for no longer.
-fn limit_after(now: Duration, for_start: Duration, silence: Duration) -> Option<Duration> {
-    let is_waited_for = now <= for_start || now < BEFORE_START && silence < SILENCE;
-    // It may run until just before the next look.
-    is_waited_for.then(|| now + PROGRAMS_PAUSE + for_start)
+/// Until when a start is waited for, counted from the container's.
+struct Limit {
+    /// What an app gets from its own start on.
+    for_start: Duration,
+    /// Until when the app is waited for.
+    of_app: Duration,
+    /// Until when `before_start` may run without a word.
+    of_silence: Duration,
+}
+
+impl Limit {
+    const fn new(for_start: Duration) -> Self {
+        Self {
+            for_start,
+            of_app: for_start,
+            of_silence: for_start,
+        }
+    }
+
+    /// Whether `before_start`, which runs at `now` and has said nothing new for `silence`,
+    /// is waited for any longer. The app starts after it, and gets as long as any other.
+    fn goes_on(&mut self, now: Duration, silence: Duration) -> bool {
+        if now > self.of_silence {
+            if now >= BEFORE_START || silence >= SILENCE {
+                return false;
+            }
+            self.of_silence = now + self.for_start;
+        }
+        // It may run until just before the next look.
+        self.of_app = now + PROGRAMS_PAUSE + self.for_start;
+        true
+    }
 }
 
 struct Watch<'a> {
@@ -602,18 +626,27 @@ mod tests {
     #[test]
     fn an_app_gets_its_time_whenever_before_start_ends() {
         let seconds = Duration::from_secs;
-        let after = |now, silence| limit_after(seconds(now), seconds(60), seconds(silence));
-        // It ends just before the app would have been given up.
-        assert_eq!(after(59, 0), Some(seconds(59 + 3 + 60)));
-        assert_eq!(
-            after(59, 59),
-            Some(seconds(59 + 3 + 60)),
-            "quiet, and not late yet"
-        );
-        assert_eq!(after(61, 29), Some(seconds(61 + 3 + 60)));
-        assert_eq!(after(61, 30), None);
-        assert_eq!(after(899, 0), Some(seconds(899 + 3 + 60)));
-        assert_eq!(after(900, 0), None);
+        let mut limit = Limit::new(seconds(60));
+        // Quiet all along, and not late yet. It ends just before the app would have been given up.
+        assert!(limit.goes_on(seconds(59), seconds(59)));
+        assert_eq!(limit.of_app, seconds(59 + 3 + 60));
+    }
+
+    #[test]
+    fn a_before_start_is_asked_for_words_when_its_time_is_over() {
+        let seconds = Duration::from_secs;
+        let mut limit = Limit::new(seconds(60));
+        let mut goes_on = |now, silence| limit.goes_on(seconds(now), seconds(silence));
+        assert!(goes_on(61, 29));
+        // A step that says nothing from 70 to 101 has the time that was granted.
+        assert!(goes_on(100, 30) && goes_on(122, 20));
+        assert!(goes_on(182, 80));
+        assert!(!goes_on(183, 30));
+        let mut limit = Limit::new(seconds(60));
+        assert!(limit.goes_on(seconds(899), seconds(0)));
+        assert!(limit.goes_on(seconds(901), seconds(0)));
+        assert!(!limit.goes_on(seconds(960), seconds(0)));
+        assert!(!Limit::new(seconds(60)).goes_on(seconds(61), seconds(30)));
     }
 
     #[test]
