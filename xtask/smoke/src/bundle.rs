@@ -68,8 +68,8 @@ pub(crate) fn write(folder: &Path, gate_run: &GateRun<'_>, verdict: &Verdict) ->
         Ok(Err(why)) => missing.push(why.detail),
         Err(error) => missing.push(format!("pg_controldata: {error:#}")),
     }
-    for (n, instance) in gate_run.instances().enumerate() {
-        let own = folder.join(format!("container-{}", n + 1));
+    for instance in gate_run.instances() {
+        let own = folder.join(instance.container.name());
         container(&own, &instance.container, &hidden, &mut missing)?;
     }
     if !missing.is_empty() {

@@ -102,8 +102,9 @@ pub struct Facts {
     /// `docker logs` of the steady container when the window after ready was
     /// over.
     pub(crate) settled_log: Reached<String>,
-    /// `docker logs` of all containers, at the end, each by itself.
-    pub(crate) whole_logs: Vec<String>,
+    /// `docker logs` of all containers, at the end, each by itself with the container's
+    /// name.
+    pub(crate) whole_logs: Vec<(String, String)>,
     /// `docker container inspect` of all containers.
     pub(crate) inspect: String,
     /// What of the two could not be read, and why.

@@ -5,19 +5,42 @@ use container::http::percent_encoded;
 /// What stands for a secret.
 const SCRUBBED: &str = "[scrubbed]";
 
-/// Replaces secrets as they are, as part of a URL and as part of JSON, and the
-/// password of any URL at all.
+/// What stands for the rest of a text that was cut.
+const CUT: char = '…';
+
+/// So much of a secret's beginning is a part of it; less is of any word.
+const TELLING: usize = 4;
+
+/// Replaces secrets as they are, as part of a URL and as part of JSON, also where the
+/// text was cut in the middle of one, and the password of any URL at all.
 pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
     let mut text = text.to_owned();
+    let mut secrets: Vec<&String> = secrets.iter().collect();
+    // One may be a part of another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     for secret in secrets {
         let in_url = percent_encoded(secret);
         let in_json = serde_json::Value::from(secret.as_str()).to_string();
         let in_json = in_json.trim_matches('"');
         for form in [secret.as_str(), in_url.as_str(), in_json] {
-            text = text.replace(form, SCRUBBED);
+            text = scrub_cut(&text.replace(form, SCRUBBED), form);
         }
     }
     scrub_urls(&text)
+}
+
+/// Replaces the beginning of `secret` where the text was cut there.
+fn scrub_cut(text: &str, secret: &str) -> String {
+    let beginnings = || secret.char_indices().map(|(at, _)| &secret[..at]).skip(TELLING);
+    let mut parts: Vec<String> = text.split(CUT).map(str::to_owned).collect();
+    let cut = parts.len() - 1;
+    for part in &mut parts[..cut] {
+        if let Some(shown) = beginnings().filter(|shown| part.ends_with(shown)).last() {
+            part.truncate(part.len() - shown.len());
+            part.push_str(SCRUBBED);
+        }
+    }
+    parts.join(&CUT.to_string())
 }
 
 /// `scheme://user:password@host` keeps everything but the password.
@@ -56,6 +79,19 @@ mod tests {
             scrub(text, &secrets),
             "raw [scrubbed], json [scrubbed], url [scrubbed], other pw"
         );
+    }
+
+    #[test]
+    fn a_secret_that_was_cut_through_goes_and_so_does_one_in_another() {
+        let secrets = ["ABCD-EFGH", "ABCD-EFGH-IJKL"].map(str::to_owned);
+        for (text, clean) in [
+            ("LICENSE=ABCD-EFGH-IJ…, and more", "LICENSE=[scrubbed]…, and more"),
+            ("ABCD… or ABC…", "[scrubbed]… or ABC…"),
+            ("ABCD- is no end", "ABCD- is no end"),
+            ("ABCD-EFGH-IJKL, ABCD-EFGH", "[scrubbed], [scrubbed]"),
+        ] {
+            assert_eq!(scrub(text, &secrets), clean);
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
     if let Some(why) = facts
         .whole_logs
         .iter()
-        .find_map(|log| logged(log, &facts.secrets))
+        .find_map(|(container, log)| logged(container, log, &facts.secrets, &facts.hidden()))
     {
         return Err(flaw(why));
     }
@@ -113,14 +113,14 @@ pub(crate) fn no_secret_leaked(facts: &Facts) -> Judged {
         facts
             .whole_logs
             .iter()
-            .map(|log| log.lines().count())
+            .map(|(_, log)| log.lines().count())
             .sum::<usize>()
     ))
 }
 
-/// Who has logged a secret, where, and the line without it; `None` where nobody has.
-/// `log` is `docker logs --timestamps` of one container.
-fn logged(log: &str, secrets: &[String]) -> Option<String> {
+/// Who has logged a secret, where, and the line without anything `hidden`; `None` where
+/// nobody has. `log` is `docker logs --timestamps` of one `container`.
+fn logged(container: &str, log: &str, secrets: &[String], hidden: &[String]) -> Option<String> {
     let mut lines = log.lines().enumerate();
     let (n, line) = lines.find(|(_, line)| secrets.iter().any(|secret| line.contains(secret.as_str())))?;
     let (time, text) = line.split_once(' ').unwrap_or(("", line));
@@ -130,10 +130,11 @@ fn logged(log: &str, secrets: &[String]) -> Option<String> {
         .filter(|(program, _)| !program.contains(' '));
     let (program, said) = of_program.unwrap_or(("the container's start", text));
     Some(format!(
-        "a password made at first boot is in the container's log: {program} wrote it (line {} of docker-logs.txt, \
-         {time}): `{}`{}",
+        "a password made at first boot is in the container's log: {program} wrote it (line {} of \
+         {container}/docker-logs.txt, {time}): `{}`{}",
         n + 1,
-        cut(&scrub(said.trim(), secrets)),
+        // What is cut through is found no more.
+        cut(&scrub(said.trim(), hidden)),
         of_variables(line)
     ))
 }
@@ -235,7 +236,8 @@ mod tests {
         let mut facts = facts();
         assert!(no_secret_leaked(&facts).is_err());
         facts.secrets = vec!["s3cret".into()];
-        facts.whole_logs = vec!["t hive: starting\n".into()];
+        let of = |container: &str, log: &str| (container.to_owned(), log.to_owned());
+        facts.whole_logs = vec![of("x-steady-1", "t hive: starting\n")];
         assert!(no_secret_leaked(&facts).is_ok());
         facts.unread = vec!["the log is longer than 64 MB".into()];
         assert!(no_secret_leaked(&facts).is_err());
@@ -245,17 +247,17 @@ mod tests {
         for (line, told) in [
             (
                 "t9 worker | at postgresql://hive:s3cret@127.0.0.1/x, again s3cret",
-                "worker wrote it (line 2 of docker-logs.txt, t9): `at postgresql://hive:[scrubbed]@127.0.0.1/x, \
+                "worker wrote it (line 2 of x-mortal-2/docker-logs.txt, t9): `at postgresql://hive:[scrubbed]@127.0.0.1/x, \
                  again [scrubbed]`",
             ),
             (
                 "t9 hive: PW is s3cret | x",
-                "the container's start wrote it (line 2 of docker-logs.txt, t9): `hive: PW is [scrubbed] | x`",
+                "the container's start wrote it (line 2 of x-mortal-2/docker-logs.txt, t9): `hive: PW is [scrubbed] | x`",
             ),
         ] {
             facts.whole_logs = vec![
-                "t1 hive: starting\n".into(),
-                format!("t1 hive: starting\n{line}\n"),
+                of("x-steady-1", "t1 hive: starting\n"),
+                of("x-mortal-2", &format!("t1 hive: starting\n{line}\n")),
             ];
             let said = no_secret_leaked(&facts).unwrap_err().detail;
             assert_eq!(
@@ -267,14 +269,29 @@ mod tests {
             "t9 app | │ kwargs = {{'password': 's3cret'}} {}│\n",
             "─".repeat(200)
         );
-        facts.whole_logs = vec![framed];
+        facts.whole_logs = vec![of("x-steady-1", &framed)];
         let said = no_secret_leaked(&facts).unwrap_err().detail;
         assert!(
             said.contains(
-                "app wrote it (line 1 of docker-logs.txt, t9): `│ kwargs = {'password': '[scrubbed]'} ──"
+                "app wrote it (line 1 of x-steady-1/docker-logs.txt, t9): `│ kwargs = {'password': '[scrubbed]'} ──"
             ),
             "{said}"
         );
         assert!(said.contains("…`. Tracebacks there show the values"), "{said}");
+    }
+
+    #[test]
+    fn a_line_that_is_cut_shows_no_part_of_what_the_gate_was_given() {
+        let mut facts = facts();
+        facts.secrets = vec!["s3cret".into()];
+        let licence = "ABCD-EFGH-IJKL-MNOP";
+        facts
+            .spec
+            .smoke_environment
+            .insert("LICENSE".into(), licence.into());
+        let line = format!("t9 app | env: s3cret {} {licence}\n", ".".repeat(130));
+        facts.whole_logs = vec![("x-steady-1".into(), line)];
+        let said = no_secret_leaked(&facts).unwrap_err().detail;
+        assert!(said.ends_with(". [scrubbed]`"), "{said}");
     }
 }

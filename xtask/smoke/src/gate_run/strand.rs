@@ -399,7 +399,10 @@ impl<'a> Strand<'a> {
     pub(super) fn close_from(&mut self, first: usize) -> Result<()> {
         for instance in self.instances.iter().skip(first) {
             match settled(instance.container.logs())? {
-                Ok(log) => self.facts.whole_logs.push(log),
+                Ok(log) => {
+                    let name = instance.container.name().to_owned();
+                    self.facts.whole_logs.push((name, log));
+                }
                 Err(error) => self.facts.unread.push(error),
             }
             match settled(instance.container.inspect())? {
