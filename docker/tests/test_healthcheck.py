@@ -122,6 +122,25 @@ class AfterAMigration(unittest.TestCase):
         done = self.check(waited=6)
         self.assertEqual((done.returncode, done.stdout), (0, "healthy\n"), done)
 
+    def test_it_is_held_for_as_long_as_the_start_period_has_lost(self):
+        self.tell(start_seconds=1800)
+        (self.run / "before-start").unlink()
+        environment = {"PATH": os.environ["PATH"], "SECONDS": "5"}
+        for words, least, most in (((), 4, 30), (("once",), 0, 4)):
+            began = time.monotonic()
+            done = subprocess.run(
+                [self.script, *words],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            took = time.monotonic() - began
+            self.assertEqual(done.returncode, 1, done)
+            self.assertIn("unhealthy: app: nothing listens", done.stdout)
+            self.assertTrue(least <= took <= most, (words, took))
+
     def test_it_has_as_long_as_the_image_says(self):
         self.tell(start_seconds=0)
         done = self.check(waited=60)

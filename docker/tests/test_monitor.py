@@ -42,7 +42,7 @@ class Restarts(unittest.TestCase):
             IFS= read -r answer < {run}/answers
             [[ -s {run}/answers ]] || {{ kill "$MONITOR"; exit; }}
             sed -i 1d {run}/answers
-            echo "$answer"
+            [[ ${{1-}} != once ]] || echo "$answer"
         """
         scripts = {
             "healthcheck": check,
