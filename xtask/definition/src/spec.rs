@@ -300,6 +300,21 @@ impl ImageSpec {
         (!directories.is_empty()).then(|| format!("keeps {} on the volume", directories.join(", ")))
     }
 
+    /// What `app.directories` may be with those of `more` that it takes: the app's own and
+    /// they, as absolute paths. Of two that lie one inside of the other the first is taken.
+    pub fn directories_with<'a>(&'a self, more: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        let Some(app) = &self.app else {
+            return Vec::new();
+        };
+        let all: Vec<&str> = app.directories.iter().map(String::as_str).chain(more).collect();
+        let given: Vec<String> = all.iter().map(|&path| path.to_owned()).collect();
+        let import = app.command.is_none().then_some(app.import.as_str());
+        let problems = directories::problems(&given, import, &self.build);
+        let is_taken = |n: &usize| !problems.iter().any(|(bad, _)| bad == n);
+        let taken = all.iter().enumerate().filter(|(n, _)| is_taken(n));
+        taken.map(|(_, path)| *path).collect()
+    }
+
     /// `/etc/hive/image.json`: the part of the spec that the container needs.
     pub fn runtime(&self) -> serde_json::Value {
         // No `..`: whether the container needs a field that is new is decided here.

@@ -55,7 +55,7 @@ pub(crate) struct LeftFiles {
     pub(crate) folder: String,
     /// Some of their names.
     pub(crate) names: Vec<String>,
-    /// Whether the spec may say that the folder lies on the volume.
+    /// Whether it is where folders of data are, and has no code.
     pub(crate) may_be_kept: bool,
 }
 
@@ -92,7 +92,7 @@ pub struct Facts {
     /// An end nobody asked for.
     pub(crate) death: Option<Death>,
     /// What the app wrote by then into the steady container's own layer.
-    pub(crate) left: Vec<LeftFiles>,
+    pub(crate) left: Reached<Vec<LeftFiles>>,
     /// The app's last words at its first start, where it did not get there.
     pub(crate) last_words: Option<String>,
     /// The app's last exception, where it runs and its health was no good.
@@ -260,7 +260,7 @@ impl Facts {
             later: Vec::new(),
             fresh_tables: unseen(),
             death: None,
-            left: Vec::new(),
+            left: Ok(Vec::new()),
             last_words: None,
             exception: None,
             answers: BTreeMap::new(),

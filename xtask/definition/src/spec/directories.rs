@@ -1,7 +1,6 @@
 //! Folders of the app that lie on the volume.
 
 use super::build::{BuildSteps, clean, is_plain};
-use super::raw::RawApp;
 
 /// The app's folder in the container.
 const APP: &str = "/app";
@@ -32,21 +31,26 @@ pub(super) fn absolute(path: &str) -> String {
     }
 }
 
-/// What is wrong with the list: where, and why.
-pub(super) fn problems(app: &RawApp, build: &BuildSteps) -> Vec<(String, String)> {
+/// What is wrong with the list: its place there, and why. `import` is of an app without a
+/// command.
+pub(super) fn problems(
+    directories: &[String],
+    import: Option<&str>,
+    build: &BuildSteps,
+) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut before: Vec<(&str, String)> = Vec::new();
-    for (n, given) in app.directories.iter().enumerate() {
+    for (n, given) in directories.iter().enumerate() {
         let path = absolute(given);
         let why = if is_plain(given) {
-            of_place(&path).or_else(|| of_content(&path, app, build))
+            of_place(&path).or_else(|| of_content(&path, import, build))
         } else {
             Some("must be a path in letters, digits, `.`, `_`, `-` and `/`, without `..`".to_owned())
         };
         let other = before.iter().find(|(_, other)| overlap(&path, other));
         let overlaps = other.map(|(other, _)| format!("and {other:?} are one inside of the other"));
         match why.or(overlaps) {
-            Some(why) => found.push((format!("app.directories[{n}]"), format!("is {given:?}, {why}"))),
+            Some(why) => found.push((n, format!("is {given:?}, {why}"))),
             None => before.push((given, path)),
         }
     }
@@ -67,15 +71,14 @@ fn of_place(path: &str) -> Option<String> {
 }
 
 /// What a new image brings must not lie on the volume, which keeps the old.
-fn of_content(path: &str, app: &RawApp, build: &BuildSteps) -> Option<String> {
-    if app.command.is_none() {
-        let (module, _) = app.import.split_once(':').unwrap_or((&app.import, ""));
+fn of_content(path: &str, import: Option<&str>, build: &BuildSteps) -> Option<String> {
+    if let Some(import) = import {
+        let (module, _) = import.split_once(':').unwrap_or((import, ""));
         let module = module.replace('.', "/");
         let places = [format!("{APP}/{module}"), format!("{APP}/src/{module}")];
         if places.iter().any(|place| place == path || inside(place, path)) {
             return Some(format!(
-                "which holds the app's code ({}): name a folder of data alone",
-                app.import
+                "which holds the app's code ({import}): name a folder of data alone"
             ));
         }
     }
@@ -96,15 +99,13 @@ fn inside(path: &str, folder: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(directories: &[&str], more: &str, build: &str) -> Vec<String> {
-        let app = serde_json::json!({"source": ".", "import": "api.serve:app", "port": 8000, "directories": directories});
-        let mut app: RawApp = serde_json::from_value(app).unwrap();
-        if !more.is_empty() {
-            app.command = Some(vec![more.to_owned()]);
-        }
+    const IMPORT: Option<&str> = Some("api.serve:app");
+
+    fn told(directories: &[&str], import: Option<&str>, build: &str) -> Vec<String> {
+        let directories: Vec<String> = directories.iter().map(|&path| path.to_owned()).collect();
         let build = serde_json::from_str(build).unwrap();
-        let found = problems(&app, &build).into_iter();
-        found.map(|(key, why)| format!("{key} {why}")).collect()
+        let found = problems(&directories, import, &build).into_iter();
+        found.map(|(n, why)| format!("{n} {why}")).collect()
     }
 
     #[test]
@@ -116,7 +117,7 @@ mod tests {
             "/var/lib/shop",
             "api/media",
         ];
-        assert_eq!(told(&fine, "", "{}"), [""; 0]);
+        assert_eq!(told(&fine, IMPORT, "{}"), [""; 0]);
         assert_eq!(absolute("./var//uploads/"), "/app/var/uploads");
         assert_eq!(absolute("/var/lib/./shop/"), "/var/lib/shop");
     }
@@ -144,28 +145,28 @@ mod tests {
             "static/web",
         ];
         let expected = [
-            format!("app.directories[0] is \"../x\", {path}"),
-            format!("app.directories[1] is \"a b\", {path}"),
-            format!("app.directories[2] is \"\", {path}"),
-            format!("app.directories[3] is \".\", {place}"),
-            format!("app.directories[4] is \"/app\", {place}"),
-            format!("app.directories[5] is \"/var/lib\", {place}"),
-            format!("app.directories[6] is \"/etc\", {place}"),
-            format!("app.directories[7] is \"/application\", {place}"),
-            format!("app.directories[8] is \"api\", {code}"),
-            format!("app.directories[9] is \"src\", {code}"),
-            format!("app.directories[10] is \"api/serve\", {code}"),
-            "app.directories[11] is \"/var/lib/postgresql/data/hive\", and /var/lib/postgresql is the system's own".to_owned(),
-            "app.directories[13] is \"/app/media/small\", and \"media\" are one inside of the other".to_owned(),
-            "app.directories[14] is \"static/web\", and `build.node.output` (/app/static) comes with each image".to_owned(),
+            format!("0 is \"../x\", {path}"),
+            format!("1 is \"a b\", {path}"),
+            format!("2 is \"\", {path}"),
+            format!("3 is \".\", {place}"),
+            format!("4 is \"/app\", {place}"),
+            format!("5 is \"/var/lib\", {place}"),
+            format!("6 is \"/etc\", {place}"),
+            format!("7 is \"/application\", {place}"),
+            format!("8 is \"api\", {code}"),
+            format!("9 is \"src\", {code}"),
+            format!("10 is \"api/serve\", {code}"),
+            "11 is \"/var/lib/postgresql/data/hive\", and /var/lib/postgresql is the system's own".to_owned(),
+            "13 is \"/app/media/small\", and \"media\" are one inside of the other".to_owned(),
+            "14 is \"static/web\", and `build.node.output` (/app/static) comes with each image".to_owned(),
         ];
-        let found = told(&bad, "", r#"{"node": {"output": "static"}}"#);
+        let found = told(&bad, IMPORT, r#"{"node": {"output": "static"}}"#);
         assert_eq!(found, expected);
     }
 
     /// What `import` says is nothing to an app that has a command.
     #[test]
     fn a_command_runs_no_import() {
-        assert_eq!(told(&["api"], "gunicorn", "{}"), [""; 0]);
+        assert_eq!(told(&["api"], None, "{}"), [""; 0]);
     }
 }

@@ -214,10 +214,14 @@ impl Meaning {
         self.packages("packages", &raw.packages);
         self.packages("build_packages", &raw.build_packages);
         self.checks(raw);
-        let app = raw.app.iter();
-        let of_the_app = app.flat_map(|app| directories::problems(app, &raw.build));
-        for (path, message) in raw.build.problems().into_iter().chain(of_the_app) {
+        for (path, message) in raw.build.problems() {
             self.tell(&path, message);
+        }
+        if let Some(app) = &raw.app {
+            let import = app.command.is_none().then_some(app.import.as_str());
+            for (n, message) in directories::problems(&app.directories, import, &raw.build) {
+                self.tell(&format!("app.directories[{n}]"), message);
+            }
         }
         for (key, value) in &raw.smoke.environment {
             self.variable(&format!("smoke.environment.{key}"), key, value);

@@ -2,7 +2,8 @@
 
 use crate::facts::{Facts, LeftFiles};
 use container::ask::Answer;
-use container::finding::{Judged, flaw, seen};
+use container::finding::{Judged, Reached, flaw, seen};
+use container::http::one_line;
 
 /// As many folders are told of.
 const MOST_FOLDERS: usize = 3;
@@ -33,34 +34,52 @@ PY"#;
 /// What was written since the start, and lies in no volume.
 pub(crate) const LEFT: &str = concat!("/usr/bin/python3 -I - <<'PY'\n", include_str!("left.py"), "PY");
 
-/// What an answer to [`LEFT`] names.
-pub(crate) fn left(answer: &Answer) -> Vec<LeftFiles> {
-    let lines = answer.text.lines();
-    lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
+/// What an answer to [`LEFT`] names, outermost folders first.
+pub(crate) fn left(answer: &Answer) -> Reached<Vec<LeftFiles>> {
+    // Python's last line says what it was.
+    let last = answer.text.lines().last().unwrap_or_default();
+    if !answer.ok() {
+        return Err(flaw(format!("exit code {}: {}", answer.code, one_line(last))));
+    }
+    let lines = answer.text.lines().map(serde_json::from_str);
+    let found: Result<_, _> = lines.collect();
+    found.map_err(|error| flaw(format!("{error} in {}", one_line(&answer.text))))
 }
 
 /// Files of the app's that go with the container, and the key that keeps them.
 pub(crate) fn warning(facts: &Facts) -> Option<String> {
-    let app = facts.spec.app.as_ref()?;
-    let first = facts.left.first()?;
-    let told: Vec<String> = facts
-        .left
+    let left = match &facts.left {
+        Ok(left) => left,
+        Err(why) => {
+            return Some(format!(
+                "nobody knows whether the app writes outside of its volume: the look ended with {}",
+                why.detail
+            ));
+        }
+    };
+    let first = left.first()?;
+    let told: Vec<String> = left
         .iter()
         .take(MOST_FOLDERS)
         .map(|left| format!("{}/{}", left.folder.trim_end_matches('/'), left.names.join(", ")))
         .collect();
-    let more = match facts.left.len().saturating_sub(MOST_FOLDERS) {
+    let more = match left.len().saturating_sub(MOST_FOLDERS) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let keepable = facts.left.iter().filter(|left| left.may_be_kept);
-    let mut folders: Vec<&str> = app.directories.iter().map(String::as_str).collect();
-    folders.extend(keepable.map(|left| left.folder.as_str()));
+    let keepable = left.iter().filter(|left| left.may_be_kept);
+    let folders = facts
+        .spec
+        .directories_with(keepable.map(|left| left.folder.as_str()));
+    let is_kept = folders.contains(&first.folder.as_str());
     let folders: Vec<&str> = folders
         .iter()
         .map(|folder| folder.strip_prefix("/app/").unwrap_or(folder))
         .collect();
-    let cure = if first.may_be_kept {
+    let cure = if facts.spec.database.elsewhere.is_some() {
+        "if it is data, keep it in the database or in a storage of its own: this image has no volume"
+            .to_owned()
+    } else if is_kept {
         format!("`\"directories\": {folders:?}` of `app` keeps the folder, if it is data")
     } else {
         "if it is data, have it written into a folder of its own, and name that in `app.directories`"
@@ -119,6 +138,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use definition::spec::names::ImageName;
 
     #[test]
     fn what_leads_to_root_is_named() {
@@ -150,20 +170,20 @@ mod tests {
             fs_err::create_dir_all(file.parent().unwrap()).unwrap();
             fs_err::write(file, text).unwrap();
         };
+        // Longer than the kernel's clock for files takes for a step.
+        let later = || std::thread::sleep(Duration::from_millis(50));
         write("app/main.py", "shipped");
         write("app/data/seed.csv", "shipped");
         write("app/src/code.py", "shipped");
-        let shipped = std::time::SystemTime::now() - Duration::from_secs(60);
-        for path in ["app/main.py", "app/data/seed.csv", "app/src/code.py"] {
-            let file = std::fs::File::options().append(true).open(top.path().join(path));
-            file.unwrap().set_modified(shipped).unwrap();
-        }
+        later();
         write("run/hive/image.sh", "started");
-        let started = std::fs::File::options()
-            .append(true)
-            .open(top.path().join("run/hive/image.sh"));
-        let before = std::time::SystemTime::now() - Duration::from_secs(30);
-        started.unwrap().set_modified(before).unwrap();
+        // With `vfs` all of these are of one device.
+        write(
+            "proc/self/mountinfo",
+            "1 0 0:1 / / rw - xfs /dev/sda1 rw\n2 1 0:1 /a /mnt/a\\040b rw - xfs /dev/sda1 rw\n\
+             3 1 0:1 /s.db /app/given.db rw - xfs /dev/sda1 rw\n",
+        );
+        later();
         for path in [
             "app/app.db",
             "app/app.db-wal",
@@ -171,15 +191,30 @@ mod tests {
             "app/src/app.db",
             "app/src/__pycache__/code.cpython-313.pyc",
             "app/worker.log",
+            "app/given.db",
+            "app/gone.tmp",
+            "app/unpacked/old.png",
             "home/hive/notes.txt",
             "home/hive/.cache/model",
+            "mnt/a b/file",
             "tmp/passing",
+            "var/lib/postgresql/data/pgdata/PG_VERSION",
             "var/lib/shop/index",
             "run/hive/pgpass",
         ] {
             write(path, "written");
         }
         write("app/empty.db", "");
+        // As `shutil.copy2` and `unzip` do.
+        let unpacked = std::fs::File::options()
+            .append(true)
+            .open(top.path().join("app/unpacked/old.png"));
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(86_400);
+        unpacked.unwrap().set_modified(long_ago).unwrap();
+        // A file that goes while it is looked at.
+        let vanishes = "import os\nlstat = os.lstat\ndef vanish(path):\n    \
+             if path.endswith('gone.tmp'):\n        os.unlink(path)\n    return lstat(path)\n\
+             os.lstat = vanish\n";
         let python = std::process::Command::new("python3")
             .args(["-I", "-", &top.path().display().to_string()])
             .stdin(std::process::Stdio::piped())
@@ -187,15 +222,17 @@ mod tests {
             .spawn();
         let mut python = python.unwrap();
         let script = LEFT.split_once('\n').unwrap().1.strip_suffix("PY").unwrap();
+        let script = format!("{vanishes}{script}");
         std::io::Write::write_all(&mut python.stdin.take().unwrap(), script.as_bytes()).unwrap();
         let output = python.wait_with_output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!top.path().join("app/gone.tmp").exists());
         let answer = Answer {
-            code: 0,
-            text,
+            code: output.status.code().unwrap(),
+            text: String::from_utf8(output.stdout).unwrap(),
             took: Duration::ZERO,
         };
         let found: Vec<(String, String, bool)> = left(&answer)
+            .unwrap()
             .into_iter()
             .map(|left| (left.folder, left.names.join(" "), left.may_be_kept))
             .collect();
@@ -203,6 +240,7 @@ mod tests {
             ("/app", "app.db", false),
             ("/app/data", "app.db", true),
             ("/app/src", "app.db", false),
+            ("/app/unpacked", "old.png", true),
             ("/home/hive", "notes.txt", false),
             ("/var/lib/shop", "index", true),
         ];
@@ -220,13 +258,13 @@ mod tests {
             may_be_kept,
         };
         facts.spec.app.as_mut().unwrap().directories = vec!["/app/media".to_owned()];
-        facts.left = vec![left("/app/data", true)];
+        facts.left = Ok(vec![left("/app/data", true)]);
         assert_eq!(
             warning(&facts).unwrap(),
             "the app wrote /app/data/app.db, b.bin, outside of its volume: that goes with the container; \
              `\"directories\": [\"media\", \"data\"]` of `app` keeps the folder, if it is data"
         );
-        facts.left = vec![left("/app", false)];
+        facts.left = Ok(vec![left("/app", false)]);
         let said = warning(&facts).unwrap();
         assert!(
             said.starts_with("the app wrote /app/app.db, b.bin, outside "),
@@ -236,14 +274,69 @@ mod tests {
             said.ends_with("into a folder of its own, and name that in `app.directories`"),
             "{said}"
         );
-        facts.left = ["/app/a", "/app/b", "/app/c", "/app/d"]
+        facts.left = Ok(["/app/a", "/app/b", "/app/c", "/app/d"]
             .map(|folder| left(folder, true))
-            .to_vec();
+            .to_vec());
         assert!(
             warning(&facts)
                 .unwrap()
                 .contains("/app/c/app.db, b.bin and 1 more, outside")
         );
+    }
+
+    #[test]
+    fn no_key_is_advised_that_a_spec_refuses() {
+        let mut facts = crate::tests::facts();
+        let mut said = |folders: &[&str]| {
+            let left = folders.iter().map(|folder| LeftFiles {
+                folder: (*folder).to_owned(),
+                names: vec!["x".to_owned()],
+                may_be_kept: true,
+            });
+            facts.left = Ok(left.collect());
+            let said = warning(&facts).unwrap();
+            said.rsplit_once("; ").unwrap().1.to_owned()
+        };
+        let keeps = |folders: &str| {
+            format!("`\"directories\": [{folders}]` of `app` keeps the folder, if it is data")
+        };
+        let elsewhere =
+            "if it is data, have it written into a folder of its own, and name that in `app.directories`";
+        assert_eq!(said(&["/app/data", "/app/data/uploads"]), keeps("\"data\""));
+        assert_eq!(
+            said(&["/app/data", "/app/my files", "/var/lib/python/x"]),
+            keeps("\"data\"")
+        );
+        assert_eq!(said(&["/var/lib/python/x"]), elsewhere);
+        assert_eq!(said(&["/app/my files", "/app/data"]), elsewhere);
+        facts.spec.app.as_mut().unwrap().directories = vec!["/app/data/uploads".to_owned()];
+        facts.left = Ok(vec![LeftFiles {
+            folder: "/app/data".to_owned(),
+            names: vec!["x".to_owned()],
+            may_be_kept: true,
+        }]);
+        assert!(warning(&facts).unwrap().ends_with(elsewhere));
+        facts.spec.database.elsewhere = Some(ImageName::parse("postgres").unwrap());
+        assert!(warning(&facts).unwrap().ends_with("this image has no volume"));
+    }
+
+    #[test]
+    fn a_look_that_failed_is_told() {
+        let mut facts = crate::tests::facts();
+        let answer = |code: i32, text: &str| Answer {
+            code,
+            text: text.to_owned(),
+            took: Duration::ZERO,
+        };
+        let error = "Traceback (most recent call last):\n  File \"<stdin>\"\nOSError: too many levels";
+        facts.left = left(&answer(1, error));
+        assert_eq!(
+            warning(&facts).unwrap(),
+            "nobody knows whether the app writes outside of its volume: the look ended with exit code 1: OSError: too \
+             many levels"
+        );
+        assert!(left(&answer(0, "no JSON")).is_err());
+        assert_eq!(left(&answer(0, "")).unwrap(), []);
     }
 
     #[test]

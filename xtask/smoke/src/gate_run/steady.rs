@@ -177,7 +177,7 @@ impl Strand<'_> {
         if self.facts.spec.app.is_some() {
             // What is waited for anyway is time enough; and no figure is taken any more.
             let answer = self.exec_one("files", files::LEFT)?;
-            self.facts.left = answer.map(|answer| files::left(&answer)).unwrap_or_default();
+            self.facts.left = answer.and_then(|answer| files::left(&answer));
         }
         if self.facts.is_ready() {
             let left = WINDOW.saturating_sub(settled_from.elapsed());
