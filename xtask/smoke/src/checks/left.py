@@ -38,7 +38,8 @@ def is_written(path, since):
     except OSError:
         # It was there a moment ago: nothing that stays.
         return False
-    # What is unpacked or copied may bring an older time of its content along.
+    # What is unpacked or copied may bring an older time of its content along. A file of the image's
+    # that is only opened for writing is told, too: it is meant to be written.
     return stat.S_ISREG(about.st_mode) and about.st_size > 0 and about.st_ctime_ns > since
 
 
