@@ -24,6 +24,7 @@ use crate::secrets;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
 use crate::sqlite;
+use crate::tables::RefusedCommand;
 use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app, is_shell, reads_count};
 
 /// What a folder is, as far as its files tell.
@@ -47,6 +48,8 @@ pub struct Findings {
     pub health: Choice<HealthRoute>,
     /// What has to run before the app.
     pub before_start: Choice<CommandWords>,
+    /// A command that makes tables, and is not sure to be safe before the app.
+    pub not_before_start: Option<Detected<RefusedCommand>>,
     /// Django's settings of the server, where its commands would go by other ones.
     pub server_settings: Option<Detected<ServerSettings>>,
     /// The variables that the code reads.
@@ -165,6 +168,8 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
         .as_ref()
         .map_or("", |app| tree.member(&app.place.file));
     let folders = directories::find(tree, &modules);
+    let (before_start, not_before_start) =
+        migrations::find(tree, &modules, &dependencies, entry.app.value(), member);
     let mut findings = Findings {
         folder: folder.to_owned(),
         description: description(tree),
@@ -173,7 +178,8 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
             .or_else(|| django::unnamed_settings(tree, &modules, entry.app.chosen.as_ref())),
         driver: database::driver_of_a_part(&dependencies),
         health: health::choose(&modules, &routes::find(&modules)),
-        before_start: migrations::find(tree, &modules, &dependencies, entry.app.value(), member),
+        before_start,
+        not_before_start,
         server_settings: django::server_settings(tree, &modules, entry.app.chosen.as_ref()),
         extensions: extensions(tree),
         postgres: postgres::find(tree),

@@ -33,5 +33,6 @@ mod redis;
 mod routes;
 mod secrets;
 mod sqlite;
+pub mod tables;
 pub mod tree;
 mod words;

@@ -5,8 +5,8 @@ use crate::django;
 use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
-use crate::python::statement;
-use crate::tree::{Tree, file_name, folder_of, is_of_the_app, is_shell, reads_count};
+use crate::tables::{self, OwnCommand, RefusedCommand};
+use crate::tree::{Tree, file_name, folder_of};
 use crate::words::is_taken;
 
 /// A command, word by word.
@@ -14,14 +14,15 @@ pub type CommandWords = Vec<String>;
 
 /// Chooses the command: a script that the project has for this, then what its
 /// Procfile says of a release, then the tools' own. `member` is the folder of the
-/// app's own project in a workspace: a script of it is run from there.
+/// app's own project in a workspace: a script of it is run from there. Beside it, a
+/// command of the project's own that is not taken.
 pub(crate) fn find(
     tree: &Tree,
     modules: &Modules<'_>,
     dependencies: &Dependencies,
     app: Option<&AppObject>,
     member: &str,
-) -> Choice<CommandWords> {
+) -> (Choice<CommandWords>, Option<Detected<RefusedCommand>>) {
     let mut found: Vec<(Detected<CommandWords>, &str)> = Vec::new();
     let mut add = |words: &[&str], place: Place, rule| {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
@@ -84,16 +85,36 @@ pub(crate) fn find(
         Some((words, Place::new(configured.first()?, 1)))
     });
     let is_flask = app.is_some_and(|app| app.framework == Framework::Flask);
-    match (upgrade, tables(tree, modules).filter(|_| is_flask)) {
-        (Some((upgrade, _)), Some((create, place))) => add(
-            &["sh", "-c", &format!("{create} && {}", upgrade.join(" "))],
-            place,
+    let mut refused = None;
+    let mut refuse = |own: OwnCommand, why: String| {
+        let command = own.words;
+        refused = Some(Detected::sure(RefusedCommand { command, why }, own.place));
+    };
+    let mut own = tables::find(tree, modules).filter(|_| is_flask);
+    if let Some(bad) = own.take_if(|own| own.refused.is_some()) {
+        let why = bad.refused.clone().unwrap_or_default();
+        refuse(bad, format!("it need not be safe before each start: {why}"));
+    }
+    match (upgrade, own) {
+        (Some((upgrade, _)), Some(own)) if own.stamps => add(
+            &[
+                "sh",
+                "-c",
+                &format!("{} && {}", own.words.join(" "), upgrade.join(" ")),
+            ],
+            own.place,
             "the project makes its tables by a command of its own, and Flask-Migrate changes them",
         ),
-        (Some((upgrade, place)), None) => add(&upgrade, place, "Flask-Migrate is among the dependencies"),
-        (None, Some((create, place))) => add(
-            &create.split(' ').collect::<Vec<_>>(),
-            place,
+        (Some((upgrade, place)), own) => {
+            add(&upgrade, place, "Flask-Migrate is among the dependencies");
+            if let Some(own) = own {
+                let why = "it does not stamp an empty database, and `flask db upgrade` makes the tables";
+                refuse(own, why.to_owned());
+            }
+        }
+        (None, Some(own)) => add(
+            &own.words.iter().map(String::as_str).collect::<Vec<_>>(),
+            own.place,
             "the project makes its tables by a command of its own",
         ),
         (None, None) => {}
@@ -143,67 +164,12 @@ pub(crate) fn find(
     let (chosen, rule) = taken.map_or((None, "nothing that migrates was found"), |(one, rule)| {
         (Some(one), rule)
     });
-    Choice {
+    let choice = Choice {
         chosen,
         rule: rule.to_owned(),
         others: found.into_iter().map(|(one, _)| one).collect(),
-    }
-}
-
-/// The project's own command that makes tables, as one of its scripts has it, and the line:
-/// only one that leaves those that are there, since it runs before each start.
-fn tables(tree: &Tree, modules: &Modules<'_>) -> Option<(String, Place)> {
-    let is_script = |path: &str| {
-        let name = file_name(path);
-        is_shell(name)
-            || name == "Procfile"
-            || name.contains("Dockerfile")
-            || name.contains("compose") && (name.ends_with(".yml") || name.ends_with(".yaml"))
     };
-    let scripts = tree
-        .texts()
-        .filter(|(path, _)| is_script(path) && reads_count(path));
-    let mut lines = scripts.flat_map(|(path, text)| {
-        let lines = text.lines().enumerate();
-        lines.map(move |(n, line)| (path, n + 1, line))
-    });
-    lines.find_map(|(path, n, line)| {
-        let separators = |c: char| c.is_whitespace() || "\"'[],;&|()".contains(c);
-        let words: Vec<&str> = line.split(separators).filter(|word| !word.is_empty()).collect();
-        let at = words.iter().position(|word| file_name(word) == "manage.py")?;
-        let script = tree.named("manage.py").into_iter().next()?;
-        // A group of commands may stand before the command.
-        let (n_of, maker) = words[at + 1..]
-            .iter()
-            .enumerate()
-            .take(2)
-            .find(|(_, word)| makes_tables(modules, word))?;
-        let group = &words[at + 1..at + 1 + n_of];
-        let is_plain = group.iter().all(|word| word.chars().all(char::is_alphanumeric));
-        let words: Vec<&str> = ["python", script]
-            .iter()
-            .chain(group)
-            .chain([maker])
-            .copied()
-            .collect();
-        (is_plain && !line.trim_start().starts_with('#')).then(|| (words.join(" "), Place::new(path, n)))
-    })
-}
-
-/// Whether a function of this name makes all tables that are not there, and drops none.
-fn makes_tables(modules: &Modules<'_>, command: &str) -> bool {
-    let function = command.replace('-', "_");
-    let mut all = modules.all.iter().filter(|module| is_of_the_app(module.path));
-    all.any(|module| {
-        module.definition(&function).is_some_and(|definition| {
-            let calls = |name: &str| {
-                let lines = module.body(definition).iter();
-                let mut calls = lines.flat_map(|line| statement::calls(&line.tokens));
-                calls.any(|call| call.last().starts_with(name))
-            };
-            !definition.is_class && calls("create_all") && !calls("drop")
-        })
-    })
+    (choice, refused)
 }
 
 /// A line of the Procfile: its number and its command.

@@ -178,6 +178,10 @@ fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String))
     for other in &findings.before_start.others {
         say("or", at(other, &other.value.join(" ")));
     }
+    if let Some(refused) = &findings.not_before_start {
+        let text = format!("{} ({})", refused.value.command.join(" "), refused.value.why);
+        say("or", at(refused, &text));
+    }
     let postgres = &findings.postgres;
     let chosen = postgres.chosen.iter().map(|one| ("found", one));
     for (label, one) in chosen.chain(postgres.others.iter().map(|one| ("or", one))) {
