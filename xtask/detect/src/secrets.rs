@@ -1,5 +1,7 @@
 //! Which variables are secrets, and who can give them.
 
+use std::collections::BTreeSet;
+
 pub(crate) use definition::spec::secret::is_name_of_secret as is_secret;
 
 /// Companies and services that give out keys of their own; one that is made at random
@@ -112,6 +114,42 @@ pub(crate) fn is_known_to_all(name: &str, default: &str) -> bool {
         && (any(&SIGNS_WITH_IT) && !any(&["PASSWORD"]) || stands_for_one)
 }
 
+/// Whether a variable that settings take their `SECRET_KEY` from is the app's own secret, as
+/// far as its name tells: each word of it is a general one, or is in `own_words`, those of the
+/// project's name. A key with a form of its own, or of somebody else's service, has another word.
+pub(crate) fn may_be_session_key(name: &str, own_words: &BTreeSet<String>) -> bool {
+    const GENERAL: [&str; 24] = [
+        "ADMIN",
+        "API",
+        "APP",
+        "APPLICATION",
+        "AUTH",
+        "BACKEND",
+        "COOKIE",
+        "COOKIES",
+        "CSRF",
+        "DJANGO",
+        "FLASK",
+        "INTERNAL",
+        "JWT",
+        "KEY",
+        "MASTER",
+        "PROJECT",
+        "QUART",
+        "SECRET",
+        "SERVER",
+        "SERVICE",
+        "SESSION",
+        "SESSIONS",
+        "SITE",
+        "WEB",
+    ];
+    let upper = name.to_uppercase();
+    let mut words = upper.split('_').filter(|word| !word.is_empty());
+    let is_known = |word: &str| GENERAL.contains(&word) || own_words.contains(word);
+    upper.split('_').any(|word| word == "SECRET") && !is_given_by_others(name) && words.all(is_known)
+}
+
 /// Whether a name is that of the key which an app signs its sessions with. Where
 /// nobody sets it, the code has none, or makes another one at each start.
 pub(crate) fn signs_sessions(name: &str) -> bool {
@@ -202,6 +240,34 @@ mod tests {
         }
         for name in ["RECAPTCHA_SECRET_KEY", "AWS_SECRET_KEY", "SECRET", "KEY"] {
             assert!(!signs_sessions(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn settings_take_their_key_from_a_secret_of_the_apps_own() {
+        let own = BTreeSet::from(["BOARD".to_owned(), "STRIPE".to_owned()]);
+        for name in [
+            "SECRET_KEY",
+            "BOARD_COOKIE_SECRET",
+            "board_secret_key",
+            "SESSION_SECRET",
+            "DJANGO_SECRET_KEY",
+        ] {
+            assert!(may_be_session_key(name, &own), "{name}");
+        }
+        for name in [
+            "PAYSTACK_SECRET_KEY",
+            "RECAPTCHA_SECRET",
+            "RAZORPAY_KEY_SECRET",
+            "R2_SECRET_ACCESS_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "SECRET_ACCESS_KEY",
+            "STRIPE_SECRET_KEY",
+            "FERNET_KEY",
+            "SECRET_ENCRYPTION_KEY",
+            "BOARD_KEY",
+        ] {
+            assert!(!may_be_session_key(name, &own), "{name}");
         }
     }
 

@@ -1,12 +1,16 @@
 //! The environment variables that the code reads, and which of them it cannot
 //! do without.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use crate::dependencies::{at, toml_at};
 use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Line, Token, TokenKind};
+use crate::secrets;
 use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_the_app, reads_count};
 
 /// A variable, from all places that read it.
@@ -79,6 +83,7 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         }
     };
     let guarded = guarded(modules);
+    let own_words = own_words(tree, modules);
     let of_the_app =
         |module: &&Module<'_>| reads_count(module.path) && !is_script_beside(tree, modules, module);
     for module in modules.all.iter().filter(of_the_app) {
@@ -91,13 +96,14 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
                     || *on_request.get_or_insert_with(|| is_imported_on_request(modules, module)));
             let mut assigned = statement::assignments(line).into_iter();
             // The first one wins where another stands in for it.
-            let mut is_session_key = assigned.any(|one| one.target == "SECRET_KEY");
+            let mut may_be_key = assigned.any(|one| one.target == "SECRET_KEY") && is_of_settings(module, n);
             for mut read in reads {
                 if may_be_left && matches!(read.default, Default::None) {
                     read.default = Default::Other;
                 }
+                let is_session_key = may_be_key && secrets::may_be_session_key(&read.name, &own_words);
                 merge(read, is_session_key, Place::new(module.path, module.number(n)));
-                is_session_key = false;
+                may_be_key = false;
             }
         }
         for class in module.definitions.iter().filter(|one| one.is_class) {
@@ -112,6 +118,33 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         variable.value.example = example(tree, &variable.value.name);
     }
     found
+}
+
+/// Whether a line stands in a module of settings, or in a class of them.
+fn is_of_settings(module: &Module<'_>, line: usize) -> bool {
+    const NAMES: [&str; 5] = ["conf", "config", "configuration", "setting", "settings"];
+    let path = module.path.trim_end_matches(".py");
+    let of_module = path
+        .split(['/', '_', '-'])
+        .any(|word| NAMES.contains(&word.to_lowercase().as_str()));
+    let class = module.class_of(line).map(|class| class.name.to_lowercase());
+    of_module || class.is_some_and(|name| name.contains("config") || name.contains("setting"))
+}
+
+/// The words of the project's name, and of its packages at the top, in capitals.
+fn own_words(tree: &Tree, modules: &Modules<'_>) -> BTreeSet<String> {
+    let table = toml_at(tree, "pyproject.toml").map(|(_, table)| table);
+    let names = [&["project", "name"][..], &["tool", "poetry", "name"]];
+    let named = names
+        .iter()
+        .filter_map(|keys| at(table.as_ref()?, keys)?.as_str());
+    let packages = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let packages = packages.filter_map(|module| {
+        let path = module.path.strip_prefix("src/").unwrap_or(module.path);
+        Some(path.split_once('/')?.0)
+    });
+    let words = named.chain(packages).flat_map(|name| name.split(['-', '_', '.']));
+    words.map(str::to_uppercase).collect()
 }
 
 /// Whether a file is a script that nothing of the app's knows: what it reads is given by
