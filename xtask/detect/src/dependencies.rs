@@ -444,6 +444,11 @@ pub(crate) fn normal(name: &str) -> String {
     parts.join("-")
 }
 
+/// The name of what a requirement asks for, as PEP 503 writes it.
+pub(crate) fn name_of(requirement: &str) -> Option<String> {
+    asked(requirement, AskedBy::Project).map(|asked| asked.name)
+}
+
 /// A requirement as PEP 508 writes it, or a URL with a name in it.
 fn asked(requirement: &str, by: AskedBy) -> Option<AskedPackage> {
     let from_git = requirement.contains("git+");

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use toml::Table;
+use toml::{Table, Value};
 
-use crate::dependencies::{Dependencies, at, toml_at};
+use crate::dependencies::{Dependencies, at, name_of, normal, toml_at};
 use crate::entry::{self, AppObject, Entry};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected};
@@ -13,7 +13,7 @@ use crate::tree::{Tree, file_name, folder_of};
 /// The folder of a member, with a `/` at its end, by the name of its package.
 pub(crate) fn folder_of_package(tree: &Tree, package: &str) -> Option<String> {
     let mut members = members(tree).into_iter();
-    members.find_map(|(folder, table)| (name(&table)? == package).then_some(folder))
+    members.find_map(|(folder, table)| (normal(name(&table)?) == normal(package)).then_some(folder))
 }
 
 /// The app of the member in `member`, by its own files alone: what starts another member
@@ -62,14 +62,16 @@ pub(crate) fn from_the_top(
 /// The folders of members with an app of their own that the app's member does not ask
 /// for: what they read, run and write is theirs.
 pub(crate) fn of_others(tree: &Tree, member: &str, apps: &[Detected<AppObject>]) -> Vec<String> {
-    let all = members(tree);
+    let mut all = members(tree);
+    // A member may ask for the package of the workspace's top.
+    all.extend(toml_at(tree, "pyproject.toml").map(|(_, top)| (String::new(), top)));
     let mut asked = vec![member.to_owned()];
     let mut n = 0;
     while let Some(folder) = asked.get(n) {
         let table = all.iter().find(|(own, _)| own == folder).map(|(_, table)| table);
-        let names = table.map(sources).unwrap_or_default();
+        let names = table.map(asked_for).unwrap_or_default();
         for (folder, table) in &all {
-            let is_named = name(table).is_some_and(|name| names.iter().any(|known| known == name));
+            let is_named = name(table).is_some_and(|name| names.contains(&normal(name)));
             if is_named && !asked.contains(folder) {
                 asked.push(folder.clone());
             }
@@ -79,7 +81,8 @@ pub(crate) fn of_others(tree: &Tree, member: &str, apps: &[Detected<AppObject>])
     let mut others: Vec<String> = apps
         .iter()
         .map(|app| tree.member(&app.place.file).to_owned())
-        .filter(|folder| all.iter().any(|(own, _)| own == folder) && !asked.contains(folder))
+        .filter(|folder| !folder.is_empty() && all.iter().any(|(own, _)| own == folder))
+        .filter(|folder| !asked.contains(folder))
         .collect();
     others.sort();
     others.dedup();
@@ -107,11 +110,24 @@ fn name(table: &Table) -> Option<&str> {
     at(table, &["project", "name"])?.as_str()
 }
 
-/// The packages that a member takes from somewhere else than an index.
-fn sources(table: &Table) -> Vec<String> {
-    let sources = at(table, &["tool", "uv", "sources"]).and_then(toml::Value::as_table);
-    sources
-        .into_iter()
-        .flat_map(|sources| sources.keys().cloned())
-        .collect()
+/// The names of all packages that a project asks for: itself, by its extras and groups, and
+/// as sources of its own. Where uv takes them from may stand at the workspace's top alone.
+fn asked_for(table: &Table) -> Vec<String> {
+    let list = |value: Option<&Value>| {
+        let list = value.and_then(Value::as_array).cloned();
+        list.unwrap_or_default()
+    };
+    let lists = |keys: &[&str]| {
+        let table = at(table, keys).and_then(Value::as_table);
+        let lists = table.into_iter().flatten();
+        lists.flat_map(|(_, value)| list(Some(value))).collect::<Vec<_>>()
+    };
+    let mut all = list(at(table, &["project", "dependencies"]));
+    all.extend(lists(&["project", "optional-dependencies"]));
+    all.extend(lists(&["dependency-groups"]));
+    all.extend(list(at(table, &["tool", "uv", "dev-dependencies"])));
+    let requirements = all.iter().filter_map(Value::as_str).filter_map(name_of);
+    let sources = at(table, &["tool", "uv", "sources"]).and_then(Value::as_table);
+    let sources = sources.into_iter().flatten().map(|(name, _)| normal(name));
+    requirements.chain(sources).collect()
 }
