@@ -155,6 +155,12 @@ fn mounted(modules: &Modules<'_>) -> Vec<(String, String)> {
     found
 }
 
+/// The files that have something in them which a server may be given.
+pub(crate) fn with_apps(tree: &Tree, modules: &Modules<'_>) -> BTreeSet<String> {
+    let all = candidates(tree, modules).into_iter();
+    all.map(|one| one.place.file).collect()
+}
+
 /// All app objects and factories of the project.
 fn candidates(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<AppObject>> {
     let mut found = Vec::new();

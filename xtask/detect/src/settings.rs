@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::dependencies::{at, toml_at};
+use crate::entry;
 use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Line, Token, TokenKind};
 use crate::secrets;
-use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_the_app, reads_count};
+use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_the_app, is_shell, reads_count};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,8 +85,11 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
     };
     let guarded = guarded(modules);
     let own_words = own_words(tree, modules);
-    let of_the_app =
-        |module: &&Module<'_>| reads_count(module.path) && !is_script_beside(tree, modules, module);
+    let with_apps = entry::with_apps(tree, modules);
+    let of_the_app = |module: &&Module<'_>| {
+        let has_app = with_apps.contains(module.path);
+        reads_count(module.path) && (has_app || !is_script_beside(tree, modules, module))
+    };
     for module in modules.all.iter().filter(of_the_app) {
         let mut on_request = None;
         for (n, line) in module.lines.iter().enumerate() {
@@ -169,7 +173,26 @@ fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> 
     let mut texts = tree
         .texts()
         .filter(|(other, _)| *other != path && !other.ends_with(".lock"));
-    !is_imported && !texts.any(|(_, text)| text.contains(path) || text.contains(&dotted))
+    // An image may have it in another folder.
+    let is_run_by = |other: &str, text: &str| is_of_a_start(other) && has_name(text, file_name(path));
+    !is_imported
+        && !texts.any(|(other, text)| text.contains(path) || text.contains(&dotted) || is_run_by(other, text))
+}
+
+/// Whether a file says what is run: a script, a Dockerfile, a Procfile, a compose file.
+fn is_of_a_start(path: &str) -> bool {
+    let name = file_name(path);
+    let is_known = is_shell(name) || name.contains("Dockerfile") || name == "Procfile";
+    is_known || name.contains("compose") && (name.ends_with(".yml") || name.ends_with(".yaml"))
+}
+
+/// Whether a text has a file's name in it, and not as the end of another one.
+fn has_name(text: &str, name: &str) -> bool {
+    let is_of_a_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    text.match_indices(name).any(|(n, _)| {
+        let (before, after) = (&text[..n], &text[n + name.len()..]);
+        !before.ends_with(is_of_a_name) && !after.starts_with(is_of_a_name)
+    })
 }
 
 /// `os.environ["NAME"]`, and not where it is set.
