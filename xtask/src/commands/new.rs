@@ -12,6 +12,7 @@ use crate::cli::NewArgs;
 use build::app::Application;
 use build::catalog::{Apps, Catalog};
 use build::request::{ImageRequest, Request, Selection};
+use definition::spec::load::APP_FILE;
 use detect::entry::AppObject;
 use detect::findings::{Findings, look_at, look_at_member};
 use detect::place::Detected;
@@ -81,6 +82,7 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         }
     }
     next.notes.append(&mut next.without_wheel);
+    next.problems.extend(files::of_all_members(&placement, &planned));
     let written = files::write(args, host, planned, next.rendered)?;
     for file in &written {
         let write = if args.dry_run && file.fate != Fate::Kept {
@@ -93,7 +95,8 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
             file.fate.label(args.dry_run),
             &format!("{write}{}", file.shown),
         );
-        if file.fate == Fate::Kept {
+        let is_of_others = placement.member.is_some() && file.name == APP_FILE;
+        if file.fate == Fate::Kept && !is_of_others {
             host.report
                 .detail(format!("--overwrite {} writes it anew", file.name));
         }

@@ -135,6 +135,26 @@ fn members_of_a_workspace_have_an_image_each() {
         .xtask(&["new", &folder("users"), "--name", "orders"])
         .expect(2);
     run.says(&["images/orders/image.json is the image of another app"]);
+    // What such a file says comes along, also where it is meant for one of them.
+    checkout.write(
+        "shop/hive-app.json",
+        r#"{"app": {"before_start": ["true"], "health_path": "/x", "environment": {"A": "1"}}, "packages": ["git"]}"#,
+    );
+    let run = checkout.xtask(&["new", &folder("users")]).expect(0);
+    run.says(&["first shop/hive-app.json is of all images of this folder, and gives images/users/image.json `app.before_start`, \
+         `app.environment.A`, `packages`: move what is of another member alone into its images/NAME/image.json"]);
+    assert!(
+        !run.stderr.contains("--overwrite hive-app.json"),
+        "{}",
+        run.stderr
+    );
+    let run = checkout
+        .xtask(&["new", &folder("users"), "--overwrite", "hive-app.json"])
+        .expect(2);
+    run.says(&[
+        "nothing of users-service is written into it",
+        "give `--overwrite image.json`",
+    ]);
 }
 
 #[test]

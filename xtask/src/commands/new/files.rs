@@ -62,6 +62,17 @@ pub(super) fn planned(
     python: Option<(&'static str, String)>,
     library: Option<&'static str>,
 ) -> Result<Vec<PlannedFile>> {
+    if let Some(member) = placement.member.as_ref()
+        && args.overwrite.contains(&OverwrittenFile::App)
+    {
+        let failure = failure::usage(format!(
+            "--overwrite {APP_FILE}: at the top of a workspace it is of all members, and nothing of {member} is \
+             written into it"
+        ));
+        return Err(failure
+            .hint("leave it out, or give `--overwrite image.json`")
+            .into());
+    }
     let defaults = fs_err::read_to_string(host.root.join("images/defaults.json")).unwrap_or_default();
     let defaults: Value = serde_json::from_str(load::without_mark(&defaults)).unwrap_or_default();
     let facts = ImageFacts {
@@ -83,7 +94,7 @@ pub(super) fn planned(
         format!("{}/{APP_FILE}", placement.shown),
         placement.folder.join(APP_FILE),
         &proposed.app,
-        args.overwrite.contains(&OverwrittenFile::App) && placement.member.is_none(),
+        args.overwrite.contains(&OverwrittenFile::App),
     )?;
     let image = PlannedFile::new(
         "image.json",
@@ -95,6 +106,44 @@ pub(super) fn planned(
     let is_empty = proposed.app.as_object().is_some_and(serde_json::Map::is_empty);
     let needed = app.fate == Fate::Kept || !is_empty;
     Ok(if needed { vec![app, image] } else { vec![image] })
+}
+
+/// What a file at the top of a workspace gives a member's image, which is meant to be run as
+/// its own file says; `None` where there is none, or nothing in it.
+pub(super) fn of_all_members(placement: &Placement, planned: &[PlannedFile]) -> Option<String> {
+    placement.member.as_ref()?;
+    let of = |name: &str| planned.iter().find(|file| file.name == name);
+    let value = |file: &PlannedFile| serde_json::from_str(load::without_mark(&file.text)).ok();
+    let (app, image) = (of(APP_FILE)?, of("image.json")?);
+    let mut keys = Vec::new();
+    let (above, own): (Value, Value) = (value(app)?, value(image)?);
+    added("", &above, &own, &mut keys);
+    (!keys.is_empty()).then(|| {
+        format!(
+            "{} is of all images of this folder, and gives {} {}: move what is of another member alone into its \
+             images/NAME/image.json",
+            app.shown,
+            image.shown,
+            keys.join(", ")
+        )
+    })
+}
+
+/// The keys of one file that another one over it lacks.
+fn added(at: &str, below: &Value, over: &Value, found: &mut Vec<String>) {
+    let Some(below) = below.as_object() else { return };
+    for (key, value) in below.iter().filter(|(key, _)| *key != "$schema") {
+        let path = if at.is_empty() {
+            key.clone()
+        } else {
+            format!("{at}.{key}")
+        };
+        match (value, over.get(key)) {
+            (Value::Object(_), Some(over)) => added(&path, value, over, found),
+            (_, None) => found.push(format!("`{path}`")),
+            (_, Some(_)) => {}
+        }
+    }
 }
 
 impl PlannedFile {
