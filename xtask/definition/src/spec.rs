@@ -159,7 +159,7 @@ pub struct Database {
     /// Where an image of a database alone is published on its host.
     pub(crate) port: Option<u16>,
     /// Extensions that exist before the app starts.
-    pub(crate) extensions: Vec<String>,
+    pub extensions: Vec<String>,
     /// Statements that run once, as the app's role, in one transaction.
     pub initial_sql: Vec<String>,
     /// Settings of PostgreSQL by their names, over the image's own and under

@@ -26,6 +26,9 @@ pub struct ImageExtension {
     pub name: &'static str,
     /// The distributions' package, after `postgresql-17-`; absent where there is none.
     package: Option<&'static str>,
+    /// The extensions that have to be made before it.
+    #[serde(skip)]
+    after: &'static [&'static str],
 }
 
 /// What the numbers of a tag mean.
@@ -42,8 +45,20 @@ const fn extension(
     name: &'static str,
     package: Option<&'static str>,
 ) -> Option<ImageExtension> {
-    Some(ImageExtension { title, name, package })
+    Some(ImageExtension {
+        title,
+        name,
+        package,
+        after: &[],
+    })
 }
+
+const PGROUTING: ImageExtension = ImageExtension {
+    title: "pgRouting",
+    name: "pgrouting",
+    package: Some("pgrouting"),
+    after: &["postgis"],
+};
 
 /// Images by the end of their name.
 const IMAGES: [(&str, Tag, Option<ImageExtension>); 17] = [
@@ -64,11 +79,7 @@ const IMAGES: [(&str, Tag, Option<ImageExtension>); 17] = [
         Tag::Postgres,
         extension("PostGIS", "postgis", Some("postgis-3")),
     ),
-    (
-        "pgrouting/pgrouting",
-        Tag::Postgres,
-        extension("pgRouting", "pgrouting", Some("pgrouting")),
-    ),
+    ("pgrouting/pgrouting", Tag::Postgres, Some(PGROUTING)),
     (
         "timescale/timescaledb",
         Tag::Other,
@@ -204,7 +215,11 @@ fn parse(text: &str) -> Option<PostgresImage> {
     let (_, meaning, extension) = IMAGES.iter().find(|(name, ..)| is_of(name))?;
     let lower = tag.to_lowercase();
     let after_pg = lower.match_indices("pg").map(|(n, _)| leading(&lower[n + 2..]));
-    let by_tag = (*meaning == Tag::Postgres).then(|| leading(tag));
+    // No version of PostgreSQL is written as `24.04`.
+    let is_date = tag
+        .split_once('.')
+        .is_some_and(|(_, minor)| minor.starts_with('0') && leading(minor) != Some(0));
+    let by_tag = (*meaning == Tag::Postgres && !is_date).then(|| leading(tag));
     let mut majors = after_pg.chain(by_tag).flatten();
     Some(PostgresImage {
         image: text.to_owned(),
@@ -227,6 +242,10 @@ pub struct OwnPostgres<'a> {
     pub major: u32,
     /// The file whose `base` takes another one.
     pub file: &'a str,
+    /// The packages of its spec.
+    pub packages: &'a [String],
+    /// The extensions that it makes.
+    pub extensions: &'a [String],
 }
 
 /// A base set that could be taken.
@@ -251,7 +270,16 @@ pub fn against(
         return Vec::new();
     };
     let mut notes = Vec::new();
-    if let Some(theirs) = chosen.value.major.filter(|major| *major != own.major) {
+    let newest = others.iter().map(|other| other.major).fold(own.major, u32::max);
+    // A project's own tag may be any number.
+    let is_version = |major: &u32| *major <= newest + 1;
+    let rank_of = |one: &Detected<PostgresImage>| rank(&one.place.file);
+    let is_tried = project
+        .others
+        .iter()
+        .any(|one| one.value.major == Some(own.major) && rank_of(one) == rank_of(chosen));
+    let theirs = chosen.value.major.filter(is_version);
+    if let Some(theirs) = theirs.filter(|major| *major != own.major && !is_tried) {
         let other = others.iter().find(|other| other.major == theirs);
         let way = match other {
             Some(other) => format!(
@@ -271,21 +299,52 @@ pub fn against(
         ));
     }
     let all = std::iter::once(chosen).chain(&project.others);
+    let (mut packages, mut extensions) = (own.packages.to_vec(), own.extensions.to_vec());
+    let mut told = Vec::new();
     for (one, extension) in all.filter_map(|one| Some((one, one.value.extension?))) {
-        let way = match extension.package {
-            Some(package) => format!(
-                "`\"packages\": [\"postgresql-{}-{package}\"]` has it, and `\"extensions\": [\"vector\", {:?}]` of \
-                 `database` makes it",
-                own.major, extension.name
-            ),
-            None => "no package of the distribution has it".to_owned(),
+        if told.contains(&extension.name) {
+            continue;
+        }
+        told.push(extension.name);
+        let Some(package) = extension.package else {
+            if !extensions.iter().any(|name| name == extension.name) {
+                notes.push(format!(
+                    "{} names an image with {}, which this image lacks: no package of the distribution has it",
+                    one.place, extension.title
+                ));
+            }
+            continue;
+        };
+        // What is advised is the whole list, as it stands in place of the one that is there.
+        let package = format!("postgresql-{}-{package}", own.major);
+        let lacks_package = add(&mut packages, &package);
+        let mut lacks_extension = false;
+        for name in extension.after.iter().chain([&extension.name]) {
+            lacks_extension |= add(&mut extensions, name);
+        }
+        let has_it = format!("`\"packages\": {packages:?}` has it");
+        let makes_it = format!("`\"extensions\": {extensions:?}` of `database` makes it");
+        let way = match (lacks_package, lacks_extension) {
+            (true, true) => format!("lacks: {has_it}, and {makes_it}"),
+            (true, false) => format!("lacks: {has_it}"),
+            (false, true) => format!("has and does not make: {makes_it}"),
+            (false, false) => continue,
         };
         notes.push(format!(
-            "{} names an image with {}, which this image lacks: {way}",
+            "{} names an image with {}, which this image {way}",
             one.place, extension.title
         ));
     }
     notes
+}
+
+/// Whether a list lacked a name, which it has then.
+fn add(list: &mut Vec<String>, name: &str) -> bool {
+    let is_new = !list.iter().any(|known| known == name);
+    if is_new {
+        list.push(name.to_owned());
+    }
+    is_new
 }
 
 #[cfg(test)]
@@ -326,6 +385,8 @@ mod tests {
             ("citusdata/citus:12.1", None, Some("citus")),
             ("apache/age:release_PG16_1.5.0", Some(16), Some("age")),
             ("registry.example/app/postgres:1.4.2", None, None),
+            ("registry.example/app/postgres:24.04", None, None),
+            ("postgres:17.0", Some(17), None),
         ] {
             assert_eq!(read(text), Some((major, extension)), "{text}");
         }
@@ -345,6 +406,8 @@ mod tests {
             base: "debian",
             major: 17,
             file: "images/x/image.json",
+            packages: &[],
+            extensions: &["vector".to_owned()],
         };
         let others = [
             OtherBase {
@@ -358,14 +421,18 @@ mod tests {
                 major: 16,
             },
         ];
-        let said = |image: &str| {
-            let image = parse(image).unwrap();
+        let said_by = |own: OwnPostgres<'_>, images: &[&str]| {
+            let images = images.iter().enumerate();
+            let mut images = images
+                .map(|(n, image)| Detected::sure(parse(image).unwrap(), Place::new("compose.yaml", n + 4)));
             let project = Choice {
-                chosen: Some(Detected::sure(image, Place::new("compose.yaml", 4))),
+                chosen: images.next(),
+                others: images.collect(),
                 ..Choice::default()
             };
             against(&project, own, &others).join("\n")
         };
+        let said = |image: &str| said_by(own, &[image]);
         assert_eq!(said("postgres:17"), "");
         assert_eq!(said("pgvector/pgvector:pg17"), "");
         assert_eq!(
@@ -391,6 +458,53 @@ mod tests {
         assert_eq!(
             said("timescale/timescaledb:latest-pg17"),
             "compose.yaml:4 names an image with TimescaleDB, which this image lacks: no package of the distribution has it"
+        );
+        // Of several versions that are tried one is the image's; a tag of the project's own.
+        assert_eq!(said_by(own, &["postgres:13", "postgres:17"]), "");
+        assert_eq!(said("registry.example/app/postgres:20"), "");
+        let lists = |packages: &[&str], extensions: &[&str]| {
+            [packages, extensions]
+                .map(|list| list.iter().map(|one| (*one).to_owned()).collect::<Vec<String>>())
+        };
+        let [packages, extensions] = lists(&["git"], &["vector", "postgres_fdw"]);
+        let with = |packages, extensions| OwnPostgres {
+            packages,
+            extensions,
+            ..own
+        };
+        assert_eq!(
+            said_by(
+                with(&packages, &extensions),
+                &[
+                    "postgis/postgis:17-3.5",
+                    "postgis/postgis:15-3.4",
+                    "pgrouting/pgrouting:17"
+                ]
+            ),
+            "compose.yaml:4 names an image with PostGIS, which this image lacks: `\"packages\": [\"git\", \
+             \"postgresql-17-postgis-3\"]` has it, and `\"extensions\": [\"vector\", \"postgres_fdw\", \"postgis\"]` of \
+             `database` makes it\n\
+             compose.yaml:6 names an image with pgRouting, which this image lacks: `\"packages\": [\"git\", \
+             \"postgresql-17-postgis-3\", \"postgresql-17-pgrouting\"]` has it, and `\"extensions\": [\"vector\", \
+             \"postgres_fdw\", \"postgis\", \"pgrouting\"]` of `database` makes it"
+        );
+        let routing = said("pgrouting/pgrouting:17");
+        assert!(
+            routing.contains(r#"["vector", "postgis", "pgrouting"]"#),
+            "{routing}"
+        );
+        let [packages, extensions] = lists(&["postgresql-17-postgis-3"], &["vector", "postgis"]);
+        let of_postgis = |own| said_by(own, &["postgis/postgis:17-3.5"]);
+        assert_eq!(of_postgis(with(&packages, &extensions)), "");
+        assert_eq!(
+            of_postgis(with(&[], &extensions)),
+            "compose.yaml:4 names an image with PostGIS, which this image lacks: `\"packages\": \
+             [\"postgresql-17-postgis-3\"]` has it"
+        );
+        assert_eq!(
+            of_postgis(with(&packages, own.extensions)),
+            "compose.yaml:4 names an image with PostGIS, which this image has and does not make: `\"extensions\": \
+             [\"vector\", \"postgis\"]` of `database` makes it"
         );
     }
 }

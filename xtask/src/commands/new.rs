@@ -232,6 +232,8 @@ fn other_postgres(catalog: &Catalog, job: &ImageRequest, findings: &Findings) ->
         base: &job.base.name,
         major: job.base.set.postgres.major,
         file: &job.spec.file,
+        packages: &job.spec.packages,
+        extensions: &job.spec.database.extensions,
     };
     let sets = catalog.bases.sets.iter();
     let others = sets.map(|(name, set)| OtherBase {
