@@ -170,13 +170,17 @@ fn named(module: &Module<'_>) -> Option<Detected<String>> {
 /// The files with the settings that the module of the server goes by; `None` where it
 /// names none that is there.
 pub(crate) fn settings_with(modules: &Modules<'_>, server: &str) -> Option<BTreeSet<String>> {
+    Some(imported(modules, settings_of(modules, server)?.path))
+}
+
+/// The module of settings that the server's own module names, where it is there.
+pub(crate) fn settings_of<'m, 't>(modules: &'m Modules<'t>, server: &str) -> Option<&'m Module<'t>> {
     let named = named(modules.at(server)?)?;
-    let settings = modules.find(server, &named.value)?;
-    Some(imported(modules, settings.path))
+    modules.find(server, &named.value)
 }
 
 /// Files that a module takes settings from, itself included.
-fn imported(modules: &Modules<'_>, first: &str) -> BTreeSet<String> {
+pub(crate) fn imported(modules: &Modules<'_>, first: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::from([first.to_owned()]);
     let mut next = vec![first.to_owned()];
     while let Some(path) = next.pop() {

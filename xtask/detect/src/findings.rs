@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
 use crate::database::{self, GivenVariable, Unled};
+use crate::debugging;
 use crate::dependencies::{self, AskedBy, AskedPackage, Dependencies, at, toml_at};
 use crate::directories;
 use crate::django::{self, ChosenSettings, ServerSettings};
@@ -170,12 +171,19 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
     let folders = directories::find(tree, &modules);
     let (before_start, not_before_start) =
         migrations::find(tree, &modules, &dependencies, entry.app.value(), member);
+    let settings_module = settings_module(tree, &modules)
+        .or_else(|| django::unnamed_settings(tree, &modules, entry.app.chosen.as_ref()));
+    let debugging = debugging::notes(
+        &modules,
+        &variables,
+        entry.app.chosen.as_ref(),
+        settings_module.as_ref(),
+    );
     let mut findings = Findings {
         folder: folder.to_owned(),
         description: description(tree),
         server: server::find(&dependencies, entry.app.value()),
-        settings_module: settings_module(tree, &modules)
-            .or_else(|| django::unnamed_settings(tree, &modules, entry.app.chosen.as_ref())),
+        settings_module,
         driver: database::driver_of_a_part(&dependencies),
         health: health::choose(&modules, &routes::find(&modules)),
         before_start,
@@ -202,7 +210,7 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
             .collect(),
         notes: notes(tree, &modules, entry.app.chosen.as_ref(), &database)
             .into_iter()
-            .chain(variables.iter().filter_map(shows_itself))
+            .chain(debugging)
             .collect(),
         redis: Vec::new(),
         migrations: django::migrations(tree),
@@ -511,21 +519,6 @@ fn extensions(tree: &Tree) -> Vec<Detected<String>> {
         }
     }
     found
-}
-
-/// A switch for developers that the code has on: `DEBUG` of Django shows settings and code
-/// to whoever asks for a wrong page. Off it may want more settings, such as `ALLOWED_HOSTS`.
-fn shows_itself(variable: &Detected<ReadVariable>) -> Option<Detected<String>> {
-    let ReadVariable { name, default, .. } = &variable.value;
-    let is_on = |text: &str| ["true", "1", "yes", "on"].contains(&text.to_lowercase().as_str());
-    let is_debug = ["DEBUG", "DJANGO_DEBUG", "FLASK_DEBUG", "APP_DEBUG"].contains(&name.as_str());
-    let is_left_on = is_debug && !variable.value.required && default.as_deref().is_some_and(is_on);
-    is_left_on.then(|| {
-        let note = format!(
-            "{name} is on where nobody sets it: `\"{name}\": \"False\"` in `app.environment` turns it off for what others reach"
-        );
-        Detected::sure(note, variable.place.clone())
-    })
 }
 
 /// A database that stands in the code and not in the environment.

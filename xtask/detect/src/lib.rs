@@ -26,6 +26,7 @@ pub mod server;
 pub mod settings;
 pub mod told;
 
+mod debugging;
 mod modules;
 mod python;
 mod queue;

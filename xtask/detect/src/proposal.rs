@@ -15,7 +15,7 @@ use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
 use crate::settings::ReadVariable;
-use crate::words::{escaped, is_taken, literally, words};
+use crate::words::{escaped, is_off, is_taken, literally, off, words};
 
 /// What only the checkout knows of an image.
 #[derive(Clone, Debug)]
@@ -475,17 +475,6 @@ enum Switch {
 /// What an image has where an example shows what developers have: debugging, a server
 /// that loads anew, their own machine.
 fn switch(variable: &ReadVariable, shown: &str) -> Switch {
-    const ON_AND_OFF: [(&str, &str); 9] = [
-        ("True", "False"),
-        ("true", "false"),
-        ("TRUE", "FALSE"),
-        ("1", "0"),
-        ("yes", "no"),
-        ("Yes", "No"),
-        ("on", "off"),
-        ("On", "Off"),
-        ("y", "n"),
-    ];
     const OF_DEVELOPERS: [&str; 7] = [
         "debug",
         "dev",
@@ -499,11 +488,9 @@ fn switch(variable: &ReadVariable, shown: &str) -> Switch {
     let words: Vec<&str> = upper.split('_').collect();
     let has = |names: &[&str]| words.iter().any(|word| names.contains(word));
     if has(&["DEBUG", "RELOAD", "AUTORELOAD"]) {
-        let on = ON_AND_OFF.iter().find(|(on, _)| *on == shown);
-        let is_off = ON_AND_OFF.iter().any(|(_, off)| *off == shown);
-        return match on {
-            Some((_, off)) => Switch::Turned((*off).to_owned()),
-            None if is_off => Switch::Kept,
+        return match off(shown) {
+            Some(off) => Switch::Turned(off.to_owned()),
+            None if is_off(shown) => Switch::Kept,
             None => Switch::Unknown,
         };
     }

@@ -39,17 +39,22 @@ pub struct ReadVariable {
     pub(crate) is_session_key: bool,
 }
 
-struct Read {
-    name: String,
-    default: Default,
+/// What a line reads.
+pub(crate) struct Read {
+    pub(crate) name: String,
+    pub(crate) default: Default,
     annotation: String,
     is_made: bool,
     is_refused: bool,
 }
 
-enum Default {
+/// What a variable is where nobody sets it.
+pub(crate) enum Default {
+    /// It has to be set.
     None,
+    /// A text or a number, as it stands there.
     Text(String),
+    /// Something that is not to be told.
     Other,
 }
 
@@ -357,7 +362,8 @@ fn calls(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Rea
         .collect()
 }
 
-fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> Option<Read> {
+/// The variable that a call reads.
+pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> Option<Read> {
     let (outside, declared) = match modules.meaning(module, &call.path) {
         // The library's own object, made by nobody here.
         Meaning::Outside(name) if name == "environs.env" || name.starts_with("environs.env.") => {

@@ -30,3 +30,29 @@ pub(crate) fn literally(words: &[String]) -> Vec<String> {
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }
+
+/// Switches as people write them, on and off.
+const ON_AND_OFF: [(&str, &str); 9] = [
+    ("True", "False"),
+    ("true", "false"),
+    ("TRUE", "FALSE"),
+    ("1", "0"),
+    ("yes", "no"),
+    ("Yes", "No"),
+    ("on", "off"),
+    ("On", "Off"),
+    ("y", "n"),
+];
+
+/// The other one, in the form of a switch that is on.
+pub(crate) fn off(on: &str) -> Option<&'static str> {
+    ON_AND_OFF
+        .iter()
+        .find(|(known, _)| *known == on)
+        .map(|(_, off)| *off)
+}
+
+/// Whether a text is a switch that is off.
+pub(crate) fn is_off(text: &str) -> bool {
+    ON_AND_OFF.iter().any(|(_, off)| *off == text)
+}
