@@ -27,14 +27,12 @@ pub(crate) fn lacks_queue(findings: &Findings, command: &str) -> bool {
 }
 
 /// What a command runs, behind variables for it alone and programs that only start it,
-/// such as an agent that measures.
+/// such as an agent that measures, with their options.
 fn program(command: &str) -> Option<&str> {
-    const STARTERS: [&[&str]; 11] = [
+    const STARTERS: [&[&str]; 9] = [
         &["newrelic-admin", "run-program"],
         &["ddtrace-run"],
         &["opentelemetry-instrument"],
-        &["python", "-m"],
-        &["python3", "-m"],
         &["uv", "run"],
         &["poetry", "run"],
         &["pdm", "run"],
@@ -47,10 +45,48 @@ fn program(command: &str) -> Option<&str> {
     loop {
         let starter = STARTERS.iter().find(|starter| words.starts_with(starter));
         words = match (starter, words) {
-            (Some(starter), _) => &words[starter.len()..],
+            (Some(starter), _) => behind_options(&words[starter.len()..]),
+            (None, ["python" | "python3", rest @ ..]) => match module(rest) {
+                Some(module) => module,
+                None => return words.first().copied(),
+            },
             (None, [first, rest @ ..]) if first.contains('=') => rest,
             (None, _) => return words.first().copied(),
         };
+    }
+}
+
+/// The words behind the options of a starter.
+fn behind_options<'w, 't>(words: &'w [&'t str]) -> &'w [&'t str] {
+    const WITH_A_VALUE: [&str; 13] = [
+        "--directory",
+        "--env-file",
+        "--extra",
+        "--group",
+        "--only-group",
+        "--package",
+        "--project",
+        "--python",
+        "--unset",
+        "--with",
+        "-C",
+        "-p",
+        "-u",
+    ];
+    match words {
+        [option, _, rest @ ..] if WITH_A_VALUE.contains(option) => behind_options(rest),
+        [option, rest @ ..] if option.starts_with('-') => behind_options(rest),
+        _ => words,
+    }
+}
+
+/// What Python is given to run by `-m`, and its words, behind Python's own options.
+fn module<'w, 't>(words: &'w [&'t str]) -> Option<&'w [&'t str]> {
+    match words {
+        ["-m", rest @ ..] => Some(rest),
+        ["-W" | "-X", _, rest @ ..] => module(rest),
+        [option, rest @ ..] if option.starts_with('-') => module(rest),
+        _ => None,
     }
 }
 
@@ -84,6 +120,12 @@ mod tests {
             ),
             ("python -m shop.worker --queue=celery", Some("shop.worker")),
             ("newrelic-admin", Some("newrelic-admin")),
+            ("uv run --no-dev celery -A shop worker", Some("celery")),
+            ("uv run --group worker --no-sync rq worker", Some("rq")),
+            ("env -i -u LANG PATH=/bin celery", Some("celery")),
+            ("python -u -X dev -m celery -A shop", Some("celery")),
+            ("python3 -u worker.py -m celery", Some("python3")),
+            ("uv run", None),
             ("X=1", None),
             ("", None),
         ] {
