@@ -486,12 +486,19 @@ pub(crate) fn unled(
         let settings = ["config", "configuration", "settings"];
         words.iter().any(|word| settings.contains(word))
     };
+    // Examples of a server's or of a log's settings are there, too.
+    let shows_a_database = |example: &str| {
+        let text = tree.text(example).unwrap_or_default().to_uppercase();
+        let signs = ["DATABASE", "POSTGRES", "DB_HOST", "'HOST'", "\"HOST\""];
+        signs.iter().any(|sign| text.contains(sign))
+    };
     let mut files = tree.paths().filter(|path| reads_count(path));
     files.find_map(|example| {
         let stem = file_name(example).strip_suffix(".py")?;
         let (stem, kind) = stem.rsplit_once(['_', '-', '.'])?;
         let file = format!("{}{stem}.py", folder_of(example));
         let is_wanted = KINDS.contains(&kind) && of_settings(stem) && !tree.has(&file) && database.is_empty();
+        let is_wanted = is_wanted && shows_a_database(example);
         let unled = Unled {
             driver: driver.value.name.clone(),
             file,
