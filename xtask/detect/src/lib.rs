@@ -37,3 +37,4 @@ mod sqlite;
 pub mod tables;
 pub mod tree;
 mod words;
+pub mod workspace;

@@ -9,6 +9,7 @@ use crate::entry::{self, AppObject, Entry};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected};
 use crate::tree::{Tree, file_name, folder_of};
+use crate::workspace;
 
 /// The folder of a member, with a `/` at its end, by the name of its package.
 pub(crate) fn folder_of_package(tree: &Tree, package: &str) -> Option<String> {
@@ -89,7 +90,8 @@ pub(crate) fn of_others(tree: &Tree, member: &str, apps: &[Detected<AppObject>])
     others
 }
 
-/// The folders of the members of a workspace, with what their pyproject.toml says.
+/// The folders of all projects below the top of a workspace, with what their pyproject.toml
+/// says: also of those that are no members, as what is in them is theirs all the same.
 fn members(tree: &Tree) -> Vec<(String, Table)> {
     let is_workspace = toml_at(tree, "pyproject.toml")
         .is_some_and(|(_, top)| at(&top, &["tool", "uv", "workspace"]).is_some());
@@ -103,7 +105,11 @@ fn members(tree: &Tree) -> Vec<(String, Table)> {
 
 /// The folders of all members, each with a `/` at its end.
 pub(crate) fn folders(tree: &Tree) -> Vec<String> {
-    members(tree).into_iter().map(|(folder, _)| folder).collect()
+    let top = toml_at(tree, "pyproject.toml").map_or_else(Table::new, |(_, top)| top);
+    let folders = members(tree).into_iter().map(|(folder, _)| folder);
+    folders
+        .filter(|folder| workspace::has_member(&top, Path::new(folder)))
+        .collect()
 }
 
 fn name(table: &Table) -> Option<&str> {

@@ -142,6 +142,23 @@ fn a_first_start_gets_time_for_the_migrations_of_a_long_past() {
 }
 
 #[test]
+fn only_members_of_a_workspace_are_told_as_such() {
+    let text = include_str!("shapes/workspace-with-sources-at-the-top.txt");
+    let folder = unpack(text.split("=== said").next().unwrap());
+    let members = |more: &str| {
+        let file = folder.path().join("pyproject.toml");
+        let patterns = "members = [\"services/*\", \"libs/*\"]";
+        fs_err::write(file, format!("[tool.uv.workspace]\n{patterns}\n{more}")).unwrap();
+        fs_err::remove_file(folder.path().join("services/api/Dockerfile")).ok();
+        look(folder.path()).members()
+    };
+    let all = ["libs/core", "libs/mail", "services/api", "services/other"];
+    assert_eq!(members(""), Some(all.map(str::to_owned).to_vec()));
+    // `new` would take that folder for a project alone.
+    assert_eq!(members("exclude = [\"services/other\"]"), None);
+}
+
+#[test]
 fn a_member_of_a_workspace_is_seen_apart_from_the_others() {
     let text = include_str!("shapes/workspace-members.txt");
     let folder = unpack(text.split("=== said").next().unwrap());
