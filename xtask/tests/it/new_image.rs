@@ -135,6 +135,17 @@ fn members_of_a_workspace_have_an_image_each() {
         .xtask(&["new", &folder("users"), "--name", "orders"])
         .expect(2);
     run.says(&["images/orders/image.json is the image of another app"]);
+    // As it was written before members were known.
+    let image = read(&checkout, "images/users/image.json");
+    let mut of_before = image.clone();
+    of_before["app"] = json!({ "source": "../../shop/services/users", "port": image["app"]["port"] });
+    checkout.write("images/users/image.json", &of_before.to_string());
+    let run = checkout.xtask(&["new", &folder("users")]).expect(2);
+    run.says(&["a member of the workspace in", "give `--overwrite image.json`"]);
+    checkout
+        .xtask(&["new", &folder("users"), "--overwrite", "image.json"])
+        .expect(0);
+    assert_eq!(read(&checkout, "images/users/image.json"), image);
     // What such a file says comes along, also where it is meant for one of them.
     checkout.write(
         "shop/hive-app.json",

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::NewArgs;
+use crate::cli::{NewArgs, OverwrittenFile};
 use build::app::workspace::{self, Workspace};
 use build::catalog::Catalog;
 use definition::spec::ImageSpec;
@@ -107,9 +107,20 @@ impl Placement {
                 }
                 None => no_app(other),
             };
-            return Err(failure
-                .hint("give this one a name of its own with --name NAME")
-                .into());
+            // As `new` wrote it while it took a member for a project alone.
+            let is_of_the_member = member.is_some() && is_of(other, &given);
+            if !is_of_the_member {
+                let hint = "give this one a name of its own with --name NAME";
+                return Err(failure.hint(hint).into());
+            }
+            if !args.overwrite.contains(&OverwrittenFile::Image) {
+                let message = format!(
+                    "{} has {} as its app, which is a member of the workspace in {shown}",
+                    other.file, args.target
+                );
+                let hint = "give `--overwrite image.json`: it is then built as that member";
+                return Err(failure::usage(message).hint(hint).into());
+            }
         }
         let from = root.join("images").join(&name);
         let source = relative(&from, &folder).context("the folder's name is not UTF-8")?;
