@@ -52,7 +52,12 @@ fn unknown_to_npm(text: &str) -> Option<&str> {
 
 /// The host that uv could not fetch something from.
 fn host(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("Failed to fetch: ")?.1.split_once("://")?;
+    host_of(text.split_once("Failed to fetch: ")?.1)
+}
+
+/// The host of a URL that a text begins with, without who asks it.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
     let authority = rest
         .split(|c: char| c == '/' || c.is_whitespace() || "`'\")".contains(c))
         .next()?;
@@ -124,9 +129,17 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
         ));
     }
     if let Some(package) = unknown_to_npm(text) {
+        // npm puts another registry in place of its own in a lock, and of no other one.
+        let way = match host_of(package) {
+            Some(host) if host != "registry.npmjs.org" => format!(
+                "the app's lock names {host}: make it anew with a registry that has it, and can be asked without a login"
+            ),
+            _ => "name a registry that has it in NPM_CONFIG_REGISTRY, or let the app's lock take a version that this \
+                     one has"
+                .to_owned(),
+        };
         return failure.hint(format!(
-            "the npm registry has no {package}: name one that has it in NPM_CONFIG_REGISTRY, or let the app's lock take a \
-             version that this one has"
+            "npm gets no {package}: the registry does not have it, or wants a login for it: {way}"
         ));
     }
     if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
@@ -167,9 +180,15 @@ mod tests {
         );
         assert_eq!(hint("Because there is no version of granian and you"), "");
         let said = "npm ERR! code E404\nnpm ERR! 404  '@a/b@https://registry.example/@a/b/-/b-1.0.tgz' is not in this registry.";
+        assert_eq!(
+            hint(said),
+            "npm gets no @a/b@https://registry.example/@a/b/-/b-1.0.tgz: the registry does not have it, or wants a login for \
+             it: the app's lock names registry.example: make it anew with a registry that has it, and can be asked without a \
+             login"
+        );
+        let said = "npm error code E404\nnpm error 404  '@a/b@^9.0.0' is not in this registry.";
         assert!(
-            hint(said)
-                .starts_with("the npm registry has no @a/b@https://registry.example/@a/b/-/b-1.0.tgz: "),
+            hint(said).contains("name a registry that has it in NPM_CONFIG_REGISTRY"),
             "{}",
             hint(said)
         );
