@@ -211,6 +211,7 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
         notes: notes(tree, &modules, entry.app.chosen.as_ref(), &database)
             .into_iter()
             .chain(debugging)
+            .chain(settings::kept_for_production(&modules))
             .collect(),
         redis: Vec::new(),
         migrations: django::migrations(tree),

@@ -292,21 +292,62 @@ fn is_switch_alone(modules: &Modules<'_>, module: &Module<'_>, condition: &[Toke
 
 /// `KIND == "prod"`, of a variable that is something else where nobody sets it.
 fn is_another_choice(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
-    let Some(equals) = statement::first(condition, "==") else {
-        return false;
-    };
+    another_choice(modules, module, condition).is_some()
+}
+
+/// Of such a condition the variable, what it is by itself, and what it would have to be.
+fn another_choice(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    condition: &[Token<'_>],
+) -> Option<(String, String, String)> {
+    let equals = statement::first(condition, "==")?;
     let (left, right) = (&condition[..equals], &condition[equals + 1..]);
     let value = match left {
         [name] => module.value(name.text).unwrap_or_default(),
         other => other,
     };
     let calls = statement::calls(value);
-    let read = calls.iter().find_map(|call| read_by(modules, module, call));
-    let chosen = statement::text_of(right);
-    match (read.map(|read| read.default), chosen) {
-        (Some(Default::Text(by_itself)), Some(chosen)) => by_itself != chosen,
-        _ => false,
+    let read = calls.iter().find_map(|call| read_by(modules, module, call))?;
+    let chosen = statement::text_of(right)?;
+    match read.default {
+        Default::Text(by_itself) if by_itself != chosen => Some((read.name, by_itself, chosen)),
+        _ => None,
     }
+}
+
+/// What the code has for production alone, where a variable would have to say that it is:
+/// without a word the image would run as something else.
+pub(crate) fn kept_for_production(modules: &Modules<'_>) -> Vec<Detected<String>> {
+    const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
+    let mut found: Vec<(String, Detected<String>)> = Vec::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        for (n, line) in module.lines.iter().enumerate() {
+            let [word, condition @ ..] = line.tokens.as_slice() else {
+                continue;
+            };
+            if !word.is_name("if") && !word.is_name("elif") {
+                continue;
+            }
+            let end = statement::first(condition, ":").unwrap_or(condition.len());
+            let parts = condition[..end].split(|token| token.is_name("and") || token.is_name("or"));
+            for (name, by_itself, chosen) in parts.filter_map(|part| another_choice(modules, module, part)) {
+                let is_meant = PRODUCTION.contains(&chosen.to_lowercase().as_str());
+                if !is_meant || found.iter().any(|(known, _)| *known == name) {
+                    continue;
+                }
+                let note = format!(
+                    "{name} is {by_itself:?} where nobody sets it, and the image runs as that: `\"{name}\": {chosen:?}` in \
+                     `app.environment` takes what the code has for production, which may ask for more"
+                );
+                found.push((
+                    name,
+                    Detected::sure(note, Place::new(module.path, module.number(n))),
+                ));
+            }
+        }
+    }
+    found.into_iter().map(|(_, note)| note).collect()
 }
 
 /// Whether a module is imported below such conditions alone, as settings for another place
