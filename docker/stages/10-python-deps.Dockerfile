@@ -128,7 +128,12 @@ from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
 with open("pyproject.toml", "rb") as file:
     requires = tomllib.load(file).get("project", {}).get("requires-python", "")
 try:
-    taken = SpecifierSet(requires).contains(f"{sys.argv[1]}.99")
+    wanted = SpecifierSet(requires)
+    # The first, the last, and those that stand there: `==3.11.4` takes no other 3.11.
+    named = [one.version.removesuffix(".*") for one in wanted]
+    ours = [one for one in named if one.startswith(f"{sys.argv[1]}.")]
+    ends = [f"{sys.argv[1]}.0", f"{sys.argv[1]}.99"]
+    taken = any(wanted.contains(one) for one in ends + ours)
 except InvalidSpecifier:
     taken = True
 sys.exit(not taken)

@@ -28,6 +28,12 @@ class Takes(unittest.TestCase):
             (">=3.13,<3.14", "3.13", True),
             (">=3.11.5", "3.11", True),
             ("<3.12", "3.12", False),
+            ("==3.11.4", "3.11", True),
+            ("==3.11.4", "3.12", False),
+            ("==3.11.*", "3.11", True),
+            (">=3.11,<3.11.9", "3.11", True),
+            (">=3.11.2,<3.11.9", "3.11", True),
+            ("~=3.11.5", "3.11", True),
             ("no version", "3.11", True),
         ]:
             with self.subTest(requires=requires, version=version):
