@@ -334,7 +334,7 @@ impl ImageSpec {
             build_packages: _,
             version: _,
             tags: _,
-            budgets,
+            budgets: _,
             checks: _,
             overruled: _,
             smoke_environment: _,
@@ -360,7 +360,6 @@ impl ImageSpec {
                 "settings": settings,
             },
             "programs": programs,
-            "start_seconds": patience::start_period(budgets),
         });
         // Images with a database are what they were before there were others.
         if let Some(image) = elsewhere {

@@ -151,8 +151,6 @@ class Image:
     initial_sql: list[str]
     settings: dict[str, str]
     programs: list[own_programs.OwnProgram]
-    #: In which an engine counts no failure of the health check.
-    start_seconds: int
 
     @property
     def has_database(self) -> bool:
@@ -203,7 +201,6 @@ def load(environ: dict[str, str], path: str = IMAGE_FILE) -> Image:
         initial_sql=database.get("initial_sql", []),
         settings=database.get("settings", {}),
         programs=own_programs.of(document.get("programs", [])),
-        start_seconds=document.get("start_seconds", 60),
     )
 
 
@@ -451,7 +448,6 @@ def write_run_files(
         "HIVE_PORT": _text(image.port),
         "HIVE_HEALTH_PATH": image.health_path or "",
         "HIVE_RESTART_AFTER": str(image.restart_after),
-        "HIVE_START_SECONDS": str(image.start_seconds),
         "HIVE_DATABASE": "" if image.has_database else f"{ways['PGHOST']}:{ways['PGPORT']}",
         **ways,
         "PGPASSFILE": PASSFILE,
