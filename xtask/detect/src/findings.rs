@@ -121,36 +121,51 @@ pub fn look_at_member(folder: &Path, package: &str, import: Option<&str>) -> Fin
 
 fn look_for(folder: &Path, package: Option<&str>, import: Option<&str>) -> Findings {
     let whole = Tree::read(folder);
-    let entry = entry_of(&whole, folder, package, import);
+    let modules = Modules::of(&whole);
+    let dependencies = Dependencies::read(&whole, &modules);
+    let found = entry::find(&whole, &modules, &dependencies);
+    let all: Vec<_> = found
+        .app
+        .chosen
+        .iter()
+        .chain(&found.app.others)
+        .cloned()
+        .collect();
+    let entry = entry_of(&whole, &modules, found, folder, package, import);
     let of_app = entry.app.chosen.as_ref();
-    let member = of_app.map_or("", |app| whole.member(&app.place.file)).to_owned();
-    let others = match member.as_str() {
+    let member = of_app.map_or("", |app| whole.member(&app.place.file));
+    let others = match member {
         "" => Vec::new(),
-        member => {
-            let modules = Modules::of(&whole);
-            let all = entry::find(&whole, &modules, &Dependencies::read(&whole, &modules)).app;
-            let all: Vec<_> = all.chosen.into_iter().chain(all.others).collect();
-            member::of_others(&whole, member, &all)
-        }
+        member => member::of_others(&whole, member, &all),
     };
-    of_tree(folder, &whole.without(&others), entry)
+    if others.is_empty() {
+        return of_tree(folder, &whole, &modules, dependencies, entry);
+    }
+    let own = whole.without(&others);
+    let modules = Modules::of(&own);
+    let dependencies = Dependencies::read(&own, &modules);
+    of_tree(folder, &own, &modules, dependencies, entry)
 }
 
-/// The app, and how it is started.
-fn entry_of(tree: &Tree, folder: &Path, package: Option<&str>, import: Option<&str>) -> entry::Entry {
-    let modules = Modules::of(tree);
-    let dependencies = Dependencies::read(tree, &modules);
-    let mut found = entry::find(tree, &modules, &dependencies);
+/// The app that is meant of those that were found, and how it is started.
+fn entry_of(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    mut found: entry::Entry,
+    folder: &Path,
+    package: Option<&str>,
+    import: Option<&str>,
+) -> entry::Entry {
     let member = package.and_then(|package| member::folder_of_package(tree, package));
     match (member, import) {
         (Some(member), import) => {
             let mut own = member::entry(folder, &member, import);
             let port = own.port.take();
-            let app = member::from_the_top(tree, &modules, found.app, own);
+            let app = member::from_the_top(tree, modules, found.app, own);
             entry::Entry { app, port }
         }
         (None, Some(import)) => {
-            found.app = entry::wanted(tree, &modules, found.app, import);
+            found.app = entry::wanted(tree, modules, found.app, import);
             found
         }
         (None, None) => found,
@@ -158,23 +173,27 @@ fn entry_of(tree: &Tree, folder: &Path, package: Option<&str>, import: Option<&s
 }
 
 /// What the files say of an app.
-fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
-    let modules = Modules::of(tree);
-    let dependencies = Dependencies::read(tree, &modules);
-    let variables = settings::variables(tree, &modules);
-    let database = database::settings(&modules, &dependencies, &variables);
+fn of_tree(
+    folder: &Path,
+    tree: &Tree,
+    modules: &Modules<'_>,
+    dependencies: Dependencies,
+    entry: entry::Entry,
+) -> Findings {
+    let variables = settings::variables(tree, modules);
+    let database = database::settings(modules, &dependencies, &variables);
     let member = entry
         .app
         .chosen
         .as_ref()
         .map_or("", |app| tree.member(&app.place.file));
-    let folders = directories::find(tree, &modules);
+    let folders = directories::find(tree, modules);
     let (before_start, not_before_start) =
-        migrations::find(tree, &modules, &dependencies, entry.app.value(), member);
-    let settings_module = settings_module(tree, &modules)
-        .or_else(|| django::unnamed_settings(tree, &modules, entry.app.chosen.as_ref()));
+        migrations::find(tree, modules, &dependencies, entry.app.value(), member);
+    let settings_module = settings_module(tree, modules)
+        .or_else(|| django::unnamed_settings(tree, modules, entry.app.chosen.as_ref()));
     let debugging = debugging::notes(
-        &modules,
+        modules,
         &variables,
         entry.app.chosen.as_ref(),
         settings_module.as_ref(),
@@ -185,17 +204,17 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
         server: server::find(&dependencies, entry.app.value()),
         settings_module,
         driver: database::driver_of_a_part(&dependencies),
-        health: health::choose(&modules, &routes::find(&modules)),
+        health: health::choose(modules, &routes::find(modules)),
         before_start,
         not_before_start,
-        server_settings: django::server_settings(tree, &modules, entry.app.chosen.as_ref()),
+        server_settings: django::server_settings(tree, modules, entry.app.chosen.as_ref()),
         extensions: extensions(tree),
         postgres: postgres::find(tree),
-        processes: beside::processes(tree, &modules),
+        processes: beside::processes(tree, modules),
         services: beside::services(&dependencies),
         directories: folders.kept,
         moved_folders: folders.moved,
-        build: BuildFindings::of(tree, &modules),
+        build: BuildFindings::of(tree, modules),
         front_ends: beside::front_ends(tree),
         template: tree.template(),
         projects: projects(tree, &entry.app),
@@ -208,10 +227,10 @@ fn of_tree(folder: &Path, tree: &Tree, entry: entry::Entry) -> Findings {
             .map(|module| module.path.to_owned())
             .filter(|path| is_of_the_app(path))
             .collect(),
-        notes: notes(tree, &modules, entry.app.chosen.as_ref(), &database)
+        notes: notes(tree, modules, entry.app.chosen.as_ref(), &database)
             .into_iter()
             .chain(debugging)
-            .chain(settings::kept_for_production(&modules))
+            .chain(settings::kept_for_production(modules))
             .collect(),
         redis: Vec::new(),
         migrations: django::migrations(tree),

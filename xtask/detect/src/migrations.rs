@@ -84,13 +84,13 @@ pub(crate) fn find(
         let words = ["flask", "--app", import, "db", "upgrade"];
         Some((words, Place::new(configured.first()?, 1)))
     });
-    let is_flask = app.is_some_and(|app| app.framework == Framework::Flask);
+    let of_flask = app.filter(|app| app.framework == Framework::Flask);
     let mut refused = None;
     let mut refuse = |own: OwnCommand, why: String| {
         let command = own.words;
         refused = Some(Detected::sure(RefusedCommand { command, why }, own.place));
     };
-    let mut own = tables::find(tree, modules).filter(|_| is_flask);
+    let mut own = of_flask.and_then(|_| tables::find(tree, modules));
     if let Some(bad) = own.take_if(|own| own.refused.is_some()) {
         let why = bad.refused.clone().unwrap_or_default();
         refuse(bad, format!("it need not be safe before each start: {why}"));

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::place::{Choice, Detected, Place};
-use crate::tree::{Tree, file_name, reads_count};
+use crate::tree::{Tree, file_name, is_compose, is_yaml, reads_count};
 
 /// An image of PostgreSQL that a project names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,10 +143,6 @@ pub(crate) fn find(tree: &Tree) -> Choice<PostgresImage> {
     }
 }
 
-fn is_yaml(path: &str) -> bool {
-    path.ends_with(".yml") || path.ends_with(".yaml")
-}
-
 fn is_of_ci(path: &str) -> bool {
     path.starts_with(".github/") || path.starts_with(".circleci/") || path == ".gitlab-ci.yml"
 }
@@ -162,7 +158,7 @@ fn rank(path: &str) -> u8 {
     match path {
         _ if is_of_ci(path) => 4,
         _ if path.starts_with(".devcontainer/") => 3,
-        _ if is_yaml(path) && name.contains("compose") => u8::from(is_for_others),
+        _ if is_compose(name) => u8::from(is_for_others),
         _ => 2,
     }
 }

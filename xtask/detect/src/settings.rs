@@ -12,7 +12,7 @@ use crate::place::{Detected, Place};
 use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Line, Token, TokenKind};
 use crate::secrets;
-use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_the_app, is_shell, reads_count};
+use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_a_start, is_of_the_app, reads_count};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -182,13 +182,6 @@ fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> 
     let is_run_by = |other: &str, text: &str| is_of_a_start(other) && has_name(text, file_name(path));
     !is_imported
         && !texts.any(|(other, text)| text.contains(path) || text.contains(&dotted) || is_run_by(other, text))
-}
-
-/// Whether a file says what is run: a script, a Dockerfile, a Procfile, a compose file.
-fn is_of_a_start(path: &str) -> bool {
-    let name = file_name(path);
-    let is_known = is_shell(name) || name.contains("Dockerfile") || name == "Procfile";
-    is_known || name.contains("compose") && (name.ends_with(".yml") || name.ends_with(".yaml"))
 }
 
 /// Whether a text has a file's name in it, and not as the end of another one.

@@ -7,7 +7,7 @@ use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::Place;
 use crate::python::statement::{self, Call};
 use crate::python::{Token, TokenKind};
-use crate::tree::{Tree, file_name, is_of_the_app, is_shell, reads_count};
+use crate::tree::{Tree, file_name, is_of_a_start, is_of_the_app, reads_count};
 
 /// A command that makes tables, and is not run before each start by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,16 +31,9 @@ pub(crate) struct OwnCommand {
 
 /// The first command that may run before each start, else the first one.
 pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Option<OwnCommand> {
-    let is_script = |path: &str| {
-        let name = file_name(path);
-        is_shell(name)
-            || name == "Procfile"
-            || name.contains("Dockerfile")
-            || name.contains("compose") && (name.ends_with(".yml") || name.ends_with(".yaml"))
-    };
     let scripts = tree
         .texts()
-        .filter(|(path, _)| is_script(path) && reads_count(path));
+        .filter(|(path, _)| is_of_a_start(path) && reads_count(path));
     let lines = scripts.flat_map(|(path, text)| {
         let lines = text.lines().enumerate();
         lines.map(move |(n, line)| (path, n + 1, line))

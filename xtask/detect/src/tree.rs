@@ -101,8 +101,7 @@ impl Tree {
             else {
                 continue;
             };
-            let is_wanted = name.ends_with(".yml") || name.ends_with(".yaml");
-            if is_wanted && meta.is_file() && meta.len() <= MOST_BYTES {
+            if is_yaml(&name) && meta.is_file() && meta.len() <= MOST_BYTES {
                 let text = fs_err::read(entry.path()).map(regular::lossy);
                 if let Ok(text) = text {
                     self.of_tools.insert(format!("{folder}/{name}"), text);
@@ -246,6 +245,21 @@ fn tells_something(name: &str) -> bool {
 /// A script of a shell, by its name: images begin with one that often has no ending.
 pub(crate) fn is_shell(name: &str) -> bool {
     name.ends_with(".sh") || name.contains("entrypoint") && !name.contains('.')
+}
+
+pub(crate) fn is_yaml(path: &str) -> bool {
+    path.ends_with(".yml") || path.ends_with(".yaml")
+}
+
+/// A file of Docker Compose's, by its name.
+pub(crate) fn is_compose(name: &str) -> bool {
+    name.contains("compose") && is_yaml(name)
+}
+
+/// Whether a file says what is run: a script, a Dockerfile, a Procfile, a compose file.
+pub(crate) fn is_of_a_start(path: &str) -> bool {
+    let name = file_name(path);
+    is_shell(name) || name == "Procfile" || name.contains("Dockerfile") || is_compose(name)
 }
 
 /// A file that shows which variables an app wants, such as `.env.example`; not

@@ -4,7 +4,7 @@
 use crate::modules::Modules;
 use crate::place::{Certainty, Detected, Place};
 use crate::python::statement;
-use crate::tree::{Tree, file_name, is_of_the_app, is_shell};
+use crate::tree::{Tree, file_name, is_compose, is_of_the_app, is_shell};
 
 use super::{AppObject, Framework};
 
@@ -58,7 +58,7 @@ pub(crate) fn all(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Started>> 
     let kinds: [fn(&str) -> bool; 4] = [
         |name| name == "Procfile",
         |name| name.contains("Dockerfile"),
-        |name| name.contains("compose") && (name.ends_with(".yml") || name.ends_with(".yaml")),
+        is_compose,
         |name| is_shell(name) || name == "Makefile",
     ];
     for kind in kinds {
