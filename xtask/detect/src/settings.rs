@@ -1,18 +1,25 @@
 //! The environment variables that the code reads, and which of them it cannot
 //! do without.
 
+mod classes;
+mod conditions;
+
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use crate::dependencies::{at, toml_at};
 use crate::entry;
-use crate::modules::{Definition, Meaning, Module, Modules};
+use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
-use crate::python::statement::{self, Assignment, Call};
+use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
 use crate::secrets;
 use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_a_start, is_of_the_app, reads_count};
+use classes::{fields, guarded, is_settings};
+pub(crate) use conditions::kept_for_production;
+use conditions::{is_asked_for, is_imported_on_request};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -90,10 +97,10 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
     };
     let guarded = guarded(modules);
     let own_words = own_words(tree, modules);
-    let with_apps = entry::with_apps(tree, modules);
+    let with_apps = LazyCell::new(|| entry::with_apps(tree, modules));
     let of_the_app = |module: &&Module<'_>| {
-        let has_app = with_apps.contains(module.path);
-        reads_count(module.path) && (has_app || !is_script_beside(tree, modules, module))
+        reads_count(module.path)
+            && (!is_script_beside(tree, modules, module) || with_apps.contains(module.path))
     };
     for module in modules.all.iter().filter(of_the_app) {
         let mut on_request = None;
@@ -222,165 +229,6 @@ fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Ve
         }
     }
     found
-}
-
-/// Whether a line runs only where a variable is set that need not be: below
-/// `if "NAME" in os.environ:`, or `if USE_S3:` of a switch that is off by itself.
-fn is_asked_for(modules: &Modules<'_>, module: &Module<'_>, line: usize) -> bool {
-    let mut indent = module.lines[line].indent;
-    for above in module.lines[..line].iter().rev() {
-        if above.indent >= indent {
-            continue;
-        }
-        indent = above.indent;
-        if let [word, rest @ ..] = above.tokens.as_slice()
-            && (word.is_name("if") || word.is_name("elif"))
-            && is_switch(modules, module, rest)
-        {
-            return true;
-        }
-        if indent == 0 {
-            break;
-        }
-    }
-    false
-}
-
-/// Whether a condition is met only where somebody sets a variable.
-fn is_switch(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
-    let end = statement::first(condition, ":").unwrap_or(condition.len());
-    let any_word = |word: &'static str| move |token: &Token<'_>| token.is_name(word);
-    let ways = condition[..end].split(any_word("or"));
-    let mut ways = ways.map(|way| {
-        way.split(any_word("and"))
-            .any(|part| is_switch_alone(modules, module, part))
-    });
-    ways.all(|is_one| is_one)
-}
-
-fn is_switch_alone(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
-    if is_another_choice(modules, module, condition) {
-        return true;
-    }
-    let turns = |token: &Token<'_>| {
-        token.is_name("not")
-            || token.is_name("else")
-            || ["!=", "==", "<", ">", "<=", ">="].contains(&token.text)
-    };
-    if condition.iter().any(turns) {
-        return false;
-    }
-    let membership = condition.windows(2).enumerate().any(|(n, two)| {
-        let named = two[0].kind == TokenKind::Text && two[1].is_name("in");
-        let of = statement::dotted(condition.get(n + 2..).unwrap_or_default());
-        named && of.is_some_and(|(name, _)| is_environment(modules, module, &name))
-    });
-    membership || is_off(modules, module, condition) || {
-        let value = statement::dotted(condition)
-            .filter(|(name, length)| *length == condition.len() && !name.contains('.'))
-            .and_then(|(name, _)| module.value(&name));
-        value.is_some_and(|value| is_off(modules, module, value))
-    }
-}
-
-/// `KIND == "prod"`, of a variable that is something else where nobody sets it.
-fn is_another_choice(modules: &Modules<'_>, module: &Module<'_>, condition: &[Token<'_>]) -> bool {
-    another_choice(modules, module, condition).is_some()
-}
-
-/// Of such a condition the variable, what it is by itself, and what it would have to be.
-fn another_choice(
-    modules: &Modules<'_>,
-    module: &Module<'_>,
-    condition: &[Token<'_>],
-) -> Option<(String, String, String)> {
-    let equals = statement::first(condition, "==")?;
-    let (left, right) = (&condition[..equals], &condition[equals + 1..]);
-    let value = match left {
-        [name] => module.value(name.text).unwrap_or_default(),
-        other => other,
-    };
-    let calls = statement::calls(value);
-    let read = calls.iter().find_map(|call| read_by(modules, module, call))?;
-    let chosen = statement::text_of(right)?;
-    match read.default {
-        Default::Text(by_itself) if by_itself != chosen => Some((read.name, by_itself, chosen)),
-        _ => None,
-    }
-}
-
-/// What the code has for production alone, where a variable would have to say that it is:
-/// without a word the image would run as something else.
-pub(crate) fn kept_for_production(modules: &Modules<'_>) -> Vec<Detected<String>> {
-    const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
-    let mut found: Vec<(String, Detected<String>)> = Vec::new();
-    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
-        for (n, line) in module.lines.iter().enumerate() {
-            let [word, condition @ ..] = line.tokens.as_slice() else {
-                continue;
-            };
-            if !word.is_name("if") && !word.is_name("elif") {
-                continue;
-            }
-            let end = statement::first(condition, ":").unwrap_or(condition.len());
-            let parts = condition[..end].split(|token| token.is_name("and") || token.is_name("or"));
-            for (name, by_itself, chosen) in parts.filter_map(|part| another_choice(modules, module, part)) {
-                let is_meant = PRODUCTION.contains(&chosen.to_lowercase().as_str());
-                if !is_meant || found.iter().any(|(known, _)| *known == name) {
-                    continue;
-                }
-                let note = format!(
-                    "{name} is {by_itself:?} where nobody sets it, and the image runs as that: `\"{name}\": {chosen:?}` in \
-                     `app.environment` takes what the code has for production, which may ask for more"
-                );
-                found.push((
-                    name,
-                    Detected::sure(note, Place::new(module.path, module.number(n))),
-                ));
-            }
-        }
-    }
-    found.into_iter().map(|(_, note)| note).collect()
-}
-
-/// Whether a module is imported below such conditions alone, as settings for another place
-/// to run in are.
-fn is_imported_on_request(modules: &Modules<'_>, module: &Module<'_>) -> bool {
-    let imports_it = |other: &Module<'_>, line: &Line<'_>| {
-        let is_it = |name: &str| {
-            let found = modules.find(other.path, name);
-            found.is_some_and(|found| found.path == module.path)
-        };
-        statement::imports(line).iter().any(|one| {
-            let dot = if one.module.ends_with('.') { "" } else { "." };
-            let inside = one.attribute.as_ref();
-            is_it(&one.module) || inside.is_some_and(|name| is_it(&format!("{}{dot}{name}", one.module)))
-        })
-    };
-    let others = modules.all.iter().filter(|other| other.path != module.path);
-    let mut places = others.flat_map(|other| {
-        let lines = other.lines.iter().enumerate();
-        let lines = lines.filter(move |(_, line)| imports_it(other, line));
-        lines.map(move |(n, _)| is_asked_for(modules, other, n))
-    });
-    places.next().is_some_and(|first| first && places.all(|one| one))
-}
-
-/// Whether a value is that of a variable which says no, or nothing, by itself.
-fn is_off(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>]) -> bool {
-    let calls = statement::calls(value);
-    let mut reads = calls.iter().filter_map(|call| read_by(modules, module, call));
-    let says_no =
-        |text: &str| ["", "0", "false", "no", "off", "none"].contains(&text.to_lowercase().as_str());
-    reads.next().is_some_and(|first| {
-        std::iter::once(first)
-            .chain(reads)
-            .all(|read| match read.default {
-                Default::None => false,
-                Default::Text(text) => says_no(&text),
-                Default::Other => true,
-            })
-    })
 }
 
 fn is_environment(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> bool {
@@ -573,280 +421,6 @@ fn of_value(tokens: &[Token<'_>]) -> Default {
             text.map_or(Default::Other, Default::Text)
         }
     }
-}
-
-/// A class on top of pydantic's settings, be it through others.
-fn is_settings(modules: &Modules<'_>, module: &Module<'_>, class: &Definition<'_>, depth: usize) -> bool {
-    bases(module, class)
-        .iter()
-        .any(|base| match modules.meaning(module, base) {
-            Meaning::Outside(name) => name.starts_with("pydantic") && name.ends_with(".BaseSettings"),
-            Meaning::Inside(other, name) => {
-                depth < 6
-                    && other
-                        .definition(&name)
-                        .is_some_and(|base| is_settings(modules, other, base, depth + 1))
-            }
-            Meaning::Unknown => false,
-        })
-}
-
-fn bases(module: &Module<'_>, class: &Definition<'_>) -> Vec<String> {
-    let head = statement::head(&module.lines[class.head]);
-    let inside = head.map(|head| head.inside).unwrap_or_default();
-    inside
-        .into_iter()
-        .filter_map(|base| Some(statement::dotted(base)?.0))
-        .collect()
-}
-
-/// The variables of a settings class, each with its line.
-fn fields(
-    modules: &Modules<'_>,
-    module: &Module<'_>,
-    class: &Definition<'_>,
-    guarded: &[String],
-) -> Vec<(usize, Read)> {
-    let prefix = option(modules, module, class, "env_prefix", 0).unwrap_or_default();
-    let refused = refused_where_empty(module, class);
-    let mut found = Vec::new();
-    for one in own_fields(module, class) {
-        let line = one.annotation.first().map_or(1, |token| token.line);
-        let nested = option(modules, module, class, "env_nested_delimiter", 0).and_then(|delimiter| {
-            let (name, _) = statement::dotted(one.annotation)?;
-            match modules.meaning(module, &name) {
-                Meaning::Inside(other, name) => Some((delimiter, other, other.definition(&name)?)),
-                _ => None,
-            }
-        });
-        let name = format!("{prefix}{}", one.target).to_uppercase();
-        match nested.filter(|(_, _, class)| class.is_class) {
-            Some((delimiter, other, nested)) => {
-                for inner in own_fields(other, nested) {
-                    let mut read = field(&inner, "");
-                    let optional = !one.value.is_empty() && matches!(read.default, Default::None);
-                    read.name = format!("{name}{delimiter}{}", inner.target).to_uppercase();
-                    read.default = if optional { Default::Other } else { read.default };
-                    found.push((inner.annotation.first().map_or(1, |token| token.line), read));
-                }
-            }
-            // It reads its own variables, and code hands it over.
-            None if is_settings_itself(modules, module, one.annotation) => {}
-            // What the value itself reads is known from there.
-            None if reads(modules, module, one.value, &name) => {}
-            None => {
-                let mut read = field(&one, &prefix);
-                let is_off = matches!(one.value, [value] if value.is_name("False"));
-                let is_refused = is_empty(one.value) && refused.iter().any(|field| field == one.target);
-                let is_guarded =
-                    (is_empty(one.value) || is_off) && guarded.iter().any(|field| field == one.target);
-                if is_refused || is_guarded {
-                    read.default = Default::None;
-                    read.is_refused = true;
-                }
-                found.push((line, read));
-            }
-        }
-    }
-    found
-}
-
-fn is_empty(value: &[Token<'_>]) -> bool {
-    matches!(value, [one] if one.is_name("None"))
-        || statement::text_of(value).is_some_and(|text| text.is_empty())
-}
-
-/// Fields that a class does not take without a value although they have a default:
-/// `if self.debug is False and not self.DSN:` and then `raise`.
-fn refused_where_empty(module: &Module<'_>, class: &Definition<'_>) -> Vec<String> {
-    let of_class = |one: &&Definition<'_>| {
-        let around = one.within.and_then(|around| module.definitions.get(around));
-        !one.is_class && around.is_some_and(|around| around.head == class.head)
-    };
-    let mut found = Vec::new();
-    for check in module.definitions.iter().filter(of_class) {
-        let decorators = module.lines[check.decorators.clone()].iter();
-        let decorators = decorators.filter_map(|line| Some(statement::call_at(line.tokens.get(1..)?)?.0));
-        let of_fields: Vec<String> = decorators
-            .filter(|call| ["field_validator", "validator"].contains(&call.last()))
-            .flat_map(|call| call.arguments)
-            .filter_map(|argument| statement::text_of(argument.value))
-            .collect();
-        let body = module.body(check);
-        for (n, condition) in body.iter().enumerate() {
-            let begins = condition.tokens.first();
-            // Its text is often made in a line of its own.
-            let then = body[n + 1..]
-                .iter()
-                .find(|line| statement::assignments(line).is_empty());
-            let raises =
-                then.is_some_and(|line| line.tokens.first().is_some_and(|first| first.is_name("raise")));
-            if !raises || !begins.is_some_and(|first| first.is_name("if") || first.is_name("elif")) {
-                continue;
-            }
-            for (n, token) in condition.tokens.iter().enumerate() {
-                let Some((name, length)) = statement::dotted(&condition.tokens[n..]) else {
-                    continue;
-                };
-                let is_negated = n > 0 && condition.tokens[n - 1].is_name("not");
-                let after = &condition.tokens[n + length..];
-                let is_none = matches!(after, [is, none, ..] if is.is_name("is") && none.is_name("None"));
-                if !is_negated && !is_none || token.is_name("not") {
-                    continue;
-                }
-                match name.strip_prefix("self.") {
-                    Some(field) => found.push(field.to_owned()),
-                    None if !name.contains('.') => found.extend(of_fields.iter().cloned()),
-                    None => {}
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Attributes without which a module ends the app while it is imported:
-/// `if not settings.region:` and then `sys.exit(1)`.
-fn guarded(modules: &Modules<'_>) -> Vec<String> {
-    let mut found = Vec::new();
-    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
-        for (n, condition) in module.lines.iter().enumerate() {
-            let [first, negation, rest @ .., _] = condition.tokens.as_slice() else {
-                continue;
-            };
-            if !first.is_name("if") || !negation.is_name("not") || !module.is_at_the_top(n) {
-                continue;
-            }
-            let block = module.lines[n + 1..].iter();
-            let mut block = block.take_while(|line| line.indent > condition.indent);
-            let one_condition = !rest
-                .iter()
-                .any(|token| token.is_name("and") || token.is_name("or"));
-            if let [.., dot, name] = rest
-                && dot.is(".")
-                && one_condition
-                && block.any(ends_the_app)
-            {
-                found.push(name.text.to_owned());
-            }
-        }
-    }
-    found
-}
-
-fn ends_the_app(line: &Line<'_>) -> bool {
-    let raises = line.tokens.first().is_some_and(|first| first.is_name("raise"));
-    let calls = statement::calls(&line.tokens);
-    let exits = ["sys.exit", "os._exit", "exit", "quit"];
-    raises || calls.iter().any(|call| exits.contains(&call.path.as_str()))
-}
-
-/// Whether a field's type is a class of settings of the project's.
-fn is_settings_itself(modules: &Modules<'_>, module: &Module<'_>, annotation: &[Token<'_>]) -> bool {
-    let Some((name, _)) = statement::dotted(annotation) else {
-        return false;
-    };
-    match modules.meaning(module, &name) {
-        Meaning::Inside(other, name) => {
-            let class = other.definition(&name).filter(|one| one.is_class);
-            class.is_some_and(|class| is_settings(modules, other, class, 0))
-        }
-        Meaning::Outside(_) | Meaning::Unknown => false,
-    }
-}
-
-/// Whether a value is `config("NAME")`, of this name.
-fn reads(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>], name: &str) -> bool {
-    let calls = statement::calls(value);
-    let mut read = calls.iter().filter_map(|call| read_by(modules, module, call));
-    read.any(|read| read.name == name)
-}
-
-/// Annotated names, without what pydantic does not take for a field.
-fn own_fields<'m, 't>(module: &'m Module<'t>, class: &Definition<'t>) -> Vec<Assignment<'m, 't>> {
-    let within = |n: &usize| module.class_of(*n).is_some_and(|one| one.head == class.head);
-    let lines = class.body.clone().filter(within);
-    let all = lines.flat_map(|n| statement::assignments(&module.lines[n]));
-    all.filter(|one| {
-        let fixed = one
-            .annotation
-            .first()
-            .is_none_or(|first| first.text == "ClassVar");
-        !fixed && one.target != "model_config" && !one.target.starts_with('_')
-    })
-    .collect()
-}
-
-fn field(one: &Assignment<'_, '_>, prefix: &str) -> Read {
-    let name = format!("{prefix}{}", one.target).to_uppercase();
-    let annotation: String = one.annotation.iter().map(|token| token.text).collect();
-    let described = |tokens| {
-        statement::call_at(tokens)
-            .map(|(call, _)| call)
-            .filter(|call| call.last() == "Field")
-    };
-    // `Annotated[str, Field(alias="X")]` describes in the annotation.
-    let in_annotation = statement::calls(one.annotation)
-        .into_iter()
-        .find(|call| call.last() == "Field");
-    let in_value = described(one.value);
-    let alias = [&in_value, &in_annotation].into_iter().flatten().find_map(alias);
-    let default = match &in_value {
-        None if one.value.is_empty() => Default::None,
-        None => of_value(one.value),
-        Some(call) if call.named("default_factory").is_some() => Default::Other,
-        Some(call) => match call.argument("default", 0) {
-            None => Default::None,
-            Some([dots]) if dots.is("...") => Default::None,
-            Some(value) => of_value(value),
-        },
-    };
-    let of_parts = |token: &Token<'_>| {
-        token.kind == TokenKind::Formatted && token.text.contains('{') && token.text.contains('@')
-    };
-    Read {
-        name: alias.unwrap_or(name),
-        default,
-        annotation,
-        is_made: one.value.iter().any(of_parts),
-        is_refused: false,
-    }
-}
-
-fn alias(call: &Call<'_, '_>) -> Option<String> {
-    let given = ["validation_alias", "alias", "env"]
-        .iter()
-        .find_map(|name| call.named(name))?;
-    // `AliasChoices("A", "B")` and `["A", "B"]` take the first that is set.
-    let text = given.iter().find(|token| token.kind == TokenKind::Text)?;
-    Some(text.text.to_uppercase())
-}
-
-/// A setting of a settings class, its own or one that it inherits.
-fn option(
-    modules: &Modules<'_>,
-    module: &Module<'_>,
-    class: &Definition<'_>,
-    key: &str,
-    depth: usize,
-) -> Option<String> {
-    let own = module.body(class).iter().find_map(|line| {
-        line.tokens.windows(3).find_map(|three| {
-            let named = three[0].text == key && (three[1].is("=") || three[1].is(":"));
-            (named && three[2].kind == TokenKind::Text).then(|| three[2].text.to_owned())
-        })
-    });
-    own.or_else(|| {
-        bases(module, class)
-            .iter()
-            .filter(|_| depth < 6)
-            .find_map(|base| match modules.meaning(module, base) {
-                Meaning::Inside(other, name) => {
-                    option(modules, other, other.definition(&name)?, key, depth + 1)
-                }
-                _ => None,
-            })
-    })
 }
 
 /// What `.env.example` and its like show for a variable; the highest file first.
