@@ -123,22 +123,16 @@ impl DataWork<'_> {
     /// Becomes the one who ends an operation that was killed; whether there is anything to end yet.
     pub(crate) fn take(&mut self) -> Result<bool> {
         let ServiceHandle { engine, runner, .. } = self.handle;
-        if let Some(run) = self
-            .journal
-            .run
-            .as_ref()
-            .filter(|_| self.journal.is_of_another_host())
-        {
+        let run = self.journal.run.as_ref();
+        if let Some(run) = run.filter(|_| self.journal.is_of_another_host()) {
             // What it has begun in a container goes on without it, and so does its hold where that
             // host has gone without a word.
             reaper::remove_run(engine, runner, run)?;
         }
         let (held, journal) = self.keeper.hold()?;
         self.held = held;
-        let is_same = |one: VolumeJournal| {
-            (one.id, one.operation) == (self.journal.id.clone(), self.journal.operation.clone())
-        };
-        Ok(journal.is_some_and(is_same))
+        let own = &self.journal;
+        Ok(journal.is_some_and(|one| one.id == own.id && one.operation == own.operation))
     }
 
     /// Whoever holds the volume no more is taken for killed by other hosts.

@@ -228,6 +228,13 @@ pub struct MendOrder<'a> {
     pub report: &'a Report,
     /// Where logs go of what does not work.
     pub state: &'a Path,
+    /// How far it goes.
+    pub choices: MendChoices,
+}
+
+/// How far whoever ends a killed operation goes.
+#[derive(Clone, Copy, Debug)]
+pub struct MendChoices {
     /// Whether a new container that was not healthy yet may still become so; else it
     /// goes.
     pub may_wait: bool,
@@ -248,7 +255,7 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     };
     let name = &handle.name;
     if !journal.is_of_another_host() {
-        journal.was_killed(name.as_str(), None, order.takes_over)?;
+        journal.was_killed(name.as_str(), None, order.choices.takes_over)?;
     }
     let place = handle.place()?;
     let main = place
@@ -265,7 +272,7 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     let keeper = VolumeKeeper::start(order.resources, &helper, &image, &name.volume())?;
     if journal.is_of_another_host() {
         let is_held = keeper.look(&[])?.is_held;
-        journal.was_killed(name.as_str(), is_held, order.takes_over)?;
+        journal.was_killed(name.as_str(), is_held, order.choices.takes_over)?;
     }
     let mut work = order.work(&keeper, journal);
     if !work.take()? {
@@ -276,10 +283,10 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
         .report
         .step("mend", format!("{name}: {}", work.journal.killed()));
     if exchange::is_one(&work.journal) {
-        return exchange::end(work, order.may_wait);
+        return exchange::end(work, order.choices.may_wait);
     }
     // Whoever does not wait for a new container takes the one from before down, too.
-    work.journal.service_ran &= order.may_wait;
+    work.journal.service_ran &= order.choices.may_wait;
     let is_new = main
         .as_ref()
         .is_some_and(|(image, _)| Some(image) == work.journal.image.as_ref());
@@ -290,7 +297,7 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
     // started it meanwhile, also if it runs no more, he was served by it.
     let has_run = runs || one.work.was_healthy()?;
     let is_over = if is_new {
-        !has_way_back || one.work.works(order.may_wait)?
+        !has_way_back || one.work.works(order.choices.may_wait)?
     } else {
         let has_stopped = ![COPY, STOP].contains(&one.work.journal.step.as_str());
         (has_run && has_stopped) || one.work.is_used()?
@@ -319,7 +326,7 @@ pub fn mend_volume(order: &MendOrder<'_>, image: &ImageId) -> Result<()> {
     let helper = format!("{name}.mend-{}", std::process::id());
     let keeper = VolumeKeeper::start(order.resources, &helper, image, &name.volume())?;
     let work = |journal| order.work(&keeper, journal);
-    exchange::settled(&keeper, &[], order.takes_over, work).map(drop)
+    exchange::settled(&keeper, &[], order.choices.takes_over, work).map(drop)
 }
 
 /// For commands that only look, ask before they do anything, or are for something else: they
@@ -343,8 +350,8 @@ pub enum WayBackKind {
     OfData,
 }
 
-/// The name of a way back of this kind that was killed. Who ends it by [`mend`] and finds that the data of
-/// this name run no more has what he asked for, and takes nothing else back.
+/// The name of a way back of this kind that was killed. Who ends it by [`mend`] and finds that
+/// the data of this name run no more has what he asked for, and takes nothing else back.
 ///
 /// # Errors
 /// When the engine does not answer.

@@ -67,10 +67,12 @@ pub fn way_back(order: &RestoreOrder<'_>, request: BackRequest<'_>) -> Result<Op
     }
     let keeper = keeper(order, "look-back")?;
     // Of a service without a container nobody has seen the journal yet.
-    let journal = keeper.look(&[])?.journal.filter(exchange::is_one);
+    let seen = keeper.look(&[])?;
+    let journal = seen.journal.clone().filter(exchange::is_one);
     let seen = match &journal {
+        None => seen,
         Some(journal) if !request.is_sure => return Err(journal.refused(name.as_str())),
-        _ => exchange::settled(&keeper, &[], false, |journal| order.work(&keeper, journal))?,
+        Some(_) => exchange::settled(&keeper, &[], false, |journal| order.work(&keeper, journal))?,
     };
     let unseen = journal.as_ref().filter(|journal| journal.operation == ROLLBACK);
     let killed = request.killed.or(unseen.map(|journal| journal.id.as_str()));

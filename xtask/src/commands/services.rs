@@ -11,7 +11,7 @@ use ::service::handle::ServiceHandle;
 use ::service::seen::SeenContainer;
 use ::service::trail::{self, TrailEntry};
 use build::catalog::{Apps, Catalog};
-use data::replacement::{self, MendOrder};
+use data::replacement::{self, MendChoices, MendOrder};
 use data::restore::RestoreOrder;
 use definition::identity::ImageId;
 use definition::reference::Reference;
@@ -65,15 +65,11 @@ pub(super) fn handle(host: &Host, engine: &Engine, spec: &ImageSpec) -> ServiceH
 /// service down. `may_wait` where that may still get healthy. The caller holds the
 /// service's lock.
 pub(super) fn mend(host: &Host, handle: &ServiceHandle, spec: &ImageSpec, may_wait: bool) -> Result<bool> {
-    replacement::mend(&MendOrder {
-        handle,
-        spec,
-        resources: &resources(host, &handle.engine)?,
-        report: &host.report,
-        state: &host.state_dir(),
+    let choices = MendChoices {
         may_wait,
         takes_over: false,
-    })
+    };
+    with_order(host, handle, spec, choices, replacement::mend)
 }
 
 /// The same for `up`, which waits for a new container; where somebody has said so, also what
@@ -84,16 +80,9 @@ pub(super) fn mend_for_up(
     spec: &ImageSpec,
     takes_over: bool,
 ) -> Result<()> {
-    replacement::mend(&MendOrder {
-        handle,
-        spec,
-        resources: &resources(host, &handle.engine)?,
-        report: &host.report,
-        state: &host.state_dir(),
-        may_wait: true,
-        takes_over,
-    })
-    .map(drop)
+    let may_wait = true;
+    let choices = MendChoices { may_wait, takes_over };
+    with_order(host, handle, spec, choices, replacement::mend).map(drop)
 }
 
 /// The same for a service without a container.
@@ -103,16 +92,30 @@ pub(super) fn take_over(
     spec: &ImageSpec,
     image: &ImageId,
 ) -> Result<()> {
-    let order = MendOrder {
+    let choices = MendChoices {
+        may_wait: true,
+        takes_over: true,
+    };
+    with_order(host, handle, spec, choices, |order| {
+        replacement::mend_volume(order, image)
+    })
+}
+
+fn with_order<T>(
+    host: &Host,
+    handle: &ServiceHandle,
+    spec: &ImageSpec,
+    choices: MendChoices,
+    work: impl FnOnce(&MendOrder<'_>) -> Result<T>,
+) -> Result<T> {
+    work(&MendOrder {
         handle,
         spec,
         resources: &resources(host, &handle.engine)?,
         report: &host.report,
         state: &host.state_dir(),
-        may_wait: true,
-        takes_over: true,
-    };
-    replacement::mend_volume(&order, image)
+        choices,
+    })
 }
 
 /// Exchanges the data of a service, which is locked, and leaves a line of that on record.
