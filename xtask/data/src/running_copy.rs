@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::take::PYTHON;
+use crate::take::with_slot;
 use host::process::{Stream, ended, tail};
 use service::handle::ServiceHandle;
 
@@ -57,7 +57,7 @@ impl RunningCopy {
         let program = thread::spawn(move || {
             let runner = interrupt.runner()?;
             let exec = ["exec", "--interactive", &container];
-            let command = engine.cmd(&runner, &exec).args(PYTHON).args([FOLLOW, &id]);
+            let command = engine.cmd(&runner, &exec).args(with_slot(FOLLOW, &[&id]));
             let mut said = Vec::new();
             let done = command
                 .stdin_from(reader)

@@ -31,6 +31,9 @@ pub(crate) const DUMPED: &str = include_str!("inside/dumped.py");
 /// Prints the base backup as one tar archive, which zstd has compressed.
 const STREAM: &str = include_str!("inside/stream.py");
 
+/// A session that keeps the server's log.
+const SLOT: &str = include_str!("inside/slot.py");
+
 /// Notes on the volume that there is a backup.
 const MARK: &str = include_str!("inside/mark.py");
 
@@ -71,6 +74,16 @@ exec(sys.argv.pop(1))";
 /// The command of a script that knows how the app's folders lie in a backup.
 pub(crate) fn with_files<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     [&PYTHON[..], &[WITH_MODULES, "files", FILES, script], args].concat()
+}
+
+/// The command of a script that keeps the server's log meanwhile.
+pub(crate) fn with_slot<'a>(script: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    [
+        &PYTHON[..],
+        &[WITH_MODULES, "files slot", FILES, SLOT, script],
+        args,
+    ]
+    .concat()
 }
 
 /// The command of a script that starts a server from a copy.
@@ -233,7 +246,7 @@ pub(crate) fn stream_told(
 
 /// Writes a base backup, whatever kind of backup is wanted.
 pub(crate) fn copied(handle: &ServiceHandle, source: &BackupSource, target: &mut dyn Write) -> Result<()> {
-    printed(handle, source, &with_files(STREAM, &[]), "pg_basebackup", target)
+    printed(handle, source, &with_slot(STREAM, &[]), "pg_basebackup", target)
 }
 
 fn printed(

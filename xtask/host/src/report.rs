@@ -271,6 +271,15 @@ impl<T: Write> Write for Counted<T> {
     }
 }
 
+/// `a, b, c and 4 more`: at most so many by name.
+pub fn some_of(names: &[String], most: usize) -> String {
+    let shown = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// `0.4 s`, `12 s`, `3 min 20 s`.
 pub fn seconds(duration: Duration) -> String {
     let s = duration.as_secs_f64();

@@ -23,14 +23,17 @@ pub(crate) fn scrub(text: &str, secrets: &[String]) -> String {
         let in_json = serde_json::Value::from(secret.as_str()).to_string();
         let in_json = in_json.trim_matches('"');
         for form in [secret.as_str(), in_url.as_str(), in_json] {
-            text = scrub_cut(&text.replace(form, SCRUBBED), form);
+            text = scrub_cut(text.replace(form, SCRUBBED), form);
         }
     }
     scrub_urls(&text)
 }
 
 /// Replaces the beginning of `secret` where the text was cut there.
-fn scrub_cut(text: &str, secret: &str) -> String {
+fn scrub_cut(text: String, secret: &str) -> String {
+    if !text.contains(CUT) {
+        return text;
+    }
     let beginnings = || secret.char_indices().map(|(at, _)| &secret[..at]).skip(TELLING);
     let mut parts: Vec<String> = text.split(CUT).map(str::to_owned).collect();
     let cut = parts.len() - 1;

@@ -29,7 +29,7 @@ use data::{proof, take, take_encrypted};
 use definition::identity::ImageId;
 use definition::spec::ImageSpec;
 use host::Host;
-use host::report::{megabytes, seconds};
+use host::report::{megabytes, seconds, some_of};
 use inputs::clock;
 use smoke::own_checks;
 
@@ -424,7 +424,8 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
             }
         }
         if !others.is_empty() {
-            let names = named(&others);
+            let names: Vec<String> = others.iter().filter_map(name).collect();
+            let names = some_of(&names, MOST_NAMES);
             host.report.step(
                 "others",
                 format!("{}: called otherwise, and left alone: {names}", spec.name),
@@ -456,18 +457,8 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
     prune_logs(args, host, &staying)
 }
 
-/// Some of them by name, in one line.
-fn named(backups: &[Backup]) -> String {
-    let names = backups.iter().take(MOST_NAMES);
-    let names: Vec<_> = names
-        .filter_map(|one| Some(one.path.file_name()?.to_string_lossy()))
-        .collect();
-    let more = backups.len().saturating_sub(MOST_NAMES);
-    let more = match more {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", names.join(", "))
+fn name(backup: &Backup) -> Option<String> {
+    Some(backup.path.file_name()?.to_string_lossy().into_owned())
 }
 
 /// What no backup needs of the archives, where there is an engine that has some.

@@ -131,15 +131,7 @@ impl Composed {
 
 impl Drop for Composed {
     fn drop(&mut self) {
-        let network = format!("hive_{}_network", self.name);
-        let volume = format!("{}-data", self.name);
-        for args in [
-            ["rm", "--force", "--volumes", &self.name].as_slice(),
-            &["network", "rm", &network],
-            &["volume", "rm", &volume],
-        ] {
-            sandbox::docker().args(args).output().unwrap();
-        }
+        sandbox::remove_service(&self.name);
     }
 }
 

@@ -69,14 +69,7 @@ struct Metered {
 
 impl Drop for Metered {
     fn drop(&mut self) {
-        for thing in [
-            &["rm", "--force", NAME][..],
-            &["network", "rm", &format!("hive_{NAME}_network")],
-            &["volume", "rm", &format!("{NAME}-data")],
-        ] {
-            // Any of them may be gone, and a test that fails has said why.
-            let _ended = sandbox::docker().args(thing).output();
-        }
+        sandbox::remove_service(NAME);
     }
 }
 

@@ -155,14 +155,8 @@ impl Drop for Migrator {
         for helper in listed.lines() {
             let _ended = sandbox::docker().args(["rm", "--force", helper]).output();
         }
-        for thing in [
-            &["rm", "--force", NAME, USER][..],
-            &["network", "rm", &format!("hive_{NAME}_network")],
-            &["volume", "rm", &format!("{NAME}-data")],
-            &["volume", "rm", SOURCE],
-        ] {
-            let _ended = sandbox::docker().args(thing).output();
-        }
+        sandbox::remove_service(NAME);
+        sandbox::remove(&[&["rm", "--force", USER], &["volume", "rm", SOURCE]]);
     }
 }
 

@@ -62,14 +62,8 @@ impl Archived {
 
 impl Drop for Archived {
     fn drop(&mut self) {
-        for thing in [
-            &["rm", "--force", NAME][..],
-            &["network", "rm", &format!("hive_{NAME}_network")],
-            &["volume", "rm", &format!("{NAME}-data"), ARCHIVE],
-        ] {
-            // Any of them may be gone, and a test that fails has said why.
-            let _ended = sandbox::docker().args(thing).output();
-        }
+        sandbox::remove_service(NAME);
+        sandbox::remove(&[&["volume", "rm", ARCHIVE]]);
     }
 }
 

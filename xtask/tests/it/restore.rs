@@ -106,6 +106,11 @@ impl Restorer {
         let had = format!("grep -q '\"holds\": {}' {journal}", !holds);
         let script =
             format!("{had} && sed -i '{elsewhere}' {journal} && grep -q '1-1-0-0.*{holds}' {journal}");
+        self.on_volume(&script);
+    }
+
+    /// A script as root on the volume, whether the service runs or not.
+    fn on_volume(&self, script: &str) {
         let volume = format!("{NAME}-data:/var/lib/postgresql/data");
         let options = [
             "run",
@@ -117,7 +122,7 @@ impl Restorer {
             "--entrypoint",
             "sh",
         ];
-        docker(&[&options[..], &[&good("genie"), "-ec", &script]].concat());
+        docker(&[&options[..], &[&good("genie"), "-ec", script]].concat());
     }
 
     /// A restore that is killed as soon as it says that a step begins; what it said.
@@ -135,7 +140,7 @@ impl Drop for Restorer {
         for helper in listed.lines() {
             let _ended = sandbox::docker().args(["rm", "--force", helper]).output();
         }
-        drop(Leftovers(NAME));
+        sandbox::remove_service(NAME);
     }
 }
 
@@ -180,20 +185,10 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
         let said = service.killed_at(file, step);
         if step == "unpack" {
             // As the kill leaves it that comes in the middle: what is unpacked is root's until then.
-            let half = "cd /v/generations && mkdir -p new-half.part/base && chmod 700 new-half.part/base && \
-                echo half > new-half.part/base/1";
-            let volume = format!("{NAME}-data:/v");
-            let options = [
-                "run",
-                "--rm",
-                "--user",
-                "0:0",
-                "--volume",
-                &volume,
-                "--entrypoint",
-                "sh",
-            ];
-            docker(&[&options[..], &[&good("genie"), "-ec", half]].concat());
+            service.on_volume(
+                "cd /var/lib/postgresql/data/generations && mkdir -p new-half.part/base && \
+                 chmod 700 new-half.part/base && echo half > new-half.part/base/1",
+            );
             // Of another host nothing is known but that it has let go of the volume, where it held it.
             service.begun_elsewhere(false);
             let refused = service.xtask(&["up", NAME]).expect(3);
@@ -380,15 +375,7 @@ struct Leftovers(&'static str);
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        let name = self.0;
-        // Any of them may be gone, and a test that fails has said why.
-        for thing in [
-            &["rm", "--force", name][..],
-            &["network", "rm", &format!("hive_{name}_network")],
-            &["volume", "rm", &format!("{name}-data")],
-        ] {
-            let _ended = sandbox::docker().args(thing).output();
-        }
+        sandbox::remove_service(self.0);
     }
 }
 

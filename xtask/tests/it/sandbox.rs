@@ -326,13 +326,32 @@ pub(crate) fn engine() -> Engine {
 /// test has one of them at a time.
 static SERVICES: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
 
-/// Waits for the service of an image that all tests have.
+/// Waits for the service of an image that all tests have; nothing is there of it.
 pub(crate) fn service_of(image: &str) -> MutexGuard<'static, ()> {
     let place = ["genie", "agent"].iter().position(|known| *known == image);
     // A test that failed has left it good.
-    SERVICES[place.unwrap()]
+    let alone = SERVICES[place.unwrap()]
         .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+        .unwrap_or_else(PoisonError::into_inner);
+    // A run that was broken off has left what it had.
+    remove_service(&format!("{TEST_IMAGES}-{image}"));
+    alone
+}
+
+/// Removes all that a service has.
+pub(crate) fn remove_service(name: &str) {
+    remove(&[
+        &["rm", "--force", "--volumes", name],
+        &["network", "rm", &format!("hive_{name}_network")],
+        &["volume", "rm", &format!("{name}-data")],
+    ]);
+}
+
+/// What Docker is told to remove. Any of it may be gone, and a test that fails has said why.
+pub(crate) fn remove(things: &[&[&str]]) {
+    for thing in things {
+        let _ended = docker().args(*thing).output();
+    }
 }
 
 /// A staging folder, locked; what another test's thread starts may inherit the

@@ -145,15 +145,8 @@ fn image(of: &str, dockerfile: &str) -> String {
 
 impl Drop for Updater {
     fn drop(&mut self) {
-        // Any of them may be gone, and a test that fails has said why.
-        for thing in [
-            &["rm", "--force", NAME][..],
-            &["network", "rm", &format!("hive_{NAME}_network")],
-            &["volume", "rm", &format!("{NAME}-data")],
-            &["image", "rm", &self.broken, &self.migrating],
-        ] {
-            let _ended = sandbox::docker().args(thing).output();
-        }
+        sandbox::remove_service(NAME);
+        sandbox::remove(&[&["image", "rm", &self.broken, &self.migrating]]);
     }
 }
 

@@ -10,6 +10,7 @@ use toml::Table;
 
 use super::lock::normal;
 use super::{DependencySource, MOST_NAMED};
+use host::report::some_of;
 use inputs::regular;
 
 /// How far `-r` is followed.
@@ -56,7 +57,7 @@ pub(super) fn beside(
             return Err(format!(
                 "{} has no packages, and is what is installed; {file} asks for {}: remove the one that is not meant",
                 folder.join(counts.file()).display(),
-                shortened(&asked.into_keys().collect::<Vec<_>>())
+                some_of(&asked.into_keys().collect::<Vec<_>>(), MOST_NAMED)
             ));
         }
         unread.push(UnreadList {
@@ -93,19 +94,10 @@ pub(super) fn disagreeing(counts: &str, unread: &[UnreadList]) -> Vec<String> {
         .map(|UnreadList { file, otherwise }| {
             format!(
                 "{counts} says what is installed, and not {file}, which has {}",
-                shortened(otherwise)
+                some_of(otherwise, MOST_NAMED)
             )
         })
         .collect()
-}
-
-fn shortened(names: &[String]) -> String {
-    let more = match names.len().saturating_sub(MOST_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let shown: Vec<&str> = names.iter().take(MOST_NAMED).map(String::as_str).collect();
-    format!("{}{more}", shown.join(", "))
 }
 
 fn otherwise(asked: &Packages, installed: &Packages, counts: &str) -> Vec<String> {

@@ -11,15 +11,11 @@ import select
 import subprocess
 import sys
 
+import slot
+
 GENERATIONS = "/var/lib/postgresql/data/generations"
 
-ENVIRONMENT = {
-    "PATH": "/usr/lib/postgresql/current/bin:/usr/bin:/bin",
-    "LC_ALL": "C",
-    "PGSERVICEFILE": "/run/hive/pg_service.conf",
-    "PGSERVICE": "superuser",
-    "PGCONNECT_TIMEOUT": "10",
-}
+ENVIRONMENT = slot.ENVIRONMENT | {"PATH": "/usr/lib/postgresql/current/bin:/usr/bin:/bin"}
 
 RECEIVE = ["pg_receivewal", "--no-loop", "--no-password"]
 
@@ -37,7 +33,6 @@ COPY = [
 LOOK_SECONDS = 0.2
 
 SLOT = f"hive_update_{os.getpid()}"
-KEEP_LOG = f"SELECT slot_name FROM pg_create_physical_replication_slot('{SLOT}', true, true);"
 
 #: Left to the server that runs: without room for its own log it would end.
 LEAST_ROOM = 256 << 20
@@ -64,20 +59,6 @@ def wait() -> None:
         raise Unwanted("the disk of the data has no room for a copy and for the log that comes")
 
 
-def keep_log(programs: list[subprocess.Popen]) -> bool:
-    """Whether the server keeps its log from here on, until the session ends."""
-    session = subprocess.Popen(
-        ["/usr/bin/psql", "-XAtq", "-v", "ON_ERROR_STOP=1"],
-        env=ENVIRONMENT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    programs.append(session)
-    print(KEEP_LOG, file=session.stdin, flush=True)
-    return session.stdout.readline().strip() == SLOT
-
-
 def current_segment() -> str:
     """The file of the log that the server writes to."""
     done = subprocess.run(
@@ -94,7 +75,9 @@ def current_segment() -> str:
 def follow(identifier: str, programs: list[subprocess.Popen]) -> int:
     part = f"{GENERATIONS}/new-{identifier}.part"
     log = f"{GENERATIONS}/new-{identifier}.log.part"
-    if not keep_log(programs):
+    session = slot.open_session()
+    programs.append(session)
+    if not slot.keeps_log(session, SLOT):
         return SENDS_NO_LOG
     receiver = start([*RECEIVE, f"--directory={log}"])
     programs.append(receiver)

@@ -220,7 +220,7 @@ def hold() -> None:
     os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
     descriptor = os.open(GENERATIONS, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        is_held = lock_soon(descriptor)
+        is_held = lock(descriptor, LOOKS, "another command carries out an operation on the volume")
         print(json.dumps({"is_held": is_held, "journal": read(JOURNAL)}), flush=True)
         while is_held and os.read(sys.stdin.fileno(), 4096):
             pass
@@ -228,15 +228,17 @@ def hold() -> None:
         os.close(descriptor)
 
 
-def lock_soon(folder: int) -> bool:
-    until = time.monotonic() + LOOKS
+def lock(folder: int, patience: float, refusal: str) -> bool:
+    """Locks a folder, and waits so many seconds for that; False where folders are not locked, as on
+    NFS."""
+    until = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if time.monotonic() > until:
-                raise Refused("another command carries out an operation on the volume") from None
+                raise Refused(refusal) from None
             time.sleep(0.05)
         except OSError:
             return False
@@ -783,18 +785,8 @@ PATIENCE = 600.0
 def be_alone() -> int:
     """Locks the volume for what is done on it now; held until this ends."""
     descriptor = os.open(MOUNT, os.O_RDONLY | os.O_DIRECTORY)
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise Refused("another command works on the volume") from None
-            time.sleep(0.05)
-        except OSError:
-            # NFS locks no folders.
-            return descriptor
+    lock(descriptor, PATIENCE, "another command works on the volume")
+    return descriptor
 
 
 def main() -> int:

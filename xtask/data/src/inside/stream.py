@@ -11,16 +11,11 @@ import subprocess
 import sys
 
 import files
+import slot
 
 PGDATA = "/var/lib/postgresql/data/pgdata"
 
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "LC_ALL": "C",
-    "PGSERVICEFILE": "/run/hive/pg_service.conf",
-    "PGSERVICE": "superuser",
-    "PGCONNECT_TIMEOUT": "10",
-}
+ENVIRONMENT = slot.ENVIRONMENT | {"PATH": "/usr/bin:/bin"}
 
 SLOT = f"hive_backup_{os.getpid()}"
 
@@ -68,16 +63,8 @@ def of_all(home: str) -> int:
 def main() -> int:
     # The app's requests come first.
     os.nice(10)
-    session = subprocess.Popen(
-        ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1"],
-        env=ENVIRONMENT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    statement = f"SELECT slot_name FROM pg_create_physical_replication_slot('{SLOT}', true, true);"
-    print(statement, file=session.stdin, flush=True)
-    if session.stdout.readline().strip() != SLOT:
+    session = slot.open_session()
+    if not slot.keeps_log(session, SLOT):
         return 1
     home = files.of_cluster(PGDATA)
     try:
