@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use crate::modules::Modules;
 use crate::place::{Detected, Place};
 use crate::python::{TokenKind, statement};
+use crate::server;
 use crate::tree::Tree;
 
 /// Which part of a project asks for a package.
@@ -125,6 +126,19 @@ pub fn list_elsewhere<'p>(paths: impl Iterator<Item = &'p str>, ending: &str) ->
         counts.then_some((known.unwrap_or(ORDER.len()), path))
     });
     ranked.min().map(|(_, path)| path)
+}
+
+/// The groups of a `pyproject.toml` that has packages in `[dependency-groups]` alone, as no
+/// project: those that are not for developers. Empty for every other one.
+pub fn listed_groups(table: &Table) -> Vec<&str> {
+    let is_project = [&["project"][..], &["tool", "poetry"], &["tool", "pdm"]];
+    if is_project.iter().any(|keys| at(table, keys).is_some()) {
+        return Vec::new();
+    }
+    let names = entries(table.get("dependency-groups")).map(|(name, _)| name.as_str());
+    names
+        .filter(|name| !server::OF_DEVELOPERS.contains(name))
+        .collect()
 }
 
 impl Dependencies {
@@ -252,10 +266,19 @@ impl Dependencies {
                 self.add(&line, AskedBy::Extra(extra.clone()), Place::of(file, text, &line));
             }
         }
+        // They are to be made the project's list: what they ask for is known before that.
+        let to_be_listed = match self.installed_from {
+            None => listed_groups(table),
+            Some(_) => Vec::new(),
+        };
         let groups = [&["dependency-groups"][..], &["tool", "pdm", "dev-dependencies"]];
         for (group, list) in groups.into_iter().flat_map(|path| entries(at(table, path))) {
+            let by = match to_be_listed.contains(&group.as_str()) {
+                true => AskedBy::Project,
+                false => AskedBy::Group(group.clone()),
+            };
             for line in strings(Some(list)) {
-                self.add(&line, AskedBy::Group(group.clone()), Place::of(file, text, &line));
+                self.add(&line, by.clone(), Place::of(file, text, &line));
             }
         }
         for (name, about) in entries(at(table, &["tool", "uv", "sources"])) {

@@ -58,6 +58,7 @@ pub(super) fn differences(project: &Table, lock: &str, path: &str) -> Vec<String
     }
     if let Some(ours) = asked(project, about) {
         let theirs = noted(package, about);
+        let ours = unfolded(ours, &normal(text(about, "name").unwrap_or_default()), &theirs);
         // Where the lock has a source of its own, an index's specifier says nothing.
         let placed: BTreeSet<_> = theirs
             .iter()
@@ -148,6 +149,39 @@ fn asked(project: &Table, about: &Table) -> Option<BTreeSet<Requirement>> {
     Some(all)
 }
 
+/// What is asked for, with what an extra takes of the project's own extras in place of
+/// `app[other]`: some build systems tell uv only that, where it has to ask them. What the
+/// lock itself has noted as `app[other]` stays as it is.
+fn unfolded(asked: BTreeSet<Requirement>, own: &str, noted: &BTreeSet<Requirement>) -> BTreeSet<Requirement> {
+    let is_extra = |one: &Requirement| one.of.as_ref().is_some_and(|of| !of.starts_with(GROUP));
+    let is_own = |one: &Requirement| one.name == own && is_extra(one) && !noted.contains(one);
+    let mut all = BTreeSet::new();
+    for one in &asked {
+        if !is_own(one) {
+            all.insert(one.clone());
+            continue;
+        }
+        let mut extras = BTreeSet::new();
+        let mut left: Vec<&String> = one.extras.iter().collect();
+        while let Some(extra) = left.pop() {
+            if extras.insert(extra) {
+                let further = asked
+                    .iter()
+                    .filter(|other| is_own(other) && other.of.as_ref() == Some(extra));
+                left.extend(further.flat_map(|other| &other.extras));
+            }
+        }
+        let taken = asked
+            .iter()
+            .filter(|other| !is_own(other) && other.of.as_ref().is_some_and(|of| extras.contains(of)));
+        all.extend(taken.map(|other| Requirement {
+            of: one.of.clone(),
+            ..other.clone()
+        }));
+    }
+    all
+}
+
 /// Adds what a group asks for, and the groups that it includes, to `into`.
 fn add_group(
     groups: &BTreeMap<String, &Value>,
@@ -172,9 +206,11 @@ fn add_group(
     Some(())
 }
 
-/// A group is not taken for an extra of its name.
+/// What stands before the name of a group, which is not taken for an extra of its name.
+const GROUP: &str = "group ";
+
 fn group(name: &str) -> String {
-    format!("group {name}")
+    format!("{GROUP}{name}")
 }
 
 /// What the lock has noted of the same, without what the project leaves to its
@@ -469,6 +505,32 @@ source = { registry = "https://example.org/simple" }
         }
         let none = of(PROJECT, "version = 1\nrequires-python = \">=3.11\"\n");
         assert_eq!(none, ["it does not have My.App"]);
+    }
+
+    #[test]
+    fn extras_of_its_own_may_be_noted_as_what_they_ask_for() {
+        let noted = r#"{ name = "my-app", extras = ["other"], marker = "extra == 'server-x'" },"#;
+        let meant = r#"{ name = "orjson", marker = "extra == 'server-x'", specifier = "!=3.9.1" },"#;
+        let lock = LOCK.replace(noted, meant);
+        assert_ne!(lock, LOCK);
+        assert_eq!(of(PROJECT, &lock), Vec::<String>::new());
+        let through = PROJECT
+            .replace("\"my-app[other]\"", "\"my-app[third]\"")
+            .replace("other = [\"or", "third = [\"my-app[other]\"]\nother = [\"or");
+        let lock_through = lock.replace(
+            "requires-dist = [",
+            "requires-dist = [\n{ name = \"orjson\", marker = \"extra == 'third'\", specifier = \"!=3.9.1\" },",
+        );
+        let lock_through = lock_through.replace(
+            "[\"server-x\", \"other\"]",
+            "[\"server-x\", \"third\", \"other\"]",
+        );
+        assert_eq!(of(&through, &lock_through), Vec::<String>::new());
+        let changed = PROJECT.replace("orjson!=3.9.1", "orjson!=3.9.2");
+        assert_eq!(
+            of(&changed, &lock),
+            ["`orjson` (other) changed", "`orjson` (server-x) changed"]
+        );
     }
 
     #[test]

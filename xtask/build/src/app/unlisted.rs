@@ -39,7 +39,24 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
             return with_uv(folder);
         }
     }
-    let way_out = if folder.join("Pipfile").is_file() {
+    let groups = project.map(dependencies::listed_groups).unwrap_or_default();
+    let way_out = if !groups.is_empty() {
+        let into = quoted(&folder.join("requirements.txt"));
+        let named: Vec<String> = groups
+            .iter()
+            .map(|group| {
+                format!(
+                    "--group {}",
+                    quoted(Path::new(&format!("{}:{group}", pyproject.display())))
+                )
+            })
+            .collect();
+        Some(format!(
+            "run `uv pip compile {} --output-file {into}`, as pyproject.toml has them in groups alone, and commit the \
+             file",
+            named.join(" ")
+        ))
+    } else if folder.join("Pipfile").is_file() {
         Some(format!(
             "run `pipenv lock` in {shown}, which has a Pipfile, and commit the file"
         ))
@@ -175,7 +192,7 @@ fn written(folder: &Path, line: &str) -> String {
 /// A word of a shell, in quotes where it needs them.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "._-/".contains(c);
+    let is_plain = |c: char| c.is_alphanumeric() || "._-/:".contains(c);
     match text.chars().all(is_plain) {
         true => text,
         false => format!("'{}'", text.replace('\'', r"'\''")),
@@ -274,6 +291,15 @@ mod tests {
         assert_eq!(
             command(&said(dir.path())),
             format!("uv pip compile {at}/requirements/main.in --output-file {at}/requirements.txt")
+        );
+        let dir = folder(&[(
+            "pyproject.toml",
+            "[dependency-groups]\nweb = ['fastapi']\ndev = ['pytest']\n",
+        )]);
+        let at = dir.path().display().to_string();
+        assert_eq!(
+            command(&said(dir.path())),
+            format!("uv pip compile --group {at}/pyproject.toml:web --output-file {at}/requirements.txt")
         );
         let dynamic = "[project]\nname = 'x'\ndynamic = ['dependencies', 'version']\n";
         let dir = folder(&[
