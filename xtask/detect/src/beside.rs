@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::dependencies::{AskedBy, Dependencies};
+use crate::entry::AppObject;
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement;
@@ -20,7 +21,17 @@ pub struct Companion {
 }
 
 /// Processes that the app needs beside its server.
-pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Companion>> {
+pub(crate) fn processes(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    app: Option<&Detected<AppObject>>,
+) -> Vec<Detected<Companion>> {
+    // Modules have the names by which the app's own are imported.
+    let root = app.map_or("", |app| app.value.path.as_str());
+    let root = match root {
+        "" => String::new(),
+        root => format!("{root}/"),
+    };
     let mut found = Vec::new();
     let mut actors: Vec<(String, Place)> = Vec::new();
     let companion = |what: &str, program: &str, command: &str| Companion {
@@ -45,6 +56,8 @@ pub(crate) fn processes(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Comp
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
         let dotted = module
             .path
+            .strip_prefix(&root)
+            .unwrap_or(module.path)
             .trim_end_matches(".py")
             .trim_end_matches("/__init__")
             .replace('/', ".");

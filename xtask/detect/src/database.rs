@@ -292,7 +292,9 @@ fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>], dependencies: &De
         variable.example.as_ref().map(|one| one.value.as_str()),
     ];
     // What code puts together of other settings follows from those.
-    if variable.is_made || shown.iter().flatten().any(|text| text.ends_with("://")) {
+    // `sqlite://` is whole: a database in memory.
+    let is_a_part = |text: &&str| text.ends_with("://") && !text.starts_with("sqlite");
+    if variable.is_made || shown.iter().flatten().any(is_a_part) {
         return None;
     }
     let is_url = |text: &&str| text.starts_with("postgres") && text.contains("://");

@@ -376,8 +376,20 @@ fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
     folders.retain(|folder| is_importable(&dotted_name(module.path, folder)));
     let is_package = |folder: &str| modules.at(&format!("{folder}__init__.py")).is_some();
     let relative = module.lines.iter().any(|line| matches!(line.tokens.as_slice(), [word, dot, ..] if word.is_name("from") && (dot.is(".") || dot.is("..."))));
-    // A module that imports from its own package lies in one.
-    folders.retain(|folder| *folder == member || folder.len() > member.len() && !is_package(folder));
+    // Django's are imported by name, and a folder around a package may be called as it is.
+    let settings = settings_of_django(module).map(|name| name.replace('.', "/"));
+    let has_settings = |folder: &str| {
+        let named = settings.as_ref().map(|name| format!("{folder}{name}"));
+        named.is_some_and(|path| {
+            modules.at(&format!("{path}.py")).is_some()
+                || modules.at(&format!("{path}/__init__.py")).is_some()
+        })
+    };
+    // A module that imports from its own package lies in one; that of a folder which Django's
+    // settings are imported from says nothing.
+    folders.retain(|folder| {
+        *folder == member || folder.len() > member.len() && (!is_package(folder) || has_settings(folder))
+    });
     if relative {
         folders.retain(|folder| folder.len() < own.len());
     }
@@ -392,15 +404,6 @@ fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
         let inside = format!("{folder}{name}/");
         modules.at(&format!("{folder}{name}.py")).is_some()
             || modules.all.iter().any(|one| one.path.starts_with(&inside))
-    };
-    // Django's are imported by name, and a folder around a package may be called as it is.
-    let settings = settings_of_django(module).map(|name| name.replace('.', "/"));
-    let has_settings = |folder: &str| {
-        let named = settings.as_ref().map(|name| format!("{folder}{name}"));
-        named.is_some_and(|path| {
-            modules.at(&format!("{path}.py")).is_some()
-                || modules.at(&format!("{path}/__init__.py")).is_some()
-        })
     };
     let score = |folder: &str| {
         let imported = needed.iter().filter(|name| has(folder, name)).count();

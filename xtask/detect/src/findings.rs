@@ -210,7 +210,7 @@ fn of_tree(
         server_settings: django::server_settings(tree, modules, entry.app.chosen.as_ref()),
         extensions: extensions(tree),
         postgres: postgres::find(tree),
-        processes: beside::processes(tree, modules),
+        processes: beside::processes(tree, modules, entry.app.chosen.as_ref()),
         services: beside::services(&dependencies),
         directories: folders.kept,
         moved_folders: folders.moved,
@@ -518,7 +518,8 @@ fn extensions(tree: &Tree) -> Vec<Detected<String>> {
         .texts()
         .filter(|(path, _)| path.ends_with(".py") || path.ends_with(".sql"))
     {
-        for (n, line) in text.lines().enumerate() {
+        let is_comment = |line: &str| line.trim_start().starts_with(['#', '-']);
+        for (n, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
             let upper = line.to_ascii_uppercase();
             let Some(start) = upper.find("CREATE EXTENSION ") else {
                 continue;

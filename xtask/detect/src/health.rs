@@ -49,7 +49,7 @@ const OF_HEALTH: [&str; 11] = [
 
 /// Names that speak of less, or of something else: a `status` may be that of an order,
 /// and asks the database for it.
-const OF_LESS: [&str; 5] = ["live", "livez", "liveness", "status", "ping"];
+const OF_LESS: [&str; 7] = ["live", "livez", "liveness", "_status", "status", "up", "ping"];
 
 /// Whether a path is one of a request, with no part that only the app's users know:
 /// `/{tenant}/health`, `/<lang>/status`.

@@ -124,8 +124,8 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
         }
         for class in module.definitions.iter().filter(|one| one.is_class) {
             if is_settings(modules, module, class, 0) {
-                for (line, read) in fields(modules, module, class, &guarded) {
-                    merge(read, false, Place::new(module.path, line));
+                for (place, read) in fields(modules, module, class, &guarded) {
+                    merge(read, false, place);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::{Default, Read, of_value, read_by};
 use crate::modules::{Definition, Meaning, Module, Modules};
+use crate::place::Place;
 use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Line, Token, TokenKind};
 use crate::tree::is_of_the_app;
@@ -13,15 +14,28 @@ pub(super) fn is_settings(
     class: &Definition<'_>,
     depth: usize,
 ) -> bool {
+    is_below(modules, module, class, "BaseSettings", depth)
+}
+
+/// A class on top of one of pydantic's, be it through others.
+fn is_below(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    class: &Definition<'_>,
+    top: &str,
+    depth: usize,
+) -> bool {
     bases(module, class)
         .iter()
         .any(|base| match modules.meaning(module, base) {
-            Meaning::Outside(name) => name.starts_with("pydantic") && name.ends_with(".BaseSettings"),
+            Meaning::Outside(name) => {
+                name.starts_with("pydantic") && name.rsplit('.').next() == Some(top) && name.contains('.')
+            }
             Meaning::Inside(other, name) => {
                 depth < 6
                     && other
                         .definition(&name)
-                        .is_some_and(|base| is_settings(modules, other, base, depth + 1))
+                        .is_some_and(|base| is_below(modules, other, base, top, depth + 1))
             }
             Meaning::Unknown => false,
         })
@@ -36,19 +50,64 @@ fn bases(module: &Module<'_>, class: &Definition<'_>) -> Vec<String> {
         .collect()
 }
 
-/// The variables of a settings class, each with its line.
+/// The variables of a settings class, each with its place. What it has of models that are
+/// no settings by themselves is read by its names.
 pub(super) fn fields(
     modules: &Modules<'_>,
     module: &Module<'_>,
     class: &Definition<'_>,
     guarded: &[String],
+) -> Vec<(Place, Read)> {
+    let own = |other: &Module<'_>, of: &Definition<'_>| {
+        let found = fields_as(modules, (other, of), (module, class), guarded).into_iter();
+        let place = |(line, read)| (Place::new(other.path, line), read);
+        found.map(place).collect::<Vec<_>>()
+    };
+    let mut found = own(module, class);
+    for (other, base) in models(modules, module, class, 0) {
+        for (place, read) in own(other, base) {
+            if !found.iter().any(|(_, known)| known.name == read.name) {
+                found.push((place, read));
+            }
+        }
+    }
+    found
+}
+
+/// The models of pydantic's below a class that are no settings by themselves.
+fn models<'m, 't>(
+    modules: &'m Modules<'t>,
+    module: &'m Module<'t>,
+    class: &Definition<'t>,
+    depth: usize,
+) -> Vec<(&'m Module<'t>, &'m Definition<'t>)> {
+    let mut found = Vec::new();
+    for base in bases(module, class).iter().filter(|_| depth < 6) {
+        if let Meaning::Inside(other, name) = modules.meaning(module, base)
+            && let Some(base) = other.definition(&name).filter(|one| one.is_class)
+            && !is_settings(modules, other, base, 0)
+            && is_below(modules, other, base, "BaseModel", 0)
+        {
+            found.push((other, base));
+            found.extend(models(modules, other, base, depth + 1));
+        }
+    }
+    found
+}
+
+/// The variables of what stands in one class, as another one on top of it reads them.
+fn fields_as(
+    modules: &Modules<'_>,
+    (module, class): (&Module<'_>, &Definition<'_>),
+    (reader, settings): (&Module<'_>, &Definition<'_>),
+    guarded: &[String],
 ) -> Vec<(usize, Read)> {
-    let prefix = option(modules, module, class, "env_prefix", 0).unwrap_or_default();
+    let prefix = option(modules, reader, settings, "env_prefix", 0).unwrap_or_default();
     let refused = refused_where_empty(module, class);
     let mut found = Vec::new();
     for one in own_fields(module, class) {
         let line = one.annotation.first().map_or(1, |token| token.line);
-        let nested = option(modules, module, class, "env_nested_delimiter", 0).and_then(|delimiter| {
+        let nested = option(modules, reader, settings, "env_nested_delimiter", 0).and_then(|delimiter| {
             let (name, _) = statement::dotted(one.annotation)?;
             match modules.meaning(module, &name) {
                 Meaning::Inside(other, name) => Some((delimiter, other, other.definition(&name)?)),
