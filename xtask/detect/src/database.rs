@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
 use crate::modules::{Meaning, Modules};
 use crate::place::{Certainty, Detected, Place};
-use crate::python::TokenKind;
 use crate::python::statement::{self, Call};
+use crate::python::{Token, TokenKind};
 use crate::server;
 use crate::settings::{self, ReadVariable};
 use crate::tree::{Tree, file_name, folder_of, is_of_the_app, reads_count};
@@ -56,7 +56,8 @@ pub(crate) fn settings(
     let has_driver = variables
         .iter()
         .any(|one| texts(&one.value).any(|text| text.starts_with("postgresql+") && !text.ends_with("://")));
-    let kinds = kinds(modules);
+    let kinds = kinds(modules, variables);
+    let engine = completed_engine(modules);
     let mut found = Vec::new();
     for variable in variables {
         if let Some((kind, place)) = kinds.get(&variable.value.name) {
@@ -70,7 +71,25 @@ pub(crate) fn settings(
             }
             continue;
         }
+        if let Some(place) = engine.as_ref().filter(|_| names_an_engine(&variable.value)) {
+            let given = GivenVariable {
+                name: variable.value.name.clone(),
+                value: "postgresql".to_owned(),
+                why: format!("{place} puts it behind `{ENGINES}`"),
+            };
+            found.push(Detected::likely(given, variable.place.clone()));
+            continue;
+        }
         if let Some(given) = for_tests(&variable.value, &form, dependencies) {
+            found.push(Detected::likely(given, variable.place.clone()));
+            continue;
+        }
+        if let Some(place) = parted(modules, variable) {
+            let given = GivenVariable {
+                name: variable.value.name.clone(),
+                value: "{database_user}:{database_password}".to_owned(),
+                why: format!("{place} takes it apart"),
+            };
             found.push(Detected::likely(given, variable.place.clone()));
             continue;
         }
@@ -151,9 +170,71 @@ fn for_tests(variable: &ReadVariable, form: &Form, dependencies: &Dependencies) 
 /// Words by which code tells which kind of database is meant.
 const KINDS: [&str; 4] = ["postgres", "postgresql", "pgsql", "psql"];
 
+/// What stands before the name of each of Django's engines.
+const ENGINES: &str = "django.db.backends.";
+
+/// Where the code makes Django's engine of a name: `"django.db.backends." + backend`.
+fn completed_engine(modules: &Modules<'_>) -> Option<Place> {
+    let begins = format!("{ENGINES}{{");
+    let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let mut lines = of_the_app.flat_map(|module| module.lines.iter().map(move |line| (module, line)));
+    lines.find_map(|(module, line)| {
+        let is_one = |token: &&Token<'_>| match token.kind {
+            TokenKind::Text => token.text == ENGINES,
+            TokenKind::Formatted => token.text.starts_with(&begins),
+            _ => false,
+        };
+        let token = line.tokens.iter().find(is_one)?;
+        Some(Place::new(module.path, token.line))
+    })
+}
+
+/// Whether a variable has the name of an engine alone: `DB_TYPE`, `DATABASE_BACKEND`.
+fn names_an_engine(variable: &ReadVariable) -> bool {
+    let words = words(&variable.name);
+    let of_engines = ["BACKEND", "ENGINE", "TYPE"];
+    let is_one = matches!(words.as_slice(), [.., before, last]
+        if DATABASE.contains(&before.as_str()) && of_engines.contains(&last.as_str()));
+    let is_whole = |text: &str| text.starts_with(ENGINES) || text == "postgresql";
+    is_one && !variable.default.as_deref().is_some_and(is_whole)
+}
+
+/// Where the code takes user and password of the database out of one variable, with a colon
+/// between them: `str(DATABASE_CREDENTIALS).split(":")`.
+fn parted(modules: &Modules<'_>, variable: &Detected<ReadVariable>) -> Option<Place> {
+    let words = words(&variable.value.name);
+    let is_one = words.iter().any(|word| DATABASE.contains(&word.as_str()))
+        && words.last().is_some_and(|last| last.starts_with("CREDENTIAL"));
+    let read_in = modules.at(&variable.place.file).into_iter();
+    let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let mut lines = read_in
+        .chain(of_the_app)
+        .filter(|_| is_one)
+        .flat_map(|module| module.lines.iter().map(move |line| (module, line)));
+    lines.find_map(|(module, line)| {
+        let name = line
+            .tokens
+            .iter()
+            .find(|token| token.text.eq_ignore_ascii_case(&variable.value.name))?;
+        let mut calls = statement::calls(&line.tokens).into_iter();
+        calls
+            .any(|call| {
+                ["split", "partition"].contains(&call.last()) && call.text("sep", 0).as_deref() == Some(":")
+            })
+            .then(|| Place::new(module.path, name.line))
+    })
+}
+
 /// The variables that choose the kind of database, and the word for this one: what
-/// code compares them with, as in `os.getenv("DB") == "postgres"`.
-fn kinds(modules: &Modules<'_>) -> BTreeMap<String, (String, Place)> {
+/// code compares them with, as in `os.getenv("DB") == "postgres"`, or a field of settings.
+fn kinds(modules: &Modules<'_>, variables: &[Detected<ReadVariable>]) -> BTreeMap<String, (String, Place)> {
+    // `self.settings.DB_ENGINE`, of an object whose class is not to be told here.
+    let field = |asked: &[Token<'_>]| {
+        let [.., dot, last] = asked else { return None };
+        let mut fields = variables.iter().filter(|one| !one.value.annotation.is_empty());
+        let named = fields.find(|one| dot.is(".") && one.value.name.eq_ignore_ascii_case(last.text))?;
+        Some(named.value.name.clone())
+    };
     let mut found = BTreeMap::new();
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
         for (n, line) in module.lines.iter().enumerate() {
@@ -173,7 +254,7 @@ fn kinds(modules: &Modules<'_>) -> BTreeMap<String, (String, Place)> {
                     }
                     _ => continue,
                 };
-                if let Some(name) = settings::read_at_end(modules, module, asked) {
+                if let Some(name) = settings::read_at_end(modules, module, asked).or_else(|| field(asked)) {
                     let place = Place::new(module.path, module.number(n));
                     found.entry(name).or_insert((token.text.to_owned(), place));
                 }
@@ -232,21 +313,23 @@ fn words(name: &str) -> Vec<String> {
 
 const TESTS: [&str; 3] = ["TEST", "TESTS", "TESTING"];
 
+/// Words for a database that may be this one.
+const DATABASE: [&str; 11] = [
+    "DATABASE",
+    "DB",
+    "POSTGRE",
+    "POSTGRES",
+    "POSTGRESQL",
+    "PG",
+    "PGSQL",
+    "PSQL",
+    "SQL",
+    "SQLALCHEMY",
+    "RDS",
+];
+
 /// The part that a variable with these words in its name holds.
 fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>], dependencies: &Dependencies) -> Option<Part> {
-    const DATABASE: [&str; 11] = [
-        "DATABASE",
-        "DB",
-        "POSTGRE",
-        "POSTGRES",
-        "POSTGRESQL",
-        "PG",
-        "PGSQL",
-        "PSQL",
-        "SQL",
-        "SQLALCHEMY",
-        "RDS",
-    ];
     const OTHERS: [&str; 14] = [
         "REDIS",
         "MONGO",

@@ -1,6 +1,6 @@
 //! What a project asks for: packages, locks, a version of Python.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -55,6 +55,9 @@ pub struct Dependencies {
     /// The names in the locks: what is installed with what is asked for.
     #[serde(skip)]
     pub locked: BTreeSet<String>,
+    /// Those of them that only developers get, by what the lock says of it.
+    #[serde(skip)]
+    pub(crate) of_developers: BTreeSet<String>,
     /// What `uv.lock` has the source of alone: it lists the wheels for Pythons that the
     /// project takes, and there are none.
     #[serde(skip)]
@@ -236,6 +239,43 @@ impl Dependencies {
         found
     }
 
+    /// The packages of the lock that counts which only developers get: of `uv.lock` what nothing
+    /// leads to that the project itself asks for, of the others what they say themselves.
+    fn for_developers(&self, tree: &Tree) -> BTreeSet<String> {
+        let Some(lock @ ("uv.lock" | "poetry.lock" | "pdm.lock")) = self.installed_from else {
+            return BTreeSet::new();
+        };
+        let packages = tree.text(lock).unwrap_or_default().split("[[package]]\n").skip(1);
+        if lock != "uv.lock" {
+            let is_of_theirs = |package: &&str| {
+                let mut lines = package.lines();
+                let groups = lines.find_map(|line| {
+                    line.strip_prefix("groups = ")
+                        .or_else(|| line.strip_prefix("category = "))
+                });
+                groups.is_some_and(|groups| !groups.contains("\"main\"") && !groups.contains("\"default\""))
+            };
+            let named = packages.filter(is_of_theirs).filter_map(brings);
+            return named.map(|(name, _)| name).collect();
+        }
+        let graph: BTreeMap<String, Vec<String>> = packages.filter_map(brings).collect();
+        let own = self.packages.iter().map(|one| &one.value);
+        // Groups that are no developers' may be installed, too.
+        let own = own.filter(|one| match &one.by {
+            AskedBy::Project | AskedBy::Extra(_) => true,
+            AskedBy::Group(group) => !server::OF_DEVELOPERS.contains(&group.as_str()),
+        });
+        let mut left: Vec<&str> = own.map(|one| one.name.as_str()).collect();
+        let mut reached = BTreeSet::new();
+        while let Some(name) = left.pop() {
+            if reached.insert(name) {
+                left.extend(graph.get(name).into_iter().flatten().map(String::as_str));
+            }
+        }
+        let names = graph.keys().filter(|name| !reached.contains(name.as_str()));
+        names.cloned().collect()
+    }
+
     /// The lists of packages beside [`Self::installed_from`].
     pub(crate) fn unread(&self) -> Vec<&str> {
         let locks = self.locks.iter().map(|lock| lock.value.as_str());
@@ -403,6 +443,7 @@ impl Dependencies {
                 }
             }
         }
+        self.of_developers = self.for_developers(tree);
         let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
         for package in packages.filter(|one| one.contains("\nsdist = ") && !one.contains("\nwheels = [")) {
             let name = package
@@ -411,6 +452,24 @@ impl Dependencies {
             self.source_only.extend(name.map(normal));
         }
     }
+}
+
+/// The name of a lock's package, and the names of those that it brings, by itself or with
+/// an extra of its own.
+fn brings(package: &str) -> Option<(String, Vec<String>)> {
+    let name = package.strip_prefix("name = \"")?.split('"').next()?;
+    let mut brought = Vec::new();
+    let mut counts = true;
+    for line in package.lines() {
+        if line.starts_with("[package.") {
+            counts = line == "[package.optional-dependencies]";
+        }
+        let named = line.trim().strip_prefix("{ name = \"");
+        if let Some(named) = named.and_then(|rest| rest.split('"').next()).filter(|_| counts) {
+            brought.push(normal(named));
+        }
+    }
+    Some((normal(name), brought))
 }
 
 /// Whether a table names a git repository as SSH reaches it: `ssh://…`, `git@host:path`.

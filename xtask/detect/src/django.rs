@@ -179,6 +179,36 @@ pub(crate) fn settings_of<'m, 't>(modules: &'m Modules<'t>, server: &str) -> Opt
     modules.find(server, &named.value)
 }
 
+/// Settings for other places to run in: on top of those that the server goes by, or of what
+/// these are on top of, and not among them.
+pub(crate) fn settings_of_others(
+    modules: &Modules<'_>,
+    app: Option<&Detected<AppObject>>,
+    chosen: Option<&Detected<ChosenSettings>>,
+) -> BTreeSet<String> {
+    let server = app.map_or("", |app| app.place.file.as_str());
+    let first = match chosen {
+        Some(chosen) => modules.find(server, &chosen.value.module),
+        None => settings_of(modules, server),
+    };
+    let Some(first) = first else {
+        return BTreeSet::new();
+    };
+    let served = imported(modules, first.path);
+    let is_on_top = |module: &&Module<'_>| {
+        let mut imports = module.lines.iter().flat_map(statement::imports);
+        imports.any(|one| {
+            let base = modules.find(module.path, &one.module).filter(|_| one.name == "*");
+            base.is_some_and(|base| served.contains(base.path) && base.value("INSTALLED_APPS").is_some())
+        })
+    };
+    let others = modules.all.iter().filter(|module| !served.contains(module.path));
+    others
+        .filter(is_on_top)
+        .map(|module| module.path.to_owned())
+        .collect()
+}
+
 /// Files that a module takes settings from, itself included.
 pub(crate) fn imported(modules: &Modules<'_>, first: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::from([first.to_owned()]);

@@ -180,8 +180,6 @@ fn of_tree(
     dependencies: Dependencies,
     entry: entry::Entry,
 ) -> Findings {
-    let variables = settings::variables(tree, modules);
-    let database = database::settings(modules, &dependencies, &variables);
     let member = entry
         .app
         .chosen
@@ -192,6 +190,9 @@ fn of_tree(
         migrations::find(tree, modules, &dependencies, entry.app.value(), member);
     let settings_module = settings_module(tree, modules)
         .or_else(|| django::unnamed_settings(tree, modules, entry.app.chosen.as_ref()));
+    let of_others = django::settings_of_others(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
+    let variables = settings::variables(tree, modules, &of_others);
+    let database = database::settings(modules, &dependencies, &variables);
     let debugging = debugging::notes(
         modules,
         &variables,

@@ -61,7 +61,8 @@ pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choi
         let mut locked = known
             .iter()
             .enumerate()
-            .filter(|(_, name)| dependencies.locked.contains(**name));
+            .filter(|(_, name)| dependencies.locked.contains(**name))
+            .filter(|(_, name)| !dependencies.of_developers.contains(**name));
         if let Some((lock, (rank, name))) = dependencies.locks.first().zip(locked.next()) {
             let server = ServerProgram {
                 name: (*name).to_owned(),

@@ -19,7 +19,7 @@ use crate::secrets;
 use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_a_start, is_of_the_app, reads_count};
 use classes::{fields, guarded, is_settings};
 pub(crate) use conditions::kept_for_production;
-use conditions::{is_asked_for, is_imported_on_request};
+use conditions::{is_asked_for, is_caught, is_imported_on_request, is_revision};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,8 +65,13 @@ pub(crate) enum Default {
     Other,
 }
 
-/// All variables, by the first place that reads each.
-pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<ReadVariable>> {
+/// All variables, by the first place that reads each. Files of others hold settings for
+/// another place to run in: what they cannot do without is not asked for.
+pub(crate) fn variables(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    of_others: &BTreeSet<String>,
+) -> Vec<Detected<ReadVariable>> {
     let mut found: Vec<Detected<ReadVariable>> = Vec::new();
     let mut merge = |read: Read, is_session_key: bool, place: Place| {
         let (required, default) = match read.default {
@@ -108,8 +113,14 @@ pub(crate) fn variables(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<Read
             let mut reads = subscripts(modules, module, line);
             reads.extend(calls(modules, module, line));
             let may_be_left = reads.iter().any(|one| matches!(one.default, Default::None))
-                && (is_asked_for(modules, module, n)
+                && (of_others.contains(module.path)
+                    || is_revision(module)
+                    || is_caught(module, n)
+                    || is_asked_for(modules, module, n)
                     || *on_request.get_or_insert_with(|| is_imported_on_request(modules, module)));
+            for (read, is_session_key) in prefixed(modules, module, line) {
+                merge(read, is_session_key, Place::new(module.path, module.number(n)));
+            }
             let mut assigned = statement::assignments(line).into_iter();
             // The first one wins where another stands in for it.
             let mut may_be_key = assigned.any(|one| one.target == "SECRET_KEY") && is_of_settings(module, n);
@@ -229,6 +240,33 @@ fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Ve
         }
     }
     found
+}
+
+/// What Flask and Quart read by `app.config.from_prefixed_env("SHOP")`, as far as it is
+/// known by its name: the key that signs sessions.
+fn prefixed(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<(Read, bool)> {
+    let calls = statement::calls(&line.tokens).into_iter();
+    let calls = calls.filter(|call| call.last() == "from_prefixed_env");
+    let by_itself = || {
+        let quart = module.calls().any(|(_, call)| {
+            matches!(modules.meaning(module, &call.path), Meaning::Outside(name) if name.starts_with("quart."))
+        });
+        let name = if quart { "QUART" } else { "FLASK" };
+        name.to_owned()
+    };
+    calls
+        .map(|call| {
+            let prefix = call.text("prefix", 0).unwrap_or_else(by_itself);
+            let read = Read {
+                name: format!("{prefix}_SECRET_KEY"),
+                default: Default::Other,
+                annotation: String::new(),
+                is_made: false,
+                is_refused: false,
+            };
+            (read, true)
+        })
+        .collect()
 }
 
 fn is_environment(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> bool {

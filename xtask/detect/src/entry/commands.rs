@@ -99,7 +99,19 @@ fn in_command(line: &str) -> Option<Started> {
             || word.ends_with(".wsgi")
             || of_fastapi && word.ends_with(".py")
     };
-    let mut started = after.iter().filter(named).find_map(|word| Started::parse(word))?;
+    // `gunicorn -c gunicorn.py application`: a module alone has an `application`.
+    let alone = || {
+        let (last, before) = after.split_last()?;
+        let of_an_option = before
+            .last()
+            .is_some_and(|word| word.starts_with('-') && !word.contains('='));
+        let is_module = program(words[server]) == "gunicorn" && !of_an_option && !last.ends_with(".py");
+        let mut started = Started::parse(last).filter(|_| is_module)?;
+        started.attribute = Some("application".to_owned());
+        Some(started)
+    };
+    let mut named = after.iter().filter(named);
+    let mut started = named.find_map(|word| Started::parse(word)).or_else(alone)?;
     started.factory |= after.contains(&"--factory");
     for (n, word) in after.iter().enumerate() {
         let (flag, value) = word
@@ -220,6 +232,10 @@ mod tests {
                 "app/main.py - false 80",
             ),
             ("gunicorn mysite.wsgi --bind=:8000", "mysite.wsgi - false 8000"),
+            (
+                "exec gunicorn -c /home/shop/gunicorn_config.py application",
+                "application application false 0",
+            ),
         ] {
             assert_eq!(shown(line).as_deref(), Some(expected), "{line}");
         }
@@ -227,6 +243,8 @@ mod tests {
             "# uvicorn main:app",
             "RUN pip install uvicorn",
             "pip install fastapi",
+            "gunicorn -c gunicorn_config.py",
+            "gunicorn --worker-class gevent",
             "echo a:b",
         ] {
             assert_eq!(shown(none), None, "{none}");

@@ -229,7 +229,7 @@ pub(super) fn guarded(modules: &Modules<'_>) -> Vec<String> {
     found
 }
 
-fn ends_the_app(line: &Line<'_>) -> bool {
+pub(super) fn ends_the_app(line: &Line<'_>) -> bool {
     let raises = line.tokens.first().is_some_and(|first| first.is_name("raise"));
     let calls = statement::calls(&line.tokens);
     let exits = ["sys.exit", "os._exit", "exit", "quit"];

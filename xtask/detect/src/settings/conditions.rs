@@ -1,8 +1,9 @@
 //! Lines that run only where somebody sets a variable, and what the code has for production
 //! alone.
 
+use super::classes::ends_the_app;
 use super::{Default, is_environment, read_by};
-use crate::modules::{Module, Modules};
+use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement;
 use crate::python::{Line, Token, TokenKind};
@@ -28,6 +29,45 @@ pub(super) fn is_asked_for(modules: &Modules<'_>, module: &Module<'_>, line: usi
         }
     }
     false
+}
+
+/// Whether what a line cannot read is caught: it stands in a `try:` whose first `except` goes
+/// on with something else.
+pub(super) fn is_caught(module: &Module<'_>, line: usize) -> bool {
+    let mut indent = module.lines[line].indent;
+    for (n, above) in module.lines[..line].iter().enumerate().rev() {
+        if above.indent >= indent {
+            continue;
+        }
+        indent = above.indent;
+        let is_try = matches!(above.tokens.as_slice(), [word, ..] if word.is_name("try"));
+        if !is_try {
+            continue;
+        }
+        let after = module.lines[n + 1..].iter();
+        let mut after = after.skip_while(|line| line.indent > indent);
+        let is_except = after
+            .next()
+            .and_then(|line| line.tokens.first())
+            .is_some_and(|word| word.is_name("except"));
+        let goes_on = after.next().is_some_and(|line| !ends_the_app(line));
+        if is_except && goes_on {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a module is run by hand or once, such as a migration: what it reads is not asked
+/// for at each start.
+pub(super) fn is_revision(module: &Module<'_>) -> bool {
+    let of_alembic = || {
+        ["revision", "down_revision"]
+            .iter()
+            .all(|name| module.value(name).is_some())
+    };
+    let of_django = || module.path.contains("/migrations/") && module.definition("Migration").is_some();
+    of_alembic() || of_django()
 }
 
 /// Whether a condition is met only where somebody sets a variable.
@@ -82,11 +122,28 @@ fn another_choice(
     };
     let calls = statement::calls(value);
     let read = calls.iter().find_map(|call| read_by(modules, module, call))?;
-    let chosen = statement::text_of(right)?;
+    let chosen = statement::text_of(right).or_else(|| member_of_enum(modules, module, right))?;
     match read.default {
         Default::Text(by_itself) if by_itself != chosen => Some((read.name, by_itself, chosen)),
         _ => None,
     }
+}
+
+/// The text that `Kind.S3` stands for, of a class with such names in it.
+fn member_of_enum(modules: &Modules<'_>, module: &Module<'_>, tokens: &[Token<'_>]) -> Option<String> {
+    let (name, length) = statement::dotted(tokens).filter(|(_, length)| *length == tokens.len())?;
+    let name = match length {
+        // `Kind.S3.value`
+        5.. => name.strip_suffix(".value").unwrap_or(&name).to_owned(),
+        _ => name,
+    };
+    let Meaning::Inside(other, name) = modules.meaning(module, &name) else {
+        return None;
+    };
+    let (class, member) = name.split_once('.')?;
+    let class = other.definition(class).filter(|one| one.is_class)?;
+    let mut members = other.body(class).iter().flat_map(statement::assignments);
+    statement::text_of(members.find(|one| one.target == member)?.value)
 }
 
 /// What the code has for production alone, where a variable would have to say that it is:
