@@ -15,14 +15,14 @@ use crate::words;
 
 const NAMES: [&str; 4] = ["DEBUG", "DJANGO_DEBUG", "FLASK_DEBUG", "APP_DEBUG"];
 
-/// A sentence for each switch that is on, with the value that turns it off. Off it may want
-/// more settings, such as `ALLOWED_HOSTS`.
+/// A sentence for each switch that is on, by its name, with the value that turns it off. Off
+/// it may want more settings, such as `ALLOWED_HOSTS`.
 pub(crate) fn notes(
     modules: &Modules<'_>,
     variables: &[Detected<ReadVariable>],
     app: Option<&Detected<AppObject>>,
     chosen: Option<&Detected<ChosenSettings>>,
-) -> Vec<Detected<String>> {
+) -> Vec<(String, Detected<String>)> {
     let server = app.map_or("", |app| app.place.file.as_str());
     let settings = match chosen {
         Some(chosen) => modules.find(server, &chosen.value.module),
@@ -51,7 +51,7 @@ pub(crate) fn notes(
         let note = format!(
             "{name} is on where nobody sets it: `\"{name}\": {off:?}` in `app.environment` turns it off for what others reach"
         );
-        Detected::sure(note, place)
+        (name, Detected::sure(note, place))
     });
     notes.collect()
 }
@@ -127,7 +127,7 @@ mod tests {
             let text = format!("import os\nimport environ\nenv = environ.Env()\nDEBUG = {value}\n");
             let tree = Tree::single("config.py", &text);
             let notes = notes(&Modules::of(&tree), &[], None, None);
-            let note = notes.into_iter().next()?.value;
+            let note = notes.into_iter().next()?.1.value;
             let (_, after) = note.split_once("`\"DEBUG\": \"")?;
             Some(after.split_once('"')?.0.to_owned())
         };

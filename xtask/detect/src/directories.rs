@@ -3,6 +3,7 @@
 use crate::database::GivenVariable;
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
+use crate::python::statement;
 use crate::python::{Token, TokenKind};
 use crate::settings;
 use crate::tree::{Tree, file_name, is_of_the_app, is_shell, reads_count};
@@ -53,7 +54,7 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
     let mut found = Folders::default();
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
         for (n, one) in module.lines.iter().enumerate().flat_map(|(n, line)| {
-            let all = crate::python::statement::assignments(line);
+            let all = statement::assignments(line);
             all.into_iter().map(move |one| (n, one))
         }) {
             let target = one.target.to_uppercase();
@@ -65,7 +66,7 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
             }
             let read = settings::read_with_default(modules, module, one.value);
             let value = read.as_ref().map_or(one.value, |(_, default)| default);
-            let Some(path) = place(module, value, 0) else {
+            let Some(path) = place(modules, module, value, 0) else {
                 continue;
             };
             let line = Place::new(module.path, module.number(n));
@@ -167,26 +168,55 @@ fn named_by_settings(modules: &Modules<'_>, folder: &str) -> bool {
         let is_data = !upper.split('_').any(|word| MADE_ANEW.contains(&word));
         // Most values are no paths at all.
         let may_be = is_data && one.value.len() > 1;
-        let path = may_be.then(|| place(module, one.value, 0)).flatten();
+        let path = may_be.then(|| place(modules, module, one.value, 0)).flatten();
         path.and_then(|path| kept(&path))
             .is_some_and(|path| path == folder || path.starts_with(&below))
     })
 }
 
+/// So many settings may stand one on top of the other.
+const DEEPEST: usize = 12;
+
+/// Of tokens that begin with the read of a variable its default, and what comes after.
+fn read_at<'m, 't>(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    value: &'m [Token<'t>],
+) -> Option<(&'m [Token<'t>], &'m [Token<'t>])> {
+    let (_, after) = statement::call_at(value)?;
+    let read = &value[..value.len() - after.len()];
+    let (_, default) = settings::read_with_default(modules, module, read)?;
+    Some((default, after))
+}
+
 /// The path that an expression makes: absolute, or from the app's folder, which is
 /// where the app is started. None where that is not to be told from the code alone.
-fn place(module: &Module<'_>, value: &[Token<'_>], depth: usize) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
+fn place(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>], depth: usize) -> Option<String> {
+    let mut parts: Vec<String> = Vec::new();
     let mut up = 0;
     let mut start = None;
-    for token in value {
+    let mut left = value;
+    while let [token, rest @ ..] = left {
+        left = rest;
         match (token.kind, token.text) {
-            (TokenKind::Text, text) => parts.push(text),
+            (TokenKind::Text, text) => parts.push(text.to_owned()),
             (TokenKind::Name, "parent" | "dirname") => up += 1,
             (TokenKind::Name, "__file__") => start = Some(module.path.to_owned()),
-            (TokenKind::Name, name) if OF_PATHS.contains(&name) => {}
-            (TokenKind::Name, name) if depth < 4 => {
-                start = Some(place(module, module.value(name)?, depth + 1)?)
+            (TokenKind::Name, name) if depth < DEEPEST => {
+                // What a variable is where nobody sets it.
+                let read = read_at(modules, module, &value[value.len() - rest.len() - 1..]);
+                let made = match read {
+                    Some((default, after)) => {
+                        left = after;
+                        place(modules, module, default, depth + 1)?
+                    }
+                    None if OF_PATHS.contains(&name) => continue,
+                    None => place(modules, module, module.value(name)?, depth + 1)?,
+                };
+                match start {
+                    None if parts.is_empty() => start = Some(made),
+                    _ => parts.push(made),
+                }
             }
             (TokenKind::Sign, "(" | ")" | "." | "," | "/") => {}
             _ => return None,
@@ -262,6 +292,10 @@ mod tests {
         let text =
             "import os\nBASE = \"/app\"\nMEDIA_ROOT = os.getenv(\"MEDIA\", os.path.join(BASE, \"files\"))\n";
         assert_eq!(found("mysite/settings.py", text), ["files"]);
+        let text = "import os\nfrom environs import Env\nenv = Env()\nBASE = os.path.dirname(__file__)\n\
+                    DATA = env.str(\"DATA\", os.path.join(BASE, \"data\"))\n\
+                    MEDIA_ROOT = os.path.join(DATA, os.getenv(\"MEDIA\", \"files\"), \"of\")\n";
+        assert_eq!(found("mysite/settings.py", text), ["mysite/data/files/of"]);
         let text = "import os\nMEDIA_ROOT = os.getenv(\"MEDIA\", \"/home/gym/media\")\n\
                     STATIC_ROOT = os.environ.get(\"STATIC\", default=\"/srv/mysite/\")\n";
         let tree = Tree::single("mysite/settings.py", text);

@@ -1,5 +1,6 @@
 //! All that is found of a project.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -100,6 +101,9 @@ pub struct Findings {
     pub(crate) sources: Vec<String>,
     /// What a person should know or look at, since no rule can decide it.
     pub notes: Vec<Detected<String>>,
+    /// The variables that some of these notes give a value, and where each of those stands.
+    #[serde(skip)]
+    pub(crate) switches: Vec<(String, Place)>,
 }
 
 /// Looks at a folder. What cannot be read is taken for not there.
@@ -199,6 +203,10 @@ fn of_tree(
         entry.app.chosen.as_ref(),
         settings_module.as_ref(),
     );
+    let debugging: Vec<_> = debugging
+        .into_iter()
+        .chain(settings::kept_for_production(modules))
+        .collect();
     let mut findings = Findings {
         folder: folder.to_owned(),
         description: description(tree),
@@ -230,8 +238,11 @@ fn of_tree(
             .collect(),
         notes: notes(tree, modules, entry.app.chosen.as_ref(), &database)
             .into_iter()
-            .chain(debugging)
-            .chain(settings::kept_for_production(modules))
+            .chain(debugging.iter().map(|(_, note)| note.clone()))
+            .collect(),
+        switches: debugging
+            .into_iter()
+            .map(|(name, note)| (name, note.place))
             .collect(),
         redis: Vec::new(),
         migrations: django::migrations(tree),
@@ -250,6 +261,24 @@ fn of_tree(
 }
 
 impl Findings {
+    /// The same for somebody who has set these variables: nobody is asked for them, and no
+    /// note gives them a value.
+    pub fn with_set(&self, set: &BTreeSet<String>) -> Self {
+        let mut rest = self.clone();
+        let is_followed = |note: &Detected<String>| {
+            let mut switches = self.switches.iter();
+            switches.any(|(name, place)| {
+                set.contains(name) && *place == note.place && note.value.starts_with(&format!("{name} "))
+            })
+        };
+        rest.notes.retain(|note| !is_followed(note));
+        let known = rest.variables.iter_mut().map(|one| &mut one.value);
+        for variable in known.filter(|one| set.contains(&one.name)) {
+            variable.required = false;
+        }
+        rest
+    }
+
     /// Whether the folder is a project at all.
     pub fn is_project(&self) -> bool {
         let declared = !self.dependencies.packages.is_empty() || !self.dependencies.locks.is_empty();

@@ -28,12 +28,30 @@ const FOREIGN: [&str; 8] = [
 /// Folders of what is beside the app: how its developers and its CI run it.
 const OF_TOOLS: [&str; 3] = [".devcontainer", ".github/workflows", ".circleci"];
 
+/// So many folders above the app's own are asked for compose files.
+const HIGHEST: usize = 3;
+
+/// Whether a compose file builds an image of what lies in a folder below it.
+fn builds(text: &str, folder: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim();
+        let value = line
+            .strip_prefix("build:")
+            .or_else(|| line.strip_prefix("context:"));
+        value.is_some_and(|value| {
+            let value = value.trim().trim_matches(['"', '\'']);
+            value.trim_start_matches("./").trim_end_matches('/') == folder
+        })
+    })
+}
+
 /// What was read of a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     /// Each file with `/` between its parts, and its text where it was read.
     files: BTreeMap<String, Option<String>>,
-    /// The YAML files of [`OF_TOOLS`], which say nothing of the app itself.
+    /// The YAML files of [`OF_TOOLS`], which say nothing of the app itself, and compose files of
+    /// folders above.
     of_tools: BTreeMap<String, String>,
     looks: usize,
     telling: usize,
@@ -51,6 +69,7 @@ impl Tree {
         for of_tools in OF_TOOLS {
             tree.add_of_tools(folder, of_tools);
         }
+        tree.add_above(folder);
         tree
     }
 
@@ -110,6 +129,38 @@ impl Tree {
         }
     }
 
+    /// Compose files of the folders above that build something in this one: the app's own
+    /// folder is often one of several in a project.
+    fn add_above(&mut self, folder: &Path) {
+        let (mut below, mut up) = (String::new(), String::new());
+        let parents = folder.ancestors().zip(folder.ancestors().skip(1));
+        for (folder, parent) in parents.take(HIGHEST) {
+            let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+                return;
+            };
+            below = match below.is_empty() {
+                true => name.to_owned(),
+                false => format!("{name}/{below}"),
+            };
+            up.push_str("../");
+            for entry in fs_err::read_dir(parent).into_iter().flatten().flatten() {
+                let (Ok(name), Ok(meta)) = (entry.file_name().into_string(), entry.path().symlink_metadata())
+                else {
+                    continue;
+                };
+                if !is_compose(&name) || !meta.is_file() || meta.len() > MOST_BYTES {
+                    continue;
+                }
+                let text = fs_err::read(entry.path()).map(regular::lossy);
+                if let Ok(text) = text
+                    && builds(&text, &below)
+                {
+                    self.of_tools.insert(format!("{up}{name}"), text);
+                }
+            }
+        }
+    }
+
     fn add_file(&mut self, path: String, name: &str, size: u64, file: &Path) {
         let tells = tells_something(name);
         if self.files.len() >= MOST_FILES {
@@ -151,7 +202,8 @@ impl Tree {
         files.filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
     }
 
-    /// Files of a development container's and of CI's, with their texts.
+    /// Files of a development container's and of CI's, and compose files of folders above,
+    /// with their texts.
     pub(crate) fn of_tools(&self) -> impl Iterator<Item = (&str, &str)> {
         let files = self.of_tools.iter();
         files.map(|(path, text)| (path.as_str(), text.as_str()))
@@ -317,6 +369,25 @@ mod tests {
         let tree = Tree::read(folder.path());
         assert_eq!(tree.text("main.py"), Some("app = 1\n"));
         assert!(!tree.is_cut);
+    }
+
+    #[test]
+    fn a_compose_file_above_counts_where_it_builds_the_folder() {
+        let top = tempfile::tempdir().unwrap();
+        let app = top.path().join("shop/services/web");
+        fs_err::create_dir_all(&app).unwrap();
+        let compose = |context: &str| format!("services:\n  web:\n    build:\n      context: {context}\n");
+        for (file, context) in [
+            ("shop/compose.yml", "./services/web/"),
+            ("shop/docker-compose.other.yml", "./services/worker"),
+            ("shop/services/compose.yaml", "web"),
+            ("compose.yml", "web"),
+        ] {
+            fs_err::write(top.path().join(file), compose(context)).unwrap();
+        }
+        let tree = Tree::read(&app);
+        let names: Vec<&str> = tree.of_tools().map(|(path, _)| path).collect();
+        assert_eq!(names, ["../../compose.yml", "../compose.yaml"]);
     }
 
     #[test]

@@ -142,6 +142,27 @@ fn a_first_start_gets_time_for_the_migrations_of_a_long_past() {
 }
 
 #[test]
+fn what_was_set_is_not_asked_for_again() {
+    let folder = unpack(
+        "--- requirements.txt\nflask\ngunicorn\n--- app.py\nimport os\nfrom flask import Flask\n\napp = Flask(__name__)\n\
+         SITE = os.environ[\"SITE\"]\nMAIL = os.environ[\"MAIL_FROM\"]\nDEBUG = os.getenv(\"DEBUG\", \"1\") == \"1\"\n\
+         if os.getenv(\"STAGE\", \"dev\") == \"prod\":\n    pass\n",
+    );
+    let findings = look(folder.path());
+    let said = |set: &[&str]| {
+        let set = set.iter().map(|name| (*name).to_owned()).collect();
+        let lines = told::lines(&findings.with_set(&set)).into_iter();
+        let about = lines.filter(|line| ["give", "note"].contains(&line.label));
+        let about = about.map(|line| line.text.split("  ").nth(1).unwrap_or_default().to_owned());
+        let names = about.map(|text| text.split(' ').next().unwrap_or_default().to_owned());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(said(&[]), "SITE MAIL_FROM DEBUG STAGE");
+    assert_eq!(said(&["SITE", "DEBUG"]), "MAIL_FROM STAGE");
+    assert_eq!(said(&["MAIL_FROM", "STAGE"]), "SITE DEBUG");
+}
+
+#[test]
 fn only_members_of_a_workspace_are_told_as_such() {
     let text = include_str!("shapes/workspace-with-sources-at-the-top.txt");
     let folder = unpack(text.split("=== said").next().unwrap());

@@ -36,7 +36,8 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         Some(member) => look_at_member(&placement.folder, member, import),
         None => look_at(&placement.folder, import),
     };
-    for line in told::lines(&findings) {
+    let set = files::set_variables(args, host, &placement);
+    for line in told::lines(&findings.with_set(&set)) {
         say(host, line.label, &line.text);
     }
     let undecided = undecided(args, &placement, &findings);

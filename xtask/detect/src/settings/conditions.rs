@@ -146,9 +146,9 @@ fn member_of_enum(modules: &Modules<'_>, module: &Module<'_>, tokens: &[Token<'_
     statement::text_of(members.find(|one| one.target == member)?.value)
 }
 
-/// What the code has for production alone, where a variable would have to say that it is:
-/// without a word the image would run as something else.
-pub(crate) fn kept_for_production(modules: &Modules<'_>) -> Vec<Detected<String>> {
+/// What the code has for production alone, where a variable would have to say that it is, by
+/// that variable: without a word the image would run as something else.
+pub(crate) fn kept_for_production(modules: &Modules<'_>) -> Vec<(String, Detected<String>)> {
     const PRODUCTION: [&str; 3] = ["live", "prod", "production"];
     let mut found: Vec<(String, Detected<String>)> = Vec::new();
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
@@ -177,7 +177,7 @@ pub(crate) fn kept_for_production(modules: &Modules<'_>) -> Vec<Detected<String>
             }
         }
     }
-    found.into_iter().map(|(_, note)| note).collect()
+    found
 }
 
 /// Whether a module is imported below such conditions alone, as settings for another place

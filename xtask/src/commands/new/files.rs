@@ -1,5 +1,6 @@
 //! The files of a new image: what they hold, and how they come to be.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -106,6 +107,24 @@ pub(super) fn planned(
     let is_empty = proposed.app.as_object().is_some_and(serde_json::Map::is_empty);
     let needed = app.fate == Fate::Kept || !is_empty;
     Ok(if needed { vec![app, image] } else { vec![image] })
+}
+
+/// The variables that `app.environment` of the files which are there sets; of those that are
+/// written anew none.
+pub(super) fn set_variables(args: &NewArgs, host: &Host, placement: &Placement) -> BTreeSet<String> {
+    let image = host.root.join(format!("images/{}/image.json", placement.name));
+    let files = [
+        (placement.folder.join(APP_FILE), OverwrittenFile::App),
+        (image, OverwrittenFile::Image),
+    ];
+    let kept = files
+        .into_iter()
+        .filter(|(_, file)| !args.overwrite.contains(file));
+    // What is no file or no JSON is told where it is read to be kept.
+    let texts = kept.filter_map(|(path, _)| regular::read_to_string(&path).ok());
+    let values = texts.filter_map(|text| serde_json::from_str::<Value>(load::without_mark(&text)).ok());
+    let environments = values.filter_map(|value| value.pointer("/app/environment")?.as_object().cloned());
+    environments.flatten().map(|(name, _)| name).collect()
 }
 
 /// What a file at the top of a workspace gives a member's image, which is meant to be run as
