@@ -530,6 +530,37 @@ pub(crate) fn driver_of_a_part(dependencies: &Dependencies) -> Option<Detected<A
     Some((*found).clone())
 }
 
+/// A package that speaks to PostgreSQL, for an app that has a mapper for several databases
+/// and nothing that brings one: its list, or a part of it, was made for SQLite.
+pub(crate) fn missing_driver(dependencies: &Dependencies) -> Option<&'static str> {
+    const MAPPERS: [&str; 8] = [
+        "databases",
+        "django",
+        "flask-sqlalchemy",
+        "peewee",
+        "sqlalchemy",
+        "sqlmodel",
+        "flask-migrate",
+        "advanced-alchemy",
+    ];
+    const SIGNS: [&str; 5] = ["psycopg", "asyncpg", "pg8000", "aiopg", "postgres"];
+    let is_one = |name: &str| SIGNS.iter().any(|sign| name.contains(sign));
+    let mut packages = dependencies.packages.iter().map(|one| &one.value);
+    let brings = |one: &AskedPackage| {
+        is_one(&one.name) || one.extras.iter().any(|extra| is_one(extra)) || one.from_git
+    };
+    if packages.any(brings) || dependencies.locked.iter().any(|name| is_one(name)) {
+        return None;
+    }
+    let has_mapper = MAPPERS.iter().any(|name| dependencies.has(name));
+    let is_asynchronous = dependencies.has("aiosqlite");
+    has_mapper.then_some(match is_asynchronous {
+        true => "asyncpg",
+        // Every version of Django's and of SQLAlchemy's takes it.
+        false => "psycopg2-binary",
+    })
+}
+
 /// The packages that speak to PostgreSQL, of all that are asked for.
 fn drivers(dependencies: &Dependencies) -> impl Iterator<Item = &Detected<AskedPackage>> {
     const DRIVERS: [&str; 7] = [

@@ -64,6 +64,8 @@ pub struct Findings {
     pub settings_module: Option<Detected<ChosenSettings>>,
     /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
     pub driver: Option<Detected<AskedPackage>>,
+    /// A package that speaks to PostgreSQL, where the app wants one and has none.
+    pub missing_driver: Option<&'static str>,
     /// How many migrations of Django's the project has.
     pub migrations: usize,
     /// A file of settings that the way to the database is to be written into.
@@ -207,7 +209,10 @@ fn of_tree(
         .into_iter()
         .chain(settings::kept_for_production(modules))
         .collect();
+    let notes = notes(tree, modules, entry.app.chosen.as_ref(), &database);
+    let has_data = !database.is_empty() || notes.iter().any(|note| note.value.contains("SQLite"));
     let mut findings = Findings {
+        missing_driver: database::missing_driver(&dependencies).filter(|_| has_data),
         folder: folder.to_owned(),
         description: description(tree),
         server: server::find(&dependencies, entry.app.value()),
@@ -236,7 +241,7 @@ fn of_tree(
             .map(|module| module.path.to_owned())
             .filter(|path| is_of_the_app(path))
             .collect(),
-        notes: notes(tree, modules, entry.app.chosen.as_ref(), &database)
+        notes: notes
             .into_iter()
             .chain(debugging.iter().map(|(_, note)| note.clone()))
             .collect(),

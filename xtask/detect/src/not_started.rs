@@ -2,6 +2,7 @@
 
 mod removed;
 
+use crate::dependencies::{self, AskedBy, AskedPackage};
 use crate::findings::Findings;
 use crate::libraries;
 use crate::place::Detected;
@@ -78,6 +79,9 @@ fn for_module(findings: &Findings, words: &str) -> Option<String> {
              `\"app\": {{\"environment\": {{\"PYTHONPATH\": \"/app/{folder}\"}}}}` in hive-app.json puts it there"
         ));
     }
+    if let Some(part) = of_a_part(findings, first) {
+        return Some(part);
+    }
     let driver = ["psycopg2", "psycopg", "asyncpg", "pg8000"];
     let asked = driver.iter().find(|one| **one == first)?;
     let has =
@@ -86,6 +90,29 @@ fn for_module(findings: &Findings, words: &str) -> Option<String> {
     Some(format!(
         "the URL of its database asks for the driver {asked}, and {other} is among the dependencies: `{{database_url:{other}}}` \
          in `app.environment` of hive-app.json is the form for that one"
+    ))
+}
+
+/// A module that an extra or a group of the project's brings, and nothing that the image has.
+fn of_a_part(findings: &Findings, module: &str) -> Option<String> {
+    let name = dependencies::normal(module);
+    let is_it = |one: &&Detected<AskedPackage>| {
+        let package = one.value.name.as_str();
+        package == name || package.strip_prefix("django-") == Some(&name)
+    };
+    if findings.installed().any(|one| is_it(&one)) {
+        return None;
+    }
+    let asked = findings.dependencies.packages.iter().find(is_it)?;
+    let (key, part, what) = match &asked.value.by {
+        AskedBy::Project => return None,
+        AskedBy::Extra(extra) => ("extras", extra, "extra"),
+        AskedBy::Group(group) => ("groups", group, "group"),
+    };
+    Some(format!(
+        "{module} comes with {}, which {} has in the {what} {part} alone: `\"app\": {{\"{key}\": [\"{part}\"]}}` in \
+         hive-app.json installs that, beside what stands there",
+        asked.value.name, asked.place
     ))
 }
 
@@ -288,6 +315,26 @@ mod tests {
             told(&[("requirements.txt", "flask\n")], words),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_module_of_a_part_that_is_not_installed_is_led_to() {
+        let project = "[project]\nname = 'shop'\ndependencies = ['django']\n\
+                       [project.optional-dependencies]\nsearch = ['django-haystack']\n\
+                       [dependency-groups]\ndev = ['pytest']\n";
+        let files = [("pyproject.toml", project)];
+        says(
+            &files,
+            "ModuleNotFoundError: No module named 'pytest'",
+            &["pyproject.toml:7", r#"`"app": {"groups": ["dev"]}`"#],
+        );
+        says(
+            &files,
+            "ModuleNotFoundError: No module named 'haystack.query'",
+            &["django-haystack", r#"`"app": {"extras": ["search"]}`"#],
+        );
+        let words = "ModuleNotFoundError: No module named 'django.nothing'";
+        assert_eq!(told(&files, words), Vec::<String>::new());
     }
 
     #[test]

@@ -76,20 +76,24 @@ fn project(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
 }
 
 /// How the server that the proposed file names gets into what is installed.
-fn adding(findings: &Findings) -> String {
+fn adding_a_server(findings: &Findings) -> String {
     let wsgi = findings.app.value().is_some_and(|app| app.framework.is_wsgi());
-    let server = if wsgi { "gunicorn" } else { "uvicorn" };
+    adding(findings, if wsgi { "gunicorn" } else { "uvicorn" })
+}
+
+/// How a package gets into what is installed.
+fn adding(findings: &Findings, package: &str) -> String {
     let packages = &findings.dependencies.packages;
     let mut lists = packages.iter().map(|one| one.place.file.as_str());
     let list = lists.find(|file| file.ends_with(".txt") || file.ends_with(".in"));
     match findings.dependencies.installed_from {
-        None if let Some(list) = list => format!("add a line `{server}` to {list}"),
-        Some("requirements.txt") => format!("add a line `{server}` to requirements.txt"),
-        Some("poetry.lock") => format!("run `poetry add {server}` there"),
-        Some("pdm.lock") => format!("run `pdm add {server}` there"),
-        Some("Pipfile.lock") => format!("run `pipenv install {server}` there"),
-        Some("pylock.toml") => format!("lock {server}, too"),
-        _ => format!("run `uv add {server}` there"),
+        None if let Some(list) = list => format!("add a line `{package}` to {list}"),
+        Some("requirements.txt") => format!("add a line `{package}` to requirements.txt"),
+        Some("poetry.lock") => format!("run `poetry add {package}` there"),
+        Some("pdm.lock") => format!("run `pdm add {package}` there"),
+        Some("Pipfile.lock") => format!("run `pipenv install {package}` there"),
+        Some("pylock.toml") => format!("lock {package}, too"),
+        _ => format!("run `uv add {package}` there"),
     }
 }
 
@@ -134,7 +138,11 @@ fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         }
         None => say(
             "missing",
-            format!("a server: {}: {}", findings.server.rule, adding(findings)),
+            format!(
+                "a server: {}: {}",
+                findings.server.rule,
+                adding_a_server(findings)
+            ),
         ),
     }
     if let Some(port) = &findings.port {
@@ -219,6 +227,13 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             part(&driver.value.by)
         );
         say("found", at(driver, &text));
+    }
+    if let Some(driver) = findings.missing_driver {
+        let text = format!(
+            "a driver of PostgreSQL: nothing that is installed brings one: {}",
+            adding(findings, driver)
+        );
+        say("missing", text);
     }
     if let Some(unled) = &findings.unled {
         let Unled {

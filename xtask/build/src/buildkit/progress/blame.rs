@@ -145,7 +145,25 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
     if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
         return failure.hint("run `uv lock` in the app's folder and commit uv.lock");
     }
+    if let Some(module) = missing_module(text) {
+        return failure.hint(format!(
+            "nothing that is installed brings the module {module}: where an extra or a dependency group of the app's has its \
+             package, `app.extras` or `app.groups` of the spec names that; else its package is to be added to the app's \
+             dependencies"
+        ));
+    }
     failure
+}
+
+/// The module that the code of a step does not find; what builds a package is told by its own
+/// words.
+fn missing_module(text: &str) -> Option<&str> {
+    let of_a_build = ["build backend", "Failed to build"];
+    if of_a_build.iter().any(|sign| text.contains(sign)) {
+        return None;
+    }
+    let (_, rest) = text.rsplit_once("ModuleNotFoundError: No module named '")?;
+    rest.split('\'').next().filter(|module| !module.is_empty())
 }
 
 #[cfg(test)]
@@ -167,6 +185,16 @@ mod tests {
             assert!(hint(said).contains(part), "{}", hint(said));
         }
         assert!(hint("dns error").contains("could not reach the network"));
+    }
+
+    #[test]
+    fn a_module_of_a_part_that_is_not_installed_is_led_to() {
+        let said = "  File \"/app/shop/hooks.py\", line 3, in <module>\n    import pytest\n\
+                    ModuleNotFoundError: No module named 'pytest'\n";
+        let hint_of_it = hint(said);
+        assert!(hint_of_it.contains("brings the module pytest: "), "{hint_of_it}");
+        assert!(hint_of_it.contains("`app.groups`"), "{hint_of_it}");
+        assert_eq!(hint(&format!("The build backend returned an error\n{said}")), "");
     }
 
     #[test]
