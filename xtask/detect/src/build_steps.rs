@@ -141,6 +141,8 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
         Some((Some(output), place)) => (output, format!("{place} says so")),
         // Put together by code, or outside of the app's folder.
         Some((None, _)) => return None,
+        // The app's own settings say where it builds into.
+        None if asks("litestar-vite-plugin") || asks("laravel-vite-plugin") => return None,
         None => (
             format!("{folder}{by_itself}"),
             format!("{tool} does so by itself"),

@@ -62,7 +62,8 @@ pub(crate) fn server_settings(
     modules: &Modules<'_>,
     app: Option<&Detected<AppObject>>,
 ) -> Option<Detected<ServerSettings>> {
-    let server = named(modules.at(&app?.place.file)?)?;
+    let file = app?.place.file.as_str();
+    let server = named(modules.at(file)?).filter(|_| !names_no_settings(modules, file))?;
     let of_commands = named(modules.at(manage(tree)?)?)?;
     let differs = server.value != of_commands.value;
     let Detected {
@@ -88,8 +89,24 @@ pub(crate) fn unnamed_settings(
     const FOR_PRODUCTION: [&str; 4] = ["production.py", "prod.py", "deploy.py", "live.py"];
     let app = app?;
     let is_django = matches!(app.value.framework, Framework::DjangoAsgi | Framework::DjangoWsgi);
+    if !is_django {
+        return None;
+    }
+    // A name for a package that has functions alone says nothing, either, and whoever works
+    // on the project has settings of his own beside it.
+    let server = app.place.file.as_str();
+    let is_without_apps = names_no_settings(modules, server);
     let is_silent = |path: &str| Some(!tree.text(path)?.contains(SETTINGS));
-    if !is_django || !is_silent(&app.place.file)? || !is_silent(manage(tree)?)? {
+    let commands = manage(tree)?;
+    let of_developers = || {
+        let named = modules.at(commands).and_then(named);
+        named.is_some_and(|named| is_of_developers(&named.value))
+    };
+    let is_said = match is_without_apps {
+        true => !is_silent(commands)? && !of_developers(),
+        false => !is_silent(server)? || !is_silent(commands)?,
+    };
+    if is_said {
         return None;
     }
     let sources = modules.all.iter().filter(|module| is_of_the_app(module.path));
@@ -123,6 +140,49 @@ pub(crate) fn unnamed_settings(
         },
         Place::of(chosen.path, tree.text(chosen.path)?, "INSTALLED_APPS"),
     ))
+}
+
+/// Whether what a server's module names as settings is a package around them: neither it nor
+/// what it takes in has Django's apps.
+fn names_no_settings(modules: &Modules<'_>, server: &str) -> bool {
+    // What is put together at the start (`include("base.py")`, `globals()`) is not followed.
+    let signs = ["INSTALLED_APPS", "include", "globals", "locals", "DjangoDynaconf"];
+    let has_apps = |path: &String| {
+        let mut lines = modules.at(path).into_iter().flat_map(|module| &module.lines);
+        lines.any(|line| line.tokens.iter().any(|token| signs.contains(&token.text)))
+    };
+    let named = settings_of(modules, server).filter(|one| file_name(one.path) == "__init__.py");
+    named.is_some_and(|one| !imported(modules, one.path).iter().any(has_apps))
+}
+
+/// Settings that the server's module names, and that each installation writes for itself: the
+/// file, and the example that shows it.
+pub(crate) fn absent_settings(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    app: Option<&Detected<AppObject>>,
+) -> Option<Detected<(String, String)>> {
+    let app = app?;
+    let named = named(modules.at(&app.place.file)?)?;
+    let root = match app.value.path.as_str() {
+        "" => String::new(),
+        path => format!("{path}/"),
+    };
+    let file = format!("{root}{}.py", named.value.replace('.', "/"));
+    let is_there = modules.find(&app.place.file, &named.value).is_some() || tree.has(&file);
+    let stem = file.trim_end_matches(".py").to_owned();
+    let shows = |path: &&str| {
+        let rest = path.strip_prefix(&stem).unwrap_or_default();
+        let kinds = ["example", "sample", "dist", "template", "default"];
+        let mut words = rest.split(['.', '_', '-']);
+        words.any(|word| kinds.contains(&word))
+    };
+    let example = tree.paths().find(shows).filter(|_| !is_there)?;
+    Some(Detected {
+        value: (file, example.to_owned()),
+        place: named.place,
+        certainty: named.certainty,
+    })
 }
 
 /// Whether settings are those of developers or of tests, by the last part of their name.

@@ -64,6 +64,9 @@ pub struct Findings {
     pub settings_module: Option<Detected<ChosenSettings>>,
     /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
     pub driver: Option<Detected<AskedPackage>>,
+    /// A module of Django's settings that is named and not there, and the example beside it
+    /// that shows it.
+    pub absent_settings: Option<Detected<(String, String)>>,
     /// A package that speaks to PostgreSQL, where the app wants one and has none.
     pub missing_driver: Option<&'static str>,
     /// How many migrations of Django's the project has.
@@ -212,6 +215,7 @@ fn of_tree(
     let notes = notes(tree, modules, entry.app.chosen.as_ref(), &database);
     let has_data = !database.is_empty() || notes.iter().any(|note| note.value.contains("SQLite"));
     let mut findings = Findings {
+        absent_settings: django::absent_settings(tree, modules, entry.app.chosen.as_ref()),
         missing_driver: database::missing_driver(&dependencies).filter(|_| has_data),
         folder: folder.to_owned(),
         description: description(tree),
@@ -552,6 +556,7 @@ fn extensions(tree: &Tree) -> Vec<Detected<String>> {
     for (path, text) in tree
         .texts()
         .filter(|(path, _)| path.ends_with(".py") || path.ends_with(".sql"))
+        .filter(|(path, _)| !file_name(path).starts_with("test"))
     {
         let is_comment = |line: &str| line.trim_start().starts_with(['#', '-']);
         for (n, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
@@ -571,6 +576,49 @@ fn extensions(tree: &Tree) -> Vec<Detected<String>> {
             let known = found.iter().any(|one| one.value == name);
             if !name.is_empty() && !known && !TRUSTED.contains(&name.as_str()) {
                 found.push(Detected::sure(name, Place::new(path, n + 1)));
+            }
+        }
+    }
+    found
+}
+
+/// Modules that a Dockerfile puts where the project has none: the image has what lies in the
+/// project's folder alone.
+fn copied_into_place(tree: &Tree) -> Vec<Detected<String>> {
+    let mut found: Vec<Detected<String>> = Vec::new();
+    let files = tree
+        .texts()
+        .filter(|(path, _)| file_name(path).contains("Dockerfile") && reads_count(path));
+    for (path, text) in files {
+        for (n, line) in text.lines().enumerate() {
+            let line = line.trim().trim_end_matches('\\').trim().trim_end_matches(';');
+            for command in line.split("&&") {
+                let words: Vec<&str> = command.split_whitespace().collect();
+                let [.., from, to] = words.as_slice() else {
+                    continue;
+                };
+                let copies = words
+                    .iter()
+                    .any(|word| ["cp", "COPY", "ADD", "mv"].contains(word));
+                let [from, to] = [from, to].map(|word| word.trim_start_matches("./"));
+                let is_module = |file: &str| file.ends_with(".py");
+                if !copies || !is_module(from) || !is_module(to) || !tree.has(from) {
+                    continue;
+                }
+                // The image's own folder stands before it.
+                let mut ends = std::iter::once(to).chain(to.match_indices('/').map(|(n, _)| &to[n + 1..]));
+                let place = ends.find(|end| {
+                    let folder = folder_of(end);
+                    let is_there = tree.paths().any(|path| path.starts_with(folder));
+                    !folder.is_empty() && is_there
+                });
+                if let Some(place) = place.filter(|place| !tree.has(place)) {
+                    let note = format!(
+                        "{from} is copied to {place}, which the image has not: `cp {from} {place}` in the app's folder puts \
+                         it there"
+                    );
+                    found.push(Detected::likely(note, Place::new(path, n + 1)));
+                }
             }
         }
     }
@@ -601,6 +649,7 @@ fn notes(
             }
         }
     }
+    found.extend(copied_into_place(tree));
     if tree.is_cut {
         let note = "there are more files than are looked at: the rest is not known".to_owned();
         found.push(Detected::sure(note, Place::new(".", 1)));

@@ -114,6 +114,7 @@ pub(crate) fn variables(
             reads.extend(calls(modules, module, line));
             let may_be_left = reads.iter().any(|one| matches!(one.default, Default::None))
                 && (of_others.contains(module.path)
+                    || file_name(module.path) == "manage.py" && !module.is_at_the_top(n)
                     || is_revision(module)
                     || is_caught(module, n)
                     || is_asked_for(modules, module, n)
@@ -125,7 +126,16 @@ pub(crate) fn variables(
             // The first one wins where another stands in for it.
             let mut may_be_key = assigned.any(|one| one.target == "SECRET_KEY") && is_of_settings(module, n);
             for mut read in reads {
-                if may_be_left && matches!(read.default, Default::None) {
+                if matches!(read.default, Default::Other)
+                    && is_of_start(module, n)
+                    && is_of_settings(module, n)
+                    && is_used_as_text(line, &read.name)
+                    && !is_asked_for(modules, module, n)
+                    && !is_caught(module, n)
+                    && !of_others.contains(module.path)
+                {
+                    read.default = Default::None;
+                } else if may_be_left && matches!(read.default, Default::None) {
                     read.default = Default::Other;
                 }
                 let is_session_key = may_be_key && secrets::may_be_session_key(&read.name, &own_words);
@@ -141,10 +151,77 @@ pub(crate) fn variables(
             }
         }
     }
+    let wanted = wanted_at_the_start(modules, of_others);
     for variable in &mut found {
+        let is_empty = variable.value.default.as_deref().is_none_or(str::is_empty);
+        if is_empty && !variable.value.required && wanted.contains(&variable.value.name) {
+            variable.value.required = true;
+            variable.value.is_refused = true;
+        }
         variable.value.example = example(tree, &variable.value.name);
     }
     found
+}
+
+/// Variables without which a module ends the app while it is imported: `if not SITE_URL:` and
+/// then `raise`, of a setting that reads one.
+fn wanted_at_the_start(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> BTreeSet<String> {
+    let counted = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let counted = counted.filter(|module| !of_others.contains(module.path));
+    let lines = counted.flat_map(|module| (0..module.lines.len()).map(move |n| (module, n)));
+    let wanted = lines.filter_map(|(module, n)| {
+        let [first, negation, name, colon] = module.lines[n].tokens.as_slice() else {
+            return None;
+        };
+        let asks = first.is_name("if") && negation.is_name("not") && colon.is(":");
+        let then = module.lines.get(n + 1)?;
+        let ends = asks && module.is_at_the_top(n) && classes::ends_the_app(then);
+        ends.then(|| read_at_end(modules, module, std::slice::from_ref(name)))
+            .flatten()
+    });
+    wanted.collect()
+}
+
+/// Whether a line runs when its module is imported.
+fn is_of_start(module: &Module<'_>, line: usize) -> bool {
+    module.is_at_the_top(line) || module.class_of(line).is_some()
+}
+
+/// Whether a line takes for a text what a variable has without a default, which is nothing
+/// where nobody sets it: `os.environ.get("HOSTS").split(",")`, `int(os.getenv("PORT"))`.
+fn is_used_as_text(line: &Line<'_>, name: &str) -> bool {
+    const TAKE_TEXTS: [&str; 4] = ["int", "float", "Path", "loads"];
+    let tokens = line.tokens.as_slice();
+    // It is looked at beforehand.
+    let texts = tokens
+        .iter()
+        .filter(|token| token.kind == TokenKind::Text && token.text == name);
+    if texts.count() != 1
+        || tokens
+            .iter()
+            .any(|token| token.is_name("or") || token.is_name("if"))
+    {
+        return false;
+    }
+    let read = |call: &Call<'_, '_>| {
+        let alone = call.arguments.len() == 1 && call.text("key", 0).as_deref() == Some(name);
+        alone && ["os.environ.get", "os.getenv", "environ.get", "getenv"].contains(&call.path.as_str())
+    };
+    (0..tokens.len()).any(|n| {
+        if n > 0 && tokens[n - 1].is(".") {
+            return false;
+        }
+        let Some((call, rest)) = statement::call_at(&tokens[n..]) else {
+            return false;
+        };
+        if TAKE_TEXTS.contains(&call.last()) && call.arguments.len() == 1 {
+            let given = call.positional(0).and_then(statement::call_at);
+            return given.is_some_and(|(given, rest)| rest.is_empty() && read(&given));
+        }
+        let is_method = matches!(rest, [dot, method, open, ..]
+            if dot.is(".") && method.kind == TokenKind::Name && open.is("("));
+        is_method && read(&call)
+    })
 }
 
 /// Whether a line stands in a module of settings, or in a class of them.
@@ -385,9 +462,15 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
         let mut whole = body.flat_map(|line| &line.tokens);
         whole.any(|token| token.text == "os" || token.text == "environ")
     };
+    let is_required = matches!(call.named("required"), Some([value]) if value.is_name("True"));
+    let otherwise = if is_required {
+        Default::None
+    } else {
+        Default::Other
+    };
     (is_one && (of_environment || reads())).then(|| Read {
         name: variable,
-        default: call.argument("default", 1).map_or(Default::Other, of_value),
+        default: call.argument("default", 1).map_or(otherwise, of_value),
         annotation: String::new(),
         is_made: false,
         is_refused: false,

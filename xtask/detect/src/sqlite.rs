@@ -7,6 +7,7 @@ use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
+use crate::settings;
 use crate::tree::is_of_the_app;
 
 /// Django's own module for it, and the one for what an image has.
@@ -38,7 +39,16 @@ pub(crate) fn notes(
                     found.push(Detected::likely(note, place));
                 }
             };
-            let given = |value: Option<&str>| is_given(line, database, value);
+            let given = |value: Option<&str>| {
+                let reads_one = || {
+                    let calls = statement::calls(&line.tokens);
+                    let mut read = calls
+                        .iter()
+                        .filter_map(|call| settings::read_by(modules, module, call));
+                    read.any(|read| database.iter().any(|one| one.value.name == read.name))
+                };
+                is_given(line, database, value) || value.is_none() && reads_one()
+            };
             let url = line.tokens.iter().enumerate().find(|(n, token)| {
                 // The name of the file comes after it: `"sqlite:///" + folder`.
                 let goes_on = line.tokens.get(n + 1).is_some_and(|next| next.is("+"));

@@ -228,6 +228,15 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         );
         say("found", at(driver, &text));
     }
+    if let Some(absent) = &findings.absent_settings {
+        let (file, example) = &absent.value;
+        let text = format!(
+            "the settings {file}, which {} names: write them, as {example} shows, with the database of `DATABASE_URL` or of \
+             `PGHOST` and its like",
+            absent.place
+        );
+        say("missing", text);
+    }
     if let Some(driver) = findings.missing_driver {
         let text = format!(
             "a driver of PostgreSQL: nothing that is installed brings one: {}",

@@ -141,7 +141,12 @@ fn undecided(args: &NewArgs, placement: &Placement, findings: &Findings) -> Opti
     if let [first, ..] = findings.projects.as_slice() {
         let all = findings.projects.join(", ");
         let failure = failure::usage(format!("{shown} is no project itself, and has some in it: {all}"));
-        return Some(failure.hint(format!("run `cargo xtask new {shown}/{first}`")));
+        let of_app = findings.app.chosen.as_ref().and_then(|app| {
+            let mut folders = findings.projects.iter();
+            folders.find(|folder| app.place.file.starts_with(&format!("{folder}/")))
+        });
+        let meant = of_app.unwrap_or(first);
+        return Some(failure.hint(format!("run `cargo xtask new {shown}/{meant}`")));
     }
     match findings.app.others.as_slice() {
         [] if let Some(template) = &findings.template => Some(of_a_template(shown, template)),
