@@ -9,21 +9,22 @@ ARG PYTHON_VERSION="{{python_version}}"
 
 {{if app}}
 {{front_end}}# ---------------------------------------------------------------------------------------------
-# Stage 1 · python-deps
-# Leaves /opt/venv (dependencies), /opt/python (a Python of uv's, if the app wants one),
-# /opt/project (the app's package, if it is one) and /app.
-# Nothing else of this stage reaches the image: no uv, no pip, no compiler.
+# Stage 1 · python-deps, and the app on top of it: python-app
+# The first leaves /opt/venv (dependencies) and /opt/python (a Python of uv's, if the app wants one),
+# the second /opt/with-app/project (the app's package, if it is one) and /app.
+# Nothing else of them reaches the image: no uv, no pip, no compiler.
 #
 # A cache mount outlives a build and serves other apps and projects. None is mounted where code of
-# the app or of a package runs, and each has an id of its own: no other Dockerfile comes upon it.
+# the app or of a package runs, and each has an id of its own: no other Dockerfile comes upon it. apt's
+# is another one in each stage, since one that is locked is waited for: stages run side by side.
 # ---------------------------------------------------------------------------------------------
 FROM {{python_from}} AS python-deps
 ARG PYTHON_PACKAGES
 ARG UV_VERSION
 ARG UV_HASHES
 
-RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+RUN --mount=type=cache,id=hive-apt-app,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=hive-apt-app-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
 set -eu
 {{network}}
@@ -42,10 +43,12 @@ RUN --mount=type=cache,id=hive-pip,target=/root/.cache/pip \
     --mount=type=secret,id=netrc,target=/root/.netrc <<'SH'
 set -eu
 {{network}}
-python3 -m venv /opt/uv
+# The distribution's pip runs from its wheel: to install it takes longer than to install uv.
+python3 -m venv --without-pip /opt/uv
+ln -s /usr/share/python-wheels/pip-*.whl /opt/uv/pip.whl
 echo "uv==$UV_VERSION $UV_HASHES" > /opt/uv/requirements.txt
-/opt/uv/bin/pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-    ${UV_HASHES:+--require-hashes} --requirement /opt/uv/requirements.txt
+/opt/uv/bin/python /opt/uv/pip.whl/pip install --quiet --disable-pip-version-check --no-compile \
+    --root-user-action=ignore ${UV_HASHES:+--require-hashes} --requirement /opt/uv/requirements.txt
 ln -s /opt/uv/bin/uv /usr/local/bin/uv
 mkdir /opt/python
 if [ -z "$PYTHON_VERSION" ]; then
@@ -119,7 +122,7 @@ UV_PYTHON=$(cat /opt/uv/interpreter) && export UV_PYTHON
 # Whether the project takes this Python, by what it requires.
 takes() {
     if [ ! -f pyproject.toml ]; then return; fi
-    /opt/uv/bin/python - "$1" <<'PY'
+    PYTHONPATH=/opt/uv/pip.whl /opt/uv/bin/python - "$1" <<'PY'
 import sys
 import tomllib
 
@@ -181,8 +184,7 @@ elif [ -f pylock.toml ]; then
     fi
 elif [ -f poetry.lock ] || [ -f pdm.lock ]; then
     # Markers are asked of the app's Python, by the library that pip has.
-    packaging=$(/opt/uv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    PYTHONPATH=$packaging "$UV_PYTHON" - {{install_options}} <<'PY'
+    PYTHONPATH=/opt/uv/pip.whl "$UV_PYTHON" - {{install_options}} <<'PY'
 {{locked}}
 PY
     uv venv /opt/venv
@@ -298,8 +300,8 @@ cat > /opt/uv/tidy <<'TIDY'
 # What uv notes about its own run (times, cache keys) would make each build another one
 # (astral-sh/uv#8877).
 rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
-find /opt/venv -name uv_cache.json -path '*.dist-info/*' -delete
-find /opt/venv -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
+find /opt/venv/ -name uv_cache.json -path '*.dist-info/*' -delete
+find /opt/venv/ -name RECORD -path '*.dist-info/*' -exec sed -i '/\/uv_cache\.json,/d' {} +
 # Never compared with its source again: quick to load, and the same bytes in each build. Packages
 # may have files that no Python compiles, templates among them: pip installs those, too. Whatever
 # else is missing then was not written, and that is an error.
@@ -327,18 +329,26 @@ printf '%s\n' /app "import site; site.addsitedir('$project')" \
     "import os; os.path.exists('$own') and exec(open('$own').read(), {'__name__': 'hive-app.pth'})" \
     > "$site/hive-app.pth"
 sh -eu /opt/uv/tidy
+# One that the app finishes is the app's own: none comes from here then.
+mkdir /opt/with-app
+if [ -f /opt/later ]; then
+    mv /opt/venv /opt/with-app/venv
+    mkdir /opt/venv
+fi
 SH
 
 # The app, and its package when it is one: installed beside the venv, so that the venv's layer
-# stays as it is when the app changes. Editable, as uv does it: /app is what runs.
+# stays as it is when the app changes, and is copied while the app is installed. Editable, as uv does
+# it: /app is what runs.
 # APP_CONTENTS is what `build-images` has hashed; plain `docker build` gives none.
+FROM python-deps AS python-app
 WORKDIR /app
 COPY . /app
 ARG APP_CONTENTS
 RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
-    --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
+    --mount=type=ssh --mount=type=secret,id=known-hosts --mount=type=secret,id=logins <<'SH'
 set -eu
 {{network}}
 {{build_environment}}
@@ -348,7 +358,11 @@ if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
     echo "BuildKit has not read what was hashed of the app's folder" >&2
     exit 1
 fi
-mkdir -p /opt/project
+mkdir /opt/project
+if [ -f /opt/later ]; then
+    rmdir /opt/venv
+    ln -s with-app/venv /opt/venv
+fi
 install_local() {
     set -- --python /opt/venv/bin/python --prefix /opt/project --no-deps "$@"
     uv pip install --offline "$@" 2> /dev/null || uv pip install "$@"
@@ -401,17 +415,10 @@ fi
 # A file that this Python cannot compile (a template, an old fixture) is not the image's business.
 "$UV_PYTHON" -I -S -m compileall -q -j 0 --invalidation-mode checked-hash /app /opt/project ||
     echo "some files were not compiled"
+# What the image takes of here, in one layer.
+mv /opt/project /opt/with-app/project
+ln -s with-app/project /opt/project
+{{look_for_logins}}
 SH
 {{own_steps}}
-# Of the app's folder itself, or written by code that a package was built with. Where the check fails
-# there is no image.
-RUN --mount=type=secret,id=logins <<'SH'
-set -eu
-[ -s /run/secrets/logins ] || exit 0
-found=$(grep -rlF -f /run/secrets/logins /app /opt/venv /opt/python /opt/project) || [ $? -eq 1 ]
-if [ -n "$found" ]; then
-    echo "a login of this machine's package indexes or proxies lies in a file of the image:" $found >&2
-    exit 1
-fi
-SH
 {{end}}

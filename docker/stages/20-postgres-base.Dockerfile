@@ -29,12 +29,25 @@ printf 'path-exclude=%s\n' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/lo
     '/usr/share/doc/*' > /etc/dpkg/dpkg.cfg.d/hive
 echo 'path-include=/usr/share/doc/*/copyright' >> /etc/dpkg/dpkg.cfg.d/hive
 
+# Tells apt that a package is here: the largest of what is removed below are not fetched for that.
+pretend() {
+    for package in "$@"; do
+        printf '%s\n' "Package: $package" 'Status: install ok installed' 'Version: 99:0' \
+            "Architecture: $(dpkg --print-architecture)" 'Maintainer: nobody' 'Description: removed' '' \
+            >> /var/lib/dpkg/status
+        : > "/var/lib/dpkg/info/$package.list"
+    done
+}
+pretend python3-pkg-resources
+
 {{if database}}
 # The package would make a cluster of its own, 40 MB that no volume ever sees.
 mkdir -p /etc/postgresql-common
 echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
 
 apt update
+compiler=$(apt-cache depends "postgresql-$PG_MAJOR" | sed -n 's/.* \(libllvm[a-z0-9.-]*\)$/\1/p')
+pretend locales $compiler
 apt install --yes --no-install-recommends \
     ca-certificates python3 libnss-extrausers $SUPERVISOR_PACKAGES $POSTGRES_PACKAGES
 {{else}}

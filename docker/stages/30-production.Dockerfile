@@ -42,8 +42,8 @@ SH
 {{if app}}
 COPY --link --from=python-deps /opt/python /opt/python
 COPY --link --from=python-deps /opt/venv /opt/venv
-COPY --link --from=python-deps /opt/project /opt/project
-COPY --link --from=python-deps --chown=1000:1000 /app /app
+COPY --link --from=python-app /opt/with-app /opt
+COPY --link --from=python-app --chown=1000:1000 /app /app
 
 {{end}}
 COPY <<'JSON' /etc/hive/image.json

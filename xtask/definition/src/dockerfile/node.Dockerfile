@@ -2,8 +2,8 @@
 # The front end. Only what is made of it is in the image: no node, no npm, none of their packages.
 # ---------------------------------------------------------------------------------------------
 FROM ${BASE} AS node-tools
-RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
-    --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
+RUN --mount=type=cache,id=hive-apt-node,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id=hive-apt-node-lists,target=/var/lib/apt/lists,sharing=locked \
     --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
 set -eu
 {{network}}
