@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,20 @@ def said_of(state):
     return lambda _: known
 
 
+@contextlib.contextmanager
+def as_its_owner(folder):
+    """Root writes into every folder; who has the volume does not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    subprocess.run(["chown", "--recursive", "65534", folder], check=True)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 def places_in(folder):
     """Where the script finds its volume, if that is this folder."""
     return {
@@ -138,6 +153,65 @@ class Archive(unittest.TestCase):
                     generation.forget_unused("1")
                 self.assertEqual(os.listdir(f"{folder}/generations"), left)
                 self.assertEqual(printed.getvalue().split(), left)
+
+    def test_folders_that_nobody_may_write_into_go_too(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mount = pathlib.Path(folder)
+            for name in ("files/1", "files/old", "generations/new-1.part/hive-files/app"):
+                closed = mount / name / "media/2026"
+                closed.mkdir(parents=True)
+                (closed / "one").touch()
+                (mount / name / "elsewhere").symlink_to(mount / "kept")
+                for each in (closed, closed.parent):
+                    each.chmod(0o555)
+            (mount / "kept").mkdir(mode=0o555)
+            old = mount / "generations/before-2"
+            old.mkdir()
+            (old / generation.RESTORED).write_text('{"id": "old"}')
+            (mount / "pgdata").mkdir()
+            with (
+                as_its_owner(folder),
+                mock.patch.object(generation.files, "FILES", f"{folder}/files"),
+                mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)),
+            ):
+                generation.settle()
+                self.assertEqual(os.listdir(f"{folder}/generations"), ["before-2"])
+                generation.forget("before-2")
+            self.assertEqual(os.listdir(f"{folder}/generations"), [])
+            self.assertEqual(os.listdir(f"{folder}/files"), [])
+            self.assertEqual(stat.S_IMODE((mount / "kept").stat().st_mode), 0o555)
+
+    def test_a_generation_that_was_deleted_in_part_is_no_way_back(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mount = pathlib.Path(folder)
+            for name in ("files/old", "generations/before-2", "pgdata"):
+                (mount / name).mkdir(parents=True)
+            kept = mount / "generations/before-2" / generation.RESTORED
+            kept.write_text('{"id": "old"}')
+            with (
+                mock.patch.object(generation.files, "FILES", f"{folder}/files"),
+                mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)),
+            ):
+                killed = mock.Mock(side_effect=KeyboardInterrupt)
+                with mock.patch.object(generation, "remove_files", killed):
+                    self.assertRaises(KeyboardInterrupt, generation.forget, "before-2")
+                self.assertEqual(os.listdir(f"{folder}/generations"), ["new-old.part"])
+                generation.settle()
+            self.assertEqual(os.listdir(f"{folder}/generations"), [])
+            self.assertEqual(os.listdir(f"{folder}/files"), [])
+
+    def test_other_data_than_those_that_were_asked_about_are_not_put_aside(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mount = pathlib.Path(folder)
+            for name, runs in (("pgdata", "2"), ("generations/before-1", "0")):
+                (mount / name).mkdir(parents=True)
+                (mount / name / generation.RESTORED).write_text(f'{{"id": "{runs}"}}')
+            with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
+                with self.assertRaises(copied.Refused) as told:
+                    generation.back("1")
+                self.assertEqual(str(told.exception), "the data that run are those of 2, not of 1")
+                running = generation.read(f"{folder}/pgdata/{generation.RESTORED}")
+                self.assertEqual(running["id"], "2")
 
     def test_who_is_healthy_is_so_since_the_step_that_is_noted(self):
         with tempfile.TemporaryDirectory() as folder:

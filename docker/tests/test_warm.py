@@ -31,7 +31,7 @@ class Warm(unittest.TestCase):
             pathlib.Path(folder.name, name) for name in ("pgdata", "part", "log")
         )
         for home in (self.cluster, self.part):
-            for name in ("pg_wal", "pg_replslot", "pg_stat"):
+            for name in ("pg_wal", "pg_replslot", "pg_stat", "pg_logical", "base"):
                 (home / name).mkdir(parents=True)
         self.log.mkdir()
         label = "START WAL LOCATION: 0/4E00028 (file 00000001000000000000004E)\n"
@@ -133,6 +133,35 @@ class Warm(unittest.TestCase):
         (self.cluster / "base/5").mkdir(parents=True)
         (self.cluster / "base/5/16400_init").touch()
         self.assertEqual(self.refused(), "an unlogged table was made meanwhile")
+
+    def test_what_was_set_meanwhile_is_in_the_copy(self):
+        def content(home):
+            return {
+                str(path.relative_to(home)): path.read_text()
+                for path in home.rglob("*")
+                if path.is_file() and path.parent.name != "pg_wal"
+            }
+
+        for name, text in {
+            "postgresql.auto.conf": "work_mem = '64MB'",
+            "hive-archive.json": '{"stretch": "2"}',
+            "pg_hba.conf": "new",
+            "pg_logical/replorigin_checkpoint": "new",
+            "pg_stat/pgstat.stat": "new",
+            "conf.d/own.conf": "new",
+        }.items():
+            (self.cluster / name).parent.mkdir(exist_ok=True)
+            (self.cluster / name).write_text(text)
+        wanted = content(self.cluster)
+        old = ("postgresql.auto.conf", "conf.d/old.conf", "backup_manifest", "base/1", "gone")
+        for name in old:
+            (self.part / name).parent.mkdir(exist_ok=True)
+            (self.part / name).write_text("old")
+        (self.cluster / "base/1").write_text("in the log")
+        (self.cluster / "server.key").symlink_to("/run/secrets/key")
+        self.catch_up()
+        self.assertEqual(content(self.part), wanted | {"base/1": "old"})
+        self.assertEqual((self.part / "server.key").readlink(), pathlib.Path("/run/secrets/key"))
 
     def test_segments_are_called_as_postgresql_does(self):
         self.assertEqual(warm.segment_name(3, 0x2A1, 16 << 20), "0000000300000002000000A1")

@@ -7,9 +7,12 @@ import os
 import pathlib
 import sys
 import tempfile
+import time
 import unittest
 from unittest import mock
 
+from hive_container import image
+from test_image import spec
 from test_proof import copied, load
 
 written = load("written")
@@ -33,6 +36,7 @@ class Count(unittest.TestCase):
         self.cluster.mkdir()
         identity = {"image": "genie", "database": "genie", "role": "the role"}
         (self.cluster / "hive.json").write_text(json.dumps(identity), encoding="utf-8")
+        touch(self.cluster / "global/pg_control", MOMENT + 2)
         self.counted = []
 
     def count(self, tables, since="3"):
@@ -73,6 +77,16 @@ class Count(unittest.TestCase):
         self.assertEqual(told["tables"], [["large", 5], ["late", 2], ["b (database other)", 1]])
         self.assertEqual(told["not_counted"], [["others", "permission denied"]])
         self.assertIn("age(xmin) BETWEEN 1 AND 3", self.counted[0])
+
+    def test_where_the_clock_was_set_back_no_table_is_left_out(self):
+        touch(self.cluster / "base/early", MOMENT - 1)
+        touch(self.cluster / "global/pg_control", MOMENT - 1)
+        told = self.count({"early": 2})["tables"]
+        self.assertEqual(told, [["early", 2], ["b (database other)", 1]])
+        # A note of the future, and a server that has ended before that.
+        touch(self.cluster / "global/pg_control", time.time_ns() + (10 << 30))
+        moment = time.time_ns() + (5 << 30)
+        self.assertFalse(written.told_apart_by_time(str(self.cluster), moment))
 
     def test_without_a_transaction_since_then_nothing_is_read(self):
         touch(self.cluster / "base/late", MOMENT)
@@ -145,6 +159,13 @@ class Copy(unittest.TestCase):
         of_cluster = ["PG_VERSION", "base/1", "hive-restored.json"]
         expected = ["files/2/app/media/a", "hive/secret.KEY", *(f"pgdata/{n}" for n in of_cluster)]
         self.assertEqual(self.copy(), expected)
+
+    def test_nothing_of_the_copys_own_says_how_the_superuser_works(self):
+        options = kept.SERVICE.split("options=")[1]
+        for setting in ("-c search_path=pg_catalog", "-c session_preload_libraries= "):
+            self.assertIn(setting, options)
+        service = image.services(spec(), {}, "/none", copied.MAJOR)
+        self.assertEqual(options, service.split("options=")[1])
 
     def test_what_cannot_be_served_is_refused_before_it_is_copied(self):
         for told, how in (

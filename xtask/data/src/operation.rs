@@ -92,6 +92,14 @@ impl<'a, O: DataOperation<'a>> DataStep<O> {
     }
 }
 
+/// What was to be taken back has been replaced meanwhile.
+fn others_run(name: &str) -> Failure {
+    failure::usage(format!(
+        "{name}: the data that run are no longer those that were to be taken back"
+    ))
+    .hint(format!("what runs now: cargo xtask status {name}"))
+}
+
 /// What all operations work with.
 pub(crate) struct DataWork<'a> {
     pub(crate) handle: &'a ServiceHandle,
@@ -117,7 +125,14 @@ impl DataWork<'_> {
         }
         self.journal.holds = held.is_some();
         self.held = held;
-        Ok(())
+        if !self.journal.is_way_back() {
+            return Ok(());
+        }
+        // It was asked about before that, and somebody may have taken his time to answer.
+        match self.keeper.look(&[])?.running {
+            Some(running) if running == self.journal.id => Ok(()),
+            _ => Err(others_run(self.handle.name.as_str()).into()),
+        }
     }
 
     /// Becomes the one who ends an operation that was killed; whether there is anything to end yet.

@@ -300,7 +300,9 @@ pub fn mend(order: &MendOrder<'_>) -> Result<bool> {
         !has_way_back || one.work.works(order.choices.may_wait)?
     } else {
         let has_stopped = ![COPY, STOP].contains(&one.work.journal.step.as_str());
-        (has_run && has_stopped) || one.work.is_used()?
+        // Of a way back the data are in use until they are exchanged.
+        let is_used = one.work.journal.operation != UNDO && one.work.is_used()?;
+        (has_run && has_stopped) || is_used
     };
     if is_over {
         one.work.settle()?;

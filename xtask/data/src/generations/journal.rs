@@ -3,6 +3,7 @@
 use anyhow::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::{exchange, replacement};
 use definition::identity::ImageId;
 use engine::reaper;
 use failure::Failure;
@@ -56,6 +57,11 @@ impl VolumeJournal {
             run: reaper::run_id().ok(),
             holds: false,
         }
+    }
+
+    /// Whether what ran before the operation of this name is to run again.
+    pub(crate) fn is_way_back(&self) -> bool {
+        [exchange::ROLLBACK, replacement::UNDO].contains(&self.operation.as_str())
     }
 
     /// Whether only what it holds can tell if it goes on.

@@ -15,6 +15,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -47,6 +48,16 @@ def name_of(cluster: str) -> str:
             return json.load(file)["id"]
     except FileNotFoundError:
         return "first"
+
+
+def remove_tree(path: str) -> None:
+    """Also a folder that nobody may write into, its owner neither: an app's may be one."""
+    os.chmod(path, 0o700)
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            if not os.path.islink(f"{folder}/{name}"):
+                os.chmod(f"{folder}/{name}", 0o700)
+    shutil.rmtree(path)
 
 
 def kept_secrets() -> list[str]:

@@ -283,7 +283,7 @@ def settle() -> None:
         else:
             # Never in use: a copy of a backup.
             remove_files(identifier.removesuffix(".part"))
-            shutil.rmtree(path)
+            files.remove_tree(path)
     sync(GENERATIONS)
 
 
@@ -559,7 +559,7 @@ def is_caught_up(identifier: str, part: str) -> bool:
     except (warm.Unfit, Refused) as error:
         print(error)
         return False
-    shutil.rmtree(log)
+    files.remove_tree(log)
     return True
 
 
@@ -591,7 +591,7 @@ def give_files(part: str, identifier: str) -> None:
 
 def remove_files(name: str) -> None:
     if os.path.isdir(f"{files.FILES}/{name}"):
-        shutil.rmtree(f"{files.FILES}/{name}")
+        files.remove_tree(f"{files.FILES}/{name}")
 
 
 #: So many indexes are told by name.
@@ -709,6 +709,9 @@ def back(identifier: str) -> None:
     """What ran before runs again; where that is so already, or nothing ran, all is as it is."""
     locked()
     settle()
+    running = (read(f"{PGDATA}/{RESTORED}") or {}).get("id")
+    if os.path.isdir(f"{GENERATIONS}/before-{identifier}") and running != identifier:
+        raise Refused(f"the data that run are those of {running or 'nothing'}, not of {identifier}")
     change(f"{GENERATIONS}/before-{identifier}", f"{GENERATIONS}/failed-{identifier}")
 
 
@@ -743,9 +746,16 @@ def forget(name: str) -> None:
         raise Refused(f"there is no generation {name}")
     own = files.name_of(f"{GENERATIONS}/{name}")
     others = [PGDATA, *(f"{GENERATIONS}/{one}" for one in os.listdir(GENERATIONS) if one != name)]
-    if all(files.name_of(other) != own for other in others if os.path.isdir(other)):
+    is_alone = all(files.name_of(other) != own for other in others if os.path.isdir(other))
+    # What is deleted in part is no way back: `settle` ends that, whose files these are.
+    going = f"{GENERATIONS}/new-{own if is_alone else name}.part"
+    if os.path.isdir(going):
+        files.remove_tree(going)
+    os.rename(f"{GENERATIONS}/{name}", going)
+    sync(GENERATIONS)
+    if is_alone:
         remove_files(own)
-    shutil.rmtree(f"{GENERATIONS}/{name}")
+    files.remove_tree(going)
 
 
 def forget_unused(identifier: str) -> None:

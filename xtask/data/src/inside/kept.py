@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 import files
-from copied import MAJOR, RUN, STATE, Refused, control, started
+from copied import MAJOR, RUN, STATE, Refused, control, settings, started
 
 FROM = "/from"
 MOUNT = files.MOUNT
@@ -28,7 +28,12 @@ MORE_ROOM = 200_000_000
 #: Of this cluster's place on its volume, and of a server that is gone.
 NOT_COPIED = ("hive-kept.json", "hive-archive.json", "postmaster.pid")
 
-SERVICE = f"[superuser]\nhost={RUN}\nport=5432\nuser=postgres\n"
+#: The copy holds whatever the app's role has put into it: no session of the superuser's goes by
+#: that, as in a service's container (CVE-2018-1058).
+SERVICE = (
+    f"[superuser]\nhost={RUN}\nport=5432\nuser=postgres\n"
+    f"options={settings.as_options(settings.of_the_superuser(MAJOR))}\n"
+)
 
 
 def copy(name: str, owner: str) -> None:

@@ -28,3 +28,24 @@ def keeps_log(session: subprocess.Popen, slot: str) -> bool:
     statement = f"SELECT slot_name FROM pg_create_physical_replication_slot('{slot}', true, true);"
     print(statement, file=session.stdin, flush=True)
     return session.stdout.readline().strip() == slot
+
+
+def why_it_ended() -> str:
+    """What to say where the session has ended by itself."""
+    bound = "SELECT setting, pg_size_pretty(setting::bigint << 20) FROM pg_settings"
+    done = subprocess.run(
+        ["/usr/bin/psql", "-XAtqc", f"{bound} WHERE name = 'max_slot_wal_keep_size'"],
+        env=ENVIRONMENT | {"PATH": "/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    megabytes, _, shown = done.stdout.strip().partition("|")
+    if not shown or megabytes == "-1":
+        return "the session that keeps the log has ended meanwhile"
+    return (
+        f"more than {shown} of the log was written meanwhile, and the server keeps no more while it"
+        " is archived (max_slot_wal_keep_size): take it when less is written, or without the"
+        " archive's volume"
+    )

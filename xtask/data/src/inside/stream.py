@@ -73,7 +73,7 @@ def main() -> int:
         print(f"{error.filename or 'the backup'}: {error.strerror or error}", file=sys.stderr)
         code = 1
     if session.poll() is not None:
-        print("the session that keeps the log has ended meanwhile", file=sys.stderr)
+        print(slot.why_it_ended(), file=sys.stderr)
         return 1
     session.communicate()
     # A signal is no exit code.

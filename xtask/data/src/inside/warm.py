@@ -1,7 +1,6 @@
 """A copy of a cluster that `follow` has taken while that worked, and what brings it to where the
 cluster ended: the log that was received since, and what the stopped cluster has besides."""
 
-import contextlib
 import glob
 import os
 import re
@@ -9,6 +8,7 @@ import shutil
 import subprocess
 
 from copied import NOT_SYNCED, STATE, control, serving
+from files import remove_tree
 
 #: Below this a copy of the stopped cluster is there sooner than PostgreSQL has replayed its log.
 WORTH_IT = 128 << 20
@@ -74,12 +74,38 @@ def catch_up(cluster: str, part: str, log: str) -> None:
         reached = control(part)["Latest checkpoint location"]
         if number_of(reached) < number_of(end):
             raise Unfit(f"its log ends at {reached}, and that of the cluster at {end}")
-    # What is counted of tables, by which they are vacuumed.
-    bring_folder(cluster, part, "pg_stat")
-    # It is a copy no more.
-    for name in ("backup_label.old", "tablespace_map.old", "backup_manifest"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{part}/{name}")
+    bring_what_no_log_has(cluster, part)
+
+
+#: In no log either: what is counted of tables, by which they are vacuumed, and what a slot has
+#: decoded.
+BESIDE_THE_LOG = ("pg_stat", "pg_logical")
+
+#: The data themselves, which are recovered.
+DATA = ("base", "global")
+
+
+def bring_what_no_log_has(cluster: str, part: str) -> None:
+    """Settings of ALTER SYSTEM, certificates and notes may be others by now, and whatever else
+    somebody keeps there. What the cluster has no more goes: its copy's label, too."""
+    here, there = names(cluster), names(part)
+    for name in sorted(here | there):
+        source, target = f"{cluster}/{name}", f"{part}/{name}"
+        is_data = name in DATA or (name.startswith("pg_") and name not in BESIDE_THE_LOG)
+        if is_data and os.path.isdir(target):
+            continue
+        if os.path.isdir(target) and not os.path.islink(target):
+            remove_tree(target)
+        elif os.path.lexists(target):
+            os.unlink(target)
+        if name in here and os.path.isdir(source) and not os.path.islink(source):
+            shutil.copytree(source, target, symlinks=True)
+        elif name in here:
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def names(folder: str) -> set[str]:
+    return set(os.listdir(folder)) - {"postmaster.pid"}
 
 
 def bring_log(cluster: str, part: str, log: str, ended: dict[str, str]) -> None:

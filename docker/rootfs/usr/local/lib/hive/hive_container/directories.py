@@ -78,6 +78,8 @@ def make(place: str, shipped: str) -> None:
     os.makedirs(parent, mode=0o750, exist_ok=True)
     copy = f"{parent}/{COPYING}"
     if os.path.isdir(copy):
+        # A folder of the app's may let nobody write into it, its owner neither.
+        subprocess.run(["/bin/chmod", "-R", "u+rwx", copy], check=True)
         shutil.rmtree(copy)
     command = ["/bin/cp", "-r", shipped, copy]
     done = subprocess.run(command, stderr=subprocess.PIPE, umask=0o027, check=False)
