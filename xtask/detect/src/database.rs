@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
+use crate::django;
 use crate::modules::{Meaning, Modules};
 use crate::place::{Certainty, Detected, Place};
 use crate::python::statement::{self, Call};
@@ -530,6 +531,54 @@ pub(crate) fn driver_of_a_part(dependencies: &Dependencies) -> Option<Detected<A
     Some((*found).clone())
 }
 
+/// Where the code says which database it speaks to, of an app with a driver of PostgreSQL and
+/// no variable that leads there: Django's `DATABASES`, what makes an engine, or a connection.
+pub(crate) fn unread(
+    modules: &Modules<'_>,
+    dependencies: &Dependencies,
+    database: &[Detected<GivenVariable>],
+) -> Option<Place> {
+    const NAMES: [&str; 2] = ["DATABASES", "SQLALCHEMY_DATABASE_URI"];
+    const CALLS: [&str; 5] = [
+        "create_engine",
+        "create_async_engine",
+        "engine_from_config",
+        "async_engine_from_config",
+        "create_pool",
+    ];
+    let is_locked = || {
+        dependencies
+            .locked
+            .iter()
+            .any(|name| DRIVERS.contains(&name.as_str()))
+    };
+    let has_driver = drivers(dependencies).next().is_some() || is_locked();
+    if !database.is_empty() || !has_driver {
+        return None;
+    }
+    let counted = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let counted: Vec<_> = counted
+        .filter(|module| !django::is_of_developers(module.path.trim_end_matches(".py")))
+        .collect();
+    let named = counted.iter().find_map(|module| {
+        let (n, line) = module.lines.iter().enumerate().find(|(_, line)| {
+            let assigned = statement::assignments(line);
+            let is_key = line
+                .tokens
+                .iter()
+                .any(|token| token.kind == TokenKind::Text && token.text == NAMES[1]);
+            assigned.iter().any(|one| NAMES.contains(&one.target)) || is_key
+        })?;
+        (!line.tokens.is_empty()).then(|| Place::new(module.path, module.number(n)))
+    });
+    named.or_else(|| {
+        counted.iter().find_map(|module| {
+            let (n, _) = module.calls().find(|(_, call)| CALLS.contains(&call.last()))?;
+            Some(Place::new(module.path, module.number(n)))
+        })
+    })
+}
+
 /// A package that speaks to PostgreSQL, for an app that has a mapper for several databases
 /// and nothing that brings one: its list, or a part of it, was made for SQLite.
 pub(crate) fn missing_driver(dependencies: &Dependencies) -> Option<&'static str> {
@@ -561,17 +610,19 @@ pub(crate) fn missing_driver(dependencies: &Dependencies) -> Option<&'static str
     })
 }
 
+/// What speaks to PostgreSQL.
+const DRIVERS: [&str; 7] = [
+    "psycopg",
+    "psycopg-binary",
+    "psycopg-c",
+    "psycopg2",
+    "psycopg2-binary",
+    "asyncpg",
+    "pg8000",
+];
+
 /// The packages that speak to PostgreSQL, of all that are asked for.
 fn drivers(dependencies: &Dependencies) -> impl Iterator<Item = &Detected<AskedPackage>> {
-    const DRIVERS: [&str; 7] = [
-        "psycopg",
-        "psycopg-binary",
-        "psycopg-c",
-        "psycopg2",
-        "psycopg2-binary",
-        "asyncpg",
-        "pg8000",
-    ];
     let packages = dependencies.packages.iter();
     packages.filter(|one| DRIVERS.contains(&one.value.name.as_str()))
 }

@@ -69,6 +69,8 @@ pub struct Findings {
     pub absent_settings: Option<Detected<(String, String)>>,
     /// A package that speaks to PostgreSQL, where the app wants one and has none.
     pub missing_driver: Option<&'static str>,
+    /// Where the code says which database it speaks to, where no variable leads there.
+    pub unread_database: Option<Place>,
     /// How many migrations of Django's the project has.
     pub migrations: usize,
     /// A file of settings that the way to the database is to be written into.
@@ -214,8 +216,13 @@ fn of_tree(
         .collect();
     let notes = notes(tree, modules, entry.app.chosen.as_ref(), &database);
     let has_data = !database.is_empty() || notes.iter().any(|note| note.value.contains("SQLite"));
+    let unled = database::unled(tree, &dependencies, &database);
+    let absent_settings = django::absent_settings(tree, modules, entry.app.chosen.as_ref());
+    // Where it is fixed in the code, that is told.
+    let is_told = unled.is_some() || absent_settings.is_some() || !notes.is_empty();
     let mut findings = Findings {
-        absent_settings: django::absent_settings(tree, modules, entry.app.chosen.as_ref()),
+        unread_database: database::unread(modules, &dependencies, &database).filter(|_| !is_told),
+        absent_settings,
         missing_driver: database::missing_driver(&dependencies).filter(|_| has_data),
         folder: folder.to_owned(),
         description: description(tree),
@@ -255,7 +262,7 @@ fn of_tree(
             .collect(),
         redis: Vec::new(),
         migrations: django::migrations(tree),
-        unled: database::unled(tree, &dependencies, &database),
+        unled,
         app: entry.app,
         port: entry.port,
         dependencies,

@@ -363,7 +363,12 @@ fn calls(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Rea
 pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> Option<Read> {
     let (outside, declared) = match modules.meaning(module, &call.path) {
         // The library's own object, made by nobody here.
-        Meaning::Outside(name) if name == "environs.env" || name.starts_with("environs.env.") => {
+        Meaning::Outside(name)
+            if ["environs.env", "envparse.env"].iter().any(|own| {
+                let rest = name.strip_prefix(own);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            }) =>
+        {
             ("environs.Env".to_owned(), None)
         }
         Meaning::Outside(name) => (name, None),
@@ -388,6 +393,7 @@ pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_
         | "starlette.config.Config"
         | "environs.Env"
         | "environs.FileAwareEnv"
+        | "envparse.Env"
         | "environ.Env"
         | "environ.FileAwareEnv" => {
             let last = call.last();
@@ -481,8 +487,11 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
 fn url_of(method: &str) -> Option<String> {
     let known = [
         ("db", "DATABASE_URL"),
+        ("db_url", "DATABASE_URL"),
         ("cache", "CACHE_URL"),
+        ("cache_url", "CACHE_URL"),
         ("email", "EMAIL_URL"),
+        ("email_url", "EMAIL_URL"),
     ];
     known
         .iter()

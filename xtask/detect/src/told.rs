@@ -237,6 +237,13 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         );
         say("missing", text);
     }
+    if let Some(place) = &findings.unread_database {
+        let text = format!(
+            "a way to the database: {place} says where it is, and no variable was found that leads there: give what it reads \
+             in `app.environment`, with `{{database_url}}` or `{{database_host}}` and its like, or let it read DATABASE_URL"
+        );
+        say("missing", text);
+    }
     if let Some(driver) = findings.missing_driver {
         let text = format!(
             "a driver of PostgreSQL: nothing that is installed brings one: {}",
