@@ -158,7 +158,9 @@ pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> 
 pub(crate) fn front_ends(tree: &Tree) -> Vec<Detected<Companion>> {
     let mut found = Vec::new();
     let files = tree.texts().filter(|(path, _)| file_name(path) == "package.json");
-    for (path, text) in files.filter(|(path, _)| reads_count(path)) {
+    // What others wrote is there as it is used.
+    let is_own = |path: &str| !path.split('/').any(|part| ["vendor", "vendored"].contains(&part));
+    for (path, text) in files.filter(|(path, _)| reads_count(path) && is_own(path)) {
         let package: Option<serde_json::Value> = serde_json::from_str(text).ok();
         let build = package
             .as_ref()

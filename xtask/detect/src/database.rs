@@ -169,7 +169,7 @@ fn for_tests(variable: &ReadVariable, form: &Form, dependencies: &Dependencies) 
 }
 
 /// Words by which code tells which kind of database is meant.
-const KINDS: [&str; 4] = ["postgres", "postgresql", "pgsql", "psql"];
+pub(crate) const KINDS: [&str; 4] = ["postgres", "postgresql", "pgsql", "psql"];
 
 /// What stands before the name of each of Django's engines.
 const ENGINES: &str = "django.db.backends.";

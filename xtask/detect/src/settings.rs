@@ -254,7 +254,19 @@ fn own_words(tree: &Tree, modules: &Modules<'_>) -> BTreeSet<String> {
 /// Whether a file is a script that nothing of the app's knows: what it reads is given by
 /// whoever runs it, such as a pipeline.
 fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> bool {
-    const FOLDERS: [&str; 6] = ["bin", "ci", "contrib", "docker", "hack", "scripts"];
+    const FOLDERS: [&str; 11] = [
+        "bin",
+        "ci",
+        "contrib",
+        "deploy",
+        "deployment",
+        "dev",
+        "docker",
+        "hack",
+        "infra",
+        "scripts",
+        "tools",
+    ];
     let path = module.path;
     let folder = folder_of(path);
     let at_the_top = folder.split('/').next().unwrap_or_default();

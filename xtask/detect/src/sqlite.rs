@@ -1,6 +1,6 @@
 //! Data that an app keeps in SQLite: a file of the container's own, which ends with it.
 
-use crate::database::GivenVariable;
+use crate::database::{GivenVariable, KINDS};
 use crate::django;
 use crate::entry::AppObject;
 use crate::modules::{Meaning, Module, Modules};
@@ -25,6 +25,10 @@ pub(crate) fn notes(
     database: &[Detected<GivenVariable>],
 ) -> Vec<Detected<String>> {
     let mut found: Vec<Detected<String>> = Vec::new();
+    // What is there for another kind of database than the chosen one is not used.
+    let is_chosen = database
+        .iter()
+        .any(|one| KINDS.contains(&one.value.value.as_str()));
     let served = app.and_then(|app| django::settings_with(modules, &app.place.file));
     // Commands of Django's own kind are run by hand, on files that somebody names.
     let serves = |path: &str| is_of_the_app(path) && !path.contains("/management/commands/");
@@ -55,7 +59,7 @@ pub(crate) fn notes(
                 is_url(token) || goes_on && token.text.starts_with("sqlite") && token.text.ends_with(":///")
             });
             let url = url.map(|(_, token)| token);
-            if let Some(token) = url.filter(|_| !given(None)) {
+            if let Some(token) = url.filter(|_| !is_chosen && !given(None)) {
                 add(token.line, format!("data is kept in SQLite here, {INSTEAD}"));
             }
             for call in statement::calls(&line.tokens) {
@@ -63,9 +67,16 @@ pub(crate) fn notes(
                     add(call.line, format!("{name} keeps data in SQLite here, {INSTEAD}"));
                 }
             }
-            let engine = line.tokens.iter().find(|token| token.text == OF_DJANGO);
+            let engine = line.tokens.iter().enumerate().find(|(n, token)| {
+                // Asked for, and not chosen.
+                let is_compared = *n > 0 && ["==", "!="].contains(&line.tokens[n - 1].text);
+                token.text == OF_DJANGO && !is_compared
+            });
+            let engine = engine.map(|(_, token)| token);
             let is_served = served.as_ref().is_none_or(|all| all.contains(module.path));
-            if let Some(token) = engine.filter(|_| is_served && !given(Some(POSTGRESQL_OF_DJANGO))) {
+            if let Some(token) =
+                engine.filter(|_| !is_chosen && is_served && !given(Some(POSTGRESQL_OF_DJANGO)))
+            {
                 let note = match database.is_empty() {
                     true => {
                         "Django keeps its data in SQLite here: let DATABASES read DATABASE_URL, with dj-database-url"
