@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -200,6 +201,28 @@ class Archive(unittest.TestCase):
             self.assertEqual(os.listdir(f"{folder}/generations"), [])
             self.assertEqual(os.listdir(f"{folder}/files"), [])
 
+    def test_only_a_copy_of_ours_is_deleted_as_never_in_use(self):
+        for note, left in (('{"id": "3"}', []), ("{", ["before-3"]), ('{"id": "2"}', ["before-3"])):
+            with tempfile.TemporaryDirectory() as folder:
+                mount = pathlib.Path(folder)
+                for name in ("generations/new-3", "pgdata"):
+                    (mount / name).mkdir(parents=True)
+                (mount / "generations/new-3" / generation.RESTORED).write_text(note)
+                # A damaged note does not say what runs.
+                (mount / "pgdata" / generation.RESTORED).write_text("")
+                with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
+                    generation.settle()
+                self.assertEqual(os.listdir(f"{folder}/generations"), left)
+
+    def test_what_backups_need_is_told_by_the_same_clock_alone(self):
+        with mock.patch.object(archiving, "ask_for_less", lambda *_: 7):
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                generation.less("{}", str(time.time() - 200))
+            self.assertEqual(said.getvalue(), "7\n")
+            for between, told in ((-3600, "3600 s behind this machine's"), (400, "400 s ahead of")):
+                with self.assertRaisesRegex(copied.Refused, told):
+                    generation.less("{}", str(time.time() - between))
+
     def test_other_data_than_those_that_were_asked_about_are_not_put_aside(self):
         with tempfile.TemporaryDirectory() as folder:
             mount = pathlib.Path(folder)
@@ -254,7 +277,7 @@ class Archive(unittest.TestCase):
 
     def test_what_acts_on_names_does_so_alone(self):
         with tempfile.TemporaryDirectory() as folder:
-            pathlib.Path(folder, "generations/new-1").mkdir(parents=True)
+            pathlib.Path(folder, "generations/new-1.part").mkdir(parents=True)
             holder = os.open(folder, os.O_RDONLY)
             fcntl.flock(holder, fcntl.LOCK_EX)
             said = io.StringIO()
@@ -265,7 +288,7 @@ class Archive(unittest.TestCase):
             ):
                 self.assertEqual(generation.main(), 1)
                 self.assertEqual(said.getvalue(), "another command works on the volume\n")
-                self.assertEqual(os.listdir(f"{folder}/generations"), ["new-1"])
+                self.assertEqual(os.listdir(f"{folder}/generations"), ["new-1.part"])
                 os.close(holder)
                 self.assertEqual(generation.main(), 0)
                 self.assertEqual(os.listdir(f"{folder}/generations"), [])

@@ -4,14 +4,13 @@
 
 use anyhow::{Error, Result};
 
-use crate::generations::{VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::generations::{ROLLBACK, VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
 use service::seen::SeenContainer;
 
 /// What they are called in the journal.
 pub(crate) const RESTORE: &str = "restore";
 pub(crate) const MIGRATION: &str = "migration";
-pub(crate) const ROLLBACK: &str = "rollback";
 
 /// The steps that all of them end with, as they are once the new data are whole.
 pub(crate) struct Exchange<'a> {

@@ -23,6 +23,7 @@ use host::report::Report;
 pub(crate) use findings::MadeBy;
 pub use findings::VolumeFindings;
 pub use journal::VolumeJournal;
+pub(crate) use journal::{ROLLBACK, UNDO};
 
 /// Unpacks what comes on stdin, and compares it where it has another argument.
 const UNPACK: &str = include_str!("inside/unpack.py");

@@ -1,5 +1,7 @@
 //! The log in an archive that no backup needs any more: how much it is, and that it may go.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context as _, Result};
 
 use crate::file::Backup;
@@ -48,7 +50,11 @@ pub fn release(
         return Ok(None);
     };
     let needed = serde_json::to_string(&needed)?;
-    let said = run_in(&container, &[], &on_generations(&["less", &needed]))?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)?
+        .as_secs()
+        .to_string();
+    let said = run_in(&container, &[], &on_generations(&["less", &needed, &now]))?;
     let bytes: u64 = said.trim().parse().context("read how much of the log may go")?;
     Ok((bytes > 0).then_some(OldLog { volume, bytes }))
 }

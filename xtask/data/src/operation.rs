@@ -95,7 +95,7 @@ impl<'a, O: DataOperation<'a>> DataStep<O> {
 /// What was to be taken back has been replaced meanwhile.
 fn others_run(name: &str) -> Failure {
     failure::usage(format!(
-        "{name}: the data that run are no longer those that were to be taken back"
+        "{name}: its data have changed since this was asked for: they are no longer to be taken back by that"
     ))
     .hint(format!("what runs now: cargo xtask status {name}"))
 }
@@ -118,9 +118,9 @@ impl DataWork<'_> {
     /// Nobody else works on the volume from here on, nor takes this for one that was killed.
     fn hold(&mut self) -> Result<()> {
         let (held, journal) = self.keeper.hold()?;
-        // What was killed here has been ended by now; what another host has begun since then is that
-        // host's.
-        if let Some(other) = journal.filter(VolumeJournal::is_of_another_host) {
+        // What was killed before this has been ended by now: what is there has been begun since then,
+        // by another host or another user.
+        if let Some(other) = journal {
             return Err(other.refused(self.handle.name.as_str()));
         }
         self.journal.holds = held.is_some();
@@ -129,10 +129,12 @@ impl DataWork<'_> {
             return Ok(());
         }
         // It was asked about before that, and somebody may have taken his time to answer.
-        match self.keeper.look(&[])?.running {
-            Some(running) if running == self.journal.id => Ok(()),
-            _ => Err(others_run(self.handle.name.as_str()).into()),
+        let (seen, id) = (self.keeper.look(&[])?, &self.journal.id);
+        let is_there = seen.generations.contains(&format!("before-{id}"));
+        if !is_there || seen.running.as_ref() != Some(id) {
+            return Err(others_run(self.handle.name.as_str()).into());
         }
+        Ok(())
     }
 
     /// Becomes the one who ends an operation that was killed; whether there is anything to end yet.

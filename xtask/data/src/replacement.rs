@@ -12,7 +12,7 @@ use anyhow::{Context as _, Error, Result};
 use serde_json::{Value, json};
 
 use crate::exchange;
-use crate::generations::{VolumeJournal, VolumeKeeper};
+use crate::generations::{ROLLBACK, UNDO, VolumeJournal, VolumeKeeper};
 use crate::growth;
 use crate::operation::{self, DataOperation, DataStep, DataWork, EXCHANGE, START, STOP};
 use crate::running_copy::{Copied, RunningCopy};
@@ -38,8 +38,6 @@ const REPLACE: &str = "replace";
 pub(crate) const UPDATE: &str = "update";
 /// The same without a way back.
 pub(crate) const WITHOUT: &str = "update without a way back";
-/// What `update --undo` is called there.
-pub(crate) const UNDO: &str = "update that is undone";
 
 /// An update, or the undoing of one, as an operation with steps.
 pub(crate) struct Replacement<'a> {
@@ -360,7 +358,7 @@ pub enum WayBackKind {
 pub fn killed_way_back(handle: &ServiceHandle, kind: WayBackKind) -> Result<Option<String>> {
     let operation = match kind {
         WayBackKind::OfUpdate => UNDO,
-        WayBackKind::OfData => exchange::ROLLBACK,
+        WayBackKind::OfData => ROLLBACK,
     };
     let is_one = |one: &VolumeJournal| one.operation == operation;
     Ok(interrupted(handle)?.filter(is_one).map(|journal| journal.id))

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use crate::exchange::{self, Exchange, ROLLBACK};
-use crate::generations::{MadeBy, VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::exchange::{self, Exchange};
+use crate::generations::{MadeBy, ROLLBACK, VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation;
 use crate::restore::RestoreOrder;
 use crate::written::{self, PutAside};

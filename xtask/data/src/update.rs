@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::facts::BackupFacts;
-use crate::generations::{MadeBy, VolumeFindings, VolumeJournal, VolumeKeeper};
+use crate::generations::{MadeBy, UNDO, VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::operation::{self, DataWork, all};
 use crate::proof::{MORE_FILES, MORE_ROOM};
 use crate::rehearsal::{self, OwnChecks, RehearsalOrder, TrialOrder};
-use crate::replacement::{Replacement, UNDO, UPDATE, WITHOUT};
+use crate::replacement::{Replacement, UPDATE, WITHOUT};
 use crate::source::BackupSource;
 use crate::take;
 use crate::written::{self, PutAside};

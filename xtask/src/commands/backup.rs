@@ -415,12 +415,15 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
     let mut staying: Vec<(&ImageSpec, Vec<Backup>)> = Vec::new();
     let mut count = 0;
     for spec in &specs {
-        let (mut read, mut others) = (Vec::new(), Vec::new());
+        let (mut read, mut others, mut is_known) = (Vec::new(), Vec::new(), true);
         for (_, one) in file::list(&file::folder(host, spec.name.as_str()))? {
             match one {
                 Ok(backup) if backup.is_of_series(spec.name.as_str()) => read.push(backup),
                 Ok(backup) => others.push(backup),
-                Err(error) => host.report.warn(format!("{error:#}: it is left alone")),
+                Err(error) => {
+                    is_known = false;
+                    host.report.warn(format!("{error:#}: it is left alone"));
+                }
             }
         }
         if !others.is_empty() {
@@ -440,7 +443,8 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
         count += stay.len();
         // The log that they need is not what no backup needs.
         stay.extend(others);
-        staying.push((spec, stay));
+        // Nor is that of one which cannot be read.
+        staying.extend(is_known.then_some((spec, stay)));
     }
     for backup in &goes {
         host.report.step("goes", line(&backup.path, &Ok(backup.clone())));

@@ -3,10 +3,13 @@
 use anyhow::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{exchange, replacement};
 use definition::identity::ImageId;
 use engine::reaper;
 use failure::Failure;
+
+/// How the journal calls the way back of a restore or a migration, and that of an update.
+pub(crate) const ROLLBACK: &str = "rollback";
+pub(crate) const UNDO: &str = "update that is undone";
 
 /// What the volume says of an operation that goes on, or was killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ impl VolumeJournal {
 
     /// Whether what ran before the operation of this name is to run again.
     pub(crate) fn is_way_back(&self) -> bool {
-        [exchange::ROLLBACK, replacement::UNDO].contains(&self.operation.as_str())
+        [ROLLBACK, UNDO].contains(&self.operation.as_str())
     }
 
     /// Whether only what it holds can tell if it goes on.

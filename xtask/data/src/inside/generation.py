@@ -141,6 +141,8 @@ def look(extensions: str) -> None:
                     for name in names
                     if name.startswith(KEPT)
                     and (note := read(f"{GENERATIONS}/{name}/{PUT_ASIDE}")) is not None
+                    # One of an update that was taken back stays, also in what is made of a backup.
+                    and note.get("id") == name.partition("-")[2]
                 },
             }
         )
@@ -261,6 +263,11 @@ def is_held() -> bool | None:
     return False
 
 
+def is_called(cluster: str, identifier: str) -> bool:
+    """Whether it was made by the operation of this name."""
+    return (read(f"{cluster}/{RESTORED}") or {}).get("id") == identifier
+
+
 def settle() -> None:
     """Ends what a killed operation left, by what is there: done, or as before."""
     if not os.path.isdir(GENERATIONS):
@@ -269,7 +276,7 @@ def settle() -> None:
     for name in os.listdir(GENERATIONS):
         path = f"{GENERATIONS}/{name}"
         kind, _, identifier = name.partition("-")
-        if kind == "before" and (read(f"{path}/{RESTORED}") or {}).get("id") == identifier:
+        if kind == "before" and is_called(path, identifier):
             # Taken back: what has this name is what did not work.
             os.rename(path, f"{GENERATIONS}/failed-{identifier}")
         if kind == "failed" and restored.get("id") == identifier:
@@ -277,7 +284,8 @@ def settle() -> None:
             os.rename(path, f"{GENERATIONS}/before-{identifier}")
         if kind != "new":
             continue
-        if restored.get("id") == identifier:
+        is_copy = identifier.endswith(".part") or is_called(path, identifier)
+        if restored.get("id") == identifier or not is_copy:
             # Exchanged: what has this name is what ran before.
             os.rename(path, f"{GENERATIONS}/before-{identifier}")
         else:
@@ -342,10 +350,22 @@ def archived() -> None:
     print(json.dumps(found))
 
 
-def less(needed: str) -> None:
-    """Leaves word in the archive of what backups need; says how much goes then."""
+#: In seconds: so far may the clock of backups be from that of the archive. Its own margin is twice
+#: as much.
+SAME_CLOCK = 300.0
+
+
+def less(needed: str, now: str) -> None:
+    """Leaves word in the archive of what backups need; says how much goes then. What they need is
+    told by the clock of who has taken them, where it is `now`."""
     from hive_container import archiving
 
+    between = time.time() - float(now)
+    if abs(between) > SAME_CLOCK:
+        raise Refused(
+            f"the engine's clock is {abs(between):.0f} s {'ahead of' if between > 0 else 'behind'}"
+            " this machine's: when a backup was taken does not say which log it needs"
+        )
     if not hasattr(archiving, "ask_for_less"):
         # It keeps as much as fits into its bound.
         print(0)
