@@ -219,7 +219,12 @@ fn of_tree(
     let unled = database::unled(tree, &dependencies, &database);
     let absent_settings = django::absent_settings(tree, modules, entry.app.chosen.as_ref());
     // Where it is fixed in the code, that is told.
-    let is_told = unled.is_some() || absent_settings.is_some() || !notes.is_empty();
+    let names_one = |note: &Detected<String>| {
+        ["SQLite", "names a database"]
+            .iter()
+            .any(|sign| note.value.contains(sign))
+    };
+    let is_told = unled.is_some() || absent_settings.is_some() || notes.iter().any(names_one);
     let mut findings = Findings {
         unread_database: database::unread(modules, &dependencies, &database).filter(|_| !is_told),
         absent_settings,
@@ -657,6 +662,7 @@ fn notes(
         }
     }
     found.extend(copied_into_place(tree));
+    found.extend(migrations::further_commands(tree));
     if tree.is_cut {
         let note = "there are more files than are looked at: the rest is not known".to_owned();
         found.push(Detected::sure(note, Place::new(".", 1)));

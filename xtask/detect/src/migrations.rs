@@ -6,7 +6,7 @@ use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
 use crate::tables::{self, OwnCommand, RefusedCommand};
-use crate::tree::{Tree, file_name, folder_of};
+use crate::tree::{Tree, file_name, folder_of, is_shell, reads_count};
 use crate::words::is_taken;
 
 /// A command, word by word.
@@ -56,10 +56,23 @@ pub(crate) fn find(
     }
     let flask = dependencies.has("flask-migrate");
     let configured = tree.named("alembic.ini");
+    let mut in_sections: Option<(Detected<CommandWords>, String)> = None;
     for path in configured
         .iter()
         .filter(|_| !flask && dependencies.has("alembic"))
     {
+        let text = tree.text(path).unwrap_or_default();
+        if let sections @ [first, ..] = other_sections(text).as_slice() {
+            let words = ["alembic", "-c", path, "-n", first, "upgrade", "head"];
+            let words = words.map(str::to_owned).to_vec();
+            let place = Place::of(path, text, "script_location");
+            let why = format!(
+                "its [alembic] says no script_location, and these do: {}",
+                sections.join(", ")
+            );
+            in_sections.get_or_insert((Detected::sure(words, place), why));
+            continue;
+        }
         let head = if heads(modules, tree, path) > 1 {
             "heads"
         } else {
@@ -85,7 +98,14 @@ pub(crate) fn find(
         Some((words, Place::new(configured.first()?, 1)))
     });
     let of_flask = app.filter(|app| app.framework == Framework::Flask);
-    let mut refused = None;
+    let mut refused = in_sections.map(|(command, why)| Detected {
+        value: RefusedCommand {
+            command: command.value,
+            why,
+        },
+        place: command.place,
+        certainty: command.certainty,
+    });
     let mut refuse = |own: OwnCommand, why: String| {
         let command = own.words;
         refused = Some(Detected::sure(RefusedCommand { command, why }, own.place));
@@ -179,6 +199,71 @@ pub(crate) fn process<'t>(tree: &'t Tree, name: &str) -> Option<(usize, &'t str)
         let command = line.strip_prefix(name)?.trim_start().strip_prefix(':')?;
         Some((n + 1, command.trim()))
     })
+}
+
+/// The sections with migrations of their own, where `[alembic]` has none: of several databases,
+/// or schemas.
+fn other_sections(text: &str) -> Vec<&str> {
+    let mut section = "";
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.trim_end().strip_suffix(']'))
+        {
+            section = name;
+        } else if line.starts_with("script_location") {
+            found.push(section);
+        }
+    }
+    match found.contains(&"alembic") {
+        true => Vec::new(),
+        false => found,
+    }
+}
+
+/// What else the project's own start does by commands of its own between its migrations and
+/// its server, which the image would not do: in a sentence, with the command that does.
+pub(crate) fn further_commands(tree: &Tree) -> Option<Detected<String>> {
+    let manage = django::manage(tree)?;
+    let scripts = tree
+        .texts()
+        .filter(|(path, _)| is_shell(file_name(path)) && reads_count(path));
+    let mut notes = scripts.filter_map(|(path, text)| {
+        let mut is_migrated = false;
+        let mut found: Vec<(usize, &str)> = Vec::new();
+        for (n, line) in text.lines().enumerate() {
+            let Some((before, rest)) = line.split_once("manage.py ") else {
+                continue;
+            };
+            let rest = rest.split(['|', '&', ';']).next().unwrap_or_default().trim();
+            let name = rest.split_whitespace().next().unwrap_or_default();
+            // What is waited for answers by then, and what takes words of others is by hand.
+            let is_whole = !before.trim_start().starts_with('#') && !rest.contains(['$', '\\']);
+            let file = format!("management/commands/{name}.py");
+            let is_own = tree.paths().any(|path| path.ends_with(&file)) && !name.starts_with("wait");
+            is_migrated |= name == "migrate";
+            if is_migrated && is_own && is_whole {
+                found.push((n + 1, rest));
+            }
+        }
+        let (line, _) = *found.first()?;
+        let commands = |link: &str| {
+            let all: Vec<String> = found
+                .iter()
+                .map(|(_, rest)| format!("python {manage} {rest}"))
+                .collect();
+            all.join(link)
+        };
+        let note = format!(
+            "the project's own start runs `{}` behind its migrations, and the image does not: \
+             `\"before_start\": [\"sh\", \"-c\", \"python {manage} migrate --noinput && {}\"]` of `app` does",
+            commands("` and `"),
+            commands(" && ")
+        );
+        Some(Detected::likely(note, Place::new(path, line)))
+    });
+    notes.next()
 }
 
 /// Where the settings say that the scripts are.

@@ -58,11 +58,8 @@ pub(super) fn fields(
     class: &Definition<'_>,
     guarded: &[String],
 ) -> Vec<(Place, Read)> {
-    let own = |other: &Module<'_>, of: &Definition<'_>| {
-        let found = fields_as(modules, (other, of), (module, class), guarded).into_iter();
-        let place = |(line, read)| (Place::new(other.path, line), read);
-        found.map(place).collect::<Vec<_>>()
-    };
+    let own =
+        |other: &Module<'_>, of: &Definition<'_>| fields_as(modules, (other, of), (module, class), guarded);
     let mut found = own(module, class);
     for (other, base) in models(modules, module, class, 0) {
         for (place, read) in own(other, base) {
@@ -101,12 +98,12 @@ fn fields_as(
     (module, class): (&Module<'_>, &Definition<'_>),
     (reader, settings): (&Module<'_>, &Definition<'_>),
     guarded: &[String],
-) -> Vec<(usize, Read)> {
+) -> Vec<(Place, Read)> {
     let prefix = option(modules, reader, settings, "env_prefix", 0).unwrap_or_default();
     let refused = refused_where_empty(module, class);
     let mut found = Vec::new();
     for one in own_fields(module, class) {
-        let line = one.annotation.first().map_or(1, |token| token.line);
+        let place = place_of(module, &one);
         let nested = option(modules, reader, settings, "env_nested_delimiter", 0).and_then(|delimiter| {
             let (name, _) = statement::dotted(one.annotation)?;
             match modules.meaning(module, &name) {
@@ -117,13 +114,16 @@ fn fields_as(
         let name = format!("{prefix}{}", one.target).to_uppercase();
         match nested.filter(|(_, _, class)| class.is_class) {
             Some((delimiter, other, nested)) => {
-                for inner in own_fields(other, nested) {
-                    let mut read = field(&inner, "");
-                    let optional = !one.value.is_empty() && matches!(read.default, Default::None);
-                    read.name = format!("{name}{delimiter}{}", inner.target).to_uppercase();
-                    read.default = if optional { Default::Other } else { read.default };
-                    found.push((inner.annotation.first().map_or(1, |token| token.line), read));
-                }
+                let begins = format!("{name}{delimiter}");
+                let is_optional = !one.value.is_empty();
+                found.extend(nested_fields(
+                    modules,
+                    (other, nested),
+                    &begins,
+                    &delimiter,
+                    is_optional,
+                    0,
+                ));
             }
             // It reads its own variables, and code hands it over.
             None if is_settings_itself(modules, module, one.annotation) => {}
@@ -139,9 +139,57 @@ fn fields_as(
                     read.default = Default::None;
                     read.is_refused = true;
                 }
-                found.push((line, read));
+                found.push((place, read));
             }
         }
+    }
+    found
+}
+
+fn place_of(module: &Module<'_>, field: &Assignment<'_, '_>) -> Place {
+    let line = field.annotation.first().map_or(1, |token| token.line);
+    Place::new(module.path, line)
+}
+
+/// The variables of a model within settings, and of those within it: `DATABASE__POOL__SIZE`.
+fn nested_fields(
+    modules: &Modules<'_>,
+    (module, class): (&Module<'_>, &Definition<'_>),
+    begins: &str,
+    delimiter: &str,
+    is_optional: bool,
+    depth: usize,
+) -> Vec<(Place, Read)> {
+    let mut found = Vec::new();
+    for one in own_fields(module, class) {
+        let mut read = field(&one, "");
+        let name = format!("{begins}{}", one.target).to_uppercase();
+        let inner =
+            statement::dotted(one.annotation).and_then(|(name, _)| match modules.meaning(module, &name) {
+                Meaning::Inside(other, name) => Some((other, other.definition(&name)?)),
+                Meaning::Outside(_) | Meaning::Unknown => None,
+            });
+        let model = inner.filter(|(other, class)| {
+            class.is_class && depth < 4 && is_below(modules, other, class, "BaseModel", 0)
+        });
+        if let Some(model) = model {
+            let begins = format!("{name}{delimiter}");
+            let is_optional = is_optional || !one.value.is_empty();
+            found.extend(nested_fields(
+                modules,
+                model,
+                &begins,
+                delimiter,
+                is_optional,
+                depth + 1,
+            ));
+            continue;
+        }
+        read.name = name;
+        if is_optional && matches!(read.default, Default::None) {
+            read.default = Default::Other;
+        }
+        found.push((place_of(module, &one), read));
     }
     found
 }
