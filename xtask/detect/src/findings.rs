@@ -644,7 +644,7 @@ fn notes(
     app: Option<&Detected<AppObject>>,
     database: &[Detected<GivenVariable>],
 ) -> Vec<Detected<String>> {
-    let mut found = sqlite::notes(modules, app, database);
+    let mut found = sqlite::notes(tree, modules, app, database);
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
         for (n, call) in module.calls() {
             let makes =

@@ -253,7 +253,7 @@ fn own_words(tree: &Tree, modules: &Modules<'_>) -> BTreeSet<String> {
 
 /// Whether a file is a script that nothing of the app's knows: what it reads is given by
 /// whoever runs it, such as a pipeline.
-fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> bool {
+pub(crate) fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> bool {
     const FOLDERS: [&str; 11] = [
         "bin",
         "ci",

@@ -8,7 +8,7 @@ use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
 use crate::settings;
-use crate::tree::is_of_the_app;
+use crate::tree::{Tree, is_of_the_app};
 
 /// Django's own module for it, and the one for what an image has.
 const OF_DJANGO: &str = "django.db.backends.sqlite3";
@@ -20,6 +20,7 @@ const INSTEAD: &str =
 /// What says that data is kept so, a note for each line. A default of a variable that the
 /// image gives says nothing.
 pub(crate) fn notes(
+    tree: &Tree,
     modules: &Modules<'_>,
     app: Option<&Detected<AppObject>>,
     database: &[Detected<GivenVariable>],
@@ -32,7 +33,8 @@ pub(crate) fn notes(
     let served = app.and_then(|app| django::settings_with(modules, &app.place.file));
     // Commands of Django's own kind are run by hand, on files that somebody names.
     let serves = |path: &str| is_of_the_app(path) && !path.contains("/management/commands/");
-    for module in modules.all.iter().filter(|module| serves(module.path)) {
+    let served_modules = modules.all.iter().filter(|module| serves(module.path));
+    for module in served_modules.filter(|module| !settings::is_script_beside(tree, modules, module)) {
         for (n, line) in module.lines.iter().enumerate() {
             if is_of_developers(module, n) {
                 continue;
@@ -51,7 +53,8 @@ pub(crate) fn notes(
                         .filter_map(|call| settings::read_by(modules, module, call));
                     read.any(|read| database.iter().any(|one| one.value.name == read.name))
                 };
-                is_given(line, database, value) || value.is_none() && reads_one()
+                is_given(line, database, value)
+                    || value.is_none() && (reads_one() || is_otherwise(module, n, database))
             };
             let url = line.tokens.iter().enumerate().find(|(n, token)| {
                 // The name of the file comes after it: `"sqlite:///" + folder`.
@@ -135,6 +138,26 @@ fn is_given(line: &Line<'_>, database: &[Detected<GivenVariable>], value: Option
             variable == name || !name.is_empty() && variable.ends_with(&format!("_{name}"))
         })
     })
+}
+
+/// Whether a line runs only where a variable that the image gives is not set: in the `else:` of
+/// a condition that asks for it.
+fn is_otherwise(module: &Module<'_>, line: usize, database: &[Detected<GivenVariable>]) -> bool {
+    let mut indent = module.lines[line].indent;
+    let mut is_branch = false;
+    for above in module.lines[..line].iter().rev() {
+        let begins = |word: &str| above.tokens.first().is_some_and(|first| first.is_name(word));
+        if above.indent < indent {
+            indent = above.indent;
+            is_branch = begins("else") || begins("elif");
+        } else if above.indent == indent && is_branch && (begins("if") || begins("elif")) {
+            if is_given(above, database, None) {
+                return true;
+            }
+            is_branch = begins("elif");
+        }
+    }
+    false
 }
 
 /// Whether a line is of a class such as `TestingConfig`.
