@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
+use crate::dependencies::{AskedBy, AskedPackage, Dependencies, OF_DEVELOPERS};
 use crate::django;
 use crate::modules::{Meaning, Modules};
 use crate::place::{Certainty, Detected, Place};
 use crate::python::statement::{self, Call};
 use crate::python::{Token, TokenKind};
-use crate::server;
 use crate::settings::{self, ReadVariable};
 use crate::tree::{Tree, file_name, folder_of, is_of_the_app, reads_count};
 
@@ -519,7 +518,7 @@ pub(crate) fn driver_of_a_part(dependencies: &Dependencies) -> Option<Detected<A
     let takes_parts = |one: &&&Detected<AskedPackage>| match &one.value.by {
         AskedBy::Project => false,
         AskedBy::Extra(_) => true,
-        AskedBy::Group(group) => !server::OF_DEVELOPERS.contains(&group.as_str()),
+        AskedBy::Group(group) => !OF_DEVELOPERS.contains(&group.as_str()),
     };
     let has_one = drivers.iter().any(|one| one.value.by == AskedBy::Project);
     let has_parts = !matches!(

@@ -8,7 +8,6 @@ use toml::{Table, Value};
 use crate::modules::Modules;
 use crate::place::{Detected, Place};
 use crate::python::{TokenKind, statement};
-use crate::server;
 use crate::tree::Tree;
 
 /// Which part of a project asks for a package.
@@ -63,6 +62,11 @@ pub struct Dependencies {
     #[serde(skip)]
     pub(crate) source_only: BTreeSet<String>,
 }
+
+/// Groups that are for those who work on a project: taken where nothing else has a
+/// server, since a lock has theirs, too, and nobody else's installation would.
+pub(crate) const OF_DEVELOPERS: [&str; 8] =
+    ["dev", "test", "tests", "testing", "lint", "docs", "typing", "ci"];
 
 /// What many projects have for other tools beside their lock, too.
 const REQUIREMENTS: &str = "requirements.txt";
@@ -139,9 +143,7 @@ pub fn listed_groups(table: &Table) -> Vec<&str> {
         return Vec::new();
     }
     let names = entries(table.get("dependency-groups")).map(|(name, _)| name.as_str());
-    names
-        .filter(|name| !server::OF_DEVELOPERS.contains(name))
-        .collect()
+    names.filter(|name| !OF_DEVELOPERS.contains(name)).collect()
 }
 
 impl Dependencies {
@@ -263,7 +265,7 @@ impl Dependencies {
         // Groups that are no developers' may be installed, too.
         let own = own.filter(|one| match &one.by {
             AskedBy::Project | AskedBy::Extra(_) => true,
-            AskedBy::Group(group) => !server::OF_DEVELOPERS.contains(&group.as_str()),
+            AskedBy::Group(group) => !OF_DEVELOPERS.contains(&group.as_str()),
         });
         let mut left: Vec<&str> = own.map(|one| one.name.as_str()).collect();
         let mut reached = BTreeSet::new();

@@ -222,6 +222,11 @@ fn other_sections(text: &str) -> Vec<&str> {
     }
 }
 
+/// Words of a shell that begin or end a block.
+const BLOCKS: [&str; 10] = [
+    "if", "then", "elif", "else", "fi", "for", "while", "done", "case", "esac",
+];
+
 /// What else the project's own start does by commands of its own between its migrations and
 /// its server, which the image would not do: in a sentence, with the command that does.
 pub(crate) fn further_commands(tree: &Tree) -> Option<Detected<String>> {
@@ -230,40 +235,64 @@ pub(crate) fn further_commands(tree: &Tree) -> Option<Detected<String>> {
         .texts()
         .filter(|(path, _)| is_shell(file_name(path)) && reads_count(path));
     let mut notes = scripts.filter_map(|(path, text)| {
-        let mut is_migrated = false;
-        let mut found: Vec<(usize, &str)> = Vec::new();
-        for (n, line) in text.lines().enumerate() {
-            let Some((before, rest)) = line.split_once("manage.py ") else {
-                continue;
-            };
-            let rest = rest.split(['|', '&', ';']).next().unwrap_or_default().trim();
-            let name = rest.split_whitespace().next().unwrap_or_default();
-            // What is waited for answers by then, and what takes words of others is by hand.
-            let is_whole = !before.trim_start().starts_with('#') && !rest.contains(['$', '\\']);
-            let file = format!("management/commands/{name}.py");
-            let is_own = tree.paths().any(|path| path.ends_with(&file)) && !name.starts_with("wait");
-            is_migrated |= name == "migrate";
-            if is_migrated && is_own && is_whole {
-                found.push((n + 1, rest));
-            }
-        }
+        let found = commands_of_start(tree, text);
         let (line, _) = *found.first()?;
-        let commands = |link: &str| {
-            let all: Vec<String> = found
-                .iter()
-                .map(|(_, rest)| format!("python {manage} {rest}"))
-                .collect();
-            all.join(link)
-        };
+        let all: Vec<String> = found
+            .iter()
+            .map(|(_, rest)| format!("python {manage} {rest}"))
+            .collect();
         let note = format!(
             "the project's own start runs `{}` behind its migrations, and the image does not: \
              `\"before_start\": [\"sh\", \"-c\", \"python {manage} migrate --noinput && {}\"]` of `app` does",
-            commands("` and `"),
-            commands(" && ")
+            all.join("` and `"),
+            all.join(" && ")
         );
         Some(Detected::likely(note, Place::new(path, line)))
     });
     notes.next()
+}
+
+/// The commands of the project's own that a script which starts a server runs behind its
+/// migrations, each with its line: those that nobody has to ask for.
+fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
+    const SERVERS: [&str; 7] = [
+        "gunicorn",
+        "uvicorn",
+        "uwsgi",
+        "daphne",
+        "granian",
+        "waitress",
+        "hypercorn",
+    ];
+    const OF_DJANGO: [&str; 4] = ["collectstatic", "migrate", "runserver", "test"];
+    // Others set a database up for developers.
+    let starts = text.contains("exec \"$@\"") || SERVERS.iter().any(|server| text.contains(server));
+    let (mut migrated, mut block) = (None, 0);
+    let mut found = Vec::new();
+    for (n, line) in text.lines().enumerate().filter(|_| starts) {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        block += usize::from(BLOCKS.contains(&first));
+        let Some((before, rest)) = line.split_once("manage.py ") else {
+            continue;
+        };
+        let rest = rest.split(['|', '&', ';']).next().unwrap_or_default().trim();
+        let name = rest.split_whitespace().next().unwrap_or_default();
+        // What takes words of others is done by hand.
+        let is_whole = !before.trim_start().starts_with('#') && !rest.contains(['$', '\\']);
+        if name == "migrate" && is_whole {
+            migrated.get_or_insert(block);
+        }
+        let file = format!("management/commands/{name}.py");
+        // The database answers by then, so nothing is to be waited for.
+        let is_own = tree.paths().any(|path| path.ends_with(&file)) && !name.starts_with("wait");
+        // In a block of its own it is done where somebody asks for it.
+        let is_always = migrated
+            .is_some_and(|of_migrations| !line.starts_with(char::is_whitespace) || block == of_migrations);
+        if is_always && is_own && is_whole && !OF_DJANGO.contains(&name) {
+            found.push((n + 1, rest));
+        }
+    }
+    found
 }
 
 /// Where the settings say that the scripts are.

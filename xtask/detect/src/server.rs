@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
+use crate::dependencies::{AskedBy, AskedPackage, Dependencies, OF_DEVELOPERS};
 use crate::entry::AppObject;
 use crate::place::{Certainty, Choice, Detected, Place};
 
@@ -17,11 +17,6 @@ pub struct ServerProgram {
 
 const ASGI: [&str; 4] = ["uvicorn", "granian", "hypercorn", "daphne"];
 const WSGI: [&str; 4] = ["gunicorn", "granian", "waitress", "uwsgi"];
-
-/// Groups that are for those who work on a project: taken where nothing else has a
-/// server, since a lock has theirs, too, and nobody else's installation would.
-pub(crate) const OF_DEVELOPERS: [&str; 8] =
-    ["dev", "test", "tests", "testing", "lint", "docs", "typing", "ci"];
 
 /// What a server was found in, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
