@@ -388,6 +388,25 @@ class Held(unittest.TestCase):
         seen = {"is_held": True, "journal": {"id": "of another"}}
         self.assertEqual(json.loads(said.getvalue()), seen)
 
+    def test_who_holds_it_carries_out_what_he_is_told(self):
+        lines = [[1, "note", '{"id": "1"}'], [2, "forget", "before-9"], [3, "dance"]]
+        told = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        with (
+            mock.patch.object(generation.sys, "stdin", io.TextIOWrapper(io.BytesIO(told))),
+            mock.patch.multiple(
+                generation, MOUNT=os.path.dirname(self.generations), WAS_HEALTHY="/nonexistent"
+            ),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            generation.hold()
+        _, noted, refused, unknown = map(json.loads, said.getvalue().splitlines())
+        self.assertEqual(noted, {"number": 1, "code": 0, "said": "", "told": ""})
+        self.assertEqual(generation.read(self.journal), {"id": "1"})
+        told = "there is no generation before-9\n"
+        self.assertEqual(refused, {"number": 2, "code": 1, "said": "", "told": told})
+        self.assertEqual((unknown["number"], unknown["code"]), (3, 1))
+        self.assertIn("KeyError: 'dance'", unknown["told"])
+
 
 class Moment(unittest.TestCase):
     def recover(self, said, own="757-1"):

@@ -73,7 +73,7 @@ fn is_exchanged(journal: &VolumeJournal, running: Option<&str>) -> bool {
 /// # Errors
 /// When the engine refuses, or somebody else uses the volume.
 pub(crate) fn end(work: DataWork<'_>, may_wait: bool) -> Result<bool> {
-    let seen = work.keeper.look(&[])?;
+    let seen = work.look()?;
     // One that does not run was stopped before the exchange, or by somebody since then, who has
     // worked on the new data.
     let is_wanted = || Ok::<bool, Error>(seen.was_healthy || runs(&work)? || work.is_used()?);

@@ -4,11 +4,15 @@
 mod findings;
 mod journal;
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::file::Backup;
 use crate::take::{on_generations, with_files};
@@ -34,15 +38,24 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// How long a container may take until it has begun to hold its volume.
 const HOLDING: Duration = Duration::from_secs(60);
 
+/// After this time it is looked whether somebody has ended a wait.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Whose the volume is: of the cluster's user, else of the one that the image has.
 const OWNER: &str = "cd /var/lib/postgresql/data || exit; \
     for one in pgdata hive; do [ -e $one ] && stat -c %u:%g $one && exit; done; echo $(id -u):$(id -g)";
 
 /// A volume that an operation holds: others see that somebody works on it, on whichever host. It is
 /// let go with this, also where this process is killed: the program that holds it ends with its
-/// input.
+/// input. What is to be done on the volume it does, too: to start another program for each of an
+/// operation's steps takes longer than most of them.
 #[derive(Debug)]
-pub(crate) struct HeldVolume(Dialog);
+pub(crate) struct HeldVolume {
+    dialog: Dialog,
+    answers: RefCell<BufReader<UnixStream>>,
+    /// How many it was asked.
+    asked: Cell<u64>,
+}
 
 /// What the program that holds a volume says first.
 #[derive(Debug, Deserialize)]
@@ -51,23 +64,95 @@ struct Holding {
     journal: Option<VolumeJournal>,
 }
 
+/// What became of one verb.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    /// Which one it was: nobody has waited for the answers before.
+    number: u64,
+    code: i32,
+    said: String,
+    told: String,
+}
+
 impl HeldVolume {
+    fn new(dialog: Dialog) -> Result<Self> {
+        let stream = dialog.stream.try_clone().context("duplicate a socket's handle")?;
+        Ok(Self {
+            dialog,
+            answers: RefCell::new(BufReader::new(stream)),
+            asked: Cell::new(0),
+        })
+    }
+
     /// What the program says first; nothing where it has ended.
     fn said(&self) -> Result<String> {
         let mut line = String::new();
-        self.0.stream.set_read_timeout(Some(HOLDING))?;
-        let read = BufReader::new(&self.0.stream).read_line(&mut line);
+        self.dialog.stream.set_read_timeout(Some(HOLDING))?;
+        let read = self.answers.borrow_mut().read_line(&mut line);
         read.with_context(|| format!("hold the volume: wait {} s for it", HOLDING.as_secs()))?;
+        self.dialog.stream.set_read_timeout(Some(LOOK))?;
         Ok(line)
     }
 
-    /// Whether it still does: its program, or the way to that, may have ended.
+    /// Has a verb carried out; none where the program has ended, or the way to it.
+    ///
+    /// # Errors
+    /// As [`VolumeKeeper::does`].
+    fn does(&self, runner: &Runner, verb: &str, args: &[&str]) -> Result<Option<String>> {
+        let number = self.asked.get() + 1;
+        self.asked.set(number);
+        let mut words = vec![Value::from(number), verb.into()];
+        words.extend(args.iter().map(|&word| word.into()));
+        let line = format!("{}\n", Value::from(words));
+        if (&self.dialog.stream).write_all(line.as_bytes()).is_err() {
+            return Ok(None);
+        }
+        loop {
+            let Some(line) = self.line(runner)? else {
+                return Ok(None);
+            };
+            let answer: Answer = serde_json::from_str(&line).context("read what the volume's holder says")?;
+            if answer.number == number {
+                return answer.outcome(verb).map(Some);
+            }
+        }
+    }
+
+    /// Its next line; none where there will be no more.
+    fn line(&self, runner: &Runner) -> Result<Option<String>> {
+        let mut line = Vec::new();
+        loop {
+            match self.answers.borrow_mut().read_until(b'\n', &mut line) {
+                Ok(_) if line.ends_with(b"\n") => return Ok(Some(String::from_utf8(line)?)),
+                Ok(_) => return Ok(None),
+                Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => runner.check_interrupt()?,
+                Err(error) if error.kind() == Interrupted => {}
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether it still does: its program, or the way to it, may have ended.
     pub(crate) fn goes_on(&mut self) -> bool {
-        self.0.goes_on()
+        self.dialog.goes_on()
     }
 
     fn into_last_words(self) -> String {
-        self.0.last_words()
+        self.dialog.last_words()
+    }
+}
+
+impl Answer {
+    fn outcome(self, verb: &str) -> Result<String> {
+        if self.code == 0 {
+            return Ok(self.said.trim().to_owned());
+        }
+        let told = self.told.trim().to_owned();
+        if let Some(refusal) = refusal(Some(self.code), told) {
+            return Err(refusal.into());
+        }
+        let message = format!("`{verb}` ended with {}{}", self.code, tail(self.told.as_bytes()));
+        Err(failure::environment(message).into())
     }
 }
 
@@ -127,6 +212,12 @@ impl VolumeKeeper {
         self.runs(&on_generations(&[&[verb], args].concat()))
     }
 
+    /// The same by the program that holds the volume, where one does.
+    pub(crate) fn does_by(&self, held: Option<&HeldVolume>, verb: &str, args: &[&str]) -> Result<String> {
+        let said = held.map(|held| held.does(&self.runner, verb, args)).transpose()?;
+        said.flatten().map_or_else(|| self.does(verb, args), Ok)
+    }
+
     /// What another command says as the volume's owner.
     pub(crate) fn runs(&self, command: &[&str]) -> Result<String> {
         self.run(&["--user", &self.owner], command)
@@ -143,13 +234,13 @@ impl VolumeKeeper {
     }
 
     pub(crate) fn look(&self, extensions: &[&str]) -> Result<VolumeFindings> {
-        let said = self.does("look", &[&serde_json::to_string(extensions)?])?;
-        serde_json::from_str(&said).context("read what the volume says of itself")
+        self.look_by(None, extensions)
     }
 
-    /// Writes down which step comes.
-    pub(crate) fn note(&self, journal: &VolumeJournal) -> Result<()> {
-        self.does("note", &[&serde_json::to_string(journal)?]).map(drop)
+    /// The same by the program that holds the volume, where one does.
+    pub(crate) fn look_by(&self, held: Option<&HeldVolume>, extensions: &[&str]) -> Result<VolumeFindings> {
+        let said = self.does_by(held, "look", &[&serde_json::to_string(extensions)?])?;
+        serde_json::from_str(&said).context("read what the volume says of itself")
     }
 
     /// Holds the volume for an operation, where its file system locks folders, and says what its
@@ -164,7 +255,7 @@ impl VolumeKeeper {
         ];
         let runner = self.runner.for_cleanup();
         let command = self.engine.cmd(&runner, &exec).args(on_generations(&["hold"]));
-        let held = HeldVolume(command.dialog()?);
+        let held = HeldVolume::new(command.dialog()?)?;
         let Ok(Holding { is_held, journal }) = serde_json::from_str(&held.said()?) else {
             let why = held.into_last_words();
             return Err(failure::environment(format!("hold the volume: {why}"))
@@ -351,6 +442,42 @@ fn refusal(code: Option<i32>, said: String) -> Option<Failure> {
 mod tests {
     use super::*;
     use failure::FailureKind;
+
+    /// A holder that says these lines to whatever it is asked first, and then ends.
+    fn held(answers: &str) -> (Runner, HeldVolume) {
+        let runner = Runner::new(std::sync::Arc::default()).unwrap();
+        let script =
+            format!("echo hello; read -r asked; echo \"$asked\" >&2; printf '{answers}'; read -r end");
+        let held = HeldVolume::new(runner.cmd("sh").args(["-c", &script]).dialog().unwrap()).unwrap();
+        assert_eq!(held.said().unwrap(), "hello\n");
+        (runner, held)
+    }
+
+    #[test]
+    fn who_holds_the_volume_carries_out_what_he_is_asked() {
+        // The answer that nobody has waited for is not this one's.
+        let stale = r#"{"number": 0, "code": 0, "said": "late", "told": ""}"#;
+        let (runner, holder) = held(&format!(
+            r#"{stale}\n{{"number": 1, "code": 0, "said": "done\\n", "told": ""}}\n"#
+        ));
+        let done = holder.does(&runner, "note", &["{\"a\": 1}"]).unwrap();
+        assert_eq!(done.as_deref(), Some("done"));
+        // It has ended: the next one is another program's to do.
+        assert_eq!(holder.does(&runner, "finish", &[]).unwrap(), None);
+        let words = holder.into_last_words();
+        assert!(words.contains(r#"[1,"note","{\"a\": 1}"]"#), "{words}");
+    }
+
+    #[test]
+    fn what_he_will_not_do_he_says_in_his_own_words() {
+        let (runner, holder) = held(r#"{"number": 1, "code": 1, "said": "", "told": "no room\\n"}\n"#);
+        let refused = holder.does(&runner, "keep", &[]).unwrap_err();
+        assert_eq!(failure::kind(&refused), FailureKind::Environment);
+        assert_eq!(refused.to_string(), "no room");
+        let (runner, holder) = held(r#"{"number": 1, "code": -9, "said": "", "told": ""}\n"#);
+        let killed = holder.does(&runner, "keep", &[]).unwrap_err();
+        assert!(killed.to_string().starts_with("`keep` ended with -9"), "{killed}");
+    }
 
     #[test]
     fn a_script_says_whose_fault_it_is() {

@@ -542,7 +542,7 @@ impl Migration<'_> {
             self.work.does("share_files")?;
         }
         let note = json!({ "migrated_from": self.order.from }).to_string();
-        self.work.keeper.does("ready", &[id, &note]).map(drop)
+        self.work.waits_for("ready", &[id, &note]).map(drop)
     }
 
     fn prove(&mut self) -> Result<()> {

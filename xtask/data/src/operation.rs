@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Error, Result};
 
-use crate::generations::{HeldVolume, VolumeJournal, VolumeKeeper};
+use crate::generations::{HeldVolume, VolumeFindings, VolumeJournal, VolumeKeeper};
 use crate::written;
 use definition::spec::ImageSpec;
 use engine::reaper;
@@ -129,7 +129,7 @@ impl DataWork<'_> {
             return Ok(());
         }
         // It was asked about before that, and somebody may have taken his time to answer.
-        let (seen, id) = (self.keeper.look(&[])?, &self.journal.id);
+        let (seen, id) = (self.keeper.look_by(self.held.as_ref(), &[])?, &self.journal.id);
         let is_there = seen.generations.contains(&format!("before-{id}"));
         if !is_there || seen.running.as_ref() != Some(id) {
             return Err(others_run(self.handle.name.as_str()).into());
@@ -170,7 +170,7 @@ impl DataWork<'_> {
             self.still_holds()?;
         }
         step.clone_into(&mut self.journal.step);
-        self.keeper.for_cleanup().note(&self.journal)?;
+        self.asks("note", &[&serde_json::to_string(&self.journal)?])?;
         let (name, id) = (&self.handle.name, &self.journal.id);
         self.report.step(step, format!("{name}: {id}"));
         Ok(())
@@ -178,8 +178,23 @@ impl DataWork<'_> {
 
     /// Has the operation's generation worked on; goes on after Ctrl-C.
     pub(crate) fn does(&self, verb: &str) -> Result<()> {
+        self.asks(verb, &[&self.journal.id]).map(drop)
+    }
+
+    /// What the volume's keeper says to a verb; goes on after Ctrl-C.
+    pub(crate) fn asks(&self, verb: &str, args: &[&str]) -> Result<String> {
         let keeper = self.keeper.for_cleanup();
-        keeper.does(verb, &[&self.journal.id]).map(drop)
+        keeper.does_by(self.held.as_ref(), verb, args)
+    }
+
+    /// The same of what takes its time: Ctrl-C ends the wait for it.
+    pub(crate) fn waits_for(&self, verb: &str, args: &[&str]) -> Result<String> {
+        self.keeper.does_by(self.held.as_ref(), verb, args)
+    }
+
+    /// What the volume says of itself; goes on after Ctrl-C.
+    pub(crate) fn look(&self) -> Result<VolumeFindings> {
+        self.keeper.for_cleanup().look_by(self.held.as_ref(), &[])
     }
 
     /// What was never in use goes, and all else has the name that it should have.
@@ -226,8 +241,7 @@ impl DataWork<'_> {
         if self.journal.step == START {
             return Ok(());
         }
-        let keeper = self.keeper.for_cleanup();
-        let kept = keeper.does("forget_unused", &[&self.journal.id])?;
+        let kept = self.asks("forget_unused", &[&self.journal.id])?;
         if let Some(kept) = kept.lines().next() {
             let name = &self.handle.name;
             self.report.warn(format!(
@@ -240,13 +254,13 @@ impl DataWork<'_> {
 
     /// Whether a server has run on what the operation has put in its place.
     pub(crate) fn is_used(&self) -> Result<bool> {
-        let seen = self.keeper.for_cleanup().look(&[])?;
+        let seen = self.look()?;
         Ok(seen.is_used && seen.running.as_ref() == Some(&self.journal.id))
     }
 
     /// Whether the service has worked since the step began.
     pub(crate) fn was_healthy(&self) -> Result<bool> {
-        Ok(self.keeper.for_cleanup().look(&[])?.was_healthy)
+        Ok(self.look()?.was_healthy)
     }
 
     /// Whether the service works, or has worked: then its data are somebody's.
@@ -284,9 +298,8 @@ impl DataWork<'_> {
     /// Says the same of what was killed, where anything of it is kept.
     pub(crate) fn tell_taken_back(&self) -> Result<()> {
         let (name, aside) = (self.handle.name.as_str(), self.aside());
-        let keeper = self.keeper.for_cleanup();
-        if keeper.look(&[])?.generations.contains(&aside) {
-            let counted = written::count(&keeper, &aside);
+        if self.look()?.generations.contains(&aside) {
+            let counted = written::count(&self.keeper.for_cleanup(), &aside);
             let told = written::told(&counted);
             let way_out = written::way_out(name, &aside, &counted);
             let way_out = way_out.map_or(String::new(), |way_out| format!("; {way_out}"));
@@ -318,7 +331,7 @@ impl DataWork<'_> {
 
     /// Ends the operation: the volume has no journal any more.
     pub(crate) fn finish(&self) -> Result<()> {
-        self.keeper.for_cleanup().does("finish", &[]).map(drop)
+        self.asks("finish", &[]).map(drop)
     }
 }
 

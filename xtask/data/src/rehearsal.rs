@@ -178,7 +178,8 @@ fn copy(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<()> {
 /// there.
 pub(crate) fn fill(keeper: &VolumeKeeper, put: impl FnOnce(&str) -> Result<()>) -> Result<()> {
     let id = "copy";
-    keeper.note(&VolumeJournal::begun(id, id, false))?;
+    let journal = serde_json::to_string(&VolumeJournal::begun(id, id, false))?;
+    keeper.does("note", &[&journal])?;
     keeper.does("begin", &[id])?;
     put(&format!("new-{id}.part"))?;
     keeper

@@ -66,7 +66,7 @@ impl<'a> Replacement<'a> {
         let work = &self.work;
         let (keeper, id) = (work.keeper, work.journal.id.as_str());
         // Its size, where it is worth it.
-        let said = keeper.does("begin_copy", &[id])?;
+        let said = work.waits_for("begin_copy", &[id])?;
         let Ok(total) = said.parse::<u64>() else {
             return Ok(());
         };
@@ -82,7 +82,7 @@ impl<'a> Replacement<'a> {
             ));
             return self.leave_copy();
         }
-        let inspected = keeper.does("inspect_copy", &[id]);
+        let inspected = work.waits_for("inspect_copy", &[id]);
         inspected
             .context("compare the copy with what was copied")
             .map(drop)
@@ -94,7 +94,7 @@ impl<'a> Replacement<'a> {
         let work = &self.work;
         let image = work.journal.image.as_ref().map_or("", ImageId::as_str);
         let note = self.kept.to_string();
-        let said = work.keeper.does("keep", &[&work.journal.id, &note, image])?;
+        let said = work.waits_for("keep", &[&work.journal.id, &note, image])?;
         if !said.is_empty() {
             work.report.warn(format!(
                 "{}: the data are copied once more, since of the copy that was taken while it worked {said}",
@@ -128,7 +128,7 @@ impl<'a> Replacement<'a> {
     /// container is gone. The volume knows which one it is, also after a kill.
     fn keep_image(&self) -> Result<()> {
         let before = format!("before-{}", self.work.journal.id);
-        let kept = self.work.keeper.for_cleanup().look(&[])?.kept;
+        let kept = self.work.look()?.kept;
         let image = kept.get(&before).and_then(|note| note.get("image_id")?.as_str());
         let Some(image) = image.filter(|_| self.work.journal.operation == UPDATE) else {
             return Ok(());

@@ -394,7 +394,7 @@ impl Restore<'_> {
             self.work.settle()?;
             return logical::restore(self.work.keeper, self.backup, id, self.work.report).map(drop);
         }
-        self.work.keeper.does("begin", &[id])?;
+        self.work.waits_for("begin", &[id])?;
         let folder = format!("new-{id}.part");
         self.work.keeper.unpack(self.backup, &folder, self.work.report)
     }
@@ -403,7 +403,7 @@ impl Restore<'_> {
         if self.kind() == BackupKind::Logical {
             // Its server has been shut down, and all of it is this image's.
             let args = [self.work.journal.id.as_str(), "{}"];
-            return self.work.keeper.does("ready", &args).map(drop);
+            return self.work.waits_for("ready", &args).map(drop);
         }
         let mut args = vec![self.work.journal.id.as_str()];
         if let Some(way) = self.way {
@@ -417,7 +417,7 @@ impl Restore<'_> {
         } else {
             "recover"
         };
-        let recovered = self.work.keeper.does(verb, &args);
+        let recovered = self.work.waits_for(verb, &args);
         for line in recovered.context("make the restored data ready")?.lines() {
             self.work
                 .report
@@ -429,7 +429,7 @@ impl Restore<'_> {
     fn outcome(&self) -> Result<RestoreOutcome> {
         let away = self.work.away();
         self.work.finish()?;
-        let kept = self.work.keeper.for_cleanup().look(&[])?.generations;
+        let kept = self.work.look()?.generations;
         let name = format!("before-{}", self.work.journal.id);
         Ok(RestoreOutcome {
             kept: kept.into_iter().find(|kept| *kept == name),

@@ -90,7 +90,7 @@ fn what_is_foretold_is_what_buildkit_does() {
     for (stage, text, expected) in [
         ("python-deps", "uv lock", "cached"),
         ("python-app", "COPY . /app", "run"),
-        ("production", "/opt/venv", "open"),
+        ("production", "/opt/venv", "cached"),
         ("production", "/app /app", "run"),
     ] {
         assert_eq!(app.expected(stage, text), expected, "{text}");

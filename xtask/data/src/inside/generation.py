@@ -32,6 +32,7 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 
 import files
 import warm
@@ -218,16 +219,44 @@ LOOKS = 5.0
 def hold() -> None:
     """Holds the volume for an operation of several steps, until its input ends: with whoever asked,
     wherever he is and however he ends. Says whether it does, which it cannot where folders are not
-    locked, and what the journal says by then."""
+    locked, and what the journal says by then. Then it carries out what it is told: a line for each,
+    and for its answer."""
     os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
     descriptor = os.open(GENERATIONS, os.O_RDONLY | os.O_DIRECTORY)
     try:
         is_held = lock(descriptor, LOOKS, "another command carries out an operation on the volume")
         print(json.dumps({"is_held": is_held, "journal": read(JOURNAL)}), flush=True)
-        while is_held and os.read(sys.stdin.fileno(), 4096):
-            pass
+        while is_held and (line := sys.stdin.buffer.readline()):
+            number, *words = json.loads(line)
+            print(json.dumps({"number": number} | carried_out(words)), flush=True)
     finally:
         os.close(descriptor)
+
+
+def carried_out(words: list[str]) -> dict:
+    """Carries out a verb in a process of its own, as a program that is started for it would; that
+    takes longer than most of them do."""
+    with (
+        open(os.memfd_create("said"), "w+", encoding="utf-8") as said,
+        open(os.memfd_create("told"), "w+", encoding="utf-8") as told,
+        open(os.devnull, encoding="utf-8") as nothing,
+    ):
+        process = os.fork()
+        if process == 0:
+            code = 1
+            try:
+                for file, number in ((nothing, 0), (said, 1), (told, 2)):
+                    os.dup2(file.fileno(), number)
+                code = carry_out(words)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        said.seek(0)
+        told.seek(0)
+        return {"code": code, "said": said.read(), "told": told.read()}
 
 
 def lock(folder: int, patience: float, refusal: str) -> bool:
@@ -819,11 +848,12 @@ def be_alone() -> int:
     return descriptor
 
 
-def main() -> int:
+def carry_out(words: list[str]) -> int:
+    verb, *arguments = words
     try:
-        if sys.argv[1] in ALONE:
+        if verb in ALONE:
             be_alone()
-        VERBS[sys.argv[1]](*sys.argv[2:])
+        VERBS[verb](*arguments)
     except Refused as error:
         print(error, file=sys.stderr)
         return os.EX_USAGE if isinstance(error, Unreachable) else 1
@@ -831,6 +861,10 @@ def main() -> int:
         print(f"{error.filename or MOUNT}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
+
+
+def main() -> int:
+    return carry_out(sys.argv[1:])
 
 
 if __name__ == "__main__":
