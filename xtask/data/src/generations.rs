@@ -41,6 +41,9 @@ const HOLDING: Duration = Duration::from_secs(60);
 /// After this time it is looked whether somebody has ended a wait.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// As whom all is done that is not the volume's owner's.
+pub(crate) const ROOT: &str = "0:0";
+
 /// Whose the volume is: of the cluster's user, else of the one that the image has.
 const OWNER: &str = "cd /var/lib/postgresql/data || exit; \
     for one in pgdata hive; do [ -e $one ] && stat -c %u:%g $one && exit; done; echo $(id -u):$(id -g)";
@@ -269,22 +272,21 @@ impl VolumeKeeper {
     /// was written.
     pub(crate) fn unpack(&self, backup: &Backup, folder: &str, report: &Report) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
-        self.unpack_and(Sums::Compared, backup, &place, report)?;
-        self.own(&place)
+        self.unpack_as(&self.owner, Sums::Compared, backup, &place, report)
     }
 
     /// Puts them anywhere; they are root's then.
     pub(crate) fn unpack_to(&self, backup: &Backup, place: &str, report: &Report) -> Result<()> {
-        self.unpack_and(Sums::Left, backup, place, report)
+        self.unpack_as(ROOT, Sums::Left, backup, place, report)
     }
 
-    fn unpack_and(&self, sums: Sums, backup: &Backup, place: &str, report: &Report) -> Result<()> {
+    fn unpack_as(&self, user: &str, sums: Sums, backup: &Backup, place: &str, report: &Report) -> Result<()> {
         let archive = backup.contents(&self.runner, report)?;
         unpack(
             &self.engine,
             &self.runner,
             (backup, archive),
-            &self.container,
+            (&self.container, user),
             place,
             sums,
         )
@@ -294,11 +296,11 @@ impl VolumeKeeper {
     pub(crate) fn unpack_from(&self, archive: impl Read + Send + 'static, folder: &str) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
         let sums = Sums::Compared;
-        copy_in(&self.engine, &self.runner, archive, &self.container, &place, sums)?;
-        self.own(&place)
+        let container = (&self.container, self.owner.as_str());
+        copy_in(&self.engine, &self.runner, archive, container, &place, sums)
     }
 
-    /// What was never in use goes. Of one that was unpacked half, the files are still root's.
+    /// What was never in use goes. Of one that an older tool has unpacked half the files are root's.
     pub(crate) fn settle(&self) -> Result<()> {
         let owner = &self.owner;
         let script = format!(
@@ -338,7 +340,7 @@ pub(crate) fn unpack(
     engine: &Engine,
     runner: &Runner,
     (backup, archive): (&Backup, impl Read + Send + 'static),
-    container: &Container,
+    container: (&Container, &str),
     folder: &str,
     sums: Sums,
 ) -> Result<()> {
@@ -357,11 +359,11 @@ pub(crate) fn copy_in(
     engine: &Engine,
     runner: &Runner,
     archive: impl Read + Send + 'static,
-    container: &Container,
+    (container, user): (&Container, &str),
     folder: &str,
     sums: Sums,
 ) -> Result<()> {
-    let exec = ["exec", "--interactive", "--user", "0:0", container.name()];
+    let exec = ["exec", "--interactive", "--user", user, container.name()];
     let more: &[&str] = match sums {
         Sums::Compared => &["compare"],
         Sums::Left => &[],

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::facts::{BackupFacts, BackupKind};
 use crate::file::Backup;
-use crate::generations::{self, IDLE, Sums, VolumeKeeper, judgement, run_in};
+use crate::generations::{self, IDLE, ROOT, Sums, VolumeKeeper, judgement, run_in};
 use crate::logical;
 use crate::place;
 use crate::rehearsal::{self, TrialOrder};
@@ -59,7 +59,7 @@ pub fn restore(
         engine,
         runner,
         archive,
-        &place.container,
+        (&place.container, ROOT),
         place.folder(),
         Sums::Left,
     )?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use crate::age::{Encryption, Recipient};
 use crate::file::{Backup, Digested, PartialBackup};
-use crate::generations::{Sums, copy_in};
+use crate::generations::{ROOT, Sums, copy_in};
 use crate::place::{Purpose, explain};
 use crate::proof::ProofPlace;
 use crate::rehearsal::TrialOrder;
@@ -147,7 +147,7 @@ impl Unpacking {
         let program = thread::spawn(move || {
             let runner = interrupt.runner()?;
             let container = Container::existing(&engine, &runner, &name);
-            copy_in(&engine, &runner, reader, &container, folder, Sums::Left)
+            copy_in(&engine, &runner, reader, (&container, ROOT), folder, Sums::Left)
         });
         let archive = Some(archive);
         Ok(Self { archive, program })

@@ -248,9 +248,10 @@ def carried_out(words: list[str]) -> dict:
                 for file, number in ((nothing, 0), (said, 1), (told, 2)):
                     os.dup2(file.fileno(), number)
                 code = carry_out(words)
-            except BaseException:
-                traceback.print_exc()
             finally:
+                # Nothing of the caller's is to be unwound in here.
+                if sys.exc_info()[0]:
+                    traceback.print_exc()
                 sys.stdout.flush()
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
