@@ -348,7 +348,7 @@ ARG APP_CONTENTS
 RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
-    --mount=type=ssh --mount=type=secret,id=known-hosts --mount=type=secret,id=logins <<'SH'
+    --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
 set -eu
 {{network}}
 {{build_environment}}
@@ -418,7 +418,26 @@ fi
 # What the image takes of here, in one layer.
 mv /opt/project /opt/with-app/project
 ln -s with-app/project /opt/project
-{{look_for_logins}}
 SH
 {{own_steps}}
+# Of the app's folder itself, or written by code that a package was built with. Where the look fails
+# there is no image. No code but the distribution's sees all logins; and BuildKit from 0.13 to 0.15
+# reads all files of a stage before a step of it that has a secret (moby/buildkit#5251), of which the
+# base has few.
+FROM ${BASE} AS no-logins
+RUN --mount=type=secret,id=logins \
+    --mount=type=bind,from=python-deps,source=/opt/python,target=/look/opt/python \
+    --mount=type=bind,from=python-deps,source=/opt/venv,target=/look/opt/venv \
+    --mount=type=bind,from=python-app,source=/opt/with-app,target=/look/with-app \
+    --mount=type=bind,from=python-app,source=/app,target=/look/app <<'SH'
+set -eu
+mkdir /no-logins
+[ -s /run/secrets/logins ] || exit 0
+found=$(grep -rlF -f /run/secrets/logins /look) || [ $? -eq 1 ]
+found=$(echo "$found" | sed 's#^/look/with-app#/opt#; s#^/look##')
+if [ -n "$found" ]; then
+    echo "a login of this machine's package indexes or proxies lies in a file of the image:" $found >&2
+    exit 1
+fi
+SH
 {{end}}

@@ -32,6 +32,7 @@ echo 'path-include=/usr/share/doc/*/copyright' >> /etc/dpkg/dpkg.cfg.d/hive
 # Tells apt that a package is here: the largest of what is removed below are not fetched for that.
 pretend() {
     for package in "$@"; do
+        if dpkg-query --show "$package" > /dev/null 2>&1; then continue; fi
         printf '%s\n' "Package: $package" 'Status: install ok installed' 'Version: 99:0' \
             "Architecture: $(dpkg --print-architecture)" 'Maintainer: nobody' 'Description: removed' '' \
             >> /var/lib/dpkg/status

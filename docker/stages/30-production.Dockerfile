@@ -53,7 +53,8 @@ JSON
 {{if app}}
 {{own_directories}}# What starts the app must be there now, and not be missed at the first start. As the user that the
 # app runs as: a package's *.pth is code, and runs whenever the venv's Python starts.
-RUN <<'SH'
+# It waits for the look for logins.
+RUN --mount=type=bind,from=no-logins,source=/no-logins,target=/run/no-logins <<'SH'
 set -eu
 umask 022
 as_hive() { setpriv --reuid=1000 --regid=1000 --clear-groups --no-new-privs "$@"; }

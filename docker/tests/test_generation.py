@@ -182,6 +182,27 @@ class Archive(unittest.TestCase):
             self.assertEqual(os.listdir(f"{folder}/files"), [])
             self.assertEqual(stat.S_IMODE((mount / "kept").stat().st_mode), 0o555)
 
+    def test_a_folder_of_somebody_elses_goes_where_that_is_possible(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "files/media/empty").mkdir(parents=True)
+            with mock.patch.object(generation.files.os, "chmod", side_effect=PermissionError):
+                generation.files.remove_tree(f"{folder}/files")
+            self.assertEqual(os.listdir(folder), [])
+
+    def test_what_was_done_is_not_done_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mount = pathlib.Path(folder)
+            for name, made_by in (("pgdata", "1"), ("generations/before-1", "0")):
+                (mount / name).mkdir(parents=True)
+                (mount / name / generation.RESTORED).write_text(f'{{"id": "{made_by}"}}')
+            with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
+                generation.exchange("1")
+                self.assertTrue(generation.is_called(f"{folder}/pgdata", "1"))
+                (mount / "generations/new-2").mkdir()
+                (mount / "generations/new-2" / generation.RESTORED).write_text('{"id": "2"}')
+                generation.ready("2", "{}")
+            self.assertEqual(sorted(os.listdir(f"{folder}/generations")), ["before-1", "new-2"])
+
     def test_a_generation_that_was_deleted_in_part_is_no_way_back(self):
         with tempfile.TemporaryDirectory() as folder:
             mount = pathlib.Path(folder)

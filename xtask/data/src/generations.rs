@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -38,6 +38,9 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// How long a container may take until it has begun to hold its volume.
 const HOLDING: Duration = Duration::from_secs(60);
 
+/// Who carries something out says every ten seconds that he is there.
+const SILENCE: Duration = Duration::from_secs(100);
+
 /// After this time it is looked whether somebody has ended a wait.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -54,8 +57,9 @@ const OWNER: &str = "cd /var/lib/postgresql/data || exit; \
 /// operation's steps takes longer than most of them.
 #[derive(Debug)]
 pub(crate) struct HeldVolume {
-    dialog: Dialog,
+    /// Closed before the dialog is: its program ends with its input.
     answers: RefCell<BufReader<UnixStream>>,
+    dialog: Dialog,
     /// How many it was asked.
     asked: Cell<u64>,
 }
@@ -121,14 +125,24 @@ impl HeldVolume {
         }
     }
 
-    /// Its next line; none where there will be no more.
+    /// Its next line that is not empty; none where there will be no more.
     fn line(&self, runner: &Runner) -> Result<Option<String>> {
-        let mut line = Vec::new();
+        let (mut line, mut heard) = (Vec::new(), Instant::now());
         loop {
             match self.answers.borrow_mut().read_until(b'\n', &mut line) {
+                Ok(1) if line == b"\n" => {
+                    line.clear();
+                    heard = Instant::now();
+                }
                 Ok(_) if line.ends_with(b"\n") => return Ok(Some(String::from_utf8(line)?)),
                 Ok(_) => return Ok(None),
-                Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => runner.check_interrupt()?,
+                Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => {
+                    runner.check_interrupt()?;
+                    // A connection that was forgotten on the way says nothing of it.
+                    if heard.elapsed() > SILENCE {
+                        return Ok(None);
+                    }
+                }
                 Err(error) if error.kind() == Interrupted => {}
                 Err(_) => return Ok(None),
             }
@@ -300,14 +314,28 @@ impl VolumeKeeper {
         copy_in(&self.engine, &self.runner, archive, container, &place, sums)
     }
 
-    /// What was never in use goes. Of one that an older tool has unpacked half the files are root's.
+    /// What was never in use goes.
     pub(crate) fn settle(&self) -> Result<()> {
-        let owner = &self.owner;
-        let script = format!(
-            "for one in {MOUNT}/generations/new-*.part; do [ ! -e $one ] || chown -R {owner} $one; done"
-        );
-        self.run(&["--user", "0:0"], &["sh", "-c", &script])?;
-        self.does("settle", &[]).map(drop)
+        let done = self.does("settle", &[]);
+        done.or_else(|_| self.settle_as_root()).map(drop)
+    }
+
+    /// The same of files that are not the owner's: `docker cp` makes root's.
+    fn settle_as_root(&self) -> Result<String> {
+        self.run(&["--user", ROOT], &on_generations(&["settle"]))
+    }
+
+    /// Deletes a generation that somebody has named, whose ever its files are.
+    pub(crate) fn forget(&self, generation: &str) -> Result<()> {
+        let Err(error) = self.does("forget", &[generation]) else {
+            return Ok(());
+        };
+        // Begun, it is called as what was never in use.
+        self.settle_as_root()?;
+        match self.look(&[])?.generations.iter().any(|one| one == generation) {
+            true => Err(error),
+            false => Ok(()),
+        }
     }
 
     /// What lies there becomes the volume's owner's.
@@ -460,7 +488,7 @@ mod tests {
         // The answer that nobody has waited for is not this one's.
         let stale = r#"{"number": 0, "code": 0, "said": "late", "told": ""}"#;
         let (runner, holder) = held(&format!(
-            r#"{stale}\n{{"number": 1, "code": 0, "said": "done\\n", "told": ""}}\n"#
+            r#"\n{stale}\n\n{{"number": 1, "code": 0, "said": "done\\n", "told": ""}}\n"#
         ));
         let done = holder.does(&runner, "note", &["{\"a\": 1}"]).unwrap();
         assert_eq!(done.as_deref(), Some("done"));

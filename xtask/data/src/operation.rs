@@ -241,7 +241,12 @@ impl DataWork<'_> {
         if self.journal.step == START {
             return Ok(());
         }
-        let kept = self.asks("forget_unused", &[&self.journal.id])?;
+        let kept = self.asks("forget_unused", &[&self.journal.id]).or_else(|error| {
+            // Begun, it is called as what was never in use, whose ever its files are.
+            self.settle()?;
+            let is_there = self.look()?.generations.contains(&self.aside());
+            if is_there { Err(error) } else { Ok(String::new()) }
+        })?;
         if let Some(kept) = kept.lines().next() {
             let name = &self.handle.name;
             self.report.warn(format!(

@@ -271,14 +271,17 @@ fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
     let mut found = Vec::new();
     for (n, line) in text.lines().enumerate().filter(|_| starts) {
         let first = line.split_whitespace().next().unwrap_or_default();
-        block += usize::from(BLOCKS.contains(&first));
+        // Branches of `case` and functions, too.
+        let bounds = line.trim_end().ends_with([')', '{', '}']) || first == ";;" || line.ends_with(";;");
+        block += usize::from(bounds || BLOCKS.contains(&first));
         let Some((before, rest)) = line.split_once("manage.py ") else {
             continue;
         };
         let rest = rest.split(['|', '&', ';']).next().unwrap_or_default().trim();
         let name = rest.split_whitespace().next().unwrap_or_default();
         // What takes words of others is done by hand.
-        let is_whole = !before.trim_start().starts_with('#') && !rest.contains(['$', '\\']);
+        let is_asked = before.contains(['#', ';', '&', '|', '[', '{']) || BLOCKS.contains(&first);
+        let is_whole = !is_asked && !rest.contains(['$', '\\', '"']);
         if name == "migrate" && is_whole {
             migrated.get_or_insert(block);
         }
@@ -286,8 +289,7 @@ fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
         // The database answers by then, so nothing is to be waited for.
         let is_own = tree.paths().any(|path| path.ends_with(&file)) && !name.starts_with("wait");
         // In a block of its own it is done where somebody asks for it.
-        let is_always = migrated
-            .is_some_and(|of_migrations| !line.starts_with(char::is_whitespace) || block == of_migrations);
+        let is_always = migrated.is_some_and(|of_migrations| block == of_migrations);
         if is_always && is_own && is_whole && !OF_DJANGO.contains(&name) {
             found.push((n + 1, rest));
         }

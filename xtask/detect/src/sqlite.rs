@@ -26,15 +26,18 @@ pub(crate) fn notes(
     database: &[Detected<GivenVariable>],
 ) -> Vec<Detected<String>> {
     let mut found: Vec<Detected<String>> = Vec::new();
-    // What is there for another kind of database than the chosen one is not used.
-    let is_chosen = database
+    let chosen: Vec<Detected<GivenVariable>> = database
         .iter()
-        .any(|one| KINDS.contains(&one.value.value.as_str()));
+        .filter(|one| KINDS.contains(&one.value.value.as_str()))
+        .cloned()
+        .collect();
     let served = app.and_then(|app| django::settings_with(modules, &app.place.file));
     // Commands of Django's own kind are run by hand, on files that somebody names.
     let serves = |path: &str| is_of_the_app(path) && !path.contains("/management/commands/");
     let served_modules = modules.all.iter().filter(|module| serves(module.path));
     for module in served_modules.filter(|module| !settings::is_script_beside(tree, modules, module)) {
+        // What a module that knows of the choice has for another kind of database is not used.
+        let is_chosen = module.lines.iter().any(|line| is_given(line, &chosen, None));
         for (n, line) in module.lines.iter().enumerate() {
             if is_of_developers(module, n) {
                 continue;

@@ -412,7 +412,7 @@ fn line(path: &Path, read: &Result<Backup>) -> String {
 fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
     let specs = services::specs(host, &args.images)?;
     let mut goes = Vec::new();
-    let mut staying: Vec<(&ImageSpec, Vec<Backup>)> = Vec::new();
+    let mut staying = Vec::new();
     let mut count = 0;
     for spec in &specs {
         let (mut read, mut others, mut is_known) = (Vec::new(), Vec::new(), true);
@@ -444,7 +444,7 @@ fn prune(args: &BackupPruneArgs, host: &Host) -> Result<()> {
         // The log that they need is not what no backup needs.
         stay.extend(others);
         // Nor is that of one which cannot be read.
-        staying.extend(is_known.then_some((spec, stay)));
+        staying.push((spec, is_known.then_some(stay)));
     }
     for backup in &goes {
         host.report.step("goes", line(&backup.path, &Ok(backup.clone())));
@@ -466,7 +466,11 @@ fn name(backup: &Backup) -> Option<String> {
 }
 
 /// What no backup needs of the archives, where there is an engine that has some.
-fn prune_logs(args: &BackupPruneArgs, host: &Host, staying: &[(&ImageSpec, Vec<Backup>)]) -> Result<()> {
+fn prune_logs(
+    args: &BackupPruneArgs,
+    host: &Host,
+    staying: &[(&ImageSpec, Option<Vec<Backup>>)],
+) -> Result<()> {
     let Some(engine) = choose::find(host, args.engine.engine)? else {
         return Ok(());
     };
@@ -474,6 +478,20 @@ fn prune_logs(args: &BackupPruneArgs, host: &Host, staying: &[(&ImageSpec, Vec<B
     let resources = services::resources(host, &engine)?;
     for (spec, stay) in staying {
         let handle = services::handle(host, &engine, spec);
+        let Some(stay) = stay else {
+            if handle
+                .engine
+                .volume(&handle.runner, &handle.name.archive())?
+                .is_some()
+            {
+                let message = format!(
+                    "{}: all of its log stays, since not each backup can be read",
+                    spec.name
+                );
+                host.report.warn(message);
+            }
+            continue;
+        };
         let stay: Vec<&Backup> = stay.iter().collect();
         let image = || services::image_of(host, &handle, spec);
         match old_log::release(&handle, &resources, image, &stay) {

@@ -52,11 +52,12 @@ def name_of(cluster: str) -> str:
 
 def remove_tree(path: str) -> None:
     """Also a folder that nobody may write into, its owner neither: an app's may be one."""
-    os.chmod(path, 0o700)
     for folder, names, _ in os.walk(path):
-        for name in names:
-            if not os.path.islink(f"{folder}/{name}"):
-                os.chmod(f"{folder}/{name}", 0o700)
+        for inner in (folder, *(f"{folder}/{name}" for name in names)):
+            # Of one that is somebody else's it is seen below what can be deleted.
+            with contextlib.suppress(PermissionError):
+                if not os.path.islink(inner):
+                    os.chmod(inner, 0o700)
     shutil.rmtree(path)
 
 

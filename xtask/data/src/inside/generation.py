@@ -29,6 +29,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -233,6 +234,10 @@ def hold() -> None:
         os.close(descriptor)
 
 
+#: In seconds; without one for ten times as long the holder is given up.
+BEAT = 10.0
+
+
 def carried_out(words: list[str]) -> dict:
     """Carries out a verb in a process of its own, as a program that is started for it would; that
     takes longer than most of them do."""
@@ -254,7 +259,11 @@ def carried_out(words: list[str]) -> dict:
                     traceback.print_exc()
                 sys.stdout.flush()
                 os._exit(code)
+        # Who waits for the answer sees by these that the way to here is open.
+        signal.signal(signal.SIGALRM, lambda *_: print(flush=True))
+        signal.setitimer(signal.ITIMER_REAL, BEAT, BEAT)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        signal.setitimer(signal.ITIMER_REAL, 0)
         said.seek(0)
         told.seek(0)
         return {"code": code, "said": said.read(), "told": told.read()}
@@ -314,7 +323,7 @@ def settle() -> None:
             os.rename(path, f"{GENERATIONS}/before-{identifier}")
         if kind != "new":
             continue
-        is_copy = identifier.endswith(".part") or is_called(path, identifier)
+        is_copy = identifier.endswith((".part", ".try")) or is_called(path, identifier)
         if restored.get("id") == identifier or not is_copy:
             # Exchanged: what has this name is what ran before.
             os.rename(path, f"{GENERATIONS}/before-{identifier}")
@@ -548,8 +557,10 @@ def take_over(part: str) -> None:
 
 def ready(identifier: str, note: str) -> None:
     """What was filled is whole; the note says where its data come from."""
-    inspect_exchange()
     part = f"{GENERATIONS}/new-{identifier}.part"
+    if is_called(part.removesuffix(".part"), identifier):
+        return
+    inspect_exchange()
     write(f"{part}/{RESTORED}", made(part, identifier) | json.loads(note))
     leave_archive(part)
     give_files(part, identifier)
@@ -606,7 +617,7 @@ def is_caught_up(identifier: str, part: str) -> bool:
         return False
     try:
         warm.catch_up(PGDATA, part, log)
-    except (warm.Unfit, Refused) as error:
+    except (warm.Unfit, Refused, OSError) as error:
         print(error)
         return False
     files.remove_tree(log)
@@ -737,6 +748,10 @@ def inspect_exchange() -> None:
 def exchange(identifier: str) -> None:
     """What was restored runs from here on, and what ran lies beside it."""
     locked()
+    if is_called(PGDATA, identifier):
+        # Done, by one whose answer was lost.
+        settle()
+        return
     # The password that it has is that of the cluster before. Where this file is missing the
     # container gives the cluster the one that is kept, at its next start.
     if os.path.exists(PASSFILE):

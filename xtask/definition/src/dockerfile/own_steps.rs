@@ -27,26 +27,6 @@ const PACKAGES_FOR_STEPS: &str = r"    --mount=type=bind,from=front-end,source=/
 /// The step of the app's own commands, for images that have some.
 const STEPS: &str = include_str!("steps.Dockerfile");
 
-/// The step after those of the app's own, which looks for logins in what they have written.
-const LOGINS: &str = "\
-RUN --mount=type=secret,id=logins <<'SH'
-set -eu
-{{look_for_logins}}
-SH
-";
-
-/// Ends the build where a login lies in a file of the image: one of the app's folder itself, or
-/// written by code that a package was built with. In the step that writes these, since BuildKit
-/// from 0.13 to 0.15 reads all files of a stage before each step with a secret
-/// (moby/buildkit#5251).
-const LOOK_FOR_LOGINS: &str = r#"if [ -s /run/secrets/logins ]; then
-    found=$(grep -rlF -f /run/secrets/logins /app /opt/venv /opt/python /opt/with-app) || [ $? -eq 1 ]
-    if [ -n "$found" ]; then
-        echo "a login of this machine's package indexes or proxies lies in a file of the image:" $found >&2
-        exit 1
-    fi
-fi"#;
-
 /// The step that moves the app's folders of data away, for images that have some.
 const DIRECTORIES: &str = include_str!("directories.Dockerfile");
 
@@ -94,10 +74,6 @@ pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, 
             .collect();
         values.insert("steps", lines.join("\n"));
         own += &fill(&Fragment::own("steps", STEPS), values)?;
-    }
-    values.insert("look_for_logins", LOOK_FOR_LOGINS.to_owned());
-    if !own.is_empty() {
-        own += &fill(&Fragment::own("logins", LOGINS), values)?;
     }
     values.insert("front_end", front_end);
     values.insert("own_steps", own);
