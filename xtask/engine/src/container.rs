@@ -61,7 +61,7 @@ impl RunResources {
         if options.is_empty() {
             let (key, run) = self.label();
             let request = json!({ "Name": name, "Labels": { key: run } });
-            let made = self.engine.api.post(&self.runner, "/volumes/create", &request)?;
+            let made = self.made("/volumes/create", &request)?;
             made.good().with_context(|| format!("create volume {name}"))?;
         } else {
             let label = self.label_flag();
@@ -73,6 +73,13 @@ impl RunResources {
         Ok(Volume(self.thing(name)))
     }
 
+    /// Has the engine make something. Ctrl-C comes before it or after it: a request that is given
+    /// up is carried out all the same, and then nobody has the handle that removes what it made.
+    fn made(&self, path: &str, request: &Value) -> Result<Response> {
+        self.runner.check_interrupt()?;
+        self.engine.api.post(&self.runner.for_cleanup(), path, request)
+    }
+
     /// `docker network create`, with names for the containers on it; gone with the
     /// handle.
     ///
@@ -81,7 +88,7 @@ impl RunResources {
     pub fn network(&self, name: &str) -> Result<RunNetwork> {
         let (key, run) = self.label();
         let request = json!({ "Name": name, "Labels": { key: run } });
-        let made = self.engine.api.post(&self.runner, "/networks/create", &request)?;
+        let made = self.made("/networks/create", &request)?;
         made.good().with_context(|| format!("create network {name}"))?;
         Ok(RunNetwork(self.thing(name)))
     }
@@ -190,8 +197,7 @@ impl RunResources {
         let log: BTreeMap<_, _> = LOG_OPTIONS.into_iter().collect();
         request["HostConfig"]["LogConfig"] = json!({ "Type": LOG_DRIVER, "Config": log });
         let path = format!("/containers/create?name={}", escaped(name));
-        let answer = self.engine.api.post(&self.runner, &path, &request)?;
-        answer.good().map(drop)
+        self.made(&path, &request)?.good().map(drop)
     }
 
     fn docker(&self, args: &[&str]) -> host::process::Command<'_> {
