@@ -67,11 +67,13 @@ pub(crate) fn run(
         if seen.condition == Condition::Restarting {
             handle.container(name).stop(Duration::ZERO)?;
         }
+        let started = Instant::now();
         handle
             .container(name)
             .start()
             .with_context(|| format!("start container {name}"))?;
-        limit
+        // That is a part of it.
+        limit.saturating_sub(started.elapsed())
     };
     match wait::until_healthy(handle, report, &mut events, name, limit)? {
         Awaited::Healthy => {}
