@@ -7,25 +7,27 @@ use serde::Serialize;
 
 use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
-use crate::database::{self, GivenVariable, Unled};
+use crate::database::unled::{self, Unled};
+use crate::database::{self, GivenVariable, drivers};
 use crate::debugging;
 use crate::dependencies::{self, AskedBy, AskedPackage, Dependencies, at, toml_at};
 use crate::directories;
 use crate::django::{self, ChosenSettings, ServerSettings};
 use crate::entry::{self, AppObject};
+use crate::extensions;
 use crate::health::{self, HealthRoute};
 use crate::member;
 use crate::migrations::{self, CommandWords};
 use crate::modules::Modules;
+use crate::notes;
 use crate::place::{Choice, Detected, Place};
 use crate::postgres::{self, PostgresImage};
-use crate::python::{TokenKind, statement};
+use crate::python::TokenKind;
 use crate::redis;
 use crate::routes;
 use crate::secrets;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
-use crate::sqlite;
 use crate::tables::RefusedCommand;
 use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app, is_shell, reads_count};
 
@@ -214,31 +216,26 @@ fn of_tree(
         .into_iter()
         .chain(settings::kept_for_production(modules))
         .collect();
-    let notes = notes(tree, modules, entry.app.chosen.as_ref(), &database);
-    let has_data = !database.is_empty() || notes.iter().any(|note| note.value.contains("SQLite"));
-    let unled = database::unled(tree, &dependencies, &database);
+    let notes = notes::find(tree, modules, entry.app.chosen.as_ref(), &database);
+    let has_data = !database.is_empty() || notes.has_sqlite;
+    let unled = unled::unled(tree, &dependencies, &database);
     let absent_settings = django::absent_settings(tree, modules, entry.app.chosen.as_ref());
     // Where it is fixed in the code, that is told.
-    let names_one = |note: &Detected<String>| {
-        ["SQLite", "names a database"]
-            .iter()
-            .any(|sign| note.value.contains(sign))
-    };
-    let is_told = unled.is_some() || absent_settings.is_some() || notes.iter().any(names_one);
+    let is_told = unled.is_some() || absent_settings.is_some() || notes.names_a_database;
     let mut findings = Findings {
-        unread_database: database::unread(modules, &dependencies, &database).filter(|_| !is_told),
+        unread_database: unled::unread(modules, &dependencies, &database).filter(|_| !is_told),
         absent_settings,
-        missing_driver: database::missing_driver(&dependencies).filter(|_| has_data),
+        missing_driver: drivers::missing(&dependencies).filter(|_| has_data),
         folder: folder.to_owned(),
         description: description(tree),
         server: server::find(&dependencies, entry.app.value()),
         settings_module,
-        driver: database::driver_of_a_part(&dependencies),
+        driver: drivers::of_a_part(&dependencies),
         health: health::choose(modules, &routes::find(modules)),
         before_start,
         not_before_start,
         server_settings: django::server_settings(tree, modules, entry.app.chosen.as_ref()),
-        extensions: extensions(tree),
+        extensions: extensions::find(tree),
         postgres: postgres::find(tree),
         processes: beside::processes(tree, modules, entry.app.chosen.as_ref()),
         services: beside::services(&dependencies),
@@ -258,6 +255,7 @@ fn of_tree(
             .filter(|path| is_of_the_app(path))
             .collect(),
         notes: notes
+            .all
             .into_iter()
             .chain(debugging.iter().map(|(_, note)| note.clone()))
             .collect(),
@@ -536,136 +534,4 @@ fn projects(tree: &Tree, app: &Choice<AppObject>) -> Vec<String> {
     folders.sort();
     folders.dedup();
     folders
-}
-
-/// What the owner of a database may make by itself (`trusted` in PostgreSQL).
-const TRUSTED: [&str; 20] = [
-    "btree_gin",
-    "btree_gist",
-    "citext",
-    "cube",
-    "dict_int",
-    "fuzzystrmatch",
-    "hstore",
-    "intarray",
-    "isn",
-    "lo",
-    "ltree",
-    "pg_trgm",
-    "pgcrypto",
-    "plpgsql",
-    "seg",
-    "tablefunc",
-    "tcn",
-    "unaccent",
-    "uuid-ossp",
-    "vector",
-];
-
-/// `CREATE EXTENSION` of what only a superuser may make.
-fn extensions(tree: &Tree) -> Vec<Detected<String>> {
-    let mut found: Vec<Detected<String>> = Vec::new();
-    for (path, text) in tree
-        .texts()
-        .filter(|(path, _)| path.ends_with(".py") || path.ends_with(".sql"))
-        .filter(|(path, _)| !file_name(path).starts_with("test"))
-    {
-        let is_comment = |line: &str| line.trim_start().starts_with(['#', '-']);
-        for (n, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
-            let upper = line.to_ascii_uppercase();
-            let Some(start) = upper.find("CREATE EXTENSION ") else {
-                continue;
-            };
-            let rest = line.get(start + 17..).unwrap_or_default().trim_start();
-            let exists = rest.to_ascii_uppercase().starts_with("IF NOT EXISTS ");
-            let rest = if exists { rest[14..].trim_start() } else { rest };
-            let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            let name: String = rest
-                .trim_start_matches(['"', '\\'])
-                .chars()
-                .take_while(|c| good(*c))
-                .collect();
-            let known = found.iter().any(|one| one.value == name);
-            if !name.is_empty() && !known && !TRUSTED.contains(&name.as_str()) {
-                found.push(Detected::sure(name, Place::new(path, n + 1)));
-            }
-        }
-    }
-    found
-}
-
-/// Modules that a Dockerfile puts where the project has none: the image has what lies in the
-/// project's folder alone.
-fn copied_into_place(tree: &Tree) -> Vec<Detected<String>> {
-    let mut found: Vec<Detected<String>> = Vec::new();
-    let files = tree
-        .texts()
-        .filter(|(path, _)| file_name(path).contains("Dockerfile") && reads_count(path));
-    for (path, text) in files {
-        for (n, line) in text.lines().enumerate() {
-            let line = line.trim().trim_end_matches('\\').trim().trim_end_matches(';');
-            for command in line.split("&&") {
-                let words: Vec<&str> = command.split_whitespace().collect();
-                let [.., from, to] = words.as_slice() else {
-                    continue;
-                };
-                let copies = words
-                    .iter()
-                    .any(|word| ["cp", "COPY", "ADD", "mv"].contains(word));
-                let [from, to] = [from, to].map(|word| word.trim_start_matches("./"));
-                let is_module = |file: &str| file.ends_with(".py");
-                if !copies || !is_module(from) || !is_module(to) || !tree.has(from) {
-                    continue;
-                }
-                // The image's own folder stands before it.
-                let mut ends = std::iter::once(to).chain(to.match_indices('/').map(|(n, _)| &to[n + 1..]));
-                let place = ends.find(|end| {
-                    let folder = folder_of(end);
-                    let is_there = tree.paths().any(|path| path.starts_with(folder));
-                    !folder.is_empty() && is_there
-                });
-                if let Some(place) = place.filter(|place| !tree.has(place)) {
-                    let note = format!(
-                        "{from} is copied to {place}, which the image has not: `cp {from} {place}` in the app's folder puts \
-                         it there"
-                    );
-                    found.push(Detected::likely(note, Place::new(path, n + 1)));
-                }
-            }
-        }
-    }
-    found
-}
-
-/// A database that stands in the code and not in the environment.
-fn notes(
-    tree: &Tree,
-    modules: &Modules<'_>,
-    app: Option<&Detected<AppObject>>,
-    database: &[Detected<GivenVariable>],
-) -> Vec<Detected<String>> {
-    let mut found = sqlite::notes(tree, modules, app, database);
-    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
-        for (n, call) in module.calls() {
-            let makes =
-                ["create_engine", "create_async_engine", "connect", "create_pool"].contains(&call.last());
-            let url = call.positional(0).and_then(|tokens| {
-                let own = statement::text_of(tokens);
-                own.or_else(|| statement::text_of(module.value(&statement::dotted(tokens)?.0)?))
-            });
-            if let Some(url) = url.filter(|url| makes && url.contains("://") && !sqlite::is_of_a_file(url)) {
-                let scheme = url.split("://").next().unwrap_or_default();
-                let note =
-                    format!("the code itself names a database ({scheme}://…): let it read DATABASE_URL");
-                found.push(Detected::likely(note, Place::new(module.path, module.number(n))));
-            }
-        }
-    }
-    found.extend(copied_into_place(tree));
-    found.extend(migrations::further_commands(tree));
-    if tree.is_cut {
-        let note = "there are more files than are looked at: the rest is not known".to_owned();
-        found.push(Detected::sure(note, Place::new(".", 1)));
-    }
-    found
 }

@@ -5,6 +5,7 @@ use crate::django;
 use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
+use crate::server;
 use crate::tables::{self, OwnCommand, RefusedCommand};
 use crate::tree::{Tree, file_name, folder_of, is_shell, reads_count};
 use crate::words::is_taken;
@@ -255,18 +256,9 @@ pub(crate) fn further_commands(tree: &Tree) -> Option<Detected<String>> {
 /// The commands of the project's own that a script which starts a server runs behind its
 /// migrations, each with its line: those that nobody has to ask for.
 fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
-    const SERVERS: [&str; 7] = [
-        "gunicorn",
-        "uvicorn",
-        "uwsgi",
-        "daphne",
-        "granian",
-        "waitress",
-        "hypercorn",
-    ];
     const OF_DJANGO: [&str; 4] = ["collectstatic", "migrate", "runserver", "test"];
     // Others set a database up for developers.
-    let starts = text.contains("exec \"$@\"") || SERVERS.iter().any(|server| text.contains(server));
+    let starts = text.contains("exec \"$@\"") || server::known().any(|server| text.contains(server));
     let (mut migrated, mut block) = (None, 0);
     let mut found = Vec::new();
     for (n, line) in text.lines().enumerate().filter(|_| starts) {

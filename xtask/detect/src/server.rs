@@ -18,6 +18,11 @@ pub struct ServerProgram {
 const ASGI: [&str; 4] = ["uvicorn", "granian", "hypercorn", "daphne"];
 const WSGI: [&str; 4] = ["gunicorn", "granian", "waitress", "uwsgi"];
 
+/// The servers that are known, by their names; some twice.
+pub(crate) fn known() -> impl Iterator<Item = &'static str> {
+    ASGI.into_iter().chain(WSGI)
+}
+
 /// What a server was found in, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {

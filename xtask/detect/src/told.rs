@@ -2,7 +2,8 @@
 
 use crate::beside::REDIS;
 use crate::build_steps::BuiltFrontEnd;
-use crate::database::{Unled, is_given_anyway};
+use crate::database::is_given_anyway;
+use crate::database::unled::Unled;
 use crate::dependencies::AskedBy;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
