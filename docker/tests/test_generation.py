@@ -113,6 +113,15 @@ def places_in(folder):
     }
 
 
+def clusters(folder, **made_by):
+    """Makes clusters on a volume, each with the operation that has made it."""
+    for name, identifier in made_by.items():
+        place = "pgdata" if name == "pgdata" else f"generations/{name.replace('_', '-')}"
+        home = pathlib.Path(folder, place)
+        home.mkdir(parents=True)
+        (home / generation.RESTORED).write_text(json.dumps({"id": identifier}))
+
+
 class Archive(unittest.TestCase):
     def test_what_is_put_aside_does_not_go_on_in_the_archive_when_it_comes_back(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -166,10 +175,7 @@ class Archive(unittest.TestCase):
                 for each in (closed, closed.parent):
                     each.chmod(0o555)
             (mount / "kept").mkdir(mode=0o555)
-            old = mount / "generations/before-2"
-            old.mkdir()
-            (old / generation.RESTORED).write_text('{"id": "old"}')
-            (mount / "pgdata").mkdir()
+            clusters(folder, pgdata="1", before_2="old")
             with (
                 as_its_owner(folder),
                 mock.patch.object(generation.files, "FILES", f"{folder}/files"),
@@ -191,25 +197,18 @@ class Archive(unittest.TestCase):
 
     def test_what_was_done_is_not_done_again(self):
         with tempfile.TemporaryDirectory() as folder:
-            mount = pathlib.Path(folder)
-            for name, made_by in (("pgdata", "1"), ("generations/before-1", "0")):
-                (mount / name).mkdir(parents=True)
-                (mount / name / generation.RESTORED).write_text(f'{{"id": "{made_by}"}}')
+            clusters(folder, pgdata="1", before_1="0")
             with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
                 generation.exchange("1")
                 self.assertTrue(generation.is_called(f"{folder}/pgdata", "1"))
-                (mount / "generations/new-2").mkdir()
-                (mount / "generations/new-2" / generation.RESTORED).write_text('{"id": "2"}')
+                clusters(folder, new_2="2")
                 generation.ready("2", "{}")
             self.assertEqual(sorted(os.listdir(f"{folder}/generations")), ["before-1", "new-2"])
 
     def test_a_generation_that_was_deleted_in_part_is_no_way_back(self):
         with tempfile.TemporaryDirectory() as folder:
-            mount = pathlib.Path(folder)
-            for name in ("files/old", "generations/before-2", "pgdata"):
-                (mount / name).mkdir(parents=True)
-            kept = mount / "generations/before-2" / generation.RESTORED
-            kept.write_text('{"id": "old"}')
+            pathlib.Path(folder, "files/old").mkdir(parents=True)
+            clusters(folder, pgdata="1", before_2="old")
             with (
                 mock.patch.object(generation.files, "FILES", f"{folder}/files"),
                 mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)),
@@ -246,10 +245,7 @@ class Archive(unittest.TestCase):
 
     def test_other_data_than_those_that_were_asked_about_are_not_put_aside(self):
         with tempfile.TemporaryDirectory() as folder:
-            mount = pathlib.Path(folder)
-            for name, runs in (("pgdata", "2"), ("generations/before-1", "0")):
-                (mount / name).mkdir(parents=True)
-                (mount / name / generation.RESTORED).write_text(f'{{"id": "{runs}"}}')
+            clusters(folder, pgdata="2", before_1="0")
             with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
                 with self.assertRaises(copied.Refused) as told:
                     generation.back("1")

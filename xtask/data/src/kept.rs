@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::generations::{IDLE, VolumeFindings, VolumeKeeper, run_in};
+use crate::generations::{IDLE, ROOT, VolumeFindings, VolumeKeeper, run_in};
 use crate::source::BackupSource;
 use crate::take::on_a_copy;
 use container::boot::MOUNT;
@@ -67,7 +67,7 @@ impl ServedGeneration {
         let container = resources.start(&helper, image.as_str(), &options, &["infinity"])?;
         let owner = run_in(&container, &[], &["sh", "-c", "echo $(id -u):$(id -g)"])?;
         let copy = on_a_copy(KEPT, &["copy", generation, &owner]);
-        let copied = run_in(&container, &["--user", "0:0"], &copy);
+        let copied = run_in(&container, &["--user", ROOT], &copy);
         copied.with_context(|| format!("copy {generation}"))?;
         let said = run_in(&container, &[], &on_a_copy(KEPT, &["serve"]));
         for line in said

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::file::Backup;
-use crate::generations::{VolumeKeeper, judgement, run_in};
+use crate::generations::{ROOT, VolumeKeeper, judgement, run_in};
 use crate::seal::LoadedDump;
 use crate::take::on_a_copy_with_dumped;
 use container::boot::MOUNT;
@@ -34,13 +34,13 @@ struct LoadedTables {
 
 /// Lets a volume that is there for a proof alone be where the script works, too.
 pub(crate) fn prepare(container: &Container) -> Result<()> {
-    run_in(container, &["--user", "0:0"], &["ln", "-s", MOUNT, WORK]).map(drop)
+    run_in(container, &["--user", ROOT], &["ln", "-s", MOUNT, WORK]).map(drop)
 }
 
 /// Makes of an unpacked backup a base backup that can be proved as any other; why it cannot,
 /// where the backup is to blame.
 pub(crate) fn load(container: &Container, owner: &str) -> Result<std::result::Result<LoadedDump, String>> {
-    run_in(container, &["--user", "0:0"], &["chown", "-R", owner, UNPACKED])?;
+    run_in(container, &["--user", ROOT], &["chown", "-R", owner, UNPACKED])?;
     match judgement(container, &on_a_copy_with_dumped(MIGRATE, &["prove", UNPACKED]))? {
         Ok(said) => loaded(&said).map(Ok),
         Err(why) => Ok(Err(why)),

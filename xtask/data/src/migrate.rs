@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::exchange::{self, MIGRATION};
 use crate::foreign::{self, ForeignCluster, ForeignFindings, ForeignPlace, OldPrograms, SourceMount};
-use crate::generations::{IDLE, VolumeJournal, VolumeKeeper, run_in};
+use crate::generations::{IDLE, ROOT, VolumeJournal, VolumeKeeper, run_in};
 use crate::growth;
 use crate::logical::{MIGRATE, WORK};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
@@ -218,7 +218,7 @@ fn look(order: &MigrateOrder<'_>, is_dry: bool) -> Result<ReadableSource> {
     let work = format!("{}:{WORK}", scratch.name());
     let source = place.mount.option(SOURCE)?;
     // Files of any owner are read.
-    let options = ["--user", "0:0", "--mount", &source, "--volume", &work];
+    let options = ["--user", ROOT, "--mount", &source, "--volume", &work];
     let copier = order.container("copy", order.service.image, &options)?;
     report.step("look", format!("{name}: at {}", order.from));
     let seen: ForeignFindings = of_source(&copier, &["find"])?;
@@ -414,7 +414,7 @@ fn serve(order: &MigrateOrder<'_>, programs: &OldPrograms, work: &str, owner: &s
 fn start_old(old: &Container, programs: &OldPrograms, owner: &str, role: &str) -> Result<()> {
     let (user, group) = owner.split_once(':').unwrap_or((owner, owner));
     let named = ["sh", "-c", NAME_USER, "sh", user, group];
-    run_in(old, &["--user", "0:0"], &named).context("name the user of the server")?;
+    run_in(old, &["--user", ROOT], &named).context("name the user of the server")?;
     let command = ["sh", "-c", OLD_SERVER, "sh", &programs.folder, role];
     run_in(old, &[], &command)
         .map(drop)

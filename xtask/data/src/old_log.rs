@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 
 use crate::file::Backup;
-use crate::generations::{IDLE, archived, run_in};
+use crate::generations::{IDLE, ROOT, archived, run_in};
 use crate::moment::{self, ArchivedStretch};
 use crate::seal::Seal;
 use crate::take::on_generations;
@@ -40,7 +40,7 @@ pub fn release(
     }
     let name = format!("{}.old-log-{}", handle.name, std::process::id());
     let mount = format!("{volume}:{}", service::archive::PLACE);
-    let options = [&IDLE[..], &["--user", "0:0", "--volume", &mount]].concat();
+    let options = [&IDLE[..], &["--user", ROOT, "--volume", &mount]].concat();
     let container = resources.start(&name, image()?.as_str(), &options, &["infinity"])?;
     let said = run_in(&container, &[], &archived())?;
     let stretches: Vec<ArchivedStretch> =

@@ -201,7 +201,7 @@ impl DataWork<'_> {
     pub(crate) fn settle(&self) -> Result<()> {
         let done = self.asks("settle", &[]).map(drop);
         // Files that are not the owner's want more than his rights.
-        done.or_else(|_| self.keeper.for_cleanup().settle())
+        done.or_else(|_| self.keeper.for_cleanup().settle_as_root())
     }
 
     /// Stops the service, where it runs.
@@ -243,12 +243,8 @@ impl DataWork<'_> {
         if self.journal.step == START {
             return Ok(());
         }
-        let kept = self.asks("forget_unused", &[&self.journal.id]).or_else(|error| {
-            // Begun, it is called as what was never in use, whose ever its files are.
-            self.settle()?;
-            let is_there = self.look()?.generations.contains(&self.aside());
-            if is_there { Err(error) } else { Ok(String::new()) }
-        })?;
+        let done = self.asks("forget_unused", &[&self.journal.id]);
+        let kept = self.keeper.for_cleanup().forgotten(&self.aside(), done)?;
         if let Some(kept) = kept.lines().next() {
             let name = &self.handle.name;
             self.report.warn(format!(

@@ -190,7 +190,7 @@ impl ProofPlace {
             Ok(loaded) => loaded,
             Err(why) => return Ok(JudgedBackup::refused(why)),
         };
-        run_in(&self.container, &["--user", "0:0"], &["chown", "-R", &id, PGDATA])?;
+        run_in(&self.container, &["--user", ROOT], &["chown", "-R", &id, PGDATA])?;
         if boot.is_some() {
             // The proof changes what it looks at.
             run_in(

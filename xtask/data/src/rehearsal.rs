@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::generations::{VolumeJournal, VolumeKeeper};
+use crate::generations::{ROOT, VolumeJournal, VolumeKeeper};
 use crate::schema;
 use crate::source::BackupSource;
 use crate::take;
@@ -156,7 +156,7 @@ fn copy(order: &RehearsalOrder<'_>, name: &str, volume: &str) -> Result<()> {
         "--entrypoint",
         "cp",
         "--user",
-        "0:0",
+        ROOT,
         "--network",
         "none",
         "--volume",

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Error, Result};
 use crate::exchange::{self, RESTORE};
 use crate::facts::BackupKind;
 use crate::file::Backup;
-use crate::generations::{IDLE, VolumeFindings, VolumeJournal, VolumeKeeper, archived, run_in};
+use crate::generations::{IDLE, ROOT, VolumeFindings, VolumeJournal, VolumeKeeper, archived, run_in};
 use crate::logical::{self, WORK};
 use crate::moment::{self, ArchivedStretch, WantedMoment, WayToMoment, choose, reached};
 use crate::operation::{self, DataOperation, DataStep, DataWork, START};
@@ -219,7 +219,7 @@ pub fn way(
 fn looker(order: &RestoreOrder<'_>, volume: &str) -> Result<Container> {
     let name = format!("{}.archive-{}", order.handle.name, std::process::id());
     let mount = moment::mount(volume);
-    let options = [&IDLE[..], &["--user", "0:0", "--volume", &mount]];
+    let options = [&IDLE[..], &["--user", ROOT, "--volume", &mount]];
     order
         .resources
         .start(&name, order.image.as_str(), &options.concat(), &["infinity"])
@@ -454,7 +454,7 @@ pub fn forget(order: &RestoreOrder<'_>, generation: &str) -> Result<()> {
         return Err(journal.refused(name.as_str()));
     }
     seen.has(&name.volume(), generation)?;
-    keeper.forget(generation)?;
+    keeper.forgotten(generation, keeper.does("forget", &[generation]))?;
     if keeper.look(&[])?.kept.is_empty() {
         // The image of the last way back had this name so that it was not pruned.
         let tag = OwnRepository::Kept.tagged(name);

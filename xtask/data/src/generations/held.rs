@@ -1,0 +1,200 @@
+//! A program in the helper container that holds a volume for an operation, and does what is done
+//! on it.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{VolumeJournal, refusal};
+use host::process::{Dialog, Runner, tail};
+
+/// How long a container may take until it has begun to hold its volume.
+const HOLDING: Duration = Duration::from_secs(60);
+
+/// Who carries something out says every ten seconds that he is there.
+const SILENCE: Duration = Duration::from_secs(100);
+
+/// After this time it is looked whether somebody has ended a wait.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A volume that an operation holds: others see that somebody works on it, on whichever host. It is
+/// let go with this, also where this process is killed: the program that holds it ends with its
+/// input. What is to be done on the volume it does, too: to start another program for each of an
+/// operation's steps takes longer than most of them.
+#[derive(Debug)]
+pub(crate) struct HeldVolume {
+    /// Closed before the dialog is: its program ends with its input.
+    answers: RefCell<BufReader<UnixStream>>,
+    dialog: Dialog,
+    /// How many it was asked.
+    asked: Cell<u64>,
+}
+
+/// What the program that holds a volume says first.
+#[derive(Debug, Deserialize)]
+struct Holding {
+    is_held: bool,
+    journal: Option<VolumeJournal>,
+}
+
+/// What became of one verb.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    /// Which one it was: nobody has waited for the answers before.
+    number: u64,
+    code: i32,
+    said: String,
+    told: String,
+}
+
+impl HeldVolume {
+    fn new(dialog: Dialog) -> Result<Self> {
+        let stream = dialog.stream.try_clone().context("duplicate a socket's handle")?;
+        Ok(Self {
+            dialog,
+            answers: RefCell::new(BufReader::new(stream)),
+            asked: Cell::new(0),
+        })
+    }
+
+    /// What a program holds by now, where it can, and what the journal says.
+    pub(super) fn of(dialog: Dialog) -> Result<(Option<Self>, Option<VolumeJournal>)> {
+        let held = Self::new(dialog)?;
+        let Ok(Holding { is_held, journal }) = serde_json::from_str(&held.said()?) else {
+            let why = held.into_last_words();
+            return Err(failure::environment(format!("hold the volume: {why}"))
+                .hint("wait for what works on it, and try again")
+                .into());
+        };
+        Ok((is_held.then_some(held), journal))
+    }
+
+    /// What the program says first; nothing where it has ended.
+    fn said(&self) -> Result<String> {
+        let mut line = String::new();
+        self.dialog.stream.set_read_timeout(Some(HOLDING))?;
+        let read = self.answers.borrow_mut().read_line(&mut line);
+        read.with_context(|| format!("hold the volume: wait {} s for it", HOLDING.as_secs()))?;
+        self.dialog.stream.set_read_timeout(Some(LOOK))?;
+        Ok(line)
+    }
+
+    /// Has a verb carried out; none where the program has ended, or the way to it.
+    ///
+    /// # Errors
+    /// With its own words where it refuses, and on Ctrl-C.
+    pub(super) fn does(&self, runner: &Runner, verb: &str, args: &[&str]) -> Result<Option<String>> {
+        let number = self.asked.get() + 1;
+        self.asked.set(number);
+        let mut words = vec![Value::from(number), verb.into()];
+        words.extend(args.iter().map(|&word| word.into()));
+        let line = format!("{}\n", Value::from(words));
+        if (&self.dialog.stream).write_all(line.as_bytes()).is_err() {
+            return Ok(None);
+        }
+        loop {
+            let Some(line) = self.line(runner)? else {
+                return Ok(None);
+            };
+            let answer: Answer = serde_json::from_str(&line).context("read what the volume's holder says")?;
+            if answer.number == number {
+                return answer.outcome(verb).map(Some);
+            }
+        }
+    }
+
+    /// Its next line that is not empty; none where there will be no more.
+    fn line(&self, runner: &Runner) -> Result<Option<String>> {
+        let (mut line, mut heard) = (Vec::new(), Instant::now());
+        loop {
+            match self.answers.borrow_mut().read_until(b'\n', &mut line) {
+                Ok(1) if line == b"\n" => {
+                    line.clear();
+                    heard = Instant::now();
+                }
+                Ok(_) if line.ends_with(b"\n") => return Ok(Some(String::from_utf8(line)?)),
+                Ok(_) => return Ok(None),
+                Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => {
+                    runner.check_interrupt()?;
+                    // A connection that was forgotten on the way says nothing of it.
+                    if heard.elapsed() > SILENCE {
+                        return Ok(None);
+                    }
+                }
+                Err(error) if error.kind() == Interrupted => {}
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether it still does: its program, or the way to it, may have ended.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.dialog.goes_on()
+    }
+
+    fn into_last_words(self) -> String {
+        self.dialog.last_words()
+    }
+}
+
+impl Answer {
+    fn outcome(self, verb: &str) -> Result<String> {
+        if self.code == 0 {
+            return Ok(self.said.trim_end().to_owned());
+        }
+        let told = self.told.trim_end().to_owned();
+        if let Some(refusal) = refusal(Some(self.code), told) {
+            return Err(refusal.into());
+        }
+        let message = format!("`{verb}` ended with {}{}", self.code, tail(self.told.as_bytes()));
+        Err(failure::environment(message).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use failure::FailureKind;
+
+    /// A holder that says these lines to whatever it is asked first, and then ends.
+    fn held(answers: &str) -> (Runner, HeldVolume) {
+        let runner = Runner::new(std::sync::Arc::default()).unwrap();
+        let script =
+            format!("echo hello; read -r asked; echo \"$asked\" >&2; printf '{answers}'; read -r end");
+        let held = HeldVolume::new(runner.cmd("sh").args(["-c", &script]).dialog().unwrap()).unwrap();
+        assert_eq!(held.said().unwrap(), "hello\n");
+        (runner, held)
+    }
+
+    #[test]
+    fn who_holds_the_volume_carries_out_what_he_is_asked() {
+        // The answer that nobody has waited for is not this one's.
+        let stale = r#"{"number": 0, "code": 0, "said": "late", "told": ""}"#;
+        let (runner, holder) = held(&format!(
+            r#"\n{stale}\n\n{{"number": 1, "code": 0, "said": "done\\n", "told": ""}}\n"#
+        ));
+        let done = holder.does(&runner, "note", &["{\"a\": 1}"]).unwrap();
+        assert_eq!(done.as_deref(), Some("done"));
+        // It has ended: the next one is another program's to do.
+        assert_eq!(holder.does(&runner, "finish", &[]).unwrap(), None);
+        let words = holder.into_last_words();
+        assert!(words.contains(r#"[1,"note","{\"a\": 1}"]"#), "{words}");
+    }
+
+    #[test]
+    fn what_he_will_not_do_he_says_in_his_own_words() {
+        let (runner, holder) = held(r#"{"number": 1, "code": 1, "said": "", "told": "no room\\n"}\n"#);
+        let refused = holder.does(&runner, "keep", &[]).unwrap_err();
+        assert_eq!(failure::kind(&refused), FailureKind::Environment);
+        assert_eq!(refused.to_string(), "no room");
+        let (runner, holder) = held(r#"{"number": 1, "code": -9, "said": "", "told": ""}\n"#);
+        let killed = holder.does(&runner, "keep", &[]).unwrap_err();
+        assert!(killed.to_string().starts_with("`keep` ended with -9"), "{killed}");
+    }
+}
