@@ -5,6 +5,7 @@
 //! or cache key. What decides which packages come, the indexes without their
 //! logins, is hashed into a build argument, and so into the fingerprint.
 
+mod files;
 mod netrc;
 mod npm;
 mod python;
@@ -18,11 +19,12 @@ use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
 use crate::buildkit::Access;
+use files::settings_files;
 use host::Host;
 use inputs::{hex, regular};
 use npm::{NpmFile, NpmSettings};
 use python::PythonSource;
-use settings::{IndexSettings, SettingsFile};
+use settings::IndexSettings;
 pub(crate) use settings::{is_token, login_of_authority};
 use ssh::GitBySsh;
 
@@ -98,7 +100,7 @@ impl BuildNetwork {
     /// For settings that cannot be used in a build, and would be missed.
     pub fn of(host: &Host, app: Option<&Path>, front_end: Option<&Path>, needs_python: bool) -> Result<Self> {
         let variables = &host.env.network;
-        let files = files(host);
+        let files = settings_files(&host.env, app).map_err(failure::usage)?;
         let settings = IndexSettings::read(variables, &files).map_err(failure::usage)?;
         let python = match needs_python {
             true => PythonSource::read(variables, &files).map_err(failure::usage)?,
@@ -368,39 +370,6 @@ fn netrc_file(host: &Host) -> PathBuf {
     let home = host.env.home.clone().unwrap_or_default();
     let named = host.env.network.get("NETRC").map(PathBuf::from);
     named.unwrap_or_else(|| home.join(".netrc"))
-}
-
-/// The settings of pip and uv, in files of the machine and the user; what comes
-/// later wins.
-fn files(host: &Host) -> Vec<SettingsFile> {
-    let variables = &host.env.network;
-    let home = host.env.home.clone().unwrap_or_default();
-    let config = variables.get("XDG_CONFIG_HOME").map(PathBuf::from);
-    let config = config.unwrap_or_else(|| home.join(".config"));
-    let named = |name: &str| variables.get(name).map(|path| vec![PathBuf::from(path)]);
-    let of_system = |below: &str| PathBuf::from("/etc").join(below);
-    let uv =
-        named("UV_CONFIG_FILE").unwrap_or_else(|| vec![of_system("uv/uv.toml"), config.join("uv/uv.toml")]);
-    let of_user = vec![home.join(".pip/pip.conf"), config.join("pip/pip.conf")];
-    let of_system = vec![of_system("xdg/pip/pip.conf"), of_system("pip.conf")];
-    let pip = pip_files(named("PIP_CONFIG_FILE"), of_system, of_user);
-    let read = |path: PathBuf, is_uv: bool| {
-        let text = regular::read_to_string(&path).ok()?;
-        Some(SettingsFile { path, text, is_uv })
-    };
-    let uv = uv.into_iter().filter_map(|path| read(path, true));
-    let pip = pip.into_iter().filter_map(|path| read(path, false));
-    uv.chain(pip).collect()
-}
-
-/// Which of its files pip reads: of the user's and the named one just one kind, those of
-/// the machine always, and none at all where `/dev/null` is named.
-fn pip_files(named: Option<Vec<PathBuf>>, of_system: Vec<PathBuf>, of_user: Vec<PathBuf>) -> Vec<PathBuf> {
-    match named {
-        Some(named) if named == [PathBuf::from("/dev/null")] => Vec::new(),
-        Some(named) if named.iter().all(|path| path.exists()) => [of_system, named].concat(),
-        _ => [of_system, of_user].concat(),
-    }
 }
 
 /// npm's settings, in files of the machine (where Debian's npm looks) and the user;

@@ -47,7 +47,8 @@ pub struct Environment {
 
 /// Whether a variable says how packages are reached.
 pub fn is_of_network(name: &str) -> bool {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 22] = [
+        "CONDA_PREFIX",
         "NETRC",
         "PIP_CONFIG_FILE",
         "PIP_EXTRA_INDEX_URL",
@@ -62,9 +63,12 @@ pub fn is_of_network(name: &str) -> bool {
         "UV_INDEX",
         "UV_INDEX_STRATEGY",
         "UV_INDEX_URL",
+        "UV_NO_CONFIG",
         "UV_NO_INDEX",
         "UV_PYTHON_DOWNLOADS_JSON_URL",
         "UV_PYTHON_INSTALL_MIRROR",
+        "VIRTUAL_ENV",
+        "XDG_CONFIG_DIRS",
         "XDG_CONFIG_HOME",
     ];
     let login = name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use toml::{Table, Value};
+use toml::Value;
 
 use super::settings::{self, SettingsFile};
 
@@ -26,8 +26,8 @@ impl PythonSource {
     /// A sentence for what no build step sees.
     pub(super) fn read(variables: &BTreeMap<String, String>, files: &[SettingsFile]) -> Result<Self, String> {
         let mut given = BTreeMap::new();
-        for file in files.iter().filter(|file| file.is_uv) {
-            let table: Table = file.text.parse().unwrap_or_default();
+        for file in files {
+            let Some(table) = file.of_uv()? else { continue };
             for (name, key) in NAMES {
                 if let Some(value) = table.get(key).and_then(Value::as_str) {
                     let source = format!("`{key}` in {}", file.path.display());
@@ -83,6 +83,7 @@ impl PythonSource {
 mod tests {
     use std::path::PathBuf;
 
+    use super::settings::SettingsForm;
     use super::*;
 
     fn source(variables: &[(&str, &str)], uv_toml: &str) -> Result<PythonSource, String> {
@@ -90,14 +91,14 @@ mod tests {
         let file = SettingsFile {
             path: PathBuf::from("/etc/uv/uv.toml"),
             text: uv_toml.to_owned(),
-            is_uv: true,
+            form: SettingsForm::Uv,
         };
         PythonSource::read(&variables.iter().map(owned).collect(), &[file])
     }
 
     #[test]
     fn a_mirror_of_variables_and_files_is_used_and_its_login_is_in_no_name() {
-        assert_eq!(source(&[], "no TOML [").unwrap().identity(), None);
+        assert_eq!(source(&[], "").unwrap().identity(), None);
         let file = "python-install-mirror = \"https://me:s3cret@mirror.example/python\"";
         let found = source(
             &[("UV_PYTHON_DOWNLOADS_JSON_URL", "https://j.example/d.json")],

@@ -5,7 +5,7 @@
 //! pip's settings count where uv has none of the kind.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
@@ -43,8 +43,44 @@ pub(super) struct SettingsFile {
     pub path: PathBuf,
     /// The text of the file.
     pub text: String,
-    /// Of uv and not of pip.
-    pub is_uv: bool,
+    /// Whose it is, and where in it the settings stand.
+    pub form: SettingsForm,
+}
+
+/// What a file of settings looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SettingsForm {
+    /// A `uv.toml`.
+    Uv,
+    /// A `pyproject.toml`, with uv's settings in its table `tool.uv`.
+    Project,
+    /// A `pip.conf`.
+    Pip,
+}
+
+impl SettingsFile {
+    /// uv's settings in it; `None` for a file of pip's.
+    ///
+    /// # Errors
+    /// A sentence for what is no TOML.
+    pub(super) fn of_uv(&self) -> Result<Option<Table>, String> {
+        if self.form == SettingsForm::Pip {
+            return Ok(None);
+        }
+        let table: Table = self.text.parse().map_err(|_| {
+            let shown = self.path.display();
+            format!("{shown} is no TOML: the index settings in it cannot be used")
+        })?;
+        Ok(match self.form {
+            SettingsForm::Project => Some(tool_uv(&table).cloned().unwrap_or_default()),
+            _ => Some(table),
+        })
+    }
+}
+
+/// uv's settings in a `pyproject.toml`.
+pub(super) fn tool_uv(project: &Table) -> Option<&Table> {
+    project.get("tool")?.get("uv")?.as_table()
 }
 
 /// What the machine says of indexes.
@@ -84,13 +120,12 @@ impl IndexSettings {
                 settings.credentials.insert(name.clone(), value.clone());
             }
         }
-        for file in files.iter().filter(|file| file.is_uv) {
-            settings.read_uv(file)?;
+        for file in files {
+            if let Some(table) = file.of_uv()? {
+                settings.read_uv(&file.path, &table)?;
+            }
         }
-        let mut pip = BTreeMap::new();
-        for file in files.iter().filter(|file| !file.is_uv) {
-            read_pip(file, &mut pip)?;
-        }
+        let mut pip = read_pip(files)?;
         for (name, key) in [
             ("PIP_INDEX_URL", "index-url"),
             ("PIP_EXTRA_INDEX_URL", "extra-index-url"),
@@ -104,36 +139,46 @@ impl IndexSettings {
         }
         settings.take_pip(&pip);
         settings.name_all();
-        Ok(settings)
+        let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        match settings.named.iter().find(|(_, url)| !is_url(url)) {
+            None => Ok(settings),
+            Some((source, place)) => Err(format!(
+                "{source} names the package index {}, and no build step sees the files of this machine: name an address \
+                 (http:// or https://)",
+                without_login(place)
+            )),
+        }
     }
 
-    fn read_uv(&mut self, file: &SettingsFile) -> Result<(), String> {
-        let shown = file.path.display();
-        let table: Table = file
-            .text
-            .parse()
-            .map_err(|_| format!("{shown} is no TOML: the index settings in it cannot be used"))?;
+    fn read_uv(&mut self, path: &Path, table: &Table) -> Result<(), String> {
+        let shown = path.display();
         let of_pip = table.get(UV_PIP).and_then(Value::as_table);
-        for (name, table) in [("", Some(&table)), ("pip.", of_pip)] {
+        for (name, table) in [("", Some(table)), ("pip.", of_pip)] {
             let Some(table) = table else { continue };
             if table.get("no-index").and_then(Value::as_bool) == Some(true) {
                 return Err(no_index(&format!("`{name}no-index` in {shown}")));
             }
             let places = table.get("find-links").and_then(Value::as_array);
             for place in places.into_iter().flatten().filter_map(Value::as_str) {
-                self.find_links(&format!("`{name}find-links` in {shown}"), place);
+                // A path goes from the file that names it.
+                let place = match place.contains("://") {
+                    true => place.to_owned(),
+                    false => path.with_file_name(place).display().to_string(),
+                };
+                self.find_links
+                    .push((format!("`{name}find-links` in {shown}"), place));
             }
         }
         let taken = |table: &Table, keys: &[&str]| -> Vec<(String, Value)> {
             let found = keys.iter().filter_map(|key| table.get_key_value(*key));
             found.map(|(key, value)| (key.clone(), value.clone())).collect()
         };
-        self.uv_toml.extend(taken(&table, &UV_KEYS));
+        join(&mut self.uv_toml, taken(table, &UV_KEYS));
         let of_pip = of_pip.map(|table| taken(table, &UV_PIP_KEYS)).unwrap_or_default();
         if !of_pip.is_empty() {
             let all = self.uv_toml.entry(UV_PIP).or_insert_with(|| Table::new().into());
             if let Some(all) = all.as_table_mut() {
-                all.extend(of_pip);
+                join(all, of_pip);
             }
         }
         Ok(())
@@ -149,7 +194,7 @@ impl IndexSettings {
     }
 
     /// pip's settings: for pip itself, and where uv has none of the kind for uv.
-    fn take_pip(&mut self, pip: &BTreeMap<&'static str, (String, String)>) {
+    fn take_pip(&mut self, pip: &PipKeys) {
         let has = |names: &[&str], keys: &[&str]| {
             names.iter().any(|name| self.variables.contains_key(*name))
                 || keys.iter().any(|key| self.uv_toml.contains_key(*key))
@@ -179,7 +224,8 @@ impl IndexSettings {
                     .insert("extra-index-url".to_owned(), Value::Array(urls.collect()));
             }
         }
-        for (source, value) in pip.values() {
+        let indexes = pip.iter().filter(|(key, _)| **key != "find-links");
+        for (_, (source, value)) in indexes {
             self.named.extend(
                 value
                     .split_whitespace()
@@ -237,7 +283,8 @@ impl IndexSettings {
             !is_list_of_tables && !value.is_table()
         });
         for index in tables(&self.uv_toml) {
-            text.push_str(&format!("[[index]]\n{}", lines(index, |_| true)));
+            // `cache-control` is a table, and says nothing of which packages come.
+            text.push_str(&format!("[[index]]\n{}", lines(index, |value| !value.is_table())));
         }
         if let Some(table) = of_pip(&self.uv_toml) {
             text.push_str(&format!("[{UV_PIP}]\n{}", lines(table, |_| true)));
@@ -289,6 +336,17 @@ fn of_pip(uv_toml: &Table) -> Option<&Table> {
     uv_toml.get(UV_PIP).and_then(Value::as_table)
 }
 
+/// Takes the settings of a later file. uv puts its lists before those of the earlier
+/// ones; of all else the later file's counts.
+fn join(all: &mut Table, later: Vec<(String, Value)>) {
+    for (key, mut value) in later {
+        if let (Value::Array(list), Some(Value::Array(earlier))) = (&mut value, all.get_mut(&key)) {
+            list.append(earlier);
+        }
+        all.insert(key, value);
+    }
+}
+
 /// `UV_INDEX_<NAME>_USERNAME` and `…_PASSWORD`. uv reads no other names than a
 /// shell can export, and an environment may have others.
 pub(super) fn is_credential(name: &str) -> bool {
@@ -296,8 +354,11 @@ pub(super) fn is_credential(name: &str) -> bool {
     exported && name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
 }
 
-fn is_off(value: &str) -> bool {
-    matches!(value.to_lowercase().as_str(), "" | "0" | "false" | "no" | "off")
+pub(super) fn is_off(value: &str) -> bool {
+    matches!(
+        value.to_lowercase().as_str(),
+        "" | "0" | "f" | "false" | "n" | "no" | "off"
+    )
 }
 
 fn no_index(source: &str) -> String {
@@ -312,11 +373,25 @@ fn url_of(entry: &str) -> &str {
     }
 }
 
-/// Reads `index-url`, `extra-index-url` and `find-links` of a file in pip's form: sections
-/// with `key = value`, and lines that go on with a blank.
-fn read_pip(file: &SettingsFile, found: &mut BTreeMap<&'static str, (String, String)>) -> Result<(), String> {
+/// Reads `index-url`, `extra-index-url` and `find-links` of the files in pip's form: by
+/// key the file and the value. Later files win, and over all of them what stands in
+/// `[install]`.
+fn read_pip(files: &[SettingsFile]) -> Result<PipKeys, String> {
+    let (mut global, mut install) = (PipKeys::new(), PipKeys::new());
+    for file in files.iter().filter(|file| file.form == SettingsForm::Pip) {
+        read_pip_file(file, &mut global, &mut install)?;
+    }
+    global.extend(install);
+    Ok(global)
+}
+
+/// pip's keys that count, each with who names it and its value.
+type PipKeys = BTreeMap<&'static str, (String, String)>;
+
+/// Sections with `key = value`, and lines that go on with a blank.
+fn read_pip_file(file: &SettingsFile, global: &mut PipKeys, install: &mut PipKeys) -> Result<(), String> {
     let shown = file.path.display().to_string();
-    let mut section = "";
+    let mut found: Option<&mut PipKeys> = None;
     let mut current: Option<&'static str> = None;
     for line in file.text.lines() {
         let trimmed = line.trim();
@@ -324,23 +399,27 @@ fn read_pip(file: &SettingsFile, found: &mut BTreeMap<&'static str, (String, Str
             continue;
         }
         if line.starts_with([' ', '\t']) {
-            if let Some((_, value)) = current.and_then(|key| found.get_mut(key)) {
+            let begun = found
+                .as_mut()
+                .and_then(|section| current.and_then(|key| section.get_mut(key)));
+            if let Some((_, value)) = begun {
                 value.push_str(&format!(" {trimmed}"));
             }
             continue;
         }
         current = None;
         if let Some(name) = trimmed.strip_prefix('[') {
-            section = name.trim_end_matches(']');
+            found = match name.trim_end_matches(']') {
+                "global" => Some(&mut *global),
+                "install" => Some(&mut *install),
+                _ => None,
+            };
             continue;
         }
-        let Some((key, value)) = trimmed.split_once(['=', ':']) else {
+        let (Some(section), Some((key, value))) = (found.as_mut(), trimmed.split_once(['=', ':'])) else {
             continue;
         };
         let key = key.trim().replace('_', "-");
-        if !matches!(section, "global" | "install") {
-            continue;
-        }
         if key == "no-index" && !is_off(value.trim()) {
             return Err(no_index(&format!("`no-index` in {shown}")));
         }
@@ -348,7 +427,7 @@ fn read_pip(file: &SettingsFile, found: &mut BTreeMap<&'static str, (String, Str
             .into_iter()
             .find(|known| *known == key);
         if let Some(key) = key {
-            found.insert(key, (shown.clone(), value.trim().to_owned()));
+            section.insert(key, (shown.clone(), value.trim().to_owned()));
             current = Some(key);
         }
     }

@@ -1,5 +1,6 @@
 //! Settings of machines, and what a build gets of them.
 
+use super::settings::{SettingsFile, SettingsForm};
 use super::*;
 
 fn settings(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<IndexSettings, String> {
@@ -12,7 +13,11 @@ fn settings(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<IndexS
         .map(|(path, text)| SettingsFile {
             path: PathBuf::from(path),
             text: (*text).to_owned(),
-            is_uv: path.ends_with("uv.toml"),
+            form: match path.rsplit('/').next() {
+                Some("uv.toml") => SettingsForm::Uv,
+                Some("pyproject.toml") => SettingsForm::Project,
+                _ => SettingsForm::Pip,
+            },
         })
         .collect();
     IndexSettings::read(&variables, &files)
@@ -333,22 +338,76 @@ fn packages_beside_the_indexes_are_found_wherever_pip_finds_them() {
 }
 
 #[test]
-fn pip_reads_the_machines_file_beside_a_named_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let there = dir.path().join("pip.conf");
-    fs_err::write(&there, "").unwrap();
-    let [system, user] = ["/etc/pip.conf", "/home/me/pip.conf"].map(PathBuf::from);
-    let read = |named: Option<&Path>| {
-        let named = named.map(|path| vec![path.to_owned()]);
-        pip_files(named, vec![system.clone()], vec![user.clone()])
-    };
-    assert_eq!(read(None), [system.clone(), user.clone()]);
-    assert_eq!(read(Some(&there)), [system.clone(), there.clone()]);
-    assert_eq!(
-        read(Some(&dir.path().join("gone"))),
-        [system.clone(), user.clone()]
+fn lists_of_several_files_are_joined_as_uv_joins_them() {
+    let index = |name: &str| format!("[[index]]\nname = \"{name}\"\nurl = \"https://{name}.example\"\n");
+    let (system, user) = (
+        format!(
+            "index-url = \"https://a.example\"\n{}default = true\n",
+            index("internal")
+        ),
+        format!(
+            "index-url = \"https://b.example\"\nextra-index-url = [\"https://c.example\"]\n{}",
+            index("more")
+        ),
     );
-    assert_eq!(read(Some(Path::new("/dev/null"))), Vec::<PathBuf>::new());
+    let nearest = "[project]\nname = \"x\"\n[tool.uv]\nextra-index-url = [\"https://d.example\"]\n\
+                   [tool.uv.pip]\nextra-index-url = [\"https://e.example\"]\n";
+    let found = settings(
+        &[],
+        &[
+            ("/etc/uv/uv.toml", &system),
+            ("/home/me/uv.toml", &user),
+            ("/mono/pyproject.toml", nearest),
+        ],
+    );
+    assert_eq!(
+        found.unwrap().uv_toml().unwrap(),
+        "extra-index-url = [\"https://d.example\",\"https://c.example\"]\nindex-url = \"https://b.example\"\n\
+         [[index]]\nname = \"more\"\nurl = \"https://more.example\"\n\
+         [[index]]\ndefault = true\nname = \"internal\"\nurl = \"https://internal.example\"\n\
+         [pip]\nextra-index-url = [\"https://e.example\"]\n"
+    );
+}
+
+#[test]
+fn pips_section_of_installing_goes_before_the_one_of_all_commands() {
+    let of = |files: &[(&str, &str)]| exported(&settings(&[], files).unwrap())["PIP_INDEX_URL"].clone();
+    let install = "[install]\nindex-url = https://internal.example\n";
+    let global = "[global]\nindex-url = https://public.example\n";
+    let (both, turned) = (format!("{install}{global}"), format!("{global}{install}"));
+    for files in [
+        &[("/etc/pip.conf", both.as_str())][..],
+        &[("/etc/pip.conf", turned.as_str())],
+        &[("/etc/pip.conf", install), ("/home/me/pip.conf", global)],
+        &[("/etc/pip.conf", global), ("/home/me/pip.conf", install)],
+    ] {
+        assert_eq!(of(files), "https://internal.example", "{files:?}");
+    }
+    assert_eq!(of(&[("/etc/pip.conf", global)]), "https://public.example");
+}
+
+#[test]
+fn an_index_of_files_is_refused_by_name() {
+    for (variables, files, who) in [
+        (
+            vec![("UV_INDEX", "corp=file:///srv/simple")],
+            vec![],
+            "UV_INDEX names the package index file:///srv/simple,",
+        ),
+        (
+            vec![],
+            vec![("/x/uv.toml", "index-url = \"./simple\"\n")],
+            "uv.toml names the package index ./simple,",
+        ),
+        (
+            vec![],
+            vec![("/x/pip.conf", "[global]\nindex-url = /srv/simple\n")],
+            "/x/pip.conf names the package index /srv/",
+        ),
+    ] {
+        let told = settings(&variables, &files).unwrap_err();
+        assert!(told.starts_with(who), "{told}");
+    }
 }
 
 #[test]
