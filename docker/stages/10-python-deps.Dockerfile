@@ -192,50 +192,10 @@ PY
     install pip install --python /opt/venv/bin/python --no-deps --index-strategy unsafe-best-match \
         --requirement ahead.txt
 elif [ -f requirements.txt ]; then
-    # What lies in the app's folder comes with the app. So does everything, where a file is referred
+    # What lies in the app's folder comes with the app. So does everything, where a place is referred
     # to that is not here.
     python3 - <<'PY'
-import codecs
-import pathlib
-import re
-
-ahead = []
-later = []
-
-
-def text_of(path):
-    """As uv decodes it: PowerShell writes UTF-16."""
-    data = path.read_bytes()
-    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return data.decode("utf-16" if is_wide else "utf-8-sig")
-
-
-def read(path):
-    if not path.is_file():
-        later.append(path)
-        return
-    for line in re.sub(r"\\\n", " ", text_of(path)).splitlines():
-        line = re.sub(r"(^|\s)#.*", "", line).strip()
-        option = re.match(r"(-r|-c|--requirement|--constraint)[=\s]*(\S+)$", line)
-        if option and "://" not in option[2]:
-            other = path.parent / option[2]
-            if "r" in option[1][:3]:
-                read(other)
-            elif other.is_file():
-                ahead.append(f"-c {other}")
-            else:
-                later.append(other)
-        elif re.match(r"(-e|--editable)[=\s]*(?!\S*://)|\.|/|file:", line):
-            later.append(line)
-        elif line:
-            ahead.append(line)
-
-
-read(pathlib.Path("requirements.txt"))
-if not any(isinstance(one, pathlib.Path) for one in later):
-    pathlib.Path("ahead.txt").write_text("\n".join(ahead) + "\n")
-if later:
-    pathlib.Path("/opt/later").write_text("requirements.txt\n")
+{{listed}}
 PY
     uv venv /opt/venv
     if [ -s ahead.txt ]; then
@@ -243,39 +203,12 @@ PY
     fi
 elif [ -f Pipfile.lock ]; then
     python3 - <<'PY'
-import json
-import pathlib
-
-lock = json.loads(pathlib.Path("Pipfile.lock").read_text())
-ahead = []
-later = []
-urls = [source["url"] for source in lock["_meta"].get("sources", [])]
-# The public index is anybody's default, unless the machine has another one.
-if urls[:1] != ["https://pypi.org/simple"]:
-    ahead.extend(f"--index-url {url}" for url in urls[:1])
-ahead.extend(f"--extra-index-url {url}" for url in urls[1:])
-for name, entry in lock["default"].items():
-    extras = f"[{','.join(entry['extras'])}]" if entry.get("extras") else ""
-    marker = f" ; {entry['markers']}" if entry.get("markers") else ""
-    if "path" in entry or "file" in entry and "://" not in entry["file"]:
-        place = f"/app/{entry.get('path') or entry['file']}{extras}"
-        later.append(f"-e {place}" if entry.get("editable") else place)
-    elif "git" in entry:
-        folder = f"#subdirectory={entry['subdirectory']}" if "subdirectory" in entry else ""
-        url = f"git+{entry['git'].removeprefix('git+')}@{entry['ref']}{folder}"
-        ahead.append(f"{name}{extras} @ {url}{marker}")
-    elif "file" in entry:
-        ahead.append(f"{name}{extras} @ {entry['file']}{marker}")
-    else:
-        hashes = "".join(f" --hash={digest}" for digest in entry.get("hashes", []))
-        ahead.append(f"{name}{extras}{entry['version']}{marker}{hashes}")
-pathlib.Path("ahead.txt").write_text("\n".join(ahead) + "\n")
-if later:
-    pathlib.Path("/opt/local.txt").write_text("\n".join(later) + "\n")
-    pathlib.Path("/opt/later").write_text("/opt/local.txt\n")
+{{pipfile}}
 PY
     uv venv /opt/venv
-    install pip install --python /opt/venv/bin/python --requirement ahead.txt
+    any_index=
+    if [ -f /tmp/hashed ]; then any_index='--no-deps --index-strategy unsafe-best-match'; fi
+    install pip install --python /opt/venv/bin/python $any_index --requirement ahead.txt
 else
     echo "the app has neither pyproject.toml nor any list of what is installed" >&2
     exit 1

@@ -131,6 +131,11 @@ class Lines(unittest.TestCase):
         said = ["https://h/simple", "https://o/simple"]
         self.assertEqual(locked.indexes(packages, pdm), said)
 
+    def test_a_login_that_has_no_value_is_left_to_the_machine(self):
+        url = "https://me:${HIVE_NOBODY}@o/simple"
+        pdm = {"tool": {"pdm": {"source": [{"name": "own", "url": url}]}}}
+        self.assertEqual(locked.indexes([], pdm), ["https://o/simple"])
+
     def test_a_project_says_whether_it_is_a_package(self):
         system = {"build-system": {}}
         self.assertTrue(locked.is_package(system))

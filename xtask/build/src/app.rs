@@ -9,6 +9,7 @@ pub(crate) mod entry;
 mod foreign;
 pub(crate) mod front_end;
 mod graph;
+mod links;
 mod lists;
 mod lock;
 mod locked;
@@ -184,7 +185,7 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
             format!("the app's folder {shown} does not exist")
         }]);
     }
-    let with_logins = logins::problems(folder);
+    let refused = [logins::problems(folder), links::problems(folder)].concat();
     let pyproject = folder.join("pyproject.toml");
     let read = if pyproject.is_file() {
         read_project(folder, &pyproject, app)
@@ -194,11 +195,11 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
             None => Err(vec![unlisted::told(folder, None)]),
         }
     };
-    match (read, with_logins.is_empty()) {
+    match (read, refused.is_empty()) {
         (read, true) => read,
-        (Ok(_), false) => Err(with_logins),
+        (Ok(_), false) => Err(refused),
         (Err(mut found), false) => {
-            found.extend(with_logins);
+            found.extend(refused);
             let mut seen = BTreeSet::new();
             found.retain(|problem| seen.insert(problem.clone()));
             Err(found)

@@ -45,6 +45,10 @@ const PROXIES: &str = "if [ -s /run/secrets/proxies ]; then . /run/secrets/proxi
 /// means is known to the Python that they are for.
 const LOCKED: &str = include_str!("dockerfile/locked.py");
 
+/// The same for pipenv's lock, and for `requirements.txt`.
+const PIPFILE: &str = include_str!("dockerfile/pipfile.py");
+const LISTED: &str = include_str!("dockerfile/listed.py");
+
 /// Renders an image's Dockerfile.
 ///
 /// # Errors
@@ -172,7 +176,9 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("contents", sums::SHELL.to_owned());
     values.insert("network", format!("{CAS}\n{INDEXES}"));
     values.insert("network_without_logins", format!("{CAS}\n{PROXIES}"));
-    values.insert("locked", LOCKED.trim_end().to_owned());
+    for (name, script) in [("locked", LOCKED), ("pipfile", PIPFILE), ("listed", LISTED)] {
+        values.insert(name, script.trim_end().to_owned());
+    }
     values.insert(
         "stand_ins",
         stand_ins(smoke_environment.keys(), app.as_ref().map(|app| &app.environment)),

@@ -55,8 +55,18 @@ impl Walk<'_> {
                 if !other.contains("://") {
                     self.other(&at, path, other);
                 }
+            } else if let Some(place) = option(line, &INDEXES) {
+                if !place.contains("://") {
+                    self.packages(&at, place);
+                }
             } else if let Some(place) = local(line) {
                 self.place(&at, place);
+            }
+            for name in OF_PIP_ALONE.iter().filter(|name| has_option(line, name)) {
+                self.found.push(format!(
+                    "{at}: uv, which installs it, takes no `{name}` in a list: take it out; what a build of a package is \
+                     told is `config-settings-package` in the app's uv.toml"
+                ));
             }
         }
     }
@@ -75,18 +85,32 @@ impl Walk<'_> {
         }
     }
 
+    /// A folder of packages, or a page with links: from the app's folder.
+    fn packages(&mut self, at: &str, place: &str) {
+        match inside(Path::new(path_of(place))) {
+            None => self.found.push(outside(at, place)),
+            Some(path) if !self.folder.join(&path).exists() => {
+                self.found
+                    .push(format!("{at}: there is no folder {}", path.display()));
+            }
+            Some(_) => {}
+        }
+    }
+
     /// A package that lies in a folder, or as an archive: from the app's folder.
     fn place(&mut self, at: &str, place: &str) {
         match inside(Path::new(place)) {
-            None => self.found.push(format!(
-                "{at}: {place} lies outside of the app's folder, and nothing there reaches a build: move it inside"
-            )),
+            None => self.found.push(outside(at, place)),
             Some(path) => {
                 let whole = self.folder.join(&path);
                 let is_project = ["pyproject.toml", "setup.py", "setup.cfg"]
                     .iter()
                     .any(|name| whole.join(name).is_file());
-                if !whole.is_file() && !is_project {
+                let is_archive = ARCHIVES.iter().any(|end| place.ends_with(end));
+                if !whole.is_file() && is_archive {
+                    self.found
+                        .push(format!("{at}: there is no file {}", path.display()));
+                } else if !whole.is_file() && !is_project {
                     self.found.push(format!(
                         "{at}: {place} is no project: it has neither pyproject.toml nor setup.py"
                     ));
@@ -108,21 +132,74 @@ fn option<'l>(line: &'l str, names: &[&str]) -> Option<&'l str> {
     })
 }
 
-/// Where a requirement lies, if in a folder of this machine.
+/// Options that name indexes, and places of packages beside them.
+const INDEXES: [&str; 5] = ["-f", "--find-links", "-i", "--index-url", "--extra-index-url"];
+
+/// Options that pip takes in a list, and for which uv ends.
+const OF_PIP_ALONE: [&str; 7] = [
+    "--build-option",
+    "--config-setting",
+    "--config-settings",
+    "--global-option",
+    "--install-option",
+    "--no-use-pep517",
+    "--use-pep517",
+];
+
+/// The ends of files that are packages.
+const ARCHIVES: [&str; 7] = [".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip"];
+
+fn has_option(line: &str, name: &str) -> bool {
+    line.split_whitespace()
+        .any(|word| word.split('=').next() == Some(name))
+}
+
+fn outside(at: &str, place: &str) -> String {
+    format!(
+        "{at}: {place} lies outside of the app's folder, and nothing there reaches a build: move it inside"
+    )
+}
+
+/// Where a requirement lies, if in a folder of this machine: `libs/one`, `./one.whl`,
+/// `file:libs/one`, and each with a name before it (`one @ libs/one`).
 fn local(line: &str) -> Option<&str> {
-    let is_path = |text: &str| text.starts_with('.') || text.starts_with('/') || text.starts_with("file:");
     let (of_option, text) = match option(line, &["-e", "--editable"]) {
         Some(value) => (true, value),
         None => (false, line),
     };
-    let text = text.split(';').next().unwrap_or_default().trim();
-    // Extras: `.[server]`.
-    let text = text.split('[').next().unwrap_or_default();
-    let text = text
+    if text.starts_with('-') {
+        return None;
+    }
+    let named = text.split_once('@').filter(|(name, _)| is_name(name));
+    let text = named.map_or(text, |(_, place)| place.trim_start());
+    // Up to extras (`.[server]`), a marker, hashes.
+    let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '[' | '#');
+    let place = text.split(ends).next().unwrap_or_default();
+    let path = path_of(place);
+    let is_path = of_option
+        || named.is_some()
+        || path != place
+        || path.starts_with('.')
+        || path.contains('/')
+        || ARCHIVES.iter().any(|end| path.ends_with(end));
+    (is_path && !path.is_empty() && !path.contains("://")).then_some(path)
+}
+
+/// The path of a place that may be a URL of a file.
+fn path_of(place: &str) -> &str {
+    place
         .strip_prefix("file://")
-        .or(text.strip_prefix("file:"))
-        .unwrap_or(text);
-    ((of_option && !text.contains("://")) || is_path(text)).then_some(text)
+        .or(place.strip_prefix("file:"))
+        .unwrap_or(place)
+}
+
+/// Whether this is a package's name, with or without extras.
+fn is_name(text: &str) -> bool {
+    let name = text.split('[').next().unwrap_or_default().trim();
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// The path without `.` and `..`, if it stays inside.
@@ -172,7 +249,9 @@ mod tests {
     fn every_form_that_a_build_has_is_fine() {
         let top = "# all\n-r reqs/base.txt\n-creqs/limits.txt\n--requirement=reqs/base.txt\n-e .\n.[server] ; python_version > '3'\n\
                    ./libs/one\nfile:libs/one\nflask==3 \\\n    --hash=sha256:00\nx @ git+https://h.example/x@v1\n\
-                   --extra-index-url https://me:${TOKEN}@h.example/simple\n";
+                   --extra-index-url https://me:${TOKEN}@h.example/simple\nlibs/one[a]\none @ libs/one\n\
+                   one @ file:./libs/one\n-e git+https://h.example/x#egg=x\nvendor/a-1-py3-none-any.whl --hash=sha256:00\n\
+                   --find-links vendor\n-f https://h.example/links\n--no-index\n";
         let found = told(&[
             ("requirements.txt", top),
             ("reqs/base.txt", "-r ../more.txt\n"),
@@ -180,6 +259,7 @@ mod tests {
             ("reqs/limits.txt", "idna<4\n"),
             ("setup.py", ""),
             ("libs/one/pyproject.toml", ""),
+            ("vendor/a-1-py3-none-any.whl", ""),
         ]);
         assert_eq!(found, Vec::<String>::new());
     }
@@ -202,7 +282,8 @@ mod tests {
     #[test]
     fn what_no_build_has_is_told_with_its_line() {
         let top = "-r reqs/base.txt\n-r ../base.txt\n-e ../lib\n./nothing\n-i https://me:secret@h.example/simple\n\
-             --extra-index-url https://${WHO}:${TOKEN}@h.example/simple\nx @ https://h.example/${other}/x.whl\n";
+             --extra-index-url https://${WHO}:${TOKEN}@h.example/simple\nx @ https://h.example/${other}/x.whl\n\
+             libs/none\nx @ file:../x\nx-1.tar.gz\n--find-links=/wheels\n-f wheels\nx==1 --global-option=build\n--use-pep517\n";
         assert_eq!(
             told(&[("requirements.txt", top)]),
             [
@@ -214,6 +295,15 @@ mod tests {
                  it (README, \"Behind a proxy\")",
                 "requirements.txt:6: no build step has the variable WHO: give it a value in `app.build_environment`, or, \
                  where it is a login, let the machine give it (README, \"Behind a proxy\")",
+                "requirements.txt:8: libs/none is no project: it has neither pyproject.toml nor setup.py",
+                "requirements.txt:9: ../x lies outside of the app's folder, and nothing there reaches a build: move it inside",
+                "requirements.txt:10: there is no file x-1.tar.gz",
+                "requirements.txt:11: /wheels lies outside of the app's folder, and nothing there reaches a build: move it inside",
+                "requirements.txt:12: there is no folder wheels",
+                "requirements.txt:13: uv, which installs it, takes no `--global-option` in a list: take it out; what a build of \
+                 a package is told is `config-settings-package` in the app's uv.toml",
+                "requirements.txt:14: uv, which installs it, takes no `--use-pep517` in a list: take it out; what a build of a \
+                 package is told is `config-settings-package` in the app's uv.toml",
             ]
         );
     }

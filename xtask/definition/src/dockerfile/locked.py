@@ -4,6 +4,7 @@ Runs in a build, with the options of `uv sync` that say which extras and groups 
 """
 
 import argparse
+import os
 import pathlib
 import re
 import sys
@@ -162,10 +163,16 @@ def line(package, more_files):
     return " ".join([name + place, *hashes]), False
 
 
+def address(url):
+    """Of an index, as PDM takes it: with variables filled in. A login that has no value here is
+    left out: any goes before the machine's own."""
+    return re.sub(r"//[^/@]*\$[^/@]*@", "//", os.path.expandvars(url))
+
+
 def indexes(packages, project):
     """Where packages come from besides the machine's own index."""
     of_pdm = project.get("tool", {}).get("pdm", {}).get("source", [])
-    urls = [source["url"] for source in of_pdm if "url" in source]
+    urls = [address(source["url"]) for source in of_pdm if "url" in source]
     sources = [package.get("source", {}) for package in packages]
     urls += [source["url"] for source in sources if source.get("type") == "legacy"]
     return sorted({url.rstrip("/") for url in urls} - {"https://pypi.org/simple"})

@@ -123,6 +123,17 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
             None => "the build could not reach the network: check it, or the proxy, and run the same command again".to_owned(),
         });
     }
+    if text.contains("first index that contains a given package") {
+        return failure.hint(
+            "an index that goes before has that name in other versions: UV_INDEX_STRATEGY=unsafe-best-match lets the \
+             versions of all indexes count, where all are trusted; so does `index-strategy` in the app's uv.toml",
+        );
+    }
+    if text.contains("Git sources cannot be editable") {
+        return failure.hint(
+            "the list takes a repository with `-e`: take that out, an image's packages are not edited",
+        );
+    }
     if let Some(requirement) = unknown_version(text) {
         return failure.hint(format!(
             "the index has no {requirement} (any more), and no build can have it: change what asks for it"
@@ -195,6 +206,28 @@ mod tests {
         assert!(hint_of_it.contains("brings the module pytest: "), "{hint_of_it}");
         assert!(hint_of_it.contains("`app.groups`"), "{hint_of_it}");
         assert_eq!(hint(&format!("The build backend returned an error\n{said}")), "");
+    }
+
+    #[test]
+    fn a_version_that_another_index_hides_is_not_told_as_gone() {
+        let said = "cause: Because there is no version of numpy==2.1.0 and you require numpy==2.1.0, we can conclude that \
+                    your requirements are unsatisfiable.\n\nhint: `numpy` was found on https://h.example/whl/cpu, but not \
+                    at the requested version (numpy==2.1.0). A compatible version may be available on a subsequent index \
+                    (e.g., https://pypi.org/simple). By default, uv will only consider versions that are published on the \
+                    first index that contains a given package, to avoid dependency confusion attacks.";
+        let hint = hint(said);
+        assert!(
+            hint.starts_with("an index that goes before has that name in other versions"),
+            "{hint}"
+        );
+        assert!(hint.contains("UV_INDEX_STRATEGY=unsafe-best-match"), "{hint}");
+    }
+
+    #[test]
+    fn a_repository_that_cannot_be_edited_is_told() {
+        let said = "error: Unsupported editable requirement in `requirements.txt` at line 1: `git+https://h.example/x`\n  \
+                    cause: Git sources cannot be editable\n\nhint: Editable requirements must refer to a local directory";
+        assert!(hint(said).contains("with `-e`: take that out"), "{}", hint(said));
     }
 
     #[test]
