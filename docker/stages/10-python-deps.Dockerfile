@@ -114,6 +114,7 @@ SH
 RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
+    --mount=type=secret,id=python-logins \
     --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
 set -eu
 {{network}}
@@ -268,6 +269,8 @@ if [ -f /opt/later ]; then
     mv /opt/venv /opt/with-app/venv
     mkdir /opt/venv
 fi
+{{no_login_in}}
+no_login_in python-logins "of the image" /opt/venv /opt/with-app
 SH
 
 # The app, and its package when it is one: installed beside the venv, so that the venv's layer
@@ -281,6 +284,7 @@ ARG APP_CONTENTS
 RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
+    --mount=type=secret,id=python-logins \
     --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
 set -eu
 {{network}}
@@ -351,12 +355,15 @@ fi
 # What the image takes of here, in one layer.
 mv /opt/project /opt/with-app/project
 ln -s with-app/project /opt/project
+{{no_login_in}}
+no_login_in python-logins "of the image" /opt/with-app /app
 SH
 {{own_steps}}
 # Of the app's folder itself, or written by code that a package was built with. Where the look fails
-# there is no image. No code but the distribution's sees all logins; and BuildKit from 0.13 to 0.15
-# reads all files of a stage before a step of it that has a secret (moby/buildkit#5251), of which the
-# base has few.
+# there is no image. A step that installs looks for those that it sees, too: were it kept with one of
+# them, a build with another login, or none, would not know what to look for. No code but the
+# distribution's sees all of them; and BuildKit from 0.13 to 0.15 reads all files of a stage before a
+# step of it that has a secret (moby/buildkit#5251), of which the base has few.
 FROM ${BASE} AS no-logins
 RUN --mount=type=secret,id=logins \
     --mount=type=bind,from=python-deps,source=/opt/python,target=/look/opt/python \
@@ -364,13 +371,8 @@ RUN --mount=type=secret,id=logins \
     --mount=type=bind,from=python-app,source=/opt/with-app,target=/look/with-app \
     --mount=type=bind,from=python-app,source=/app,target=/look/app <<'SH'
 set -eu
+{{no_login_in}}
 mkdir /no-logins
-[ -s /run/secrets/logins ] || exit 0
-found=$(grep -rlF -f /run/secrets/logins /look) || [ $? -eq 1 ]
-found=$(echo "$found" | sed 's#^/look/with-app#/opt#; s#^/look##')
-if [ -n "$found" ]; then
-    echo "a login of this machine's package indexes or proxies lies in a file of the image:" $found >&2
-    exit 1
-fi
+no_login_in logins "of the image" /look
 SH
 {{end}}

@@ -114,6 +114,11 @@ impl Staged {
     }
 }
 
+/// Where the user's settings of docker have a proxy, buildx gives each step these arguments, those of
+/// the app, too, with the proxy's login, and BuildKit writes them into its records. One that is asked
+/// for is left as it is (docker/buildx, `build/opt.go`).
+const GIVEN_BY_DOCKER: [&str; 5] = ["ALL_PROXY", "FTP_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
 impl Assembly<'_> {
     /// What BuildKit is asked for; `access` is what the steps get of this machine's logins.
     ///
@@ -123,6 +128,9 @@ impl Assembly<'_> {
         let mut trees: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut args = self.definition.arguments.clone();
         args.insert("BASE".to_owned(), self.base.to_owned());
+        for name in GIVEN_BY_DOCKER {
+            args.insert(name.to_owned(), String::new());
+        }
         for name in self.definition.contexts.keys() {
             let folder = self.folder(name)?;
             let context = staged.0.get(folder).ok_or_else(|| {

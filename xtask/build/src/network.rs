@@ -5,6 +5,7 @@
 //! or cache key. What decides which packages come, the indexes without their
 //! logins, is hashed into a build argument, and so into the fingerprint.
 
+mod docker;
 mod files;
 mod netrc;
 mod npm;
@@ -19,6 +20,7 @@ use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
 use crate::buildkit::Access;
+use docker::DockerProxies;
 use files::settings_files;
 use host::Host;
 use inputs::{hex, regular};
@@ -74,6 +76,10 @@ pub struct BuildNetwork {
     pub python: Option<String>,
     /// What must be shown nowhere.
     pub logins: Vec<String>,
+    /// Those of them that the steps see which install by uv.
+    of_python: Vec<String>,
+    /// Those that the steps see which install by npm and its like.
+    of_npm: Vec<String>,
     /// What the app takes from git by SSH.
     ssh: GitBySsh,
     /// A proxy that no build step reaches: the variable, and where it is.
@@ -99,7 +105,8 @@ impl BuildNetwork {
     /// # Errors
     /// For settings that cannot be used in a build, and would be missed.
     pub fn of(host: &Host, app: Option<&Path>, front_end: Option<&Path>, needs_python: bool) -> Result<Self> {
-        let variables = &host.env.network;
+        let of_docker = DockerProxies::of(&host.env);
+        let variables = &of_docker.beside(&host.env.network);
         let files = settings_files(&host.env, app).map_err(failure::usage)?;
         let settings = IndexSettings::read(variables, &files).map_err(failure::usage)?;
         let python = match needs_python {
@@ -128,13 +135,14 @@ impl BuildNetwork {
             indexes: (!both.is_empty()).then(|| hashed(both.concat())),
             ssh: GitBySsh::of(app, variables.get("SSH_AUTH_SOCK")),
             python: python.identity().map(hashed),
-            logins: [settings.logins(), registries.secrets(&locks), python.logins()].concat(),
+            of_python: [settings.logins(), python.logins()].concat(),
+            of_npm: registries.secrets(&locks),
             ..Self::default()
         };
         if let Some(text) = registries.npmrc(&locks) {
             network.secrets.insert("npmrc", text);
         }
-        network.take_proxies(variables);
+        network.take_proxies(variables, &of_docker);
         network.take_variables(variables, &settings, &python, &home);
         if let Some(text) = settings.uv_toml() {
             network.secrets.insert("uv-config", text);
@@ -174,14 +182,16 @@ impl BuildNetwork {
 
     /// Takes the proxies: for steps whose files are in the image only those without a
     /// login.
-    fn take_proxies(&mut self, variables: &BTreeMap<String, String>) {
+    fn take_proxies(&mut self, variables: &BTreeMap<String, String>, of_docker: &DockerProxies) {
         for name in PROXIES {
             let Some((source, value)) = proxy(variables, name) else {
                 continue;
             };
-            self.logins.extend(settings::login_of(value));
+            for logins in [&mut self.of_python, &mut self.of_npm] {
+                logins.extend(settings::login_of(value));
+            }
             if name != "no_proxy" && settings::is_loopback(value) {
-                self.loopback_proxy = Some((source.to_owned(), settings::without_login(value)));
+                self.loopback_proxy = Some((of_docker.said(source), settings::without_login(value)));
             }
         }
         let open = proxies(variables, |value| settings::login_of(value).is_empty());
@@ -232,21 +242,27 @@ impl BuildNetwork {
         });
         if !wanted.text.is_empty() {
             self.secrets.insert("netrc", wanted.text);
-            self.logins.extend(wanted.secrets);
+            self.of_python.extend(wanted.secrets);
         }
     }
 
     /// Sorts the logins once all are known, and names those that no file may have.
     fn close(&mut self) {
-        let logins: BTreeSet<String> = std::mem::take(&mut self.logins)
-            .into_iter()
+        for logins in [&mut self.of_python, &mut self.of_npm] {
             // What is short is no secret, and would be struck out of every line.
-            .filter(|login| login.len() > 3)
-            .collect();
-        self.logins = logins.into_iter().collect();
-        let sought = sought_in_files(&self.logins);
-        if !sought.is_empty() {
-            self.secrets.insert("logins", sought);
+            logins.retain(|login| login.len() > 3);
+        }
+        let logins: BTreeSet<&String> = self.of_python.iter().chain(&self.of_npm).collect();
+        self.logins = logins.into_iter().cloned().collect();
+        for (id, logins) in [
+            ("logins", &self.logins),
+            ("python-logins", &self.of_python),
+            ("npm-logins", &self.of_npm),
+        ] {
+            let sought = sought_in_files(logins);
+            if !sought.is_empty() {
+                self.secrets.insert(id, sought);
+            }
         }
     }
 }

@@ -41,6 +41,19 @@ const INDEXES: &str = "if [ -s /run/secrets/build-environment ]; then . /run/sec
 /// app's: what they see of the environment may get into a file.
 const PROXIES: &str = "if [ -s /run/secrets/proxies ]; then . /run/secrets/proxies; fi";
 
+/// A step fails where a login lies in what it has made, and BuildKit keeps nothing of it.
+const NO_LOGIN_IN: &str = r#"no_login_in() {
+    logins=/run/secrets/$1 whose=$2
+    shift 2
+    [ -s "$logins" ] || return 0
+    found=$(grep -rlF -f "$logins" "$@") || [ $? -eq 1 ]
+    found=$(echo "$found" | sed 's#^/look/with-app#/opt#; s#^/look##; s#^/opt/with-app#/opt#')
+    if [ -n "$found" ]; then
+        echo "a login of this machine's package indexes or proxies lies in a file $whose:" $found >&2
+        exit 1
+    fi
+}"#;
+
 /// What reads the locks of Poetry and PDM, in the build: which packages a marker
 /// means is known to the Python that they are for.
 const LOCKED: &str = include_str!("dockerfile/locked.py");
@@ -179,6 +192,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     for (name, script) in [("locked", LOCKED), ("pipfile", PIPFILE), ("listed", LISTED)] {
         values.insert(name, script.trim_end().to_owned());
     }
+    values.insert("no_login_in", NO_LOGIN_IN.to_owned());
     values.insert(
         "stand_ins",
         stand_ins(smoke_environment.keys(), app.as_ref().map(|app| &app.environment)),

@@ -89,6 +89,12 @@ const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
 /// An engine that does not answer for this long is down.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
 
+/// The proxies that the user's settings of docker have for the steps of builds, by the names that they
+/// have there (`httpsProxy`), and the file.
+pub fn docker_proxies(env: &Environment) -> Option<(PathBuf, serde_json::Value)> {
+    api::endpoint::proxies(env)
+}
+
 /// Who set the engine up, and so who may stop it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {

@@ -157,6 +157,47 @@ fn origin(bench: &Bench) -> String {
     bench.python(&format!("import {module} as it; print(it.ORIGIN)"))
 }
 
+/// A package in the app's folder whose build writes down what it sees.
+fn tell_in_a_package(bench: &Bench) {
+    let backend = r#"
+import os, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name = "tell-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        wheel.writestr("told.py", f"ENVIRONMENT = {dict(os.environ)!r}")
+        wheel.writestr("tell-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tell\nVersion: 1.0\n")
+        wheel.writestr("tell-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tell-1.0.dist-info/RECORD", "")
+    return name
+"#;
+    let project = "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n\
+         [project]\nname = \"tell\"\nversion = \"1.0\"\n";
+    bench.checkout.write("app/tell/pyproject.toml", project);
+    bench.checkout.write("app/tell/backend.py", backend);
+    let list = bench.checkout.path("app/requirements.txt");
+    let text: Vec<u8> = "./tell\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let more = [fs_err::read(&list).unwrap(), text].concat();
+    fs_err::write(&list, more).unwrap();
+}
+
+/// The user's settings of docker, with a proxy in them; what they have otherwise is how the engine is
+/// reached.
+fn with_proxy_of_docker(proxy: &str) -> tempfile::TempDir {
+    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker"));
+    let folder = std::env::var_os("DOCKER_CONFIG").map(Into::into).or(home);
+    let ours = tempfile::tempdir().unwrap();
+    if let Some(folder) = folder.filter(|folder| folder.is_dir()) {
+        copy(&folder, ours.path());
+    }
+    let file = ours.path().join("config.json");
+    let text = fs_err::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
+    let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+    settings["proxies"] = serde_json::json!({ "default": { "httpProxy": proxy } });
+    fs_err::write(&file, settings.to_string()).unwrap();
+    ours
+}
+
 #[test]
 #[ignore = "needs an engine"]
 fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
@@ -180,6 +221,19 @@ fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
         .expect(1)
         .says(&["lies in a file of the image: /app/settings/index.ini"]);
     fs_err::remove_dir_all(bench.checkout.path("app/settings")).unwrap();
+    // Nor what a package writes down that is built there; nothing of it is kept for a build that
+    // would not know what to look for.
+    tell_in_a_package(&bench);
+    build(&bench, &variables)
+        .expect(1)
+        .says(&["lies in a file of the image: /opt/venv/lib/python3."]);
+    let run = build(&bench, &variables[..2]).expect(0);
+    assert!(
+        bench
+            .python("import told; print(told.ENVIRONMENT)")
+            .contains("UV_INDEX_CORP_USERNAME")
+    );
+    is_nowhere(&bench, &run);
     let asked = index.asked();
     assert!(asked.contains("direct /simple/"), "{asked}");
     // Another index is another image; the same one with another login is not.
@@ -189,7 +243,7 @@ fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
         let run = sandbox::finish(command.envs(variables.iter().copied())).expect(0);
         run.stdout + &run.stderr
     };
-    assert!(reason(&[variables[0]]).contains("up to date"));
+    assert!(reason(&variables[..1]).contains("up to date"));
     let other = reason(&[("UV_INDEX", "https://packages.invalid/simple")]);
     assert!(other.contains("argument INDEX_SETTINGS changed"), "{other}");
 }
@@ -208,11 +262,12 @@ fn a_proxy_and_an_index_of_pip_are_used_with_the_logins_of_netrc() {
     );
     let netrc = bench.checkout.path("netrc");
     let pip = bench.checkout.path("pip.conf");
-    let proxy = format!("http://someone:{PASSWORD}@{}", index.address);
+    // Steps of the app's get none that wants a login, whoever names it.
+    let settings = with_proxy_of_docker(&format!("http://someone:{PASSWORD}@{}", index.address));
     let run = build(
         &bench,
         &[
-            ("http_proxy", &proxy),
+            ("DOCKER_CONFIG", settings.path().to_str().unwrap()),
             ("NETRC", netrc.to_str().unwrap()),
             ("PIP_CONFIG_FILE", pip.to_str().unwrap()),
         ],

@@ -449,3 +449,61 @@ fn hosts_are_looked_for_in_lists_that_are_included_too() {
         ]
     );
 }
+
+/// `docker build` would give them to each step, with their logins.
+#[test]
+fn proxies_of_dockers_settings_are_secrets_where_they_have_a_login() {
+    let home = tempfile::tempdir().unwrap();
+    let mut env = host::Environment {
+        docker_config: Some(home.path().to_owned()),
+        ..host::Environment::default()
+    };
+    let file = home.path().join("config.json");
+    let with_login = "http://me:0123456789secret@proxy:3128";
+    let text = format!(
+        r#"{{"proxies": {{"default": {{"httpsProxy": "{with_login}", "httpProxy": "http://127.0.0.1:3128"}}}}}}"#
+    );
+    fs_err::write(&file, text).unwrap();
+    let seen = |env: &host::Environment| {
+        let docker = DockerProxies::of(env);
+        let mut network = BuildNetwork::default();
+        network.take_proxies(&docker.beside(&env.network), &docker);
+        network.close();
+        network
+    };
+    let network = seen(&env);
+    let open = &network.secrets["proxies"];
+    assert!(
+        !open.contains("secret") && open.contains("HTTP_PROXY='http://127.0.0.1:3128'"),
+        "{open}"
+    );
+    for id in ["logins", "python-logins", "npm-logins"] {
+        assert!(network.secrets[id].contains("0123456789secret"), "{id}");
+    }
+    let (source, at) = network.loopback_proxy.unwrap();
+    assert_eq!(source, format!("httpProxy of {}", file.display()));
+    assert_eq!(at, "http://127.0.0.1:3128");
+    // Whoever sets a variable means that.
+    env.network
+        .insert("HTTPS_PROXY".to_owned(), "http://other:3128".to_owned());
+    env.network.insert("http_proxy".to_owned(), String::new());
+    let network = seen(&env);
+    assert!(network.logins.is_empty() && network.loopback_proxy.is_none());
+}
+
+/// No step sees more than it needs.
+#[test]
+fn each_step_looks_for_the_logins_that_it_sees() {
+    let mut network = BuildNetwork {
+        of_python: vec!["0123456789-of-python".to_owned(), "abc".to_owned()],
+        of_npm: vec!["0123456789-of-npm".to_owned()],
+        ..BuildNetwork::default()
+    };
+    network.close();
+    assert_eq!(network.secrets["python-logins"], "0123456789-of-python\n");
+    assert_eq!(network.secrets["npm-logins"], "0123456789-of-npm\n");
+    assert_eq!(
+        network.secrets["logins"],
+        "0123456789-of-npm\n0123456789-of-python\n"
+    );
+}

@@ -50,7 +50,8 @@ COPY --chown=1000:1000 {{node_folder}}/package.json {{node_folder}}/package-loc[
     {{node_folder}}/yarn.loc[k] {{node_folder}}/bun.loc[k] {{node_folder}}/bun.lock[b] \
     {{node_folder}}/[.]npmrc {{node_folder}}/[.]yarnrc.yml {{node_folder}}/[.]yarnrc ./
 RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
-    --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 <<'SH'
+    --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 \
+    --mount=type=secret,id=npm-logins <<'SH'
 set -eu
 {{network_without_logins}}
 # Nothing but packages is made here, and the proxy that they come through may want a login.
@@ -74,10 +75,13 @@ if [ -f /opt/manager/package-lock.json ] || [ -f /opt/manager/package.json ]; th
 fi
 # Members of a workspace, patches and scripts of the project's own come with the sources.
 if [ ! -f /opt/manager/later ]; then install_packages; fi
+{{no_login_in}}
+no_login_in npm-logins "that was installed" /app /opt/manager
 SH
 COPY --chown=1000:1000 . /app
 RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
-    --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 <<'SH'
+    --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 \
+    --mount=type=secret,id=npm-logins <<'SH'
 set -eu
 [ -f /opt/manager/later ] || exit 0
 {{network_without_logins}}
@@ -86,5 +90,7 @@ if [ -s /run/secrets/build-environment ]; then
 fi
 . /opt/manager/environment
 install_packages
+{{no_login_in}}
+no_login_in npm-logins "that was installed" /app
 SH
 {{node_build}}

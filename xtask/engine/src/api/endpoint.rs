@@ -79,6 +79,18 @@ fn settings_folder(env: &Environment) -> Option<PathBuf> {
     folder.or_else(|| Some(env.home.as_ref()?.join(".docker")))
 }
 
+/// The proxies that docker's settings have for this engine, and the file: those of its address, or
+/// `default` (docker/cli, `cli/config/configfile`).
+pub(crate) fn proxies(env: &Environment) -> Option<(PathBuf, Value)> {
+    let file = settings_folder(env)?.join("config.json");
+    let settings = read(&file)?;
+    let all = settings.get("proxies")?;
+    let host = env.docker_host.clone().or_else(|| of_context(env));
+    let host = host.unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
+    let taken = all.get(host).or_else(|| all.get("default"))?.clone();
+    Some((file, taken))
+}
+
 /// The host of the context in use; `None` for the default one. A context that
 /// cannot be read has a host that is no socket, so that the CLI says why.
 fn of_context(env: &Environment) -> Option<String> {
@@ -150,6 +162,24 @@ mod tests {
         ] {
             assert_eq!(host(elsewhere), dial(), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn the_proxies_are_those_of_the_engine_or_anybodys() {
+        let home = tempfile::tempdir().unwrap();
+        let env = |host: Option<&str>| Environment {
+            docker_config: Some(home.path().to_owned()),
+            docker_host: host.map(str::to_owned),
+            ..Environment::default()
+        };
+        assert_eq!(proxies(&env(None)), None);
+        let text =
+            r#"{"proxies": {"default": {"httpProxy": "http://a"}, "unix:///b": {"httpProxy": "http://b"}}}"#;
+        std::fs::write(home.path().join("config.json"), text).unwrap();
+        let taken = |host: Option<&str>| proxies(&env(host)).unwrap().1["httpProxy"].clone();
+        assert_eq!(taken(None), "http://a");
+        assert_eq!(taken(Some("unix:///b")), "http://b");
+        assert_eq!(taken(Some("tcp://c:2376")), "http://a");
     }
 
     #[test]
