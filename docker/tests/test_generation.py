@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import unittest
 from unittest import mock
 
@@ -364,49 +365,8 @@ class Held(unittest.TestCase):
         patched.start()
         self.addCleanup(patched.stop)
 
-    def test_a_volume_is_held_as_long_as_the_one_is_there_who_asked(self):
-        self.assertIs(generation.is_held(), False, "no operation was ever there")
-        asked, ours = os.pipe()
-        held = threading.Event()
-        with (
-            mock.patch.object(generation.sys, "stdin", open(asked)),
-            mock.patch("builtins.print", lambda *_, **__: held.set()),
-        ):
-            holder = threading.Thread(target=generation.hold)
-            holder.start()
-            self.assertTrue(held.wait(10))
-            self.assertIs(generation.is_held(), True)
-            with self.assertRaisesRegex(copied.Refused, "another command carries out"):
-                generation.hold()
-            os.close(ours)
-            holder.join(10)
-            generation.sys.stdin.close()
-        self.assertFalse(holder.is_alive())
-        self.assertIs(generation.is_held(), False)
-
-    def test_where_folders_cannot_be_locked_nothing_is_claimed(self):
-        with (
-            mock.patch.object(generation.fcntl, "flock", side_effect=OSError(95, "no locks")),
-            contextlib.redirect_stdout(io.StringIO()) as said,
-        ):
-            generation.hold()
-            self.assertIsNone(generation.is_held())
-        self.assertEqual(json.loads(said.getvalue()), {"is_held": False, "journal": None})
-
-    def test_who_holds_it_sees_what_the_journal_says_by_then(self):
-        os.mkdir(self.generations)
-        pathlib.Path(self.journal).write_text('{"id": "of another"}')
-        with (
-            mock.patch.object(generation.sys, "stdin", open(os.devnull)) as stdin,
-            contextlib.redirect_stdout(io.StringIO()) as said,
-        ):
-            generation.hold()
-            stdin.close()
-        seen = {"is_held": True, "journal": {"id": "of another"}}
-        self.assertEqual(json.loads(said.getvalue()), seen)
-
-    def test_who_holds_it_carries_out_what_he_is_told(self):
-        lines = [[1, "note", '{"id": "1"}'], [2, "forget", "before-9"], [3, "dance"]]
+    def attended(self, *lines):
+        """What is said first, and to each of these."""
         told = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
         with (
             mock.patch.object(generation.sys, "stdin", io.TextIOWrapper(io.BytesIO(told))),
@@ -415,8 +375,69 @@ class Held(unittest.TestCase):
             ),
             contextlib.redirect_stdout(io.StringIO()) as said,
         ):
-            generation.hold()
-        _, noted, refused, unknown = map(json.loads, said.getvalue().splitlines())
+            generation.attend()
+        first, *answers = map(json.loads, said.getvalue().splitlines())
+        return first, answers
+
+    def test_a_volume_is_held_as_long_as_the_one_is_there_who_asked(self):
+        self.assertIs(generation.is_held(), False, "no operation was ever there")
+        asked, ours = os.pipe()
+        held = threading.Semaphore(0)
+        with (
+            mock.patch.object(generation.sys, "stdin", open(asked)),
+            mock.patch("builtins.print", lambda *_, **__: held.release()),
+            open(ours, "wb", buffering=0) as ours,
+        ):
+            holder = threading.Thread(target=generation.attend)
+            holder.start()
+            self.assertTrue(held.acquire(timeout=10))
+            for verb, is_held in (("hold", True), ("release", False), ("hold", True)):
+                ours.write(f'[1, "{verb}"]\n'.encode())
+                # Its own words, and its answer.
+                for _ in range(1 + (verb == "hold")):
+                    self.assertTrue(held.acquire(timeout=10))
+                self.assertIs(generation.is_held(), is_held)
+            ours.close()
+            holder.join(10)
+            generation.sys.stdin.close()
+        self.assertFalse(holder.is_alive())
+        self.assertIs(generation.is_held(), False)
+
+    def test_what_another_one_holds_is_refused(self):
+        os.mkdir(self.generations)
+        folder = os.open(self.generations, os.O_RDONLY)
+        self.addCleanup(os.close, folder)
+        generation.fcntl.flock(folder, generation.fcntl.LOCK_EX)
+        _, (refused,) = self.attended([1, "hold"])
+        told = "another command carries out an operation on the volume\n"
+        self.assertEqual(refused, {"number": 1, "code": 1, "said": "", "told": told})
+
+    def test_where_folders_cannot_be_locked_nothing_is_claimed(self):
+        with mock.patch.object(generation.fcntl, "flock", side_effect=OSError(95, "no locks")):
+            _, (answer,) = self.attended([1, "hold"])
+            self.assertIsNone(generation.is_held())
+        self.assertEqual(json.loads(answer["said"]), {"is_held": False, "journal": None})
+
+    def test_who_holds_it_sees_what_the_journal_says_by_then(self):
+        os.mkdir(self.generations)
+        pathlib.Path(self.journal).write_text('{"id": "of another"}')
+        _, (answer,) = self.attended([1, "hold"])
+        seen = {"is_held": True, "journal": {"id": "of another"}}
+        self.assertEqual(json.loads(answer["said"]), seen)
+
+    def test_it_is_said_whose_the_volume_is(self):
+        ours = f"{os.getuid()}:{os.getgid()}"
+        self.assertEqual(self.attended()[0], {"user": ours, "owner": ours})
+        others = types.SimpleNamespace(st_uid=4711, st_gid=4712)
+        with mock.patch.object(generation.os, "stat", return_value=others):
+            self.assertEqual(self.attended()[0], {"user": ours, "owner": "4711:4712"})
+        with mock.patch.object(generation.os, "stat", side_effect=PermissionError(13, "no")):
+            self.assertEqual(self.attended()[0], {"user": ours, "owner": None})
+
+    def test_who_attends_to_it_carries_out_what_he_is_told(self):
+        lines = [[1, "note", '{"id": "1"}'], [2, "forget", "before-9"], [3, "dance"]]
+        os.mkdir(self.generations)
+        _, (noted, refused, unknown) = self.attended(*lines)
         self.assertEqual(noted, {"number": 1, "code": 0, "said": "", "told": ""})
         self.assertEqual(generation.read(self.journal), {"id": "1"})
         told = "there is no generation before-9\n"

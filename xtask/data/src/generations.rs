@@ -6,6 +6,7 @@ mod held;
 mod journal;
 
 use std::io::Read;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -23,6 +24,7 @@ use host::report::Report;
 pub(crate) use findings::MadeBy;
 pub use findings::VolumeFindings;
 pub(crate) use held::HeldVolume;
+use held::{Attending, VolumeAttendant};
 pub use journal::VolumeJournal;
 pub(crate) use journal::{ROLLBACK, UNDO};
 
@@ -35,13 +37,15 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// As whom all is done that is not the volume's owner's.
 pub(crate) const ROOT: &str = "0:0";
 
-/// Whose the volume is: of the cluster's user, else of the one that the image has.
+/// Whose the volume is, asked as root where the image's user may not see that.
 const OWNER: &str = "cd /var/lib/postgresql/data || exit; \
     for one in pgdata hive; do [ -e $one ] && stat -c %u:%g $one && exit; done; echo $(id -u):$(id -g)";
 
 /// The container that works on a volume. It goes with this, also after `kill -9`.
 #[derive(Debug)]
 pub(crate) struct VolumeKeeper {
+    /// Ends before its container does.
+    attendant: Rc<VolumeAttendant>,
     container: Container,
     owner: String,
     engine: Engine,
@@ -64,25 +68,30 @@ impl VolumeKeeper {
         let mount = format!("{volume}:{MOUNT}");
         let options = [&IDLE[..], &["--volume", &mount], more].concat();
         let container = resources.start(name, image.as_str(), &options, &["infinity"])?;
-        let mut keeper = Self {
-            container,
-            owner: ROOT.to_owned(),
-            engine: resources.engine.clone(),
-            runner: resources.runner.clone(),
-        };
-        let ours = keeper.run(&[], &["sh", "-c", OWNER]);
-        keeper.owner = match ours {
-            Ok(owner) => owner,
+        let (engine, runner) = (&resources.engine, &resources.runner);
+        let (mut attendant, seen) = attended(engine, runner, container.name(), &[])?;
+        let owner = match seen.owner {
+            Some(owner) => owner,
             // A user who may not look is not the owner.
-            Err(_) => keeper.run(&["--user", ROOT], &["sh", "-c", OWNER])?,
+            None => run_in(&container, &["--user", ROOT], &["sh", "-c", OWNER])?,
         };
-        Ok(keeper)
+        if owner != seen.user {
+            (attendant, _) = attended(engine, runner, container.name(), &["--user", &owner])?;
+        }
+        Ok(Self {
+            attendant: Rc::new(attendant),
+            container,
+            owner,
+            engine: engine.clone(),
+            runner: runner.clone(),
+        })
     }
 
     /// The same for what goes on after Ctrl-C.
     pub(crate) fn for_cleanup(&self) -> Self {
         let runner = self.runner.for_cleanup();
         Self {
+            attendant: Rc::clone(&self.attendant),
             container: Container::existing(&self.engine, &runner, self.container.name()),
             owner: self.owner.clone(),
             engine: self.engine.clone(),
@@ -90,15 +99,13 @@ impl VolumeKeeper {
         }
     }
 
-    /// Carries out a verb of the script as the volume's owner.
+    /// Carries out a verb of the script as the volume's owner, by the program that attends to it or,
+    /// where that has ended, by one of its own.
     pub(crate) fn does(&self, verb: &str, args: &[&str]) -> Result<String> {
-        self.runs(&on_generations(&[&[verb], args].concat()))
-    }
-
-    /// The same by the program that holds the volume, where one does.
-    pub(crate) fn does_by(&self, held: Option<&HeldVolume>, verb: &str, args: &[&str]) -> Result<String> {
-        let said = held.map(|held| held.does(&self.runner, verb, args)).transpose()?;
-        said.flatten().map_or_else(|| self.does(verb, args), Ok)
+        match self.attendant.does(&self.runner, verb, args)? {
+            Some(said) => Ok(said),
+            None => self.runs(&on_generations(&[&[verb], args].concat())),
+        }
     }
 
     /// What another command says as the volume's owner.
@@ -117,23 +124,14 @@ impl VolumeKeeper {
     }
 
     pub(crate) fn look(&self, extensions: &[&str]) -> Result<VolumeFindings> {
-        self.look_by(None, extensions)
-    }
-
-    /// The same by the program that holds the volume, where one does.
-    pub(crate) fn look_by(&self, held: Option<&HeldVolume>, extensions: &[&str]) -> Result<VolumeFindings> {
-        let said = self.does_by(held, "look", &[&serde_json::to_string(extensions)?])?;
+        let said = self.does("look", &[&serde_json::to_string(extensions)?])?;
         serde_json::from_str(&said).context("read what the volume says of itself")
     }
 
     /// Holds the volume for an operation, where its file system locks folders, and says what its
     /// journal has by then.
     pub(crate) fn hold(&self) -> Result<(Option<HeldVolume>, Option<VolumeJournal>)> {
-        let container = self.container.name();
-        let exec = ["exec", "--interactive", "--user", &self.owner, container];
-        let runner = self.runner.for_cleanup();
-        let command = self.engine.cmd(&runner, &exec).args(on_generations(&["hold"]));
-        HeldVolume::of(command.dialog()?)
+        HeldVolume::by(&self.attendant, &self.runner)
     }
 
     /// Puts the files of a backup into a folder of the volume, once each was seen to be the one that
@@ -197,6 +195,20 @@ impl VolumeKeeper {
     fn run(&self, options: &[&str], command: &[&str]) -> Result<String> {
         run_in(&self.container, options, command)
     }
+}
+
+/// A program that attends to the volume of a container, as the image's user unless told otherwise.
+fn attended(
+    engine: &Engine,
+    runner: &Runner,
+    container: &str,
+    user: &[&str],
+) -> Result<(VolumeAttendant, Attending)> {
+    let exec = [&["exec", "--interactive"], user, &[container]].concat();
+    // Ctrl-C ends what it is asked, and not the one who takes it back.
+    let runner = runner.for_cleanup();
+    let command = engine.cmd(&runner, &exec).args(on_generations(&["attend"]));
+    VolumeAttendant::of(command.dialog()?)
 }
 
 /// The command that says what a container's archive has.

@@ -129,7 +129,7 @@ impl DataWork<'_> {
             return Ok(());
         }
         // It was asked about before that, and somebody may have taken his time to answer.
-        let (seen, id) = (self.keeper.look_by(self.held.as_ref(), &[])?, &self.journal.id);
+        let (seen, id) = (self.keeper.look(&[])?, &self.journal.id);
         let is_there = seen.generations.contains(&format!("before-{id}"));
         if !is_there || seen.running.as_ref() != Some(id) {
             return Err(others_run(self.handle.name.as_str()).into());
@@ -154,7 +154,7 @@ impl DataWork<'_> {
 
     /// Whoever holds the volume no more is taken for killed by other hosts.
     fn still_holds(&mut self) -> Result<()> {
-        if self.held.as_mut().is_none_or(HeldVolume::goes_on) {
+        if self.held.as_ref().is_none_or(HeldVolume::goes_on) {
             return Ok(());
         }
         let name = &self.handle.name;
@@ -183,18 +183,17 @@ impl DataWork<'_> {
 
     /// What the volume's keeper says to a verb; goes on after Ctrl-C.
     pub(crate) fn asks(&self, verb: &str, args: &[&str]) -> Result<String> {
-        let keeper = self.keeper.for_cleanup();
-        keeper.does_by(self.held.as_ref(), verb, args)
+        self.keeper.for_cleanup().does(verb, args)
     }
 
     /// The same of what takes its time: Ctrl-C ends the wait for it.
     pub(crate) fn waits_for(&self, verb: &str, args: &[&str]) -> Result<String> {
-        self.keeper.does_by(self.held.as_ref(), verb, args)
+        self.keeper.does(verb, args)
     }
 
     /// What the volume says of itself; goes on after Ctrl-C.
     pub(crate) fn look(&self) -> Result<VolumeFindings> {
-        self.keeper.for_cleanup().look_by(self.held.as_ref(), &[])
+        self.keeper.for_cleanup().look(&[])
     }
 
     /// What was never in use goes, and all else has the name that it should have.
@@ -218,7 +217,6 @@ impl DataWork<'_> {
     /// Starts the service's container, whichever that is, and waits until it works.
     pub(crate) fn start(&self) -> Result<()> {
         let handle = self.handle;
-        handle.for_cleanup().container(handle.name.as_str()).start()?;
         let took = restart::start(handle, self.report, self.state, self.spec)?;
         self.report
             .step("healthy", format!("{}: after {}", handle.name, seconds(took)));

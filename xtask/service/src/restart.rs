@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::handle::ServiceHandle;
 use crate::seen::{ContainerPlace, SeenContainer};
@@ -31,23 +31,19 @@ pub fn restart(handle: &ServiceHandle, report: &Report, state: &Path, spec: &Ima
     // The engine goes on with a stop whose caller is gone. Ctrl-C ends the wait for
     // its health, and nothing before.
     let whole = handle.for_cleanup();
-    let done = stop(&whole, report, &seen)
-        .and_then(|()| {
-            let started = whole.container(name).start();
-            started.with_context(|| format!("start container {name}"))
-        })
-        .and_then(|()| trial::run(handle, report, state, wait::limit(&spec.budgets)));
+    let done = stop(&whole, report, &seen).and_then(|()| start(handle, report, state, spec));
     trail::write(state, report, &entry.ended("restarted", &done));
     report.step("healthy", format!("{name}: after {}", seconds(done?)));
     Ok(())
 }
 
-/// Starts a service's container as it is, unless it runs, and waits until it works.
+/// Starts a service's container as it is, unless it runs, and waits until it works. Ctrl-C ends
+/// the wait, and nothing before.
 ///
 /// # Errors
 /// A smoke failure where it does not; an engine that refuses; Ctrl-C.
 pub fn start(handle: &ServiceHandle, report: &Report, state: &Path, spec: &ImageSpec) -> Result<Duration> {
-    trial::run(handle, report, state, wait::limit(&spec.budgets))
+    trial::run_surely(handle, report, state, wait::limit(&spec.budgets))
 }
 
 /// The container of a service.

@@ -43,9 +43,33 @@ pub(crate) fn run(
     state: &Path,
     limit: Duration,
 ) -> Result<Duration> {
+    started_by(handle, handle, report, state, limit)
+}
+
+/// The same where Ctrl-C ends the wait, and nothing before: a container that is stopped would
+/// help nobody.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_surely(
+    handle: &ServiceHandle,
+    report: &Report,
+    state: &Path,
+    limit: Duration,
+) -> Result<Duration> {
+    started_by(&handle.for_cleanup(), handle, report, state, limit)
+}
+
+fn started_by(
+    starter: &ServiceHandle,
+    handle: &ServiceHandle,
+    report: &Report,
+    state: &Path,
+    limit: Duration,
+) -> Result<Duration> {
     let began = Instant::now();
     let name = handle.name.as_str();
-    let ContainerPlace::Own(seen) = handle.place()? else {
+    let ContainerPlace::Own(seen) = starter.place()? else {
         return Err(gone(handle));
     };
     // The engine gives a start its time before it says so, except in recovery.
@@ -56,7 +80,7 @@ pub(crate) fn run(
                 .hint(format!("start it again as it is: cargo xtask restart {name}")),
         ));
     }
-    let mut events = ContainerEvents::of(handle, &seen.id)?;
+    let mut events = ContainerEvents::of(starter, &seen.id)?;
     let limit = if seen.condition.runs() {
         // It has had a part of its time.
         let age = seen
@@ -65,10 +89,10 @@ pub(crate) fn run(
         limit.saturating_sub(age.unwrap_or_default())
     } else {
         if seen.condition == Condition::Restarting {
-            handle.container(name).stop(Duration::ZERO)?;
+            starter.container(name).stop(Duration::ZERO)?;
         }
         let started = Instant::now();
-        handle
+        starter
             .container(name)
             .start()
             .with_context(|| format!("start container {name}"))?;

@@ -1,10 +1,11 @@
-//! A program in the helper container that holds a volume for an operation, and does what is done
-//! on it.
+//! A program in the helper container that does what is done on a volume, and holds it for an
+//! operation.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -12,10 +13,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{VolumeJournal, refusal};
+use failure::FailureKind;
 use host::process::{Dialog, Runner, tail};
 
-/// How long a container may take until it has begun to hold its volume.
-const HOLDING: Duration = Duration::from_secs(60);
+/// How long a container may take until its program is there.
+const BEGINNING: Duration = Duration::from_secs(60);
 
 /// Who carries something out says every ten seconds that he is there.
 const SILENCE: Duration = Duration::from_secs(100);
@@ -23,20 +25,33 @@ const SILENCE: Duration = Duration::from_secs(100);
 /// After this time it is looked whether somebody has ended a wait.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A volume that an operation holds: others see that somebody works on it, on whichever host. It is
-/// let go with this, also where this process is killed: the program that holds it ends with its
-/// input. What is to be done on the volume it does, too: to start another program for each of an
-/// operation's steps takes longer than most of them.
+/// The program that does what is done on a volume, as its owner. It ends with this, also where
+/// this process is killed: its input ends then. To start another program for each step of an
+/// operation takes longer than most of them.
 #[derive(Debug)]
-pub(crate) struct HeldVolume {
+pub(crate) struct VolumeAttendant {
     /// Closed before the dialog is: its program ends with its input.
     answers: RefCell<BufReader<UnixStream>>,
-    dialog: Dialog,
+    dialog: RefCell<Dialog>,
     /// How many it was asked.
     asked: Cell<u64>,
 }
 
-/// What the program that holds a volume says first.
+/// What it says first.
+#[derive(Debug, Deserialize)]
+pub(super) struct Attending {
+    /// As whom it is there: `UID:GID`.
+    pub(super) user: String,
+    /// Whose the volume is; none where this user may not see that.
+    pub(super) owner: Option<String>,
+}
+
+/// A volume that an operation holds: others see that somebody works on it, on whichever host. It is
+/// let go with this, and with the program that holds it.
+#[derive(Debug)]
+pub(crate) struct HeldVolume(Rc<VolumeAttendant>);
+
+/// What the program says that was asked to hold the volume.
 #[derive(Debug, Deserialize)]
 struct Holding {
     is_held: bool,
@@ -53,35 +68,33 @@ struct Answer {
     told: String,
 }
 
-impl HeldVolume {
+impl VolumeAttendant {
     fn new(dialog: Dialog) -> Result<Self> {
         let stream = dialog.stream.try_clone().context("duplicate a socket's handle")?;
         Ok(Self {
-            dialog,
+            dialog: RefCell::new(dialog),
             answers: RefCell::new(BufReader::new(stream)),
             asked: Cell::new(0),
         })
     }
 
-    /// What a program holds by now, where it can, and what the journal says.
-    pub(super) fn of(dialog: Dialog) -> Result<(Option<Self>, Option<VolumeJournal>)> {
-        let held = Self::new(dialog)?;
-        let Ok(Holding { is_held, journal }) = serde_json::from_str(&held.said()?) else {
-            let why = held.into_last_words();
-            return Err(failure::environment(format!("hold the volume: {why}"))
-                .hint("wait for what works on it, and try again")
-                .into());
+    /// One that is there, and what it says first.
+    pub(super) fn of(dialog: Dialog) -> Result<(Self, Attending)> {
+        let attendant = Self::new(dialog)?;
+        let Ok(attending) = serde_json::from_str(&attendant.said()?) else {
+            let why = attendant.dialog.into_inner().last_words();
+            return Err(failure::environment(format!("look at the volume: {why}")).into());
         };
-        Ok((is_held.then_some(held), journal))
+        Ok((attendant, attending))
     }
 
     /// What the program says first; nothing where it has ended.
     fn said(&self) -> Result<String> {
         let mut line = String::new();
-        self.dialog.stream.set_read_timeout(Some(HOLDING))?;
+        self.dialog.borrow().stream.set_read_timeout(Some(BEGINNING))?;
         let read = self.answers.borrow_mut().read_line(&mut line);
-        read.with_context(|| format!("hold the volume: wait {} s for it", HOLDING.as_secs()))?;
-        self.dialog.stream.set_read_timeout(Some(LOOK))?;
+        read.with_context(|| format!("look at the volume: wait {} s for it", BEGINNING.as_secs()))?;
+        self.dialog.borrow().stream.set_read_timeout(Some(LOOK))?;
         Ok(line)
     }
 
@@ -90,14 +103,9 @@ impl HeldVolume {
     /// # Errors
     /// With its own words where it refuses, and on Ctrl-C.
     pub(super) fn does(&self, runner: &Runner, verb: &str, args: &[&str]) -> Result<Option<String>> {
-        let number = self.asked.get() + 1;
-        self.asked.set(number);
-        let mut words = vec![Value::from(number), verb.into()];
-        words.extend(args.iter().map(|&word| word.into()));
-        let line = format!("{}\n", Value::from(words));
-        if (&self.dialog.stream).write_all(line.as_bytes()).is_err() {
+        let Some(number) = self.ask(verb, args) else {
             return Ok(None);
-        }
+        };
         loop {
             let Some(line) = self.line(runner)? else {
                 return Ok(None);
@@ -107,6 +115,18 @@ impl HeldVolume {
                 return answer.outcome(verb).map(Some);
             }
         }
+    }
+
+    /// Asks for a verb, and does not wait for its answer, which has this number; none where nobody
+    /// is there to be asked.
+    fn ask(&self, verb: &str, args: &[&str]) -> Option<u64> {
+        let number = self.asked.get() + 1;
+        self.asked.set(number);
+        let mut words = vec![Value::from(number), verb.into()];
+        words.extend(args.iter().map(|&word| word.into()));
+        let line = format!("{}\n", Value::from(words));
+        let asked = (&self.dialog.borrow().stream).write_all(line.as_bytes());
+        asked.is_ok().then_some(number)
     }
 
     /// Its next line that is not empty; none where there will be no more.
@@ -132,14 +152,38 @@ impl HeldVolume {
             }
         }
     }
+}
 
-    /// Whether it still does: its program, or the way to it, may have ended.
-    pub(crate) fn goes_on(&mut self) -> bool {
-        self.dialog.goes_on()
+impl HeldVolume {
+    /// Holds a volume, where its file system locks folders, and says what its journal has by then.
+    pub(super) fn by(
+        attendant: &Rc<VolumeAttendant>,
+        runner: &Runner,
+    ) -> Result<(Option<Self>, Option<VolumeJournal>)> {
+        let hint = "wait for what works on it, and try again";
+        let told = |why: &str| failure::environment(format!("hold the volume: {why}")).hint(hint);
+        let said = match attendant.does(runner, "hold", &[]) {
+            Ok(said) => said.ok_or_else(|| told("who attends to it has ended"))?,
+            Err(error) if failure::kind(&error) == FailureKind::Environment => {
+                return Err(told(&error.to_string()).into());
+            }
+            Err(error) => return Err(error),
+        };
+        let Holding { is_held, journal } =
+            serde_json::from_str(&said).context("read what the volume's holder says")?;
+        Ok((is_held.then(|| Self(Rc::clone(attendant))), journal))
     }
 
-    fn into_last_words(self) -> String {
-        self.dialog.last_words()
+    /// Whether it still does: its program, or the way to it, may have ended.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.0.dialog.borrow_mut().goes_on()
+    }
+}
+
+impl Drop for HeldVolume {
+    fn drop(&mut self) {
+        // Where nobody is there to be asked, nobody holds it.
+        self.0.ask("release", &[]);
     }
 }
 
@@ -160,40 +204,40 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use failure::FailureKind;
 
-    /// A holder that says these lines to whatever it is asked first, and then ends.
-    fn held(answers: &str) -> (Runner, HeldVolume) {
+    /// An attendant that says these lines to whatever it is asked first, and then ends.
+    fn attendant(answers: &str) -> (Runner, VolumeAttendant) {
         let runner = Runner::new(std::sync::Arc::default()).unwrap();
         let script =
             format!("echo hello; read -r asked; echo \"$asked\" >&2; printf '{answers}'; read -r end");
-        let held = HeldVolume::new(runner.cmd("sh").args(["-c", &script]).dialog().unwrap()).unwrap();
-        assert_eq!(held.said().unwrap(), "hello\n");
-        (runner, held)
+        let attendant =
+            VolumeAttendant::new(runner.cmd("sh").args(["-c", &script]).dialog().unwrap()).unwrap();
+        assert_eq!(attendant.said().unwrap(), "hello\n");
+        (runner, attendant)
     }
 
     #[test]
     fn who_holds_the_volume_carries_out_what_he_is_asked() {
         // The answer that nobody has waited for is not this one's.
         let stale = r#"{"number": 0, "code": 0, "said": "late", "told": ""}"#;
-        let (runner, holder) = held(&format!(
+        let (runner, holder) = attendant(&format!(
             r#"\n{stale}\n\n{{"number": 1, "code": 0, "said": "done\\n", "told": ""}}\n"#
         ));
         let done = holder.does(&runner, "note", &["{\"a\": 1}"]).unwrap();
         assert_eq!(done.as_deref(), Some("done"));
         // It has ended: the next one is another program's to do.
         assert_eq!(holder.does(&runner, "finish", &[]).unwrap(), None);
-        let words = holder.into_last_words();
+        let words = holder.dialog.into_inner().last_words();
         assert!(words.contains(r#"[1,"note","{\"a\": 1}"]"#), "{words}");
     }
 
     #[test]
     fn what_he_will_not_do_he_says_in_his_own_words() {
-        let (runner, holder) = held(r#"{"number": 1, "code": 1, "said": "", "told": "no room\\n"}\n"#);
+        let (runner, holder) = attendant(r#"{"number": 1, "code": 1, "said": "", "told": "no room\\n"}\n"#);
         let refused = holder.does(&runner, "keep", &[]).unwrap_err();
         assert_eq!(failure::kind(&refused), FailureKind::Environment);
         assert_eq!(refused.to_string(), "no room");
-        let (runner, holder) = held(r#"{"number": 1, "code": -9, "said": "", "told": ""}\n"#);
+        let (runner, holder) = attendant(r#"{"number": 1, "code": -9, "said": "", "told": ""}\n"#);
         let killed = holder.does(&runner, "keep", &[]).unwrap_err();
         assert!(killed.to_string().starts_with("`keep` ended with -9"), "{killed}");
     }

@@ -25,6 +25,7 @@ import errno
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import os
 import re
@@ -218,20 +219,66 @@ LOOKS = 5.0
 
 
 def hold() -> None:
-    """Holds the volume for an operation of several steps, until its input ends: with whoever asked,
-    wherever he is and however he ends. Says whether it does, which it cannot where folders are not
-    locked, and what the journal says by then. Then it carries out what it is told: a line for each,
-    and for its answer."""
+    """Holds the volume for an operation of several steps. Says whether it does, which it cannot
+    where folders are not locked, and what the journal says by then."""
     os.makedirs(GENERATIONS, mode=0o700, exist_ok=True)
-    descriptor = os.open(GENERATIONS, os.O_RDONLY | os.O_DIRECTORY)
+    if not HELD:
+        descriptor = os.open(GENERATIONS, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if lock(descriptor, LOOKS, "another command carries out an operation on the volume"):
+                HELD.append(os.dup(descriptor))
+        finally:
+            os.close(descriptor)
+    print(json.dumps({"is_held": bool(HELD), "journal": read(JOURNAL)}))
+
+
+def release() -> None:
+    """Lets the volume go."""
+    while HELD:
+        os.close(HELD.pop())
+
+
+#: By what the volume is held. It is let go where this ends, too.
+HELD: list[int] = []
+
+#: What is done by whoever attends to the volume himself: what holds it ends with him.
+BY_ITSELF = ("hold", "release")
+
+
+def attend() -> None:
+    """Carries out what it is told, a line for each and one for its answer, until its input ends:
+    with whoever asked, wherever he is and however he ends. Says first as whom, and whose the volume
+    is, where he may see that."""
+    print(json.dumps({"user": f"{os.getuid()}:{os.getgid()}", "owner": owner()}), flush=True)
     try:
-        is_held = lock(descriptor, LOOKS, "another command carries out an operation on the volume")
-        print(json.dumps({"is_held": is_held, "journal": read(JOURNAL)}), flush=True)
-        while is_held and (line := sys.stdin.buffer.readline()):
+        while line := sys.stdin.buffer.readline():
             number, *words = json.loads(line)
-            print(json.dumps({"number": number} | carried_out(words)), flush=True)
+            answer = by_itself(words) if words[0] in BY_ITSELF else carried_out(words)
+            print(json.dumps({"number": number} | answer), flush=True)
     finally:
-        os.close(descriptor)
+        release()
+
+
+def owner() -> str | None:
+    """`UID:GID` of the cluster's user, else of the one that the image has."""
+    for name in ("pgdata", "hive"):
+        try:
+            known = os.stat(f"{MOUNT}/{name}")
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            return None
+        return f"{known.st_uid}:{known.st_gid}"
+    return f"{os.getuid()}:{os.getgid()}"
+
+
+def by_itself(words: list[str]) -> dict:
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as said,
+        contextlib.redirect_stderr(io.StringIO()) as told,
+    ):
+        code = carry_out(words)
+    return {"code": code, "said": said.getvalue(), "told": told.getvalue()}
 
 
 #: In seconds; without one for ten times as long the holder is given up.
@@ -838,7 +885,8 @@ def forget_unused(identifier: str) -> None:
 VERBS = {
     verb.__name__: verb
     for verb in (
-        *(look, note, hold, settle, begin, recover, share_files, ready),
+        *(attend, hold, release, look, note),
+        *(settle, begin, recover, share_files, ready),
         *(archived, less, recover_at),
         *(begin_copy, inspect_copy, keep),
         *(exchange, back, forth, finish, forget, forget_unused),

@@ -72,17 +72,25 @@ class Unzstd:
         library.ZSTD_getErrorName.argtypes = [ctypes.c_size_t]
         library.ZSTD_getErrorName.restype = ctypes.c_char_p
         self.stream = library.ZSTD_createDStream()
-        #: It begins where a page does.
-        self.out = mmap.mmap(-1, ROOM)
-        self.view = memoryview(self.out)
-        place = ctypes.addressof(ctypes.c_char.from_buffer(self.out))
-        self.target = Buffer(place, ROOM, 0)
+        #: They begin where a page does. One is written to while the other one is read.
+        rooms = [mmap.mmap(-1, ROOM) for _ in range(2)]
+        self.views = [memoryview(room) for room in rooms]
+        self.places = [ctypes.addressof(ctypes.c_char.from_buffer(room)) for room in rooms]
+        self.target = Buffer(self.places[0], ROOM, 0)
         #: 0 where a frame is over.
         self.missing = 0
+        self.decoding = ThreadPoolExecutor(1)
 
     def pieces(self, compressed: Iterator[bytes]) -> Iterator[memoryview]:
         """What these bytes are, in pieces that are gone with the next one; all but the last fill
-        the room."""
+        the room. The next one is made meanwhile, by another core."""
+        made = self.made(compressed)
+        following = self.decoding.submit(next, made, None)
+        while (piece := following.result()) is not None:
+            following = self.decoding.submit(next, made, None)
+            yield piece
+
+    def made(self, compressed: Iterator[bytes]) -> Iterator[memoryview]:
         for chunk in compressed:
             place = ctypes.cast(ctypes.c_char_p(chunk), ctypes.c_void_p)
             source = Buffer(place, len(chunk), 0)
@@ -92,7 +100,10 @@ class Unzstd:
             yield self.given()
 
     def given(self) -> memoryview:
-        piece = self.view[: self.target.position]
+        piece = self.views[0][: self.target.position]
+        self.views.reverse()
+        self.places.reverse()
+        self.target.place = self.places[0]
         self.target.position = 0
         return piece
 
@@ -122,7 +133,8 @@ class Tape:
         self.rest = memoryview(b"")
 
     def all_pieces(self) -> Iterator[memoryview]:
-        compressed = iter(lambda: sys.stdin.buffer.read1(1 << 17), b"")
+        given = sys.stdin.buffer
+        compressed = iter(lambda: given.read1(1 << 17), b"")
         yield from self.unzstd.pieces(compressed)
         if self.unzstd.missing:
             raise Damaged("the archive ends too early")
