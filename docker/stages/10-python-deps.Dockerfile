@@ -309,7 +309,9 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     # Was it made from the projects that lie here? All of them have to be here to tell. What uv
     # knows without a network is enough, unless a project's own code has to be asked.
     all=yes
-    sed -n 's/^source = { \(virtual\|editable\|directory\) = "\(.*\)" }$/\2/p' uv.lock > /tmp/projects
+    # git of Windows ends lines in another way.
+    tr -d '\r' < uv.lock > /tmp/lock
+    sed -n 's/^source = { \(virtual\|editable\|directory\) = "\(.*\)" }$/\2/p' /tmp/lock > /tmp/projects
     while read -r at; do [ -f "$at/pyproject.toml" ] || all=no; done < /tmp/projects
     if [ $all = yes ] && [ ! -f /opt/made ]; then
         # A lock counts that was made with the index settings of this machine, or without them: what
@@ -328,7 +330,7 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     if [ -s /tmp/local ]; then install_local --requirement /tmp/local; fi
     # A member of a workspace that is no package runs from its own folder.
     member={{app_package}}
-    at=$(sed -n "/^name = \"$member\"\$/,/^source/s/^source = { virtual = \"\(.*\)\" }\$/\1/p" uv.lock)
+    at=$(sed -n "/^name = \"$member\"\$/,/^source/s/^source = { virtual = \"\(.*\)\" }\$/\1/p" /tmp/lock)
     if [ -n "$member" ] && [ -n "$at" ]; then
         site=$(echo /opt/venv/lib/python3.*/site-packages)
         mkdir -p "/opt/project${site#/opt/venv}"

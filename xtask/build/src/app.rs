@@ -296,7 +296,7 @@ fn with_list(
 /// spec chooses against both.
 fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application, Vec<String>> {
     let path = folder.join("uv.lock");
-    let lock = regular::read_to_string(&path).map_err(|error| vec![error.to_string()])?;
+    let lock = lock::read(&path).map_err(|error| vec![error.to_string()])?;
     check_lock(folder, project, &lock)?;
     let graph = LockGraph::read(&lock);
     if graph.is_empty() && foreign::of_poetry(project) {

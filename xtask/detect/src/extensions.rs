@@ -4,7 +4,7 @@ use crate::place::{Detected, Place};
 use crate::tree::{Tree, file_name};
 
 /// What the owner of a database may make by itself (`trusted` in PostgreSQL).
-const TRUSTED: [&str; 20] = [
+const TRUSTED: [&str; 22] = [
     "btree_gin",
     "btree_gist",
     "citext",
@@ -22,6 +22,8 @@ const TRUSTED: [&str; 20] = [
     "seg",
     "tablefunc",
     "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
     "unaccent",
     "uuid-ossp",
     "vector",

@@ -19,6 +19,18 @@ pub(crate) struct Notes {
     pub(crate) names_a_database: bool,
 }
 
+/// What URLs of databases begin with, before a `+` and the driver.
+const SCHEMES: [&str; 8] = [
+    "cockroachdb",
+    "mariadb",
+    "mssql",
+    "mysql",
+    "oracle",
+    "postgres",
+    "postgresql",
+    "sqlite",
+];
+
 /// A database that stands in the code and not in the environment, and what a start of the
 /// project's own does that the image does not.
 pub(crate) fn find(
@@ -38,8 +50,12 @@ pub(crate) fn find(
                 let own = statement::text_of(tokens);
                 own.or_else(|| statement::text_of(module.value(&statement::dotted(tokens)?.0)?))
             });
-            if let Some(url) = url.filter(|url| makes && url.contains("://") && !sqlite::is_of_a_file(url)) {
-                let scheme = url.split("://").next().unwrap_or_default();
+            // Brokers and sockets are connected to, too.
+            let url = url.filter(|url| makes && !sqlite::is_of_a_file(url));
+            let scheme = url.as_deref().and_then(|url| Some(url.split_once("://")?.0));
+            let is_a_databases =
+                |scheme: &&str| SCHEMES.contains(&scheme.split('+').next().unwrap_or_default());
+            if let Some(scheme) = scheme.filter(is_a_databases) {
                 let note =
                     format!("the code itself names a database ({scheme}://…): let it read DATABASE_URL");
                 found.push(Detected::likely(note, Place::new(module.path, module.number(n))));

@@ -153,14 +153,28 @@ fn is_otherwise(module: &Module<'_>, line: usize, database: &[Detected<GivenVari
         if above.indent < indent {
             indent = above.indent;
             is_branch = begins("else") || begins("elif");
-        } else if above.indent == indent && is_branch && (begins("if") || begins("elif")) {
-            if is_given(above, database, None) {
-                return true;
+        } else if above.indent == indent && is_branch {
+            if begins("if") || begins("elif") {
+                if is_given(above, database, None) && !is_denied(above) {
+                    return true;
+                }
+                is_branch = begins("elif");
+            } else if ["async", "for", "except", "match", "try", "while"]
+                .iter()
+                .any(|word| begins(word))
+            {
+                // The `else:` is of that.
+                is_branch = false;
             }
-            is_branch = begins("elif");
         }
     }
     false
+}
+
+/// Whether a condition holds where its variable is not set: `if not X:`, `if X is None:`.
+fn is_denied(line: &Line<'_>) -> bool {
+    let is_none = |pair: &[Token<'_>]| pair[0].is_name("is") && pair[1].is_name("None");
+    line.tokens.get(1).is_some_and(|word| word.is_name("not")) || line.tokens.windows(2).any(is_none)
 }
 
 /// Whether a line is of a class such as `TestingConfig`.

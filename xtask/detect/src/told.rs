@@ -246,10 +246,14 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         say("missing", text);
     }
     if let Some(driver) = findings.missing_driver {
-        let text = format!(
-            "a driver of PostgreSQL: nothing that is installed brings one: {}",
-            adding(findings, driver)
-        );
+        let adding = adding(findings, driver);
+        let text = match findings.dependencies.locked.is_empty() {
+            true => format!(
+                "a driver of PostgreSQL: no package of the list is one, and what they bring is not known without a lock: \
+                 unless one does, {adding}"
+            ),
+            false => format!("a driver of PostgreSQL: nothing that is installed brings one: {adding}"),
+        };
         say("missing", text);
     }
     if let Some(unled) = &findings.unled {

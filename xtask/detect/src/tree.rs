@@ -61,6 +61,12 @@ pub(crate) struct Tree {
     pub(crate) is_cut: bool,
 }
 
+/// As text, with the ends of lines that are looked for: git of Windows gives each line
+/// another one.
+fn decoded(bytes: Vec<u8>) -> String {
+    regular::lossy(bytes).replace("\r\n", "\n")
+}
+
 impl Tree {
     /// Reads a folder; what cannot be read is not there.
     pub(crate) fn read(folder: &Path) -> Self {
@@ -121,7 +127,7 @@ impl Tree {
                 continue;
             };
             if is_yaml(&name) && meta.is_file() && meta.len() <= MOST_BYTES {
-                let text = fs_err::read(entry.path()).map(regular::lossy);
+                let text = fs_err::read(entry.path()).map(decoded);
                 if let Ok(text) = text {
                     self.of_tools.insert(format!("{folder}/{name}"), text);
                 }
@@ -151,7 +157,7 @@ impl Tree {
                 if !is_compose(&name) || !meta.is_file() || meta.len() > MOST_BYTES {
                     continue;
                 }
-                let text = fs_err::read(entry.path()).map(regular::lossy);
+                let text = fs_err::read(entry.path()).map(decoded);
                 if let Ok(text) = text
                     && builds(&text, &below)
                 {
@@ -173,7 +179,7 @@ impl Tree {
         self.telling += usize::from(tells);
         let wanted = tells && size <= MOST_BYTES * if is_lock(name) { 32 } else { 1 };
         let bytes = wanted.then(|| fs_err::read(file).ok()).flatten();
-        let text = bytes.map(regular::lossy);
+        let text = bytes.map(decoded);
         self.files.insert(path, text);
     }
 
@@ -400,7 +406,7 @@ mod tests {
         fs_err::write(folder.path().join("requirements.txt"), bytes).unwrap();
         assert_eq!(
             Tree::read(folder.path()).text("requirements.txt"),
-            Some("flask\r\n")
+            Some("flask\n")
         );
     }
 }

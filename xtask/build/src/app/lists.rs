@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use toml::Table;
 
-use super::lock::normal;
+use super::lock::{self, normal};
 use super::{DependencySource, MOST_NAMED};
 use host::report::some_of;
 use inputs::regular;
@@ -117,7 +117,7 @@ fn otherwise(asked: &Packages, installed: &Packages, counts: &str) -> Vec<String
 
 /// What a list has beside the project itself.
 fn packages(folder: &Path, file: &str, own: &str) -> Packages {
-    let read = |file: &str| regular::read_to_string(&folder.join(file)).unwrap_or_default();
+    let read = |file: &str| lock::read(&folder.join(file)).unwrap_or_default();
     let mut packages = Packages::new();
     match file {
         "requirements.txt" => of_requirements(folder, Path::new(file), DEPTH, &mut packages),

@@ -7,9 +7,13 @@
 //! build; whatever is not understood here is left to it, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
 
 use pep440_rs::{Version, VersionSpecifier, VersionSpecifiers};
 use toml::{Table, Value};
+
+use inputs::regular;
 
 /// A requirement, as far as it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +82,15 @@ pub(super) fn differences(project: &Table, lock: &str, path: &str) -> Vec<String
         found.extend(told(&ours, &theirs));
     }
     found
+}
+
+/// A lock with the ends of lines that uv writes: git of Windows gives each line another
+/// one, which uv reads as well and leaves.
+///
+/// # Errors
+/// When it cannot be read, with its path.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    Ok(regular::read_to_string(path)?.replace("\r\n", "\n"))
 }
 
 /// A text of the lock's own, above its packages.

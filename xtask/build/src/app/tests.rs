@@ -205,6 +205,27 @@ fn a_member_is_the_app_with_its_extras_and_groups() {
 }
 
 #[test]
+fn a_lock_that_git_of_windows_has_checked_out_says_the_same() {
+    let dir = folder(&WORKSPACE);
+    let requirements = dir.path().join("requirements.txt");
+    fs_err::write(&requirements, "sniffio==2\n").unwrap();
+    let of_app = || choosing(dir.path(), Some("api"), &["server"], &["prod"]).unwrap();
+    let before = of_app();
+    assert_eq!(before.disagreeing_lists().len(), 1);
+    for name in [
+        "uv.lock",
+        "pyproject.toml",
+        "apps/api/pyproject.toml",
+        "requirements.txt",
+    ] {
+        let path = dir.path().join(name);
+        let text = fs_err::read_to_string(&path).unwrap().replace('\n', "\r\n");
+        fs_err::write(path, text).unwrap();
+    }
+    assert_eq!(of_app(), before);
+}
+
+#[test]
 fn what_a_project_does_not_have_is_told_with_what_it_has() {
     let dir = folder(&WORKSPACE);
     let found = choosing(dir.path(), Some("apo"), &[], &[]).unwrap_err();
