@@ -8,6 +8,7 @@ mod choice;
 pub(crate) mod entry;
 mod foreign;
 pub(crate) mod front_end;
+mod git_by_ssh;
 mod graph;
 mod links;
 mod lists;
@@ -78,6 +79,8 @@ pub struct Application {
     pub(crate) unread: Vec<UnreadList>,
     /// What not each Python has a wheel of.
     pub(crate) bound: BoundPackages,
+    /// The hosts that packages are taken from by SSH, each with the file that names it.
+    pub(crate) git_by_ssh: Vec<(PathBuf, String)>,
 }
 
 impl DependencySource {
@@ -283,6 +286,7 @@ fn with_list(
             DependencySource::Requirements => pinned_wheels::bound(folder),
             _ => BoundPackages::default(),
         },
+        git_by_ssh: git_by_ssh::wanted(folder, project, app, shape, &[]),
         developed_on: regular::read_to_string(&folder.join(".python-version")).ok(),
         folder: folder.to_owned(),
         shape,
@@ -325,10 +329,13 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
     };
     let of_lock = || lock::text_before_packages(&lock, "requires-python");
     let unread = lists::beside(folder, project, DependencySource::Locked).map_err(|problem| vec![problem])?;
-    let bound = BoundPackages::read(&lock, &chosen.reached(app), std::env::consts::ARCH);
+    let reached = chosen.reached(app);
+    let bound = BoundPackages::read(&lock, &reached, std::env::consts::ARCH);
+    let git_by_ssh = git_by_ssh::wanted(folder, project, app, DependencySource::Locked, &reached);
     Ok(Application {
         unread,
         bound,
+        git_by_ssh,
         developed_on: regular::read_to_string(&folder.join(".python-version")).ok(),
         folder: folder.to_owned(),
         shape: DependencySource::Locked,

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
+use crate::app::Application;
 use crate::buildkit::Access;
 use docker::DockerProxies;
 use files::settings_files;
@@ -104,7 +105,14 @@ impl BuildNetwork {
     ///
     /// # Errors
     /// For settings that cannot be used in a build, and would be missed.
-    pub fn of(host: &Host, app: Option<&Path>, front_end: Option<&Path>, needs_python: bool) -> Result<Self> {
+    pub fn of(
+        host: &Host,
+        app: Option<&Application>,
+        front_end: Option<&Path>,
+        needs_python: bool,
+    ) -> Result<Self> {
+        let by_ssh = app.map(|app| app.git_by_ssh.clone()).unwrap_or_default();
+        let app = app.map(|app| app.folder.as_path());
         let of_docker = DockerProxies::of(&host.env);
         let variables = &of_docker.beside(&host.env.network);
         let files = settings_files(&host.env, app).map_err(failure::usage)?;
@@ -133,7 +141,7 @@ impl BuildNetwork {
         let both: Vec<String> = both.into_iter().flatten().collect();
         let mut network = Self {
             indexes: (!both.is_empty()).then(|| hashed(both.concat())),
-            ssh: GitBySsh::of(app, variables.get("SSH_AUTH_SOCK")),
+            ssh: GitBySsh::of(by_ssh, variables.get("SSH_AUTH_SOCK")),
             python: python.identity().map(hashed),
             of_python: [settings.logins(), python.logins()].concat(),
             of_npm: registries.secrets(&locks),

@@ -218,7 +218,12 @@ impl ImageRequest {
         let folder = self.app.as_ref().map(|app| app.folder.as_path());
         let front_end = self.spec.build.node.as_ref();
         let front_end = front_end.and_then(|node| Some(folder?.join(&node.folder)));
-        self.network = BuildNetwork::of(host, folder, front_end.as_deref(), self.base.python.is_some())?;
+        self.network = BuildNetwork::of(
+            host,
+            self.app.as_ref(),
+            front_end.as_deref(),
+            self.base.python.is_some(),
+        )?;
         let of_network = [
             (INDEX_ARGUMENT, &self.network.indexes),
             (PYTHON_ARGUMENT, &self.network.python),

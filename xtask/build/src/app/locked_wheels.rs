@@ -46,7 +46,7 @@ fn of_lock(lock: &Table, project: &Table, app: &App, processor: &str) -> BoundPa
 
 /// What is installed. Where the lock does not say what each package is for, that is
 /// what the project's own dependencies lead to.
-fn wanted(entries: &[&Table], project: &Table, app: &App) -> BTreeSet<String> {
+pub(super) fn wanted(entries: &[&Table], project: &Table, app: &App) -> BTreeSet<String> {
     if entries.iter().all(|entry| entry.contains_key("groups")) {
         let [extras, groups] = [&app.install.extras, &app.install.groups]
             .map(|names| names.iter().map(|name| normal(name)).collect());

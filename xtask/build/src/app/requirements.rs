@@ -8,14 +8,12 @@ use std::path::{Component, Path, PathBuf};
 
 /// All that no build could install, with file and line.
 pub(super) fn problems(folder: &Path, environment: &BTreeMap<String, String>) -> Vec<String> {
-    let mut walk = Walk {
-        folder,
-        environment,
-        seen: BTreeSet::new(),
-        found: Vec::new(),
-    };
-    walk.file(Path::new("requirements.txt"));
-    walk.found
+    Walk::of(folder, environment).found
+}
+
+/// The list and all that it takes in, from the app's folder.
+pub(super) fn files(folder: &Path) -> BTreeSet<PathBuf> {
+    Walk::of(folder, &BTreeMap::new()).seen
 }
 
 struct Walk<'a> {
@@ -26,7 +24,18 @@ struct Walk<'a> {
     found: Vec<String>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn of(folder: &'a Path, environment: &'a BTreeMap<String, String>) -> Self {
+        let mut walk = Self {
+            folder,
+            environment,
+            seen: BTreeSet::new(),
+            found: Vec::new(),
+        };
+        walk.file(Path::new("requirements.txt"));
+        walk
+    }
+
     fn file(&mut self, path: &Path) {
         if !self.seen.insert(path.to_owned()) {
             return;

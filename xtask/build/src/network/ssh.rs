@@ -24,17 +24,8 @@ pub(super) struct GitBySsh {
 }
 
 impl GitBySsh {
-    /// Looks at the files in which an app names repositories.
-    pub(super) fn of(app: Option<&Path>, agent: Option<&String>) -> Self {
-        let named = |app: &Path| {
-            let files = super::naming_hosts(app).into_iter();
-            let hosts = files.flat_map(|(file, text)| {
-                let at = app.join(file);
-                hosts(&text).into_iter().map(move |host| (at.clone(), host))
-            });
-            hosts.collect::<Vec<_>>()
-        };
-        let wanted = app.map(named).unwrap_or_default();
+    /// Of the hosts that an app takes packages from, each with the file that names it.
+    pub(super) fn of(wanted: Vec<(PathBuf, String)>, agent: Option<&String>) -> Self {
         let agent = agent.map(PathBuf::from);
         Self {
             agent: agent.filter(|socket| !wanted.is_empty() && UnixStream::connect(socket).is_ok()),
@@ -94,49 +85,11 @@ impl GitBySsh {
     }
 }
 
-/// The hosts of the repositories in a text that are reached by SSH:
-/// `git+ssh://git@host:22/path`, or `git@host:path` where a lock has a URL.
-fn hosts(text: &str) -> Vec<String> {
-    let after = |(at, sign): (usize, &str)| text[at + sign.len()..].split(['/', '"', ' ', '\n']).next();
-    let by_scheme = text.match_indices("ssh://").filter_map(after);
-    let by_path = text.match_indices("\"git@").filter_map(after);
-    let by_path = by_path.filter(|authority| authority.contains(':'));
-    let mut found: Vec<String> = Vec::new();
-    for authority in by_scheme.chain(by_path) {
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let host = host.split(':').next().unwrap_or_default();
-        if !host.is_empty() && !found.iter().any(|known| known == host) {
-            found.push(host.to_owned());
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-
-    #[test]
-    fn repositories_by_ssh_are_seen_in_each_list() {
-        for (text, found) in [
-            ("x @ git+ssh://git@git.example/org/x.git@v1", &["git.example"][..]),
-            (
-                "source = { git = \"ssh://git@git.example:2222/x?rev=1#0\" }",
-                &["git.example"],
-            ),
-            ("url = \"git@git.example:org/x.git\"", &["git.example"]),
-            (
-                "x @ git+ssh://git@a.example/x\ny @ git+ssh://b.example/y\nz @ git+ssh://a.example/z",
-                &["a.example", "b.example"],
-            ),
-            ("x @ git+https://git.example/x.git", &[]),
-            ("email = \"git@example.org\" # https://example.org:1", &[]),
-        ] {
-            assert_eq!(hosts(text), found, "{text}");
-        }
-    }
 
     #[test]
     fn of_all_known_hosts_those_go_along_that_may_be_the_apps() {
@@ -162,21 +115,14 @@ mod tests {
     #[test]
     fn an_app_without_an_agent_is_refused_by_its_file_and_others_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        let (app, other) = (dir.path().join("app"), dir.path().join("other"));
-        for folder in [&app.join("requirements"), &other] {
-            fs_err::create_dir_all(folder).unwrap();
-        }
-        fs_err::write(
-            app.join("requirements/base.txt"),
-            "x @ git+ssh://git@git.example/x\n",
-        )
-        .unwrap();
+        let file = dir.path().join("app/requirements/base.txt");
+        let wanted = || vec![(file.clone(), "git.example".to_owned())];
         let socket = dir.path().join("agent");
         let named = socket.display().to_string();
         // A socket that nobody listens on is no agent.
         drop(UnixListener::bind(&socket).unwrap());
         for agent in [None, Some(&named)] {
-            let found = GitBySsh::of(Some(&app), agent);
+            let found = GitBySsh::of(wanted(), agent);
             assert!(found.is_wanted());
             let error = found.check().unwrap_err();
             assert_eq!(failure::kind(&error), failure::FailureKind::Environment);
@@ -190,13 +136,11 @@ mod tests {
         }
         fs_err::remove_file(&socket).unwrap();
         let _listener = UnixListener::bind(&socket).unwrap();
-        let found = GitBySsh::of(Some(&app), Some(&named));
+        let found = GitBySsh::of(wanted(), Some(&named));
         assert!(found.check().is_ok());
         assert_eq!(found.agent(), Some(socket.as_path()));
         // Nobody's else: neither another app, nor an image without one.
-        for other in [Some(other.as_path()), None] {
-            let none = GitBySsh::of(other, Some(&named));
-            assert!(!none.is_wanted() && none.agent().is_none() && none.check().is_ok());
-        }
+        let none = GitBySsh::of(Vec::new(), Some(&named));
+        assert!(!none.is_wanted() && none.agent().is_none() && none.check().is_ok());
     }
 }
