@@ -127,7 +127,7 @@ impl BuildNetwork {
         }
         let registries = match front_end {
             None => NpmSettings::default(),
-            Some(_) => NpmSettings::read(variables, &npm_files(host)).map_err(failure::usage)?,
+            Some(folder) => NpmSettings::read(variables, &npm_files(host, folder)).map_err(failure::usage)?,
         };
         refuse_loopback(&settings, &registries, &python)?;
         let locks: Vec<String> = front_end
@@ -396,16 +396,17 @@ fn netrc_file(host: &Host) -> PathBuf {
     named.unwrap_or_else(|| home.join(".netrc"))
 }
 
-/// npm's settings, in files of the machine (where Debian's npm looks) and the user;
-/// what comes later wins.
-fn npm_files(host: &Host) -> Vec<NpmFile> {
+/// npm's settings, in files of the machine (where Debian's npm looks) and the user, and
+/// in that of a front end's which no build has; what comes later wins.
+fn npm_files(host: &Host, front_end: &Path) -> Vec<NpmFile> {
     let home = host.env.home.clone().unwrap_or_default();
     let user = npm::user_file(&host.env.network).unwrap_or_else(|| home.join(".npmrc"));
-    let read = |path: PathBuf| {
+    let read = |(path, is_own): (PathBuf, bool)| {
         let text = regular::read_to_string(&path).ok()?;
-        Some(NpmFile { path, text })
+        (!is_own || npm::has_logins(&text)).then_some(NpmFile { path, text, is_own })
     };
-    [PathBuf::from("/etc/npmrc"), user]
+    let own = front_end.join(".npmrc");
+    [(PathBuf::from("/etc/npmrc"), false), (user, false), (own, true)]
         .into_iter()
         .filter_map(read)
         .collect()

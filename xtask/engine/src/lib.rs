@@ -16,6 +16,7 @@ pub mod lasting;
 pub mod private;
 pub mod reaper;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,14 @@ docker network prune --force --filter label=dev.hive.kept";
 /// Variables that people set for docker calls of their own begin like this, and
 /// would make ours build, show or name something else. New ones come with each
 /// version of the programs, so they are named by their families.
-const FOREIGN: [&str; 5] = ["BUILDKIT_", "BUILDX_", "COMPOSE_", "DOCKER_", "SOURCE_DATE_EPOCH"];
+const FOREIGN: [&str; 6] = [
+    "BUILDKIT_",
+    "BUILDX_",
+    "COMPOSE_",
+    "DOCKER_",
+    "EXPERIMENTAL_BUILDKIT_",
+    "SOURCE_DATE_EPOCH",
+];
 
 /// Those of them that say which engine it is, and how to log in to it. All
 /// others are settings of a single call.
@@ -65,13 +73,18 @@ const OF_THE_ENGINE: [&str; 9] = [
 /// say is nobody's concern here: only their names are looked at.
 fn without_foreign<'a>(mut command: Command<'a>) -> Command<'a> {
     for (name, _) in std::env::vars_os() {
-        let bytes = name.as_encoded_bytes();
-        let is_foreign = FOREIGN.iter().any(|family| bytes.starts_with(family.as_bytes()));
-        if is_foreign && !OF_THE_ENGINE.iter().any(|kept| name == *kept) {
+        if is_foreign(&name) {
             command = command.env_remove(&name);
         }
     }
     command
+}
+
+/// Whether a variable is a setting of a single call, and none of the engine's.
+fn is_foreign(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    let is_of_family = FOREIGN.iter().any(|family| bytes.starts_with(family.as_bytes()));
+    is_of_family && !OF_THE_ENGINE.iter().any(|kept| name == *kept)
 }
 
 /// The oldest engine that will do, by major and minor version: heredocs that run, named
@@ -510,6 +523,22 @@ mod tests {
     fn the_hint_is_for_an_engine_that_will_do() {
         let (major, _) = OLDEST_ENGINE;
         assert!(INSTALL_ENGINE.contains(&format!("Docker Engine {major} or newer")));
+    }
+
+    #[test]
+    fn settings_of_other_calls_are_told_from_the_engines() {
+        for name in [
+            "BUILDX_BUILDER",
+            "BUILDKIT_HOST",
+            "DOCKER_DEFAULT_PLATFORM",
+            "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",
+            "SOURCE_DATE_EPOCH",
+        ] {
+            assert!(is_foreign(OsStr::new(name)), "{name}");
+        }
+        for name in ["DOCKER_HOST", "DOCKER_CONFIG", "HTTPS_PROXY", "EXPERIMENTAL"] {
+            assert!(!is_foreign(OsStr::new(name)), "{name}");
+        }
     }
 
     #[test]

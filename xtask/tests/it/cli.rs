@@ -149,6 +149,7 @@ fn variables_for_other_docker_calls_do_not_reach_ours() {
         ("COMPOSE_BAKE", "true"),
         ("DOCKER_DEFAULT_PLATFORM", "linux/arm64"),
         ("DOCKER_TLS_VERIFY", "1"),
+        ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "/nowhere"),
         ("SOURCE_DATE_EPOCH", "315532800"),
     ];
     let version = r#"{"Version": "28.5.2", "Os": "linux", "Arch": "amd64", "MinAPIVersion": "1.24"}"#;

@@ -1,7 +1,8 @@
 //! Where npm looks for packages on this machine, and its logins there: for the
 //! front ends of apps. Pure.
 //!
-//! A project's own `.npmrc` is a file of the app, and goes before all of this in npm.
+//! A project's own `.npmrc` is a file of the app, and goes before all of this in npm. One
+//! with logins reaches no build: it is read here then.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,13 +16,24 @@ const USER_FILE: [&str; 2] = ["npm_config_userconfig", "NPM_CONFIG_USERCONFIG"];
 /// Keys of a registry's login that are secrets; user names and addresses are none.
 const SECRETS: [&str; 3] = [":_authToken", ":_auth", ":_password"];
 
-/// An `.npmrc` of the machine or the user.
+/// An `.npmrc` of the machine, of the user, or of a project's that has logins.
 #[derive(Clone, Debug)]
 pub(super) struct NpmFile {
     /// The path of the file.
     pub path: PathBuf,
     /// The text of the file.
     pub text: String,
+    /// Of the project: a login in it may be for those who publish.
+    pub is_own: bool,
+}
+
+/// Whether the `.npmrc` of a project is left out of a build.
+pub(super) fn has_logins(text: &str) -> bool {
+    let keys = text
+        .lines()
+        .filter_map(|line| Some(line.split_once('=')?.0.trim()));
+    let mut keys = keys.filter(|key| !key.starts_with(['#', ';']));
+    keys.any(|key| key.contains("_auth") || key.contains("_password"))
 }
 
 /// What the machine says of npm's registries.
@@ -46,7 +58,7 @@ impl NpmSettings {
     /// A sentence for a variable in a file that a build cannot fill in.
     pub(super) fn read(variables: &BTreeMap<String, String>, files: &[NpmFile]) -> Result<Self, String> {
         let mut settings = Self::default();
-        for NpmFile { path, text } in files {
+        for NpmFile { path, text, is_own } in files {
             let shown = path.display().to_string();
             for line in text.lines() {
                 let line = line.trim();
@@ -61,8 +73,11 @@ impl NpmSettings {
                 if !is_registry && !key.starts_with("//") {
                     continue;
                 }
-                let value = filled(value, variables)
-                    .map_err(|name| format!("{shown}: `{key}` has ${{{name}}}, which is not set for npm here: a build takes variables whose names start with NPM_ or npm_config_"))?;
+                let value = match filled(value, variables) {
+                    Err(_) if *is_own && !is_registry => continue,
+                    filled => filled,
+                };
+                let value = value.map_err(|name| format!("{shown}: `{key}` has ${{{name}}}, which is not set for npm here: a build takes variables whose names start with NPM_ or npm_config_"))?;
                 if is_registry {
                     settings.registries.insert(key.to_owned(), (shown.clone(), value));
                 } else {
@@ -162,6 +177,7 @@ mod tests {
         let file = NpmFile {
             path: PathBuf::from("/home/me/.npmrc"),
             text: text.to_owned(),
+            is_own: false,
         };
         NpmSettings::read(&variables, &[file])
     }
@@ -205,6 +221,29 @@ mod tests {
         let loopback = of("http://localhost:4873/").on_loopback().unwrap();
         assert_eq!(loopback.0, "NPM_CONFIG_REGISTRY");
         assert_eq!(read(&[], "").unwrap().npmrc(&[]), None);
+    }
+
+    #[test]
+    fn a_projects_own_file_counts_where_its_logins_keep_it_out_of_the_build() {
+        let text = "@corp:registry=https://npm.example/\n//npm.example/:_authToken=${NPM_TOKEN}\n\
+                    //publish.example/:_authToken=${CI_TOKEN}\n";
+        assert!(has_logins(text));
+        assert!(!has_logins(
+            "@corp:registry=https://npm.example/\n# //npm.example/:_authToken=x\n"
+        ));
+        let file = |path: &str, text: &str, is_own| NpmFile {
+            path: PathBuf::from(path),
+            text: text.to_owned(),
+            is_own,
+        };
+        let user = file("/home/me/.npmrc", "@corp:registry=https://old.example/\n", false);
+        let own = file("/app/.npmrc", text, true);
+        let variables = BTreeMap::from([("NPM_TOKEN".to_owned(), "t0ken".to_owned())]);
+        let settings = NpmSettings::read(&variables, &[user, own]).unwrap();
+        assert_eq!(
+            settings.npmrc(&["https://publish.example/".to_owned()]).unwrap(),
+            "@corp:registry=https://npm.example/\n//npm.example/:_authToken=t0ken\n"
+        );
     }
 
     #[test]

@@ -65,10 +65,38 @@ fn host_of(url: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
+/// What npm, pnpm and both kinds of Yarn say of a registry that takes nobody without a
+/// login, in small letters.
+const OF_NPM: [&str; 10] = [
+    "npm err! code e401",
+    "npm err! code e403",
+    "npm error code e401",
+    "npm error code e403",
+    "npm error 401",
+    "npm error 403",
+    "err_pnpm_fetch_401",
+    "err_pnpm_fetch_403",
+    "request failed \"401",
+    "yn0041",
+];
+
+/// Whether a line may be of what goes wrong with certificates: apt names the package of
+/// the usual ones, and so does what that package runs.
+fn is_of_certificates(line: &str) -> bool {
+    let of_apt = ["ca-certificates", "updating certificates", "rehash: "];
+    line.contains("verif") || !of_apt.iter().any(|sign| line.contains(sign))
+}
+
 /// What people do about the usual causes.
 pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> Failure {
     let lower = text.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&OF_NPM) && has(&["401", "403", "yn0041"]) {
+        return failure.hint(
+            "the npm registry wants a login: npm takes registries and logins of NPM_CONFIG_REGISTRY, of `.npmrc` in HOME (or \
+             NPM_CONFIG_USERCONFIG) and of the front end's own, where a ${NAME} takes variables whose names start with NPM_",
+        );
+    }
     if has(&["401 unauthorized", "403 forbidden", "missing credentials"]) {
         return failure.hint(
             "the package index wants a login: UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, \
@@ -99,7 +127,11 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
     if let Some(advice) = missing::another_python(text, bases).or_else(|| missing::advice(text)) {
         return failure.hint(advice);
     }
-    if has(&["certificate", "unknownissuer", "self-signed", "ssl:"]) {
+    let of_certificates: String = lower.lines().filter(|line| is_of_certificates(line)).collect();
+    if ["certificate", "unknownissuer", "self-signed", "ssl:"]
+        .iter()
+        .any(|word| of_certificates.contains(word))
+    {
         return failure.hint(
             "the network seems to intercept TLS: pass its CA bundle with `--ca-bundle FILE` or SSL_CERT_FILE",
         );
@@ -109,6 +141,7 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
     }
     if has(&[
         "temporary failure in name resolution",
+        "temporary failure resolving",
         "could not resolve",
         "failed to lookup address",
         "dns error",
@@ -206,6 +239,51 @@ mod tests {
         assert!(hint_of_it.contains("brings the module pytest: "), "{hint_of_it}");
         assert!(hint_of_it.contains("`app.groups`"), "{hint_of_it}");
         assert_eq!(hint(&format!("The build backend returned an error\n{said}")), "");
+    }
+
+    #[test]
+    fn npm_is_told_by_its_own_settings() {
+        for said in [
+            "npm error code E401\nnpm error 401 Unauthorized - GET https://npm.example/@corp%2fx - unauthenticated",
+            "npm ERR! code E403\nnpm ERR! 403 403 Forbidden - GET https://npm.example/x",
+            " ERR_PNPM_FETCH_401  GET https://npm.example/x: Unauthorized - 401",
+            "error Error: https://npm.example/x: Request failed \"401 Unauthorized\"",
+            "YN0041: x@npm:1: Invalid authentication (as an anonymous user)",
+        ] {
+            let hint = hint(said);
+            assert!(hint.starts_with("the npm registry wants a login: "), "{hint}");
+            assert!(!hint.contains("UV_"), "{hint}");
+        }
+        let of_uv = "Failed to fetch: `https://h.example/simple/x/`\n  cause: HTTP status client error (401 Unauthorized)";
+        assert!(
+            hint(of_uv).starts_with("the package index wants a login: "),
+            "{}",
+            hint(of_uv)
+        );
+    }
+
+    #[test]
+    fn the_package_of_certificates_is_no_certificate_that_is_wrong() {
+        let of_apt = "Setting up ca-certificates (20230311) ...\nUpdating certificates in /etc/ssl/certs...\n\
+                      rehash: warning: skipping ca-certificates.crt,it does not contain exactly one certificate or CRL\n";
+        for (said, begin) in [
+            ("dpkg: error: No space left on device", "the disk is full"),
+            (
+                "W: Temporary failure resolving 'deb.debian.org'",
+                "the build could not reach the network",
+            ),
+            (
+                "server certificate verification failed. CAfile: /etc/ssl/certs/ca-certificates.crt CRLfile: none",
+                "the network seems to intercept TLS",
+            ),
+            (
+                "cause: invalid peer certificate: UnknownIssuer",
+                "the network seems to intercept TLS",
+            ),
+        ] {
+            let hint = hint(&format!("{of_apt}{said}"));
+            assert!(hint.starts_with(begin), "{said}: {hint}");
+        }
     }
 
     #[test]
