@@ -318,7 +318,8 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
         # is installed comes from where the lock says.
         bare() {
             env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL \
-                -u UV_INDEX_STRATEGY XDG_CONFIG_HOME=/nonexistent "$@"
+                -u UV_INDEX_STRATEGY -u UV_EXCLUDE_NEWER -u UV_EXCLUDE_NEWER_PACKAGE -u UV_PRERELEASE \
+                -u UV_RESOLUTION XDG_CONFIG_HOME=/nonexistent "$@"
         }
         uv lock --check --offline 2> /dev/null || bare uv lock --check --offline 2> /dev/null ||
             bare uv lock --check 2> /dev/null || uv lock --check

@@ -109,6 +109,14 @@ impl DependencySource {
 }
 
 impl Application {
+    /// Whether the build chooses versions.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(
+            self.shape,
+            DependencySource::Requirements | DependencySource::Bare
+        )
+    }
+
     /// The files at its top that a build or the suite cannot do without.
     pub fn needed(&self) -> Vec<&'static str> {
         let file = self.shape.file();

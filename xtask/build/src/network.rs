@@ -112,6 +112,8 @@ impl BuildNetwork {
         needs_python: bool,
     ) -> Result<Self> {
         let by_ssh = app.map(|app| app.git_by_ssh.clone()).unwrap_or_default();
+        // What a list leaves open such files decide; a lock has decided.
+        let is_open = app.is_some_and(Application::is_open);
         let app = app.map(|app| app.folder.as_path());
         let of_docker = DockerProxies::of(&host.env);
         let variables = &of_docker.beside(&host.env.network);
@@ -124,6 +126,14 @@ impl BuildNetwork {
         let home = host.env.home.clone().unwrap_or_default();
         if let Some(problem) = beside_indexes(&settings.find_links, &home) {
             return Err(failure::usage(problem).into());
+        }
+        if let Some((source, file)) = settings.versions_in_file.as_ref().filter(|_| is_open) {
+            let message = format!(
+                "{source} says in {file} which versions count, and no build step sees the files of this machine: put the \
+                 file into the app's folder, name it there (`-c constraints.txt`, or `constraint-dependencies` of \
+                 `[tool.uv]`), and unset it for this command"
+            );
+            return Err(failure::usage(message).into());
         }
         let registries = match front_end {
             None => NpmSettings::default(),

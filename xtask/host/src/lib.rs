@@ -47,17 +47,23 @@ pub struct Environment {
 
 /// Whether a variable says how packages are reached.
 pub fn is_of_network(name: &str) -> bool {
-    const NAMES: [&str; 22] = [
+    const NAMES: [&str; 31] = [
         "CONDA_PREFIX",
         "NETRC",
         "PIP_CONFIG_FILE",
+        "PIP_CONSTRAINT",
         "PIP_EXTRA_INDEX_URL",
         "PIP_FIND_LINKS",
         "PIP_INDEX_URL",
         "PIP_NO_INDEX",
         "SSH_AUTH_SOCK",
+        "UV_BUILD_CONSTRAINT",
         "UV_CONFIG_FILE",
+        "UV_CONSTRAINT",
         "UV_DEFAULT_INDEX",
+        "UV_EXCLUDE",
+        "UV_EXCLUDE_NEWER",
+        "UV_EXCLUDE_NEWER_PACKAGE",
         "UV_EXTRA_INDEX_URL",
         "UV_FIND_LINKS",
         "UV_INDEX",
@@ -65,8 +71,11 @@ pub fn is_of_network(name: &str) -> bool {
         "UV_INDEX_URL",
         "UV_NO_CONFIG",
         "UV_NO_INDEX",
+        "UV_OVERRIDE",
+        "UV_PRERELEASE",
         "UV_PYTHON_DOWNLOADS_JSON_URL",
         "UV_PYTHON_INSTALL_MIRROR",
+        "UV_RESOLUTION",
         "VIRTUAL_ENV",
         "XDG_CONFIG_DIRS",
         "XDG_CONFIG_HOME",

@@ -46,6 +46,17 @@ fn requirements_with_and_without_a_pyproject() {
 }
 
 #[test]
+fn versions_are_chosen_of_a_list_and_not_of_a_lock() {
+    let list = folder(&[("requirements.txt", "fastapi\n")]);
+    assert!(read_app(list.path()).unwrap().is_open());
+    let lock = folder(&[
+        ("pyproject.toml", "[project]\nname='x'\nversion='1'\n"),
+        ("uv.lock", ""),
+    ]);
+    assert!(!read_app(lock.path()).unwrap().is_open());
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let problems = read_app(folder(&[]).path()).unwrap_err();
     assert!(

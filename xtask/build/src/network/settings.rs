@@ -20,6 +20,23 @@ const UV_VARIABLES: [&str; 5] = [
     "UV_INDEX_STRATEGY",
 ];
 
+/// Variables of uv that say which versions count of those that an index has.
+const UV_VERSIONS: [&str; 4] = [
+    "UV_EXCLUDE_NEWER",
+    "UV_EXCLUDE_NEWER_PACKAGE",
+    "UV_PRERELEASE",
+    "UV_RESOLUTION",
+];
+
+/// Variables that name files which say so.
+const VERSIONS_IN_FILES: [&str; 5] = [
+    "PIP_CONSTRAINT",
+    "UV_BUILD_CONSTRAINT",
+    "UV_CONSTRAINT",
+    "UV_EXCLUDE",
+    "UV_OVERRIDE",
+];
+
 /// What forbids every index: a build that asked one all the same would get what
 /// nobody wants.
 const NO_INDEX: [&str; 2] = ["UV_NO_INDEX", "PIP_NO_INDEX"];
@@ -27,14 +44,35 @@ const NO_INDEX: [&str; 2] = ["UV_NO_INDEX", "PIP_NO_INDEX"];
 /// What names folders and pages of packages beside the indexes.
 const FIND_LINKS: [&str; 2] = ["UV_FIND_LINKS", "PIP_FIND_LINKS"];
 
-/// Keys of `uv.toml` that name indexes.
-const UV_KEYS: [&str; 4] = ["index", "index-url", "extra-index-url", "index-strategy"];
+/// Keys of `uv.toml` that name indexes, and which versions count of those that they have.
+const UV_KEYS: [&str; 12] = [
+    "index",
+    "index-url",
+    "extra-index-url",
+    "index-strategy",
+    "build-constraint-dependencies",
+    "constraint-dependencies",
+    "exclude-dependencies",
+    "exclude-newer",
+    "exclude-newer-package",
+    "override-dependencies",
+    "prerelease",
+    "resolution",
+];
 
 /// The table of `uv.toml` that goes before its keys wherever `uv pip` installs.
 const UV_PIP: &str = "pip";
 
-/// The keys of that table that name indexes.
-const UV_PIP_KEYS: [&str; 3] = ["index-url", "extra-index-url", "index-strategy"];
+/// The keys of that table that say the same.
+const UV_PIP_KEYS: [&str; 7] = [
+    "index-url",
+    "extra-index-url",
+    "index-strategy",
+    "exclude-newer",
+    "exclude-newer-package",
+    "prerelease",
+    "resolution",
+];
 
 /// A file of uv or pip that may name indexes.
 #[derive(Clone, Debug)]
@@ -94,6 +132,8 @@ pub(super) struct IndexSettings {
     named: Vec<(String, String)>,
     /// Places of packages beside the indexes, each with who names it.
     pub(super) find_links: Vec<(String, String)>,
+    /// Who names a file of this machine that says which versions count, and the file.
+    pub(super) versions_in_file: Option<(String, String)>,
     /// For pip, which installs uv in the build.
     pip: BTreeMap<String, String>,
 }
@@ -114,7 +154,8 @@ impl IndexSettings {
             settings.find_links(name, variables.get(name).map_or("", String::as_str));
         }
         for (name, value) in variables {
-            if UV_VARIABLES.contains(&name.as_str()) {
+            let name_of = name.as_str();
+            if UV_VARIABLES.contains(&name_of) || UV_VERSIONS.contains(&name_of) {
                 settings.variables.insert(name.clone(), value.clone());
             } else if is_credential(name) {
                 settings.credentials.insert(name.clone(), value.clone());
@@ -137,6 +178,15 @@ impl IndexSettings {
         if let Some((file, places)) = pip.get("find-links") {
             settings.find_links(&format!("`find-links` in {file}"), places);
         }
+        let named = VERSIONS_IN_FILES
+            .iter()
+            .find_map(|name| variables.get_key_value(*name));
+        let of_pip = pip
+            .get("constraint")
+            .map(|(file, place)| (format!("`constraint` in {file}"), place.clone()));
+        settings.versions_in_file = named
+            .map(|(name, place)| (name.clone(), place.clone()))
+            .or(of_pip);
         settings.take_pip(&pip);
         settings.name_all();
         let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
@@ -224,7 +274,7 @@ impl IndexSettings {
                     .insert("extra-index-url".to_owned(), Value::Array(urls.collect()));
             }
         }
-        let indexes = pip.iter().filter(|(key, _)| **key != "find-links");
+        let indexes = pip.iter().filter(|(key, _)| key.ends_with("index-url"));
         for (_, (source, value)) in indexes {
             self.named.extend(
                 value
@@ -238,7 +288,7 @@ impl IndexSettings {
         for (name, value) in self
             .variables
             .iter()
-            .filter(|(name, _)| *name != "UV_INDEX_STRATEGY")
+            .filter(|(name, _)| UV_VARIABLES.contains(&name.as_str()) && *name != "UV_INDEX_STRATEGY")
         {
             let urls = value.split_whitespace().map(url_of);
             self.named.extend(urls.map(|url| (name.clone(), url.to_owned())));
@@ -273,7 +323,7 @@ impl IndexSettings {
         let lines = |table: &Table, keep: fn(&Value) -> bool| -> String {
             let values = table.iter().filter(|(_, value)| keep(value));
             values
-                .map(|(key, value)| format!("{key} = {}\n", serde_json::json!(value)))
+                .map(|(key, value)| format!("{} = {}\n", key_of(key), serde_json::json!(value)))
                 .collect()
         };
         let mut text = lines(&self.uv_toml, |value| {
@@ -282,12 +332,22 @@ impl IndexSettings {
                 .is_some_and(|list| list.iter().any(Value::is_table));
             !is_list_of_tables && !value.is_table()
         });
+        let is_of_pip = |key: &str| key == UV_PIP;
+        for (key, table) in inner(&self.uv_toml).filter(|(key, _)| !is_of_pip(key)) {
+            text.push_str(&format!("[{key}]\n{}", lines(table, |_| true)));
+        }
         for index in tables(&self.uv_toml) {
             // `cache-control` is a table, and says nothing of which packages come.
             text.push_str(&format!("[[index]]\n{}", lines(index, |value| !value.is_table())));
         }
         if let Some(table) = of_pip(&self.uv_toml) {
-            text.push_str(&format!("[{UV_PIP}]\n{}", lines(table, |_| true)));
+            text.push_str(&format!(
+                "[{UV_PIP}]\n{}",
+                lines(table, |value| !value.is_table())
+            ));
+            for (key, table) in inner(table) {
+                text.push_str(&format!("[{UV_PIP}.{key}]\n{}", lines(table, |_| true)));
+            }
         }
         Some(text)
     }
@@ -332,14 +392,33 @@ fn tables(uv_toml: &Table) -> impl Iterator<Item = &Table> {
     list.into_iter().flatten().filter_map(Value::as_table)
 }
 
+/// A key as TOML has it: the name of a package may have a dot.
+fn key_of(name: &str) -> String {
+    match name.contains('.') {
+        true => serde_json::json!(name).to_string(),
+        false => name.to_owned(),
+    }
+}
+
+/// The tables that stand in one.
+fn inner(table: &Table) -> impl Iterator<Item = (&String, &Table)> {
+    table
+        .iter()
+        .filter_map(|(key, value)| Some((key, value.as_table()?)))
+}
+
 fn of_pip(uv_toml: &Table) -> Option<&Table> {
     uv_toml.get(UV_PIP).and_then(Value::as_table)
 }
 
 /// Takes the settings of a later file. uv puts its lists before those of the earlier
-/// ones; of all else the later file's counts.
+/// ones; of all else the later file's counts, name by name in a table.
 fn join(all: &mut Table, later: Vec<(String, Value)>) {
     for (key, mut value) in later {
+        if let (Value::Table(named), Some(Value::Table(earlier))) = (&mut value, all.get_mut(&key)) {
+            earlier.extend(std::mem::take(named));
+            continue;
+        }
         if let (Value::Array(list), Some(Value::Array(earlier))) = (&mut value, all.get_mut(&key)) {
             list.append(earlier);
         }
@@ -373,7 +452,7 @@ fn url_of(entry: &str) -> &str {
     }
 }
 
-/// Reads `index-url`, `extra-index-url` and `find-links` of the files in pip's form: by
+/// Reads `index-url`, `extra-index-url`, `find-links` and `constraint` of the files in pip's form: by
 /// key the file and the value. Later files win, and over all of them what stands in
 /// `[install]`.
 fn read_pip(files: &[SettingsFile]) -> Result<PipKeys, String> {
@@ -423,7 +502,7 @@ fn read_pip_file(file: &SettingsFile, global: &mut PipKeys, install: &mut PipKey
         if key == "no-index" && !is_off(value.trim()) {
             return Err(no_index(&format!("`no-index` in {shown}")));
         }
-        let key = ["index-url", "extra-index-url", "find-links"]
+        let key = ["index-url", "extra-index-url", "find-links", "constraint"]
             .into_iter()
             .find(|known| *known == key);
         if let Some(key) = key {

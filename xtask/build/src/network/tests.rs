@@ -370,6 +370,52 @@ fn lists_of_several_files_are_joined_as_uv_joins_them() {
 }
 
 #[test]
+fn which_versions_count_goes_along_and_counts_for_the_image() {
+    let system = "exclude-newer = \"7 days\"\nconstraint-dependencies = [\"a<2\"]\n\
+                  exclude-newer-package = { a = \"2024-01-01\", b = false }\n[pip]\nprerelease = \"disallow\"\n\
+                  [pip.exclude-newer-package]\n\"c.d\" = \"2024-01-01\"\n";
+    let user = "constraint-dependencies = [\"b<3\"]\n[exclude-newer-package]\na = \"2025-01-01\"\n\
+                [[index]]\nurl = \"https://h.example\"\ncache-control = { api = \"max-age=600\" }\n";
+    let found = settings(
+        &[("UV_EXCLUDE_NEWER", "3 days")],
+        &[("/etc/uv/uv.toml", system), ("/home/me/uv.toml", user)],
+    );
+    let found = found.unwrap();
+    let text = found.uv_toml().unwrap();
+    assert_eq!(
+        text,
+        "constraint-dependencies = [\"b<3\",\"a<2\"]\nexclude-newer = \"7 days\"\n\
+         [exclude-newer-package]\na = \"2025-01-01\"\nb = false\n\
+         [[index]]\nurl = \"https://h.example\"\n\
+         [pip]\nprerelease = \"disallow\"\n[pip.exclude-newer-package]\n\"c.d\" = \"2024-01-01\"\n"
+    );
+    assert!(text.parse::<toml::Table>().is_ok());
+    assert_eq!(exported(&found)["UV_EXCLUDE_NEWER"], "3 days");
+    assert!(found.identity().unwrap().contains("3 days"));
+    assert_eq!(found.urls().collect::<Vec<_>>(), ["https://h.example"]);
+}
+
+#[test]
+fn a_file_that_says_which_versions_count_is_known_by_who_names_it() {
+    let named = |variables: &[(&str, &str)], files: &[(&str, &str)]| {
+        settings(variables, files).unwrap().versions_in_file
+    };
+    let said = |who: &str, file: &str| Some((who.to_owned(), file.to_owned()));
+    for name in ["UV_CONSTRAINT", "UV_OVERRIDE", "PIP_CONSTRAINT"] {
+        assert_eq!(named(&[(name, "/srv/c.txt")], &[]), said(name, "/srv/c.txt"));
+    }
+    let file = "[global]\nconstraint = /srv/c.txt\n";
+    assert_eq!(
+        named(&[], &[("/etc/pip.conf", file)]),
+        said("`constraint` in /etc/pip.conf", "/srv/c.txt")
+    );
+    assert_eq!(
+        named(&[], &[("/etc/pip.conf", "[wheel]\nconstraint = x\n")]),
+        None
+    );
+}
+
+#[test]
 fn pips_section_of_installing_goes_before_the_one_of_all_commands() {
     let of = |files: &[(&str, &str)]| exported(&settings(&[], files).unwrap())["PIP_INDEX_URL"].clone();
     let install = "[install]\nindex-url = https://internal.example\n";
