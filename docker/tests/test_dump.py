@@ -88,7 +88,7 @@ class LeftOut(unittest.TestCase):
     def test_what_is_asked_for_is_told(self):
         asked = re.findall(r"^    '([a-z ]+)',", note.LEFT_OUT_OF_THE_DATABASE, re.MULTILINE)
         asked += re.findall(r"^    '([a-z ]+)',", note.LEFT_OUT, re.MULTILINE)
-        self.assertEqual({*asked, "unlogged", "locked"}, {*note.HOW})
+        self.assertEqual({*asked, "unlogged", "locked", "slot"}, {*note.HOW})
 
     def test_where_a_sequence_is_locked_the_others_are_noted_all_the_same(self):
         def ask(_database, statement):

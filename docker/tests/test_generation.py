@@ -123,6 +123,18 @@ def clusters(folder, **made_by):
         (home / generation.RESTORED).write_text(json.dumps({"id": identifier}))
 
 
+def opened_or(content, ending):
+    """`open`, with this in files that are called so."""
+    plain = open
+
+    def opened(path, *args, **kwargs):
+        if str(path).endswith(f"cluster/{ending}"):
+            return io.StringIO(content.decode())
+        return plain(path, *args, **kwargs)
+
+    return opened
+
+
 class Archive(unittest.TestCase):
     def test_what_is_put_aside_does_not_go_on_in_the_archive_when_it_comes_back(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -188,6 +200,86 @@ class Archive(unittest.TestCase):
             self.assertEqual(os.listdir(f"{folder}/generations"), [])
             self.assertEqual(os.listdir(f"{folder}/files"), [])
             self.assertEqual(stat.S_IMODE((mount / "kept").stat().st_mode), 0o555)
+
+    def test_what_somebody_has_put_beside_generations_is_left_alone(self):
+        """Some of it would lead out of the folder: `new-...part` to all of the volume."""
+        with tempfile.TemporaryDirectory() as folder:
+            mount, beside = pathlib.Path(folder), pathlib.Path(folder, "generations")
+            (mount / "files/1").mkdir(parents=True)
+            clusters(folder, pgdata="1", before_2="old")
+            odd = [b"before-X.tar", b"new-x", b"before-\xff", b"new-...part", b"before-$(touch x)"]
+            for name in odd[:2]:
+                pathlib.Path(os.fsdecode(bytes(beside) + b"/" + name)).touch()
+            for name in odd[2:]:
+                os.mkdir(bytes(beside) + b"/" + name)
+            (beside / "failed-7").symlink_to(mount / "files")
+            os.mkdir(f"{folder}/hive")
+            for name in (b"secret.KEY", b"secret.\xff"):
+                pathlib.Path(os.fsdecode(bytes(mount) + b"/hive/" + name)).touch()
+            # A note that is no note.
+            os.mkdir(beside / "before-3")
+            (beside / "before-3" / generation.RESTORED).write_text("[1]")
+            with (
+                mock.patch.multiple(
+                    generation.files, FILES=f"{folder}/files", SECRETS=f"{folder}/hive/secret."
+                ),
+                mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)),
+                mock.patch.object(generation.glob, "glob", return_value=["/nonexistent"]),
+                mock.patch("builtins.open", opened_or(b"17", "PG_VERSION")),
+                contextlib.redirect_stdout(io.StringIO()) as said,
+            ):
+                generation.look("[]")
+                generation.settle()
+                generation.forget("before-2")
+                generation.forget("before-3")
+                for name in ("before-X.tar", "failed-7", "before-$(touch x)"):
+                    with self.assertRaisesRegex(copied.Refused, "there is no generation"):
+                        generation.forget(name)
+            self.assertEqual(json.loads(said.getvalue())["generations"], ["before-2", "before-3"])
+            left = {os.fsencode(name) for name in os.listdir(beside)}
+            self.assertEqual(left, {*odd, b"failed-7"})
+            self.assertTrue((mount / "pgdata").is_dir() and (mount / "files/1").is_dir())
+
+    def test_names_that_lead_out_of_the_folder_are_none(self):
+        for name in ("..", "../pgdata", ".", "", "a/b", "a\n"):
+            self.assertRaises(ValueError, generation.remove_files, name)
+
+    def test_a_damaged_note_costs_no_folder_of_another_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mount = pathlib.Path(folder)
+            for name in ("1", "old"):
+                (mount / "files" / name).mkdir(parents=True)
+            clusters(folder, pgdata="1", before_2="old", before_3="?")
+            note = mount / "generations/before-3" / generation.RESTORED
+            for damaged in ('{"id": "o', "[1]", "{}", '{"id": "../pgdata"}'):
+                note.write_text(damaged)
+                with self.assertRaisesRegex(OSError, "is damaged: restore the data from a backup"):
+                    generation.files.name_of(str(note.parent))
+            with (
+                mock.patch.object(generation.files, "FILES", f"{folder}/files"),
+                mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)),
+            ):
+                generation.forget("before-2")
+                self.assertEqual(sorted(os.listdir(f"{folder}/files")), ["1", "old"])
+                generation.forget("before-3")
+            self.assertEqual(os.listdir(f"{folder}/generations"), [])
+
+    def test_no_generation_goes_while_an_operation_works_with_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            clusters(folder, pgdata="1", before_1="0")
+            with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
+                with open(generation.JOURNAL, "w") as journal:
+                    journal.write("{}")
+                with self.assertRaisesRegex(copied.Refused, "no generation is deleted"):
+                    generation.forget("before-1")
+                os.unlink(generation.JOURNAL)
+                holder = os.open(f"{folder}/generations", os.O_RDONLY)
+                fcntl.flock(holder, fcntl.LOCK_EX)
+                with self.assertRaisesRegex(copied.Refused, "no generation is deleted"):
+                    generation.forget("before-1")
+                os.close(holder)
+                generation.forget("before-1")
+            self.assertEqual(os.listdir(f"{folder}/generations"), [])
 
     def test_a_folder_of_somebody_elses_goes_where_that_is_possible(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -435,13 +527,13 @@ class Held(unittest.TestCase):
             self.assertEqual(self.attended()[0], {"user": ours, "owner": None})
 
     def test_who_attends_to_it_carries_out_what_he_is_told(self):
-        lines = [[1, "note", '{"id": "1"}'], [2, "forget", "before-9"], [3, "dance"]]
+        lines = [[1, "forget", "before-9"], [2, "note", '{"id": "1"}'], [3, "dance"]]
         os.mkdir(self.generations)
-        _, (noted, refused, unknown) = self.attended(*lines)
-        self.assertEqual(noted, {"number": 1, "code": 0, "said": "", "told": ""})
+        _, (refused, noted, unknown) = self.attended(*lines)
+        self.assertEqual(noted, {"number": 2, "code": 0, "said": "", "told": ""})
         self.assertEqual(generation.read(self.journal), {"id": "1"})
         told = "there is no generation before-9\n"
-        self.assertEqual(refused, {"number": 2, "code": 1, "said": "", "told": told})
+        self.assertEqual(refused, {"number": 1, "code": 1, "said": "", "told": told})
         self.assertEqual((unknown["number"], unknown["code"]), (3, 1))
         self.assertIn("KeyError: 'dance'", unknown["told"])
 

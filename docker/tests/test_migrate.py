@@ -226,6 +226,25 @@ class OfExtensions(unittest.TestCase):
         found = migrate.without_definition(lines(self.LIST))
         self.assertEqual([line.split(b" ", 3)[3].rsplit(b" ", 1)[0] for line in found], names)
 
+    def test_a_schema_may_be_called_as_what_tables_have(self):
+        """What the app's role makes is never the superuser's to restore."""
+        odd = b"""215; 1259 16400 TABLE DATA t1 app
+216; 1259 16402 SEQUENCE SET s1 app
+217; 1259 16403 TABLE DATA DATA app
+3001; 0 16400 TABLE DATA DATA t1 app
+3002; 0 0 SEQUENCE SET SET s1 app
+3003; 0 16403 TABLE DATA DATA DATA app
+"""
+        self.assertEqual(migrate.without_definition(lines(odd)), [])
+        spec = mock.Mock(database="app", role="the_app")
+        listed = mock.Mock(stdout=b"3000; 0 16390 TABLE DATA public no_such app\n")
+        with (
+            mock.patch.object(migrate.subprocess, "run", return_value=listed),
+            mock.patch.object(migrate, "configured", lambda _: ["public spatial_ref_sys"]),
+            self.assertRaisesRegex(migrate.Refused, "nothing makes: public no_such app"),
+        ):
+            migrate.restore("dump", spec, {"extensions": []})
+
     def test_they_are_loaded_by_the_superuser_before_anything_else(self):
         extensions = [{"name": "postgis", "schema": "public"}]
         spec = mock.Mock(database="app", role="the_app")
@@ -239,6 +258,9 @@ class OfExtensions(unittest.TestCase):
         with (
             mock.patch.object(migrate.subprocess, "run", return_value=listed),
             mock.patch.object(migrate, "restore_some", some),
+            mock.patch.object(
+                migrate, "configured", lambda _: ["public spatial_ref_sys", "cron jobid_seq"]
+            ),
         ):
             told = migrate.restore("dump", spec, {"extensions": extensions}, "--jobs=2")
         how = ("--jobs=2",)

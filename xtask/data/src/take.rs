@@ -40,10 +40,7 @@ const MARK: &str = include_str!("inside/mark.py");
 /// It writes one small file: whatever takes longer is stuck.
 const MARK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Catalogs, and a walk over the files.
-const NOTE_DEADLINE: Duration = Duration::from_secs(300);
-
-/// Longer than any backup; Ctrl-C ends it.
+/// Longer than any backup, and any look at all its files before that; Ctrl-C ends it.
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
 /// The system's own, whatever the app's `PATH` leads to.
@@ -189,7 +186,7 @@ pub(crate) fn note(handle: &ServiceHandle, source: &BackupSource, more: &[&str])
     let known = serde_json::to_string(source.origin())?;
     let command = with_files(NOTE, &[&[known.as_str()], more].concat());
     let container = handle.container(source.container());
-    let output = container.exec(NOTE_DEADLINE, &[], &command, None)?;
+    let output = container.exec(LONGEST, &[], &command, None)?;
     if !output.success() {
         return Err(failed(source, "it does not say what is in it", &output).into());
     }

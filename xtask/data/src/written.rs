@@ -16,14 +16,14 @@ const WRITTEN: &str = include_str!("inside/written.py");
 const MOST: usize = 10;
 
 /// What is there of what was inserted or changed since a generation took its place.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct WrittenRows {
     /// Rows by table, the most first; a table without any is not among them.
     tables: Vec<(String, u64)>,
     /// Tables that were written to and could not be read, each with why.
     not_counted: Vec<(String, String)>,
-    /// Files of the app's folders.
-    files: u64,
+    /// Files of the app's folders; none where their times say nothing of it.
+    files: Option<u64>,
 }
 
 /// Counts them in a generation that nobody runs on. It stays as it is but for what a server
@@ -47,7 +47,7 @@ pub(crate) fn told(counted: &Result<WrittenRows>) -> String {
 
 /// The command that gets it out; none where nothing is there.
 pub(crate) fn way_out(service: &str, generation: &str, counted: &Result<WrittenRows>) -> Option<String> {
-    let is_nothing = counted.as_ref().is_ok_and(|rows| *rows == WrittenRows::default());
+    let is_nothing = counted.as_ref().is_ok_and(WrittenRows::is_nothing);
     let command = format!("cargo xtask backup {service} --generation {generation}");
     (!is_nothing).then(|| format!("to get it out: {command}"))
 }
@@ -80,6 +80,10 @@ impl PutAside {
 }
 
 impl WrittenRows {
+    fn is_nothing(&self) -> bool {
+        self.tables.is_empty() && self.not_counted.is_empty() && self.files == Some(0)
+    }
+
     fn told(&self) -> String {
         let number = |count: u64, one: &str| match count {
             1 => format!("1 {one} was"),
@@ -101,11 +105,13 @@ impl WrittenRows {
         } else if self.not_counted.is_empty() {
             parts.push("no row was written there".to_owned());
         }
-        if self.files > 0 {
-            parts.push(format!(
-                "{} written to the app's folders",
-                number(self.files, "file")
-            ));
+        match self.files {
+            Some(0) => {}
+            Some(count) => parts.push(format!("{} written to the app's folders", number(count, "file"))),
+            None => parts.push(
+                "whether a file was written to the app's folders is not known, since the clock was set back"
+                    .to_owned(),
+            ),
         }
         let not_counted = self.not_counted.iter();
         parts.extend(
@@ -125,7 +131,8 @@ mod tests {
                 .iter()
                 .map(|&(name, rows)| (name.to_owned(), rows))
                 .collect(),
-            ..WrittenRows::default()
+            not_counted: Vec::new(),
+            files: Some(0),
         }
     }
 
@@ -152,15 +159,24 @@ mod tests {
     fn what_is_not_known_is_not_told_as_nothing() {
         let mut some = WrittenRows {
             not_counted: vec![("public.a".to_owned(), "it took too long".to_owned())],
-            ..WrittenRows::default()
+            ..rows(&[])
         };
         let not_counted = "public.a was written to, and not counted: it took too long";
         assert_eq!(some.told(), not_counted);
-        some.files = 2;
+        some.files = Some(2);
         assert_eq!(
             some.told(),
             format!("2 files were written to the app's folders; {not_counted}")
         );
+        let mut unknown = rows(&[]);
+        assert!(way_out("genie", "failed-1", &Ok(unknown.clone())).is_none());
+        unknown.files = None;
+        assert!(
+            unknown
+                .told()
+                .ends_with("is not known, since the clock was set back")
+        );
+        assert!(way_out("genie", "failed-1", &Ok(unknown)).is_some());
         let error = Err(anyhow::anyhow!("no server").context("start it"));
         assert_eq!(
             told(&error),

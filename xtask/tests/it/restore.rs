@@ -240,7 +240,7 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     }
     taken_back(&service, file);
     is_backed_up("last proved backup: ");
-    becomes_that_of_a_dump(&service);
+    let dump = becomes_that_of_a_dump(&service);
     // It is a new cluster, of which there is none yet.
     is_backed_up("no proved backup");
     let beside = service.generations();
@@ -265,7 +265,7 @@ fn a_restore_ends_whole_whenever_it_is_killed() {
     assert_eq!(service.marked(), "of the backup");
     // The superuser's password is that of this volume.
     assert_eq!(service.inside("PGSERVICE=superuser psql -XAtqc 'SELECT 1'"), "1");
-    becomes_the_data_of_another_image(&service, file);
+    becomes_the_data_of_another_image(&service, file, &dump);
 }
 
 /// The data from before a restore come back, where that is said, and whole where that is killed.
@@ -300,8 +300,25 @@ fn taken_back(service: &Restorer, file: &str) {
     assert_eq!(service.marked(), "of the backup");
 }
 
-/// A dump is loaded where a base backup is unpacked.
-fn becomes_that_of_a_dump(service: &Restorer) {
+/// In the list of an archive a table of a schema `DATA` reads as rows do. Nothing that the app's role has
+/// made is loaded by the superuser, who would run what is in it.
+const ODD_SCHEMAS: &str = r#"CREATE SCHEMA "DATA"; CREATE EXTENSION hstore SCHEMA "DATA";
+    CREATE TABLE "DATA".told (a int CHECK (CASE WHEN current_user = 'postgres'
+        THEN query_to_xml('SELECT by_the_superuser', true, true, '') IS NOT NULL ELSE true END));
+    INSERT INTO "DATA".told VALUES (1);
+    ALTER TABLE "DATA".told ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY own ON "DATA".told TO CURRENT_ROLE USING (true);
+    CREATE SCHEMA "SET"; CREATE SEQUENCE "SET".told; SELECT nextval('"SET".told')"#;
+
+/// Whose they are, and what is in them.
+const ODD_TOLD: &str = r#"SELECT string_agg(DISTINCT pg_get_userbyid(relowner), ',') = current_user AND count(*) = 2
+    AND (SELECT a = 1 FROM "DATA".told) AND nextval('"SET".told') = 2
+    AND (SELECT roles = ARRAY[current_user] FROM pg_policies WHERE tablename = 'told')
+    FROM pg_class WHERE relname = 'told'"#;
+
+/// A dump is loaded where a base backup is unpacked; its file.
+fn becomes_that_of_a_dump(service: &Restorer) -> String {
+    service.sql(ODD_SCHEMAS);
     service.inside(
         "export PGSERVICE=superuser; psql -XAtqc 'CREATE ROLE reporting' -c 'CREATE DATABASE beside' \
          -c 'ALTER SYSTEM SET work_mem = $v$5MB$v$'; \
@@ -338,6 +355,8 @@ fn becomes_that_of_a_dump(service: &Restorer) {
         .says(&["was killed at"]);
     assert_eq!(service.marked(), "of the backup");
     assert_eq!(service.sql("SHOW search_path"), "own, pg_catalog, public");
+    assert_eq!(service.sql(ODD_TOLD), "t");
+    file.to_owned()
 }
 
 /// The same file by age's own hand, and the key; none where there is no age.
@@ -356,7 +375,7 @@ fn encrypted(file: &str, folder: &Path) -> Option<(String, String)> {
 /// Another image with the same app, and other names for role and database.
 const OTHER: &str = "test-agent";
 
-fn becomes_the_data_of_another_image(service: &Restorer, file: &str) {
+fn becomes_the_data_of_another_image(service: &Restorer, file: &str, dump: &str) {
     let _alone = sandbox::service_of("agent");
     let _gone = Leftovers(OTHER);
     service.xtask(&["restore", OTHER, file]).expect(2).says(&[
@@ -368,6 +387,10 @@ fn becomes_the_data_of_another_image(service: &Restorer, file: &str) {
     let mark = "SELECT \"is\" || ' in ' || current_database() || ' of ' || current_user FROM mark";
     let said = docker(&["exec", OTHER, "psql", "-XAtqc", mark]);
     assert_eq!(said.trim(), "of the backup in hive_agent of agent");
+    // Of a dump, too, and what names the role names it by its new name.
+    service.xtask(&["restore", NAME, dump, "--as", OTHER]).expect(0);
+    let said = docker(&["exec", OTHER, "psql", "-XAtqc", ODD_TOLD]);
+    assert_eq!(said.trim(), "t");
 }
 
 /// All that a service leaves.

@@ -51,6 +51,7 @@ SELECT jsonb_build_object(
             'version', extversion, 'schema', nspname) ORDER BY x.oid), '[]')
         FROM pg_extension x JOIN pg_namespace n ON n.oid = extnamespace
         WHERE extname <> 'plpgsql'),
+    'role', {role},
     'roles', (SELECT coalesce(jsonb_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
         WHERE oid >= 16384 AND rolname NOT IN ({role}, {metrics})),
     'settings', ({settings}),

@@ -9,12 +9,14 @@ is there unless the app has deleted it since.
 
 import contextlib
 import ctypes
+import errno
 import glob
 import hashlib
 import io
 import itertools
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -41,13 +43,27 @@ CHUNK = 1 << 20
 END_OF_ARCHIVE = bytes(1024)
 
 
+#: What generations and their folders are called: nothing else leads out of a folder, or cannot be
+#: shown.
+NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]*")
+
+#: Names that a spec can have for a secret.
+WORD = re.compile(r"\w+")
+
+
 def name_of(cluster: str) -> str:
     """Which folders belong to a cluster; the container's `directories` goes by the same."""
+    path = f"{cluster}/{RESTORED}"
     try:
-        with open(f"{cluster}/{RESTORED}", encoding="utf-8") as file:
-            return json.load(file)["id"]
+        with open(path, encoding="utf-8") as file:
+            name = json.load(file)["id"]
     except FileNotFoundError:
         return "first"
+    except (KeyError, TypeError, ValueError):
+        name = ""
+    if not NAME.fullmatch(str(name)):
+        raise OSError(errno.EBADMSG, "is damaged: restore the data from a backup", path)
+    return name
 
 
 def remove_tree(path: str) -> None:
@@ -63,7 +79,8 @@ def remove_tree(path: str) -> None:
 
 def kept_secrets() -> list[str]:
     """What the app's secrets on the volume are called."""
-    return sorted(path.removeprefix(SECRETS) for path in glob.glob(f"{SECRETS}*"))
+    names = (path.removeprefix(SECRETS) for path in glob.glob(f"{SECRETS}*"))
+    return sorted(filter(WORD.fullmatch, names))
 
 
 def of_cluster(cluster: str) -> str | None:

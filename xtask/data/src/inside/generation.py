@@ -110,7 +110,7 @@ def look(extensions: str) -> None:
         major = int(file.read())
     status = os.statvfs(MOUNT)
     restored = read(f"{PGDATA}/{RESTORED}") or {}
-    names = os.listdir(GENERATIONS) if os.path.isdir(GENERATIONS) else []
+    names = [name for name, _, _ in generations()]
     print(
         json.dumps(
             {
@@ -155,13 +155,28 @@ def look(extensions: str) -> None:
 #: What nobody removes unless it is named.
 KEPT = ("before-", "failed-")
 
+#: What this makes. Whatever else somebody has put beside it is left alone.
+GENERATION = re.compile(f"(before|failed|new)-({files.NAME.pattern})")
+
+
+def generations() -> list[tuple[str, str, str]]:
+    """Those that there are: each one's name, its kind, and by which operation it was made."""
+    names = os.listdir(GENERATIONS) if os.path.isdir(GENERATIONS) else []
+    known = [found for name in names if (found := GENERATION.fullmatch(name))]
+    return [(one[0], one[1], one[2]) for one in known if is_folder(f"{GENERATIONS}/{one[0]}")]
+
+
+def is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
 
 def read(path: str) -> dict | None:
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            found = json.load(file)
     except (FileNotFoundError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
 
 
 def files_in(folder: str) -> list[str]:
@@ -359,9 +374,8 @@ def settle() -> None:
     if not os.path.isdir(GENERATIONS):
         return
     restored = read(f"{PGDATA}/{RESTORED}") or {}
-    for name in os.listdir(GENERATIONS):
+    for name, kind, identifier in generations():
         path = f"{GENERATIONS}/{name}"
-        kind, _, identifier = name.partition("-")
         if kind == "before" and is_called(path, identifier):
             # Taken back: what has this name is what did not work.
             os.rename(path, f"{GENERATIONS}/failed-{identifier}")
@@ -698,6 +712,8 @@ def give_files(part: str, identifier: str) -> None:
 
 
 def remove_files(name: str) -> None:
+    if not files.NAME.fullmatch(name):
+        raise ValueError(f"no folders of the app's are called {name!r}")
     if os.path.isdir(f"{files.FILES}/{name}"):
         files.remove_tree(f"{files.FILES}/{name}")
 
@@ -854,11 +870,21 @@ def finish() -> None:
 
 
 def forget(name: str) -> None:
-    if not name.startswith(KEPT) or "/" in name or not os.path.isdir(f"{GENERATIONS}/{name}"):
+    """Deletes a generation that somebody has named, unless an operation works with it."""
+    if is_held() or os.path.exists(JOURNAL):
+        raise Refused("an operation works on the volume, so that no generation is deleted")
+    delete(name)
+
+
+def delete(name: str) -> None:
+    if not name.startswith(KEPT) or name not in [known for known, _, _ in generations()]:
         raise Refused(f"there is no generation {name}")
-    own = files.name_of(f"{GENERATIONS}/{name}")
-    others = [PGDATA, *(f"{GENERATIONS}/{one}" for one in os.listdir(GENERATIONS) if one != name)]
-    is_alone = all(files.name_of(other) != own for other in others if os.path.isdir(other))
+    own = files_of(f"{GENERATIONS}/{name}")
+    others = [files_of(f"{GENERATIONS}/{other}") for other, _, _ in generations() if other != name]
+    if os.path.isdir(PGDATA):
+        others.append(files_of(PGDATA))
+    # Where one of them does not say which are its own, they may be these.
+    is_alone = None not in (own, *others) and own not in others
     # What is deleted in part is no way back: `settle` ends that, whose files these are.
     going = f"{GENERATIONS}/new-{own if is_alone else name}.part"
     if os.path.isdir(going):
@@ -870,6 +896,14 @@ def forget(name: str) -> None:
     files.remove_tree(going)
 
 
+def files_of(cluster: str) -> str | None:
+    """Which folders of the app belong to a cluster; none where its note is damaged."""
+    try:
+        return files.name_of(cluster)
+    except OSError:
+        return None
+
+
 def forget_unused(identifier: str) -> None:
     """What was taken back goes, unless a server has run on it: then its rows are somebody's, and
     its name is told."""
@@ -879,7 +913,7 @@ def forget_unused(identifier: str) -> None:
     if is_used(f"{GENERATIONS}/{name}"):
         print(name)
     else:
-        forget(name)
+        delete(name)
 
 
 VERBS = {

@@ -450,10 +450,15 @@ def fill(identifier: str, then: Callable[[], None]) -> None:
     with serving(part, spec.settings | with_locks(len(before["definitions"]))):
         prepare(spec, chosen)
         warned = load_all(spec, chosen)
-        app = of_the_app(spec.role)
+        role = loader(spec, chosen)
+        app = of_the_app(role)
         done(psql(spec.database, "ANALYZE"), "ANALYZE", app)
         otherwise = compare(before, chosen | {"name": spec.database})
+        inspect_owners(spec, role)
         try_to_write(spec, app)
+        if role != spec.role:
+            names = f"{image.identifier(role)} RENAME TO {image.identifier(spec.role)}"
+            ask("postgres", f"ALTER ROLE {names}")
         give_settings(spec, chosen.get("settings", []))
         then()
     tables = before["data"]["tables"]
@@ -483,15 +488,27 @@ def load_all(spec: image.Image, chosen: dict) -> list[str]:
     return warned
 
 
+def loader(spec: image.Image, chosen: dict) -> str:
+    """As whom it is loaded: the app's role by the name that it had in a backup, since policies name
+    it."""
+    return chosen.get("role") or spec.role
+
+
 def prepare(spec: image.Image, chosen: dict) -> None:
     """All that the superuser has to do. Nothing of the source's is there yet."""
-    role, name = image.identifier(spec.role), image.identifier(spec.database)
+    own = loader(spec, chosen)
+    role, name = image.identifier(own), image.identifier(spec.database)
+    if own != spec.role and spec.role in chosen.get("roles", []):
+        raise Refused(
+            "the names of this image are not free in the backup: it has"
+            f" a role {spec.role!r} beside {own!r}"
+        )
     statements = [f"CREATE ROLE {role} LOGIN"]
     if spec.database != adoption.PREPARED_DATABASE:
         statements.append(f"ALTER DATABASE {adoption.PREPARED_DATABASE} RENAME TO {name}")
     statements.append(f"ALTER DATABASE {name} OWNER TO {role}")
     # What a policy names has to be there.
-    there = (spec.role, image.SUPERUSER)
+    there = (own, image.SUPERUSER)
     others = [other for other in chosen.get("roles", []) if other not in there]
     statements += [f"CREATE ROLE {image.identifier(other)} NOLOGIN" for other in others]
     ask("postgres", *statements)
@@ -580,6 +597,11 @@ def restore(
     for kind in chosen.get("without", []):
         made += [f" {kind} - ".encode(), f" COMMENT - {kind} ".encode()]
     of_extensions = without_definition(lines)
+    known = configured(spec.database) if of_extensions else []
+    for line in of_extensions:
+        named = CONTENT.match(line)[2]
+        if not named.startswith(tuple(f"{flat(name)} ".encode() for name in known)):
+            raise Refused(f"rows of a table that nothing makes: {named.decode(errors='replace')}")
     others = [
         line
         for line in lines
@@ -588,28 +610,26 @@ def restore(
         and not any(re.match(rb"\d+; \d+ \d+" + re.escape(one), line) for one in made)
     ]
     failed, warned = [], []
-    for whose, wanted in ((of_the_superuser(), of_extensions), (of_the_app(spec.role), others)):
+    app = of_the_app(loader(spec, chosen))
+    for whose, wanted in ((of_the_superuser(), of_extensions), (app, others)):
         if wanted:
             more = restore_some(archive, spec.database, wanted, whose, how)
             failed, warned = failed + more[0], warned + more[1]
     return failed, warned
 
 
+#: `ID; CATALOG OID KIND SCHEMA NAME OWNER`, all without quotes: a schema may be called DATA. What
+#: is made has the number of its catalog (`pg_class`), its content has none (pg_dump).
+MADE = re.compile(rb"\d+; 1259 \d+ (TABLE|SEQUENCE) (.*)")
+CONTENT = re.compile(rb"\d+; 0 \d+ (TABLE|SEQUENCE) (?:DATA|SET) (.*)")
+
+
 def without_definition(lines: list[bytes]) -> list[bytes]:
     """Of the list of an archive: rows and positions of tables and sequences that the archive does
     not make, since an extension does."""
-    entries = [
-        re.match(rb"\d+; \d+ \d+ (TABLE DATA|TABLE|SEQUENCE SET|SEQUENCE) (.*)", line)
-        for line in lines
-    ]
-    made = {entry.groups() for entry in entries if entry}
-    return [
-        line
-        for line, entry in zip(lines, entries, strict=True)
-        if entry
-        and entry[1] in (b"TABLE DATA", b"SEQUENCE SET")
-        and (entry[1].split()[0], entry[2]) not in made
-    ]
+    made = {entry.groups() for line in lines if (entry := MADE.match(line))}
+    contents = [(line, CONTENT.match(line)) for line in lines]
+    return [line for line, entry in contents if entry and entry.groups() not in made]
 
 
 def restore_some(
@@ -636,6 +656,33 @@ def restore_some(
     if program.returncode and not failed:
         raise Refused(f"pg_restore: {text[-2000:].strip()}")
     return failed, warnings(text)
+
+
+def configured(name: str) -> list[str]:
+    """The tables and sequences of extensions that people put rows into, in the new database."""
+    found = """SELECT coalesce(json_agg(nspname || ' ' || relname), '[]')
+        FROM pg_extension, unnest(extconfig) AS own JOIN pg_class c ON c.oid = own
+        JOIN pg_namespace n ON n.oid = relnamespace"""
+    return json.loads(ask(name, found))
+
+
+#: Whatever has rows, or a position, and is no extension's.
+OF_OTHERS = """
+SELECT coalesce(json_agg(format('%I.%I', nspname, relname) ORDER BY nspname, relname), '[]')
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE c.oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    AND nspname <> 'hive_image'
+    AND pg_get_userbyid(relowner) <> {role} AND relpersistence <> 't'
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+        AND d.objid = c.oid AND d.deptype = 'e')
+"""
+
+
+def inspect_owners(spec: image.Image, role: str) -> None:
+    """All that was loaded is the app's."""
+    found = json.loads(ask(spec.database, OF_OTHERS.format(role=image.literal(role))))
+    if found:
+        raise Refused(f"not the app's in the new database: {', '.join(found[:MOST])}")
 
 
 def flat(name: str) -> str:

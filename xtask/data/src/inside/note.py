@@ -54,7 +54,15 @@ SELECT json_build_object(
                   WHERE datconnlimit <> -2
                   AND datname NOT IN ({database}, 'postgres', 'template0', 'template1')),
     'role', (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_roles
-              WHERE oid >= 16384 AND rolname NOT IN ({role}, {metrics})))
+              WHERE oid >= 16384 AND rolname NOT IN ({role}, {metrics})),
+    'prepared', (SELECT coalesce(json_agg(gid ORDER BY gid), '[]') FROM pg_prepared_xacts
+                  WHERE database = {database}))
+"""
+
+#: No backup has slots: who reads from one would miss what it no longer keeps. Ours makes itself.
+SLOTS = """
+SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
+WHERE NOT temporary AND slot_name <> 'hive_archive'
 """
 
 #: What the database itself has, by kind. What belongs to an extension comes with it, and rights
@@ -116,6 +124,9 @@ HOW = {
     "publication": "publication {} does not come back: pg_restore makes it",
     "subscription": "subscription {} does not come back: pg_restore makes it",
     "event trigger": "event trigger {} does not come back: pg_restore makes it",
+    "prepared": "transaction {} is prepared, and what it has written is not in it: end it first",
+    "slot": "replication slot {} does not come back: pg_create_logical_replication_slot or"
+    " pg_create_physical_replication_slot makes it",
     "label": "security labels of {} do not come back: pg_restore makes them",
     "rights": "rights on {} are those of a new one: pg_restore gives them",
     "default rights": "default rights of {} do not come back: pg_restore gives them",
@@ -215,6 +226,7 @@ def left_out_of_a_dump(spec: image.Image) -> list[str]:
     names = {"database": spec.database, "role": spec.role, "metrics": image.METRICS_ROLE}
     quoted = {key: image.literal(name) for key, name in names.items()}
     found = ask("postgres", LEFT_OUT.format(**quoted))
+    found["slot"] = ask("postgres", SLOTS)
     found |= ask(spec.database, LEFT_OUT_OF_THE_DATABASE.format(ours=image.literal(OURS)))
     return told(found)
 
@@ -252,7 +264,7 @@ def keep(text: str) -> None:
 
 def left_out_of_the_files(databases: list[str]) -> list[str]:
     found = [name for database in databases for name in ask(database, UNLOGGED)]
-    return told({"unlogged": found})
+    return told({"unlogged": found, "slot": ask("postgres", SLOTS)})
 
 
 def sequences(database: str) -> tuple[dict[str, int], list[str]]:

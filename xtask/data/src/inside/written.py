@@ -125,10 +125,11 @@ def count(cluster: str, made: str, moment: int) -> dict:
                 else:
                     tables += [[f"{table}{where}", rows]] if rows else []
     tables.sort(key=lambda one: -one[1])
+    home = files.of_cluster(cluster)
     return {
         "tables": tables,
         "not_counted": not_counted,
-        "files": new_files(files.of_cluster(cluster), moment),
+        "files": new_files(home, moment) if told_by_time or not home else None,
     }
 
 
