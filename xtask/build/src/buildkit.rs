@@ -5,6 +5,7 @@
 //! which may be the legacy builder that lets heredocs succeed doing nothing
 //! (moby/buildkit#6395).
 
+mod folder;
 pub mod progress;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use definition::identity::ImageId;
 use definition::labels::FINGERPRINT_LABEL;
 use engine::Engine;
 
+use folder::BakeFolder;
 use host::process::Runner;
 use host::report::Report;
 use inputs::regular;
@@ -200,7 +202,7 @@ pub fn bake(
     // By its name bake takes it for JSON alone. From stdin it would try compose
     // first, which warns of each `$$` in it.
     // buildx leaves a folder with each Dockerfile that comes as text (docker/buildx#3117).
-    let temporary = tempfile::Builder::new().prefix("hive-bake-").tempdir()?;
+    let temporary = BakeFolder::make(runner, report)?;
     let file = progress.folder().join("bake.json");
     let text = request(targets, options, temporary.path())?;
     regular::replace(&file, text.as_bytes()).context("write the request to bake")?;
