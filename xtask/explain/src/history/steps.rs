@@ -15,6 +15,7 @@ pub fn record(
     known: &KnownBuilds,
     cache: &[CacheRecord],
 ) -> Vec<RecordedStep> {
+    let is_there = |id: &str| cache.iter().any(|record| record.id == id);
     let records = |step: &Foretold, seen: Option<StepOutcome>| -> Vec<String> {
         let described = cache
             .iter()
@@ -24,8 +25,9 @@ pub fn record(
             // What it left is new; equal steps of other builds left the rest.
             Some(StepOutcome::Run) => ids.filter(|id| !known.cache.contains(id)).collect(),
             Some(StepOutcome::Cached) => match known.records_of(&step.key) {
-                Some(records) => records.to_vec(),
-                None => ids.collect(),
+                // Of a step that another checkout has built again since a prune, they are not.
+                Some(records) if records.iter().any(|id| is_there(id)) => records.to_vec(),
+                _ => ids.collect(),
             },
             None => Vec::new(),
         }
@@ -73,5 +75,11 @@ mod tests {
         let recorded = super::record(&steps, &outcome, &KnownBuilds::default(), &cache);
         assert_eq!(recorded[0].records, ["0-0"]);
         assert_eq!(recorded[1].records, ["0-1", "new"]);
+        // Its own are gone, and others have made it again.
+        let again = [record("again", 0)];
+        let recorded = super::record(&steps, &outcome, &known, &again);
+        assert_eq!(recorded[0].records, ["again"]);
+        let recorded = super::record(&steps, &outcome, &known, &[]);
+        assert_eq!(recorded[0].records.len(), 0, "not known, and not gone");
     }
 }
