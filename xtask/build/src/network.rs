@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
-use crate::app::Application;
 use crate::buildkit::Access;
 use docker::DockerProxies;
 use files::settings_files;
@@ -65,6 +64,17 @@ pub(crate) const FRONT_END_LOCKS: [&str; 6] = [
     "bun.lockb",
 ];
 
+/// What an app says of where its packages come from.
+#[derive(Clone, Copy, Debug)]
+pub struct AppSources<'a> {
+    /// Its folder.
+    pub folder: &'a Path,
+    /// The hosts that packages are taken from by SSH, each with the file that names it.
+    pub by_ssh: &'a [(PathBuf, String)],
+    /// Whether the build chooses versions.
+    pub is_open: bool,
+}
+
 /// What build steps get of this machine's network settings.
 #[derive(Clone, Default)]
 pub struct BuildNetwork {
@@ -107,14 +117,14 @@ impl BuildNetwork {
     /// For settings that cannot be used in a build, and would be missed.
     pub fn of(
         host: &Host,
-        app: Option<&Application>,
+        app: Option<&AppSources<'_>>,
         front_end: Option<&Path>,
         needs_python: bool,
     ) -> Result<Self> {
-        let by_ssh = app.map(|app| app.git_by_ssh.clone()).unwrap_or_default();
+        let by_ssh = app.map(|app| app.by_ssh.to_vec()).unwrap_or_default();
         // What a list leaves open such files decide; a lock has decided.
-        let is_open = app.is_some_and(Application::is_open);
-        let app = app.map(|app| app.folder.as_path());
+        let is_open = app.is_some_and(|app| app.is_open);
+        let app = app.map(|app| app.folder);
         let of_docker = DockerProxies::of(&host.env);
         let variables = &of_docker.beside(&host.env.network);
         let files = settings_files(&host.env, app).map_err(failure::usage)?;

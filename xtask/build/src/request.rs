@@ -11,7 +11,7 @@ use crate::app::{self, Application};
 use crate::base::Origin;
 use crate::base::obtain::WantedBases;
 use crate::catalog::{self, Catalog};
-use crate::network::{BuildNetwork, INDEX_ARGUMENT, PYTHON_ARGUMENT};
+use crate::network::{AppSources, BuildNetwork, INDEX_ARGUMENT, PYTHON_ARGUMENT};
 use definition::base::{BaseSetsLock, ChosenBase, PythonWish};
 use definition::dockerfile;
 use definition::reference::{Reference, Tag};
@@ -218,9 +218,14 @@ impl ImageRequest {
         let folder = self.app.as_ref().map(|app| app.folder.as_path());
         let front_end = self.spec.build.node.as_ref();
         let front_end = front_end.and_then(|node| Some(folder?.join(&node.folder)));
+        let sources = self.app.as_ref().map(|app| AppSources {
+            folder: &app.folder,
+            by_ssh: &app.git_by_ssh,
+            is_open: app.is_open(),
+        });
         self.network = BuildNetwork::of(
             host,
-            self.app.as_ref(),
+            sources.as_ref(),
             front_end.as_deref(),
             self.base.python.is_some(),
         )?;
