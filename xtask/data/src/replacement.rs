@@ -60,9 +60,27 @@ impl<'a> Replacement<'a> {
         json!({ "id": id, "image_id": image, "at": at })
     }
 
-    /// Copies what runs, where that takes long, and has it compared with PostgreSQL's
-    /// manifest.
+    /// Copies what runs, where that takes long.
     fn copy(&mut self) -> Result<()> {
+        self.copy_cluster()?;
+        self.copy_files()
+    }
+
+    /// The app's folders, where they are worth it. What changes since then comes after the stop.
+    fn copy_files(&self) -> Result<()> {
+        let (work, id) = (&self.work, self.work.journal.id.as_str());
+        let Ok(total) = work.waits_for("begin_files", &[id])?.parse::<u64>() else {
+            return Ok(());
+        };
+        let folder = format!("{MOUNT}/generations/new-{id}.files.part");
+        let container = work.keeper.container();
+        growth::told(work.report, container, &folder, Some(total), || {
+            work.waits_for("copy_files", &[id]).map(drop)
+        })
+    }
+
+    /// Has it compared with PostgreSQL's manifest, too.
+    fn copy_cluster(&mut self) -> Result<()> {
         let work = &self.work;
         let (keeper, id) = (work.keeper, work.journal.id.as_str());
         // Its size, where it is worth it.

@@ -49,6 +49,9 @@ pub(crate) const PYTHON: [&str; 3] = ["/usr/bin/python3", "-I", "-c"];
 /// The server that is started from a copy, for the scripts that look into one.
 const COPIED: &str = include_str!("inside/copied.py");
 
+/// The app's folders, copied while the app works.
+const AHEAD: &str = include_str!("inside/ahead.py");
+
 /// A copy that was taken while the cluster worked.
 const WARM: &str = include_str!("inside/warm.py");
 
@@ -97,7 +100,8 @@ pub(crate) fn on_a_copy_with_dumped<'a>(script: &'a str, args: &[&'a str]) -> Ve
 
 /// The command of the script that works on the generations of a volume.
 pub(crate) fn on_generations<'a>(args: &[&'a str]) -> Vec<&'a str> {
-    let modules = [WITH_MODULES, "files copied warm", FILES, COPIED, WARM, GENERATION];
+    let names = "files copied warm ahead";
+    let modules = [WITH_MODULES, names, FILES, COPIED, WARM, AHEAD, GENERATION];
     [&PYTHON[..], &modules, args].concat()
 }
 

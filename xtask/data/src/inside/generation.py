@@ -2,6 +2,7 @@
 
     generations/new-ID.part    is being unpacked, or copied
     generations/new-ID.log.part  the log that comes while it is copied
+    generations/new-ID.files.part  a copy of the app's folders, while the app works
     generations/new-ID         whole, and never yet in use
     generations/before-ID      what ran before the restore, update or migration ID
     generations/failed-ID      what was put in its place and taken back: the app did not get healthy
@@ -29,6 +30,7 @@ import io
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -36,6 +38,7 @@ import sys
 import time
 import traceback
 
+import ahead
 import files
 import warm
 from copied import NOT_SYNCED, STATE, Refused, ask, control, serving, verify, verify_rest
@@ -296,6 +299,15 @@ def by_itself(words: list[str]) -> dict:
     return {"code": code, "said": said.getvalue(), "told": told.getvalue()}
 
 
+#: In the process that carries something out: where whoever has asked would ask for more, which he
+#: does only where he waits for it no longer, or comes to his end.
+ASKED: list[int] = []
+
+
+def is_given_up() -> bool:
+    return bool(ASKED and select.select(ASKED, [], [], 0)[0])
+
+
 #: In seconds; without one for ten times as long the holder is given up.
 BEAT = 10.0
 
@@ -312,6 +324,7 @@ def carried_out(words: list[str]) -> dict:
         if process == 0:
             code = 1
             try:
+                ASKED.append(os.dup(0))
                 for file, number in ((nothing, 0), (said, 1), (told, 2)):
                     os.dup2(file.fileno(), number)
                 code = carry_out(words)
@@ -649,6 +662,23 @@ def begin_copy(identifier: str) -> None:
         print(size)
 
 
+def begin_files(identifier: str) -> None:
+    """Makes room for a copy of the app's folders, while it runs, and says how large they are; where
+    they are copied as fast once it is stopped, nothing."""
+    home = files.of_cluster(PGDATA)
+    size, _ = files.size_of(home) if home else (0, 0)
+    if ahead.is_worth_it(size, GENERATIONS) and not warm.shares_blocks(PGDATA, GENERATIONS):
+        os.mkdir(f"{GENERATIONS}/new-{identifier}.files.part", mode=0o700)
+        print(size)
+
+
+def copy_files(identifier: str) -> None:
+    place = f"{GENERATIONS}/new-{identifier}.files.part"
+    home = files.of_cluster(PGDATA)
+    if not home or not ahead.copy(home, place, is_given_up):
+        raise Refused("the copy of the app's folders was given up")
+
+
 def inspect_copy(identifier: str) -> None:
     """Compares what was copied with PostgreSQL's manifest. Its log is still to come."""
     verify(f"{GENERATIONS}/new-{identifier}.part", "--no-parse-wal")
@@ -660,7 +690,9 @@ def keep(identifier: str, note: str, image_id: str) -> None:
     locked()
     part = f"{GENERATIONS}/new-{identifier}.part"
     if not is_caught_up(identifier, part):
-        settle()
+        for left in (part, f"{GENERATIONS}/new-{identifier}.log.part"):
+            if os.path.isdir(left):
+                files.remove_tree(left)
         copy_all(PGDATA, part)
     write(f"{PGDATA}/{PUT_ASIDE}", json.loads(note))
     with contextlib.suppress(FileNotFoundError):
@@ -688,8 +720,14 @@ def is_caught_up(identifier: str, part: str) -> bool:
 def share_files(identifier: str) -> None:
     """The app's folders of what runs are those of what is to take its place, too."""
     remove_files(identifier)
-    if home := files.of_cluster(PGDATA):
+    place, home = f"{GENERATIONS}/new-{identifier}.files.part", files.of_cluster(PGDATA)
+    if home and os.path.exists(f"{place}/states"):
+        ahead.catch_up(home, place)
+        os.rename(f"{place}/copy", f"{files.FILES}/{identifier}")
+    elif home:
         copy_all(home, f"{files.FILES}/{identifier}")
+    if os.path.isdir(place):
+        files.remove_tree(place)
 
 
 def copy_all(source: str, target: str) -> None:
@@ -922,7 +960,7 @@ VERBS = {
         *(attend, hold, release, look, note),
         *(settle, begin, recover, share_files, ready),
         *(archived, less, recover_at),
-        *(begin_copy, inspect_copy, keep),
+        *(begin_copy, inspect_copy, begin_files, copy_files, keep),
         *(exchange, back, forth, finish, forget, forget_unused),
     )
 }
@@ -931,7 +969,7 @@ VERBS = {
 #: What reads names and acts on them: one at a time, whoever asks. Locks of commands lie where one
 #: user keeps his, and an engine may have several.
 ALONE = (
-    *("settle", "begin", "begin_copy", "ready", "keep"),
+    *("settle", "begin", "begin_copy", "begin_files", "ready", "keep"),
     *("exchange", "back", "forth", "forget", "forget_unused"),
 )
 
