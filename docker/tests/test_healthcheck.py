@@ -64,7 +64,7 @@ class AfterAMigration(unittest.TestCase):
                     continue
                 # One that gave up has nobody to read the answer.
                 with connection, contextlib.suppress(ConnectionError):
-                    connection.recv(4096)
+                    self.asked = connection.recv(4096)
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
         app = threading.Thread(target=start)
@@ -83,6 +83,8 @@ class AfterAMigration(unittest.TestCase):
         done = self.check(waited=60)
         said = "healthy, without worker ended 6 times in a row\n"
         self.assertEqual((done.returncode, done.stdout), (0, said), done)
+        # An app that sends everybody to HTTPS has to take it for what a proxy has ended.
+        self.assertIn(b"\r\nX-Forwarded-Proto: https\r\n", self.asked)
 
     def test_the_volume_knows_that_the_service_was_healthy(self):
         def said():

@@ -107,6 +107,8 @@ impl Client {
         let started = Instant::now();
         let request = ureq::http::Request::builder()
             .method(method.as_str())
+            // As a proxy in front asks, which ends HTTPS: an app may send everybody else there.
+            .header("x-forwarded-proto", "https")
             .uri(format!("{}{path}", self.base));
         let wrong = |error: ureq::http::Error| format!("{path}: {error}");
         // A request without a body must not announce one.
@@ -157,18 +159,19 @@ mod tests {
     use super::*;
     use std::io::{BufRead as _, BufReader, Write as _};
 
-    /// Answers one connection with `reply` and returns what was asked.
+    /// Answers one connection with `reply` and returns the head of what was asked.
     fn serve(reply: &'static str) -> (u16, std::thread::JoinHandle<String>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let handle = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut line = String::new();
-            BufReader::new(stream.try_clone().unwrap())
-                .read_line(&mut line)
-                .unwrap();
+            let mut head = String::new();
+            let mut asked = BufReader::new(stream.try_clone().unwrap());
+            while !head.ends_with("\r\n\r\n") {
+                asked.read_line(&mut head).unwrap();
+            }
             stream.write_all(reply.as_bytes()).unwrap();
-            line
+            head
         });
         (port, handle)
     }
@@ -180,7 +183,9 @@ mod tests {
             .get("/health?x=1", Duration::from_secs(5))
             .unwrap();
         assert_eq!((reply.status, reply.body.as_str()), (503, "down"));
-        assert_eq!(server.join().unwrap(), "GET /health?x=1 HTTP/1.1\r\n");
+        let asked = server.join().unwrap();
+        assert!(asked.starts_with("GET /health?x=1 HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.contains("\r\nx-forwarded-proto: https\r\n"), "{asked}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! found the files that an image of one's own needs. [`import`] holds a single
 //! import string against a folder, [`not_started`] the last words of an app.
 
+mod alembic;
 pub mod beside;
 pub mod build_steps;
 pub mod database;

@@ -1,5 +1,6 @@
 //! What has to run before the app starts: migrations, and scripts for that.
 
+use crate::alembic;
 use crate::dependencies::{Dependencies, at, toml_at};
 use crate::django;
 use crate::entry::{AppObject, Framework};
@@ -80,10 +81,24 @@ pub(crate) fn find(
             "head"
         };
         let folder = folder_of(path).trim_end_matches('/');
+        let is_there = !folder.is_empty() && is_run_there(tree, path);
+        if let Some(url) = alembic::fixed_url(tree, modules, path, &scripts_of(tree, path)) {
+            let ini = if is_there { file_name(path) } else { path };
+            let program = url.upgrade(ini, head);
+            let there = in_folder(folder, &format!("python -c {}", word(&program)));
+            let words = match is_there {
+                true => ["sh", "-c", &there],
+                false => ["python", "-c", &program],
+            };
+            let rule = "alembic is among the dependencies, and its env.py takes the database from this line alone: it gets the \
+                        image's";
+            add(&words, url.place, rule);
+            continue;
+        }
         let there = in_folder(folder, &format!("alembic upgrade {head}"));
         let words = match folder.is_empty() {
             true => vec!["alembic", "upgrade", head],
-            false if is_run_there(tree, path) => vec!["sh", "-c", &there],
+            false if is_there => vec!["sh", "-c", &there],
             false => vec!["alembic", "-c", path, "upgrade", head],
         };
         let place = Place::of(path, tree.text(path).unwrap_or_default(), "script_location");
@@ -308,10 +323,21 @@ fn is_run_there(tree: &Tree, settings: &str) -> bool {
     !location.starts_with("%(here)s") && has(folder_of(settings)) && !has("")
 }
 
+/// The folder of the scripts: as it is said from the project's own folder, where it is
+/// there, else from that of the settings.
+fn scripts_of(tree: &Tree, settings: &str) -> String {
+    let location = script_location(tree, settings);
+    let is_here = location.starts_with("%(here)s") || !tree.has(&format!("{location}/env.py"));
+    let location = location.trim_start_matches("%(here)s/");
+    match is_here {
+        true => format!("{}{location}", folder_of(settings)),
+        false => location.to_owned(),
+    }
+}
+
 /// How many revisions no other one follows.
 fn heads(modules: &Modules<'_>, tree: &Tree, settings: &str) -> usize {
-    let location = script_location(tree, settings).trim_start_matches("%(here)s/");
-    let folder = format!("{}{location}/versions/", folder_of(settings));
+    let folder = format!("{}/versions/", scripts_of(tree, settings));
     let versions: Vec<_> = modules
         .all
         .iter()

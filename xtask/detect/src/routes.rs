@@ -69,6 +69,16 @@ pub(crate) fn join(prefix: &str, path: &str) -> String {
     }
 }
 
+/// The whole path of a route below a prefix: `/` there is the prefix with its slash, and
+/// without it another path, except for Litestar.
+fn below(prefix: &str, path: &str) -> String {
+    let prefix = prefix.trim_end_matches('/');
+    match path {
+        "/" => format!("{prefix}/"),
+        _ => join(prefix, path),
+    }
+}
+
 /// What makes an app, at whose top paths begin.
 const APPS: [&str; 7] = [
     "FastAPI",
@@ -350,13 +360,14 @@ impl<'m, 't> Graph<'m, 't> {
                 if !answers_get(verb, &call) {
                     continue;
                 }
-                let Some(path) = self.path(module, &call) else {
+                let Some(mut path) = self.path(module, &call) else {
                     continue;
                 };
                 let owner = match owner {
                     Some(name) => self.owner(module, name),
-                    // Litestar lists the functions or their class.
+                    // Litestar lists the functions or their class, and knows no slash at the end.
                     None => {
+                        path.text.truncate(path.text.trim_end_matches('/').len());
                         let class = definition.within.map(|class| module.definitions[class].name);
                         (
                             module.path.to_owned(),
@@ -393,7 +404,7 @@ impl<'m, 't> Graph<'m, 't> {
                 (_, "Route") if self.is_of_starlette(module, &call.path) => {
                     let path = call
                         .text("path", 0)
-                        .map(|path| join(&mounted(module, n, &call), &path));
+                        .map(|path| below(&mounted(module, n, &call), &path));
                     let place = Place::new(module.path, call.line);
                     let function = self.function(module, call.argument("endpoint", 1));
                     found.extend(path.map(|path| Detected::likely(Route { path, function }, place)));
@@ -440,10 +451,10 @@ impl<'m, 't> Graph<'m, 't> {
         function: Option<(&'m Module<'t>, &'m Definition<'t>)>,
     ) -> Vec<Detected<Route<'m, 't>>> {
         let place = Place::new(module.path, module.number(line));
-        let whole = self
-            .prefixes(owner, 0)
-            .into_iter()
-            .map(|prefix| prefix.then(path));
+        let whole = self.prefixes(owner, 0).into_iter().map(|prefix| Text {
+            text: below(&prefix.text, &path.text),
+            certainty: prefix.certainty.max(path.certainty),
+        });
         whole
             .filter(|path| !path.text.contains(['{', '<']))
             .map(|path| Detected {

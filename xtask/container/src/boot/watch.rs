@@ -289,11 +289,21 @@ impl Watch<'_> {
 
 /// What is wrong with the path of the health check, by what the app answers to it.
 fn wrong_path(path: &str, reply: &Reply, routes: impl Fn() -> Option<String>) -> Option<String> {
+    let by_https = |place: &str| {
+        let rest = place.strip_prefix("https://").unwrap_or_default();
+        rest.find('/').is_some_and(|at| &rest[at..] == path)
+    };
     match (reply.status, &reply.location) {
+        (300..=399, Some(place)) if by_https(place) => Some(format!(
+            "GET {path} answered {} and leads to itself by HTTPS, which a proxy in front ends: the app has to believe \
+             `X-Forwarded-Proto: https`, which such a proxy sends, and so does the check (in Django SECURE_PROXY_SSL_HEADER), or \
+             to leave the path out (SECURE_REDIRECT_EXEMPT)",
+            reply.status
+        )),
         (300..=399, Some(place)) => Some(format!(
             "GET {path} answered {} and leads to {}: `app.health_path` has to be the path that answers 200",
             reply.status,
-            place.strip_prefix("http://localhost").unwrap_or(place)
+            without_host(place)
         )),
         (401 | 403, _) => Some(format!(
             "GET {path} answered {}: `app.health_path` has to be a path that answers 200 to everybody, without a login, \
@@ -306,6 +316,15 @@ fn wrong_path(path: &str, reply: &Reply, routes: impl Fn() -> Option<String>) ->
             routes().map_or_else(String::new, |routes| format!(", such as {routes}"))
         )),
         _ => None,
+    }
+}
+
+/// The path of a place on the host that was asked, whose port is the container's own.
+fn without_host(place: &str) -> &str {
+    let own = place.strip_prefix("http://localhost").unwrap_or(place);
+    match own.strip_prefix(':') {
+        Some(rest) => rest.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => own,
     }
 }
 
@@ -380,11 +399,20 @@ mod tests {
             wrong_path("/up", &reply, || Some("/health".to_owned()))
         };
         let is = |text: &str| Some(text.to_owned());
-        assert_eq!(
-            said(302, Some("http://localhost/login")),
-            is(
-                "GET /up answered 302 and leads to /login: `app.health_path` has to be the path that answers 200"
-            )
+        for place in ["/login", "http://localhost/login", "http://localhost:8000/login"] {
+            assert_eq!(
+                said(302, Some(place)),
+                is(
+                    "GET /up answered 302 and leads to /login: `app.health_path` has to be the path that answers 200"
+                )
+            );
+        }
+        let by_https = said(301, Some("https://127.0.0.1:8000/up")).unwrap();
+        assert!(by_https.contains("SECURE_PROXY_SSL_HEADER"), "{by_https}");
+        let elsewhere = said(301, Some("https://127.0.0.1:8000/login")).unwrap();
+        assert!(
+            elsewhere.contains("has to be the path that answers 200"),
+            "{elsewhere}"
         );
         for status in [401, 403] {
             assert_eq!(
