@@ -1,5 +1,7 @@
 //! Folders that the app writes into, and that have to outlive its container.
 
+use std::path::Path;
+
 use crate::database::GivenVariable;
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
@@ -47,6 +49,8 @@ pub(crate) struct Folders {
     pub(crate) kept: Vec<Detected<String>>,
     /// Variables with places that are in no image, and what they are instead.
     pub(crate) moved: Vec<Detected<GivenVariable>>,
+    /// A sentence for each place that no variable moves, and where the app may not write.
+    pub(crate) closed: Vec<Detected<String>>,
 }
 
 /// The folders that settings name, and those that a start script makes.
@@ -62,6 +66,18 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
             // A function's own name is part of a path that it makes.
             let is_setting = module.is_at_the_top(n) || module.class_of(n).is_some();
             if !is_setting || !is_data && target != "STATIC_ROOT" {
+                continue;
+            }
+            if target == "STATIC_ROOT"
+                && let Some(name) = settings::wanted(modules, module, one.value)
+            {
+                let folder = own_folder(tree, "/staticfiles").map(|folder| GivenVariable {
+                    name,
+                    value: format!("/app/{folder}"),
+                    why: "static files are gathered there".to_owned(),
+                });
+                let line = Place::new(module.path, module.number(n));
+                found.moved.extend(folder.map(|one| Detected::likely(one, line)));
                 continue;
             }
             let read = settings::read_with_default(modules, module, one.value);
@@ -85,7 +101,12 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
                         .extend(moved.map(|moved| Detected::likely(moved, line.clone())));
                     folder
                 }
-                (None, _) => None,
+                (None, None) => {
+                    let told = closed(one.target, &path).map(|told| Detected::likely(told, line.clone()));
+                    found.closed.extend(told);
+                    None
+                }
+                (None, Some(_)) => None,
             };
             if let Some(folder) = folder.filter(|_| is_data) {
                 add(tree, &mut found.kept, Detected::likely(folder, line));
@@ -98,6 +119,25 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
         }
     }
     found
+}
+
+/// What is said of a setting that names a place of the whole machine's, which belongs to
+/// root in an image.
+fn closed(setting: &str, path: &str) -> Option<String> {
+    let open = ["/app", "/tmp", "/dev", "/run"];
+    let is_open = open.iter().any(|open| Path::new(path).starts_with(open));
+    if !path.starts_with('/') || is_open {
+        return None;
+    }
+    let last = kept(path.trim_end_matches('/').rsplit('/').next()?)?;
+    let own = match setting {
+        "STATIC_ROOT" | "MEDIA_ROOT" => format!("BASE_DIR / \"{last}\""),
+        _ => format!("\"{last}\""),
+    };
+    Some(format!(
+        "{setting} is {path}, where nothing of the app's may write in the image: let it be a folder of the project's own, such \
+         as `{own}`"
+    ))
 }
 
 /// A folder of the app's own in the place of one elsewhere, with nothing of the project's
@@ -308,6 +348,47 @@ mod tests {
         assert_eq!(moved, [("MEDIA", "/app/media"), ("STATIC", "/app/mysite-files")]);
         assert_eq!(folders.kept[0].value, "media");
         assert_eq!(folders.kept.len(), 1);
+    }
+
+    #[test]
+    fn static_files_get_a_folder_where_the_settings_want_one() {
+        let moved = |read: &str| {
+            let text = format!("import environ\nenv = environ.Env()\nSTATIC_ROOT = {read}\n");
+            let tree = Tree::single("mysite/settings.py", &text);
+            let moved = find(&tree, &Modules::of(&tree)).moved;
+            let moved = moved.into_iter().map(|one| (one.value.name, one.value.value));
+            moved.collect::<Vec<_>>()
+        };
+        let given = [("STATIC".to_owned(), "/app/staticfiles".to_owned())];
+        assert_eq!(moved("env.str(\"STATIC\")"), given);
+        assert_eq!(moved("env(\"STATIC\", default=\"static\")"), []);
+        assert_eq!(moved("\"static\""), []);
+    }
+
+    #[test]
+    fn a_place_that_nothing_moves_and_nobody_may_write_is_told() {
+        let told = |line: &str| {
+            let tree = Tree::single("mysite/settings.py", line);
+            let closed = find(&tree, &Modules::of(&tree)).closed;
+            closed.into_iter().map(|one| one.value).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told("STATIC_ROOT = \"/public_collected\"\n"),
+            [
+                "STATIC_ROOT is /public_collected, where nothing of the app's may write in the image: let it be a folder of the \
+                 project's own, such as `BASE_DIR / \"public_collected\"`"
+            ]
+        );
+        assert_eq!(told("UPLOAD_FOLDER = \"/srv/up/\"\n").len(), 1);
+        for open in [
+            "STATIC_ROOT = \"/app/static\"",
+            "STATIC_ROOT = \"/tmp/static\"",
+            "STATIC_ROOT = \"static\"",
+            "MEDIA_ROOT = \"/var/lib/shop/media\"",
+            "STATIC_URL = \"/static/\"",
+        ] {
+            assert_eq!(told(&format!("{open}\n")), [""; 0], "{open}");
+        }
     }
 
     #[test]

@@ -259,7 +259,12 @@ pub(crate) fn settings_of_others(
         let mut imports = module.lines.iter().flat_map(statement::imports);
         imports.any(|one| {
             let base = modules.find(module.path, &one.module).filter(|_| one.name == "*");
-            base.is_some_and(|base| served.contains(base.path) && base.value("INSTALLED_APPS").is_some())
+            let base = base.filter(|base| served.contains(base.path));
+            base.is_some_and(|base| {
+                let below = imported(modules, base.path);
+                let mut below = below.iter().filter_map(|path| modules.at(path));
+                below.any(|one| one.value("INSTALLED_APPS").is_some())
+            })
         })
     };
     let others = modules.all.iter().filter(|module| !served.contains(module.path));

@@ -29,7 +29,25 @@ const TRUSTED: [&str; 22] = [
     "vector",
 ];
 
-/// `CREATE EXTENSION` of what only a superuser may make.
+/// What a line makes: by SQL, or as an operation of Django's.
+fn made_in(line: &str) -> Option<String> {
+    let good = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '-';
+    if line.contains("BloomExtension(") {
+        return Some("bloom".to_owned());
+    }
+    if let Some((_, rest)) = line.split_once("CreateExtension(") {
+        let quoted = rest.strip_prefix(['"', '\''])?;
+        return Some(quoted.chars().take_while(good).collect());
+    }
+    let start = line.to_ascii_uppercase().find("CREATE EXTENSION ")?;
+    let rest = line.get(start + 17..)?.trim_start();
+    let exists = rest.to_ascii_uppercase().starts_with("IF NOT EXISTS ");
+    let rest = if exists { rest[14..].trim_start() } else { rest };
+    let name = rest.trim_start_matches(['"', '\\']).chars().take_while(good);
+    Some(name.collect())
+}
+
+/// What the project makes that only a superuser may make.
 pub(crate) fn find(tree: &Tree) -> Vec<Detected<String>> {
     let mut found: Vec<Detected<String>> = Vec::new();
     for (path, text) in tree
@@ -39,19 +57,9 @@ pub(crate) fn find(tree: &Tree) -> Vec<Detected<String>> {
     {
         let is_comment = |line: &str| line.trim_start().starts_with(['#', '-']);
         for (n, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
-            let upper = line.to_ascii_uppercase();
-            let Some(start) = upper.find("CREATE EXTENSION ") else {
+            let Some(name) = made_in(line) else {
                 continue;
             };
-            let rest = line.get(start + 17..).unwrap_or_default().trim_start();
-            let exists = rest.to_ascii_uppercase().starts_with("IF NOT EXISTS ");
-            let rest = if exists { rest[14..].trim_start() } else { rest };
-            let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            let name: String = rest
-                .trim_start_matches(['"', '\\'])
-                .chars()
-                .take_while(|c| good(*c))
-                .collect();
             let known = found.iter().any(|one| one.value == name);
             if !name.is_empty() && !known && !TRUSTED.contains(&name.as_str()) {
                 found.push(Detected::sure(name, Place::new(path, n + 1)));

@@ -257,6 +257,7 @@ fn of_tree(
         notes: notes
             .all
             .into_iter()
+            .chain(folders.closed)
             .chain(debugging.iter().map(|(_, note)| note.clone()))
             .collect(),
         switches: debugging
@@ -372,7 +373,7 @@ impl Findings {
     /// Variables that the app cannot do without, and for which nothing is known; and
     /// secrets that stand in the code, or that it makes anew at each start.
     pub fn to_be_given(&self) -> Vec<&Detected<ReadVariable>> {
-        let known = self.database.iter().chain(&self.redis);
+        let known = self.database.iter().chain(&self.redis).chain(&self.moved_folders);
         let known: Vec<&str> = known.map(|one| one.value.name.as_str()).collect();
         let is_known = |name: &str| known.contains(&name);
         let wanted = self

@@ -24,15 +24,18 @@ const LIBRARIES: [(&str, &str); 16] = [
     ("libpython3.14.so", "libpython3.14"),
 ];
 
-/// Packages whose wheels open a library of the distribution's, and what brings it.
-const OPENED: [(&str, &str); 4] = [
+/// Packages that open a library of the distribution's, or call a program of it while they are
+/// imported, and what brings it.
+const OPENED: [(&str, &str); 5] = [
     ("cairocffi", "libcairo2"),
     ("cairosvg", "libcairo2"),
+    ("gitpython", "git"),
     ("python-magic", "libmagic1t64"),
     ("weasyprint", "libpangoft2-1.0-0"),
 ];
 
-/// What the image needs for packages that open a library, and where each is asked for.
+/// What the image needs for packages that open a library or call a program, and where each is
+/// asked for.
 pub fn opened(findings: &Findings) -> Vec<(&'static str, &Place)> {
     let mut found: Vec<(&'static str, &Place)> = Vec::new();
     for asked in findings.installed() {

@@ -1,5 +1,6 @@
 //! What would let an app go on, told from its last words and its own code.
 
+mod files;
 mod removed;
 
 use crate::dependencies::{self, AskedBy, AskedPackage};
@@ -19,6 +20,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
         .collect();
     told.extend(for_module(findings, words).or_else(|| removed::way_out(words, image)));
     told.extend(libraries::missing(words));
+    told.extend(files::way_out(findings, words));
     told.extend(for_host(findings, words));
     told.extend(for_table(findings, words));
     told.extend(for_extension(words));

@@ -5,7 +5,7 @@ mod classes;
 mod conditions;
 
 use std::cell::LazyCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -74,6 +74,10 @@ pub(crate) fn variables(
 ) -> Vec<Detected<ReadVariable>> {
     let mut found: Vec<Detected<ReadVariable>> = Vec::new();
     let mut merge = |read: Read, is_session_key: bool, place: Place| {
+        let is_known = found.iter().any(|one| one.value.name == read.name);
+        if is_known && of_others.contains(&place.file) {
+            return;
+        }
         let (required, default) = match read.default {
             Default::None => (true, None),
             Default::Text(text) => (false, Some(text)),
@@ -100,6 +104,8 @@ pub(crate) fn variables(
             )),
         }
     };
+    // What a default in another place does not help.
+    let mut needed = BTreeMap::new();
     let guarded = guarded(modules);
     let own_words = own_words(tree, modules);
     let with_apps = LazyCell::new(|| entry::with_apps(tree, modules));
@@ -107,7 +113,13 @@ pub(crate) fn variables(
         reads_count(module.path)
             && (!is_script_beside(tree, modules, module) || with_apps.contains(module.path))
     };
-    for module in modules.all.iter().filter(of_the_app) {
+    // What stands in them for another place makes nothing of this one's needless.
+    let (others, own): (Vec<_>, Vec<_>) = modules
+        .all
+        .iter()
+        .filter(of_the_app)
+        .partition(|module| of_others.contains(module.path));
+    for module in own.into_iter().chain(others) {
         let mut on_request = None;
         for (n, line) in module.lines.iter().enumerate() {
             let mut reads = subscripts(modules, module, line);
@@ -138,6 +150,14 @@ pub(crate) fn variables(
                 } else if may_be_left && matches!(read.default, Default::None) {
                     read.default = Default::Other;
                 }
+                let is_needed = matches!(read.default, Default::None)
+                    && is_of_start(module, n)
+                    && is_of_settings(module, n)
+                    && !of_others.contains(module.path);
+                if is_needed {
+                    let place = Place::new(module.path, module.number(n));
+                    needed.entry(read.name.clone()).or_insert(place);
+                }
                 let is_session_key = may_be_key && secrets::may_be_session_key(&read.name, &own_words);
                 merge(read, is_session_key, Place::new(module.path, module.number(n)));
                 may_be_key = false;
@@ -151,8 +171,19 @@ pub(crate) fn variables(
             }
         }
     }
+    if !of_others.is_empty() {
+        found.sort_by(|one, next| one.place.cmp(&next.place));
+    }
     let wanted = wanted_at_the_start(modules, of_others);
     for variable in &mut found {
+        if let Some(place) = needed
+            .remove(&variable.value.name)
+            .filter(|_| !variable.value.required)
+        {
+            variable.place = place;
+            variable.value.required = true;
+            variable.value.default = None;
+        }
         let is_empty = variable.value.default.as_deref().is_none_or(str::is_empty);
         if is_empty && !variable.value.required && wanted.contains(&variable.value.name) {
             variable.value.required = true;
@@ -441,6 +472,13 @@ pub(crate) fn read_with_default<'m, 't>(
     let default = call.arguments.iter().find(|one| one.name == Some("default"));
     let default = default.or_else(|| call.arguments.iter().filter(|one| one.name.is_none()).nth(1));
     Some((read.name, default?.value))
+}
+
+/// The variable that a value is read from, and that has to be set.
+pub(crate) fn wanted(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>]) -> Option<String> {
+    let (call, rest) = statement::call_at(value)?;
+    let read = read_by(modules, module, &call).filter(|_| rest.is_empty())?;
+    matches!(read.default, Default::None).then_some(read.name)
 }
 
 /// The variable whose value the tokens end with: a call that reads it, or the name of

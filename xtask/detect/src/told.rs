@@ -314,7 +314,9 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     for (package, place) in libraries::opened(findings) {
         say(
             "found",
-            format!("{place}  opens a library when it is used: {package} is in the image"),
+            format!(
+                "{place}  takes something of the distribution when it is used: {package} is in the image"
+            ),
         );
     }
     for folder in &findings.directories {

@@ -45,6 +45,8 @@ const REACHABLE: Duration = Duration::from_secs(3);
 
 /// An app that gives the same wrong answer for so long gives no other one.
 const SAME_ANSWER: Duration = Duration::from_secs(10);
+/// Of an app that limits how often it is asked.
+const TOO_MANY: u16 = 429;
 /// The most routes that a sentence names.
 const MOST_ROUTES: usize = 8;
 
@@ -196,11 +198,7 @@ impl Watch<'_> {
     /// Takes an answer that says that the app is not there yet, or never.
     fn hear(&mut self, reply: Reply) {
         self.boot.last_words = reply.shown();
-        let since = match &self.wrong {
-            Some((before, since)) if before.status == reply.status => *since,
-            _ => Instant::now(),
-        };
-        self.wrong = Some((reply, since));
+        self.wrong = Some(heard(self.wrong.take(), reply));
     }
 
     /// Says what is wrong with the path, where the app has answered that.
@@ -287,6 +285,16 @@ impl Watch<'_> {
     }
 }
 
+/// The answer that counts, and since when it is the same.
+fn heard(before: Option<(Reply, Instant)>, reply: Reply) -> (Reply, Instant) {
+    match before {
+        // One that is asked too often says no more than that.
+        Some(before) if reply.status == TOO_MANY => before,
+        Some((last, since)) if last.status == reply.status => (reply, since),
+        _ => (reply, Instant::now()),
+    }
+}
+
 /// What is wrong with the path of the health check, by what the app answers to it.
 fn wrong_path(path: &str, reply: &Reply, routes: impl Fn() -> Option<String>) -> Option<String> {
     let by_https = |place: &str| {
@@ -301,7 +309,8 @@ fn wrong_path(path: &str, reply: &Reply, routes: impl Fn() -> Option<String>) ->
             reply.status
         )),
         (300..=399, Some(place)) => Some(format!(
-            "GET {path} answered {} and leads to {}: `app.health_path` has to be the path that answers 200",
+            "GET {path} answered {} and leads to {}: `app.health_path` has to be the path that answers 200, or `null`: then any \
+             answer on `/` will do",
             reply.status,
             without_host(place)
         )),
@@ -388,6 +397,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_answer_stays_the_same_where_the_app_is_asked_too_often() {
+        let reply = |status: u16| Reply {
+            status,
+            body: String::new(),
+            location: None,
+            took: Duration::ZERO,
+        };
+        let long_ago = Instant::now().checked_sub(SAME_ANSWER).unwrap();
+        for (before, then, expected, same) in [
+            (307, 307, 307, true),
+            (307, 429, 307, true),
+            (307, 404, 404, false),
+        ] {
+            let (last, since) = heard(Some((reply(before), long_ago)), reply(then));
+            assert_eq!(
+                (last.status, since == long_ago),
+                (expected, same),
+                "{before} {then}"
+            );
+        }
+        assert_eq!(heard(None, reply(429)).0.status, 429);
+    }
+
+    #[test]
     fn an_answer_that_is_no_health_is_told_with_what_to_do() {
         let said = |status: u16, location: Option<&str>| {
             let reply = Reply {
@@ -403,7 +436,8 @@ mod tests {
             assert_eq!(
                 said(302, Some(place)),
                 is(
-                    "GET /up answered 302 and leads to /login: `app.health_path` has to be the path that answers 200"
+                    "GET /up answered 302 and leads to /login: `app.health_path` has to be the path that answers 200, or `null`: \
+                     then any answer on `/` will do"
                 )
             );
         }

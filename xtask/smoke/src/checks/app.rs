@@ -28,10 +28,16 @@ pub(crate) fn health(facts: &Facts) -> Judged {
             )));
         }
         let only_inside = boot.is_some_and(|boot| boot.ready.is_some() && boot.first_200.is_none());
+        // Whatever it is that the app itself finds missing.
+        let is_its_own = samples.took_ms.is_empty() && first.starts_with('5');
         return Err(flaw(format!(
             "GET {path}: {} of {all} answers were not 200, the first {first}{}",
             samples.bad.len(),
-            if only_inside { ONLY_INSIDE } else { "" }
+            match (only_inside, is_its_own) {
+                (true, _) => ONLY_INSIDE,
+                (false, true) => UNHEALTHY,
+                (false, false) => "",
+            }
         )));
     }
     let (Some(middle), Some(p99)) = (median(&samples.took_ms), percentile(&samples.took_ms, 0.99)) else {
@@ -42,6 +48,10 @@ pub(crate) fn health(facts: &Facts) -> Judged {
         format!("GET {path}: {all} times 200, median; p99 {p99:.1} ms"),
     )
 }
+
+/// Of an app that calls itself unhealthy.
+const UNHEALTHY: &str = ": what the app misses there, the image has to have (`programs`, `app.environment`); or \
+                         `app.health_path` names another path, or is `null`: then any answer on `/` will do";
 
 /// What makes an endpoint ask, for most apps.
 const MAKE_IT_ASK: &str = r#"an endpoint that asks, with FastAPI and psycopg:
@@ -163,6 +173,9 @@ mod tests {
             said,
             "GET /health: 1 of 3 answers were not 200, the first 503 down"
         );
+        facts.health = Ok(samples(&[], &["503 no cron job"]));
+        let said = health(&facts).unwrap_err().detail;
+        assert!(said.contains("503 no cron job: what the app misses"), "{said}");
         facts.health = Ok(samples(&[], &[]));
         assert!(health(&facts).is_err());
     }

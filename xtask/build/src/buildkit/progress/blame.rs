@@ -35,6 +35,32 @@ fn without_program(text: &str) -> Option<&str> {
         .find_map(|line| Some(line.split_once("no such program: ")?.1.trim()))
 }
 
+/// What to do about a file that a step of the app's may not write.
+fn denied(text: &str) -> Option<String> {
+    let (before, rest) = text.rsplit_once("PermissionError: [Errno 13] Permission denied: '")?;
+    let path = rest.split('\'').next()?;
+    let step = before
+        .lines()
+        .rev()
+        .find_map(|line| line.trim().strip_prefix("+ "));
+    let is_open = |path: &str| ["/app/", "/tmp/"].iter().any(|open| path.starts_with(open));
+    let Some((folder, inside)) = path.split_once("/site-packages/") else {
+        return (path.starts_with('/') && !is_open(path)).then(|| {
+            format!(
+                "nothing of the app's may write in {path}: the setting that names that has to lead into the app's own folder"
+            )
+        });
+    };
+    let package = inside.split('/').next().filter(|package| *package != inside)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || " -_./:=@,+%".contains(c);
+    let step = step.filter(|step| step.chars().all(plain)).unwrap_or("…");
+    Some(format!(
+        "a step writes into the installed package {package}, which is root's: `[\"sh\", \"-c\", \"mkdir /tmp/own && cp -r \
+         {folder}/site-packages/{package} /tmp/own && PYTHONPATH=/tmp/own:$PYTHONPATH {step}\"]` in its place in `build.steps` \
+         has it write into a copy"
+    ))
+}
+
 /// `name==1.0`, of uv's sentence that there is no such version.
 fn unknown_version(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("there is no version of ")?;
@@ -53,6 +79,14 @@ fn unknown_to_npm(text: &str) -> Option<&str> {
 /// The host that uv could not fetch something from.
 fn host(text: &str) -> Option<&str> {
     host_of(text.split_once("Failed to fetch: ")?.1)
+}
+
+/// The package that comes from git, and the host that git could not reach.
+fn of_git(text: &str) -> Option<(&str, &str)> {
+    let (_, after) = text.split_once("Git operation failed")?;
+    let (_, rest) = after.split_once("unable to access '")?;
+    let package = text.split_once(" @ git+")?.0.rsplit('`').next()?;
+    Some((package, host_of(rest)?))
 }
 
 /// The host of a URL that a text begins with, without who asks it.
@@ -147,6 +181,12 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
         "dns error",
         "network is unreachable",
     ]) {
+        if let Some((package, host)) = of_git(text) {
+            return failure.hint(format!(
+                "the build could not reach {host}, which has {package} in git: check the network, or the proxy, and run the same \
+                 command again; or let the app take a release of it that an index has"
+            ));
+        }
         return failure.hint(match host(text) {
             Some(host) => format!(
                 "the build could not reach {host}: check the network, or the proxy, and run the same command again; \
@@ -189,6 +229,9 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
     if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
         return failure.hint("run `uv lock` in the app's folder and commit uv.lock");
     }
+    if let Some(advice) = denied(text) {
+        return failure.hint(advice);
+    }
     if let Some(module) = missing_module(text) {
         return failure.hint(format!(
             "nothing that is installed brings the module {module}: where an extra or a dependency group of the app's has its \
@@ -229,6 +272,37 @@ mod tests {
             assert!(hint(said).contains(part), "{}", hint(said));
         }
         assert!(hint("dns error").contains("could not reach the network"));
+    }
+
+    #[test]
+    fn a_package_of_git_is_named_with_its_host() {
+        let said = "error: Failed to download and build `utils @ git+https://code.example/u/utils.git@a9af`\n  cause: Git \
+                    operation failed\n  fatal: unable to access 'https://code.example/u/utils.git/': Could not resolve host: \
+                    code.example";
+        assert!(
+            hint(said).starts_with("the build could not reach code.example, which has utils in git: "),
+            "{}",
+            hint(said)
+        );
+    }
+
+    #[test]
+    fn what_a_step_may_not_write_is_led_elsewhere() {
+        let said = "+ python manage.py collectstatic --noinput\n  with open(path, \"w\") as css:\nPermissionError: [Errno 13] \
+                    Permission denied: '/opt/venv/lib/python3.13/site-packages/bulma/css/x.css'\nthe step ended";
+        assert_eq!(
+            hint(said),
+            "a step writes into the installed package bulma, which is root's: `[\"sh\", \"-c\", \"mkdir /tmp/own && cp -r \
+             /opt/venv/lib/python3.13/site-packages/bulma /tmp/own && PYTHONPATH=/tmp/own:$PYTHONPATH python manage.py \
+             collectstatic --noinput\"]` in its place in `build.steps` has it write into a copy"
+        );
+        let said = "PermissionError: [Errno 13] Permission denied: '/public_collected'";
+        assert!(
+            hint(said).starts_with("nothing of the app's may write in /public_collected: "),
+            "{}",
+            hint(said)
+        );
+        assert_eq!(hint(&said.replace("/public", "/app/public")), "");
     }
 
     #[test]
