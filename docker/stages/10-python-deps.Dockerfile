@@ -339,10 +339,11 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     fi
 elif [ -f /opt/locked ]; then
     if [ -s /opt/locked ]; then install_local --requirement /opt/locked; fi
-    # Many a project of Poetry's is installed without its root, and does not say so.
+    # Many a project of Poetry's is installed without its root, and does not say so; and some look for
+    # it by their folder's name.
     if [ -f /opt/own ] && ! install_local --editable /app 2> /tmp/said; then
         cat /tmp/said >&2
-        grep -q 'No file/folder found for package' /tmp/said || exit 1
+        grep -Eq 'No file/folder found for package|does not contain any element' /tmp/said || exit 1
         echo "the project is not installed as a package, since it has none"
     fi
 fi

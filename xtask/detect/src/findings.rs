@@ -480,11 +480,47 @@ fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<Chosen
     })
 }
 
+/// Whether the build installs the project itself, so that its modules are found from
+/// anywhere.
 fn is_package(tree: &Tree, member: &str) -> bool {
-    toml_at(tree, &format!("{member}pyproject.toml")).is_some_and(|(_, table)| {
+    let of_packages = toml_at(tree, &format!("{member}pyproject.toml")).is_some_and(|(_, table)| {
         let uv = at(&table, &["tool", "uv", "package"]).and_then(toml::Value::as_bool);
         table.contains_key("build-system") && uv != Some(false)
-    })
+    });
+    of_packages && is_in_its_list(tree, member)
+}
+
+/// Whether what says what is installed has the project in it: a lock of it does, a list of
+/// packages where it names its own folder.
+fn is_in_its_list(tree: &Tree, member: &str) -> bool {
+    const LISTS: [(&str, bool); 6] = [
+        ("uv.lock", true),
+        ("pylock.toml", false),
+        ("poetry.lock", true),
+        ("pdm.lock", true),
+        ("requirements.txt", false),
+        ("Pipfile.lock", false),
+    ];
+    // A member is installed by the lock of its workspace.
+    if !member.is_empty() && tree.has("uv.lock") {
+        return true;
+    }
+    let counts = LISTS
+        .iter()
+        .find(|(name, _)| tree.has(&format!("{member}{name}")));
+    let Some((name, _)) = counts.filter(|(_, has_it)| !has_it) else {
+        return true;
+    };
+    let text = tree.text(&format!("{member}{name}")).unwrap_or_default();
+    let names_it = |line: &str| {
+        let rest = ["-e", "--editable"]
+            .iter()
+            .find_map(|flag| line.strip_prefix(flag));
+        let rest = rest.unwrap_or(line).trim_start_matches(['=', ' ']);
+        let path = rest.split(['[', ' ', '#']).next().unwrap_or_default();
+        matches!(path, "." | "./" | "file:." | "file:./")
+    };
+    text.lines().any(|line| names_it(line.trim()))
 }
 
 /// The name of a member, where the top is a uv workspace.

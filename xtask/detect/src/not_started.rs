@@ -7,6 +7,7 @@ use crate::dependencies::{self, AskedBy, AskedPackage};
 use crate::findings::Findings;
 use crate::libraries;
 use crate::place::Detected;
+use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::settings::ReadVariable;
 
@@ -22,6 +23,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
     told.extend(libraries::missing(words));
     told.extend(files::way_out(findings, words));
     told.extend(for_host(findings, words));
+    told.extend(for_redis(words));
     told.extend(for_table(findings, words));
     told.extend(for_extension(words));
     told.extend(for_function(words, image));
@@ -154,6 +156,24 @@ fn for_host(findings: &Findings, words: &str) -> Option<String> {
         (None, _) => {
             "it asks another host while it starts, which cannot be reached from a container here".to_owned()
         }
+    })
+}
+
+/// A Redis of the container's own, which nobody has started.
+fn for_redis(words: &str) -> Option<String> {
+    const HERE: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
+    let refused = ["Connection refused", "Connect call failed", "[Errno 111]"];
+    let asks = |line: &str| {
+        let is_here = HERE.iter().any(|host| line.contains(host));
+        is_here && line.contains("6379") && refused.iter().any(|sign| line.contains(sign))
+    };
+    words.lines().any(asks).then(|| {
+        format!(
+            "it asks a Redis in its own container: `\"packages\": [\"{}\"], \"programs\": [{}]` in hive-app.json has one there, \
+             which keeps nothing, beside what stands in both",
+            redis::PACKAGE,
+            redis::program()
+        )
     })
 }
 
@@ -372,6 +392,24 @@ mod tests {
         );
         let words = "ConnectionError: HTTPSConnectionPool(host='a.example', port=443): Failed to resolve 'a.example' ([Errno -2])";
         says(&[SETTINGS], words, &["it asks a.example while it starts"]);
+    }
+
+    #[test]
+    fn a_redis_of_the_container_that_is_not_there_is_one_of_its_programs() {
+        for words in [
+            "redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:6379. Connection refused.",
+            "OSError: Multiple exceptions: [Errno 111] Connect call failed ('::1', 6379, 0, 0)",
+        ] {
+            says(
+                &[],
+                words,
+                &[
+                    r#"`"packages": ["redis-server"], "programs": [{"name":"redis","command":["redis-server","#,
+                ],
+            );
+        }
+        let elsewhere = "ConnectionError: Error 111 connecting to cache:6379. Connection refused.";
+        assert_eq!(told(&[], elsewhere), Vec::<String>::new());
     }
 
     #[test]

@@ -91,14 +91,23 @@ fn a_project_without_lock_is_locked_by_the_build_where_that_can_be_done() {
         assert!(found.contains(expected), "{found}");
     }
     // uv would want more than this file.
-    for more in ["dynamic=['version']", "[tool.uv.sources]\ny={path='y'}"] {
+    let with = |more: &str| {
         let other = known.replace("[dependency-groups]", &format!("{more}\n[dependency-groups]"));
-        let found = read_app(folder(&[("pyproject.toml", &other)]).path()).unwrap_err();
+        read_app(folder(&[("pyproject.toml", &other)]).path()).unwrap_err()
+    };
+    let asked = "[tool.uv.sources]\nuvicorn={path='y'}";
+    for more in ["dynamic=['version']", asked] {
+        let found = with(more);
         assert!(
             found[0].contains("has no uv.lock beside it: run `uv lock` in "),
             "{found:?}"
         );
     }
+    let found = with("[tool.uv.sources]\ny={path='../y', editable=true}");
+    assert!(
+        found[0].contains("`uv lock` asks for ../y, where y is not: run `uv pip compile "),
+        "{found:?}"
+    );
     let poetry = "[tool.poetry]\nname='x'\n[tool.poetry.dependencies]\nuvicorn='*'\n";
     let found = read_app(folder(&[("pyproject.toml", poetry)]).path()).unwrap_err();
     assert!(

@@ -7,6 +7,7 @@ use detect::dependencies;
 use inputs::regular;
 use toml::Table;
 
+use super::lock::normal;
 use super::{foreign, workspace};
 
 /// What to do where nothing says what is installed; `project` is pyproject.toml, where
@@ -36,7 +37,7 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
         }
         // uv reads no other form, and what names no packages has them elsewhere.
         if project.get("project").is_some_and(says_packages) || has_workspace(project) {
-            return with_uv(folder);
+            return with_uv(folder, project);
         }
     }
     let groups = project.map(dependencies::listed_groups).unwrap_or_default();
@@ -83,7 +84,9 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
     };
     match way_out {
         Some(way_out) => format!("{shown} has no list of packages that a build reads: {way_out}"),
-        None if project.is_some_and(|project| project.contains_key("project")) => with_uv(folder),
+        None if let Some(project) = project.filter(|project| project.contains_key("project")) => {
+            with_uv(folder, project)
+        }
         None if project.is_some() => format!(
             "{} names no packages, and nothing else in {shown} does: write what the app needs into requirements.txt, \
              one package a line",
@@ -96,12 +99,40 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
     }
 }
 
-fn with_uv(folder: &Path) -> String {
-    format!(
-        "{} has no uv.lock beside it: run `uv lock` in {} and commit the file",
-        folder.join("pyproject.toml").display(),
-        folder.display()
-    )
+fn with_uv(folder: &Path, project: &Table) -> String {
+    let pyproject = folder.join("pyproject.toml");
+    let shown = pyproject.display();
+    match absent_source(folder, project) {
+        None => format!(
+            "{shown} has no uv.lock beside it: run `uv lock` in {} and commit the file",
+            folder.display()
+        ),
+        Some((name, path)) => format!(
+            "{shown} has no uv.lock beside it, and `uv lock` asks for {path}, where {name} is not: run `uv pip compile {} \
+             --output-file {}`, which leaves that out, and commit the file",
+            quoted(&pyproject),
+            quoted(&folder.join("requirements.txt"))
+        ),
+    }
+}
+
+/// A package that uv would take from a folder which is not there, and that only an extra or a
+/// group asks for: its name, and where it would be.
+fn absent_source(folder: &Path, project: &Table) -> Option<(String, String)> {
+    let sources = project.get("tool")?.get("uv")?.get("sources")?.as_table()?;
+    let about = project.get("project")?;
+    let asked = about.get("dependencies").and_then(toml::Value::as_array);
+    let is_asked = |name: &str| {
+        let mut asked = asked.into_iter().flatten().filter_map(toml::Value::as_str);
+        asked.any(|one| {
+            let ends = |c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c));
+            normal(one.split(ends).next().unwrap_or_default()) == normal(name)
+        })
+    };
+    sources.iter().find_map(|(name, source)| {
+        let path = source.get("path")?.as_str()?;
+        (!folder.join(path).exists() && !is_asked(name)).then(|| (name.clone(), path.to_owned()))
+    })
 }
 
 /// Whether `[project]` has packages, or code that tells them.

@@ -61,6 +61,16 @@ fn denied(text: &str) -> Option<String> {
     ))
 }
 
+/// A folder that the project's own package takes in, and that nobody has made: of hatchling.
+fn not_taken_in(text: &str) -> Option<String> {
+    let (_, rest) = text.rsplit_once("Forced include not found: /app/")?;
+    let path = rest.lines().next()?.trim();
+    Some(format!(
+        "the project's package takes in {path}, which is not in its folder: put there what is built for it, or nothing, by \
+         `mkdir -p {path} && touch {path}/.gitkeep` in the app's folder"
+    ))
+}
+
 /// `name==1.0`, of uv's sentence that there is no such version.
 fn unknown_version(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("there is no version of ")?;
@@ -229,7 +239,7 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
     if has(&["the lockfile at `uv.lock` needs to be updated", "uv lock"]) {
         return failure.hint("run `uv lock` in the app's folder and commit uv.lock");
     }
-    if let Some(advice) = denied(text) {
+    if let Some(advice) = denied(text).or_else(|| not_taken_in(text)) {
         return failure.hint(advice);
     }
     if let Some(module) = missing_module(text) {
@@ -281,6 +291,17 @@ mod tests {
                     code.example";
         assert!(
             hint(said).starts_with("the build could not reach code.example, which has utils in git: "),
+            "{}",
+            hint(said)
+        );
+    }
+
+    #[test]
+    fn a_folder_that_a_package_takes_in_is_asked_for() {
+        let said = "    raise FileNotFoundError(msg)\n  FileNotFoundError: Forced include not found: /app/web/public\n  hint: \
+                    Build failures";
+        assert!(
+            hint(said).contains("`mkdir -p web/public && touch web/public/.gitkeep`"),
             "{}",
             hint(said)
         );
