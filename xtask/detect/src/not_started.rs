@@ -24,6 +24,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
     told.extend(files::way_out(findings, words));
     told.extend(for_host(findings, words));
     told.extend(for_redis(words));
+    told.extend(for_encryption(findings, words));
     told.extend(for_table(findings, words));
     told.extend(for_extension(words));
     told.extend(for_function(words, image));
@@ -175,6 +176,30 @@ fn for_redis(words: &str) -> Option<String> {
             redis::program()
         )
     })
+}
+
+/// TLS that an app asks for, and that nothing speaks inside of a container: the word for none
+/// is libpq's, or asyncpg's.
+fn for_encryption(findings: &Findings, words: &str) -> Option<String> {
+    const SIGNS: [(&str, &str); 2] = [
+        (
+            "server does not support SSL, but SSL was required",
+            "sslmode=disable",
+        ),
+        ("rejected SSL upgrade", "ssl=disable"),
+    ];
+    let (_, none) = SIGNS.iter().find(|(sign, _)| words.contains(sign))?;
+    let url = findings
+        .database
+        .iter()
+        .find(|one| one.value.value.starts_with("{database_url"));
+    let (name, url) = url.map_or(("DATABASE_URL", "{database_url}"), |one| {
+        (one.value.name.as_str(), one.value.value.as_str())
+    });
+    Some(format!(
+        "the image's PostgreSQL is reached inside of the container, where nothing is encrypted: `\"app\": {{\"environment\": \
+         {{\"{name}\": \"{url}?{none}\"}}}}` in hive-app.json says so, unless the code itself asks for it"
+    ))
 }
 
 /// Tables that nothing has made.
@@ -392,6 +417,23 @@ mod tests {
         );
         let words = "ConnectionError: HTTPSConnectionPool(host='a.example', port=443): Failed to resolve 'a.example' ([Errno -2])";
         says(&[SETTINGS], words, &["it asks a.example while it starts"]);
+    }
+
+    #[test]
+    fn encryption_that_nothing_speaks_is_left_out_of_the_url() {
+        let settings = (
+            "settings.py",
+            "import os\nimport dj_database_url\nURL = os.environ[\"SHOP_DATABASE_URL\"]\n",
+        );
+        let words = "OperationalError: connection to server at \"127.0.0.1\", port 5432 failed: server does not support SSL, \
+                     but SSL was required";
+        says(
+            &[settings],
+            words,
+            &[r#""SHOP_DATABASE_URL": "{database_url}?sslmode=disable""#],
+        );
+        let words = "ConnectionError: PostgreSQL server at \"127.0.0.1:5432\" rejected SSL upgrade";
+        says(&[], words, &[r#""DATABASE_URL": "{database_url}?ssl=disable""#]);
     }
 
     #[test]

@@ -147,11 +147,18 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
              a netrc file, or user and password in the URL of a variable",
         );
     }
-    if text.contains("uv cannot have Python ") && !text.contains("Hash mismatch") {
-        return failure.hint(
-            "UV_PYTHON_INSTALL_MIRROR names a place that the build reaches and that has it; or leave `python` out of the spec, \
-             or take a base set that has it (`cargo xtask base list`)",
+    if let Some((_, rest)) = text.split_once("uv cannot have Python ")
+        && !text.contains("Hash mismatch")
+    {
+        let python = rest.split_whitespace().next().unwrap_or_default();
+        let base = bases.and_then(|bases| bases.released_with(python));
+        let way = base.map_or_else(
+            || "or leave `python` out of images/<image>/image.json: then packages without a wheel are built".to_owned(),
+            |base| format!("or `\"base\": \"{base}\"` in place of `python` in images/<image>/image.json, which has that one"),
         );
+        return failure.hint(format!(
+            "UV_PYTHON_INSTALL_MIRROR names a place that the build reaches and that has it; {way}"
+        ));
     }
     if let Some(program) = without_program(text) {
         return failure.hint(format!(
@@ -294,6 +301,24 @@ mod tests {
             "{}",
             hint(said)
         );
+    }
+
+    #[test]
+    fn a_python_that_cannot_be_fetched_is_one_of_a_base_set_where_one_has_it() {
+        let sets = include_str!("../../../../../images/base-sets.json");
+        let sets: BaseSets = serde_json::from_str(sets).unwrap();
+        let told = |python: &str| {
+            let said = format!("  uv cannot have Python {python} from h.example\n  the step ended");
+            hints(failure::build("x"), &said, Some(&sets)).hints.join("\n")
+        };
+        let known = told("3.12");
+        assert!(
+            known.contains("or `\"base\": \"ubuntu\"` in place of `python`"),
+            "{known}"
+        );
+        let unknown = told("3.11");
+        assert!(unknown.contains("or leave `python` out"), "{unknown}");
+        assert!(!unknown.contains("base"), "{unknown}");
     }
 
     #[test]
