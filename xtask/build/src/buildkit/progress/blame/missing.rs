@@ -199,6 +199,8 @@ fn says_missing(line: &str) -> bool {
     let words = [
         "no such file",
         "not found",
+        // As a shell ends that did not find it.
+        "exit status 127",
         "not installed",
         "unable to execute",
         "cannot find",
@@ -294,6 +296,11 @@ mod tests {
         names(
             "x.c:4: fatal error: ffi.h: No such file or directory\nerror: command '/usr/bin/x86_64-linux-gnu-gcc' failed with exit code 1",
             &["libffi-dev"],
+        );
+        names(
+            "Failed to build `gssapi==1.8.3`\nCalledProcessError: Command 'krb5-config --libs gssapi' returned non-zero exit status \
+             127.",
+            &["gssapi==1.8.3", r#"["gcc", "python3-dev", "libkrb5-dev"]"#],
         );
         names(
             "Git executable not found. Ensure that Git is installed and available.",
