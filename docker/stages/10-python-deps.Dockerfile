@@ -270,7 +270,7 @@ if [ -f /opt/later ]; then
     mkdir /opt/venv
 fi
 {{no_login_in}}
-no_login_in python-logins "of the image" /opt/venv /opt/with-app
+no_login_in python-logins "of the image" /opt/venv /opt/with-app /deps /tmp
 SH
 
 # The app, and its package when it is one: installed beside the venv, so that the venv's layer
@@ -360,7 +360,7 @@ fi
 mv /opt/project /opt/with-app/project
 ln -s with-app/project /opt/project
 {{no_login_in}}
-no_login_in python-logins "of the image" /opt/with-app /app
+no_login_in python-logins "of the image" /opt/with-app /app /tmp
 SH
 {{own_steps}}
 # Of the app's folder itself, or written by code that a package was built with. Where the look fails

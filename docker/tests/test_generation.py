@@ -21,6 +21,7 @@ from unittest import mock
 from hive_container import archiving
 from test_proof import copied, load
 
+load("ahead")
 load("warm")
 generation = load("generation")
 
@@ -270,9 +271,16 @@ class Archive(unittest.TestCase):
             with mock.patch.multiple(generation, locked=lambda: 0, **places_in(folder)):
                 with open(generation.JOURNAL, "w") as journal:
                     journal.write("{}")
-                with self.assertRaisesRegex(copied.Refused, "no generation is deleted"):
-                    generation.forget("before-1")
+                # Nor what that operation is about to make, by whoever would end a deletion.
+                os.mkdir(f"{folder}/generations/new-2.part")
+                for refused in (lambda: generation.forget("before-1"), generation.end_forgetting):
+                    with self.assertRaisesRegex(copied.Refused, "no generation is deleted"):
+                        refused()
+                names = ["before-1", "journal.json", "new-2.part"]
+                self.assertEqual(sorted(os.listdir(f"{folder}/generations")), names)
                 os.unlink(generation.JOURNAL)
+                generation.end_forgetting()
+                self.assertEqual(os.listdir(f"{folder}/generations"), ["before-1"])
                 holder = os.open(f"{folder}/generations", os.O_RDONLY)
                 fcntl.flock(holder, fcntl.LOCK_EX)
                 with self.assertRaisesRegex(copied.Refused, "no generation is deleted"):

@@ -81,6 +81,10 @@ class Lists(unittest.TestCase):
         self.assertEqual(found.later, ["-e ."])
         self.assertEqual(found.with_the_app(), [*urls, "-c /app/limits.txt", "-e ."])
 
+    def test_constraints_of_a_url_stay_there(self):
+        found = self.read({"requirements.txt": "-c https://h/c.txt\napache-airflow\n-e .\n"})
+        self.assertEqual(found.with_the_app(), ["-c https://h/c.txt", "apache-airflow", "-e ."])
+
     def test_lists_within_lists_and_of_powershell(self):
         found = self.read(
             {

@@ -240,7 +240,7 @@ class OfExtensions(unittest.TestCase):
         listed = mock.Mock(stdout=b"3000; 0 16390 TABLE DATA public no_such app\n")
         with (
             mock.patch.object(migrate.subprocess, "run", return_value=listed),
-            mock.patch.object(migrate, "configured", lambda _: ["public spatial_ref_sys"]),
+            mock.patch.object(migrate, "of_extensions", lambda _: ["public spatial_ref_sys"]),
             self.assertRaisesRegex(migrate.Refused, "nothing makes: public no_such app"),
         ):
             migrate.restore("dump", spec, {"extensions": []})
@@ -259,7 +259,7 @@ class OfExtensions(unittest.TestCase):
             mock.patch.object(migrate.subprocess, "run", return_value=listed),
             mock.patch.object(migrate, "restore_some", some),
             mock.patch.object(
-                migrate, "configured", lambda _: ["public spatial_ref_sys", "cron jobid_seq"]
+                migrate, "of_extensions", lambda _: ["public spatial_ref_sys", "cron jobid_seq"]
             ),
         ):
             told = migrate.restore("dump", spec, {"extensions": extensions}, "--jobs=2")
@@ -295,6 +295,40 @@ class Settings(unittest.TestCase):
 ALTER ROLE "r" SET "search_path" FROM CURRENT;""",
             ],
         )
+
+
+class Prepared(unittest.TestCase):
+    def asked(self, chosen):
+        """What the superuser does for an image whose role is `shop`, with what he makes by it."""
+        spec = mock.Mock(role="shop", database="shop")
+        asked, marked = [], []
+
+        def mark(_database, named):
+            marked.append(named)
+
+        def ask(_database, *statements):
+            asked.extend(statements)
+            return "t"
+
+        with (
+            mock.patch.object(migrate, "ask", ask),
+            mock.patch.object(migrate.dataclasses, "replace", lambda _, role: role),
+            mock.patch.object(migrate.database, "make_marker", mark),
+        ):
+            migrate.prepare(spec, {"extensions": [], "ran": True} | chosen)
+        return asked, marked
+
+    def test_a_role_is_made_by_the_name_that_policies_have(self):
+        asked, marked = self.asked({"role": "genie", "roles": ["reporting"]})
+        self.assertEqual(asked[0], 'CREATE ROLE "genie" LOGIN')
+        self.assertIn('CREATE ROLE "reporting" NOLOGIN', asked)
+        self.assertEqual(marked, ["genie"], "its rights are the renamed role's")
+        # Of an older tool, which does not say.
+        self.assertEqual(self.asked({})[0][0], 'CREATE ROLE "shop" LOGIN')
+
+    def test_where_the_new_name_is_taken_it_is_refused(self):
+        with self.assertRaisesRegex(copied.Refused, "a role 'shop' beside 'genie'"):
+            self.asked({"role": "genie", "roles": ["shop"]})
 
 
 class AsRun(unittest.TestCase):

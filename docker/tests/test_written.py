@@ -107,6 +107,24 @@ class Count(unittest.TestCase):
         self.assertEqual(written.new_files(str(home), MOMENT), 1)
         self.assertEqual(written.new_files(None, MOMENT), 0)
 
+    def test_on_what_no_server_has_run_nothing_was_written(self):
+        """Its note is later than all else, as where the clock was set back."""
+        control = self.cluster / "global/pg_control"
+        note = {"next_transaction": "1:7", "control": written.digest_of(str(control))}
+        (self.cluster / written.files.RESTORED).write_text(json.dumps(note))
+        with (
+            mock.patch.object(written, "GENERATIONS", str(self.cluster.parent)),
+            mock.patch.object(written.sys, "argv", ["written", self.cluster.name]),
+            mock.patch.object(written, "count", lambda *_: {"tables": [["a", 1]]}),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            self.assertEqual(written.main(), 0)
+            control.write_text("in production")
+            self.assertEqual(written.main(), 0)
+        nothing, some = map(json.loads, said.getvalue().splitlines())
+        self.assertEqual(nothing, {"tables": [], "not_counted": [], "files": 0})
+        self.assertEqual(some, {"tables": [["a", 1]]})
+
     def test_one_that_does_not_say_since_when_is_not_counted(self):
         note = self.cluster / "hive-restored.json"
         note.write_text('{"id": "1"}', encoding="utf-8")

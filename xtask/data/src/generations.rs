@@ -173,13 +173,27 @@ impl VolumeKeeper {
             .map(drop)
     }
 
-    /// What became of a generation's deletion, which is ended here where its files are not the
-    /// owner's: once begun, it is called as what was never in use.
+    /// Deletes a generation that somebody has named, also where its files are not the owner's.
+    ///
+    /// # Errors
+    /// When there is none, or an operation works on the volume.
+    pub(crate) fn forget(&self, generation: &str) -> Result<()> {
+        self.ended(generation, self.does("forget", &[generation]), "end_forgetting")
+            .map(drop)
+    }
+
+    /// What became of an operation's deletion of a generation that nobody has used.
     pub(crate) fn forgotten(&self, generation: &str, done: Result<String>) -> Result<String> {
+        self.ended(generation, done, "settle")
+    }
+
+    /// A deletion that could not go on is ended by a verb as root: once begun, what was a generation
+    /// is called as what was never in use.
+    fn ended(&self, generation: &str, done: Result<String>, verb: &str) -> Result<String> {
         let Err(error) = done else {
             return done;
         };
-        self.settle_as_root()?;
+        self.run(&["--user", ROOT], &on_generations(&[verb]))?;
         match self.look(&[])?.generations.iter().any(|one| one == generation) {
             true => Err(error),
             false => Ok(String::new()),
@@ -206,9 +220,9 @@ fn attended(
 ) -> Result<(VolumeAttendant, Attending)> {
     let exec = [&["exec", "--interactive"], user, &[container]].concat();
     // Ctrl-C ends what it is asked, and not the one who takes it back.
-    let runner = runner.for_cleanup();
-    let command = engine.cmd(&runner, &exec).args(on_generations(&["attend"]));
-    VolumeAttendant::of(command.dialog()?)
+    let whole = runner.for_cleanup();
+    let command = engine.cmd(&whole, &exec).args(on_generations(&["attend"]));
+    VolumeAttendant::of(command.dialog()?, runner)
 }
 
 /// The command that says what a container's archive has.

@@ -454,7 +454,7 @@ pub fn forget(order: &RestoreOrder<'_>, generation: &str) -> Result<()> {
         return Err(journal.refused(name.as_str()));
     }
     seen.has(&name.volume(), generation)?;
-    keeper.forgotten(generation, keeper.does("forget", &[generation]))?;
+    keeper.forget(generation)?;
     if keeper.look(&[])?.kept.is_empty() {
         // The image of the last way back had this name so that it was not pruned.
         let tag = OwnRepository::Kept.tagged(name);

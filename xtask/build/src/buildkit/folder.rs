@@ -16,6 +16,9 @@ use host::report::Report;
 /// How all of them begin.
 const PREFIX: &str = "hive-bake-";
 
+/// The file in it that is locked.
+const LOCK: &str = "lock";
+
 /// Whoever makes one has locked it by then.
 const YOUNG: Duration = Duration::from_secs(60);
 
@@ -50,7 +53,7 @@ impl BakeFolder {
 
 fn at_once(folder: &Path, runner: &Runner, report: &Report) -> Result<HeldLock> {
     let lock = FileLock {
-        path: &folder.join("lock"),
+        path: &folder.join(LOCK),
         busy: "another build has this folder",
         patience: Some(Duration::ZERO),
     };
@@ -59,7 +62,8 @@ fn at_once(folder: &Path, runner: &Runner, report: &Report) -> Result<HeldLock> 
 
 fn sweep(place: &Path, young: Duration, runner: &Runner, report: &Report) -> Result<()> {
     let us = rustix::process::geteuid().as_raw();
-    for entry in fs_err::read_dir(place)?.flatten() {
+    // What is there of others is nobody's business here, and may not be his to see.
+    for entry in fs_err::read_dir(place).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let Ok(metadata) = path.symlink_metadata() else {
             continue;
@@ -68,7 +72,9 @@ fn sweep(place: &Path, young: Duration, runner: &Runner, report: &Report) -> Res
             .modified()
             .is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= young));
         let is_ours = metadata.is_dir() && metadata.uid() == us;
-        if !(is_ours && is_old && name.to_string_lossy().starts_with(PREFIX)) {
+        // One without a lock is an older tool's, which may be at work.
+        let has_lock = path.join(LOCK).symlink_metadata().is_ok();
+        if !(is_ours && is_old && has_lock && name.to_string_lossy().starts_with(PREFIX)) {
             continue;
         }
         runner.check_interrupt()?;
@@ -95,20 +101,22 @@ mod tests {
         let (runner, report) = (Runner::new(Arc::default()).unwrap(), Report::new(true, false));
         let make = |young| BakeFolder::below(place.path(), young, &runner, &report).unwrap();
         let (left, other) = (place.path().join("hive-bake-left"), place.path().join("other"));
-        for folder in [&left, &other] {
+        let older = place.path().join("hive-bake-older");
+        for folder in [&left, &other, &older] {
             fs_err::create_dir(folder).unwrap();
             fs_err::write(folder.join("HIVE_SECRET_0_CA_BUNDLE"), "").unwrap();
         }
+        fs_err::write(left.join(LOCK), "").unwrap();
         let elsewhere = place.path().join("hive-bake-link");
         std::os::unix::fs::symlink(&other, &elsewhere).unwrap();
         // One that somebody is about to lock stays.
         let held = make(YOUNG);
         assert!(left.exists());
         let next = make(Duration::ZERO);
-        assert!(!left.exists() && other.exists() && elsewhere.is_symlink());
+        assert!(!left.exists() && other.exists() && older.exists() && elsewhere.is_symlink());
         assert!(held.path().exists() && next.path().exists());
         drop((held, next));
         let names = fs_err::read_dir(place.path()).unwrap();
-        assert_eq!(names.count(), 2, "each goes with its call");
+        assert_eq!(names.count(), 3, "each goes with its call");
     }
 }

@@ -16,9 +16,6 @@ use super::{VolumeJournal, refusal};
 use failure::FailureKind;
 use host::process::{Dialog, Runner, tail};
 
-/// How long a container may take until its program is there.
-const BEGINNING: Duration = Duration::from_secs(60);
-
 /// Who carries something out says every ten seconds that he is there.
 const SILENCE: Duration = Duration::from_secs(100);
 
@@ -71,6 +68,7 @@ struct Answer {
 impl VolumeAttendant {
     fn new(dialog: Dialog) -> Result<Self> {
         let stream = dialog.stream.try_clone().context("duplicate a socket's handle")?;
+        stream.set_read_timeout(Some(LOOK))?;
         Ok(Self {
             dialog: RefCell::new(dialog),
             answers: RefCell::new(BufReader::new(stream)),
@@ -79,23 +77,16 @@ impl VolumeAttendant {
     }
 
     /// One that is there, and what it says first.
-    pub(super) fn of(dialog: Dialog) -> Result<(Self, Attending)> {
+    pub(super) fn of(dialog: Dialog, runner: &Runner) -> Result<(Self, Attending)> {
         let attendant = Self::new(dialog)?;
-        let Ok(attending) = serde_json::from_str(&attendant.said()?) else {
-            let why = attendant.dialog.into_inner().last_words();
-            return Err(failure::environment(format!("look at the volume: {why}")).into());
-        };
-        Ok((attendant, attending))
-    }
-
-    /// What the program says first; nothing where it has ended.
-    fn said(&self) -> Result<String> {
-        let mut line = String::new();
-        self.dialog.borrow().stream.set_read_timeout(Some(BEGINNING))?;
-        let read = self.answers.borrow_mut().read_line(&mut line);
-        read.with_context(|| format!("look at the volume: wait {} s for it", BEGINNING.as_secs()))?;
-        self.dialog.borrow().stream.set_read_timeout(Some(LOOK))?;
-        Ok(line)
+        let said = attendant.line(runner)?;
+        match said.and_then(|said| serde_json::from_str(&said).ok()) {
+            Some(attending) => Ok((attendant, attending)),
+            None => {
+                let why = attendant.dialog.into_inner().last_words();
+                Err(failure::environment(format!("look at the volume: {why}")).into())
+            }
+        }
     }
 
     /// Has a verb carried out; none where the program has ended, or the way to it.
@@ -212,7 +203,7 @@ mod tests {
             format!("echo hello; read -r asked; echo \"$asked\" >&2; printf '{answers}'; read -r end");
         let attendant =
             VolumeAttendant::new(runner.cmd("sh").args(["-c", &script]).dialog().unwrap()).unwrap();
-        assert_eq!(attendant.said().unwrap(), "hello\n");
+        assert_eq!(attendant.line(&runner).unwrap().as_deref(), Some("hello\n"));
         (runner, attendant)
     }
 

@@ -909,9 +909,19 @@ def finish() -> None:
 
 def forget(name: str) -> None:
     """Deletes a generation that somebody has named, unless an operation works with it."""
+    be_unused()
+    delete(name)
+
+
+def end_forgetting() -> None:
+    """Deletes what one of the owner's could not, since not all of it is his: by root."""
+    be_unused()
+    settle()
+
+
+def be_unused() -> None:
     if is_held() or os.path.exists(JOURNAL):
         raise Refused("an operation works on the volume, so that no generation is deleted")
-    delete(name)
 
 
 def delete(name: str) -> None:
@@ -961,7 +971,8 @@ VERBS = {
         *(settle, begin, recover, share_files, ready),
         *(archived, less, recover_at),
         *(begin_copy, inspect_copy, begin_files, copy_files, keep),
-        *(exchange, back, forth, finish, forget, forget_unused),
+        *(exchange, back, forth, finish),
+        *(forget, end_forgetting, forget_unused),
     )
 }
 
@@ -970,7 +981,7 @@ VERBS = {
 #: user keeps his, and an engine may have several.
 ALONE = (
     *("settle", "begin", "begin_copy", "begin_files", "ready", "keep"),
-    *("exchange", "back", "forth", "forget", "forget_unused"),
+    *("exchange", "back", "forth", "forget", "end_forgetting", "forget_unused"),
 )
 
 #: How long it is waited for what another command does on the volume, in seconds.

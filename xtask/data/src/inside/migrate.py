@@ -11,6 +11,7 @@ superuser's statements are done in the new cluster before anything of the source
 source brings along (functions of indexes, checks, defaults) runs with the rights of the app's role.
 """
 
+import dataclasses
 import functools
 import glob
 import json
@@ -525,7 +526,9 @@ def prepare(spec: image.Image, chosen: dict) -> None:
             # A new database has it elsewhere.
             ask(spec.database, f"ALTER EXTENSION {extension} SET SCHEMA {schema}")
     if chosen["ran"]:
-        database.make_marker(Superuser(spec.database), spec)
+        # What that role may do is its right by another name, too.
+        named = dataclasses.replace(spec, role=own)
+        database.make_marker(Superuser(spec.database), named)
         ask(spec.database, f"INSERT INTO {database.MARKER} DEFAULT VALUES")
 
 
@@ -596,22 +599,22 @@ def restore(
     made += [f" SCHEMA - {flat(one['schema'])} ".encode() for one in chosen["extensions"]]
     for kind in chosen.get("without", []):
         made += [f" {kind} - ".encode(), f" COMMENT - {kind} ".encode()]
-    of_extensions = without_definition(lines)
-    known = configured(spec.database) if of_extensions else []
-    for line in of_extensions:
+    not_made = without_definition(lines)
+    known = of_extensions(spec.database) if not_made else []
+    for line in not_made:
         named = CONTENT.match(line)[2]
         if not named.startswith(tuple(f"{flat(name)} ".encode() for name in known)):
             raise Refused(f"rows of a table that nothing makes: {named.decode(errors='replace')}")
     others = [
         line
         for line in lines
-        if line not in of_extensions
+        if line not in not_made
         # `ID; CATALOG OID KIND SCHEMA NAME OWNER`
         and not any(re.match(rb"\d+; \d+ \d+" + re.escape(one), line) for one in made)
     ]
     failed, warned = [], []
     app = of_the_app(loader(spec, chosen))
-    for whose, wanted in ((of_the_superuser(), of_extensions), (app, others)):
+    for whose, wanted in ((of_the_superuser(), not_made), (app, others)):
         if wanted:
             more = restore_some(archive, spec.database, wanted, whose, how)
             failed, warned = failed + more[0], warned + more[1]
@@ -658,11 +661,12 @@ def restore_some(
     return failed, warnings(text)
 
 
-def configured(name: str) -> list[str]:
-    """The tables and sequences of extensions that people put rows into, in the new database."""
+def of_extensions(name: str) -> list[str]:
+    """Tables and sequences of extensions in the new database: people may have put rows there."""
     found = """SELECT coalesce(json_agg(nspname || ' ' || relname), '[]')
-        FROM pg_extension, unnest(extconfig) AS own JOIN pg_class c ON c.oid = own
-        JOIN pg_namespace n ON n.oid = relnamespace"""
+        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+        JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e'
+        WHERE relkind IN ('r', 'p', 'S')"""
     return json.loads(ask(name, found))
 
 

@@ -10,6 +10,7 @@ question PostgreSQL calls functions of the app's (those of indexes and of their 
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import stat
@@ -133,14 +134,25 @@ def count(cluster: str, made: str, moment: int) -> dict:
     }
 
 
+def digest_of(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
 def main() -> int:
     cluster = f"{GENERATIONS}/{sys.argv[1]}"
     note = f"{cluster}/{files.RESTORED}"
     try:
         with open(note, encoding="utf-8") as file:
-            made = json.load(file).get("next_transaction")
+            known = json.load(file)
         # One that did not end well, or that an older tool has made, does not say.
-        print(json.dumps(count(cluster, made, os.stat(note).st_mtime_ns) if made else None))
+        made, found = known.get("next_transaction"), None
+        if known.get("control") == digest_of(f"{cluster}/global/pg_control"):
+            # No server has run on it, and no app.
+            found = {"tables": [], "not_counted": [], "files": 0}
+        elif made:
+            found = count(cluster, made, os.stat(note).st_mtime_ns)
+        print(json.dumps(found))
     except Refused as error:
         print(error, file=sys.stderr)
         return 1

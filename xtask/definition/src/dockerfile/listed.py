@@ -75,7 +75,7 @@ class Listed:
     def with_the_app(self):
         """All of it, for a step that runs in the app's folder: paths go from there, and those of
         constraints from the list."""
-        return [re.sub("^-c ", "-c /app/", line) for line in self.ahead] + self.later
+        return [re.sub(r"^-c (?!\S*://)", "-c /app/", line) for line in self.ahead] + self.later
 
 
 def main():
