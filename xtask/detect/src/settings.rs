@@ -3,6 +3,7 @@
 
 mod classes;
 mod conditions;
+mod reads;
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +12,17 @@ use serde::Serialize;
 
 use crate::dependencies::{at, toml_at};
 use crate::entry;
-use crate::modules::{Meaning, Module, Modules};
+use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
-use crate::python::{Line, Token, TokenKind};
+use crate::python::{Line, TokenKind};
 use crate::secrets;
 use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_a_start, is_of_the_app, reads_count};
 use classes::{fields, guarded, is_settings};
 pub(crate) use conditions::kept_for_production;
 use conditions::{is_asked_for, is_caught, is_imported_on_request, is_revision};
+pub(crate) use reads::{Default, Read, is_variable, read_at_end, read_by, read_with_default, wanted};
+use reads::{calls, prefixed, subscripts};
 
 /// A variable, from all places that read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,25 +47,6 @@ pub struct ReadVariable {
     /// The code takes it as what Django and Flask sign sessions with, whatever its name.
     #[serde(skip)]
     pub(crate) is_session_key: bool,
-}
-
-/// What a line reads.
-pub(crate) struct Read {
-    pub(crate) name: String,
-    pub(crate) default: Default,
-    annotation: String,
-    is_made: bool,
-    is_refused: bool,
-}
-
-/// What a variable is where nobody sets it.
-pub(crate) enum Default {
-    /// It has to be set.
-    None,
-    /// A text or a number, as it stands there.
-    Text(String),
-    /// Something that is not to be told.
-    Other,
 }
 
 /// All variables, by the first place that reads each. Files of others hold settings for
@@ -329,278 +313,6 @@ fn has_name(text: &str, name: &str) -> bool {
         let (before, after) = (&text[..n], &text[n + name.len()..]);
         !before.ends_with(is_of_a_name) && !after.starts_with(is_of_a_name)
     })
-}
-
-/// `os.environ["NAME"]`, and not where it is set.
-fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Read> {
-    let mut found = Vec::new();
-    for n in 0..line.tokens.len() {
-        if n > 0 && line.tokens[n - 1].is(".") {
-            continue;
-        }
-        let Some((name, length)) = statement::dotted(&line.tokens[n..]) else {
-            continue;
-        };
-        let rest = &line.tokens[n + length..];
-        if !rest.first().is_some_and(|open| open.is("[")) || !is_environment(modules, module, &name) {
-            continue;
-        }
-        let Some((inside, after)) = statement::bracketed(rest) else {
-            continue;
-        };
-        let is_set = after.first().is_some_and(|next| next.is("=") || next.is("+="));
-        if let Some(name) = statement::text_of(inside) {
-            found.push(Read {
-                name,
-                default: if is_set { Default::Other } else { Default::None },
-                annotation: String::new(),
-                is_made: false,
-                is_refused: false,
-            });
-        }
-    }
-    found
-}
-
-/// What Flask and Quart read by `app.config.from_prefixed_env("SHOP")`, as far as it is
-/// known by its name: the key that signs sessions.
-fn prefixed(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<(Read, bool)> {
-    let calls = statement::calls(&line.tokens).into_iter();
-    let calls = calls.filter(|call| call.last() == "from_prefixed_env");
-    let by_itself = || {
-        let quart = module.calls().any(|(_, call)| {
-            matches!(modules.meaning(module, &call.path), Meaning::Outside(name) if name.starts_with("quart."))
-        });
-        let name = if quart { "QUART" } else { "FLASK" };
-        name.to_owned()
-    };
-    calls
-        .map(|call| {
-            let prefix = call.text("prefix", 0).unwrap_or_else(by_itself);
-            let read = Read {
-                name: format!("{prefix}_SECRET_KEY"),
-                default: Default::Other,
-                annotation: String::new(),
-                is_made: false,
-                is_refused: false,
-            };
-            (read, true)
-        })
-        .collect()
-}
-
-fn is_environment(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> bool {
-    matches!(modules.meaning(module, name), Meaning::Outside(name) if name == "os.environ")
-}
-
-/// `os.getenv("NAME", "x")`, `env.str("NAME")`, `config("NAME", default=1)`.
-fn calls(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Read> {
-    let calls = statement::calls(&line.tokens);
-    calls
-        .iter()
-        .filter_map(|call| read_by(modules, module, call))
-        .collect()
-}
-
-/// The variable that a call reads.
-pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> Option<Read> {
-    let (outside, declared) = match modules.meaning(module, &call.path) {
-        // The library's own object, made by nobody here.
-        Meaning::Outside(name)
-            if ["environs.env", "envparse.env"].iter().any(|own| {
-                let rest = name.strip_prefix(own);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            }) =>
-        {
-            ("environs.Env".to_owned(), None)
-        }
-        Meaning::Outside(name) => (name, None),
-        Meaning::Inside(other, name) => match made_by(modules, other, &name) {
-            Some((outside, call)) => (outside, Some(call)),
-            None => return read_by_its_own(other, &name, call),
-        },
-        Meaning::Unknown => return None,
-    };
-    let read = |name: String, default: Option<&[Token<'_>]>, otherwise: Default| Read {
-        name,
-        default: default.map_or(otherwise, of_value),
-        annotation: String::new(),
-        is_made: false,
-        is_refused: false,
-    };
-    let first = || call.positional(0).and_then(statement::text_of);
-    match outside.as_str() {
-        "os.getenv" | "os.environ.get" => Some(read(first()?, call.argument("default", 1), Default::Other)),
-        "os.environ.setdefault" | "os.environ.pop" => Some(read(first()?, call.positional(1), Default::None)),
-        "decouple.config"
-        | "starlette.config.Config"
-        | "environs.Env"
-        | "environs.FileAwareEnv"
-        | "envparse.Env"
-        | "environ.Env"
-        | "environ.FileAwareEnv" => {
-            let last = call.last();
-            let given = if call.path.contains('.') {
-                first().or_else(|| url_of(last))
-            } else {
-                first()
-            };
-            // `env(DEBUG=(bool, False))` and `env.read_env()` name no variable.
-            let name = given.filter(|name| is_variable(name))?;
-            let ahead = declared.as_ref().and_then(|made| of_scheme(made, &name));
-            let default = call.argument("default", default_position(&outside, call));
-            Some(read(name, default.or(ahead), Default::None))
-        }
-        "dj_database_url.config" => {
-            let name = call
-                .text("env", usize::MAX)
-                .unwrap_or_else(|| "DATABASE_URL".to_owned());
-            Some(read(name, call.argument("default", 0), Default::Other))
-        }
-        _ => None,
-    }
-}
-
-/// The variable that a value is read from, with what it is where nobody sets that.
-pub(crate) fn read_with_default<'m, 't>(
-    modules: &Modules<'_>,
-    module: &Module<'_>,
-    value: &'m [Token<'t>],
-) -> Option<(String, &'m [Token<'t>])> {
-    let (call, rest) = statement::call_at(value)?;
-    let read = read_by(modules, module, &call).filter(|_| rest.is_empty())?;
-    let default = call.arguments.iter().find(|one| one.name == Some("default"));
-    let default = default.or_else(|| call.arguments.iter().filter(|one| one.name.is_none()).nth(1));
-    Some((read.name, default?.value))
-}
-
-/// The variable that a value is read from, and that has to be set.
-pub(crate) fn wanted(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>]) -> Option<String> {
-    let (call, rest) = statement::call_at(value)?;
-    let read = read_by(modules, module, &call).filter(|_| rest.is_empty())?;
-    matches!(read.default, Default::None).then_some(read.name)
-}
-
-/// The variable whose value the tokens end with: a call that reads it, or the name of
-/// a setting that does.
-pub(crate) fn read_at_end(
-    modules: &Modules<'_>,
-    module: &Module<'_>,
-    tokens: &[Token<'_>],
-) -> Option<String> {
-    let last = tokens.last()?;
-    let of = |module: &Module<'_>, value: &[Token<'_>]| {
-        let calls = statement::calls(value);
-        let mut reads = calls.iter().filter_map(|call| read_by(modules, module, call));
-        reads.next().map(|read| read.name)
-    };
-    if last.is(")") {
-        return of(module, tokens);
-    }
-    if last.kind != TokenKind::Name {
-        return None;
-    }
-    match modules.meaning(module, last.text) {
-        Meaning::Inside(other, name) => of(other, other.value(&name)?),
-        _ => None,
-    }
-}
-
-/// `get_env("NAME", "x")`, where the project has a function of that kind.
-fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Option<Read> {
-    let function = module.definition(name).filter(|one| !one.is_class)?;
-    let mut words = name.split('_');
-    let of_environment = words.any(|word| ["env", "getenv", "environ"].contains(&word));
-    let variable = call.positional(0).and_then(statement::text_of)?;
-    let is_one = is_variable(&variable) && variable.to_uppercase() == variable;
-    let reads = || {
-        let body = module.body(function).iter();
-        let mut whole = body.flat_map(|line| &line.tokens);
-        whole.any(|token| token.text == "os" || token.text == "environ")
-    };
-    let is_required = matches!(call.named("required"), Some([value]) if value.is_name("True"));
-    let otherwise = if is_required {
-        Default::None
-    } else {
-        Default::Other
-    };
-    (is_one && (of_environment || reads())).then(|| Read {
-        name: variable,
-        default: call.argument("default", 1).map_or(otherwise, of_value),
-        annotation: String::new(),
-        is_made: false,
-        is_refused: false,
-    })
-}
-
-/// What django-environ reads where no name is given.
-fn url_of(method: &str) -> Option<String> {
-    let known = [
-        ("db", "DATABASE_URL"),
-        ("db_url", "DATABASE_URL"),
-        ("cache", "CACHE_URL"),
-        ("cache_url", "CACHE_URL"),
-        ("email", "EMAIL_URL"),
-        ("email_url", "EMAIL_URL"),
-    ];
-    known
-        .iter()
-        .find(|(name, _)| *name == method)
-        .map(|(_, variable)| (*variable).to_owned())
-}
-
-/// `env` of `env = environ.Env(…)` stands for what made it: its name, and the call.
-fn made_by<'m, 't>(
-    modules: &Modules<'_>,
-    module: &'m Module<'t>,
-    name: &str,
-) -> Option<(String, Call<'m, 't>)> {
-    let object = name.split('.').next()?;
-    let (call, _) = statement::call_at(module.value(object)?)?;
-    match modules.meaning(module, &call.path) {
-        Meaning::Outside(name) => Some((name, call)),
-        _ => None,
-    }
-}
-
-/// Where a call without names has its default, after the variable: `env.str("X", "y")`,
-/// but `env("X", str, "y")` of those whose second argument is a type.
-fn default_position(reader: &str, call: &Call<'_, '_>) -> usize {
-    let takes_type = match reader {
-        "starlette.config.Config" => true,
-        "environ.Env" | "environ.FileAwareEnv" => {
-            let of_lists = ["list", "tuple", "dict"].contains(&call.last());
-            of_lists || !call.path.contains('.')
-        }
-        _ => false,
-    };
-    if takes_type { 2 } else { 1 }
-}
-
-/// The default that `environ.Env(NAME=(bool, False))` declares ahead of all reads.
-fn of_scheme<'m, 't>(made: &Call<'m, 't>, name: &str) -> Option<&'m [Token<'t>]> {
-    let (inside, _) = statement::bracketed(made.named(name)?)?;
-    statement::parts(inside).get(1).copied()
-}
-
-pub(crate) fn is_variable(name: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(good)
-}
-
-fn of_value(tokens: &[Token<'_>]) -> Default {
-    match tokens {
-        [one] if one.kind == TokenKind::Number || one.is_name("True") || one.is_name("False") => {
-            Default::Text(one.text.to_owned())
-        }
-        all => {
-            // `SecretStr("x")` is a text that does not show itself.
-            let within = statement::call_at(all).map(|(call, _)| call);
-            let within = within.filter(|call| call.last() == "SecretStr");
-            let text = within.map_or_else(|| statement::text_of(all), |call| call.text("secret_value", 0));
-            text.map_or(Default::Other, Default::Text)
-        }
-    }
 }
 
 /// What `.env.example` and its like show for a variable; the highest file first.

@@ -1,6 +1,6 @@
 //! Classes of settings, such as pydantic's: each of their fields is a variable.
 
-use super::{Default, Read, of_value, read_by};
+use super::reads::{Default, Read, of_value, read_by};
 use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::Place;
 use crate::python::statement::{self, Assignment, Call};

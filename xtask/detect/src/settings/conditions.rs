@@ -2,7 +2,7 @@
 //! alone.
 
 use super::classes::ends_the_app;
-use super::{Default, is_environment, read_by};
+use super::reads::{Default, is_environment, read_by};
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement;
