@@ -12,8 +12,10 @@ from unittest import mock
 
 from test_proof import copied, load
 
-ahead = load("ahead")
 load("warm")
+ahead = load("ahead")
+load("collations")
+load("frozen")
 generation = load("generation")
 
 #: What was written a moment ago counts as old, where it does not change any more.

@@ -21,8 +21,10 @@ from unittest import mock
 from hive_container import archiving
 from test_proof import copied, load
 
-load("ahead")
 load("warm")
+load("ahead")
+collations = load("collations")
+frozen = load("frozen")
 generation = load("generation")
 
 OURS = {"image": "copy", "database": "copied", "role": "the role"}
@@ -448,9 +450,9 @@ class Archive(unittest.TestCase):
                 f"# said by hand\n{old}\n2\tA/3A4B5C8\tno recovery target specified\n"
             )
             pathlib.Path(log, "0000000300000000000000A3").touch()
-            ended = generation.end_of_recovery(log)
+            ended = frozen.end_of_recovery(log)
         self.assertEqual(ended, 0xA03A4B5C8)
-        self.assertEqual(generation.position(ended), "A/3A4B5C8")
+        self.assertEqual(frozen.position(ended), "A/3A4B5C8")
 
 
 class Held(unittest.TestCase):
@@ -561,8 +563,8 @@ class Moment(unittest.TestCase):
             mock.patch.object(generation, "verify_rest", lambda _: None),
             mock.patch.object(generation, "read", lambda _: {"stretch": own}),
             mock.patch.object(generation, "known_end", lambda _: next(ends)),
-            mock.patch.object(generation, "segment_size", lambda _: 16),
-            mock.patch.object(generation, "freeze", lambda *_: tried.append("freeze")),
+            mock.patch.object(frozen, "segment_size", lambda _: 16),
+            mock.patch.object(frozen, "freeze", lambda *_: tried.append("freeze")),
             mock.patch.object(generation, "replay", replay),
             mock.patch.object(generation, "ready", lambda *_: None),
         ):
@@ -633,14 +635,14 @@ class Collations(unittest.TestCase):
 
         def ask(database, *statements):
             asked.append((database, *statements))
-            if statements == (generation.DATABASES,):
+            if statements == (collations.DATABASES,):
                 return json.dumps(databases)
             nothing = {"bounds": "", "indexes": [], "collations": [], "database": False}
             return json.dumps(nothing | found.get(database, {}))
 
-        with mock.patch.object(generation, "ask", ask):
+        with mock.patch.object(collations, "ask", ask):
             try:
-                return generation.mend_collations()
+                return collations.mend_collations()
             finally:
                 self.asked = asked[1:]
 
@@ -651,9 +653,9 @@ class Collations(unittest.TestCase):
         self.assertEqual(
             self.asked,
             [
-                ("open", generation.SORTED),
+                ("open", collations.SORTED),
                 ("postgres", 'ALTER DATABASE "shut" ALLOW_CONNECTIONS true'),
-                ("shut", generation.SORTED),
+                ("shut", collations.SORTED),
                 ("postgres", 'ALTER DATABASE "shut" ALLOW_CONNECTIONS false'),
             ],
         )
@@ -665,18 +667,18 @@ class Collations(unittest.TestCase):
         self.assertEqual(
             self.asked,
             [
-                ("shop", generation.SORTED),
+                ("shop", collations.SORTED),
                 ("shop", "REINDEX INDEX public.i"),
                 ("shop", 'ALTER COLLATION "de_DE" REFRESH VERSION'),
                 ("postgres", 'ALTER DATABASE "shop" REFRESH COLLATION VERSION'),
-                ("other", generation.SORTED),
+                ("other", collations.SORTED),
             ],
         )
 
     def test_what_was_made_again_is_told_and_not_at_any_length(self):
         def told(indexes):
             with contextlib.redirect_stdout(io.StringIO()) as said:
-                generation.tell_made_again(indexes)
+                collations.tell_made_again(indexes)
             return said.getvalue()
 
         how = "again, whose text this image sorts otherwise:"
@@ -697,7 +699,7 @@ class Frozen(unittest.TestCase):
         self.archive.mkdir()
         self.log = pathlib.Path(folder.name, "log")
         self.target = pathlib.Path(folder.name, "RECOVERYXLOG")
-        patched = mock.patch.object(generation, "FROZEN", str(self.log))
+        patched = mock.patch.object(frozen, "FROZEN", str(self.log))
         patched.start()
         self.addCleanup(patched.stop)
 
@@ -705,12 +707,12 @@ class Frozen(unittest.TestCase):
         (self.archive / name).write_bytes(b"x" * size)
 
     def freeze(self):
-        generation.freeze(str(self.archive), str(self.log), self.SIZE)
+        frozen.freeze(str(self.archive), str(self.log), self.SIZE)
         return sorted(path.name for path in self.log.iterdir())
 
     def ask(self, name, target=None):
         """As PostgreSQL asks for a file."""
-        command = generation.fetch().replace("%f", name).replace("%p", str(target or self.target))
+        command = frozen.fetch().replace("%f", name).replace("%p", str(target or self.target))
         return subprocess.run(["sh", "-c", command], capture_output=True, check=False)
 
     def fetched(self, name):
@@ -749,7 +751,7 @@ class Frozen(unittest.TestCase):
             os.rename(source, source.removesuffix(".partial"))
             raise FileNotFoundError(source)
 
-        with mock.patch.object(generation.shutil, "copyfile", gone):
+        with mock.patch.object(frozen.shutil, "copyfile", gone):
             self.assertEqual(self.freeze(), [name])
         self.assertEqual(self.fetched(name), self.SIZE)
 
@@ -783,7 +785,7 @@ class Frozen(unittest.TestCase):
     def test_the_size_of_a_segment_is_what_the_cluster_says(self):
         said = "pg_control version number:  1300\nBytes per WAL segment:   16777216\n\n"
         with mock.patch.object(copied, "run", lambda *_: said):
-            self.assertEqual(generation.segment_size("part"), 16777216)
+            self.assertEqual(frozen.segment_size("part"), 16777216)
 
 
 if __name__ == "__main__":

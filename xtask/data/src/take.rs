@@ -52,6 +52,12 @@ const COPIED: &str = include_str!("inside/copied.py");
 /// The app's folders, copied while the app works.
 const AHEAD: &str = include_str!("inside/ahead.py");
 
+/// Indexes that were put in order by other collations.
+const COLLATIONS: &str = include_str!("inside/collations.py");
+
+/// The archived log as it was at one moment.
+const FROZEN: &str = include_str!("inside/frozen.py");
+
 /// A copy that was taken while the cluster worked.
 const WARM: &str = include_str!("inside/warm.py");
 
@@ -100,8 +106,18 @@ pub(crate) fn on_a_copy_with_dumped<'a>(script: &'a str, args: &[&'a str]) -> Ve
 
 /// The command of the script that works on the generations of a volume.
 pub(crate) fn on_generations<'a>(args: &[&'a str]) -> Vec<&'a str> {
-    let names = "files copied warm ahead";
-    let modules = [WITH_MODULES, names, FILES, COPIED, WARM, AHEAD, GENERATION];
+    let names = "files copied warm ahead collations frozen";
+    let modules = [
+        WITH_MODULES,
+        names,
+        FILES,
+        COPIED,
+        WARM,
+        AHEAD,
+        COLLATIONS,
+        FROZEN,
+        GENERATION,
+    ];
     [&PYTHON[..], &modules, args].concat()
 }
 

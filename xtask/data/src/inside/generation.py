@@ -31,7 +31,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +38,9 @@ import time
 import traceback
 
 import ahead
+import collations
 import files
+import frozen
 import warm
 from copied import NOT_SYNCED, STATE, Refused, ask, control, serving, verify, verify_rest
 from hive_container import cluster, image, volume
@@ -66,41 +67,6 @@ IS_TAKEN = {
     "role": "SELECT to_json({} IN (SELECT rolname FROM pg_roles))",
     "database": "SELECT to_json({} IN (SELECT datname FROM pg_database))",
 }
-
-#: One that was half dropped lets nobody in, and has nothing any more. An owner may have closed
-#: another one, which is somebody's data as before.
-DATABASES = """
-SELECT json_agg(json_build_array(datname, datallowconn) ORDER BY datname) FROM pg_database
-WHERE datname <> 'template0' AND datconnlimit <> -2
-"""
-
-#: What was put in order by collations that sort otherwise here than where they were used: indexes,
-#: and bounds of partitions. A column without an index has no order. Of the database's own collation
-#: its version is kept with the database.
-SORTED = """
-WITH own AS (
-    SELECT datcollversion <> pg_database_collation_actual_version(oid) AS is_moved FROM pg_database
-    WHERE datname = current_database()),
-used AS MATERIALIZED (
-    SELECT unnest(indcollation) AS number FROM pg_index
-    UNION SELECT unnest(partcollation) FROM pg_partitioned_table),
-moved AS MATERIALIZED (
-    SELECT oid AS number, collname, collprovider FROM pg_collation JOIN used ON number = oid, own
-    WHERE collprovider = 'd' AND is_moved OR collprovider IN ('c', 'i')
-        AND collname NOT IN ('C', 'POSIX', 'C.utf8')
-        AND collversion IS DISTINCT FROM pg_collation_actual_version(oid)),
-sorted AS (
-    SELECT indexrelid, moved.* FROM pg_index JOIN pg_class c ON c.oid = indexrelid,
-        unnest(indcollation) AS one JOIN moved ON number = one
-    WHERE relkind = 'i' AND relpersistence <> 't' AND indisvalid)
-SELECT json_build_object(
-    'bounds', (SELECT coalesce(string_agg(DISTINCT collname, ', '), '')
-        FROM pg_partitioned_table, unnest(partcollation) AS one JOIN moved ON number = one),
-    'indexes', (SELECT coalesce(json_agg(DISTINCT indexrelid::regclass::text), '[]') FROM sorted),
-    'collations', (SELECT coalesce(json_agg(DISTINCT number::regcollation::text), '[]')
-        FROM sorted WHERE collprovider <> 'd'),
-    'database', (SELECT coalesce(is_moved, false) FROM own))
-"""
 
 
 def look(extensions: str) -> None:
@@ -420,7 +386,7 @@ def recover(identifier: str, of_another: str = "") -> None:
     part = f"{GENERATIONS}/new-{identifier}.part"
     verify_rest(part)
     with serving(part, NOT_SYNCED):
-        tell_made_again(mend_collations())
+        collations.tell_made_again(collations.mend_collations())
         if of_another:
             take_over(part)
     ready(identifier, "{}")
@@ -428,15 +394,6 @@ def recover(identifier: str, of_another: str = "") -> None:
 
 #: The archive's volume, where a moment is to be reached.
 ARCHIVE = "/var/lib/postgresql/archive"
-
-#: The log that is replayed, as it was at one moment.
-FROZEN = "/run/hive/log"
-
-#: What PostgreSQL asks for: a segment of the log, or where a timeline comes from.
-OF_THE_LOG = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}[.]history")
-
-#: A segment that the archive has compressed.
-PACKED = ".gz"
 
 #: What PostgreSQL ends with where a moment is not in the log that it was given.
 TOO_LATE = "recovery ended before configured recovery target was reached"
@@ -494,7 +451,7 @@ def recover_at(identifier: str, name: str, moment: str, of_another: str = "") ->
         raise Unreachable(f"the backup does not belong to the log in {name}")
     # Before what is there is looked at: the archive goes on meanwhile.
     end = known_end(name)
-    freeze(f"{ARCHIVE}/{name}", FROZEN, segment_size(part))
+    frozen.freeze(f"{ARCHIVE}/{name}", frozen.FROZEN, frozen.segment_size(part))
     try:
         replay(part, moment, 0, of_another)
     except Refused as error:
@@ -516,53 +473,10 @@ def known_end(name: str) -> int:
     return archiving.Stretch(f"{ARCHIVE}/{name}").end
 
 
-def segment_size(part: str) -> int:
-    return int(control(part)["Bytes per WAL segment"])
-
-
-def freeze(folder: str, target: str, segment_bytes: int) -> None:
-    """What is archived now, under the names that PostgreSQL asks for: what comes later may have
-    been committed after the moment, or be missing in what was known before."""
-    os.mkdir(target, mode=0o700)
-    names = os.listdir(folder)
-    for name in names:
-        whole = name.removesuffix(".partial").removesuffix(PACKED)
-        is_partial = name.endswith(".partial")
-        if not OF_THE_LOG.fullmatch(whole) or os.path.lexists(f"{target}/{whole}"):
-            continue
-        if is_partial and {whole, whole + PACKED} & set(names):
-            continue
-        if not is_partial:
-            # By the name that it has before it is compressed, which may be at any moment.
-            os.symlink(f"{folder}/{whole}", f"{target}/{whole}")
-            continue
-        try:
-            # While it is written to: recovery ends where it does.
-            shutil.copyfile(f"{folder}/{name}", f"{target}/{name}")
-        except FileNotFoundError:
-            # By now it is a whole one.
-            os.symlink(f"{folder}/{whole}", f"{target}/{whole}")
-            continue
-        # PostgreSQL refuses a shorter one. Nothing of the log is in it: a full disk has cut it off,
-        # or it is only being made.
-        if os.path.getsize(f"{target}/{name}") == segment_bytes:
-            os.rename(f"{target}/{name}", f"{target}/{whole}")
-
-
-def fetch() -> str:
-    """How PostgreSQL gets a file of the log, compressed or not. One that is not there is the end of
-    it; with any other trouble it gives up, from 126 on."""
-    return (
-        f"f=$(readlink {FROZEN}/%f || echo {FROZEN}/%f); test -e $f && cp $f %p && exit;"
-        f" test -e $f{PACKED} && gzip -dc $f{PACKED} > %p && exit;"
-        f" test -e $f || test -e $f{PACKED} || exit 1; exit 126"
-    )
-
-
 def replay(part: str, moment: str | None, end: int, of_another: str) -> None:
     # Who could connect before its end would see what comes before the moment.
-    more = {"restore_command": fetch(), "recovery_target_action": "promote", "hot_standby": "off"}
-    more |= NOT_SYNCED
+    more = {"restore_command": frozen.fetch(), "recovery_target_action": "promote"}
+    more |= {"hot_standby": "off"} | NOT_SYNCED
     if moment:
         # Abbreviations of time zones are not known yet when this is read.
         more["recovery_target_time"] = moment.removesuffix("Z") + "+00:00"
@@ -570,8 +484,8 @@ def replay(part: str, moment: str | None, end: int, of_another: str) -> None:
         pass
     with serving(part, more, leave_room):
         if moment is None:
-            inspect_end(part, end)
-        tell_made_again(mend_collations())
+            frozen.inspect_end(part, end)
+        collations.tell_made_again(collations.mend_collations())
         if of_another:
             take_over(part)
 
@@ -582,29 +496,6 @@ def leave_room() -> None:
 
     if archiving.free(MOUNT) < archiving.FREE_FOR_BOTH:
         raise Refused("the disk of the data has no room for the log since the backup")
-
-
-def inspect_end(part: str, known: int) -> None:
-    """Recovery ends where the log does, also where that is because some of it is missing."""
-    ended = end_of_recovery(f"{part}/pg_wal")
-    if ended < known:
-        raise Refused(
-            f"the archive is not whole: its log ends at {position(ended)}, and {position(known)}"
-            " was there"
-        )
-
-
-def end_of_recovery(log: str) -> int:
-    """Where the newest timeline begins, as its history says: a line for each one before."""
-    newest = max(name for name in os.listdir(log) if name.endswith(".history"))
-    with open(f"{log}/{newest}", encoding="utf-8") as file:
-        lines = [line for line in file if line.strip() and not line.startswith("#")]
-    return warm.number_of(lines[-1].split()[1])
-
-
-def position(number: int) -> str:
-    """As PostgreSQL writes it."""
-    return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
 
 
 def take_over(part: str) -> None:
@@ -754,52 +645,6 @@ def remove_files(name: str) -> None:
         raise ValueError(f"no folders of the app's are called {name!r}")
     if os.path.isdir(f"{files.FILES}/{name}"):
         files.remove_tree(f"{files.FILES}/{name}")
-
-
-#: So many indexes are told by name.
-MOST = 10
-
-
-def tell_made_again(indexes: list[str]) -> None:
-    """A line, where there are any."""
-    if not indexes:
-        return
-    count = "1 index" if len(indexes) == 1 else f"{len(indexes)} indexes"
-    more = f" and {len(indexes) - MOST} more" if indexes[MOST:] else ""
-    names = ", ".join(indexes[:MOST])
-    print(f"made {count} again, whose text this image sorts otherwise: {names}{more}")
-
-
-def mend_collations() -> list[str]:
-    """Makes indexes again that are of another order than this image's, and says which. Nobody uses
-    the cluster yet; where rows would have to go to another partition it is refused."""
-    other, made_again = [], []
-    for database, is_open in json.loads(ask("postgres", DATABASES)):
-        name = image.identifier(database)
-        if not is_open:
-            ask("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        found = json.loads(ask(database, SORTED))
-        if not found["bounds"]:
-            sort_again(database, found)
-            made_again += [f"{index} (database {database})" for index in found["indexes"]]
-        if not is_open:
-            ask("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        other += [f"{found['bounds']} (database {database})"] if found["bounds"] else []
-    if other:
-        raise Refused(
-            "collations sort otherwise in this image than where partitions were made by them:"
-            f" {', '.join(other)}"
-        )
-    return made_again
-
-
-def sort_again(database: str, found: dict) -> None:
-    for index in found["indexes"]:
-        ask(database, f"REINDEX INDEX {index}")
-    for collation in found["collations"]:
-        ask(database, f"ALTER COLLATION {collation} REFRESH VERSION")
-    if found["database"]:
-        ask("postgres", f"ALTER DATABASE {image.identifier(database)} REFRESH COLLATION VERSION")
 
 
 def locked() -> int:
