@@ -16,7 +16,7 @@ use ::service::wanted::ServiceOptions;
 use build::catalog::{Apps, Catalog};
 use data::replacement::{self, WayBackKind};
 use data::update::{self, UpdateChoices, UpdateOrder};
-use definition::reference::Reference;
+use definition::reference::{OwnRepository, Reference};
 use definition::spec::ImageSpec;
 use definition::spec::load::APP_FILE;
 use host::Host;
@@ -229,8 +229,12 @@ fn undo(
         }
     };
     entry.image = Some(image.id().clone());
-    // The one of that time has run on these data.
-    let may_run = args.image.is_none() || args.unproved || {
+    // The one of that time has run on these data; the update has named it. What the volume says of it
+    // can be written by whoever writes there.
+    let kept = OwnRepository::Kept.tagged(name).to_string();
+    let kept = order.handle.engine.image(&host.runner, &kept)?;
+    let is_kept = kept.is_some_and(|kept| kept.id() == image.id());
+    let may_run = is_kept || args.unproved || {
         let inventory = order.handle.engine.inventory(&host.runner)?;
         is_proved(&inventory, name.as_str(), image.id())
     };
