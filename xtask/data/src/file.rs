@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, flock, linkat, renameat_with};
@@ -68,6 +69,25 @@ pub struct PartialBackup {
     partial: PathBuf,
     target: PathBuf,
     is_sealed: bool,
+}
+
+/// SHA-256 of what was read of an archive, by whichever thread.
+#[derive(Debug, Default)]
+pub(crate) struct ReadSum(Arc<Mutex<Sha256>>);
+
+/// Digests what is read of it.
+struct Summed<R> {
+    inner: R,
+    sum: Arc<Mutex<Sha256>>,
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.inner.read(bytes)?;
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.update(&bytes[..length]);
+        Ok(length)
+    }
 }
 
 /// Counts and digests what it hands on.
@@ -418,6 +438,39 @@ impl Backup {
             Ok(())
         } else {
             Err(changed(&self.path))
+        }
+    }
+
+    /// The archive alone, and its sum as far as it is read: who has read all of it need not do so once
+    /// more to know whether it is the one that was sealed.
+    pub(crate) fn sealed_contents(
+        &self,
+        runner: &Runner,
+        report: &Report,
+    ) -> Result<(impl Read + Send + 'static, ReadSum)> {
+        let sum = ReadSum::default();
+        let inner = self.contents(runner, report)?;
+        let reader = Summed {
+            inner,
+            sum: Arc::clone(&sum.0),
+        };
+        Ok((reader, sum))
+    }
+
+    /// Whether its bytes are those that the seal speaks of, so that who reads them sees what was changed.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.identity.is_none() && self.seal.encrypted.is_none()
+    }
+
+    /// That what was read of it is all of the archive, as it was sealed.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn was_sealed(&self, read: &ReadSum) -> Result<()> {
+        let sum = read.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match hex::digits(&sum.finalize()) == self.seal.sha256 {
+            true => Ok(()),
+            false => Err(changed(&self.path)),
         }
     }
 

@@ -17,7 +17,7 @@ use container::boot::MOUNT;
 use definition::identity::ImageId;
 use engine::Engine;
 use engine::container::{Container, RunResources};
-use failure::Failure;
+use failure::{Failure, FailureKind};
 use host::process::{Runner, ended, tail};
 use host::report::Report;
 
@@ -135,19 +135,36 @@ impl VolumeKeeper {
     }
 
     /// Puts the files of a backup into a folder of the volume, once each was seen to be the one that
-    /// was written.
+    /// was written, and the backup the one that was sealed.
     pub(crate) fn unpack(&self, backup: &Backup, folder: &str, report: &Report) -> Result<()> {
         let place = format!("{MOUNT}/generations/{folder}");
-        self.unpack_as(&self.owner, Sums::Compared, backup, &place, report)
+        let (archive, read) = backup.sealed_contents(&self.runner, report)?;
+        let done = self.unpack_as(&self.owner, Sums::Compared, backup, archive, &place);
+        match done {
+            // What is wrong with a file that somebody has changed matters less than that.
+            Err(error) if backup.is_plain() && failure::kind(&error) != FailureKind::Interrupted => {
+                backup.check(&self.runner, report)?;
+                Err(error)
+            }
+            Ok(()) if backup.is_plain() => backup.was_sealed(&read),
+            done => done,
+        }
     }
 
     /// Puts them anywhere; they are root's then.
     pub(crate) fn unpack_to(&self, backup: &Backup, place: &str, report: &Report) -> Result<()> {
-        self.unpack_as(ROOT, Sums::Left, backup, place, report)
+        let archive = backup.contents(&self.runner, report)?;
+        self.unpack_as(ROOT, Sums::Left, backup, archive, place)
     }
 
-    fn unpack_as(&self, user: &str, sums: Sums, backup: &Backup, place: &str, report: &Report) -> Result<()> {
-        let archive = backup.contents(&self.runner, report)?;
+    fn unpack_as(
+        &self,
+        user: &str,
+        sums: Sums,
+        backup: &Backup,
+        archive: impl Read + Send + 'static,
+        place: &str,
+    ) -> Result<()> {
         unpack(
             &self.engine,
             &self.runner,
@@ -253,7 +270,7 @@ pub(crate) fn unpack(
     done.map_err(|error| {
         let place = failure::environment(format!("unpack {}", backup.path.display()));
         match failure::kind(&error) {
-            failure::FailureKind::Interrupted => error,
+            FailureKind::Interrupted => error,
             _ => error.context(place),
         }
     })
@@ -347,7 +364,6 @@ fn refusal(code: Option<i32>, said: String) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use failure::FailureKind;
 
     #[test]
     fn a_script_says_whose_fault_it_is() {

@@ -328,6 +328,25 @@ fn no_bit_and_no_length_can_change_unseen() {
 }
 
 #[test]
+fn who_has_read_an_archive_knows_whether_it_is_the_one_that_was_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let backup = written(folder.path(), "a.tar.zst", b"contents");
+    let read = |length: u64| {
+        let (archive, sum) = backup.sealed_contents(&runner(), &report()).unwrap();
+        archive.take(length).read_to_end(&mut Vec::new()).unwrap();
+        backup.was_sealed(&sum)
+    };
+    read(u64::MAX).unwrap();
+    assert!(read(backup.seal.size - 1).is_err());
+    let mut bytes = fs_err::read(&backup.path).unwrap();
+    bytes[3] ^= 1;
+    fs_err::write(&backup.path, bytes).unwrap();
+    let told = read(u64::MAX).unwrap_err().to_string();
+    let checked = backup.check(&runner(), &report()).unwrap_err().to_string();
+    assert_eq!(told, checked);
+}
+
+#[test]
 fn a_folder_tells_what_is_not_whole() {
     let folder = tempfile::tempdir().unwrap();
     written(folder.path(), "a.tar.zst", b"contents");
