@@ -2,9 +2,11 @@
 
 import importlib.util
 import pathlib
+import sys
 import unittest
 
 PLACE = pathlib.Path(__file__).parents[2] / "xtask/definition/src/dockerfile/locked.py"
+sys.path.insert(0, str(PLACE.parent))
 SPEC = importlib.util.spec_from_file_location("locked", PLACE)
 locked = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(locked)

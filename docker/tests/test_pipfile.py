@@ -3,10 +3,12 @@
 import importlib.util
 import os
 import pathlib
+import sys
 import unittest
 from unittest import mock
 
 PLACE = pathlib.Path(__file__).parents[2] / "xtask/definition/src/dockerfile/pipfile.py"
+sys.path.insert(0, str(PLACE.parent))
 SPEC = importlib.util.spec_from_file_location("pipfile", PLACE)
 pipfile = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pipfile)

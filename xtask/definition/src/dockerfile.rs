@@ -62,6 +62,11 @@ const LOCKED: &str = include_str!("dockerfile/locked.py");
 const PIPFILE: &str = include_str!("dockerfile/pipfile.py");
 const LISTED: &str = include_str!("dockerfile/listed.py");
 
+/// What two of them know of an index's address, and the line by which they take it: a script of the
+/// build is one text.
+const ADDRESS: &str = include_str!("dockerfile/address.py");
+const FROM_ADDRESS: &str = "from address import address\n";
+
 /// Renders an image's Dockerfile.
 ///
 /// # Errors
@@ -190,7 +195,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("network", format!("{CAS}\n{INDEXES}"));
     values.insert("network_without_logins", format!("{CAS}\n{PROXIES}"));
     for (name, script) in [("locked", LOCKED), ("pipfile", PIPFILE), ("listed", LISTED)] {
-        values.insert(name, script.trim_end().to_owned());
+        values.insert(name, script.replace(FROM_ADDRESS, ADDRESS).trim_end().to_owned());
     }
     values.insert("no_login_in", NO_LOGIN_IN.to_owned());
     values.insert(
@@ -300,6 +305,16 @@ mod tests {
             }
         }
         assert_eq!(calls, 2);
+    }
+
+    /// Nothing else of the folder is there in a build.
+    #[test]
+    fn what_two_scripts_share_is_in_the_text_of_each() {
+        for script in [LOCKED, PIPFILE] {
+            let whole = script.replace(FROM_ADDRESS, ADDRESS);
+            assert!(script.contains("address(") && !script.contains("def address("));
+            assert!(whole.contains("def address(") && !whole.contains("from address"));
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@ Runs in a build, with the options of `uv sync` that say which extras and groups 
 """
 
 import argparse
-import os
 import pathlib
 import re
 import sys
 import tomllib
 
+from address import address
 from pip._vendor.packaging.markers import Marker
 from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pip._vendor.packaging.version import InvalidVersion, Version
@@ -161,21 +161,6 @@ def line(package, more_files):
         sys.exit(f"the lock has no hashes for {name}: lock the project again")
     place = f" @ {url}" if url else f"=={package['version']}"
     return " ".join([name + place, *hashes]), False
-
-
-def address(url):
-    """Of an index, as PDM takes it: with variables filled in. Those of a login are filled in by
-    uv, so that it is in no file; one that has no value here is left out: any goes before the
-    machine's own."""
-    whole = re.fullmatch(r"([^/]*//)([^/@]*@)?(.*)", url, re.DOTALL)
-    if not whole:
-        return os.path.expandvars(url)
-    scheme, login, rest = whole[1], whole[2] or "", os.path.expandvars(whole[3])
-    names = re.findall(r"\$\{?(\w+)", login)
-    # uv knows no others by their names.
-    if any(name not in os.environ or not re.fullmatch("[A-Z0-9_]+", name) for name in names):
-        login = ""
-    return scheme + re.sub(r"\$(\w+)", r"${\1}", login) + rest
 
 
 def indexes(packages, project):
