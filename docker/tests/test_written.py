@@ -110,7 +110,7 @@ class Count(unittest.TestCase):
     def test_on_what_no_server_has_run_nothing_was_written(self):
         """Its note is later than all else, as where the clock was set back."""
         control = self.cluster / "global/pg_control"
-        note = {"next_transaction": "1:7", "control": written.digest_of(str(control))}
+        note = {"next_transaction": "1:7", "control": copied.control_of(str(self.cluster))}
         (self.cluster / written.files.RESTORED).write_text(json.dumps(note))
         with (
             mock.patch.object(written, "GENERATIONS", str(self.cluster.parent)),

@@ -37,10 +37,6 @@ const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// As whom all is done that is not the volume's owner's.
 pub(crate) const ROOT: &str = "0:0";
 
-/// Whose the volume is, asked as root where the image's user may not see that.
-const OWNER: &str = "cd /var/lib/postgresql/data || exit; \
-    for one in pgdata hive; do [ -e $one ] && stat -c %u:%g $one && exit; done; echo $(id -u):$(id -g)";
-
 /// The container that works on a volume. It goes with this, also after `kill -9`.
 #[derive(Debug)]
 pub(crate) struct VolumeKeeper {
@@ -69,14 +65,16 @@ impl VolumeKeeper {
         let options = [&IDLE[..], &["--volume", &mount], more].concat();
         let container = resources.start(name, image.as_str(), &options, &["infinity"])?;
         let (engine, runner) = (&resources.engine, &resources.runner);
-        let (mut attendant, seen) = attended(engine, runner, container.name(), &[])?;
-        let owner = match seen.owner {
-            Some(owner) => owner,
+        let name = container.name();
+        let (mut attendant, mut seen) = attended(engine, runner, name, &[])?;
+        if seen.owner.is_none() {
             // A user who may not look is not the owner.
-            None => run_in(&container, &["--user", ROOT], &["sh", "-c", OWNER])?,
-        };
+            (attendant, seen) = attended(engine, runner, name, &["--user", ROOT])?;
+        }
+        let unseen = || failure::environment(format!("root may not look at volume {volume}"));
+        let owner = seen.owner.ok_or_else(unseen)?;
         if owner != seen.user {
-            (attendant, _) = attended(engine, runner, container.name(), &["--user", &owner])?;
+            (attendant, _) = attended(engine, runner, name, &["--user", &owner])?;
         }
         Ok(Self {
             attendant: Rc::new(attendant),

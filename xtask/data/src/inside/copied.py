@@ -5,6 +5,7 @@ Nobody else is there: it listens in a container without network alone.
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -347,6 +348,15 @@ def control(folder: str) -> dict[str, str]:
     said = run(["pg_controldata", folder], "pg_controldata")
     lines = [line.partition(":") for line in said.splitlines()]
     return {name: value.strip() for name, _, value in lines}
+
+
+def control_of(cluster: str) -> str | None:
+    """The digest of the file that PostgreSQL writes at each start and at each stop."""
+    try:
+        with open(f"{cluster}/global/pg_control", "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except FileNotFoundError:
+        return None
 
 
 def as_there(folder: str) -> dict[str, str]:

@@ -25,7 +25,6 @@ import ctypes
 import errno
 import fcntl
 import glob
-import hashlib
 import io
 import json
 import os
@@ -42,7 +41,17 @@ import collations
 import files
 import frozen
 import warm
-from copied import NOT_SYNCED, STATE, Refused, ask, control, serving, verify, verify_rest
+from copied import (
+    NOT_SYNCED,
+    STATE,
+    Refused,
+    ask,
+    control,
+    control_of,
+    serving,
+    verify,
+    verify_rest,
+)
 from hive_container import cluster, image, volume
 from hive_container.image import sync, write_private
 
@@ -150,15 +159,6 @@ def read(path: str) -> dict | None:
 
 def files_in(folder: str) -> list[str]:
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-
-
-def control_of(cluster: str) -> str | None:
-    """The digest of the file that PostgreSQL writes at each start and at each stop."""
-    try:
-        with open(f"{cluster}/global/pg_control", "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def is_used(cluster: str) -> bool:

@@ -10,7 +10,6 @@ question PostgreSQL calls functions of the app's (those of indexes and of their 
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import stat
@@ -18,7 +17,7 @@ import sys
 import time
 
 import files
-from copied import ENVIRONMENT, MAJOR, Refused, ask, serving, settings
+from copied import ENVIRONMENT, MAJOR, Refused, ask, control_of, serving, settings
 
 MOUNT = "/var/lib/postgresql/data"
 GENERATIONS = f"{MOUNT}/generations"
@@ -134,11 +133,6 @@ def count(cluster: str, made: str, moment: int) -> dict:
     }
 
 
-def digest_of(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
 def main() -> int:
     cluster = f"{GENERATIONS}/{sys.argv[1]}"
     note = f"{cluster}/{files.RESTORED}"
@@ -147,7 +141,8 @@ def main() -> int:
             known = json.load(file)
         # One that did not end well, or that an older tool has made, does not say.
         made, found = known.get("next_transaction"), None
-        if known.get("control") == digest_of(f"{cluster}/global/pg_control"):
+        control = known.get("control")
+        if control and control == control_of(cluster):
             # No server has run on it, and no app.
             found = {"tables": [], "not_counted": [], "files": 0}
         elif made:
