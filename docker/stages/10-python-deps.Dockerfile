@@ -230,7 +230,7 @@ PY
         rm -rf /tmp/built-with
     fi
 fi
-cat > /opt/uv/tidy <<'TIDY'
+{{with_packages}}cat > /opt/uv/tidy <<'TIDY'
 # What uv notes about its own run (times, cache keys) would make each build another one
 # (astral-sh/uv#8877).
 rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
@@ -349,7 +349,7 @@ elif [ -f /opt/locked ]; then
 fi
 if [ -f /opt/later ]; then
     uv pip install --python /opt/venv/bin/python --requirement "$(cat /opt/later)"
-    sh -eu /opt/uv/tidy
+{{with_packages_later}}    sh -eu /opt/uv/tidy
 fi
 # Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a
 # container or in an image of their own expects to see the change.

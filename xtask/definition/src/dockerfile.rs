@@ -229,6 +229,7 @@ fn of_app<'a>(app: &'a App, values: &mut BTreeMap<&'static str, String>) -> Resu
     } = app;
     values.insert("install_options", install.options());
     values.insert("build_environment", install.exports());
+    own_steps::with_packages(&install.with, values)?;
     values.insert("app_package", install.package.clone().unwrap_or_default());
     // An app that opens a file there as it is imported has to find the folder, in steps too.
     let of_the_app = directories.iter().filter(|path| path.starts_with("/app/"));

@@ -119,6 +119,8 @@ pub struct InstallChoice {
     pub extras: Vec<String>,
     /// Dependency groups of the project that are installed.
     pub groups: Vec<String>,
+    /// Requirements that are installed beside all of these.
+    pub with: Vec<String>,
     /// Variables of the steps that install.
     pub environment: BTreeMap<String, String>,
 }
@@ -129,6 +131,17 @@ impl InstallChoice {
         let line =
             |(name, value): (&String, &String)| format!("export {name}='{}'", value.replace('\'', r"'\''"));
         self.environment.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether a package is among those that are installed beside the app's own list.
+    pub fn has_beside(&self, package: &str) -> bool {
+        let name = |requirement: &String| {
+            let end = requirement.find(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c));
+            requirement[..end.unwrap_or(requirement.len())]
+                .to_lowercase()
+                .replace(['_', '.'], "-")
+        };
+        self.with.iter().any(|one| name(one) == package)
     }
 
     /// The options of `uv sync` and `uv export`.

@@ -19,7 +19,8 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
         .filter(|one| !given(&one.value.name))
         .map(|one| for_variable(one, image))
         .collect();
-    told.extend(for_module(findings, words).or_else(|| removed::way_out(words, image)));
+    let of_module = for_module(findings, words).or_else(|| removed::way_out(words, image));
+    told.extend(of_module.or_else(|| for_no_package(findings, words)));
     told.extend(libraries::missing(words));
     told.extend(files::way_out(findings, words));
     told.extend(for_host(findings, words));
@@ -95,6 +96,46 @@ fn for_module(findings: &Findings, words: &str) -> Option<String> {
     Some(format!(
         "the URL of its database asks for the driver {asked}, and {other} is among the dependencies: `{{database_url:{other}}}` \
          in `app.environment` of hive-app.json is the form for that one"
+    ))
+}
+
+/// A module of a package that nobody asks for. What a package is called is told where that is
+/// known: by a module's name alone anybody's could be meant.
+fn for_no_package(findings: &Findings, words: &str) -> Option<String> {
+    const PACKAGES: [(&str, &str); 12] = [
+        ("PIL", "pillow"),
+        ("dateutil", "python-dateutil"),
+        ("dotenv", "python-dotenv"),
+        ("email_validator", "email-validator"),
+        ("gunicorn", "gunicorn"),
+        ("jose", "python-jose"),
+        ("jwt", "pyjwt"),
+        ("multipart", "python-multipart"),
+        ("psycopg", "psycopg[binary]"),
+        ("psycopg2", "psycopg2-binary"),
+        ("uvicorn", "uvicorn"),
+        ("yaml", "pyyaml"),
+    ];
+    let (_, rest) = words.split_once("No module named '")?;
+    let module = rest.split(['\'', '.']).next()?;
+    let is_own = |path: &String| path.starts_with(&format!("{module}/")) || *path == format!("{module}.py");
+    let name = dependencies::normal(module);
+    let is_asked = |package: &str| package == name || package.strip_prefix("django-") == Some(&name);
+    let is_there = findings.installed().any(|one| is_asked(&one.value.name));
+    if is_there || findings.sources.iter().any(is_own) {
+        return None;
+    }
+    let known = PACKAGES.iter().find(|(of, _)| *of == module);
+    let way = match known {
+        Some((_, package)) => {
+            format!(
+                "`\"app\": {{\"with\": [\"{package}\"]}}` in hive-app.json installs {package} beside the app's own list"
+            )
+        }
+        None => "`app.with` in hive-app.json installs its package beside the app's own list".to_owned(),
+    };
+    Some(format!(
+        "nothing that is installed brings the module {module}: {way}"
     ))
 }
 
@@ -358,9 +399,17 @@ mod tests {
         let psycopg = [("requirements.txt", "psycopg[binary]\n")];
         let words = "ModuleNotFoundError: No module named 'psycopg2'";
         says(&psycopg, words, &["`{database_url:psycopg}`"]);
-        assert_eq!(
-            told(&[("requirements.txt", "flask\n")], words),
-            Vec::<String>::new()
+        let flask = [("requirements.txt", "flask\n")];
+        says(
+            &flask,
+            words,
+            &["the module psycopg2", r#"`"app": {"with": ["psycopg2-binary"]}`"#],
+        );
+        let words = "ModuleNotFoundError: No module named 'haystack.query'";
+        says(
+            &flask,
+            words,
+            &["brings the module haystack: `app.with` in hive-app.json installs its package"],
         );
     }
 

@@ -212,17 +212,18 @@ pub(crate) fn is_program(findings: &Findings, name: &str) -> bool {
         .any(|one| one.get("name").and_then(Value::as_str) == Some(name))
 }
 
+/// The server that is installed beside an app whose dependencies have none.
+pub(crate) fn missing_server(findings: &Findings) -> Option<&'static str> {
+    let app = findings.app.value().filter(|_| findings.server.chosen.is_none());
+    app.map(server::standard)
+}
+
 fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     let mut app = Map::new();
     if let Some(object) = findings.app.value() {
         let server = findings.server.value();
-        let standard = if object.framework.is_wsgi() {
-            "gunicorn"
-        } else {
-            "uvicorn"
-        };
-        let server_name = server.map_or(standard, |server| server.name.as_str());
-        match server::command(server_name, object) {
+        let name = server.map_or_else(|| server::standard(object), |server| server.name.as_str());
+        match server::command(name, object) {
             Some(command) => drop(app.insert("command".to_owned(), json!(command))),
             None => {
                 app.insert("import".to_owned(), json!(object.import));
@@ -247,6 +248,13 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     }
     if let Some(package) = &findings.package {
         app.insert("package".to_owned(), json!(package.value));
+    }
+    let beside: Vec<&str> = missing_server(findings)
+        .into_iter()
+        .chain(findings.missing_driver)
+        .collect();
+    if !beside.is_empty() {
+        app.insert("with".to_owned(), json!(beside));
     }
     let health = findings.health.value();
     app.insert("health_path".to_owned(), json!(health.map(|health| &health.path)));

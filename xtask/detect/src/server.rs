@@ -23,6 +23,11 @@ pub(crate) fn known() -> impl Iterator<Item = &'static str> {
     ASGI.into_iter().chain(WSGI)
 }
 
+/// What runs the app where nothing else is known.
+pub(crate) fn standard(app: &AppObject) -> &'static str {
+    if app.framework.is_wsgi() { WSGI[0] } else { ASGI[0] }
+}
+
 /// What a server was found in, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Origin {

@@ -76,28 +76,6 @@ fn project(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
     }
 }
 
-/// How the server that the proposed file names gets into what is installed.
-fn adding_a_server(findings: &Findings) -> String {
-    let wsgi = findings.app.value().is_some_and(|app| app.framework.is_wsgi());
-    adding(findings, if wsgi { "gunicorn" } else { "uvicorn" })
-}
-
-/// How a package gets into what is installed.
-fn adding(findings: &Findings, package: &str) -> String {
-    let packages = &findings.dependencies.packages;
-    let mut lists = packages.iter().map(|one| one.place.file.as_str());
-    let list = lists.find(|file| file.ends_with(".txt") || file.ends_with(".in"));
-    match findings.dependencies.installed_from {
-        None if let Some(list) = list => format!("add a line `{package}` to {list}"),
-        Some("requirements.txt") => format!("add a line `{package}` to requirements.txt"),
-        Some("poetry.lock") => format!("run `poetry add {package}` there"),
-        Some("pdm.lock") => format!("run `pdm add {package}` there"),
-        Some("Pipfile.lock") => format!("run `pipenv install {package}` there"),
-        Some("pylock.toml") => format!("lock {package}, too"),
-        _ => format!("run `uv add {package}` there"),
-    }
-}
-
 /// Of which part of the project a package is.
 fn part(by: &AskedBy) -> String {
     match by {
@@ -137,14 +115,14 @@ fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
                 at(server, &format!("{}{part} runs it", server.value.name)),
             );
         }
-        None => say(
-            "missing",
-            format!(
-                "a server: {}: {}",
-                findings.server.rule,
-                adding_a_server(findings)
-            ),
-        ),
+        None => {
+            let server = proposal::missing_server(findings).unwrap_or_default();
+            let rule = &findings.server.rule;
+            say(
+                "missing",
+                format!("a server: {rule}: the image gets {server} beside them, by `app.with`"),
+            );
+        }
     }
     if let Some(port) = &findings.port {
         say("found", at(port, &format!("port {}", port.value)));
@@ -246,15 +224,14 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         say("missing", text);
     }
     if let Some(driver) = findings.missing_driver {
-        let adding = adding(findings, driver);
-        let text = match findings.dependencies.locked.is_empty() {
-            true => format!(
-                "a driver of PostgreSQL: no package of the list is one, and what they bring is not known without a lock: \
-                 unless one does, {adding}"
-            ),
-            false => format!("a driver of PostgreSQL: nothing that is installed brings one: {adding}"),
+        let why = match findings.dependencies.locked.is_empty() {
+            true => "no package of the list is one, and what they bring is not known without a lock",
+            false => "nothing that is installed brings one",
         };
-        say("missing", text);
+        say(
+            "missing",
+            format!("a driver of PostgreSQL: {why}: the image gets {driver} beside them, by `app.with`"),
+        );
     }
     if let Some(unled) = &findings.unled {
         let Unled {

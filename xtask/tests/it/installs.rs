@@ -50,7 +50,7 @@ setup(name="shop", version=os.environ["SHOP_VERSION"], package_dir={"": "src"}, 
 #[test]
 #[ignore = "needs an engine"]
 fn requirements_name_other_files_and_the_app_itself() {
-    let app = r#", "import": "shop:create", "factory": true, "health_path": "/health", "build_environment": {"SHOP_VERSION": "1.5"}"#;
+    let app = r#", "import": "shop:create", "factory": true, "health_path": "/health", "build_environment": {"SHOP_VERSION": "1.5"}, "with": ["gunicorn[tornado] >= 23"]"#;
     let bench = Bench::new("requirements", app, "");
     let web = fs_err::read_to_string(format!("{}/main/__init__.py", fixture("requirements-app"))).unwrap();
     bench.checkout.write("app/src/shop/__init__.py", &web);
@@ -60,18 +60,25 @@ fn requirements_name_other_files_and_the_app_itself() {
         "fastapi  # the web\npsycopg[binary]\n",
     );
     bench.checkout.write("app/constraints.txt", "h11<0.16\n");
-    let versions = "import importlib.metadata as m; print(m.version('shop'), m.version('h11') < '0.16')";
+    // What is installed beside the list wants this one, too, and in whatever version.
+    let kept = "packaging==23.2";
+    let versions = "import importlib.metadata as m; print(m.version('shop'), m.version('h11') < '0.16', \
+                    m.version('packaging'), *(m.version(one).split('.')[0] > '5' for one in ('gunicorn', 'tornado')))";
     // The first is there before the app is, the second only with it.
     for folder in ["requirements", "reqs"] {
         bench.checkout.write(
             &format!("app/{folder}/base.txt"),
-            "fastapi  # the web\npsycopg[binary]\n",
+            &format!("fastapi  # the web\npsycopg[binary]\n{kept}\n"),
         );
         let top = format!("-r {folder}/base.txt\n-c constraints.txt\n-e .\n");
         bench.checkout.write("app/requirements.txt", &top);
         build(&bench).expect(0);
-        assert_eq!(bench.python(versions), "1.5 True", "{folder}");
+        assert_eq!(bench.python(versions), "1.5 True 23.2 False True", "{folder}");
     }
+    bench.set_spec(&app.replace("gunicorn[tornado] >= 23", "packaging>=24"), "");
+    build(&bench)
+        .expect(1)
+        .says(&["packaging>=24", "packaging==23.2"]);
 }
 
 const NATIVE: &str = r#"
@@ -153,7 +160,8 @@ fn locks_of_pipenv_and_of_any_tool_are_installed_with_their_hashes() {
 fn locks_of_poetry_and_pdm_are_installed_with_extras_groups_and_hashes() {
     let bench = bench_with("tools", "", "requirements-app");
     fs_err::remove_file(bench.checkout.path("app/requirements.txt")).unwrap();
-    let has = "import importlib.metadata as m; print([d for d in ('uvicorn', 'docopt', 'iniconfig', 'colorama') \
+    let has = "import importlib.metadata as m; print([d for d in ('uvicorn', 'docopt', 'iniconfig', 'colorama', \
+               'itsdangerous') \
                if list(m.distributions(name=d))])";
     for (tool, group) in [("poetry", "prod"), ("pdm", "prod-x")] {
         copy(
@@ -161,10 +169,15 @@ fn locks_of_poetry_and_pdm_are_installed_with_extras_groups_and_hashes() {
             &bench.checkout.path("app"),
         );
         let choice = format!(r#", "extras": ["server"], "groups": ["{group}"]"#);
+        let choice = format!(r#"{choice}, "with": ["itsdangerous"]"#);
         let app = format!(r#"{choice}, "import": "main:create", "factory": true, "health_path": "/health""#);
         bench.set_spec(&app, "");
         build(&bench).expect(0);
-        assert_eq!(bench.python(has), "['uvicorn', 'docopt']", "{tool}");
+        assert_eq!(
+            bench.python(has),
+            "['uvicorn', 'docopt', 'itsdangerous']",
+            "{tool}"
+        );
         assert!(bench.id("1.4.0").is_some(), "the version of {tool}'s project");
         let file = format!("app/{tool}.lock");
         let lock = fs_err::read_to_string(bench.checkout.path(&file)).unwrap();
@@ -181,12 +194,11 @@ fn locks_of_poetry_and_pdm_are_installed_with_extras_groups_and_hashes() {
 #[ignore = "needs an engine"]
 fn a_project_without_lock_is_locked_by_the_build_and_the_image_has_the_lock() {
     let choice =
-        r#", "extras": ["server"], "import": "main:create", "factory": true, "health_path": "/health""#;
+        r#", "with": ["uvicorn"], "import": "main:create", "factory": true, "health_path": "/health""#;
     let bench = bench_with("bare", choice, "requirements-app");
     fs_err::remove_file(bench.checkout.path("app/requirements.txt")).unwrap();
     let project = "[project]\nname = \"bare\"\nversion = \"0.7\"\nrequires-python = \">=3.12\"\n\
-        dependencies = [\"fastapi\", \"psycopg[binary]\"]\n\
-        [project.optional-dependencies]\nserver = [\"uvicorn\"]\n";
+        dependencies = [\"fastapi\", \"psycopg[binary]\"]\n";
     bench.checkout.write("app/pyproject.toml", project);
     let told = "no lock: the build makes one";
     build(&bench).expect(0).says(&[told]);

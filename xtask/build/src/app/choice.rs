@@ -90,7 +90,11 @@ impl<'a> Chosen<'a> {
         }
         let reached = self.reached(app);
         found.extend(self.outside(reached.iter().copied()));
-        if found.is_empty() && app.command.is_none() && !reached.contains(&SERVER) {
+        if found.is_empty()
+            && app.command.is_none()
+            && !reached.contains(&SERVER)
+            && !app.install.has_beside(SERVER)
+        {
             found.push(self.without_server(name, app));
         }
         found
@@ -157,7 +161,8 @@ impl<'a> Chosen<'a> {
             )
         } else {
             format!(
-                "run `uv add {SERVER}` in {} and commit both files, or give the spec an `app.command`",
+                "`\"with\": [\"{SERVER}\"]` in the spec's `app` installs it beside them; or run `uv add {SERVER}` in {} and \
+                 commit both files, or give the spec an `app.command`",
                 self.folder.display()
             )
         };

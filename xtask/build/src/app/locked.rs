@@ -163,7 +163,8 @@ impl<'a> ToolLock<'a> {
                 ));
             }
         }
-        if found.is_empty() && app.command.is_none() && !self.has_server(&extras, &groups) {
+        let has_server = self.has_server(&extras, &groups) || app.install.has_beside(SERVER);
+        if found.is_empty() && app.command.is_none() && !has_server {
             found.push(self.without_server(app));
         }
         found
@@ -204,7 +205,8 @@ impl<'a> ToolLock<'a> {
             with("groups", &app.install.groups, group)
         } else {
             format!(
-                "run `{} add {SERVER}` in {} and commit both files, or give the spec an `app.command`",
+                "`\"with\": [\"{SERVER}\"]` in the spec's `app` installs it beside them; or run `{} add {SERVER}` in {} and \
+                 commit both files, or give the spec an `app.command`",
                 self.tool,
                 self.folder.display()
             )

@@ -265,8 +265,14 @@ fn what_a_project_does_not_have_is_told_with_what_it_has() {
 fn a_server_that_would_not_be_installed_is_told_with_what_installs_it() {
     let dir = folder(&WORKSPACE);
     let found = choosing(dir.path(), None, &[], &[]).unwrap_err();
-    let expected = "uvicorn is not among the dependencies of root: run `uv add uvicorn` in ";
+    let expected = "uvicorn is not among the dependencies of root: `\"with\": [\"uvicorn\"]` in the spec's `app` installs it \
+                    beside them; or run `uv add uvicorn` in ";
     assert!(found.contains(expected), "{found}");
+    let mut app = sample::spec().app.unwrap();
+    app.install.with = vec!["Uvicorn[standard]>=0.30".to_owned()];
+    read(dir.path(), &app).unwrap();
+    app.install.with = vec!["uvicorn-worker".to_owned()];
+    read(dir.path(), &app).unwrap_err();
     let found = choosing(dir.path(), Some("api"), &[], &[]).unwrap_err();
     let expected =
         "it is in the extra `server`, which `\"extras\": [\"server\"]` in the spec's `app` installs";

@@ -27,6 +27,9 @@ const PACKAGES_FOR_STEPS: &str = r"    --mount=type=bind,from=front-end,source=/
 /// The step of the app's own commands, for images that have some.
 const STEPS: &str = include_str!("steps.Dockerfile");
 
+/// What installs packages beside the app's own list, for images that have some.
+const WITH: &str = include_str!("with.sh");
+
 /// The step that moves the app's folders of data away, for images that have some.
 const DIRECTORIES: &str = include_str!("directories.Dockerfile");
 
@@ -77,6 +80,21 @@ pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, 
     }
     values.insert("front_end", front_end);
     values.insert("own_steps", own);
+    Ok(())
+}
+
+/// What installs packages beside the app's own list, once that is installed: in the step that
+/// installs it, or where all of it comes with the app, there. Empty where there are none.
+pub(super) fn with_packages(with: &[String], values: &mut BTreeMap<&'static str, String>) -> Result<()> {
+    let (mut ahead, mut later) = (String::new(), "");
+    if !with.is_empty() {
+        values.insert("requirements", shell_words(with));
+        ahead = fill(&Fragment::own("with", WITH), values)?;
+        ahead += "if [ ! -f /opt/later ]; then sh -eu /opt/uv/with; fi\n";
+        later = "    sh -eu /opt/uv/with\n";
+    }
+    values.insert("with_packages", ahead);
+    values.insert("with_packages_later", later.to_owned());
     Ok(())
 }
 
@@ -177,5 +195,25 @@ mod tests {
             "export SENTRY_DSN=https://given-at-start@given-at-start.invalid/1\nexport STRIPE_KEY=given-at-start"
         );
         assert_eq!(stand_ins([].iter(), None), "");
+    }
+
+    #[test]
+    fn packages_beside_the_list_come_from_where_it_does_and_others_have_no_line_of_it() {
+        let mut values = BTreeMap::new();
+        with_packages(&[], &mut values).unwrap();
+        assert_eq!(values["with_packages"], "");
+        assert_eq!(values["with_packages_later"], "");
+        with_packages(
+            &["gunicorn".to_owned(), "uvicorn>=0.30,<1".to_owned()],
+            &mut values,
+        )
+        .unwrap();
+        let script = &values["with_packages"];
+        assert!(
+            script.contains("printf '%s\\n' 'gunicorn' 'uvicorn>=0.30,<1' >> /tmp/with\n"),
+            "{script}"
+        );
+        assert!(script.ends_with("WITH\nif [ ! -f /opt/later ]; then sh -eu /opt/uv/with; fi\n"));
+        assert_eq!(values["with_packages_later"], "    sh -eu /opt/uv/with\n");
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use self::template::check_template;
 use super::directories;
 use super::kind;
-use super::names::{ImageName, check_package, check_python};
+use super::names::{ImageName, check_package, check_python, check_requirement};
 use super::program;
 use super::raw::{CheckProbe, HealthMeaning, HttpProbe, RawApp, RawDatabase, RawSpec};
 use super::secret;
@@ -113,6 +113,7 @@ fn app_of(raw: RawApp, source_folder: &Path) -> App {
         package,
         extras,
         groups,
+        with,
         build_environment,
         import,
         factory,
@@ -133,6 +134,7 @@ fn app_of(raw: RawApp, source_folder: &Path) -> App {
             package,
             extras,
             groups,
+            with,
             environment: build_environment,
         },
         import,
@@ -277,6 +279,9 @@ impl Meaning {
         self.chosen("app.package", app.package.as_slice());
         self.chosen("app.extras", &app.extras);
         self.chosen("app.groups", &app.groups);
+        for (n, requirement) in app.with.iter().enumerate() {
+            self.take(&format!("app.with[{n}]"), check_requirement(requirement));
+        }
         if app.port == POSTGRESQL_PORT {
             self.tell(
                 "app.port",

@@ -83,6 +83,49 @@ pub(crate) fn check_package(package: &str) -> Result<(), String> {
     }
 }
 
+/// Checks a requirement of Python packaging, as far as one is taken here: a name, extras and
+/// versions ([the specification](https://packaging.python.org/en/latest/specifications/dependency-specifiers/)).
+/// What comes from a place of its own, or hangs on a marker, belongs into the app's own list.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(crate) fn check_requirement(requirement: &str) -> Result<(), String> {
+    const OPERATORS: [&str; 8] = ["===", "==", "!=", "~=", "<=", ">=", "<", ">"];
+    let is_name = |text: &str| {
+        let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+        let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        edge(text.bytes().next()) && edge(text.bytes().last()) && text.bytes().all(good)
+    };
+    let is_version = |clause: &str| {
+        let clause = clause.trim();
+        let version = OPERATORS
+            .iter()
+            .find_map(|operator| clause.strip_prefix(operator));
+        let good = |b: u8| b.is_ascii_alphanumeric() || b".*+!-_".contains(&b);
+        version.map(str::trim).is_some_and(|text| {
+            let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+            starts && text.bytes().all(good)
+        })
+    };
+    let end = requirement.find(|c: char| "[<>=!~ ".contains(c));
+    let (name, rest) = requirement.split_at(end.unwrap_or(requirement.len()));
+    let rest = rest.trim();
+    let (extras, versions) = match rest.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((extras, versions))) => (Some(extras), versions.trim()),
+        Some(None) => (Some(""), rest),
+        None => (None, rest),
+    };
+    let has_extras = extras.is_none_or(|extras| extras.split(',').all(|one| is_name(one.trim())));
+    let has_versions = versions.is_empty() || versions.split(',').all(is_version);
+    if is_name(name) && has_extras && has_versions {
+        return Ok(());
+    }
+    Err(format!(
+        "is {requirement:?}, must be a package by its name, with extras and versions as they are wanted: `gunicorn`, \
+         `uvicorn[standard]>=0.30,<1`; what comes from another place than an index belongs into the app's own list"
+    ))
+}
+
 /// The versions of Python that uv fetches and the container's own code runs on, the
 /// newest first.
 pub const PYTHONS: [&str; 4] = ["3.14", "3.13", "3.12", "3.11"];
@@ -146,6 +189,44 @@ mod tests {
         ] {
             assert!(ImageName::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn requirements_are_names_with_extras_and_versions() {
+        for good in [
+            "gunicorn",
+            "psycopg[binary]",
+            "uvicorn[standard] >= 0.30, < 1",
+            "setuptools<82",
+            "Flask-Login~=0.6.3",
+            "a==1.0.*",
+            "b==1!2.0+local",
+            "c ===2",
+        ] {
+            assert_eq!(check_requirement(good), Ok(()));
+        }
+        for bad in [
+            "",
+            "-r list.txt",
+            "--index-url=x",
+            "a @ https://example.com/a.whl",
+            "./a",
+            "a; python_version < '3'",
+            "a==",
+            "a=1",
+            "a[",
+            "a[]",
+            "a[b",
+            "a b",
+            "a==1\nb",
+            "a==$(id)",
+            "a,b",
+            "git+https://example.com/a",
+        ] {
+            assert!(check_requirement(bad).is_err(), "{bad}");
+        }
+        let told = check_requirement("a @ file:a.whl").unwrap_err();
+        assert!(told.contains("belongs into the app's own list"), "{told}");
     }
 
     #[test]

@@ -109,6 +109,10 @@ pub(crate) struct RawApp {
     /// here.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Packages of the index that are installed beside those of the app's own list, whose
+    /// versions they leave as they are, such as `["gunicorn"]` or `["gunicorn>=23,<24"]`.
+    #[serde(default)]
+    pub with: Vec<String>,
     /// Variables of the steps that build and install packages, such as
     /// `SETUPTOOLS_SCM_PRETEND_VERSION`. They are not in the image. No secrets:
     /// its Dockerfile shows them.

@@ -65,7 +65,8 @@ fn module(line: &str, image: &str) -> Option<String> {
     let named = rest.split(['\'', '.']).next()?;
     if named == "pkg_resources" {
         return Some(
-            "setuptools has pkg_resources, up to version 81: add `setuptools<82` to the app's dependencies"
+            "setuptools has pkg_resources, up to version 81: `\"with\": [\"setuptools<82\"]` of `app` installs it beside the app's \
+             list"
                 .to_owned(),
         );
     }
@@ -104,7 +105,7 @@ mod tests {
         );
         assert!(told("No module named 'cgi'").contains("\"3.12\""));
         assert!(told("No module named 'distutils.version'").contains("no distutils since"));
-        assert!(told("No module named 'pkg_resources'").contains("`setuptools<82`"));
+        assert!(told("No module named 'pkg_resources'").contains("[\"setuptools<82\"]"));
         assert_eq!(
             told("AttributeError: module 'collections' has no attribute 'MutableMapping'"),
             "no Python that an image can have has collections.MutableMapping: take newer versions of the app's packages"

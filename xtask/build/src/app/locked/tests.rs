@@ -125,6 +125,13 @@ fn a_server_that_would_not_be_installed_is_told_with_what_installs_it() {
             told(shape, files, [&[], &[]]),
             [format!("{}: {advice}", shape.file())]
         );
+        let dir = tempfile::tempdir().unwrap();
+        let [project, lock] = files;
+        fs_err::write(dir.path().join(shape.file()), lock).unwrap();
+        let mut app = sample::spec().app.unwrap();
+        app.install.with = vec!["uvicorn".to_owned()];
+        let project = project.parse().unwrap();
+        assert_eq!(problems(dir.path(), &project, &app, shape), [""; 0]);
     }
 }
 

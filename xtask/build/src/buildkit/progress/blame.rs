@@ -252,8 +252,8 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
     if let Some(module) = missing_module(text) {
         return failure.hint(format!(
             "nothing that is installed brings the module {module}: where an extra or a dependency group of the app's has its \
-             package, `app.extras` or `app.groups` of the spec names that; else its package is to be added to the app's \
-             dependencies"
+             package, `app.extras` or `app.groups` of the spec names that; else `app.with` names its package, or the app's own \
+             dependencies do"
         ));
     }
     failure
