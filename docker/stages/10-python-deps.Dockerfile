@@ -167,9 +167,21 @@ install() {
 }
 locks=$(find . -maxdepth 1 -name '*.lock' -o -name pylock.toml -o -name requirements.txt)
 if [ -z "$locks" ] && [ -f pyproject.toml ]; then
-    # Also what is locked may be built, to ask it what it needs.
-    uv lock
-    touch /opt/made
+    # Also what is listed may be built, to ask it what it needs.
+    options=$(
+        python3 - {{install_options}} <<'PY'
+{{bare}}
+PY
+    )
+    if [ -z "$options" ]; then
+        uv lock
+        echo uv.lock > /opt/made
+    else
+        # All of it cannot be locked without the rest of the app: what is chosen can be listed.
+        uv pip compile --quiet --no-header $options --output-file requirements.txt
+        echo requirements.txt > /opt/made
+        touch /opt/locked
+    fi
 fi
 if [ -f uv.lock ]; then
     install sync --frozen {{install_options}} \
@@ -304,7 +316,7 @@ install_local() {
     set -- --python /opt/venv/bin/python --prefix /opt/project --no-deps "$@"
     uv pip install --offline "$@" 2> /dev/null || uv pip install "$@"
 }
-if [ -f /opt/made ]; then cp /deps/uv.lock uv.lock; fi
+if [ -f /opt/made ]; then cp "/deps/$(cat /opt/made)" .; fi
 if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     # Was it made from the projects that lie here? All of them have to be here to tell. What uv
     # knows without a network is enough, unless a project's own code has to be asked.

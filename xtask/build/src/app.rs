@@ -57,6 +57,9 @@ pub(crate) enum DependencySource {
     Pdm,
     /// `pyproject.toml` alone: the build makes the `uv.lock`.
     Bare,
+    /// The same where uv cannot lock all of it without the rest of the app: the build makes the
+    /// `requirements.txt` of what is chosen.
+    Compiled,
 }
 
 /// An application that can be built.
@@ -103,7 +106,7 @@ impl DependencySource {
             Self::Pipfile => "Pipfile.lock",
             Self::Poetry => "poetry.lock",
             Self::Pdm => "pdm.lock",
-            Self::Bare => "pyproject.toml",
+            Self::Bare | Self::Compiled => "pyproject.toml",
         }
     }
 }
@@ -113,7 +116,7 @@ impl Application {
     pub(crate) fn is_open(&self) -> bool {
         matches!(
             self.shape,
-            DependencySource::Requirements | DependencySource::Bare
+            DependencySource::Requirements | DependencySource::Bare | DependencySource::Compiled
         )
     }
 
@@ -147,7 +150,8 @@ impl Application {
             DependencySource::Pylock
             | DependencySource::Requirements
             | DependencySource::Pipfile
-            | DependencySource::Bare => None,
+            | DependencySource::Bare
+            | DependencySource::Compiled => None,
         };
         self.bound.told(python, &PYTHONS, update)
     }
@@ -176,10 +180,17 @@ impl Application {
     /// What an image of it is not pinned to, in one sentence; `None` where its
     /// folder has a lock, or leaves versions open in a file of its own.
     pub fn unlocked(&self) -> Option<String> {
-        (self.shape == DependencySource::Bare).then(|| {
-            "no lock: the build makes one, and what it finds that day is installed; the image has it as /app/uv.lock"
-                .to_owned()
-        })
+        let (made, file) = match self.shape {
+            DependencySource::Bare => ("no lock: the build makes one", "uv.lock"),
+            DependencySource::Compiled => (
+                "no lock: the build makes a list of versions by `uv pip compile`",
+                "requirements.txt",
+            ),
+            _ => return None,
+        };
+        Some(format!(
+            "{made}, and what it finds that day is installed; the image has it as /app/{file}"
+        ))
     }
 }
 
@@ -234,10 +245,13 @@ fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Applicatio
     match without_project(folder) {
         // Many projects have a pyproject.toml for their tools only.
         Some(shape) => with_list(folder, &project, app, shape),
-        None if workspace::around(folder, &project).is_none() && bare::can_be_locked(&project) => {
-            with_list(folder, &project, app, DependencySource::Bare)
+        None => {
+            let alone = workspace::around(folder, &project).is_none();
+            match bare::shape(&project, &app.install).filter(|_| alone) {
+                Some(shape) => with_list(folder, &project, app, shape),
+                None => Err(vec![unlisted::told(folder, Some(&project))]),
+            }
         }
-        None => Err(vec![unlisted::told(folder, Some(&project))]),
     }
 }
 
@@ -262,12 +276,15 @@ fn with_list(
         DependencySource::Requirements => requirements::problems(folder, &install.environment),
         DependencySource::Pipfile => foreign::check_pipfile(folder).err().into_iter().collect(),
         DependencySource::Poetry | DependencySource::Pdm => locked::problems(folder, project, app, shape),
-        DependencySource::Bare => bare::problems(folder, project, install),
+        DependencySource::Bare | DependencySource::Compiled => bare::problems(folder, project, install),
         DependencySource::Locked | DependencySource::Pylock => Vec::new(),
     };
     let of_project = matches!(
         shape,
-        DependencySource::Poetry | DependencySource::Pdm | DependencySource::Bare
+        DependencySource::Poetry
+            | DependencySource::Pdm
+            | DependencySource::Bare
+            | DependencySource::Compiled
     );
     let chosen = [
         ("app.package", install.package.is_some()),

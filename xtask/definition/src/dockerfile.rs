@@ -62,6 +62,9 @@ const LOCKED: &str = include_str!("dockerfile/locked.py");
 const PIPFILE: &str = include_str!("dockerfile/pipfile.py");
 const LISTED: &str = include_str!("dockerfile/listed.py");
 
+/// What decides how a `pyproject.toml` alone becomes a list.
+const BARE: &str = include_str!("dockerfile/bare.py");
+
 /// What two of them know of an index's address, and the line by which they take it: a script of the
 /// build is one text.
 const ADDRESS: &str = include_str!("dockerfile/address.py");
@@ -194,7 +197,12 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("contents", sums::SHELL.to_owned());
     values.insert("network", format!("{CAS}\n{INDEXES}"));
     values.insert("network_without_logins", format!("{CAS}\n{PROXIES}"));
-    for (name, script) in [("locked", LOCKED), ("pipfile", PIPFILE), ("listed", LISTED)] {
+    for (name, script) in [
+        ("locked", LOCKED),
+        ("pipfile", PIPFILE),
+        ("listed", LISTED),
+        ("bare", BARE),
+    ] {
         values.insert(name, script.replace(FROM_ADDRESS, ADDRESS).trim_end().to_owned());
     }
     values.insert("no_login_in", NO_LOGIN_IN.to_owned());

@@ -46,6 +46,8 @@ pub struct Dependencies {
     pub locks: Vec<Detected<String>>,
     /// The file that says what is installed, of all that could.
     pub installed_from: Option<&'static str>,
+    /// The groups that are installed, of a project which has its packages in groups alone.
+    pub groups: Vec<Detected<String>>,
     /// The version of Python, as each file writes it.
     pub python: Vec<Detected<String>>,
     /// There is a `requirements.txt` with packages, and something else counts.
@@ -65,8 +67,18 @@ pub struct Dependencies {
 
 /// Groups that are for those who work on a project: taken where nothing else has a
 /// server, since a lock has theirs, too, and nobody else's installation would.
-pub(crate) const OF_DEVELOPERS: [&str; 8] =
-    ["dev", "test", "tests", "testing", "lint", "docs", "typing", "ci"];
+pub(crate) const OF_DEVELOPERS: [&str; 10] = [
+    "dev",
+    "develop",
+    "development",
+    "test",
+    "tests",
+    "testing",
+    "lint",
+    "docs",
+    "typing",
+    "ci",
+];
 
 /// What many projects have for other tools beside their lock, too.
 const REQUIREMENTS: &str = "requirements.txt";
@@ -308,14 +320,18 @@ impl Dependencies {
                 self.add(&line, AskedBy::Extra(extra.clone()), Place::of(file, text, &line));
             }
         }
-        // They are to be made the project's list: what they ask for is known before that.
-        let to_be_listed = match self.installed_from {
+        // They are the project's list.
+        let listed = match self.installed_from {
             None => listed_groups(table),
             Some(_) => Vec::new(),
         };
+        for group in &listed {
+            let place = Place::of(file, text, &format!("{group} ="));
+            self.groups.push(Detected::sure((*group).to_owned(), place));
+        }
         let groups = [&["dependency-groups"][..], &["tool", "pdm", "dev-dependencies"]];
         for (group, list) in groups.into_iter().flat_map(|path| entries(at(table, path))) {
-            let by = match to_be_listed.contains(&group.as_str()) {
+            let by = match listed.contains(&group.as_str()) {
                 true => AskedBy::Project,
                 false => AskedBy::Group(group.clone()),
             };

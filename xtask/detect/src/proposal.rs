@@ -80,6 +80,11 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if let Some(megabytes) = memory(findings, defaults) {
         budgets.insert("memory_mb".to_owned(), json!(megabytes));
     }
+    if has_many_packages(findings).is_some()
+        && let Some(of_all) = defaults.pointer("/budgets/size_mb").and_then(Value::as_u64)
+    {
+        budgets.insert("size_mb".to_owned(), json!(of_all.max(ROOM.size_mb)));
+    }
     if let Some(seconds) = time_of_migrations(findings) {
         budgets.insert("ready_seconds".to_owned(), json!(seconds));
     }
@@ -135,12 +140,39 @@ pub fn join(image: &mut Value, app: Value) {
 /// A Python with the app's packages and one more process of it, in megabytes.
 pub(crate) const MEMORY_OF_A_PROGRAM: u64 = 200;
 
-/// The megabytes that an image with programs of the app's gets, where the budget of all
-/// images is for none.
+/// What an app with many packages may take, in megabytes.
+pub(crate) struct Room {
+    pub(crate) memory_mb: u64,
+    pub(crate) size_mb: u64,
+}
+
+/// Room for the largest apps that were seen, and to spare.
+pub(crate) const ROOM: Room = Room {
+    memory_mb: 1000,
+    size_mb: 2000,
+};
+
+/// How many packages the app has, where they are too many for the budgets of all images: what
+/// its lock has, or what it asks for, each of which brings some more.
+pub(crate) fn has_many_packages(findings: &Findings) -> Option<usize> {
+    let dependencies = &findings.dependencies;
+    let (count, few) = match dependencies.locked.is_empty() {
+        false => {
+            let locked = dependencies.locked.difference(&dependencies.of_developers);
+            (locked.count(), 60)
+        }
+        true => (findings.installed().count(), 20),
+    };
+    (count > few).then_some(count)
+}
+
+/// The megabytes that an image of a large app, or one with programs of the app's, gets, where
+/// the budget of all images is for neither.
 fn memory(findings: &Findings, defaults: &Value) -> Option<u64> {
     let more = programs(findings).len() as u64 * MEMORY_OF_A_PROGRAM;
     let of_all = defaults.pointer("/budgets/memory_mb")?.as_u64()?;
-    (more > 0).then_some(of_all + more)
+    let room = has_many_packages(findings).map_or(of_all, |_| of_all.max(ROOM.memory_mb));
+    (room + more > of_all).then_some(room + more)
 }
 
 /// The seconds until the first start is over of an app with a long past: it goes through
@@ -241,6 +273,7 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
             AskedBy::Group(group) => groups.push(group),
         }
     }
+    groups.extend(findings.dependencies.groups.iter().map(|group| &group.value));
     for (key, names) in [("extras", extras), ("groups", groups)] {
         if !names.is_empty() {
             app.insert(key.to_owned(), json!(names));

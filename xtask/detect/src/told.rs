@@ -56,6 +56,10 @@ fn project(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         let instead = counts.map_or_else(String::new, |file| format!(": {file} says what is installed"));
         say("note", format!("{file}  is not read{instead}"));
     }
+    for group in &dependencies.groups {
+        let text = format!("the packages of the group `{}` are installed", group.value);
+        say("found", at(group, &text));
+    }
     for python in &findings.dependencies.python {
         say("found", at(python, &format!("Python {}", python.value)));
     }
@@ -357,6 +361,18 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             "beside",
             at(one, &format!("{} is not in the image", one.value.what)),
         );
+    }
+    if let Some(count) = proposal::has_many_packages(findings) {
+        let proposal::Room { memory_mb, size_mb } = proposal::ROOM;
+        let has = match findings.dependencies.locked.is_empty() {
+            false => "its lock has",
+            true => "it asks for",
+        };
+        let text = format!(
+            "`budgets.memory_mb` is {memory_mb} and `budgets.size_mb` {size_mb}, as {has} {count} packages: set them nearer \
+             to what the app takes"
+        );
+        say("note", text);
     }
     if proposal::has_programs(findings) {
         let more = proposal::MEMORY_OF_A_PROGRAM;

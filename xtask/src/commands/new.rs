@@ -9,7 +9,6 @@ use serde_json::json;
 
 use super::render;
 use crate::cli::NewArgs;
-use build::app::Application;
 use build::catalog::{Apps, Catalog};
 use build::request::{ImageRequest, Request, Selection};
 use definition::spec::load::APP_FILE;
@@ -289,7 +288,9 @@ fn next(
     let resolved = resolve(None);
     if let Ok(request) = &resolved {
         let apps = request.jobs.iter().filter_map(|job| job.app.as_ref());
-        next.notes = apps.flat_map(Application::disagreeing_lists).collect();
+        next.notes = apps
+            .flat_map(|app| app.unlocked().into_iter().chain(app.disagreeing_lists()))
+            .collect();
         for job in &request.jobs {
             let Some(app) = &job.app else { continue };
             let is_of_base = job.base.python.is_none();

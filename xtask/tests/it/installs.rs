@@ -189,7 +189,8 @@ fn locks_of_poetry_and_pdm_are_installed_with_extras_groups_and_hashes() {
     }
 }
 
-/// The lock that the build made, given to the app, is what later builds use.
+/// The lock that the build made, given to the app, is what later builds use. What uv cannot lock
+/// without the rest of the app is listed, and the app's package is installed as well.
 #[test]
 #[ignore = "needs an engine"]
 fn a_project_without_lock_is_locked_by_the_build_and_the_image_has_the_lock() {
@@ -208,4 +209,22 @@ fn a_project_without_lock_is_locked_by_the_build_and_the_image_has_the_lock() {
     let run = build(&bench).expect(0);
     assert!(!run.stderr.contains(told), "{}", run.stderr);
     assert_eq!(bench.python("print(open('/app/uv.lock').read())"), lock);
+    fs_err::remove_file(bench.checkout.path("app/uv.lock")).unwrap();
+    let project = project.replace("version = \"0.7\"", "dynamic = [\"version\"]")
+        + "own = [\"own-plugins\"]\n[dependency-groups]\nmore = [\"iniconfig\"]\n\
+           [build-system]\nrequires = [\"setuptools\"]\nbuild-backend = \"setuptools.build_meta\"\n\
+           [tool.setuptools]\npackages = [\"main\"]\n[tool.setuptools.dynamic]\nversion = { file = \"VERSION\" }\n\
+           [tool.uv.sources]\nown-plugins = { path = \"../own-plugins\" }\n";
+    bench.checkout.write("app/pyproject.toml", &project);
+    bench.checkout.write("app/VERSION", "0.9\n");
+    bench.set_spec(
+        &choice.replace("\"extras\"", "\"groups\": [\"more\"], \"extras\""),
+        "",
+    );
+    build(&bench)
+        .expect(0)
+        .says(&["no lock: the build makes a list of versions by `uv pip compile`"]);
+    let has = "import importlib.metadata as m; listed = open('/app/requirements.txt').read().split(); \
+               print([f'{d}=={m.version(d)}' in listed for d in ('uvicorn', 'iniconfig')], m.version('bare'))";
+    assert_eq!(bench.python(has), "[True, True] 0.9");
 }

@@ -34,11 +34,11 @@ pub(super) fn wanted(
         DependencySource::Pipfile => of_file(of_pipfile(&text())),
         DependencySource::Pylock => of_file(of_toml(text().parse::<Table>().ok().map(Value::from).as_ref())),
         DependencySource::Requirements => of_lists(folder),
-        DependencySource::Bare => Vec::new(),
+        DependencySource::Bare | DependencySource::Compiled => Vec::new(),
     };
     found.push(match shape {
         // The project's own, where the build asks it what it needs.
-        DependencySource::Bare | DependencySource::Requirements => {
+        DependencySource::Bare | DependencySource::Compiled | DependencySource::Requirements => {
             of_project(of_toml(Some(&Value::from(project.clone()))))
         }
         _ => build_system(),

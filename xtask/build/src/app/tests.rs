@@ -90,23 +90,37 @@ fn a_project_without_lock_is_locked_by_the_build_where_that_can_be_done() {
     ] {
         assert!(found.contains(expected), "{found}");
     }
-    // uv would want more than this file.
+    assert!(app.unlocked().unwrap().ends_with(" as /app/uv.lock"));
+    // uv would want more than this file to lock it, and not to choose of it.
     let with = |more: &str| {
         let other = known.replace("[dependency-groups]", &format!("{more}\n[dependency-groups]"));
-        read_app(folder(&[("pyproject.toml", &other)]).path()).unwrap_err()
+        read_app(folder(&[("pyproject.toml", &other)]).path())
     };
-    let asked = "[tool.uv.sources]\nuvicorn={path='y'}";
-    for more in ["dynamic=['version']", asked] {
-        let found = with(more);
-        assert!(
-            found[0].contains("has no uv.lock beside it: run `uv lock` in "),
-            "{found:?}"
-        );
+    for more in [
+        "dynamic=['readme']",
+        "[tool.uv.sources]\ny={path='../y', editable=true}",
+    ] {
+        let app = with(more).unwrap();
+        assert_eq!(app.shape, DependencySource::Compiled);
+        assert!(app.unlocked().unwrap().ends_with(" as /app/requirements.txt"));
     }
-    let found = with("[tool.uv.sources]\ny={path='../y', editable=true}");
+    let found = with("dynamic=['dependencies']").unwrap_err();
     assert!(
-        found[0].contains("`uv lock` asks for ../y, where y is not: run `uv pip compile "),
+        found[0].contains("has no uv.lock beside it: run `uv lock` in "),
         "{found:?}"
+    );
+    let found = with("[tool.uv.sources]\nuvicorn={path='../y'}").unwrap_err();
+    assert!(
+        found[0].contains("takes uvicorn from ../y, where it is not: put it into "),
+        "{found:?}"
+    );
+    let groups = folder(&[(
+        "pyproject.toml",
+        "[dependency-groups]\nmain=['uvicorn']\ndev=['pytest']\n",
+    )]);
+    assert_eq!(
+        choosing(groups.path(), None, &[], &["main"]).map(|app| app.shape),
+        Ok(DependencySource::Bare)
     );
     let poetry = "[tool.poetry]\nname='x'\n[tool.poetry.dependencies]\nuvicorn='*'\n";
     let found = read_app(folder(&[("pyproject.toml", poetry)]).path()).unwrap_err();

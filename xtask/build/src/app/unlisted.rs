@@ -7,7 +7,6 @@ use detect::dependencies;
 use inputs::regular;
 use toml::Table;
 
-use super::lock::normal;
 use super::{foreign, workspace};
 
 /// What to do where nothing says what is installed; `project` is pyproject.toml, where
@@ -42,20 +41,8 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
     }
     let groups = project.map(dependencies::listed_groups).unwrap_or_default();
     let way_out = if !groups.is_empty() {
-        let into = quoted(&folder.join("requirements.txt"));
-        let named: Vec<String> = groups
-            .iter()
-            .map(|group| {
-                format!(
-                    "--group {}",
-                    quoted(Path::new(&format!("{}:{group}", pyproject.display())))
-                )
-            })
-            .collect();
         Some(format!(
-            "run `uv pip compile {} --output-file {into}`, as pyproject.toml has them in groups alone, and commit the \
-             file",
-            named.join(" ")
+            "say in the spec's `app` which of the groups in pyproject.toml it needs, such as `\"groups\": {groups:?}`"
         ))
     } else if folder.join("Pipfile").is_file() {
         Some(format!(
@@ -108,30 +95,20 @@ fn with_uv(folder: &Path, project: &Table) -> String {
             folder.display()
         ),
         Some((name, path)) => format!(
-            "{shown} has no uv.lock beside it, and `uv lock` asks for {path}, where {name} is not: run `uv pip compile {} \
-             --output-file {}`, which leaves that out, and commit the file",
-            quoted(&pyproject),
-            quoted(&folder.join("requirements.txt"))
+            "{shown} takes {name} from {path}, where it is not: put it into a folder of the app's, say that in \
+             `tool.uv.sources`, run `uv lock` in {} and commit the files",
+            folder.display()
         ),
     }
 }
 
-/// A package that uv would take from a folder which is not there, and that only an extra or a
-/// group asks for: its name, and where it would be.
+/// A package that uv would take from a folder which is not there: its name, and where it
+/// would be.
 fn absent_source(folder: &Path, project: &Table) -> Option<(String, String)> {
     let sources = project.get("tool")?.get("uv")?.get("sources")?.as_table()?;
-    let about = project.get("project")?;
-    let asked = about.get("dependencies").and_then(toml::Value::as_array);
-    let is_asked = |name: &str| {
-        let mut asked = asked.into_iter().flatten().filter_map(toml::Value::as_str);
-        asked.any(|one| {
-            let ends = |c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c));
-            normal(one.split(ends).next().unwrap_or_default()) == normal(name)
-        })
-    };
     sources.iter().find_map(|(name, source)| {
         let path = source.get("path")?.as_str()?;
-        (!folder.join(path).exists() && !is_asked(name)).then(|| (name.clone(), path.to_owned()))
+        (!folder.join(path).exists()).then(|| (name.clone(), path.to_owned()))
     })
 }
 
@@ -327,11 +304,8 @@ mod tests {
             "pyproject.toml",
             "[dependency-groups]\nweb = ['fastapi']\ndev = ['pytest']\n",
         )]);
-        let at = dir.path().display().to_string();
-        assert_eq!(
-            command(&said(dir.path())),
-            format!("uv pip compile --group {at}/pyproject.toml:web --output-file {at}/requirements.txt")
-        );
+        let told = said(dir.path());
+        assert!(told.ends_with("such as `\"groups\": [\"web\"]`"), "{told}");
         let dynamic = "[project]\nname = 'x'\ndynamic = ['dependencies', 'version']\n";
         let dir = folder(&[
             ("pyproject.toml", dynamic),
