@@ -165,7 +165,7 @@ install() {
     fi
     exit "$status"
 }
-locks=$(find . -maxdepth 1 -name '*.lock' -o -name pylock.toml -o -name requirements.txt)
+{{with_packages}}locks=$(find . -maxdepth 1 -name '*.lock' -o -name pylock.toml -o -name requirements.txt)
 if [ -z "$locks" ] && [ -f pyproject.toml ]; then
     # Also what is listed may be built, to ask it what it needs.
     options=$(
@@ -212,7 +212,7 @@ elif [ -f requirements.txt ]; then
 PY
     uv venv /opt/venv
     if [ -s ahead.txt ]; then
-        install pip install --python /opt/venv/bin/python --requirement ahead.txt
+        install pip install --python /opt/venv/bin/python --requirement ahead.txt{{with_list}}
     fi
 elif [ -f Pipfile.lock ]; then
     python3 - <<'PY'
@@ -242,7 +242,7 @@ PY
         rm -rf /tmp/built-with
     fi
 fi
-{{with_packages}}cat > /opt/uv/tidy <<'TIDY'
+{{with_ahead}}cat > /opt/uv/tidy <<'TIDY'
 # What uv notes about its own run (times, cache keys) would make each build another one
 # (astral-sh/uv#8877).
 rm -f /opt/venv/.lock /opt/venv/.gitignore /opt/venv/bin/*activate* /opt/venv/bin/*.bat
@@ -360,8 +360,8 @@ elif [ -f /opt/locked ]; then
     fi
 fi
 if [ -f /opt/later ]; then
-    uv pip install --python /opt/venv/bin/python --requirement "$(cat /opt/later)"
-{{with_packages_later}}    sh -eu /opt/uv/tidy
+    uv pip install --python /opt/venv/bin/python --requirement "$(cat /opt/later)"{{with_later_list}}
+{{with_later}}    sh -eu /opt/uv/tidy
 fi
 # Compared with its source when loaded, unlike the venv: whoever changes a file of the app in a
 # container or in an image of their own expects to see the change.

@@ -63,6 +63,9 @@ pub struct Dependencies {
     /// project takes, and there are none.
     #[serde(skip)]
     pub(crate) source_only: BTreeSet<String>,
+    /// What imports `pkg_resources`, pinned in a list that does not say which setuptools.
+    #[serde(skip)]
+    pub(crate) of_old_setuptools: Option<Detected<String>>,
 }
 
 /// Groups that are for those who work on a project: taken where nothing else has a
@@ -433,7 +436,11 @@ impl Dependencies {
                     depth + 1,
                 );
             } else if !line.starts_with(['#', '-']) {
-                self.add(line, AskedBy::Project, Place::new(file, n + 1));
+                let place = Place::new(file, n + 1);
+                if self.of_old_setuptools.is_none() && imports_pkg_resources(line) {
+                    self.of_old_setuptools = Some(Detected::sure(line.to_owned(), place.clone()));
+                }
+                self.add(line, AskedBy::Project, place);
             }
         }
     }
@@ -470,6 +477,26 @@ impl Dependencies {
             self.source_only.extend(name.map(normal));
         }
     }
+}
+
+/// Whether a requirement is pinned to a version that imports `pkg_resources` as it is loaded,
+/// which setuptools has had up to version 81
+/// ([its history](https://setuptools.pypa.io/en/latest/history.html)): gunicorn before 21.0,
+/// djangorestframework-simplejwt before 5.3, drf-yasg before 1.21.8.
+fn imports_pkg_resources(requirement: &str) -> bool {
+    const LAST: [(&str, [u32; 3]); 3] = [
+        ("gunicorn", [20, u32::MAX, u32::MAX]),
+        ("djangorestframework-simplejwt", [5, 2, u32::MAX]),
+        ("drf-yasg", [1, 21, 7]),
+    ];
+    let Some((name, version)) = requirement.split_once("==") else {
+        return false;
+    };
+    let version = version.split([' ', ';', ',']).find(|part| !part.is_empty());
+    let mut parts = version.unwrap_or_default().split('.').map(str::parse);
+    let parts: [u32; 3] = std::array::from_fn(|_| parts.next().and_then(Result::ok).unwrap_or(0));
+    let name = normal(name.split('[').next().unwrap_or_default().trim());
+    LAST.iter().any(|(known, last)| *known == name && parts <= *last)
 }
 
 /// The name of a lock's package, and the names of those that it brings, by itself or with

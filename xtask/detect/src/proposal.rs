@@ -9,7 +9,7 @@ use crate::django;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
 use crate::libraries;
-use crate::place::Place;
+use crate::place::{Detected, Place};
 use crate::queue;
 use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
@@ -244,6 +244,16 @@ pub(crate) fn is_program(findings: &Findings, name: &str) -> bool {
         .any(|one| one.get("name").and_then(Value::as_str) == Some(name))
 }
 
+/// With `pkg_resources`, which later ones have not.
+pub(crate) const OLD_SETUPTOOLS: &str = "setuptools<82";
+
+/// What wants it, where the list that is installed leaves setuptools open.
+pub(crate) fn old_setuptools(findings: &Findings) -> Option<&Detected<String>> {
+    let dependencies = &findings.dependencies;
+    let is_open = dependencies.installed_from == Some("requirements.txt") && !dependencies.has("setuptools");
+    dependencies.of_old_setuptools.as_ref().filter(|_| is_open)
+}
+
 /// The server that is installed beside an app whose dependencies have none.
 pub(crate) fn missing_server(findings: &Findings) -> Option<&'static str> {
     let app = findings.app.value().filter(|_| findings.server.chosen.is_none());
@@ -285,6 +295,7 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     let beside: Vec<&str> = missing_server(findings)
         .into_iter()
         .chain(findings.missing_driver)
+        .chain(old_setuptools(findings).map(|_| OLD_SETUPTOOLS))
         .collect();
     if !beside.is_empty() {
         app.insert("with".to_owned(), json!(beside));

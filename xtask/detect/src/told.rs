@@ -189,6 +189,11 @@ fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String))
             at(extension, &format!("the extension {}", extension.value)),
         );
     }
+    if let Some(old) = proposal::old_setuptools(findings) {
+        let with = proposal::OLD_SETUPTOOLS;
+        let text = format!("{} wants pkg_resources: `app.with` has {with}", old.value);
+        say("found", at(old, &text));
+    }
     for wanted in proposal::build_packages(findings).chunk_by(|one, next| one.1 == next.1) {
         let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
         say(

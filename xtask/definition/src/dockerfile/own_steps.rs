@@ -83,18 +83,30 @@ pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, 
     Ok(())
 }
 
-/// What installs packages beside the app's own list, once that is installed: in the step that
-/// installs it, or where all of it comes with the app, there. Empty where there are none.
+/// What installs packages beside the app's own list: in the step that installs it, or where all
+/// of it comes with the app, there. Empty where there are none.
 pub(super) fn with_packages(with: &[String], values: &mut BTreeMap<&'static str, String>) -> Result<()> {
-    let (mut ahead, mut later) = (String::new(), "");
+    let mut script = String::new();
     if !with.is_empty() {
         values.insert("requirements", shell_words(with));
-        ahead = fill(&Fragment::own("with", WITH), values)?;
-        ahead += "if [ ! -f /opt/later ]; then sh -eu /opt/uv/with; fi\n";
-        later = "    sh -eu /opt/uv/with\n";
+        script = fill(&Fragment::own("with", WITH), values)?;
     }
-    values.insert("with_packages", ahead);
-    values.insert("with_packages_later", later.to_owned());
+    values.insert("with_packages", script);
+    for (name, line) in [
+        ("with_list", " $(sh /opt/uv/with-list ahead.txt)"),
+        (
+            "with_ahead",
+            "if [ ! -f /opt/later ]; then sh -eu /opt/uv/with; fi\n",
+        ),
+        (
+            "with_later_list",
+            " $(sh /opt/uv/with-list \"$(cat /opt/later)\")",
+        ),
+        ("with_later", "    sh -eu /opt/uv/with\n"),
+    ] {
+        let line = if with.is_empty() { "" } else { line };
+        values.insert(name, line.to_owned());
+    }
     Ok(())
 }
 
@@ -199,21 +211,23 @@ mod tests {
 
     #[test]
     fn packages_beside_the_list_come_from_where_it_does_and_others_have_no_line_of_it() {
+        let places = [
+            "with_packages",
+            "with_list",
+            "with_ahead",
+            "with_later_list",
+            "with_later",
+        ];
         let mut values = BTreeMap::new();
         with_packages(&[], &mut values).unwrap();
-        assert_eq!(values["with_packages"], "");
-        assert_eq!(values["with_packages_later"], "");
-        with_packages(
-            &["gunicorn".to_owned(), "uvicorn>=0.30,<1".to_owned()],
-            &mut values,
-        )
-        .unwrap();
+        assert_eq!(places.map(|name| values[name].as_str()), [""; 5]);
+        let with = ["gunicorn", "uvicorn>=0.30,<1"].map(str::to_owned);
+        with_packages(&with, &mut values).unwrap();
         let script = &values["with_packages"];
         assert!(
-            script.contains("printf '%s\\n' 'gunicorn' 'uvicorn>=0.30,<1' >> /tmp/with\n"),
+            script.contains("printf '%s\\n' 'gunicorn' 'uvicorn>=0.30,<1' > /opt/uv/with.txt\n"),
             "{script}"
         );
-        assert!(script.ends_with("WITH\nif [ ! -f /opt/later ]; then sh -eu /opt/uv/with; fi\n"));
-        assert_eq!(values["with_packages_later"], "    sh -eu /opt/uv/with\n");
+        assert!(places.iter().all(|name| !values[name].is_empty()));
     }
 }

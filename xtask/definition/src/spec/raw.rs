@@ -109,8 +109,10 @@ pub(crate) struct RawApp {
     /// here.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// Packages of the index that are installed beside those of the app's own list, whose
-    /// versions they leave as they are, such as `["gunicorn"]` or `["gunicorn>=23,<24"]`.
+    /// Packages of the index that are installed beside those of the app's own list, such as
+    /// `["gunicorn"]` or `["gunicorn>=23,<24"]`. A lock's versions, and those of a list with
+    /// hashes, stay as they are; with a list that leaves versions open they are decided on
+    /// together.
     #[serde(default)]
     pub with: Vec<String>,
     /// Variables of the steps that build and install packages, such as
