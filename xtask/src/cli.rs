@@ -333,7 +333,7 @@ pub struct PlanArgs {
 }
 
 /// Arguments of `new`, which writes the spec of an image for an app's folder.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct NewArgs {
     /// The app's folder, that of a member in a uv workspace, or the name of an image to look at
     /// its app again

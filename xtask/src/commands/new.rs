@@ -4,11 +4,14 @@
 mod files;
 mod placement;
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde_json::json;
 
 use super::render;
 use crate::cli::NewArgs;
+use build::app::workspace;
 use build::catalog::{Apps, Catalog};
 use build::request::{ImageRequest, Request, Selection};
 use definition::spec::load::APP_FILE;
@@ -24,17 +27,35 @@ use placement::Placement;
 
 /// Looks, tells, writes, and says what is next.
 pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
+    let mut args = args.clone();
+    let (mut looked, mut named_by) = (None, None);
+    let given = Path::new(&args.target).canonicalize().ok();
+    let given = given.filter(|folder| folder.is_dir() && args.import.is_none());
+    if let Some(folder) = given.filter(|folder| workspace::in_place_of(folder).is_none()) {
+        let findings = look_at(&folder, None);
+        match only_project(&findings) {
+            Some(below) => {
+                let top = args.target.trim_end_matches('/').to_owned();
+                let text = format!("{top} is no project itself: {below}, which is one, has the app");
+                say(host, "found", &text);
+                args.target = format!("{top}/{below}");
+                named_by = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+            }
+            None => looked = Some(findings),
+        }
+    }
+    let args = &args;
     let catalog = Catalog::read(&host.root, Apps::OfSpecs)?;
-    let mut placement = Placement::find(args, host, &catalog)?;
+    let mut placement = Placement::find(args, host, &catalog, named_by.as_deref())?;
     if let Some(import) = args.import.as_ref().filter(|import| !import.contains(':')) {
         let message = format!("--import {import:?} is no `package.module:attribute`");
         return Err(failure::usage(message).into());
     }
     let import = args.import.as_deref();
-    let findings = match &placement.member {
+    let findings = looked.unwrap_or_else(|| match &placement.member {
         Some(member) => look_at_member(&placement.folder, member, import),
         None => look_at(&placement.folder, import),
-    };
+    });
     let set = files::set_variables(args, host, &placement);
     for line in told::lines(&findings.with_set(&set)) {
         say(host, line.label, &line.text);
@@ -126,6 +147,16 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
 
 fn say(host: &Host, label: &str, text: &str) {
     host.report.step(label, text);
+}
+
+/// The project below a folder that is none itself, where no other one has an app.
+fn only_project(findings: &Findings) -> Option<&String> {
+    let app = findings.app.chosen.as_ref()?;
+    let has = |folder: &str, one: &Detected<AppObject>| one.place.file.starts_with(&format!("{folder}/"));
+    let mut folders = findings.projects.iter().filter(|folder| has(folder, app));
+    let folder = folders.next()?;
+    let is_only = findings.app.others.iter().all(|other| has(folder, other));
+    (folders.next().is_none() && is_only).then_some(folder)
 }
 
 /// What only the user can decide, with the command that does.

@@ -75,6 +75,30 @@ fn it_writes_what_differs_and_the_plan_takes_it() {
     checkout.xtask(&["render", "--check"]).expect(0);
 }
 
+/// The app's folder has a list, the one above it none.
+#[test]
+fn the_only_project_of_a_folder_is_the_app_and_called_as_the_folder_is() {
+    let checkout = with_notes();
+    let top = checkout.path("apps").display().to_string();
+    for _ in 0..2 {
+        let run = checkout.xtask(&["new", &top]).expect(0);
+        run.says(&[
+            "found ",
+            "apps is no project itself: notes, which is one, has the app",
+            "found main.py:7  FastAPI → main:app",
+            "next cargo xtask build-images apps",
+        ]);
+    }
+    let image = read(&checkout, "images/apps/image.json");
+    assert_eq!(image["app"]["source"], "../../apps/notes");
+    checkout.write("apps/other/requirements.txt", "fastapi\nuvicorn\n");
+    checkout.write("apps/other/main.py", MAIN);
+    checkout
+        .xtask(&["new", &top, "--name", "both"])
+        .expect(2)
+        .says(&["is no project itself, and has some in it: notes, other"]);
+}
+
 /// As `uv run --package` means one: by its folder, each with an image of its own.
 #[test]
 fn members_of_a_workspace_have_an_image_each() {
@@ -370,8 +394,10 @@ fn what_only_the_user_can_decide_is_asked_with_the_command() {
     checkout.write("apps/halves/backend/requirements.txt", "fastapi\nuvicorn\n");
     checkout.write("apps/halves/backend/main.py", MAIN);
     let halves = checkout.path("apps/halves").display().to_string();
+    checkout.write("apps/halves/admin/requirements.txt", "fastapi\nuvicorn\n");
+    checkout.write("apps/halves/admin/main.py", MAIN);
     let run = checkout.xtask(&["new", &halves]).expect(2);
-    run.says(&[&format!("run `cargo xtask new {halves}/backend`")]);
+    run.says(&[&format!("run `cargo xtask new {halves}/admin`")]);
     checkout.xtask(&["new", &format!("{halves}/backend")]).expect(0);
     checkout
         .xtask(&["new", "nothing"])

@@ -40,8 +40,14 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// For a folder, or for the app of an image that there is.
-    pub(super) fn find(args: &NewArgs, host: &Host, catalog: &Catalog) -> Result<Self> {
+    /// For a folder, or for the app of an image that there is. A new image is called as the
+    /// folder is, or by `named_by`.
+    pub(super) fn find(
+        args: &NewArgs,
+        host: &Host,
+        catalog: &Catalog,
+        named_by: Option<&str>,
+    ) -> Result<Self> {
         let given = Path::new(&args.target);
         let mut of_image = catalog
             .images
@@ -92,7 +98,7 @@ impl Placement {
             (None, Some(known)) => known.name.to_string(),
             (None, None) => {
                 let last = given.file_name().unwrap_or_default().to_string_lossy();
-                proposal::image_name(&last)
+                proposal::image_name(named_by.unwrap_or(&last))
             }
         };
         ImageName::parse(&name)
