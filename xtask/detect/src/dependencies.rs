@@ -175,6 +175,35 @@ impl Dependencies {
         self.own(name).is_some()
     }
 
+    /// The first of these packages that nothing but an extra or a group brings, where a build
+    /// can take such a part: the project itself asks for none of them. What is not for
+    /// developers is taken before what is, and what has one of the packages `beside` before
+    /// what has none.
+    pub(crate) fn of_a_part(&self, names: &[&str], beside: &[&str]) -> Option<Detected<AskedPackage>> {
+        let named = || {
+            let packages = self.packages.iter();
+            packages.filter(|one| names.contains(&one.value.name.as_str()))
+        };
+        let has_parts = !matches!(
+            self.installed_from,
+            Some("requirements.txt" | "Pipfile.lock" | "pylock.toml")
+        );
+        let has_own = named().any(|one| one.value.by == AskedBy::Project);
+        let taken = named().filter_map(|one| match &one.value.by {
+            AskedBy::Project => None,
+            AskedBy::Extra(extra) => Some((OF_DEVELOPERS.contains(&extra.as_str()), one)),
+            AskedBy::Group(group) => (!OF_DEVELOPERS.contains(&group.as_str())).then_some((false, one)),
+        });
+        let lacks = |by: &AskedBy| {
+            let mut others = self.packages.iter().map(|one| &one.value);
+            !others.any(|one| one.by == *by && beside.contains(&one.name.as_str()))
+        };
+        let first = taken.min_by_key(|(is_of_developers, one)| (*is_of_developers, lacks(&one.value.by)));
+        first
+            .filter(|_| has_parts && !has_own)
+            .map(|(_, one)| one.clone())
+    }
+
     /// Whether a package may be installed although nothing here asks for it.
     pub fn may_have(&self, name: &str) -> bool {
         self.locked.is_empty() || self.locked.contains(name)

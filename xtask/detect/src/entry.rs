@@ -39,6 +39,19 @@ pub enum Framework {
 }
 
 impl Framework {
+    /// The package that it comes with.
+    pub(crate) fn package(&self) -> Option<&'static str> {
+        match self {
+            Self::FastApi => Some("fastapi"),
+            Self::Starlette => Some("starlette"),
+            Self::Litestar => Some("litestar"),
+            Self::Quart => Some("quart"),
+            Self::Flask => Some("flask"),
+            Self::DjangoAsgi | Self::DjangoWsgi => Some("django"),
+            Self::Unknown => None,
+        }
+    }
+
     /// What is meant by a module and a name in it, where no more is known: Django has
     /// its handler at `wsgi:application` or `asgi:application`, and so has one of the
     /// project's own.

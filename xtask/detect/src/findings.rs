@@ -66,6 +66,8 @@ pub struct Findings {
     pub settings_module: Option<Detected<ChosenSettings>>,
     /// The package that speaks to PostgreSQL, where only an extra or a group brings it.
     pub driver: Option<Detected<AskedPackage>>,
+    /// The package that the app is made with, where only an extra or a group brings it.
+    pub framework: Option<Detected<AskedPackage>>,
     /// A module of Django's settings that is named and not there, and the example beside it
     /// that shows it.
     pub absent_settings: Option<Detected<(String, String)>>,
@@ -231,6 +233,10 @@ fn of_tree(
         server: server::find(&dependencies, entry.app.value()),
         settings_module,
         driver: drivers::of_a_part(&dependencies),
+        framework: entry
+            .app
+            .value()
+            .and_then(|app| dependencies.of_a_part(&[app.framework.package()?], &drivers::DRIVERS)),
         health: health::choose(modules, &routes::find(modules)),
         before_start,
         not_before_start,
@@ -325,9 +331,10 @@ impl Findings {
     /// The extras and groups of the project that are installed.
     pub(crate) fn parts(&self) -> Vec<&AskedBy> {
         let server = self.server.value().map(|server| &server.by);
-        let driver = self.driver.as_ref().map(|driver| &driver.value.by);
+        let asked = [&self.framework, &self.driver];
+        let asked = asked.map(|one| one.as_ref().map(|one| &one.value.by));
         let mut parts: Vec<&AskedBy> = Vec::new();
-        for part in [server, driver].into_iter().flatten() {
+        for part in [server].into_iter().chain(asked).flatten() {
             if *part != AskedBy::Project && !parts.contains(&part) {
                 parts.push(part);
             }

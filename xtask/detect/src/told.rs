@@ -208,6 +208,14 @@ fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String))
 }
 
 fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
+    if let Some(framework) = &findings.framework {
+        let text = format!(
+            "{}{} is installed, as the app is made with it",
+            framework.value.name,
+            part(&framework.value.by)
+        );
+        say("found", at(framework, &text));
+    }
     if let Some(driver) = &findings.driver {
         let text = format!(
             "{}{} is installed, to speak to PostgreSQL",

@@ -1,25 +1,12 @@
 //! The packages that speak to PostgreSQL: which one the app has, and which one it lacks.
 
-use crate::dependencies::{AskedBy, AskedPackage, Dependencies, OF_DEVELOPERS};
+use crate::dependencies::{AskedPackage, Dependencies};
 use crate::place::Detected;
 
 /// What speaks to PostgreSQL where nothing but an extra or a group of the project's
 /// brings it: that part has to be installed, too.
 pub(crate) fn of_a_part(dependencies: &Dependencies) -> Option<Detected<AskedPackage>> {
-    let drivers: Vec<_> = drivers(dependencies).collect();
-    let takes_parts = |one: &&&Detected<AskedPackage>| match &one.value.by {
-        AskedBy::Project => false,
-        AskedBy::Extra(_) => true,
-        AskedBy::Group(group) => !OF_DEVELOPERS.contains(&group.as_str()),
-    };
-    let has_one = drivers.iter().any(|one| one.value.by == AskedBy::Project);
-    let has_parts = !matches!(
-        dependencies.installed_from,
-        Some("requirements.txt" | "Pipfile.lock" | "pylock.toml")
-    );
-    let mut parts = drivers.iter().filter(takes_parts);
-    let found = parts.next().filter(|_| !has_one && has_parts)?;
-    Some((*found).clone())
+    dependencies.of_a_part(&DRIVERS, &[])
 }
 
 /// A package that speaks to PostgreSQL, for an app that has a mapper for several databases
@@ -54,7 +41,7 @@ pub(crate) fn missing(dependencies: &Dependencies) -> Option<&'static str> {
 }
 
 /// What speaks to PostgreSQL.
-const DRIVERS: [&str; 7] = [
+pub(crate) const DRIVERS: [&str; 7] = [
     "psycopg",
     "psycopg-binary",
     "psycopg-c",
