@@ -49,13 +49,81 @@ const OF_HEALTH: [&str; 11] = [
 
 /// Names that speak of less, or of something else: a `status` may be that of an order,
 /// and asks the database for it.
-const OF_LESS: [&str; 7] = ["live", "livez", "liveness", "_status", "status", "up", "ping"];
+const OF_LESS: [&str; 8] = [
+    "live", "livez", "liveness", "_status", "status", "up", "ping", "probe",
+];
 
 /// Whether a path is one of a request, with no part that only the app's users know:
 /// `/{tenant}/health`, `/<lang>/status`.
 fn can_be_asked_for(path: &str) -> bool {
     path.bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b))
+}
+
+/// What stands behind a name of health for the part of it that asks the database:
+/// `/health/db`.
+const OF_THE_DATABASE: [&str; 4] = ["database", "db", "postgres", "postgresql"];
+
+/// The part of a path that tells what it speaks of.
+fn telling_part(path: &str) -> &str {
+    let mut parts = path.trim_end_matches('/').rsplit('/');
+    match (parts.next().unwrap_or_default(), parts.next()) {
+        (last, Some(before)) if OF_THE_DATABASE.contains(&last.to_lowercase().as_str()) => before,
+        (last, _) => last,
+    }
+}
+
+/// Whether a request that has a path alone is refused: the function wants a value of the
+/// query, as in `def status(order: str)`, or somebody who has logged in.
+fn wants_more(module: &Module<'_>, function: &Definition<'_>) -> bool {
+    const OF_ONE_VALUE: [&str; 8] = [
+        "Decimal", "UUID", "bool", "date", "datetime", "float", "int", "str",
+    ];
+    const OF_A_REQUEST: [&str; 6] = ["Body", "Cookie", "Form", "Header", "Path", "Query"];
+    const OF_A_PERSON: [&str; 7] = [
+        "admin",
+        "auth",
+        "authenticated",
+        "login",
+        "permission",
+        "token",
+        "user",
+    ];
+    let is_of_a_person = |name: &str| {
+        let name = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+        name.split('_').any(|word| OF_A_PERSON.contains(&word))
+    };
+    let mut guards = module.lines[function.decorators.clone()]
+        .iter()
+        .filter_map(|line| statement::dotted(line.tokens.get(1..)?));
+    if guards.any(|(name, _)| name.ends_with("_required")) {
+        return true;
+    }
+    let head = statement::head(&module.lines[function.head]);
+    let parameters = head.map(|head| head.inside).unwrap_or_default();
+    parameters.into_iter().any(|parameter| {
+        let calls = statement::calls(parameter);
+        let mut depends = calls
+            .iter()
+            .filter(|call| ["Depends", "Security"].contains(&call.last()));
+        let of_whom = |call: &&Call<'_, '_>| {
+            let given = call.positional(0).and_then(statement::dotted);
+            given.is_some_and(|(name, _)| is_of_a_person(&name))
+        };
+        if depends.any(|call| of_whom(&call)) {
+            return true;
+        }
+        let default = statement::first(parameter, "=").map(|equals| &parameter[equals + 1..]);
+        let Some(default) = default else {
+            return matches!(parameter, [_, colon, kind] if colon.is(":") && OF_ONE_VALUE.contains(&kind.text));
+        };
+        let made = statement::call_at(default).filter(|(call, _)| OF_A_REQUEST.contains(&call.last()));
+        made.is_some_and(|(call, _)| {
+            let first = call.argument("default", 0);
+            first.is_none_or(|first| matches!(first, [dots] if dots.is("...")))
+                && call.named("default_factory").is_none()
+        })
+    })
 }
 
 /// Chooses the route: names of health before others, of them what asks the database
@@ -65,8 +133,12 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
     let names = OF_HEALTH.iter().chain(&OF_LESS);
     for route in routes {
         let path = &route.value.path;
-        let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        if !can_be_asked_for(path) {
+        let last = telling_part(path);
+        let is_refused = route
+            .value
+            .function
+            .is_some_and(|(module, function)| wants_more(module, function));
+        if is_refused || !can_be_asked_for(path) {
             continue;
         }
         let Some(rank) = names.clone().position(|name| last.eq_ignore_ascii_case(name)) else {
@@ -91,11 +163,21 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
             },
         ));
     }
+    let paths: Vec<String> = found.iter().map(|(_, one)| one.value.path.clone()).collect();
+    // `/api/maps/health` beside `/api/health` is that of a part, which may ask anybody.
+    let is_of_a_part = |path: &str| {
+        let (above, last) = path.trim_end_matches('/').rsplit_once('/').unwrap_or_default();
+        let mut others = paths
+            .iter()
+            .filter_map(|other| other.trim_end_matches('/').rsplit_once('/'));
+        others.any(|(parent, name)| name == last && parent != above && above.starts_with(parent))
+    };
     found.sort_by_key(|(rank, one)| {
         let is_of_less = *rank >= OF_HEALTH.len();
         let asks = match one.value.database {
             _ if is_of_less => 0,
             DatabaseAsked::At(_) => 0,
+            DatabaseAsked::Unclear if is_of_a_part(&one.value.path) => 2,
             DatabaseAsked::Unclear => 1,
             DatabaseAsked::Never => 2,
         };

@@ -126,7 +126,8 @@ pub(crate) fn find<'m, 't>(modules: &'m Modules<'t>) -> Vec<Detected<Route<'m, '
         found.extend(graph.decorated(module));
         found.extend(graph.called(module));
     }
-    found.extend(django::find(modules));
+    let of_django = |module: &'m Module<'t>| graph.text(module, module.value("ROOT_URLCONF")?);
+    found.extend(django::find(modules, of_django));
     found
 }
 

@@ -4,14 +4,17 @@ use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
 
-use super::{Route, join};
+use super::{Route, Text, join};
 
-/// The routes below `ROOT_URLCONF`, through each `include`.
-pub(super) fn find<'m, 't>(modules: &'m Modules<'t>) -> Vec<Detected<Route<'m, 't>>> {
-    let roots = modules.all.iter().filter_map(|module| {
-        let name = statement::text_of(module.value("ROOT_URLCONF")?)?;
-        modules.find(module.path, &name)
-    });
+/// The routes below `ROOT_URLCONF`, which `named` reads of a module, through each `include`.
+pub(super) fn find<'m, 't>(
+    modules: &'m Modules<'t>,
+    named: impl Fn(&'m Module<'t>) -> Option<Text>,
+) -> Vec<Detected<Route<'m, 't>>> {
+    let roots = modules
+        .all
+        .iter()
+        .filter_map(|module| modules.find(module.path, &named(module)?.text));
     let mut found = Vec::new();
     if let Some(root) = roots.into_iter().next() {
         below(modules, root, "/", 0, &mut found);
