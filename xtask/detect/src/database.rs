@@ -61,8 +61,12 @@ pub(crate) fn settings(
         .any(|one| texts(&one.value).any(|text| text.starts_with("postgresql+") && !text.ends_with("://")));
     let kinds = kinds::compared(modules, variables);
     let engine = kinds::completed_engine(modules);
+    let chosen = kinds::of_an_enum(modules, variables);
     let mut found = Vec::new();
     for variable in variables {
+        if kinds::is_of_another(modules, variable, variables) {
+            continue;
+        }
         let given = |value: &str, why: String| GivenVariable {
             name: variable.value.name.clone(),
             value: value.to_owned(),
@@ -73,6 +77,11 @@ pub(crate) fn settings(
                 let given = given(kind, format!("{place} compares it with that"));
                 found.push(Detected::sure(given, variable.place.clone()));
             }
+            continue;
+        }
+        if let Some((member, place)) = chosen.get(&variable.value.name) {
+            let given = given(member, format!("{place} calls it so"));
+            found.push(Detected::sure(given, variable.place.clone()));
             continue;
         }
         let behind = engine
@@ -96,7 +105,9 @@ pub(crate) fn settings(
             found.push(Detected::likely(given, variable.place.clone()));
             continue;
         }
-        let Some(part) = part_of(&variable.value, &words(&variable.value.name), dependencies) else {
+        let words = words(&variable.value.name);
+        let of_a_file = || kinds::names_a_file(&variable.value, &words, &chosen).then_some(Part::Name);
+        let Some(part) = part_of(&variable.value, &words, dependencies).or_else(of_a_file) else {
             continue;
         };
         let (value, why, certainty) = match part {
@@ -290,6 +301,7 @@ fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>], dependencies: &De
     let (last, before) = match words.as_slice() {
         // `DB_USER_NAME` is the user's, not the database's.
         [before @ .., "USER", "NAME"] => (&"USER", before),
+        [before @ .., "HOST", "NAME"] => (&"HOST", before),
         [before @ .., last] => (last, before),
         [] => return None,
     };
@@ -318,6 +330,13 @@ fn part_of(variable: &ReadVariable, words: &[impl AsRef<str>], dependencies: &De
         "USER" | "USERNAME" | "LOGIN" if of_database => Part::User,
         "PASSWORD" | "PASS" | "PWD" | "PASSWD" if of_database => Part::Password,
         "NAME" | "DB" | "DATABASE" | "DBNAME" if of_database && !shown.iter().flatten().any(is_file) => {
+            Part::Name
+        }
+        // Beside host and user of a database its name: `DB_BASE`.
+        "BASE"
+            if before.last().is_some_and(|word| DATABASE.contains(word))
+                && !shown.iter().flatten().any(is_file) =>
+        {
             Part::Name
         }
         "ENGINE" if of_database && is_engine_of_django(&shown, dependencies) => Part::Engine,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{DATABASE, words};
-use crate::modules::Modules;
+use crate::modules::{Meaning, Modules};
 use crate::place::{Detected, Place};
+use crate::python::statement;
 use crate::python::{Token, TokenKind};
 use crate::settings::{self, ReadVariable};
 use crate::tree::is_of_the_app;
@@ -81,6 +82,107 @@ pub(super) fn compared(
         }
     }
     found
+}
+
+/// The variables whose type is an enumeration of kinds of databases, and what this kind is
+/// called there: `class Kind(StrEnum)` with `POSTGRESQL = "POSTGRESQL"`.
+pub(super) fn of_an_enum(
+    modules: &Modules<'_>,
+    variables: &[Detected<ReadVariable>],
+) -> BTreeMap<String, (String, Place)> {
+    let is_one = |one: &&Detected<ReadVariable>| {
+        let words = words(&one.value.name);
+        words.iter().any(|word| DATABASE.contains(&word.as_str()))
+    };
+    let named = variables.iter().filter(is_one).filter_map(|one| {
+        let module = modules.at(&one.place.file)?;
+        let Meaning::Inside(other, name) = modules.meaning(module, &one.value.annotation) else {
+            return None;
+        };
+        let class = other.definition(&name).filter(|class| class.is_class)?;
+        let head = other.lines[class.head].tokens.iter();
+        head.into_iter().find(|token| token.text.ends_with("Enum"))?;
+        let lines = class.body.clone().map(|n| (n, &other.lines[n]));
+        let mut members =
+            lines.flat_map(|(n, line)| statement::assignments(line).into_iter().map(move |one| (n, one)));
+        let (n, value) = members.find_map(|(n, member)| {
+            let value = statement::text_of(member.value)?;
+            KINDS
+                .contains(&value.to_lowercase().as_str())
+                .then_some((n, value))
+        })?;
+        Some((
+            one.value.name.clone(),
+            (value, Place::new(other.path, other.number(n))),
+        ))
+    });
+    named.collect()
+}
+
+/// Whether a variable has the name of a database, and shows the file that another kind has
+/// there: `DATABASE_NAME`, which is `shop.db` where nobody chooses this one.
+pub(super) fn names_a_file(
+    variable: &ReadVariable,
+    words: &[String],
+    chosen: &BTreeMap<String, (String, Place)>,
+) -> bool {
+    let is_name = matches!(words, [before, last] if DATABASE.contains(&before.as_str()) && last == "NAME");
+    let is_file = variable
+        .default
+        .as_deref()
+        .is_some_and(|text| text.ends_with(".db"));
+    is_name && is_file && !chosen.is_empty()
+}
+
+/// Whether a variable that may be left leads to another database than the app's own: the URL
+/// of one that is there only where it is set, as `if REPLICA_URL:` says, or a name that no
+/// host and no user stand beside.
+pub(super) fn is_of_another(
+    modules: &Modules<'_>,
+    variable: &Detected<ReadVariable>,
+    variables: &[Detected<ReadVariable>],
+) -> bool {
+    let name = variable.value.name.as_str();
+    if variable.value.required || variable.value.default.is_some() {
+        return false;
+    }
+    let stands_for = |end: &str| {
+        let before = name.strip_suffix(end)?;
+        let mut others = variables.iter().map(|one| one.value.name.as_str());
+        (!before.is_empty() && others.any(|other| before.ends_with('_') && other == end)).then_some(before)
+    };
+    if ["DATABASE_URL", "DB_URL", "POSTGRES_URL"]
+        .iter()
+        .any(|end| stands_for(end).is_some())
+    {
+        return is_looked_at(modules, variable);
+    }
+    let Some(before) = name
+        .strip_suffix("DATABASE_NAME")
+        .or_else(|| name.strip_suffix("DB_NAME"))
+        .filter(|before| !before.is_empty())
+    else {
+        return false;
+    };
+    let mut others = variables.iter().map(|one| one.value.name.as_str());
+    let is_alone = !others.any(|other| other != name && other.starts_with(before));
+    let mut others = variables.iter().map(|one| one.value.name.as_str());
+    is_alone && others.any(|other| ["DATABASE_NAME", "DB_NAME", "POSTGRES_DB"].contains(&other))
+}
+
+/// Whether the code looks whether a variable is set: `if REPLICA_URL:` of what it is read into.
+fn is_looked_at(modules: &Modules<'_>, variable: &Detected<ReadVariable>) -> bool {
+    let Some(module) = modules.at(&variable.place.file) else {
+        return false;
+    };
+    let line = (0..module.lines.len()).find(|n| module.number(*n) == variable.place.line);
+    let Some(line) = line else { return false };
+    let targets = statement::assignments(&module.lines[line]);
+    let mut lines = module.lines.iter();
+    lines.any(|line| {
+        matches!(line.tokens.as_slice(), [word, name, colon]
+            if word.is_name("if") && colon.is(":") && targets.iter().any(|one| one.target == name.text))
+    })
 }
 
 /// The kind of database that a variable's default has, where it is this one.
