@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::dependencies::{AskedBy, Dependencies};
+use crate::django;
 use crate::entry::AppObject;
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
-use crate::python::statement;
+use crate::python::{Token, TokenKind, statement};
 use crate::tree::{Tree, file_name, folder_of, is_of_the_app, reads_count};
 
 /// Something that runs, or is built, beside the app.
@@ -86,6 +87,7 @@ pub(crate) fn processes(
             ));
         }
     }
+    found.extend(cluster_of_django_q(tree, modules));
     if let Some((_, place)) = actors.first() {
         let modules: Vec<&str> = actors.iter().map(|(module, _)| module.as_str()).collect();
         let command = format!("dramatiq {}", modules.join(" "));
@@ -93,6 +95,24 @@ pub(crate) fn processes(
         found.push(Detected::sure(worker, place.clone()));
     }
     found
+}
+
+/// The worker of Django-Q where its queue is in the app's own database: `Q_CLUSTER` with `orm`.
+fn cluster_of_django_q(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<Companion>> {
+    let manage = django::manage(tree)?;
+    let counted = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let mut settings = counted.filter_map(|module| Some((module, module.value("Q_CLUSTER")?)));
+    let (module, first) = settings.find_map(|(module, value)| {
+        let is_key = |token: &&Token<'_>| token.kind == TokenKind::Text && token.text == "orm";
+        let in_it = value.iter().find(is_key)?;
+        Some((module, in_it))
+    })?;
+    let worker = Companion {
+        what: "a worker of Django-Q".to_owned(),
+        program: Some("qcluster".to_owned()),
+        command: Some(format!("python {manage} qcluster")),
+    };
+    Some(Detected::sure(worker, Place::new(module.path, first.line)))
 }
 
 /// The line of the first function that Dramatiq's decorator makes an actor.

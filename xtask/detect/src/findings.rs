@@ -467,10 +467,15 @@ fn settings_module(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<Chosen
         is_meant.then(|| Detected::sure(value.to_owned(), Place::new(path, n + 1)))
     });
     let found = named.next()?;
-    let by_itself = modules
+    let starts = modules
         .all
         .iter()
         .filter(|module| ["manage.py", "wsgi.py", "asgi.py"].contains(&file_name(module.path)));
+    // A function of the project's may set it for all of them.
+    let by_itself: BTreeSet<String> = starts
+        .flat_map(|module| django::imported(modules, module.path))
+        .collect();
+    let by_itself = by_itself.iter().filter_map(|path| modules.at(path));
     let mut names = by_itself.filter_map(|module| {
         let mut texts = module.lines.iter().flat_map(|line| &line.tokens);
         texts.find(|token| token.text == NAME)?;
