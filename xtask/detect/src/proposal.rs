@@ -3,6 +3,7 @@
 use definition::spec::secret;
 use serde_json::{Map, Value, json};
 
+use crate::beside::Companion;
 use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
 use crate::django;
@@ -331,6 +332,19 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     app
 }
 
+/// A program that runs a command of Flask's, and does not say of which app.
+fn of_flask(findings: &Findings) -> Option<&Detected<Companion>> {
+    findings.processes.iter().find(|one| {
+        let (Some(name), Some(command)) = (&one.value.program, &one.value.command) else {
+            return false;
+        };
+        let says_which = command
+            .split_whitespace()
+            .any(|word| word == "-A" || word.starts_with("--app") || word.starts_with("FLASK_APP="));
+        queue::program(command) == Some("flask") && !says_which && is_program(findings, name)
+    })
+}
+
 /// A variable of the proposed file, and why it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProposedVariable {
@@ -368,6 +382,16 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
             value: format!("/app/{}", escaped(&app.value.path)),
             place: app.place.clone(),
             why: "its modules are imported from there".to_owned(),
+        });
+    }
+    if let Some(app) = &findings.app.chosen
+        && let Some(program) = of_flask(findings)
+    {
+        found.push(ProposedVariable {
+            name: "FLASK_APP".to_owned(),
+            value: escaped(&app.value.import),
+            place: program.place.clone(),
+            why: "its program is a command of Flask's, which asks for the app".to_owned(),
         });
     }
     if let Some(settings) = &findings.settings_module {
@@ -482,7 +506,9 @@ fn known(variable: &ReadVariable) -> Known {
     if is_given_by_others(name) {
         return Known::OfOthers;
     }
-    if is_secret(name) {
+    // `IS_ALLOWED_CREDENTIALS: bool` is a switch.
+    let is_text = !["bool", "float", "int"].contains(&variable.annotation.as_str());
+    if is_secret(name) && is_text {
         let why = format!("made at the first start, unless {name}_FILE names a file with it");
         return value(&format!("{{secret:{name}}}"), why);
     }

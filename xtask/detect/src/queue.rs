@@ -28,7 +28,7 @@ pub(crate) fn lacks_queue(findings: &Findings, command: &str) -> bool {
 
 /// What a command runs, behind variables for it alone and programs that only start it,
 /// such as an agent that measures, with their options.
-fn program(command: &str) -> Option<&str> {
+pub(crate) fn program(command: &str) -> Option<&str> {
     const STARTERS: [&[&str]; 9] = [
         &["newrelic-admin", "run-program"],
         &["ddtrace-run"],

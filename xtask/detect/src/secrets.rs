@@ -106,11 +106,16 @@ pub(crate) fn is_known_to_all(name: &str, default: &str) -> bool {
     let any = |words: &[&str]| upper.split('_').any(|word| words.contains(&word));
     let is_own = is_secret(name) && !is_given_by_others(name) && !any(&OF_A_SHAPE);
     let is_file = default.starts_with(['/', '.']) || default.contains("://");
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    // It says which secrets there are: `SECRET_KEY,JWT_SECRET`.
+    let is_list = default.contains(',') && default.split(',').map(str::trim).all(is_name);
     let lower = default.to_lowercase();
     let stands_for_one = STANDS_FOR_ONE.iter().any(|word| lower.contains(word));
     is_own
         && !default.is_empty()
         && !is_file
+        && !is_list
         && (any(&SIGNS_WITH_IT) && !any(&["PASSWORD"]) || stands_for_one)
 }
 
@@ -187,6 +192,7 @@ mod tests {
             ("JWT_SECRET_FILE", "/run/secrets/jwt"),
             ("SECRET_ENCRYPTION_KEY", "change-me"),
             ("SESSION_SECONDS", "60"),
+            ("REQUIRED_SECRET_KEYS", "SECRET_KEY, JWT_SECRET"),
         ] {
             assert!(!is_known_to_all(name, default), "{name}");
         }
