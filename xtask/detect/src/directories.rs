@@ -8,19 +8,16 @@ use crate::place::{Detected, Place};
 use crate::python::statement;
 use crate::python::{Token, TokenKind};
 use crate::settings;
-use crate::tree::{Tree, file_name, is_of_the_app, is_shell, reads_count};
+use crate::tree::{Tree, file_name, is_compose, is_of_the_app, is_shell, reads_count};
 
-/// Names of settings that hold one: Django's, and what others call theirs.
-const SETTINGS: [&str; 8] = [
-    "MEDIA_DIR",
-    "MEDIA_ROOT",
-    "UPLOADS_DIR",
-    "UPLOADS_FOLDER",
-    "UPLOAD_DIR",
-    "UPLOAD_DIRECTORY",
-    "UPLOAD_FOLDER",
-    "UPLOAD_PATH",
-];
+/// Whether a setting holds one by its name: Django's `MEDIA_ROOT`, and what others call theirs,
+/// such as `UPLOAD_FOLDER`.
+fn is_of_data(setting: &str) -> bool {
+    const WHAT: [&str; 4] = ["ATTACHMENTS", "MEDIA", "UPLOAD", "UPLOADS"];
+    const WHERE: [&str; 5] = ["DIR", "DIRECTORY", "FOLDER", "PATH", "ROOT"];
+    let words: Vec<&str> = setting.split('_').collect();
+    matches!(words.as_slice(), [what, place] if WHAT.contains(what) && WHERE.contains(place))
+}
 
 /// What makes a path of its parts, and says nothing else.
 const OF_PATHS: [&str; 11] = [
@@ -62,7 +59,7 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
             all.into_iter().map(move |one| (n, one))
         }) {
             let target = one.target.to_uppercase();
-            let is_data = SETTINGS.contains(&target.as_str());
+            let is_data = is_of_data(&target);
             // A function's own name is part of a path that it makes.
             let is_setting = module.is_at_the_top(n) || module.class_of(n).is_some();
             if !is_setting || !is_data && target != "STATIC_ROOT" {
@@ -113,7 +110,7 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
             }
         }
     }
-    for made in made_by_scripts(tree) {
+    for made in made_by_scripts(tree).into_iter().chain(mounted(tree)) {
         if named_by_settings(modules, &made.value) {
             add(tree, &mut found.kept, made);
         }
@@ -196,6 +193,54 @@ fn made_by_scripts(tree: &Tree) -> Vec<Detected<String>> {
     }
     found.sort_by_key(|one| one.value.matches('/').count());
     found
+}
+
+/// Folders of the project that its compose files put a volume on, below what its Dockerfile
+/// works in: `images:/opt/shop/images`.
+fn mounted(tree: &Tree) -> Vec<Detected<String>> {
+    let work = |text: &str| {
+        let mut lines = text.lines().rev().map(str::trim);
+        lines.find_map(|line| {
+            let folder = line.strip_prefix("WORKDIR ")?.trim().trim_matches('"');
+            folder
+                .starts_with('/')
+                .then(|| folder.trim_end_matches('/').to_owned())
+        })
+    };
+    let of_images = tree
+        .texts()
+        .filter(|(path, _)| file_name(path).contains("Dockerfile") && reads_count(path));
+    let folders: Vec<String> = of_images.filter_map(|(_, text)| work(text)).collect();
+    let for_developers = |path: &str| {
+        let mut parts = file_name(path).split(['.', '-', '_']);
+        parts.any(|part| ["ci", "dev", "local", "override", "test"].contains(&part))
+    };
+    let composed = tree
+        .texts()
+        .filter(|(path, _)| is_compose(file_name(path)) && !for_developers(path));
+    let lines = composed.flat_map(|(path, text)| {
+        text.lines()
+            .enumerate()
+            .map(move |(n, line)| (Place::new(path, n + 1), line))
+    });
+    let found = lines.filter_map(|(place, line)| {
+        let item = line.trim().strip_prefix("- ")?.trim_matches(['"', '\'']);
+        let (volume, rest) = item.split_once(':')?;
+        let is_named = !volume.is_empty()
+            && volume
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let target = rest.split(':').next().filter(|_| is_named)?;
+        let below = folders
+            .iter()
+            .find_map(|folder| target.strip_prefix(folder.as_str())?.strip_prefix('/'));
+        let folder = kept(below?)?;
+        let is_data = folder
+            .split('/')
+            .all(|part| !part.starts_with('.') && !MADE_ANEW.contains(&part.to_uppercase().as_str()));
+        is_data.then(|| Detected::likely(folder, place))
+    });
+    found.collect()
 }
 
 /// Whether a setting of the project leads into a folder, and to data there.
