@@ -398,14 +398,6 @@ fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
                 || modules.at(&format!("{path}/__init__.py")).is_some()
         })
     };
-    // A module that imports from its own package lies in one; that of a folder which Django's
-    // settings are imported from says nothing.
-    folders.retain(|folder| {
-        *folder == member || folder.len() > member.len() && (!is_package(folder) || has_settings(folder))
-    });
-    if relative {
-        folders.retain(|folder| folder.len() < own.len());
-    }
     let needed: Vec<String> = module
         .lines
         .iter()
@@ -418,6 +410,21 @@ fn root(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> String {
         modules.at(&format!("{folder}{name}.py")).is_some()
             || modules.all.iter().any(|one| one.path.starts_with(&inside))
     };
+    // What lies beside it in a package is imported by its own name alone.
+    let is_started_within = |folder: &str| {
+        let within = needed.iter().any(|name| has(folder, name));
+        within && !relative && !needed.iter().any(|name| has(member, name))
+    };
+    // A module that imports from its own package lies in one; that of a folder which Django's
+    // settings are imported from says nothing.
+    folders.retain(|folder| {
+        *folder == member
+            || folder.len() > member.len()
+                && (!is_package(folder) || has_settings(folder) || is_started_within(folder))
+    });
+    if relative {
+        folders.retain(|folder| folder.len() < own.len());
+    }
     let score = |folder: &str| {
         let imported = needed.iter().filter(|name| has(folder, name)).count();
         (has_settings(folder), imported)

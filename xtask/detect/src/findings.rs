@@ -356,6 +356,12 @@ impl Findings {
         services.filter(move |one| !(has_redis && one.value.what == beside::REDIS))
     }
 
+    /// Whether a folder is a package itself: an installed project has the one around it on the
+    /// path.
+    pub(crate) fn has_package(&self, folder: &str) -> bool {
+        self.sources.contains(&format!("{folder}/__init__.py"))
+    }
+
     /// The folder, other than the project's own, that has a module or package of this
     /// name in it.
     pub(crate) fn folder_of_module(&self, name: &str) -> Option<&str> {

@@ -375,7 +375,7 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     }
     if let Some(app) = &findings.app.chosen
         && !app.value.path.is_empty()
-        && !(findings.is_package && app.value.path.ends_with("src"))
+        && !(findings.is_package && app.value.path.ends_with("src") && !findings.has_package(&app.value.path))
     {
         found.push(ProposedVariable {
             name: "PYTHONPATH".to_owned(),
