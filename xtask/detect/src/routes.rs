@@ -264,7 +264,7 @@ impl<'m, 't> Graph<'m, 't> {
                 call.named("prefix").or_else(|| call.named("url_prefix")),
             ),
         };
-        let Some((child, _)) = child.and_then(statement::dotted) else {
+        let Some(child) = child.and_then(|tokens| self.included(module, tokens)) else {
             return;
         };
         let unknown = || Text {
@@ -273,13 +273,61 @@ impl<'m, 't> Graph<'m, 't> {
         };
         let prefix = prefix.map_or_else(
             || Text::sure(""),
-            |tokens| self.text(module, tokens).unwrap_or_else(unknown),
+            |tokens| {
+                let given = || self.given_text(module, tokens);
+                self.text(module, tokens).or_else(given).unwrap_or_else(unknown)
+            },
         );
         self.edges.push(Edge {
             parent: self.owner(module, parent),
-            child: self.owner(module, &child),
+            child,
             prefix,
         });
+    }
+
+    /// What is included: a router by its name, or the one that a function of the project's
+    /// returns, as in `include_router(build_router())`.
+    fn included(&self, module: &'m Module<'t>, tokens: &[Token<'t>]) -> Option<Owner> {
+        let Some((made, _)) = statement::call_at(tokens) else {
+            return Some(self.owner(module, &statement::dotted(tokens)?.0));
+        };
+        let Meaning::Inside(other, name) = self.modules.meaning(module, &made.path) else {
+            return None;
+        };
+        let function = other.definition(&name).filter(|one| !one.is_class)?;
+        let mut returned = other.body(function).iter().rev().filter_map(|line| {
+            let [word, name] = line.tokens.as_slice() else {
+                return None;
+            };
+            (word.is_name("return") && name.kind == TokenKind::Name).then_some(name.text)
+        });
+        Some((other.path.to_owned(), returned.next()?.to_owned()))
+    }
+
+    /// The text that callers give a function for a parameter of this name.
+    fn given_text(&self, module: &'m Module<'t>, tokens: &[Token<'t>]) -> Option<Text> {
+        let [name] = tokens else { return None };
+        let functions = module.definitions.iter().filter(|one| !one.is_class);
+        let mut taking = functions.filter_map(|function| {
+            let inside = statement::head(&module.lines[function.head])?.inside;
+            let parameters = inside
+                .into_iter()
+                .filter(|one| !matches!(one, [star] if star.is("*")));
+            let position = parameters
+                .into_iter()
+                .position(|one| one.first().is_some_and(|first| first.text == name.text))?;
+            Some((function, position))
+        });
+        let (function, position) = taking.next()?;
+        self.modules.all.iter().find_map(|caller| {
+            let mut calls = caller.calls().filter(|(_, call)| call.last() == function.name);
+            calls.find_map(|(_, call)| {
+                let is_it = matches!(self.modules.meaning(caller, &call.path), Meaning::Inside(other, _)
+                    if other.path == module.path);
+                let given = call.argument(name.text, position).filter(|_| is_it)?;
+                self.text(caller, given)
+            })
+        })
     }
 
     /// `Mount("/api", app=api)` in the line that makes an app.
@@ -507,7 +555,16 @@ impl<'m, 't> Graph<'m, 't> {
                 // `settings.API_PREFIX`: the default in a class, which the environment may change.
                 Some((_, setting)) => self.setting(setting),
             },
-            _ => None,
+            // An object of settings that a function gets: `settings.api.prefix`.
+            Meaning::Unknown => {
+                let (object, rest) = name.split_once('.')?;
+                let of_settings = object
+                    .split('_')
+                    .any(|word| ["config", "settings"].contains(&word));
+                let setting = rest.rsplit('.').next().filter(|_| of_settings)?;
+                self.setting(setting)
+            }
+            Meaning::Outside(_) => None,
         }
     }
 
