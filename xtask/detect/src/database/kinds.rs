@@ -50,8 +50,14 @@ pub(super) fn compared(
 ) -> BTreeMap<String, (String, Place)> {
     // `self.settings.DB_ENGINE`, of an object whose class is not to be told here.
     let field = |asked: &[Token<'_>]| {
-        let [.., dot, last] = asked else { return None };
-        let mut fields = variables.iter().filter(|one| !one.value.annotation.is_empty());
+        let [.., object, dot, last] = asked else {
+            return None;
+        };
+        let lower = object.text.to_lowercase();
+        let of_settings = ["conf", "settings"].iter().any(|word| lower.contains(word));
+        let mut fields = variables
+            .iter()
+            .filter(|one| of_settings || !one.value.annotation.is_empty());
         let named = fields.find(|one| dot.is(".") && one.value.name.eq_ignore_ascii_case(last.text))?;
         Some(named.value.name.clone())
     };
@@ -74,7 +80,15 @@ pub(super) fn compared(
                     }
                     _ => continue,
                 };
-                if let Some(name) = settings::read_at_end(modules, module, asked).or_else(|| field(asked)) {
+                // `KIND = settings.KIND`, compared by its own name.
+                let named = || match asked {
+                    [.., name] if name.kind == TokenKind::Name => field(module.value(name.text)?),
+                    _ => None,
+                };
+                let name = settings::read_at_end(modules, module, asked)
+                    .or_else(|| field(asked))
+                    .or_else(named);
+                if let Some(name) = name {
                     let place = Place::new(module.path, module.number(n));
                     found.entry(name).or_insert((token.text.to_owned(), place));
                 }
