@@ -166,7 +166,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         tags: _,
         checks: _,
         overruled: _,
-        // Of it the steps of the build have the names.
+        // Of it the steps of the build have the names, and what everybody may see.
         smoke_environment,
         // How long a start may take is the health check's to know, too.
         budgets,
@@ -208,7 +208,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
     values.insert("no_login_in", NO_LOGIN_IN.to_owned());
     values.insert(
         "stand_ins",
-        stand_ins(smoke_environment.keys(), app.as_ref().map(|app| &app.environment)),
+        stand_ins(smoke_environment, app.as_ref().map(|app| &app.environment)),
     );
     own_steps(build, &mut values)?;
     Ok(values)

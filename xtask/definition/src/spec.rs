@@ -289,6 +289,26 @@ impl ImageSpec {
         self.app.as_ref().and_then(App::unproved_health)
     }
 
+    /// The values of `smoke.environment` that are shown nowhere.
+    pub fn kept_back(&self) -> impl Iterator<Item = &String> {
+        let given = self.smoke_environment.iter();
+        let closed = given.filter(|(name, value)| {
+            // A short one is part of many words.
+            value.len() >= secret::SHORTEST_SECRET && !secret::is_open_to_all(name, value)
+        });
+        closed.map(|(_, value)| value)
+    }
+
+    /// The names of `smoke.environment` for which the image itself has no value: whoever runs it
+    /// gives one.
+    pub fn given_at_start(&self) -> Vec<&str> {
+        let own = self.app.as_ref().map(|app| &app.environment);
+        let names = self.smoke_environment.keys().map(String::as_str);
+        names
+            .filter(|name| own.is_none_or(|own| !own.contains_key(*name)))
+            .collect()
+    }
+
     /// What an image that is proved may not start without, in one sentence;
     /// `None` where it is proved as it is.
     pub fn proved_with(&self) -> Option<String> {

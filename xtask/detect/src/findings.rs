@@ -9,13 +9,14 @@ use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
 use crate::database::unled::{self, Unled};
 use crate::database::{self, GivenVariable, drivers};
-use crate::debugging;
+use crate::debugging::{self, SwitchedOn};
 use crate::dependencies::{self, AskedBy, AskedPackage, Dependencies, at, toml_at};
 use crate::directories;
 use crate::django::{self, ChosenSettings, ServerSettings};
-use crate::entry::{self, AppObject};
+use crate::entry::{self, AppObject, Framework};
 use crate::extensions;
 use crate::health::{self, HealthRoute};
+use crate::hosts::{self, Hosts};
 use crate::member;
 use crate::migrations::{self, CommandWords};
 use crate::modules::Modules;
@@ -94,6 +95,11 @@ pub struct Findings {
     pub directories: Vec<Detected<String>>,
     /// Variables with folders that no image has, and what they are in this one.
     pub moved_folders: Vec<Detected<GivenVariable>>,
+    /// Variables with the hosts that the app answers by, and a value that lets the container's
+    /// own check in.
+    pub hosts: Vec<Detected<GivenVariable>>,
+    /// Switches of debugging that are on where nobody sets them, and what turns them off.
+    pub turned_off: Vec<Detected<GivenVariable>>,
     /// What the build has to make of the project's files.
     pub build: BuildFindings,
     /// Front ends that want to be built.
@@ -208,16 +214,24 @@ fn of_tree(
     let of_others = django::settings_of_others(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
     let variables = settings::variables(tree, modules, &of_others);
     let database = database::settings(modules, &dependencies, &variables);
-    let debugging = debugging::notes(
-        modules,
-        &variables,
-        entry.app.chosen.as_ref(),
-        settings_module.as_ref(),
+    let settings_of_django =
+        debugging::settings_of(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
+    let is_django = matches!(
+        entry.app.value().map(|app| app.framework),
+        Some(Framework::DjangoAsgi | Framework::DjangoWsgi)
     );
-    let debugging: Vec<_> = debugging
-        .into_iter()
-        .chain(settings::kept_for_production(modules))
-        .collect();
+    let hosts = match is_django {
+        true => hosts::find(modules, &variables, settings_of_django),
+        false => Hosts::default(),
+    };
+    let may_be_off = hosts.closed.is_none() && debugging::may_be_off(modules, settings_of_django);
+    let on = debugging::switched_on(modules, &variables, settings_of_django);
+    let is_debugged = !on.is_empty() || debugging::is_fixed(modules, settings_of_django);
+    let closed = hosts.note(is_debugged);
+    let (turned_off, left_on): (Vec<_>, Vec<_>) = on.into_iter().partition(|_| may_be_off);
+    let left_on = left_on.into_iter();
+    let left_on = left_on.map(|one| (one.name.clone(), Detected::sure(one.note(), one.place)));
+    let debugging: Vec<_> = left_on.chain(settings::kept_for_production(modules)).collect();
     let notes = notes::find(tree, modules, entry.app.chosen.as_ref(), &database);
     let has_data = !database.is_empty() || notes.has_sqlite;
     let unled = unled::unled(tree, &dependencies, &database);
@@ -247,6 +261,8 @@ fn of_tree(
         services: beside::services(&dependencies),
         directories: folders.kept,
         moved_folders: folders.moved,
+        hosts: hosts.given,
+        turned_off: turned_off.into_iter().map(turned_off_as).collect(),
         build: BuildFindings::of(tree, modules),
         front_ends: beside::front_ends(tree),
         template: tree.template(),
@@ -264,6 +280,7 @@ fn of_tree(
             .all
             .into_iter()
             .chain(folders.closed)
+            .chain(closed)
             .chain(debugging.iter().map(|(_, note)| note.clone()))
             .collect(),
         switches: debugging
@@ -298,11 +315,21 @@ impl Findings {
             })
         };
         rest.notes.retain(|note| !is_followed(note));
+        for given in [&mut rest.hosts, &mut rest.turned_off] {
+            given.retain(|one| !set.contains(&one.value.name));
+        }
         let known = rest.variables.iter_mut().map(|one| &mut one.value);
         for variable in known.filter(|one| set.contains(&one.name)) {
             variable.required = false;
         }
         rest
+    }
+
+    /// Variables of which it is known what they are in the image, whatever else is read.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &Detected<GivenVariable>> {
+        let of_services = self.database.iter().chain(&self.redis);
+        let of_folders = of_services.chain(&self.moved_folders);
+        of_folders.chain(&self.hosts).chain(&self.turned_off)
     }
 
     /// Whether the folder is a project at all.
@@ -386,8 +413,7 @@ impl Findings {
     /// Variables that the app cannot do without, and for which nothing is known; and
     /// secrets that stand in the code, or that it makes anew at each start.
     pub fn to_be_given(&self) -> Vec<&Detected<ReadVariable>> {
-        let known = self.database.iter().chain(&self.redis).chain(&self.moved_folders);
-        let known: Vec<&str> = known.map(|one| one.value.name.as_str()).collect();
+        let known: Vec<&str> = self.given().map(|one| one.value.name.as_str()).collect();
         let is_known = |name: &str| known.contains(&name);
         let wanted = self
             .variables
@@ -407,6 +433,16 @@ fn is_to_be_made(variable: &ReadVariable) -> bool {
         None | Some("") => variable.is_session_key || secrets::signs_sessions(&variable.name),
         Some(text) => secrets::is_known_to_all(&variable.name, text),
     }
+}
+
+/// A switch of debugging in an image, which is for others.
+fn turned_off_as(one: SwitchedOn) -> Detected<GivenVariable> {
+    let given = GivenVariable {
+        name: one.name,
+        value: one.off,
+        why: "the code has it on where nobody sets it, and would show its settings to others".to_owned(),
+    };
+    Detected::sure(given, one.place)
 }
 
 /// Variables that each container has.

@@ -30,6 +30,7 @@ pub mod settings;
 pub mod told;
 
 mod debugging;
+mod hosts;
 mod modules;
 mod python;
 mod queue;
@@ -37,6 +38,7 @@ mod redis;
 mod routes;
 mod secrets;
 mod sqlite;
+mod stand_ins;
 pub mod tables;
 pub mod tree;
 mod words;

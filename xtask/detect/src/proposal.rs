@@ -9,13 +9,15 @@ use crate::dependencies::AskedBy;
 use crate::django;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
+use crate::hosts;
 use crate::libraries;
 use crate::place::{Detected, Place};
 use crate::queue;
 use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
-use crate::settings::ReadVariable;
+use crate::settings::{Form, ReadVariable};
+use crate::stand_ins;
 use crate::words::{escaped, is_off, is_taken, literally, off, words};
 
 /// What only the checkout knows of an image.
@@ -33,6 +35,8 @@ pub struct ImageFacts<'a> {
     /// The package with the library of the image's Python, where that is the
     /// distribution's.
     pub python_library: Option<&'static str>,
+    /// The version of the image's Python, such as `3.13`, where it is known.
+    pub python_version: Option<&'a str>,
 }
 
 /// The files, with what differs from the defaults alone.
@@ -47,7 +51,14 @@ pub struct ProposedFiles {
 /// The files that the findings lead to. `defaults` is `images/defaults.json`.
 pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) -> ProposedFiles {
     let mut file = Map::new();
-    let app = app(findings, defaults.get("app"));
+    let mut app = app(findings, defaults.get("app"));
+    if let Some(version) = image
+        .python_version
+        .filter(|_| wants_python_version(findings).is_some())
+    {
+        let environment = app.entry("environment").or_insert_with(|| json!({}));
+        environment[PYTHON_VERSION] = json!(version);
+    }
     if !app.is_empty() {
         file.insert("app".to_owned(), Value::Object(app));
     }
@@ -110,9 +121,9 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
         "app": { "source": image.source, "port": image.port },
         "database": { "name": database, "role": database },
     });
-    let for_the_gate: Map<String, Value> = of_others(findings)
+    let for_the_gate: Map<String, Value> = without_value(findings)
         .into_iter()
-        .map(|(name, _)| (name.to_owned(), Value::from(of_the_gate(name))))
+        .map(|one| (one.name.to_owned(), Value::from(one.stand_in)))
         .collect();
     if let Some((key, value)) = &image.python {
         own[*key] = json!(value);
@@ -361,11 +372,7 @@ pub struct ProposedVariable {
 /// The variables that the file gives the app.
 pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     let mut found: Vec<ProposedVariable> = Vec::new();
-    let given = findings.database.iter().chain(&findings.redis);
-    for one in given
-        .chain(&findings.moved_folders)
-        .filter(|one| !is_given_anyway(&one.value))
-    {
+    for one in findings.given().filter(|one| !is_given_anyway(&one.value)) {
         found.push(ProposedVariable {
             name: one.value.name.clone(),
             value: one.value.value.clone(),
@@ -429,7 +436,7 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
     found
 }
 
-/// A variable that somebody has to give a value.
+/// A variable that whoever runs the image has to give a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedVariable<'f> {
     /// The variable's name, as the app's environment has it.
@@ -440,42 +447,58 @@ pub struct WantedVariable<'f> {
     pub is_refused: bool,
     /// Why what the project shows for it is not taken, where it shows something.
     pub not_taken: Option<String>,
-    /// Whether its value must not be part of the image.
-    pub is_secret: bool,
+    /// Who has its value.
+    pub whose: Whose,
+    /// What the gate gives in its place.
+    pub stand_in: String,
 }
 
-/// Variables without a value in the file: somebody has to give one.
+/// Who has the value of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Another company or server: a secret, never made.
+    Others,
+    /// Whoever runs the image, and it must not be part of that.
+    Secret,
+    /// Whoever runs the image.
+    Open,
+}
+
+/// Variables without a value in the file: those without which the app does not start before
+/// those that it reads later on.
 pub fn without_value(findings: &Findings) -> Vec<WantedVariable<'_>> {
     let wanted = findings.to_be_given().into_iter();
     let unknown = wanted.filter_map(|one| match known(&one.value) {
-        Known::Not { not_taken, is_secret } => Some(WantedVariable {
-            name: &one.value.name,
-            place: &one.place,
-            is_refused: one.value.is_refused,
+        Known::Not {
             not_taken,
-            is_secret,
-        }),
-        Known::Value { .. } | Known::OfOthers => None,
+            whose,
+            stand_in,
+        } => Some((
+            !one.value.is_of_start,
+            WantedVariable {
+                name: &one.value.name,
+                place: &one.place,
+                is_refused: one.value.is_refused,
+                not_taken,
+                whose,
+                stand_in,
+            },
+        )),
+        Known::Value { .. } | Known::OfPython => None,
     });
-    unknown.collect()
+    let mut unknown: Vec<_> = unknown.collect();
+    unknown.sort_by_key(|(is_later, one)| (one.whose != Whose::Others, *is_later));
+    unknown.into_iter().map(|(_, one)| one).collect()
 }
 
-/// Secrets that only another company or server can give: never made, asked for at
-/// each start.
-pub fn of_others(findings: &Findings) -> Vec<(&str, &Place)> {
+/// The variable with the version of Python that the official images of Python set.
+pub const PYTHON_VERSION: &str = "PYTHON_VERSION";
+
+/// The line that reads [`PYTHON_VERSION`] and cannot do without.
+pub fn wants_python_version(findings: &Findings) -> Option<&Place> {
     let wanted = findings.to_be_given().into_iter();
-    let theirs = wanted.filter(|one| known(&one.value) == Known::OfOthers);
-    theirs.map(|one| (one.value.name.as_str(), &one.place)).collect()
-}
-
-/// What the gate gives in their place.
-fn of_the_gate(name: &str) -> &'static str {
-    // Its client ends an app whose DSN is no URL of this form, and bears one that
-    // leads nowhere.
-    match name.to_uppercase().contains("SENTRY") && name.to_uppercase().ends_with("DSN") {
-        true => "https://given-at-start@sentry.invalid/1",
-        false => "given-at-start",
-    }
+    let mut wanted = wanted.filter(|one| known(&one.value) == Known::OfPython);
+    wanted.next().map(|one| &one.place)
 }
 
 /// What can be said of a variable's value without asking.
@@ -483,12 +506,13 @@ fn of_the_gate(name: &str) -> &'static str {
 enum Known {
     /// The value, with the placeholders of a spec, and where it comes from.
     Value { value: String, why: String },
-    /// A secret of another's.
-    OfOthers,
+    /// What the image's Python says.
+    OfPython,
     /// Nothing; as in [`WantedVariable`].
     Not {
         not_taken: Option<String>,
-        is_secret: bool,
+        whose: Whose,
+        stand_in: String,
     },
 }
 
@@ -500,11 +524,19 @@ fn known(variable: &ReadVariable) -> Known {
         value: value.to_owned(),
         why,
     };
+    let not = |whose, not_taken, stand_in| Known::Not {
+        not_taken,
+        whose,
+        stand_in,
+    };
     if name == "PORT" {
         return value("{port}", "the image's port".to_owned());
     }
+    if name == PYTHON_VERSION {
+        return Known::OfPython;
+    }
     if is_given_by_others(name) {
-        return Known::OfOthers;
+        return not(Whose::Others, None, stand_ins::of(variable));
     }
     // `IS_ALLOWED_CREDENTIALS: bool` is a switch.
     let is_text = !["bool", "float", "int"].contains(&variable.annotation.as_str());
@@ -512,33 +544,75 @@ fn known(variable: &ReadVariable) -> Known {
         let why = format!("made at the first start, unless {name}_FILE names a file with it");
         return value(&format!("{{secret:{name}}}"), why);
     }
-    let Some(example) = &variable.example else {
-        return Known::Not {
-            not_taken: None,
-            is_secret: false,
+    let default = || {
+        let default = variable.elsewhere.as_ref()?;
+        (!default.value.is_empty()).then_some((default, "has where nobody sets it"))
+    };
+    let shows = variable.example.as_ref().map(|example| (example, "shows"));
+    let Some((example, shows)) = shows.or_else(default) else {
+        return match by_its_name(variable) {
+            Some((known, why)) => value(&known, why.to_owned()),
+            None => not(Whose::Open, None, stand_ins::of(variable)),
         };
     };
     let shown = example.value.as_str();
+    let place = &example.place;
+    let fits = variable.form.fits(shown);
     if secret::is_baked_in(name, shown) {
-        return Known::Not {
-            not_taken: Some(format!("what {} shows has a secret in it", example.place)),
-            is_secret: true,
-        };
+        let rest = stand_ins::without_login(shown);
+        let is_url = rest != shown && !secret::is_baked_in(name, &rest);
+        let stand_in = if is_url { rest } else { stand_ins::of(variable) };
+        let why = format!("what {place} {shows} has a secret in it");
+        return not(Whose::Secret, Some(why), stand_in);
     }
-    let instead = match switch(variable, shown) {
-        Switch::Kept => return value(&escaped(shown), format!("what {} shows", example.place)),
-        Switch::Turned(instead) => instead,
-        Switch::Unknown => {
-            return Known::Not {
-                not_taken: Some(format!("{shown}, as {} shows, is for developers", example.place)),
-                is_secret: false,
-            };
+    if stand_ins::is_of_hosts(name) && hosts::answer(hosts::of_text(shown)) {
+        return value(&escaped(shown), format!("what {place} {shows}"));
+    }
+    let of_developers = || format!("{shown}, as {place} {shows}, is for developers");
+    match switch(variable, shown) {
+        Switch::Kept if fits => value(&escaped(shown), format!("what {place} {shows}")),
+        Switch::Kept => {
+            let why = format!("{shown}, as {place} {shows}, is none");
+            not(Whose::Open, Some(why), stand_ins::of(variable))
         }
-    };
-    value(
-        &instead,
-        format!("{shown}, as {} shows, is for developers", example.place),
-    )
+        Switch::Turned(instead) => value(&instead, of_developers()),
+        Switch::Unknown => {
+            let stand_in = if fits {
+                shown.to_owned()
+            } else {
+                stand_ins::of(variable)
+            };
+            not(Whose::Open, Some(of_developers()), stand_in)
+        }
+    }
+}
+
+/// A value that is right in every image, of a variable for which nothing is shown.
+fn by_its_name(variable: &ReadVariable) -> Option<(String, &'static str)> {
+    let name = variable.name.as_str();
+    if stand_ins::is_of_hosts(name) {
+        return Some((
+            escaped(&hosts::written(&variable.form, &[])),
+            "the container's own check asks there; the names by which others reach it belong there, too",
+        ));
+    }
+    if is_for_developers(name) && !variable.is_refused {
+        let off = match variable.form {
+            Form::Number(_) => "0",
+            Form::Fixed(off) => off,
+            _ => "False",
+        };
+        return Some((off.to_owned(), "an image is for others"));
+    }
+    let production = stand_ins::for_production(&variable.form).filter(|_| stand_ins::is_of_stage(name));
+    production.map(|word| (word.to_owned(), "an image is for others"))
+}
+
+/// Whether a name is that of a switch which developers alone have on.
+fn is_for_developers(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let mut words = upper.split('_');
+    words.any(|word| ["DEBUG", "RELOAD", "AUTORELOAD"].contains(&word))
 }
 
 /// What becomes of an example's value.
@@ -562,10 +636,7 @@ fn switch(variable: &ReadVariable, shown: &str) -> Switch {
         "test",
         "testing",
     ];
-    let upper = variable.name.to_uppercase();
-    let words: Vec<&str> = upper.split('_').collect();
-    let has = |names: &[&str]| words.iter().any(|word| names.contains(word));
-    if has(&["DEBUG", "RELOAD", "AUTORELOAD"]) {
+    if is_for_developers(&variable.name) {
         return match off(shown) {
             Some(off) => Switch::Turned(off.to_owned()),
             None if is_off(shown) => Switch::Kept,
@@ -573,10 +644,8 @@ fn switch(variable: &ReadVariable, shown: &str) -> Switch {
         };
     }
     let lower = shown.to_lowercase();
-    if has(&["ENV", "ENVIRONMENT", "STAGE", "MODE"]) && OF_DEVELOPERS.contains(&lower.as_str()) {
-        // `Literal["local", "production"]`, without its quotes.
-        let mut listed = variable.annotation.split(|c: char| !c.is_alphanumeric());
-        let production = listed.find(|word| ["production", "prod"].contains(&word.to_lowercase().as_str()));
+    if stand_ins::is_of_stage(&variable.name) && OF_DEVELOPERS.contains(&lower.as_str()) {
+        let production = stand_ins::for_production(&variable.form);
         return production.map_or(Switch::Unknown, |word| Switch::Turned(word.to_owned()));
     }
     let own_machine = ["localhost", "127.0.0.1", "[::1]", "host.docker.internal"];

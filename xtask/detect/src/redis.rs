@@ -181,6 +181,9 @@ mod tests {
             is_made: false,
             is_refused: false,
             is_session_key: false,
+            form: Default::default(),
+            elsewhere: None,
+            is_of_start: true,
         };
         Detected::sure(variable, Place::new("settings.py", 1))
     }

@@ -3,6 +3,7 @@
 
 mod classes;
 mod conditions;
+mod forms;
 mod reads;
 
 use std::cell::LazyCell;
@@ -21,6 +22,8 @@ use crate::tree::{Tree, file_name, folder_of, is_example_of_env, is_of_a_start, 
 use classes::{fields, guarded, is_settings};
 pub(crate) use conditions::kept_for_production;
 use conditions::{is_asked_for, is_caught, is_imported_on_request, is_revision};
+pub(crate) use forms::{Form, of_line as form_of_line, split_by};
+pub(crate) use reads::subscripted;
 pub(crate) use reads::{Default, Read, is_variable, read_at_end, read_by, read_with_default, wanted};
 use reads::{calls, prefixed, subscripts};
 
@@ -47,6 +50,15 @@ pub struct ReadVariable {
     /// The code takes it as what Django and Flask sign sessions with, whatever its name.
     #[serde(skip)]
     pub(crate) is_session_key: bool,
+    /// What a value has to look like.
+    #[serde(skip)]
+    pub(crate) form: Form,
+    /// What another place has where it is not set; this one cannot do without all the same.
+    #[serde(skip)]
+    pub(crate) elsewhere: Option<Detected<String>>,
+    /// It is read while the app starts, and not only where something is asked of it.
+    #[serde(skip)]
+    pub(crate) is_of_start: bool,
 }
 
 /// All variables, by the first place that reads each. Files of others hold settings for
@@ -57,7 +69,8 @@ pub(crate) fn variables(
     of_others: &BTreeSet<String>,
 ) -> Vec<Detected<ReadVariable>> {
     let mut found: Vec<Detected<ReadVariable>> = Vec::new();
-    let mut merge = |read: Read, is_session_key: bool, place: Place| {
+    let mut defaults = BTreeMap::new();
+    let mut merge = |read: Read, (is_session_key, is_of_start): (bool, bool), place: Place| {
         let is_known = found.iter().any(|one| one.value.name == read.name);
         if is_known && of_others.contains(&place.file) {
             return;
@@ -67,10 +80,18 @@ pub(crate) fn variables(
             Default::Text(text) => (false, Some(text)),
             Default::Other => (false, None),
         };
+        if let Some(default) = &default {
+            let seen = Detected::sure(default.clone(), place.clone());
+            defaults.entry(read.name.clone()).or_insert(seen);
+        }
         match found.iter_mut().find(|one| one.value.name == read.name) {
             Some(known) => {
                 known.value.required &= required;
                 known.value.is_session_key |= is_session_key;
+                known.value.is_of_start |= is_of_start;
+                if known.value.form == Form::Text {
+                    known.value.form = read.form;
+                }
                 known.value.default = known.value.default.take().or(default);
             }
             None => found.push(Detected::sure(
@@ -83,11 +104,16 @@ pub(crate) fn variables(
                     is_made: read.is_made,
                     is_refused: read.is_refused,
                     is_session_key,
+                    form: read.form,
+                    elsewhere: None,
+                    is_of_start,
                 },
                 place,
             )),
         }
     };
+    // A class without a value is not made, whatever a default says that stands elsewhere.
+    let mut of_fields: BTreeMap<String, (Place, bool)> = BTreeMap::new();
     // What a default in another place does not help.
     let mut needed = BTreeMap::new();
     let guarded = guarded(modules);
@@ -116,12 +142,19 @@ pub(crate) fn variables(
                     || is_asked_for(modules, module, n)
                     || *on_request.get_or_insert_with(|| is_imported_on_request(modules, module)));
             for (read, is_session_key) in prefixed(modules, module, line) {
-                merge(read, is_session_key, Place::new(module.path, module.number(n)));
+                merge(
+                    read,
+                    (is_session_key, true),
+                    Place::new(module.path, module.number(n)),
+                );
             }
             let mut assigned = statement::assignments(line).into_iter();
             // The first one wins where another stands in for it.
             let mut may_be_key = assigned.any(|one| one.target == "SECRET_KEY") && is_of_settings(module, n);
             for mut read in reads {
+                if read.form == Form::Text {
+                    read.form = forms::of_line(line, &read.name);
+                }
                 if matches!(read.default, Default::Other)
                     && is_of_start(module, n)
                     && is_of_settings(module, n)
@@ -143,14 +176,23 @@ pub(crate) fn variables(
                     needed.entry(read.name.clone()).or_insert(place);
                 }
                 let is_session_key = may_be_key && secrets::may_be_session_key(&read.name, &own_words);
-                merge(read, is_session_key, Place::new(module.path, module.number(n)));
+                merge(
+                    read,
+                    (is_session_key, is_of_start(module, n)),
+                    Place::new(module.path, module.number(n)),
+                );
                 may_be_key = false;
             }
         }
         for class in module.definitions.iter().filter(|one| one.is_class) {
             if is_settings(modules, module, class, 0) {
                 for (place, read) in fields(modules, module, class, &guarded) {
-                    merge(read, false, place);
+                    let is_wanted = matches!(read.default, Default::None);
+                    let known = of_fields.entry(read.name.clone());
+                    known
+                        .and_modify(|(_, all)| *all &= is_wanted)
+                        .or_insert((place.clone(), is_wanted));
+                    merge(read, (false, true), place);
                 }
             }
         }
@@ -168,31 +210,50 @@ pub(crate) fn variables(
             variable.value.required = true;
             variable.value.default = None;
         }
-        let is_empty = variable.value.default.as_deref().is_none_or(str::is_empty);
-        if is_empty && !variable.value.required && wanted.contains(&variable.value.name) {
+        if let Some((place, _)) = of_fields
+            .remove(&variable.value.name)
+            .filter(|(_, is_wanted)| *is_wanted && !variable.value.required)
+        {
+            variable.place = place;
+            variable.value.required = true;
+            variable.value.elsewhere = defaults.remove(&variable.value.name);
+        }
+        if !variable.value.required && wanted.contains(&variable.value.name) {
             variable.value.required = true;
             variable.value.is_refused = true;
+            variable.value.elsewhere = defaults.remove(&variable.value.name);
         }
         variable.value.example = example(tree, &variable.value.name);
     }
     found
 }
 
-/// Variables without which a module ends the app while it is imported: `if not SITE_URL:` and
-/// then `raise`, of a setting that reads one.
+/// Variables without which a module ends the app while it is imported: `if not SITE_URL:` or
+/// `if SITE_URL is None:` and then `raise`, of a setting that reads one and has nothing
+/// without it.
 fn wanted_at_the_start(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> BTreeSet<String> {
     let counted = modules.all.iter().filter(|module| is_of_the_app(module.path));
     let counted = counted.filter(|module| !of_others.contains(module.path));
     let lines = counted.flat_map(|module| (0..module.lines.len()).map(move |n| (module, n)));
     let wanted = lines.filter_map(|(module, n)| {
-        let [first, negation, name, colon] = module.lines[n].tokens.as_slice() else {
-            return None;
+        let name = match module.lines[n].tokens.as_slice() {
+            [first, not, name, colon] if first.is_name("if") && not.is_name("not") && colon.is(":") => name,
+            [first, name, is, none, colon]
+                if first.is_name("if") && is.is_name("is") && none.is_name("None") && colon.is(":") =>
+            {
+                name
+            }
+            _ => return None,
         };
-        let asks = first.is_name("if") && negation.is_name("not") && colon.is(":");
         let then = module.lines.get(n + 1)?;
-        let ends = asks && module.is_at_the_top(n) && classes::ends_the_app(then);
-        ends.then(|| read_at_end(modules, module, std::slice::from_ref(name)))
-            .flatten()
+        let ends = module.is_at_the_top(n) && classes::ends_the_app(then);
+        let read = ends.then(|| reads::read_behind(modules, module, std::slice::from_ref(name)));
+        let read = read.flatten()?;
+        let is_empty = match &read.default {
+            Default::Text(text) => text.is_empty(),
+            Default::None | Default::Other => true,
+        };
+        is_empty.then_some(read.name)
     });
     wanted.collect()
 }

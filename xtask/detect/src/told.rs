@@ -10,7 +10,7 @@ use crate::health::DatabaseAsked;
 use crate::libraries;
 use crate::place::{Certainty, Detected, Place};
 use crate::postgres::PostgresImage;
-use crate::proposal;
+use crate::proposal::{self, WantedVariable, Whose};
 
 /// One line, with the word that stands before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,34 +274,43 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             format!("{}  {} = {} ({})", one.place, one.name, one.value, one.why),
         );
     }
-    for (name, place) in proposal::of_others(findings) {
-        say(
-            "give",
-            format!(
-                "{place}  {name} is another's to give: at each start, by `up --env-file` or `docker run -e`; the gate has a stand-in, \
-                 `smoke.environment` of the image"
-            ),
-        );
-    }
     for wanted in proposal::without_value(findings) {
-        let (name, place) = (wanted.name, wanted.place);
-        let because = wanted
-            .not_taken
-            .map_or_else(String::new, |why| format!(" ({why})"));
-        let way = match wanted.is_secret {
-            false => "give it a value in `app.environment`",
-            true => {
-                "give it at each start, by `up --env-file` or `docker run -e`, and the gate a value in \
-                 `smoke.environment` of the image"
-            }
-        };
-        let has = if wanted.is_refused {
-            "is refused as it is where nobody sets it"
-        } else {
-            "has no default"
-        };
-        say("give", format!("{place}  {name} {has}{because}: {way}"));
+        say("give", wanted_variable(&wanted));
     }
+}
+
+/// What is to be given, who gives it, and what the gate has so long.
+fn wanted_variable(wanted: &WantedVariable<'_>) -> String {
+    let WantedVariable {
+        name,
+        place,
+        is_refused,
+        not_taken,
+        whose,
+        stand_in,
+    } = wanted;
+    let because = not_taken
+        .as_ref()
+        .map_or_else(String::new, |why| format!(" ({why})"));
+    let has = match (whose, is_refused) {
+        (Whose::Others, _) => "is another's to give",
+        (_, true) => "is refused as it is where nobody sets it",
+        (_, false) => "has no default",
+    };
+    let once = match whose {
+        Whose::Others | Whose::Secret => " or `docker run -e`",
+        Whose::Open => ", `docker run -e` or `app.environment` of hive-app.json",
+    };
+    let stand_in = match stand_in.split_once('\n') {
+        // A key of developers', which stands in the code.
+        Some((first, _)) => format!("{first} …"),
+        None if stand_in.is_empty() => "\"\"".to_owned(),
+        None => stand_in.clone(),
+    };
+    format!(
+        "{place}  {name} {has}{because}: whoever runs the image gives it, by `up --env-file`{once}; the gate has the \
+         stand-in {stand_in}"
+    )
 }
 
 fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {

@@ -282,8 +282,7 @@ impl<'a> Fixture<'a> {
             let text = looked.map_or_else(|_| String::new(), |output| output.stdout_text());
             secrets.extend(text.lines().map(str::to_owned).filter(|line| !line.is_empty()));
         }
-        let given = self.spec().smoke_environment.values();
-        secrets.extend(given.filter(|value| value.len() >= 6).cloned());
+        secrets.extend(self.spec().kept_back().cloned());
         secrets.sort();
         secrets.dedup();
         Ok(secrets)

@@ -21,7 +21,7 @@ use detect::place::Detected;
 use detect::postgres::{self, OtherBase, OwnPostgres};
 use detect::tree::Template;
 use detect::{libraries, proposal, told};
-use files::{Fate, PlannedFile};
+use files::{Fate, OfPython, PlannedFile};
 use host::Host;
 use placement::Placement;
 
@@ -70,11 +70,16 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         return Err(failure.into());
     }
     placement.take_port(&catalog, findings.port.as_ref().map(|port| port.value))?;
-    let mut planned = files::planned(args, host, &placement, &findings, None, None)?;
+    let plan = |of_python: &OfPython| files::planned(args, host, &placement, &findings, of_python);
+    let mut of_python = OfPython::default();
+    let mut planned = plan(&of_python)?;
     let mut next = next(host, &catalog, &placement, &findings, &planned)?;
-    let mut chosen = None;
     if let Some(python) = next.python.take() {
-        let on_it = files::planned(args, host, &placement, &findings, Some(python.clone()), None)?;
+        let with_it = OfPython {
+            python: Some(python.clone()),
+            ..OfPython::default()
+        };
+        let on_it = plan(&with_it)?;
         let next_on_it = self::next(host, &catalog, &placement, &findings, &on_it)?;
         let is_new = on_it
             .iter()
@@ -85,13 +90,13 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
             let (key, value) = python;
             let because = next.lacking_wheels.join("; ");
             say(host, "found", &format!("{key} = {value} ({because})"));
-            chosen = Some((key, value));
-            (planned, next) = (on_it, next_on_it);
+            (of_python, planned, next) = (with_it, on_it, next_on_it);
         }
     }
     let library = next.library.filter(|_| proposal::embeds_python(&findings));
     if let Some(library) = library {
-        let with_it = files::planned(args, host, &placement, &findings, chosen, Some(library))?;
+        of_python.library = Some(library);
+        let with_it = plan(&of_python)?;
         let next_with_it = self::next(host, &catalog, &placement, &findings, &with_it)?;
         if next_with_it.problems == next.problems {
             say(
@@ -100,6 +105,31 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
                 &format!("uwsgi has Python as a part of it: {library} is in the image"),
             );
             (planned, next) = (with_it, next_with_it);
+        } else {
+            of_python.library = None;
+        }
+    }
+    if let Some(place) = proposal::wants_python_version(&findings.with_set(&set)) {
+        let name = proposal::PYTHON_VERSION;
+        match next.python_version.clone() {
+            Some(version) => {
+                say(
+                    host,
+                    "found",
+                    &format!("{place}  {name} = {version} (the image's)"),
+                );
+                of_python.version = Some(version);
+                planned = plan(&of_python)?;
+                next = self::next(host, &catalog, &placement, &findings, &planned)?;
+            }
+            // What stands in the way of a build is told below.
+            None => say(
+                host,
+                "give",
+                &format!(
+                    "{place}  {name} has no default: give it the image's in `app.environment` of hive-app.json"
+                ),
+            ),
         }
     }
     next.notes.append(&mut next.without_wheel);
@@ -257,6 +287,8 @@ struct Next {
     python: Option<(&'static str, String)>,
     /// The package with the library of the Python of the base.
     library: Option<&'static str>,
+    /// The version of the image's Python as far as it stays the same, such as `3.13`.
+    python_version: Option<String>,
     commands: Vec<String>,
     /// What `render --check` wants to be there: path within the checkout → text.
     rendered: Vec<(String, String)>,
@@ -313,6 +345,7 @@ fn next(
         lacking_wheels: Vec::new(),
         python: None,
         library: None,
+        python_version: None,
         commands: vec![format!("cargo xtask build-images {}", placement.name)],
         rendered,
     };
@@ -325,6 +358,8 @@ fn next(
         for job in &request.jobs {
             let Some(app) = &job.app else { continue };
             let is_of_base = job.base.python.is_none();
+            let version = job.base.python_version().splitn(3, '.').take(2);
+            next.python_version = Some(version.collect::<Vec<_>>().join("."));
             next.library = libraries::of_python(job.base.python_version()).filter(|_| is_of_base);
             next.without_wheel
                 .extend(app.without_wheel(job.base.python_version()));

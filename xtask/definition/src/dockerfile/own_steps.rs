@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::fragment::{Fragment, fill};
 use crate::spec::build::{self, BuildSteps, FrontEnd};
+use crate::spec::secret;
 
 /// The stage of a front end, for images that have one.
 const NODE: &str = include_str!("node.Dockerfile");
@@ -144,25 +145,40 @@ pub(super) fn while_building(own: &[String], of_image: &[String], build: &BuildS
 
 /// Lines of shell that give a build step what nobody has given: an app that reads a key of
 /// another company's as it is imported has no settings without. What the gate gives is no
-/// part of an image, so that each name has something that stands for a value.
-pub(super) fn stand_ins<'n>(
-    names: impl Iterator<Item = &'n String>,
+/// part of an image, so that each name has something that stands for a value, unless everybody
+/// may see that: a number has to be one there, too.
+pub(super) fn stand_ins(
+    given: &BTreeMap<String, String>,
     environment: Option<&BTreeMap<String, String>>,
 ) -> String {
     // What a step runs by is the build's to say.
     const OF_PROGRAMS: [&str; 5] = ["HIVE_", "HOME", "LD_", "PATH", "PYTHON"];
     let is_known = |name: &str| environment.is_some_and(|environment| environment.contains_key(name));
-    let wanted = names.filter(|name| !is_known(name) && !OF_PROGRAMS.iter().any(|own| name.starts_with(own)));
-    let line = |name: &String| {
+    let wanted = given
+        .iter()
+        .filter(|(name, _)| !is_known(name) && !OF_PROGRAMS.iter().any(|own| name.starts_with(own)));
+    let line = |(name, value): (&String, &String)| {
         let upper = name.to_uppercase();
         let value = match () {
-            () if upper.ends_with("DSN") => "https://given-at-start@given-at-start.invalid/1",
-            () if upper.ends_with("URL") || upper.ends_with("URI") => "https://given-at-start.invalid",
-            () => "given-at-start",
+            () if secret::is_open_to_all(name, value) => word(value),
+            () if upper.ends_with("DSN") => "https://given-at-start@given-at-start.invalid/1".to_owned(),
+            () if upper.ends_with("URL") || upper.ends_with("URI") => {
+                "https://given-at-start.invalid".to_owned()
+            }
+            () => "given-at-start".to_owned(),
         };
         format!("export {name}={value}")
     };
     wanted.map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A word as the shell reads it, without quotes where it needs none.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,+".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => shell_words(&[text.to_owned()]),
+    }
 }
 
 /// A command as the shell reads it, word by word.
@@ -193,20 +209,29 @@ mod tests {
 
     #[test]
     fn a_step_of_the_build_has_what_the_gate_is_given_by_name_alone() {
-        let names = [
-            "APP_SECRET",
-            "HIVE_DATABASE_WAIT",
-            "PATH",
-            "SENTRY_DSN",
-            "STRIPE_KEY",
-        ]
-        .map(str::to_owned);
+        let given = [
+            ("APP_SECRET", "x"),
+            ("HIVE_DATABASE_WAIT", "9"),
+            ("LICENCE", "AB12-CD34"),
+            ("MAIL_FROM", "App <given-at-start@example.com>"),
+            ("MAIL_PORT", "587"),
+            ("PATH", "/bin"),
+            ("SENTRY_DSN", "https://1@sentry.example/1"),
+            ("SITE_URL", "http://localhost"),
+            ("STRIPE_KEY", "1"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let own = BTreeMap::from([("APP_SECRET".to_owned(), "{secret:APP_SECRET}".to_owned())]);
         assert_eq!(
-            stand_ins(names.iter(), Some(&own)),
-            "export SENTRY_DSN=https://given-at-start@given-at-start.invalid/1\nexport STRIPE_KEY=given-at-start"
+            stand_ins(&BTreeMap::from(given), Some(&own)),
+            "export LICENCE=given-at-start\n\
+             export MAIL_FROM='App <given-at-start@example.com>'\n\
+             export MAIL_PORT=587\n\
+             export SENTRY_DSN=https://given-at-start@given-at-start.invalid/1\n\
+             export SITE_URL=http://localhost\n\
+             export STRIPE_KEY=given-at-start"
         );
-        assert_eq!(stand_ins([].iter(), None), "");
+        assert_eq!(stand_ins(&BTreeMap::new(), None), "");
     }
 
     #[test]

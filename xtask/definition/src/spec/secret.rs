@@ -152,6 +152,25 @@ pub fn is_baked_in(name: &str, value: &str) -> bool {
     ends_as_secret(name) && !is_setting && !is_reference && !is_open(&name.to_uppercase(), value)
 }
 
+/// Whether a variable that the gate alone is given may be shown to everybody: a number, a switch,
+/// a single word, something on this machine or something that only stands for a value, under a
+/// name that speaks of no secret.
+pub fn is_open_to_all(name: &str, value: &str) -> bool {
+    const STANDS_FOR_ONE: [&str; 3] = ["127.0.0.1", "given-at-start", "localhost"];
+    const LONGEST_WORD: usize = 20;
+    if is_name_of_secret(name) || has_url_password(value) || value.contains(char::is_control) {
+        return false;
+    }
+    let is_word = value.len() <= LONGEST_WORD && value.bytes().all(|b| b.is_ascii_alphabetic());
+    let stands_for_one = STANDS_FOR_ONE.iter().any(|part| value.contains(part));
+    let is_time = value.contains("00:00") || value.starts_with("2026-01-01");
+    let is_of_nobody = value.starts_with("/tmp") || value.starts_with("00000000-") || is_time;
+    value.len() < SHORTEST_SECRET || value.parse::<f64>().is_ok() || is_word || stands_for_one || is_of_nobody
+}
+
+/// The fewest characters of what is taken for a secret in a log.
+pub const SHORTEST_SECRET: usize = 6;
+
 /// What is said of a secret among a command's words, which would be part of the
 /// image.
 pub fn in_command(words: &[String]) -> Option<String> {
@@ -202,6 +221,32 @@ fn variable_name(option: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_a_value_may_be_shown() {
+        for (name, value) in [
+            ("SMTP_PORT", "587"),
+            ("USE_TLS", "false"),
+            ("APP_ENV", "production"),
+            ("SITE_URL", "http://localhost:8000"),
+            ("MAIL_FROM", "App <given-at-start@example.com>"),
+            ("ORIGINS", "[\"http://localhost\"]"),
+            ("REPORT_DIR", "/tmp"),
+            ("LAUNCH", "2026-01-01"),
+        ] {
+            assert!(is_open_to_all(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("OPENAI_API_KEY", "given-at-start"),
+            ("PIN_SECRET", "1"),
+            ("LICENCE", "ABCD-EFGH-IJKL-MNOP"),
+            ("BROKER_URL", "amqp://me:pw@localhost/"),
+            ("HOOK", "https://hooks.example/T1/B2"),
+            ("PEM", "localhost\nkey"),
+        ] {
+            assert!(!is_open_to_all(name, value), "{name}");
+        }
+    }
 
     #[test]
     fn a_secret_in_a_spec_is_told_from_a_setting() {

@@ -1,5 +1,6 @@
 //! Classes of settings, such as pydantic's: each of their fields is a variable.
 
+use super::forms;
 use super::reads::{Default, Read, of_value, read_by};
 use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::Place;
@@ -130,7 +131,7 @@ fn fields_as(
             // What the value itself reads is known from there.
             None if reads(modules, module, one.value, &name) => {}
             None => {
-                let mut read = field(&one, &prefix);
+                let mut read = field(modules, module, &one, &prefix);
                 let is_off = matches!(one.value, [value] if value.is_name("False"));
                 let is_refused = is_empty(one.value) && refused.iter().any(|field| field == one.target);
                 let is_guarded =
@@ -162,7 +163,7 @@ fn nested_fields(
 ) -> Vec<(Place, Read)> {
     let mut found = Vec::new();
     for one in own_fields(module, class) {
-        let mut read = field(&one, "");
+        let mut read = field(modules, module, &one, "");
         let name = format!("{begins}{}", one.target).to_uppercase();
         let inner =
             statement::dotted(one.annotation).and_then(|(name, _)| match modules.meaning(module, &name) {
@@ -320,7 +321,7 @@ fn own_fields<'m, 't>(module: &'m Module<'t>, class: &Definition<'t>) -> Vec<Ass
     .collect()
 }
 
-fn field(one: &Assignment<'_, '_>, prefix: &str) -> Read {
+fn field(modules: &Modules<'_>, module: &Module<'_>, one: &Assignment<'_, '_>, prefix: &str) -> Read {
     let name = format!("{prefix}{}", one.target).to_uppercase();
     let annotation: String = one.annotation.iter().map(|token| token.text).collect();
     let described = |tokens| {
@@ -351,6 +352,7 @@ fn field(one: &Assignment<'_, '_>, prefix: &str) -> Read {
         name: alias.unwrap_or(name),
         default,
         annotation,
+        form: forms::with_least(forms::of_annotation(modules, module, one.annotation), one.value),
         is_made: one.value.iter().any(of_parts),
         is_refused: false,
     }

@@ -1,5 +1,6 @@
 //! What a line or a call reads of the environment.
 
+use super::forms::{self, Form};
 use crate::modules::{Meaning, Module, Modules};
 use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
@@ -9,6 +10,7 @@ pub(crate) struct Read {
     pub(crate) name: String,
     pub(crate) default: Default,
     pub(super) annotation: String,
+    pub(crate) form: Form,
     pub(super) is_made: bool,
     pub(super) is_refused: bool,
 }
@@ -25,15 +27,39 @@ pub(crate) enum Default {
 
 /// `os.environ["NAME"]`, and not where it is set.
 pub(super) fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'_>) -> Vec<Read> {
+    let all = all_subscripted(modules, module, &line.tokens).into_iter();
+    all.map(|(name, is_set)| Read {
+        name,
+        default: if is_set { Default::Other } else { Default::None },
+        annotation: String::new(),
+        form: Form::Text,
+        is_made: false,
+        is_refused: false,
+    })
+    .collect()
+}
+
+/// The first variable that tokens read in that way.
+pub(crate) fn subscripted(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    tokens: &[Token<'_>],
+) -> Option<String> {
+    let all = all_subscripted(modules, module, tokens).into_iter();
+    all.map(|(name, _)| name).next()
+}
+
+/// Each variable that stands in brackets behind the environment, and whether it is set there.
+fn all_subscripted(modules: &Modules<'_>, module: &Module<'_>, tokens: &[Token<'_>]) -> Vec<(String, bool)> {
     let mut found = Vec::new();
-    for n in 0..line.tokens.len() {
-        if n > 0 && line.tokens[n - 1].is(".") {
+    for n in 0..tokens.len() {
+        if n > 0 && tokens[n - 1].is(".") {
             continue;
         }
-        let Some((name, length)) = statement::dotted(&line.tokens[n..]) else {
+        let Some((name, length)) = statement::dotted(&tokens[n..]) else {
             continue;
         };
-        let rest = &line.tokens[n + length..];
+        let rest = &tokens[n + length..];
         if !rest.first().is_some_and(|open| open.is("[")) || !is_environment(modules, module, &name) {
             continue;
         }
@@ -41,15 +67,7 @@ pub(super) fn subscripts(modules: &Modules<'_>, module: &Module<'_>, line: &Line
             continue;
         };
         let is_set = after.first().is_some_and(|next| next.is("=") || next.is("+="));
-        if let Some(name) = statement::text_of(inside) {
-            found.push(Read {
-                name,
-                default: if is_set { Default::Other } else { Default::None },
-                annotation: String::new(),
-                is_made: false,
-                is_refused: false,
-            });
-        }
+        found.extend(statement::text_of(inside).map(|name| (name, is_set)));
     }
     found
 }
@@ -73,6 +91,7 @@ pub(super) fn prefixed(modules: &Modules<'_>, module: &Module<'_>, line: &Line<'
                 name: format!("{prefix}_SECRET_KEY"),
                 default: Default::Other,
                 annotation: String::new(),
+                form: Form::Text,
                 is_made: false,
                 is_refused: false,
             };
@@ -117,13 +136,19 @@ pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_
         name,
         default: default.map_or(otherwise, of_value),
         annotation: kind_of(call),
+        form: Form::Text,
         is_made: false,
         is_refused: false,
     };
     let first = || call.positional(0).and_then(statement::text_of);
     match outside.as_str() {
-        "os.getenv" | "os.environ.get" => Some(read(first()?, call.argument("default", 1), Default::Other)),
-        "os.environ.setdefault" | "os.environ.pop" => Some(read(first()?, call.positional(1), Default::None)),
+        // What one of them gave has methods of its own.
+        "os.getenv" | "os.environ.get" if declared.is_none() => {
+            Some(read(first()?, call.argument("default", 1), Default::Other))
+        }
+        "os.environ.setdefault" | "os.environ.pop" if declared.is_none() => {
+            Some(read(first()?, call.positional(1), Default::None))
+        }
         "decouple.config"
         | "starlette.config.Config"
         | "environs.Env"
@@ -141,7 +166,10 @@ pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_
             let name = given.filter(|name| is_variable(name))?;
             let ahead = declared.as_ref().and_then(|made| of_scheme(made, &name));
             let default = call.argument("default", default_position(&outside, call));
-            Some(read(name, default.or(ahead), Default::None))
+            let scheme = declared.as_ref().and_then(|made| made.named(&name));
+            let mut read = read(name, default.or(ahead), Default::None);
+            read.form = forms::of_call(call, scheme);
+            Some(read)
         }
         "dj_database_url.config" => {
             let name = call
@@ -192,11 +220,15 @@ pub(crate) fn read_at_end(
     module: &Module<'_>,
     tokens: &[Token<'_>],
 ) -> Option<String> {
+    Some(read_behind(modules, module, tokens)?.name)
+}
+
+/// How it is read there.
+pub(super) fn read_behind(modules: &Modules<'_>, module: &Module<'_>, tokens: &[Token<'_>]) -> Option<Read> {
     let last = tokens.last()?;
     let of = |module: &Module<'_>, value: &[Token<'_>]| {
         let calls = statement::calls(value);
-        let mut reads = calls.iter().filter_map(|call| read_by(modules, module, call));
-        reads.next().map(|read| read.name)
+        calls.iter().find_map(|call| read_by(modules, module, call))
     };
     if last.is(")") {
         return of(module, tokens);
@@ -232,6 +264,7 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
         name: variable,
         default: call.argument("default", 1).map_or(otherwise, of_value),
         annotation: String::new(),
+        form: Form::Text,
         is_made: false,
         is_refused: false,
     })

@@ -1,6 +1,7 @@
 //! Looks at one service and gets the container ready that may take the place of
 //! the one that runs, which goes on meanwhile.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(super) struct Ready {
     pub(super) on_trial: bool,
     pub(super) proved: bool,
     pub(super) reference: String,
+    /// Variables that the image was proved with stand-ins for, and that nobody has given.
+    pub(super) lacks: Vec<String>,
     pub(super) limit: Duration,
     /// What is spoken on its port, as a URL begins.
     pub(super) protocol: &'static str,
@@ -149,6 +152,7 @@ pub(super) fn prepare(host: &Host, handle: ServiceHandle, order: &UpOrder, stage
         on_trial: one.mended == Mended::OnTrial,
         proved: order.proved,
         reference: order.reference.clone(),
+        lacks: lacks(&order.spec.given_at_start(), &order.options.environment),
         limit: wait::limit(&order.spec.budgets),
         protocol: match order.spec.app {
             Some(_) => "http",
@@ -174,6 +178,14 @@ fn kept(handle: &ServiceHandle, order: &UpOrder) -> Result<Option<UpOrder>> {
         reference,
         ..order.clone()
     }))
+}
+
+/// Of what an image was proved with stand-ins for, what its container is to have no value of.
+/// The path of a file stands for one in many apps.
+fn lacks(stand_ins: &[&str], given: &BTreeMap<String, String>) -> Vec<String> {
+    let is_given = |name: &str| given.contains_key(name) || given.contains_key(&format!("{name}_FILE"));
+    let names = stand_ins.iter().filter(|name| !is_given(name));
+    names.map(|name| (*name).to_owned()).collect()
 }
 
 /// What has to happen, by what is there and what is wanted; to what is `kept` as it is
@@ -432,6 +444,13 @@ mod tests {
             |state: &serde_json::Value| step(Some(&seen(state, "unless-stopped")), &wanted(Some(5000)), true);
         assert_eq!(kept(&healthy), UpStep::Nothing);
         assert_eq!(kept(&ended), UpStep::Start);
+    }
+
+    #[test]
+    fn what_nobody_has_given_is_lacking_and_a_file_is_given() {
+        let given = ["DOMAIN", "LLM_KEY_FILE"].map(|name| (name.to_owned(), "x".to_owned()));
+        let lacking = lacks(&["DOMAIN", "LLM_KEY", "MAIL_FROM"], &BTreeMap::from(given));
+        assert_eq!(lacking, ["MAIL_FROM"]);
     }
 
     #[test]

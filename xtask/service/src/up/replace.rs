@@ -14,8 +14,8 @@ use crate::restart::stop;
 use crate::seen::{ContainerPlace, from_here};
 use crate::trail::{self, TrailEntry};
 use crate::trial;
-use failure::Failure;
-use host::report::{Report, seconds};
+use failure::{Failure, FailureKind};
+use host::report::{Report, seconds, some_of};
 
 impl Ready {
     /// Does what has to be done, and puts it on record.
@@ -49,6 +49,13 @@ impl Ready {
         if !self.proved {
             report.warn(format!("{name}: {image} has no proof"));
         }
+        if !self.lacks.is_empty() && self.step != UpStep::Nothing {
+            report.warn(format!(
+                "{name}: no value is given for {}, and the gate had stand-ins: {}",
+                some_of(&self.lacks, MOST_NAMES),
+                by_a_file(name)
+            ));
+        }
         let done = match &self.step {
             UpStep::Nothing => "nothing to do",
             UpStep::Wait | UpStep::Start | UpStep::Create => {
@@ -63,6 +70,7 @@ impl Ready {
         if self.step != UpStep::Nothing
             && let Err(error) = self.try_out(handle, report, state)
         {
+            let error = self.naming_what_it_lacks(name, error);
             return Err(self.go_back(&handle.for_cleanup(), report, state, error));
         }
         let outcome = UpOutcome {
@@ -81,6 +89,19 @@ impl Ready {
             }
         });
         Ok(outcome)
+    }
+
+    /// An app that does not work, with what it may not work without.
+    fn naming_what_it_lacks(&self, name: &str, error: Error) -> Error {
+        if self.lacks.is_empty() || failure::kind(&error) != FailureKind::Smoke {
+            return error;
+        }
+        let names = some_of(&self.lacks, MOST_NAMES);
+        with_hint(
+            error,
+            None,
+            format!("it has no value of {names}: {}", by_a_file(name)),
+        )
     }
 
     fn try_out(&self, handle: &ServiceHandle, report: &Report, state: &Path) -> Result<()> {
@@ -150,12 +171,26 @@ impl Ready {
     }
 }
 
+/// As many names are told.
+const MOST_NAMES: usize = 8;
+
+/// How variables are given.
+fn by_a_file(name: &str) -> String {
+    format!("`cargo xtask up {name} --env-file FILE` gives them, a line NAME=VALUE each")
+}
+
 /// An error with what became of the old container; kind and hints stay.
 fn with(error: Error, became: &str, hint: Option<String>) -> Error {
-    let mut failure = Failure::new(failure::kind(&error), format!("{error:#}; {became}"));
+    with_hint(error, Some(became), hint)
+}
+
+/// An error with more to say, and one more hint; kind and hints stay.
+fn with_hint(error: Error, more: Option<&str>, hint: impl Into<Option<String>>) -> Error {
+    let more = more.map_or_else(String::new, |more| format!("; {more}"));
+    let mut failure = Failure::new(failure::kind(&error), format!("{error:#}{more}"));
     if let Some(known) = error.downcast_ref::<Failure>() {
         failure.hints.clone_from(&known.hints);
     }
-    failure.hints.extend(hint);
+    failure.hints.extend(hint.into());
     failure.into()
 }

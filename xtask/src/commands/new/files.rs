@@ -53,15 +53,21 @@ pub(super) struct PlannedFile {
     pub(super) fate: Fate,
 }
 
-/// The app's file, unless it would be empty, and the image's, on the `python` and with the
-/// `library` of it that [`ImageFacts`] has.
+/// What is known of the Python of an image, as [`ImageFacts`] has it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OfPython {
+    pub(super) python: Option<(&'static str, String)>,
+    pub(super) library: Option<&'static str>,
+    pub(super) version: Option<String>,
+}
+
+/// The app's file, unless it would be empty, and the image's.
 pub(super) fn planned(
     args: &NewArgs,
     host: &Host,
     placement: &Placement,
     findings: &Findings,
-    python: Option<(&'static str, String)>,
-    library: Option<&'static str>,
+    of_python: &OfPython,
 ) -> Result<Vec<PlannedFile>> {
     if let Some(member) = placement.member.as_ref()
         && args.overwrite.contains(&OverwrittenFile::App)
@@ -80,8 +86,9 @@ pub(super) fn planned(
         name: &placement.name,
         source: &placement.source,
         port: placement.port,
-        python,
-        python_library: library,
+        python: of_python.python.clone(),
+        python_library: of_python.library,
+        python_version: of_python.version.as_deref(),
     };
     let mut proposed = proposal::propose(findings, &facts, &defaults);
     if placement.member.is_some() {

@@ -1,0 +1,246 @@
+//! Values for variables that only whoever runs the image can give: with them the gate starts
+//! the app. They have the form that the code asks for, and lead nowhere.
+
+use crate::settings::{Form, ReadVariable};
+
+/// What has no other form.
+const TEXT: &str = "given-at-start";
+const URL: &str = "http://localhost";
+const MAIL: &str = "given-at-start@example.com";
+
+/// The words of a name, in capitals.
+fn words(name: &str) -> Vec<String> {
+    name.to_uppercase().split('_').map(str::to_owned).collect()
+}
+
+/// Whether a name is that of the hosts by which an app answers: `ALLOWED_HOSTS`.
+pub(crate) fn is_of_hosts(name: &str) -> bool {
+    let words = words(name);
+    let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
+    has(&["HOST", "HOSTS"]) && has(&["ALLOWED", "TRUSTED"])
+}
+
+/// The word of a list that means production.
+pub(crate) fn for_production(form: &Form) -> Option<&str> {
+    let Form::OneOf(words) = form else { return None };
+    let is_it = |word: &&String| ["production", "prod"].contains(&word.to_lowercase().as_str());
+    words.iter().find(is_it).map(String::as_str)
+}
+
+/// Whether a name is that of what an app runs as: `APP_ENV`.
+pub(crate) fn is_of_stage(name: &str) -> bool {
+    let words = words(name);
+    ["ENV", "ENVIRONMENT", "STAGE", "MODE"]
+        .iter()
+        .any(|known| words.iter().any(|word| word == known))
+}
+
+/// What the gate gives in place of a value.
+pub(crate) fn of(variable: &ReadVariable) -> String {
+    let name = variable.name.as_str();
+    // A private key has a form that no other text has, and developers' own opens nothing.
+    let known = variable.default.iter();
+    let mut known = known.chain(variable.elsewhere.iter().map(|default| &default.value));
+    if let Some(key) = known.find(|text| text.trim_start().starts_with("-----BEGIN ")) {
+        return key.clone();
+    }
+    match &variable.form {
+        Form::Number(least) => least.to_string(),
+        // Off it is refused.
+        Form::Switch if variable.is_refused => "true".to_owned(),
+        Form::Switch => "false".to_owned(),
+        Form::OneOf(words) => {
+            let first = words.first().map_or(TEXT, String::as_str);
+            for_production(&variable.form).unwrap_or(first).to_owned()
+        }
+        Form::Url => url(name),
+        Form::Email => MAIL.to_owned(),
+        Form::Fixed(value) => (*value).to_owned(),
+        Form::Json(of) => {
+            let one = of_one(of, name);
+            match **of {
+                Form::Number(_) | Form::Switch | Form::Json(_) => format!("[{one}]"),
+                Form::Fixed(value) if value.starts_with(['{', '[']) => format!("[{one}]"),
+                _ => format!("[\"{one}\"]"),
+            }
+        }
+        Form::Text | Form::Separated(_) => by_name(name),
+    }
+}
+
+/// One of the values of a list.
+fn of_one(form: &Form, name: &str) -> String {
+    match form {
+        Form::Number(least) => least.to_string(),
+        Form::Switch => "false".to_owned(),
+        Form::OneOf(words) => words.first().map_or(TEXT, String::as_str).to_owned(),
+        Form::Url => url(name),
+        Form::Email => MAIL.to_owned(),
+        Form::Fixed(value) => (*value).to_owned(),
+        Form::Json(_) => "[]".to_owned(),
+        Form::Text | Form::Separated(_) => by_name(name),
+    }
+}
+
+/// A URL of the service that a name speaks of.
+fn url(name: &str) -> String {
+    let words = words(name);
+    let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
+    let url = match () {
+        () if has(&["REDIS", "CACHE", "VALKEY"]) => "redis://localhost:6379/0",
+        () if has(&["AMQP", "BROKER", "RABBIT", "RABBITMQ"]) => "amqp://localhost:5672//",
+        () if has(&["MONGO", "MONGODB"]) => "mongodb://localhost:27017/app",
+        () if has(&["SMTP"]) => "smtp://localhost:25",
+        () if has(&["WEBSOCKET", "WS", "WSS"]) => "ws://localhost",
+        () => URL,
+    };
+    url.to_owned()
+}
+
+/// A value of the form that a name speaks of.
+fn by_name(name: &str) -> String {
+    const URLS: [&str; 12] = [
+        "ENDPOINT",
+        "ENDPOINTS",
+        "HREF",
+        "LINK",
+        "ORIGIN",
+        "ORIGINS",
+        "URI",
+        "URIS",
+        "URL",
+        "URLS",
+        "WEBHOOK",
+        "ISSUER",
+    ];
+    const HOSTS: [&str; 9] = [
+        "ADDR", "ADDRESS", "DOMAIN", "DOMAINS", "HOST", "HOSTNAME", "HOSTS", "SERVER", "SERVERS",
+    ];
+    const NUMBERS: [&str; 31] = [
+        "AGE", "BYTES", "CAPACITY", "COUNT", "DAYS", "DELAY", "EXPIRE", "EXPIRES", "EXPIRY", "HOURS",
+        "INTERVAL", "LENGTH", "LIMIT", "LIMITS", "MAX", "MB", "MIN", "MINUTES", "MS", "NUM", "PERIOD",
+        "PORT", "PORTS", "RETRIES", "SECONDS", "SECS", "SIZE", "THREADS", "TIMEOUT", "TTL", "WORKERS",
+    ];
+    const SWITCHES: [&str; 10] = [
+        "DEBUG", "DISABLE", "DISABLED", "ENABLE", "ENABLED", "IS", "SSL", "STARTTLS", "TLS", "USE",
+    ];
+    let words = words(name);
+    let last = words.last().map_or("", String::as_str);
+    let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
+    let ends = |names: &[&str]| names.contains(&last);
+    let value = match () {
+        // Its client ends an app whose DSN is no URL of this form, and bears one that leads
+        // nowhere.
+        () if has(&["SENTRY"]) && last == "DSN" => "https://given-at-start@sentry.invalid/1",
+        () if ends(&URLS) => return url(name),
+        () if ends(&["EMAIL", "EMAILS", "FROM", "SENDER"]) || last == "MAIL" => MAIL,
+        () if ends(&["ADDRESS"]) && has(&["EMAIL", "FROM", "MAIL", "SENDER"]) => MAIL,
+        () if ends(&HOSTS) => "localhost",
+        () if ends(&NUMBERS) => "1",
+        () if ends(&SWITCHES) || ["USE", "ENABLE", "IS"].contains(&words[0].as_str()) => "false",
+        () if ends(&["ENV", "ENVIRONMENT", "STAGE"]) => "production",
+        () if ends(&["TIMEZONE", "TZ"]) => "UTC",
+        () if ends(&["LANG", "LANGUAGE", "LOCALE"]) => "en",
+        () if ends(&["DIR", "DIRECTORY", "FOLDER", "PATH", "ROOT"]) => "/tmp",
+        () if ends(&["FILE"]) => "/tmp/given-at-start",
+        () => TEXT,
+    };
+    value.to_owned()
+}
+
+/// A URL without the login in it, which is somebody's own; what is no URL is itself.
+pub(crate) fn without_login(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variable(name: &str, form: Form) -> ReadVariable {
+        ReadVariable {
+            name: name.to_owned(),
+            required: true,
+            default: None,
+            example: None,
+            annotation: String::new(),
+            is_made: false,
+            is_refused: false,
+            is_session_key: false,
+            form,
+            elsewhere: None,
+            is_of_start: true,
+        }
+    }
+
+    #[test]
+    fn a_stand_in_has_the_form_that_its_name_speaks_of() {
+        for (name, value) in [
+            ("FRONTEND_URL", "http://localhost"),
+            ("CORS_ORIGINS", "http://localhost"),
+            ("CELERY_BROKER_URL", "amqp://localhost:5672//"),
+            ("DEFAULT_FROM_EMAIL", "given-at-start@example.com"),
+            ("MAIL_FROM", "given-at-start@example.com"),
+            ("EMAIL_HOST", "localhost"),
+            ("MAIL_SERVER", "localhost"),
+            ("DOMAIN", "localhost"),
+            ("EMAIL_PORT", "1"),
+            ("TOKEN_EXPIRE_MINUTES", "1"),
+            ("EMAIL_USE_TLS", "false"),
+            ("USE_S3", "false"),
+            ("APP_ENV", "production"),
+            ("SENTRY_DSN", "https://given-at-start@sentry.invalid/1"),
+            ("REPORT_DIR", "/tmp"),
+            ("BUCKET_NAME", "given-at-start"),
+        ] {
+            assert_eq!(of(&variable(name, Form::Text)), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_code_asks_for_goes_before_the_name() {
+        let list = |form| Form::Json(Box::new(form));
+        let words = Form::OneOf(vec!["local".to_owned(), "prod".to_owned()]);
+        for (name, form, value) in [
+            ("SITE_URL", Form::Number(3), "3"),
+            ("KIND", words, "prod"),
+            (
+                "KIND",
+                Form::OneOf(vec!["s3".to_owned(), "disk".to_owned()]),
+                "s3",
+            ),
+            ("CORS_ORIGINS", list(Form::Text), "[\"http://localhost\"]"),
+            ("ADMINS", list(Form::Email), "[\"given-at-start@example.com\"]"),
+            ("SIZES", list(Form::Number(1)), "[1]"),
+            ("TABLE", list(list(Form::Text)), "[[]]"),
+            ("MAP", Form::Fixed("{}"), "{}"),
+            ("LIVE", Form::Switch, "false"),
+        ] {
+            assert_eq!(of(&variable(name, form)), value, "{name}");
+        }
+        let mut key = variable("SIGNING_PRIVATE_KEY", Form::Text);
+        key.default = Some("-----BEGIN PRIVATE KEY-----\nMII".to_owned());
+        assert_eq!(of(&key), "-----BEGIN PRIVATE KEY-----\nMII");
+        let mut refused = variable("LIVE", Form::Switch);
+        refused.is_refused = true;
+        assert_eq!(of(&refused), "true");
+    }
+
+    #[test]
+    fn a_login_goes_out_of_a_url() {
+        for (url, without) in [
+            ("amqp://me:pw@mq:5672/a@b", "amqp://mq:5672/a@b"),
+            ("https://key@host?x", "https://host?x"),
+            ("https://host", "https://host"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_login(url), without);
+        }
+    }
+}
