@@ -539,7 +539,7 @@ fn known(variable: &ReadVariable) -> Known {
         return not(Whose::Others, None, stand_ins::of(variable));
     }
     // `IS_ALLOWED_CREDENTIALS: bool` is a switch.
-    let is_text = !["bool", "float", "int"].contains(&variable.annotation.as_str());
+    let is_text = !matches!(variable.form, Form::Number(_) | Form::Switch);
     if is_secret(name) && is_text {
         let why = format!("made at the first start, unless {name}_FILE names a file with it");
         return value(&format!("{{secret:{name}}}"), why);

@@ -218,7 +218,7 @@ mod tests {
             ("PATH", "/bin"),
             ("SENTRY_DSN", "https://1@sentry.example/1"),
             ("SITE_URL", "http://localhost"),
-            ("STRIPE_KEY", "1"),
+            ("STRIPE_KEY", "sk-1"),
         ];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let own = BTreeMap::from([("APP_SECRET".to_owned(), "{secret:APP_SECRET}".to_owned())]);

