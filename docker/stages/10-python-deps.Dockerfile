@@ -385,7 +385,7 @@ RUN --mount=type=secret,id=logins \
     --mount=type=bind,from=python-deps,source=/opt/python,target=/look/opt/python \
     --mount=type=bind,from=python-deps,source=/opt/venv,target=/look/opt/venv \
     --mount=type=bind,from=python-app,source=/opt/with-app,target=/look/with-app \
-    --mount=type=bind,from=python-app,source=/app,target=/look/app <<'SH'
+    --mount=type=bind,from=python-app,source=/app,target=/look/app{{folders_looked_at}} <<'SH'
 set -eu
 {{no_login_in}}
 mkdir /no-logins

@@ -44,7 +44,7 @@ COPY --link --from=python-deps /opt/python /opt/python
 COPY --link --from=python-deps /opt/venv /opt/venv
 COPY --link --from=python-app /opt/with-app /opt
 COPY --link --from=python-app --chown=1000:1000 /app /app
-
+{{folders_copied}}
 {{end}}
 COPY <<'JSON' /etc/hive/image.json
 {{runtime_json}}
@@ -63,7 +63,7 @@ python3 -I -S - <<'PY'
 import os
 import stat
 
-for top in ("/opt", "/app"):
+for top in ("/opt", "/app"{{folders_walked}}):
     for folder, _, names in os.walk(top):
         for path in (f"{folder}/{name}" for name in names):
             mode = os.lstat(path).st_mode

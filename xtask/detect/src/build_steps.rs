@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::directories::gathered_from_itself;
 use crate::django;
 use crate::migrations::CommandWords;
 use crate::modules::{Module, Modules};
@@ -32,12 +33,15 @@ pub struct BuiltFrontEnd {
 pub struct BuildFindings {
     /// Commands for the build to run once the dependencies are installed.
     pub steps: Vec<Detected<CommandWords>>,
+    /// Folders outside of the app's that they write to.
+    pub folders: Vec<Detected<String>>,
     /// The front end, where there is one and no doubt.
     pub front_end: Option<Detected<BuiltFrontEnd>>,
 }
 
 impl BuildFindings {
-    pub(crate) fn of(tree: &Tree, modules: &Modules<'_>) -> Self {
+    /// `static_folders` are those outside of the app's that static files are gathered in.
+    pub(crate) fn of(tree: &Tree, modules: &Modules<'_>, static_folders: Vec<Detected<String>>) -> Self {
         let files = tree
             .texts()
             .filter(|(path, _)| file_name(path) == "package.json" && reads_count(path));
@@ -56,8 +60,12 @@ impl BuildFindings {
         let of_steps = at_the_top
             .filter(|_| !steps.is_empty())
             .and_then(|(_, text)| for_steps(tree, modules, text));
+        let mut folders = static_folders;
+        folders.retain(|_| !steps.is_empty());
+        folders.truncate(1);
         Self {
             steps,
+            folders,
             front_end: match of_steps {
                 // What the settings name is needed, whatever else there is.
                 Some(used) if used.place.file != "package.json" => Some(used),
@@ -86,6 +94,10 @@ impl BuildFindings {
         if !steps.is_empty() {
             build.insert("steps".to_owned(), json!(steps));
         }
+        if !self.folders.is_empty() {
+            let paths: Vec<&str> = self.folders.iter().map(|folder| folder.value.as_str()).collect();
+            build.insert("folders".to_owned(), json!(paths));
+        }
         (!build.is_empty()).then_some(Value::Object(build))
     }
 }
@@ -95,6 +107,9 @@ fn static_files(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<CommandWo
     let manage = django::manage(tree)?;
     let mut settings = modules.all.iter().filter(|module| is_of_the_app(module.path));
     let module = settings.find(|module| module.value("STATIC_ROOT").is_some())?;
+    if gathered_from_itself(modules, module).is_some() {
+        return None;
+    }
     let words = ["python", manage, "collectstatic", "--noinput"].map(str::to_owned);
     let place = Place::of(module.path, tree.text(module.path)?, "STATIC_ROOT");
     Some(Detected::sure(words.to_vec(), place))

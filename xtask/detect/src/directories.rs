@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use definition::spec::build::folder_problem;
+
 use crate::database::GivenVariable;
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
@@ -46,6 +48,8 @@ pub(crate) struct Folders {
     pub(crate) kept: Vec<Detected<String>>,
     /// Variables with places that are in no image, and what they are instead.
     pub(crate) moved: Vec<Detected<GivenVariable>>,
+    /// Places outside of the app's folder that static files are gathered in.
+    pub(crate) of_build: Vec<Detected<String>>,
     /// A sentence for each place that no variable moves, and where the app may not write.
     pub(crate) closed: Vec<Detected<String>>,
 }
@@ -77,6 +81,18 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
                 found.moved.extend(folder.map(|one| Detected::likely(one, line)));
                 continue;
             }
+            if target == "STATIC_ROOT"
+                && let Some((line, folder)) = gathered_from_itself(modules, module)
+                && line == n
+            {
+                let text = format!(
+                    "STATIC_ROOT is in the image the folder {folder}, which STATICFILES_DIRS gathers from, and Django refuses \
+                     that: no collectstatic is in the build until STATIC_ROOT is another one, such as `BASE_DIR / \"staticfiles\"`"
+                );
+                let line = Place::new(module.path, module.number(n));
+                found.closed.push(Detected::sure(text, line));
+                continue;
+            }
             let read = settings::read_with_default(modules, module, one.value);
             let value = read.as_ref().map_or(one.value, |(_, default)| default);
             let Some(path) = place(modules, module, value, 0) else {
@@ -97,6 +113,10 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
                         .moved
                         .extend(moved.map(|moved| Detected::likely(moved, line.clone())));
                     folder
+                }
+                (None, None) if target == "STATIC_ROOT" && folder_problem(&path).is_none() => {
+                    found.of_build.push(Detected::likely(path, line.clone()));
+                    None
                 }
                 (None, None) => {
                     let told = closed(one.target, &path).map(|told| Detected::likely(told, line.clone()));
@@ -325,6 +345,20 @@ fn place(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>], depth:
     Some(path)
 }
 
+/// Whether static files are gathered in a folder that they are gathered from, which Django
+/// refuses: the line of that, and the folder. A path of another image may be one of this image's.
+pub(crate) fn gathered_from_itself(modules: &Modules<'_>, module: &Module<'_>) -> Option<(usize, String)> {
+    let assigned = |name: &str| module.assignments().find(|(_, one)| one.target == name);
+    let (line, root) = assigned("STATIC_ROOT")?;
+    let root = kept(&place(modules, module, root.value, 0)?)?;
+    let (inside, _) = statement::bracketed(assigned("STATICFILES_DIRS")?.1.value)?;
+    let mut sources = statement::parts(inside).into_iter();
+    let is_root = |source: &[Token<'_>]| place(modules, module, source, 0).and_then(|path| kept(&path));
+    sources
+        .any(|source| is_root(source).as_ref() == Some(&root))
+        .then_some((line, root))
+}
+
 /// What a spec takes of it.
 fn kept(path: &str) -> Option<String> {
     let parts: Vec<&str> = path
@@ -417,10 +451,24 @@ mod tests {
             let closed = find(&tree, &Modules::of(&tree)).closed;
             closed.into_iter().map(|one| one.value).collect::<Vec<_>>()
         };
+        let of_build = |line: &str| {
+            let tree = Tree::single("mysite/settings.py", line);
+            let of_build = find(&tree, &Modules::of(&tree)).of_build;
+            of_build.into_iter().map(|one| one.value).collect::<Vec<_>>()
+        };
         assert_eq!(
-            told("STATIC_ROOT = \"/public_collected\"\n"),
+            of_build("STATIC_ROOT = \"/public_collected\"\n"),
+            ["/public_collected"]
+        );
+        assert_eq!(told("STATIC_ROOT = \"/public_collected\"\n"), [""; 0]);
+        assert_eq!(
+            of_build("STATIC_ROOT = \"/usr/share/public_collected\"\n"),
+            [""; 0]
+        );
+        assert_eq!(
+            told("STATIC_ROOT = \"/usr/share/public_collected\"\n"),
             [
-                "STATIC_ROOT is /public_collected, where nothing of the app's may write in the image: let it be a folder of the \
+                "STATIC_ROOT is /usr/share/public_collected, where nothing of the app's may write in the image: let it be a folder of the \
                  project's own, such as `BASE_DIR / \"public_collected\"`"
             ]
         );

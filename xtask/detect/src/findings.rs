@@ -91,6 +91,8 @@ pub struct Findings {
     /// The variables that lead to the Redis of the image, which it has where there
     /// are some.
     pub redis: Vec<Detected<GivenVariable>>,
+    /// What of the code leads there without a variable: the image has it then, too.
+    pub redis_of_code: Option<Detected<String>>,
     /// Folders of data that it writes into.
     pub directories: Vec<Detected<String>>,
     /// Variables with folders that no image has, and what they are in this one.
@@ -263,7 +265,7 @@ fn of_tree(
         moved_folders: folders.moved,
         hosts: hosts.given,
         turned_off: turned_off.into_iter().map(turned_off_as).collect(),
-        build: BuildFindings::of(tree, modules),
+        build: BuildFindings::of(tree, modules, folders.of_build),
         front_ends: beside::front_ends(tree),
         template: tree.template(),
         projects: projects(tree, &entry.app),
@@ -288,6 +290,7 @@ fn of_tree(
             .map(|(name, note)| (name, note.place))
             .collect(),
         redis: Vec::new(),
+        redis_of_code: None,
         migrations: django::migrations(tree),
         unled,
         app: entry.app,
@@ -300,6 +303,10 @@ fn of_tree(
         .variables
         .retain(|one| settings::is_variable(&one.value.name));
     findings.redis = redis::settings(&findings.services, &findings.variables);
+    findings.redis_of_code = match findings.redis.is_empty() {
+        true => redis::of_code(&findings.services, modules),
+        false => None,
+    };
     findings
 }
 
@@ -376,9 +383,14 @@ impl Findings {
         packages.filter(move |one| one.value.by == AskedBy::Project || parts.contains(&&one.value.by))
     }
 
+    /// Whether the image has a Redis.
+    pub(crate) fn has_redis(&self) -> bool {
+        !self.redis.is_empty() || self.redis_of_code.is_some()
+    }
+
     /// Services that it speaks to, and the image does not have.
     pub(crate) fn missing_services(&self) -> impl Iterator<Item = &Detected<Companion>> {
-        let has_redis = !self.redis.is_empty();
+        let has_redis = self.has_redis();
         let services = self.services.iter();
         services.filter(move |one| !(has_redis && one.value.what == beside::REDIS))
     }

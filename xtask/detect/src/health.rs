@@ -1,6 +1,8 @@
 //! The route that tells whether the service works, and whether it asks the
 //! database before it says so.
 
+mod others;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -30,6 +32,9 @@ pub struct HealthRoute {
     pub path: String,
     /// Whether it asks the database.
     pub database: DatabaseAsked,
+    /// What it asks beside the app and its database, and where that stands: a check by it says
+    /// nothing of the app where that does not run.
+    pub other: Option<Detected<String>>,
 }
 
 /// Last parts of a path that speak of health, the most telling first.
@@ -126,7 +131,8 @@ fn wants_more(module: &Module<'_>, function: &Definition<'_>) -> bool {
     })
 }
 
-/// Chooses the route: names of health before others, of them what asks the database
+/// Chooses the route, of those that ask the app and its database alone: names of health before
+/// others, of them what asks the database
 /// before what does not, then the most telling name, then the shortest path.
 pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) -> Choice<HealthRoute> {
     let mut found: Vec<(usize, Detected<HealthRoute>)> = Vec::new();
@@ -153,6 +159,7 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
         let health = HealthRoute {
             path: path.clone(),
             database,
+            other: others::asked(modules, route.value.function),
         };
         found.push((
             rank,
@@ -183,11 +190,13 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
         };
         (is_of_less, asks, one.certainty, *rank, one.value.path.len())
     });
-    let mut all = found.into_iter().map(|(_, one)| one);
-    let chosen = all.next();
-    let others: Vec<_> = all.collect();
+    let all = found.into_iter().map(|(_, one)| one);
+    let (mut good, of_others): (Vec<_>, Vec<_>) = all.partition(|one| one.value.other.is_none());
+    let chosen = (!good.is_empty()).then(|| good.remove(0));
+    let others = [good, of_others].concat();
     let rule = match (&chosen, others.is_empty()) {
-        (None, _) => "no route has a name that speaks of health",
+        (None, true) => "no route has a name that speaks of health",
+        (None, false) => "none asks the app and its database alone",
         (Some(_), true) => "the only one",
         (Some(_), false) => {
             "a name of health, of those one that asks the database, else the most telling name"

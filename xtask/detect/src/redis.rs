@@ -4,8 +4,12 @@ use serde_json::{Value, json};
 
 use crate::beside::{Companion, REDIS};
 use crate::database::GivenVariable;
-use crate::place::{Certainty, Detected};
+use crate::modules::{Meaning, Module, Modules};
+use crate::place::{Certainty, Detected, Place};
+use crate::python::TokenKind;
+use crate::python::statement::{self, Call};
 use crate::settings::ReadVariable;
+use crate::tree::is_of_the_app;
 
 /// The distribution's package, and the program's name.
 pub(crate) const PACKAGE: &str = "redis-server";
@@ -45,6 +49,59 @@ pub(crate) fn settings(
             certainty: Certainty::Likely,
         })
         .collect()
+}
+
+/// Where the app's code itself looks for a Redis on its own machine, as no variable leads it
+/// elsewhere, and what it names there.
+pub(crate) fn of_code(services: &[Detected<Companion>], modules: &Modules<'_>) -> Option<Detected<String>> {
+    services.iter().find(|one| one.value.what == REDIS)?;
+    let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let found = of_the_app.filter_map(|module| {
+        let mut tokens = module.lines.iter().flat_map(|line| &line.tokens);
+        let url = tokens.find(|token| token.kind == TokenKind::Text && is_of_this_machine(token.text));
+        if let Some(url) = url {
+            return Some(Detected::likely(
+                url.text.to_owned(),
+                Place::new(module.path, url.line),
+            ));
+        }
+        let mut calls = module.calls();
+        let (n, call) = calls.find(|(_, call)| is_client_of_this_machine(modules, module, call))?;
+        let place = Place::new(module.path, module.number(n));
+        Some(Detected::likely(format!("{}()", call.path), place))
+    });
+    found.into_iter().next()
+}
+
+/// The program's address, as a URL.
+fn is_of_this_machine(text: &str) -> bool {
+    let hosts = ["redis://localhost", "redis://127.0.0.1"];
+    let Some(rest) = hosts.iter().find_map(|host| text.strip_prefix(host)) else {
+        return false;
+    };
+    let number = rest.strip_prefix(":6379").unwrap_or(rest);
+    match number.strip_prefix('/') {
+        Some(number) => number.is_empty() || number.parse().is_ok_and(|number: u32| number < MOST),
+        None => number.is_empty(),
+    }
+}
+
+/// A client that is made without any address, or with that of the program.
+fn is_client_of_this_machine(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_, '_>) -> bool {
+    if !["Redis", "StrictRedis"].contains(&call.last()) {
+        return false;
+    }
+    let is_of_redis = |name: &str| name.starts_with("redis.");
+    let host = call.argument("host", 0).map(statement::text_of);
+    let is_here =
+        |host: Option<String>| host.is_some_and(|host| ["localhost", "127.0.0.1"].contains(&host.as_str()));
+    let port = call.argument("port", 1);
+    matches!(modules.meaning(module, &call.path), Meaning::Outside(name) if is_of_redis(&name))
+        && host.is_none_or(is_here)
+        && port.is_none_or(|port| matches!(port, [number] if number.text == "6379"))
+        && ["connection_pool", "unix_socket_path"]
+            .iter()
+            .all(|name| call.named(name).is_none())
 }
 
 /// The program, which keeps nothing: what is to be kept is in PostgreSQL.
@@ -169,7 +226,7 @@ fn shown_number(variable: &ReadVariable) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::Place;
+    use crate::tree::Tree;
 
     fn variable(name: &str, required: bool, default: Option<&str>) -> Detected<ReadVariable> {
         let variable = ReadVariable {
@@ -186,6 +243,57 @@ mod tests {
             is_of_start: true,
         };
         Detected::sure(variable, Place::new("settings.py", 1))
+    }
+
+    #[test]
+    fn code_that_names_no_other_machine_wants_the_program() {
+        let client = Companion {
+            what: REDIS.to_owned(),
+            program: None,
+            command: None,
+        };
+        let client = [Detected::sure(client, Place::new("requirements.txt", 1))];
+        let found = |text: &str| {
+            let tree = Tree::single("shop/settings.py", text);
+            let modules = Modules::of(&tree);
+            assert_eq!(of_code(&[], &modules), None);
+            of_code(&client, &modules).map(|one| (one.value, one.place.line))
+        };
+        for url in [
+            "redis://localhost",
+            "redis://127.0.0.1:6379/1",
+            "redis://localhost:6379/",
+        ] {
+            let text = format!("import os\nCACHE = {{'default': '{url}', 'env': os.getenv('SHOP_REDIS')}}\n");
+            assert_eq!(found(&text), Some((url.to_owned(), 2)));
+        }
+        for url in [
+            "redis://redis:6379/0",
+            "redis://localhost:6380/0",
+            "redis://localhost.example/0",
+            "redis://:secret@localhost:6379/0",
+            "rediss://localhost:6379/0",
+        ] {
+            assert_eq!(found(&format!("CACHE = '{url}'\n")), None, "{url}");
+        }
+        let made = |by: &str| found(&format!("import redis\nstore = redis.{by}\n")).map(|(what, _)| what);
+        let is = Some("redis.Redis()".to_owned());
+        for by in [
+            "Redis()",
+            "Redis(host='localhost', port=6379, db=2)",
+            "Redis('127.0.0.1')",
+        ] {
+            assert_eq!(made(by), is, "{by}");
+        }
+        for by in [
+            "Redis(host=HOST)",
+            "Redis(port=6380)",
+            "Redis(connection_pool=pool)",
+            "from_url(URL)",
+        ] {
+            assert_eq!(made(by), None, "{by}");
+        }
+        assert_eq!(found("class Redis:\n    pass\nstore = Redis()\n"), None);
     }
 
     /// The values of variables, of an app that asks for a client of Redis.

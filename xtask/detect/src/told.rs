@@ -140,7 +140,13 @@ fn health(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             DatabaseAsked::Never => "does not ask the database: it tells that the app runs".to_owned(),
             DatabaseAsked::Unclear => "may ask the database".to_owned(),
         };
-        format!("GET {} {asks}", one.value.path)
+        match &one.value.other {
+            None => format!("GET {} {asks}", one.value.path),
+            Some(other) => {
+                let (what, place) = (&other.value, &other.place);
+                format!("GET {}, which asks {what} as well in {place}", one.value.path)
+            }
+        }
     };
     match &findings.health.chosen {
         Some(chosen) => say("found", at(chosen, &shown(chosen))),
@@ -332,6 +338,10 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             at(step, &format!("{} in the build", step.value.join(" "))),
         );
     }
+    for folder in &findings.build.folders {
+        let text = format!("{} is made for that in the image", folder.value);
+        say("found", at(folder, &text));
+    }
     let built = findings.build.front_end.as_ref();
     if let Some(one) = built {
         let BuiltFrontEnd {
@@ -372,7 +382,14 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             _ => say("beside", at(one, &format!("{what}{command}"))),
         }
     }
-    for one in findings.services.iter().filter(|_| !findings.redis.is_empty()) {
+    if let Some(one) = &findings.redis_of_code {
+        let text = format!(
+            "the code itself looks for a Redis on this machine ({})",
+            one.value
+        );
+        say("found", at(one, &text));
+    }
+    for one in findings.services.iter().filter(|_| findings.has_redis()) {
         if one.value.what == REDIS {
             let text = format!("{REDIS} is the program `redis`, from the distribution: it keeps nothing");
             say("found", at(one, &text));

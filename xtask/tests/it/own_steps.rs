@@ -17,6 +17,7 @@ built = pathlib.Path("web/dist/built.txt").read_text()
 out = pathlib.Path("static")
 out.mkdir()
 (out / "step.txt").write_text(f"{os.getuid()} {sys.argv[1]} {built}")
+pathlib.Path("/srv/shop/static/step.txt").write_text("elsewhere")
 "#;
 
 const PACKAGE: &str = r#"{"name": "web", "private": true, "scripts": {"build": "node build.js"},
@@ -126,7 +127,7 @@ fn a_front_end_and_steps_are_built_as_no_root_user_and_only_their_output_is_in_t
     let app = r#", "import": "main:create", "factory": true, "health_path": "/health",
         "environment": {"STATIC_ROOT": "/app/static", "SECRET_KEY": "{secret:SECRET_KEY}"}"#;
     let build = r#", "build": {"steps": [["python", "make_static.py", "it's $HOME"]],
-        "node": {"folder": "web", "output": "web/dist"}}, "smoke": {"environment": {"STRIPE_KEY": "of the gate"}}"#;
+        "folders": ["/srv/shop/static"], "node": {"folder": "web", "output": "web/dist"}}, "smoke": {"environment": {"STRIPE_KEY": "of the gate"}}"#;
     let bench = Bench::new("steps", app, build);
     copy(
         Path::new(&fixture("requirements-app")),
@@ -147,6 +148,9 @@ fn a_front_end_and_steps_are_built_as_no_root_user_and_only_their_output_is_in_t
     run().expect(0);
     let made = "print(open('/app/static/step.txt').read())";
     assert_eq!(bench.python(made), "1000 it's $HOME 1000 true");
+    let elsewhere =
+        "import os; print(open('/srv/shop/static/step.txt').read(), os.stat('/srv/shop/static').st_uid)";
+    assert_eq!(bench.python(elsewhere), "elsewhere 1000");
     let look = "import os, shutil; print(shutil.which('node'), shutil.which('npm'), os.path.exists('/app/web/node_modules'))";
     assert_eq!(bench.python(look), "None None False");
     run().expect(0).says(&["nothing changed"]);

@@ -28,6 +28,9 @@ const PACKAGES_FOR_STEPS: &str = r"    --mount=type=bind,from=front-end,source=/
 /// The step of the app's own commands, for images that have some.
 const STEPS: &str = include_str!("steps.Dockerfile");
 
+/// The step that makes folders outside of the app's, for images that have some.
+const FOLDERS: &str = include_str!("folders.Dockerfile");
+
 /// What installs packages beside the app's own list, for images that have some.
 const WITH: &str = include_str!("with.sh");
 
@@ -36,8 +39,8 @@ const DIRECTORIES: &str = include_str!("directories.Dockerfile");
 
 /// The stage of a front end and the app's own steps; empty where there are none.
 pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, String>) -> Result<()> {
-    let BuildSteps { steps, node } = build;
-    let (mut front_end, mut own) = (String::new(), String::new());
+    let BuildSteps { steps, folders, node } = build;
+    let (mut front_end, mut own) = (String::new(), own_folders(folders, values)?);
     let (mut python_from, mut packages) = ("${BASE}", String::new());
     if let Some(FrontEnd {
         folder,
@@ -50,7 +53,7 @@ pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, 
         match output {
             Some(output) => {
                 let output = build::clean(output);
-                own = format!("\nCOPY --from=front-end /app/{output} /app/{output}\n");
+                own += &format!("\nCOPY --from=front-end /app/{output} /app/{output}\n");
                 values.insert("node_output", output);
                 let command = match command {
                     Some(command) => format!("as_user {}", shell_words(command)),
@@ -82,6 +85,32 @@ pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, 
     values.insert("front_end", front_end);
     values.insert("own_steps", own);
     Ok(())
+}
+
+/// The step that makes folders outside of the app's; empty where there are none. What they hold
+/// then is taken, looked at and kept from being another user's as the app's own folder is.
+fn own_folders(folders: &[String], values: &mut BTreeMap<&'static str, String>) -> Result<String> {
+    let paths: Vec<String> = folders
+        .iter()
+        .map(|path| format!("/{}", build::clean(path)))
+        .collect();
+    let each = |text: &dyn Fn(&String) -> String| paths.iter().map(text).collect::<String>();
+    values.insert(
+        "folders_copied",
+        each(&|path| format!("COPY --link --from=python-app --chown=1000:1000 {path} {path}\n")),
+    );
+    values.insert("folders_walked", each(&|path| format!(", \"{path}\"")));
+    values.insert(
+        "folders_looked_at",
+        each(&|path| format!(" \\\n    --mount=type=bind,from=python-app,source={path},target=/look{path}")),
+    );
+    if paths.is_empty() {
+        return Ok(String::new());
+    }
+    // Their names hold nothing that a shell reads.
+    let lines: Vec<String> = paths.iter().map(|path| format!("make {path}")).collect();
+    values.insert("folders", lines.join("\n"));
+    fill(&Fragment::own("folders", FOLDERS), values)
 }
 
 /// What installs packages beside the app's own list: in the step that installs it, or where all
@@ -205,6 +234,41 @@ mod tests {
             while_building(&same, &same, &steps(r#"{"steps": [["x"]]}"#)),
             "libpq5"
         );
+    }
+
+    #[test]
+    fn a_folder_elsewhere_is_made_before_the_steps_and_taken_into_the_image() {
+        let mut values = BTreeMap::from([("runtime_json", "{}".to_owned())]);
+        for name in [
+            "network_without_logins",
+            "build_environment",
+            "stand_ins",
+            "folders_of_data",
+        ] {
+            values.insert(name, String::new());
+        }
+        let build = |text: &str| serde_json::from_str::<BuildSteps>(text).unwrap();
+        let with = r#"{"steps": [["make", "static"]], "folders": ["/public_collected", "/srv//shop/"]}"#;
+        own_steps(&build(with), &mut values).unwrap();
+        let own = &values["own_steps"];
+        let made = own.find("make /public_collected\nmake /srv/shop\n").unwrap();
+        assert!(made < own.find("step 'make' 'static'").unwrap(), "{own}");
+        assert_eq!(
+            values["folders_copied"],
+            "COPY --link --from=python-app --chown=1000:1000 /public_collected /public_collected\n\
+             COPY --link --from=python-app --chown=1000:1000 /srv/shop /srv/shop\n"
+        );
+        assert_eq!(values["folders_walked"], r#", "/public_collected", "/srv/shop""#);
+        assert!(values["folders_looked_at"].ends_with(",source=/srv/shop,target=/look/srv/shop"));
+        own_steps(&BuildSteps::default(), &mut values).unwrap();
+        for name in [
+            "own_steps",
+            "folders_copied",
+            "folders_walked",
+            "folders_looked_at",
+        ] {
+            assert_eq!(values[name], "", "{name}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::directories::{NOT_FOR_AN_APP, absolute, overlap};
 use super::secret;
 
 /// What is made of the app's files while its image is built.
@@ -17,6 +18,11 @@ pub struct BuildSteps {
     /// `{secret:NAME}` has a value of its own that nobody keeps.
     #[serde(default)]
     pub steps: Vec<Vec<String>>,
+    /// Folders outside of the app's that these commands write to, such as
+    /// `["/public_collected"]`: made before them as the app's user's, and in the image with
+    /// what the commands put there. What is written later is lost with the container.
+    #[serde(default)]
+    pub folders: Vec<String>,
     /// A front end that is built before them, or whose packages they use.
     #[serde(default)]
     pub node: Option<FrontEnd>,
@@ -50,8 +56,15 @@ impl BuildSteps {
     /// What is wrong with it, each with its key.
     pub(crate) fn problems(&self) -> Vec<(String, String)> {
         // No `..`: what is new has to be looked at.
-        let Self { steps, node } = self;
+        let Self { steps, folders, node } = self;
         let mut found = Vec::new();
+        for (n, folder) in folders.iter().enumerate() {
+            let mut others = folders[..n].iter();
+            let other = others.find(|other| overlap(&absolute(folder), &absolute(other)));
+            let overlaps = other.map(|other| format!("and {other:?} are one inside of the other"));
+            let why = folder_problem(folder).or(overlaps);
+            found.extend(why.map(|why| (format!("build.folders[{n}]"), format!("is {folder:?}, {why}"))));
+        }
         for (n, step) in steps.iter().enumerate() {
             found.extend(command_problem(step).map(|message| (format!("build.steps[{n}]"), message)));
         }
@@ -90,6 +103,55 @@ impl BuildSteps {
         }
         found
     }
+}
+
+/// Why a build makes no such folder; `None` where it does.
+pub fn folder_problem(path: &str) -> Option<String> {
+    /// What the distribution, the image and the kernel have there.
+    const OF_THE_SYSTEM: [&str; 20] = [
+        "app",
+        "bin",
+        "boot",
+        "deps",
+        "dev",
+        "etc",
+        "lib",
+        "lib32",
+        "lib64",
+        "libx32",
+        "look",
+        "lost+found",
+        "no-logins",
+        "opt",
+        "proc",
+        "root",
+        "rootfs",
+        "run",
+        "sbin",
+        "tmp",
+    ];
+    /// Folders of others, with room for more.
+    const SHARED: [&str; 4] = ["home", "media", "mnt", "srv"];
+    if !is_plain(path) || !path.starts_with('/') {
+        return Some(
+            "must be an absolute path in letters, digits, `.`, `_`, `-` and `/`, without `..`".to_owned(),
+        );
+    }
+    let path = clean(path);
+    let parts: Vec<&str> = path.split('/').collect();
+    let is_free = match parts.as_slice() {
+        ["app", ..] => return Some("which is the app's folder, where its steps may write anyway".to_owned()),
+        ["." | "sys" | "usr"] | ["sys" | "usr", ..] => false,
+        ["var", "lib", own, ..] => !NOT_FOR_AN_APP.contains(own),
+        ["var", "www", ..] => true,
+        ["var", ..] => false,
+        [top] if SHARED.contains(top) => false,
+        [top, ..] => !OF_THE_SYSTEM.contains(top),
+        [] => false,
+    };
+    (!is_free).then(|| {
+        "must be no folder of the system's: one at the top, such as \"/public\", or below /srv, /var/www or /var/lib".to_owned()
+    })
 }
 
 /// What makes no sense of a front end without a folder that comes of it.
@@ -156,6 +218,41 @@ mod tests {
             .into_iter()
             .map(|(key, message)| format!("{key} {message}"))
             .collect()
+    }
+
+    #[test]
+    fn folders_outside_of_the_apps_are_no_ones_else() {
+        let fine =
+            r#"{"folders": ["/public_collected", "/srv/shop/static/", "/var/www/html", "/var/lib/shop"]}"#;
+        assert_eq!(problems(fine), [""; 0]);
+        let bad = [
+            "public",
+            "/a b",
+            "/a/../b",
+            "/",
+            "/usr/share/shop",
+            "/var/lib",
+            "/var/lib/postgresql/x",
+            "/var/log/x",
+            "/srv",
+            "/app/x",
+            "/opt/x",
+            "/./etc/x",
+            "/y",
+            "/y/z",
+        ];
+        let found = problems(&serde_json::json!({ "folders": bad }).to_string());
+        let plain = "must be an absolute path in letters, digits, `.`, `_`, `-` and `/`, without `..`";
+        let place = "must be no folder of the system's: one at the top, such as \"/public\", or below /srv, /var/www or /var/lib";
+        let mut expected: Vec<String> = (0..3)
+            .map(|n| format!("build.folders[{n}] is {:?}, {plain}", bad[n]))
+            .collect();
+        expected.extend((3..12).map(|n| match n {
+            9 => "build.folders[9] is \"/app/x\", which is the app's folder, where its steps may write anyway".to_owned(),
+            n => format!("build.folders[{n}] is {:?}, {place}", bad[n]),
+        }));
+        expected.push("build.folders[13] is \"/y/z\", and \"/y\" are one inside of the other".to_owned());
+        assert_eq!(found, expected);
     }
 
     #[test]

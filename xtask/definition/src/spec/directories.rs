@@ -9,7 +9,7 @@ const APP: &str = "/app";
 const STATE: &str = "/var/lib";
 
 /// What the distribution and the container keep there.
-const NOT_FOR_AN_APP: [&str; 10] = [
+pub(super) const NOT_FOR_AN_APP: [&str; 10] = [
     "apt",
     "dbus",
     "dpkg",
@@ -82,11 +82,15 @@ fn of_content(path: &str, import: Option<&str>, build: &BuildSteps) -> Option<St
             ));
         }
     }
+    let mut made = build.folders.iter().map(|folder| absolute(folder));
+    if let Some(made) = made.find(|made| overlap(path, made)) {
+        return Some(format!("and `build.folders` ({made}) comes with each image"));
+    }
     let output = absolute(build.node.as_ref()?.output.as_ref()?);
     overlap(path, &output).then(|| format!("and `build.node.output` ({output}) comes with each image"))
 }
 
-fn overlap(one: &str, other: &str) -> bool {
+pub(super) fn overlap(one: &str, other: &str) -> bool {
     one == other || inside(one, other) || inside(other, one)
 }
 
@@ -162,6 +166,18 @@ mod tests {
         ];
         let found = told(&bad, IMPORT, r#"{"node": {"output": "static"}}"#);
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_the_build_fills_lies_on_no_volume() {
+        assert_eq!(
+            told(
+                &["/var/lib/shop/media"],
+                IMPORT,
+                r#"{"folders": ["/var/lib/shop"]}"#
+            ),
+            ["0 is \"/var/lib/shop/media\", and `build.folders` (/var/lib/shop) comes with each image"]
+        );
     }
 
     /// What `import` says is nothing to an app that has a command.

@@ -47,7 +47,8 @@ fn denied(text: &str) -> Option<String> {
     let Some((folder, inside)) = path.split_once("/site-packages/") else {
         return (path.starts_with('/') && !is_open(path)).then(|| {
             format!(
-                "nothing of the app's may write in {path}: the setting that names that has to lead into the app's own folder"
+                "nothing of the app's may write in {path}: the setting that names that has to lead into the app's own folder, or \
+                 `build.folders` has to name its folder, which is made for the steps then"
             )
         });
     };
