@@ -71,11 +71,26 @@ class OfPoetry(unittest.TestCase):
         self.assertEqual(names(chosen), ["a 1", "b 1", "loop 1", "m 1.5", "p 1", "server 1"])
         self.assertEqual(names(locked.poetry(lock, project, [], ["dev"])), ["a 1", "b 1", "t 1"])
 
-    def test_two_versions_that_both_may_be_meant_are_refused(self):
-        project = {"tool": {"poetry": {"dependencies": {"m": "*"}}}}
-        lock = {"package": [package("m", "1"), package("m", "2")]}
-        with self.assertRaisesRegex(SystemExit, "which m is meant"):
-            locked.poetry(lock, project, [], [])
+    def test_of_two_versions_the_newest_counts_that_all_take(self):
+        def chosen(**more):
+            dependencies = {"m": "*", **more}
+            project = {"tool": {"poetry": {"dependencies": dependencies}}}
+            lock = {
+                "package": [
+                    package("m", "1.9"),
+                    package("m", "1.10"),
+                    package("m", "2.5", **{"python-versions": "<3"}),
+                    package("n", dependencies={"m": "<1.10"}),
+                    package("o", dependencies={"m": ">=1.10", "n": {"version": "*", "markers": 'extra == "x"'}}),
+                ]
+            }
+            return names(locked.poetry(lock, project, [], []))
+
+        self.assertEqual(chosen(), ["m 1.10"])
+        self.assertEqual(chosen(n="*"), ["m 1.9", "n 1"])
+        self.assertEqual(chosen(o="*")[:1], ["m 1.10"])
+        with self.assertRaisesRegex(SystemExit, "no m in it is one that all who need it take"):
+            chosen(n="*", o="*")
 
 
 class OfPdm(unittest.TestCase):
@@ -89,8 +104,37 @@ class OfPdm(unittest.TestCase):
                 package("d", groups=["default"], marker=ELSEWHERE),
             ]
         }
-        self.assertEqual(names(locked.pdm(lock, [], [])), ["a 1"])
-        self.assertEqual(names(locked.pdm(lock, ["server"], ["dev"])), ["a 1", "b 1", "c 1"])
+        self.assertEqual(names(locked.pdm(lock, {}, [], [])), ["a 1"])
+        self.assertEqual(names(locked.pdm(lock, {}, ["server"], ["dev"])), ["a 1", "b 1", "c 1"])
+
+
+    def test_a_lock_that_says_only_who_needs_whom_is_walked(self):
+        project = {
+            "project": {
+                "dependencies": ["a>=1", f"w; {ELSEWHERE}", "Uv_icorn[standard]"],
+                "optional-dependencies": {"server": ["s"]},
+            },
+            "tool": {"pdm": {"dev-dependencies": {"dev": ["t"]}}},
+        }
+        lock = {
+            "package": [
+                package("a", dependencies=[f"w; {ELSEWHERE}", f"m<2; {HERE}"]),
+                package("m", "1.5"),
+                package("m", "2.5"),
+                package("s"),
+                package("t"),
+                package("uv-icorn", "3"),
+                package("uv-icorn", "3", extras=["standard"], dependencies=["loop", "uv-icorn==3"]),
+                package("loop"),
+                package("w"),
+            ]
+        }
+        always = ["a 1", "loop 1", "m 1.5", "uv-icorn 3"]
+        self.assertEqual(names(locked.pdm(lock, project, [], [])), always)
+        more = names(locked.pdm(lock, project, ["server"], ["dev"]))
+        self.assertEqual(more, ["a 1", "loop 1", "m 1.5", "s 1", "t 1", "uv-icorn 3"])
+        files = {"a 1": [{"url": "https://x/a.whl", "hash": "sha256:01"}]}
+        self.assertEqual(locked.line(package("a"), files)[0], "a==1 --hash=sha256:01")
 
 
 class Lines(unittest.TestCase):

@@ -80,13 +80,15 @@ pub(super) fn problems(folder: &Path, project: &Table, app: &App, shape: Depende
         )];
     }
     if shape == DependencySource::Pdm {
-        if !has_metadata(&lock) {
+        // The build walks from the project's own dependencies then.
+        let dynamic = texts(at_keys(project, &["project", "dynamic"]));
+        if !has_metadata(&lock) && dynamic.contains("dependencies") {
             return vec![format!(
                 "{shown} does not say which package is for which machine: run `pdm lock --update-reuse --strategy \
                  inherit_metadata` in {at} and commit the file"
             )];
         }
-        return ToolLock::of_pdm(folder, &lock).problems(app);
+        return ToolLock::of_pdm(folder, &lock, project).problems(app);
     }
     ToolLock::of_poetry(folder, &lock, project).problems(app)
 }
@@ -111,8 +113,20 @@ impl<'a> ToolLock<'a> {
         }
     }
 
-    fn of_pdm(folder: &'a Path, lock: &Table) -> Self {
+    fn of_pdm(folder: &'a Path, lock: &Table, project: &Table) -> Self {
         let mut groups = texts(at_keys(lock, &["metadata", "groups"]));
+        // Locks of before version 4.2 do not say.
+        if groups.is_empty() {
+            let tables = [
+                &["project", "optional-dependencies"][..],
+                &["tool", "pdm", "dev-dependencies"],
+                &["dependency-groups"],
+            ];
+            groups = tables
+                .into_iter()
+                .flat_map(|keys| names(at_keys(project, keys)))
+                .collect();
+        }
         groups.remove(MAIN[1]);
         Self {
             folder,

@@ -4,6 +4,7 @@ Runs in a build, with the options of `uv sync` that say which extras and groups 
 """
 
 import argparse
+import functools
 import pathlib
 import re
 import sys
@@ -11,6 +12,7 @@ import tomllib
 
 from address import address
 from pip._vendor.packaging.markers import Marker
+from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pip._vendor.packaging.version import InvalidVersion, Version
 
@@ -44,42 +46,76 @@ def poetry(lock, project, extras, groups):
 
 def walk(lock, project, extras, groups):
     """As `poetry`, from a lock of before version 2.1, which says only who needs whom."""
+    tool = project.get("tool", {}).get("poetry", {})
+    optional = {normal(name) for extra in extras for name in wanted(tool, extra)}
+    asked = {"main": tool.get("dependencies", {}), "dev": tool.get("dev-dependencies", {})}
+    for name, group in tool.get("group", {}).items():
+        asked.setdefault(normal(name), {}).update(group.get("dependencies", {}))
+
+    def needs(table, around):
+        for name, need in each(table):
+            about = need if isinstance(need, dict) else {}
+            if holds(about.get("markers", ""), around) and is_for_python(about):
+                inner = tuple(sorted(normal(extra) for extra in about.get("extras", [])))
+                yield normal(name), inner, functools.partial(is_for, need=need)
+
+    roots = [
+        need
+        for group in ["main", *groups]
+        for name, one in each(asked.get(group, {}))
+        if name != "python" and (not is_optional(one) or normal(name) in optional)
+        for need in needs({name: one}, extras)
+    ]
     by_name = {}
     for package in lock.get("package", []):
         by_name.setdefault(normal(package["name"]), []).append(package)
-    tool = project.get("tool", {}).get("poetry", {})
-    optional = {normal(name) for extra in extras for name in wanted(tool, extra)}
-    needs = {"main": tool.get("dependencies", {}), "dev": tool.get("dev-dependencies", {})}
-    for name, group in tool.get("group", {}).items():
-        needs.setdefault(normal(name), {}).update(group.get("dependencies", {}))
-    open_needs = [
-        (name, need, extras)
-        for group in ["main", *groups]
-        for name, need in each(needs.get(group, {}))
-        if name != "python" and (not is_optional(need) or normal(name) in optional)
-    ]
-    seen = set()
-    chosen = {}
-    while open_needs:
-        name, need, around = open_needs.pop()
-        table = need if isinstance(need, dict) else {}
-        if not holds(table.get("markers", ""), around) or not is_for_python(table):
-            continue
-        inner = tuple(sorted(normal(extra) for extra in table.get("extras", [])))
-        if (normal(name), inner) in seen:
-            continue
-        seen.add((normal(name), inner))
-        known = by_name.get(normal(name), [])
-        if len(known) > 1:
-            known = [one for one in known if is_for(one, need)]
-        if len(known) != 1:
-            sys.exit(
-                f"poetry.lock: which {name} is meant hangs on more than this lock says\n"
-                "hint: `poetry lock` of Poetry 2 keeps the versions and says it"
-            )
-        chosen[normal(name)] = known[0]
-        open_needs += [(name, need, inner) for name, need in each(known[0].get("dependencies", {}))]
-    return [chosen[name] for name in sorted(chosen)]
+    return settle(roots, by_name, lambda one, of: needs(one.get("dependencies", {}), of), "poetry.lock")
+
+
+def settle(roots, by_name, needs, file):
+    """The packages that are reached, each in the newest version that all who need it take: so does
+    the tool that made the lock."""
+    choice = {}
+    for _ in range(len(by_name) + 1):
+        fits = {}
+        seen = set()
+        left = list(roots)
+        chosen = {}
+        while left:
+            name, extras, is_taken = left.pop()
+            fits.setdefault(name, []).append(is_taken)
+            if (name, extras) not in seen:
+                seen.add((name, extras))
+                known = choice.get(name) or newest(by_name.get(name, []), [is_taken])
+                chosen.setdefault(name, known)
+                left += needs(chosen[name], extras) if chosen[name] else []
+        best = {name: newest(by_name.get(name, []), fits[name]) for name in chosen}
+        for name in sorted(best):
+            if best[name] is None:
+                tool = file.removesuffix(".lock")
+                sys.exit(
+                    f"{file}: no {name} in it is one that all who need it take\n"
+                    f"hint: `{tool} lock` makes it anew"
+                )
+        if all(best[name] is chosen[name] for name in chosen):
+            return [chosen[name] for name in sorted(chosen)]
+        choice = best
+    sys.exit(f"{file}: which versions are meant cannot be told from it\nhint: lock the project again")
+
+
+def newest(packages, fits):
+    """Of several versions the newest that all take; one alone is what the lock has."""
+    if len(packages) > 1:
+        packages = [one for one in packages if all(is_taken(one) for is_taken in fits)]
+        packages.sort(key=version_of, reverse=True)
+    return packages[0] if packages else None
+
+
+def version_of(package):
+    try:
+        return Version(package["version"])
+    except InvalidVersion:
+        return Version("0")
 
 
 def wanted(tool, extra):
@@ -125,10 +161,13 @@ def is_for(package, need):
         return True
 
 
-def pdm(lock, extras, groups):
+def pdm(lock, project, extras, groups):
     """The packages that PDM would install; to it, an extra is a group."""
+    packages = lock.get("package", [])
+    if not all("groups" in package for package in packages):
+        return walk_pdm(lock, project, extras, groups)
     chosen = {}
-    for package in lock.get("package", []):
+    for package in packages:
         is_chosen = {"default", *extras, *groups} & {normal(group) for group in package["groups"]}
         # `name[extra]` has an entry of its own, with the same files.
         if is_chosen and holds(package.get("marker", ""), []):
@@ -136,12 +175,61 @@ def pdm(lock, extras, groups):
     return list(chosen.values())
 
 
+def walk_pdm(lock, project, extras, groups):
+    """As `pdm`, from a lock that says only who needs whom: one of before version 4.4.1, or without
+    the strategy `inherit_metadata`."""
+    table = project.get("project", {})
+    asked = {normal(name): needs for name, needs in table.get("optional-dependencies", {}).items()}
+    of_developers = project.get("tool", {}).get("pdm", {}).get("dev-dependencies", {})
+    for name, needs in [*of_developers.items(), *project.get("dependency-groups", {}).items()]:
+        asked.setdefault(normal(name), []).extend(need for need in needs if isinstance(need, str))
+    by_name = {}
+    with_extras = {}
+    for package in lock.get("package", []):
+        name = normal(package["name"])
+        inner = tuple(sorted(normal(extra) for extra in package.get("extras", [])))
+        if inner:
+            with_extras[name, inner, package.get("version")] = package
+        else:
+            by_name.setdefault(name, []).append(package)
+
+    def needs(texts):
+        for text in texts:
+            need = Requirement(text.removeprefix("-e "))
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                inner = tuple(sorted(normal(extra) for extra in need.extras))
+                yield normal(need.name), inner, functools.partial(is_of, specifier=need.specifier)
+
+    def of_package(package, inner):
+        name = normal(package["name"])
+        more = with_extras.get((name, inner, package.get("version")), {})
+        texts = [*package.get("dependencies", []), *more.get("dependencies", [])]
+        return [need for need in needs(texts) if need[0] != name]
+
+    texts = list(table.get("dependencies", []))
+    for name in [*extras, *groups]:
+        texts += asked.get(name, [])
+    return settle(list(needs(texts)), by_name, of_package, "pdm.lock")
+
+
+def is_of(package, specifier):
+    try:
+        here = SpecifierSet(package.get("requires_python", ""))
+        return here.contains("{}.{}.{}".format(*sys.version_info)) and specifier.contains(
+            Version(package["version"]), prereleases=True
+        )
+    except (InvalidSpecifier, InvalidVersion):
+        return True
+
+
 def line(package, more_files):
     """A requirement, and whether it lies in the app's folder."""
     name = package["name"]
     source = package.get("source", {})
     kind = source.get("type", "legacy")
-    files = package.get("files") or more_files.get(name, [])
+    # PDM's older locks have them by name and version.
+    more = more_files.get(name) or more_files.get(f"{name} {package.get('version')}", [])
+    files = package.get("files") or more
     hashes = sorted({f"--hash={file['hash']}" for file in files if "hash" in file})
     path = package.get("path") or (source["url"] if kind in ("directory", "file") else None)
     git = package.get("git") or (source["url"] if kind == "git" else None)
@@ -175,7 +263,9 @@ def indexes(packages, project):
 def is_package(project):
     """Whether the project itself is installed, as its tool would do it."""
     tool = project.get("tool", {})
-    is_wanted = tool.get("poetry", {}).get("package-mode", True)
+    # PDM once wrote an empty name for what is none.
+    has_name = project.get("project", {}).get("name") != ""
+    is_wanted = has_name and tool.get("poetry", {}).get("package-mode", True)
     return "build-system" in project and is_wanted and tool.get("pdm", {}).get("distribution", True)
 
 
@@ -194,7 +284,7 @@ def main():
         packages = poetry(lock, project, extras, groups)
     else:
         lock = tomllib.loads(pathlib.Path("pdm.lock").read_text())
-        packages = pdm(lock, extras, groups)
+        packages = pdm(lock, project, extras, groups)
     more_files = lock.get("metadata", {}).get("files", {})
     lines = [line(package, more_files) for package in packages]
     ahead = [f"--extra-index-url {url}" for url in indexes(packages, project)]

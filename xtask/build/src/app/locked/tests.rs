@@ -151,7 +151,10 @@ fn what_lies_outside_and_what_says_no_markers_is_refused() {
         "strategy = [\"inherit_metadata\"]",
         "strategy = [\"cross_platform\"]",
     );
-    let found = told(DependencySource::Pdm, [project, &bare], [&["server"], &[]]);
+    let chosen: [&[&str]; 2] = [&["server"], &[]];
+    assert_eq!(told(DependencySource::Pdm, [project, &bare], chosen), [""; 0]);
+    let dynamic = project.replacen("[project]\n", "[project]\ndynamic = [\"dependencies\"]\n", 1);
+    let found = told(DependencySource::Pdm, [&dynamic, &bare], chosen);
     assert!(
         found[0].contains("run `pdm lock --update-reuse --strategy inherit_metadata` in ."),
         "{found:?}"
