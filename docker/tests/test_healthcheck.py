@@ -86,6 +86,37 @@ class AfterAMigration(unittest.TestCase):
         # An app that sends everybody to HTTPS has to take it for what a proxy has ended.
         self.assertIn(b"\r\nX-Forwarded-Proto: https\r\n", self.asked)
 
+    def test_without_a_health_path_an_error_of_the_server_is_no_answer(self):
+        (self.run / "image.sh").write_text(f"HIVE_PORT={self.port} HIVE_HEALTH_PATH=\n")
+        (self.run / "before-start").unlink()
+        self.server.listen()
+
+        def answer(status):
+            connection, _ = self.server.accept()
+            with connection:
+                self.asked = b""
+                # The shell writes line by line, and is ended where nobody reads the last one.
+                while not self.asked.endswith(b"\r\n\r\n"):
+                    self.asked += connection.recv(4096)
+                connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+        # Somebody is there who has no such route, wants a login, leads elsewhere. What answers
+        # everything by 500 is an app that its server cannot run.
+        good = ["200 OK", "302 Found", "401 Unauthorized", "404 Not Found", "405 No"]
+        for status in [*good, "500 Internal Server Error", "503 No"]:
+            with self.subTest(status):
+                app = threading.Thread(target=answer, args=(status,))
+                app.start()
+                done = subprocess.run(
+                    [self.script, "once"], capture_output=True, text=True, check=False
+                )
+                app.join()
+                self.assertTrue(self.asked.startswith(b"GET / HTTP/1.1\r\n"), self.asked)
+                code = status.partition(" ")[0]
+                said = "healthy" if status in good else f"unhealthy: app: / answered {code}"
+                self.assertEqual(done.stdout, f"{said}\n")
+                self.assertEqual(done.returncode == 0, status in good)
+
     def test_the_volume_knows_that_the_service_was_healthy(self):
         def said():
             return subprocess.run([self.script], capture_output=True, text=True, check=False).stdout

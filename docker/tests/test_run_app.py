@@ -53,6 +53,25 @@ class RunApp(unittest.TestCase):
         ):
             return self.run_app.answer(arguments), said.getvalue()
 
+    def test_only_checks_that_went_well_are_left_out_of_the_access_log(self):
+        import logging
+
+        def is_told(path, asked, status, client="127.0.0.1:5"):
+            logger = logging.Logger("uvicorn.access")
+            with mock.patch.object(logging, "getLogger", return_value=logger):
+                self.run_app.quieten_health_checks(path)
+            given = (client, "GET", asked, "1.1", status)
+            record = logging.LogRecord("n", 20, "f", 1, '%s - "%s %s HTTP/%s" %d', given, None)
+            return bool(logger.filter(record))
+
+        for path, asked in (("/health", "/health"), (None, "/")):
+            self.assertFalse(is_told(path, asked, 200))
+            self.assertTrue(is_told(path, asked, 500))
+            self.assertTrue(is_told(path, "/else", 200))
+        # No route is an answer, too; and users are not the check.
+        self.assertFalse(is_told(None, "/", 404))
+        self.assertTrue(is_told(None, "/", 404, client="10.0.0.1:5"))
+
     def test_the_check_looks_at_each_word_of_a_program(self):
         self.assertEqual(self.says(["--check"], ["sleep", "{secret:KEY}", "{port}"]), (0, ""))
         status, said = self.says(["--check"], ["sleep", "{nope}"], ["no-such-program"])

@@ -221,9 +221,14 @@ impl App {
         self.health_path.as_deref().unwrap_or("/")
     }
 
-    /// Whether an answer with this status says that the app is there.
+    /// Whether an answer with this status says that the app is there: 200, and where
+    /// no path is named whatever is no error of the server's own. The container's own
+    /// check has the same rule.
     pub fn is_answer(&self, status: u16) -> bool {
-        status == 200 || self.health_path.is_none()
+        match self.health_path {
+            Some(_) => status == 200,
+            None => is_of_an_app(status),
+        }
     }
 
     /// What a proof says of the app's health endpoint: the label's value.
@@ -247,6 +252,13 @@ impl App {
             )),
         }
     }
+}
+
+/// Whether a status on `/` is that of an app that works, where nothing names a path of its
+/// health: one without such a route says 404, one that wants a login 401 or leads to it. What
+/// answers everything by 500 is an app that its server cannot run.
+pub fn is_of_an_app(status: u16) -> bool {
+    status < 500
 }
 
 /// Where PostgreSQL listens in the container.

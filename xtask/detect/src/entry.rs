@@ -1,5 +1,6 @@
 //! The app: objects and factories that a server can run, and which of them is meant.
 
+mod alone;
 mod choice;
 mod commands;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::dependencies::Dependencies;
 use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::{Certainty, Choice, Detected, Place};
-use crate::python::statement::{self, Assignment};
+use crate::python::statement::{self, Assignment, Call};
 use crate::python::{Token, TokenKind};
 use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 use choice::choose;
@@ -34,6 +35,24 @@ pub enum Framework {
     DjangoAsgi,
     /// Django by its `get_wsgi_application`, as in `wsgi.py`.
     DjangoWsgi,
+    /// An app of Bottle: it speaks WSGI.
+    Bottle,
+    /// An app of CherryPy as an object: it speaks WSGI.
+    CherryPy,
+    /// The server of an app of Dash, which is one of Flask: it speaks WSGI.
+    Dash,
+    /// An app of Falcon by `falcon.App`: it speaks WSGI.
+    Falcon,
+    /// An app of Falcon by `falcon.asgi.App`: it speaks ASGI.
+    FalconAsgi,
+    /// An app of Pyramid by `make_wsgi_app`: it speaks WSGI.
+    Pyramid,
+    /// An app of Sanic: it speaks ASGI.
+    Sanic,
+    /// An app of aiohttp: its server is its own.
+    Aiohttp,
+    /// An app of Tornado: its server is its own.
+    Tornado,
     /// Something that the source does not say.
     Unknown,
 }
@@ -48,6 +67,14 @@ impl Framework {
             Self::Quart => Some("quart"),
             Self::Flask => Some("flask"),
             Self::DjangoAsgi | Self::DjangoWsgi => Some("django"),
+            Self::Bottle => Some("bottle"),
+            Self::CherryPy => Some("cherrypy"),
+            Self::Dash => Some("dash"),
+            Self::Falcon | Self::FalconAsgi => Some("falcon"),
+            Self::Pyramid => Some("pyramid"),
+            Self::Sanic => Some("sanic"),
+            Self::Aiohttp => Some("aiohttp"),
+            Self::Tornado => Some("tornado"),
             Self::Unknown => None,
         }
     }
@@ -72,17 +99,42 @@ impl Framework {
             Self::Quart => "Quart",
             Self::Flask => "Flask",
             Self::DjangoAsgi | Self::DjangoWsgi => "Django",
+            Self::Bottle => "Bottle",
+            Self::CherryPy => "CherryPy",
+            Self::Dash => "Dash",
+            Self::Falcon | Self::FalconAsgi => "Falcon",
+            Self::Pyramid => "Pyramid",
+            Self::Sanic => "Sanic",
+            Self::Aiohttp => "aiohttp",
+            Self::Tornado => "Tornado",
             Self::Unknown => "an app",
         }
     }
 
     /// Whether it is run by a WSGI server and not by uvicorn.
     pub fn is_wsgi(self) -> bool {
-        matches!(self, Self::Flask | Self::DjangoWsgi)
+        matches!(
+            self,
+            Self::Flask
+                | Self::DjangoWsgi
+                | Self::Bottle
+                | Self::CherryPy
+                | Self::Dash
+                | Self::Falcon
+                | Self::Pyramid
+        )
+    }
+
+    /// Whether it has its own server, and speaks neither ASGI nor WSGI.
+    pub fn runs_by_itself(self) -> bool {
+        matches!(self, Self::Aiohttp | Self::Tornado)
     }
 
     /// By the name that makes one.
     fn of(name: &str) -> Option<Self> {
+        if name == "falcon.asgi.App" {
+            return Some(Self::FalconAsgi);
+        }
         let (package, made) = name.rsplit_once('.')?;
         let package = package.split('.').next().unwrap_or_default();
         Some(match (package, made) {
@@ -93,6 +145,12 @@ impl Framework {
             ("flask", "Flask") | ("apiflask", "APIFlask") | ("flask_openapi3", "OpenAPI") => Self::Flask,
             ("django", "get_asgi_application") => Self::DjangoAsgi,
             ("django", "get_wsgi_application") => Self::DjangoWsgi,
+            ("bottle", "Bottle" | "default_app") => Self::Bottle,
+            ("cherrypy", "Application") => Self::CherryPy,
+            ("falcon", "App" | "API") => Self::Falcon,
+            ("sanic", "Sanic") => Self::Sanic,
+            ("aiohttp", "Application") => Self::Aiohttp,
+            ("tornado", "Application") => Self::Tornado,
             _ => return None,
         })
     }
@@ -110,6 +168,9 @@ pub struct AppObject {
     /// A folder below the project's that has to be on Python's path for this
     /// import, as with a `src/` that is not installed; empty where none has.
     pub path: String,
+    /// Of one that has its own server: the module that starts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
 }
 
 impl AppObject {
@@ -151,7 +212,11 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>, dependencies: &Dependenci
     } else {
         app.others.extend(below);
     }
-    Entry { app, port }
+    let alone = app.chosen.as_mut().and_then(|one| alone::take(modules, one));
+    Entry {
+        app,
+        port: port.or(alone),
+    }
 }
 
 /// The file and name of what another app has below it: `app.mount("/api", api)`,
@@ -188,14 +253,17 @@ fn candidates(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<AppObject>> {
             .assignments()
             .filter(|(_, one)| !wrapped.contains(&one.target))
         {
+            let path = || root(tree, modules, module);
             if let Some((framework, certainty)) = framework_of(modules, module, &one) {
+                found.push(object(module, &path(), one.target, n, framework, certainty));
+            } else if let Some(served) = server_of_dash(modules, module, &one) {
                 found.push(object(
                     module,
-                    &root(tree, modules, module),
-                    one.target,
+                    &path(),
+                    &served,
                     n,
-                    framework,
-                    certainty,
+                    Framework::Dash,
+                    Certainty::Sure,
                 ));
             }
         }
@@ -269,11 +337,37 @@ fn object(
             factory: false,
             framework,
             path: path.trim_end_matches('/').to_owned(),
+            started_by: None,
         },
         place: Place::new(module.path, module.number(line)),
         certainty,
     }
 }
+
+/// What a server is given of an app of Dash, whose own object speaks nothing: its `server`,
+/// by the name that the module has for it, or as `app.server`.
+fn server_of_dash(modules: &Modules<'_>, module: &Module<'_>, one: &Assignment<'_, '_>) -> Option<String> {
+    let makes_dash = |value: &[Token<'_>]| {
+        let made = statement::call_at(value).map(|(call, _)| modules.meaning(module, &call.path));
+        matches!(made, Some(Meaning::Outside(name)) if DASH.contains(&name.as_str()))
+    };
+    if makes_dash(one.value) {
+        let whole = format!("{}.server", one.target);
+        let is_whole = |value: &[Token<'_>]| {
+            statement::dotted(value).is_some_and(|(name, length)| name == whole && length == value.len())
+        };
+        let mut named = module.assignments().filter(|(_, other)| is_whole(other.value));
+        return Some(
+            named
+                .next()
+                .map_or(whole.clone(), |(_, other)| other.target.to_owned()),
+        );
+    }
+    None
+}
+
+/// What makes an app of Dash.
+const DASH: [&str; 3] = ["dash.Dash", "dash.dash.Dash", "dash_extensions.enrich.DashProxy"];
 
 /// What an assignment at the top of a module makes, if that is an app.
 fn framework_of(
@@ -282,17 +376,20 @@ fn framework_of(
     one: &Assignment<'_, '_>,
 ) -> Option<(Framework, Certainty)> {
     let made = statement::call_at(one.value).and_then(|(call, rest)| {
-        let made = constructed(modules, module, &call.path).or_else(|| {
-            match modules.meaning(module, &call.path) {
+        let made = constructed(modules, module, &call.path)
+            .or_else(|| of_pyramid(&call))
+            .or_else(|| match modules.meaning(module, &call.path) {
                 Meaning::Inside(other, name) => made_by(modules, other, other.definition(&name)?),
                 _ => None,
-            }
-        })?;
+            })?;
         rest.is_empty().then_some(made)
     });
     let annotated = || constructed(modules, module, &statement::dotted(one.annotation)?.0);
     if let Some(framework) = made.or_else(annotated) {
         return Some((framework, Certainty::Sure));
+    }
+    if server_of_dash(modules, module, one).is_some() {
+        return None;
     }
     // What a library makes, `app = agent_os.get_app()`, shows by its name only.
     let conventional = ["main", "app", "asgi", "wsgi", "server", "serve", "api"];
@@ -303,6 +400,11 @@ fn framework_of(
     let named = ["app", "application"].contains(&one.target) && conventional.contains(&stem);
     (named && is_call && !is_no_web_app(modules, module, one.value))
         .then_some((Framework::by_place(stem, one.target), Certainty::Unclear))
+}
+
+/// Pyramid's app, which its settings make: `config.make_wsgi_app()`.
+fn of_pyramid(call: &Call<'_, '_>) -> Option<Framework> {
+    (call.last() == "make_wsgi_app").then_some(Framework::Pyramid)
 }
 
 /// Names of things that are called `app`, too.
@@ -365,15 +467,17 @@ fn returned_app(
     value: &[Token<'_>],
 ) -> Option<Framework> {
     if let Some((call, _)) = statement::call_at(value) {
-        return constructed(modules, module, &call.path);
+        return constructed(modules, module, &call.path).or_else(|| of_pyramid(&call));
     }
     let [name] = value else { return None };
     let lines = module.body(function).iter();
     let assigned = lines
         .flat_map(statement::assignments)
         .filter(|one| one.target == name.text);
-    let mut made =
-        assigned.filter_map(|one| constructed(modules, module, &statement::call_at(one.value)?.0.path));
+    let mut made = assigned.filter_map(|one| {
+        let (call, _) = statement::call_at(one.value)?;
+        constructed(modules, module, &call.path).or_else(|| of_pyramid(&call))
+    });
     made.next_back()
 }
 

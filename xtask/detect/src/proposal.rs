@@ -269,15 +269,20 @@ pub(crate) fn old_setuptools(findings: &Findings) -> Option<&Detected<String>> {
 /// The server that is installed beside an app whose dependencies have none.
 pub(crate) fn missing_server(findings: &Findings) -> Option<&'static str> {
     let app = findings.app.value().filter(|_| findings.server.chosen.is_none());
-    app.map(server::standard)
+    app.and_then(server::standard)
 }
 
 fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     let mut app = Map::new();
     if let Some(object) = findings.app.value() {
         let server = findings.server.value();
-        let name = server.map_or_else(|| server::standard(object), |server| server.name.as_str());
-        match server::command(name, object) {
+        let name = server.map_or_else(|| server::standard(object), |server| Some(server.name.as_str()));
+        let of_server = || server::command(name?, object);
+        let by_itself = || {
+            let module = object.started_by.as_ref().filter(|_| name.is_none())?;
+            Some(vec!["python".to_owned(), "-m".to_owned(), module.clone()])
+        };
+        match by_itself().or_else(of_server) {
             Some(command) => drop(app.insert("command".to_owned(), json!(command))),
             None => {
                 app.insert("import".to_owned(), json!(object.import));

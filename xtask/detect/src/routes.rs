@@ -80,7 +80,7 @@ fn below(prefix: &str, path: &str) -> String {
 }
 
 /// What makes an app, at whose top paths begin.
-const APPS: [&str; 7] = [
+const APPS: [&str; 9] = [
     "FastAPI",
     "Starlette",
     "Litestar",
@@ -88,6 +88,8 @@ const APPS: [&str; 7] = [
     "Flask",
     "APIFlask",
     "OpenAPI",
+    "Bottle",
+    "Sanic",
 ];
 
 /// What makes something that an app includes.

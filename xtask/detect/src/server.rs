@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::dependencies::{AskedBy, AskedPackage, Dependencies, OF_DEVELOPERS};
-use crate::entry::AppObject;
+use crate::entry::{AppObject, Framework};
 use crate::place::{Certainty, Choice, Detected, Place};
 
 /// A server that can run the app.
@@ -17,15 +17,45 @@ pub struct ServerProgram {
 
 const ASGI: [&str; 4] = ["uvicorn", "granian", "hypercorn", "daphne"];
 const WSGI: [&str; 4] = ["gunicorn", "granian", "waitress", "uwsgi"];
+const WAITRESS: [&str; 1] = ["waitress"];
 
 /// The servers that are known, by their names; some twice.
 pub(crate) fn known() -> impl Iterator<Item = &'static str> {
     ASGI.into_iter().chain(WSGI)
 }
 
-/// What runs the app where nothing else is known.
-pub(crate) fn standard(app: &AppObject) -> &'static str {
-    if app.framework.is_wsgi() { WSGI[0] } else { ASGI[0] }
+/// What can run an app, the tool's own choice first: none where that is the app itself.
+fn fitting(app: Option<&AppObject>, dependencies: &Dependencies) -> &'static [&'static str] {
+    let Some(app) = app else { return &ASGI };
+    match app.framework {
+        // It has a worker for gunicorn.
+        Framework::Aiohttp => &WSGI[..1],
+        Framework::Tornado => &[],
+        // Of the others none takes a name with dots.
+        _ if app.attribute().contains('.') => &WAITRESS,
+        framework if framework.is_wsgi() => &WSGI,
+        // What the source does not say, the list may.
+        Framework::Unknown if !has_any(dependencies, &ASGI) && has_any(dependencies, &WSGI) => &WSGI,
+        _ => &ASGI,
+    }
+}
+
+fn has_any(dependencies: &Dependencies, servers: &[&str]) -> bool {
+    let brings = |server: &&str| dependencies.packages.iter().any(|one| brings(&one.value, server));
+    let is_locked = |server: &&str| {
+        dependencies.locked.contains(*server) && !dependencies.of_developers.contains(*server)
+    };
+    servers.iter().any(|server| brings(server) || is_locked(server))
+}
+
+/// What runs the app where nothing else is known; none where it runs by itself.
+pub(crate) fn standard(app: &AppObject) -> Option<&'static str> {
+    match app.framework {
+        framework if framework.runs_by_itself() => None,
+        _ if app.attribute().contains('.') => Some(WAITRESS[0]),
+        framework if framework.is_wsgi() => Some(WSGI[0]),
+        _ => Some(ASGI[0]),
+    }
 }
 
 /// What a server was found in, the surest first.
@@ -40,8 +70,7 @@ enum Origin {
 /// Chooses the server: one that the project itself asks for before one of an
 /// extra or group, and what the tool runs by itself before others.
 pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choice<ServerProgram> {
-    let wsgi = app.is_some_and(|app| app.framework.is_wsgi());
-    let known: &[&str] = if wsgi { &WSGI } else { &ASGI };
+    let known = fitting(app, dependencies);
     let mut found: Vec<(Origin, usize, Detected<ServerProgram>)> = Vec::new();
     for asked in &dependencies.packages {
         let Some((rank, name)) = known
@@ -127,6 +156,14 @@ pub(crate) fn command(server: &str, app: &AppObject) -> Option<Vec<String>> {
     };
     let import = app.import.as_str();
     let words: Vec<&str> = match server {
+        "gunicorn" if app.framework == Framework::Aiohttp => vec![
+            "gunicorn",
+            "--worker-class",
+            "aiohttp.GunicornWebWorker",
+            "--bind",
+            "0.0.0.0:{port}",
+            &called,
+        ],
         "gunicorn" => vec!["gunicorn", "--bind", "0.0.0.0:{port}", &called],
         "hypercorn" => vec!["hypercorn", "--bind", "0.0.0.0:{port}", &called],
         "daphne" => vec!["daphne", "-b", "0.0.0.0", "-p", "{port}", import],

@@ -119,14 +119,27 @@ fn app(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
                 at(server, &format!("{}{part} runs it", server.value.name)),
             );
         }
-        None => {
-            let server = proposal::missing_server(findings).unwrap_or_default();
-            let rule = &findings.server.rule;
-            say(
+        None => match (proposal::missing_server(findings), findings.app.value()) {
+            (Some(server), _) => say(
                 "missing",
-                format!("a server: {rule}: the image gets {server} beside them, by `app.with`"),
-            );
-        }
+                format!(
+                    "a server: {}: the image gets {server} beside them, by `app.with`",
+                    findings.server.rule
+                ),
+            ),
+            (None, Some(app)) => {
+                let name = app.framework.as_str();
+                let starts = app.started_by.as_deref().unwrap_or_default();
+                say(
+                    "note",
+                    format!(
+                        "{name} has a server of its own: `app.command` starts the module {starts}, which has to listen on 0.0.0.0 \
+                         and the port of the image (`{{port}}` in `app.command` or `app.environment` is that)"
+                    ),
+                );
+            }
+            (None, None) => {}
+        },
     }
     if let Some(port) = &findings.port {
         say("found", at(port, &format!("port {}", port.value)));
@@ -152,7 +165,7 @@ fn health(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         Some(chosen) => say("found", at(chosen, &shown(chosen))),
         None => {
             let text = format!(
-                "a health route: {}; any answer on `/` will do",
+                "a health route: {}; any answer on `/` but a 5xx will do",
                 findings.health.rule
             );
             say("missing", text);

@@ -13,7 +13,7 @@ use container::ask::{self, Answer};
 use container::http::Client;
 use container::postgres_port;
 use container::programs;
-use definition::spec::ImageSpec;
+use definition::spec::{ImageSpec, is_of_an_app};
 
 /// As long may the published port take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -182,8 +182,9 @@ fn outside(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Option<Health
     let Some(address) = address else {
         return Ok(None);
     };
-    let path = match trial::published(handle, handle.name.as_str())? {
-        Published::Path(path) => path,
+    let (path, works): (String, fn(u16) -> bool) = match trial::published(handle, handle.name.as_str())? {
+        Published::Path(path) => (path, |status| status == 200),
+        Published::App => ("/".to_owned(), is_of_an_app),
         Published::Anything => return Ok(None),
         Published::Postgresql => {
             let said = postgres_port::answers(address, DEADLINE);
@@ -196,7 +197,7 @@ fn outside(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Option<Health
     Ok(Some(match Client::at(address, false).get(&path, DEADLINE) {
         Ok(reply) => {
             let said = format!("{url} answered {} in {} ms", reply.status, reply.took.as_millis());
-            HealthPart::new("port", reply.status == 200, said)
+            HealthPart::new("port", works(reply.status), said)
         }
         Err(error) => HealthPart::new("port", false, format!("{url}: {error}")),
     }))

@@ -14,7 +14,7 @@ use crate::story::Story;
 use crate::wait::{self, Awaited, ContainerEvents, MADE_READY};
 use container::http::Client;
 use container::postgres_port;
-use definition::spec::ImageSpec;
+use definition::spec::{ImageSpec, is_of_an_app};
 use host::report::Report;
 
 /// What a service that works has: the engine starts it again, with the machine,
@@ -172,6 +172,11 @@ fn reach(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Result<(), Stri
                 Ok(reply) => format!("http://{address}{path} is not reached: {}", reply.shown()),
                 Err(error) => format!("http://{address}{path} is not reached: {error}"),
             },
+            Published::App => match client.get("/", REACHABLE) {
+                Ok(reply) if is_of_an_app(reply.status) => return Ok(Ok(())),
+                Ok(reply) => format!("http://{address}/ answers {}", reply.shown()),
+                Err(error) => format!("http://{address}/ is not reached: {error}"),
+            },
             Published::Postgresql => match postgres_port::answers(address, REACHABLE) {
                 Ok(()) => return Ok(Ok(())),
                 Err(error) => format!("it is not reached: {error}"),
@@ -188,7 +193,9 @@ fn reach(handle: &ServiceHandle, seen: &SeenContainer) -> Result<Result<(), Stri
 pub(crate) enum Published {
     /// The app, with 200 on this path.
     Path(String),
-    /// The app, in a way that is not known.
+    /// The app, on `/`, by anything but an error of its server's own.
+    App,
+    /// Something of which nothing is known.
     Anything,
     /// PostgreSQL.
     Postgresql,
@@ -209,6 +216,7 @@ impl Published {
         match (image.get("app"), image.pointer("/app/health_path")) {
             (Some(Value::Null), _) => Self::Postgresql,
             (_, Some(Value::String(path))) => Self::Path(path.clone()),
+            (_, Some(Value::Null)) => Self::App,
             _ => Self::Anything,
         }
     }
@@ -258,7 +266,7 @@ mod tests {
         let path = by(json!({ "app": { "health_path": "/health" } }));
         assert!(matches!(path, Published::Path(path) if path == "/health"));
         let none = by(json!({ "app": { "health_path": null } }));
-        assert!(matches!(none, Published::Anything));
+        assert!(matches!(none, Published::App));
         assert!(matches!(by(json!({ "app": null })), Published::Postgresql));
         // A file of something else says nothing.
         assert!(matches!(by(json!({})), Published::Anything));

@@ -205,6 +205,22 @@ fn health_is_proved_as_what_the_spec_claims_and_no_app_is_a_dead_end() {
     assert!(!silent.stderr.contains("def ready():"), "{}", silent.stderr);
     small.build(r#", "health_path": null"#, 0);
     assert_eq!(small.label(), "none");
+    // An app that fails on all that it is asked: its server may not be able to run it.
+    let main = format!("{SMALL}\n\n@app.get('/')\ndef front():\n    raise ValueError('no templates')\n");
+    small.bench.checkout.write("app/main.py", &main);
+    small
+        .build_with(
+            r#", "health_path": null"#,
+            r#", "budgets": {"ready_seconds": 1}"#,
+            4,
+        )
+        .says(&[
+            "FAIL health ",
+            "GET / answered 500 Internal Server Error: without `app.health_path` any answer on `/` but a 5xx will do",
+            "name a path that answers 200, such as /health;",
+            "unhealthy: app: / answered 500",
+            "ValueError: no templates",
+        ]);
 }
 
 #[test]

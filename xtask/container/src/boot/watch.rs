@@ -10,7 +10,7 @@ use super::{Boot, Death, Instance, LOOKED_AT};
 use crate::ask;
 use crate::http::{Client, Reply, one_line};
 use crate::{postgres_port, programs, words};
-use definition::spec::{App, ImageSpec, patience};
+use definition::spec::{App, ImageSpec, is_of_an_app, patience};
 use engine::container::RunResources;
 use failure::FailureKind;
 use inputs::clock;
@@ -110,7 +110,7 @@ pub fn watch(
         }
         if watch.is_over(limit.of_app) {
             if let Some(app) = &spec.app {
-                watch.tell_wrong_path(&client, app.asked_path());
+                watch.tell_wrong_path(&client, app);
             }
             return Ok(Watched::Up(watch.boot));
         }
@@ -202,11 +202,13 @@ impl Watch<'_> {
     }
 
     /// Says what is wrong with the path, where the app has answered that.
-    fn tell_wrong_path(&mut self, client: &Client, path: &str) {
+    fn tell_wrong_path(&mut self, client: &Client, app: &App) {
         let Some((reply, _)) = self.wrong.take().filter(|_| self.boot.first_200.is_none()) else {
             return;
         };
-        self.boot.wrong_path = wrong_path(path, &reply, || routes(client));
+        self.boot.wrong_path = wrong_path(app.health_path.as_deref(), &reply, || {
+            routes(client, app.asked_path())
+        });
     }
 
     /// Takes over what the engine says of the container's health.
@@ -296,7 +298,19 @@ fn heard(before: Option<(Reply, Instant)>, reply: Reply) -> (Reply, Instant) {
 }
 
 /// What is wrong with the path of the health check, by what the app answers to it.
-fn wrong_path(path: &str, reply: &Reply, routes: impl Fn() -> Option<String>) -> Option<String> {
+fn wrong_path(path: Option<&str>, reply: &Reply, routes: impl Fn() -> Option<String>) -> Option<String> {
+    let such_as = || routes().map_or_else(String::new, |routes| format!(", such as {routes}"));
+    let Some(path) = path else {
+        return (!is_of_an_app(reply.status)).then(|| {
+            format!(
+                "GET / answered {}: without `app.health_path` any answer on `/` but a 5xx will do; where the app works all the \
+                 same, name a path that answers 200{}; where it answers so to everything, its server cannot run it (uvicorn \
+                 runs no WSGI app), and `app.command` is for one that can",
+                reply.shown(),
+                such_as()
+            )
+        });
+    };
     let by_https = |place: &str| {
         let rest = place.strip_prefix("https://").unwrap_or_default();
         rest.find('/').is_some_and(|at| &rest[at..] == path)
@@ -310,19 +324,19 @@ fn wrong_path(path: &str, reply: &Reply, routes: impl Fn() -> Option<String>) ->
         )),
         (300..=399, Some(place)) => Some(format!(
             "GET {path} answered {} and leads to {}: `app.health_path` has to be the path that answers 200, or `null`: then any \
-             answer on `/` will do",
+             answer on `/` but a 5xx will do",
             reply.status,
             without_host(place)
         )),
         (401 | 403, _) => Some(format!(
             "GET {path} answered {}: `app.health_path` has to be a path that answers 200 to everybody, without a login, \
-             or `null`: then any answer on `/` will do",
+             or `null`: then any answer on `/` but a 5xx will do",
             reply.shown()
         )),
         (404 | 405, _) => Some(format!(
             "GET {path} answered {}: `app.health_path` has to be a path that the app has{}",
             reply.shown(),
-            routes().map_or_else(String::new, |routes| format!(", such as {routes}"))
+            such_as()
         )),
         _ => None,
     }
@@ -337,14 +351,15 @@ fn without_host(place: &str) -> &str {
     }
 }
 
-/// The paths without parameters that the app says it answers a GET on.
-fn routes(client: &Client) -> Option<String> {
+/// The paths without parameters that the app says it answers a GET on, but for the one that
+/// was asked.
+fn routes(client: &Client, asked: &str) -> Option<String> {
     let reply = client.get("/openapi.json", Duration::from_secs(2)).ok()?;
     let document: Value = serde_json::from_str(&reply.body).ok()?;
     let paths = document.get("paths")?.as_object()?;
     let plain = paths
         .iter()
-        .filter(|(path, route)| route.get("get").is_some() && !path.contains('{'));
+        .filter(|(path, route)| route.get("get").is_some() && !path.contains('{') && *path != asked);
     let paths: Vec<&str> = plain.map(|(path, _)| path.as_str()).take(MOST_ROUTES).collect();
     (!paths.is_empty()).then(|| paths.join(", "))
 }
@@ -429,7 +444,7 @@ mod tests {
                 location: location.map(str::to_owned),
                 took: Duration::ZERO,
             };
-            wrong_path("/up", &reply, || Some("/health".to_owned()))
+            wrong_path(Some("/up"), &reply, || Some("/health".to_owned()))
         };
         let is = |text: &str| Some(text.to_owned());
         for place in ["/login", "http://localhost/login", "http://localhost:8000/login"] {
@@ -437,7 +452,7 @@ mod tests {
                 said(302, Some(place)),
                 is(
                     "GET /up answered 302 and leads to /login: `app.health_path` has to be the path that answers 200, or `null`: \
-                     then any answer on `/` will do"
+                     then any answer on `/` but a 5xx will do"
                 )
             );
         }
@@ -453,7 +468,7 @@ mod tests {
                 said(status, None),
                 is(&format!(
                     "GET /up answered {status} no: `app.health_path` has to be a path that answers 200 to everybody, \
-                     without a login, or `null`: then any answer on `/` will do"
+                     without a login, or `null`: then any answer on `/` but a 5xx will do"
                 ))
             );
         }
@@ -464,6 +479,31 @@ mod tests {
             )
         );
         assert_eq!(said(503, None), None);
+    }
+
+    #[test]
+    fn an_error_is_no_answer_where_no_path_is_named() {
+        let said = |status: u16| {
+            let reply = Reply {
+                status,
+                body: "Internal Server Error".to_owned(),
+                location: None,
+                took: Duration::ZERO,
+            };
+            wrong_path(None, &reply, || Some("/items".to_owned()))
+        };
+        let told = said(500).unwrap();
+        assert!(
+            told.starts_with("GET / answered 500 Internal Server Error: without `app.health_path`"),
+            "{told}"
+        );
+        assert!(
+            told.contains("name a path that answers 200, such as /items;"),
+            "{told}"
+        );
+        for status in [200, 302, 401, 404, 405] {
+            assert_eq!(said(status), None, "{status}");
+        }
     }
 
     #[test]

@@ -138,7 +138,7 @@ pub(crate) struct RawApp {
     #[cfg_attr(test, schemars(range(min = 1024, max = 65535)))]
     pub(crate) port: u16,
     /// Path that is asked for health and answers 200. `null` where the app has
-    /// none: then any answer of the app on `/` will do.
+    /// none: then any answer of the app on `/` will do, except an error (5xx).
     #[serde(default)]
     pub(crate) health_path: Option<String>,
     /// What an answer of `health_path` means. The container's own health check

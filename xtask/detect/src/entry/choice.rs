@@ -251,6 +251,7 @@ pub(crate) fn wanted(
             factory: false,
             framework: Framework::Unknown,
             path: String::new(),
+            started_by: None,
         },
         place: Place::new("--import", 1),
         certainty: Certainty::Likely,

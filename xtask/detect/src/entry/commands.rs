@@ -42,7 +42,7 @@ impl Started {
     }
 }
 
-const SERVERS: [&str; 7] = [
+const SERVERS: [&str; 8] = [
     "uvicorn",
     "gunicorn",
     "hypercorn",
@@ -50,6 +50,7 @@ const SERVERS: [&str; 7] = [
     "daphne",
     "fastapi",
     "litestar",
+    "waitress-serve",
 ];
 
 /// All of them, what is closest to production first.
@@ -191,6 +192,7 @@ pub(crate) fn as_written(modules: &Modules<'_>, started: &Started) -> Option<Det
             factory: started.factory,
             framework: Framework::by_place(&dotted, attribute),
             path: String::new(),
+            started_by: None,
         },
         place: Place::new(module.path, module.number(line)),
         certainty: Certainty::Likely,

@@ -14,7 +14,9 @@ const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens
 /// All 200, median against the budget.
 pub(crate) fn health(facts: &Facts) -> Judged {
     let samples = facts.health.as_ref().map_err(Clone::clone)?;
-    let path = facts.app()?.asked_path();
+    let app = facts.app()?;
+    let path = app.asked_path();
+    let wanted = app.health_path.as_ref().map_or("below 500", |_| "200");
     let all = samples.took_ms.len() + samples.bad.len();
     if let Some(first) = samples.bad.first() {
         let boot = facts.first.as_ref().ok();
@@ -31,10 +33,11 @@ pub(crate) fn health(facts: &Facts) -> Judged {
         // Whatever it is that the app itself finds missing.
         let is_its_own = samples.took_ms.is_empty() && first.starts_with('5');
         return Err(flaw(format!(
-            "GET {path}: {} of {all} answers were not 200, the first {first}{}",
+            "GET {path}: {} of {all} answers were not {wanted}, the first {first}{}",
             samples.bad.len(),
             match (only_inside, is_its_own) {
                 (true, _) => ONLY_INSIDE,
+                (false, true) if app.health_path.is_none() => NO_ANSWER,
                 (false, true) => UNHEALTHY,
                 (false, false) => "",
             }
@@ -45,13 +48,17 @@ pub(crate) fn health(facts: &Facts) -> Judged {
     };
     measured(
         Figure::new(middle, Some(facts.spec.budgets.health_ms), "ms"),
-        format!("GET {path}: {all} times 200, median; p99 {p99:.1} ms"),
+        format!("GET {path}: {all} times {wanted}, median; p99 {p99:.1} ms"),
     )
 }
 
 /// Of an app that calls itself unhealthy.
 const UNHEALTHY: &str = ": what the app misses there, the image has to have (`programs`, `app.environment`); or \
-                         `app.health_path` names another path, or is `null`: then any answer on `/` will do";
+                         `app.health_path` names another path, or is `null`: then any answer on `/` but a 5xx will do";
+
+/// Of an app that has no path of its health, and fails on `/`.
+const NO_ANSWER: &str =
+    ": without `app.health_path` any answer on `/` but a 5xx will do; name a path there that answers 200";
 
 /// What makes an endpoint ask, for most apps.
 const MAKE_IT_ASK: &str = r#"an endpoint that asks, with FastAPI and psycopg:
@@ -118,7 +125,12 @@ pub(crate) fn honest(facts: &Facts) -> Judged {
                 "s",
             )),
         }),
-        _ => seen(format!(
+        Some(_) => seen(format!(
+            "not held to asking the database: GET {path} answered {} while PostgreSQL was stopped, and was back {back:.1} s after \
+             its start",
+            outage.said
+        )),
+        None => seen(format!(
             "not held to asking the database: GET {path} answered while PostgreSQL was stopped, and {back:.1} s after its start"
         )),
     }
@@ -178,6 +190,15 @@ mod tests {
         assert!(said.contains("503 no cron job: what the app misses"), "{said}");
         facts.health = Ok(samples(&[], &[]));
         assert!(health(&facts).is_err());
+        // Without a path there is one more thing to say, and nothing to take away.
+        facts.spec.app.as_mut().unwrap().health_path = None;
+        facts.health = Ok(samples(&[], &["500 Internal Server Error"]));
+        let said = health(&facts).unwrap_err().detail;
+        assert_eq!(
+            said,
+            "GET /: 1 of 1 answers were not below 500, the first 500 Internal Server Error: without `app.health_path` any answer on `/` \
+             but a 5xx will do; name a path there that answers 200"
+        );
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Strand<'_> {
             let reply = client.get(app.asked_path(), REQUEST);
             let is_up = reply.as_ref().is_ok_and(|reply| app.is_answer(reply.status));
             let said = match reply {
-                Ok(_) if is_up => "200".to_owned(),
+                Ok(reply) if is_up => reply.status.to_string(),
                 Ok(reply) => reply.shown(),
                 Err(error) => error,
             };
