@@ -40,8 +40,14 @@ pub struct BuildFindings {
 }
 
 impl BuildFindings {
-    /// `static_folders` are those outside of the app's that static files are gathered in.
-    pub(crate) fn of(tree: &Tree, modules: &Modules<'_>, static_folders: Vec<Detected<String>>) -> Self {
+    /// `before` are commands for the build to run ahead of its own, `static_folders` those outside
+    /// of the app's that static files are gathered in.
+    pub(crate) fn of(
+        tree: &Tree,
+        modules: &Modules<'_>,
+        before: Vec<Detected<CommandWords>>,
+        static_folders: Vec<Detected<String>>,
+    ) -> Self {
         let files = tree
             .texts()
             .filter(|(path, _)| file_name(path) == "package.json" && reads_count(path));
@@ -64,7 +70,7 @@ impl BuildFindings {
         folders.retain(|_| !steps.is_empty());
         folders.truncate(1);
         Self {
-            steps,
+            steps: [before, steps].concat(),
             folders,
             front_end: match of_steps {
                 // What the settings name is needed, whatever else there is.

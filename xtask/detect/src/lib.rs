@@ -22,6 +22,7 @@ mod member;
 pub mod migrations;
 pub mod not_started;
 mod notes;
+mod own_start;
 pub mod place;
 pub mod postgres;
 pub mod proposal;

@@ -6,9 +6,8 @@ use crate::django;
 use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
-use crate::server;
 use crate::tables::{self, OwnCommand, RefusedCommand};
-use crate::tree::{Tree, file_name, folder_of, is_shell, reads_count};
+use crate::tree::{Tree, file_name, folder_of};
 use crate::words::is_taken;
 
 /// A command, word by word.
@@ -208,6 +207,26 @@ pub(crate) fn find(
     (choice, refused)
 }
 
+/// Lets Django's migrations be followed by commands of the project's own, where they are what
+/// was chosen; whether they are.
+pub(crate) fn go_on(choice: &mut Choice<CommandWords>, behind: &[Detected<String>]) -> bool {
+    let Some(chosen) = &mut choice.chosen else {
+        return false;
+    };
+    let is_djangos = matches!(chosen.value.as_slice(), [python, _, migrate, _] if python == "python" && migrate == "migrate");
+    let Some(first) = behind.first().filter(|_| is_djangos) else {
+        return is_djangos;
+    };
+    let commands = behind.iter().map(|one| one.value.clone());
+    let all: Vec<String> = [chosen.value.join(" ")].into_iter().chain(commands).collect();
+    chosen.value = ["sh", "-c", &all.join(" && ")].map(str::to_owned).to_vec();
+    choice.rule = format!(
+        "Django's own command, and what the project's own container runs behind it at each start: {}",
+        first.place
+    );
+    true
+}
+
 /// A line of the Procfile: its number and its command.
 pub(crate) fn process<'t>(tree: &'t Tree, name: &str) -> Option<(usize, &'t str)> {
     let text = tree.text("Procfile")?;
@@ -236,72 +255,6 @@ fn other_sections(text: &str) -> Vec<&str> {
         true => Vec::new(),
         false => found,
     }
-}
-
-/// Words of a shell that begin or end a block.
-const BLOCKS: [&str; 10] = [
-    "if", "then", "elif", "else", "fi", "for", "while", "done", "case", "esac",
-];
-
-/// What else the project's own start does by commands of its own between its migrations and
-/// its server, which the image would not do: in a sentence, with the command that does.
-pub(crate) fn further_commands(tree: &Tree) -> Option<Detected<String>> {
-    let manage = django::manage(tree)?;
-    let scripts = tree
-        .texts()
-        .filter(|(path, _)| is_shell(file_name(path)) && reads_count(path));
-    let mut notes = scripts.filter_map(|(path, text)| {
-        let found = commands_of_start(tree, text);
-        let (line, _) = *found.first()?;
-        let all: Vec<String> = found
-            .iter()
-            .map(|(_, rest)| format!("python {manage} {rest}"))
-            .collect();
-        let note = format!(
-            "the project's own start runs `{}` behind its migrations, and the image does not: \
-             `\"before_start\": [\"sh\", \"-c\", \"python {manage} migrate --noinput && {}\"]` of `app` does",
-            all.join("` and `"),
-            all.join(" && ")
-        );
-        Some(Detected::likely(note, Place::new(path, line)))
-    });
-    notes.next()
-}
-
-/// The commands of the project's own that a script which starts a server runs behind its
-/// migrations, each with its line: those that nobody has to ask for.
-fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
-    const OF_DJANGO: [&str; 4] = ["collectstatic", "migrate", "runserver", "test"];
-    // Others set a database up for developers.
-    let starts = text.contains("exec \"$@\"") || server::known().any(|server| text.contains(server));
-    let (mut migrated, mut block) = (None, 0);
-    let mut found = Vec::new();
-    for (n, line) in text.lines().enumerate().filter(|_| starts) {
-        let first = line.split_whitespace().next().unwrap_or_default();
-        // Branches of `case` and functions, too.
-        let bounds = line.trim_end().ends_with([')', '{', '}']) || first == ";;" || line.ends_with(";;");
-        block += usize::from(bounds || BLOCKS.contains(&first));
-        let Some((before, rest)) = line.split_once("manage.py ") else {
-            continue;
-        };
-        let rest = rest.split(['|', '&', ';']).next().unwrap_or_default().trim();
-        let name = rest.split_whitespace().next().unwrap_or_default();
-        // What takes words of others is done by hand.
-        let is_asked = before.contains(['#', ';', '&', '|', '[', '{']) || BLOCKS.contains(&first);
-        let is_whole = !is_asked && !rest.contains(['$', '\\', '"']);
-        if name == "migrate" && is_whole {
-            migrated.get_or_insert(block);
-        }
-        let file = format!("management/commands/{name}.py");
-        // The database answers by then, so nothing is to be waited for.
-        let is_own = tree.paths().any(|path| path.ends_with(&file)) && !name.starts_with("wait");
-        // In a block of its own it is done where somebody asks for it.
-        let is_always = migrated.is_some_and(|of_migrations| block == of_migrations);
-        if is_always && is_own && is_whole && !OF_DJANGO.contains(&name) {
-            found.push((n + 1, rest));
-        }
-    }
-    found
 }
 
 /// Where the settings say that the scripts are.
