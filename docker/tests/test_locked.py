@@ -74,6 +74,7 @@ class OfPoetry(unittest.TestCase):
     def test_of_two_versions_the_newest_counts_that_all_take(self):
         def chosen(**more):
             dependencies = {"m": "*", **more}
+            extra = {"version": "*", "markers": 'extra == "x"'}
             project = {"tool": {"poetry": {"dependencies": dependencies}}}
             lock = {
                 "package": [
@@ -81,7 +82,7 @@ class OfPoetry(unittest.TestCase):
                     package("m", "1.10"),
                     package("m", "2.5", **{"python-versions": "<3"}),
                     package("n", dependencies={"m": "<1.10"}),
-                    package("o", dependencies={"m": ">=1.10", "n": {"version": "*", "markers": 'extra == "x"'}}),
+                    package("o", dependencies={"m": ">=1.10", "n": extra}),
                 ]
             }
             return names(locked.poetry(lock, project, [], []))
@@ -106,7 +107,6 @@ class OfPdm(unittest.TestCase):
         }
         self.assertEqual(names(locked.pdm(lock, {}, [], [])), ["a 1"])
         self.assertEqual(names(locked.pdm(lock, {}, ["server"], ["dev"])), ["a 1", "b 1", "c 1"])
-
 
     def test_a_lock_that_says_only_who_needs_whom_is_walked(self):
         project = {

@@ -18,7 +18,7 @@ mod locked_wheels;
 mod logins;
 mod pinned_wheels;
 mod requirements;
-mod unlisted;
+pub mod unlisted;
 mod wheels;
 pub mod workspace;
 

@@ -6,12 +6,12 @@ mod placement;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use super::render;
 use crate::cli::NewArgs;
-use build::app::workspace;
+use build::app::{unlisted, workspace};
 use build::catalog::{Apps, Catalog};
 use build::request::{ImageRequest, Request, Selection};
 use definition::spec::load::APP_FILE;
@@ -23,6 +23,7 @@ use detect::tree::Template;
 use detect::{libraries, proposal, told};
 use files::{Fate, OfPython, PlannedFile};
 use host::Host;
+use inputs::regular;
 use placement::Placement;
 
 /// Looks, tells, writes, and says what is next.
@@ -50,6 +51,9 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
     if let Some(import) = args.import.as_ref().filter(|import| !import.contains(':')) {
         let message = format!("--import {import:?} is no `package.module:attribute`");
         return Err(failure::usage(message).into());
+    }
+    if write_list(args, host, &placement)? {
+        looked = None;
     }
     let import = args.import.as_deref();
     let findings = looked.unwrap_or_else(|| match &placement.member {
@@ -177,6 +181,24 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
 
 fn say(host: &Host, label: &str, text: &str) {
     host.report.step(label, text);
+}
+
+/// Writes the list that a build reads where the project has one by another name alone. What is
+/// looked at then has it.
+fn write_list(args: &NewArgs, host: &Host, placement: &Placement) -> Result<bool> {
+    let list = unlisted::requirements(&placement.folder).filter(|_| !args.dry_run);
+    let Some((line, list)) = list else {
+        return Ok(false);
+    };
+    let file = placement.folder.join("requirements.txt");
+    regular::replace_shared(&file, format!("{line}\n").as_bytes())
+        .with_context(|| format!("cannot write {}", host.shown(&file)))?;
+    let text = format!(
+        "{}/requirements.txt  {line} (no build reads {list} alone)",
+        placement.shown
+    );
+    say(host, "wrote", &text);
+    Ok(true)
 }
 
 /// The project below a folder that is none itself, where no other one has an app.

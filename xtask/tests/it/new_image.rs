@@ -204,7 +204,7 @@ fn a_list_elsewhere_is_made_one_by_the_told_command() {
     .unwrap();
     checkout.write("apps/notes/pyproject.toml", "[tool.ruff]\nline-length = 110\n");
     let folder = notes.display().to_string();
-    let run = checkout.xtask(&["new", &folder]).expect(0);
+    let run = checkout.xtask(&["new", &folder, "--dry-run"]).expect(0);
     let (_, told) = run
         .stderr
         .split_once("list of packages that a build reads: run `")
@@ -212,6 +212,15 @@ fn a_list_elsewhere_is_made_one_by_the_told_command() {
     let (command, _) = told.split_once('`').unwrap();
     let status = std::process::Command::new("sh").args(["-c", command]).status();
     assert!(status.unwrap().success(), "{command}");
+    let list = notes.join("requirements.txt");
+    let told = fs_err::read_to_string(&list).unwrap();
+    fs_err::remove_file(&list).unwrap();
+    // What is not tried out only has it by itself.
+    checkout
+        .xtask(&["new", &folder])
+        .expect(0)
+        .says(&["requirements.txt  -r requirements/production.txt (no build reads"]);
+    assert_eq!(fs_err::read_to_string(&list).unwrap(), told);
     checkout.xtask(&["plan", "notes"]).expect(0);
 }
 

@@ -49,7 +49,7 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
             "run `pipenv lock` in {shown}, which has a Pipfile, and commit the file"
         ))
     } else if let Some(list) = list(folder, "txt") {
-        let written = written(folder, &format!("-r {list}"));
+        let written = written(folder, &of_list(&list));
         Some(format!("run `{written}`, as {list} has it, and commit the file"))
     } else if let Some(list) = list(folder, "in") {
         let into = quoted(&folder.join("requirements.txt"));
@@ -84,6 +84,26 @@ pub(super) fn told(folder: &Path, project: Option<&Table>) -> String {
              needs into requirements.txt, one package a line"
         ),
     }
+}
+
+/// A `requirements.txt` of one line for a folder that has no list of packages that a build reads,
+/// where one by another name says what a server is installed from: the line, and that list.
+pub fn requirements(folder: &Path) -> Option<(String, String)> {
+    let has = |name: &str| folder.join(name).exists();
+    let is_listed = dependencies::installed_from(has).is_some() || has("Pipfile") || has("requirements.txt");
+    let text = regular::read_to_string(&folder.join("pyproject.toml")).unwrap_or_default();
+    let project: Table = text.parse().ok()?;
+    let is_another = foreign::of_poetry(&project)
+        || workspace::around(folder, &project).is_some()
+        || project.get("project").is_some_and(says_packages)
+        || has_workspace(&project)
+        || !dependencies::listed_groups(&project).is_empty();
+    let list = list(folder, "txt").filter(|_| !is_listed && !is_another)?;
+    Some((of_list(&list), list))
+}
+
+fn of_list(list: &str) -> String {
+    format!("-r {list}")
 }
 
 fn with_uv(folder: &Path, project: &Table) -> String {

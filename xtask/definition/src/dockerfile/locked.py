@@ -69,7 +69,11 @@ def walk(lock, project, extras, groups):
     by_name = {}
     for package in lock.get("package", []):
         by_name.setdefault(normal(package["name"]), []).append(package)
-    return settle(roots, by_name, lambda one, of: needs(one.get("dependencies", {}), of), "poetry.lock")
+
+    def of_package(package, inner):
+        return needs(package.get("dependencies", {}), inner)
+
+    return settle(roots, by_name, of_package, "poetry.lock")
 
 
 def settle(roots, by_name, needs, file):
@@ -100,7 +104,7 @@ def settle(roots, by_name, needs, file):
         if all(best[name] is chosen[name] for name in chosen):
             return [chosen[name] for name in sorted(chosen)]
         choice = best
-    sys.exit(f"{file}: which versions are meant cannot be told from it\nhint: lock the project again")
+    sys.exit(f"{file}: which versions are meant cannot be told\nhint: lock the project again")
 
 
 def newest(packages, fits):
