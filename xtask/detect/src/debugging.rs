@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use crate::django::{self, ChosenSettings};
 use crate::entry::AppObject;
-use crate::hosts;
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
@@ -115,7 +114,7 @@ pub(crate) fn may_be_off(modules: &Modules<'_>, settings: Option<&Module<'_>>) -
             };
             // What hosts are let in is looked at by itself.
             let is_known =
-                |one: &statement::Assignment<'_, '_>| one.target == hosts::SETTING || is_switch(one);
+                |one: &statement::Assignment<'_, '_>| one.target == django::HOSTS || is_switch(one);
             assigned.is_empty() || !assigned.iter().all(is_known)
         })
     };

@@ -14,6 +14,9 @@ use crate::tree::{Tree, file_name, is_of_the_app};
 /// The variable that names the module with the settings.
 pub(crate) const SETTINGS: &str = "DJANGO_SETTINGS_MODULE";
 
+/// The setting with the hosts by which it answers.
+pub(crate) const HOSTS: &str = "ALLOWED_HOSTS";
+
 /// The settings of the server, where commands would go by other ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServerSettings {

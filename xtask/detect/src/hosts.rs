@@ -3,15 +3,13 @@
 
 use crate::database::GivenVariable;
 use crate::debugging;
+use crate::django::HOSTS;
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
 use crate::settings::{self, Form, ReadVariable};
 use crate::words::escaped;
-
-/// The setting of Django's.
-pub(crate) const SETTING: &str = "ALLOWED_HOSTS";
 
 /// What has to be among them.
 const OWN: [&str; 2] = ["localhost", "127.0.0.1"];
@@ -43,7 +41,7 @@ impl Hosts {
                 hosts.join(", ")
             ),
         };
-        let note = format!("{SETTING} {has}: let it read a variable, or add what is asked for there");
+        let note = format!("{HOSTS} {has}: let it read a variable, or add what is asked for there");
         Some(Detected::sure(note, place.clone()))
     }
 }
@@ -84,8 +82,8 @@ pub(crate) fn find(
     settings: Option<&Module<'_>>,
 ) -> Hosts {
     let mut found = Hosts::default();
-    for module in debugging::counted(modules, settings, SETTING) {
-        for (n, one) in module.assignments().filter(|(_, one)| one.target == SETTING) {
+    for module in debugging::counted(modules, settings, HOSTS) {
+        for (n, one) in module.assignments().filter(|(_, one)| one.target == HOSTS) {
             let place = Place::new(module.path, module.number(n));
             let list = List::of(modules, module, &module.lines[n], one.value);
             let all = list.constants.iter().map(String::as_str);

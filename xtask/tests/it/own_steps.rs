@@ -13,6 +13,7 @@ import fastapi, main
 assert os.environ["STATIC_ROOT"] == "/app/static", os.environ
 assert len(os.environ["SECRET_KEY"]) > 20
 assert os.environ["STRIPE_KEY"] == "given-at-start"
+assert os.environ["MAIL_PORT"] == "587"
 built = pathlib.Path("web/dist/built.txt").read_text()
 out = pathlib.Path("static")
 out.mkdir()
@@ -127,7 +128,7 @@ fn a_front_end_and_steps_are_built_as_no_root_user_and_only_their_output_is_in_t
     let app = r#", "import": "main:create", "factory": true, "health_path": "/health",
         "environment": {"STATIC_ROOT": "/app/static", "SECRET_KEY": "{secret:SECRET_KEY}"}"#;
     let build = r#", "build": {"steps": [["python", "make_static.py", "it's $HOME"]],
-        "folders": ["/srv/shop/static"], "node": {"folder": "web", "output": "web/dist"}}, "smoke": {"environment": {"STRIPE_KEY": "of the gate"}}"#;
+        "folders": ["/srv/shop/static"], "node": {"folder": "web", "output": "web/dist"}}, "smoke": {"environment": {"MAIL_PORT": "587", "STRIPE_KEY": "of the gate"}}"#;
     let bench = Bench::new("steps", app, build);
     copy(
         Path::new(&fixture("requirements-app")),

@@ -9,14 +9,17 @@ use std::process::Stdio;
 
 use self::operator::inspect;
 pub(crate) use self::operator::{Operator, free_port};
-use crate::build_images::docker;
+use crate::build_images::{Bench, docker};
 
 #[test]
 #[ignore = "needs an engine"]
 fn a_service_is_what_is_wanted_and_keeps_its_rows() {
-    let service = Operator::new("lasting");
+    let gate = r#", "smoke": {"environment": {"TOKEN": "of the gate"}}"#;
+    let service = Operator::of(Bench::new("lasting", "", gate));
+    service.bench.build().expect(0);
     let name = service.name();
     let first = service.up(&[]).expect(0);
+    first.says(&["no value is given for TOKEN", "--env-file FILE"]);
     assert_eq!(
         first.stdout,
         format!("{name} http://127.0.0.1:{}\n", service.port)
@@ -43,6 +46,11 @@ fn a_service_is_what_is_wanted_and_keeps_its_rows() {
     let with_file = ["--env-file", variables.to_str().unwrap()];
     let changed = service.up(&with_file).expect(0);
     changed.says(&["variable TOKEN is new"]);
+    assert!(
+        !changed.stderr.contains("no value is given"),
+        "{}",
+        changed.stderr
+    );
     assert_ne!(service.container(), container);
     assert_eq!(service.sql("SELECT n FROM kept"), "42");
     assert!(!inspect(name, "{{json .Config.Labels}}").contains("hunter2"));
