@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::composed;
 use crate::dependencies::{AskedBy, Dependencies};
 use crate::django;
 use crate::entry::AppObject;
@@ -94,6 +95,8 @@ pub(crate) fn processes(
         let worker = companion("a worker of Dramatiq", "worker", &command);
         found.push(Detected::sure(worker, place.clone()));
     }
+    let told = composed::processes(tree, modules, &found);
+    found.extend(told);
     found
 }
 

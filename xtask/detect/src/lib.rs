@@ -8,6 +8,7 @@
 mod alembic;
 pub mod beside;
 pub mod build_steps;
+mod composed;
 pub mod database;
 pub mod dependencies;
 mod directories;
