@@ -57,7 +57,9 @@ impl BuildFindings {
             .filter_map(|(path, text)| front_end(tree, path, text))
             .filter(|one| {
                 let output = one.value.output.as_deref();
-                output.is_none_or(|output| is_used(modules, &one.value.folder, output))
+                output.is_none_or(|output| {
+                    is_static(tree, output) || is_used(modules, &one.value.folder, output)
+                })
             });
         let first = front_ends.next();
         let only = first.filter(|_| front_ends.next().is_none());
@@ -142,7 +144,7 @@ fn manager(tree: &Tree, folder: &str) -> Option<&'static str> {
 fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontEnd>> {
     const TOOLS: [(&str, &str); 2] = [("vite", "dist"), ("react-scripts", "build")];
     let package: Value = serde_json::from_str(text).ok()?;
-    package.pointer("/scripts/build")?.as_str()?;
+    let script = package.pointer("/scripts/build")?.as_str()?;
     let folder = folder_of(path);
     let asks = |tool: &str| {
         let parts = ["dependencies", "devDependencies"];
@@ -157,7 +159,17 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
     if manager.is_none() && above.any(|above| self::manager(tree, above).is_some()) {
         return None;
     }
-    let (tool, by_itself) = TOOLS.into_iter().find(|(tool, _)| asks(tool))?;
+    let Some((tool, by_itself)) = TOOLS.into_iter().find(|(tool, _)| asks(tool)) else {
+        let output = joined(folder, &named_by(script)?).filter(|output| is_static(tree, output))?;
+        let found = BuiltFrontEnd {
+            folder: shown(folder),
+            output: Some(output),
+            script: None,
+            manager: manager.unwrap_or("npm"),
+            why: "the script says so".to_owned(),
+        };
+        return Some(Detected::likely(found, Place::of(path, text, "\"build\"")));
+    };
     let (output, why) = match (tool == "vite").then(|| out_dir(tree, folder)).flatten() {
         Some((Some(output), place)) => (output, format!("{place} says so")),
         // Put together by code, or outside of the app's folder.
@@ -177,6 +189,35 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
         why,
     };
     Some(Detected::likely(found, Place::of(path, text, "\"build\"")))
+}
+
+/// The one folder that a script gives its tools to build into: `parcel build --dist-dir static`,
+/// `esbuild --outdir=static`.
+fn named_by(script: &str) -> Option<String> {
+    const OPTIONS: [&str; 4] = ["--dist-dir", "--out-dir", "--outDir", "--outdir"];
+    let mut words = script.split_whitespace();
+    let mut found: Option<&str> = None;
+    while let Some(word) = words.next() {
+        let value = match word.split_once('=') {
+            Some((option, value)) if OPTIONS.contains(&option) => value,
+            None if OPTIONS.contains(&word) => words.next()?,
+            _ => continue,
+        };
+        let value = value.trim_matches(['"', '\'']).trim_end_matches('/');
+        if found.is_some_and(|known| known != value) {
+            return None;
+        }
+        found = Some(value);
+    }
+    found.map(str::to_owned)
+}
+
+/// Whether a folder is below the static files of a package, which the app serves.
+fn is_static(tree: &Tree, output: &str) -> bool {
+    let Some((package, _)) = output.split_once("/static/") else {
+        return false;
+    };
+    tree.has(&format!("{package}/__init__.py"))
 }
 
 /// Whether the app serves what is built: a Python file of it names the folder, or it is
