@@ -29,9 +29,26 @@ const TRUSTED: [&str; 22] = [
     "vector",
 ];
 
+/// The engine of Django's for data of places, and what it makes.
+const OF_GEODJANGO: &str = "django.contrib.gis.db.backends.postgis";
+const POSTGIS: &str = "postgis";
+
+/// Where Django's engine for data of places is asked for: it opens GDAL when it is imported.
+pub(crate) fn geodjango<'e>(tree: &Tree, found: &'e [Detected<String>]) -> Option<&'e Detected<String>> {
+    let is_named = |one: &&Detected<String>| {
+        let text = tree.text(&one.place.file).unwrap_or_default();
+        one.value == POSTGIS && text.contains(OF_GEODJANGO)
+    };
+    found.iter().find(is_named)
+}
+
 /// What a line makes: by SQL, or as an operation of Django's.
 fn made_in(line: &str) -> Option<String> {
     let good = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '-';
+    // Its engine makes the extension before the first migration.
+    if line.contains(OF_GEODJANGO) {
+        return Some(POSTGIS.to_owned());
+    }
     if line.contains("BloomExtension(") {
         return Some("bloom".to_owned());
     }

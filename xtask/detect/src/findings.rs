@@ -83,6 +83,8 @@ pub struct Findings {
     pub unled: Option<Detected<Unled>>,
     /// Extensions of PostgreSQL that the project makes, and its role may not.
     pub extensions: Vec<Detected<String>>,
+    /// Where Django's engine for data of places is asked for.
+    pub geodjango: Option<Place>,
     /// The PostgreSQL that the project has beside itself so far.
     pub postgres: Choice<PostgresImage>,
     /// Processes beside the server, such as a worker of Celery.
@@ -248,7 +250,9 @@ fn of_tree(
     let absent_settings = django::absent_settings(tree, modules, entry.app.chosen.as_ref());
     // Where it is fixed in the code, that is told.
     let is_told = unled.is_some() || absent_settings.is_some() || notes.names_a_database;
+    let extensions = extensions::find(tree);
     let mut findings = Findings {
+        geodjango: extensions::geodjango(tree, &extensions).map(|one| one.place.clone()),
         unread_database: unled::unread(modules, &dependencies, &database).filter(|_| !is_told),
         absent_settings,
         missing_driver: drivers::missing(&dependencies).filter(|_| has_data),
@@ -265,7 +269,7 @@ fn of_tree(
         before_start,
         not_before_start,
         server_settings: django::server_settings(tree, modules, entry.app.chosen.as_ref()),
-        extensions: extensions::find(tree),
+        extensions,
         postgres: postgres::find(tree),
         processes: beside::processes(tree, modules, entry.app.chosen.as_ref()),
         services: beside::services(&dependencies),

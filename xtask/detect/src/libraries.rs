@@ -44,6 +44,8 @@ pub fn opened(findings: &Findings) -> Vec<(&'static str, &Place)> {
             found.push((package, &asked.place));
         }
     }
+    // Its library has another name with each release of the distribution.
+    found.extend(findings.geodjango.as_ref().map(|place| ("gdal-bin", place)));
     found
 }
 

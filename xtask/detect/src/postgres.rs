@@ -262,9 +262,38 @@ pub fn against(
     own: OwnPostgres<'_>,
     others: &[OtherBase<'_>],
 ) -> Vec<String> {
-    let Some(chosen) = &project.chosen else {
-        return Vec::new();
+    let mut notes = match &project.chosen {
+        Some(chosen) => against_chosen(project, chosen, own, others),
+        None => Vec::new(),
     };
+    // What the project makes, and no image of its own told of.
+    let is_made = |one: &ImageExtension| own.extensions.iter().any(|name| name == one.name);
+    let known = IMAGES.iter().filter_map(|(_, _, extension)| *extension);
+    for extension in known.filter(is_made) {
+        let mut packages = own.packages.to_vec();
+        let package = extension
+            .package
+            .map(|package| format!("postgresql-{}-{package}", own.major));
+        let Some(package) = package.filter(|package| add(&mut packages, package)) else {
+            continue;
+        };
+        if !notes.iter().any(|note| note.contains(&package)) {
+            notes.push(format!(
+                "the extension {} is made, and this image lacks it: `\"packages\": {packages:?}` has it",
+                extension.name
+            ));
+        }
+    }
+    notes
+}
+
+/// The same of the project's own database.
+fn against_chosen(
+    project: &Choice<PostgresImage>,
+    chosen: &Detected<PostgresImage>,
+    own: OwnPostgres<'_>,
+    others: &[OtherBase<'_>],
+) -> Vec<String> {
     let mut notes = Vec::new();
     let newest = others.iter().map(|other| other.major).fold(own.major, u32::max);
     // A project's own tag may be any number.
@@ -484,6 +513,16 @@ mod tests {
              \"postgresql-17-postgis-3\", \"postgresql-17-pgrouting\"]` has it, and `\"extensions\": [\"vector\", \
              \"postgres_fdw\", \"postgis\", \"pgrouting\"]` of `database` makes it"
         );
+        let [packages, extensions] = lists(&["gdal-bin"], &["vector", "postgis"]);
+        for images in [&[][..], &["postgres:17"]] {
+            assert_eq!(
+                said_by(with(&packages, &extensions), images),
+                "the extension postgis is made, and this image lacks it: `\"packages\": [\"gdal-bin\", \
+                 \"postgresql-17-postgis-3\"]` has it"
+            );
+        }
+        let [packages, _] = lists(&["postgresql-17-postgis-3"], &[]);
+        assert_eq!(said_by(with(&packages, &extensions), &[]), "");
         let routing = said("pgrouting/pgrouting:17");
         assert!(
             routing.contains(r#"["vector", "postgis", "pgrouting"]"#),
