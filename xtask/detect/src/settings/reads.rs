@@ -1,7 +1,7 @@
 //! What a line or a call reads of the environment.
 
 use super::forms::{self, Form};
-use crate::modules::{Meaning, Module, Modules};
+use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
 
@@ -242,7 +242,8 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
         let mut whole = body.flat_map(|line| &line.tokens);
         whole.any(|token| token.text == "os" || token.text == "environ")
     };
-    let is_required = matches!(call.named("required"), Some([value]) if value.is_name("True"));
+    let is_required = matches!(call.named("required"), Some([value]) if value.is_name("True"))
+        || needs_it(module, function);
     let otherwise = if is_required {
         Default::None
     } else {
@@ -256,6 +257,24 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
         is_made: false,
         is_refused: false,
     })
+}
+
+/// Whether a function that reads a variable of the name that it is given has nothing else to
+/// return: `def need(name): return os.environ[name]`.
+fn needs_it(module: &Module<'_>, function: &Definition<'_>) -> bool {
+    let parameters = statement::head(&module.lines[function.head]).map(|head| head.inside);
+    let Some([[name, ..]]) = parameters.as_deref() else {
+        return false;
+    };
+    let mut returned = module
+        .body(function)
+        .iter()
+        .filter(|line| line.tokens.first().is_some_and(|word| word.is_name("return")));
+    let [Some(one), None] = [returned.next(), returned.next()] else {
+        return false;
+    };
+    matches!(one.tokens.as_slice(), [.., environ, open, given, close]
+        if environ.is_name("environ") && open.is("[") && given.text == name.text && close.is("]"))
 }
 
 /// What django-environ reads where no name is given.
