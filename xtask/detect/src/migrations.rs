@@ -6,8 +6,9 @@ use crate::django;
 use crate::entry::{AppObject, Framework};
 use crate::modules::Modules;
 use crate::place::{Choice, Detected, Place};
+use crate::python::statement;
 use crate::tables::{self, OwnCommand, RefusedCommand};
-use crate::tree::{Tree, file_name, folder_of};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 use crate::words::is_taken;
 
 /// A command, word by word.
@@ -286,6 +287,53 @@ fn scripts_of(tree: &Tree, settings: &str) -> String {
         true => format!("{}{location}", folder_of(settings)),
         false => location.to_owned(),
     }
+}
+
+/// Scripts of Alembic's without any revision, of an app that makes its tables nowhere else:
+/// they are often kept out of git.
+pub(crate) fn without_revisions(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<String>> {
+    let settings = *tree.named("alembic.ini").first()?;
+    let text = tree.text(settings)?;
+    let scripts = scripts_of(tree, settings);
+    let folder = format!("{scripts}/versions/");
+    let is_elsewhere = text.lines().any(|line| line.starts_with("version_locations"));
+    let is_revision =
+        |path: &str| path.starts_with(&folder) && path.ends_with(".py") && file_name(path) != "__init__.py";
+    if is_elsewhere
+        || !tree.has(&format!("{scripts}/env.py"))
+        || tree.paths().any(is_revision)
+        || makes_tables(modules)
+    {
+        return None;
+    }
+    let note = format!(
+        "{scripts}/versions has no migration, so that nothing makes the tables: `alembic revision --autogenerate` writes one, \
+         which belongs among the files"
+    );
+    Some(Detected::likely(
+        note,
+        Place::of(settings, text, "script_location"),
+    ))
+}
+
+/// Whether the app calls SQLAlchemy's `create_all`, itself or by a function around it.
+fn makes_tables(modules: &Modules<'_>) -> bool {
+    let counted = || modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let is_used = |name: &str| {
+        let mut lines = counted().flat_map(|module| &module.lines);
+        lines.any(|line| {
+            let is_other = statement::imports(line).is_empty() && statement::head(line).is_none();
+            is_other && line.tokens.iter().any(|token| token.is_name(name))
+        })
+    };
+    counted().any(|module| {
+        let mut lines = module.lines.iter().enumerate();
+        lines.any(|(n, line)| {
+            let within = module.definitions.iter().rfind(|one| one.body.contains(&n));
+            let has_it = line.tokens.iter().any(|token| token.is_name("create_all"));
+            has_it && within.is_none_or(|function| is_used(function.name))
+        })
+    })
 }
 
 /// How many revisions no other one follows.

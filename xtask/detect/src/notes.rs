@@ -2,6 +2,7 @@
 
 use crate::database::GivenVariable;
 use crate::entry::AppObject;
+use crate::migrations;
 use crate::modules::Modules;
 use crate::place::{Detected, Place};
 use crate::python::statement;
@@ -63,6 +64,7 @@ pub(crate) fn find(
         }
     }
     found.extend(copied_into_place(tree));
+    found.extend(migrations::without_revisions(tree, modules));
     if tree.is_cut {
         let note = "there are more files than are looked at: the rest is not known".to_owned();
         found.push(Detected::sure(note, Place::new(".", 1)));
