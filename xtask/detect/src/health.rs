@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::modules::{Definition, Meaning, Module, Modules};
 use crate::place::{Choice, Detected, Place};
 use crate::python::statement::{self, Call};
-use crate::python::{Token, TokenKind};
+use crate::python::{Line, Token, TokenKind};
 use crate::routes::Route;
 
 /// Whether a function asks the database.
@@ -151,7 +151,10 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
             continue;
         };
         let database = match route.value.function {
-            Some((module, function)) => asks(modules, module, function, &mut BTreeSet::new()),
+            Some((module, function)) => match asks(modules, module, function, &mut BTreeSet::new()) {
+                DatabaseAsked::At(_) if hides_failures(module, function) => DatabaseAsked::Unclear,
+                asked => asked,
+            },
             // The package django-health-check, which asks each database.
             None if last == "ht" => DatabaseAsked::At(route.place.clone()),
             None => DatabaseAsked::Unclear,
@@ -207,6 +210,33 @@ pub(crate) fn choose(modules: &Modules<'_>, routes: &[Detected<Route<'_, '_>>]) 
         rule: rule.to_owned(),
         others,
     }
+}
+
+/// Whether an error that a handler catches may be answered with 200: `except Exception: return
+/// {"status": "unhealthy"}`.
+fn hides_failures(module: &Module<'_>, function: &Definition<'_>) -> bool {
+    let body = module.body(function);
+    let tells = |lines: &[Line<'_>]| lines.iter().flat_map(|line| &line.tokens).any(tells_of_failure);
+    let is_told = tells(body);
+    body.iter().enumerate().any(|(n, line)| {
+        if !line.tokens.first().is_some_and(|token| token.is_name("except")) {
+            return false;
+        }
+        let below = body[n + 1..]
+            .iter()
+            .take_while(|below| below.indent > line.indent);
+        let block = &body[n + 1..n + 1 + below.count()];
+        let answers = |line: &Line<'_>| line.tokens.first().is_some_and(|token| token.is_name("return"));
+        !tells(block) && (!is_told || block.iter().any(answers))
+    })
+}
+
+/// Whether a token is of an answer that is no 200, or of an error.
+fn tells_of_failure(token: &Token<'_>) -> bool {
+    const NAMES: [&str; 5] = ["HTTPException", "abort", "raise", "status", "status_code"];
+    let of_code = token.text.len() == 3 && token.text.starts_with('5');
+    let is_text = matches!(token.kind, TokenKind::Text | TokenKind::Formatted);
+    !is_text && (of_code || token.text.starts_with("HTTP_5") || NAMES.contains(&token.text))
 }
 
 /// Methods that send a statement.

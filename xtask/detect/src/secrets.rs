@@ -162,8 +162,12 @@ pub(crate) fn signs_sessions(name: &str) -> bool {
     let whose = upper
         .strip_suffix("SECRET_KEY")
         .map(|rest| rest.trim_end_matches('_'));
-    let own = ["", "DJANGO", "FLASK", "QUART"];
-    whose.is_some_and(|whose| own.contains(&whose) || OWN.contains(&whose))
+    let own = [
+        "APP", "AUTH", "BACKEND", "COOKIE", "COOKIES", "CSRF", "DJANGO", "FLASK", "JWT", "QUART", "SERVER",
+        "SESSION", "SESSIONS", "SITE", "TOKEN", "WEB",
+    ];
+    let is_own = |whose: &str| OWN.contains(&whose) || whose.split('_').all(|word| own.contains(&word));
+    whose.is_some_and(|whose| whose.is_empty() || is_own(whose))
 }
 
 #[cfg(test)]
@@ -240,11 +244,18 @@ mod tests {
             "SECRET_KEY",
             "DJANGO_SECRET_KEY",
             "APP_SECRET_KEY",
+            "APP_AUTH_JWT_SECRET_KEY",
             "flask_secret_key",
         ] {
             assert!(signs_sessions(name), "{name}");
         }
-        for name in ["RECAPTCHA_SECRET_KEY", "AWS_SECRET_KEY", "SECRET", "KEY"] {
+        for name in [
+            "RECAPTCHA_SECRET_KEY",
+            "AWS_SECRET_KEY",
+            "APP_AWS_SECRET_KEY",
+            "SECRET",
+            "KEY",
+        ] {
             assert!(!signs_sessions(name), "{name}");
         }
     }
