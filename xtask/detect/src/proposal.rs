@@ -601,6 +601,10 @@ fn by_its_name(variable: &ReadVariable) -> Option<(String, &'static str)> {
             "the container's own check asks there; the names by which others reach it belong there, too",
         ));
     }
+    if signs_tokens(name) && matches!(variable.form, Form::Text) {
+        let why = "what signs with a secret that both ends have, as the one of the app's own is";
+        return Some(("HS256".to_owned(), why));
+    }
     if is_for_developers(name) && !variable.is_refused {
         let off = match variable.form {
             Form::Number(_) => "0",
@@ -611,6 +615,17 @@ fn by_its_name(variable: &ReadVariable) -> Option<(String, &'static str)> {
     }
     let production = stand_ins::for_production(&variable.form).filter(|_| stand_ins::is_of_stage(name));
     production.map(|word| (word.to_owned(), "an image is for others"))
+}
+
+/// Whether a name is that of the algorithm which tokens are signed by.
+fn signs_tokens(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let mut words = upper.rsplit('_');
+    let ends = words
+        .next()
+        .is_some_and(|last| ["ALG", "ALGO", "ALGORITHM"].contains(&last));
+    let of_tokens = ["AUTH", "JWT", "SIGNING", "TOKEN"];
+    ends && (upper == "ALGORITHM" || words.any(|word| of_tokens.contains(&word)))
 }
 
 /// Whether a name is that of a switch which developers alone have on.

@@ -55,9 +55,23 @@ const NAMES: [(&str, &[&str]); 3] = [
 /// What to do about the last words of an app that asks for what is gone, in a sentence.
 /// `image` is its name.
 pub(super) fn way_out(words: &str, image: &str) -> Option<String> {
-    words
-        .lines()
-        .find_map(|line| module(line, image).or_else(|| name(line)))
+    words.lines().find_map(|line| {
+        module(line, image)
+            .or_else(|| name(line))
+            .or_else(|| typing(line, image))
+    })
+}
+
+/// `typing_extensions` before 4.6 makes a class of what is none in Python 3.12
+/// or newer.
+fn typing(line: &str, image: &str) -> Option<String> {
+    let is_it = line.contains("type 'typing.TypeVar' is not an acceptable base type");
+    is_it.then(|| {
+        format!(
+            "what is installed of typing_extensions is of before Python 3.12: take 4.6 or newer of it, or \
+             `\"python\": \"3.11\"` in images/{image}/image.json"
+        )
+    })
 }
 
 fn module(line: &str, image: &str) -> Option<String> {
@@ -105,6 +119,7 @@ mod tests {
         );
         assert!(told("No module named 'cgi'").contains("\"3.12\""));
         assert!(told("No module named 'distutils.version'").contains("no distutils since"));
+        assert!(told("TypeError: type 'typing.TypeVar' is not an acceptable base type").contains("\"3.11\""));
         assert!(told("No module named 'pkg_resources'").contains("[\"setuptools<82\"]"));
         assert_eq!(
             told("AttributeError: module 'collections' has no attribute 'MutableMapping'"),
