@@ -201,6 +201,7 @@ pub(crate) fn variables(
         found.sort_by(|one, next| one.place.cmp(&next.place));
     }
     let wanted = wanted_at_the_start(modules, of_others);
+    let wanted_by_words = wanted_by_words(modules, of_others);
     for variable in &mut found {
         if let Some(place) = needed
             .remove(&variable.value.name)
@@ -218,7 +219,9 @@ pub(crate) fn variables(
             variable.value.required = true;
             variable.value.elsewhere = defaults.remove(&variable.value.name);
         }
-        if !variable.value.required && wanted.contains(&variable.value.name) {
+        let is_empty = variable.value.default.as_deref().is_none_or(str::is_empty);
+        let by_words = is_empty && wanted_by_words.contains(&variable.value.name);
+        if !variable.value.required && (by_words || wanted.contains(&variable.value.name)) {
             variable.value.required = true;
             variable.value.is_refused = true;
             variable.value.elsewhere = defaults.remove(&variable.value.name);
@@ -256,6 +259,40 @@ fn wanted_at_the_start(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> B
         is_empty.then_some(read.name)
     });
     wanted.collect()
+}
+
+/// Variables without which the app does not start in production, by the words of an error that it
+/// raises wherever it looks: `raise RuntimeError("APP_SECRET is required at startup")`.
+fn wanted_by_words(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> BTreeSet<String> {
+    const WANTED: [&str; 5] = [
+        "is missing",
+        "is not set",
+        "must be",
+        "must not be empty",
+        "required",
+    ];
+    const WHEN: [&str; 4] = ["at start", "in production", "for production", "to start"];
+    let counted = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let lines = counted
+        .filter(|module| !of_others.contains(module.path))
+        .flat_map(|module| &module.lines);
+    let raised = lines.filter(|line| line.tokens.first().is_some_and(|token| token.is_name("raise")));
+    let said = raised.map(|line| {
+        let texts = line.tokens.iter();
+        let texts = texts.filter(|token| matches!(token.kind, TokenKind::Text | TokenKind::Formatted));
+        texts.map(|token| token.text).collect::<String>()
+    });
+    let has = |text: &str, signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
+    let telling = said.filter(|text| {
+        let lower = text.to_lowercase();
+        has(&lower, &WANTED) && has(&lower, &WHEN)
+    });
+    let words = telling.flat_map(|text| {
+        let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = text.split(|c| !is_of_a_name(c)).map(str::to_owned);
+        words.collect::<Vec<_>>()
+    });
+    words.filter(|word| word.contains('_')).collect()
 }
 
 /// Whether a line runs when its module is imported.
