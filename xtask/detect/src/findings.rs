@@ -443,7 +443,7 @@ impl Findings {
         let wanted = self
             .variables
             .iter()
-            .filter(|one| one.value.required || is_to_be_made(&one.value))
+            .filter(|one| one.value.required || is_to_be_made(&one.value) || is_as_shown(&one.value))
             .filter(|one| !is_known(&one.value.name));
         wanted
             .filter(|one| !OF_THE_SYSTEM.contains(&one.value.name.as_str()))
@@ -468,6 +468,23 @@ fn turned_off_as(one: SwitchedOn) -> Detected<GivenVariable> {
         why: "the code has it on where nobody sets it, and would show its settings to others".to_owned(),
     };
     Detected::sure(given, one.place)
+}
+
+/// Whether a variable that is nothing where nobody sets it is meant to be what the project's
+/// example shows: a switch, a number, the app's own secret. Another text there may turn on what
+/// an app does without, such as a bucket's name.
+fn is_as_shown(variable: &ReadVariable) -> bool {
+    const SWITCHES: [&str; 6] = ["false", "no", "off", "on", "true", "yes"];
+    let Some(example) = variable.example.as_ref().filter(|_| variable.default.is_none()) else {
+        return false;
+    };
+    let shown = example.value.trim();
+    let is_number = !shown.is_empty() && shown.bytes().all(|b| b.is_ascii_digit());
+    let is_plain = is_number
+        || SWITCHES.contains(&shown.to_lowercase().as_str())
+        || secrets::signs_tokens(&variable.name);
+    let is_key = || secrets::may_be_session_key(&variable.name, &BTreeSet::new());
+    !shown.is_empty() && (is_plain || is_key())
 }
 
 /// Variables that each container has.

@@ -14,7 +14,7 @@ use crate::libraries;
 use crate::place::{Detected, Place};
 use crate::queue;
 use crate::redis;
-use crate::secrets::{is_given_by_others, is_secret};
+use crate::secrets::{is_given_by_others, is_secret, signs_tokens};
 use crate::server;
 use crate::settings::{Form, ReadVariable};
 use crate::stand_ins;
@@ -615,17 +615,6 @@ fn by_its_name(variable: &ReadVariable) -> Option<(String, &'static str)> {
     }
     let production = stand_ins::for_production(&variable.form).filter(|_| stand_ins::is_of_stage(name));
     production.map(|word| (word.to_owned(), "an image is for others"))
-}
-
-/// Whether a name is that of the algorithm which tokens are signed by.
-fn signs_tokens(name: &str) -> bool {
-    let upper = name.to_uppercase();
-    let mut words = upper.rsplit('_');
-    let ends = words
-        .next()
-        .is_some_and(|last| ["ALG", "ALGO", "ALGORITHM"].contains(&last));
-    let of_tokens = ["AUTH", "JWT", "SIGNING", "TOKEN"];
-    ends && (upper == "ALGORITHM" || words.any(|word| of_tokens.contains(&word)))
 }
 
 /// Whether a name is that of a switch which developers alone have on.

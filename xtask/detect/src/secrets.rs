@@ -170,6 +170,17 @@ pub(crate) fn signs_sessions(name: &str) -> bool {
     whose.is_some_and(|whose| whose.is_empty() || is_own(whose))
 }
 
+/// Whether a name is that of the algorithm which tokens are signed by.
+pub(crate) fn signs_tokens(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let mut words = upper.rsplit('_');
+    let ends = words
+        .next()
+        .is_some_and(|last| ["ALG", "ALGO", "ALGORITHM"].contains(&last));
+    let of_tokens = ["AUTH", "JWT", "SIGNING", "TOKEN"];
+    ends && (upper == "ALGORITHM" || words.any(|word| of_tokens.contains(&word)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
