@@ -17,7 +17,7 @@ mod locked;
 mod locked_wheels;
 mod logins;
 mod pinned_wheels;
-mod requirements;
+pub(crate) mod requirements;
 pub mod unlisted;
 mod wheels;
 pub mod workspace;

@@ -19,9 +19,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
+use crate::app::requirements;
 use crate::buildkit::Access;
 use docker::DockerProxies;
-use files::settings_files;
+use files::{of_app, settings_files};
 use host::Host;
 use inputs::{hex, regular};
 use npm::{NpmFile, NpmSettings};
@@ -128,12 +129,16 @@ impl BuildNetwork {
         let of_docker = DockerProxies::of(&host.env);
         let variables = &of_docker.beside(&host.env.network);
         let files = settings_files(&host.env, app).map_err(failure::usage)?;
-        let settings = IndexSettings::read(variables, &files).map_err(failure::usage)?;
+        let own = app.map(of_app).unwrap_or_default();
+        let settings = IndexSettings::read(variables, &files, &own).map_err(failure::usage)?;
         let python = match needs_python {
             true => PythonSource::read(variables, &files).map_err(failure::usage)?,
             false => PythonSource::default(),
         };
         let home = host.env.home.clone().unwrap_or_default();
+        if let Some(problem) = app.and_then(|app| of_another_tool(variables, app, &settings)) {
+            return Err(failure::usage(problem).into());
+        }
         if let Some(problem) = beside_indexes(&settings.find_links, &home) {
             return Err(failure::usage(problem).into());
         }
@@ -175,7 +180,7 @@ impl BuildNetwork {
         if let Some(text) = settings.uv_toml() {
             network.secrets.insert("uv-config", text);
         }
-        network.take_netrc(host, app, &settings);
+        network.take_netrc(host, app, &settings, &python);
         network.close();
         Ok(network)
     }
@@ -260,10 +265,14 @@ impl BuildNetwork {
     }
 
     /// Takes the netrc's logins for the hosts that the settings or the app name.
-    fn take_netrc(&mut self, host: &Host, app: Option<&Path>, settings: &IndexSettings) {
-        let named = app.map(naming_hosts).unwrap_or_default();
-        let named = named.into_iter().map(|(_, text)| text);
-        let named: Vec<String> = named.chain(settings.urls()).collect();
+    fn take_netrc(
+        &mut self,
+        host: &Host,
+        app: Option<&Path>,
+        settings: &IndexSettings,
+        python: &PythonSource,
+    ) {
+        let named = naming(app, settings, python);
         let netrc = regular::read_to_string(&netrc_file(host)).unwrap_or_default();
         let wanted = netrc::entries(&netrc, |machine| {
             named.iter().any(|text| names_host(text, machine))
@@ -325,6 +334,29 @@ const DISTINCT: usize = 16;
 /// The ends of names of packages.
 const ARCHIVES: [&str; 7] = [".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip"];
 
+/// Variables by which a tool names an index in place of the public one, each with the
+/// lock that it installs.
+const OF_ANOTHER_TOOL: [(&str, &str); 2] = [
+    ("PDM_PYPI_URL", "pdm.lock"),
+    ("PIPENV_PYPI_MIRROR", "Pipfile.lock"),
+];
+
+/// What a build would miss of an index that only the tool of the app's lock reads.
+fn of_another_tool(
+    variables: &BTreeMap<String, String>,
+    app: &Path,
+    settings: &IndexSettings,
+) -> Option<String> {
+    let is_read = |(name, lock): &&(&str, &str)| variables.contains_key(*name) && app.join(lock).is_file();
+    let (name, lock) = OF_ANOTHER_TOOL.iter().find(is_read)?;
+    (!settings.has_default()).then(|| {
+        format!(
+            "{name} names a package index, and uv, which installs what {lock} says, does not read it: name it in \
+             UV_DEFAULT_INDEX, too"
+        )
+    })
+}
+
 /// What a build would miss of packages that lie beside the indexes: it would take
 /// those of the same name from an index. pip takes `~` for the home folder.
 fn beside_indexes(find_links: &[(String, String)], home: &Path) -> Option<String> {
@@ -371,6 +403,23 @@ fn proxies(variables: &BTreeMap<String, String>, is_wanted: fn(&str) -> bool) ->
 
 fn export(script: &mut String, name: &str, value: &str) {
     script.push_str(&format!("export {name}='{}'\n", value.replace('\'', "'\\''")));
+}
+
+/// All that names a host which a build asks.
+fn naming(app: Option<&Path>, settings: &IndexSettings, python: &PythonSource) -> Vec<String> {
+    let named = app.map(naming_hosts).unwrap_or_default();
+    let named = named.into_iter().map(|(_, text)| text);
+    // Lists that others take in, wherever they lie.
+    let lists = app.into_iter().flat_map(|app| {
+        let texts = requirements::files(app).into_iter();
+        texts.filter_map(|list| regular::read_to_string(&app.join(list)).ok())
+    });
+    let of_python = python.variables().map(|(_, url)| url.to_owned());
+    named
+        .chain(lists)
+        .chain(settings.urls())
+        .chain(of_python)
+        .collect()
 }
 
 /// The files of an app whose text may name a host that wants a login, by their paths

@@ -47,15 +47,20 @@ pub struct Environment {
 
 /// Whether a variable says how packages are reached.
 pub fn is_of_network(name: &str) -> bool {
-    const NAMES: [&str; 31] = [
+    const NAMES: [&str; 43] = [
         "CONDA_PREFIX",
         "NETRC",
+        "PDM_PYPI_URL",
+        "PIPENV_PYPI_MIRROR",
         "PIP_CONFIG_FILE",
         "PIP_CONSTRAINT",
         "PIP_EXTRA_INDEX_URL",
         "PIP_FIND_LINKS",
         "PIP_INDEX_URL",
+        "PIP_NO_BINARY",
         "PIP_NO_INDEX",
+        "PIP_ONLY_BINARY",
+        "PIP_REQUIRE_HASHES",
         "SSH_AUTH_SOCK",
         "UV_BUILD_CONSTRAINT",
         "UV_CONFIG_FILE",
@@ -69,18 +74,26 @@ pub fn is_of_network(name: &str) -> bool {
         "UV_INDEX",
         "UV_INDEX_STRATEGY",
         "UV_INDEX_URL",
+        "UV_NO_BINARY",
+        "UV_NO_BINARY_PACKAGE",
+        "UV_NO_BUILD",
+        "UV_NO_BUILD_PACKAGE",
         "UV_NO_CONFIG",
         "UV_NO_INDEX",
+        "UV_NO_SOURCES",
+        "UV_NO_VERIFY_HASHES",
         "UV_OVERRIDE",
         "UV_PRERELEASE",
         "UV_PYTHON_DOWNLOADS_JSON_URL",
         "UV_PYTHON_INSTALL_MIRROR",
+        "UV_REQUIRE_HASHES",
         "UV_RESOLUTION",
         "VIRTUAL_ENV",
         "XDG_CONFIG_DIRS",
         "XDG_CONFIG_HOME",
     ];
-    let login = name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"));
+    let login = (name.starts_with("UV_INDEX_") || name.starts_with("POETRY_HTTP_BASIC_"))
+        && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"));
     let proxy =
         ["http_proxy", "https_proxy", "all_proxy", "no_proxy"].contains(&name.to_lowercase().as_str());
     let npm = name.starts_with("NPM_") || name.starts_with("npm_config_");

@@ -130,6 +130,19 @@ fn above(app: &Path) -> Result<Option<SettingsFile>, String> {
     Ok(None)
 }
 
+/// uv's settings of the app itself.
+pub(super) fn of_app(app: &Path) -> Table {
+    let read = |name: &str| regular::read_to_string(&app.join(name)).ok();
+    let table = |text: String| text.parse::<Table>().unwrap_or_default();
+    match read("uv.toml") {
+        Some(text) => table(text),
+        None => {
+            let project = read("pyproject.toml").map(table).unwrap_or_default();
+            tool_uv(&project).cloned().unwrap_or_default()
+        }
+    }
+}
+
 /// Which of its files pip reads: of the user's and the named one just one, those of the
 /// machine and of a virtual environment always, and none at all where `/dev/null` is named.
 fn pip_files(env: &Environment) -> Vec<PathBuf> {

@@ -24,9 +24,10 @@ const UV_VARIABLES: [&str; 5] = [
 ];
 
 /// Variables of uv that say which versions count of those that an index has.
-const UV_VERSIONS: [&str; 4] = [
+const UV_VERSIONS: [&str; 5] = [
     "UV_EXCLUDE_NEWER",
     "UV_EXCLUDE_NEWER_PACKAGE",
+    "UV_NO_BUILD_PACKAGE",
     "UV_PRERELEASE",
     "UV_RESOLUTION",
 ];
@@ -44,11 +45,38 @@ const VERSIONS_IN_FILES: [&str; 5] = [
 /// nobody wants.
 const NO_INDEX: [&str; 2] = ["UV_NO_INDEX", "PIP_NO_INDEX"];
 
+/// What decides whether code of packages runs in a build, and which files of theirs count:
+/// variables, and keys of `uv.toml` and of its table `pip`.
+const OF_CODE: [&str; 9] = [
+    "PIP_NO_BINARY",
+    "PIP_ONLY_BINARY",
+    "PIP_REQUIRE_HASHES",
+    "UV_NO_BINARY",
+    "UV_NO_BINARY_PACKAGE",
+    "UV_NO_BUILD",
+    "UV_NO_SOURCES",
+    "UV_NO_VERIFY_HASHES",
+    "UV_REQUIRE_HASHES",
+];
+const KEYS_OF_CODE: [&str; 7] = [
+    "no-binary",
+    "no-binary-package",
+    "no-build",
+    "no-sources",
+    "no-verify-hashes",
+    "only-binary",
+    "require-hashes",
+];
+
+/// Set in the steps where the indexes in uv's variables are those of pip's settings, which
+/// an index of a list's own puts away.
+const OF_PIP: &str = "HIVE_INDEXES_OF_PIP";
+
 /// What names folders and pages of packages beside the indexes.
 const FIND_LINKS: [&str; 2] = ["UV_FIND_LINKS", "PIP_FIND_LINKS"];
 
 /// Keys of `uv.toml` that name indexes, and which versions count of those that they have.
-const UV_KEYS: [&str; 12] = [
+const UV_KEYS: [&str; 13] = [
     "index",
     "index-url",
     "extra-index-url",
@@ -58,6 +86,7 @@ const UV_KEYS: [&str; 12] = [
     "exclude-dependencies",
     "exclude-newer",
     "exclude-newer-package",
+    "no-build-package",
     "override-dependencies",
     "prerelease",
     "resolution",
@@ -142,12 +171,22 @@ pub(super) struct IndexSettings {
 }
 
 impl IndexSettings {
-    /// Reads variables and files; later files win.
+    /// Reads variables and files; later files win. `own` are uv's settings of the app
+    /// itself, which come with it: what they say of indexes pip's do not.
     ///
     /// # Errors
     /// A sentence for a setting that a build cannot follow.
-    pub(super) fn read(variables: &BTreeMap<String, String>, files: &[SettingsFile]) -> Result<Self, String> {
+    pub(super) fn read(
+        variables: &BTreeMap<String, String>,
+        files: &[SettingsFile],
+        own: &Table,
+    ) -> Result<Self, String> {
         let mut settings = Self::default();
+        for name in OF_CODE {
+            if variables.get(name).is_some_and(|value| !is_off(value)) {
+                return Err(of_code(name));
+            }
+        }
         for name in NO_INDEX {
             if variables.get(name).is_some_and(|value| !is_off(value)) {
                 return Err(no_index(name));
@@ -162,6 +201,8 @@ impl IndexSettings {
                 settings.variables.insert(name.clone(), value.clone());
             } else if is_credential(name) {
                 settings.credentials.insert(name.clone(), value.clone());
+            } else if let Some(name) = credential_of_poetry(name) {
+                settings.credentials.entry(name).or_insert_with(|| value.clone());
             }
         }
         for file in files {
@@ -190,7 +231,7 @@ impl IndexSettings {
         settings.versions_in_file = named
             .map(|(name, place)| (name.clone(), place.clone()))
             .or(of_pip);
-        settings.take_pip(&pip);
+        settings.take_pip(&pip, own);
         settings.name_all();
         let is_url = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         match settings.named.iter().find(|(_, url)| !is_url(url)) {
@@ -210,6 +251,12 @@ impl IndexSettings {
             let Some(table) = table else { continue };
             if table.get("no-index").and_then(Value::as_bool) == Some(true) {
                 return Err(no_index(&format!("`{name}no-index` in {shown}")));
+            }
+            if let Some(key) = KEYS_OF_CODE
+                .into_iter()
+                .find(|key| table.get(*key).is_some_and(is_said))
+            {
+                return Err(of_code(&format!("`{name}{key}` in {shown}")));
             }
             let places = table.get("find-links").and_then(Value::as_array);
             for place in places.into_iter().flatten().filter_map(Value::as_str) {
@@ -246,35 +293,53 @@ impl IndexSettings {
             .extend(places.map(|place| (source.to_owned(), place.to_owned())));
     }
 
-    /// pip's settings: for pip itself, and where uv has none of the kind for uv.
-    fn take_pip(&mut self, pip: &PipKeys) {
-        let has = |names: &[&str], keys: &[&str]| {
-            names.iter().any(|name| self.variables.contains_key(*name))
-                || keys.iter().any(|key| self.uv_toml.contains_key(*key))
+    /// pip's settings: for pip itself, and for uv where it has none.
+    ///
+    /// pip takes the highest version of all its indexes, uv asks one after the other, and
+    /// what stands in more than one comes from the first: `index-url` goes before
+    /// `extra-index-url`, and the public index after all others. Beside any index of uv's
+    /// pip's more ones do not count, since uv would ask them first.
+    fn take_pip(&mut self, pip: &PipKeys, own: &Table) {
+        let (variables, all) = (&self.variables, [&self.uv_toml, own]);
+        let has = |names: &[&str]| names.iter().any(|name| variables.contains_key(*name));
+        let has_default =
+            has(&["UV_DEFAULT_INDEX", "UV_INDEX_URL"]) || all.iter().any(|table| has_default(table));
+        let has_any = has_default
+            || has(&["UV_INDEX", "UV_EXTRA_INDEX_URL"])
+            || all.iter().any(|table| has_more(table));
+        let url = pip.get("index-url").map(|(_, url)| url.trim().to_owned());
+        let more = pip.get("extra-index-url").map(|(_, urls)| urls.clone());
+        let for_pip = url.clone().or_else(|| {
+            let given = variables
+                .get("UV_DEFAULT_INDEX")
+                .or(variables.get("UV_INDEX_URL"))?;
+            Some(url_of(given).to_owned())
+        });
+        let of_uv = url.clone().filter(|_| !has_default);
+        let more_of_uv: Vec<String> = match &more {
+            Some(more) if !has_any => more.split_whitespace().map(str::to_owned).collect(),
+            _ => Vec::new(),
         };
-        let has_default = has(&["UV_DEFAULT_INDEX", "UV_INDEX_URL"], &["index-url"])
-            || tables(&self.uv_toml).any(|index| index.get("default").and_then(Value::as_bool) == Some(true));
-        let has_more = has(&["UV_INDEX", "UV_EXTRA_INDEX_URL"], &["extra-index-url", "index"]);
-        if let Some((_, url)) = pip.get("index-url") {
-            self.pip.insert("PIP_INDEX_URL".to_owned(), url.clone());
-            if !has_default {
-                self.uv_toml
-                    .insert("index-url".to_owned(), Value::String(url.clone()));
+        if of_uv.is_some() || !more_of_uv.is_empty() {
+            let (mut indexes, public): (Vec<String>, Vec<String>) = of_uv
+                .iter()
+                .cloned()
+                .chain(more_of_uv)
+                .partition(|url| !is_public(url));
+            indexes.extend(public);
+            // Without a first one of its own pip asks the public one, too.
+            if of_uv.is_some() || indexes.last().is_some_and(|url| is_public(url)) {
+                let last = indexes.pop().unwrap_or_default();
+                self.variables.insert("UV_DEFAULT_INDEX".to_owned(), last);
             }
-        } else if let Some(url) = self
-            .variables
-            .get("UV_DEFAULT_INDEX")
-            .or(self.variables.get("UV_INDEX_URL"))
-        {
-            self.pip
-                .insert("PIP_INDEX_URL".to_owned(), url_of(url).to_owned());
+            if !indexes.is_empty() {
+                self.variables.insert("UV_INDEX".to_owned(), indexes.join(" "));
+            }
+            self.pip.insert(OF_PIP.to_owned(), "1".to_owned());
         }
-        if let Some((_, urls)) = pip.get("extra-index-url") {
-            self.pip.insert("PIP_EXTRA_INDEX_URL".to_owned(), urls.clone());
-            if !has_more {
-                let urls = urls.split_whitespace().map(|url| Value::String(url.to_owned()));
-                self.uv_toml
-                    .insert("extra-index-url".to_owned(), Value::Array(urls.collect()));
+        for (name, value) in [("PIP_INDEX_URL", for_pip), ("PIP_EXTRA_INDEX_URL", more)] {
+            if let Some(value) = value {
+                self.pip.insert(name.to_owned(), value);
             }
         }
         let indexes = pip.iter().filter(|(key, _)| key.ends_with("index-url"));
@@ -355,6 +420,12 @@ impl IndexSettings {
         Some(text)
     }
 
+    /// Whether the machine names the index that is asked when no other has a package.
+    pub(super) fn has_default(&self) -> bool {
+        let named = ["UV_DEFAULT_INDEX", "UV_INDEX_URL"];
+        named.iter().any(|name| self.variables.contains_key(*name)) || has_default(&self.uv_toml)
+    }
+
     /// The URL of each index that somebody names, one for each time.
     pub(super) fn urls(&self) -> impl Iterator<Item = String> {
         self.named.iter().map(|(_, url)| url.clone())
@@ -393,6 +464,42 @@ impl IndexSettings {
 fn tables(uv_toml: &Table) -> impl Iterator<Item = &Table> {
     let list = uv_toml.get("index").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_table)
+}
+
+/// Whether settings of uv's name the index that is asked when no other has a package.
+fn has_default(uv_toml: &Table) -> bool {
+    let is_default = |index: &Table| index.get("default").and_then(Value::as_bool) == Some(true);
+    let keys = [Some(uv_toml), of_pip(uv_toml)];
+    tables(uv_toml).any(is_default)
+        || keys
+            .into_iter()
+            .flatten()
+            .any(|table| table.contains_key("index-url"))
+}
+
+/// Whether they name more indexes, which any package may come from.
+fn has_more(uv_toml: &Table) -> bool {
+    let is_explicit = |index: &Table| index.get("explicit").and_then(Value::as_bool) == Some(true);
+    let keys = [Some(uv_toml), of_pip(uv_toml)];
+    tables(uv_toml).any(|index| !is_explicit(index))
+        || keys
+            .into_iter()
+            .flatten()
+            .any(|table| table.contains_key("extra-index-url"))
+}
+
+/// Whether an index is the one that everybody may put packages into.
+fn is_public(url: &str) -> bool {
+    ["pypi.org", "pypi.python.org", "test.pypi.org"].contains(&authority(url).1)
+}
+
+/// Whether a value switches something on, or names something.
+fn is_said(value: &Value) -> bool {
+    match value {
+        Value::Boolean(is_on) => *is_on,
+        Value::Array(names) => !names.is_empty(),
+        _ => true,
+    }
 }
 
 /// A key as TOML has it: the name of a package may have a dot.
@@ -436,6 +543,13 @@ pub(super) fn is_credential(name: &str) -> bool {
     exported && name.starts_with("UV_INDEX_") && (name.ends_with("_USERNAME") || name.ends_with("_PASSWORD"))
 }
 
+/// uv's variable for a login that Poetry has in one of its own: a source of Poetry's has
+/// the same name for uv.
+fn credential_of_poetry(name: &str) -> Option<String> {
+    let of_uv = format!("UV_INDEX_{}", name.strip_prefix("POETRY_HTTP_BASIC_")?);
+    is_credential(&of_uv).then_some(of_uv)
+}
+
 pub(super) fn is_off(value: &str) -> bool {
     matches!(
         value.to_lowercase().as_str(),
@@ -445,6 +559,13 @@ pub(super) fn is_off(value: &str) -> bool {
 
 fn no_index(source: &str) -> String {
     format!("{source} forbids every package index, and a build installs from one: unset it for this command")
+}
+
+fn of_code(source: &str) -> String {
+    format!(
+        "{source} decides which packages are built, or which of their files count, and a build cannot follow that: say it \
+         in the app (hashes in its list or lock; `[tool.uv]` of its pyproject.toml, or its uv.toml), and unset it for this command"
+    )
 }
 
 /// An entry of `UV_INDEX` may have a name: `internal=https://…`.

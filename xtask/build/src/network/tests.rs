@@ -2,6 +2,7 @@
 
 use super::settings::{SettingsFile, SettingsForm};
 use super::*;
+use toml::Table;
 
 fn settings(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<IndexSettings, String> {
     let variables = variables
@@ -20,7 +21,7 @@ fn settings(variables: &[(&str, &str)], files: &[(&str, &str)]) -> Result<IndexS
             },
         })
         .collect();
-    IndexSettings::read(&variables, &files)
+    IndexSettings::read(&variables, &files, &Table::new())
 }
 
 fn exported(settings: &IndexSettings) -> BTreeMap<String, String> {
@@ -33,7 +34,7 @@ fn a_machine_that_says_nothing_changes_nothing() {
         &[],
         &[(
             "/etc/pip.conf",
-            "[global]\ncert = /x\n[list]\nindex-url = http://no\n",
+            "[global]\ntimeout = 9\n[list]\nindex-url = http://no\n",
         )],
     )
     .unwrap();
@@ -81,7 +82,7 @@ fn every_place_that_names_an_index_is_used() {
         let of_uv = found.uv_toml().unwrap_or_default();
         let as_variable = exported(&found)
             .iter()
-            .any(|(name, value)| name.starts_with("UV_") && value == mirror);
+            .any(|(name, value)| name.starts_with("UV_") && value.split(' ').any(|url| url == mirror));
         assert!(as_variable || of_uv.contains(mirror), "{variables:?} {files:?}");
         let identity = found.identity().unwrap();
         assert!(identity.contains("https://mirror.example/simple"), "{identity}");
@@ -110,11 +111,134 @@ fn settings_of_uv_go_before_those_of_pip() {
         &[],
     )
     .unwrap();
-    assert_eq!(found.uv_toml(), None);
+    assert_eq!(exported(&found)["UV_DEFAULT_INDEX"], "https://uv.example");
     // pip, which installs uv, has its own.
     assert_eq!(exported(&found)["PIP_INDEX_URL"], "https://pip.example");
     let found = settings(&[("UV_DEFAULT_INDEX", "corp=https://uv.example")], &[]).unwrap();
     assert_eq!(exported(&found)["PIP_INDEX_URL"], "https://uv.example");
+}
+
+/// What uv is told of indexes: those that go before, and the last one.
+fn asked(variables: &[(&str, &str)], files: &[(&str, &str)], own: &str) -> (String, String) {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let variables = variables.iter().map(owned).collect();
+    let files: Vec<SettingsFile> = files
+        .iter()
+        .map(|(path, text)| SettingsFile {
+            path: PathBuf::from(path),
+            text: (*text).to_owned(),
+            form: if path.ends_with("pip.conf") {
+                SettingsForm::Pip
+            } else {
+                SettingsForm::Uv
+            },
+        })
+        .collect();
+    let found = IndexSettings::read(&variables, &files, &own.parse().unwrap()).unwrap();
+    let exported = exported(&found);
+    let of = |name: &str| exported.get(name).cloned().unwrap_or_default();
+    (of("UV_INDEX"), of("UV_DEFAULT_INDEX"))
+}
+
+#[test]
+fn no_index_of_pips_goes_before_one_that_is_to_be_asked_first() {
+    const CORP: &str = "https://corp.example/simple";
+    const MORE: &str = "https://more.example/simple";
+    const PUBLIC: &str = "https://pypi.org/simple";
+    let said = |more: &str, last: &str| (more.to_owned(), last.to_owned());
+    let pip = |url: &str, more: &str| format!("[global]\n  index-url = {url}\n  extra-index-url = {more}\n");
+    for (file, expected) in [
+        (pip(CORP, PUBLIC), said(CORP, PUBLIC)),
+        (pip(PUBLIC, CORP), said(CORP, PUBLIC)),
+        (pip(CORP, MORE), said(CORP, MORE)),
+        (
+            pip(PUBLIC, &format!("{MORE} {CORP}")),
+            said(&format!("{MORE} {CORP}"), PUBLIC),
+        ),
+        (format!("[global]\nextra-index-url = {CORP}\n"), said(CORP, "")),
+        (
+            format!("[global]\nextra-index-url = {PUBLIC}\n"),
+            said("", PUBLIC),
+        ),
+        (format!("[global]\nindex-url = {CORP}\n"), said("", CORP)),
+    ] {
+        assert_eq!(asked(&[], &[("/x/pip.conf", &file)], ""), expected, "{file}");
+    }
+    // Beside any of uv's, of the machine or of the app, its more ones do not count, and its
+    // first one only where uv names no last one.
+    let file = pip(MORE, PUBLIC);
+    let files = [("/x/pip.conf", file.as_str())];
+    assert_eq!(asked(&[("UV_DEFAULT_INDEX", CORP)], &files, ""), said("", CORP));
+    assert_eq!(asked(&[("UV_INDEX", CORP)], &files, ""), said(CORP, MORE));
+    let of_user = format!("[pip]\nindex-url = \"{CORP}\"\n");
+    let with_user = [files[0], ("/x/uv.toml", of_user.as_str())];
+    assert_eq!(asked(&[], &with_user, ""), said("", ""));
+    let own = format!("[[index]]\nurl = \"{CORP}\"\n");
+    assert_eq!(
+        asked(&[], &files, &format!("{own}default = true\n")),
+        said("", "")
+    );
+    assert_eq!(asked(&[], &files, &own), said("", MORE));
+    // One that only some packages come from is asked for no other.
+    assert_eq!(
+        asked(&[], &files, &format!("{own}explicit = true\n")),
+        said(MORE, PUBLIC)
+    );
+}
+
+#[test]
+fn what_decides_on_code_of_packages_is_followed_or_refused() {
+    let told = |variables: &[(&str, &str)], files: &[(&str, &str)]| settings(variables, files).unwrap_err();
+    for name in ["UV_NO_BUILD", "PIP_ONLY_BINARY", "UV_REQUIRE_HASHES"] {
+        assert!(told(&[(name, ":all:")], &[]).starts_with(&format!("{name} decides which")));
+    }
+    let of_pip = told(&[], &[("/x/uv.toml", "[pip]\nonly-binary = [\":all:\"]\n")]);
+    assert!(
+        of_pip.starts_with("`pip.only-binary` in /x/uv.toml decides"),
+        "{of_pip}"
+    );
+    let text = "no-build-package = [\"a\"]\nno-build = false\n";
+    let found = settings(&[("UV_NO_BUILD_PACKAGE", "b")], &[("/x/uv.toml", text)]).unwrap();
+    assert_eq!(found.uv_toml().unwrap(), "no-build-package = [\"a\"]\n");
+    assert_eq!(exported(&found)["UV_NO_BUILD_PACKAGE"], "b");
+}
+
+#[test]
+fn a_login_that_poetry_has_in_a_variable_is_uvs_for_the_source_of_that_name() {
+    let variables = [
+        ("POETRY_HTTP_BASIC_CORP_USERNAME", "me"),
+        ("POETRY_HTTP_BASIC_CORP_PASSWORD", "of-poetry"),
+        ("UV_INDEX_CORP_PASSWORD", "of-uv"),
+    ];
+    let found = exported(&settings(&variables, &[]).unwrap());
+    assert_eq!(found["UV_INDEX_CORP_USERNAME"], "me");
+    assert_eq!(found["UV_INDEX_CORP_PASSWORD"], "of-uv");
+    assert!(found.keys().all(|name| !name.starts_with("POETRY")));
+}
+
+#[test]
+fn an_index_that_only_the_locks_own_tool_reads_is_refused_until_uv_has_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), "https://m".to_owned()))
+            .collect()
+    };
+    let told = |names: &[&str]| {
+        let variables = variables(names);
+        let settings = IndexSettings::read(&variables, &[], &Table::new()).unwrap();
+        of_another_tool(&variables, dir.path(), &settings)
+    };
+    assert_eq!(told(&["PIPENV_PYPI_MIRROR"]), None);
+    fs_err::write(dir.path().join("Pipfile.lock"), "{}").unwrap();
+    assert!(
+        told(&["PIPENV_PYPI_MIRROR"])
+            .unwrap()
+            .starts_with("PIPENV_PYPI_MIRROR names a package index")
+    );
+    assert_eq!(told(&["PIPENV_PYPI_MIRROR", "UV_DEFAULT_INDEX"]), None);
+    assert_eq!(told(&["PDM_PYPI_URL"]), None);
 }
 
 #[test]
@@ -552,4 +676,32 @@ fn each_step_looks_for_the_logins_that_it_sees() {
         network.secrets["logins"],
         "0123456789-of-npm\n0123456789-of-python\n"
     );
+}
+
+#[test]
+fn logins_go_along_for_whatever_host_a_build_asks() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::create_dir(dir.path().join("deps")).unwrap();
+    for (path, text) in [
+        ("requirements.txt", "-r deps/prod.in\n"),
+        (
+            "deps/prod.in",
+            "-i https://of-list.example/simple\nx @ git+https://of-git.example/x\n",
+        ),
+        ("deps/other.in", "-i https://elsewhere.example/simple\n"),
+    ] {
+        fs_err::write(dir.path().join(path), text).unwrap();
+    }
+    let variables = BTreeMap::from([(
+        "UV_PYTHON_INSTALL_MIRROR".to_owned(),
+        "https://of-python.example/builds".to_owned(),
+    )]);
+    let python = PythonSource::read(&variables, &[]).unwrap();
+    let settings = settings(&[("UV_INDEX", "https://of-machine.example/simple")], &[]).unwrap();
+    let named = naming(Some(dir.path()), &settings, &python);
+    let is_asked = |host: &str| named.iter().any(|text| names_host(text, host));
+    for host in ["of-list", "of-git", "of-python", "of-machine"] {
+        assert!(is_asked(&format!("{host}.example")), "{host}");
+    }
+    assert!(!is_asked("elsewhere.example"));
 }

@@ -144,8 +144,10 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
     }
     if has(&["401 unauthorized", "403 forbidden", "missing credentials"]) {
         return failure.hint(
-            "the package index wants a login: UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, \
-             a netrc file, or user and password in the URL of a variable",
+            "the package index wants a login: a netrc file has one for any, UV_INDEX_<NAME>_USERNAME and \
+             UV_INDEX_<NAME>_PASSWORD for one with a name (in UV_INDEX, `[[tool.uv.index]]`, or a source of Poetry's, PDM's or \
+             pipenv's), or user and password in the URL of a variable. A build has neither a keyring nor what Poetry, PDM and \
+             pipenv know in files of their own",
         );
     }
     if let Some((_, rest)) = text.split_once("uv cannot have Python ")
@@ -185,7 +187,8 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
         .any(|word| of_certificates.contains(word))
     {
         return failure.hint(
-            "the network seems to intercept TLS: pass its CA bundle with `--ca-bundle FILE` or SSL_CERT_FILE",
+            "the network seems to intercept TLS: pass its CA bundle with `--ca-bundle FILE` or SSL_CERT_FILE; a build has none of \
+             pip's `cert` and `trusted-host`, of PIP_CERT, REQUESTS_CA_BUNDLE and UV_INSECURE_HOST",
         );
     }
     if has(&["no space left", "disk quota"]) {
@@ -209,15 +212,17 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
             Some(host) => format!(
                 "the build could not reach {host}: check the network, or the proxy, and run the same command again; \
                  an app's lock that names {host} is made anew for another index, and a line `--index-url` or `-i` of its \
-                 list that does is taken out, as the index settings of the machine come first"
+                 list that does is taken out where the index settings of the machine are to count"
             ),
             None => "the build could not reach the network: check it, or the proxy, and run the same command again".to_owned(),
         });
     }
     if text.contains("first index that contains a given package") {
         return failure.hint(
-            "an index that goes before has that name in other versions: UV_INDEX_STRATEGY=unsafe-best-match lets the \
-             versions of all indexes count, where all are trusted; so does `index-strategy` in the app's uv.toml",
+            "an index that goes before has that name in other versions, and may have it from somebody else: name the one that \
+             is meant first (UV_INDEX goes before UV_DEFAULT_INDEX), or for this package alone (`[tool.uv.sources]`, `index` \
+             in Pipfile, `source` of Poetry's). UV_INDEX_STRATEGY=unsafe-best-match takes the highest version of anybody who \
+             may put one into any of them",
         );
     }
     if text.contains("Git sources cannot be editable") {
@@ -419,7 +424,10 @@ mod tests {
             hint.starts_with("an index that goes before has that name in other versions"),
             "{hint}"
         );
-        assert!(hint.contains("UV_INDEX_STRATEGY=unsafe-best-match"), "{hint}");
+        // What keeps the order comes before what gives it up.
+        let at = |words: &str| hint.find(words).unwrap_or_else(|| panic!("{hint}"));
+        assert!(at("`[tool.uv.sources]`") < at("UV_INDEX_STRATEGY=unsafe-best-match"));
+        assert!(at("UV_INDEX goes before UV_DEFAULT_INDEX") < at("the highest version of anybody"));
     }
 
     #[test]

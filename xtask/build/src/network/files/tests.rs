@@ -59,7 +59,7 @@ impl Machine {
             .into_iter()
             .filter(|file| file.path.starts_with(self.dir.path()));
         let own: Vec<SettingsFile> = own.collect();
-        let settings = IndexSettings::read(&BTreeMap::new(), &own).unwrap();
+        let settings = IndexSettings::read(&BTreeMap::new(), &own, &Table::new()).unwrap();
         settings.uv_toml().unwrap_or_default()
     }
 }
