@@ -151,7 +151,7 @@ install() {
     if [ "$status" = 0 ]; then return; fi
     failed='s/.*Failed to build `\([A-Za-z0-9._-]*==[A-Za-z0-9.+!-]*\)`.*/\1/p'
     sed -n "$failed" /tmp/uv | head -n 1 > /tmp/failed
-    sed -n '/^[A-Za-z0-9].*==/p' ahead.txt 2> /dev/null | cat - /tmp/failed > /tmp/pinned
+    cat ahead*.txt 2> /dev/null | sed -n '/^[A-Za-z0-9].*==/p' | cat - /tmp/failed > /tmp/pinned
     if [ -s /tmp/failed ]; then
         for pins in /tmp/pinned /tmp/failed; do
             for version in {{pythons}} 3.10 3.9 3.8; do
@@ -165,6 +165,7 @@ install() {
     fi
     exit "$status"
 }
+{{asks}}
 {{with_packages}}locks=$(find . -maxdepth 1 -name '*.lock' -o -name pylock.toml -o -name requirements.txt)
 if [ -z "$locks" ] && [ -f pyproject.toml ]; then
     # Also what is listed may be built, to ask it what it needs.
@@ -201,9 +202,6 @@ elif [ -f poetry.lock ] || [ -f pdm.lock ]; then
 {{locked}}
 PY
     uv venv /opt/venv
-    # Whatever index has a package, it is the one of the lock: each has its hashes.
-    install pip install --python /opt/venv/bin/python --no-deps --index-strategy unsafe-best-match \
-        --requirement ahead.txt
 elif [ -f requirements.txt ]; then
     # What lies in the app's folder comes with the app. So does everything, where a place is referred
     # to that is not here.
@@ -211,6 +209,7 @@ elif [ -f requirements.txt ]; then
 {{listed}}
 PY
     uv venv /opt/venv
+    asks /opt/indexes
     if [ -s ahead.txt ]; then
         install pip install --python /opt/venv/bin/python --requirement ahead.txt{{with_list}}
     fi
@@ -219,25 +218,22 @@ elif [ -f Pipfile.lock ]; then
 {{pipfile}}
 PY
     uv venv /opt/venv
-    any_index=
-    if [ -f /tmp/hashed ]; then any_index='--no-deps --index-strategy unsafe-best-match'; fi
-    install pip install --python /opt/venv/bin/python $any_index --requirement ahead.txt
 else
     echo "the app has neither pyproject.toml nor any list of what is installed" >&2
     exit 1
 fi
+{{lists}}
+asks /opt/indexes
 # What the app's own package is built with, so that a change of the app fetches nothing. Not every
-# project with a build system is built: what cannot be had may not be needed.
+# project with a build system is built: what cannot be had may not be needed. A package that has a
+# source of its own uv takes from there when it builds the project, and one without a wheel would be
+# built here.
 if [ -f /opt/own ]; then
     python3 - > /tmp/build-system <<'PY'
-import tomllib
-
-with open("pyproject.toml", "rb") as file:
-    for requirement in tomllib.load(file).get("build-system", {}).get("requires", []):
-        print(requirement)
+{{build_system}}
 PY
     if [ -s /tmp/build-system ]; then
-        uv pip install --quiet --target /tmp/built-with --requirement /tmp/build-system ||
+        uv pip install --quiet --target /tmp/built-with --no-build --requirement /tmp/build-system ||
             echo "the build system is not fetched ahead"
         rm -rf /tmp/built-with
     fi
@@ -307,6 +303,8 @@ if [ -n "${APP_CONTENTS:-}" ] && [ "$(contents /app)" != "$APP_CONTENTS" ]; then
     echo "BuildKit has not read what was hashed of the app's folder" >&2
     exit 1
 fi
+{{asks}}
+asks /opt/indexes
 mkdir /opt/project
 if [ -f /opt/later ]; then
     rmdir /opt/venv
@@ -327,14 +325,18 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     while read -r at; do [ -f "$at/pyproject.toml" ] || all=no; done < /tmp/projects
     if [ $all = yes ] && [ ! -f /opt/made ]; then
         # A lock counts that was made with the index settings of this machine, or without them: what
-        # is installed comes from where the lock says.
+        # is installed comes from where the lock says. Without them no index is asked: what the
+        # machine's have may be somebody else's there. A project's own code is asked but once.
         bare() {
             env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL \
                 -u UV_INDEX_STRATEGY -u UV_EXCLUDE_NEWER -u UV_EXCLUDE_NEWER_PACKAGE -u UV_PRERELEASE \
                 -u UV_RESOLUTION XDG_CONFIG_HOME=/nonexistent "$@"
         }
         uv lock --check --offline 2> /dev/null || bare uv lock --check --offline 2> /dev/null ||
-            bare uv lock --check 2> /dev/null || uv lock --check
+            uv lock --check 2> /tmp/uv || bare uv lock --check --offline 2> /dev/null || {
+            cat /tmp/uv >&2
+            exit 1
+        }
     fi
     uv export --quiet --frozen {{install_options}} --no-hashes --no-header --no-annotate \
         --output-file /tmp/exported

@@ -11,6 +11,9 @@ listed = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(listed)
 
 
+PRE = {"UV_PRERELEASE": "allow"}
+
+
 class Lists(unittest.TestCase):
     def read(self, files):
         """A list and those beside it; paths in it as they stand below its folder."""
@@ -54,6 +57,29 @@ class Lists(unittest.TestCase):
         found = self.read({"requirements.txt": "\n".join(["# all", *own, *others, ""])})
         self.assertEqual((found.ahead, found.later), (others, own))
         self.assertFalse(found.is_later_as_a_whole)
+
+    def test_a_comment_goes_on_in_no_other_line(self):
+        text = "a\n# old, see below \\\nb==1 \\\n    --hash=sha256:0\n  # \\\r\n-r more.txt\n"
+        found = self.read({"requirements.txt": text, "more.txt": "c \\\n# d \\\ne\n"})
+        self.assertEqual(found.ahead, ["a", "b==1      --hash=sha256:0", "c", "e"])
+
+    def test_what_uv_would_not_take_of_a_list_goes_in_variables(self):
+        for text, said in [
+            ("a\n", {}),
+            ("-i https://h/simple\na\n", {"UV_DEFAULT_INDEX": "https://h/simple"}),
+            ("-ihttps://h/simple\n--pre\n", {"UV_DEFAULT_INDEX": "https://h/simple"} | PRE),
+            ("--index-url=https://${A}@h/simple\n", {"UV_DEFAULT_INDEX": "https://${A}@h/simple"}),
+            (
+                "-i https://h/simple\n-i https://o/simple\n",
+                {"UV_DEFAULT_INDEX": "https://o/simple"},
+            ),
+            # That is the machine's default one.
+            ("-i https://pypi.org/simple/\n", {}),
+            ("-i https://h/simple\n-i https://pypi.org/simple\n", {}),
+        ]:
+            found = self.read({"requirements.txt": "-r more.txt\n", "more.txt": text})
+            self.assertEqual(found.variables, said, text)
+            self.assertEqual(found.ahead, ["a"] if text.endswith("a\n") else [])
 
     def test_what_is_not_here_lets_all_come_with_the_app(self):
         for line in [

@@ -137,6 +137,58 @@ class OfPdm(unittest.TestCase):
         self.assertEqual(locked.line(package("a"), files)[0], "a==1 --hash=sha256:01")
 
 
+PUBLIC = "https://pypi.org/simple"
+CORP, MORE = "https://corp.example/simple", "https://more.example/simple/"
+
+
+class Indexes(unittest.TestCase):
+    def test_poetrys_are_those_of_the_lock(self):
+        def legacy(name, url):
+            return package("a", source={"type": "legacy", "url": url, "reference": name})
+
+        sources = [
+            {"name": "only", "url": MORE, "priority": "explicit"},
+            {"name": "corp", "url": CORP, "priority": "supplemental"},
+            {"name": "PyPI"},
+        ]
+        project = {"tool": {"poetry": {"source": sources}}}
+        before = (("UV_INDEX", f"corp={CORP}"),)
+        packages = [package("b"), legacy("corp", CORP), legacy("public", PUBLIC)]
+        said = ([(), before, ()], before)
+        self.assertEqual(locked.places_of_poetry(packages, project), said)
+        # The public index is none where all has another one.
+        alone = (("UV_DEFAULT_INDEX", f"corp={CORP}"),)
+        git = package("c", source={"type": "git", "url": "https://h/c.git"})
+        said = ([alone, ()], alone)
+        self.assertEqual(locked.places_of_poetry([legacy("corp", CORP), git], project), said)
+        self.assertEqual(locked.places_of_poetry([package("b")], {}), ([()], ()))
+
+    def test_pdms_are_those_of_the_project(self):
+        def places(*sources):
+            project = {"tool": {"pdm": {"source": list(sources)}}}
+            return locked.places_of_pdm([package("Corp_lib"), package("other")], project)
+
+        corp, more = {"name": "corp", "url": CORP}, {"name": "more", "url": MORE}
+        of_corp, of_more = ("UV_INDEX", f"corp={CORP}"), ("UV_INDEX", f"more={MORE}")
+        said = ([(of_corp, of_more)] * 2, (of_corp, of_more))
+        self.assertEqual(places(corp, more), said)
+        own = corp | {"include_packages": ["corp-*"]}
+        self.assertEqual(places(own, more)[0], [(of_corp,), (of_corp, of_more)])
+        none = more | {"exclude_packages": ["corp-*"]}
+        self.assertEqual(places(corp, none)[0], [(of_corp,), (of_corp, of_more)])
+        # One that stands in the place of the public one.
+        instead = places({"name": "pypi", "url": CORP})
+        self.assertEqual(instead[1], (("UV_DEFAULT_INDEX", f"pypi={CORP}"),))
+        self.assertEqual(places({"name": "pypi", "url": PUBLIC}), ([(), ()], ()))
+        with self.assertRaisesRegex(SystemExit, "the source w of PDM's is no index"):
+            places({"name": "w", "url": CORP, "type": "find_links"})
+
+    def test_a_login_that_has_no_value_is_left_to_the_machine(self):
+        own = {"name": "own", "url": "https://me:${HIVE_NOBODY}@o/simple"}
+        said = (("UV_INDEX", "own=https://o/simple"),)
+        self.assertEqual(locked.of_sources([own]), said)
+
+
 class Lines(unittest.TestCase):
     def test_all_of_an_index_have_their_hashes(self):
         files = [{"file": "a.whl", "hash": "sha256:02"}, {"file": "a.tar.gz", "hash": "sha256:01"}]
@@ -167,20 +219,6 @@ class Lines(unittest.TestCase):
         self.assertEqual(locked.line(package("a", path="./a"), {}), ("/app/./a", True))
         url = package("a", url="https://h/a.whl", files=[{"hash": "sha256:01"}])
         self.assertEqual(locked.line(url, {})[0], "a @ https://h/a.whl --hash=sha256:01")
-
-    def test_indexes_are_those_besides_the_public_one(self):
-        def legacy(url):
-            return package("a", source={"type": "legacy", "url": url})
-
-        packages = [legacy("https://pypi.org/simple"), legacy("https://h/simple/")]
-        pdm = {"tool": {"pdm": {"source": [{"name": "own", "url": "https://o/simple"}]}}}
-        said = ["https://h/simple", "https://o/simple"]
-        self.assertEqual(locked.indexes(packages, pdm), said)
-
-    def test_a_login_that_has_no_value_is_left_to_the_machine(self):
-        url = "https://me:${HIVE_NOBODY}@o/simple"
-        pdm = {"tool": {"pdm": {"source": [{"name": "own", "url": url}]}}}
-        self.assertEqual(locked.indexes([], pdm), ["https://o/simple"])
 
     def test_a_project_says_whether_it_is_a_package(self):
         system = {"build-system": {}}

@@ -9,6 +9,7 @@ from unittest import mock
 
 PLACE = pathlib.Path(__file__).parents[2] / "xtask/definition/src/dockerfile/pipfile.py"
 sys.path.insert(0, str(PLACE.parent))
+address = importlib.import_module("address")
 SPEC = importlib.util.spec_from_file_location("pipfile", PLACE)
 pipfile = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pipfile)
@@ -16,22 +17,41 @@ SPEC.loader.exec_module(pipfile)
 PUBLIC = "https://pypi.org/simple"
 
 
-def lock(urls=(), **packages):
-    return {"_meta": {"sources": [{"url": url} for url in urls]}, "default": packages}
+def source(name, url):
+    return {"name": name, "url": url}
+
+
+CORP, MORE = "https://corp.example/simple", "https://more.example/simple"
+HASHED = {"version": "==1", "hashes": ["sha256:0"]}
 
 
 class Sources(unittest.TestCase):
-    def test_the_public_index_is_left_to_the_machine(self):
-        for urls, said in [
-            ([], []),
-            ([PUBLIC], []),
-            ([PUBLIC, "https://h/simple"], ["--extra-index-url https://h/simple"]),
-            (
-                ["https://h/simple", PUBLIC],
-                ["--index-url https://h/simple", f"--extra-index-url {PUBLIC}"],
-            ),
+    def test_a_package_comes_from_the_index_that_pipenv_would_ask(self):
+        public, corp, more = source("pypi", PUBLIC), source("corp", CORP), source("more", MORE)
+        before, alone = ("UV_INDEX", f"corp={CORP}"), ("UV_DEFAULT_INDEX", f"corp={CORP}")
+        bare = {"version": "==1"}
+        for sources, entry, said in [
+            # The public index is left to the machine.
+            ([], HASHED, ((), False)),
+            ([public], HASHED, ((), False)),
+            ([corp, public], HASHED | {"index": "pypi"}, ((), False)),
+            ([public, corp], HASHED | {"index": "corp"}, ((before,), False)),
+            # What has no hash comes from no other.
+            ([public, corp], bare | {"index": "corp"}, ((alone,), False)),
+            ([corp, public], bare, ((alone,), False)),
+            ([public, corp], bare, ((), False)),
+            # No index that is no source is asked.
+            ([corp], HASHED, ((alone,), False)),
+            ([corp, more], HASHED | {"index": "corp"}, ((alone,), False)),
+            # Any may have the file of a hash.
+            ([public, corp], HASHED, ((before,), True)),
+            ([corp, more], HASHED, ((alone, ("UV_INDEX", f"more={MORE}")), True)),
         ]:
-            self.assertEqual(pipfile.indexes(lock(urls)), said)
+            self.assertEqual(pipfile.places(entry, sources), said, (sources, entry))
+
+    def test_an_index_that_is_no_source_is_refused_by_name(self):
+        with self.assertRaisesRegex(SystemExit, "Pipfile.lock: there is no source corp"):
+            pipfile.places(HASHED | {"index": "corp"}, [source("pypi", PUBLIC)])
 
     def test_a_login_that_has_no_value_is_left_to_the_machine(self):
         for url, said in [
@@ -40,9 +60,9 @@ class Sources(unittest.TestCase):
             ("https://me@h/simple", "https://me@h/simple"),
             ("https://h/a$b@c", "https://h/a$b@c"),
         ]:
-            self.assertEqual(pipfile.address(url), said)
+            self.assertEqual(address.address(url), said)
         with mock.patch.dict(os.environ, {"HIVE_USER": "me", "HIVE_PASS": "pw"}):
-            url = pipfile.address("https://$HIVE_USER:${HIVE_PASS}@$HIVE_USER.h/simple")
+            url = address.address("https://$HIVE_USER:${HIVE_PASS}@$HIVE_USER.h/simple")
         # By uv, which has the login from its environment: no file of a step has it.
         self.assertEqual(url, "https://${HIVE_USER}:${HIVE_PASS}@me.h/simple")
 
@@ -63,8 +83,3 @@ class Lines(unittest.TestCase):
             ),
         ]:
             self.assertEqual(pipfile.line("a", entry), said)
-
-    def test_any_index_may_have_what_has_its_hashes(self):
-        hashed = {"version": "==1", "hashes": ["sha256:0"]}
-        self.assertTrue(pipfile.is_hashed(lock(a=hashed, b={"git": "https://h/b.git", "ref": "0"})))
-        self.assertFalse(pipfile.is_hashed(lock(a=hashed, b={"version": "==1"})))

@@ -65,10 +65,18 @@ const LISTED: &str = include_str!("dockerfile/listed.py");
 /// What decides how a `pyproject.toml` alone becomes a list.
 const BARE: &str = include_str!("dockerfile/bare.py");
 
-/// What two of them know of an index's address, and the line by which they take it: a script of the
+/// What lists the packages that the app's own one is built with.
+const BUILD_SYSTEM: &str = include_str!("dockerfile/build_system.py");
+
+/// What puts the app's indexes before those of the machine, and what installs each list of a lock's
+/// from its own.
+const ASKS: &str = include_str!("dockerfile/asks.sh");
+const LISTS: &str = include_str!("dockerfile/lists.sh");
+
+/// What two of them know of indexes, and the line by which they take it: a script of the
 /// build is one text.
 const ADDRESS: &str = include_str!("dockerfile/address.py");
-const FROM_ADDRESS: &str = "from address import address\n";
+const FROM_ADDRESS: &str = "from address import index, is_public, write\n";
 
 /// Renders an image's Dockerfile.
 ///
@@ -202,6 +210,9 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         ("pipfile", PIPFILE),
         ("listed", LISTED),
         ("bare", BARE),
+        ("build_system", BUILD_SYSTEM),
+        ("asks", ASKS),
+        ("lists", LISTS),
     ] {
         values.insert(name, script.replace(FROM_ADDRESS, ADDRESS).trim_end().to_owned());
     }
@@ -321,8 +332,8 @@ mod tests {
     fn what_two_scripts_share_is_in_the_text_of_each() {
         for script in [LOCKED, PIPFILE] {
             let whole = script.replace(FROM_ADDRESS, ADDRESS);
-            assert!(script.contains("address(") && !script.contains("def address("));
-            assert!(whole.contains("def address(") && !whole.contains("from address"));
+            assert!(script.contains("write(") && !script.contains("def write("));
+            assert!(whole.contains("def write(") && !whole.contains("from address"));
         }
     }
 

@@ -16,7 +16,7 @@ const PASSWORD: &str = "pa55-that-nobody-sees";
 /// As npm has it in its file, by Base64.
 const PASSWORD_OF_NPM: &str = "cGE1NS10aGF0LW5vYm9keS1zZWVz";
 
-/// A package that only the private index has.
+/// A package of the private index, which somebody else has put into the public one, too.
 const PACKAGE: &str = "hive-test-private-package";
 
 /// An index and proxy on this machine, for as long as it is there.
@@ -152,6 +152,15 @@ fn contains(bytes: &[u8]) -> bool {
     has(PASSWORD) || has(PASSWORD_OF_NPM)
 }
 
+/// The public index was asked, and not for the private package.
+fn never_public(asked: &str) {
+    assert!(asked.contains("public /public/simple/"), "{asked}");
+    assert!(
+        !asked.contains(&format!("public /public/simple/{PACKAGE}")),
+        "{asked}"
+    );
+}
+
 fn origin(bench: &Bench) -> String {
     let module = PACKAGE.replace('-', "_");
     bench.python(&format!("import {module} as it; print(it.ORIGIN)"))
@@ -202,7 +211,8 @@ fn with_proxy_of_docker(proxy: &str) -> tempfile::TempDir {
 #[ignore = "needs an engine"]
 fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
     let (bench, mut index) = (bench("private-index"), Index::start());
-    let url = format!("corp=http://{}/simple", index.address);
+    let at = &index.address;
+    let url = format!("corp=http://{at}/simple http://{at}/public/simple");
     let variables = [
         ("UV_INDEX", url.as_str()),
         ("UV_INDEX_CORP_USERNAME", "someone"),
@@ -236,6 +246,7 @@ fn a_private_index_with_a_login_is_used_and_the_login_is_nowhere() {
     is_nowhere(&bench, &run);
     let asked = index.asked();
     assert!(asked.contains("direct /simple/"), "{asked}");
+    never_public(&asked);
     // Another index is another image; the same one with another login is not.
     let reason = |variables: &[(&str, &str)]| {
         let app = bench.checkout.path("app");
@@ -258,7 +269,8 @@ fn a_proxy_and_an_index_of_pip_are_used_with_the_logins_of_netrc() {
     );
     bench.checkout.write(
         "pip.conf",
-        "[global]\nextra-index-url =\n    http://packages.invalid/simple\n",
+        "[global]\n  index-url = https://pypi.org/simple\n  extra-index-url =\n    http://packages.invalid/simple\n    \
+         http://packages.invalid/public/simple\n",
     );
     let netrc = bench.checkout.path("netrc");
     let pip = bench.checkout.path("pip.conf");
@@ -277,6 +289,7 @@ fn a_proxy_and_an_index_of_pip_are_used_with_the_logins_of_netrc() {
     is_nowhere(&bench, &run);
     let asked = index.asked();
     assert!(asked.contains("proxied /simple/"), "{asked}");
+    never_public(&asked);
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod migrate;
 mod migrations;
 mod never_stale;
 mod new_image;
+mod own_indexes;
 mod own_programs;
 mod own_steps;
 mod packages;

@@ -7,6 +7,7 @@ import codecs
 import pathlib
 import re
 
+PUBLIC = ("https://pypi.org/simple", "https://pypi.python.org/simple")
 ARCHIVES = (".whl", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
 
 
@@ -34,6 +35,9 @@ class Listed:
         # What is installed ahead, and what comes with the app.
         self.ahead = []
         self.later = []
+        # What uv's variables say of it: its own first index, before the machine's, and what else uv
+        # passes over in a list.
+        self.variables = {}
         # Whether all comes with the app: something that decides on all of it is there alone.
         self.is_later_as_a_whole = False
         self.read(path)
@@ -42,14 +46,16 @@ class Listed:
         if not path.is_file():
             self.is_later_as_a_whole = True
             return
-        for line in re.sub(r"\\\r?\n", " ", text_of(path)).splitlines():
+        # A line that is a comment never goes on in the next one.
+        text = re.sub(r"(?m)^[^\S\n]*#.*$", "#", text_of(path))
+        for line in re.sub(r"\\\r?\n", " ", text).splitlines():
             said = re.sub(r"(^|\s)#.*", "", line).strip()
             if said:
                 self.take(path, said)
 
     def take(self, path, line):
         option = re.match(r"(-r|-c|--requirement|--constraint)[=\s]*(\S+)$", line)
-        places = r"(?:-f|--find-links|-i|--index-url|--extra-index-url)[=\s]\s*(\S+)$"
+        places = r"(?:-[fi][=\s]*|--(?:find-links|index-url|extra-index-url)[=\s]\s*)(\S+)$"
         place = re.match(places, line)
         editable = re.match(r"(?:-e|--editable)[=\s]*(?=[^=\s])", line)
         if option and "://" not in option[2]:
@@ -60,6 +66,14 @@ class Listed:
                 self.ahead.append(f"-c {other}")
             else:
                 self.is_later_as_a_whole = True
+        elif place and line.startswith(("-i", "--index-url")) and "://" in place[1]:
+            # As pip has it, the last one counts, and not that of the machine, which stands for the
+            # public one alone.
+            self.variables.pop("UV_DEFAULT_INDEX", None)
+            if place[1].rstrip("/") not in PUBLIC:
+                self.variables["UV_DEFAULT_INDEX"] = place[1]
+        elif line == "--pre":
+            self.variables["UV_PRERELEASE"] = "allow"
         elif line == "--no-index" or (place and "://" not in place[1]):
             self.is_later_as_a_whole = True
         elif editable:
@@ -80,6 +94,8 @@ class Listed:
 
 def main():
     listed = Listed(pathlib.Path("requirements.txt"))
+    said = "".join(f"{name} {value}\n" for name, value in listed.variables.items())
+    pathlib.Path("/opt/indexes").write_text(said)
     if listed.is_later_as_a_whole:
         pathlib.Path("/opt/later").write_text("requirements.txt\n")
         return

@@ -4,13 +4,14 @@ Runs in a build, with the options of `uv sync` that say which extras and groups 
 """
 
 import argparse
+import fnmatch
 import functools
 import pathlib
 import re
 import sys
 import tomllib
 
-from address import address
+from address import index, is_public, write
 from pip._vendor.packaging.markers import Marker
 from pip._vendor.packaging.requirements import Requirement
 from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -255,13 +256,61 @@ def line(package, more_files):
     return " ".join([name + place, *hashes]), False
 
 
-def indexes(packages, project):
-    """Where packages come from besides the machine's own index."""
-    of_pdm = project.get("tool", {}).get("pdm", {}).get("source", [])
-    urls = [address(source["url"]) for source in of_pdm if "url" in source]
+def places_of_poetry(packages, project):
+    """By package the index besides the machine's that it is locked from, and what the project is
+    built from. Poetry asks the public one beside its sources unless all is locked from those."""
     sources = [package.get("source", {}) for package in packages]
-    urls += [source["url"] for source in sources if source.get("type") == "legacy"]
-    return sorted({url.rstrip("/") for url in urls} - {"https://pypi.org/simple"})
+    own = [source for source in sources if source.get("type") == "legacy"]
+    is_alone = all(source for source in sources) and not any(is_public(one["url"]) for one in own)
+    by_package = []
+    for source in sources:
+        is_own = source.get("type") == "legacy" and not is_public(source["url"])
+        variable = "UV_DEFAULT_INDEX" if is_alone else "UV_INDEX"
+        name = source.get("reference")
+        by_package.append(((variable, index(name, source["url"])),) if is_own else ())
+    for_all = [
+        index(source.get("name"), source["url"])
+        for source in project.get("tool", {}).get("poetry", {}).get("source", [])
+        if "url" in source and not is_public(source["url"]) and source.get("priority") != "explicit"
+    ]
+    before = [("UV_DEFAULT_INDEX", for_all.pop(0))] if is_alone and own and for_all else []
+    return by_package, tuple(before + [("UV_INDEX", url) for url in for_all])
+
+
+def places_of_pdm(packages, project):
+    """The same of PDM, which takes a package from those of its sources that have its name in
+    `include_packages`, else from any that has not left it out, by the hashes of its files."""
+    sources = project.get("tool", {}).get("pdm", {}).get("source", [])
+    for source in sources:
+        if source.get("type", "index") != "index":
+            sys.exit(
+                f"pyproject.toml: the source {source.get('name')} of PDM's is no index, and uv, "
+                "which installs, asks no other: name an index that has its packages"
+            )
+    by_package = []
+    for package in packages:
+        own = [one for one in sources if matches(package, one.get("include_packages", []))]
+        if not own:
+            left = [one for one in sources if matches(package, one.get("exclude_packages", []))]
+            own = [one for one in sources if one not in left]
+        by_package.append(of_sources(own))
+    return by_package, of_sources(sources)
+
+
+def matches(package, patterns):
+    return any(fnmatch.fnmatch(normal(package["name"]), pattern.lower()) for pattern in patterns)
+
+
+def of_sources(sources):
+    """One that is called as the public index stands in its place."""
+    own = [source for source in sources if "url" in source and not is_public(source["url"])]
+    return tuple(
+        (
+            "UV_DEFAULT_INDEX" if source.get("name") == "pypi" else "UV_INDEX",
+            index(source.get("name"), source["url"]),
+        )
+        for source in own
+    )
 
 
 def is_package(project):
@@ -291,9 +340,14 @@ def main():
         packages = pdm(lock, project, extras, groups)
     more_files = lock.get("metadata", {}).get("files", {})
     lines = [line(package, more_files) for package in packages]
-    ahead = [f"--extra-index-url {url}" for url in indexes(packages, project)]
-    ahead += [text for text, is_local in lines if not is_local]
-    pathlib.Path("ahead.txt").write_text("\n".join(ahead) + "\n")
+    of_tool = places_of_poetry if file.is_file() else places_of_pdm
+    by_package, for_all = of_tool(packages, project)
+    lists = {}
+    for places, (text, is_local) in zip(by_package, lines, strict=True):
+        if not is_local:
+            is_any = not file.is_file() and bool(places)
+            lists.setdefault((places, is_any), []).append(text)
+    write(lists, for_all)
     later = [f"{text}\n" for text, is_local in lines if is_local]
     pathlib.Path("/opt/locked").write_text("".join(later))
     if is_package(project):

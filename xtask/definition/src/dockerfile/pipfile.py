@@ -5,17 +5,39 @@ Runs in a build, in the folder of the lock.
 
 import json
 import pathlib
+import sys
 
-from address import address
+from address import index, is_public, write
 
 
-def indexes(lock):
-    """Where packages come from. The public index is anybody's default, unless the machine has
-    another one."""
-    urls = [address(source["url"]) for source in lock["_meta"].get("sources", [])]
-    first = [] if urls[:1] == ["https://pypi.org/simple"] else urls[:1]
-    more = [f"--extra-index-url {url}" for url in urls[1:]]
-    return [f"--index-url {url}" for url in first] + more
+def places(entry, sources):
+    """The indexes of a package besides the machine's, as pipenv asks them: the one that its entry
+    names, else the first. Whether any may have it, by its hash."""
+    by_name = {source.get("name"): source for source in sources}
+    is_hashed = bool(entry.get("hashes"))
+    own = sources[:1]
+    if "index" in entry:
+        if entry["index"] not in by_name:
+            sys.exit(
+                f"Pipfile.lock: there is no source {entry['index']}, which a package names\n"
+                "hint: name it in Pipfile, and run `pipenv lock`"
+            )
+        own = [by_name[entry["index"]]]
+    elif is_hashed:
+        own = sources
+    return asked(own, sources, is_hashed), is_hashed and len(own) > 1
+
+
+def asked(own, sources, is_hashed):
+    """What uv's variables say of the indexes. Beside one of its own a package that has no hash may
+    come from no other, nor any where the public index is none of the sources."""
+    own = [source for source in own if not is_public(source["url"])]
+    if not own:
+        return ()
+    has_public = any(is_public(source["url"]) for source in sources)
+    urls = [index(source.get("name"), source["url"]) for source in own]
+    before = [] if is_hashed and has_public else [("UV_DEFAULT_INDEX", urls.pop(0))]
+    return tuple(before + [("UV_INDEX", url) for url in urls])
 
 
 def line(name, entry):
@@ -35,22 +57,19 @@ def line(name, entry):
     return f"{name}{extras}{entry['version']}{marker}{hashes}", False
 
 
-def is_hashed(lock):
-    """Whether each package of an index has its hashes: whatever index has it, it is that one."""
-    of_index = [entry for entry in lock["default"].values() if "version" in entry]
-    return all(entry.get("hashes") for entry in of_index)
-
-
 def main():
     lock = json.loads(pathlib.Path("Pipfile.lock").read_text())
-    lines = [line(name, entry) for name, entry in lock["default"].items()]
-    ahead = indexes(lock) + [text for text, is_local in lines if not is_local]
-    pathlib.Path("ahead.txt").write_text("\n".join(ahead) + "\n")
-    if is_hashed(lock):
-        pathlib.Path("/tmp/hashed").touch()
-    later = [f"{text}\n" for text, is_local in lines if is_local]
+    sources = lock["_meta"].get("sources", [])
+    lists, later = {}, ""
+    for name, entry in lock["default"].items():
+        text, is_local = line(name, entry)
+        if is_local:
+            later += f"{text}\n"
+        else:
+            lists.setdefault(places(entry, sources), []).append(text)
+    write(lists, asked(sources[:1], sources, True))
     if later:
-        pathlib.Path("/opt/local.txt").write_text("".join(later))
+        pathlib.Path("/opt/local.txt").write_text(later)
         pathlib.Path("/opt/later").write_text("/opt/local.txt\n")
 
 

@@ -1,0 +1,310 @@
+//! Each package comes from the index that the app's own list or lock says, also where
+//! another one has the same name in a higher version: what a build step runs, on this
+//! machine, with uv and two indexes.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::build_images::fixture;
+use crate::sandbox::{repository, skipped};
+
+const LOGIN: &str = "someone:pa55-that-nobody-sees";
+
+/// The uv of the images, made once; none without a package index.
+fn uv() -> Option<&'static Path> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let lock = fs_err::read_to_string(repository().join("images/base-sets.lock.json")).unwrap();
+        let lock: serde_json::Value = serde_json::from_str(&lock).unwrap();
+        let version = lock["uv"]["version"].as_str().unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("uv-{version}"));
+        let uv = folder.join("bin/uv");
+        if uv.is_file() {
+            return Ok(uv);
+        }
+        let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let target = made.path().join("uv");
+        let said = Command::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--target",
+            ])
+            .arg(&target)
+            .arg(format!("uv=={version}"))
+            .output();
+        match said {
+            Ok(said) if said.status.success() => {}
+            Ok(said) => return Err(String::from_utf8_lossy(&said.stderr).into_owned()),
+            Err(error) => return Err(error.to_string()),
+        }
+        // An error is one where it is there by now.
+        let renamed = fs_err::rename(&target, &folder);
+        if uv.is_file() {
+            Ok(uv)
+        } else {
+            Err(format!("{renamed:?}"))
+        }
+    });
+    match made {
+        Ok(uv) => Some(uv),
+        Err(why) => {
+            skipped(&format!("no uv, and it cannot be installed: {why}"));
+            None
+        }
+    }
+}
+
+/// A company's index, and one that anybody may put packages into.
+struct Indexes {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    port: String,
+    hashes: BTreeMap<String, String>,
+}
+
+impl Indexes {
+    fn start() -> Self {
+        let mut child = Command::new("python3")
+            .args([&fixture("two_indexes.py"), LOGIN])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            line.trim().to_owned()
+        };
+        let (port, hashes) = (line(), serde_json::from_str(&line()).unwrap());
+        Self {
+            child,
+            output,
+            port,
+            hashes,
+        }
+    }
+
+    fn url(&self, index: &str) -> String {
+        format!("http://127.0.0.1:{}/{index}/simple", self.port)
+    }
+
+    fn hash(&self, file: &str) -> &str {
+        &self.hashes[file]
+    }
+
+    /// The index and the package of each page that was shown.
+    fn asked(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        let mut asked = String::new();
+        self.output.read_to_string(&mut asked).unwrap();
+        asked.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Indexes {
+    fn drop(&mut self) {
+        // It has ended already where its requests were looked at.
+        drop(self.child.kill());
+        self.child.wait().unwrap();
+    }
+}
+
+/// Installs what the files of an app say as the step of a build does it, where the public
+/// index is the machine's default one; who has made each of the modules.
+fn installed(uv: &Path, indexes: &Indexes, script: &str, files: &[(&str, &str)], modules: &[&str]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    for folder in ["deps", "opt/uv", "tmp", "home"] {
+        fs_err::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    for (name, text) in files {
+        fs_err::write(dir.path().join("deps").join(name), text).unwrap();
+    }
+    let scripts = repository().join("xtask/definition/src/dockerfile");
+    let here = |name: &str| {
+        let text = fs_err::read_to_string(scripts.join(name)).unwrap();
+        // The place is below /tmp itself.
+        let text = text.replace("/tmp/", &format!("{place}/tmp/"));
+        text.replace("/opt/", &format!("{place}/opt/"))
+    };
+    for name in ["address.py", script] {
+        fs_err::write(dir.path().join("tmp").join(name), here(name)).unwrap();
+    }
+    let step = format!(
+        "set -eu\ninstall() {{ uv \"$@\"; }}\n{}\npython3 {place}/tmp/{script}\n\
+         if [ -f ahead.txt ]; then asks {place}/opt/indexes\n\
+         uv pip install --python {place}/opt/venv/bin/python --requirement ahead.txt; fi\n{}",
+        here("asks.sh"),
+        here("lists.sh")
+    );
+    let run = |command: &mut Command| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let paths = [uv.parent().unwrap().to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&path));
+        let output = command
+            .env_clear()
+            .env("PATH", std::env::join_paths(paths).unwrap())
+            .env("HOME", dir.path().join("home"))
+            .env("UV_DEFAULT_INDEX", indexes.url("public"))
+            .env("UV_INDEX_CORP_USERNAME", "someone")
+            .env("UV_INDEX_CORP_PASSWORD", LOGIN.split_once(':').unwrap().1)
+            .env("TOKEN", LOGIN.split_once(':').unwrap().1)
+            .current_dir(dir.path().join("deps"))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let venv = dir.path().join("opt/venv");
+    run(Command::new(uv)
+        .args(["venv", "--quiet", "--python", "python3"])
+        .arg(&venv));
+    run(Command::new("sh").args(["-c", &step]));
+    for entry in walkdir::WalkDir::new(dir.path().join("deps")) {
+        let path = entry.unwrap().into_path();
+        let text = fs_err::read_to_string(&path).unwrap_or_default();
+        assert!(!text.contains(LOGIN.split_once(':').unwrap().1), "{text}");
+    }
+    let names: Vec<String> = modules
+        .iter()
+        .map(|name| format!("__import__({name:?}).ORIGIN"))
+        .collect();
+    let told = format!("print({})", names.join(", "));
+    run(Command::new(venv.join("bin/python")).args(["-c", &told]))
+        .trim()
+        .to_owned()
+}
+
+fn never_public(asked: &[String], package: &str) {
+    assert!(
+        asked.contains(&format!("corp {package}")) && !asked.contains(&format!("public {package}")),
+        "{asked:?}"
+    );
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn an_index_of_a_lists_own_goes_before_that_of_the_machine() {
+    let Some(uv) = uv() else { return };
+    let indexes = Indexes::start();
+    let url = indexes.url("corp").replace("//", "//someone:${TOKEN}@");
+    let list = format!("# a note \\\n-i {url}\nhive-lib\n");
+    let origin = installed(
+        uv,
+        &indexes,
+        "listed.py",
+        &[("requirements.txt", &list)],
+        &["hive_lib"],
+    );
+    assert_eq!(origin, "corp");
+    never_public(&indexes.asked(), "hive-lib");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_package_of_pipenvs_comes_from_the_index_of_its_entry() {
+    let Some(uv) = uv() else { return };
+    let indexes = Indexes::start();
+    let corp = indexes.url("corp");
+    let lock = serde_json::json!({
+        "_meta": {"sources": [
+            {"name": "pypi", "url": "https://pypi.org/simple"},
+            {"name": "corp", "url": corp},
+        ]},
+        "default": {
+            "hive-lib": {"version": "==1.0", "index": "corp"},
+            "hive-other": {"version": "==1.0", "index": "pypi"},
+        },
+    });
+    let origin = installed(
+        uv,
+        &indexes,
+        "pipfile.py",
+        &[("Pipfile.lock", &lock.to_string())],
+        &["hive_lib", "hive_other"],
+    );
+    assert_eq!(origin, "corp public");
+    never_public(&indexes.asked(), "hive-lib");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_package_of_poetrys_comes_from_the_index_of_the_lock_and_so_does_what_builds_it() {
+    let Some(uv) = uv() else { return };
+    let indexes = Indexes::start();
+    let entry = |name: &str, version: &str, file: &str, source: &str| {
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\ngroups = [\"main\"]\n\
+             files = [{{file = \"x\", hash = \"sha256:{}\"}}]\n{source}",
+            indexes.hash(file)
+        )
+    };
+    let corp = format!(
+        "[package.source]\ntype = \"legacy\"\nurl = \"{}\"\nreference = \"corp\"\n",
+        indexes.url("corp")
+    );
+    let lock = [
+        entry("hive-lib", "1.0", "corp/hive_lib-1.0-py3-none-any.whl", &corp),
+        entry("hive-built", "1.0", "corp/hive_built-1.0.tar.gz", &corp),
+        entry("hive-other", "1.0", "public/hive_other-1.0-py3-none-any.whl", ""),
+    ];
+    let project = "[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = \">=3.9\"\n";
+    let origin = installed(
+        uv,
+        &indexes,
+        "locked.py",
+        &[("pyproject.toml", project), ("poetry.lock", &lock.concat())],
+        &["hive_lib", "hive_built", "hive_other"],
+    );
+    assert_eq!(origin, "corp corp public");
+    let asked = indexes.asked();
+    for package in ["hive-lib", "hive-built", "hive-backend"] {
+        never_public(&asked, package);
+    }
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn any_index_of_pdms_has_a_wheel_by_its_hash_and_none_what_builds_a_package() {
+    let Some(uv) = uv() else { return };
+    let indexes = Indexes::start();
+    let entry = |name: &str, version: &str, file: &str| {
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\ngroups = [\"default\"]\n\
+             files = [{{file = \"x\", hash = \"sha256:{}\"}}]\n",
+            indexes.hash(file)
+        )
+    };
+    let lock = [
+        entry("hive-lib", "5.0", "corp/hive_lib-5.0-py3-none-any.whl"),
+        entry("hive-built", "1.0", "corp/hive_built-1.0.tar.gz"),
+        // The company's index has another version of it.
+        entry("hive-other", "1.0", "public/hive_other-1.0-py3-none-any.whl"),
+    ];
+    let project = format!(
+        "[project]\nname = \"x\"\nversion = \"1\"\n[[tool.pdm.source]]\nname = \"corp\"\nurl = \"{}\"\n\
+         include_packages = []\n",
+        indexes.url("corp")
+    );
+    let origin = installed(
+        uv,
+        &indexes,
+        "locked.py",
+        &[("pyproject.toml", &project), ("pdm.lock", &lock.concat())],
+        &["hive_lib", "hive_built", "hive_other"],
+    );
+    assert_eq!(origin, "corp corp public");
+    never_public(&indexes.asked(), "hive-backend");
+}
