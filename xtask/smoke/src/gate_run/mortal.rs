@@ -109,11 +109,12 @@ impl Strand<'_> {
         if let Err(why) = self.exec_at_server("outage", database::BRING_BACK)? {
             return Ok(Err(why));
         }
-        let last = match &app {
-            Some(app) => self.wait_for_health(app, true, OUTAGE_LIMIT)?.1,
-            None => String::new(),
+        let (answered, last) = match &app {
+            Some(app) => self.wait_for_health(app, true, OUTAGE_LIMIT)?,
+            None => (None, String::new()),
         };
-        let back = (last == "200").then(|| started.elapsed());
+        // With what it took to bring PostgreSQL back.
+        let back = answered.map(|_| started.elapsed());
         self.event(format!("outage: over, health says {last}"));
         let (container_back, last_of_container) = self.wait_for_container(true)?;
         Ok(Ok(Outage {
@@ -132,7 +133,7 @@ impl Strand<'_> {
         }))
     }
 
-    /// Asks until health says 200 (`up`) or anything else; how long that took
+    /// Asks until health gives an answer that will do (`up`) or another one; how long that took
     /// and the last answer.
     fn wait_for_health(
         &mut self,
