@@ -1,8 +1,9 @@
 //! What an app has beside its server: other processes, services, a front end.
 
+mod composed;
+
 use serde::Serialize;
 
-use crate::composed;
 use crate::dependencies::{AskedBy, Dependencies};
 use crate::django;
 use crate::entry::AppObject;

@@ -8,7 +8,6 @@
 mod alembic;
 pub mod beside;
 pub mod build_steps;
-mod composed;
 pub mod database;
 pub mod dependencies;
 mod directories;

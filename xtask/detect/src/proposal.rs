@@ -18,7 +18,7 @@ use crate::secrets::{is_given_by_others, is_secret, signs_tokens};
 use crate::server;
 use crate::settings::{Form, ReadVariable};
 use crate::stand_ins;
-use crate::words::{escaped, is_off, is_taken, literally, off, words};
+use crate::words::{escaped, is_off, is_taken, literally, off, program, words};
 
 /// What only the checkout knows of an image.
 #[derive(Clone, Debug)]
@@ -357,7 +357,7 @@ fn of_flask(findings: &Findings) -> Option<&Detected<Companion>> {
         let says_which = command
             .split_whitespace()
             .any(|word| word == "-A" || word.starts_with("--app") || word.starts_with("FLASK_APP="));
-        queue::program(command) == Some("flask") && !says_which && is_program(findings, name)
+        program(command) == Some("flask") && !says_which && is_program(findings, name)
     })
 }
 

@@ -1,11 +1,11 @@
 //! Processes of the app that its compose files run beside the server.
 
-use crate::beside::Companion;
+use super::Companion;
 use crate::django;
 use crate::modules::Modules;
 use crate::place::{Detected, Place};
-use crate::queue;
 use crate::tree::{Tree, file_name, is_compose, reads_count};
+use crate::words;
 
 /// Programs that work beside a server.
 const WORKERS: [&str; 9] = [
@@ -49,7 +49,7 @@ const SERVERS: [&str; 7] = ["api", "app", "backend", "django", "flask", "server"
 
 /// The commands of compose files that are a process of the app's: of `known`, which other files
 /// say, none is told again. They are told alone, since whether the app needs each is not known.
-pub(crate) fn processes(
+pub(super) fn processes(
     tree: &Tree,
     modules: &Modules<'_>,
     known: &[Detected<Companion>],
@@ -89,7 +89,7 @@ fn is_same(known: Option<&str>, command: &str) -> bool {
         part.map(str::to_owned)
     };
     known.is_some_and(|known| {
-        let programs = (queue::program(known), queue::program(command));
+        let programs = (words::program(known), words::program(command));
         known == command
             || programs.0 == programs.1
                 && programs.0.is_some_and(|program| WORKERS.contains(&program))
@@ -115,7 +115,7 @@ fn is_process(tree: &Tree, modules: &Modules<'_>, command: &str) -> bool {
         let mut words = words.iter().skip_while(|word| !word.ends_with("manage.py"));
         words.next().is_some() && words.next().is_some() && django::manage(tree).is_some()
     };
-    queue::program(command).is_some_and(|program| {
+    words::program(command).is_some_and(|program| {
         WORKERS.contains(&program) || program.contains('.') && modules.find("", program).is_some()
     }) || of_django()
 }
