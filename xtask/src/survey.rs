@@ -466,8 +466,8 @@ impl Scan {
     }
 }
 
-/// Where this tool and whoever runs its compose files write to: in no image, wherever
-/// it lies.
+/// Where this tool and whoever runs its compose files write to, and the specs of its
+/// images: in no image, wherever it lies.
 pub(crate) fn own_folders(host: &Host) -> Vec<PathBuf> {
     let folders = [
         host.state_dir(),
@@ -475,13 +475,20 @@ pub(crate) fn own_folders(host: &Host) -> Vec<PathBuf> {
         host.backup_dir(),
         host.root.join("target"),
     ];
+    // With the values that only the gate gets, where the app's folder holds the checkout.
+    let images = fs_err::read_dir(host.root.join("images")).into_iter();
+    let specs = images
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("image.json"));
     let beside_compose = fs_err::read_dir(host.root.join("docker/compose")).into_iter();
     let secrets = beside_compose.flatten().flatten().map(|entry| entry.path());
     let is_secret = |path: &PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str());
         matches!(ending, Some("env" | "password"))
     };
-    folders.into_iter().chain(secrets.filter(is_secret)).collect()
+    let secrets = secrets.filter(is_secret);
+    folders.into_iter().chain(specs).chain(secrets).collect()
 }
 
 /// The folder of files that every image gets, `docker/rootfs` of the checkout.

@@ -22,5 +22,5 @@ pub mod walk;
 pub use ignore::Ignore;
 pub use input::{Digest, Input, InputKind, Inputs};
 pub use problem::{InputProblem, Problems};
-pub use rules::{ExclusionReason, Rules};
+pub use rules::{ExclusionReason, Rules, holds_login};
 pub use walk::{Found, LeftOut, WalkOptions};

@@ -236,6 +236,8 @@ fn what_this_tool_and_its_operators_write_is_no_input_of_an_app_around_the_check
         "docker/compose/genie.env",
         "kept/genie/any.name",
         "target/images/log",
+        // With what only the gate gets.
+        "images/mono/image.json",
     ];
     for path in written.iter().chain(&["main.py"]) {
         checkout.write(path, "secret");

@@ -6,17 +6,18 @@
 //! | `.git`, `.hg`, `.svn`, `.bzr` | anywhere | no: history holds what was deleted |
 //! | `.env`, `.envrc`, `.envs`, `.env.*`, `.env-*`, `.env_*`, `.env~` | anywhere | no: secrets |
 //! | `.env.example`, `.sample`, `.template`, `.dist`; other `.env*` | anywhere | yes |
-//! | `.ssh`, `.aws`, `.gnupg`, `.netrc`, `.pypirc`, `.git-credentials`, `id_rsa` and its like | anywhere | no: secrets |
+//! | `.ssh`, `.aws`, `.gnupg`, `.netrc`, `_netrc`, `.pypirc`, `.git-credentials`, `id_rsa` and its like | anywhere | no: secrets |
 //! | `*.env`, `.secrets.*`, `.pgpass`, `.docker/config.json`, `.kube`, `.config/gcloud`, `.azure`, `.boto`, `.s3cfg`, `*.p12`, `*.pfx`, `application_default_credentials.json` | anywhere | yes, and it is told |
 //! | `*.pem`, `*.key`, `*credential*.json`, `*service*account*.json` with a private key in it | anywhere | yes, and it is told |
-//! | `.npmrc`, `pip.conf` with a login in it | anywhere | yes, and it is told |
+//! | `.npmrc`, `.yarnrc`, `.yarnrc.yml`, `bunfig.toml`, `pip.conf`, `pip.ini`, `pdm.toml`, `.pdm.toml`, `auth.toml`, `credentials.toml` with a login in it | anywhere | yes, and it is told |
+//! | any file whose first line begins a private key | anywhere | yes, and it is told |
 //! | `.venv`, `venv`, any directory with `pyvenv.cfg` | anywhere | yes |
 //! | `__pycache__`, `*.pyc`, `*.pyo`, `node_modules`, `.pytest_cache`, `.mypy_cache`, `.ruff_cache`, `.tox`, `.nox`, `.DS_Store` | anywhere | yes |
 //! | any directory with `PG_VERSION`; `pgdata` and its like | anywhere | yes |
 //! | directories `data/postgres*`, `data/pg*` | the root's `data` | yes |
 //! | directories that cannot be read, in `data` or named like a database's | – | no |
 //! | `.dockerignore` | the root | yes |
-//! | folders and files of this tool: state, cache, backups, cargo's `target` of its checkout, secrets beside its compose files | where they lie | no: each run changes them |
+//! | folders and files of this tool: state, cache, backups, cargo's `target` of its checkout, the specs of its images, secrets beside its compose files | where they lie | no: each run changes them |
 //! | a volume of this tool's images (`hive` beside `pgdata`), backups with our seal | anywhere | no |
 //!
 //! `hive-app.json` at the root is never left out: a proof has to be of the contract that
@@ -222,20 +223,20 @@ impl Rules {
     }
 
     /// Decides again on a file whose name does not tell whether it is a secret or a backup,
-    /// as `*.pem` is a private key or a certificate. `content` reads its beginning, `end`
-    /// as many of its last bytes as it is asked for.
+    /// as `*.pem` is a private key or a certificate. `content` reads as many of its first
+    /// bytes as it is asked for, `end` of its last.
     pub(super) fn decide_by_content(
         &self,
         path: &[u8],
         scope: Scope,
-        content: impl Fn() -> Vec<u8>,
+        content: impl Fn(usize) -> Vec<u8>,
         end: impl Fn(usize) -> Vec<u8>,
     ) -> Result<Decision, PatternProblem> {
         let name = name_of(path);
         let is_secret = || {
-            may_be_key(name) && is_private_key(&content())
-                || name == b".npmrc" && has_login(&content(), &[b"_auth", b"_password"])
-                || name == b"pip.conf" && has_login(&content(), &[])
+            may_be_key(name) && is_private_key(&content(KEY_WITHIN))
+                || !is_made_otherwise(name) && begins_private_key(&content(KEY_LINE))
+                || login_in(name).is_some_and(|keys| has_login(&content(KEY_WITHIN), keys))
         };
         let is_backup = || {
             backup::is_named_as_one(name)
@@ -321,8 +322,8 @@ fn named(path: &[u8], is_directory: bool) -> Option<(ExclusionReason, bool)> {
         b".env.example" | b".env.sample" | b".env.template" | b".env.dist" => {
             Some((ExclusionReason::Secret, false))
         }
-        b".env" | b".envrc" | b".envs" | b".ssh" | b".aws" | b".gnupg" | b".netrc" | b".pypirc"
-        | b".git-credentials" | b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519" => {
+        b".env" | b".envrc" | b".envs" | b".ssh" | b".aws" | b".gnupg" | b".netrc" | b"_netrc"
+        | b".pypirc" | b".git-credentials" | b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519" => {
             Some((ExclusionReason::Secret, true))
         }
         b".venv" | b"venv" => Some((ExclusionReason::Environment, false)),
@@ -372,8 +373,79 @@ fn is_private_key(content: &[u8]) -> bool {
     content.windows(MARK.len()).any(|part| part == MARK)
 }
 
+/// How many bytes at the beginning of a file are searched for a private key or a login: a key
+/// stands at the top, or after a chain of certificates.
+const KEY_WITHIN: usize = 64 * 1024;
+/// As much as a first line takes that begins a key.
+const KEY_LINE: usize = 64;
+
+/// Whether the first line is `-----BEGIN … PRIVATE KEY-----`.
+fn begins_private_key(content: &[u8]) -> bool {
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.starts_with(b"-----BEGIN ") && is_private_key(line)
+}
+
+/// Whether a name is that of sources or of media, as most are: they are not opened for a
+/// first line that they cannot have.
+fn is_made_otherwise(name: &[u8]) -> bool {
+    const ENDINGS: [&[u8]; 26] = [
+        b"avif", b"c", b"css", b"gif", b"h", b"html", b"ico", b"jpeg", b"jpg", b"js", b"jsx", b"map", b"md",
+        b"mjs", b"mp4", b"po", b"png", b"py", b"pyi", b"rst", b"scss", b"sql", b"svg", b"ts", b"tsx",
+        b"webp",
+    ];
+    let dot = name.iter().rposition(|byte| *byte == b'.');
+    dot.is_some_and(|dot| ENDINGS.contains(&&name[dot + 1..]))
+}
+
+/// A key of a file of settings, and whether a value that names a variable is one, too.
+#[derive(Clone, Copy)]
+enum LoginKey {
+    /// A part of the key's name says it, whatever the value is.
+    Named(&'static str),
+    /// The whole key, with a value of its own.
+    Valued(&'static str),
+}
+
+/// The keys of a package manager's file of settings that hold a login; none of a file of
+/// another name. What stands in a URL is looked for in each of them.
+fn login_in(name: &[u8]) -> Option<&'static [LoginKey]> {
+    use LoginKey::{Named, Valued};
+    match name {
+        b".npmrc" | b".yarnrc" => Some(&[Named("_auth"), Named("_password")]),
+        b".yarnrc.yml" => Some(&[Valued("npmAuthToken"), Valued("npmAuthIdent")]),
+        b"pip.conf" | b"pip.ini" => Some(&[]),
+        b"bunfig.toml" | b"pdm.toml" | b".pdm.toml" | b"auth.toml" | b"credentials.toml" => {
+            Some(&[Valued("token"), Valued("password"), Valued("_authToken")])
+        }
+        _ => None,
+    }
+}
+
+impl LoginKey {
+    fn is_in(self, line: &str) -> bool {
+        match self {
+            Self::Named(word) => line.split('=').next().unwrap_or_default().contains(word),
+            Self::Valued(word) => line.match_indices(word).any(|(at, _)| {
+                let is_of_a_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+                let (before, after) = (
+                    &line[..at],
+                    line[at + word.len()..].trim_start_matches(['"', '\'']),
+                );
+                let value = after.trim_start().strip_prefix(['=', ':']).unwrap_or_default();
+                let value = value.trim_start().trim_start_matches(['"', '\'']);
+                !before.ends_with(is_of_a_name) && value.starts_with(|c: char| !"\"'${#,}".contains(c))
+            }),
+        }
+    }
+}
+
+/// Whether a package manager's file of this name and text holds a login, and so is no input.
+pub fn holds_login(name: &str, text: &str) -> bool {
+    login_in(name.as_bytes()).is_some_and(|keys| has_login(text.as_bytes(), keys))
+}
+
 /// Whether a file of settings has one of these keys, or a URL with a login.
-fn has_login(content: &[u8], keys: &[&[u8]]) -> bool {
+fn has_login(content: &[u8], keys: &[LoginKey]) -> bool {
     let text = String::from_utf8_lossy(content);
     let mut lines = text
         .lines()
@@ -384,9 +456,7 @@ fn has_login(content: &[u8], keys: &[&[u8]]) -> bool {
             let authority = rest.split(['/', ' ', '"', '\'']).next().unwrap_or_default();
             authority.contains('@')
         });
-        let key = line.split('=').next().unwrap_or_default().as_bytes();
-        let has = |word: &[u8]| key.windows(word.len()).any(|part| part == word);
-        in_url || keys.iter().any(|word| has(word))
+        in_url || keys.iter().any(|key| key.is_in(line))
     })
 }
 

@@ -26,10 +26,6 @@ use super::rules::{Decision, ExclusionReason, Rules, Scope};
 /// A directory with more entries than this is stat'ed in parallel.
 const ENTRIES_PER_TASK: usize = 512;
 
-/// How many bytes at the beginning of a file are searched for a private key: it stands
-/// at the top, or after a chain of certificates.
-const KEY_WITHIN: u64 = 64 * 1024;
-
 /// What a walk found that a build can read, and what it kept out.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -303,7 +299,7 @@ impl<'a> Walk<'a> {
                 level.directories.push(Directory { path, scope });
             }
             Ok(Decision::Keep(scope) | Decision::Enter(scope)) => {
-                let content = || first_bytes(handle, name);
+                let content = |count| first_bytes(handle, name, count);
                 let end = |count| last_bytes(handle, name, count);
                 let again = match kind {
                     FileType::RegularFile => self.rules.decide_by_content(&path, scope, content, end),
@@ -393,25 +389,25 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a file begins with: enough to find a key in. Nothing of one that cannot
-/// be read, which is a problem later on.
-fn first_bytes(folder: &OwnedFd, name: &[u8]) -> Vec<u8> {
-    bytes_from(folder, name, SeekFrom::Start(0), KEY_WITHIN)
+/// The first bytes of a file, `count` at most. Nothing of one that cannot be read,
+/// which is a problem later on.
+fn first_bytes(folder: &OwnedFd, name: &[u8], count: usize) -> Vec<u8> {
+    bytes_from(folder, name, SeekFrom::Start(0), count)
 }
 
 /// The last `count` bytes of a file, in the same way; none of a shorter one.
 fn last_bytes(folder: &OwnedFd, name: &[u8], count: usize) -> Vec<u8> {
     let back = i64::try_from(count).unwrap_or(i64::MAX);
-    bytes_from(folder, name, SeekFrom::End(-back), KEY_WITHIN)
+    bytes_from(folder, name, SeekFrom::End(-back), count)
 }
 
-fn bytes_from(folder: &OwnedFd, name: &[u8], from: SeekFrom, most: u64) -> Vec<u8> {
+fn bytes_from(folder: &OwnedFd, name: &[u8], from: SeekFrom, most: usize) -> Vec<u8> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut bytes = Vec::new();
     if let Ok(file) = openat(folder, OsStr::from_bytes(name), flags, Mode::empty()) {
         let mut file = File::from(file);
         if file.seek(from).is_ok() {
-            file.take(most).read_to_end(&mut bytes).ok();
+            file.take(most as u64).read_to_end(&mut bytes).ok();
         }
     }
     bytes

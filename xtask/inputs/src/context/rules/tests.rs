@@ -205,6 +205,100 @@ fn settings_with_a_login_are_told_from_those_without() {
     assert_eq!(left_out("!a/.npmrc\n!a/pip.conf"), ["b/.npmrc", "c/.npmrc"]);
 }
 
+/// What is left out of a folder with these files.
+fn left_out(files: &[(&str, &str)]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, content) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let rules = Rules::safe(Ignore::default());
+    let found = walk(folder.path(), &rules, &WalkOptions::default()).unwrap();
+    found.left_out.into_iter().map(|one| one.path).collect()
+}
+
+#[test]
+fn logins_of_package_managers_are_no_input() {
+    let with = [
+        (
+            "web/.yarnrc.yml",
+            "npmScopes:\n  corp:\n    npmAuthToken: \"abc\"\n",
+        ),
+        ("a/.yarnrc.yml", "npmAuthIdent: me:pw\n"),
+        ("a/.yarnrc", "\"//npm.example/:_authToken\" \"abc\"\n"),
+        (
+            "web/bunfig.toml",
+            "[install]\nregistry = { url = \"https://npm.example/\", token = \"abc\" }\n",
+        ),
+        (
+            "a/bunfig.toml",
+            "[install.scopes]\n\"@corp\" = \"https://me:pw@npm.example/\"\n",
+        ),
+        ("pdm.toml", "[pypi.corp]\nusername = \"me\"\npassword = \"pw\"\n"),
+        (".pdm.toml", "[pypi.corp]\npassword='pw'\n"),
+        (
+            "auth.toml",
+            "[http-basic.corp]\nusername = \"me\"\npassword = \"pw\"\n",
+        ),
+        (
+            "pip.ini",
+            "[global]\nindex-url = https://me:pw@pypi.example/simple\n",
+        ),
+        ("_netrc", "machine pypi.example login me password pw\n"),
+    ];
+    let mut expected: Vec<&str> = with.iter().map(|(path, _)| *path).collect();
+    expected.sort_unstable();
+    assert_eq!(left_out(&with), expected);
+    let without = [
+        (
+            ".yarnrc.yml",
+            "nodeLinker: node-modules\nnpmAuthToken: \"${NPM_TOKEN:-}\"\n# npmAuthToken: abc\n",
+        ),
+        (
+            "bunfig.toml",
+            "[install]\nregistry = { url = \"https://npm.example/\", token = \"$NPM_TOKEN\" }\n",
+        ),
+        (
+            "pdm.toml",
+            "[pypi]\nurl = \"https://pypi.example/simple\"\npassword = \"\"\n",
+        ),
+        (
+            "auth.toml",
+            "[limits]\ntoken_seconds = 30\nmax_token = 5\nmax-password = 9\n",
+        ),
+        ("pip.ini", "[global]\nindex-url = https://pypi.example/simple\n"),
+    ];
+    assert_eq!(left_out(&without), [""; 0]);
+}
+
+#[test]
+fn a_private_key_is_no_input_under_any_name() {
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n";
+    let with = [
+        ("deploy_key", key),
+        ("tls/server.pem.bak", "-----BEGIN PRIVATE KEY-----\nabc\n"),
+        (
+            "keys/github.txt",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\r\nabc\n",
+        ),
+    ];
+    assert_eq!(
+        left_out(&with),
+        ["deploy_key", "keys/github.txt", "tls/server.pem.bak"]
+    );
+    let without = [
+        ("certificate", "-----BEGIN CERTIFICATE-----\nabc\n"),
+        (
+            "notes.txt",
+            "a file that begins with -----BEGIN PRIVATE KEY-----\n",
+        ),
+        ("key.pub", "-----BEGIN PUBLIC KEY-----\nabc\n"),
+        ("empty", ""),
+    ];
+    assert_eq!(left_out(&without), [""; 0]);
+}
+
 #[test]
 fn volumes_and_backups_are_no_input_wherever_they_lie() {
     let folder = tempfile::tempdir().unwrap();
