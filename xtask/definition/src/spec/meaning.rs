@@ -228,13 +228,41 @@ impl Meaning {
         for (key, value) in &raw.smoke.environment {
             self.variable(&format!("smoke.environment.{key}"), key, value);
         }
+        self.statements(raw);
         self.labels(raw);
         self.line("title", &raw.title);
+    }
+
+    /// Passwords in what PostgreSQL is told: all of it is in the image.
+    fn statements(&mut self, raw: &RawSpec) {
+        let statements = raw.database.initial_sql.iter().enumerate();
+        let statements = statements.map(|(n, text)| (format!("database.initial_sql[{n}]"), text));
+        let settings = raw.database.settings.iter();
+        let settings = settings.map(|(name, text)| (format!("database.settings.{name}"), text));
+        let found: Vec<(String, &str)> = statements
+            .chain(settings)
+            .filter_map(|(path, text)| Some((path, secret::in_sql(text)?)))
+            .collect();
+        for (path, found) in found {
+            self.tell(
+                &path,
+                format!(
+                    "has {found}, and everybody who has the image could read it: a command of `app.before_start` can \
+                     say it, with a `{{secret:NAME}}` of `app.environment`"
+                ),
+            );
+        }
     }
 
     fn labels(&mut self, raw: &RawSpec) {
         for (key, value) in &raw.labels {
             self.line(&format!("labels.{key}"), value);
+            if secret::is_secret(key, value) {
+                self.tell(
+                    &format!("labels.{key}"),
+                    "looks like a secret, and everybody who has the image could read it",
+                );
+            }
             let good = |b: u8| b.is_ascii_alphanumeric() || b"._-/:".contains(&b);
             if key.is_empty() || !key.bytes().all(good) {
                 self.tell(

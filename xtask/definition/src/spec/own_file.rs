@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::load::{Located, SourceFile};
+use super::secret;
 use super::shape::{self, ShapeProblem};
 
 /// What only the gate should know, in a file that is part of the image.
@@ -17,6 +18,32 @@ pub(super) fn of_the_gate(file: &SourceFile, value: &Value, image: &str) -> Opti
                 "is for images/{image}/image.json: this file is part of the image, and so would be what only the gate should know"
             ),
         },
+    })
+}
+
+/// Each check whose request has a login, in a file that is part of the image.
+pub(super) fn with_a_login<'a>(
+    file: &'a SourceFile,
+    value: &'a Value,
+    image: &'a str,
+) -> impl Iterator<Item = Located> + 'a {
+    let checks = value
+        .get("checks")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    checks.enumerate().filter_map(move |(n, check)| {
+        let found = secret::in_json(check.pointer("/http/json")?)?;
+        Some(Located {
+            file: file.shown.clone(),
+            problem: ShapeProblem {
+                path: format!("checks[{n}].http.json.{found}"),
+                message: format!(
+                    "looks like a secret, and this file is part of the image: such a check is for images/{image}/image.json, which is \
+                     in none"
+                ),
+            },
+        })
     })
 }
 

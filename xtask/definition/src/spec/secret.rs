@@ -177,6 +177,53 @@ pub fn is_open_to_all(name: &str, value: &str) -> bool {
 /// The fewest characters of what is taken for a secret in a log.
 pub const SHORTEST_SECRET: usize = 6;
 
+/// A password in a statement of SQL or in a setting of PostgreSQL's, named without its value: a
+/// URL with one, `PASSWORD '…'` as roles and user mappings have it, `password=…` as libpq does.
+pub(crate) fn in_sql(text: &str) -> Option<&'static str> {
+    const WORD: &str = "password";
+    if has_url_password(text) {
+        return Some("a URL with a password");
+    }
+    let lower = text.to_ascii_lowercase();
+    let is_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
+    lower.match_indices(WORD).find_map(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + WORD.len()..]);
+        let stands_for_one = |value: &str| value.starts_with(['$', '{', ':', '%']);
+        let literal = after
+            .trim_start()
+            .strip_prefix('\'')
+            .map(|rest| rest.trim_start_matches('\''));
+        let given = after.strip_prefix('=').map(|rest| rest.trim_start_matches('\''));
+        let is_given = |value: &&str| {
+            !value.is_empty() && !value.starts_with([' ', ',', ')', ';', '\'']) && !stands_for_one(value)
+        };
+        match (literal.filter(is_given), given.filter(is_given)) {
+            _ if before.ends_with(is_of_a_name) => None,
+            (Some(_), _) => Some("PASSWORD '…'"),
+            (_, Some(_)) => Some("password=…"),
+            _ => None,
+        }
+    })
+}
+
+/// The path of a login in the body of a request, where a file that is part of the image has it: a
+/// text under a name of a secret, or a URL with a password. What a check has saved is none.
+pub(crate) fn in_json(value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let is_secret = value.as_str().is_some_and(|text| is_baked_in(name, text));
+            let below = || Some(format!("{name}.{}", in_json(value)?));
+            is_secret.then(|| name.clone()).or_else(below)
+        }),
+        Value::Array(values) => {
+            let mut all = values.iter().enumerate();
+            all.find_map(|(n, value)| Some(format!("{n}.{}", in_json(value)?)))
+        }
+        _ => None,
+    }
+}
+
 /// What is said of a secret among a command's words, which would be part of the
 /// image.
 pub fn in_command(words: &[String]) -> Option<String> {
@@ -252,6 +299,36 @@ mod tests {
             ("PEM", "localhost\nkey"),
         ] {
             assert!(!is_open_to_all(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_sql_is_told_from_a_column() {
+        for (text, found) in [
+            ("CREATE ROLE r LOGIN PASSWORD 'hunter2'", "PASSWORD '…'"),
+            ("alter role r encrypted password  'hunter2'", "PASSWORD '…'"),
+            ("OPTIONS (user 'r', password 'hunter2')", "PASSWORD '…'"),
+            ("host=db user=r password=hunter2", "password=…"),
+            ("host=db password='hunter two'", "password=…"),
+            (
+                "SELECT dblink('postgresql://r:hunter2@db/x')",
+                "a URL with a password",
+            ),
+        ] {
+            assert_eq!(in_sql(text), Some(found), "{text}");
+        }
+        for text in [
+            "CREATE TABLE users (password text NOT NULL, password_hash text)",
+            "ALTER ROLE r PASSWORD NULL",
+            "COMMENT ON COLUMN users.password IS 'hashed'",
+            "SELECT 1 WHERE password = 'x'",
+            "UPDATE users SET password=''",
+            "PREPARE p AS UPDATE users SET password=$1",
+            "INSERT INTO users (name, password) VALUES ('a', NULL)",
+            "SELECT 'password', 'x'",
+            "host=db passfile=/run/secrets/x",
+        ] {
+            assert_eq!(in_sql(text), None, "{text}");
         }
     }
 

@@ -126,6 +126,30 @@ fn meaning_is_checked() {
 }
 
 #[test]
+fn a_password_for_postgresql_is_no_part_of_an_image() {
+    let more = r#","labels":{"com.example.api_token":"hunter2","com.example.mirror":"https://me:hunter2@host/x","com.example.team":"shop"}"#;
+    let text = spec(2000, more).replacen(
+        r#""database":{"#,
+        r#""database":{"initial_sql":["CREATE TABLE users (password text)","CREATE ROLE reporting LOGIN PASSWORD 'hunter2'"],
+            "settings":{"primary_conninfo":"host=db password=hunter2","work_mem":"8MB"},"#,
+        1,
+    );
+    let told: Vec<String> = sentences(&[("aa", &text)]);
+    let places: Vec<&str> = told.iter().filter_map(|line| line.split('`').nth(1)).collect();
+    assert_eq!(
+        places,
+        [
+            "database.initial_sql[1]",
+            "database.settings.primary_conninfo",
+            "labels.com.example.api_token",
+            "labels.com.example.mirror",
+        ],
+        "{told:#?}"
+    );
+    assert!(told.iter().all(|line| !line.contains("hunter2")), "{told:#?}");
+}
+
+#[test]
 fn ports_and_tags_must_not_clash() {
     let first = spec(2000, r#","tags":["x:1"]"#);
     assert_eq!(
@@ -215,6 +239,30 @@ fn what_only_the_gate_knows_is_in_no_file_of_the_image() {
         2,
         "one is no name, one is the container's"
     );
+}
+
+#[test]
+fn a_login_of_a_check_is_in_no_file_of_the_image() {
+    let check = |json: &str| {
+        format!(
+            r#"{{"checks":[{{"name":"a","http":{{"path":"/a"}}}},{{"name":"b","http":{{"path":"/login","method":"POST","json":{json}}}}}]}}"#
+        )
+    };
+    let found = of_app(&check(r#"{"user":{"name":"admin","password":"hunter2"}}"#));
+    assert!(
+        found[0].starts_with(
+            "app/hive-app.json: `checks[1].http.json.user.password` looks like a secret, and this file is part of the image: such \
+             a check is for images/i2000/image.json"
+        ),
+        "{found:#?}"
+    );
+    for json in [
+        r#"{"name":"x","max_tokens":5}"#,
+        r#"{"password":""}"#,
+        r#"[{"token":"{token}"}]"#,
+    ] {
+        assert_eq!(of_app(&check(json)), Vec::<String>::new(), "{json}");
+    }
 }
 
 #[test]
