@@ -42,8 +42,78 @@ pub(crate) fn geodjango<'e>(tree: &Tree, found: &'e [Detected<String>]) -> Optio
     found.iter().find(is_named)
 }
 
-/// What a line makes: by SQL, or as an operation of Django's.
-fn made_in(line: &str) -> Option<String> {
+/// What comes with PostgreSQL itself and only a superuser may make.
+const OF_POSTGRESQL: [&str; 16] = [
+    "adminpack",
+    "amcheck",
+    "autoinc",
+    "bloom",
+    "dblink",
+    "dict_xsyn",
+    "earthdistance",
+    "file_fdw",
+    "insert_username",
+    "moddatetime",
+    "pageinspect",
+    "pg_buffercache",
+    "pg_prewarm",
+    "pg_stat_statements",
+    "pgrowlocks",
+    "pgstattuple",
+];
+
+/// Others that packages of PostgreSQL bring, or procedural languages.
+const OF_PACKAGES: [&str; 40] = [
+    "address_standardizer",
+    "age",
+    "citus",
+    "hll",
+    "http",
+    "hypopg",
+    "ip4r",
+    "pg_bigm",
+    "pg_cron",
+    "pg_hint_plan",
+    "pg_ivm",
+    "pg_jsonschema",
+    "pg_net",
+    "pg_partman",
+    "pg_qualstats",
+    "pg_rational",
+    "pg_repack",
+    "pg_search",
+    "pg_similarity",
+    "pg_textsearch",
+    "pgaudit",
+    "pgmq",
+    "pgroonga",
+    "pgrouting",
+    "pgsodium",
+    "pgvectorscale",
+    "plperl",
+    "plpython3u",
+    "plv8",
+    "postgis",
+    "postgis_raster",
+    "postgis_tiger_geocoder",
+    "postgis_topology",
+    "postgres_fdw",
+    "prefix",
+    "rum",
+    "timescaledb",
+    "vchord",
+    "vectorscale",
+    "wal2json",
+];
+
+fn is_known(name: &str) -> bool {
+    OF_POSTGRESQL.contains(&name) || OF_PACKAGES.contains(&name)
+}
+
+/// What a line makes: by SQL, or as an operation of Django's. A text may speak of it, too:
+/// `create extension by hand` ends no statement behind the name, and `… first"` names none that
+/// there is. In a file of SQL (`is_sql`) all of it is statements.
+fn made_in(line: &str, is_sql: bool) -> Option<String> {
     let good = |c: &char| c.is_ascii_alphanumeric() || *c == '_' || *c == '-';
     // Its engine makes the extension before the first migration.
     if line.contains(OF_GEODJANGO) {
@@ -60,8 +130,16 @@ fn made_in(line: &str) -> Option<String> {
     let rest = line.get(start + 17..)?.trim_start();
     let exists = rest.to_ascii_uppercase().starts_with("IF NOT EXISTS ");
     let rest = if exists { rest[14..].trim_start() } else { rest };
-    let name = rest.trim_start_matches(['"', '\\']).chars().take_while(good);
-    Some(name.collect())
+    let unquoted = rest.trim_start_matches(['"', '\\']);
+    let name: String = unquoted.chars().take_while(good).collect();
+    let behind = unquoted[name.len()..].trim_start().to_ascii_uppercase();
+    let goes_on = ["SCHEMA ", "VERSION ", "CASCADE", "WITH "]
+        .iter()
+        .any(|word| behind.starts_with(word));
+    let ends = behind.is_empty() || behind.starts_with([';', '"', '\'', '\\']) || goes_on;
+    let is_written = exists || behind.starts_with(';') || unquoted.len() < rest.len();
+    let is_one = is_sql || is_written || is_known(&name.to_ascii_lowercase());
+    (is_one && ends).then_some(name)
 }
 
 /// What the project makes that only a superuser may make.
@@ -74,7 +152,7 @@ pub(crate) fn find(tree: &Tree) -> Vec<Detected<String>> {
     {
         let is_comment = |line: &str| line.trim_start().starts_with(['#', '-']);
         for (n, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
-            let Some(name) = made_in(line) else {
+            let Some(name) = made_in(line, path.ends_with(".sql")) else {
                 continue;
             };
             let known = found.iter().any(|one| one.value == name);

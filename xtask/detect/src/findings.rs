@@ -75,6 +75,8 @@ pub struct Findings {
     pub absent_settings: Option<Detected<(String, String)>>,
     /// A package that speaks to PostgreSQL, where the app wants one and has none.
     pub missing_driver: Option<&'static str>,
+    /// What speaks to MySQL, in an app that speaks to nothing of PostgreSQL's.
+    pub of_mysql: Option<Detected<AskedPackage>>,
     /// Where the code says which database it speaks to, where no variable leads there.
     pub unread_database: Option<Place>,
     /// How many migrations of Django's the project has.
@@ -255,7 +257,8 @@ fn of_tree(
         geodjango: extensions::geodjango(tree, &extensions).map(|one| one.place.clone()),
         unread_database: unled::unread(modules, &dependencies, &database).filter(|_| !is_told),
         absent_settings,
-        missing_driver: drivers::missing(&dependencies).filter(|_| has_data),
+        missing_driver: drivers::missing(&dependencies, modules).filter(|_| has_data),
+        of_mysql: drivers::of_mysql(tree, &dependencies),
         folder: folder.to_owned(),
         description: description(tree),
         server: server::find(&dependencies, entry.app.value()),

@@ -259,6 +259,13 @@ fn variables(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
         );
         say("missing", text);
     }
+    if let Some(client) = &findings.of_mysql {
+        let text = format!(
+            "{} speaks to MySQL, which is not in the image: it has PostgreSQL, and the app has to be able to speak to that",
+            client.value.name
+        );
+        say("missing", at(client, &text));
+    }
     if let Some(driver) = findings.missing_driver {
         let why = match findings.dependencies.locked.is_empty() {
             true => "no package of the list is one, and what they bring is not known without a lock",

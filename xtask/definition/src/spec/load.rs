@@ -80,7 +80,7 @@ pub fn load(defaults: Option<&SourceFile>, files: &[ImageFiles]) -> Result<Vec<I
             .as_ref()
             .and_then(|(file, value)| own_file::of_the_gate(file, value, &files.name));
         problems.extend(of_the_gate.filter(|problem| !problems.contains(problem)));
-        for (file, value) in &app {
+        if let Some((file, value)) = &app {
             let with_a_login = own_file::with_a_login(file, value, &files.name);
             let told: Vec<Located> = with_a_login
                 .filter(|problem| !problems.contains(problem))

@@ -1,7 +1,10 @@
 //! The packages that speak to PostgreSQL: which one the app has, and which one it lacks.
 
 use crate::dependencies::{AskedPackage, Dependencies};
+use crate::modules::Modules;
 use crate::place::Detected;
+use crate::python::TokenKind;
+use crate::tree::{Tree, is_of_the_app};
 
 /// What speaks to PostgreSQL where nothing but an extra or a group of the project's
 /// brings it: that part has to be installed, too.
@@ -11,8 +14,9 @@ pub(crate) fn of_a_part(dependencies: &Dependencies) -> Option<Detected<AskedPac
 
 /// A package that speaks to PostgreSQL, for an app that has a mapper for several databases
 /// and nothing that brings one: its list, or a part of it, was made for SQLite.
-pub(crate) fn missing(dependencies: &Dependencies) -> Option<&'static str> {
-    const MAPPERS: [&str; 8] = [
+pub(crate) fn missing(dependencies: &Dependencies, modules: &Modules<'_>) -> Option<&'static str> {
+    const MAPPERS: [&str; 9] = [
+        "tortoise-orm",
         "databases",
         "django",
         "flask-sqlalchemy",
@@ -32,12 +36,63 @@ pub(crate) fn missing(dependencies: &Dependencies) -> Option<&'static str> {
         return None;
     }
     let has_mapper = MAPPERS.iter().any(|name| dependencies.has(name));
-    let is_asynchronous = dependencies.has("aiosqlite");
-    has_mapper.then_some(match is_asynchronous {
-        true => "asyncpg",
+    has_mapper.then(|| match named(modules) {
+        Some(driver) => driver,
+        None if is_asynchronous(dependencies, modules) => "asyncpg",
         // Every version of Django's and of SQLAlchemy's takes it.
-        false => "psycopg2-binary",
+        None => "psycopg2-binary",
     })
+}
+
+/// The package of the driver that the code has in a URL or puts into one:
+/// `postgresql+asyncpg://`.
+fn named(modules: &Modules<'_>) -> Option<&'static str> {
+    const NAMED: [(&str, &str); 5] = [
+        ("+asyncpg", "asyncpg"),
+        ("+psycopg2", "psycopg2-binary"),
+        ("+psycopg", "psycopg[binary]"),
+        ("+psycopg_async", "psycopg[binary]"),
+        ("+pg8000", "pg8000"),
+    ];
+    let app = modules.all.iter().filter(|module| is_of_the_app(module.path));
+    let tokens = app.flat_map(|module| module.lines.iter().flat_map(|line| &line.tokens));
+    let mut texts = tokens.filter(|token| token.kind == TokenKind::Text);
+    texts.find_map(|token| {
+        let (_, rest) = token
+            .text
+            .split_once("postgresql+")
+            .or_else(|| token.text.split_once("postgres+"))?;
+        let driver = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        let known = NAMED.iter().find(|(name, _)| name[1..] == *driver)?;
+        Some(known.1)
+    })
+}
+
+/// Whether nothing but an asynchronous driver will do.
+fn is_asynchronous(dependencies: &Dependencies, modules: &Modules<'_>) -> bool {
+    const PACKAGES: [&str; 5] = ["aiosqlite", "aiomysql", "asyncmy", "databases", "tortoise-orm"];
+    const CALLS: [&str; 2] = ["create_async_engine", "async_engine_from_config"];
+    let app = || modules.all.iter().filter(|module| is_of_the_app(module.path));
+    PACKAGES.iter().any(|name| dependencies.has(name))
+        || app().any(|module| module.calls().any(|(_, call)| CALLS.contains(&call.last())))
+}
+
+/// What speaks to MySQL, in an app that asks for nothing of PostgreSQL's and names it nowhere.
+pub(crate) fn of_mysql(tree: &Tree, dependencies: &Dependencies) -> Option<Detected<AskedPackage>> {
+    const CLIENTS: [&str; 6] = [
+        "mysqlclient",
+        "pymysql",
+        "aiomysql",
+        "asyncmy",
+        "mysql-connector-python",
+        "mysql-connector",
+    ];
+    let is_named = |(path, text): (&str, &str)| is_of_the_app(path) && text.contains("postgres");
+    if is_there(dependencies) || tree.texts().any(is_named) {
+        return None;
+    }
+    let asked = CLIENTS.iter().find_map(|name| dependencies.own(name))?;
+    Some(asked.clone())
 }
 
 /// What speaks to PostgreSQL.
