@@ -225,6 +225,7 @@ fn warnings(job: &ImageRequest, step: &ImagePlan, inventory: &Inventory) -> Vec<
     let mut warnings = job.spec.overruled.clone();
     warnings.extend(job.app.as_ref().and_then(Application::unlocked));
     warnings.extend(job.app.iter().flat_map(Application::disagreeing_lists));
+    warnings.extend(job.two_locks());
     let python = job.base.python_version();
     warnings.extend(job.app.as_ref().and_then(|app| app.without_wheel(python)));
     let app = job.spec.app.as_ref();

@@ -213,6 +213,12 @@ impl ImageRequest {
         Ok(tags)
     }
 
+    /// Which lock of the front end counts, where there are several.
+    pub fn two_locks(&self) -> Option<String> {
+        let folder = &self.app.as_ref()?.folder;
+        app::front_end::two_locks(folder, self.spec.build.node.as_ref()?)
+    }
+
     /// Takes the machine's network settings, and the arguments that say which they are.
     fn take_network(&mut self, host: &Host) -> Result<()> {
         let folder = self.app.as_ref().map(|app| app.folder.as_path());

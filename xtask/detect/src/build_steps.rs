@@ -24,6 +24,9 @@ pub struct BuiltFrontEnd {
     pub script: Option<String>,
     /// What installs it: `npm`, `pnpm`, `yarn` or `bun`.
     pub manager: &'static str,
+    /// Locks beside package.json that are of others, and are not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_locks: Vec<String>,
     /// Which of its tools, or what else, says so.
     pub why: String,
 }
@@ -123,8 +126,9 @@ fn static_files(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<CommandWo
     Some(Detected::sure(words.to_vec(), place))
 }
 
-/// What installs the packages of a folder, by its lock.
-fn manager(tree: &Tree, folder: &str) -> Option<&'static str> {
+/// What installs the packages of a folder, by its lock: of several the one whose manager
+/// package.json names, else the first. The others come with it.
+fn manager(tree: &Tree, folder: &str) -> Option<(&'static str, Vec<String>)> {
     const LOCKS: [(&str, &str); 6] = [
         ("package-lock.json", "npm"),
         ("npm-shrinkwrap.json", "npm"),
@@ -133,14 +137,31 @@ fn manager(tree: &Tree, folder: &str) -> Option<&'static str> {
         ("bun.lock", "bun"),
         ("bun.lockb", "bun"),
     ];
-    let mut there = LOCKS
+    let there: Vec<_> = LOCKS
         .iter()
-        .filter(|(lock, _)| tree.has(&format!("{folder}{lock}")));
-    Some(there.next()?.1)
+        .filter(|(lock, _)| tree.has(&format!("{folder}{lock}")))
+        .collect();
+    let named = named_manager(tree, folder);
+    let meant = there.iter().find(|(_, manager)| named == Some(*manager));
+    let (_, manager) = meant.or(there.first())?;
+    let others = there.iter().filter(|(_, other)| other != manager);
+    Some((
+        manager,
+        others.map(|(lock, _)| format!("{folder}{lock}")).collect(),
+    ))
+}
+
+/// The manager that package.json names by `packageManager`.
+fn named_manager(tree: &Tree, folder: &str) -> Option<&'static str> {
+    let package: Value = serde_json::from_str(tree.text(&format!("{folder}package.json"))?).ok()?;
+    let named = package.get("packageManager")?.as_str()?.split('@').next()?;
+    ["npm", "pnpm", "yarn", "bun"]
+        .into_iter()
+        .find(|one| *one == named)
 }
 
 /// A front end whose tool has one folder for what it builds. One without a lock is
-/// proposed with npm, which says what makes one.
+/// proposed with the manager that it names, else with npm, and the build says what makes one.
 fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontEnd>> {
     const TOOLS: [(&str, &str); 2] = [("vite", "dist"), ("react-scripts", "build")];
     let package: Value = serde_json::from_str(text).ok()?;
@@ -159,13 +180,16 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
     if manager.is_none() && above.any(|above| self::manager(tree, above).is_some()) {
         return None;
     }
+    let (manager, other_locks) =
+        manager.unwrap_or_else(|| (named_manager(tree, folder).unwrap_or("npm"), Vec::new()));
     let Some((tool, by_itself)) = TOOLS.into_iter().find(|(tool, _)| asks(tool)) else {
         let output = joined(folder, &named_by(script)?).filter(|output| is_static(tree, output))?;
         let found = BuiltFrontEnd {
             folder: shown(folder),
             output: Some(output),
             script: None,
-            manager: manager.unwrap_or("npm"),
+            manager,
+            other_locks,
             why: "the script says so".to_owned(),
         };
         return Some(Detected::likely(found, Place::of(path, text, "\"build\"")));
@@ -185,7 +209,8 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
         folder: shown(folder),
         output: Some(output),
         script: None,
-        manager: manager.unwrap_or("npm"),
+        manager,
+        other_locks,
         why,
     };
     Some(Detected::likely(found, Place::of(path, text, "\"build\"")))
@@ -281,7 +306,7 @@ fn joined(folder: &str, path: &str) -> Option<String> {
 /// take files or programs of, or the script `build`, which writes where the static
 /// files are gathered from.
 fn for_steps(tree: &Tree, modules: &Modules<'_>, text: &str) -> Option<Detected<BuiltFrontEnd>> {
-    let manager = manager(tree, "")?;
+    let (manager, other_locks) = manager(tree, "")?;
     let package: Value = serde_json::from_str(text).ok()?;
     let has_script = package.pointer("/scripts/build").is_some_and(Value::is_string);
     let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
@@ -306,6 +331,7 @@ fn for_steps(tree: &Tree, modules: &Modules<'_>, text: &str) -> Option<Detected<
         output: None,
         script: has_script.then(|| "build".to_owned()),
         manager,
+        other_locks,
         why: match named {
             Some(_) => "its packages are used there".to_owned(),
             None => "it writes among the app's own files".to_owned(),

@@ -368,6 +368,7 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             output,
             script,
             manager,
+            other_locks,
             why,
             ..
         } = &one.value;
@@ -377,6 +378,12 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             (None, None) => format!("the packages of {manager} in the build ({why})"),
         };
         say("found", at(one, &text));
+        for lock in other_locks {
+            say(
+                "note",
+                format!("{lock}  is not read: that of {manager} says what is installed"),
+            );
+        }
     }
     let front_ends = findings.front_ends.iter();
     // Where its packages are used by the settings its place is theirs.

@@ -27,10 +27,11 @@ pub(crate) fn problems(folder: &Path, front_end: &FrontEnd) -> Vec<String> {
         Err(problem) => return vec![problem],
     };
     let mut found = Vec::new();
-    if !FRONT_END_LOCKS.iter().any(|lock| place.join(lock).is_file()) {
+    if locks(&place).is_empty() {
         found.push(format!(
-            "{} has no lock beside it (package-lock.json, pnpm-lock.yaml, yarn.lock, bun.lock): run `npm install --package-lock-only` in {} and commit the file",
+            "{} has no lock beside it (package-lock.json, pnpm-lock.yaml, yarn.lock, bun.lock): run `{}` in {} and commit the file",
             package.display(),
+            makes_lock(&manifest),
             place.display()
         ));
     }
@@ -71,6 +72,64 @@ pub(crate) fn problems(folder: &Path, front_end: &FrontEnd) -> Vec<String> {
     found
 }
 
+/// The locks beside a front end's package.json.
+fn locks(place: &Path) -> Vec<&'static str> {
+    let there = FRONT_END_LOCKS.into_iter();
+    there.filter(|lock| place.join(lock).is_file()).collect()
+}
+
+/// The manager that package.json names by `packageManager`, and its version.
+fn named_manager(manifest: &Value) -> Option<(&str, &str)> {
+    let named = manifest.get("packageManager")?.as_str()?;
+    Some(named.split_once('@').unwrap_or((named, "")))
+}
+
+/// The command that makes a lock and installs nothing, of the manager that package.json
+/// names, else npm.
+fn makes_lock(manifest: &Value) -> &'static str {
+    match named_manager(manifest) {
+        Some(("pnpm", _)) => "pnpm install --lockfile-only",
+        Some(("yarn", version)) if version.starts_with("1.") => "yarn install",
+        Some(("yarn", _)) => "yarn install --mode=update-lockfile",
+        Some(("bun", _)) => "bun install --lockfile-only",
+        _ => "npm install --package-lock-only",
+    }
+}
+
+/// Which lock counts, where those of several managers lie beside each other: as the build
+/// chooses it.
+pub(crate) fn two_locks(folder: &Path, front_end: &FrontEnd) -> Option<String> {
+    let of = |lock: &str| match lock {
+        "pnpm-lock.yaml" => "pnpm",
+        "yarn.lock" => "yarn",
+        "bun.lock" | "bun.lockb" => "bun",
+        _ => "npm",
+    };
+    let place = folder.join(&front_end.folder);
+    let text = regular::read_to_string(&place.join("package.json")).ok()?;
+    let manifest: Value = serde_json::from_str(&text).ok()?;
+    let there = locks(&place);
+    let named = named_manager(&manifest).map(|(name, _)| name);
+    let meant = there.iter().find(|lock| named == Some(of(lock)));
+    let counts = meant.or(there.first())?;
+    let others: Vec<&str> = there
+        .iter()
+        .copied()
+        .filter(|lock| of(lock) != of(counts))
+        .collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "{}: {counts} says what is installed, and {} is not read{}",
+            place.display(),
+            others.join(", "),
+            match meant {
+                Some(_) => "",
+                None => ": `packageManager` of package.json says which manager is meant",
+            }
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,11 +166,53 @@ mod tests {
             r#"{"scripts": {"build": "x"}}"#,
         )
         .unwrap();
+        for (named, command) in [
+            ("pnpm@9.1.0+sha512.abc", "pnpm install --lockfile-only"),
+            ("yarn@1.22.22", "yarn install"),
+            ("yarn@4.1.0", "yarn install --mode=update-lockfile"),
+            ("bun@1.2.0", "bun install --lockfile-only"),
+            ("npm@11.0.0", "npm install --package-lock-only"),
+        ] {
+            let text = format!(r#"{{"packageManager": "{named}", "scripts": {{"build": "x"}}}}"#);
+            fs_err::write(dir.path().join("web/package.json"), text).unwrap();
+            assert!(
+                told()[0].contains(&format!("run `{command}` in web and")),
+                "{named}: {:?}",
+                told()
+            );
+        }
         for lock in FRONT_END_LOCKS {
             let lock = dir.path().join("web").join(lock);
             fs_err::write(&lock, "").unwrap();
             assert_eq!(told(), [""; 0], "{}", lock.display());
             fs_err::remove_file(lock).unwrap();
         }
+    }
+
+    #[test]
+    fn of_two_locks_the_one_that_counts_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let front_end: FrontEnd = serde_json::from_str(r#"{"folder": ".", "output": "dist"}"#).unwrap();
+        let told = |manifest: &str, locks: &[&str]| {
+            let folder = tempfile::tempdir_in(dir.path()).unwrap();
+            fs_err::write(folder.path().join("package.json"), manifest).unwrap();
+            for lock in locks {
+                fs_err::write(folder.path().join(lock), "").unwrap();
+            }
+            let said = two_locks(folder.path(), &front_end)?;
+            Some(said.split_once(": ").unwrap().1.to_owned())
+        };
+        assert_eq!(told("{}", &["package-lock.json"]), None);
+        assert_eq!(told("{}", &["package-lock.json", "npm-shrinkwrap.json"]), None);
+        let both = ["package-lock.json", "pnpm-lock.yaml"];
+        assert_eq!(
+            told("{}", &both).unwrap(),
+            "package-lock.json says what is installed, and pnpm-lock.yaml is not read: `packageManager` of package.json says which \
+             manager is meant"
+        );
+        assert_eq!(
+            told(r#"{"packageManager": "pnpm@9.1.0"}"#, &both).unwrap(),
+            "pnpm-lock.yaml says what is installed, and package-lock.json is not read"
+        );
     }
 }

@@ -13,9 +13,9 @@ const locks = [
     ["bun.lock", "bun"],
     ["bun.lockb", "bun"],
 ].filter(([file]) => has(file));
-const said = /^([a-z]+)@(\d+\.\d+\.\d+[^+]*)/.exec(String(manifest.packageManager ?? ""));
+const said = /^([a-z]+)(?:@(\d+\.\d+\.\d+[^+]*))?/.exec(String(manifest.packageManager ?? ""));
 const [lock, name] = locks.find(([, name]) => said && said[1] === name) ?? locks[0];
-const named = said && said[1] === name ? said[2] : null;
+const named = said && said[1] === name ? (said[2] ?? null) : null;
 
 const bun = process.arch === "arm64" ? "@oven/bun-linux-aarch64" : "@oven/bun-linux-x64-baseline";
 // Package, version and its hash.
