@@ -24,6 +24,7 @@ use crate::buildkit::Access;
 use docker::DockerProxies;
 use files::{of_app, settings_files};
 use host::Host;
+use inputs::context::holds_login;
 use inputs::{hex, regular};
 use npm::{NpmFile, NpmSettings};
 use python::PythonSource;
@@ -64,6 +65,10 @@ pub(crate) const FRONT_END_LOCKS: [&str; 6] = [
     "bun.lock",
     "bun.lockb",
 ];
+
+/// What a front end says of its registries: the logins of those hosts go along, wherever
+/// they stand.
+const FRONT_END_SETTINGS: [&str; 4] = [".npmrc", ".yarnrc", "bunfig.toml", "pnpm-workspace.yaml"];
 
 /// What an app says of where its packages come from.
 #[derive(Clone, Copy, Debug)]
@@ -155,12 +160,7 @@ impl BuildNetwork {
             Some(folder) => NpmSettings::read(variables, &npm_files(host, folder)).map_err(failure::usage)?,
         };
         refuse_loopback(&settings, &registries, &python)?;
-        let locks: Vec<String> = front_end
-            .into_iter()
-            .flat_map(|folder| {
-                FRONT_END_LOCKS.map(|lock| regular::read_to_string(&folder.join(lock)).unwrap_or_default())
-            })
-            .collect();
+        let locks = front_end.map(front_end_texts).unwrap_or_default();
         let hashed = |text: String| hex::digits(&Sha256::digest(text));
         let both = [settings.identity(), registries.identity()];
         let both: Vec<String> = both.into_iter().flatten().collect();
@@ -463,6 +463,17 @@ fn netrc_file(host: &Host) -> PathBuf {
     let home = host.env.home.clone().unwrap_or_default();
     let named = host.env.network.get("NETRC").map(PathBuf::from);
     named.unwrap_or_else(|| home.join(".netrc"))
+}
+
+/// What a front end has that names hosts of registries: its locks, and the settings of its own that
+/// a build has. Each name of a host ends with a slash there.
+fn front_end_texts(folder: &Path) -> Vec<String> {
+    let names = FRONT_END_LOCKS.into_iter().chain(FRONT_END_SETTINGS);
+    let texts = names.filter_map(|name| Some((name, regular::read_to_string(&folder.join(name)).ok()?)));
+    // A login there may be for those who publish, and its file is in no build.
+    let open = texts.filter(|(name, text)| !holds_login(name, text));
+    open.map(|(_, text)| format!("{}/", text.replace(['\n', '"', '\''], "/")))
+        .collect()
 }
 
 /// npm's settings, in files of the machine (where Debian's npm looks) and the user, and

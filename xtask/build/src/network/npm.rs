@@ -29,11 +29,30 @@ pub(super) struct NpmFile {
 
 /// Whether the `.npmrc` of a project is left out of a build.
 pub(super) fn has_logins(text: &str) -> bool {
-    let keys = text
-        .lines()
-        .filter_map(|line| Some(line.split_once('=')?.0.trim()));
-    let mut keys = keys.filter(|key| !key.starts_with(['#', ';']));
-    keys.any(|key| key.contains("_auth") || key.contains("_password"))
+    inputs::context::holds_login(".npmrc", text)
+}
+
+/// Keys that a build decides on by itself, or that are a login's.
+fn is_of_the_machine(key: &str) -> bool {
+    const KEYS: [&str; 12] = [
+        "ca",
+        "cafile",
+        "cache",
+        "cert",
+        "email",
+        "globalconfig",
+        "https-proxy",
+        "key",
+        "noproxy",
+        "prefix",
+        "proxy",
+        "userconfig",
+    ];
+    let key = key.trim_end_matches("[]");
+    KEYS.contains(&key)
+        || ["_auth", "_password", "username"]
+            .iter()
+            .any(|part| key.contains(part))
 }
 
 /// What the machine says of npm's registries.
@@ -43,6 +62,8 @@ pub(super) struct NpmSettings {
     registries: BTreeMap<String, (String, String)>,
     /// `//host/path/:_authToken` and its like → the value.
     logins: BTreeMap<String, String>,
+    /// Lines of a project's own file that no build has, which say how it is installed.
+    of_project: Vec<String>,
 }
 
 /// The file of the user's settings, where a variable names one.
@@ -71,6 +92,10 @@ impl NpmSettings {
                 let (key, value) = (key.trim(), value.trim().trim_matches(['"', '\'']));
                 let is_registry = key == "registry" || key.starts_with('@') && key.ends_with(":registry");
                 if !is_registry && !key.starts_with("//") {
+                    if *is_own && !is_of_the_machine(key) && filled(value, variables).as_deref() == Ok(value)
+                    {
+                        settings.of_project.push(format!("{key}={value}\n"));
+                    }
                     continue;
                 }
                 let value = match filled(value, variables) {
@@ -103,6 +128,7 @@ impl NpmSettings {
         let lines: Vec<String> = registries
             .chain(logins)
             .map(|(key, value)| format!("{key}={value}\n"))
+            .chain(self.of_project.iter().cloned())
             .collect();
         (!lines.is_empty()).then(|| lines.concat())
     }
@@ -119,10 +145,11 @@ impl NpmSettings {
         })
     }
 
-    /// What decides where packages come from, without logins.
+    /// What decides where packages come from, and how they lie there, without logins.
     pub(super) fn identity(&self) -> Option<String> {
         let line = |(key, (_, url)): (&String, &(String, String))| format!("{key}={}\n", without_login(url));
-        let lines: Vec<String> = self.registries.iter().map(line).collect();
+        let registries = self.registries.iter().map(line);
+        let lines: Vec<String> = registries.chain(self.of_project.iter().cloned()).collect();
         (!lines.is_empty()).then(|| lines.concat())
     }
 
@@ -185,6 +212,28 @@ mod tests {
     const FILE: &str = "; mine\nregistry = https://npm.corp.example/\n@corp:registry=\"https://git.corp.example/npm/\"\n\
         //npm.corp.example/:_authToken=${NPM_TOKEN}\n//git.corp.example/npm/:username=me\n\
         //git.corp.example/npm/:_password=cGFzcw==\n//elsewhere.example/:_authToken=never\nfund=false\n";
+
+    #[test]
+    fn the_other_keys_of_a_project_whose_file_is_left_out_still_count() {
+        let own = NpmFile {
+            path: PathBuf::from("/app/web/.npmrc"),
+            text: "legacy-peer-deps=true\nnode-linker = hoisted\n# fund=false\npublic-hoist-pattern[]=*types*\n\
+                   //npm.example/:_authToken=${NPM_TOKEN}\n_auth=abc\nemail=me@example.org\nproxy=http://me:pw@proxy/\n\
+                   cafile=/home/me/ca.pem\n"
+                .to_owned(),
+            is_own: true,
+        };
+        let settings = NpmSettings::read(&BTreeMap::new(), &[own]).unwrap();
+        let lines = "legacy-peer-deps=true\nnode-linker=hoisted\npublic-hoist-pattern[]=*types*\n";
+        assert_eq!(settings.npmrc(&[]).unwrap(), lines);
+        assert_eq!(
+            settings.identity().unwrap(),
+            lines,
+            "another value is another build"
+        );
+        // Those of the machine's own file are the machine's.
+        assert_eq!(read(&[], "legacy-peer-deps=true\n").unwrap().npmrc(&[]), None);
+    }
 
     #[test]
     fn registries_and_their_logins_go_along_and_nobody_elses() {

@@ -622,6 +622,37 @@ fn hosts_are_looked_for_in_lists_that_are_included_too() {
 
 /// `docker build` would give them to each step, with their logins.
 #[test]
+fn a_registry_of_the_front_ends_own_settings_gets_the_login_of_the_machine() {
+    let user = npm::NpmFile {
+        path: "/home/me/.npmrc".into(),
+        text: "//npm.corp.example/:_authToken=t0ken\n//elsewhere.example/:_authToken=never\n".to_owned(),
+        is_own: false,
+    };
+    let settings = NpmSettings::read(&BTreeMap::new(), &[user]).unwrap();
+    let given = |file: &str, text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join("pnpm-lock.yaml"), "lockfileVersion: '9.0'\n").unwrap();
+        fs_err::write(folder.path().join(file), text).unwrap();
+        settings.npmrc(&front_end_texts(folder.path()))
+    };
+    let login = Some("//npm.corp.example/:_authToken=t0ken\n".to_owned());
+    for (file, text) in [
+        (".npmrc", "@corp:registry=https://npm.corp.example\n"),
+        (".npmrc", "@corp:registry=https://npm.corp.example/"),
+        (".yarnrc", "\"@corp:registry\" \"https://npm.corp.example\"\n"),
+        (
+            "bunfig.toml",
+            "[install.scopes]\ncorp = \"https://npm.corp.example\"\n",
+        ),
+    ] {
+        assert_eq!(given(file, text), login, "{file}: {text}");
+    }
+    assert_eq!(given(".npmrc", "registry=https://corp.example/\n"), None);
+    // A file with logins of its own is read as settings, and not for hosts to publish to.
+    assert_eq!(given(".npmrc", "//npm.corp.example/:_authToken=abc\n"), None);
+}
+
+#[test]
 fn proxies_of_dockers_settings_are_secrets_where_they_have_a_login() {
     let home = tempfile::tempdir().unwrap();
     let mut env = host::Environment {

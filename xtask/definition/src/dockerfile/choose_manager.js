@@ -67,6 +67,9 @@ const later =
     ["preinstall", "install", "postinstall", "prepare"].some((script) => script in scripts) ||
     manifest.workspaces !== undefined ||
     /patchedDependencies|":"(?:file|link|portal|patch|workspace):/.test(text) ||
-    /^(?:packages|patchedDependencies):/m.test(read("pnpm-workspace.yaml"));
+    /^(?:packages|patchedDependencies|pnpmfile|configDependencies):/m.test(read("pnpm-workspace.yaml")) ||
+    // What decides on packages as they are installed, and may need more of the project.
+    (kind === "pnpm" && [".pnpmfile.cjs", ".pnpmfile.mjs"].some(has)) ||
+    (kind === "berry" && /^(?:plugins|constraintsPath|patchFolder):/m.test(read(".yarnrc.yml")));
 if (later) fs.writeFileSync(`${at}/later`, "");
 console.log(kind === "npm" ? "npm" : `${name} ${named ?? known[reader][1]} of ${lock}`);

@@ -33,7 +33,16 @@ install_packages() {
         npm) as_user npm ci --no-audit --no-fund ;;
         pnpm) as_user pnpm install --frozen-lockfile ;;
         yarn) as_user yarn install --frozen-lockfile --non-interactive --ignore-engines ;;
-        berry) YARN_NPM_REGISTRY_SERVER=$(npm config get registry) as_user yarn install --immutable ;;
+        berry)
+            # It reads no settings of npm's. What the project itself names goes before those, and what
+            # nobody has named is Yarn's to choose.
+            registry=$(npm config get registry)
+            if grep -qs '^npmRegistryServer:' .yarnrc.yml; then registry=; fi
+            if [ -n "$registry" ] && [ "$registry" != https://registry.npmjs.org/ ]; then
+                export YARN_NPM_REGISTRY_SERVER=$registry
+            fi
+            as_user yarn install --immutable
+            ;;
         bun) as_user bun install --frozen-lockfile ;;
     esac
     as_user mkdir -p node_modules
@@ -48,7 +57,8 @@ WORKDIR /app/{{node_folder}}
 COPY --chown=1000:1000 {{node_folder}}/package.json {{node_folder}}/package-loc[k].json \
     {{node_folder}}/npm-shrinkwra[p].json {{node_folder}}/pnpm-loc[k].yaml {{node_folder}}/pnpm-workspac[e].yaml \
     {{node_folder}}/yarn.loc[k] {{node_folder}}/bun.loc[k] {{node_folder}}/bun.lock[b] \
-    {{node_folder}}/[.]npmrc {{node_folder}}/[.]yarnrc.yml {{node_folder}}/[.]yarnrc ./
+    {{node_folder}}/[.]npmrc {{node_folder}}/[.]yarnrc.yml {{node_folder}}/[.]yarnrc {{node_folder}}/bunfi[g].toml \
+    {{node_folder}}/[.]pnpmfile.cjs {{node_folder}}/[.]pnpmfile.mjs ./
 RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
     --mount=type=secret,id=npmrc,target=/tmp/home/.npmrc,uid=1000 \
     --mount=type=secret,id=npm-logins <<'SH'
