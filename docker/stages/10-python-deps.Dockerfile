@@ -319,24 +319,13 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     # Was it made from the projects that lie here? All of them have to be here to tell. What uv
     # knows without a network is enough, unless a project's own code has to be asked.
     all=yes
+{{is_current}}
     # git of Windows ends lines in another way.
     tr -d '\r' < uv.lock > /tmp/lock
     sed -n 's/^source = { \(virtual\|editable\|directory\) = "\(.*\)" }$/\2/p' /tmp/lock > /tmp/projects
     while read -r at; do [ -f "$at/pyproject.toml" ] || all=no; done < /tmp/projects
     if [ $all = yes ] && [ ! -f /opt/made ]; then
-        # A lock counts that was made with the index settings of this machine, or without them: what
-        # is installed comes from where the lock says. Without them no index is asked: what the
-        # machine's have may be somebody else's there. A project's own code is asked but once.
-        bare() {
-            env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL \
-                -u UV_INDEX_STRATEGY -u UV_EXCLUDE_NEWER -u UV_EXCLUDE_NEWER_PACKAGE -u UV_PRERELEASE \
-                -u UV_RESOLUTION XDG_CONFIG_HOME=/nonexistent "$@"
-        }
-        uv lock --check --offline 2> /dev/null || bare uv lock --check --offline 2> /dev/null ||
-            uv lock --check 2> /tmp/uv || bare uv lock --check --offline 2> /dev/null || {
-            cat /tmp/uv >&2
-            exit 1
-        }
+        is_current
     fi
     uv export --quiet --frozen {{install_options}} --no-hashes --no-header --no-annotate \
         --output-file /tmp/exported

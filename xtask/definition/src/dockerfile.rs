@@ -73,6 +73,9 @@ const BUILD_SYSTEM: &str = include_str!("dockerfile/build_system.py");
 const ASKS: &str = include_str!("dockerfile/asks.sh");
 const LISTS: &str = include_str!("dockerfile/lists.sh");
 
+/// What tells whether a lock of uv's is current.
+const IS_CURRENT: &str = include_str!("dockerfile/is_current.sh");
+
 /// What two of them know of indexes, and the line by which they take it: a script of the
 /// build is one text.
 const ADDRESS: &str = include_str!("dockerfile/address.py");
@@ -213,6 +216,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         ("build_system", BUILD_SYSTEM),
         ("asks", ASKS),
         ("lists", LISTS),
+        ("is_current", IS_CURRENT),
     ] {
         values.insert(name, script.replace(FROM_ADDRESS, ADDRESS).trim_end().to_owned());
     }

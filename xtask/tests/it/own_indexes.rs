@@ -116,6 +116,15 @@ impl Drop for Indexes {
     }
 }
 
+/// The programs of this machine, and this uv.
+fn path_with(uv: &Path) -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = [uv.parent().unwrap().to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&path));
+    std::env::join_paths(paths).unwrap()
+}
+
 /// Installs what the files of an app say as the step of a build does it, where the public
 /// index is the machine's default one; who has made each of the modules.
 fn installed(uv: &Path, indexes: &Indexes, script: &str, files: &[(&str, &str)], modules: &[&str]) -> String {
@@ -145,13 +154,9 @@ fn installed(uv: &Path, indexes: &Indexes, script: &str, files: &[(&str, &str)],
         here("lists.sh")
     );
     let run = |command: &mut Command| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let paths = [uv.parent().unwrap().to_owned()]
-            .into_iter()
-            .chain(std::env::split_paths(&path));
         let output = command
             .env_clear()
-            .env("PATH", std::env::join_paths(paths).unwrap())
+            .env("PATH", path_with(uv))
             .env("HOME", dir.path().join("home"))
             .env("UV_DEFAULT_INDEX", indexes.url("public"))
             .env("UV_INDEX_CORP_USERNAME", "someone")
@@ -185,6 +190,15 @@ fn installed(uv: &Path, indexes: &Indexes, script: &str, files: &[(&str, &str)],
     run(Command::new(venv.join("bin/python")).args(["-c", &told]))
         .trim()
         .to_owned()
+}
+
+/// A project in which the index that anybody may put packages into is the default one.
+fn project(indexes: &Indexes, requires: &str) -> String {
+    format!(
+        "[project]\nname = \"x\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"{requires}\"]\n\
+         [[tool.uv.index]]\nurl = \"{}\"\ndefault = true\n",
+        indexes.url("public")
+    )
 }
 
 fn never_public(asked: &[String], package: &str) {
@@ -307,4 +321,52 @@ fn any_index_of_pdms_has_a_wheel_by_its_hash_and_none_what_builds_a_package() {
     );
     assert_eq!(origin, "corp corp public");
     never_public(&indexes.asked(), "hive-backend");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn the_look_at_a_lock_asks_no_index_without_those_of_the_machine() {
+    let Some(uv) = uv() else { return };
+    let indexes = Indexes::start();
+    let dir = tempfile::tempdir().unwrap();
+    let script =
+        fs_err::read_to_string(repository().join("xtask/definition/src/dockerfile/is_current.sh")).unwrap();
+    let script = script.replace("/tmp/uv", dir.path().join("said").to_str().unwrap());
+    let run = |of_machine: bool, script: &str| {
+        let mut command = Command::new("sh");
+        command
+            .args(["-euc", script])
+            .env_clear()
+            .env("PATH", path_with(uv))
+            .env("HOME", dir.path())
+            .current_dir(dir.path());
+        if of_machine {
+            command
+                .env("UV_INDEX", format!("corp={}", indexes.url("corp")))
+                .env("UV_INDEX_CORP_USERNAME", "someone")
+                .env("UV_INDEX_CORP_PASSWORD", LOGIN.split_once(':').unwrap().1);
+        }
+        command.output().unwrap()
+    };
+    let look = format!("{script}\nis_current");
+    let write = |requires: &str| {
+        fs_err::write(dir.path().join("pyproject.toml"), project(&indexes, requires)).unwrap()
+    };
+    write("hive-lib<2");
+    assert!(run(true, "uv lock").status.success());
+    assert!(run(true, &look).status.success());
+    // Nothing that is here knows what another index has now.
+    fs_err::remove_dir_all(dir.path().join(".cache")).unwrap();
+    write("hive-lib>2");
+    let said = run(true, &look);
+    let told = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        !said.status.success() && told.contains("needs to be updated"),
+        "{told}"
+    );
+    // Nor does a lock of elsewhere need the machine's indexes.
+    write("hive-other>=1");
+    assert!(run(false, "uv lock").status.success());
+    assert!(run(true, &look).status.success());
+    never_public(&indexes.asked(), "hive-lib");
 }
