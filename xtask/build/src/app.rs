@@ -17,7 +17,7 @@ mod locked;
 mod locked_wheels;
 mod logins;
 mod pinned_wheels;
-pub(crate) mod requirements;
+mod requirements;
 pub mod unlisted;
 mod wheels;
 pub mod workspace;
@@ -112,6 +112,11 @@ impl DependencySource {
 }
 
 impl Application {
+    /// Its `requirements.txt` and the lists that this takes in, from its folder.
+    pub(crate) fn lists(&self) -> BTreeSet<PathBuf> {
+        requirements::files(&self.folder)
+    }
+
     /// Whether the build chooses versions.
     pub(crate) fn is_open(&self) -> bool {
         matches!(

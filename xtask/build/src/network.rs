@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
-use crate::app::requirements;
 use crate::buildkit::Access;
 use docker::DockerProxies;
 use files::{of_app, settings_files};
@@ -75,6 +74,8 @@ const FRONT_END_SETTINGS: [&str; 4] = [".npmrc", ".yarnrc", "bunfig.toml", "pnpm
 pub struct AppSources<'a> {
     /// Its folder.
     pub folder: &'a Path,
+    /// Its requirements.txt and the lists that this takes in, from its folder.
+    pub lists: &'a BTreeSet<PathBuf>,
     /// The hosts that packages are taken from by SSH, each with the file that names it.
     pub by_ssh: &'a [(PathBuf, String)],
     /// Whether the build chooses versions.
@@ -130,6 +131,7 @@ impl BuildNetwork {
         let by_ssh = app.map(|app| app.by_ssh.to_vec()).unwrap_or_default();
         // What a list leaves open such files decide; a lock has decided.
         let is_open = app.is_some_and(|app| app.is_open);
+        let lists = app.map(|app| app.lists.clone()).unwrap_or_default();
         let app = app.map(|app| app.folder);
         let of_docker = DockerProxies::of(&host.env);
         let variables = &of_docker.beside(&host.env.network);
@@ -180,7 +182,7 @@ impl BuildNetwork {
         if let Some(text) = settings.uv_toml() {
             network.secrets.insert("uv-config", text);
         }
-        network.take_netrc(host, app, &settings, &python);
+        network.take_netrc(host, &naming(app, &lists, &settings, &python));
         network.close();
         Ok(network)
     }
@@ -264,15 +266,8 @@ impl BuildNetwork {
         }
     }
 
-    /// Takes the netrc's logins for the hosts that the settings or the app name.
-    fn take_netrc(
-        &mut self,
-        host: &Host,
-        app: Option<&Path>,
-        settings: &IndexSettings,
-        python: &PythonSource,
-    ) {
-        let named = naming(app, settings, python);
+    /// Takes the netrc's logins for the hosts that one of the texts names.
+    fn take_netrc(&mut self, host: &Host, named: &[String]) {
         let netrc = regular::read_to_string(&netrc_file(host)).unwrap_or_default();
         let wanted = netrc::entries(&netrc, |machine| {
             named.iter().any(|text| names_host(text, machine))
@@ -406,12 +401,17 @@ fn export(script: &mut String, name: &str, value: &str) {
 }
 
 /// All that names a host which a build asks.
-fn naming(app: Option<&Path>, settings: &IndexSettings, python: &PythonSource) -> Vec<String> {
+fn naming(
+    app: Option<&Path>,
+    lists: &BTreeSet<PathBuf>,
+    settings: &IndexSettings,
+    python: &PythonSource,
+) -> Vec<String> {
     let named = app.map(naming_hosts).unwrap_or_default();
     let named = named.into_iter().map(|(_, text)| text);
     // Lists that others take in, wherever they lie.
     let lists = app.into_iter().flat_map(|app| {
-        let texts = requirements::files(app).into_iter();
+        let texts = lists.iter();
         texts.filter_map(|list| regular::read_to_string(&app.join(list)).ok())
     });
     let of_python = python.variables().map(|(_, url)| url.to_owned());

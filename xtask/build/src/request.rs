@@ -224,8 +224,10 @@ impl ImageRequest {
         let folder = self.app.as_ref().map(|app| app.folder.as_path());
         let front_end = self.spec.build.node.as_ref();
         let front_end = front_end.and_then(|node| Some(folder?.join(&node.folder)));
+        let lists = self.app.as_ref().map(Application::lists).unwrap_or_default();
         let sources = self.app.as_ref().map(|app| AppSources {
             folder: &app.folder,
+            lists: &lists,
             by_ssh: &app.git_by_ssh,
             is_open: app.is_open(),
         });

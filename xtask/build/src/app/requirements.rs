@@ -12,7 +12,7 @@ pub(super) fn problems(folder: &Path, environment: &BTreeMap<String, String>) ->
 }
 
 /// The list and all that it takes in, from the app's folder.
-pub(crate) fn files(folder: &Path) -> BTreeSet<PathBuf> {
+pub(super) fn files(folder: &Path) -> BTreeSet<PathBuf> {
     Walk::of(folder, &BTreeMap::new()).seen
 }
 

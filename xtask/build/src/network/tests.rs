@@ -729,7 +729,8 @@ fn logins_go_along_for_whatever_host_a_build_asks() {
     )]);
     let python = PythonSource::read(&variables, &[]).unwrap();
     let settings = settings(&[("UV_INDEX", "https://of-machine.example/simple")], &[]).unwrap();
-    let named = naming(Some(dir.path()), &settings, &python);
+    let lists = ["requirements.txt", "deps/prod.in"].map(PathBuf::from).into();
+    let named = naming(Some(dir.path()), &lists, &settings, &python);
     let is_asked = |host: &str| named.iter().any(|text| names_host(text, host));
     for host in ["of-list", "of-git", "of-python", "of-machine"] {
         assert!(is_asked(&format!("{host}.example")), "{host}");
