@@ -6,6 +6,7 @@ the volume beside the passwords: another start, and another container, has the s
 has no volume: there each has to be given, by a file or as the variable NAME.
 """
 
+import base64
 import os
 import re
 import secrets
@@ -72,5 +73,11 @@ def value(name: str, environ: Mapping[str, str], *, started: bool) -> str:
     if path:
         return one_line_in(path, f"file of the secret {name},")
     if started:
-        return keep_password(file_of(name), BYTES)
-    return read_first_line(file_of(name)) or secrets.token_urlsafe(BYTES)
+        return keep_password(file_of(name), new())
+    return read_first_line(file_of(name)) or new()
+
+
+def new() -> str:
+    """In base64 with its `=` at the end: keys of Fernet, of the package cryptography, want just
+    that, and what takes any text takes this one, too."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode()

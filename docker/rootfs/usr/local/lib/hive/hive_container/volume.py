@@ -308,10 +308,11 @@ def forget_killed_server() -> None:
         os.unlink(f"{PGDATA}/postmaster.pid")
 
 
-def keep_password(path: str, size: int = 24) -> str:
-    """The password kept in a file of the volume, made now of so many bytes if there is none."""
+def keep_password(path: str, made: str | None = None) -> str:
+    """The password kept in a file of the volume; if there is none, the one given here, or a new
+    one, is kept from now on."""
     password = read_first_line(path)
     if not password:
-        password = secrets.token_urlsafe(size)
+        password = made or secrets.token_urlsafe(24)
         write_private(path, password + "\n", durable=True)
     return password
