@@ -215,10 +215,9 @@ fn health_is_proved_as_what_the_spec_claims_and_no_app_is_a_dead_end() {
             4,
         )
         .says(&[
-            "FAIL health ",
+            "FAIL health\n",
             "GET / answered 500 Internal Server Error: without `app.health_path` any answer on `/` but a 5xx will do",
             "name a path that answers 200, such as /health;",
-            "unhealthy: app: / answered 500",
             "ValueError: no templates",
         ]);
 }
