@@ -112,9 +112,17 @@ class OfPdm(unittest.TestCase):
         project = {
             "project": {
                 "dependencies": ["a>=1", f"w; {ELSEWHERE}", "Uv_icorn[standard]"],
-                "optional-dependencies": {"server": ["s"]},
+                "name": "My.App",
+                "optional-dependencies": {"server": ["s"], "all": ["my-app[server, other]", "t"]},
             },
-            "tool": {"pdm": {"dev-dependencies": {"dev": ["t"]}}},
+            "dependency-groups": {"prod": [{"include-group": "Ba_se"}], "ba-se": ["t"]},
+            "tool": {
+                "pdm": {
+                    "dev-dependencies": {
+                        "dev": ["t", "-e file:///${PROJECT_ROOT}/libs/x#egg=x", "-e file:./x#egg=x"]
+                    }
+                }
+            },
         }
         lock = {
             "package": [
@@ -127,12 +135,16 @@ class OfPdm(unittest.TestCase):
                 package("uv-icorn", "3", extras=["standard"], dependencies=["loop", "uv-icorn==3"]),
                 package("loop"),
                 package("w"),
+                package("x", path="./libs/x", editable=True),
             ]
         }
         always = ["a 1", "loop 1", "m 1.5", "uv-icorn 3"]
         self.assertEqual(names(locked.pdm(lock, project, [], [])), always)
         more = names(locked.pdm(lock, project, ["server"], ["dev"]))
-        self.assertEqual(more, ["a 1", "loop 1", "m 1.5", "s 1", "t 1", "uv-icorn 3"])
+        self.assertEqual(more, ["a 1", "loop 1", "m 1.5", "s 1", "t 1", "uv-icorn 3", "x 1"])
+        for extras, groups in [(["all"], []), (["server"], ["prod"])]:
+            more = names(locked.pdm(lock, project, extras, groups))
+            self.assertEqual(more, ["a 1", "loop 1", "m 1.5", "s 1", "t 1", "uv-icorn 3"])
         files = {"a 1": [{"url": "https://x/a.whl", "hash": "sha256:01"}]}
         self.assertEqual(locked.line(package("a"), files)[0], "a==1 --hash=sha256:01")
 

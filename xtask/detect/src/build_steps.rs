@@ -43,14 +43,8 @@ pub struct BuildFindings {
 }
 
 impl BuildFindings {
-    /// `before` are commands for the build to run ahead of its own, `static_folders` those outside
-    /// of the app's that static files are gathered in.
-    pub(crate) fn of(
-        tree: &Tree,
-        modules: &Modules<'_>,
-        before: Vec<Detected<CommandWords>>,
-        static_folders: Vec<Detected<String>>,
-    ) -> Self {
+    /// `static_folders` are those outside of the app's that static files are gathered in.
+    pub(crate) fn of(tree: &Tree, modules: &Modules<'_>, static_folders: Vec<Detected<String>>) -> Self {
         let files = tree
             .texts()
             .filter(|(path, _)| file_name(path) == "package.json" && reads_count(path));
@@ -75,7 +69,7 @@ impl BuildFindings {
         folders.retain(|_| !steps.is_empty());
         folders.truncate(1);
         Self {
-            steps: [before, steps].concat(),
+            steps,
             folders,
             front_end: match of_steps {
                 // What the settings name is needed, whatever else there is.

@@ -214,15 +214,8 @@ fn of_tree(
         .as_ref()
         .map_or("", |app| tree.member(&app.place.file));
     let folders = directories::find(tree, modules);
-    let (mut before_start, not_before_start) =
+    let (before_start, not_before_start) =
         migrations::find(tree, modules, &dependencies, entry.app.value(), member);
-    let own_start =
-        own_start::find(tree, modules).filter(|own| migrations::go_on(&mut before_start, &own.behind));
-    let further = match own_start {
-        Some(_) => None,
-        None => own_start::further_commands(tree),
-    };
-    let of_start = own_start.map_or_else(Vec::new, |own| own.in_build);
     let settings_module = settings_module(tree, modules)
         .or_else(|| django::unnamed_settings(tree, modules, entry.app.chosen.as_ref()));
     let of_others = django::settings_of_others(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
@@ -280,7 +273,7 @@ fn of_tree(
         moved_folders: folders.moved,
         hosts: hosts.given,
         turned_off: turned_off.into_iter().map(turned_off_as).collect(),
-        build: BuildFindings::of(tree, modules, of_start, folders.of_build),
+        build: BuildFindings::of(tree, modules, folders.of_build),
         front_ends: beside::front_ends(tree),
         template: tree.template(),
         projects: projects(tree, &entry.app),
@@ -296,7 +289,7 @@ fn of_tree(
         notes: notes
             .all
             .into_iter()
-            .chain(further)
+            .chain(own_start::further_commands(tree))
             .chain(folders.closed)
             .chain(closed)
             .chain(debugging.iter().map(|(_, note)| note.clone()))

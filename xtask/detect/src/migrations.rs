@@ -208,26 +208,6 @@ pub(crate) fn find(
     (choice, refused)
 }
 
-/// Lets Django's migrations be followed by commands of the project's own, where they are what
-/// was chosen; whether they are.
-pub(crate) fn go_on(choice: &mut Choice<CommandWords>, behind: &[Detected<String>]) -> bool {
-    let Some(chosen) = &mut choice.chosen else {
-        return false;
-    };
-    let is_djangos = matches!(chosen.value.as_slice(), [python, _, migrate, _] if python == "python" && migrate == "migrate");
-    let Some(first) = behind.first().filter(|_| is_djangos) else {
-        return is_djangos;
-    };
-    let commands = behind.iter().map(|one| one.value.clone());
-    let all: Vec<String> = [chosen.value.join(" ")].into_iter().chain(commands).collect();
-    chosen.value = ["sh", "-c", &all.join(" && ")].map(str::to_owned).to_vec();
-    choice.rule = format!(
-        "Django's own command, and what the project's own container runs behind it at each start: {}",
-        first.place
-    );
-    true
-}
-
 /// A line of the Procfile: its number and its command.
 pub(crate) fn process<'t>(tree: &'t Tree, name: &str) -> Option<(usize, &'t str)> {
     let text = tree.text("Procfile")?;

@@ -1,129 +1,18 @@
 //! What a Django project's own container start does behind its migrations.
 
 use crate::django;
-use crate::migrations::CommandWords;
-use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
-use crate::python::TokenKind;
-use crate::python::statement::{self, Call};
 use crate::server;
-use crate::tree::{Tree, file_name, is_compose, is_shell, reads_count};
-use crate::words::words;
+use crate::tree::{Tree, file_name, is_shell, reads_count};
 
 /// Words of a shell that begin or end a block.
 const BLOCKS: [&str; 10] = [
     "if", "then", "elif", "else", "fi", "for", "while", "done", "case", "esac",
 ];
 
-/// What the image does as the project's own container does at each start.
-#[derive(Debug)]
-pub(crate) struct OwnStart {
-    /// The commands behind the migrations, each as a shell reads it.
-    pub(crate) behind: Vec<Detected<String>>,
-    /// Those that only make files of the app's own: the build runs them.
-    pub(crate) in_build: Vec<Detected<CommandWords>>,
-}
-
-/// Where a command of the project's belongs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Belongs {
-    Start,
-    Build,
-    /// It asks somebody, takes something away, or was not found.
-    Nowhere,
-}
-
-/// The commands, where the project's image or its compose file starts by their script and each
-/// of them may be run at each start, as it is there.
-pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Option<OwnStart> {
-    let manage = django::manage(tree)?;
-    let (path, found) = of_scripts(tree).next()?;
-    if !is_started_by(tree, path) {
-        return None;
-    }
-    let mut own = OwnStart {
-        behind: Vec::new(),
-        in_build: Vec::new(),
-    };
-    for (line, rest) in found {
-        let place = Place::new(path, line);
-        match belongs(modules, rest) {
-            Belongs::Start => own
-                .behind
-                .push(Detected::likely(format!("python {manage} {rest}"), place)),
-            Belongs::Build => {
-                let words = words(&format!("python {manage} {rest}"));
-                own.in_build.push(Detected::likely(words, place));
-            }
-            Belongs::Nowhere => return None,
-        }
-    }
-    Some(own)
-}
-
-/// Whether a Dockerfile or a compose file names the script as what its container starts by.
-fn is_started_by(tree: &Tree, script: &str) -> bool {
-    let files = tree.texts().filter(|(path, _)| reads_count(path));
-    let mut files = files.filter(|(path, _)| {
-        let name = file_name(path);
-        name.contains("Dockerfile") || is_compose(name)
-    });
-    files.any(|(_, text)| {
-        let mut lines = text.lines().map(str::trim_start);
-        lines.any(|line| {
-            let keys = ["ENTRYPOINT", "CMD", "entrypoint:", "command:"];
-            let is_start = keys.iter().any(|key| line.starts_with(key));
-            let separators = |c: char| c.is_whitespace() || "\"'[],".contains(c);
-            is_start
-                && line
-                    .split(separators)
-                    .any(|word| file_name(word) == file_name(script))
-        })
-    })
-}
-
-fn belongs(modules: &Modules<'_>, command: &str) -> Belongs {
-    const BAD: [&str; 8] = [
-        "delete", "drop", "flush", "getpass", "input", "remove", "rmtree", "unlink",
-    ];
-    const MAKE_FILES: [&str; 4] = ["makedirs", "mkdir", "write_bytes", "write_text"];
-    let name = command.split_whitespace().next().unwrap_or_default();
-    let file = format!("management/commands/{name}.py");
-    let mut all = modules.all.iter().filter(|module| module.path.ends_with(&file));
-    let (Some(module), None) = (all.next(), all.next()) else {
-        return Belongs::Nowhere;
-    };
-    let opens_to_write = |call: &Call<'_, '_>| {
-        let mode = call.text("mode", 1).or_else(|| call.text("mode", 0));
-        call.last() == "open"
-            && mode.is_some_and(|mode| mode.len() < 4 && mode.contains(['w', 'a', 'x', '+']))
-    };
-    let (mut makes_files, mut asks_the_database) = (false, false);
-    for line in &module.lines {
-        for call in statement::calls(&line.tokens) {
-            if BAD.contains(&call.last()) {
-                return Belongs::Nowhere;
-            }
-            makes_files |= MAKE_FILES.contains(&call.last()) || opens_to_write(&call);
-            asks_the_database |=
-                call.path.contains(".objects.") || ["cursor", "call_command"].contains(&call.last());
-        }
-    }
-    match (makes_files, asks_the_database || imports_models(module)) {
-        (false, _) => Belongs::Start,
-        (true, false) => Belongs::Build,
-        // A root that is read-only has no place for its files.
-        (true, true) => Belongs::Nowhere,
-    }
-}
-
-fn imports_models(module: &Module<'_>) -> bool {
-    let mut tokens = module.lines.iter().flat_map(|line| &line.tokens);
-    tokens.any(|token| token.kind == TokenKind::Name && token.text == "models")
-}
-
-/// What else the project's own start does by commands of its own between its migrations and
-/// its server, which the image would not do: in a sentence, with the command that does.
+/// What else the project's own start does by commands of its own between its migrations and its
+/// server, which the image does not do: in a sentence, with the commands that do. What one of them
+/// does to rows that are there, or leaves in files, its name does not tell.
 pub(crate) fn further_commands(tree: &Tree) -> Option<Detected<String>> {
     let manage = django::manage(tree)?;
     let (path, found) = of_scripts(tree).next()?;
@@ -132,22 +21,36 @@ pub(crate) fn further_commands(tree: &Tree) -> Option<Detected<String>> {
         .iter()
         .map(|(_, rest)| format!("python {manage} {rest}"))
         .collect();
+    let is_alone = |rest: &str| !rest.contains(['|', '&', ';', '<', '>']);
+    let way = if found.iter().all(|(_, rest)| is_alone(rest)) {
+        format!(
+            "`\"before_start\": [\"sh\", \"-c\", \"python {manage} migrate --noinput && {}\"]` of `app` does, at each start",
+            all.join(" && ")
+        )
+    } else {
+        "what of it belongs before each start `before_start` of `app` does".to_owned()
+    };
     let note = format!(
-        "the project's own start runs `{}` behind its migrations, and the image does not: \
-         `\"before_start\": [\"sh\", \"-c\", \"python {manage} migrate --noinput && {}\"]` of `app` does",
-        all.join("` and `"),
-        all.join(" && ")
+        "the project's own start runs `{}` behind its migrations, and the image does not: {way}",
+        all.join("` and `")
     );
     Some(Detected::likely(note, Place::new(path, line)))
 }
 
 /// The scripts with such commands, each with its lines.
 fn of_scripts(tree: &Tree) -> impl Iterator<Item = (&str, Vec<(usize, &str)>)> {
-    let scripts = tree
-        .texts()
-        .filter(|(path, _)| is_shell(file_name(path)) && reads_count(path));
+    let scripts = tree.texts().filter(|(path, text)| {
+        is_shell(file_name(path)) && reads_count(path) && !is_of_developers(path, text)
+    });
     let found = scripts.map(|(path, text)| (path, commands_of_start(tree, text)));
     found.filter(|(_, found)| !found.is_empty())
+}
+
+/// Whether a script starts a server for those who work on the project.
+fn is_of_developers(path: &str, text: &str) -> bool {
+    let mut folders = path.split('/');
+    let below = ["dev", "development", "local", "test", "tests"];
+    folders.any(|part| below.contains(&part)) || text.contains("--reload") || text.contains("runserver")
 }
 
 /// The commands of the project's own that a script which starts a server runs behind its
@@ -166,7 +69,7 @@ fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
         let Some((before, rest)) = line.split_once("manage.py ") else {
             continue;
         };
-        let rest = rest.split(['|', '&', ';']).next().unwrap_or_default().trim();
+        let rest = rest.trim();
         let name = rest.split_whitespace().next().unwrap_or_default();
         // What takes words of others is done by hand.
         let is_asked = before.contains(['#', ';', '&', '|', '[', '{']) || BLOCKS.contains(&first);

@@ -52,19 +52,20 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         let message = format!("--import {import:?} is no `package.module:attribute`");
         return Err(failure::usage(message).into());
     }
-    if write_list(args, host, &placement)? {
-        looked = None;
-    }
     let import = args.import.as_deref();
-    let findings = looked.unwrap_or_else(|| match &placement.member {
+    let look = || match &placement.member {
         Some(member) => look_at_member(&placement.folder, member, import),
         None => look_at(&placement.folder, import),
-    });
+    };
+    let mut findings = looked.unwrap_or_else(look);
+    let undecided = undecided(args, &placement, &findings);
+    if undecided.is_none() && write_list(args, host, &placement)? {
+        findings = look();
+    }
     let set = files::set_variables(args, host, &placement);
     for line in told::lines(&findings.with_set(&set)) {
         say(host, line.label, &line.text);
     }
-    let undecided = undecided(args, &placement, &findings);
     if let Some(failure) = undecided {
         if args.json {
             let document =

@@ -184,10 +184,27 @@ def walk_pdm(lock, project, extras, groups):
     """As `pdm`, from a lock that says only who needs whom: one of before version 4.4.1, or without
     the strategy `inherit_metadata`."""
     table = project.get("project", {})
-    asked = {normal(name): needs for name, needs in table.get("optional-dependencies", {}).items()}
+    own = normal(table.get("name", ""))
     of_developers = project.get("tool", {}).get("pdm", {}).get("dev-dependencies", {})
-    for name, needs in [*of_developers.items(), *project.get("dependency-groups", {}).items()]:
-        asked.setdefault(normal(name), []).extend(need for need in needs if isinstance(need, str))
+    groups_of = project.get("dependency-groups", {})
+    asked = {}
+    for part in (table.get("optional-dependencies", {}), of_developers, groups_of):
+        for name, needed in part.items():
+            asked.setdefault(normal(name), []).extend(needed)
+
+    def texts_of(name, seen):
+        """What an extra or a group asks for, with those that it takes in."""
+        for one in asked.get(name, []) if name not in seen else []:
+            if isinstance(one, dict):
+                yield from texts_of(normal(one["include-group"]), {*seen, name})
+                continue
+            itself = re.match(r"([\w.-]+)\s*\[([^]]*)\]\s*$", one)
+            if itself and normal(itself[1]) == own:
+                for extra in itself[2].split(","):
+                    yield from texts_of(normal(extra.strip()), {*seen, name})
+            else:
+                yield one
+
     by_name = {}
     with_extras = {}
     for package in lock.get("package", []):
@@ -200,7 +217,9 @@ def walk_pdm(lock, project, extras, groups):
 
     def needs(texts):
         for text in texts:
-            need = Requirement(text.removeprefix("-e "))
+            # One that lies in a folder, as PDM has it: `-e file:///${PROJECT_ROOT}/libs/x#egg=x`.
+            egg = re.match(r"-e\s.*[#&]egg=([\w.-]+)", text)
+            need = Requirement(egg[1] if egg else text.removeprefix("-e ").strip())
             if need.marker is None or need.marker.evaluate({"extra": ""}):
                 inner = tuple(sorted(normal(extra) for extra in need.extras))
                 yield normal(need.name), inner, functools.partial(is_of, specifier=need.specifier)
@@ -213,7 +232,7 @@ def walk_pdm(lock, project, extras, groups):
 
     texts = list(table.get("dependencies", []))
     for name in [*extras, *groups]:
-        texts += asked.get(name, [])
+        texts += texts_of(name, set())
     return settle(list(needs(texts)), by_name, of_package, "pdm.lock")
 
 
