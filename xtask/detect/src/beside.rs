@@ -136,12 +136,18 @@ pub(crate) const REDIS: &str = "Redis";
 
 /// Services that are not in the image, told by the packages that speak to them.
 pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> {
-    const CLIENTS: [(&str, &str); 12] = [
+    const CLIENTS: [(&str, &str); 18] = [
         ("redis", REDIS),
         ("aioredis", REDIS),
         ("arq", REDIS),
         ("rq", REDIS),
         ("django-redis", REDIS),
+        ("django-rq", REDIS),
+        ("channels-redis", REDIS),
+        ("coredis", REDIS),
+        ("litestar-saq", REDIS),
+        ("saq", REDIS),
+        ("taskiq-redis", REDIS),
         ("pymongo", "MongoDB"),
         ("motor", "MongoDB"),
         ("beanie", "MongoDB"),
@@ -151,7 +157,7 @@ pub(crate) fn services(dependencies: &Dependencies) -> Vec<Detected<Companion>> 
         ("elasticsearch", "Elasticsearch"),
     ];
     /// Brokers as extras of what works off queues: `celery[redis]`.
-    const EXTRAS: [(&str, &str); 2] = [("redis", REDIS), ("rabbitmq", "RabbitMQ")];
+    const EXTRAS: [(&str, &str); 3] = [("redis", REDIS), ("hiredis", REDIS), ("rabbitmq", "RabbitMQ")];
     let mut found: Vec<Detected<Companion>> = Vec::new();
     let clients = CLIENTS.iter().filter_map(|(client, service)| {
         let asked = dependencies.own(client)?;

@@ -65,6 +65,12 @@ pub(super) fn way_out(words: &str, image: &str) -> Option<String> {
 /// `typing_extensions` before 4.6 makes a class of what is none in Python 3.12
 /// or newer.
 fn typing(line: &str, image: &str) -> Option<String> {
+    if line.contains("directly inherits TypingOnly but has additional attributes") {
+        return Some(format!(
+            "SQLAlchemy before 2.0.31 does not run on Python 3.13: take a newer one, or `\"base\": \"ubuntu\"` in \
+             images/{image}/image.json, which has Python 3.12"
+        ));
+    }
     let is_it = line.contains("type 'typing.TypeVar' is not an acceptable base type");
     is_it.then(|| {
         format!(
@@ -120,6 +126,12 @@ mod tests {
         assert!(told("No module named 'cgi'").contains("\"3.12\""));
         assert!(told("No module named 'distutils.version'").contains("no distutils since"));
         assert!(told("TypeError: type 'typing.TypeVar' is not an acceptable base type").contains("\"3.11\""));
+        assert!(
+            told(
+                "AssertionError: Class <x> directly inherits TypingOnly but has additional attributes {'y'}."
+            )
+            .contains("SQLAlchemy before 2.0.31")
+        );
         assert!(told("No module named 'pkg_resources'").contains("[\"setuptools<82\"]"));
         assert_eq!(
             told("AttributeError: module 'collections' has no attribute 'MutableMapping'"),
