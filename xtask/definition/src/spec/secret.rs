@@ -16,8 +16,10 @@ const ENDS: [&str; 7] = [
 
 /// Last words of names that speak of a secret, and are none: how long a token is
 /// good for, by which algorithm a key works.
-const ABOUT: [&str; 24] = [
+const ABOUT: [&str; 26] = [
     "AGE",
+    "ALG",
+    "ALGO",
     "ALGORITHM",
     "COUNT",
     "DAYS",
@@ -155,23 +157,131 @@ fn is_setting(value: &str) -> bool {
         || ["true", "false", "yes", "no", "none", "null"].contains(&value.to_lowercase().as_str())
 }
 
-/// Whether a variable that the gate alone is given may be shown to everybody: a number, a switch,
-/// a single word, something on this machine or something that only stands for a value, under a
-/// name that speaks of no secret.
+/// Whether a name speaks of a secret, or of one that is made of digits: a PIN, a password for
+/// once.
+fn is_kept(name: &str) -> bool {
+    is_name_of_secret(name) || is_of_digits(name)
+}
+
+/// Whether a name is that of a secret made of digits: `ADMIN_PIN`, `OTP_SEED`.
+fn is_of_digits(name: &str) -> bool {
+    const SECRETS: [&str; 5] = ["HOTP", "OTP", "PASSCODE", "PIN", "TOTP"];
+    let upper = name.to_uppercase();
+    let about_it = ABOUT.iter().any(|last| upper.ends_with(&format!("_{last}")));
+    !about_it && upper.split('_').any(|word| SECRETS.contains(&word))
+}
+
+/// Whether a number is a secret, by its name: `ADMIN_PIN=123456`. One of 0 and 1 is a switch.
+pub fn is_secret_number(name: &str, value: &str) -> bool {
+    let is_number = value.len() > 1 && value.bytes().all(|b| b.is_ascii_digit());
+    is_number && (ends_as_secret(name) || is_of_digits(name))
+}
+
+/// Whether a variable that the gate alone is given may be shown to everybody: a switch; and under
+/// a name that speaks of no secret a number, something short, a word where the name asks for one,
+/// something on this machine, or what only stands for a value.
 pub fn is_open_to_all(name: &str, value: &str) -> bool {
-    const STANDS_FOR_ONE: [&str; 3] = ["127.0.0.1", "given-at-start", "localhost"];
-    const LONGEST_WORD: usize = 20;
-    if is_setting(value) {
+    const SWITCHES: [&str; 10] = [
+        "0", "1", "false", "no", "none", "null", "off", "on", "true", "yes",
+    ];
+    if SWITCHES.contains(&value.to_lowercase().as_str()) {
         return true;
     }
-    if is_name_of_secret(name) || has_url_password(value) || value.contains(char::is_control) {
+    if is_kept(name) || has_url_password(value) || value.contains(char::is_control) {
         return false;
     }
-    let is_word = value.len() <= LONGEST_WORD && value.bytes().all(|b| b.is_ascii_alphabetic());
-    let stands_for_one = STANDS_FOR_ONE.iter().any(|part| value.contains(part));
-    let is_time = value.contains("00:00") || value.starts_with("2026-01-01");
-    let is_of_nobody = value.starts_with("/tmp") || value.starts_with("00000000-") || is_time;
-    value.len() < SHORTEST_SECRET || is_word || stands_for_one || is_of_nobody
+    value.len() < SHORTEST_SECRET
+        || is_plain_number(value)
+        || is_word_of(name, value)
+        || is_of_nobody(value)
+        || is_list_of_this_machine(value)
+}
+
+/// A number as settings have it, no longer than those are.
+fn is_plain_number(value: &str) -> bool {
+    const LONGEST: usize = 10;
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.len() <= LONGEST && is_digits(whole) && is_digits(part)
+}
+
+/// Whether a value is one word, and the name that of a setting which has one of a few.
+fn is_word_of(name: &str, value: &str) -> bool {
+    const OF_WORDS: [&str; 20] = [
+        "ALG",
+        "ALGORITHM",
+        "BACKEND",
+        "DRIVER",
+        "ENGINE",
+        "ENV",
+        "ENVIRONMENT",
+        "FORMAT",
+        "KIND",
+        "LANG",
+        "LANGUAGE",
+        "LEVEL",
+        "LOCALE",
+        "MODE",
+        "PROVIDER",
+        "STAGE",
+        "STORAGE",
+        "TIMEZONE",
+        "TYPE",
+        "TZ",
+    ];
+    const LONGEST: usize = 20;
+    let last = name.rsplit('_').next().unwrap_or_default().to_uppercase();
+    let is_word = value.len() <= LONGEST && value.bytes().all(|b| b.is_ascii_alphabetic());
+    is_word && OF_WORDS.contains(&last.as_str())
+}
+
+/// What only stands for a value, from its first character to its last.
+fn is_of_nobody(value: &str) -> bool {
+    const WHOLE: [&str; 12] = [
+        "/etc/hostname",
+        "/tmp",
+        "/tmp/given-at-start",
+        "00000000-0000-0000-0000-000000000000",
+        "00000000-0000-4000-8000-000000000000",
+        "00:00:00",
+        "2026-01-01",
+        "2026-01-01T00:00:00Z",
+        "App <given-at-start@example.com>",
+        "given-at-start",
+        "given-at-start@example.com",
+        "https://given-at-start@sentry.invalid/1",
+    ];
+    WHOLE.contains(&value)
+}
+
+/// Addresses of this machine, and what stands for one, with commas between them or as a list in
+/// JSON.
+fn is_list_of_this_machine(value: &str) -> bool {
+    let inside = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let (list, is_json) = inside.map_or((value, false), |list| (list, true));
+    list.split(',').all(|one| {
+        let one = one.trim();
+        let quoted = one.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let one = quoted.filter(|_| is_json).unwrap_or(one);
+        is_this_machine(one) || is_of_nobody(one)
+    })
+}
+
+/// `localhost` with or without a port, a network of it, or a URL to it with nothing of a login.
+fn is_this_machine(address: &str) -> bool {
+    const LOGINS: [&str; 7] = ["auth", "key", "pass", "pwd", "secret", "sig", "token"];
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "0"));
+    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let lower = path.to_lowercase();
+    let is_open = match scheme {
+        "" => path.is_empty() || path == "/8",
+        _ => !path.contains([' ', '@']) && !LOGINS.iter().any(|word| lower.contains(word)),
+    };
+    ["127.0.0.0", "127.0.0.1", "localhost"].contains(&host) && is_port && is_open
 }
 
 /// The fewest characters of what is taken for a secret in a log.
@@ -287,6 +397,18 @@ mod tests {
             ("REPORT_DIR", "/tmp"),
             ("LAUNCH", "2026-01-01"),
             ("WITH_CREDENTIALS", "false"),
+            ("QUEUE", "amqp://localhost:5672//"),
+            ("ORIGINS", "[\"http://localhost\",\"https://127.0.0.1:8443/app\"]"),
+            ("ADMINS", "[\"given-at-start@example.com\"]"),
+            ("ALLOWED_HOSTS", "localhost,127.0.0.1"),
+            ("NETWORK", "127.0.0.0/8"),
+            ("OPENS", "00:00:00"),
+            ("SINCE", "2026-01-01T00:00:00Z"),
+            ("TENANT", "00000000-0000-4000-8000-000000000000"),
+            ("RATE", "-0.25000"),
+            ("MAX_BYTES", "1073741824"),
+            ("JWT_ALGORITHM", "HS256"),
+            ("TOKEN_TTL", "86400000"),
         ] {
             assert!(is_open_to_all(name, value), "{name}");
         }
@@ -297,8 +419,47 @@ mod tests {
             ("BROKER_URL", "amqp://me:pw@localhost/"),
             ("HOOK", "https://hooks.example/T1/B2"),
             ("PEM", "localhost\nkey"),
+            ("DB_PASSWORD", "20241127"),
+            ("TELEGRAM_TOKEN", "1234567890"),
+            ("OTP_SECRET", "1e10"),
+            ("STRIPE_SECRET_KEY", "nan"),
+            ("ADMIN_PIN", "1234"),
+            ("DATABASE", "host=localhost user=app password=hunter2xyz"),
+            ("LDAP_BIND", "cn=admin,dc=localhost:secretpw"),
+            ("LICENCE", "abcdefghijklmnop"),
+            ("CLIENT", "00:00:5e:hunter2"),
+            ("CLIENT", "2026-01-01hunter2"),
+            ("CLIENT", "00000000-hunter2"),
+            ("CLIENT", "/tmp0hunter2"),
+            ("CLIENT", "given-at-start-hunter2"),
+            ("CLIENT", "123456789012345"),
+            ("CLIENT", "infinity"),
+            ("STORE", "redis://localhost/0?password=hunter2"),
+            ("STORE", "redis://hunter2hunter2@localhost/0"),
+            ("STORE", "https://localhost.example/T1/B2"),
+            ("STORE", "localhost,hunter2hunter2"),
         ] {
             assert!(!is_open_to_all(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_a_secret_by_its_name() {
+        for (name, value) in [
+            ("ADMIN_PIN", "123456"),
+            ("otp_seed", "42"),
+            ("DB_PASSWORD", "20241127"),
+        ] {
+            assert!(is_secret_number(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("OTP_LENGTH", "10"),
+            ("TOKEN_MINUTES", "30"),
+            ("WITH_CREDENTIALS", "1"),
+            ("PINS", "40"),
+            ("ADMIN_PIN", "<pin>"),
+        ] {
+            assert!(!is_secret_number(name, value), "{name}");
         }
     }
 
