@@ -30,6 +30,7 @@ use crate::routes;
 use crate::secrets;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
+use crate::stand_ins;
 use crate::tables::RefusedCommand;
 use crate::tree::{Template, Tree, file_name, folder_of, is_of_the_app, is_shell, reads_count};
 
@@ -219,7 +220,8 @@ fn of_tree(
     let settings_module = settings_module(tree, modules)
         .or_else(|| django::unnamed_settings(tree, modules, entry.app.chosen.as_ref()));
     let of_others = django::settings_of_others(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
-    let variables = settings::variables(tree, modules, &of_others);
+    let mut variables = settings::variables(tree, modules, &of_others);
+    hosts::mark(modules, &mut variables);
     let database = database::settings(modules, &dependencies, &variables);
     let settings_of_django =
         debugging::settings_of(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
@@ -231,6 +233,13 @@ fn of_tree(
         true => hosts::find(modules, &variables, settings_of_django),
         false => Hosts::default(),
     };
+    for variable in variables.iter_mut().map(|one| &mut one.value) {
+        if hosts.wanted.contains(&variable.name) {
+            variable.is_of_hosts = true;
+            variable.is_refused |= !variable.required;
+            variable.required = true;
+        }
+    }
     let may_be_off = hosts.closed.is_none() && debugging::may_be_off(modules, settings_of_django);
     let on = debugging::switched_on(modules, &variables, settings_of_django);
     let is_debugged = !on.is_empty() || debugging::is_fixed(modules, settings_of_django);
@@ -467,20 +476,35 @@ fn turned_off_as(one: SwitchedOn) -> Detected<GivenVariable> {
 }
 
 /// Whether a variable that is nothing where nobody sets it is meant to be what the project's
-/// example shows: a switch, a number, the app's own secret. Another text there may turn on what
-/// an app does without, such as a bucket's name.
+/// example shows: the app's own secret, a switch of developers, which an image has off, one that
+/// is off there, too; and a switch or number without which the code raises an error that names
+/// it. Whatever else stands there may turn on what an app does without, such as a bucket of
+/// developers', or a login that is left out.
 fn is_as_shown(variable: &ReadVariable) -> bool {
-    const SWITCHES: [&str; 6] = ["false", "no", "off", "on", "true", "yes"];
+    const OFF: [&str; 3] = ["false", "no", "off"];
+    const ON: [&str; 3] = ["on", "true", "yes"];
     let Some(example) = variable.example.as_ref().filter(|_| variable.default.is_none()) else {
         return false;
     };
-    let shown = example.value.trim();
+    let (name, shown) = (variable.name.as_str(), example.value.trim());
+    let lower = shown.to_lowercase();
+    let is_off = OFF.contains(&lower.as_str());
+    let is_switch = is_off || ON.contains(&lower.as_str());
     let is_number = !shown.is_empty() && shown.bytes().all(|b| b.is_ascii_digit());
-    let is_plain = is_number
-        || SWITCHES.contains(&shown.to_lowercase().as_str())
-        || secrets::signs_tokens(&variable.name);
-    let is_key = || secrets::may_be_session_key(&variable.name, &BTreeSet::new());
-    !shown.is_empty() && (is_plain || is_key())
+    let is_wanted = variable.is_of_an_error && (is_switch || is_number);
+    let is_meant =
+        is_off && !protects(name) || is_switch && stand_ins::is_for_developers(variable) || is_wanted;
+    let is_key = || secrets::may_be_session_key(name, &BTreeSet::new());
+    is_meant || !shown.is_empty() && is_key()
+}
+
+/// Whether a name is that of something that keeps others out, and is seldom meant to be off.
+fn protects(name: &str) -> bool {
+    const WORDS: [&str; 14] = [
+        "AUTH", "CHECK", "CSRF", "ENFORCE", "HTTPS", "PROTECT", "REQUIRE", "REQUIRED", "SAFE", "SECURE",
+        "SSL", "TLS", "VALIDATE", "VERIFY",
+    ];
+    name.to_uppercase().split('_').any(|word| WORDS.contains(&word))
 }
 
 /// Variables that each container has.

@@ -1,6 +1,8 @@
 //! The hosts by which Django answers, `ALLOWED_HOSTS`: what runs in an image is asked at
 //! `localhost` and `127.0.0.1` by its own health check and by the gate.
 
+use std::collections::BTreeSet;
+
 use crate::database::GivenVariable;
 use crate::debugging;
 use crate::django::HOSTS;
@@ -9,13 +11,17 @@ use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
 use crate::settings::{self, Form, ReadVariable};
+use crate::tree::is_of_the_app;
 use crate::words::escaped;
 
 /// What has to be among them.
 const OWN: [&str; 2] = ["localhost", "127.0.0.1"];
 
+/// What stands for all there are.
+pub(crate) const ALL: &str = "*";
+
 /// Why a variable gets them.
-const WHY: &str =
+pub(crate) const WHY: &str =
     "the container's own check asks there; the names by which others reach it belong there, too";
 
 /// What the settings' list leads to.
@@ -23,6 +29,8 @@ const WHY: &str =
 pub(crate) struct Hosts {
     /// The variables that fill it, with a value that answers.
     pub(crate) given: Vec<Detected<GivenVariable>>,
+    /// The variables that fill it in a way that nothing but all hosts answers in.
+    pub(crate) wanted: Vec<String>,
     /// A list that no variable fills, and with which the app answers nobody in its container
     /// unless it is debugged.
     pub(crate) closed: Option<(Place, Vec<String>)>,
@@ -49,7 +57,7 @@ impl Hosts {
 /// Whether hosts let the container's own check in.
 pub(crate) fn answer<'h>(hosts: impl Iterator<Item = &'h str> + Clone) -> bool {
     let has = |names: &[&str]| hosts.clone().any(|host| names.contains(&host.trim()));
-    has(&["*"]) || has(&[OWN[0], ".localhost"]) && has(&[OWN[1]])
+    has(&[ALL]) || has(&[OWN[0], ".localhost"]) && has(&[OWN[1]])
 }
 
 /// The hosts of a text, whatever stands between them.
@@ -71,7 +79,7 @@ pub(crate) fn written(form: &Form, others: &[String]) -> String {
         Form::Separated(sign) => all.join(&sign.to_string()),
         Form::Json(_) | Form::Fixed("{}" | "[]") => format!("[\"{}\"]", all.join("\",\"")),
         // Whatever is made of it.
-        _ => "*".to_owned(),
+        _ => ALL.to_owned(),
     }
 }
 
@@ -101,16 +109,83 @@ pub(crate) fn find(
             }
             let known = variables.iter().find(|known| known.value.name == name);
             let example = known.and_then(|known| known.value.example.as_ref());
-            let (value, why) = match example.filter(|example| answer(of_text(&example.value))) {
+            let lets_in = |text: &str| answer(of_text(text)) && of_text(text).all(|host| host != ALL);
+            let (value, why) = match example.filter(|example| lets_in(&example.value)) {
                 Some(example) => (escaped(&example.value), format!("what {} shows", example.place)),
                 None => (escaped(&written(&list.form, &list.constants)), WHY.to_owned()),
             };
+            // In an image it would let in everybody, with any name.
+            if value == ALL {
+                found.wanted.push(name);
+                continue;
+            }
             found
                 .given
                 .push(Detected::likely(GivenVariable { name, value, why }, place));
         }
     }
     found
+}
+
+/// Marks the variables that lead to the hosts by which the app answers.
+pub(crate) fn mark(modules: &Modules<'_>, variables: &mut [Detected<ReadVariable>]) {
+    for name in leading(modules) {
+        if let Some(variable) = called(variables, &name) {
+            variable.is_of_hosts = true;
+        }
+    }
+}
+
+/// The variable of a name in the code: itself, or that of a field of settings, with the shortest
+/// prefix that there is.
+fn called<'v>(variables: &'v mut [Detected<ReadVariable>], name: &str) -> Option<&'v mut ReadVariable> {
+    let upper = name.to_uppercase();
+    let all = variables.iter_mut().map(|one| &mut one.value);
+    let of_it = all.filter(|variable| {
+        let whole = variable.name.to_uppercase();
+        let prefix = whole.strip_suffix(&upper);
+        prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('_'))
+    });
+    of_it.min_by_key(|variable| variable.name.len())
+}
+
+/// The names that the code makes the hosts of by which the app answers: of variables, and of
+/// fields of settings, in what `ALLOWED_HOSTS` is assigned and what the middleware of Starlette's
+/// that looks at them is given.
+fn leading(modules: &Modules<'_>) -> BTreeSet<String> {
+    const MIDDLEWARE: &str = "TrustedHostMiddleware";
+    let mut names = BTreeSet::new();
+    for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
+        for line in &module.lines {
+            let assigned = statement::assignments(line).into_iter();
+            let assigned = assigned.filter(|one| one.target == HOSTS).map(|one| one.value);
+            let calls = statement::calls(&line.tokens);
+            let of_middleware = calls.iter().filter(|call| {
+                let first = call.positional(0).and_then(<[_]>::last);
+                call.last() == MIDDLEWARE || first.is_some_and(|token| token.is_name(MIDDLEWARE))
+            });
+            let given = of_middleware.filter_map(|call| call.named("allowed_hosts"));
+            for value in assigned.chain(given) {
+                names.extend(List::of(modules, module, line, value).variable);
+                names.extend(field(value));
+            }
+        }
+    }
+    names
+}
+
+/// The field of an object that is taken: `settings.allowed_hosts`, with what is called on it, as
+/// `settings.hosts.split(",")`.
+fn field(value: &[Token<'_>]) -> Option<String> {
+    const METHODS: [&str; 3] = ["copy", "split", "strip"];
+    let (dotted, length) = statement::dotted(value)?;
+    let mut parts: Vec<&str> = dotted.split('.').collect();
+    if value.len() > length {
+        let method = parts.pop()?;
+        METHODS.contains(&method).then_some(())?;
+    }
+    let last = parts.pop().filter(|_| !parts.is_empty())?;
+    Some(last.to_owned())
 }
 
 /// What is assigned.
@@ -240,7 +315,7 @@ mod tests {
                 "json.loads(os.environ['HOSTS'])",
                 Some("[\"localhost\",\"127.0.0.1\"]"),
             ),
-            ("[os.environ.get('HOSTS')]", Some("*")),
+            ("[os.environ.get('HOSTS')]", None),
             ("['localhost', '127.0.0.1', os.environ.get('HOSTS')]", None),
             ("config('HOSTS', cast=Csv())", Some("localhost,127.0.0.1")),
         ] {
@@ -253,6 +328,35 @@ mod tests {
         let two =
             found("hosts = os.environ['HOSTS']\nALLOWED_HOSTS = list(map(str.strip, hosts.split(',')))");
         assert_eq!(two.given[0].value.value, "localhost,127.0.0.1");
+        let one = found("ALLOWED_HOSTS = [os.environ.get('HOSTS')]");
+        assert_eq!(one.wanted, ["HOSTS"]);
+    }
+
+    #[test]
+    fn the_names_are_known_that_lead_to_the_list() {
+        for (line, names) in [
+            ("ALLOWED_HOSTS = settings.hosts.split(',')", &["hosts"][..]),
+            ("ALLOWED_HOSTS = os.environ['HOSTS'].split(',')", &["HOSTS"]),
+            (
+                "app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.allowed_hosts)",
+                &["allowed_hosts"],
+            ),
+            (
+                "app = TrustedHostMiddleware(app, allowed_hosts=json.loads(os.environ['NAMES']))",
+                &["NAMES"],
+            ),
+            (
+                "app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_hosts)",
+                &[],
+            ),
+            ("ALLOWED_REDIRECT_HOSTS = settings.allowed_redirect_hosts", &[]),
+            ("ALLOWED_HOSTS = ['shop.example']", &[]),
+        ] {
+            let tree = Tree::single("settings.py", &format!("import json, os\n{line}\n"));
+            let found = leading(&Modules::of(&tree));
+            let found: Vec<&str> = found.iter().map(String::as_str).collect();
+            assert_eq!(found, names, "{line}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::libraries;
 use crate::place::{Detected, Place};
 use crate::queue;
 use crate::redis;
-use crate::secrets::{is_given_by_others, is_secret, signs_tokens};
+use crate::secrets::{is_given_by_others, is_secret};
 use crate::server;
 use crate::settings::{Form, ReadVariable};
 use crate::stand_ins;
@@ -570,8 +570,20 @@ fn known(variable: &ReadVariable) -> Known {
         let why = format!("what {place} {shows} has a secret in it");
         return not(Whose::Secret, Some(why), stand_in);
     }
-    if stand_ins::is_of_hosts(name) && hosts::answer(hosts::of_text(shown)) {
-        return value(&escaped(shown), format!("what {place} {shows}"));
+    if secret::is_secret_number(name, shown) {
+        let why = format!("what {place} {shows} is a secret");
+        // Of the same length, which the code may ask for.
+        return not(Whose::Secret, Some(why), "1".repeat(shown.len()));
+    }
+    if variable.is_of_hosts || stand_ins::is_of_hosts(name) {
+        let all = hosts::of_text(shown);
+        if all.clone().any(|host| host == hosts::ALL) {
+            let why = format!("{shown}, as {place} {shows}, lets everybody in");
+            return not(Whose::Open, Some(why), shown.to_owned());
+        }
+        if variable.is_of_hosts && hosts::answer(all) {
+            return value(&escaped(shown), format!("what {place} {shows}"));
+        }
     }
     let of_developers = || format!("{shown}, as {place} {shows}, is for developers");
     match switch(variable, shown) {
@@ -595,33 +607,15 @@ fn known(variable: &ReadVariable) -> Known {
 /// A value that is right in every image, of a variable for which nothing is shown.
 fn by_its_name(variable: &ReadVariable) -> Option<(String, &'static str)> {
     let name = variable.name.as_str();
-    if stand_ins::is_of_hosts(name) {
-        return Some((
-            escaped(&hosts::written(&variable.form, &[])),
-            "the container's own check asks there; the names by which others reach it belong there, too",
-        ));
+    if variable.is_of_hosts {
+        let hosts = hosts::written(&variable.form, &[]);
+        return (hosts != hosts::ALL).then(|| (escaped(&hosts), hosts::WHY));
     }
-    if signs_tokens(name) && matches!(variable.form, Form::Text) {
-        let why = "what signs with a secret that both ends have, as the one of the app's own is";
-        return Some(("HS256".to_owned(), why));
-    }
-    if is_for_developers(name) && !variable.is_refused {
-        let off = match variable.form {
-            Form::Number(_) => "0",
-            Form::Fixed(off) => off,
-            _ => "False",
-        };
-        return Some((off.to_owned(), "an image is for others"));
+    if stand_ins::is_for_developers(variable) && !variable.is_refused {
+        return Some(("False".to_owned(), "an image is for others"));
     }
     let production = stand_ins::for_production(&variable.form).filter(|_| stand_ins::is_of_stage(name));
     production.map(|word| (word.to_owned(), "an image is for others"))
-}
-
-/// Whether a name is that of a switch which developers alone have on.
-fn is_for_developers(name: &str) -> bool {
-    let upper = name.to_uppercase();
-    let mut words = upper.split('_');
-    words.any(|word| ["DEBUG", "RELOAD", "AUTORELOAD"].contains(&word))
 }
 
 /// What becomes of an example's value.
@@ -636,7 +630,7 @@ enum Switch {
 /// What an image has where an example shows what developers have: debugging, a server
 /// that loads anew, their own machine.
 fn switch(variable: &ReadVariable, shown: &str) -> Switch {
-    const OF_DEVELOPERS: [&str; 7] = [
+    const STAGES: [&str; 7] = [
         "debug",
         "dev",
         "develop",
@@ -645,15 +639,20 @@ fn switch(variable: &ReadVariable, shown: &str) -> Switch {
         "test",
         "testing",
     ];
-    if is_for_developers(&variable.name) {
-        return match off(shown) {
-            Some(off) => Switch::Turned(off.to_owned()),
-            None if is_off(shown) => Switch::Kept,
-            None => Switch::Unknown,
-        };
+    // Of a name that goes on, a number may be one of seconds.
+    let is_number = shown.bytes().all(|b| b.is_ascii_digit());
+    if stand_ins::ends_as_of_developers(&variable.name)
+        || stand_ins::speaks_of_developers(&variable.name) && !is_number
+    {
+        match off(shown) {
+            Some(off) => return Switch::Turned(off.to_owned()),
+            None if is_off(shown) => return Switch::Kept,
+            None if stand_ins::is_for_developers(variable) => return Switch::Unknown,
+            None => {}
+        }
     }
     let lower = shown.to_lowercase();
-    if stand_ins::is_of_stage(&variable.name) && OF_DEVELOPERS.contains(&lower.as_str()) {
+    if stand_ins::is_of_stage(&variable.name) && STAGES.contains(&lower.as_str()) {
         let production = stand_ins::for_production(&variable.form);
         return production.map_or(Switch::Unknown, |word| Switch::Turned(word.to_owned()));
     }

@@ -237,6 +237,8 @@ mod tests {
             annotation: String::new(),
             is_made: false,
             is_refused: false,
+            is_of_an_error: false,
+            is_of_hosts: false,
             is_session_key: false,
             form: Default::default(),
             elsewhere: None,

@@ -59,6 +59,12 @@ pub struct ReadVariable {
     /// It is read while the app starts, and not only where something is asked of it.
     #[serde(skip)]
     pub(crate) is_of_start: bool,
+    /// An error that the code raises names it, and says that it must be something.
+    #[serde(skip)]
+    pub(crate) is_of_an_error: bool,
+    /// The code makes the hosts of it by which the app answers.
+    #[serde(skip)]
+    pub(crate) is_of_hosts: bool,
 }
 
 /// All variables, by the first place that reads each. Files of others hold settings for
@@ -107,6 +113,8 @@ pub(crate) fn variables(
                     form: read.form,
                     elsewhere: None,
                     is_of_start,
+                    is_of_an_error: false,
+                    is_of_hosts: false,
                 },
                 place,
             )),
@@ -201,7 +209,9 @@ pub(crate) fn variables(
         found.sort_by(|one, next| one.place.cmp(&next.place));
     }
     let wanted = wanted_at_the_start(modules, of_others);
-    let wanted_by_words = wanted_by_words(modules, of_others);
+    let said = said_by_errors(modules, of_others);
+    let wanted_by_words = named_by(said.iter().filter(|text| is_of_each_start(text)));
+    let of_errors = named_by(said.iter());
     for variable in &mut found {
         if let Some(place) = needed
             .remove(&variable.value.name)
@@ -226,6 +236,7 @@ pub(crate) fn variables(
             variable.value.is_refused = true;
             variable.value.elsewhere = defaults.remove(&variable.value.name);
         }
+        variable.value.is_of_an_error = of_errors.contains(&variable.value.name);
         variable.value.example = example(tree, &variable.value.name);
     }
     found
@@ -261,9 +272,9 @@ fn wanted_at_the_start(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> B
     wanted.collect()
 }
 
-/// Variables without which the app does not start in production, by the words of an error that it
-/// raises wherever it looks: `raise RuntimeError("APP_SECRET is required at startup")`.
-fn wanted_by_words(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> BTreeSet<String> {
+/// The texts of errors that the code raises where something is not as it must be:
+/// `raise RuntimeError("APP_SECRET is required at startup")`.
+fn said_by_errors(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> Vec<String> {
     const WANTED: [&str; 5] = [
         "is missing",
         "is not set",
@@ -271,7 +282,6 @@ fn wanted_by_words(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> BTree
         "must not be empty",
         "required",
     ];
-    const WHEN: [&str; 4] = ["at start", "in production", "for production", "to start"];
     let counted = modules.all.iter().filter(|module| is_of_the_app(module.path));
     let lines = counted
         .filter(|module| !of_others.contains(module.path))
@@ -282,17 +292,28 @@ fn wanted_by_words(modules: &Modules<'_>, of_others: &BTreeSet<String>) -> BTree
         let texts = texts.filter(|token| matches!(token.kind, TokenKind::Text | TokenKind::Formatted));
         texts.map(|token| token.text).collect::<String>()
     });
-    let has = |text: &str, signs: &[&str]| signs.iter().any(|sign| text.contains(sign));
-    let telling = said.filter(|text| {
+    let is_wanted = |text: &String| {
         let lower = text.to_lowercase();
-        has(&lower, &WANTED) && has(&lower, &WHEN)
-    });
-    let words = telling.flat_map(|text| {
+        WANTED.iter().any(|sign| lower.contains(sign))
+    };
+    said.filter(is_wanted).collect()
+}
+
+/// Whether an error says that it is of each start, wherever it is raised.
+fn is_of_each_start(text: &str) -> bool {
+    const WHEN: [&str; 4] = ["at start", "in production", "for production", "to start"];
+    let lower = text.to_lowercase();
+    WHEN.iter().any(|sign| lower.contains(sign))
+}
+
+/// The words of texts that may be names of variables.
+fn named_by<'t>(texts: impl Iterator<Item = &'t String>) -> BTreeSet<String> {
+    let words = texts.flat_map(|text| {
         let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let words = text.split(|c| !is_of_a_name(c)).map(str::to_owned);
-        words.collect::<Vec<_>>()
+        text.split(move |c| !is_of_a_name(c))
     });
-    words.filter(|word| word.contains('_')).collect()
+    let words = words.filter(|word| word.contains('_'));
+    words.map(str::to_owned).collect()
 }
 
 /// Whether a line runs when its module is imported.

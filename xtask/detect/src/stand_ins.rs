@@ -1,6 +1,8 @@
 //! Values for variables that only whoever runs the image can give: with them the gate starts
 //! the app. They have the form that the code asks for, and lead nowhere.
 
+use crate::hosts;
+use crate::secrets;
 use crate::settings::{Form, ReadVariable};
 
 /// What has no other form.
@@ -13,7 +15,8 @@ fn words(name: &str) -> Vec<String> {
     name.to_uppercase().split('_').map(str::to_owned).collect()
 }
 
-/// Whether a name is that of the hosts by which an app answers: `ALLOWED_HOSTS`.
+/// Whether a name may be that of the hosts by which an app answers, as `ALLOWED_HOSTS`; or of
+/// those that it trusts.
 pub(crate) fn is_of_hosts(name: &str) -> bool {
     let words = words(name);
     let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
@@ -35,6 +38,34 @@ pub(crate) fn is_of_stage(name: &str) -> bool {
         .any(|known| words.iter().any(|word| word == known))
 }
 
+/// Words of names of switches that developers alone have on.
+const OF_DEVELOPERS: [&str; 3] = ["DEBUG", "RELOAD", "AUTORELOAD"];
+
+/// Whether a variable is a switch that developers alone have on: by its form, or as a text by the
+/// last word of its name. `DEBUG_EMAIL` and `RELOAD_SECONDS` are none.
+pub(crate) fn is_for_developers(variable: &ReadVariable) -> bool {
+    match variable.form {
+        Form::Switch => speaks_of_developers(&variable.name),
+        Form::Text => ends_as_of_developers(&variable.name),
+        _ => false,
+    }
+}
+
+/// Whether a word of a name is one of theirs.
+pub(crate) fn speaks_of_developers(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    upper.split('_').any(|word| OF_DEVELOPERS.contains(&word))
+}
+
+/// Whether the last one is.
+pub(crate) fn ends_as_of_developers(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    upper
+        .rsplit('_')
+        .next()
+        .is_some_and(|last| OF_DEVELOPERS.contains(&last))
+}
+
 /// What the gate gives in place of a value.
 pub(crate) fn of(variable: &ReadVariable) -> String {
     let name = variable.name.as_str();
@@ -43,6 +74,9 @@ pub(crate) fn of(variable: &ReadVariable) -> String {
     let mut known = known.chain(variable.elsewhere.iter().map(|default| &default.value));
     if let Some(key) = known.find(|text| text.trim_start().starts_with("-----BEGIN ")) {
         return key.clone();
+    }
+    if variable.is_of_hosts || is_of_hosts(name) {
+        return hosts::written(&variable.form, &[]);
     }
     match &variable.form {
         Form::Number(least) => least.to_string(),
@@ -129,6 +163,7 @@ fn by_name(name: &str) -> String {
     let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
     let ends = |names: &[&str]| names.contains(&last);
     let value = match () {
+        () if secrets::signs_tokens(name) => "HS256",
         // Its client ends an app whose DSN is no URL of this form, and bears one that leads
         // nowhere.
         () if has(&["SENTRY"]) && last == "DSN" => "https://given-at-start@sentry.invalid/1",
@@ -176,6 +211,8 @@ mod tests {
             form,
             elsewhere: None,
             is_of_start: true,
+            is_of_an_error: false,
+            is_of_hosts: false,
         }
     }
 
@@ -198,6 +235,8 @@ mod tests {
             ("SENTRY_DSN", "https://given-at-start@sentry.invalid/1"),
             ("REPORT_DIR", "/tmp"),
             ("BUCKET_NAME", "given-at-start"),
+            ("JWT_ALGORITHM", "HS256"),
+            ("TRUSTED_HOST", "*"),
         ] {
             assert_eq!(of(&variable(name, Form::Text)), value, "{name}");
         }
@@ -230,6 +269,22 @@ mod tests {
         let mut refused = variable("LIVE", Form::Switch);
         refused.is_refused = true;
         assert_eq!(of(&refused), "true");
+    }
+
+    #[test]
+    fn a_switch_of_developers_is_told_by_its_form_and_name() {
+        for (name, form, is_it) in [
+            ("DEBUG_TOOLBAR", Form::Switch, true),
+            ("APP_DEBUG", Form::Text, true),
+            ("UVICORN_RELOAD", Form::Text, true),
+            ("DEBUG_EMAIL", Form::Text, false),
+            ("DEBUG_EMAIL", Form::Email, false),
+            ("CONFIG_RELOAD_URL", Form::Url, false),
+            ("PRICE_RELOAD_SECONDS", Form::Number(1), false),
+            ("LIVE", Form::Switch, false),
+        ] {
+            assert_eq!(is_for_developers(&variable(name, form)), is_it, "{name}");
+        }
     }
 
     #[test]
