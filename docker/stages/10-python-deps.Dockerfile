@@ -178,9 +178,11 @@ PY
         uv lock
         echo uv.lock > /opt/made
     else
-        # All of it cannot be locked without the rest of the app: what is chosen can be listed.
-        uv pip compile --quiet --no-header $options --output-file requirements.txt
-        echo requirements.txt > /opt/made
+        # All of it cannot be locked without the rest of the app: what is chosen can be listed. With
+        # the place and the hash of each file: uv follows the index that `[tool.uv.sources]` names
+        # here, and would not where it installs names and versions.
+        uv pip compile --quiet --no-header $options{{with_compiled}} --output-file pylock.toml
+        echo pylock.toml > /opt/made
         touch /opt/locked
     fi
 fi

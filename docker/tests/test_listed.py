@@ -11,20 +11,20 @@ listed = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(listed)
 
 
-PRE = {"UV_PRERELEASE": "allow"}
-
-
 class Lists(unittest.TestCase):
+    def folder(self, files):
+        top = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name, text in files.items():
+            (top / name).parent.mkdir(exist_ok=True)
+            (top / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return top
+
     def read(self, files):
         """A list and those beside it; paths in it as they stand below its folder."""
-        with tempfile.TemporaryDirectory() as folder:
-            top = pathlib.Path(folder)
-            for name, text in files.items():
-                (top / name).parent.mkdir(exist_ok=True)
-                (top / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-            found = listed.Listed(top / "requirements.txt")
-            found.ahead = [line.replace(f"{folder}/", "") for line in found.ahead]
-            return found
+        top = self.folder(files)
+        found = listed.Listed(top / "requirements.txt")
+        found.ahead = [line.replace(f"{top}/", "") for line in found.ahead]
+        return found
 
     def test_what_lies_in_the_apps_folder_comes_with_the_app(self):
         own = [
@@ -50,7 +50,6 @@ class Lists(unittest.TestCase):
             "foo@git+https://h/o/foo@v1",
             "https://h/foo.tar.gz",
             "git+ssh://git@h/o/foo.git",
-            "--extra-index-url https://h/simple",
             "-f https://h/links",
             "--no-binary foo",
         ]
@@ -63,23 +62,55 @@ class Lists(unittest.TestCase):
         found = self.read({"requirements.txt": text, "more.txt": "c \\\n# d \\\ne\n"})
         self.assertEqual(found.ahead, ["a", "b==1      --hash=sha256:0", "c", "e"])
 
-    def test_what_uv_would_not_take_of_a_list_goes_in_variables(self):
+    def test_indexes_go_in_variables_in_the_order_of_pips_settings(self):
+        h, o, public = "https://h/simple", "https://o/simple", "https://pypi.org/simple"
+        only_h, also_h = [("UV_DEFAULT_INDEX", h)], [("UV_INDEX", h)]
         for text, said in [
-            ("a\n", {}),
-            ("-i https://h/simple\na\n", {"UV_DEFAULT_INDEX": "https://h/simple"}),
-            ("-ihttps://h/simple\n--pre\n", {"UV_DEFAULT_INDEX": "https://h/simple"} | PRE),
-            ("--index-url=https://${A}@h/simple\n", {"UV_DEFAULT_INDEX": "https://${A}@h/simple"}),
+            ("a\n", []),
+            (f"-i {h}\na\n", only_h),
+            (f"-i{h}\n--pre\n", [*only_h, ("UV_PRERELEASE", "allow")]),
+            ("-i=https://${A}@h/\n", [("UV_DEFAULT_INDEX", "https://${A}@h/")]),
+            (f"-i {o}\n-i {h}\n", only_h),
+            # The machine's default one stands for it.
+            (f"-i {public}/\n", []),
+            (f"-i {h}\n-i {public}\n", []),
+            (f"-i {public}\n--extra-index-url {h}\n", also_h),
+            # What is named beside the first one is asked behind it, and the public one last.
+            (f"--extra-index-url={h}\na\n", also_h),
+            (f"-i {h}\n--extra-index-url {public}\na\n", also_h),
+            (f"--extra-index-url {public}\n--index-url {h}\n", also_h),
+            (f"--extra-index-url {o}\n-i {h}\n", [*also_h, ("UV_DEFAULT_INDEX", o)]),
             (
-                "-i https://h/simple\n-i https://o/simple\n",
-                {"UV_DEFAULT_INDEX": "https://o/simple"},
+                f"-i {h}\n--extra-index-url {public}\n--extra-index-url {o}\n",
+                [*also_h, ("UV_INDEX", o)],
             ),
-            # That is the machine's default one.
-            ("-i https://pypi.org/simple/\n", {}),
-            ("-i https://h/simple\n-i https://pypi.org/simple\n", {}),
+            (f"-i {h}\n--extra-index-url {h}\n", only_h),
+            (f"-i {h} --extra-index-url {public}\n", also_h),
+            (f"-i ${{H}}\n--extra-index-url {public}\n", [("UV_INDEX", "${H}")]),
         ]:
             found = self.read({"requirements.txt": "-r more.txt\n", "more.txt": text})
-            self.assertEqual(found.variables, said, text)
+            self.assertEqual(found.variables(), said, text)
             self.assertEqual(found.ahead, ["a"] if text.endswith("a\n") else [])
+            self.assertFalse(found.is_later_as_a_whole)
+
+    def test_places_are_those_of_what_comes_beside_the_list_too(self):
+        with_links = "-f https://h/links\n--trusted-host h\na\n"
+        found = self.read({"requirements.txt": with_links})
+        self.assertEqual(found.places, ["-f https://h/links", "--trusted-host h"])
+        self.assertEqual(found.ahead, [*found.places, "a"])
+        links = ["--no-index", "--find-links /app/vendor"]
+        for text, places, variables in [
+            ("--no-index\n--find-links=vendor\na\n", links, []),
+            (
+                "-i ./simple\n--extra-index-url https://pypi.org/simple\n",
+                [],
+                [("UV_INDEX", "/app/simple")],
+            ),
+        ]:
+            found = self.read({"reqs/a.txt": text, "requirements.txt": "-r reqs/a.txt"})
+            self.assertEqual(found.variables(), variables)
+            self.assertEqual(found.places, places)
+            self.assertTrue(found.is_later_as_a_whole)
 
     def test_what_is_not_here_lets_all_come_with_the_app(self):
         for line in [

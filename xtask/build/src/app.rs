@@ -189,7 +189,7 @@ impl Application {
             DependencySource::Bare => ("no lock: the build makes one", "uv.lock"),
             DependencySource::Compiled => (
                 "no lock: the build makes a list of versions by `uv pip compile`",
-                "requirements.txt",
+                "pylock.toml",
             ),
             _ => return None,
         };

@@ -219,13 +219,15 @@ fn a_project_without_lock_is_locked_by_the_build_and_the_image_has_the_lock() {
     bench.checkout.write("app/pyproject.toml", &project);
     bench.checkout.write("app/VERSION", "0.9\n");
     bench.set_spec(
-        &choice.replace("\"extras\"", "\"groups\": [\"more\"], \"extras\""),
+        &choice.replace("\"with\"", "\"groups\": [\"more\"], \"with\""),
         "",
     );
     build(&bench)
         .expect(0)
         .says(&["no lock: the build makes a list of versions by `uv pip compile`"]);
-    let has = "import importlib.metadata as m; listed = open('/app/requirements.txt').read().split(); \
-               print([f'{d}=={m.version(d)}' in listed for d in ('uvicorn', 'iniconfig')], m.version('bare'))";
+    let has = "import importlib.metadata as m, tomllib; \
+               listed = tomllib.load(open('/app/pylock.toml', 'rb'))['packages']; \
+               listed = {one['name']: one['version'] for one in listed if 'hashes' in one['wheels'][0]}; \
+               print([m.version(d) == listed[d] for d in ('uvicorn', 'iniconfig')], m.version('bare'))";
     assert_eq!(bench.python(has), "[True, True] 0.9");
 }

@@ -102,7 +102,7 @@ fn a_project_without_lock_is_locked_by_the_build_where_that_can_be_done() {
     ] {
         let app = with(more).unwrap();
         assert_eq!(app.shape, DependencySource::Compiled);
-        assert!(app.unlocked().unwrap().ends_with(" as /app/requirements.txt"));
+        assert!(app.unlocked().unwrap().ends_with(" as /app/pylock.toml"));
     }
     let found = with("dynamic=['dependencies']").unwrap_err();
     assert!(

@@ -35,9 +35,12 @@ class Listed:
         # What is installed ahead, and what comes with the app.
         self.ahead = []
         self.later = []
-        # What uv's variables say of it: its own first index, before the machine's, and what else uv
-        # passes over in a list.
-        self.variables = {}
+        # Its indexes: the first one, where it names it, and those beside it.
+        self.first = None
+        self.beside = []
+        # Where else packages lie, as lines of a list.
+        self.places = []
+        self.takes_early_ones = False
         # Whether all comes with the app: something that decides on all of it is there alone.
         self.is_later_as_a_whole = False
         self.read(path)
@@ -55,8 +58,6 @@ class Listed:
 
     def take(self, path, line):
         option = re.match(r"(-r|-c|--requirement|--constraint)[=\s]*(\S+)$", line)
-        places = r"(?:-[fi][=\s]*|--(?:find-links|index-url|extra-index-url)[=\s]\s*)(\S+)$"
-        place = re.match(places, line)
         editable = re.match(r"(?:-e|--editable)[=\s]*(?=[^=\s])", line)
         if option and "://" not in option[2]:
             other = path.parent / option[2]
@@ -66,16 +67,11 @@ class Listed:
                 self.ahead.append(f"-c {other}")
             else:
                 self.is_later_as_a_whole = True
-        elif place and line.startswith(("-i", "--index-url")) and "://" in place[1]:
-            # As pip has it, the last one counts, and not that of the machine, which stands for the
-            # public one alone.
-            self.variables.pop("UV_DEFAULT_INDEX", None)
-            if place[1].rstrip("/") not in PUBLIC:
-                self.variables["UV_DEFAULT_INDEX"] = place[1]
+        elif re.match(r"(-[fi]|--(find-links|(extra-)?index-url|no-index|trusted-host)\b)", line):
+            for one in re.split(r"\s+(?=-)", line):
+                self.take_place(one)
         elif line == "--pre":
-            self.variables["UV_PRERELEASE"] = "allow"
-        elif line == "--no-index" or (place and "://" not in place[1]):
-            self.is_later_as_a_whole = True
+            self.takes_early_ones = True
         elif editable:
             # Of a repository: an image's is not edited, and uv takes none that could be.
             rest = line[editable.end() :]
@@ -86,6 +82,34 @@ class Listed:
         else:
             self.later.append(line)
 
+    def take_place(self, line):
+        """What says where packages lie. A path goes from where uv is called."""
+        option, named = re.fullmatch(r"(-[a-z]|--[a-z-]+)[=\s]*(.*)", line).groups()
+        is_of_paths = option not in ("--no-index", "--trusted-host")
+        is_here = is_of_paths and not re.match(r"\$\{|[^/]*://", named)
+        self.is_later_as_a_whole |= is_here or option == "--no-index"
+        place = str(pathlib.PurePosixPath("/app", named)) if is_here else named
+        if option == "--extra-index-url":
+            self.beside.append(place)
+        elif option in ("-i", "--index-url"):
+            # As pip has it, the last one counts.
+            self.first = place
+        else:
+            self.ahead.append(line)
+            self.places.append(f"{option} {place}".rstrip())
+
+    def variables(self):
+        """What uv's variables say of it: pairs of a variable and its value. Its own indexes are
+        asked in the order of pip's settings, and the public one, for which that of the machine
+        stands, after all others: in a list uv would ask those beside the first one before it."""
+        named = [self.first, *self.beside] if self.first else self.beside
+        own = [url for url in dict.fromkeys(named) if url.rstrip("/") not in PUBLIC]
+        has_public = len(own) < len(dict.fromkeys(named))
+        is_alone = self.first and not has_public
+        last = [("UV_DEFAULT_INDEX", own.pop())] if is_alone else []
+        early = [("UV_PRERELEASE", "allow")] if self.takes_early_ones else []
+        return [("UV_INDEX", url) for url in own] + last + early
+
     def with_the_app(self):
         """All of it, for a step that runs in the app's folder: paths go from there, and those of
         constraints from the list."""
@@ -94,8 +118,9 @@ class Listed:
 
 def main():
     listed = Listed(pathlib.Path("requirements.txt"))
-    said = "".join(f"{name} {value}\n" for name, value in listed.variables.items())
+    said = "".join(f"{name} {value}\n" for name, value in listed.variables())
     pathlib.Path("/opt/indexes").write_text(said)
+    pathlib.Path("/opt/places").write_text("".join(f"{line}\n" for line in listed.places))
     if listed.is_later_as_a_whole:
         pathlib.Path("/opt/later").write_text("requirements.txt\n")
         return

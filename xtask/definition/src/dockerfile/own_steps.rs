@@ -123,6 +123,7 @@ pub(super) fn with_packages(with: &[String], values: &mut BTreeMap<&'static str,
     }
     values.insert("with_packages", script);
     for (name, line) in [
+        ("with_compiled", " /opt/uv/with.txt"),
         ("with_list", " $(sh /opt/uv/with-list ahead.txt)"),
         (
             "with_ahead",
@@ -302,6 +303,7 @@ mod tests {
     fn packages_beside_the_list_come_from_where_it_does_and_others_have_no_line_of_it() {
         let places = [
             "with_packages",
+            "with_compiled",
             "with_list",
             "with_ahead",
             "with_later_list",
@@ -309,7 +311,7 @@ mod tests {
         ];
         let mut values = BTreeMap::new();
         with_packages(&[], &mut values).unwrap();
-        assert_eq!(places.map(|name| values[name].as_str()), [""; 5]);
+        assert_eq!(places.map(|name| values[name].as_str()), [""; 6]);
         let with = ["gunicorn", "uvicorn>=0.30,<1"].map(str::to_owned);
         with_packages(&with, &mut values).unwrap();
         let script = &values["with_packages"];

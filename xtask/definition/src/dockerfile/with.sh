@@ -7,8 +7,8 @@ case $1 in
 esac
 WITH
 cat > /opt/uv/with <<'WITH'
-places='^(-i|--index-url|--extra-index-url|-f|--find-links|--no-index|--trusted-host)([= ]|$)'
-grep -Es "$places" /deps/ahead.txt > /tmp/with || true
+# Indexes are in uv's variables, as `asks` has put them: here is what else a list says of places.
+if [ -f /opt/places ]; then cat /opt/places; fi > /tmp/with
 cat /opt/uv/with.txt >> /tmp/with
 uv pip list --python /opt/venv/bin/python --format freeze > /tmp/installed
 uv pip install --python /opt/venv/bin/python --constraint /tmp/installed --requirement /tmp/with
