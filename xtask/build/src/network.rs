@@ -5,6 +5,7 @@
 //! or cache key. What decides which packages come, the indexes without their
 //! logins, is hashed into a build argument, and so into the fingerprint.
 
+mod address;
 mod docker;
 mod files;
 mod netrc;
@@ -20,6 +21,7 @@ use anyhow::Result;
 use sha2::{Digest as _, Sha256};
 
 use crate::buildkit::Access;
+pub(crate) use address::{is_token, login_of_authority};
 use docker::DockerProxies;
 use files::{of_app, settings_files};
 use host::Host;
@@ -28,7 +30,6 @@ use inputs::{hex, regular};
 use npm::{NpmFile, NpmSettings};
 use python::PythonSource;
 use settings::IndexSettings;
-pub(crate) use settings::{is_token, login_of_authority};
 use ssh::GitBySsh;
 
 /// The build argument with the hash of the indexes, and of npm's registries where a
@@ -223,13 +224,13 @@ impl BuildNetwork {
                 continue;
             };
             for logins in [&mut self.of_python, &mut self.of_npm] {
-                logins.extend(settings::login_of(value));
+                logins.extend(address::login_of(value));
             }
-            if name != "no_proxy" && settings::is_loopback(value) {
-                self.loopback_proxy = Some((of_docker.said(source), settings::without_login(value)));
+            if name != "no_proxy" && address::is_loopback(value) {
+                self.loopback_proxy = Some((of_docker.said(source), address::without_login(value)));
             }
         }
-        let open = proxies(variables, |value| settings::login_of(value).is_empty());
+        let open = proxies(variables, |value| address::login_of(value).is_empty());
         if !open.is_empty() {
             self.secrets.insert("proxies", open);
         }
@@ -371,7 +372,7 @@ fn beside_indexes(find_links: &[(String, String)], home: &Path) -> Option<String
     Some(format!(
         "{source} names packages in {}, and a build does not look there: name an index instead, or put the packages \
          into the app's folder, and unset it for this command",
-        settings::without_login(place)
+        address::without_login(place)
     ))
 }
 

@@ -1,6 +1,6 @@
 //! Logins of a netrc file, for the hosts that a build asks. Pure.
 
-use super::settings::is_token;
+use super::address::is_token;
 
 /// What of a netrc file a build gets.
 #[derive(Debug, Default, PartialEq, Eq)]

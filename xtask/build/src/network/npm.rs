@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::settings::{is_loopback, is_token, login_of, without_login};
+use super::address::{is_loopback, is_token, login_of, without_login};
 
 /// The variables of npm that count; it takes either spelling.
 const REGISTRY: [&str; 2] = ["npm_config_registry", "NPM_CONFIG_REGISTRY"];

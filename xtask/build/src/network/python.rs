@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use toml::Value;
 
-use super::settings::{self, SettingsFile};
+use super::address;
+use super::settings::SettingsFile;
 
 /// Variables, each with the key of `uv.toml` that says the same.
 const NAMES: [(&str, &str); 2] = [
@@ -59,7 +60,7 @@ impl PythonSource {
     /// What decides which Python comes, without logins.
     pub(super) fn identity(&self) -> Option<String> {
         let lines = self.variables();
-        let lines = lines.map(|(name, value)| format!("{name}={}\n", settings::without_login(value)));
+        let lines = lines.map(|(name, value)| format!("{name}={}\n", address::without_login(value)));
         let text: String = lines.collect();
         (!text.is_empty()).then_some(text)
     }
@@ -67,14 +68,14 @@ impl PythonSource {
     /// The first address that only this machine reaches, with who names it.
     pub(super) fn on_loopback(&self) -> Option<(String, String)> {
         let mut given = self.given.values();
-        let (source, value) = given.find(|(_, value)| settings::is_loopback(value))?;
-        Some((source.clone(), settings::without_login(value)))
+        let (source, value) = given.find(|(_, value)| address::is_loopback(value))?;
+        Some((source.clone(), address::without_login(value)))
     }
 
     /// What must be shown nowhere.
     pub(super) fn logins(&self) -> Vec<String> {
         self.variables()
-            .flat_map(|(_, value)| settings::login_of(value))
+            .flat_map(|(_, value)| address::login_of(value))
             .collect()
     }
 }
@@ -83,8 +84,8 @@ impl PythonSource {
 mod tests {
     use std::path::PathBuf;
 
-    use super::settings::SettingsForm;
     use super::*;
+    use crate::network::settings::SettingsForm;
 
     fn source(variables: &[(&str, &str)], uv_toml: &str) -> Result<PythonSource, String> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
