@@ -322,7 +322,7 @@ fn of_tree(
         .retain(|one| settings::is_variable(&one.value.name));
     findings.redis = redis::settings(&findings.services, &findings.variables);
     findings.redis_of_code = match findings.redis.is_empty() {
-        true => redis::of_code(&findings.services, modules),
+        true => redis::of_code(&findings.services, modules, settings_of_django),
         false => None,
     };
     findings

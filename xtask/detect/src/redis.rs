@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use crate::beside::{Companion, REDIS};
 use crate::database::GivenVariable;
+use crate::django;
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Certainty, Detected, Place};
-use crate::python::TokenKind;
 use crate::python::statement::{self, Call};
-use crate::settings::ReadVariable;
+use crate::python::{Line, Token, TokenKind};
+use crate::settings::{self, ReadVariable};
 use crate::tree::is_of_the_app;
 
 /// The distribution's package, and the program's name.
@@ -52,14 +53,30 @@ pub(crate) fn settings(
 }
 
 /// Where the app's code itself looks for a Redis on its own machine, as no variable leads it
-/// elsewhere, and what it names there.
-pub(crate) fn of_code(services: &[Detected<Companion>], modules: &Modules<'_>) -> Option<Detected<String>> {
+/// elsewhere, and what it names there. Of the settings of Django's only those count that the
+/// server goes by: `settings`, and what they take in.
+pub(crate) fn of_code(
+    services: &[Detected<Companion>],
+    modules: &Modules<'_>,
+    settings: Option<&Module<'_>>,
+) -> Option<Detected<String>> {
     services.iter().find(|one| one.value.what == REDIS)?;
-    let of_the_app = modules.all.iter().filter(|module| is_of_the_app(module.path));
-    let found = of_the_app.filter_map(|module| {
-        let mut tokens = module.lines.iter().flat_map(|line| &line.tokens);
-        let url = tokens.find(|token| token.kind == TokenKind::Text && is_of_this_machine(token.text));
-        if let Some(url) = url {
+    let chosen = settings.map(|one| django::imported(modules, one.path));
+    let counts = |module: &&Module<'_>| match &chosen {
+        Some(chosen) if chosen.contains(module.path) => true,
+        _ if django::is_of_developers(module.path.trim_end_matches(".py")) => false,
+        // Other settings, that lie beside the chosen ones.
+        Some(_) if is_of_settings(module.path) => false,
+        _ => is_of_the_app(module.path),
+    };
+    let found = modules.all.iter().filter(counts).filter_map(|module| {
+        let url = module.lines.iter().find_map(|line| {
+            let mut texts = line.tokens.iter().enumerate();
+            texts.find(|(at, token)| {
+                token.kind == TokenKind::Text && is_of_this_machine(token.text) && !stands_in(line, *at)
+            })
+        });
+        if let Some((_, url)) = url {
             return Some(Detected::likely(
                 url.text.to_owned(),
                 Place::new(module.path, url.line),
@@ -71,6 +88,30 @@ pub(crate) fn of_code(services: &[Detected<Companion>], modules: &Modules<'_>) -
         Some(Detected::likely(format!("{}()", call.path), place))
     });
     found.into_iter().next()
+}
+
+/// Whether a module is one of several settings: `settings.py`, `settings_staging.py`,
+/// `settings/staging.py`.
+fn is_of_settings(path: &str) -> bool {
+    let mut parts = path.trim_end_matches(".py").rsplit('/');
+    let is_name = |name: &str| name.split('_').any(|word| word == "settings");
+    parts.next().is_some_and(is_name) || parts.next() == Some("settings")
+}
+
+/// Whether a text is only what counts where something else is not set: it stands behind an `or`
+/// or `else`, or beside the name of a variable in a call.
+fn stands_in(line: &Line<'_>, at: usize) -> bool {
+    let before = at.checked_sub(1).map(|before| &line.tokens[before]);
+    if before.is_some_and(|token| ["or", "else"].iter().any(|word| token.is_name(word))) {
+        return true;
+    }
+    let is_it = |token: &Token<'_>| std::ptr::eq(token, &raw const line.tokens[at]);
+    let is_name = |text: String| settings::is_variable(&text) && text.to_uppercase() == text;
+    statement::calls(&line.tokens).iter().any(|call| {
+        let mut values = call.arguments.iter().map(|one| one.value);
+        let is_argument = values.clone().any(|value| value.iter().any(is_it));
+        is_argument && values.any(|value| statement::text_of(value).is_some_and(is_name))
+    })
 }
 
 /// The program's address, as a URL.
@@ -258,8 +299,8 @@ mod tests {
         let found = |text: &str| {
             let tree = Tree::single("shop/settings.py", text);
             let modules = Modules::of(&tree);
-            assert_eq!(of_code(&[], &modules), None);
-            of_code(&client, &modules).map(|one| (one.value, one.place.line))
+            assert_eq!(of_code(&[], &modules, None), None);
+            of_code(&client, &modules, None).map(|one| (one.value, one.place.line))
         };
         for url in [
             "redis://localhost",
@@ -277,6 +318,14 @@ mod tests {
             "rediss://localhost:6379/0",
         ] {
             assert_eq!(found(&format!("CACHE = '{url}'\n")), None, "{url}");
+        }
+        for behind in [
+            "os.environ['SHOP_STORE'] or 'redis://localhost'",
+            "given if given else 'redis://localhost'",
+            "of_environment('SHOP_STORE', 'redis://localhost')",
+            "Field(default='redis://localhost', alias='SHOP_STORE')",
+        ] {
+            assert_eq!(found(&format!("STORE = {behind}\n")), None, "{behind}");
         }
         let made = |by: &str| found(&format!("import redis\nstore = redis.{by}\n")).map(|(what, _)| what);
         let is = Some("redis.Redis()".to_owned());
