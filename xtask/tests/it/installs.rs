@@ -212,7 +212,7 @@ fn a_project_without_lock_is_locked_by_the_build_and_the_image_has_the_lock() {
     assert_eq!(bench.python("print(open('/app/uv.lock').read())"), lock);
     fs_err::remove_file(bench.checkout.path("app/uv.lock")).unwrap();
     let project = project.replace("version = \"0.7\"", "dynamic = [\"version\"]")
-        + "own = [\"own-plugins\"]\n[dependency-groups]\nmore = [\"iniconfig\"]\n\
+        + "[project.optional-dependencies]\nown = [\"own-plugins\"]\n[dependency-groups]\nmore = [\"iniconfig\"]\n\
            [build-system]\nrequires = [\"setuptools\"]\nbuild-backend = \"setuptools.build_meta\"\n\
            [tool.setuptools]\npackages = [\"main\"]\n[tool.setuptools.dynamic]\nversion = { file = \"VERSION\" }\n\
            [tool.uv.sources]\nown-plugins = { path = \"../own-plugins\" }\n";
