@@ -146,12 +146,21 @@ fn installed(uv: &Path, indexes: &Indexes, script: &str, files: &[(&str, &str)],
     for name in ["address.py", script] {
         fs_err::write(dir.path().join("tmp").join(name), here(name)).unwrap();
     }
+    let stage = fs_err::read_to_string(repository().join("docker/stages/10-python-deps.Dockerfile")).unwrap();
+    let compile = stage
+        .lines()
+        .find(|line| line.contains("uv pip compile --quiet --no-header"));
     let step = format!(
-        "set -eu\ninstall() {{ uv \"$@\"; }}\n{}\npython3 {place}/tmp/{script}\n\
+        "set -eu\ninstall() {{ uv \"$@\"; }}\n{}\noptions=$(python3 {place}/tmp/{script})\n\
+         if [ {script} = bare.py ]; then {}\n\
+         uv pip install --python {place}/opt/venv/bin/python --requirement pylock.toml; fi\n\
          if [ -f ahead.txt ]; then asks {place}/opt/indexes\n\
-         uv pip install --python {place}/opt/venv/bin/python --requirement ahead.txt; fi\n{}",
+         uv pip install --python {place}/opt/venv/bin/python --requirement ahead.txt; fi\n{}\n\
+         if [ -f with.txt ]; then asks {place}/opt/indexes\n{}\nsh -eu {place}/opt/uv/with; fi\n",
         here("asks.sh"),
-        here("lists.sh")
+        compile.unwrap().replace("{{with_compiled}}", ""),
+        here("lists.sh"),
+        here("with.sh").replace("{{requirements}}", "$(cat with.txt)"),
     );
     let run = |command: &mut Command| {
         let output = command
@@ -214,15 +223,46 @@ fn an_index_of_a_lists_own_goes_before_that_of_the_machine() {
     let Some(uv) = uv() else { return };
     let indexes = Indexes::start();
     let url = indexes.url("corp").replace("//", "//someone:${TOKEN}@");
-    let list = format!("# a note \\\n-i {url}\nhive-lib\n");
+    // Also before the one that it names beside it, which uv would ask first; and what is
+    // installed beside it comes from there.
+    let public = format!("--extra-index-url {}\n", indexes.url("public"));
+    let public = public.as_str();
+    for (more, lines, with) in [
+        ("", "hive-lib\n", ""),
+        (public, "hive-lib\n", ""),
+        (public, "", "hive-lib\n"),
+    ] {
+        let list = format!("# a note \\\n-i {url}\n{more}{lines}");
+        let mut files = vec![("requirements.txt", list.as_str())];
+        if !with.is_empty() {
+            files.push(("with.txt", with));
+        }
+        let origin = installed(uv, &indexes, "listed.py", &files, &["hive_lib"]);
+        assert_eq!(origin, "corp", "{list}");
+    }
+    never_public(&indexes.asked(), "hive-lib");
+}
+
+#[test]
+#[ignore = "needs an engine"]
+fn a_package_of_a_project_that_is_listed_comes_from_the_index_of_its_source() {
+    let Some(uv) = uv() else { return };
+    let indexes = Indexes::start();
+    let project = format!(
+        "[project]\nname = \"x\"\ndynamic = [\"version\"]\nrequires-python = \">=3.9\"\n\
+         dependencies = [\"hive-lib==1.0\", \"hive-other\"]\n\
+         [[tool.uv.index]]\nname = \"corp\"\nurl = \"{}\"\nexplicit = true\n\
+         [tool.uv.sources]\nhive-lib = {{ index = \"corp\" }}\n",
+        indexes.url("corp")
+    );
     let origin = installed(
         uv,
         &indexes,
-        "listed.py",
-        &[("requirements.txt", &list)],
-        &["hive_lib"],
+        "bare.py",
+        &[("pyproject.toml", &project)],
+        &["hive_lib", "hive_other"],
     );
-    assert_eq!(origin, "corp");
+    assert_eq!(origin, "corp public");
     never_public(&indexes.asked(), "hive-lib");
 }
 
