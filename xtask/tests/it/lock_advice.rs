@@ -133,5 +133,10 @@ fn pdm_mends_what_is_refused() {
     project.plan().expect(0);
     let workspace = format!("{other}[tool.pdm.workspace]\nmembers = [\"libs/*\"]\n");
     project.checkout.write("app/pyproject.toml", &workspace);
+    let advice = "pdm lock --update-reuse --strategy inherit_metadata";
+    project.plan().expect(2).says(&[&format!(
+        "does not say which package is for which machine: run `{advice}`"
+    )]);
+    project.run(advice);
     project.is_mended_by_its_advice("is that of a workspace of PDM's, which is not read here: run ");
 }

@@ -68,7 +68,12 @@ pub(super) fn problems(folder: &Path, project: &Table, app: &App, shape: Depende
     };
     let at = folder.display();
     let workspace = at_keys(project, &["tool", "pdm", "workspace"]);
-    if shape == DependencySource::Pdm && workspace.is_some() {
+    let is_workspace = shape == DependencySource::Pdm && workspace.is_some();
+    // What PDM exports has to say it, and the build walks from the project's own dependencies.
+    let dynamic = texts(at_keys(project, &["project", "dynamic"]));
+    let needs_metadata = is_workspace || shape == DependencySource::Pdm && dynamic.contains("dependencies");
+    let lacks_metadata = needs_metadata && !has_metadata(&lock);
+    if is_workspace && !lacks_metadata {
         return vec![format!(
             "{shown} is that of a workspace of PDM's, which is not read here: run `pdm export --prod --format pylock \
              --output pylock.toml` in {at} and commit pylock.toml"
@@ -80,9 +85,7 @@ pub(super) fn problems(folder: &Path, project: &Table, app: &App, shape: Depende
         )];
     }
     if shape == DependencySource::Pdm {
-        // The build walks from the project's own dependencies then.
-        let dynamic = texts(at_keys(project, &["project", "dynamic"]));
-        if !has_metadata(&lock) && dynamic.contains("dependencies") {
+        if lacks_metadata {
             return vec![format!(
                 "{shown} does not say which package is for which machine: run `pdm lock --update-reuse --strategy \
                  inherit_metadata` in {at} and commit the file"

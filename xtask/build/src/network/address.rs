@@ -1,5 +1,7 @@
 //! Addresses with a login in them: what of one is a secret, and how it is shown. Pure.
 
+use std::net::IpAddr;
+
 use definition::spec::secret::SHORTEST_TOKEN;
 
 /// Host and port, and the login before them, of a URL; the whole text where it
@@ -79,12 +81,51 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether a URL's host is the machine itself, for itself alone.
+/// Whether a URL's host is the machine itself, for itself alone: by a name of it, or an address,
+/// `0.0.0.0` among them, where a program listens everywhere.
 pub(super) fn is_loopback(url: &str) -> bool {
     let (_, host) = authority(url);
     let host = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
         None => host.split(':').next().unwrap_or(host),
     };
-    host == "localhost" || host.ends_with(".localhost") || host == "::1" || host.starts_with("127.")
+    let host = host.trim_end_matches('.').to_lowercase();
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(address) => address.is_loopback() || address.is_unspecified(),
+        Err(_) => {
+            let names = ["localhost", "ip6-localhost", "ip6-loopback"];
+            names.contains(&host.as_str()) || host.ends_with(".localhost")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_itself_has_many_names() {
+        for own in [
+            "http://localhost:3141/simple",
+            "http://me:pw@LOCALHOST./simple",
+            "http://index.localhost/",
+            "http://ip6-localhost/",
+            "http://127.1.2.3:80",
+            "http://0.0.0.0:8080/",
+            "http://[::1]/",
+            "http://[::]:80/",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
+            assert!(is_loopback(own), "{own}");
+        }
+        for other in [
+            "https://pypi.org/simple",
+            "http://localhost.example.com/",
+            "http://10.0.0.1/",
+            "http://127.example.com/",
+            "http://[fe80::1]/",
+        ] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
 }

@@ -64,15 +64,27 @@ fn source_text(instruction: &Instruction) -> String {
 /// condition, no definition.
 fn does_something(line: &&str) -> bool {
     let first = line.split_whitespace().next().unwrap_or("#");
-    let preparing = ["set", "export", "umask", "if", "then", "else", "fi"];
-    !preparing.contains(&first) && !first.starts_with('#') && !first.contains('=') && !first.ends_with("()")
+    let preparing = ["set", "export", "umask", "if", "then", "else", "fi", ")", "}"];
+    let is_definition = first.contains('=') || first.ends_with("()");
+    // What a here-document is given to makes a file, or works out what the rest does.
+    !preparing.contains(&first) && !first.starts_with('#') && !is_definition && !line.contains("<<")
 }
 
 /// The lines of a script that are carried out where they stand: those of a function's body
-/// are not.
+/// and of a here-document are not.
 fn outside_functions(script: &str) -> impl Iterator<Item = &str> {
     let mut is_inside = false;
+    let mut document: Option<&str> = None;
     script.lines().filter(move |line| {
+        if let Some(end) = document {
+            document = document.filter(|_| line.trim() != end);
+            return false;
+        }
+        document = line.split_once("<<").map(|(_, rest)| {
+            let rest = rest.trim_start_matches(['-', '\'', '"', '\\']);
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            &rest[..end.unwrap_or(rest.len())]
+        });
         let was_inside = is_inside;
         match line.trim_end() {
             "}" => is_inside = false,
@@ -112,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_body_of_a_function_does_not_say_what_a_script_is_for() {
-        let script = "set -eu\ninstall() {\n    uv \"$@\" || exit\n}\napt() { apt-get \"$@\"; }\nif a; then\n    uv lock\nfi\n";
+        let script = "set -eu\noptions=$(\n    python3 - <<'PY'\nimport sys\nPY\n)\ncat > /opt/x <<X\nrm y\nX\ninstall() {\n    uv \"$@\" || exit\n}\napt() { apt-get \"$@\"; }\nif a; then\n    uv lock\nfi\n";
         let found = outside_functions(script).find(does_something);
         assert_eq!(found, Some("    uv lock"));
     }

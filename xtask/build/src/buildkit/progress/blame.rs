@@ -157,7 +157,12 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
         let base = bases.and_then(|bases| bases.released_with(python));
         let way = base.map_or_else(
             || "or leave `python` out of images/<image>/image.json: then packages without a wheel are built".to_owned(),
-            |base| format!("or `\"base\": \"{base}\"` in place of `python` in images/<image>/image.json, which has that one"),
+            |base| {
+                format!(
+                    "or, where the app takes the Python of that set, `\"base\": \"{base}\"` in place of `python` in \
+                     images/<image>/image.json"
+                )
+            },
         );
         return failure.hint(format!(
             "UV_PYTHON_INSTALL_MIRROR names a place that the build reaches and that has it; {way}"
@@ -319,7 +324,9 @@ mod tests {
         };
         let known = told("3.12");
         assert!(
-            known.contains("or `\"base\": \"ubuntu\"` in place of `python`"),
+            known.contains(
+                "or, where the app takes the Python of that set, `\"base\": \"ubuntu\"` in place of `python`"
+            ),
             "{known}"
         );
         let unknown = told("3.11");
