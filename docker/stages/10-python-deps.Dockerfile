@@ -211,10 +211,6 @@ elif [ -f requirements.txt ]; then
 {{listed}}
 PY
     uv venv /opt/venv
-    asks /opt/indexes
-    if [ -s ahead.txt ]; then
-        install pip install --python /opt/venv/bin/python --requirement ahead.txt{{with_list}}
-    fi
 elif [ -f Pipfile.lock ]; then
     python3 - <<'PY'
 {{pipfile}}
@@ -226,6 +222,9 @@ else
 fi
 {{lists}}
 asks /opt/indexes
+if [ -s ahead.txt ]; then
+    install pip install --python /opt/venv/bin/python --requirement ahead.txt{{with_list}}
+fi
 # What the app's own package is built with, so that a change of the app fetches nothing. Not every
 # project with a build system is built: what cannot be had may not be needed. A package that has a
 # source of its own uv takes from there when it builds the project, and one without a wheel would be

@@ -176,28 +176,22 @@ fn front_end(tree: &Tree, path: &str, text: &str) -> Option<Detected<BuiltFrontE
     }
     let (manager, other_locks) =
         manager.unwrap_or_else(|| (named_manager(tree, folder).unwrap_or("npm"), Vec::new()));
-    let Some((tool, by_itself)) = TOOLS.into_iter().find(|(tool, _)| asks(tool)) else {
-        let output = joined(folder, &named_by(script)?).filter(|output| is_static(tree, output))?;
-        let found = BuiltFrontEnd {
-            folder: shown(folder),
-            output: Some(output),
-            script: None,
-            manager,
-            other_locks,
-            why: "the script says so".to_owned(),
-        };
-        return Some(Detected::likely(found, Place::of(path, text, "\"build\"")));
-    };
-    let (output, why) = match (tool == "vite").then(|| out_dir(tree, folder)).flatten() {
-        Some((Some(output), place)) => (output, format!("{place} says so")),
-        // Put together by code, or outside of the app's folder.
-        Some((None, _)) => return None,
-        // The app's own settings say where it builds into.
-        None if asks("litestar-vite-plugin") || asks("laravel-vite-plugin") => return None,
-        None => (
-            format!("{folder}{by_itself}"),
-            format!("{tool} does so by itself"),
-        ),
+    let (output, why) = match TOOLS.into_iter().find(|(tool, _)| asks(tool)) {
+        None => {
+            let output = joined(folder, &named_by(script)?).filter(|output| is_static(tree, output))?;
+            (output, "the script says so".to_owned())
+        }
+        Some((tool, by_itself)) => match (tool == "vite").then(|| out_dir(tree, folder)).flatten() {
+            Some((Some(output), place)) => (output, format!("{place} says so")),
+            // Put together by code, or outside of the app's folder.
+            Some((None, _)) => return None,
+            // The app's own settings say where it builds into.
+            None if asks("litestar-vite-plugin") || asks("laravel-vite-plugin") => return None,
+            None => (
+                format!("{folder}{by_itself}"),
+                format!("{tool} does so by itself"),
+            ),
+        },
     };
     let found = BuiltFrontEnd {
         folder: shown(folder),

@@ -141,18 +141,18 @@ pub enum GatePart {
 pub(crate) struct Samples {
     /// What came back, in milliseconds.
     pub(crate) took_ms: Vec<f64>,
-    /// Answers that were not 200, shown.
+    /// Answers that will not do, shown.
     pub(crate) bad: Vec<String>,
 }
 
 /// PostgreSQL away for a moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Outage {
-    /// Until the endpoint stopped saying 200; `None` when it never did.
+    /// Until the endpoint gave no answer any more that will do; `None` when it always did.
     pub(crate) noticed: Option<Duration>,
     /// What the endpoint said then.
     pub(crate) said: String,
-    /// From PostgreSQL's start until 200 again; `None` when it never came.
+    /// From PostgreSQL's start until such an answer; `None` when none came.
     pub(crate) back: Option<Duration>,
     /// What the image's own health check said meanwhile.
     pub(crate) container: ContainerHealth,

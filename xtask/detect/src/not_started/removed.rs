@@ -58,13 +58,13 @@ pub(super) fn way_out(words: &str, image: &str) -> Option<String> {
     words.lines().find_map(|line| {
         module(line, image)
             .or_else(|| name(line))
-            .or_else(|| typing(line, image))
+            .or_else(|| old_package(line, image))
     })
 }
 
-/// `typing_extensions` before 4.6 makes a class of what is none in Python 3.12
-/// or newer.
-fn typing(line: &str, image: &str) -> Option<String> {
+/// Packages of before the image's Python that fail as they are imported: SQLAlchemy before 2.0.31
+/// in Python 3.13, `typing_extensions` before 4.6 in 3.12 and newer.
+fn old_package(line: &str, image: &str) -> Option<String> {
     if line.contains("directly inherits TypingOnly but has additional attributes") {
         return Some(format!(
             "SQLAlchemy before 2.0.31 does not run on Python 3.13: take a newer one, or `\"base\": \"ubuntu\"` in \
