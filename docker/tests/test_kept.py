@@ -44,6 +44,15 @@ class Kept(unittest.TestCase):
         values = image.placeholders(self.one, "p") | first
         self.assertEqual(image.fill("x{secret:KEY_1}", values), "x" + first["secret:KEY_1"])
 
+    def test_a_password_is_one_that_forms_take(self):
+        one = spec(app_environment={"A": "{secret:FIRST_USER_PASSWORD}", "B": "{secret:ADMIN_PWD}"})
+        made = kept.values(one, {})
+        self.assertEqual(kept.values(one, {}), made)
+        for password in made.values():
+            self.assertRegex(password, "^[A-Za-z0-9][A-Za-z0-9_-]{31}$")
+            for kind in ("[0-9]", "[A-Z]", "[a-z]", "-"):
+                self.assertRegex(password, kind)
+
     def test_a_program_of_the_images_own_may_ask_for_one(self):
         command = ["redis-server", "--requirepass", "{secret:REDIS}", "{{secret:NO}}"]
         program = OwnProgram("redis", command, "TERM", 5, "nothing", fatal=True)

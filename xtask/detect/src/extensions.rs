@@ -29,6 +29,71 @@ const TRUSTED: [&str; 22] = [
     "vector",
 ];
 
+/// Functions, types and operator classes of trusted extensions, as PostgreSQL names them where it
+/// has not got them.
+const BROUGHT: [(&str, &[&str]); 6] = [
+    (
+        "uuid-ossp",
+        &[
+            "uuid_generate_v4(",
+            "uuid_generate_v1(",
+            "uuid_generate_v1mc(",
+            "uuid_generate_v5(",
+        ],
+    ),
+    ("pgcrypto", &["crypt(", "gen_salt(", "digest(", "hmac("]),
+    (
+        "pg_trgm",
+        &[
+            "similarity(",
+            "word_similarity(",
+            "\"gin_trgm_ops\"",
+            "\"gist_trgm_ops\"",
+        ],
+    ),
+    ("unaccent", &["unaccent("]),
+    ("citext", &["\"citext\""]),
+    ("hstore", &["\"hstore\""]),
+];
+
+/// The trusted extension that brings what PostgreSQL says it has not: `uuid_generate_v4()`.
+pub(crate) fn that_brings(missing: &str) -> Option<&'static str> {
+    let brings = |(_, names): &&(&str, &[&str])| names.iter().any(|name| missing.starts_with(name));
+    BROUGHT.iter().find(brings).map(|(extension, _)| *extension)
+}
+
+/// What in code or SQL is a trusted extension's and cannot be a name of the project's own, and how
+/// Django's migrations make that extension.
+const USED: [(&str, &[&str], &str); 6] = [
+    (
+        "uuid-ossp",
+        &["uuid_generate_v4(", "uuid_generate_v1", "uuid_generate_v5("],
+        "",
+    ),
+    ("pgcrypto", &["gen_salt("], "CryptoExtension("),
+    (
+        "pg_trgm",
+        &[
+            "gin_trgm_ops",
+            "gist_trgm_ops",
+            "func.similarity(",
+            "func.word_similarity(",
+        ],
+        "TrigramExtension(",
+    ),
+    ("unaccent", &["func.unaccent("], "UnaccentExtension("),
+    (
+        "citext",
+        &["postgresql.CITEXT", "import CITEXT", " CITEXT("],
+        "CITextExtension(",
+    ),
+    (
+        "hstore",
+        &["postgresql.HSTORE", "import HSTORE", " HSTORE("],
+        "HStoreExtension(",
+    ),
+];
+
 /// The engine of Django's for data of places, and what it makes.
 const OF_GEODJANGO: &str = "django.contrib.gis.db.backends.postgis";
 const POSTGIS: &str = "postgis";
@@ -142,9 +207,10 @@ fn made_in(line: &str, is_sql: bool) -> Option<String> {
     (is_one && ends).then_some(name)
 }
 
-/// What the project makes that only a superuser may make.
+/// What the project makes that only a superuser may make, and what it uses and does not make.
 pub(crate) fn find(tree: &Tree) -> Vec<Detected<String>> {
-    let mut found: Vec<Detected<String>> = Vec::new();
+    let mut made: Vec<Detected<String>> = Vec::new();
+    let mut used: Vec<Detected<String>> = Vec::new();
     for (path, text) in tree
         .texts()
         .filter(|(path, _)| path.ends_with(".py") || path.ends_with(".sql"))
@@ -152,14 +218,37 @@ pub(crate) fn find(tree: &Tree) -> Vec<Detected<String>> {
     {
         let is_comment = |line: &str| line.trim_start().starts_with(['#', '-']);
         for (n, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
+            let place = || Place::new(path, n + 1);
+            for (name, signs, operation) in USED {
+                if !operation.is_empty() && line.contains(operation) {
+                    add(&mut made, name.to_owned(), place());
+                } else if signs.iter().any(|sign| line.contains(sign)) {
+                    add(&mut used, name.to_owned(), place());
+                }
+            }
             let Some(name) = made_in(line, path.ends_with(".sql")) else {
                 continue;
             };
-            let known = found.iter().any(|one| one.value == name);
-            if !name.is_empty() && !known && !TRUSTED.contains(&name.as_str()) {
-                found.push(Detected::sure(name, Place::new(path, n + 1)));
+            // A file of SQL may be run by the container of the database alone, at its first start.
+            if !TRUSTED.contains(&name.as_str()) || path.ends_with(".py") || is_of_migrations(path) {
+                add(&mut made, name, place());
             }
         }
     }
-    found
+    used.retain(|one| made.iter().all(|other| other.value != one.value));
+    made.retain(|one| !TRUSTED.contains(&one.value.as_str()));
+    made.extend(used);
+    made
+}
+
+fn add(found: &mut Vec<Detected<String>>, name: String, place: Place) {
+    if !name.is_empty() && found.iter().all(|one| one.value != name) {
+        found.push(Detected::sure(name, place));
+    }
+}
+
+/// Whether a file lies where the steps of migrations do.
+fn is_of_migrations(path: &str) -> bool {
+    path.split('/')
+        .any(|part| part.contains("migration") || part == "versions")
 }

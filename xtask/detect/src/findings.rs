@@ -479,15 +479,22 @@ fn turned_off_as(one: SwitchedOn) -> Detected<GivenVariable> {
 
 /// Whether a variable that is nothing where nobody sets it is meant to be what the project's
 /// example shows: the app's own secret, a switch of developers, which an image has off, one that
-/// is off there, too; and a switch or number without which the code raises an error that names
-/// it. Whatever else stands there may turn on what an app does without, such as a bucket of
-/// developers', or a login that is left out.
+/// is off there, too; a switch or number without which the code raises an error that names it; and
+/// the first user, who is made before the start and cannot be nobody. Whatever else stands there
+/// may turn on what an app does without, such as a bucket of developers', or a login that is left
+/// out.
 fn is_as_shown(variable: &ReadVariable) -> bool {
     const OFF: [&str; 3] = ["false", "no", "off"];
     const ON: [&str; 3] = ["on", "true", "yes"];
-    let Some(example) = variable.example.as_ref().filter(|_| variable.default.is_none()) else {
+    let Some(example) = &variable.example else {
         return false;
     };
+    if variable.default.as_deref() == Some("") && is_of_first_user(&variable.name) {
+        return !example.value.trim().is_empty();
+    }
+    if variable.default.is_some() {
+        return false;
+    }
     let (name, shown) = (variable.name.as_str(), example.value.trim());
     let lower = shown.to_lowercase();
     let is_off = OFF.contains(&lower.as_str());
@@ -498,6 +505,15 @@ fn is_as_shown(variable: &ReadVariable) -> bool {
         is_off && !protects(name) || is_switch && stand_ins::is_for_developers(variable) || is_wanted;
     let is_key = || secrets::may_be_session_key(name, &BTreeSet::new());
     is_meant || !shown.is_empty() && is_key()
+}
+
+/// Whether a name is that of the user whom an app makes for itself: `FIRST_USER_EMAIL`.
+fn is_of_first_user(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    let mut words = upper.split('_');
+    let last = words.next_back().unwrap_or_default();
+    let is_part = ["EMAIL", "LOGIN", "PASSWORD", "PWD", "USER", "USERNAME"].contains(&last);
+    is_part && words.any(|word| ["FIRST", "SUPERUSER"].contains(&word))
 }
 
 /// Whether a name is that of something that keeps others out, and is seldom meant to be off.

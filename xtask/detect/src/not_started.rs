@@ -4,6 +4,7 @@ mod files;
 mod removed;
 
 use crate::dependencies::{self, AskedBy, AskedPackage};
+use crate::extensions;
 use crate::findings::Findings;
 use crate::libraries;
 use crate::place::Detected;
@@ -259,30 +260,6 @@ fn for_table(findings: &Findings, words: &str) -> Option<String> {
 
 /// Functions and types of an extension that nobody has made, or of a newer PostgreSQL.
 fn for_function(words: &str, image: &str) -> Option<String> {
-    const OF_EXTENSIONS: [(&str, &[&str]); 6] = [
-        (
-            "uuid-ossp",
-            &[
-                "uuid_generate_v4(",
-                "uuid_generate_v1(",
-                "uuid_generate_v1mc(",
-                "uuid_generate_v5(",
-            ],
-        ),
-        ("pgcrypto", &["crypt(", "gen_salt(", "digest(", "hmac("]),
-        (
-            "pg_trgm",
-            &[
-                "similarity(",
-                "word_similarity(",
-                "\"gin_trgm_ops\"",
-                "\"gist_trgm_ops\"",
-            ],
-        ),
-        ("unaccent", &["unaccent("]),
-        ("citext", &["\"citext\""]),
-        ("hstore", &["\"hstore\""]),
-    ];
     /// Of PostgreSQL 18.
     const NEW: [&str; 2] = ["uuidv7(", "uuidv4("];
     let line = words.lines().find(|line| line.contains(" does not exist"))?;
@@ -296,9 +273,7 @@ fn for_function(words: &str, image: &str) -> Option<String> {
              set with it (`cargo xtask base list` tells what each has)"
         ));
     }
-    let (extension, _) = OF_EXTENSIONS
-        .iter()
-        .find(|(_, functions)| functions.iter().any(|function| name.starts_with(function)))?;
+    let extension = extensions::that_brings(name)?;
     Some(format!(
         "that is of the extension {extension}: `\"database\": {{\"extensions\": [\"vector\", \"{extension}\"]}}` in hive-app.json \
          has it made before"

@@ -6,7 +6,7 @@ pub(crate) use definition::spec::secret::is_name_of_secret as is_secret;
 
 /// Companies and services that give out keys of their own; one that is made at random
 /// opens nothing there.
-const GIVERS: [&str; 56] = [
+const GIVERS: [&str; 57] = [
     "ALGOLIA",
     "ANTHROPIC",
     "AUTH0",
@@ -24,6 +24,7 @@ const GIVERS: [&str; 56] = [
     "FIREBASE",
     "FIREWORKS",
     "GEMINI",
+    "GH",
     "GITHUB",
     "GITLAB",
     "GOOGLE",
@@ -229,6 +230,7 @@ mod tests {
             "SMTP_PASSWORD",
             "MY_BOT_TOKEN",
             "JWT_PRIVATE_KEY",
+            "ADMIN_GH_PAT",
         ] {
             assert!(is_given_by_others(name), "{name}");
         }
@@ -309,10 +311,20 @@ mod tests {
             "API_KEY_HEADER",
             "TOKEN_ALGORITHM",
             "JWT_PUBLIC_KEY",
+            "TOKEN_EXPIRY_DURATION",
+            "PASSWORD_CHANGE_TEMPLATE",
+            "OAUTH_TOKEN_URL",
+            "PWD",
         ] {
             assert!(!is_secret(name), "{name}");
         }
-        for name in ["ACCESS_TOKEN", "DB_PASS", "token_salt", "SECRET_KEY_BASE"] {
+        for name in [
+            "ACCESS_TOKEN",
+            "DB_PASS",
+            "token_salt",
+            "SECRET_KEY_BASE",
+            "ADMIN_PWD",
+        ] {
             assert!(is_secret(name), "{name}");
         }
     }

@@ -168,7 +168,9 @@ fn by_name(name: &str) -> String {
         // nowhere.
         () if has(&["SENTRY"]) && last == "DSN" => "https://given-at-start@sentry.invalid/1",
         () if ends(&URLS) => return url(name),
-        () if ends(&["EMAIL", "EMAILS", "FROM", "SENDER"]) || last == "MAIL" => MAIL,
+        () if ends(&["EMAIL", "EMAILS", "SENDER"]) || last == "MAIL" => MAIL,
+        // `S3_BUCKET_NAME_FROM` is where something is copied from.
+        () if ends(&["FROM"]) && (words.len() <= 2 || has(&["EMAIL", "MAIL"])) => MAIL,
         () if ends(&["ADDRESS"]) && has(&["EMAIL", "FROM", "MAIL", "SENDER"]) => MAIL,
         () if ends(&HOSTS) => "localhost",
         () if ends(&NUMBERS) => "1",
@@ -235,6 +237,7 @@ mod tests {
             ("SENTRY_DSN", "https://given-at-start@sentry.invalid/1"),
             ("REPORT_DIR", "/tmp"),
             ("BUCKET_NAME", "given-at-start"),
+            ("BUCKET_NAME_FROM", "given-at-start"),
             ("JWT_ALGORITHM", "HS256"),
             ("TRUSTED_HOST", "*"),
         ] {

@@ -1,7 +1,16 @@
 //! What looks like a secret where everybody can read it.
 
 /// Words of names that speak of something which must not be part of an image.
-const WORDS: [&str; 6] = ["CREDENTIALS", "DSN", "KEY", "PASS", "SALT", "SECRETS"];
+const WORDS: [&str; 8] = [
+    "CREDENTIALS",
+    "DSN",
+    "KEY",
+    "PASS",
+    "PAT",
+    "PWD",
+    "SALT",
+    "SECRETS",
+];
 
 /// Words that do so in whatever they end: `PGPASSWORD`, `GITHUBTOKEN`.
 const ENDS: [&str; 7] = [
@@ -16,33 +25,43 @@ const ENDS: [&str; 7] = [
 
 /// Last words of names that speak of a secret, and are none: how long a token is
 /// good for, by which algorithm a key works.
-const ABOUT: [&str; 26] = [
+const ABOUT: [&str; 36] = [
     "AGE",
     "ALG",
     "ALGO",
     "ALGORITHM",
+    "ATTEMPTS",
     "COUNT",
     "DAYS",
+    "DURATION",
     "ENABLED",
+    "ENDPOINT",
     "EXPIRATION",
     "EXPIRE",
     "EXPIRES",
     "EXPIRY",
     "FILE",
     "HASHER",
+    "HASHERS",
     "HEADER",
     "HOURS",
     "ISSUER",
+    "ITERATIONS",
     "LENGTH",
     "LIFETIME",
     "MIN",
     "MINUTES",
     "MS",
+    "POLICY",
     "PREFIX",
+    "ROUNDS",
     "SECONDS",
+    "TEMPLATE",
     "TIMEOUT",
     "TTL",
     "TYPE",
+    "URI",
+    "URL",
 ];
 
 /// What stands before `KEY` in names of what opens nothing: everybody may know it, or
@@ -77,7 +96,8 @@ pub fn is_name_of_secret(name: &str) -> bool {
     let about_it = words.last().is_some_and(|last| ABOUT.contains(last));
     let is_plain = |at: usize| at > 0 && words[at] == "KEY" && PLAIN_KEYS.contains(&words[at - 1]);
     let says_so = |at: usize| is_word_of_secret(words[at]) && !is_plain(at);
-    !about_it && (0..words.len()).any(says_so)
+    // A shell calls its folder so.
+    upper != "PWD" && !about_it && (0..words.len()).any(says_so)
 }
 
 /// Whether it is the secret's own name, and not that of something about it: spoken of

@@ -242,8 +242,8 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
         let mut whole = body.flat_map(|line| &line.tokens);
         whole.any(|token| token.text == "os" || token.text == "environ")
     };
-    let is_required = matches!(call.named("required"), Some([value]) if value.is_name("True"))
-        || needs_it(module, function);
+    let says_so = |word| matches!(call.named(word), Some([value]) if value.is_name("True"));
+    let is_required = ["required", "mandatory"].into_iter().any(says_so) || needs_it(module, function);
     let otherwise = if is_required {
         Default::None
     } else {

@@ -21,6 +21,9 @@ GIVEN = "/run/secrets"
 #: 256 bits.
 BYTES = 32
 
+#: What a name ends with that is somebody's to log in with.
+OF_PERSONS = ("PASS", "PASSWD", "PASSWORD", "PWD")
+
 
 def names(image: Image) -> list[str]:
     """The secrets that the spec names anywhere."""
@@ -73,11 +76,24 @@ def value(name: str, environ: Mapping[str, str], *, started: bool) -> str:
     if path:
         return one_line_in(path, f"file of the secret {name},")
     if started:
-        return keep_password(file_of(name), new())
-    return read_first_line(file_of(name)) or new()
+        return keep_password(file_of(name), new(name))
+    return read_first_line(file_of(name)) or new(name)
 
 
-def new() -> str:
+def new(name: str) -> str:
     """In base64 with its `=` at the end: keys of Fernet, of the package cryptography, want just
     that, and what takes any text takes this one, too."""
+    if name.upper().rpartition("_")[2] in OF_PERSONS:
+        return new_password()
     return base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode()
+
+
+def new_password() -> str:
+    """190 bits as forms take them: 32 characters, where some have 40 at the most (the full-stack
+    template of FastAPI), with one of each kind that they ask for, and none in front that makes a
+    command take it for an option."""
+    while True:
+        made = secrets.token_urlsafe(24)
+        kinds = (str.isdigit, str.isupper, str.islower)
+        if made[0].isalnum() and "-" in made and all(any(map(kind, made)) for kind in kinds):
+            return made
