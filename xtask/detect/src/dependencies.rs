@@ -58,9 +58,12 @@ pub struct Dependencies {
     /// There is a `requirements.txt` with packages, and something else counts.
     #[serde(skip)]
     pub(crate) has_other_requirements: bool,
-    /// The names in the locks: what is installed with what is asked for.
+    /// The names in the locks, each with its line: what is installed with what is asked for.
     #[serde(skip)]
-    pub locked: BTreeSet<String>,
+    pub locked: BTreeMap<String, Place>,
+    /// What each package of `uv.lock` brings.
+    #[serde(skip)]
+    brought: BTreeMap<String, Vec<String>>,
     /// Those of them that only developers get, by what the lock says of it.
     #[serde(skip)]
     pub(crate) of_developers: BTreeSet<String>,
@@ -118,7 +121,7 @@ impl Dependencies {
 
     /// Whether a package may be installed although nothing here asks for it.
     pub fn may_have(&self, name: &str) -> bool {
-        self.locked.is_empty() || self.locked.contains(name)
+        self.locked.is_empty() || self.locked.contains_key(name)
     }
 
     pub(crate) fn read(tree: &Tree, modules: &Modules<'_>) -> Self {
@@ -203,8 +206,8 @@ impl Dependencies {
         let Some(lock @ ("uv.lock" | "poetry.lock" | "pdm.lock")) = self.installed_from else {
             return BTreeSet::new();
         };
-        let packages = tree.text(lock).unwrap_or_default().split("[[package]]\n").skip(1);
         if lock != "uv.lock" {
+            let packages = tree.text(lock).unwrap_or_default().split("[[package]]\n").skip(1);
             let is_of_theirs = |package: &&str| {
                 let mut lines = package.lines();
                 let groups = lines.find_map(|line| {
@@ -216,22 +219,46 @@ impl Dependencies {
             let named = packages.filter(is_of_theirs).filter_map(brings);
             return named.map(|(name, _)| name).collect();
         }
-        let graph: BTreeMap<String, Vec<String>> = packages.filter_map(brings).collect();
         let own = self.packages.iter().map(|one| &one.value);
         // Groups that are no developers' may be installed, too.
         let own = own.filter(|one| match &one.by {
             AskedBy::Project | AskedBy::Extra(_) => true,
             AskedBy::Group(group) => !OF_DEVELOPERS.contains(&group.as_str()),
         });
-        let mut left: Vec<&str> = own.map(|one| one.name.as_str()).collect();
+        let reached = self.reached(own.map(|one| one.name.as_str()).collect());
+        let names = self
+            .brought
+            .keys()
+            .filter(|name| !reached.contains(name.as_str()));
+        names.cloned().collect()
+    }
+
+    /// Packages and all that `uv.lock` brings with them.
+    fn reached<'d>(&'d self, mut left: Vec<&'d str>) -> BTreeSet<&'d str> {
         let mut reached = BTreeSet::new();
         while let Some(name) = left.pop() {
             if reached.insert(name) {
-                left.extend(graph.get(name).into_iter().flatten().map(String::as_str));
+                left.extend(self.brought.get(name).into_iter().flatten().map(String::as_str));
             }
         }
-        let names = graph.keys().filter(|name| !reached.contains(name.as_str()));
-        names.cloned().collect()
+        reached
+    }
+
+    /// What the lock installs because of these packages, and its line there; without a lock of
+    /// TOML nothing.
+    pub(crate) fn locked_with<'d>(&'d self, asked: Vec<&'d str>) -> Vec<(&'d str, &'d Place)> {
+        let is_of_uv = self.installed_from == Some("uv.lock");
+        let reached = self.reached(asked);
+        let all = self.locked.iter().map(|(name, place)| (name.as_str(), place));
+        let counts = |(name, place): &(&str, &Place)| {
+            Some(place.file.as_str()) == self.installed_from
+                && if is_of_uv {
+                    reached.contains(name)
+                } else {
+                    !self.of_developers.contains(*name)
+                }
+        };
+        all.filter(counts).collect()
     }
 
     /// The lists of packages beside [`Self::installed_from`].
@@ -400,15 +427,19 @@ impl Dependencies {
             self.locks
                 .push(Detected::sure(lock.to_owned(), Place::new(lock, 1)));
             // Each package of a TOML lock has a line of its own for its name.
-            for line in tree.text(lock).unwrap_or_default().lines() {
+            for (n, line) in tree.text(lock).unwrap_or_default().lines().enumerate() {
                 if let Some(name) = line
                     .strip_prefix("name = \"")
                     .and_then(|rest| rest.strip_suffix('"'))
                 {
-                    self.locked.insert(normal(name));
+                    self.locked
+                        .entry(normal(name))
+                        .or_insert_with(|| Place::new(lock, n + 1));
                 }
             }
         }
+        let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
+        self.brought = packages.filter_map(brings).collect();
         self.of_developers = self.for_developers(tree);
         let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
         for package in packages.filter(|one| one.contains("\nsdist = ") && !one.contains("\nwheels = [")) {

@@ -149,7 +149,7 @@ fn instead(folder: &Path, module: &str, is_its: impl Fn(&str, &str) -> bool) -> 
     let dependencies = &findings.dependencies;
     let asked = dependencies.packages.iter().map(|one| &one.value.name);
     let asked = asked
-        .chain(&dependencies.locked)
+        .chain(dependencies.locked.keys())
         .any(|name| is_its(name, &wanted));
     (instead, asked)
 }

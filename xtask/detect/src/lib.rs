@@ -8,6 +8,7 @@
 mod alembic;
 pub mod beside;
 pub mod build_steps;
+pub mod built;
 pub mod database;
 pub mod dependencies;
 mod directories;

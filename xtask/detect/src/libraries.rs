@@ -1,6 +1,7 @@
 //! Shared libraries that an installed package opens when it is used, and the packages
 //! of the distribution that bring them.
 
+use crate::built;
 use crate::findings::Findings;
 use crate::place::Place;
 
@@ -36,16 +37,25 @@ const OPENED: [(&str, &str); 5] = [
 
 /// What the image needs for packages that open a library or call a program, and where each is
 /// asked for.
-pub fn opened(findings: &Findings) -> Vec<(&'static str, &Place)> {
-    let mut found: Vec<(&'static str, &Place)> = Vec::new();
+pub fn opened(findings: &Findings) -> Vec<(&'static str, Place)> {
+    let mut found: Vec<(&'static str, Place)> = built::needed(findings)
+        .into_iter()
+        .filter(|one| one.is_used)
+        .map(|one| (one.package, one.place))
+        .collect();
     for asked in findings.installed() {
         let known = OPENED.iter().find(|(name, _)| *name == asked.value.name);
         if let Some((_, package)) = known.filter(|(_, one)| found.iter().all(|(other, _)| other != one)) {
-            found.push((package, &asked.place));
+            found.push((package, asked.place.clone()));
         }
     }
     // Its library has another name with each release of the distribution.
-    found.extend(findings.geodjango.as_ref().map(|place| ("gdal-bin", place)));
+    found.extend(
+        findings
+            .geodjango
+            .as_ref()
+            .map(|place| ("gdal-bin", place.clone())),
+    );
     found
 }
 

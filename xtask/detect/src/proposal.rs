@@ -5,6 +5,7 @@ mod values;
 use serde_json::{Map, Value, json};
 
 use crate::beside::Companion;
+use crate::built;
 use crate::database::is_given_anyway;
 use crate::dependencies::AskedBy;
 use crate::django;
@@ -169,7 +170,8 @@ pub(crate) fn has_many_packages(findings: &Findings) -> Option<usize> {
     let dependencies = &findings.dependencies;
     let (count, few) = match dependencies.locked.is_empty() {
         false => {
-            let locked = dependencies.locked.difference(&dependencies.of_developers);
+            let names = dependencies.locked.keys();
+            let locked = names.filter(|name| !dependencies.of_developers.contains(*name));
             (locked.count(), 60)
         }
         true => (findings.installed().count(), 20),
@@ -442,44 +444,17 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
 
 /// Packages of the distribution that are needed to install, and what needs them.
 pub fn build_packages(findings: &Findings) -> Vec<(&'static str, Place)> {
-    const LDAP: &[&str] = &["gcc", "libc6-dev", "python3-dev", "libldap-dev", "libsasl2-dev"];
-    const FROM_SOURCE: [(&str, &[&str]); 5] = [
-        ("psycopg2", &["gcc", "libc6-dev", "libpq-dev", "python3-dev"]),
-        ("psycopg-c", &["gcc", "libc6-dev", "libpq-dev", "python3-dev"]),
-        ("uwsgi", &["gcc", "libc6-dev", "python3-dev"]),
-        ("python-ldap", LDAP),
-        ("django-auth-ldap", LDAP),
-    ];
-    /// In C, and nothing of the distribution's but a compiler is needed to build them.
-    const IN_C: [&str; 10] = [
-        "asyncpg",
-        "frozenlist",
-        "greenlet",
-        "httptools",
-        "multidict",
-        "psutil",
-        "regex",
-        "ujson",
-        "wrapt",
-        "yarl",
-    ];
-    let mut found: Vec<(&'static str, Place)> = Vec::new();
+    let needed = built::needed(findings).into_iter();
+    let mut found: Vec<(&'static str, Place)> = needed
+        .filter(|one| !one.is_used)
+        .map(|one| (one.package, one.place))
+        .collect();
     for asked in findings.installed() {
-        let name = asked.value.name.as_str();
-        let from_source = FROM_SOURCE.iter().find(|(name, _)| *name == asked.value.name);
-        let extra_c = asked.value.name == "psycopg" && asked.value.extras.iter().any(|extra| extra == "c");
-        let mut wanted: Vec<&'static str> = from_source
-            .map(|(_, packages)| packages.to_vec())
-            .unwrap_or_default();
-        if extra_c {
-            wanted.extend(FROM_SOURCE[1].1);
-        }
-        if IN_C.contains(&name) && findings.dependencies.source_only.contains(name) {
-            wanted.extend(["gcc", "libc6-dev", "python3-dev"]);
-        }
-        wanted.extend(asked.value.from_git.then_some("git"));
-        wanted.extend(asked.value.by_ssh.then_some("openssh-client"));
-        for package in wanted {
+        let git = asked.value.from_git.then_some("git");
+        for package in git
+            .into_iter()
+            .chain(asked.value.by_ssh.then_some("openssh-client"))
+        {
             if !found.iter().any(|(known, _)| *known == package) {
                 found.push((package, asked.place.clone()));
             }

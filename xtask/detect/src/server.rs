@@ -43,7 +43,7 @@ fn fitting(app: Option<&AppObject>, dependencies: &Dependencies) -> &'static [&'
 fn has_any(dependencies: &Dependencies, servers: &[&str]) -> bool {
     let brings = |server: &&str| dependencies.packages.iter().any(|one| brings(&one.value, server));
     let is_locked = |server: &&str| {
-        dependencies.locked.contains(*server) && !dependencies.of_developers.contains(*server)
+        dependencies.locked.contains_key(*server) && !dependencies.of_developers.contains(*server)
     };
     servers.iter().any(|server| brings(server) || is_locked(server))
 }
@@ -95,7 +95,7 @@ pub(crate) fn find(dependencies: &Dependencies, app: Option<&AppObject>) -> Choi
         let mut locked = known
             .iter()
             .enumerate()
-            .filter(|(_, name)| dependencies.locked.contains(**name))
+            .filter(|(_, name)| dependencies.locked.contains_key(**name))
             .filter(|(_, name)| !dependencies.of_developers.contains(**name));
         if let Some((lock, (rank, name))) = dependencies.locks.first().zip(locked.next()) {
             let server = ServerProgram {

@@ -32,7 +32,7 @@ pub(crate) fn missing(dependencies: &Dependencies, modules: &Modules<'_>) -> Opt
     let brings = |one: &AskedPackage| {
         is_one(&one.name) || one.extras.iter().any(|extra| is_one(extra)) || one.from_git
     };
-    if packages.any(brings) || dependencies.locked.iter().any(|name| is_one(name)) {
+    if packages.any(brings) || dependencies.locked.keys().any(|name| is_one(name)) {
         return None;
     }
     let has_mapper = MAPPERS.iter().any(|name| dependencies.has(name));
@@ -114,7 +114,7 @@ pub(super) fn drivers(dependencies: &Dependencies) -> impl Iterator<Item = &Dete
 
 /// Whether the app has one, be it by another package of its lock.
 pub(super) fn is_there(dependencies: &Dependencies) -> bool {
-    let mut locked = dependencies.locked.iter();
+    let mut locked = dependencies.locked.keys();
     drivers(dependencies).next().is_some() || locked.any(|name| DRIVERS.contains(&name.as_str()))
 }
 

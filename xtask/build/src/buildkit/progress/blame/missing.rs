@@ -5,10 +5,10 @@
 
 use definition::base::BaseSets;
 use definition::spec::names::PYTHONS;
-use detect::libraries;
+use detect::{built, libraries};
 
 /// What says that something is missing, and the packages that bring it.
-const MISSING: [(&[&str], &[&str]); 23] = [
+const MISSING: [(&[&str], &[&str]); 25] = [
     (
         &[
             "'x86_64-linux-gnu-g++'",
@@ -74,6 +74,14 @@ const MISSING: [(&[&str], &[&str]); 23] = [
     (&["yaml.h: No such"], &["gcc", "python3-dev", "libyaml-dev"]),
     (&["krb5-config"], &["gcc", "python3-dev", "libkrb5-dev"]),
     (
+        &["'apxs' command appears not to be installed"],
+        &["gcc", "python3-dev", "apache2-dev"],
+    ),
+    (
+        &["memcached.h: No such"],
+        &["gcc", "python3-dev", "libmemcached-dev", "zlib1g-dev"],
+    ),
+    (
         &["curl-config", "curl/curl.h"],
         &["gcc", "python3-dev", "libcurl4-openssl-dev", "libssl-dev"],
     ),
@@ -104,24 +112,6 @@ const MISSING: [(&[&str], &[&str]); 23] = [
             "rustc: not found",
         ],
         &["cargo", "gcc", "python3-dev"],
-    ),
-];
-
-/// What packages that are built need beside a compiler, which they miss first.
-const NEEDS: [(&str, &[&str]); 8] = [
-    ("cffi", &["gcc", "python3-dev", "libffi-dev"]),
-    (
-        "cryptography",
-        &["cargo", "gcc", "python3-dev", "libssl-dev", "pkg-config"],
-    ),
-    ("lxml", &["gcc", "python3-dev", "libxml2-dev", "libxslt1-dev"]),
-    ("pillow", &["gcc", "python3-dev", "libjpeg-dev", "zlib1g-dev"]),
-    ("psycopg2", &["gcc", "python3-dev", "libpq-dev"]),
-    ("psycopg2-binary", &["gcc", "python3-dev", "libpq-dev"]),
-    ("pycairo", &["gcc", "python3-dev", "pkg-config", "libcairo2-dev"]),
-    (
-        "python-ldap",
-        &["gcc", "python3-dev", "libldap-dev", "libsasl2-dev"],
     ),
 ];
 
@@ -162,8 +152,9 @@ fn to_build(text: &str) -> Option<String> {
                 .find(|(signs, _)| signs.iter().any(|sign| line.contains(sign)))
         })?;
     let name = built(text).and_then(|package| package.split("==").next());
-    let needs = NEEDS.iter().find(|(known, _)| name == Some(*known));
-    let packages = needs.map_or(packages, |(_, packages)| packages);
+    // Beside a compiler, which it misses first.
+    let takes = name.and_then(|name| built::takes(&name.to_lowercase().replace(['_', '.'], "-")));
+    let packages = takes.as_deref().unwrap_or(packages);
     let list: Vec<String> = packages.iter().map(|name| format!("\"{name}\"")).collect();
     Some(list.join(", "))
 }
@@ -202,6 +193,7 @@ fn says_missing(line: &str) -> bool {
         // As a shell ends that did not find it.
         "exit status 127",
         "not installed",
+        "not to be installed",
         "unable to execute",
         "cannot find",
         "can't find",
@@ -276,9 +268,17 @@ mod tests {
             gcc,
             &[
                 "greenlet==3.0.0",
-                r#""build_packages": ["gcc", "python3-dev"]"#,
+                r#""build_packages": ["gcc", "python3-dev", "g++"]"#,
                 "--base",
             ],
+        );
+        names(
+            "Failed to build `mod-wsgi==5.0.0`\nRuntimeError: The 'apxs' command appears not to be installed or is not executable.",
+            &[r#"["gcc", "python3-dev", "apache2-dev"]"#],
+        );
+        names(
+            "Failed to build `pycairo==1.29.0`\nDid not find pkg-config by name 'pkg-config'\nDependency lookup for cairo with method 'pkg-config' failed: Pkg-config for machine host machine not found.",
+            &[r#"["gcc", "python3-dev", "pkg-config", "libcairo2-dev"]"#],
         );
         names(
             "Failed to build `python-ldap==3.4.5`\nerror: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'",
