@@ -3,6 +3,7 @@
 mod alone;
 mod choice;
 mod commands;
+pub(crate) mod within;
 
 use std::collections::BTreeSet;
 

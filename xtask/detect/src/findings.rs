@@ -15,7 +15,7 @@ use crate::debugging::{self, SwitchedOn};
 use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
 use crate::directories;
 use crate::django::{self, ChosenSettings, ServerSettings};
-use crate::entry::{self, AppObject, Framework};
+use crate::entry::{self, AppObject, Framework, within};
 use crate::extensions;
 use crate::health::{self, HealthRoute};
 use crate::hosts::{self, Hosts};
@@ -57,6 +57,8 @@ pub struct Findings {
     pub health: Choice<HealthRoute>,
     /// What has to run before the app.
     pub before_start: Choice<CommandWords>,
+    /// The app's folder, where its modules import what lies there by its own name.
+    pub imported_from: Option<Detected<String>>,
     /// A command that makes tables, and is not sure to be safe before the app.
     pub not_before_start: Option<Detected<RefusedCommand>>,
     /// Django's settings of the server, where its commands would go by other ones.
@@ -275,6 +277,7 @@ fn of_tree(
         health: health::choose(modules, &routes::find(modules)),
         before_start,
         not_before_start,
+        imported_from: (entry.app.chosen.as_ref()).and_then(|app| within::imported_from(modules, app)),
         server_settings: django::server_settings(tree, modules, entry.app.chosen.as_ref()),
         extensions,
         postgres: postgres::find(tree),
@@ -419,6 +422,13 @@ impl Findings {
     /// path.
     pub(crate) fn has_package(&self, folder: &str) -> bool {
         self.sources.contains(&format!("{folder}/__init__.py"))
+    }
+
+    /// Whether a folder has a module of the server's name, which is settings of it more often than
+    /// not: on Python's path it would hide the server.
+    pub(crate) fn hides_server(&self, folder: &str) -> bool {
+        let server = self.server.value().map(|server| server.name.as_str());
+        server == Some("gunicorn") && self.sources.contains(&format!("{folder}/gunicorn.py"))
     }
 
     /// The folder, other than the project's own, that has a module or package of this

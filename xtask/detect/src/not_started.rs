@@ -77,10 +77,20 @@ fn for_variable(variable: &Detected<ReadVariable>, image: &str) -> String {
 
 /// A module that the app has, and Python does not find, or that is no dependency.
 fn for_module(findings: &Findings, words: &str) -> Option<String> {
+    if let Some((_, rest)) = words.split_once("; '")
+        && let Some((name, _)) = rest.split_once("' is not a package")
+        && let Some(folder) = findings.folder_of_module(name)
+    {
+        return Some(format!(
+            "{folder}/{name}.py hides the package {name} where {folder} is on Python's path: `PYTHONPATH` in `app.environment` of \
+             hive-app.json has to do without {folder}, or the file gets another name"
+        ));
+    }
     let (_, rest) = words.split_once("No module named '")?;
     let name = rest.split('\'').next()?;
     let first = name.split('.').next()?;
-    if let Some(folder) = findings.folder_of_module(first) {
+    let is_installed = findings.dependencies.has(first) || findings.dependencies.locked.contains_key(first);
+    if let Some(folder) = findings.folder_of_module(first).filter(|_| !is_installed) {
         return Some(format!(
             "{first} lies in {folder}, which is not on Python's path: \
              `\"app\": {{\"environment\": {{\"PYTHONPATH\": \"/app/{folder}\"}}}}` in hive-app.json puts it there"

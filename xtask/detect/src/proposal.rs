@@ -278,7 +278,14 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     if let Some(object) = findings.app.value() {
         let server = findings.server.value();
         let name = server.map_or_else(|| server::standard(object), |server| Some(server.name.as_str()));
-        let of_server = || server::command(name?, object);
+        let of_server = || {
+            let mut words = server::command(name?, object)?;
+            if findings.hides_server(&object.path) {
+                // Of gunicorn: the folder is on the path once it has been loaded itself.
+                words.splice(1..1, ["--chdir".to_owned(), format!("/app/{}", object.path)]);
+            }
+            Some(words)
+        };
         let by_itself = || {
             let module = object.started_by.as_ref().filter(|_| name.is_none())?;
             Some(vec!["python".to_owned(), "-m".to_owned(), module.clone()])
@@ -386,8 +393,17 @@ pub fn environment(findings: &Findings) -> Vec<ProposedVariable> {
             why: one.value.why.clone(),
         });
     }
+    if let Some(folder) = &findings.imported_from {
+        found.push(ProposedVariable {
+            name: "PYTHONPATH".to_owned(),
+            value: format!("/app/{}", escaped(&folder.value)),
+            place: folder.place.clone(),
+            why: "what lies there is imported by its own name, too".to_owned(),
+        });
+    }
     if let Some(app) = &findings.app.chosen
         && !app.value.path.is_empty()
+        && !findings.hides_server(&app.value.path)
         && !(findings.is_package && app.value.path.ends_with("src") && !findings.has_package(&app.value.path))
     {
         found.push(ProposedVariable {
