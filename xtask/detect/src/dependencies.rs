@@ -1,6 +1,8 @@
 //! What a project asks for: packages, locks, a version of Python.
 
+mod beside;
 mod lists;
+mod locks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,6 +73,9 @@ pub struct Dependencies {
     /// project takes, and there are none.
     #[serde(skip)]
     pub(crate) source_only: BTreeSet<String>,
+    /// What the project's own table asks for and the list that is installed has not.
+    #[serde(skip)]
+    pub(crate) unlisted: Vec<Detected<String>>,
     /// What imports `pkg_resources`, pinned in a list that does not say which setuptools.
     #[serde(skip)]
     pub(crate) of_old_setuptools: Option<Detected<String>>,
@@ -188,6 +193,7 @@ impl Dependencies {
                 found.python(line.trim().trim_start_matches(prefix), Place::new(file, 1));
             }
         }
+        found.unlisted = beside::unlisted(tree, &found);
         found.locks(tree);
         // It is to be made the project's list: what it asks for is known before that.
         let has_none = found.installed_from.is_none() && found.packages.is_empty();
@@ -198,67 +204,6 @@ impl Dependencies {
             found.requirements(tree, list, 0);
         }
         found
-    }
-
-    /// The packages of the lock that counts which only developers get: of `uv.lock` what nothing
-    /// leads to that the project itself asks for, of the others what they say themselves.
-    fn for_developers(&self, tree: &Tree) -> BTreeSet<String> {
-        let Some(lock @ ("uv.lock" | "poetry.lock" | "pdm.lock")) = self.installed_from else {
-            return BTreeSet::new();
-        };
-        if lock != "uv.lock" {
-            let packages = tree.text(lock).unwrap_or_default().split("[[package]]\n").skip(1);
-            let is_of_theirs = |package: &&str| {
-                let mut lines = package.lines();
-                let groups = lines.find_map(|line| {
-                    line.strip_prefix("groups = ")
-                        .or_else(|| line.strip_prefix("category = "))
-                });
-                groups.is_some_and(|groups| !groups.contains("\"main\"") && !groups.contains("\"default\""))
-            };
-            let named = packages.filter(is_of_theirs).filter_map(brings);
-            return named.map(|(name, _)| name).collect();
-        }
-        let own = self.packages.iter().map(|one| &one.value);
-        // Groups that are no developers' may be installed, too.
-        let own = own.filter(|one| match &one.by {
-            AskedBy::Project | AskedBy::Extra(_) => true,
-            AskedBy::Group(group) => !OF_DEVELOPERS.contains(&group.as_str()),
-        });
-        let reached = self.reached(own.map(|one| one.name.as_str()).collect());
-        let names = self
-            .brought
-            .keys()
-            .filter(|name| !reached.contains(name.as_str()));
-        names.cloned().collect()
-    }
-
-    /// Packages and all that `uv.lock` brings with them.
-    fn reached<'d>(&'d self, mut left: Vec<&'d str>) -> BTreeSet<&'d str> {
-        let mut reached = BTreeSet::new();
-        while let Some(name) = left.pop() {
-            if reached.insert(name) {
-                left.extend(self.brought.get(name).into_iter().flatten().map(String::as_str));
-            }
-        }
-        reached
-    }
-
-    /// What the lock installs because of these packages, and its line there; without a lock of
-    /// TOML nothing.
-    pub(crate) fn locked_with<'d>(&'d self, asked: Vec<&'d str>) -> Vec<(&'d str, &'d Place)> {
-        let is_of_uv = self.installed_from == Some("uv.lock");
-        let reached = self.reached(asked);
-        let all = self.locked.iter().map(|(name, place)| (name.as_str(), place));
-        let counts = |(name, place): &(&str, &Place)| {
-            Some(place.file.as_str()) == self.installed_from
-                && if is_of_uv {
-                    reached.contains(name)
-                } else {
-                    !self.of_developers.contains(*name)
-                }
-        };
-        all.filter(counts).collect()
     }
 
     /// The lists of packages beside [`Self::installed_from`].
@@ -412,43 +357,6 @@ impl Dependencies {
             }
         }
     }
-
-    fn locks(&mut self, tree: &Tree) {
-        const LOCKS: [&str; 7] = [
-            "uv.lock",
-            "poetry.lock",
-            "pdm.lock",
-            "Pipfile.lock",
-            "pylock.toml",
-            "pixi.lock",
-            "conda-lock.yml",
-        ];
-        for lock in LOCKS.into_iter().filter(|lock| tree.has(lock)) {
-            self.locks
-                .push(Detected::sure(lock.to_owned(), Place::new(lock, 1)));
-            // Each package of a TOML lock has a line of its own for its name.
-            for (n, line) in tree.text(lock).unwrap_or_default().lines().enumerate() {
-                if let Some(name) = line
-                    .strip_prefix("name = \"")
-                    .and_then(|rest| rest.strip_suffix('"'))
-                {
-                    self.locked
-                        .entry(normal(name))
-                        .or_insert_with(|| Place::new(lock, n + 1));
-                }
-            }
-        }
-        let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
-        self.brought = packages.filter_map(brings).collect();
-        self.of_developers = self.for_developers(tree);
-        let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
-        for package in packages.filter(|one| one.contains("\nsdist = ") && !one.contains("\nwheels = [")) {
-            let name = package
-                .strip_prefix("name = \"")
-                .and_then(|rest| rest.split('"').next());
-            self.source_only.extend(name.map(normal));
-        }
-    }
 }
 
 /// Whether a requirement is pinned to a version that imports `pkg_resources` as it is loaded,
@@ -469,24 +377,6 @@ fn imports_pkg_resources(requirement: &str) -> bool {
     let parts: [u32; 3] = std::array::from_fn(|_| parts.next().and_then(Result::ok).unwrap_or(0));
     let name = normal(name.split('[').next().unwrap_or_default().trim());
     LAST.iter().any(|(known, last)| *known == name && parts <= *last)
-}
-
-/// The name of a lock's package, and the names of those that it brings, by itself or with
-/// an extra of its own.
-fn brings(package: &str) -> Option<(String, Vec<String>)> {
-    let name = package.strip_prefix("name = \"")?.split('"').next()?;
-    let mut brought = Vec::new();
-    let mut counts = true;
-    for line in package.lines() {
-        if line.starts_with("[package.") {
-            counts = line == "[package.optional-dependencies]";
-        }
-        let named = line.trim().strip_prefix("{ name = \"");
-        if let Some(named) = named.and_then(|rest| rest.split('"').next()).filter(|_| counts) {
-            brought.push(normal(named));
-        }
-    }
-    Some((normal(name), brought))
 }
 
 /// Whether a table names a git repository as SSH reaches it: `ssh://…`, `git@host:path`.

@@ -34,7 +34,7 @@ use crate::settings::{self, ReadVariable};
 use crate::stand_ins;
 use crate::tables::RefusedCommand;
 use crate::tree::{Template, Tree, is_of_the_app};
-use project::{description, is_package, package, projects, settings_module};
+use project::{description, is_package, package, projects, settings_module, version_from_git};
 
 /// What a folder is, as far as its files tell.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -120,6 +120,9 @@ pub struct Findings {
     pub template: Option<Template>,
     /// Folders below that are projects, where this one is none.
     pub projects: Vec<String>,
+    /// The variable by which the project's build takes a version that it would have from git, of
+    /// which no build has the history.
+    pub version_from_git: Option<Detected<&'static str>>,
     /// The package is installed from its folder, `src/` included.
     pub is_package: bool,
     /// The folders of the members of the uv workspace at the top, each with a `/` at its end.
@@ -292,6 +295,7 @@ fn of_tree(
         template: tree.template(),
         projects: projects(tree, &entry.app),
         member_folders: member::folders(tree),
+        version_from_git: version_from_git(tree, member).filter(|_| is_package(tree, member)),
         is_package: is_package(tree, member),
         package: package(tree, member),
         sources: modules

@@ -28,6 +28,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
     told.extend(for_redis(words));
     told.extend(for_encryption(findings, words));
     told.extend(for_table(findings, words));
+    told.extend(for_schema(words));
     told.extend(for_extension(words));
     told.extend(for_function(words, image));
     told
@@ -268,6 +269,20 @@ fn for_table(findings: &Findings, words: &str) -> Option<String> {
     })
 }
 
+/// A schema that nothing has made.
+fn for_schema(words: &str) -> Option<String> {
+    let (_, rest) = words.split_once("schema \"")?;
+    let (name, after) = rest.split_once('"')?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let is_it = after.trim_start().starts_with("does not exist") && name.chars().all(plain);
+    is_it.then(|| {
+        format!(
+            "nothing makes the schema {name} before it is used: `\"database\": {{\"initial_sql\": [\"CREATE SCHEMA {name}\"]}}` \
+             in hive-app.json does, at the first start"
+        )
+    })
+}
+
 /// Functions and types of an extension that nobody has made, or of a newer PostgreSQL.
 fn for_function(words: &str, image: &str) -> Option<String> {
     /// Of PostgreSQL 18.
@@ -504,6 +519,8 @@ mod tests {
         let words =
             "psycopg.errors.UndefinedFunction: function uuid_generate_v4() does not exist\nHINT: none";
         says(&[], words, &[r#""extensions": ["vector", "uuid-ossp"]"#]);
+        let words = "sqlalchemy.exc.ProgrammingError: (psycopg2.errors.InvalidSchemaName) schema \"party\" does not exist";
+        says(&[], words, &[r#""initial_sql": ["CREATE SCHEMA party"]"#]);
         says(
             &[],
             "UndefinedObject: type \"citext\" does not exist",

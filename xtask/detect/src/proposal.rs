@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::beside::Companion;
 use crate::built;
 use crate::database::is_given_anyway;
-use crate::dependencies::AskedBy;
+use crate::dependencies::{self, AskedBy};
 use crate::django;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
@@ -267,6 +267,21 @@ pub(crate) fn old_setuptools(findings: &Findings) -> Option<&Detected<String>> {
     dependencies.of_old_setuptools.as_ref().filter(|_| is_open)
 }
 
+/// The version of a project whose own comes from git.
+pub(crate) const NO_VERSION: &str = "0.0.0";
+
+/// What the project's own table asks for beside a list that leaves out what the app is made with:
+/// its start installs the project behind the list.
+pub(crate) fn unlisted(findings: &Findings) -> &[Detected<String>] {
+    let unlisted = findings.dependencies.unlisted.as_slice();
+    let framework = findings.app.value().and_then(|app| app.framework.package());
+    let of_app = |one: &Detected<String>| dependencies::name_of(&one.value).as_deref() == framework;
+    match framework.is_some() && unlisted.iter().any(of_app) {
+        true => unlisted,
+        false => &[],
+    }
+}
+
 /// The server that is installed beside an app whose dependencies have none.
 pub(crate) fn missing_server(findings: &Findings) -> Option<&'static str> {
     let app = findings.app.value().filter(|_| findings.server.chosen.is_none());
@@ -317,10 +332,15 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
     if let Some(package) = &findings.package {
         app.insert("package".to_owned(), json!(package.value));
     }
+    if let Some(variable) = &findings.version_from_git {
+        let name = variable.value;
+        app.insert("build_environment".to_owned(), json!({ name: NO_VERSION }));
+    }
     let beside: Vec<&str> = missing_server(findings)
         .into_iter()
         .chain(findings.missing_driver)
         .chain(old_setuptools(findings).map(|_| OLD_SETUPTOOLS))
+        .chain(unlisted(findings).iter().map(|one| one.value.as_str()))
         .collect();
     if !beside.is_empty() {
         app.insert("with".to_owned(), json!(beside));

@@ -167,6 +167,12 @@ fn by_name(name: &str) -> String {
         // Its client ends an app whose DSN is no URL of this form, and bears one that leads
         // nowhere.
         () if has(&["SENTRY"]) && last == "DSN" => "https://given-at-start@sentry.invalid/1",
+        // Django loads the class that is named: its own.
+        () if ends(&["BACKEND", "STORAGE"])
+            && let Some(class) = class_of_django(&words) =>
+        {
+            class
+        }
         () if ends(&URLS) => return url(name),
         () if ends(&["EMAIL", "EMAILS", "SENDER"]) || last == "MAIL" => MAIL,
         // `S3_BUCKET_NAME_FROM` is where something is copied from.
@@ -183,6 +189,28 @@ fn by_name(name: &str) -> String {
         () => TEXT,
     };
     value.to_owned()
+}
+
+/// The class of Django's that it takes by itself for a setting of this name.
+fn class_of_django(words: &[String]) -> Option<&'static str> {
+    const CLASSES: [(&str, &str); 5] = [
+        ("EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend"),
+        (
+            "DEFAULT_FILE_STORAGE",
+            "django.core.files.storage.FileSystemStorage",
+        ),
+        (
+            "STATICFILES_STORAGE",
+            "django.contrib.staticfiles.storage.StaticFilesStorage",
+        ),
+        ("CACHE_BACKEND", "django.core.cache.backends.locmem.LocMemCache"),
+        ("FILE_STORAGE", "django.core.files.storage.FileSystemStorage"),
+    ];
+    let name = words.join("_");
+    CLASSES
+        .iter()
+        .find(|(end, _)| name.ends_with(end))
+        .map(|(_, class)| *class)
 }
 
 /// A URL without the login in it, which is somebody's own; what is no URL is itself.
@@ -238,6 +266,11 @@ mod tests {
             ("REPORT_DIR", "/tmp"),
             ("BUCKET_NAME", "given-at-start"),
             ("BUCKET_NAME_FROM", "given-at-start"),
+            (
+                "DJANGO_EMAIL_BACKEND",
+                "django.core.mail.backends.smtp.EmailBackend",
+            ),
+            ("VECTOR_STORAGE", "given-at-start"),
             ("JWT_ALGORITHM", "HS256"),
             ("TRUSTED_HOST", "*"),
         ] {

@@ -208,6 +208,19 @@ fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String))
             at(extension, &format!("the extension {}", extension.value)),
         );
     }
+    if let Some(variable) = &findings.version_from_git {
+        let text = format!(
+            "its version comes from git, of which no build has the history: {} is {} in `app.build_environment`",
+            variable.value,
+            proposal::NO_VERSION
+        );
+        say("found", at(variable, &text));
+    }
+    if let [first, ..] = proposal::unlisted(findings) {
+        let text = "the list that is installed has not what the app is made with: `app.with` has what the project's own \
+                    table names";
+        say("found", at(first, text));
+    }
     if let Some(old) = proposal::old_setuptools(findings) {
         let with = proposal::OLD_SETUPTOOLS;
         let text = format!("{} wants pkg_resources: `app.with` has {with}", old.value);

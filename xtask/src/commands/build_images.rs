@@ -19,7 +19,7 @@ use build::base::obtain::{self, ObtainedBases};
 use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
 use build::candidate;
-use build::request::Request;
+use build::request::{ImageRequest, Request};
 use definition::base::BaseSets;
 use definition::identity::ImageId;
 use definition::plan::Action;
@@ -222,6 +222,7 @@ impl<'a> BuildRun<'a> {
             .map_err(|error| staged.blame(error));
         // Also of a build that failed: the steps before it are in the cache.
         let compared = self.compare(&wanted, &progress, journal);
+        let baked = baked.map_err(|error| self.advise(error, &progress));
         let candidates = match baked {
             Ok(candidates) => candidates,
             Err(error) if self.args.keep_going && targets.len() > 1 => {
@@ -252,7 +253,7 @@ impl<'a> BuildRun<'a> {
             let target = std::slice::from_ref(target);
             let (runner, report) = (&self.host.runner, &self.host.report);
             let baked = buildkit::bake(self.engine, runner, report, target, options, &mut progress)
-                .map_err(|error| staged.blame(error));
+                .map_err(|error| self.advise(staged.blame(error), &progress));
             match baked {
                 Ok(built) => candidates.extend(built),
                 Err(error) => match error.downcast::<Failure>() {
@@ -356,23 +357,29 @@ impl<'a> BuildRun<'a> {
                 tell::wider_budgets(verdict.image(), &job.spec.budgets, &verdict.over_budget())
                     .into_iter()
                     .collect();
-            let words = verdict.last_words().or(verdict.exception());
-            let (Some(words), Some(app)) = (words, job.app.as_ref()) else {
-                return Some(told);
-            };
-            let given = |name: &str| {
-                let own = job
-                    .spec
-                    .app
-                    .as_ref()
-                    .is_some_and(|app| app.environment.contains_key(name));
-                own || job.spec.smoke_environment.contains_key(name)
-            };
-            let findings = detect::findings::look(&app.folder);
-            told.extend(not_started::advice(&findings, words, given, verdict.image()));
+            if let Some(words) = verdict.last_words().or(verdict.exception()) {
+                told.extend(told_by_code(job, words));
+            }
             Some(told)
         };
         failed.iter().filter_map(of).flatten().collect()
+    }
+
+    /// A failed build with what would let the app's own code go on that a step of it ran, in the
+    /// way of [`Self::advice`].
+    fn advise(&self, mut error: anyhow::Error, progress: &Progress<'_>) -> anyhow::Error {
+        let told = || {
+            let (images, words) = progress.exception_of_app()?;
+            let mut jobs = self.request.jobs.iter();
+            let job = jobs.find(|job| images.contains(job.spec.name.as_str()))?;
+            Some(told_by_code(job, &words))
+        };
+        if let Some(failure) = error.downcast_mut::<Failure>()
+            && failure.kind == FailureKind::Build
+        {
+            failure.hints.splice(0..0, told().unwrap_or_default());
+        }
+        error
     }
 
     /// A proof for each image, or an error for all.
@@ -440,6 +447,21 @@ impl<'a> BuildRun<'a> {
 }
 
 /// What this run has built of an image.
+/// What the code of an app tells of the words that it ended with, of what its image does not give
+/// it yet.
+fn told_by_code(job: &ImageRequest, words: &str) -> Vec<String> {
+    let Some(app) = &job.app else {
+        return Vec::new();
+    };
+    let given = |name: &str| {
+        let own = job.spec.app.as_ref();
+        let own = own.is_some_and(|app| app.environment.contains_key(name));
+        own || job.spec.smoke_environment.contains_key(name)
+    };
+    let findings = detect::findings::look(&app.folder);
+    not_started::advice(&findings, words, given, job.spec.name.as_str())
+}
+
 fn built(one: &Surveyed<'_>, candidates: &[Candidate]) -> Option<ImageId> {
     let built = candidates
         .iter()

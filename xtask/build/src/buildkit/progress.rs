@@ -262,14 +262,26 @@ impl<'a> Progress<'a> {
         all
     }
 
-    /// What stopped the build: the step, its last lines, the log's path.
-    pub(crate) fn failure(&self, status: ExitStatus) -> Failure {
-        let failed = self.steps.values().find(|step| {
+    fn failed(&self) -> Option<&StepProgress> {
+        self.steps.values().find(|step| {
             step.error
                 .as_ref()
                 .is_some_and(|error| !error.contains("context canceled"))
-        });
-        let Some(step) = failed else {
+        })
+    }
+
+    /// Where a step with the app's own code has failed: the images that want it, and the exception
+    /// of Python's that it ended with.
+    pub fn exception_of_app(&self) -> Option<(&BTreeSet<String>, String)> {
+        let of_app = |step: &&StepProgress| step.name.starts_with("python-app ");
+        let step = self.failed().filter(of_app)?;
+        let lines: Vec<&str> = step.tail.iter().map(String::as_str).collect();
+        Some((&step.targets, blame::exception(&lines)?))
+    }
+
+    /// What stopped the build: the step, its last lines, the log's path.
+    pub(crate) fn failure(&self, status: ExitStatus) -> Failure {
+        let Some(step) = self.failed() else {
             let text = self.plain.join("\n");
             let last = text
                 .lines()

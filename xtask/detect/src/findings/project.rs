@@ -97,6 +97,45 @@ pub(super) fn is_package(tree: &Tree, member: &str) -> bool {
     of_packages && is_in_its_list(tree, member)
 }
 
+/// The variable that gives a project its version, where its build would ask git for that and says
+/// no other one for a folder without a history.
+pub(super) fn version_from_git(tree: &Tree, member: &str) -> Option<Detected<&'static str>> {
+    const ASKED: [(&str, &str); 5] = [
+        ("hatch-vcs", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+        ("pdm-backend", "PDM_BUILD_SCM_VERSION"),
+        ("poetry-dynamic-versioning", "POETRY_DYNAMIC_VERSIONING_BYPASS"),
+        ("setuptools-scm", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+        ("vcs-versioning", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+    ];
+    let file = format!("{member}pyproject.toml");
+    let (text, table) = toml_at(tree, &file)?;
+    let requires = at(&table, &["build-system", "requires"])?.as_array()?;
+    let mut names = requires.iter().filter_map(toml::Value::as_str);
+    let (required, (tool, variable)) = names.find_map(|one| {
+        let name = dependencies::normal(&dependencies::name_of(one)?);
+        let asked = ASKED.iter().find(|(tool, _)| *tool == name)?;
+        Some((one, asked))
+    })?;
+    let is = |keys: &[&str], wanted: &str| {
+        let value = at(&table, keys);
+        value.is_some_and(|value| value.as_str() == Some(wanted) || value.as_bool() == Some(wanted == "true"))
+    };
+    let is_dynamic = at(&table, &["project", "version"]).is_none();
+    let asks = match *tool {
+        "hatch-vcs" => is(&["tool", "hatch", "version", "source"], "vcs"),
+        "pdm-backend" => is(&["tool", "pdm", "version", "source"], "scm"),
+        "poetry-dynamic-versioning" => is(&["tool", "poetry-dynamic-versioning", "enable"], "true"),
+        _ => is_dynamic,
+    };
+    let otherwise = [
+        &["tool", "setuptools_scm", "fallback_version"][..],
+        &["tool", "hatch", "version", "fallback-version"],
+        &["tool", "hatch", "version", "raw-options", "fallback_version"],
+    ];
+    let has_another = otherwise.iter().any(|keys| at(&table, keys).is_some());
+    (asks && !has_another).then(|| Detected::sure(*variable, Place::of(&file, text, required)))
+}
+
 /// Whether what says what is installed has the project in it: a lock of it does, a list of
 /// packages where it names its own folder.
 fn is_in_its_list(tree: &Tree, member: &str) -> bool {
