@@ -2,10 +2,12 @@
 
 use crate::facts::Facts;
 use crate::facts::OUTAGE_LIMIT;
+use container::ask::Answer;
 use container::figure::{Figure, median, percentile};
 use container::finding::{Judged, Observation, flaw, measured, seen};
 use definition::labels::HEALTH_LABEL;
-use definition::spec::HealthMeaning;
+use definition::spec::{App, HealthMeaning};
+use host::process::quote;
 
 /// An engine elsewhere publishes its ports elsewhere.
 const ONLY_INSIDE: &str = "; inside the container it is healthy: the app listens on another port, \
@@ -59,6 +61,29 @@ const UNHEALTHY: &str = ": what the app misses there, the image has to have (`pr
 /// Of an app that has no path of its health, and fails on `/`.
 const NO_ANSWER: &str =
     ": without `app.health_path` any answer on `/` but a 5xx will do; name a path there that answers 200";
+
+/// Asks for a path by Django's own client, in a container: the exception behind an answer whose
+/// cause no log has. Of another framework's app it says nothing.
+pub(crate) fn unsaid_script(app: &App) -> String {
+    let words = app
+        .command
+        .as_deref()
+        .unwrap_or(std::slice::from_ref(&app.import));
+    let words: Vec<String> = [app.asked_path()]
+        .into_iter()
+        .chain(words.iter().map(String::as_str))
+        .map(quote)
+        .collect();
+    let code = include_str!("unsaid.py");
+    format!("run-app python - {} <<'PY'\n{code}PY", words.join(" "))
+}
+
+/// What an answer to [`unsaid_script`] tells.
+pub(crate) fn unsaid(answer: &Answer) -> Option<String> {
+    let lines = answer.text.lines();
+    let told: Vec<&str> = lines.filter_map(|line| line.strip_prefix("unsaid: ")).collect();
+    (!told.is_empty()).then(|| told.join("\n"))
+}
 
 /// What makes an endpoint ask, for most apps.
 const MAKE_IT_ASK: &str = r#"an endpoint that asks, with FastAPI and psycopg:
@@ -263,6 +288,31 @@ mod tests {
         facts.spec.app.as_mut().unwrap().health_path = None;
         assert_eq!(advice(&facts), None, "nothing could be claimed");
         assert!(honest(&facts).is_ok());
+    }
+
+    #[test]
+    fn what_no_log_has_is_asked_of_django_and_told_alone() {
+        let mut app = facts().spec.app.clone().unwrap();
+        app.health_path = Some("/it's".to_owned());
+        let script = unsaid_script(&app);
+        let first = format!("run-app python - '/it'\\''s' '{}' <<'PY'", app.import);
+        assert_eq!(script.lines().next(), Some(first.as_str()));
+        assert!(script.ends_with("\nPY"), "{script}");
+        app.command = Some(vec!["gunicorn".to_owned(), "shop.wsgi:app".to_owned()]);
+        assert!(
+            unsaid_script(&app).starts_with("run-app python - '/it'\\''s' 'gunicorn' 'shop.wsgi:app' <<")
+        );
+        let answer = |text: &str| Answer {
+            code: 0,
+            text: text.to_owned(),
+            took: Duration::ZERO,
+        };
+        let said = "a log\nunsaid: ValueError: no style.css\nunsaid:   at shop/views.py:2\nmore";
+        assert_eq!(
+            unsaid(&answer(said)).as_deref(),
+            Some("ValueError: no style.css\n  at shop/views.py:2")
+        );
+        assert_eq!(unsaid(&answer("hive: no app")), None);
     }
 
     #[test]

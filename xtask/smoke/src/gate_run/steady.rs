@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::REQUEST;
 use super::strand::{SECRETS, Strand, TABLES};
-use crate::checks::files;
+use crate::checks::{app, files};
 use crate::facts::Moment;
 use crate::facts::WINDOW;
 use crate::facts::{GatePart, Samples};
@@ -97,7 +97,7 @@ impl Strand<'_> {
 
     fn request_health(&mut self) -> Result<()> {
         let port = self.instance().map(|instance| instance.port);
-        let (Some(port), Some(app)) = (port, self.facts.spec.app.clone()) else {
+        let (Some(port), Some(asked)) = (port, self.facts.spec.app.clone()) else {
             return Ok(());
         };
         let began = Instant::now();
@@ -109,9 +109,9 @@ impl Strand<'_> {
         };
         for n in 0..HEALTH_REQUESTS {
             self.resources.runner.check_interrupt()?;
-            match client.get(app.asked_path(), REQUEST) {
-                Ok(reply) if app.is_answer(reply.status) && n == 0 => {}
-                Ok(reply) if app.is_answer(reply.status) => samples.took_ms.push(milliseconds(reply.took)),
+            match client.get(asked.asked_path(), REQUEST) {
+                Ok(reply) if asked.is_answer(reply.status) && n == 0 => {}
+                Ok(reply) if asked.is_answer(reply.status) => samples.took_ms.push(milliseconds(reply.took)),
                 Ok(reply) => samples.bad.push(reply.shown()),
                 Err(error) => samples.bad.push(error),
             }
@@ -130,6 +130,11 @@ impl Strand<'_> {
         {
             let log = settled(instance.container.logs())?.unwrap_or_default();
             self.facts.exception = words::last_exception(&log);
+        }
+        let fails = samples.bad.first().is_some_and(|first| first.starts_with('5'));
+        if fails && self.facts.exception.is_none() {
+            let answer = self.exec_one("unsaid", &app::unsaid_script(&asked))?;
+            self.facts.exception = answer.ok().and_then(|answer| app::unsaid(&answer));
         }
         self.facts.health = Ok(samples);
         self.facts.took.insert(GatePart::Health, began.elapsed());
