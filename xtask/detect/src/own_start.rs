@@ -53,6 +53,20 @@ fn is_of_developers(path: &str, text: &str) -> bool {
     folders.any(|part| below.contains(&part)) || text.contains("--reload") || text.contains("runserver")
 }
 
+/// A command without what ends the start where it fails, which [`further_commands`] does anyway:
+/// `migrate || die "no tables"`.
+fn without_end(command: &str) -> &str {
+    const ENDS: [&str; 5] = ["abort", "die", "error", "exit", "fail"];
+    let Some((own, otherwise)) = command.split_once("||") else {
+        return command;
+    };
+    let first = otherwise.split_whitespace().next().unwrap_or_default();
+    match ENDS.contains(&first) && !otherwise.contains([';', '&', '|']) {
+        true => own.trim_end(),
+        false => command,
+    }
+}
+
 /// The commands of the project's own that a script which starts a server runs behind its
 /// migrations, each with its line: those that nobody has to ask for.
 fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
@@ -69,7 +83,7 @@ fn commands_of_start<'t>(tree: &Tree, text: &'t str) -> Vec<(usize, &'t str)> {
         let Some((before, rest)) = line.split_once("manage.py ") else {
             continue;
         };
-        let rest = rest.trim();
+        let rest = without_end(rest.trim());
         let name = rest.split_whitespace().next().unwrap_or_default();
         // What takes words of others is done by hand.
         let is_asked = before.contains(['#', ';', '&', '|', '[', '{']) || BLOCKS.contains(&first);
