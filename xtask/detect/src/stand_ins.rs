@@ -38,6 +38,15 @@ pub(crate) fn is_of_stage(name: &str) -> bool {
         .any(|known| words.iter().any(|word| word == known))
 }
 
+/// Whether a variable is a switch that is on in production, by the whole of its name:
+/// `PRODUCTION`, `IS_PROD`. `PROD_MAIL` is none.
+pub(crate) fn is_for_production(variable: &ReadVariable) -> bool {
+    let words = words(&variable.name);
+    let last = words.iter().rev().find(|word| *word != "MODE");
+    let is_word = last.is_some_and(|word| ["PROD", "PRODUCTION"].contains(&word.as_str()));
+    variable.form == Form::Switch && is_word && !words.iter().any(|word| word == "NOT" || word == "NON")
+}
+
 /// Words of names of switches that developers alone have on.
 const OF_DEVELOPERS: [&str; 3] = ["DEBUG", "RELOAD", "AUTORELOAD"];
 
@@ -89,7 +98,7 @@ pub(crate) fn of(variable: &ReadVariable) -> String {
         }
         Form::Url => url(name),
         Form::Email => MAIL.to_owned(),
-        Form::Fixed(value) => (*value).to_owned(),
+        Form::Fixed(value) | Form::Encoded(value) => (*value).to_owned(),
         Form::Json(of) => {
             let one = of_one(of, name);
             match **of {
@@ -110,7 +119,7 @@ fn of_one(form: &Form, name: &str) -> String {
         Form::OneOf(words) => words.first().map_or(TEXT, String::as_str).to_owned(),
         Form::Url => url(name),
         Form::Email => MAIL.to_owned(),
-        Form::Fixed(value) => (*value).to_owned(),
+        Form::Fixed(value) | Form::Encoded(value) => (*value).to_owned(),
         Form::Json(_) => "[]".to_owned(),
         Form::Text | Form::Separated(_) => by_name(name),
     }
@@ -320,6 +329,20 @@ mod tests {
             ("LIVE", Form::Switch, false),
         ] {
             assert_eq!(is_for_developers(&variable(name, form)), is_it, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_switch_of_production_is_told_by_its_form_and_name() {
+        for (name, form, is_it) in [
+            ("PRODUCTION", Form::Switch, true),
+            ("IS_PROD", Form::Switch, true),
+            ("production_mode", Form::Switch, true),
+            ("PRODUCTION", Form::Text, false),
+            ("PROD_MAIL", Form::Switch, false),
+            ("NOT_PRODUCTION", Form::Switch, false),
+        ] {
+            assert_eq!(is_for_production(&variable(name, form)), is_it, "{name}");
         }
     }
 

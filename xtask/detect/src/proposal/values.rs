@@ -112,6 +112,9 @@ pub(super) fn known(variable: &ReadVariable) -> Known {
     if is_given_by_others(name) {
         return not(Whose::Others, None, stand_ins::of(variable));
     }
+    if is_secret(name) && matches!(variable.form, Form::Encoded(_)) {
+        return not(Whose::Secret, None, stand_ins::of(variable));
+    }
     // `IS_ALLOWED_CREDENTIALS: bool` is a switch.
     let is_text = !matches!(variable.form, Form::Number(_) | Form::Switch);
     if is_secret(name) && is_text {
@@ -182,6 +185,9 @@ fn by_its_name(variable: &ReadVariable) -> Option<(String, &'static str)> {
     }
     if stand_ins::is_for_developers(variable) && !variable.is_refused {
         return Some(("False".to_owned(), "an image is for others"));
+    }
+    if stand_ins::is_for_production(variable) {
+        return Some(("true".to_owned(), "an image is for others"));
     }
     let production = stand_ins::for_production(&variable.form).filter(|_| stand_ins::is_of_stage(name));
     production.map(|word| (word.to_owned(), "an image is for others"))

@@ -1,5 +1,7 @@
 //! What a variable's value has to look like, as far as the code that reads it tells.
 
+use definition::spec::secret;
+
 use crate::modules::{Meaning, Module, Modules};
 use crate::python::statement::{self, Call};
 use crate::python::{Line, Token, TokenKind};
@@ -26,6 +28,8 @@ pub(crate) enum Form {
     Json(Box<Form>),
     /// A kind of which one value is as good as another, such as an identifier.
     Fixed(&'static str),
+    /// Bytes in an encoding that no secret has which a container makes, such as this.
+    Encoded(&'static str),
 }
 
 impl Form {
@@ -39,7 +43,7 @@ impl Form {
             Self::Url => text.contains("://"),
             Self::Email => text.contains('@'),
             Self::Json(_) => text.starts_with('['),
-            Self::Text | Self::Separated(_) | Self::Fixed(_) => true,
+            Self::Text | Self::Separated(_) | Self::Fixed(_) | Self::Encoded(_) => true,
         }
     }
 }
@@ -241,6 +245,10 @@ pub(crate) fn of_line(line: &Line<'_>, name: &str) -> Form {
         let has_it = token.kind == TokenKind::Name && tokens[n + 1].is("(") && at < n + 2 + inside.len();
         has_it.then_some(token.text)
     });
+    let around: Vec<&str> = around.collect();
+    if let Some(encoded) = of_an_encoding(&around) {
+        return encoded;
+    }
     for function in around {
         match function {
             "int" | "float" | "Decimal" => return Form::Number(1),
@@ -270,6 +278,27 @@ pub(crate) fn of_line(line: &Line<'_>, name: &str) -> Form {
         true => Form::Switch,
         false => Form::Text,
     }
+}
+
+/// What a line takes out of an encoding by functions, the inner ones first: JSON in base64, a set
+/// of public keys, the bytes of a key.
+fn of_an_encoding(functions: &[&str]) -> Option<Form> {
+    const OF_BASE64: [&str; 3] = ["b64decode", "decodebytes", "standard_b64decode"];
+    let has = |names: &[&str]| functions.iter().any(|function| names.contains(function));
+    let of_keys = functions.iter().any(|function| {
+        let lower = function.to_lowercase();
+        lower.contains("key_set") || lower.contains("keyset") || lower.contains("jwk")
+    });
+    let is_urlsafe = has(&["urlsafe_b64decode"]);
+    Some(match (is_urlsafe || has(&OF_BASE64), has(&["loads"])) {
+        (true, true) if of_keys => Form::Encoded(secret::NO_KEYS_IN_BASE64),
+        (true, true) => Form::Encoded(secret::NOTHING_IN_BASE64),
+        (true, false) if is_urlsafe => Form::Fixed(secret::BYTES_IN_BASE64),
+        (true, false) => Form::Encoded(secret::BYTES_IN_BASE64),
+        (false, true) if of_keys => Form::Encoded(secret::NO_KEYS),
+        (false, _) if has(&["fromhex", "unhexlify"]) => Form::Encoded(secret::BYTES_IN_HEX),
+        (false, _) => return None,
+    })
 }
 
 #[cfg(test)]
@@ -335,6 +364,31 @@ mod tests {
             ("A = os.environ['X'] == 'eu'\n", Form::Text),
             ("A = bool(strtobool(os.environ['X']))\n", Form::Switch),
             ("A = bool(os.environ['X'])\n", Form::Fixed("")),
+            ("A = json.loads(os.environ['X'])\n", Form::Fixed("{}")),
+            (
+                "A = json.loads(base64.b64decode(os.environ['X']))\n",
+                Form::Encoded("e30="),
+            ),
+            (
+                "A = Key.import_key_set(json.loads(b64decode(os.environ['X'])))\n",
+                Form::Encoded("eyJrZXlzIjogW119"),
+            ),
+            (
+                "A = load_jwks(loads(os.environ['X']))\n",
+                Form::Encoded(r#"{"keys": []}"#),
+            ),
+            (
+                "A = base64.urlsafe_b64decode(os.environ['X'].encode())\n",
+                Form::Fixed("Z2l2ZW4tYXQtc3RhcnQtZ2l2ZW4tYXQtc3RhcnQtZ2k="),
+            ),
+            (
+                "A = base64.b64decode(os.environ['X'])\n",
+                Form::Encoded("Z2l2ZW4tYXQtc3RhcnQtZ2l2ZW4tYXQtc3RhcnQtZ2k="),
+            ),
+            (
+                "A = bytes.fromhex(os.environ['X'])\n",
+                Form::Encoded("676976656e2d61742d73746172742d676976656e2d61742d73746172742d6769"),
+            ),
         ] {
             assert_eq!(form(text), expected, "{text}");
         }
