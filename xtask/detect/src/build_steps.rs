@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::dependencies::Dependencies;
 use crate::directories::gathered_from_itself;
 use crate::django;
 use crate::migrations::CommandWords;
@@ -44,7 +45,12 @@ pub struct BuildFindings {
 
 impl BuildFindings {
     /// `static_folders` are those outside of the app's that static files are gathered in.
-    pub(crate) fn of(tree: &Tree, modules: &Modules<'_>, static_folders: Vec<Detected<String>>) -> Self {
+    pub(crate) fn of(
+        tree: &Tree,
+        modules: &Modules<'_>,
+        dependencies: &Dependencies,
+        static_folders: Vec<Detected<String>>,
+    ) -> Self {
         let files = tree
             .texts()
             .filter(|(path, _)| file_name(path) == "package.json" && reads_count(path));
@@ -60,7 +66,7 @@ impl BuildFindings {
             });
         let first = front_ends.next();
         let only = first.filter(|_| front_ends.next().is_none());
-        let steps: Vec<_> = static_files(tree, modules).into_iter().collect();
+        let steps: Vec<_> = static_files(tree, modules, dependencies).into_iter().collect();
         let at_the_top = files.iter().find(|(path, _)| *path == "package.json");
         let of_steps = at_the_top
             .filter(|_| !steps.is_empty())
@@ -107,17 +113,39 @@ impl BuildFindings {
     }
 }
 
+/// Packages whose finder of static files writes into the package itself, which is root's, and the
+/// module of each.
+const WRITE_INTO_THEMSELVES: [(&str, &str); 1] = [("django-simple-bulma", "django_simple_bulma")];
+
 /// Django gathers its static files where a setting names a folder for them.
-fn static_files(tree: &Tree, modules: &Modules<'_>) -> Option<Detected<CommandWords>> {
+fn static_files(
+    tree: &Tree,
+    modules: &Modules<'_>,
+    dependencies: &Dependencies,
+) -> Option<Detected<CommandWords>> {
     let manage = django::manage(tree)?;
     let mut settings = modules.all.iter().filter(|module| is_of_the_app(module.path));
     let module = settings.find(|module| module.value("STATIC_ROOT").is_some())?;
     if gathered_from_itself(modules, module).is_some() {
         return None;
     }
-    let words = ["python", manage, "collectstatic", "--noinput"].map(str::to_owned);
+    let words = ["python", manage, "collectstatic", "--noinput"];
+    let writes = WRITE_INTO_THEMSELVES
+        .iter()
+        .find(|(package, _)| dependencies.has(package));
+    let words = match writes {
+        None => words.map(str::to_owned).to_vec(),
+        Some((_, module)) => {
+            let on_a_copy = format!(
+                "mkdir /tmp/own && cp -r /opt/venv/lib/python3.*/site-packages/{module} /tmp/own && \
+                 PYTHONPATH=/tmp/own:$PYTHONPATH {}",
+                words.join(" ")
+            );
+            vec!["sh".to_owned(), "-c".to_owned(), on_a_copy]
+        }
+    };
     let place = Place::of(module.path, tree.text(module.path)?, "STATIC_ROOT");
-    Some(Detected::sure(words.to_vec(), place))
+    Some(Detected::sure(words, place))
 }
 
 /// What installs the packages of a folder, by its lock: of several the one whose manager

@@ -1,6 +1,7 @@
 //! How the app finds its database: by which variables, and in which form.
 
 pub(crate) mod drivers;
+pub(crate) mod encryption;
 mod form;
 mod kinds;
 pub(crate) mod unled;
@@ -133,6 +134,18 @@ pub(crate) fn settings(
         });
     }
     found
+}
+
+/// Says in the URLs that nothing is encrypted, where the code looks for that there.
+pub(crate) fn say_unencrypted(found: &mut [Detected<GivenVariable>], said_by_url: &[(String, Place)]) {
+    for (name, place) in said_by_url {
+        let url = found.iter_mut().map(|one| &mut one.value);
+        let mut url = url.filter(|one| one.name == *name && one.value.starts_with("{database_url"));
+        if let Some(url) = url.next() {
+            url.value.push_str("?sslmode=disable");
+            url.why = format!("{}; {place} asks for TLS otherwise", url.why);
+        }
+    }
 }
 
 /// `DBHOST` as two words; others as they are.

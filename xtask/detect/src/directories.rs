@@ -1,5 +1,7 @@
 //! Folders that the app writes into, and that have to outlive its container.
 
+mod at_start;
+
 use std::path::Path;
 
 use definition::spec::build::folder_problem;
@@ -134,6 +136,9 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
         if named_by_settings(modules, &made.value) {
             add(tree, &mut found.kept, made);
         }
+    }
+    for made in at_start::made(tree, modules) {
+        add(tree, &mut found.kept, made);
     }
     found
 }
@@ -309,14 +314,20 @@ fn place(modules: &Modules<'_>, module: &Module<'_>, value: &[Token<'_>], depth:
             (TokenKind::Name, "__file__") => start = Some(module.path.to_owned()),
             (TokenKind::Name, name) if depth < DEEPEST => {
                 // What a variable is where nobody sets it.
-                let read = read_at(modules, module, &value[value.len() - rest.len() - 1..]);
-                let made = match read {
-                    Some((default, after)) => {
+                let here = &value[value.len() - rest.len() - 1..];
+                let read = read_at(modules, module, here);
+                let field = at_start::of_settings(modules, module, here);
+                let made = match (read, field) {
+                    (Some((default, after)), _) => {
                         left = after;
                         place(modules, module, default, depth + 1)?
                     }
-                    None if OF_PATHS.contains(&name) => continue,
-                    None => place(modules, module, module.value(name)?, depth + 1)?,
+                    (None, Some((other, default, after))) => {
+                        left = after;
+                        place(modules, other, default, depth + 1)?
+                    }
+                    (None, None) if OF_PATHS.contains(&name) => continue,
+                    (None, None) => place(modules, module, module.value(name)?, depth + 1)?,
                 };
                 match start {
                     None if parts.is_empty() => start = Some(made),

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
+use crate::called::{self, CalledProgram};
 use crate::database::unled::{self, Unled};
-use crate::database::{self, GivenVariable, drivers};
+use crate::database::{self, GivenVariable, drivers, encryption};
 use crate::debugging::{self, SwitchedOn};
 use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
 use crate::directories;
@@ -103,6 +104,8 @@ pub struct Findings {
     pub redis: Vec<Detected<GivenVariable>>,
     /// What of the code leads there without a variable: the image has it then, too.
     pub redis_of_code: Option<Detected<String>>,
+    /// Programs of the distribution that the app's code calls.
+    pub called: Vec<Detected<CalledProgram>>,
     /// Folders of data that it writes into.
     pub directories: Vec<Detected<String>>,
     /// Variables with folders that no image has, and what they are in this one.
@@ -229,7 +232,10 @@ fn of_tree(
     let of_others = django::settings_of_others(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
     let mut variables = settings::variables(tree, modules, &of_others);
     hosts::mark(modules, &mut variables);
-    let database = database::settings(modules, &dependencies, &variables);
+    let mut database = database::settings(modules, &dependencies, &variables);
+    let encryption = encryption::asked(modules, &variables);
+    database::say_unencrypted(&mut database, &encryption.said_by_url);
+    database.extend(encryption.given);
     let settings_of_django =
         debugging::settings_of(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
     let is_django = matches!(
@@ -286,11 +292,12 @@ fn of_tree(
         postgres: postgres::find(tree),
         processes: beside::processes(tree, modules, entry.app.chosen.as_ref()),
         services: beside::services(&dependencies),
+        called: called::programs(tree, modules),
         directories: folders.kept,
         moved_folders: folders.moved,
         hosts: hosts.given,
         turned_off: turned_off.into_iter().map(turned_off_as).collect(),
-        build: BuildFindings::of(tree, modules, folders.of_build),
+        build: BuildFindings::of(tree, modules, &dependencies, folders.of_build),
         front_ends: beside::front_ends(tree),
         template: tree.template(),
         projects: projects(tree, &entry.app),
@@ -308,6 +315,7 @@ fn of_tree(
             .all
             .into_iter()
             .chain(own_start::further_commands(tree))
+            .chain(encryption.note)
             .chain(folders.closed)
             .chain(closed)
             .chain(debugging.iter().map(|(_, note)| note.clone()))

@@ -6,9 +6,11 @@
 //! import string against a folder, [`not_started`] the last words of an app.
 
 mod alembic;
+mod at_work;
 pub mod beside;
 pub mod build_steps;
 pub mod built;
+pub mod called;
 pub mod database;
 pub mod dependencies;
 mod directories;

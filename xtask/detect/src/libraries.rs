@@ -2,8 +2,9 @@
 //! of the distribution that bring them.
 
 use crate::built;
+use crate::called::CalledProgram;
 use crate::findings::Findings;
-use crate::place::Place;
+use crate::place::{Detected, Place};
 
 const LIBRARIES: [(&str, &str); 16] = [
     ("libpq.so.5", "libpq5"),
@@ -56,6 +57,21 @@ pub fn opened(findings: &Findings) -> Vec<(&'static str, Place)> {
             .as_ref()
             .map(|place| ("gdal-bin", place.clone())),
     );
+    found
+}
+
+/// The packages with programs that the code calls, each by the first of them: those that are not
+/// among [`opened`].
+pub(crate) fn called(findings: &Findings) -> Vec<&Detected<CalledProgram>> {
+    let opened = opened(findings);
+    let mut found: Vec<&Detected<CalledProgram>> = Vec::new();
+    for one in &findings.called {
+        let package = one.value.package;
+        let is_there = opened.iter().any(|(other, _)| *other == package);
+        if !is_there && found.iter().all(|other| other.value.package != package) {
+            found.push(one);
+        }
+    }
     found
 }
 

@@ -3,6 +3,8 @@
 mod files;
 mod removed;
 
+use serde_json::Value;
+
 use crate::dependencies::{self, AskedBy, AskedPackage};
 use crate::extensions;
 use crate::findings::Findings;
@@ -11,6 +13,7 @@ use crate::place::Detected;
 use crate::redis;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::settings::ReadVariable;
+use crate::stand_ins;
 
 /// One sentence for each cause that the words name. `given` says which variables the
 /// image has a value of; `image` is its name.
@@ -60,10 +63,14 @@ fn for_variable(variable: &Detected<ReadVariable>, image: &str) -> String {
         None => "has no value in the image",
     };
     let read = format!("{name}, which {place} reads, {has}");
-    if is_given_by_others(name) {
+    let is_nothing = variable.value.default.is_none() && !is_secret(name);
+    if is_given_by_others(name) || is_nothing {
+        // Of a form that leads nowhere, as `new` has it.
+        let stand_in = stand_ins::of(&variable.value);
         return format!(
-            "{read}: `\"smoke\": {{\"environment\": {{\"{name}\": \"…\"}}}}` in images/{image}/image.json gives the gate one, \
-             `up {image} --env-file FILE` each start"
+            "{read}: `\"smoke\": {{\"environment\": {{\"{name}\": {}}}}}` in images/{image}/image.json gives the gate one, \
+             `up {image} --env-file FILE` each start",
+            Value::from(stand_in)
         );
     }
     let value = if is_secret(name) {
@@ -347,7 +354,8 @@ mod tests {
     const SETTINGS: (&str, &str) = (
         "settings.py",
         "import os\nfrom pydantic_settings import BaseSettings\n\n\nclass S(BaseSettings):\n    region: str = \"x\"\n    \
-         stripe_api_key: str\n    given_key: str\n    db_host: str = \"db\"\n\n\nKEY = os.getenv(\"SIGNING_KEY\", \"dev\")\n",
+         stripe_api_key: str\n    given_key: str\n    db_host: str = \"db\"\n\n\nKEY = os.getenv(\"SIGNING_KEY\", \"dev\")\n\
+         KEYS = os.environ.get(\"KEYS_ENDPOINT\")\n",
     );
 
     #[test]
@@ -377,6 +385,14 @@ mod tests {
                 "has no value in the image",
                 "images/shop/image.json",
                 "up shop --env-file FILE",
+            ],
+        );
+        says(
+            &[SETTINGS],
+            "ImproperlyConfigured: KEYS_ENDPOINT is not configured",
+            &[
+                "KEYS_ENDPOINT, which settings.py:13 reads, has no value in the image",
+                r#"`"smoke": {"environment": {"KEYS_ENDPOINT": "http://localhost"}}` in images/shop/image.json"#,
             ],
         );
         assert_eq!(

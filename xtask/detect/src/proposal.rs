@@ -78,6 +78,7 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     let library = image.python_library.filter(|_| embeds_python(findings));
     let mut of_image: Vec<&str> = library.into_iter().collect();
     of_image.extend(libraries::opened(findings).iter().map(|(package, _)| package));
+    of_image.extend(libraries::called(findings).iter().map(|one| one.value.package));
     if findings.has_redis() {
         of_image.push(redis::PACKAGE);
         programs.insert(0, redis::program());

@@ -385,26 +385,28 @@ fn own_words(tree: &Tree, modules: &Modules<'_>) -> BTreeSet<String> {
     words.map(str::to_uppercase).collect()
 }
 
+/// Folders at the top of a project with what is beside its app.
+pub(crate) const BESIDE: [&str; 11] = [
+    "bin",
+    "ci",
+    "contrib",
+    "deploy",
+    "deployment",
+    "dev",
+    "docker",
+    "hack",
+    "infra",
+    "scripts",
+    "tools",
+];
+
 /// Whether a file is a script that nothing of the app's knows: what it reads is given by
 /// whoever runs it, such as a pipeline.
 pub(crate) fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Module<'_>) -> bool {
-    const FOLDERS: [&str; 11] = [
-        "bin",
-        "ci",
-        "contrib",
-        "deploy",
-        "deployment",
-        "dev",
-        "docker",
-        "hack",
-        "infra",
-        "scripts",
-        "tools",
-    ];
     let path = module.path;
     let folder = folder_of(path);
     let at_the_top = folder.split('/').next().unwrap_or_default();
-    if !FOLDERS.contains(&at_the_top) || tree.has(&format!("{folder}__init__.py")) {
+    if !BESIDE.contains(&at_the_top) || tree.has(&format!("{folder}__init__.py")) {
         return false;
     }
     let dotted = path.trim_end_matches(".py").replace('/', ".");
@@ -426,7 +428,7 @@ pub(crate) fn is_script_beside(tree: &Tree, modules: &Modules<'_>, module: &Modu
 }
 
 /// Whether a text has a file's name in it, and not as the end of another one.
-fn has_name(text: &str, name: &str) -> bool {
+pub(crate) fn has_name(text: &str, name: &str) -> bool {
     let is_of_a_name = |c: char| c.is_alphanumeric() || "_-.".contains(c);
     text.match_indices(name).any(|(n, _)| {
         let (before, after) = (&text[..n], &text[n + name.len()..]);

@@ -361,6 +361,13 @@ fn beside(findings: &Findings, say: &mut impl FnMut(&'static str, String)) {
             ),
         );
     }
+    for called in libraries::called(findings) {
+        let text = format!(
+            "calls {}: {} is in the image",
+            called.value.name, called.value.package
+        );
+        say("found", at(called, &text));
+    }
     for folder in &findings.directories {
         let text = format!("{} is written into: it is kept on the volume", folder.value);
         say("found", at(folder, &text));

@@ -2,27 +2,8 @@
 
 use std::path::Path;
 
+use crate::called;
 use crate::findings::Findings;
-
-/// Programs that libraries call, and the packages of the distribution with them.
-const PROGRAMS: [(&str, &str); 16] = [
-    ("convert", "imagemagick"),
-    ("curl", "curl"),
-    ("ffmpeg", "ffmpeg"),
-    ("ffprobe", "ffmpeg"),
-    ("git", "git"),
-    ("gs", "ghostscript"),
-    ("node", "nodejs"),
-    ("npm", "npm"),
-    ("pandoc", "pandoc"),
-    ("pdftoppm", "poppler-utils"),
-    ("pdftotext", "poppler-utils"),
-    ("soffice", "libreoffice"),
-    ("ssh", "openssh-client"),
-    ("tesseract", "tesseract-ocr"),
-    ("wget", "wget"),
-    ("wkhtmltopdf", "wkhtmltopdf"),
-];
 
 /// What brings a program that is in no image, or makes a folder that nothing has made.
 pub(super) fn way_out(findings: &Findings, words: &str) -> Option<String> {
@@ -46,9 +27,14 @@ fn quoted<'w>(words: &'w str, sign: &str) -> Option<&'w str> {
 }
 
 fn program(name: &str) -> Option<String> {
-    let (_, package) = PROGRAMS.iter().find(|(known, _)| *known == name)?;
+    let package = called::package_of(name)?;
+    // Debian 13 has it no more.
+    let of_one = match package {
+        "wkhtmltopdf" => ", with `\"base\": \"ubuntu\"` beside it, as Debian has it no more",
+        _ => "",
+    };
     Some(format!(
-        "the image has no program {name}: `\"packages\": [\"{package}\"]` in hive-app.json brings it"
+        "the image has no program {name}: `\"packages\": [\"{package}\"]` in hive-app.json brings it{of_one}"
     ))
 }
 
@@ -149,6 +135,8 @@ mod tests {
         told(&[], git, r#"`"packages": ["git"]`"#);
         let words = "FileNotFoundError: [Errno 2] No such file or directory: 'ffprobe'";
         told(&[], words, r#"no program ffprobe: `"packages": ["ffmpeg"]`"#);
+        let words = "FileNotFoundError: [Errno 2] No such file or directory: 'wkhtmltopdf'";
+        told(&[], words, r#"`"base": "ubuntu"`"#);
     }
 
     #[test]
