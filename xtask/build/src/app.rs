@@ -4,8 +4,10 @@
 //! Nothing is run.
 
 mod bare;
+mod ceiling;
 mod choice;
 pub(crate) mod entry;
+mod failing;
 mod foreign;
 pub(crate) mod front_end;
 mod git_by_ssh;
@@ -16,6 +18,7 @@ mod lock;
 mod locked;
 mod locked_wheels;
 mod logins;
+mod markers;
 mod pinned_wheels;
 mod requirements;
 pub mod unlisted;
@@ -35,6 +38,7 @@ use detect::dependencies;
 use graph::LockGraph;
 use inputs::regular;
 use lists::UnreadList;
+use markers::Machine;
 use wheels::BoundPackages;
 
 /// The most packages that a sentence names; of more it says how many.
@@ -80,7 +84,7 @@ pub struct Application {
     pub(crate) version: Option<String>,
     /// Lists of packages beside the one that is installed from.
     pub(crate) unread: Vec<UnreadList>,
-    /// What not each Python has a wheel of.
+    /// What not each Python has a wheel of, or runs.
     pub(crate) bound: BoundPackages,
     /// The hosts that packages are taken from by SSH, each with the file that names it.
     pub(crate) git_by_ssh: Vec<(PathBuf, String)>,
@@ -146,7 +150,8 @@ impl Application {
         lists::agreeing(self.shape.file(), &self.unread)
     }
 
-    /// Packages that have no wheel for a Python such as `3.13.5`, in one sentence.
+    /// Packages that have no wheel for a Python such as `3.13.5`, or do not run on it, in
+    /// one sentence.
     pub fn without_wheel(&self, python: &str) -> Option<String> {
         let update = match self.shape {
             DependencySource::Poetry => Some(("poetry update", "")),
@@ -162,19 +167,27 @@ impl Application {
     }
 
     /// The same without the way out.
-    pub fn lacking_wheels(&self, python: &str) -> Option<String> {
-        self.bound.lacking(python)
+    pub fn unsuited(&self, python: &str) -> Option<String> {
+        self.bound.unsuited(python)
     }
 
-    /// A Python with a wheel of each package, where one such as `3.13.5` has not: that
-    /// of the app's developers, else the newest.
-    pub fn python_with_wheels(&self, python: &str) -> Option<&'static str> {
+    /// The packages that have no wheel for a Python such as `3.13.5`, each with its
+    /// version.
+    pub fn built_on(&self, python: &str) -> Vec<(&str, &str)> {
+        self.bound.built_on(python)
+    }
+
+    /// The Pythons that suit what is pinned better than one such as `3.13.5`, the best
+    /// first: of those that suit it as well one that is `at_hand`, then that of the app's
+    /// developers, then the newest.
+    pub fn better_pythons(&self, python: &str, at_hand: impl Fn(&str) -> bool) -> Vec<&'static str> {
         let own = format!("{}.", self.developed_on.as_deref().unwrap_or_default().trim());
-        let is_own = |one: &&str| own.starts_with(&format!("{one}."));
-        let mut known = PYTHONS.into_iter().filter(is_own).chain(PYTHONS);
-        known
-            .find(|one| self.bound.have_all(one))
-            .filter(|_| !self.bound.have_all(python))
+        let is_own = |one: &str| own.starts_with(&format!("{one}."));
+        let suited = self.bound.suited(python);
+        let mut better: Vec<&str> = PYTHONS.into_iter().collect();
+        better.retain(|one| self.bound.suited(one) < suited);
+        better.sort_by_key(|one| (self.bound.suited(one), !at_hand(one), !is_own(one)));
+        better
     }
 
     /// What lists of packages that do not count say otherwise, a sentence each.
@@ -310,11 +323,10 @@ fn with_list(
     Ok(Application {
         unread,
         bound: match shape {
-            DependencySource::Poetry | DependencySource::Pdm => {
+            DependencySource::Poetry | DependencySource::Pdm | DependencySource::Pylock => {
                 locked_wheels::bound(folder, project, app, shape)
             }
-            DependencySource::Requirements => pinned_wheels::bound(folder),
-            _ => BoundPackages::default(),
+            _ => pinned_wheels::bound(folder, project, app, shape),
         },
         git_by_ssh: git_by_ssh::wanted(folder, project, app, shape, &[]),
         developed_on: regular::read_to_string(&folder.join(".python-version")).ok(),
@@ -360,7 +372,9 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
     let of_lock = || lock::text_before_packages(&lock, "requires-python");
     let unread = lists::beside(folder, project, DependencySource::Locked).map_err(|problem| vec![problem])?;
     let reached = chosen.reached(app);
-    let bound = BoundPackages::read(&lock, &reached, std::env::consts::ARCH);
+    let processor = std::env::consts::ARCH;
+    let on = |minor| (minor, chosen.reached_on(app, Machine { minor, processor }));
+    let bound = BoundPackages::read(&lock, &wheels::minors().map(on).collect(), processor);
     let git_by_ssh = git_by_ssh::wanted(folder, project, app, DependencySource::Locked, &reached);
     Ok(Application {
         unread,

@@ -125,6 +125,11 @@ pub fn takes(name: &str) -> Option<Vec<&'static str>> {
     known(name).map(|built| COMPILER.iter().chain(built.build).copied().collect())
 }
 
+/// What the image has to have for a package that was built, to be used.
+pub(crate) fn uses(name: &str) -> &'static [&'static str] {
+    known(name).map_or(&[], |built| built.used)
+}
+
 /// What of the distribution's the image needs because a package of the app's is built from source.
 pub struct Needed {
     /// Its name there.

@@ -37,6 +37,8 @@ pub struct ImageFacts<'a> {
     pub python_library: Option<&'static str>,
     /// The version of the image's Python, such as `3.13`, where it is known.
     pub python_version: Option<&'a str>,
+    /// Packages that are built, as what is pinned of them has no wheel for that.
+    pub built: &'a [String],
 }
 
 /// The files, with what differs from the defaults alone.
@@ -67,10 +69,16 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
         let all: Vec<&str> = ["vector"].into_iter().chain(names).collect();
         file.insert("database".to_owned(), json!({ "extensions": all }));
     }
-    let packages: Vec<&str> = build_packages(findings)
+    let mut packages: Vec<&str> = build_packages(findings)
         .into_iter()
         .map(|(package, _)| package)
         .collect();
+    let of_built = image.built.iter().filter_map(|name| built::takes(name));
+    for package in of_built.flatten() {
+        if !packages.contains(&package) {
+            packages.push(package);
+        }
+    }
     if !packages.is_empty() {
         file.insert("build_packages".to_owned(), json!(packages));
     }
@@ -82,6 +90,11 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if findings.has_redis() {
         of_image.push(redis::PACKAGE);
         programs.insert(0, redis::program());
+    }
+    for package in image.built.iter().flat_map(|name| built::uses(name)) {
+        if !of_image.contains(package) {
+            of_image.push(package);
+        }
     }
     if !of_image.is_empty() {
         file.insert("packages".to_owned(), json!(of_image));

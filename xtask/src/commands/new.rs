@@ -15,6 +15,7 @@ use build::app::{unlisted, workspace};
 use build::catalog::{Apps, Catalog};
 use build::request::{ImageRequest, Request, Selection};
 use definition::spec::load::APP_FILE;
+use detect::built;
 use detect::entry::AppObject;
 use detect::findings::{Findings, look_at, look_at_member};
 use detect::place::Detected;
@@ -79,7 +80,7 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
     let mut of_python = OfPython::default();
     let mut planned = plan(&of_python)?;
     let mut next = next(host, &catalog, &placement, &findings, &planned)?;
-    if let Some(python) = next.python.take() {
+    for python in std::mem::take(&mut next.better_pythons) {
         let with_it = OfPython {
             python: Some(python.clone()),
             ..OfPython::default()
@@ -93,9 +94,34 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         // A file that stays has its own, and another requirement may stand against it.
         if is_new && next_on_it.problems.is_empty() && next_on_it.commands == next.commands {
             let (key, value) = python;
-            let because = next.lacking_wheels.join("; ");
+            let because = next.unsuited.join("; ");
             say(host, "found", &format!("{key} = {value} ({because})"));
             (of_python, planned, next) = (with_it, on_it, next_on_it);
+            break;
+        }
+    }
+    let known = next.built.iter().filter(|(name, _)| built::takes(name).is_some());
+    let (names, shown): (Vec<String>, Vec<String>) = known
+        .map(|(name, version)| (name.clone(), format!("{name} {version}")))
+        .unzip();
+    if !names.is_empty() {
+        of_python.built = names;
+        let with_it = plan(&of_python)?;
+        let next_with_it = self::next(host, &catalog, &placement, &findings, &with_it)?;
+        let is_new = with_it
+            .iter()
+            .zip(&planned)
+            .any(|(one, other)| one.text != other.text);
+        if is_new && next_with_it.problems == next.problems {
+            let shown = shown.join(", ");
+            say(
+                host,
+                "found",
+                &format!("what builds {shown} is in `build_packages`"),
+            );
+            (planned, next) = (with_it, next_with_it);
+        } else {
+            of_python.built = Vec::new();
         }
     }
     let library = next.library.filter(|_| proposal::embeds_python(&findings));
@@ -302,12 +328,14 @@ struct Next {
     /// What a plan would warn of.
     notes: Vec<String>,
     problems: Vec<String>,
-    /// What the lock pins, and has no wheel for the Python of the image: with a way
-    /// out, and without.
+    /// What is pinned and has no wheel for the Python of the image, or does not run on it:
+    /// with a way out, and without.
     without_wheel: Vec<String>,
-    lacking_wheels: Vec<String>,
-    /// The key of a spec and its value that bring a Python with all of them.
-    python: Option<(&'static str, String)>,
+    unsuited: Vec<String>,
+    /// Its names, each with its version.
+    built: Vec<(String, String)>,
+    /// Keys of a spec and their values that bring Pythons which suit it better.
+    better_pythons: Vec<(&'static str, String)>,
     /// The package with the library of the Python of the base.
     library: Option<&'static str>,
     /// The version of the image's Python as far as it stays the same, such as `3.13`.
@@ -365,8 +393,9 @@ fn next(
         notes: Vec::new(),
         problems: Vec::new(),
         without_wheel: Vec::new(),
-        lacking_wheels: Vec::new(),
-        python: None,
+        unsuited: Vec::new(),
+        built: Vec::new(),
+        better_pythons: Vec::new(),
         library: None,
         python_version: None,
         commands: vec![format!("cargo xtask build-images {}", placement.name)],
@@ -384,15 +413,21 @@ fn next(
             let version = job.base.python_version().splitn(3, '.').take(2);
             next.python_version = Some(version.collect::<Vec<_>>().join("."));
             next.library = libraries::of_python(job.base.python_version()).filter(|_| is_of_base);
-            next.without_wheel
-                .extend(app.without_wheel(job.base.python_version()));
-            next.lacking_wheels
-                .extend(app.lacking_wheels(job.base.python_version()));
-            let wanted = app.python_with_wheels(job.base.python_version());
-            next.python = wanted.map(|version| match catalog.bases.released_with(version) {
-                Some(base) => ("base", base.to_owned()),
-                None => ("python", version.to_owned()),
-            });
+            let python = job.base.python_version();
+            next.without_wheel.extend(app.without_wheel(python));
+            next.unsuited.extend(app.unsuited(python));
+            let built = app.built_on(python).into_iter();
+            next.built
+                .extend(built.map(|(name, version)| (name.to_owned(), version.to_owned())));
+            let of_a_base = |version: &str| catalog.bases.released_with(version);
+            let better = app.better_pythons(python, |version| of_a_base(version).is_some());
+            next.better_pythons = better
+                .into_iter()
+                .map(|version| match of_a_base(version) {
+                    Some(base) => ("base", base.to_owned()),
+                    None => ("python", version.to_owned()),
+                })
+                .collect();
         }
         for job in &request.jobs {
             next.notes.extend(other_postgres(catalog, job, findings));

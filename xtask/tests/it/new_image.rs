@@ -270,6 +270,36 @@ fn a_base_whose_python_has_wheels_of_all_pins_is_proposed() {
     assert!(!kept.stderr.contains("base = ubuntu"), "{}", kept.stderr);
 }
 
+/// A list says nothing of wheels, nor a package that it does not run on a newer Python.
+#[test]
+fn pins_of_a_list_lead_to_a_python_that_runs_them_or_to_what_builds_them() {
+    let checkout = with_notes();
+    let folder = checkout.path("apps/notes").display().to_string();
+    let list = checkout.path("apps/notes/requirements.txt");
+    fs_err::write(&list, "fastapi\nSQLAlchemy==2.0.0b3\nuvicorn\n").unwrap();
+    let told = "found base = ubuntu (sqlalchemy 2.0.0b3 does not run on Python 3.13)";
+    checkout
+        .xtask(&["new", &folder, "--dry-run"])
+        .expect(0)
+        .says(&[told]);
+    // No Python has a wheel of each: the one that has the most, and what builds the rest.
+    fs_err::write(
+        &list,
+        "fastapi\nuvicorn\norjson==3.9.7\nhttptools==0.4.0\nnumpy==1.26.0\n",
+    )
+    .unwrap();
+    let run = checkout.xtask(&["new", &folder]).expect(0);
+    run.says(&[
+        "found base = ubuntu (httptools 0.4.0, numpy 1.26.0 and orjson 3.9.7 have no wheel for Python 3.13 and are built \
+         from source)",
+        "found what builds httptools 0.4.0 is in `build_packages`",
+        "note httptools 0.4.0 has no wheel for Python 3.12 and is built from source: a newer version may have one",
+    ]);
+    assert_eq!(read(&checkout, "images/notes/image.json")["base"], "ubuntu");
+    let app = read(&checkout, "apps/notes/hive-app.json");
+    assert_eq!(app["build_packages"], json!(["gcc", "python3-dev"]));
+}
+
 #[test]
 fn another_postgresql_than_the_projects_own_is_told_with_the_base_that_has_it() {
     let checkout = with_notes();

@@ -51,11 +51,17 @@ fn local_sources(project: &Table) -> BTreeSet<String> {
 
 /// The names that the project itself asks for, with the extras and groups that are chosen.
 fn asked(project: &Table, install: &InstallChoice) -> BTreeSet<String> {
+    let lines = asked_lines(project, install).into_iter();
+    lines.map(|line| named(line).0).collect()
+}
+
+/// The same as it writes them, each with its versions and marker.
+pub(super) fn asked_lines<'p>(project: &'p Table, install: &InstallChoice) -> Vec<&'p str> {
     let about = project.get("project");
     let own = about.and_then(|about| about.get("name")).and_then(Value::as_str);
     let extras = about.and_then(|about| about.get("optional-dependencies"));
     let groups = project.get("dependency-groups");
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let mut open: Vec<(Option<&Value>, String)> = vec![(about, "dependencies".to_owned())];
     open.extend(install.extras.iter().map(|name| (extras, normal(name))));
@@ -76,7 +82,7 @@ fn asked(project: &Table, install: &InstallChoice) -> BTreeSet<String> {
             if own.is_some_and(|own| normal(own) == package) {
                 open.extend(wanted.into_iter().map(|extra| (extras, extra)));
             }
-            found.insert(package);
+            found.push(line);
         }
     }
     found

@@ -7,6 +7,7 @@ use definition::spec::{App, InstallChoice};
 
 use super::graph::{Asked, LockGraph};
 use super::lock::normal;
+use super::markers::Machine;
 
 /// What serves an app that has no command of its own.
 pub(super) const SERVER: &str = "uvicorn";
@@ -102,20 +103,23 @@ impl<'a> Chosen<'a> {
 
     /// All packages that come with the app, and none where no package is the app.
     pub(super) fn reached(&self, app: &App) -> Vec<&'a str> {
-        let groups: Vec<String> = app
-            .install
-            .groups
-            .iter()
-            .chain(&self.default_groups)
-            .cloned()
-            .collect();
-        self.with(&app.install.extras, &groups)
+        self.with(&app.install.extras, &self.groups(app), None)
     }
 
-    fn with(&self, extras: &[String], groups: &[String]) -> Vec<&'a str> {
+    /// Those that come with it on one machine.
+    pub(super) fn reached_on(&self, app: &App, machine: Machine<'_>) -> Vec<&'a str> {
+        self.with(&app.install.extras, &self.groups(app), Some(machine))
+    }
+
+    fn groups(&self, app: &App) -> Vec<String> {
+        let own = app.install.groups.iter();
+        own.chain(&self.default_groups).cloned().collect()
+    }
+
+    fn with(&self, extras: &[String], groups: &[String], machine: Option<Machine<'_>>) -> Vec<&'a str> {
         let name = self.name.as_deref().unwrap_or_default();
         let asked = Asked { name, extras, groups };
-        self.graph.reached(asked).into_iter().collect()
+        self.graph.reached(asked, machine).into_iter().collect()
     }
 
     /// BuildKit gets the app's folder and nothing beside it.
@@ -144,7 +148,7 @@ impl<'a> Chosen<'a> {
         let more = |known: &[String], one: &String| -> Vec<String> {
             known.iter().chain([one]).map(|one| format!("{one:?}")).collect()
         };
-        let has = |extras: &[String], groups: &[String]| self.with(extras, groups).contains(&SERVER);
+        let has = |extras: &[String], groups: &[String]| self.with(extras, groups, None).contains(&SERVER);
         let way = if let Some(extra) = extras.iter().find(|extra| has(&[(*extra).clone()], &[])) {
             format!(
                 "it is in the extra `{extra}`, which `\"extras\": [{}]` in the spec's `app` installs",
@@ -180,7 +184,7 @@ impl<'a> Chosen<'a> {
                 extras: &[],
                 groups: &[],
             };
-            self.graph.reached(asked).contains(SERVER)
+            self.graph.reached(asked, None).contains(SERVER)
         })
     }
 }

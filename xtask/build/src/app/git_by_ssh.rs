@@ -74,7 +74,7 @@ fn of_table(lock: &Table, project: &Table, app: &App) -> Vec<String> {
         .flatten()
         .filter_map(Value::as_table)
         .collect();
-    let installed = locked_wheels::wanted(&entries, project, app);
+    let installed = locked_wheels::wanted(&entries, project, app, None);
     let of_name = |entry: &&&Table| {
         let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
         installed.contains(&normal(name))

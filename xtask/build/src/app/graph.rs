@@ -1,12 +1,13 @@
 //! What `uv.lock` would install of a choice of package, extras and groups. Pure.
 //!
-//! Markers are not looked at: what a lock reaches on no machine of ours counts
-//! as reached, too. So this says what surely is not there, and where it would
-//! come from.
+//! Where no machine is asked for, markers are not looked at: what a lock reaches on
+//! none of ours counts as reached, too. So this says what surely is not there, and
+//! where it would come from.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lock::normal;
+use super::markers::Machine;
 
 /// The packages of a lock, by name. Versions that exclude each other are one.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ struct Node {
 struct Need {
     name: String,
     extras: Vec<String>,
+    /// Where it is needed; empty for everywhere.
+    marker: String,
 }
 
 /// What is asked for of one package.
@@ -88,8 +91,9 @@ impl LockGraph {
             .unwrap_or_default()
     }
 
-    /// All packages that come with what is asked for.
-    pub(super) fn reached(&self, asked: Asked<'_>) -> BTreeSet<&str> {
+    /// All packages that come with what is asked for, on one machine or on any.
+    pub(super) fn reached(&self, asked: Asked<'_>, machine: Option<Machine<'_>>) -> BTreeSet<&str> {
+        let is_needed = |need: &&Need| machine.is_none_or(|machine| machine.may(&need.marker));
         let mut seen: BTreeSet<(&str, Option<&str>)> = BTreeSet::new();
         let mut open: Vec<(&str, Option<&str>)> = Vec::new();
         let root = self.0.get_key_value(asked.name);
@@ -106,7 +110,7 @@ impl LockGraph {
                 .groups
                 .iter()
                 .filter_map(|group| node.groups.get(&normal(group)));
-            open.extend(groups.flatten().flat_map(Need::parts));
+            open.extend(groups.flatten().filter(is_needed).flat_map(Need::parts));
         }
         while let Some((name, extra)) = open.pop() {
             let Some((name, node)) = self.0.get_key_value(name) else {
@@ -119,7 +123,13 @@ impl LockGraph {
                 None => Some(&node.needs),
                 Some(extra) => node.extras.get(extra),
             };
-            open.extend(needs.into_iter().flatten().flat_map(Need::parts));
+            open.extend(
+                needs
+                    .into_iter()
+                    .flatten()
+                    .filter(is_needed)
+                    .flat_map(Need::parts),
+            );
         }
         seen.into_iter().map(|(name, _)| name).collect()
     }
@@ -146,9 +156,13 @@ impl Need {
                 .and_then(|(_, list)| list.split_once(']'));
             let extras = extras.map_or("", |(list, _)| list).split(',');
             let extras = extras.map(|extra| normal(extra.trim().trim_matches('"')));
+            let marker = rest
+                .split_once("marker = \"")
+                .and_then(|(_, text)| text.split_once('"'));
             Some(Self {
                 name: normal(name),
                 extras: extras.filter(|extra| !extra.is_empty()).collect(),
+                marker: marker.map_or("", |(marker, _)| marker).to_owned(),
             })
         })
     }
@@ -281,7 +295,11 @@ source = { editable = "../shared" }
             extras: &extras,
             groups: &groups,
         };
-        graph.reached(asked).into_iter().map(str::to_owned).collect()
+        graph
+            .reached(asked, None)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
@@ -298,7 +316,7 @@ source = { editable = "../shared" }
                 extras,
                 groups,
             };
-            graph.reached(asked).len()
+            graph.reached(asked, None).len()
         };
         assert_eq!(asked(&[], &[]), 4);
         assert_eq!(asked(&["Server".to_owned()], &[]), 5);

@@ -212,7 +212,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// The path without `.` and `..`, if it stays inside.
-fn inside(path: &Path) -> Option<PathBuf> {
+pub(super) fn inside(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

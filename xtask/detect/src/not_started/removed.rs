@@ -65,7 +65,11 @@ pub(super) fn way_out(words: &str, image: &str) -> Option<String> {
 /// Packages of before the image's Python that fail as they are imported: SQLAlchemy before 2.0.31
 /// in Python 3.13, `typing_extensions` before 4.6 in 3.12 and newer.
 fn old_package(line: &str, image: &str) -> Option<String> {
-    if line.contains("directly inherits TypingOnly but has additional attributes") {
+    let of_sqlalchemy = [
+        "directly inherits TypingOnly but has additional attributes",
+        "Can't replace canonical symbol for '__firstlineno__'",
+    ];
+    if of_sqlalchemy.iter().any(|words| line.contains(words)) {
         return Some(format!(
             "SQLAlchemy before 2.0.31 does not run on Python 3.13: take a newer one, or `\"base\": \"ubuntu\"` in \
              images/{image}/image.json, which has Python 3.12"
@@ -131,6 +135,10 @@ mod tests {
                 "AssertionError: Class <x> directly inherits TypingOnly but has additional attributes {'y'}."
             )
             .contains("SQLAlchemy before 2.0.31")
+        );
+        assert!(
+            told("TypeError: Can't replace canonical symbol for '__firstlineno__' with new int value 615")
+                .contains("SQLAlchemy before 2.0.31")
         );
         assert!(told("No module named 'pkg_resources'").contains("[\"setuptools<82\"]"));
         assert_eq!(

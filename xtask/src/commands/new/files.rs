@@ -59,6 +59,7 @@ pub(super) struct OfPython {
     pub(super) python: Option<(&'static str, String)>,
     pub(super) library: Option<&'static str>,
     pub(super) version: Option<String>,
+    pub(super) built: Vec<String>,
 }
 
 /// The app's file, unless it would be empty, and the image's.
@@ -89,6 +90,7 @@ pub(super) fn planned(
         python: of_python.python.clone(),
         python_library: of_python.library,
         python_version: of_python.version.as_deref(),
+        built: &of_python.built,
     };
     let mut proposed = proposal::propose(findings, &facts, &defaults);
     if placement.member.is_some() {
