@@ -9,7 +9,7 @@ use crate::entry::{AppObject, Framework};
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
-use crate::tree::{Tree, file_name, is_of_the_app};
+use crate::tree::{Tree, file_name, folder_of, is_of_the_app};
 
 /// The variable that names the module with the settings.
 pub(crate) const SETTINGS: &str = "DJANGO_SETTINGS_MODULE";
@@ -40,9 +40,27 @@ pub struct ChosenSettings {
 pub(crate) fn manage(tree: &Tree) -> Option<&str> {
     let of_django = |path: &&str| {
         let text = tree.text(path);
-        text.is_some_and(|text| text.contains("django.core") || text.contains(SETTINGS))
+        text.is_some_and(|text| {
+            text.contains("django.core") || text.contains(SETTINGS) || is_elsewhere(tree, path, text)
+        })
     };
     tree.named("manage.py").into_iter().find(of_django)
+}
+
+/// Whether what a script does is a function of the project's: `from shop import command_line`.
+fn is_elsewhere(tree: &Tree, path: &str, text: &str) -> bool {
+    let named = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("from "))
+        .filter_map(|rest| Some(rest.split_once(" import ")?.0.trim().replace('.', "/")));
+    let folder = folder_of(path);
+    let runs = |file: String| {
+        let text = tree.text(&file);
+        text.is_some_and(|text| text.contains("execute_from_command_line"))
+    };
+    named
+        .into_iter()
+        .any(|module| runs(format!("{folder}{module}.py")) || runs(format!("{folder}{module}/__init__.py")))
 }
 
 /// How many migrations there are: files such as `0001_initial.py`.

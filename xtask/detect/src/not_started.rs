@@ -121,18 +121,34 @@ fn for_module(findings: &Findings, words: &str) -> Option<String> {
 /// A module of a package that nobody asks for. What a package is called is told where that is
 /// known: by a module's name alone anybody's could be meant.
 fn for_no_package(findings: &Findings, words: &str) -> Option<String> {
-    const PACKAGES: [(&str, &str); 12] = [
+    const PACKAGES: [(&str, &str); 28] = [
         ("PIL", "pillow"),
+        ("aiofiles", "aiofiles"),
+        ("aiosqlite", "aiosqlite"),
+        ("asyncpg", "asyncpg"),
+        ("bs4", "beautifulsoup4"),
+        ("cv2", "opencv-python-headless"),
         ("dateutil", "python-dateutil"),
+        ("dj_database_url", "dj-database-url"),
         ("dotenv", "python-dotenv"),
         ("email_validator", "email-validator"),
+        ("greenlet", "greenlet"),
         ("gunicorn", "gunicorn"),
+        ("httpx", "httpx"),
+        ("jinja2", "jinja2"),
         ("jose", "python-jose"),
         ("jwt", "pyjwt"),
         ("multipart", "python-multipart"),
+        ("passlib", "passlib"),
+        ("pip", "pip"),
         ("psycopg", "psycopg[binary]"),
         ("psycopg2", "psycopg2-binary"),
+        ("pydantic_settings", "pydantic-settings"),
+        ("redis", "redis"),
+        ("requests", "requests"),
+        ("sklearn", "scikit-learn"),
         ("uvicorn", "uvicorn"),
+        ("whitenoise", "whitenoise"),
         ("yaml", "pyyaml"),
     ];
     let (_, rest) = words.split_once("No module named '")?;
