@@ -147,6 +147,10 @@ pub(super) fn known(variable: &ReadVariable) -> Known {
         // Of the same length, which the code may ask for.
         return not(Whose::Secret, Some(why), "1".repeat(shown.len()));
     }
+    if stands_for_one(shown) {
+        let why = format!("{shown}, as {place} {shows}, only stands for one");
+        return not(Whose::Open, Some(why), stand_ins::of(variable));
+    }
     if variable.is_of_hosts || stand_ins::is_of_hosts(name) {
         let all = hosts::of_text(shown);
         if all.clone().any(|host| host == hosts::ALL) {
@@ -174,6 +178,24 @@ pub(super) fn known(variable: &ReadVariable) -> Known {
             not(Whose::Open, Some(of_developers()), stand_in)
         }
     }
+}
+
+/// Whether a value says of itself that another one belongs there: `your-client-id`.
+fn stands_for_one(shown: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "change-me",
+        "change-this",
+        "change_me",
+        "change_this",
+        "changeme",
+        "changethis",
+        "placeholder",
+        "replace-me",
+        "your-",
+        "your_",
+    ];
+    let lower = shown.to_lowercase();
+    WORDS.iter().any(|word| lower.contains(word)) || lower.starts_with('<') && lower.ends_with('>')
 }
 
 /// A value that is right in every image, of a variable for which nothing is shown.
