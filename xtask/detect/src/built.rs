@@ -143,20 +143,11 @@ pub struct Needed {
 /// What is to be built, directly asked for or brought by something else that the lock installs.
 pub fn needed(findings: &Findings) -> Vec<Needed> {
     let dependencies = &findings.dependencies;
-    let asked: Vec<(&str, &Place)> = findings
-        .installed()
-        .map(|one| (one.value.name.as_str(), &one.place))
-        .collect();
-    let names = asked.iter().map(|(name, _)| *name).collect();
     let with_c = findings
         .installed()
         .filter(|one| one.value.name == "psycopg" && one.value.extras.iter().any(|extra| extra == "c"))
         .map(|one| ("psycopg-c", &one.place));
-    let all = asked
-        .iter()
-        .copied()
-        .chain(with_c)
-        .chain(dependencies.locked_with(names));
+    let all = findings.in_image().into_iter().chain(with_c);
     let mut found: Vec<Needed> = Vec::new();
     for (name, place) in all {
         let is_built = |built: &&Built| built.is_always || dependencies.source_only.contains(name);

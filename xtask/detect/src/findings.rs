@@ -20,6 +20,7 @@ use crate::entry::{self, AppObject, Framework, within};
 use crate::extensions;
 use crate::health::{self, HealthRoute};
 use crate::hosts::{self, Hosts};
+use crate::its_image;
 use crate::member;
 use crate::migrations::{self, CommandWords};
 use crate::modules::Modules;
@@ -106,6 +107,8 @@ pub struct Findings {
     pub redis_of_code: Option<Detected<String>>,
     /// Programs of the distribution that the app's code calls.
     pub called: Vec<Detected<CalledProgram>>,
+    /// Packages of the distribution that its own image has, as far as an app uses such.
+    pub of_its_image: Vec<Detected<&'static str>>,
     /// Folders of data that it writes into.
     pub directories: Vec<Detected<String>>,
     /// Variables with folders that no image has, and what they are in this one.
@@ -293,6 +296,7 @@ fn of_tree(
         processes: beside::processes(tree, modules, entry.app.chosen.as_ref()),
         services: beside::services(&dependencies),
         called: called::programs(tree, modules),
+        of_its_image: its_image::packages(tree),
         directories: folders.kept,
         moved_folders: folders.moved,
         hosts: hosts.given,
@@ -416,6 +420,15 @@ impl Findings {
         let parts = self.parts();
         let packages = self.dependencies.packages.iter();
         packages.filter(move |one| one.value.by == AskedBy::Project || parts.contains(&&one.value.by))
+    }
+
+    /// What is installed, and what the lock installs with it.
+    pub(crate) fn in_image(&self) -> Vec<(&str, &Place)> {
+        let asked = self.installed();
+        let asked: Vec<(&str, &Place)> = asked.map(|one| (one.value.name.as_str(), &one.place)).collect();
+        let names = asked.iter().map(|(name, _)| *name).collect();
+        let brought = self.dependencies.locked_with(names);
+        asked.into_iter().chain(brought).collect()
     }
 
     /// Whether the image has a Redis.

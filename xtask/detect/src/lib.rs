@@ -20,6 +20,7 @@ mod extensions;
 pub mod findings;
 pub mod health;
 pub mod import;
+mod its_image;
 pub mod libraries;
 mod member;
 pub mod migrations;

@@ -44,10 +44,14 @@ pub fn opened(findings: &Findings) -> Vec<(&'static str, Place)> {
         .filter(|one| one.is_used)
         .map(|one| (one.package, one.place))
         .collect();
-    for asked in findings.installed() {
-        let known = OPENED.iter().find(|(name, _)| *name == asked.value.name);
-        if let Some((_, package)) = known.filter(|(_, one)| found.iter().all(|(other, _)| other != one)) {
-            found.push((package, asked.place.clone()));
+    let opened = findings.in_image().into_iter().filter_map(|(name, place)| {
+        let (_, package) = OPENED.iter().find(|(known, _)| *known == name)?;
+        Some((*package, place))
+    });
+    let of_its_image = findings.of_its_image.iter().map(|one| (one.value, &one.place));
+    for (package, place) in opened.chain(of_its_image) {
+        if found.iter().all(|(other, _)| *other != package) {
+            found.push((package, place.clone()));
         }
     }
     // Its library has another name with each release of the distribution.
