@@ -1,6 +1,8 @@
 //! Which settings Django goes by: the server takes those of its module, the commands
 //! those of manage.py.
 
+pub(crate) mod example;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -35,6 +37,9 @@ pub struct ChosenSettings {
     /// Which sign speaks for it, to be shown beside it.
     pub why: String,
 }
+
+/// Words in the name of a file that shows what another one is.
+const OF_EXAMPLES: [&str; 5] = ["example", "sample", "dist", "template", "default"];
 
 /// Django's manage.py: the highest one, as others call theirs so, too.
 pub(crate) fn manage(tree: &Tree) -> Option<&str> {
@@ -194,9 +199,8 @@ pub(crate) fn absent_settings(
     let stem = file.trim_end_matches(".py").to_owned();
     let shows = |path: &&str| {
         let rest = path.strip_prefix(&stem).unwrap_or_default();
-        let kinds = ["example", "sample", "dist", "template", "default"];
         let mut words = rest.split(['.', '_', '-']);
-        words.any(|word| kinds.contains(&word))
+        words.any(|word| OF_EXAMPLES.contains(&word))
     };
     let example = tree.paths().find(shows).filter(|_| !is_there)?;
     Some(Detected {

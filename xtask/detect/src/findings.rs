@@ -15,6 +15,7 @@ use crate::database::{self, GivenVariable, drivers, encryption};
 use crate::debugging::{self, SwitchedOn};
 use crate::dependencies::{AskedBy, AskedPackage, Dependencies};
 use crate::directories;
+use crate::django::example::{self, CopiedSettings};
 use crate::django::{self, ChosenSettings, ServerSettings};
 use crate::entry::{self, AppObject, Framework, within};
 use crate::extensions;
@@ -162,7 +163,23 @@ pub fn look_at_member(folder: &Path, package: &str, import: Option<&str>) -> Fin
 }
 
 fn look_for(folder: &Path, package: Option<&str>, import: Option<&str>) -> Findings {
-    let whole = Tree::read(folder);
+    let mut whole = Tree::read(folder);
+    let copied = example::copied(folder, &whole);
+    if let Some(copied) = &copied {
+        whole.add_copy(&copied.file, &copied.text);
+    }
+    let mut findings = look_into(folder, whole, package, import);
+    findings.build.steps.splice(0..0, copied.map(copy));
+    findings
+}
+
+/// The step of the build that puts an example in its place.
+fn copy(copied: CopiedSettings) -> Detected<CommandWords> {
+    let words = ["cp".to_owned(), copied.example, copied.file];
+    Detected::sure(words.to_vec(), copied.place)
+}
+
+fn look_into(folder: &Path, whole: Tree, package: Option<&str>, import: Option<&str>) -> Findings {
     let modules = Modules::of(&whole);
     let dependencies = Dependencies::read(&whole, &modules);
     let found = entry::find(&whole, &modules, &dependencies);

@@ -79,6 +79,11 @@ impl Tree {
         tree
     }
 
+    /// Has a file that the image will have, and the folder has not.
+    pub(crate) fn add_copy(&mut self, path: &str, text: &str) {
+        self.files.insert(path.to_owned(), Some(text.to_owned()));
+    }
+
     /// A tree of one file, for a look at a single module.
     pub(crate) fn single(path: &str, text: &str) -> Self {
         Self {
