@@ -5,13 +5,19 @@ use crate::tree::{Tree, file_name, reads_count};
 
 /// What an app opens or calls when it is used, by the names that Dockerfiles have for it, and the
 /// package that all base sets have. What is for building alone, and what a start script calls, is
-/// not here.
+/// not here, but for libraries: many images have one by the package that is for building.
 const USED: [(&[&str], &str); 27] = [
-    (&["cairo", "libcairo2"], "libcairo2"),
+    (&["cairo", "libcairo2", "libcairo2-dev"], "libcairo2"),
     (&["exiftool", "libimage-exiftool-perl"], "libimage-exiftool-perl"),
     (&["ffmpeg"], "ffmpeg"),
     (
-        &["file-libs", "libmagic", "libmagic1", "libmagic1t64"],
+        &[
+            "file-libs",
+            "libmagic",
+            "libmagic1",
+            "libmagic1t64",
+            "libmagic-dev",
+        ],
         "libmagic1t64",
     ),
     (&["fonts-dejavu", "ttf-dejavu", "font-dejavu"], "fonts-dejavu"),
@@ -35,11 +41,12 @@ const USED: [(&[&str], &str); 27] = [
             "libpango-1.0-0",
             "libpangocairo-1.0-0",
             "libpangoft2-1.0-0",
+            "libpango1.0-dev",
             "pango",
         ],
         "libpangoft2-1.0-0",
     ),
-    (&["libvips", "libvips42", "vips"], "libvips42t64"),
+    (&["libvips", "libvips-dev", "libvips42", "vips"], "libvips42t64"),
     (&["libzbar0", "zbar"], "libzbar0t64"),
     (&["mupdf-tools"], "mupdf-tools"),
     (&["pandoc"], "pandoc"),
