@@ -77,7 +77,7 @@ pub struct Application {
     pub(crate) name: String,
     /// The versions of Python that it takes, as its project or lock says: the
     /// base's has to be one.
-    pub(crate) requires_python: Option<String>,
+    pub requires_python: Option<String>,
     /// The version of Python in `.python-version`, as its developers have it.
     pub(crate) developed_on: Option<String>,
     /// `project.version`; absent where it is dynamic.
@@ -217,6 +217,16 @@ impl Application {
 /// # Errors
 /// A sentence for each thing that is wrong, with the file.
 pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
+    read_all(folder, app, true)
+}
+
+/// The same of an app that no build would take as it is, such as one with a lock that is
+/// older than its project: what its lists pin stays after what is to be done first.
+pub fn read_as_it_is(folder: &Path, app: &App) -> Option<Application> {
+    read_all(folder, app, false).ok()
+}
+
+fn read_all(folder: &Path, app: &App, is_strict: bool) -> Result<Application, Vec<String>> {
     if !folder.is_dir() {
         let shown = folder.display();
         return Err(vec![if folder.exists() {
@@ -225,13 +235,16 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
             format!("the app's folder {shown} does not exist")
         }]);
     }
-    let refused = [logins::problems(folder), links::problems(folder)].concat();
+    let refused = match is_strict {
+        true => [logins::problems(folder), links::problems(folder)].concat(),
+        false => Vec::new(),
+    };
     let pyproject = folder.join("pyproject.toml");
     let read = if pyproject.is_file() {
-        read_project(folder, &pyproject, app)
+        read_project(folder, &pyproject, app, is_strict)
     } else {
         match without_project(folder) {
-            Some(shape) => with_list(folder, &Table::new(), app, shape),
+            Some(shape) => with_list(folder, &Table::new(), app, shape, is_strict),
             None => Err(vec![unlisted::told(folder, None)]),
         }
     };
@@ -247,7 +260,12 @@ pub fn read(folder: &Path, app: &App) -> Result<Application, Vec<String>> {
     }
 }
 
-fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Application, Vec<String>> {
+fn read_project(
+    folder: &Path,
+    pyproject: &Path,
+    app: &App,
+    is_strict: bool,
+) -> Result<Application, Vec<String>> {
     let shown = pyproject.display();
     let text = regular::read_to_string(pyproject).map_err(|error| vec![error.to_string()])?;
     let project: Table = toml::from_str(&text).map_err(|error| {
@@ -258,15 +276,15 @@ fn read_project(folder: &Path, pyproject: &Path, app: &App) -> Result<Applicatio
     })?;
     let locked = folder.join("uv.lock").is_file();
     if locked {
-        return read_locked(folder, &project, app);
+        return read_locked(folder, &project, app, is_strict);
     }
     match without_project(folder) {
         // Many projects have a pyproject.toml for their tools only.
-        Some(shape) => with_list(folder, &project, app, shape),
+        Some(shape) => with_list(folder, &project, app, shape, is_strict),
         None => {
             let alone = workspace::around(folder, &project).is_none();
             match bare::shape(&project, &app.install).filter(|_| alone) {
-                Some(shape) => with_list(folder, &project, app, shape),
+                Some(shape) => with_list(folder, &project, app, shape, is_strict),
                 None => Err(vec![unlisted::told(folder, Some(&project))]),
             }
         }
@@ -288,6 +306,7 @@ fn with_list(
     project: &Table,
     app: &App,
     shape: DependencySource,
+    is_strict: bool,
 ) -> Result<Application, Vec<String>> {
     let install = &app.install;
     let mut problems = match shape {
@@ -316,7 +335,7 @@ fn with_list(
             shape.file()
         ));
     }
-    if !problems.is_empty() {
+    if is_strict && !problems.is_empty() {
         return Err(problems);
     }
     let unread = lists::beside(folder, project, shape).map_err(|problem| vec![problem])?;
@@ -340,10 +359,17 @@ fn with_list(
 
 /// Holds `uv.lock` against the projects that it was made from, and what the
 /// spec chooses against both.
-fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application, Vec<String>> {
+fn read_locked(
+    folder: &Path,
+    project: &Table,
+    app: &App,
+    is_strict: bool,
+) -> Result<Application, Vec<String>> {
     let path = folder.join("uv.lock");
     let lock = lock::read(&path).map_err(|error| vec![error.to_string()])?;
-    check_lock(folder, project, &lock)?;
+    if is_strict {
+        check_lock(folder, project, &lock)?;
+    }
     let graph = LockGraph::read(&lock);
     if graph.is_empty() && foreign::of_poetry(project) {
         return Err(vec![format!(
@@ -361,7 +387,7 @@ fn read_locked(folder: &Path, project: &Table, app: &App) -> Result<Application,
     let chosen =
         Chosen::of(folder, &graph, &app.install, default_groups(project)).map_err(|problem| vec![problem])?;
     let problems = chosen.problems(app);
-    if !problems.is_empty() {
+    if is_strict && !problems.is_empty() {
         return Err(problems);
     }
     let own = match chosen.place() {

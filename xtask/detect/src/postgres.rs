@@ -253,6 +253,8 @@ pub struct OtherBase<'a> {
     pub title: &'a str,
     /// The major version of its PostgreSQL.
     pub major: u32,
+    /// The Python that has to be named with it, where its own does not suit the app.
+    pub python: Option<&'a str>,
 }
 
 /// What the image has otherwise than the project's own database, a sentence each, with
@@ -307,10 +309,18 @@ fn against_chosen(
     if let Some(theirs) = theirs.filter(|major| *major != own.major && !is_tried) {
         let other = others.iter().find(|other| other.major == theirs);
         let way = match other {
-            Some(other) => format!(
-                "`\"base\": {:?}` in {} has that ({})",
-                other.name, own.file, other.title
-            ),
+            Some(other) => {
+                let python = other
+                    .python
+                    .map(|python| format!(" with `\"python\": {python:?}`"));
+                format!(
+                    "`\"base\": {:?}`{} in {} has that ({})",
+                    other.name,
+                    python.unwrap_or_default(),
+                    own.file,
+                    other.title
+                )
+            }
             None => format!("no base set has {theirs}"),
         };
         let data = if theirs < own.major {
@@ -439,11 +449,13 @@ mod tests {
                 name: "forky",
                 title: "F",
                 major: 18,
+                python: Some("3.13"),
             },
             OtherBase {
                 name: "ubuntu",
                 title: "U",
                 major: 16,
+                python: None,
             },
         ];
         let said_by = |own: OwnPostgres<'_>, images: &[&str]| {
@@ -467,8 +479,8 @@ mod tests {
         );
         assert_eq!(
             said("postgres:18"),
-            "compose.yaml:4 names PostgreSQL 18, and this image has 17 (base set debian): `\"base\": \"forky\"` in \
-             images/x/image.json has that (F); a dump of a newer one may not load into it"
+            "compose.yaml:4 names PostgreSQL 18, and this image has 17 (base set debian): `\"base\": \"forky\"` with \
+             `\"python\": \"3.13\"` in images/x/image.json has that (F); a dump of a newer one may not load into it"
         );
         assert_eq!(
             said("postgres:13"),

@@ -11,9 +11,11 @@ use serde_json::json;
 
 use super::render;
 use crate::cli::NewArgs;
-use build::app::{unlisted, workspace};
+use build::app::{Application, read_as_it_is, unlisted, workspace};
 use build::catalog::{Apps, Catalog};
 use build::request::{ImageRequest, Request, Selection};
+use definition::base::PythonWish;
+use definition::spec::ImageSpec;
 use definition::spec::load::APP_FILE;
 use detect::built;
 use detect::entry::AppObject;
@@ -92,7 +94,7 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
             .zip(&planned)
             .any(|(one, other)| one.text != other.text);
         // A file that stays has its own, and another requirement may stand against it.
-        if is_new && next_on_it.problems.is_empty() && next_on_it.commands == next.commands {
+        if is_new && next_on_it.problems == next.problems && next_on_it.commands == next.commands {
             let (key, value) = python;
             let because = next.unsuited.join("; ");
             say(host, "found", &format!("{key} = {value} ({because})"));
@@ -359,12 +361,24 @@ fn other_postgres(catalog: &Catalog, job: &ImageRequest, findings: &Findings) ->
         name,
         title: &set.title,
         major: set.postgres.major,
+        python: python_with(catalog, job, name),
     });
     let others: Vec<OtherBase<'_>> = others.collect();
     match job.spec.database.elsewhere {
         Some(_) => Vec::new(),
         None => postgres::against(&findings.postgres, own, &others),
     }
+}
+
+/// The Python of an image where the one that another base set has suits its app less:
+/// nobody is sent back to that for its PostgreSQL.
+fn python_with(catalog: &Catalog, job: &ImageRequest, base: &str) -> Option<&'static str> {
+    let app = job.app.as_ref().filter(|_| job.spec.python.is_none())?;
+    let wish = PythonWish::default();
+    let other = catalog.bases.choose_for(None, Some(base), wish).ok()?;
+    let own = format!("{}.", job.base.python_version());
+    let mut better = app.better_pythons(other.python_version(), |_| true).into_iter();
+    better.find(|one| own.starts_with(&format!("{one}.")))
 }
 
 /// Checks the files as a build would: nothing is told to be next that would be
@@ -413,21 +427,7 @@ fn next(
             let version = job.base.python_version().splitn(3, '.').take(2);
             next.python_version = Some(version.collect::<Vec<_>>().join("."));
             next.library = libraries::of_python(job.base.python_version()).filter(|_| is_of_base);
-            let python = job.base.python_version();
-            next.without_wheel.extend(app.without_wheel(python));
-            next.unsuited.extend(app.unsuited(python));
-            let built = app.built_on(python).into_iter();
-            next.built
-                .extend(built.map(|(name, version)| (name.to_owned(), version.to_owned())));
-            let of_a_base = |version: &str| catalog.bases.released_with(version);
-            let better = app.better_pythons(python, |version| of_a_base(version).is_some());
-            next.better_pythons = better
-                .into_iter()
-                .map(|version| match of_a_base(version) {
-                    Some(base) => ("base", base.to_owned()),
-                    None => ("python", version.to_owned()),
-                })
-                .collect();
+            next.hold_pins(catalog, app, job.base.python_version());
         }
         for job in &request.jobs {
             next.notes.extend(other_postgres(catalog, job, findings));
@@ -451,8 +451,50 @@ fn next(
                     .skip(1)
                     .map(|line| line.trim().to_owned())
                     .collect();
+                // What is to be done first changes no pin, and the files are written now.
+                let images = with_it.images.iter();
+                for spec in images.filter(|image| image.name.as_str() == placement.name) {
+                    next.hold_pins_of(catalog, spec);
+                }
             }
         }
     }
     Ok(next)
+}
+
+impl Next {
+    /// Takes in how what an app pins suits a Python such as `3.13.5`.
+    fn hold_pins(&mut self, catalog: &Catalog, app: &Application, python: &str) {
+        self.without_wheel.extend(app.without_wheel(python));
+        self.unsuited.extend(app.unsuited(python));
+        let built = app.built_on(python).into_iter();
+        self.built
+            .extend(built.map(|(name, version)| (name.to_owned(), version.to_owned())));
+        let of_a_base = |version: &str| catalog.bases.released_with(version);
+        let better = app.better_pythons(python, |version| of_a_base(version).is_some());
+        self.better_pythons = better
+            .into_iter()
+            .map(|version| match of_a_base(version) {
+                Some(base) => ("base", base.to_owned()),
+                None => ("python", version.to_owned()),
+            })
+            .collect();
+    }
+
+    /// The same of an app that no build takes yet.
+    fn hold_pins_of(&mut self, catalog: &Catalog, spec: &ImageSpec) {
+        let of_spec = spec.app.as_ref();
+        let Some(app) = of_spec.and_then(|app| read_as_it_is(&app.source, app)) else {
+            return;
+        };
+        let wish = PythonWish {
+            spec: spec.python.as_deref(),
+            requires: app.requires_python.as_deref(),
+            developed_on: None,
+        };
+        match catalog.bases.choose_for(None, spec.base.as_deref(), wish) {
+            Ok(base) => self.hold_pins(catalog, &app, base.python_version()),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
 }

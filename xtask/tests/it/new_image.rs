@@ -260,6 +260,32 @@ fn a_base_whose_python_has_wheels_of_all_pins_is_proposed() {
         "next cargo xtask build-images notes",
     ]);
     assert_eq!(read(&checkout, "images/notes/image.json")["base"], "ubuntu");
+    // A lock that is behind is to be made anew first, with the same pins.
+    let project = checkout.path("apps/notes/pyproject.toml");
+    let asked = fs_err::read_to_string(&project).unwrap();
+    fs_err::write(
+        &project,
+        format!("{asked}[dependency-groups]\ndev = [\"pytest\"]\n"),
+    )
+    .unwrap();
+    fs_err::remove_dir_all(checkout.path("images/notes")).unwrap();
+    checkout.write(
+        "apps/notes/compose.yaml",
+        "services:\n  db:\n    image: postgres:17\n",
+    );
+    let behind = checkout.xtask(&["new", &folder, "--dry-run"]).expect(0);
+    behind.says(&[
+        "found base = ubuntu (httptools 1",
+        "uv.lock is older than pyproject.toml",
+    ]);
+    // Nor is its other PostgreSQL a reason for the Python that lacks them.
+    fs_err::write(&project, asked).unwrap();
+    let other = checkout.xtask(&["new", &folder]).expect(0);
+    other.says(&[
+        "found base = ubuntu (httptools 1",
+        "note compose.yaml:3 names PostgreSQL 17, and this image has 16 (base set ubuntu): `\"base\": \"debian\"` with \
+         `\"python\": \"3.12\"` in images/notes/image.json has that (",
+    ]);
     // A file that stays is not told to be another one, and plan says the same of it.
     checkout.write(
         "images/notes/image.json",
