@@ -76,7 +76,8 @@ pub struct Dependencies {
     /// What the project's own table asks for and the list that is installed has not.
     #[serde(skip)]
     pub(crate) unlisted: Vec<Detected<String>>,
-    /// What imports `pkg_resources`, pinned in a list that does not say which setuptools.
+    /// What imports `pkg_resources` or `distutils`, pinned in a list that does not say which
+    /// setuptools.
     #[serde(skip)]
     pub(crate) of_old_setuptools: Option<Detected<String>>,
 }
@@ -350,7 +351,7 @@ impl Dependencies {
                 );
             } else if !line.starts_with(['#', '-']) {
                 let place = Place::new(file, n + 1);
-                if self.of_old_setuptools.is_none() && imports_pkg_resources(line) {
+                if self.of_old_setuptools.is_none() && imports_of_setuptools(line) {
                     self.of_old_setuptools = Some(Detected::sure(line.to_owned(), place.clone()));
                 }
                 self.add(line, AskedBy::Project, place);
@@ -359,15 +360,17 @@ impl Dependencies {
     }
 }
 
-/// Whether a requirement is pinned to a version that imports `pkg_resources` as it is loaded,
-/// which setuptools has had up to version 81
-/// ([its history](https://setuptools.pypa.io/en/latest/history.html)): gunicorn before 21.0,
-/// djangorestframework-simplejwt before 5.3, drf-yasg before 1.21.8.
-fn imports_pkg_resources(requirement: &str) -> bool {
-    const LAST: [(&str, [u32; 3]); 3] = [
+/// Whether a requirement is pinned to a version that imports what setuptools brings as it is
+/// loaded: `pkg_resources`, which setuptools has had up to version 81
+/// ([its history](https://setuptools.pypa.io/en/latest/history.html)), or `distutils`, which
+/// Python has no more since 3.12. These are the last ones that do.
+fn imports_of_setuptools(requirement: &str) -> bool {
+    const LAST: [(&str, [u32; 3]); 5] = [
         ("gunicorn", [20, u32::MAX, u32::MAX]),
         ("djangorestframework-simplejwt", [5, 2, u32::MAX]),
         ("drf-yasg", [1, 21, 7]),
+        ("marshmallow", [3, 14, u32::MAX]),
+        ("redis", [4, 0, u32::MAX]),
     ];
     let Some((name, version)) = requirement.split_once("==") else {
         return false;

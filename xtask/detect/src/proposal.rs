@@ -271,13 +271,18 @@ pub(crate) fn is_program(findings: &Findings, name: &str) -> bool {
         .any(|one| one.get("name").and_then(Value::as_str) == Some(name))
 }
 
-/// With `pkg_resources`, which later ones have not.
+/// With `distutils`, and with `pkg_resources`, which later ones have not.
 pub(crate) const OLD_SETUPTOOLS: &str = "setuptools<82";
 
 /// What wants it, where the list that is installed leaves setuptools open.
 pub(crate) fn old_setuptools(findings: &Findings) -> Option<&Detected<String>> {
     let dependencies = &findings.dependencies;
-    let is_open = dependencies.installed_from == Some("requirements.txt") && !dependencies.has("setuptools");
+    let is_open = match dependencies.installed_from {
+        Some("requirements.txt") => !dependencies.has("setuptools"),
+        // Of these it is known.
+        Some("uv.lock" | "poetry.lock" | "pdm.lock") => true,
+        _ => false,
+    };
     dependencies.of_old_setuptools.as_ref().filter(|_| is_open)
 }
 

@@ -223,7 +223,10 @@ fn before_start(findings: &Findings, say: &mut impl FnMut(&'static str, String))
     }
     if let Some(old) = proposal::old_setuptools(findings) {
         let with = proposal::OLD_SETUPTOOLS;
-        let text = format!("{} wants pkg_resources: `app.with` has {with}", old.value);
+        let text = format!(
+            "{} wants what setuptools brings: `app.with` has {with}",
+            old.value
+        );
         say("found", at(old, &text));
     }
     for wanted in proposal::build_packages(findings).chunk_by(|one, next| one.1 == next.1) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AskedBy, Dependencies, OF_DEVELOPERS, normal};
+use super::{AskedBy, Dependencies, OF_DEVELOPERS, imports_of_setuptools, normal};
 use crate::place::{Detected, Place};
 use crate::tree::Tree;
 
@@ -68,6 +68,22 @@ impl Dependencies {
         all.filter(counts).collect()
     }
 
+    /// What a lock without setuptools installs, and takes it for granted.
+    fn wants_setuptools(&self, lock: &str, text: &str) -> Option<Detected<String>> {
+        let lines: Vec<&str> = text.lines().collect();
+        let value = |line: &str, key: &str| Some(line.strip_prefix(key)?.strip_suffix('"')?.to_owned());
+        let pinned = lines.windows(2).enumerate().filter_map(|(n, pair)| {
+            let name = normal(&value(pair[0], "name = \"")?);
+            let version = value(pair[1], "version = \"")?;
+            let is_installed = !self.of_developers.contains(&name);
+            let pin = format!("{name}=={version}");
+            (is_installed && imports_of_setuptools(&pin))
+                .then(|| Detected::sure(pin, Place::new(lock, n + 1)))
+        });
+        let mut pinned = pinned.filter(|_| !self.locked.contains_key("setuptools"));
+        pinned.next()
+    }
+
     pub(super) fn locks(&mut self, tree: &Tree) {
         const LOCKS: [&str; 7] = [
             "uv.lock",
@@ -96,6 +112,9 @@ impl Dependencies {
         let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
         self.brought = packages.filter_map(brings).collect();
         self.of_developers = self.for_developers(tree);
+        if let Some(lock @ ("uv.lock" | "poetry.lock" | "pdm.lock")) = self.installed_from {
+            self.of_old_setuptools = self.wants_setuptools(lock, tree.text(lock).unwrap_or_default());
+        }
         let packages = tree.text("uv.lock").unwrap_or_default().split("[[package]]\n");
         for package in packages.filter(|one| one.contains("\nsdist = ") && !one.contains("\nwheels = [")) {
             let name = package
