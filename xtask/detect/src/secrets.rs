@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::words::stands_for_one;
 pub(crate) use definition::spec::secret::is_name_of_secret as is_secret;
 
 /// Companies and services that give out keys of their own; one that is made at random
@@ -94,15 +95,7 @@ pub(crate) fn is_known_to_all(name: &str, default: &str) -> bool {
     const SIGNS_WITH_IT: [&str; 6] = ["COOKIE", "CSRF", "JWT", "SECRET", "SESSION", "SIGNING"];
     /// It has to have a shape that a random text has not.
     const OF_A_SHAPE: [&str; 7] = ["AES", "ENCRYPT", "ENCRYPTION", "FERNET", "PEM", "PRIVATE", "RSA"];
-    const STANDS_FOR_ONE: [&str; 7] = [
-        "change",
-        "dummy",
-        "insecure",
-        "placeholder",
-        "replace",
-        "your-",
-        "your_",
-    ];
+    const NO_SECRETS: [&str; 4] = ["change", "dummy", "insecure", "replace"];
     let upper = name.to_uppercase();
     let any = |words: &[&str]| upper.split('_').any(|word| words.contains(&word));
     let is_own = is_secret(name) && !is_given_by_others(name) && !any(&OF_A_SHAPE);
@@ -112,7 +105,7 @@ pub(crate) fn is_known_to_all(name: &str, default: &str) -> bool {
     // It says which secrets there are: `SECRET_KEY,JWT_SECRET`.
     let is_list = default.contains(',') && default.split(',').map(str::trim).all(is_name);
     let lower = default.to_lowercase();
-    let stands_for_one = STANDS_FOR_ONE.iter().any(|word| lower.contains(word));
+    let stands_for_one = stands_for_one(default) || NO_SECRETS.iter().any(|word| lower.contains(word));
     is_own
         && !default.is_empty()
         && !is_file

@@ -121,9 +121,48 @@ fn module<'w, 't>(words: &'w [&'t str]) -> Option<&'w [&'t str]> {
     }
 }
 
+/// Whether a value says of itself that another one belongs there: `your-client-id`, `change-me`.
+pub(crate) fn stands_for_one(text: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "changeit",
+        "changeme",
+        "changethis",
+        "placeholder",
+        "replaceme",
+        "your",
+    ];
+    let lower = text.trim().to_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let asks = |two: &[&str]| {
+        ["change", "replace"].contains(&two[0]) && ["it", "me", "this", "with"].contains(&two[1])
+    };
+    let is_frame = lower.starts_with('<') && lower.ends_with('>');
+    is_frame || words.iter().any(|word| WORDS.contains(word)) || words.windows(2).any(asks)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_stands_for_one_says_so() {
+        for text in [
+            "your-client-id",
+            "CHANGE_ME",
+            "<number>",
+            "changethis",
+            "please change this",
+            "Your name",
+        ] {
+            assert!(stands_for_one(text), "{text}");
+        }
+        for text in ["Exchange", "climate-change", "a<b", "yourself", "replacement", ""] {
+            assert!(!stands_for_one(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_program_is_known_behind_what_starts_it() {

@@ -8,7 +8,7 @@ use crate::place::Place;
 use crate::secrets::{is_given_by_others, is_secret};
 use crate::settings::{Form, ReadVariable};
 use crate::stand_ins;
-use crate::words::{escaped, is_off, off};
+use crate::words::{escaped, is_off, off, stands_for_one};
 
 /// A variable that whoever runs the image has to give a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,24 +178,6 @@ pub(super) fn known(variable: &ReadVariable) -> Known {
             not(Whose::Open, Some(of_developers()), stand_in)
         }
     }
-}
-
-/// Whether a value says of itself that another one belongs there: `your-client-id`.
-fn stands_for_one(shown: &str) -> bool {
-    const WORDS: [&str; 10] = [
-        "change-me",
-        "change-this",
-        "change_me",
-        "change_this",
-        "changeme",
-        "changethis",
-        "placeholder",
-        "replace-me",
-        "your-",
-        "your_",
-    ];
-    let lower = shown.to_lowercase();
-    WORDS.iter().any(|word| lower.contains(word)) || lower.starts_with('<') && lower.ends_with('>')
 }
 
 /// A value that is right in every image, of a variable for which nothing is shown.
