@@ -62,26 +62,78 @@ pub(super) fn way_out(words: &str, image: &str) -> Option<String> {
     })
 }
 
-/// Packages of before the image's Python that fail as they are imported: SQLAlchemy before 2.0.31
-/// in Python 3.13, `typing_extensions` before 4.6 in 3.12 and newer.
+/// What a package of before the image's Python says as it is imported.
+struct OldPackage {
+    words: &'static str,
+    /// The package, as a sentence begins with it, and its first version that runs.
+    name: &'static str,
+    runs_from: &'static str,
+    /// The first Python that does not run it.
+    since: u32,
+}
+
+const OLD: [OldPackage; 7] = [
+    OldPackage {
+        words: "directly inherits TypingOnly but has additional attributes",
+        name: "SQLAlchemy",
+        runs_from: "2.0.31",
+        since: 13,
+    },
+    OldPackage {
+        words: "Can't replace canonical symbol for '__firstlineno__'",
+        name: "SQLAlchemy",
+        runs_from: "2.0.31",
+        since: 13,
+    },
+    OldPackage {
+        words: "ForwardRef._evaluate() missing 1 required keyword-only argument: 'recursive_guard'",
+        name: "pydantic",
+        runs_from: "1.10.16",
+        since: 13,
+    },
+    OldPackage {
+        words: "type 'typing.TypeVar' is not an acceptable base type",
+        name: "typing_extensions",
+        runs_from: "4.6",
+        since: 12,
+    },
+    OldPackage {
+        words: "No module named 'six.moves'",
+        name: "six",
+        runs_from: "1.16",
+        since: 12,
+    },
+    OldPackage {
+        words: "No module named 'kafka.vendor.six.moves'",
+        name: "kafka-python",
+        runs_from: "2.0.3",
+        since: 12,
+    },
+    OldPackage {
+        words: "module 'ssl' has no attribute 'wrap_socket'",
+        name: "eventlet",
+        runs_from: "0.34.1",
+        since: 12,
+    },
+];
+
+/// Packages that fail as they are imported: the Python before, or a newer one of them.
 fn old_package(line: &str, image: &str) -> Option<String> {
-    let of_sqlalchemy = [
-        "directly inherits TypingOnly but has additional attributes",
-        "Can't replace canonical symbol for '__firstlineno__'",
-    ];
-    if of_sqlalchemy.iter().any(|words| line.contains(words)) {
-        return Some(format!(
-            "SQLAlchemy before 2.0.31 does not run on Python 3.13: take a newer one, or `\"base\": \"ubuntu\"` in \
-             images/{image}/image.json, which has Python 3.12"
-        ));
-    }
-    let is_it = line.contains("type 'typing.TypeVar' is not an acceptable base type");
-    is_it.then(|| {
-        format!(
-            "what is installed of typing_extensions is of before Python 3.12: take 4.6 or newer of it, or \
-             `\"python\": \"3.11\"` in images/{image}/image.json"
-        )
-    })
+    let OldPackage {
+        name,
+        runs_from,
+        since,
+        ..
+    } = OLD.iter().find(|old| line.contains(old.words))?;
+    // That of a base set is no download.
+    let file = format!("images/{image}/image.json");
+    let before = match since {
+        13 => format!("`\"base\": \"ubuntu\"` in {file}, which has Python 3.12"),
+        _ => format!("`\"python\": \"3.{}\"` in {file}", since - 1),
+    };
+    Some(format!(
+        "{name} before {runs_from} does not run on Python 3.{since} and newer: take a newer one, or {before}"
+    ))
 }
 
 fn module(line: &str, image: &str) -> Option<String> {
@@ -129,7 +181,16 @@ mod tests {
         );
         assert!(told("No module named 'cgi'").contains("\"3.12\""));
         assert!(told("No module named 'distutils.version'").contains("no distutils since"));
-        assert!(told("TypeError: type 'typing.TypeVar' is not an acceptable base type").contains("\"3.11\""));
+        assert_eq!(
+            told("TypeError: type 'typing.TypeVar' is not an acceptable base type"),
+            "typing_extensions before 4.6 does not run on Python 3.12 and newer: take a newer one, or \
+             `\"python\": \"3.11\"` in images/shop/image.json"
+        );
+        assert!(told("ModuleNotFoundError: No module named 'six.moves'").starts_with("six before 1.16 does"));
+        assert!(
+            told("TypeError: ForwardRef._evaluate() missing 1 required keyword-only argument: 'recursive_guard'")
+                .contains("`\"base\": \"ubuntu\"`")
+        );
         assert!(
             told(
                 "AssertionError: Class <x> directly inherits TypingOnly but has additional attributes {'y'}."
