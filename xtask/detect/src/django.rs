@@ -226,6 +226,27 @@ pub(crate) fn is_of_developers(module: &str) -> bool {
     last.split(['_', '-']).any(|word| WORDS.contains(&word))
 }
 
+/// The path of Django's own pages for those who keep a site, and where it stands.
+pub(crate) fn admin(modules: &Modules<'_>) -> Option<Detected<String>> {
+    let mut of_routes = modules
+        .all
+        .iter()
+        .filter(|module| is_of_the_app(module.path) && module.value("urlpatterns").is_some());
+    of_routes.find_map(|module| {
+        module.calls().find_map(|(_, call)| {
+            let is_route = ["path", "re_path", "url"].contains(&call.last());
+            let (view, _) = statement::dotted(call.argument("view", 1)?)?;
+            let text = call.text("route", 0)?;
+            let path = text.trim_start_matches('^');
+            let is_plain = path
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(&b));
+            let is_one = is_route && view.ends_with(".site.urls") && is_plain && path.ends_with('/');
+            is_one.then(|| Detected::likely(format!("/{path}"), Place::new(module.path, call.line)))
+        })
+    })
+}
+
 /// The settings that a module names: `os.environ.setdefault("DJANGO_SETTINGS_MODULE",
 /// "shop.settings")`, or an assignment of that.
 fn named(module: &Module<'_>) -> Option<Detected<String>> {

@@ -106,6 +106,8 @@ pub struct Findings {
     pub redis: Vec<Detected<GivenVariable>>,
     /// What of the code leads there without a variable: the image has it then, too.
     pub redis_of_code: Option<Detected<String>>,
+    /// The path of Django's own pages for those who keep a site.
+    pub admin: Option<Detected<String>>,
     /// Programs of the distribution that the app's code calls.
     pub called: Vec<Detected<CalledProgram>>,
     /// Packages of the distribution that its own image has, as far as an app uses such.
@@ -312,6 +314,7 @@ fn of_tree(
         postgres: postgres::find(tree),
         processes: beside::processes(tree, modules, entry.app.chosen.as_ref()),
         services: beside::services(&dependencies),
+        admin: django::admin(modules),
         called: called::programs(tree, modules),
         of_its_image: its_image::packages(tree),
         directories: folders.kept,

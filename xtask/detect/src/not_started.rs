@@ -31,6 +31,7 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
     told.extend(for_redis(words));
     told.extend(for_encryption(findings, words));
     told.extend(for_table(findings, words));
+    told.extend(for_template(findings, words));
     told.extend(for_schema(words));
     told.extend(for_extension(words));
     told.extend(for_function(words, image));
@@ -275,6 +276,20 @@ fn for_encryption(findings: &Findings, words: &str) -> Option<String> {
     Some(format!(
         "the image's PostgreSQL is reached inside of the container, where nothing is encrypted: `\"app\": {{\"environment\": \
          {{\"{name}\": \"{url}?{none}\"}}}}` in hive-app.json says so, unless the code itself asks for it"
+    ))
+}
+
+/// A page that nothing of the app's makes, such as that of a front end in another folder: Django's
+/// own for those who log in tells as well that the app runs.
+fn for_template(findings: &Findings, words: &str) -> Option<String> {
+    let (_, rest) = words.split_once("TemplateDoesNotExist: ")?;
+    let template = rest.lines().next()?.trim();
+    let admin = findings.admin.as_ref()?;
+    let path = format!("{}login/", admin.value);
+    Some(format!(
+        "the app has no template {template}, as a front end that is built elsewhere would: `\"app\": {{\"health_path\": \"{path}\"}}` \
+         in hive-app.json asks for another page, which {} has",
+        admin.place
     ))
 }
 
@@ -533,6 +548,34 @@ mod tests {
         }
         let elsewhere = "ConnectionError: Error 111 connecting to cache:6379. Connection refused.";
         assert_eq!(told(&[], elsewhere), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_page_that_nothing_makes_is_not_asked_for() {
+        let words = "django.template.exceptions.TemplateDoesNotExist: index.html";
+        let urls =
+            |line: &str| format!("from django.contrib import admin\nurlpatterns = [\n    {line},\n]\n");
+        for line in [
+            "path(\"manage/\", admin.site.urls)",
+            "re_path(r\"^manage/\", admin.site.urls)",
+        ] {
+            says(
+                &[("shop/urls.py", &urls(line))],
+                words,
+                &[
+                    "no template index.html",
+                    r#"`"app": {"health_path": "/manage/login/"}`"#,
+                    "shop/urls.py:3",
+                ],
+            );
+        }
+        for line in ["path(\"x/\", other)", "re_path(r\"^(a|b)/\", admin.site.urls)"] {
+            assert_eq!(
+                told(&[("shop/urls.py", &urls(line))], words),
+                Vec::<String>::new(),
+                "{line}"
+            );
+        }
     }
 
     #[test]
