@@ -33,7 +33,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
     "shop/views.py": """
 def bad():
     raise ValueError("no style.css\\nin it")
-VIEWS = {"/bad": bad, "/good": dict}
+def worse():
+    try:
+        bad()
+    except ValueError:
+        {}["page"]
+VIEWS = {"/bad": bad, "/good": dict, "/worse": worse}
 """,
 }
 
@@ -59,6 +64,11 @@ class Unsaid(unittest.TestCase):
         words = ["gunicorn", "--bind", "0.0.0.0:8000", "shop.wsgi:application"]
         told = self.told("/bad", *words)
         self.assertEqual(told, ["ValueError: no style.css", "in it", "  at shop/views.py:3"])
+
+    def test_what_was_raised_first_is_told_before_what_came_of_it(self):
+        told = self.told("/worse", "shop.wsgi:application")
+        first = ["ValueError: no style.css", "in it"]
+        self.assertEqual(told, [*first, "KeyError: 'page'", "  at shop/views.py:8"])
 
     def test_nothing_is_told_of_what_works_or_is_not_django(self):
         self.assertEqual(self.told("/good", "shop.wsgi:application"), [])

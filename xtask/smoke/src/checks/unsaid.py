@@ -29,10 +29,19 @@ def client(words):
     return importlib.import_module("django.test").Client(raise_request_exception=True)
 
 
+def chain(error):
+    """What was raised first, and what came of it: a page for an error may fail, too."""
+    first = error
+    while first.__context__ is not None:
+        first = first.__context__
+    return [error] if first is error else [first, error]
+
+
 def told(error):
     """What it is, and the innermost line of the app's own on the way there."""
-    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    yield from (line[:MOST] for line in lines[:4])
+    for one in chain(error):
+        lines = "".join(traceback.format_exception_only(one)).strip().splitlines()
+        yield from (line[:MOST] for line in lines[:4])
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(os.getcwd() + os.sep)]
     if own:
