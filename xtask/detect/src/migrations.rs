@@ -31,7 +31,8 @@ pub(crate) fn find(
         found.push((Detected::sure(words, place), rule));
     };
     for name in ["prestart.sh", "pre_start.sh", "pre-start.sh"] {
-        for path in tree.named(name).into_iter().take(1) {
+        let fits = |path: &&str| !calls_a_manager(tree.text(path).unwrap_or_default());
+        for path in tree.named(name).into_iter().take(1).filter(fits) {
             let there = path
                 .strip_prefix(member)
                 .filter(|_| !member.is_empty())
@@ -362,6 +363,18 @@ fn word(text: &str) -> String {
         true => text,
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
+}
+
+/// Whether a script runs something by the manager of developers' packages, which no image has.
+fn calls_a_manager(text: &str) -> bool {
+    const MANAGERS: [&str; 6] = ["hatch", "pdm", "pipenv", "poetry", "rye", "uv"];
+    let commands = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    commands.into_iter().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words
+            .windows(2)
+            .any(|two| MANAGERS.contains(&two[0]) && two[1] == "run")
+    })
 }
 
 #[cfg(test)]

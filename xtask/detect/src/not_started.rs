@@ -84,6 +84,38 @@ fn for_variable(variable: &Detected<ReadVariable>, image: &str) -> String {
     )
 }
 
+/// Modules that are not called as the package which brings them, or are asked for most.
+const PACKAGES: [(&str, &str); 28] = [
+    ("PIL", "pillow"),
+    ("aiofiles", "aiofiles"),
+    ("aiosqlite", "aiosqlite"),
+    ("asyncpg", "asyncpg"),
+    ("bs4", "beautifulsoup4"),
+    ("cv2", "opencv-python-headless"),
+    ("dateutil", "python-dateutil"),
+    ("dj_database_url", "dj-database-url"),
+    ("dotenv", "python-dotenv"),
+    ("email_validator", "email-validator"),
+    ("greenlet", "greenlet"),
+    ("gunicorn", "gunicorn"),
+    ("httpx", "httpx"),
+    ("jinja2", "jinja2"),
+    ("jose", "python-jose"),
+    ("jwt", "pyjwt"),
+    ("multipart", "python-multipart"),
+    ("passlib", "passlib"),
+    ("pip", "pip"),
+    ("psycopg", "psycopg[binary]"),
+    ("psycopg2", "psycopg2-binary"),
+    ("pydantic_settings", "pydantic-settings"),
+    ("redis", "redis"),
+    ("requests", "requests"),
+    ("sklearn", "scikit-learn"),
+    ("uvicorn", "uvicorn"),
+    ("whitenoise", "whitenoise"),
+    ("yaml", "pyyaml"),
+];
+
 /// A module that the app has, and Python does not find, or that is no dependency.
 fn for_module(findings: &Findings, words: &str) -> Option<String> {
     if let Some((_, rest)) = words.split_once("; '")
@@ -113,6 +145,18 @@ fn for_module(findings: &Findings, words: &str) -> Option<String> {
     let has =
         |name: &str| findings.dependencies.has(name) || findings.dependencies.has(&format!("{name}-binary"));
     let other = driver.iter().find(|one| *one != asked && has(one))?;
+    // The variable with a URL, if there is one: else the code makes it of its parts.
+    let given = findings.database.iter().map(|one| &one.value);
+    let mut urls = given.filter(|one| one.value.starts_with("{database_url"));
+    let (is_made, has_url) = (!findings.database.is_empty(), urls.next().is_some());
+    if is_made && !has_url {
+        let known = PACKAGES.iter().find(|(module, _)| module == asked);
+        let package = known.map_or(*asked, |(_, package)| package);
+        return Some(format!(
+            "the code makes the URL of its database itself, and SQLAlchemy takes the driver {asked} for it (since 2.1 for one that \
+             names none): `\"app\": {{\"with\": [\"{package}\"]}}` in hive-app.json installs that beside {other}"
+        ));
+    }
     Some(format!(
         "the URL of its database asks for the driver {asked}, and {other} is among the dependencies: `{{database_url:{other}}}` \
          in `app.environment` of hive-app.json is the form for that one"
@@ -122,36 +166,6 @@ fn for_module(findings: &Findings, words: &str) -> Option<String> {
 /// A module of a package that nobody asks for. What a package is called is told where that is
 /// known: by a module's name alone anybody's could be meant.
 fn for_no_package(findings: &Findings, words: &str) -> Option<String> {
-    const PACKAGES: [(&str, &str); 28] = [
-        ("PIL", "pillow"),
-        ("aiofiles", "aiofiles"),
-        ("aiosqlite", "aiosqlite"),
-        ("asyncpg", "asyncpg"),
-        ("bs4", "beautifulsoup4"),
-        ("cv2", "opencv-python-headless"),
-        ("dateutil", "python-dateutil"),
-        ("dj_database_url", "dj-database-url"),
-        ("dotenv", "python-dotenv"),
-        ("email_validator", "email-validator"),
-        ("greenlet", "greenlet"),
-        ("gunicorn", "gunicorn"),
-        ("httpx", "httpx"),
-        ("jinja2", "jinja2"),
-        ("jose", "python-jose"),
-        ("jwt", "pyjwt"),
-        ("multipart", "python-multipart"),
-        ("passlib", "passlib"),
-        ("pip", "pip"),
-        ("psycopg", "psycopg[binary]"),
-        ("psycopg2", "psycopg2-binary"),
-        ("pydantic_settings", "pydantic-settings"),
-        ("redis", "redis"),
-        ("requests", "requests"),
-        ("sklearn", "scikit-learn"),
-        ("uvicorn", "uvicorn"),
-        ("whitenoise", "whitenoise"),
-        ("yaml", "pyyaml"),
-    ];
     let (_, rest) = words.split_once("No module named '")?;
     let module = rest.split(['\'', '.']).next()?;
     let is_own = |path: &String| path.starts_with(&format!("{module}/")) || *path == format!("{module}.py");
@@ -446,6 +460,19 @@ mod tests {
         let psycopg = [("requirements.txt", "psycopg[binary]\n")];
         let words = "ModuleNotFoundError: No module named 'psycopg2'";
         says(&psycopg, words, &["`{database_url:psycopg}`"]);
+        let of_parts = [
+            ("requirements.txt", "psycopg2\nsqlalchemy\n"),
+            (
+                "models.py",
+                "import os\nfrom sqlalchemy import create_engine\nHOST = os.environ.get(\"POSTGRES_HOST\")\n\
+                 engine = create_engine(f\"postgresql://{HOST}/x\")\n",
+            ),
+        ];
+        says(
+            &of_parts,
+            "ModuleNotFoundError: No module named 'psycopg'",
+            &[r#"`"app": {"with": ["psycopg[binary]"]}`"#],
+        );
         let flask = [("requirements.txt", "flask\n")];
         says(
             &flask,
