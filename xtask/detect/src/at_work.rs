@@ -1,6 +1,6 @@
 //! The modules that run as the app works, of all that a project has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry;
 use crate::modules::{Module, Modules};
@@ -24,9 +24,8 @@ pub(crate) fn modules<'m, 't>(tree: &Tree, modules: &'m Modules<'t>) -> Vec<&'m 
             return false;
         }
         let is_beside = settings::BESIDE.contains(&top(path));
-        let is_imported = imported
-            .iter()
-            .any(|(by, what)| *what == path && (!is_beside || top(by) != top(path)));
+        let mut importers = imported.get(path).into_iter().flatten();
+        let is_imported = importers.any(|by| !is_beside || top(by) != top(path));
         let in_package = tree.has(&format!("{folder}__init__.py")) && !is_beside;
         let mut starts = tree.texts().filter(|(other, _)| is_of_a_start(other));
         in_package
@@ -42,14 +41,18 @@ fn top(path: &str) -> &str {
     path.split_once('/').map_or("", |(top, _)| top)
 }
 
-/// Who imports what, as far as it is the project's.
-fn imported<'m>(modules: &'m Modules<'_>) -> BTreeSet<(&'m str, &'m str)> {
+/// What of the project's is imported, and by whom.
+fn imported<'m>(modules: &'m Modules<'_>) -> BTreeMap<&'m str, BTreeSet<&'m str>> {
     let read = modules.all.iter().filter(|module| reads_count(module.path));
     let lines = read.flat_map(|module| module.lines.iter().map(move |line| (module, line)));
     let named = lines.flat_map(|(module, line)| named(line).into_iter().map(move |name| (module, name)));
     let found =
         named.filter_map(|(module, name)| Some((module.path, modules.find(module.path, &name)?.path)));
-    found.filter(|(by, what)| by != what).collect()
+    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (by, what) in found.filter(|(by, what)| by != what) {
+        all.entry(what).or_default().insert(by);
+    }
+    all
 }
 
 /// The modules that an import may mean: `from a import b` either `a` or `a.b`.
