@@ -25,6 +25,7 @@ pub(crate) use address::{is_token, login_of_authority};
 use docker::DockerProxies;
 use files::{of_app, settings_files};
 use host::Host;
+use host::proxies::{self, ProxyVariable};
 use inputs::context::holds_login;
 use inputs::{hex, regular};
 use npm::{NpmFile, NpmSettings};
@@ -38,9 +39,6 @@ pub const INDEX_ARGUMENT: &str = "INDEX_SETTINGS";
 
 /// The build argument with the hash of where uv fetches a Python.
 pub const PYTHON_ARGUMENT: &str = "PYTHON_SOURCE";
-
-/// Proxies, as programs spell them.
-const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 /// Files at the top of an app whose text may name a host that wants a login.
 const NAMING_HOSTS: [&str; 9] = [
@@ -219,10 +217,7 @@ impl BuildNetwork {
     /// Takes the proxies: for steps whose files are in the image only those without a
     /// login.
     fn take_proxies(&mut self, variables: &BTreeMap<String, String>, of_docker: &DockerProxies) {
-        for name in PROXIES {
-            let Some((source, value)) = proxy(variables, name) else {
-                continue;
-            };
+        for ProxyVariable { name, source, value } in proxies::of(variables) {
             for logins in [&mut self.of_python, &mut self.of_npm] {
                 logins.extend(address::login_of(value));
             }
@@ -230,7 +225,7 @@ impl BuildNetwork {
                 self.loopback_proxy = Some((of_docker.said(source), address::without_login(value)));
             }
         }
-        let open = proxies(variables, |value| address::login_of(value).is_empty());
+        let open = proxy_lines(variables, |value| address::login_of(value).is_empty());
         if !open.is_empty() {
             self.secrets.insert("proxies", open);
         }
@@ -245,7 +240,7 @@ impl BuildNetwork {
         python: &PythonSource,
         home: &Path,
     ) {
-        let mut exports = proxies(variables, |_| true);
+        let mut exports = proxy_lines(variables, |_| true);
         for (name, value) in settings.variables() {
             export(&mut exports, &name, &value);
         }
@@ -376,23 +371,12 @@ fn beside_indexes(find_links: &[(String, String)], home: &Path) -> Option<String
     ))
 }
 
-/// A proxy by either spelling; curl and Python prefer the small letters.
-fn proxy<'v>(variables: &'v BTreeMap<String, String>, name: &str) -> Option<(&'v str, &'v str)> {
-    let upper = name.to_uppercase();
-    let found = variables
-        .get_key_value(name)
-        .or_else(|| variables.get_key_value(&upper));
-    found.map(|(source, value)| (source.as_str(), value.as_str()))
-}
-
 /// The proxies as lines of shell, in both spellings.
-fn proxies(variables: &BTreeMap<String, String>, is_wanted: fn(&str) -> bool) -> String {
+fn proxy_lines(variables: &BTreeMap<String, String>, is_wanted: fn(&str) -> bool) -> String {
     let mut script = String::new();
-    for name in PROXIES {
-        if let Some((_, value)) = proxy(variables, name).filter(|(_, value)| is_wanted(value)) {
-            export(&mut script, name, value);
-            export(&mut script, &name.to_uppercase(), value);
-        }
+    for ProxyVariable { name, value, .. } in proxies::of(variables).filter(|one| is_wanted(one.value)) {
+        export(&mut script, name, value);
+        export(&mut script, &name.to_uppercase(), value);
     }
     script
 }

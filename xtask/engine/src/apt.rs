@@ -17,6 +17,7 @@ use inputs::regular;
 
 use host::Host;
 use host::process::Command;
+use host::proxies;
 
 /// Fetching indices or packages over a slow line.
 const FETCH_DEADLINE: Duration = Duration::from_secs(900);
@@ -151,10 +152,12 @@ impl Root {
     }
 }
 
-/// A command that ends with this process, even by kill -9: the next run deletes
-/// what it was about to write.
+/// A command of apt's, or of what calls it, that ends with this process, even by kill -9:
+/// the next run deletes what it was about to write. It has the machine's proxies in the
+/// spelling that apt reads.
 pub fn mortal<'a>(host: &'a Host, program: &str) -> Command<'a> {
-    host.runner.cmd("setpriv").args(["--pdeathsig", "KILL", program])
+    let command = host.runner.cmd("setpriv").args(["--pdeathsig", "KILL", program]);
+    proxies::of(&host.env.network).fold(command, |command, proxy| command.env(proxy.name, proxy.value))
 }
 
 fn in_english(command: Command<'_>) -> Command<'_> {
@@ -262,7 +265,37 @@ pub(crate) fn major(version: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use host::Environment;
+    use host::process::Runner;
+    use host::report::Report;
+
+    /// apt reads no capitals (apt-transport-http(1)).
+    #[test]
+    fn apt_gets_the_proxies_that_stand_in_capitals() {
+        let network = [
+            ("HTTP_PROXY", "http://me:p%40ss@proxy:3128"),
+            ("NO_PROXY", "mirror.corp"),
+        ];
+        let host = Host {
+            env: Environment {
+                network: network
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+                ..Environment::default()
+            },
+            root: "/".into(),
+            runner: Runner::new(Arc::default()).unwrap(),
+            report: Report::new(true, false),
+        };
+        let said = mortal(&host, "sh")
+            .args(["-c", "echo $http_proxy $no_proxy"])
+            .read()
+            .unwrap();
+        assert_eq!(said, "http://me:p%40ss@proxy:3128 mirror.corp");
+    }
 
     #[test]
     fn policy_gives_candidates_only() {

@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod lock;
 pub mod process;
+pub mod proxies;
 pub mod report;
 
 use std::collections::BTreeMap;

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::proxy;
-use host::Environment;
+use host::{Environment, proxies};
 
 /// How docker's settings call what the variables say.
 const NAMES: [(&str, &str); 4] = [
@@ -30,7 +29,7 @@ impl DockerProxies {
         };
         let values = NAMES.iter().filter_map(|(variable, key)| {
             let value = settings.get(key)?.as_str()?;
-            let counts = !value.is_empty() && proxy(&env.network, variable).is_none();
+            let counts = !value.is_empty() && proxies::named(&env.network, variable).is_none();
             counts.then(|| ((*variable).to_owned(), value.to_owned()))
         });
         let values = values.collect();

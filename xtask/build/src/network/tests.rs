@@ -377,13 +377,13 @@ fn a_step_of_the_apps_own_gets_the_proxies_without_a_login_alone() {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
-    let open = proxies(&variables, |value| address::login_of(value).is_empty());
+    let open = proxy_lines(&variables, |value| address::login_of(value).is_empty());
     assert_eq!(
         open,
         "export http_proxy='http://proxy:3128'\nexport HTTP_PROXY='http://proxy:3128'\n\
          export no_proxy='localhost,.corp'\nexport NO_PROXY='localhost,.corp'\n"
     );
-    let all = proxies(&variables, |_| true);
+    let all = proxy_lines(&variables, |_| true);
     assert!(
         all.contains("export HTTPS_PROXY='http://robot:pw@proxy:3128'\n"),
         "{all}"
