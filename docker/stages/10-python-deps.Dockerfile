@@ -25,7 +25,7 @@ ARG UV_HASHES
 
 RUN --mount=type=cache,id=hive-apt-app,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=hive-apt-app-lists,target=/var/lib/apt/lists,sharing=locked \
-    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
+    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
 set -eu
 {{network}}
 export DEBIAN_FRONTEND=noninteractive
@@ -39,7 +39,7 @@ SH
 ARG PYTHON_VERSION
 ARG PYTHON_SOURCE
 RUN --mount=type=cache,id=hive-pip,target=/root/.cache/pip \
-    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc <<'SH'
 set -eu
 {{network}}
@@ -90,7 +90,7 @@ COPY [p]yproject.toml [u]v.lock [u]v.toml [p]ylock.toml [p]oetry.lock [p]dm.lock
 COPY [r]equirements ./requirements/
 # Wheels are unpacked only, so their cache is everybody's. What has none is left for the next step.
 RUN --mount=type=cache,id=hive-uv,target=/root/.cache/uv \
-    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
     --mount=type=ssh --mount=type=secret,id=known-hosts <<'SH'
@@ -111,7 +111,7 @@ done
 cat /tmp/uv >&2
 SH
 # To build a package is to run its code: no cache here.
-RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
     --mount=type=secret,id=python-logins \
@@ -290,7 +290,7 @@ FROM python-deps AS python-app
 WORKDIR /app
 COPY . /app
 ARG APP_CONTENTS
-RUN --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment \
+RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc \
     --mount=type=secret,id=uv-config,target=/root/.config/uv/uv.toml \
     --mount=type=secret,id=python-logins \

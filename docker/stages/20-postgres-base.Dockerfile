@@ -18,7 +18,7 @@ ARG PG_MAJOR
 # what it saves and why nothing misses it.
 RUN --mount=type=cache,id=hive-apt,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=hive-apt-lists,target=/var/lib/apt/lists,sharing=locked \
-    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
+    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
 set -eu
 {{network}}
 export DEBIAN_FRONTEND=noninteractive

@@ -331,6 +331,24 @@ mod tests {
         assert_eq!(calls, 2);
     }
 
+    /// apt fetches by https as a user of its own, and npm runs as one.
+    #[test]
+    fn every_user_of_a_step_can_read_the_cas() {
+        let stages = [
+            include_str!("../../../docker/stages/10-python-deps.Dockerfile"),
+            include_str!("../../../docker/stages/20-postgres-base.Dockerfile"),
+            include_str!("dockerfile/node.Dockerfile"),
+            include_str!("dockerfile/node_build.Dockerfile"),
+            include_str!("dockerfile/steps.Dockerfile"),
+        ];
+        let mounts: Vec<&str> = stages
+            .iter()
+            .flat_map(|text| text.split("--mount=type=secret,id=ca-bundle").skip(1))
+            .map(|after| after.split_whitespace().next().unwrap())
+            .collect();
+        assert_eq!(mounts, [",mode=0444"; 11]);
+    }
+
     /// Nothing else of the folder is there in a build.
     #[test]
     fn what_two_scripts_share_is_in_the_text_of_each() {

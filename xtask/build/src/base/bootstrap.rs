@@ -338,6 +338,11 @@ fn arguments(plan: &BootstrapPlan<'_>, layer: &Path) -> Vec<String> {
     // Ubuntu does not count apt among the packages that every system needs.
     let mut packages = vec!["apt", plan.recipe.distribution.keyring_package()];
     packages.extend(plan.recipe.packages.iter().map(String::as_str));
+    // Without it apt in the base believes no mirror that is asked by https.
+    let mut mirrors = plan.sources.iter().flat_map(Source::uris);
+    if mirrors.any(|uri| uri.starts_with("https:")) && !packages.contains(&"ca-certificates") {
+        packages.push("ca-certificates");
+    }
     arguments.push(format!("--include={}", packages.join(",")));
     arguments.push(format!("--customize-hook={FINISH}"));
     arguments.push(plan.recipe.suite.to_owned());
@@ -435,6 +440,28 @@ mod tests {
         let arguments = arguments(&plan(&packages, "a.example"), Path::new("/s/layer.tar"));
         assert!(arguments.contains(&"--include=apt,debian-archive-keyring,ca-certificates".to_owned()));
         assert_eq!(arguments[arguments.len() - 3..], ["trixie", "/s/layer.tar", "-"]);
+    }
+
+    #[test]
+    fn a_base_believes_mirrors_that_are_asked_by_https() {
+        let mut plan = plan(&[], "a.example");
+        let included = |plan: &BootstrapPlan<'_>| {
+            let all = arguments(plan, Path::new("/s/layer.tar"));
+            all.into_iter().find(|one| one.starts_with("--include=")).unwrap()
+        };
+        assert_eq!(included(&plan), "--include=apt,debian-archive-keyring");
+        let dir = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(dir.path().join("etc/apt")).unwrap();
+        fs_err::write(
+            dir.path().join("etc/apt/sources.list"),
+            "deb https://a.example/debian trixie main\n",
+        )
+        .unwrap();
+        plan.sources = sources::configured(dir.path()).unwrap();
+        assert_eq!(
+            included(&plan),
+            "--include=apt,debian-archive-keyring,ca-certificates"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 FROM ${BASE} AS node-tools
 RUN --mount=type=cache,id=hive-apt-node,target=/var/cache/apt,sharing=locked \
     --mount=type=cache,id=hive-apt-node-lists,target=/var/lib/apt/lists,sharing=locked \
-    --mount=type=secret,id=ca-bundle --mount=type=secret,id=build-environment <<'SH'
+    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment <<'SH'
 set -eu
 {{network}}
 export DEBIAN_FRONTEND=noninteractive
