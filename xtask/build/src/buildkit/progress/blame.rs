@@ -117,6 +117,21 @@ fn of_git(text: &str) -> Option<(&str, &str)> {
     Some((package, host_of(rest)?))
 }
 
+/// The package that comes from git, and the host that lets nobody have it without a login. To whom
+/// they have not let in, forges say that there is nothing.
+fn wants_login_of_git(text: &str) -> Option<(&str, &str)> {
+    let (_, after) = text.split_once("Git operation failed")?;
+    let signs = [
+        "could not read Username for '",
+        "could not read Password for '",
+        "Authentication failed for '",
+        "repository '",
+    ];
+    let url = signs.iter().find_map(|sign| Some(after.split_once(sign)?.1))?;
+    let package = text.split_once(" @ git+")?.0.rsplit('`').next()?;
+    Some((package, host_of(url)?))
+}
+
 /// The host of a URL that a text begins with, without who asks it.
 fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
@@ -166,6 +181,12 @@ pub(crate) fn hints(failure: Failure, text: &str, bases: Option<&BaseSets>) -> F
              pipenv's), or user and password in the URL of a variable. A build has neither a keyring nor what Poetry, PDM and \
              pipenv know in files of their own",
         );
+    }
+    if let Some((package, host)) = wants_login_of_git(text) {
+        return failure.hint(format!(
+            "{host}, which has {package} in git, wants a login, or does not have that repository: `.netrc` in HOME (or NETRC) \
+             has one for a host, which a build gets where the app names it. A build has no credential helper of git's"
+        ));
     }
     if let Some((_, rest)) = text.split_once("uv cannot have Python ")
         && !text.contains("Hash mismatch")
@@ -349,6 +370,22 @@ mod tests {
             "{}",
             hint(said)
         );
+    }
+
+    #[test]
+    fn a_git_server_that_lets_nobody_in_wants_a_login() {
+        for said in [
+            "could not read Username for 'https://code.example:8443': terminal prompts disabled",
+            "Authentication failed for 'https://code.example:8443/u/utils.git/'",
+            "repository 'https://code.example:8443/u/utils.git/' not found",
+        ] {
+            let text = format!(
+                "error: Failed to download and build `utils @ git+https://code.example:8443/u/utils.git@a9af`\n  cause: Git \
+                 operation failed\n  fatal: {said}"
+            );
+            let start = "code.example:8443, which has utils in git, wants a login, ";
+            assert!(hint(&text).starts_with(start), "{}", hint(&text));
+        }
     }
 
     #[test]
