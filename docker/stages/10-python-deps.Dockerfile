@@ -38,8 +38,9 @@ SH
 # has another one: which build of it is meant, and its hash, this version of uv knows.
 ARG PYTHON_VERSION
 ARG PYTHON_SOURCE
-RUN --mount=type=cache,id=hive-pip,target=/root/.cache/pip \
-    --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
+# Nothing is kept of what pip asks: it would have the login of an index in it that says that its answers
+# vary with that, and a cache that is mounted is everybody's.
+RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
     --mount=type=secret,id=netrc,target=/root/.netrc <<'SH'
 set -eu
 {{network}}
@@ -47,7 +48,7 @@ set -eu
 python3 -m venv --without-pip /opt/uv
 ln -s /usr/share/python-wheels/pip-*.whl /opt/uv/pip.whl
 echo "uv==$UV_VERSION $UV_HASHES" > /opt/uv/requirements.txt
-/opt/uv/bin/python /opt/uv/pip.whl/pip install --quiet --disable-pip-version-check --no-compile \
+/opt/uv/bin/python /opt/uv/pip.whl/pip install --quiet --disable-pip-version-check --no-compile --no-cache-dir \
     --root-user-action=ignore ${UV_HASHES:+--require-hashes} --requirement /opt/uv/requirements.txt
 ln -s /opt/uv/bin/uv /usr/local/bin/uv
 mkdir /opt/python
@@ -109,6 +110,7 @@ until uv sync --frozen --no-build {{install_options}} \
     left="$left --no-install-package $name"
 done
 cat /tmp/uv >&2
+{{forget_what_was_asked}}
 SH
 # To build a package is to run its code: no cache here.
 RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
@@ -278,6 +280,7 @@ if [ -f /opt/later ]; then
     mv /opt/venv /opt/with-app/venv
     mkdir /opt/venv
 fi
+{{forget_what_was_asked}}
 {{no_login_in}}
 no_login_in python-logins "of the image" /opt/venv /opt/with-app /deps /tmp
 SH
@@ -363,6 +366,7 @@ fi
 # What the image takes of here, in one layer.
 mv /opt/project /opt/with-app/project
 ln -s with-app/project /opt/project
+{{forget_what_was_asked}}
 {{no_login_in}}
 no_login_in python-logins "of the image" /opt/with-app /app /tmp
 SH

@@ -54,6 +54,11 @@ const NO_LOGIN_IN: &str = r#"no_login_in() {
     fi
 }"#;
 
+/// What uv keeps of an answer for the next time: of an index that says that its answers vary with the
+/// login, and whose address has one, that is in it.
+const FORGET_WHAT_WAS_ASKED: &str = "grep -rlsaE --include='*.rkyv' --include='*.http' --include='*.msgpack' \
+    'Basic [A-Za-z0-9+/]{4}' /root/.cache/uv | xargs -r rm";
+
 /// What reads the locks of Poetry and PDM, in the build: which packages a marker
 /// means is known to the Python that they are for.
 const LOCKED: &str = include_str!("dockerfile/locked.py");
@@ -221,6 +226,7 @@ fn values(spec: &ImageSpec, set: &BaseSet, lock: &BaseSetsLock) -> Result<BTreeM
         values.insert(name, script.replace(FROM_ADDRESS, ADDRESS).trim_end().to_owned());
     }
     values.insert("no_login_in", NO_LOGIN_IN.to_owned());
+    values.insert("forget_what_was_asked", FORGET_WHAT_WAS_ASKED.to_owned());
     values.insert(
         "stand_ins",
         stand_ins(smoke_environment, app.as_ref().map(|app| &app.environment)),
@@ -347,6 +353,30 @@ mod tests {
             .map(|after| after.split_whitespace().next().unwrap())
             .collect();
         assert_eq!(mounts, [",mode=0444"; 11]);
+    }
+
+    /// pip and npm write the login of an index into what they keep of its answers, where those vary
+    /// with that. Of uv's entries the step itself takes those away.
+    #[test]
+    fn no_cache_that_others_come_upon_is_mounted_where_a_login_is() {
+        let stages = [
+            include_str!("../../../docker/stages/10-python-deps.Dockerfile"),
+            include_str!("../../../docker/stages/20-postgres-base.Dockerfile"),
+            include_str!("dockerfile/node.Dockerfile"),
+        ];
+        let steps: Vec<&str> = stages
+            .iter()
+            .flat_map(|text| text.split("\nRUN ").skip(1))
+            .collect();
+        let has_login = |step: &&&str| step.contains("id=netrc") || step.contains("id=npmrc");
+        let with_login: Vec<&&str> = steps.iter().filter(has_login).collect();
+        assert_eq!(with_login.len(), 6);
+        let cached: Vec<&&&str> = with_login
+            .iter()
+            .filter(|step| step.contains("type=cache"))
+            .collect();
+        assert_eq!(cached.len(), 1);
+        assert!(cached[0].contains("id=hive-uv") && cached[0].contains("{{forget_what_was_asked}}"));
     }
 
     /// Nothing else of the folder is there in a build.

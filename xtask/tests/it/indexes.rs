@@ -16,6 +16,9 @@ const PASSWORD: &str = "pa55-that-nobody-sees";
 /// As npm has it in its file, by Base64.
 const PASSWORD_OF_NPM: &str = "cGE1NS10aGF0LW5vYm9keS1zZWVz";
 
+/// As it goes over the line, with the name before it.
+const LOGIN_OF_HTTP: &str = "c29tZW9uZTpwYTU1LXRoYXQtbm9ib2R5LXNlZXM";
+
 /// A package of the private index, which somebody else has put into the public one, too.
 const PACKAGE: &str = "hive-test-private-package";
 
@@ -125,9 +128,10 @@ fn is_nowhere(bench: &Bench, run: &Run) {
     assert!(!contains(docker(&["inspect", &image]).as_bytes()));
     // Every file of the image; and the package's code was root in none of its steps.
     let everywhere = format!(
-        "[ ! -e /usr/local/lib/hive/written ] && ! grep -rqs --exclude-dir=proc --exclude-dir=sys -e {} -e {} /",
+        "[ ! -e /usr/local/lib/hive/written ] && ! grep -rqs --exclude-dir=proc --exclude-dir=sys -e {} -e {} -e {} /",
         &PASSWORD[..8],
-        &PASSWORD_OF_NPM[..12]
+        &PASSWORD_OF_NPM[..12],
+        &LOGIN_OF_HTTP[..16],
     );
     docker(&[
         "run",
@@ -149,7 +153,7 @@ fn is_nowhere(bench: &Bench, run: &Run) {
 
 fn contains(bytes: &[u8]) -> bool {
     let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-    has(PASSWORD) || has(PASSWORD_OF_NPM)
+    has(PASSWORD) || has(PASSWORD_OF_NPM) || has(LOGIN_OF_HTTP)
 }
 
 /// The public index was asked, and not for the private package.
@@ -302,7 +306,9 @@ fn a_registry_of_npm_is_used_with_its_login_and_the_login_is_nowhere() {
         Path::new(&fixture("requirements-app")),
         &bench.checkout.path("app"),
     );
-    let at = format!("{}/npm", index.address);
+    // A name that the proxy alone knows, which wants a login itself.
+    let at = "packages.invalid/npm";
+    let proxy = format!("http://someone:{PASSWORD}@{}", index.address);
     for (path, text) in [
         (
             "web/package.json",
@@ -323,7 +329,10 @@ fn a_registry_of_npm_is_used_with_its_login_and_the_login_is_nowhere() {
             "web/build.js",
             format!(
                 "const fs = require('fs'); fs.mkdirSync('dist');\n\
-                 fs.writeFileSync('dist/origin.txt', require('{PACKAGE}')); // {}\n",
+                 fs.writeFileSync('dist/origin.txt', require('{PACKAGE}')); // {}\n\
+                 // What the manager has left in its home folder is for the app's own code to see.\n\
+                 const {{execSync}} = require('child_process');\n\
+                 execSync('tar -c --ignore-failed-read -f dist/home.tar \"$HOME\"');\n",
                 unique()
             ),
         ),
@@ -336,10 +345,13 @@ fn a_registry_of_npm_is_used_with_its_login_and_the_login_is_nowhere() {
     );
     let npmrc = bench.checkout.path("npmrc");
     let settings = [
+        ("http_proxy", proxy.as_str()),
+        // Debian's packages are many, and no part of this.
+        ("no_proxy", ".org,.com,.net"),
         ("NPM_CONFIG_USERCONFIG", npmrc.to_str().unwrap()),
         ("NPM_PASSWORD", PASSWORD_OF_NPM),
     ];
-    build(&bench, &settings[..1])
+    build(&bench, &settings[..3])
         .expect(2)
         .says(&["has ${NPM_PASSWORD}, which is not set for npm here"]);
     let run = build(&bench, &settings).expect(0);
@@ -347,7 +359,7 @@ fn a_registry_of_npm_is_used_with_its_login_and_the_login_is_nowhere() {
     assert_eq!(origin, "the private registry");
     is_nowhere(&bench, &run);
     let asked = index.asked();
-    assert!(asked.contains("direct /npm/"), "{asked}");
+    assert!(asked.contains("proxied /npm/"), "{asked}");
 }
 
 #[test]

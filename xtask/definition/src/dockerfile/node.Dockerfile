@@ -16,6 +16,9 @@ SH
 COPY <<'JS' /opt/manager/choose.js
 {{choose_manager}}
 JS
+COPY <<'JS' /opt/manager/relay.js
+{{relay}}
+JS
 COPY <<'SH' /opt/manager/environment
 # For npm, and for pnpm, Yarn and Bun, which go by its settings.
 export HOME=/tmp/home CI=1 PATH=/opt/manager/node_modules/.bin:$PATH
@@ -23,8 +26,25 @@ export HOME=/tmp/home CI=1 PATH=/opt/manager/node_modules/.bin:$PATH
 export npm_config_engine_strict=false
 export YARN_IGNORE_PATH=1 SKIP_YARN_COREPACK_CHECK=1 npm_config_package_manager_strict=false
 if [ -n "$CA" ]; then export npm_config_cafile=$CA YARN_HTTPS_CA_FILE_PATH=$CA; fi
-for name in http https; do
+# A proxy that wants a login is asked by a program of root's, which alone knows that.
+relayed() {
+    rm -f /tmp/relayed
+    RELAYED=$1 node /opt/manager/relay.js > /tmp/relayed &
+    until [ -s /tmp/relayed ]; do
+        kill -0 $! || return 1
+        sleep 0.05
+    done
+    echo "http://127.0.0.1:$(cat /tmp/relayed)"
+}
+for name in http https all; do
     proxy=$(printenv "${name}_proxy" || true)
+    case $proxy in
+    http://*@* | https://*@*)
+        proxy=$(relayed "$proxy")
+        export "${name}_proxy=$proxy" "$(echo $name | tr a-z A-Z)_PROXY=$proxy"
+        ;;
+    esac
+    [ $name != all ] || continue
     if [ -n "$proxy" ]; then export "YARN_$(echo $name | tr a-z A-Z)_PROXY=$proxy"; fi
 done
 as_user() { setpriv --reuid=1000 --regid=1000 --clear-groups "$@"; }
@@ -47,6 +67,13 @@ install_packages() {
     esac
     as_user mkdir -p node_modules
 }
+# What they keep for the next time has the login in it where a registry says that its answers vary with
+# that, and where an address has it. The app's own commands come next.
+forget_what_was_asked() {
+    rm -rf /tmp/home/.npm /tmp/home/.cache/yarn /tmp/home/.cache/pnpm /tmp/home/.bun/install/cache
+}
+# What else is left of them there; the settings are mounted.
+home() { find /tmp/home -mindepth 1 -maxdepth 1 ! -name .npmrc; }
 SH
 
 FROM node-tools AS front-end
@@ -86,7 +113,8 @@ fi
 # Members of a workspace, patches and scripts of the project's own come with the sources.
 if [ ! -f /opt/manager/later ]; then install_packages; fi
 {{no_login_in}}
-no_login_in npm-logins "that was installed" /app /opt/manager
+forget_what_was_asked
+no_login_in npm-logins "that was installed" /app /opt/manager $(home)
 SH
 COPY --chown=1000:1000 . /app
 RUN --mount=type=secret,id=ca-bundle,mode=0444 --mount=type=secret,id=build-environment \
@@ -101,6 +129,7 @@ fi
 . /opt/manager/environment
 install_packages
 {{no_login_in}}
-no_login_in npm-logins "that was installed" /app
+forget_what_was_asked
+no_login_in npm-logins "that was installed" /app $(home)
 SH
 {{node_build}}

@@ -19,6 +19,9 @@ const NODE_BUILD: &str = include_str!("node_build.Dockerfile");
 /// What chooses the package manager of a front end.
 const CHOOSE_MANAGER: &str = include_str!("choose_manager.js");
 
+/// What logs in at a proxy for it.
+const RELAY: &str = include_str!("relay.js");
+
 /// Lets the app's own commands have node and the packages: a change there is in no
 /// image, and where they lie only for this step.
 const PACKAGES_FOR_STEPS: &str = r"    --mount=type=bind,from=front-end,source=/app/{folder}/node_modules,target=/app/{folder}/node_modules,rw \
@@ -70,6 +73,7 @@ pub(super) fn own_steps(build: &BuildSteps, values: &mut BTreeMap<&'static str, 
         values.insert("node_build", build);
         values.insert("node_folder", folder);
         values.insert("choose_manager", CHOOSE_MANAGER.trim_end().to_owned());
+        values.insert("relay", RELAY.trim_end().to_owned());
         front_end = fill(&Fragment::own("node", NODE), values)?;
     }
     values.insert("python_from", python_from.to_owned());
