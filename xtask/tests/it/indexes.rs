@@ -313,7 +313,9 @@ fn a_registry_of_npm_is_used_with_its_login_and_the_login_is_nowhere() {
         (
             "web/package.json",
             format!(
-                r#"{{"name": "web", "scripts": {{"build": "node build.js"}}, "dependencies": {{"{PACKAGE}": "1.0.0"}}}}"#
+                r#"{{"name": "web", "description": "{}", "scripts": {{"build": "node build.js"}},
+                    "dependencies": {{"{PACKAGE}": "1.0.0"}}}}"#,
+                unique()
             ),
         ),
         (
