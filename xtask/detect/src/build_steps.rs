@@ -86,8 +86,8 @@ impl BuildFindings {
     }
 
     /// The value of `build` in a spec; none where there is nothing to do.
-    pub(crate) fn proposed(&self) -> Option<Value> {
-        let mut steps: Vec<CommandWords> = self.steps.iter().map(|step| step.value.clone()).collect();
+    pub(crate) fn proposed(&self, as_run: impl Fn(&CommandWords) -> CommandWords) -> Option<Value> {
+        let mut steps: Vec<CommandWords> = self.steps.iter().map(|step| as_run(&step.value)).collect();
         let mut build = Map::new();
         if let Some(found) = self.front_end.as_ref().map(|found| &found.value) {
             if let Some(script) = &found.script {

@@ -12,6 +12,7 @@ use crate::django;
 use crate::findings::Findings;
 use crate::health::DatabaseAsked;
 use crate::libraries;
+use crate::migrations::CommandWords;
 use crate::place::{Detected, Place};
 use crate::queue;
 use crate::redis;
@@ -117,7 +118,8 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
     if !budgets.is_empty() {
         file.insert("budgets".to_owned(), Value::Object(budgets));
     }
-    if let Some(build) = findings.build.proposed() {
+    let steps = |words: &CommandWords| with_path(findings, words);
+    if let Some(build) = findings.build.proposed(steps) {
         file.insert("build".to_owned(), build);
     }
     let database = database_name(image.name);
@@ -286,6 +288,21 @@ pub(crate) fn old_setuptools(findings: &Findings) -> Option<&Detected<String>> {
     dependencies.of_old_setuptools.as_ref().filter(|_| is_open)
 }
 
+/// A command of Python's with the folder of the app's modules on its path, where the whole image
+/// has not got that there.
+fn with_path(findings: &Findings, words: &CommandWords) -> CommandWords {
+    let path = findings.app.value().map(|app| app.path.as_str());
+    let is_python = words.first().is_some_and(|first| first == "python");
+    match path.filter(|path| is_python && findings.hides_server(path)) {
+        Some(path) => {
+            let variable = format!("PYTHONPATH=/app/{path}");
+            let before = ["env".to_owned(), variable];
+            before.into_iter().chain(words.iter().cloned()).collect()
+        }
+        None => words.clone(),
+    }
+}
+
 /// The version of a project whose own comes from git.
 pub(crate) const NO_VERSION: &str = "0.0.0";
 
@@ -374,6 +391,7 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
         app.insert("health".to_owned(), json!(meaning));
     }
     if let Some(command) = findings.before_start.value() {
+        let command = &with_path(findings, command);
         app.insert("before_start".to_owned(), json!(literally(command)));
     }
     let environment: Map<String, Value> = environment(findings)
