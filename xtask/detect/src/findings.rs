@@ -131,7 +131,7 @@ pub struct Findings {
     pub projects: Vec<String>,
     /// The variable by which the project's build takes a version that it would have from git, of
     /// which no build has the history.
-    pub version_from_git: Option<Detected<&'static str>>,
+    pub version_from_git: Option<Detected<String>>,
     /// The package is installed from its folder, `src/` included.
     pub is_package: bool,
     /// The folders of the members of the uv workspace at the top, each with a `/` at its end.
@@ -308,7 +308,8 @@ fn of_tree(
         health: health::choose(modules, &routes::find(modules)),
         before_start,
         not_before_start,
-        imported_from: (entry.app.chosen.as_ref()).and_then(|app| within::imported_from(modules, app)),
+        imported_from: (entry.app.chosen.as_ref())
+            .and_then(|app| within::imported_from(modules, &dependencies, app)),
         server_settings: django::server_settings(tree, modules, entry.app.chosen.as_ref()),
         extensions,
         postgres: postgres::find(tree),
@@ -505,7 +506,11 @@ impl Findings {
         let wanted = self
             .variables
             .iter()
-            .filter(|one| one.value.required || is_to_be_made(&one.value) || is_as_shown(&one.value))
+            .filter(|one| {
+                let one = &one.value;
+                let is_meant = is_to_be_made(one) || is_as_shown(one);
+                one.required || is_meant || is_of_first_user(one, &self.variables)
+            })
             .filter(|one| !is_known(&one.value.name));
         wanted
             .filter(|one| !OF_THE_SYSTEM.contains(&one.value.name.as_str()))
@@ -534,8 +539,8 @@ fn turned_off_as(one: SwitchedOn) -> Detected<GivenVariable> {
 
 /// Whether a variable that is nothing where nobody sets it is meant to be what the project's
 /// example shows: the app's own secret, a switch of developers, which an image has off, one that
-/// is off there, too; a switch or number without which the code raises an error that names it; and
-/// the first user, who is made before the start and cannot be nobody. Whatever else stands there
+/// is off there, too; and a switch or number without which the code raises an error that names
+/// it. Whatever else stands there
 /// may turn on what an app does without, such as a bucket of developers', or a login that is left
 /// out.
 fn is_as_shown(variable: &ReadVariable) -> bool {
@@ -544,9 +549,6 @@ fn is_as_shown(variable: &ReadVariable) -> bool {
     let Some(example) = &variable.example else {
         return false;
     };
-    if variable.default.as_deref() == Some("") && is_of_first_user(&variable.name) {
-        return !example.value.trim().is_empty();
-    }
     if variable.default.is_some() {
         return false;
     }
@@ -562,13 +564,28 @@ fn is_as_shown(variable: &ReadVariable) -> bool {
     is_meant || !shown.is_empty() && is_key()
 }
 
-/// Whether a name is that of the user whom an app makes for itself: `FIRST_USER_EMAIL`.
-fn is_of_first_user(name: &str) -> bool {
-    let upper = name.to_uppercase();
-    let mut words = upper.split('_');
-    let last = words.next_back().unwrap_or_default();
-    let is_part = ["EMAIL", "LOGIN", "PASSWORD", "PWD", "USER", "USERNAME"].contains(&last);
-    is_part && words.any(|word| ["FIRST", "SUPERUSER"].contains(&word))
+/// Whether a variable is a part of the user whom an app makes for itself and who is nobody where
+/// no one sets it: `FIRST_USER_EMAIL` beside `FIRST_USER_PASSWORD`, each as an example shows it.
+/// Without the password nobody is made: anyone could be that user.
+fn is_of_first_user(variable: &ReadVariable, all: &[Detected<ReadVariable>]) -> bool {
+    const PARTS: [&str; 4] = ["EMAIL", "LOGIN", "USER", "USERNAME"];
+    const PASSWORDS: [&str; 4] = ["PASS", "PASSWD", "PASSWORD", "PWD"];
+    let part = |one: &ReadVariable| {
+        let shown = one.example.as_ref()?.value.trim();
+        let upper = one.name.to_uppercase();
+        let (whose, part) = upper.rsplit_once('_')?;
+        let is_first = ["FIRST_ADMIN", "FIRST_SUPERUSER", "FIRST_USER", "SUPERUSER"]
+            .iter()
+            .any(|user| whose == *user || whose.ends_with(&format!("_{user}")));
+        let is_empty = one.default.as_deref() == Some("") && !shown.is_empty();
+        (is_first && is_empty).then(|| (whose.to_owned(), part.to_owned()))
+    };
+    let Some((whose, own)) = part(variable) else {
+        return false;
+    };
+    let mut others = all.iter().filter_map(|one| part(&one.value));
+    let has_password = others.any(|(of, part)| of == whose && PASSWORDS.contains(&part.as_str()));
+    has_password && PARTS.iter().chain(&PASSWORDS).any(|part| *part == own)
 }
 
 /// Whether a name is that of something that keeps others out, and is seldom meant to be off.

@@ -49,18 +49,13 @@ pub fn opened(findings: &Findings) -> Vec<(&'static str, Place)> {
         Some((*package, place))
     });
     let of_its_image = findings.of_its_image.iter().map(|one| (one.value, &one.place));
-    for (package, place) in opened.chain(of_its_image) {
+    // Its library has another name with each release of the distribution.
+    let gdal = findings.geodjango.iter().map(|place| ("gdal-bin", place));
+    for (package, place) in opened.chain(of_its_image).chain(gdal) {
         if found.iter().all(|(other, _)| *other != package) {
             found.push((package, place.clone()));
         }
     }
-    // Its library has another name with each release of the distribution.
-    found.extend(
-        findings
-            .geodjango
-            .as_ref()
-            .map(|place| ("gdal-bin", place.clone())),
-    );
     found
 }
 

@@ -326,10 +326,11 @@ fn for_schema(words: &str) -> Option<String> {
     let (_, rest) = words.split_once("schema \"")?;
     let (name, after) = rest.split_once('"')?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let is_it = after.trim_start().starts_with("does not exist") && name.chars().all(plain);
+    let is_it =
+        after.trim_start().starts_with("does not exist") && !name.is_empty() && name.chars().all(plain);
     is_it.then(|| {
         format!(
-            "nothing makes the schema {name} before it is used: `\"database\": {{\"initial_sql\": [\"CREATE SCHEMA {name}\"]}}` \
+            "nothing makes the schema {name} before it is used: `\"database\": {{\"initial_sql\": [\"CREATE SCHEMA \\\"{name}\\\"\"]}}` \
              in hive-app.json does, at the first start"
         )
     })
@@ -622,7 +623,7 @@ mod tests {
             "psycopg.errors.UndefinedFunction: function uuid_generate_v4() does not exist\nHINT: none";
         says(&[], words, &[r#""extensions": ["vector", "uuid-ossp"]"#]);
         let words = "sqlalchemy.exc.ProgrammingError: (psycopg2.errors.InvalidSchemaName) schema \"party\" does not exist";
-        says(&[], words, &[r#""initial_sql": ["CREATE SCHEMA party"]"#]);
+        says(&[], words, &[r#""initial_sql": ["CREATE SCHEMA \"party\""]"#]);
         says(
             &[],
             "UndefinedObject: type \"citext\" does not exist",

@@ -236,7 +236,7 @@ fn programs(findings: &Findings) -> Vec<Value> {
             continue;
         }
         names.push(name);
-        all.push(json!({ "name": name, "command": literally(&words) }));
+        all.push(json!({ "name": name, "command": literally(&with_path(findings, &words)) }));
     }
     all
 }
@@ -288,12 +288,11 @@ pub(crate) fn old_setuptools(findings: &Findings) -> Option<&Detected<String>> {
     dependencies.of_old_setuptools.as_ref().filter(|_| is_open)
 }
 
-/// A command of Python's with the folder of the app's modules on its path, where the whole image
+/// A command with the folder of the app's modules on its path, where the whole image
 /// has not got that there.
 fn with_path(findings: &Findings, words: &CommandWords) -> CommandWords {
     let path = findings.app.value().map(|app| app.path.as_str());
-    let is_python = words.first().is_some_and(|first| first == "python");
-    match path.filter(|path| is_python && findings.hides_server(path)) {
+    match path.filter(|path| findings.hides_server(path)) {
         Some(path) => {
             let variable = format!("PYTHONPATH=/app/{path}");
             let before = ["env".to_owned(), variable];
@@ -369,7 +368,7 @@ fn app(findings: &Findings, defaults: Option<&Value>) -> Map<String, Value> {
         app.insert("package".to_owned(), json!(package.value));
     }
     if let Some(variable) = &findings.version_from_git {
-        let name = variable.value;
+        let name = variable.value.as_str();
         app.insert("build_environment".to_owned(), json!({ name: NO_VERSION }));
     }
     let beside: Vec<&str> = missing_server(findings)

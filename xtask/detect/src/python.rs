@@ -4,6 +4,7 @@
 //! comments, brackets, continued lines, indentation. What it does not know it
 //! passes over: a wrong text gives odd tokens, never an error.
 
+pub(crate) mod library;
 pub(crate) mod statement;
 
 /// The kinds of tokens that the rules tell apart.

@@ -306,7 +306,7 @@ mod tests {
             "JWT_PUBLIC_KEY",
             "TOKEN_EXPIRY_DURATION",
             "PASSWORD_CHANGE_TEMPLATE",
-            "OAUTH_TOKEN_URL",
+            "EXCLUDE_PAT",
             "PWD",
         ] {
             assert!(!is_secret(name), "{name}");

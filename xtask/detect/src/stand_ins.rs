@@ -126,7 +126,7 @@ fn of_one(form: &Form, name: &str) -> String {
 }
 
 /// A URL of the service that a name speaks of.
-fn url(name: &str) -> String {
+pub(crate) fn url(name: &str) -> String {
     let words = words(name);
     let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
     let url = match () {

@@ -123,14 +123,7 @@ fn module<'w, 't>(words: &'w [&'t str]) -> Option<&'w [&'t str]> {
 
 /// Whether a value says of itself that another one belongs there: `your-client-id`, `change-me`.
 pub(crate) fn stands_for_one(text: &str) -> bool {
-    const WORDS: [&str; 6] = [
-        "changeit",
-        "changeme",
-        "changethis",
-        "placeholder",
-        "replaceme",
-        "your",
-    ];
+    const WORDS: [&str; 5] = ["changeit", "changeme", "changethis", "placeholder", "replaceme"];
     let lower = text.trim().to_lowercase();
     let words: Vec<&str> = lower
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -140,7 +133,11 @@ pub(crate) fn stands_for_one(text: &str) -> bool {
         ["change", "replace"].contains(&two[0]) && ["it", "me", "this", "with"].contains(&two[1])
     };
     let is_frame = lower.starts_with('<') && lower.ends_with('>');
-    is_frame || words.iter().any(|word| WORDS.contains(word)) || words.windows(2).any(asks)
+    // A sentence may speak to somebody, too.
+    let is_yours = lower.contains("your-")
+        || lower.contains("your_")
+        || words.len() < 4 && words.first() == Some(&"your");
+    is_frame || is_yours || words.iter().any(|word| WORDS.contains(word)) || words.windows(2).any(asks)
 }
 
 #[cfg(test)]
@@ -159,7 +156,16 @@ mod tests {
         ] {
             assert!(stands_for_one(text), "{text}");
         }
-        for text in ["Exchange", "climate-change", "a<b", "yourself", "replacement", ""] {
+        for text in [
+            "Exchange",
+            "climate-change",
+            "a<b",
+            "yourself",
+            "replacement",
+            "Welcome to your shop",
+            "Your order has been shipped",
+            "",
+        ] {
             assert!(!stands_for_one(text), "{text}");
         }
     }

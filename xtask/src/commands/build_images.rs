@@ -446,7 +446,6 @@ impl<'a> BuildRun<'a> {
     }
 }
 
-/// What this run has built of an image.
 /// What the code of an app tells of the words that it ended with, of what its image does not give
 /// it yet.
 fn told_by_code(job: &ImageRequest, words: &str) -> Vec<String> {
@@ -462,6 +461,7 @@ fn told_by_code(job: &ImageRequest, words: &str) -> Vec<String> {
     not_started::advice(&findings, words, given, job.spec.name.as_str())
 }
 
+/// What this run has built of an image.
 fn built(one: &Surveyed<'_>, candidates: &[Candidate]) -> Option<ImageId> {
     let built = candidates
         .iter()

@@ -1,15 +1,18 @@
 //! What looks like a secret where everybody can read it.
 
 /// Words of names that speak of something which must not be part of an image.
-const WORDS: [&str; 8] = [
-    "CREDENTIALS",
-    "DSN",
-    "KEY",
-    "PASS",
-    "PAT",
-    "PWD",
-    "SALT",
-    "SECRETS",
+const WORDS: [&str; 7] = ["CREDENTIALS", "DSN", "KEY", "PASS", "PWD", "SALT", "SECRETS"];
+
+/// What stands in a name before `PAT`, a token for access that a person has: else it is a pattern.
+const OF_PERSONS: [&str; 8] = [
+    "ACCESS",
+    "ADO",
+    "AZURE",
+    "BITBUCKET",
+    "DEVOPS",
+    "GH",
+    "GITHUB",
+    "GITLAB",
 ];
 
 /// Words that do so in whatever they end: `PGPASSWORD`, `GITHUBTOKEN`.
@@ -25,7 +28,7 @@ const ENDS: [&str; 7] = [
 
 /// Last words of names that speak of a secret, and are none: how long a token is
 /// good for, by which algorithm a key works.
-const ABOUT: [&str; 36] = [
+const ABOUT: [&str; 33] = [
     "AGE",
     "ALG",
     "ALGO",
@@ -35,7 +38,6 @@ const ABOUT: [&str; 36] = [
     "DAYS",
     "DURATION",
     "ENABLED",
-    "ENDPOINT",
     "EXPIRATION",
     "EXPIRE",
     "EXPIRES",
@@ -60,8 +62,6 @@ const ABOUT: [&str; 36] = [
     "TIMEOUT",
     "TTL",
     "TYPE",
-    "URI",
-    "URL",
 ];
 
 /// What stands before `KEY` in names of what opens nothing: everybody may know it, or
@@ -96,8 +96,9 @@ pub fn is_name_of_secret(name: &str) -> bool {
     let about_it = words.last().is_some_and(|last| ABOUT.contains(last));
     let is_plain = |at: usize| at > 0 && words[at] == "KEY" && PLAIN_KEYS.contains(&words[at - 1]);
     let says_so = |at: usize| is_word_of_secret(words[at]) && !is_plain(at);
+    let is_pat = words.last() == Some(&"PAT") && words.iter().any(|word| OF_PERSONS.contains(word));
     // A shell calls its folder so.
-    upper != "PWD" && !about_it && (0..words.len()).any(says_so)
+    name != "PWD" && !about_it && (is_pat || (0..words.len()).any(says_so))
 }
 
 /// Whether it is the secret's own name, and not that of something about it: spoken of

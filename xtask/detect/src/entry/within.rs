@@ -4,16 +4,30 @@
 use std::collections::BTreeSet;
 
 use super::AppObject;
+use crate::dependencies::{self, Dependencies};
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
-use crate::python::statement;
+use crate::python::{library, statement};
 use crate::tree::folder_of;
 
 /// The app's own folder, where what it imports of that imports by a name that is to be found there
-/// alone, and the first line that does.
-pub(crate) fn imported_from(modules: &Modules<'_>, app: &Detected<AppObject>) -> Option<Detected<String>> {
+/// alone, and the first line that does. None where it holds a module called as one of Python's own
+/// or as a dependency, which it would hide from everybody.
+pub(crate) fn imported_from(
+    modules: &Modules<'_>,
+    dependencies: &Dependencies,
+    app: &Detected<AppObject>,
+) -> Option<Detected<String>> {
     let own = folder_of(&app.place.file);
-    if own.is_empty() || !app.value.path.is_empty() {
+    let hides_another = || {
+        let inside = modules
+            .all
+            .iter()
+            .filter_map(|module| module.path.strip_prefix(own));
+        let mut names = inside.filter_map(|path| path.split(['/', '.']).next());
+        names.any(|name| library::has(name) || is_of_dependencies(dependencies, name))
+    };
+    if own.is_empty() || !app.value.path.is_empty() || hides_another() {
         return None;
     }
     let mut left = vec![modules.at(&app.place.file)?];
@@ -25,7 +39,9 @@ pub(crate) fn imported_from(modules: &Modules<'_>, app: &Detected<AppObject>) ->
         for (line, tokens) in module.lines.iter().enumerate() {
             for one in statement::imports(tokens) {
                 let name = one.attribute.as_deref();
+                // What is further in may be tried, and done without.
                 if module.is_at_the_top(line)
+                    && tokens.indent == 0
                     && name.is_some_and(|name| lies_there(modules, own, &one.module, name))
                 {
                     let place = Place::new(module.path, module.number(line));
@@ -39,6 +55,14 @@ pub(crate) fn imported_from(modules: &Modules<'_>, app: &Detected<AppObject>) ->
         }
     }
     None
+}
+
+/// Whether a module's name is that of something which is installed.
+fn is_of_dependencies(dependencies: &Dependencies, module: &str) -> bool {
+    let name = dependencies::normal(module);
+    let is_it = |package: &str| package == name || package.strip_prefix("python-") == Some(&name);
+    let mut asked = dependencies.packages.iter().map(|one| one.value.name.as_str());
+    asked.any(is_it) || dependencies.locked.keys().any(|package| is_it(package))
 }
 
 /// Whether a name is to be had from a module in this folder, and neither from one at the top nor,

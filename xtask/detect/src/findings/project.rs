@@ -99,7 +99,7 @@ pub(super) fn is_package(tree: &Tree, member: &str) -> bool {
 
 /// The variable that gives a project its version, where its build would ask git for that and says
 /// no other one for a folder without a history.
-pub(super) fn version_from_git(tree: &Tree, member: &str) -> Option<Detected<&'static str>> {
+pub(super) fn version_from_git(tree: &Tree, member: &str) -> Option<Detected<String>> {
     const ASKED: [(&str, &str); 5] = [
         ("hatch-vcs", "SETUPTOOLS_SCM_PRETEND_VERSION"),
         ("pdm-backend", "PDM_BUILD_SCM_VERSION"),
@@ -133,7 +133,16 @@ pub(super) fn version_from_git(tree: &Tree, member: &str) -> Option<Detected<&'s
         &["tool", "hatch", "version", "raw-options", "fallback_version"],
     ];
     let has_another = otherwise.iter().any(|keys| at(&table, keys).is_some());
-    (asks && !has_another).then(|| Detected::sure(*variable, Place::of(&file, text, required)))
+    // Of this project alone: what it installs may be built, too, and ask git in the same way.
+    let name = at(&table, &["project", "name"]).and_then(toml::Value::as_str);
+    let variable = match (*tool, name) {
+        ("setuptools-scm" | "vcs-versioning", Some(name)) => {
+            let name = dependencies::normal(name).replace('-', "_").to_uppercase();
+            format!("{variable}_FOR_{name}")
+        }
+        _ => (*variable).to_owned(),
+    };
+    (asks && !has_another).then(|| Detected::sure(variable, Place::of(&file, text, required)))
 }
 
 /// Whether what says what is installed has the project in it: a lock of it does, a list of

@@ -117,6 +117,15 @@ pub(super) fn known(variable: &ReadVariable) -> Known {
     }
     // `IS_ALLOWED_CREDENTIALS: bool` is a switch.
     let is_text = !matches!(variable.form, Form::Number(_) | Form::Switch);
+    // Where to ask for a token; or it has one in it, as addresses of webhooks do.
+    let is_address = ["_URL", "_URI", "_ENDPOINT"]
+        .iter()
+        .any(|end| name.to_uppercase().ends_with(end));
+    if is_secret(name) && is_address {
+        let why = variable.example.as_ref();
+        let why = why.map(|one| format!("what {} shows may have a secret in it", one.place));
+        return not(Whose::Secret, why, stand_ins::url(name));
+    }
     if is_secret(name) && is_text {
         let why = format!("made at the first start, unless {name}_FILE names a file with it");
         return value(&format!("{{secret:{name}}}"), why);
