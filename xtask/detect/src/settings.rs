@@ -23,8 +23,8 @@ use classes::{fields, guarded, is_settings};
 pub(crate) use conditions::kept_for_production;
 use conditions::{is_asked_for, is_caught, is_imported_on_request, is_revision};
 pub(crate) use forms::{Form, of_line as form_of_line, split_by};
-pub(crate) use reads::subscripted;
 pub(crate) use reads::{Default, Read, is_variable, read_at_end, read_by, read_with_default, wanted};
+pub(crate) use reads::{all_subscripted, subscripted};
 use reads::{calls, prefixed, subscripts};
 
 /// A variable, from all places that read it.

@@ -50,7 +50,11 @@ pub(crate) fn subscripted(
 }
 
 /// Each variable that stands in brackets behind the environment, and whether it is set there.
-fn all_subscripted(modules: &Modules<'_>, module: &Module<'_>, tokens: &[Token<'_>]) -> Vec<(String, bool)> {
+pub(crate) fn all_subscripted(
+    modules: &Modules<'_>,
+    module: &Module<'_>,
+    tokens: &[Token<'_>],
+) -> Vec<(String, bool)> {
     let mut found = Vec::new();
     for n in 0..tokens.len() {
         if n > 0 && tokens[n - 1].is(".") {
