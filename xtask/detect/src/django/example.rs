@@ -1,10 +1,13 @@
 //! Settings that are named and not there, with an example beside them that only takes others.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::named;
+use crate::debugging;
 use crate::modules::Modules;
 use crate::place::Place;
+use crate::python::statement;
 use crate::python::{TokenKind, lines};
 use crate::tree::{Tree, file_name, folder_of};
 
@@ -41,17 +44,53 @@ pub(crate) fn copied(folder: &Path, tree: &Tree) -> Option<CopiedSettings> {
     found.find_map(|(stem, place)| {
         let file = format!("{stem}.py");
         let is_there = tree.has(&file) || tree.has(&format!("{stem}/__init__.py"));
-        let example = examples
-            .iter()
-            .find(|path| path.starts_with(&stem) && !is_there)?;
+        let mut of_it = examples.iter().filter(|path| is_example_of(path, &stem));
+        // Of several each is for its own place to run in: somebody chooses.
+        let (Some(example), None, false) = (of_it.next(), of_it.next(), is_there) else {
+            return None;
+        };
         let text = fs_err::read_to_string(folder.join(example)).ok()?;
-        takes_others_alone(&text).then(|| CopiedSettings {
+        let is_plain = takes_others_alone(&text) && !is_for_developers(&modules, &file, &text);
+        is_plain.then(|| CopiedSettings {
             file,
             example: (*example).to_owned(),
             text,
             place,
         })
     })
+}
+
+/// Whether a file is called as the example of just this module: `settings.example.py` of
+/// `settings`, and not `settings_dev.example.py`.
+fn is_example_of(path: &str, stem: &str) -> bool {
+    let Some(rest) = path
+        .strip_prefix(stem)
+        .filter(|rest| rest.starts_with(['.', '_', '-']))
+    else {
+        return false;
+    };
+    let mut words = rest.split(['.', '_', '-']).filter(|word| !word.is_empty());
+    words.all(|word| word == "py" || super::OF_EXAMPLES.contains(&word))
+}
+
+/// Whether an example takes settings that are for those who work on the project, by the name of
+/// a module or by a `DEBUG` that is on: an image with these shows its settings to others.
+fn is_for_developers(modules: &Modules<'_>, file: &str, text: &str) -> bool {
+    let lines = lines(text);
+    let imports: Vec<_> = lines.iter().flat_map(statement::imports).collect();
+    let taken = imports.iter().filter_map(|one| modules.find(file, &one.module));
+    let taken: Vec<_> = taken.collect();
+    let files = taken
+        .iter()
+        .flat_map(|module| super::imported(modules, module.path));
+    let mut files = files.collect::<BTreeSet<String>>().into_iter();
+    let is_debugged = taken
+        .iter()
+        .any(|module| debugging::is_fixed(modules, Some(module)));
+    is_debugged
+        || imports.iter().any(|one| super::is_of_developers(&one.module))
+        || files
+            .any(|file| super::is_of_developers(file.trim_end_matches(".py").trim_end_matches("/__init__")))
 }
 
 /// Whether a file is called as an example of a module.
@@ -84,6 +123,62 @@ fn takes_others_alone(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn copied_of(files: &[(&str, &str)]) -> Option<String> {
+        const MANAGE: &str =
+            "import os\nos.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"shop.settings\")\n";
+        let folder = tempfile::tempdir().unwrap();
+        let of_all = [
+            ("manage.py", MANAGE),
+            ("shop/conf/base.py", "DEBUG = False\n"),
+            ("shop/conf/development.py", "from .base import *\n"),
+            ("shop/conf/open.py", "DEBUG = True\n"),
+            ("shop/conf/closed.py", "from .open import *\nDEBUG = False\n"),
+            ("shop/conf/all.py", "from .development import *\nDEBUG = False\n"),
+        ];
+        for (name, text) in of_all.iter().chain(files) {
+            let path = folder.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let copied = copied(folder.path(), &Tree::read(folder.path()))?;
+        assert_eq!(copied.file, "shop/settings.py");
+        Some(copied.example)
+    }
+
+    #[test]
+    fn the_one_example_of_just_these_settings_is_put_in_place() {
+        for (name, module) in [
+            ("shop/settings.py.example", "shop.conf.base"),
+            ("shop/settings.example.py", ".conf.base"),
+            ("shop/settings_sample.py", ".conf.closed"),
+            ("shop/settings.py.dist", "shop.conf.base"),
+        ] {
+            let text = format!("from {module} import *\n");
+            let other = (
+                "shop/settings_dev.example.py",
+                "from .conf.development import *\n",
+            );
+            assert_eq!(copied_of(&[(name, &text), other]).as_deref(), Some(name));
+        }
+        for module in [".conf.development", ".conf.open", ".conf.all", "shop.local"] {
+            let text = format!("from {module} import *\n");
+            assert_eq!(
+                copied_of(&[("shop/settings.py.example", &text)]),
+                None,
+                "{module}"
+            );
+        }
+        let two = [
+            ("shop/settings.py.dist", "from .conf.base import *\n"),
+            ("shop/settings.py.example", "from .conf.closed import *\n"),
+        ];
+        assert_eq!(copied_of(&two), None);
+        assert_eq!(
+            copied_of(&[("shop/settings_dev.example.py", "from .conf.base import *\n")]),
+            None
+        );
+    }
 
     #[test]
     fn an_example_with_values_of_its_own_is_looked_at_by_somebody() {
