@@ -73,10 +73,11 @@ fn end(specifier: &VersionSpecifier) -> Option<(Version, bool)> {
     })
 }
 
-/// The first version that does not begin with these numbers.
+/// The first version that does not begin with these numbers; `None` where no number is greater.
 fn after(release: &[u64]) -> Option<Version> {
     let (last, first) = release.split_last()?;
-    Some(Version::new(first.iter().copied().chain([last + 1])))
+    let next = last.checked_add(1)?;
+    Some(Version::new(first.iter().copied().chain([next])))
 }
 
 #[cfg(test)]
@@ -100,7 +101,15 @@ mod tests {
             assert_eq!(ceiling.shown(), shown, "{asked}");
             assert!(reaches(reached) && !reaches(not_reached), "{asked}");
         }
-        for open in ["", ">=1", "!=1.2", ">1,!=1.5.*", "latest"] {
+        for open in [
+            "",
+            ">=1",
+            "!=1.2",
+            ">1,!=1.5.*",
+            "latest",
+            "==18446744073709551615.*",
+            "~=18446744073709551615.0",
+        ] {
             assert_eq!(Ceiling::of(open), None, "{open}");
         }
         assert_eq!(Ceiling::pin("main"), None);

@@ -18,7 +18,7 @@ impl Machine<'_> {
     pub(super) fn may(self, marker: &str) -> bool {
         let mut tokens = tokens(marker);
         tokens.reverse();
-        if tokens.is_empty() {
+        if tokens.is_empty() || is_too_deep(&tokens) {
             return true;
         }
         self.any(&mut tokens).unwrap_or(true)
@@ -136,6 +136,14 @@ impl<'t> Token<'t> {
     }
 }
 
+/// Whether more brackets stand within each other than anybody writes: each is a call within a
+/// call here, and a file of others must not end the program.
+fn is_too_deep(tokens: &[Token<'_>]) -> bool {
+    const MOST: usize = 100;
+    let opened = tokens.iter().filter(|token| matches!(token, Token::Word("(")));
+    opened.count() > MOST
+}
+
 /// Takes the next token if it is this word.
 fn take(rest: &mut Vec<Token<'_>>, word: &str) -> bool {
     let is_it = matches!(rest.last(), Some(Token::Word(text)) if *text == word);
@@ -172,6 +180,18 @@ fn tokens(marker: &str) -> Vec<Token<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_without_end_are_no_marker() {
+        let machine = Machine {
+            minor: 13,
+            processor: "x86_64",
+        };
+        let within = |n: usize| format!("{}python_version < '3.12'{}", "(".repeat(n), ")".repeat(n));
+        assert!(!machine.may(&within(100)));
+        assert!(machine.may(&within(30_000)));
+        assert!(machine.may(&"(".repeat(30_000)));
+    }
 
     #[test]
     fn a_marker_tells_the_pythons_that_it_is_for() {
