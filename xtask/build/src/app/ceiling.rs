@@ -59,6 +59,25 @@ impl Ceiling {
     }
 }
 
+/// The oldest version that specifiers allow, or that they say is too old; `None` where they have
+/// no beginning.
+pub(super) fn floor(specifiers: &str) -> Option<Version> {
+    let all: VersionSpecifiers = specifiers.parse().ok()?;
+    let begins = |operator: &Operator| {
+        matches!(
+            operator,
+            Operator::Equal
+                | Operator::EqualStar
+                | Operator::ExactEqual
+                | Operator::GreaterThan
+                | Operator::GreaterThanEqual
+                | Operator::TildeEqual
+        )
+    };
+    let lower = all.iter().filter(|one| begins(one.operator()));
+    lower.map(|one| one.version().clone()).max()
+}
+
 /// The version that one specifier ends with, and whether it allows that.
 fn end(specifier: &VersionSpecifier) -> Option<(Version, bool)> {
     let version = specifier.version();
@@ -83,6 +102,21 @@ fn after(release: &[u64]) -> Option<Version> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_requirement_begins_with_the_oldest_version_that_it_allows() {
+        for (asked, expected) in [
+            ("==6.0", Some("6.0")),
+            ("==6.0.*", Some("6.0")),
+            ("~=6.0.1", Some("6.0.1")),
+            (">=5.2,>6.0,<7,!=8", Some("6.0")),
+            ("<6.0", None),
+            ("!=6.0", None),
+            ("latest", None),
+        ] {
+            assert_eq!(floor(asked), expected.map(|one| one.parse().unwrap()), "{asked}");
+        }
+    }
 
     #[test]
     fn a_requirement_ends_with_the_newest_version_that_it_allows() {

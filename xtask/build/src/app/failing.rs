@@ -1,6 +1,8 @@
-//! Versions of packages that a Python installs and does not run. Pure.
+//! Versions of packages that a Python installs and does not run, or does not install. Pure.
 
 use std::collections::BTreeSet;
+
+use pep440_rs::Version;
 
 use super::ceiling::Ceiling;
 
@@ -66,6 +68,23 @@ pub(super) fn since(name: &str, newest: &Ceiling, beside: &BTreeSet<String>) -> 
     Some(known.since)
 }
 
+/// The first versions of web applications' packages that want a newer Python than the oldest of
+/// the images, and which: what their `Requires-Python` says on the index.
+const NEWER: [(&str, &str, u32); 4] = [
+    ("django", "6.0a1", 12),
+    ("ipython", "9.11.0", 12),
+    ("numpy", "2.5.0rc1", 12),
+    ("scipy", "1.18.0rc1", 12),
+];
+
+/// The first Python, of 3.12 the `12`, that installs a package of which the oldest version that
+/// may be taken is this one, as far as that is known.
+pub(super) fn first(name: &str, oldest: &Version) -> Option<u32> {
+    let mut known = NEWER.iter().filter(|(known, ..)| *known == name);
+    let wants = |version: &str| version.parse().is_ok_and(|version: Version| *oldest >= version);
+    known.find_map(|(_, version, minor)| wants(version).then_some(*minor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +112,19 @@ mod tests {
             assert_eq!(since(name, asked, "starlette"), expected, "{name}{asked}");
         }
         assert_eq!(since("django", "==4.0.10", "asgiref legacy-cgi"), None);
+    }
+    #[test]
+    fn the_python_that_a_version_wants_is_known_by_its_oldest() {
+        let first = |name: &str, oldest: &str| super::first(name, &oldest.parse().unwrap());
+        for (name, oldest, expected) in [
+            ("django", "6.0", Some(12)),
+            ("django", "6.1.3", Some(12)),
+            ("django", "5.2.9", None),
+            ("numpy", "2.5.0", Some(12)),
+            ("numpy", "2.4.6", None),
+            ("unknown", "6.0", None),
+        ] {
+            assert_eq!(first(name, oldest), expected, "{name} {oldest}");
+        }
     }
 }

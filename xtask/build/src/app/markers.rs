@@ -4,6 +4,9 @@ use std::cmp::Ordering;
 
 use pep440_rs::{Version, VersionSpecifier};
 
+/// Stands for `extra` where none is chosen.
+const NO_EXTRA: &str = "";
+
 /// Where a marker is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Machine<'a> {
@@ -16,7 +19,19 @@ pub(super) struct Machine<'a> {
 impl Machine<'_> {
     /// Whether a marker may hold here. One of an extra, or of another form, may.
     pub(super) fn may(self, marker: &str) -> bool {
-        let mut tokens = tokens(marker);
+        self.may_of(tokens(marker))
+    }
+
+    /// The same in a list that no extra is chosen of: what is for one is not installed.
+    pub(super) fn may_in_list(self, marker: &str) -> bool {
+        let tokens = tokens(marker).into_iter().map(|token| match token {
+            Token::Word("extra") => Token::Word(NO_EXTRA),
+            other => other,
+        });
+        self.may_of(tokens.collect())
+    }
+
+    fn may_of(self, mut tokens: Vec<Token<'_>>) -> bool {
         tokens.reverse();
         if tokens.is_empty() || is_too_deep(&tokens) {
             return true;
@@ -82,6 +97,7 @@ impl Machine<'_> {
             "platform_machine" => self.processor,
             "platform_python_implementation" => "CPython",
             "implementation_name" => "cpython",
+            NO_EXTRA => "",
             _ => return None,
         };
         match sign {
@@ -180,6 +196,23 @@ fn tokens(marker: &str) -> Vec<Token<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_for_an_extra_is_in_no_list() {
+        let machine = Machine {
+            minor: 13,
+            processor: "x86_64",
+        };
+        for (marker, expected) in [
+            ("extra == 'server'", false),
+            ("'server' == extra and python_version > '3.8'", false),
+            ("extra == 'server' or python_version > '3.8'", true),
+            ("extra != 'server'", true),
+            ("python_version >=", true),
+        ] {
+            assert_eq!(machine.may_in_list(marker), expected, "{marker}");
+        }
+    }
 
     #[test]
     fn brackets_without_end_are_no_marker() {

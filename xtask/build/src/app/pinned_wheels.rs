@@ -8,7 +8,7 @@ use definition::spec::App;
 use serde_json::Value;
 use toml::Table;
 
-use super::ceiling::Ceiling;
+use super::ceiling::{self, Ceiling};
 use super::markers::Machine;
 use super::wheels::{BoundPackages, Listed, minors as minors_of_images};
 use super::{DependencySource, bare, requirements};
@@ -116,18 +116,21 @@ fn of_pipfile(folder: &Path) -> Vec<String> {
     lines.collect()
 }
 
-/// What a requirement as PEP 508 writes it asks for; `None` where its versions have no
-/// end, or it is another's to say which.
+/// What a requirement as PEP 508 writes it asks for; `None` where any version will do, or it is
+/// another's to say which.
 fn asked(line: &str, processor: &str) -> Option<Listed> {
     let (wanted, marker) = line.split_once(';').unwrap_or((line, ""));
     let (name, _) = bare::named(wanted.trim());
     let versions = &wanted[wanted.find(['=', '<', '>', '~', '!'])?..];
-    let newest = Ceiling::of(versions.trim_end().trim_end_matches(')'))?;
+    let versions = versions.trim_end().trim_end_matches(')').trim_end();
+    let (newest, oldest) = (Ceiling::of(versions), ceiling::floor(versions));
+    if newest.is_none() && oldest.is_none() {
+        return None;
+    }
     // An early version of the first one with a wheel may have it, or not.
-    let first = FIRST
-        .iter()
-        .find(|(known, _)| *known == name && !newest.is_early());
-    let minors = first.map(|(_, first)| {
+    let end = newest.as_ref().filter(|newest| !newest.is_early());
+    let first = FIRST.iter().find(|(known, _)| *known == name);
+    let minors = end.zip(first).map(|(newest, (_, first))| {
         let has = |first: &str| first.parse().is_ok_and(|first| newest.reaches(&first));
         let minors = first.iter().zip(OLDEST..).filter(|(first, _)| has(first));
         minors.map(|(_, minor)| minor).collect()
@@ -137,12 +140,15 @@ fn asked(line: &str, processor: &str) -> Option<Listed> {
             minor: *minor,
             processor,
         };
-        !machine.may(marker)
+        !machine.may_in_list(marker)
     });
+    let shown = newest.as_ref().map_or(versions, Ceiling::shown).to_owned();
     Some(Listed {
         name,
+        shown,
         absent: absent.collect(),
         newest,
+        oldest,
         minors,
     })
 }
@@ -212,6 +218,39 @@ mod tests {
             "asyncpg 0.28.0 has no wheel for Python 3.13 and is built from source, django ==3.2.* and sqlalchemy 2.0.20 do \
              not run on Python 3.13: `\"python\": \"3.11\"` in the spec takes a Python that suits"
         );
+    }
+
+    #[test]
+    fn a_version_that_wants_a_newer_python_keeps_the_image_from_an_older_one() {
+        let list = "Django==6.0\nlxml==4.9.2\n";
+        assert_eq!(
+            told(&[("requirements.txt", list)], "3.13.5").unwrap(),
+            "lxml 4.9.2 has no wheel for Python 3.13 and is built from source: a newer version may have one"
+        );
+        for wanted in ["==6.0", ">=6.0", "~=6.0", ">=6.0,<7"] {
+            let list = format!("Django{wanted}\n");
+            let said = told(&[("requirements.txt", &list)], "3.11").unwrap();
+            let shown = wanted.trim_start_matches("==");
+            assert_eq!(
+                said,
+                format!(
+                    "django {shown} does not run on Python 3.11: `\"python\": {:?}` in the spec takes a Python that suits",
+                    PYTHONS[0]
+                )
+            );
+            assert_eq!(told(&[("requirements.txt", &list)], "3.12"), None);
+        }
+        // An older version is taken there.
+        for open in ["Django<7", "Django>=5.2", "Django==5.2"] {
+            assert_eq!(told(&[("requirements.txt", open)], "3.11"), None, "{open}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_an_extra_that_no_list_has_moves_no_python() {
+        let list =
+            "lxml==4.9.2 ; extra == \"old\"\nasyncpg==0.29.0; python_version < '3.13' and extra == 'x'\n";
+        assert_eq!(told(&[("requirements.txt", list)], "3.13"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use definition::spec::names::PYTHONS;
+use pep440_rs::Version;
 
 use super::MOST_NAMED;
 use super::ceiling::Ceiling;
@@ -22,6 +23,8 @@ struct Pin {
     wheels: Wheels,
     /// The first Python that it does not run on.
     fails_since: Option<u32>,
+    /// The first Python that installs it, where older ones do not.
+    runs_since: Option<u32>,
 }
 
 /// What a version of a package has wheels for.
@@ -50,8 +53,12 @@ pub(super) struct Locked<'a> {
 pub(super) struct Listed {
     /// As PEP 503 writes it.
     pub name: String,
-    /// The newest version that may be taken.
-    pub newest: Ceiling,
+    /// Its versions as the list has them; a pin's version alone.
+    pub shown: String,
+    /// The newest version that may be taken; `None` where there is no end.
+    pub newest: Option<Ceiling>,
+    /// The oldest one; `None` where there is no beginning.
+    pub oldest: Option<Version>,
     /// The Pythons that it is not installed on.
     pub absent: BTreeSet<u32>,
     /// The Pythons that it has a wheel for, as far as that is known.
@@ -124,18 +131,24 @@ impl BoundPackages {
                 absent: package.absent,
                 wheels,
                 fails_since: None,
+                runs_since: None,
                 name: package.name,
             }
         });
-        Self::of_pins(pins.collect(), |pin| Ceiling::pin(&pin.version))
+        Self::of_pins(pins.collect(), |pin| {
+            (Ceiling::pin(&pin.version), pin.version.parse().ok())
+        })
     }
 
     /// Those that a list asks for.
     pub(super) fn of_list(asked: Vec<Listed>) -> Self {
-        let newest: Vec<Ceiling> = asked.iter().map(|one| one.newest.clone()).collect();
+        let ends: Vec<_> = asked
+            .iter()
+            .map(|one| (one.newest.clone(), one.oldest.clone()))
+            .collect();
         let pins = asked.into_iter().map(|one| Pin {
             name: one.name,
-            version: one.newest.shown().to_owned(),
+            version: one.shown,
             absent: one.absent,
             wheels: Wheels {
                 any: one.minors.is_none(),
@@ -143,17 +156,19 @@ impl BoundPackages {
                 stable_since: None,
             },
             fails_since: None,
+            runs_since: None,
         });
-        let mut newest = newest.into_iter();
-        Self::of_pins(pins.collect(), |_| newest.next())
+        let mut ends = ends.into_iter();
+        Self::of_pins(pins.collect(), |_| ends.next().unwrap_or_default())
     }
 
-    /// Those of packages, of which each has a newest version that may be taken.
-    fn of_pins(mut pins: Vec<Pin>, mut newest: impl FnMut(&Pin) -> Option<Ceiling>) -> Self {
+    /// Those of packages, of which each has a newest and an oldest version that may be taken.
+    fn of_pins(mut pins: Vec<Pin>, mut ends: impl FnMut(&Pin) -> (Option<Ceiling>, Option<Version>)) -> Self {
         let names: BTreeSet<String> = pins.iter().map(|pin| pin.name.clone()).collect();
         for pin in &mut pins {
-            let newest = newest(pin);
+            let (newest, oldest) = ends(pin);
             pin.fails_since = newest.and_then(|newest| failing::since(&pin.name, &newest, &names));
+            pin.runs_since = oldest.and_then(|oldest| failing::first(&pin.name, &oldest));
         }
         // Of several versions that a Python may have one with a wheel for it is enough.
         let before = pins.clone();
@@ -166,7 +181,7 @@ impl BoundPackages {
                     .extend(minors().filter(|minor| !pin.wheels.are_for(*minor)).filter(has));
             }
         }
-        pins.retain(|pin| !pin.wheels.any || pin.fails_since.is_some());
+        pins.retain(|pin| !pin.wheels.any || pin.fails_since.is_some() || pin.runs_since.is_some());
         pins.sort_by(|one, other| one.name.cmp(&other.name));
         Self(pins)
     }
@@ -237,7 +252,10 @@ impl BoundPackages {
 
     /// What is installed on a Python and does not run there.
     fn failing(&self, minor: u32) -> impl Iterator<Item = &Pin> {
-        let fails = move |pin: &&Pin| pin.fails_since.is_some_and(|since| since <= minor);
+        let fails = move |pin: &&Pin| {
+            pin.fails_since.is_some_and(|since| since <= minor)
+                || pin.runs_since.is_some_and(|since| since > minor)
+        };
         let pins = self.0.iter();
         pins.filter(move |pin| !pin.absent.contains(&minor) && fails(pin))
     }
