@@ -257,6 +257,19 @@ pub struct OtherBase<'a> {
     pub python: Option<&'a str>,
 }
 
+/// The packages with extensions that an image makes and has not, as far as they are known; each with
+/// the extension.
+pub fn lacking(own: OwnPostgres<'_>) -> Vec<(&'static str, String)> {
+    let is_made = |one: &ImageExtension| own.extensions.iter().any(|name| name == one.name);
+    let known = IMAGES.iter().filter_map(|(_, _, extension)| *extension);
+    let mut packages = own.packages.to_vec();
+    let lacking = known.filter(is_made).filter_map(|extension| {
+        let package = format!("postgresql-{}-{}", own.major, extension.package?);
+        add(&mut packages, &package).then_some((extension.name, package))
+    });
+    lacking.collect()
+}
+
 /// What the image has otherwise than the project's own database, a sentence each, with
 /// the keys that change it.
 pub fn against(
@@ -269,20 +282,12 @@ pub fn against(
         None => Vec::new(),
     };
     // What the project makes, and no image of its own told of.
-    let is_made = |one: &ImageExtension| own.extensions.iter().any(|name| name == one.name);
-    let known = IMAGES.iter().filter_map(|(_, _, extension)| *extension);
-    for extension in known.filter(is_made) {
-        let mut packages = own.packages.to_vec();
-        let package = extension
-            .package
-            .map(|package| format!("postgresql-{}-{package}", own.major));
-        let Some(package) = package.filter(|package| add(&mut packages, package)) else {
-            continue;
-        };
+    let mut packages = own.packages.to_vec();
+    for (extension, package) in lacking(own) {
+        packages.push(package.clone());
         if !notes.iter().any(|note| note.contains(&package)) {
             notes.push(format!(
-                "the extension {} is made, and this image lacks it: `\"packages\": {packages:?}` has it",
-                extension.name
+                "the extension {extension} is made, and this image lacks it: `\"packages\": {packages:?}` has it"
             ));
         }
     }

@@ -40,6 +40,8 @@ pub struct ImageFacts<'a> {
     pub python_version: Option<&'a str>,
     /// Packages that are built, as what is pinned of them has no wheel for that.
     pub built: &'a [String],
+    /// Packages with extensions that the database makes.
+    pub of_extensions: &'a [String],
 }
 
 /// The files, with what differs from the defaults alone.
@@ -92,8 +94,9 @@ pub fn propose(findings: &Findings, image: &ImageFacts<'_>, defaults: &Value) ->
         of_image.push(redis::PACKAGE);
         programs.insert(0, redis::program());
     }
-    for package in image.built.iter().flat_map(|name| built::uses(name)) {
-        if !of_image.contains(package) {
+    let of_built = image.built.iter().flat_map(|name| built::uses(name)).copied();
+    for package in of_built.chain(image.of_extensions.iter().map(String::as_str)) {
+        if !of_image.contains(&package) {
             of_image.push(package);
         }
     }

@@ -36,6 +36,7 @@ fn found(folder: &Path) -> String {
         python_library: Some("libpython3.13"),
         python_version: Some("3.13"),
         built: &[],
+        of_extensions: &[],
     };
     let proposed = propose(&findings, &facts, &serde_json::from_str(DEFAULTS).unwrap());
     let told = told::lines(&findings);

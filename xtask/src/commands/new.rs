@@ -126,6 +126,23 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
             of_python.built = Vec::new();
         }
     }
+    if !next.of_extensions.is_empty() {
+        let (extensions, packages): (Vec<_>, Vec<_>) = next.of_extensions.iter().cloned().unzip();
+        of_python.of_extensions.clone_from(&packages);
+        let with_it = plan(&of_python)?;
+        let next_with_it = self::next(host, &catalog, &placement, &findings, &with_it)?;
+        if next_with_it.problems == next.problems && next_with_it.of_extensions.is_empty() {
+            let (names, packages) = (extensions.join(", "), packages.join(", "));
+            say(
+                host,
+                "found",
+                &format!("the extension {names} comes with {packages}"),
+            );
+            (planned, next) = (with_it, next_with_it);
+        } else {
+            of_python.of_extensions = Vec::new();
+        }
+    }
     let library = next.library.filter(|_| proposal::embeds_python(&findings));
     if let Some(library) = library {
         of_python.library = Some(library);
@@ -338,6 +355,8 @@ struct Next {
     built: Vec<(String, String)>,
     /// Keys of a spec and their values that bring Pythons which suit it better.
     better_pythons: Vec<(&'static str, String)>,
+    /// Extensions that the database makes and the image lacks, each with its package.
+    of_extensions: Vec<(&'static str, String)>,
     /// The package with the library of the Python of the base.
     library: Option<&'static str>,
     /// The version of the image's Python as far as it stays the same, such as `3.13`.
@@ -347,15 +366,19 @@ struct Next {
     rendered: Vec<(String, String)>,
 }
 
-/// What the image's PostgreSQL is otherwise than that of the project's own container.
-fn other_postgres(catalog: &Catalog, job: &ImageRequest, findings: &Findings) -> Vec<String> {
-    let own = OwnPostgres {
+fn own_postgres(job: &ImageRequest) -> OwnPostgres<'_> {
+    OwnPostgres {
         base: &job.base.name,
         major: job.base.set.postgres.major,
         file: &job.spec.file,
         packages: &job.spec.packages,
         extensions: &job.spec.database.extensions,
-    };
+    }
+}
+
+/// What the image's PostgreSQL is otherwise than that of the project's own container.
+fn other_postgres(catalog: &Catalog, job: &ImageRequest, findings: &Findings) -> Vec<String> {
+    let own = own_postgres(job);
     let sets = catalog.bases.sets.iter();
     let others = sets.map(|(name, set)| OtherBase {
         name,
@@ -410,6 +433,7 @@ fn next(
         unsuited: Vec::new(),
         built: Vec::new(),
         better_pythons: Vec::new(),
+        of_extensions: Vec::new(),
         library: None,
         python_version: None,
         commands: vec![format!("cargo xtask build-images {}", placement.name)],
@@ -431,6 +455,9 @@ fn next(
         }
         for job in &request.jobs {
             next.notes.extend(other_postgres(catalog, job, findings));
+            if job.spec.database.elsewhere.is_none() {
+                next.of_extensions.extend(postgres::lacking(own_postgres(job)));
+            }
         }
         let bases = request.jobs.iter().filter_map(|job| job.base.told());
         next.notes

@@ -132,7 +132,10 @@ pub(crate) fn read_by(modules: &Modules<'_>, module: &Module<'_>, call: &Call<'_
         Meaning::Outside(name) => (name, None),
         Meaning::Inside(other, name) => match made_by(modules, other, &name) {
             Some((outside, call)) => (outside, Some(call)),
-            None => return read_by_its_own(other, &name, call),
+            None => match another_name_of(modules, other, &name) {
+                Some(outside) => (outside, None),
+                None => return read_by_its_own(other, &name, call),
+            },
         },
         Meaning::Unknown => return None,
     };
@@ -230,6 +233,17 @@ pub(super) fn read_behind(modules: &Modules<'_>, module: &Module<'_>, tokens: &[
     }
     match modules.meaning(module, last.text) {
         Meaning::Inside(other, name) => of(other, other.value(&name)?),
+        _ => None,
+    }
+}
+
+/// What a name stands for that another one was given: `env = os.environ.get`.
+fn another_name_of(modules: &Modules<'_>, module: &Module<'_>, name: &str) -> Option<String> {
+    const READERS: [&str; 2] = ["os.environ.get", "os.getenv"];
+    let value = module.value(name)?;
+    let (dotted, length) = statement::dotted(value)?;
+    match modules.meaning(module, &dotted) {
+        Meaning::Outside(name) if length == value.len() && READERS.contains(&name.as_str()) => Some(name),
         _ => None,
     }
 }

@@ -53,13 +53,14 @@ pub(super) struct PlannedFile {
     pub(super) fate: Fate,
 }
 
-/// What is known of the Python of an image, as [`ImageFacts`] has it.
+/// What is known of the base of an image, as [`ImageFacts`] has it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OfPython {
     pub(super) python: Option<(&'static str, String)>,
     pub(super) library: Option<&'static str>,
     pub(super) version: Option<String>,
     pub(super) built: Vec<String>,
+    pub(super) of_extensions: Vec<String>,
 }
 
 /// The app's file, unless it would be empty, and the image's.
@@ -91,6 +92,7 @@ pub(super) fn planned(
         python_library: of_python.library,
         python_version: of_python.version.as_deref(),
         built: &of_python.built,
+        of_extensions: &of_python.of_extensions,
     };
     let mut proposed = proposal::propose(findings, &facts, &defaults);
     if placement.member.is_some() {
