@@ -1,7 +1,11 @@
 //! Packages of the distribution that the project's own image has.
 
+use std::cell::LazyCell;
+
+use crate::entry;
+use crate::modules::Modules;
 use crate::place::{Detected, Place};
-use crate::tree::{Tree, file_name, reads_count};
+use crate::tree::{Tree, file_name, folder_of, reads_count};
 
 /// What an app opens or calls when it is used, by the names that Dockerfiles have for it, and the
 /// package that all base sets have. What is for building alone, and what a start script calls, is
@@ -58,7 +62,13 @@ const USED: [(&[&str], &str); 27] = [
 /// line.
 pub(crate) fn packages(tree: &Tree) -> Vec<Detected<&'static str>> {
     let mut found: Vec<Detected<&'static str>> = Vec::new();
-    let files = tree.texts().filter(|(path, _)| is_one(path));
+    let apps = LazyCell::new(|| entry::with_apps(tree, &Modules::of(tree)));
+    // The image of a service is the app's where no app lies elsewhere.
+    let is_its = |path: &str| {
+        let mut services = services(tree, path).into_iter();
+        services.all(|folder| !apps.is_empty() && apps.iter().all(|app| app.starts_with(folder)))
+    };
+    let files = tree.texts().filter(|(path, _)| is_one(path) && is_its(path));
     for (path, text) in files {
         for (line, name) in of_last_stage(text) {
             let known = USED.iter().find(|(names, _)| names.contains(&name));
@@ -87,6 +97,32 @@ fn is_one(path: &str) -> bool {
     let lower = path.to_lowercase();
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
     file_name(path).contains("Dockerfile") && reads_count(path) && !words.any(|word| OTHERS.contains(&word))
+}
+
+/// The folders around a file that are services by themselves, each with a `/` at its end: with
+/// files of a project's own, or where several stand beside each other.
+fn services<'p>(tree: &Tree, path: &'p str) -> Vec<&'p str> {
+    const FILES: [&str; 7] = [
+        "Cargo.toml",
+        "Pipfile",
+        "package.json",
+        "pyproject.toml",
+        "requirements.txt",
+        "setup.cfg",
+        "setup.py",
+    ];
+    const OF_SEVERAL: [&str; 3] = ["apps", "packages", "services"];
+    let mut found = Vec::new();
+    let mut folder = folder_of(path);
+    while !folder.is_empty() {
+        let above = folder_of(folder.trim_end_matches('/'));
+        let has_project = FILES.iter().any(|name| tree.has(&format!("{folder}{name}")));
+        if has_project || OF_SEVERAL.contains(&file_name(above.trim_end_matches('/'))) {
+            found.push(folder);
+        }
+        folder = above;
+    }
+    found
 }
 
 /// The names that the last stage of a Dockerfile installs, and those of the stages it is made
@@ -140,7 +176,9 @@ fn of_last_stage(text: &str) -> Vec<(usize, &str)> {
     let mut next = stages.pop();
     while let Some(stage) = next {
         found.extend(stage.installed);
-        let base = stages.iter().rposition(|one| one.name == Some(stage.base));
+        // Docker takes names of stages in whatever case.
+        let is_base = |one: &Stage<'_>| one.name.is_some_and(|name| name.eq_ignore_ascii_case(stage.base));
+        let base = stages.iter().rposition(is_base);
         next = base.map(|at| stages.swap_remove(at));
     }
     found
@@ -156,10 +194,55 @@ mod tests {
                     RUN apt-get update && apt-get install -y --no-install-recommends \\\n    \
                     # for images\n    libcairo2 libmagic1=1:5.46 && rm -rf /var/lib/apt/lists/* gettext\n\
                     FROM base AS build\nRUN apt-get -y install gcc graphviz; echo ffmpeg\n\
-                    FROM --platform=linux/amd64 base AS web\nRUN apk add ffmpeg:amd64\nCOPY --from=build /x /x\n";
+                    FROM --platform=linux/amd64 BASE AS web\nRUN apk add ffmpeg:amd64\nCOPY --from=build /x /x\n";
         let names: Vec<_> = of_last_stage(text);
         assert_eq!(names, [(8, "ffmpeg"), (4, "libcairo2"), (4, "libmagic1")]);
         assert!(is_one("api.Dockerfile") && is_one("backend/Dockerfile"));
         assert!(!is_one("Dockerfile.dev") && !is_one("frontend/Dockerfile") && !is_one("Makefile"));
+    }
+    #[test]
+    fn the_image_of_another_service_is_not_the_apps() {
+        const APP: &str = "from fastapi import FastAPI\napp = FastAPI()\n";
+        const IMAGE: &str = "FROM python:3.13\nRUN apt-get install -y ffmpeg\n";
+        let found = |image: &str, files: &[&str]| {
+            let mut tree = Tree::single(image, IMAGE);
+            for path in files {
+                tree.add_copy(path, if path.ends_with(".py") { APP } else { "" });
+            }
+            packages(&tree).iter().map(|one| one.value).collect::<Vec<_>>()
+        };
+        for (image, files) in [
+            ("Dockerfile", &["main.py", "services/video/main.py"][..]),
+            ("api.Dockerfile", &["main.py"]),
+            ("docker/Dockerfile", &["main.py", "requirements.txt"]),
+            ("docker/web/Dockerfile", &["shop/main.py"]),
+            (
+                "backend/Dockerfile",
+                &["backend/requirements.txt", "backend/app/main.py"],
+            ),
+            (
+                "services/api/Dockerfile",
+                &["services/api/main.py", "services/video/package.json"],
+            ),
+        ] {
+            assert_eq!(found(image, files), ["ffmpeg"], "{image}");
+        }
+        for (image, files) in [
+            ("services/video/Dockerfile", &["main.py"][..]),
+            ("services/video/docker/Dockerfile", &["services/api/main.py"]),
+            ("video/Dockerfile", &["shop/main.py", "video/package.json"]),
+            (
+                "video/Dockerfile",
+                &[
+                    "api/main.py",
+                    "api/pyproject.toml",
+                    "video/pyproject.toml",
+                    "video/main.py",
+                ],
+            ),
+            ("services/video/Dockerfile", &["services/readme.txt"]),
+        ] {
+            assert_eq!(found(image, files), [""; 0], "{image}");
+        }
     }
 }
