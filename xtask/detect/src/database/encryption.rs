@@ -96,9 +96,8 @@ struct OwnDatabase {
     /// The words of each variable that leads there.
     leading: Vec<Vec<String>>,
     urls: Vec<String>,
-    /// What Django's `DATABASES["default"]` reads, where it leads there, and what its other
-    /// databases do.
-    of_default: BTreeSet<String>,
+    /// What those of Django's `DATABASES` read that lead there, and what the others do.
+    of_its_own: BTreeSet<String>,
     of_others: BTreeSet<String>,
 }
 
@@ -111,18 +110,22 @@ impl OwnDatabase {
             is_its.then_some((one.value.name.as_str(), part))
         });
         let leading: Vec<(&str, Part)> = leading.collect();
-        let (mut of_default, mut of_others) = (BTreeSet::new(), BTreeSet::new());
+        let (mut of_its_own, mut of_others) = (BTreeSet::new(), BTreeSet::new());
         let all = modules.all.iter().filter(|module| is_of_the_app(module.path));
         for module in all {
             let inside = module.value("DATABASES").and_then(statement::bracketed);
             for entry in inside.map_or_else(Vec::new, |(inside, _)| statement::parts(inside)) {
                 let read = read_within(modules, module, entry);
                 let is_default = entry.first().is_some_and(|key| key.text == "default");
-                let leads = leading.iter().any(|(name, _)| read.iter().any(|one| one == name));
-                match is_default {
-                    true if leads => of_default.extend(read),
-                    true => {}
-                    false => of_others.extend(read),
+                // Another one may have its user or its name from the same variable.
+                let leads = leading.iter().any(|(name, part)| {
+                    let is_whole = is_default || matches!(part, Part::Host | Part::Url);
+                    is_whole && read.iter().any(|one| one == name)
+                });
+                match (leads, is_default) {
+                    (true, _) => of_its_own.extend(read),
+                    (false, true) => {}
+                    (false, false) => of_others.extend(read),
                 }
             }
         }
@@ -130,7 +133,7 @@ impl OwnDatabase {
         Self {
             urls: urls.map(|(name, _)| (*name).to_owned()).collect(),
             leading: leading.iter().map(|(name, _)| words(name)).collect(),
-            of_default,
+            of_its_own,
             of_others,
         }
     }
@@ -144,8 +147,8 @@ impl OwnDatabase {
     /// `DB_SSLMODE` beside `DB_HOST`.
     fn has(&self, name: &str) -> bool {
         const MORE: [&str; 5] = ["ENABLE", "REQUIRE", "REQUIRED", "REQUIRES", "USE"];
-        if self.of_default.contains(name) || self.of_others.contains(name) {
-            return self.of_default.contains(name);
+        if self.of_its_own.contains(name) || self.of_others.contains(name) {
+            return self.of_its_own.contains(name);
         }
         let words = words(name);
         let before = words.iter().take_while(|word| !OF_TLS.contains(&word.as_str()));
@@ -284,6 +287,15 @@ mod tests {
                 "SHOP_DB_SSLMODE=disable",
             ),
             (
+                "X = dj_database_url.config()\nY = os.environ.get('DATABASE_SSLMODE', 'require')",
+                "DATABASE_SSLMODE=disable",
+            ),
+            (
+                "DATABASES = {'default': {'HOST': os.environ['DB_HOST']}, 'more': {'HOST': os.environ['MORE_DB_HOST'], \
+                 'OPTIONS': {'sslmode': os.environ.get('MORE_SSLMODE', 'require')}}}",
+                "MORE_SSLMODE=disable",
+            ),
+            (
                 "DATABASES = {'default': {'HOST': os.environ['DB_HOST'], 'OPTIONS': {'sslmode': \
                  os.environ.get('SSLMODE', 'require')}}, 'old': {'HOST': os.environ['OLD_HOST'], 'OPTIONS': \
                  {'sslmode': os.environ.get('OLD_SSLMODE', 'verify-full')}}}",
@@ -319,6 +331,8 @@ mod tests {
             "X = os.environ.get('REDIS_TLS_MODE', 'require')",
             "X = os.environ.get('MONEY_TLS_MODE', 'verify-full')",
             "X = os.environ.get('SSL_MODE', 'require')",
+            "DATABASES = {'default': {'NAME': os.environ['DB_NAME']}, 'old': {'NAME': os.environ['DB_NAME'], 'OPTIONS': \
+             {'sslmode': os.environ.get('DB_OLD_SSLMODE', 'require')}}}",
             "X = dj_database_url.parse(os.environ['BANK_URL'], ssl_require=os.environ.get('BANK_SSL', '1') == '1')",
             "X = dj_database_url.parse(os.environ['LEDGER_URL'], ssl_require=True)",
             "BOOKS = os.environ['LEDGER_URL']\nX = dj_database_url.parse(BOOKS, ssl_require=True)",
