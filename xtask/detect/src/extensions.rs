@@ -238,7 +238,34 @@ pub(crate) fn find(tree: &Tree) -> Vec<Detected<String>> {
     used.retain(|one| made.iter().all(|other| other.value != one.value));
     made.retain(|one| !TRUSTED.contains(&one.value.as_str()));
     made.extend(used);
-    made
+    with_required(made)
+}
+
+/// What an extension cannot be made without, by what PostgreSQL and their packages have in the files
+/// called `*.control` (`requires`). The image makes one after the other.
+const REQUIRED: [(&str, &[&str]); 7] = [
+    ("earthdistance", &["cube"]),
+    ("pgrouting", &["postgis"]),
+    ("postgis_raster", &["postgis"]),
+    ("postgis_tiger_geocoder", &["fuzzystrmatch", "postgis"]),
+    ("postgis_topology", &["postgis"]),
+    ("vchord", &["vector"]),
+    ("vectorscale", &["vector"]),
+];
+
+/// The same with what they require, each before what requires it. Each image has vector.
+fn with_required(found: Vec<Detected<String>>) -> Vec<Detected<String>> {
+    let mut all: Vec<Detected<String>> = Vec::new();
+    for one in found {
+        let required = REQUIRED.iter().find(|(name, _)| *name == one.value);
+        for name in required.map_or(&[][..], |(_, names)| *names) {
+            if *name != "vector" {
+                add(&mut all, (*name).to_owned(), one.place.clone());
+            }
+        }
+        add(&mut all, one.value, one.place);
+    }
+    all
 }
 
 fn add(found: &mut Vec<Detected<String>>, name: String, place: Place) {

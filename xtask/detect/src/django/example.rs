@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::named;
-use crate::debugging;
 use crate::modules::Modules;
 use crate::place::Place;
 use crate::python::statement;
@@ -86,7 +85,8 @@ fn is_for_developers(modules: &Modules<'_>, file: &str, text: &str) -> bool {
     let mut files = files.collect::<BTreeSet<String>>().into_iter();
     let is_debugged = taken
         .iter()
-        .any(|module| debugging::is_fixed(modules, Some(module)));
+        .flat_map(|module| module.assignments())
+        .any(|(_, one)| one.target == "DEBUG" && matches!(one.value, [value] if value.is_name("True")));
     is_debugged
         || imports.iter().any(|one| super::is_of_developers(&one.module))
         || files
