@@ -100,11 +100,12 @@ pub(super) fn is_package(tree: &Tree, member: &str) -> bool {
 /// The variable that gives a project its version, where its build would ask git for that and says
 /// no other one for a folder without a history.
 pub(super) fn version_from_git(tree: &Tree, member: &str) -> Option<Detected<String>> {
-    const ASKED: [(&str, &str); 5] = [
+    const ASKED: [(&str, &str); 6] = [
         ("hatch-vcs", "SETUPTOOLS_SCM_PRETEND_VERSION"),
         ("pdm-backend", "PDM_BUILD_SCM_VERSION"),
         ("poetry-dynamic-versioning", "POETRY_DYNAMIC_VERSIONING_BYPASS"),
         ("setuptools-scm", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+        ("uv-dynamic-versioning", "UV_DYNAMIC_VERSIONING_BYPASS"),
         ("vcs-versioning", "SETUPTOOLS_SCM_PRETEND_VERSION"),
     ];
     let file = format!("{member}pyproject.toml");
@@ -123,6 +124,7 @@ pub(super) fn version_from_git(tree: &Tree, member: &str) -> Option<Detected<Str
     let is_dynamic = at(&table, &["project", "version"]).is_none();
     let asks = match *tool {
         "hatch-vcs" => is(&["tool", "hatch", "version", "source"], "vcs"),
+        "uv-dynamic-versioning" => is(&["tool", "hatch", "version", "source"], "uv-dynamic-versioning"),
         "pdm-backend" => is(&["tool", "pdm", "version", "source"], "scm"),
         "poetry-dynamic-versioning" => is(&["tool", "poetry-dynamic-versioning", "enable"], "true"),
         _ => is_dynamic,

@@ -121,11 +121,17 @@ pub(super) fn advice(text: &str) -> Option<String> {
         return Some(library);
     }
     if is_about_git_tags(text) {
-        return Some(
-            "the version of a project comes from git, and no history reaches a build: give it by \
-             `\"build_environment\": {\"SETUPTOOLS_SCM_PRETEND_VERSION\": \"1.0\"}` in the spec's `app`"
-                .to_owned(),
-        );
+        let variable = [
+            ("uv-dynamic-versioning", "UV_DYNAMIC_VERSIONING_BYPASS"),
+            ("poetry-dynamic-versioning", "POETRY_DYNAMIC_VERSIONING_BYPASS"),
+        ]
+        .iter()
+        .find(|(tool, _)| text.contains(tool))
+        .map_or("SETUPTOOLS_SCM_PRETEND_VERSION", |(_, variable)| variable);
+        return Some(format!(
+            "the version of a project comes from git, and no history reaches a build: give it by `\"build_environment\": \
+             {{\"{variable}\": \"1.0\"}}` in the spec's `app`"
+        ));
     }
     let list = to_build(text)?;
     let Some(package) = built(text) else {
@@ -213,6 +219,7 @@ fn is_about_git_tags(text: &str) -> bool {
     [
         "setuptools-scm was unable to detect version",
         "Error getting the version from source `vcs`",
+        "Error getting the version from source `uv-dynamic-versioning`",
         "unable to detect version for",
     ]
     .iter()
@@ -313,6 +320,10 @@ mod tests {
         names(
             "LookupError: Error getting the version from source `vcs`: setuptools-scm was unable to detect version for /app.",
             &["SETUPTOOLS_SCM_PRETEND_VERSION"],
+        );
+        names(
+            "RuntimeError: Error getting the version from source `uv-dynamic-versioning`: Unable to detect version control system.",
+            &[r#""UV_DYNAMIC_VERSIONING_BYPASS": "1.0""#],
         );
         names(
             "ImportError: libpq.so.5: cannot open shared object file: No such file or directory",
