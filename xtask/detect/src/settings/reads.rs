@@ -267,11 +267,21 @@ fn read_by_its_own(module: &Module<'_>, name: &str, call: &Call<'_, '_>) -> Opti
     } else {
         Default::Other
     };
+    let default = call.argument("default", 1).map_or(otherwise, of_value);
+    let is_json = || {
+        let mut whole = module.body(function).iter().flat_map(|line| &line.tokens);
+        whole.any(|token| token.is_name("loads"))
+    };
+    // What is no list there may be a plain text.
+    let form = match default {
+        Default::Other if is_json() => Form::Json(Box::new(Form::Text)),
+        _ => Form::Text,
+    };
     (is_one && (of_environment || reads())).then(|| Read {
         name: variable,
-        default: call.argument("default", 1).map_or(otherwise, of_value),
+        default,
         annotation: String::new(),
-        form: Form::Text,
+        form,
         is_made: false,
         is_refused: false,
     })
