@@ -1,11 +1,11 @@
 //! What would let an app go on, told from its last words and its own code.
 
 mod files;
+mod imports;
 mod removed;
 
 use serde_json::Value;
 
-use crate::dependencies::{self, AskedBy, AskedPackage};
 use crate::extensions;
 use crate::findings::Findings;
 use crate::libraries;
@@ -21,10 +21,10 @@ pub fn advice(findings: &Findings, words: &str, given: impl Fn(&str) -> bool, im
     let mut told: Vec<String> = variables(findings, words)
         .into_iter()
         .filter(|one| !given(&one.value.name))
-        .map(|one| for_variable(one, image))
+        .map(|one| for_variable(one, words, image))
         .collect();
-    let of_module = for_module(findings, words).or_else(|| removed::way_out(words, image));
-    told.extend(of_module.or_else(|| for_no_package(findings, words)));
+    let of_module = imports::for_module(findings, words).or_else(|| removed::way_out(words, image));
+    told.extend(of_module.or_else(|| imports::for_no_package(findings, words)));
     told.extend(libraries::missing(words));
     told.extend(files::way_out(findings, words));
     told.extend(for_host(findings, words));
@@ -57,7 +57,7 @@ fn variables<'f>(findings: &'f Findings, words: &str) -> Vec<&'f Detected<ReadVa
     found.filter(|one| is_named(&one.value.name)).collect()
 }
 
-fn for_variable(variable: &Detected<ReadVariable>, image: &str) -> String {
+fn for_variable(variable: &Detected<ReadVariable>, words: &str, image: &str) -> String {
     let (name, place) = (&variable.value.name, &variable.place);
     let has = match variable.value.default {
         Some(_) => "has the value that stands in the code",
@@ -65,9 +65,11 @@ fn for_variable(variable: &Detected<ReadVariable>, image: &str) -> String {
     };
     let read = format!("{name}, which {place} reads, {has}");
     let is_nothing = variable.value.default.is_none() && !is_secret(name);
-    if is_given_by_others(name) || is_nothing {
-        // Of a form that leads nowhere, as `new` has it.
-        let stand_in = stand_ins::of(&variable.value);
+    let length = length_of(words, name);
+    if is_given_by_others(name) || is_nothing || length.is_some() {
+        // Of a form that leads nowhere, as `new` has it; a secret that is made has its own length.
+        let of_length = |length: usize| "given-at-start-".chars().cycle().take(length).collect();
+        let stand_in = length.map_or_else(|| stand_ins::of(&variable.value), of_length);
         return format!(
             "{read}: `\"smoke\": {{\"environment\": {{\"{name}\": {}}}}}` in images/{image}/image.json gives the gate one, \
              `up {image} --env-file FILE` each start",
@@ -84,132 +86,17 @@ fn for_variable(variable: &Detected<ReadVariable>, image: &str) -> String {
     )
 }
 
-/// Modules that are not called as the package which brings them, or are asked for most.
-const PACKAGES: [(&str, &str); 28] = [
-    ("PIL", "pillow"),
-    ("aiofiles", "aiofiles"),
-    ("aiosqlite", "aiosqlite"),
-    ("asyncpg", "asyncpg"),
-    ("bs4", "beautifulsoup4"),
-    ("cv2", "opencv-python-headless"),
-    ("dateutil", "python-dateutil"),
-    ("dj_database_url", "dj-database-url"),
-    ("dotenv", "python-dotenv"),
-    ("email_validator", "email-validator"),
-    ("greenlet", "greenlet"),
-    ("gunicorn", "gunicorn"),
-    ("httpx", "httpx"),
-    ("jinja2", "jinja2"),
-    ("jose", "python-jose"),
-    ("jwt", "pyjwt"),
-    ("multipart", "python-multipart"),
-    ("passlib", "passlib"),
-    ("pip", "pip"),
-    ("psycopg", "psycopg[binary]"),
-    ("psycopg2", "psycopg2-binary"),
-    ("pydantic_settings", "pydantic-settings"),
-    ("redis", "redis"),
-    ("requests", "requests"),
-    ("sklearn", "scikit-learn"),
-    ("uvicorn", "uvicorn"),
-    ("whitenoise", "whitenoise"),
-    ("yaml", "pyyaml"),
-];
-
-/// A module that the app has, and Python does not find, or that is no dependency.
-fn for_module(findings: &Findings, words: &str) -> Option<String> {
-    if let Some((_, rest)) = words.split_once("; '")
-        && let Some((name, _)) = rest.split_once("' is not a package")
-        && let Some(folder) = findings.folder_of_module(name)
-    {
-        return Some(format!(
-            "{folder}/{name}.py hides the package {name} where {folder} is on Python's path: `PYTHONPATH` in `app.environment` of \
-             hive-app.json has to do without {folder}, or the file gets another name"
-        ));
-    }
-    let (_, rest) = words.split_once("No module named '")?;
-    let name = rest.split('\'').next()?;
-    let first = name.split('.').next()?;
-    let is_installed = findings.dependencies.has(first) || findings.dependencies.locked.contains_key(first);
-    if let Some(folder) = findings.folder_of_module(first).filter(|_| !is_installed) {
-        return Some(format!(
-            "{first} lies in {folder}, which is not on Python's path: \
-             `\"app\": {{\"environment\": {{\"PYTHONPATH\": \"/app/{folder}\"}}}}` in hive-app.json puts it there"
-        ));
-    }
-    if let Some(part) = of_a_part(findings, first) {
-        return Some(part);
-    }
-    let driver = ["psycopg2", "psycopg", "asyncpg", "pg8000"];
-    let asked = driver.iter().find(|one| **one == first)?;
-    let has =
-        |name: &str| findings.dependencies.has(name) || findings.dependencies.has(&format!("{name}-binary"));
-    let other = driver.iter().find(|one| *one != asked && has(one))?;
-    // The variable with a URL, if there is one: else the code makes it of its parts.
-    let given = findings.database.iter().map(|one| &one.value);
-    let mut urls = given.filter(|one| one.value.starts_with("{database_url"));
-    let (is_made, has_url) = (!findings.database.is_empty(), urls.next().is_some());
-    if is_made && !has_url {
-        let known = PACKAGES.iter().find(|(module, _)| module == asked);
-        let package = known.map_or(*asked, |(_, package)| package);
-        return Some(format!(
-            "the code makes the URL of its database itself, and SQLAlchemy takes the driver {asked} for it (since 2.1 for one that \
-             names none): `\"app\": {{\"with\": [\"{package}\"]}}` in hive-app.json installs that beside {other}"
-        ));
-    }
-    Some(format!(
-        "the URL of its database asks for the driver {asked}, and {other} is among the dependencies: `{{database_url:{other}}}` \
-         in `app.environment` of hive-app.json is the form for that one"
-    ))
-}
-
-/// A module of a package that nobody asks for. What a package is called is told where that is
-/// known: by a module's name alone anybody's could be meant.
-fn for_no_package(findings: &Findings, words: &str) -> Option<String> {
-    let (_, rest) = words.split_once("No module named '")?;
-    let module = rest.split(['\'', '.']).next()?;
-    let is_own = |path: &String| path.starts_with(&format!("{module}/")) || *path == format!("{module}.py");
-    let name = dependencies::normal(module);
-    let is_asked = |package: &str| package == name || package.strip_prefix("django-") == Some(&name);
-    let is_there = findings.installed().any(|one| is_asked(&one.value.name));
-    if is_there || findings.sources.iter().any(is_own) {
-        return None;
-    }
-    let known = PACKAGES.iter().find(|(of, _)| *of == module);
-    let way = match known {
-        Some((_, package)) => {
-            format!(
-                "`\"app\": {{\"with\": [\"{package}\"]}}` in hive-app.json installs {package} beside the app's own list"
-            )
-        }
-        None => "`app.with` in hive-app.json installs its package beside the app's own list".to_owned(),
-    };
-    Some(format!(
-        "nothing that is installed brings the module {module}: {way}"
-    ))
-}
-
-/// A module that an extra or a group of the project's brings, and nothing that the image has.
-fn of_a_part(findings: &Findings, module: &str) -> Option<String> {
-    let name = dependencies::normal(module);
-    let is_it = |one: &&Detected<AskedPackage>| {
-        let package = one.value.name.as_str();
-        package == name || package.strip_prefix("django-") == Some(&name)
-    };
-    if findings.installed().any(|one| is_it(&one)) {
-        return None;
-    }
-    let asked = findings.dependencies.packages.iter().find(is_it)?;
-    let (key, part, what) = match &asked.value.by {
-        AskedBy::Project => return None,
-        AskedBy::Extra(extra) => ("extras", extra, "extra"),
-        AskedBy::Group(group) => ("groups", group, "group"),
-    };
-    Some(format!(
-        "{module} comes with {}, which {} has in the {what} {part} alone: `\"app\": {{\"{key}\": [\"{part}\"]}}` in \
-         hive-app.json installs that, beside what stands there",
-        asked.value.name, asked.place
-    ))
+/// How many characters a value has to have, by the words that name its variable: `KEY must be
+/// exactly 32 characters long`.
+fn length_of(words: &str, name: &str) -> Option<usize> {
+    const LONGEST: usize = 1024;
+    let (_, rest) = words.split_once(name)?;
+    let (before, rest) = rest.split_once("exactly ")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let unit = rest[digits.len()..].trim_start();
+    let is_it = unit.starts_with("char") || unit.starts_with("bytes");
+    let length = digits.parse().ok().filter(|length| *length <= LONGEST);
+    length.filter(|_| is_it && !before.contains('\n'))
 }
 
 /// A host that is not there: most are names of compose's, and stand in a setting.
@@ -403,6 +290,24 @@ mod tests {
          stripe_api_key: str\n    given_key: str\n    db_host: str = \"db\"\n\n\nKEY = os.getenv(\"SIGNING_KEY\", \"dev\")\n\
          KEYS = os.environ.get(\"KEYS_ENDPOINT\")\n",
     );
+
+    #[test]
+    fn a_key_of_a_fixed_length_is_not_made() {
+        let files = [(
+            "settings.py",
+            "import os\nKEY = os.environ.get(\"ENCRYPT_KEY\", \"none\")\n",
+        )];
+        let words = "Exception: ENCRYPT_KEY must be exactly 32 characters long";
+        says(
+            &files,
+            words,
+            &[r#""ENCRYPT_KEY": "given-at-start-given-at-start-gi""#, "images/"],
+        );
+        assert_eq!(
+            length_of("KEY has exactly two parts\nexactly 3 chars", "KEY"),
+            None
+        );
+    }
 
     #[test]
     fn a_variable_that_the_words_name_is_proposed_with_its_place() {

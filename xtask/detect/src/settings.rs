@@ -3,6 +3,7 @@
 
 mod classes;
 mod conditions;
+mod dynaconf;
 mod forms;
 mod reads;
 
@@ -204,6 +205,9 @@ pub(crate) fn variables(
                 }
             }
         }
+    }
+    for (read, place) in dynaconf::reads(tree, modules) {
+        merge(read, (false, true), place);
     }
     if !of_others.is_empty() {
         found.sort_by(|one, next| one.place.cmp(&next.place));

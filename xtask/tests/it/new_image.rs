@@ -532,9 +532,11 @@ fn becomes_an_image(shape: &str, files: &[(&str, &str)]) -> String {
 #[test]
 #[ignore = "needs an engine"]
 fn a_main_py_with_unpinned_requirements_becomes_an_image() {
-    // Data outside of the volume go with the container, which nobody else would say.
+    // Data outside of the volume go with the container, which nobody else would say: no reader of
+    // the code knows this folder's name.
     let main = format!(
-        "{MAIN}\n\nos.makedirs(\"state\", exist_ok=True)\nwith open(\"state/app.db\", \"w\") as file:\n    file.write(\"x\")\n"
+        "{MAIN}\n\nos.makedirs(\"\".join([\"st\", \"ate\"]), exist_ok=True)\nwith open(\"state/app.db\", \"w\") as file:\n    \
+         file.write(\"x\")\n"
     );
     let files = [
         ("requirements.txt", "fastapi\nuvicorn\npsycopg[binary]\n"),
