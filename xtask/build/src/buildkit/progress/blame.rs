@@ -39,7 +39,9 @@ pub(super) fn exception(lines: &[&str]) -> Option<String> {
             && last.starts_with(|c: char| c.is_ascii_uppercase())
             && line.contains(": ")
     };
-    let traceback = lines.iter().rposition(|line| line.starts_with("Traceback "))?;
+    let last = |sign: &str| lines.iter().rposition(|line| line.trim_start().starts_with(sign));
+    // The beginning of a long one is not among the last lines of a step.
+    let traceback = last("Traceback ").or_else(|| last("File \""))?;
     let lines = &lines[traceback + 1..];
     let start = lines.iter().position(is_it)?;
     Some(lines[start..].join("\n"))
@@ -340,6 +342,7 @@ mod tests {
         let found = "django.core.exceptions.ImproperlyConfigured: SITE_URL must not be local.\nSet it.";
         assert_eq!(exception(&lines).as_deref(), Some(found));
         assert_eq!(exception(&lines[..1]), None);
+        assert_eq!(exception(&lines[6..]).as_deref(), Some(found));
         assert_eq!(exception(&lines[8..]), None);
     }
 
