@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::called;
 use crate::findings::Findings;
+use crate::tree::folder_of;
 
 /// What brings a program that is in no image, or makes a folder that nothing has made.
 pub(super) fn way_out(findings: &Findings, words: &str) -> Option<String> {
@@ -13,11 +14,36 @@ pub(super) fn way_out(findings: &Findings, words: &str) -> Option<String> {
     if let Some(path) = quoted(words, "Permission denied: '") {
         return closed(findings, path);
     }
+    if let Some(folder) = served(words) {
+        return of_front_end(findings, folder);
+    }
     // As the package gitpython says it.
     words
         .contains("Bad git executable")
         .then(|| program("git"))
         .flatten()
+}
+
+/// The folder that Starlette is to serve files of, and that is not there.
+fn served(words: &str) -> Option<&str> {
+    let (_, rest) = words.rsplit_once("Directory '")?;
+    let (folder, after) = rest.split_once('\'')?;
+    after.starts_with(" does not exist").then_some(folder)
+}
+
+/// What is served and not among the project's files is what its front end is built into.
+fn of_front_end(findings: &Findings, folder: &str) -> Option<String> {
+    let output = own(folder)?;
+    let place = &findings.front_ends.first()?.place;
+    let at = folder_of(&place.file).trim_end_matches('/');
+    let beside = match at.is_empty() {
+        true => String::new(),
+        false => format!("\"folder\": \"{at}\", "),
+    };
+    Some(format!(
+        "the app serves files of {output}, which nothing has made: where that is what its front end ({place}) is built into, \
+         `\"build\": {{\"node\": {{{beside}\"output\": \"{output}\"}}}}` in hive-app.json builds it"
+    ))
 }
 
 /// The last text in quotes behind a sign.
@@ -137,6 +163,13 @@ mod tests {
         told(&[], words, r#"no program ffprobe: `"packages": ["ffmpeg"]`"#);
         let words = "FileNotFoundError: [Errno 2] No such file or directory: 'wkhtmltopdf'";
         told(&[], words, r#"`"base": "ubuntu"`"#);
+    }
+
+    #[test]
+    fn what_is_served_and_not_there_is_what_a_front_end_is_built_into() {
+        let files = [("package.json", r#"{"scripts": {"build": "webpack"}}"#)];
+        let words = "RuntimeError: Directory 'static' does not exist";
+        told(&files, words, r#"`"build": {"node": {"output": "static"}}`"#);
     }
 
     #[test]
