@@ -21,11 +21,13 @@ struct Failing {
 /// What of web applications' packages is known to fail, each held against the versions
 /// beside both ends: they import `cgi`, carry a six of before 3.12, wrap sockets as `ssl`
 /// did, or lean on how Python made its classes.
-const FAILING: [Failing; 10] = [
+const FAILING: [Failing; 11] = [
     Failing::new("django", ("0", "4.1"), 13, CGI),
     Failing::new("eventlet", ("0", "0.34.1"), 12, None),
     Failing::new("httpx", ("0", "0.23.1"), 13, CGI),
     Failing::new("kafka-python", ("0", "2.0.3"), 12, None),
+    // Has no wheels, and calls what Python 3.13 has no more.
+    Failing::new("psycopg2", ("0", "2.9.10"), 13, None),
     Failing::new("pydantic", ("0", "1.10.16"), 13, None),
     Failing::new("six", ("0", "1.16.0"), 12, None),
     Failing::new("sqlalchemy", ("2.0.0b1", "2.0.31"), 13, None),
@@ -104,6 +106,8 @@ mod tests {
             ("sqlalchemy", "<2.0", None),
             ("sqlalchemy", "==1.4.54", None),
             ("typing-extensions", "==4.5.0", Some(12)),
+            ("psycopg2", "==2.9.6", Some(13)),
+            ("psycopg2", "==2.9.10", None),
             ("pydantic", "==1.10.15", Some(13)),
             ("pydantic", "<2", None),
             ("django", "==3.2.*", Some(13)),
