@@ -4,6 +4,7 @@ mod files;
 mod imports;
 mod removed;
 
+use definition::spec::secret;
 use serde_json::Value;
 
 use crate::extensions;
@@ -68,8 +69,7 @@ fn for_variable(variable: &Detected<ReadVariable>, words: &str, image: &str) -> 
     let length = length_of(words, name);
     if is_given_by_others(name) || is_nothing || length.is_some() {
         // Of a form that leads nowhere, as `new` has it; a secret that is made has its own length.
-        let of_length = |length: usize| "given-at-start-".chars().cycle().take(length).collect();
-        let stand_in = length.map_or_else(|| stand_ins::of(&variable.value), of_length);
+        let stand_in = length.map_or_else(|| stand_ins::of(&variable.value), secret::of_length);
         return format!(
             "{read}: `\"smoke\": {{\"environment\": {{\"{name}\": {}}}}}` in images/{image}/image.json gives the gate one, \
              `up {image} --env-file FILE` each start",

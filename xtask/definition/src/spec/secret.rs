@@ -210,8 +210,18 @@ pub const BYTES_IN_HEX: &str = "676976656e2d61742d73746172742d676976656e2d61742d
 /// As [`NO_KEYS_IN_BASE64`].
 pub const NO_KEYS: &str = r#"{"keys": []}"#;
 
-/// Whether a variable that the gate alone is given may be shown to everybody: a switch, or bytes
-/// that stand for some in an encoding, which a step of the build has to have so, too; and under
+/// What stands for a text of so many characters.
+pub fn of_length(length: usize) -> String {
+    "given-at-start-".chars().cycle().take(length).collect()
+}
+
+/// Whether a text is [`of_length`], of more characters than any name alone would have.
+fn is_of_length(value: &str) -> bool {
+    value.len() > "given-at-start-".len() && of_length(value.len()) == value
+}
+
+/// Whether a variable that the gate alone is given may be shown to everybody: a switch, or bytes or
+/// a text that stand for some in an encoding or of a length, which a step of the build has to have so, too; and under
 /// a name that speaks of no secret a number, something short, a word where the name asks for one,
 /// something on this machine, or what only stands for a value.
 pub fn is_open_to_all(name: &str, value: &str) -> bool {
@@ -225,7 +235,7 @@ pub fn is_open_to_all(name: &str, value: &str) -> bool {
         BYTES_IN_HEX,
         NO_KEYS,
     ];
-    if SWITCHES.contains(&value.to_lowercase().as_str()) || ENCODED.contains(&value) {
+    if SWITCHES.contains(&value.to_lowercase().as_str()) || ENCODED.contains(&value) || is_of_length(value) {
         return true;
     }
     if is_kept(name) || has_url_password(value) || value.contains(char::is_control) {
@@ -453,6 +463,7 @@ mod tests {
             ("JWKS_BASE64", NO_KEYS_IN_BASE64),
             ("ENCRYPTION_KEY", BYTES_IN_BASE64),
             ("COOKIE_SECRET", BYTES_IN_HEX),
+            ("ENCRYPT_KEY", "given-at-start-given-at-start-gi"),
         ] {
             assert!(is_open_to_all(name, value), "{name}");
         }
@@ -477,6 +488,7 @@ mod tests {
             ("CLIENT", "00000000-hunter2"),
             ("CLIENT", "/tmp0hunter2"),
             ("CLIENT", "given-at-start-hunter2"),
+            ("ENCRYPT_KEY", "given-at-start-given-at-start-hu"),
             ("CLIENT", "123456789012345"),
             ("CLIENT", "infinity"),
             ("STORE", "redis://localhost/0?password=hunter2"),
