@@ -303,7 +303,9 @@ fn is_of_nobody(value: &str) -> bool {
         "given-at-start@example.com",
         "https://given-at-start@sentry.invalid/1",
     ];
-    WHOLE.contains(&value)
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._".contains(&b);
+    // A class of Django's own.
+    WHOLE.contains(&value) || value.starts_with("django.") && value.bytes().all(plain)
 }
 
 /// Addresses of this machine, and what stands for one, with commas between them or as a list in
@@ -455,6 +457,10 @@ mod tests {
             ("NETWORK", "127.0.0.0/8"),
             ("OPENS", "00:00:00"),
             ("SINCE", "2026-01-01T00:00:00Z"),
+            (
+                "STATICFILES_STORAGE",
+                "django.contrib.staticfiles.storage.StaticFilesStorage",
+            ),
             ("TENANT", "00000000-0000-4000-8000-000000000000"),
             ("RATE", "-0.25000"),
             ("MAX_BYTES", "1073741824"),
@@ -487,6 +493,7 @@ mod tests {
             ("CLIENT", "2026-01-01hunter2"),
             ("CLIENT", "00000000-hunter2"),
             ("CLIENT", "/tmp0hunter2"),
+            ("CLIENT", "django.hunter2hunter2!x"),
             ("CLIENT", "given-at-start-hunter2"),
             ("ENCRYPT_KEY", "given-at-start-given-at-start-hu"),
             ("CLIENT", "123456789012345"),
