@@ -1,3 +1,5 @@
+//! What is a secret, what only speaks of one, and what may be shown.
+
 use super::*;
 
 #[test]
