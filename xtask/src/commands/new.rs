@@ -24,7 +24,7 @@ use detect::place::Detected;
 use detect::postgres::{self, OtherBase, OwnPostgres};
 use detect::tree::Template;
 use detect::{libraries, proposal, told};
-use files::{Fate, OfPython, PlannedFile};
+use files::{Fate, OfBase, PlannedFile};
 use host::Host;
 use inputs::regular;
 use placement::Placement;
@@ -78,110 +78,18 @@ pub(super) fn run(args: &NewArgs, host: &Host) -> Result<()> {
         return Err(failure.into());
     }
     placement.take_port(&catalog, findings.port.as_ref().map(|port| port.value))?;
-    let plan = |of_python: &OfPython| files::planned(args, host, &placement, &findings, of_python);
-    let mut of_python = OfPython::default();
-    let mut planned = plan(&of_python)?;
-    let mut next = next(host, &catalog, &placement, &findings, &planned)?;
-    for python in std::mem::take(&mut next.better_pythons) {
-        let with_it = OfPython {
-            python: Some(python.clone()),
-            ..OfPython::default()
-        };
-        let on_it = plan(&with_it)?;
-        let next_on_it = self::next(host, &catalog, &placement, &findings, &on_it)?;
-        let is_new = on_it
-            .iter()
-            .zip(&planned)
-            .any(|(one, other)| one.text != other.text);
-        // A file that stays has its own, and another requirement may stand against it.
-        if is_new && next_on_it.problems == next.problems && next_on_it.commands == next.commands {
-            let (key, value) = python;
-            let because = next.unsuited.join("; ");
-            say(host, "found", &format!("{key} = {value} ({because})"));
-            (of_python, planned, next) = (with_it, on_it, next_on_it);
-            break;
-        }
-    }
-    let known = next.built.iter().filter(|(name, _)| built::takes(name).is_some());
-    let (names, shown): (Vec<String>, Vec<String>) = known
-        .map(|(name, version)| (name.clone(), format!("{name} {version}")))
-        .unzip();
-    if !names.is_empty() {
-        of_python.built = names;
-        let with_it = plan(&of_python)?;
-        let next_with_it = self::next(host, &catalog, &placement, &findings, &with_it)?;
-        let is_new = with_it
-            .iter()
-            .zip(&planned)
-            .any(|(one, other)| one.text != other.text);
-        if is_new && next_with_it.problems == next.problems {
-            let shown = shown.join(", ");
-            say(
-                host,
-                "found",
-                &format!("what builds {shown} is in `build_packages`"),
-            );
-            (planned, next) = (with_it, next_with_it);
-        } else {
-            of_python.built = Vec::new();
-        }
-    }
-    if !next.of_extensions.is_empty() {
-        let (extensions, packages): (Vec<_>, Vec<_>) = next.of_extensions.iter().cloned().unzip();
-        of_python.of_extensions.clone_from(&packages);
-        let with_it = plan(&of_python)?;
-        let next_with_it = self::next(host, &catalog, &placement, &findings, &with_it)?;
-        if next_with_it.problems == next.problems && next_with_it.of_extensions.is_empty() {
-            let (names, packages) = (extensions.join(", "), packages.join(", "));
-            say(
-                host,
-                "found",
-                &format!("the extension {names} comes with {packages}"),
-            );
-            (planned, next) = (with_it, next_with_it);
-        } else {
-            of_python.of_extensions = Vec::new();
-        }
-    }
-    let library = next.library.filter(|_| proposal::embeds_python(&findings));
-    if let Some(library) = library {
-        of_python.library = Some(library);
-        let with_it = plan(&of_python)?;
-        let next_with_it = self::next(host, &catalog, &placement, &findings, &with_it)?;
-        if next_with_it.problems == next.problems {
-            say(
-                host,
-                "found",
-                &format!("uwsgi has Python as a part of it: {library} is in the image"),
-            );
-            (planned, next) = (with_it, next_with_it);
-        } else {
-            of_python.library = None;
-        }
-    }
-    if let Some(place) = proposal::wants_python_version(&findings.with_set(&set)) {
-        let name = proposal::PYTHON_VERSION;
-        match next.python_version.clone() {
-            Some(version) => {
-                say(
-                    host,
-                    "found",
-                    &format!("{place}  {name} = {version} (the image's)"),
-                );
-                of_python.version = Some(version);
-                planned = plan(&of_python)?;
-                next = self::next(host, &catalog, &placement, &findings, &planned)?;
-            }
-            // What stands in the way of a build is told below.
-            None => say(
-                host,
-                "give",
-                &format!(
-                    "{place}  {name} has no default: give it the image's in `app.environment` of hive-app.json"
-                ),
-            ),
-        }
-    }
+    let draft = |of_base: OfBase| {
+        let planned = files::planned(args, host, &placement, &findings, &of_base)?;
+        let next = next(host, &catalog, &placement, &findings, &planned)?;
+        Ok(Draft {
+            of_base,
+            planned,
+            next,
+        })
+    };
+    let Draft {
+        planned, mut next, ..
+    } = settled(host, &findings, &findings.with_set(&set), draft)?;
     next.notes.append(&mut next.without_wheel);
     next.problems.extend(files::of_all_members(&placement, &planned));
     let written = files::write(args, host, planned, next.rendered)?;
@@ -245,6 +153,117 @@ fn write_list(args: &NewArgs, host: &Host, placement: &Placement) -> Result<bool
     );
     say(host, "wrote", &text);
     Ok(true)
+}
+
+/// The files as they would be, of what is known of the base so far.
+struct Draft {
+    of_base: OfBase,
+    planned: Vec<PlannedFile>,
+    next: Next,
+}
+
+impl Draft {
+    /// Whether it is better than another one: its files say something else, and no more stands in
+    /// their way. A file that stays has its own, and another requirement may stand against it.
+    fn is_better_than(&self, other: &Self) -> bool {
+        let mut both = self.planned.iter().zip(&other.planned);
+        both.any(|(one, other)| one.text != other.text) && self.has_no_more_problems_than(other)
+    }
+
+    fn has_no_more_problems_than(&self, other: &Self) -> bool {
+        self.next.problems == other.next.problems
+    }
+}
+
+/// What is to be written, with what the base that it leads to has to bring: each is tried on a draft
+/// of its own. `open` are the findings without what has a value already.
+fn settled(
+    host: &Host,
+    findings: &Findings,
+    open: &Findings,
+    draft: impl Fn(OfBase) -> Result<Draft>,
+) -> Result<Draft> {
+    let mut best = draft(OfBase::default())?;
+    for python in std::mem::take(&mut best.next.better_pythons) {
+        let on_it = draft(OfBase {
+            python: Some(python.clone()),
+            ..OfBase::default()
+        })?;
+        if on_it.is_better_than(&best) && on_it.next.commands == best.next.commands {
+            let (key, value) = python;
+            let because = best.next.unsuited.join("; ");
+            say(host, "found", &format!("{key} = {value} ({because})"));
+            best = on_it;
+            break;
+        }
+    }
+    let known = best.next.built.iter();
+    let known = known.filter(|(name, _)| built::takes(name).is_some());
+    let (names, shown): (Vec<String>, Vec<String>) = known
+        .map(|(name, version)| (name.clone(), format!("{name} {version}")))
+        .unzip();
+    if !names.is_empty() {
+        let with_them = draft(OfBase {
+            built: names,
+            ..best.of_base.clone()
+        })?;
+        if with_them.is_better_than(&best) {
+            let shown = shown.join(", ");
+            let text = format!("what builds {shown} is in `build_packages`");
+            say(host, "found", &text);
+            best = with_them;
+        }
+    }
+    let (extensions, packages): (Vec<_>, Vec<_>) = best.next.of_extensions.iter().cloned().unzip();
+    if !extensions.is_empty() {
+        let (names, of_them) = (extensions.join(", "), packages.join(", "));
+        let with_them = draft(OfBase {
+            of_extensions: packages,
+            ..best.of_base.clone()
+        })?;
+        if with_them.has_no_more_problems_than(&best) && with_them.next.of_extensions.is_empty() {
+            say(
+                host,
+                "found",
+                &format!("the extension {names} comes with {of_them}"),
+            );
+            best = with_them;
+        }
+    }
+    let library = best.next.library.filter(|_| proposal::embeds_python(findings));
+    if let Some(library) = library {
+        let with_it = draft(OfBase {
+            python_library: Some(library),
+            ..best.of_base.clone()
+        })?;
+        if with_it.has_no_more_problems_than(&best) {
+            let text = format!("uwsgi has Python as a part of it: {library} is in the image");
+            say(host, "found", &text);
+            best = with_it;
+        }
+    }
+    if let Some(place) = proposal::wants_python_version(open) {
+        let name = proposal::PYTHON_VERSION;
+        match best.next.python_version.clone() {
+            Some(version) => {
+                let text = format!("{place}  {name} = {version} (the image's)");
+                say(host, "found", &text);
+                best = draft(OfBase {
+                    python_version: Some(version),
+                    ..best.of_base
+                })?;
+            }
+            // What stands in the way of a build is told below.
+            None => say(
+                host,
+                "give",
+                &format!(
+                    "{place}  {name} has no default: give it the image's in `app.environment` of hive-app.json"
+                ),
+            ),
+        }
+    }
+    Ok(best)
 }
 
 /// The project below a folder that is none itself, where no other one has an app.
@@ -366,6 +385,7 @@ struct Next {
     rendered: Vec<(String, String)>,
 }
 
+/// What an image's own PostgreSQL is.
 fn own_postgres(job: &ImageRequest) -> OwnPostgres<'_> {
     OwnPostgres {
         base: &job.base.name,

@@ -55,10 +55,10 @@ pub(super) struct PlannedFile {
 
 /// What is known of the base of an image, as [`ImageFacts`] has it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OfPython {
+pub(super) struct OfBase {
     pub(super) python: Option<(&'static str, String)>,
-    pub(super) library: Option<&'static str>,
-    pub(super) version: Option<String>,
+    pub(super) python_library: Option<&'static str>,
+    pub(super) python_version: Option<String>,
     pub(super) built: Vec<String>,
     pub(super) of_extensions: Vec<String>,
 }
@@ -69,7 +69,7 @@ pub(super) fn planned(
     host: &Host,
     placement: &Placement,
     findings: &Findings,
-    of_python: &OfPython,
+    of_base: &OfBase,
 ) -> Result<Vec<PlannedFile>> {
     if let Some(member) = placement.member.as_ref()
         && args.overwrite.contains(&OverwrittenFile::App)
@@ -88,11 +88,11 @@ pub(super) fn planned(
         name: &placement.name,
         source: &placement.source,
         port: placement.port,
-        python: of_python.python.clone(),
-        python_library: of_python.library,
-        python_version: of_python.version.as_deref(),
-        built: &of_python.built,
-        of_extensions: &of_python.of_extensions,
+        python: of_base.python.clone(),
+        python_library: of_base.python_library,
+        python_version: of_base.python_version.as_deref(),
+        built: &of_base.built,
+        of_extensions: &of_base.of_extensions,
     };
     let mut proposed = proposal::propose(findings, &facts, &defaults);
     if placement.member.is_some() {
