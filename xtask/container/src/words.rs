@@ -90,21 +90,31 @@ impl AppRun<'_> {
         (self.ended && !last.is_empty()).then(|| last.join("\n"))
     }
 
-    /// The last one's own lines, without the way there.
     fn exception(&self) -> Option<Vec<&str>> {
         let begins = self.lines.iter().rposition(|line| line.contains(TRACEBACK))?;
-        let rest = &self.lines[begins + 1..];
-        let own = rest
-            .iter()
-            .position(|line| !line.is_empty() && !line.starts_with(' '))?;
-        let lines = rest[own..].iter().copied();
-        let of_it = |line: &&str| !OTHER_LINES.iter().any(|other| line.starts_with(other));
-        let mut found: Vec<&str> = lines.take_while(of_it).collect();
-        // A line of signs, each in a line of its own, says nothing.
-        found.dedup();
-        found.truncate(MOST_LINES);
-        (!found.is_empty()).then_some(found)
+        own_lines(&self.lines[begins + 1..])
     }
+}
+
+/// The last exception among the last lines of a program, which may begin on the way to it.
+pub fn exception_at_end(lines: &[&str]) -> Option<String> {
+    let is_way = |line: &&str| line.contains(TRACEBACK) || line.trim_start().starts_with("File \"");
+    let way = lines.iter().rposition(is_way)?;
+    Some(own_lines(&lines[way + 1..])?.join("\n"))
+}
+
+/// An exception's own lines, of those that follow a line of the way there.
+fn own_lines<'l>(rest: &[&'l str]) -> Option<Vec<&'l str>> {
+    let own = rest
+        .iter()
+        .position(|line| !line.is_empty() && !line.starts_with(' '))?;
+    let lines = rest[own..].iter().copied();
+    let of_it = |line: &&str| !OTHER_LINES.iter().any(|other| line.starts_with(other));
+    let mut found: Vec<&str> = lines.take_while(of_it).collect();
+    // A line of signs, each in a line of its own, says nothing.
+    found.dedup();
+    found.truncate(MOST_LINES);
+    (!found.is_empty()).then_some(found)
 }
 
 #[cfg(test)]
@@ -120,6 +130,28 @@ mod tests {
 
     const START: &str = "supervisord | spawned: 'app' with pid 21";
     const END: &str = "supervisord | exited: app (exit status 1; not expected)";
+
+    #[test]
+    fn the_last_lines_of_a_program_end_with_its_exception() {
+        let lines = [
+            "+ python manage.py collectstatic",
+            "Traceback (most recent call last):",
+            "  File \"a.py\", line 1, in <module>",
+            "KeyError: 'A'",
+            "",
+            "Traceback (most recent call last):",
+            "  File \"settings.py\", line 2, in <module>",
+            "    raise ImproperlyConfigured('SITE_URL: none')",
+            "django.core.exceptions.ImproperlyConfigured: SITE_URL must not be local.",
+            "Set it.",
+        ];
+        let found = "django.core.exceptions.ImproperlyConfigured: SITE_URL must not be local.\nSet it.";
+        assert_eq!(exception_at_end(&lines).as_deref(), Some(found));
+        // The beginning of a long one is not among them.
+        assert_eq!(exception_at_end(&lines[6..]).as_deref(), Some(found));
+        assert_eq!(exception_at_end(&lines[..1]), None);
+        assert_eq!(exception_at_end(&lines[8..]), None);
+    }
 
     #[test]
     fn the_last_line_of_the_app_has_its_time_and_something_in_it() {

@@ -20,6 +20,7 @@ use build::buildkit::progress::{Detail, Progress};
 use build::buildkit::{self, Candidate, Target};
 use build::candidate;
 use build::request::{ImageRequest, Request};
+use container::words;
 use definition::base::BaseSets;
 use definition::identity::ImageId;
 use definition::plan::Action;
@@ -369,7 +370,8 @@ impl<'a> BuildRun<'a> {
     /// way of [`Self::advice`].
     fn advise(&self, mut error: anyhow::Error, progress: &Progress<'_>) -> anyhow::Error {
         let told = || {
-            let (images, words) = progress.exception_of_app()?;
+            let (images, lines) = progress.failed_of_app()?;
+            let words = words::exception_at_end(&lines)?;
             let mut jobs = self.request.jobs.iter();
             let job = jobs.find(|job| images.contains(job.spec.name.as_str()))?;
             Some(told_by_code(job, &words))

@@ -270,13 +270,11 @@ impl<'a> Progress<'a> {
         })
     }
 
-    /// Where a step with the app's own code has failed: the images that want it, and the exception
-    /// of Python's that it ended with.
-    pub fn exception_of_app(&self) -> Option<(&BTreeSet<String>, String)> {
+    /// Where a step with the app's own code has failed: the images that want it, and its last lines.
+    pub fn failed_of_app(&self) -> Option<(&BTreeSet<String>, Vec<&str>)> {
         let of_app = |step: &&StepProgress| step.name.starts_with("python-app ");
         let step = self.failed().filter(of_app)?;
-        let lines: Vec<&str> = step.tail.iter().map(String::as_str).collect();
-        Some((&step.targets, blame::exception(&lines)?))
+        Some((&step.targets, step.tail.iter().map(String::as_str).collect()))
     }
 
     /// What stopped the build: the step, its last lines, the log's path.

@@ -28,25 +28,6 @@ pub(super) fn is_telling(line: &str) -> bool {
     .any(|sign| line.contains(sign))
 }
 
-/// The last exception among lines of Python's: its name at the beginning of a line, and what it
-/// says, to the end.
-pub(super) fn exception(lines: &[&str]) -> Option<String> {
-    let is_it = |line: &&str| {
-        let name = line.split(':').next().unwrap_or_default();
-        let last = name.rsplit('.').next().unwrap_or_default();
-        name.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.')
-            && last.starts_with(|c: char| c.is_ascii_uppercase())
-            && line.contains(": ")
-    };
-    let last = |sign: &str| lines.iter().rposition(|line| line.trim_start().starts_with(sign));
-    // The beginning of a long one is not among the last lines of a step.
-    let traceback = last("Traceback ").or_else(|| last("File \""))?;
-    let lines = &lines[traceback + 1..];
-    let start = lines.iter().position(is_it)?;
-    Some(lines[start..].join("\n"))
-}
-
 /// The program that the last step found to be in no image.
 fn without_program(text: &str) -> Option<&str> {
     text.lines()
@@ -324,27 +305,6 @@ fn missing_module(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_exception_is_told_from_what_stands_around_it() {
-        let lines = [
-            "+ python manage.py collectstatic",
-            "Traceback (most recent call last):",
-            "  File \"a.py\", line 1, in <module>",
-            "KeyError: 'A'",
-            "",
-            "Traceback (most recent call last):",
-            "  File \"settings.py\", line 2, in <module>",
-            "    raise ImproperlyConfigured('SITE_URL: none')",
-            "django.core.exceptions.ImproperlyConfigured: SITE_URL must not be local.",
-            "Set it.",
-        ];
-        let found = "django.core.exceptions.ImproperlyConfigured: SITE_URL must not be local.\nSet it.";
-        assert_eq!(exception(&lines).as_deref(), Some(found));
-        assert_eq!(exception(&lines[..1]), None);
-        assert_eq!(exception(&lines[6..]).as_deref(), Some(found));
-        assert_eq!(exception(&lines[8..]), None);
-    }
 
     #[track_caller]
     fn hint(text: &str) -> String {
