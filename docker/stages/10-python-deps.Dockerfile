@@ -346,25 +346,23 @@ if [ -f uv.lock ] && [ -f pyproject.toml ]; then
     fi
 elif [ -f /opt/locked ]; then
     if [ -s /opt/locked ]; then install_local --requirement /opt/locked; fi
-    # Poetry's backend has had another name, by which nothing editable is built; and Poetry takes its own
-    # table's version for a project that does not say that it has one, which uv does not.
     if [ -f /opt/own ]; then
+        # Poetry's backend has had another name, by which nothing editable is built; and Poetry takes
+        # its own table's version for a project that does not say that it has one, which uv does not.
         cp -p /app/pyproject.toml /tmp/project
         sed -i 's/"poetry\.masonry\.api"/"poetry.core.masonry.api"/' /app/pyproject.toml
-        if sed '/^\[project\]/,/^\[/!d' /tmp/project | grep -q '^name *=' &&
-            ! sed '/^\[project\]/,/^\[/!d' /tmp/project | grep -Eq '^(version|dynamic) *='; then
+        sed '/^\[project\]/,/^\[/!d' /tmp/project > /tmp/table
+        if grep -q '^name *=' /tmp/table && ! grep -Eq '^(version|dynamic) *=' /tmp/table; then
             sed -i 's/^\[project\].*/&\ndynamic = ["version"]/' /app/pyproject.toml
         fi
-    fi
-    # Many a project of Poetry's is installed without its root, and does not say so; and some look for
-    # it by their folder's name.
-    if [ -f /opt/own ] && ! install_local --editable /app 2> /tmp/said; then
-        cat /tmp/said >&2
-        grep -Eq 'No file/folder found for package|does not contain any element' /tmp/said || exit 1
-        echo "the project is not installed as a package, since it has none"
-    fi
-    if [ -f /opt/own ] && ! cmp -s /tmp/project /app/pyproject.toml; then
-        cp -p /tmp/project /app/pyproject.toml
+        # Many a project of Poetry's is installed without its root, and does not say so; and some look
+        # for it by their folder's name.
+        if ! install_local --editable /app 2> /tmp/said; then
+            cat /tmp/said >&2
+            grep -Eq 'No file/folder found for package|does not contain any element' /tmp/said || exit 1
+            echo "the project is not installed as a package, since it has none"
+        fi
+        cmp -s /tmp/project /app/pyproject.toml || cp -p /tmp/project /app/pyproject.toml
     fi
 fi
 if [ -f /opt/later ]; then
