@@ -41,30 +41,12 @@ impl Machine<'_> {
 
     /// Parts with `or` between them. `None` where it is not known.
     fn any(self, rest: &mut Vec<Token<'_>>) -> Option<bool> {
-        let mut found = self.all(rest);
-        while take(rest, "or") {
-            let other = self.all(rest);
-            found = match (found, other) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            };
-        }
-        found
+        joined(rest, "or", true, |rest| self.all(rest))
     }
 
     /// Parts with `and` between them.
     fn all(self, rest: &mut Vec<Token<'_>>) -> Option<bool> {
-        let mut found = self.one(rest);
-        while take(rest, "and") {
-            let other = self.one(rest);
-            found = match (found, other) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (Some(true), Some(true)) => Some(true),
-                _ => None,
-            };
-        }
-        found
+        joined(rest, "and", false, |rest| self.one(rest))
     }
 
     fn one(self, rest: &mut Vec<Token<'_>>) -> Option<bool> {
@@ -158,6 +140,23 @@ fn is_too_deep(tokens: &[Token<'_>]) -> bool {
     const MOST: usize = 100;
     let opened = tokens.iter().filter(|token| matches!(token, Token::Word("(")));
     opened.count() > MOST
+}
+
+/// Parts with a word between them, of which one that is `decisive` says it for all.
+fn joined<'t>(
+    rest: &mut Vec<Token<'t>>,
+    word: &str,
+    decisive: bool,
+    part: impl Fn(&mut Vec<Token<'t>>) -> Option<bool>,
+) -> Option<bool> {
+    let mut parts = vec![part(rest)];
+    while take(rest, word) {
+        parts.push(part(rest));
+    }
+    match parts.contains(&Some(decisive)) {
+        true => Some(decisive),
+        false => parts.into_iter().all(|one| one.is_some()).then_some(!decisive),
+    }
 }
 
 /// Takes the next token if it is this word.
