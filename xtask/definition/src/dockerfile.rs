@@ -337,17 +337,19 @@ mod tests {
         assert_eq!(calls, 2);
     }
 
+    /// The fragments whose steps get something of this machine.
+    const WITH_SECRETS: [&str; 5] = [
+        include_str!("../../../docker/stages/10-python-deps.Dockerfile"),
+        include_str!("../../../docker/stages/20-postgres-base.Dockerfile"),
+        include_str!("dockerfile/node.Dockerfile"),
+        include_str!("dockerfile/node_build.Dockerfile"),
+        include_str!("dockerfile/steps.Dockerfile"),
+    ];
+
     /// apt fetches by https as a user of its own, and npm runs as one.
     #[test]
     fn every_user_of_a_step_can_read_the_cas() {
-        let stages = [
-            include_str!("../../../docker/stages/10-python-deps.Dockerfile"),
-            include_str!("../../../docker/stages/20-postgres-base.Dockerfile"),
-            include_str!("dockerfile/node.Dockerfile"),
-            include_str!("dockerfile/node_build.Dockerfile"),
-            include_str!("dockerfile/steps.Dockerfile"),
-        ];
-        let mounts: Vec<&str> = stages
+        let mounts: Vec<&str> = WITH_SECRETS
             .iter()
             .flat_map(|text| text.split("--mount=type=secret,id=ca-bundle").skip(1))
             .map(|after| after.split_whitespace().next().unwrap())
@@ -359,12 +361,7 @@ mod tests {
     /// with that. Of uv's entries the step itself takes those away.
     #[test]
     fn no_cache_that_others_come_upon_is_mounted_where_a_login_is() {
-        let stages = [
-            include_str!("../../../docker/stages/10-python-deps.Dockerfile"),
-            include_str!("../../../docker/stages/20-postgres-base.Dockerfile"),
-            include_str!("dockerfile/node.Dockerfile"),
-        ];
-        let steps: Vec<&str> = stages
+        let steps: Vec<&str> = WITH_SECRETS
             .iter()
             .flat_map(|text| text.split("\nRUN ").skip(1))
             .collect();
