@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::entry;
 use crate::modules::{Module, Modules};
 use crate::python::Line;
 use crate::python::statement;
@@ -10,9 +9,12 @@ use crate::settings;
 use crate::tree::{Tree, file_name, folder_of, is_of_a_start, is_of_the_app, reads_count};
 
 /// Those of packages, those with an app, those that others import or a start names. Not scripts of
-/// developers, nor what people ask Django for.
-pub(crate) fn modules<'m, 't>(tree: &Tree, modules: &'m Modules<'t>) -> Vec<&'m Module<'t>> {
-    let with_apps = entry::with_apps(tree, modules);
+/// developers, nor what people ask Django for. `with_apps` are the files that have apps in them.
+pub(crate) fn modules<'m, 't>(
+    tree: &Tree,
+    modules: &'m Modules<'t>,
+    with_apps: &BTreeSet<String>,
+) -> Vec<&'m Module<'t>> {
     let imported = imported(modules);
     let is_one = |module: &&Module<'t>| {
         let path = module.path;
@@ -77,6 +79,7 @@ fn named(line: &Line<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry;
 
     #[test]
     fn scripts_beside_the_app_do_not_run_as_it_works() {
@@ -105,7 +108,9 @@ mod tests {
         }
         let tree = Tree::read(folder.path());
         let all = Modules::of(&tree);
-        let found: Vec<&str> = modules(&tree, &all).iter().map(|module| module.path).collect();
+        let with_apps = entry::with_apps(&tree, &all);
+        let found = modules(&tree, &all, &with_apps);
+        let found: Vec<&str> = found.iter().map(|module| module.path).collect();
         assert_eq!(
             found,
             [

@@ -2,12 +2,10 @@
 
 use serde::Serialize;
 
-use crate::at_work;
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::Token;
 use crate::python::statement::{self, Call};
-use crate::tree::Tree;
 
 /// Programs that code and libraries call, and the packages of the distribution with them.
 const PROGRAMS: [(&str, &str); 26] = [
@@ -55,9 +53,9 @@ pub(crate) fn package_of(program: &str) -> Option<&'static str> {
 }
 
 /// Programs that the app calls and does not do without, by the first place of each.
-pub(crate) fn programs(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<CalledProgram>> {
+pub(crate) fn programs(modules: &Modules<'_>, at_work: &[&Module<'_>]) -> Vec<Detected<CalledProgram>> {
     let mut found: Vec<Detected<CalledProgram>> = Vec::new();
-    for module in at_work::modules(tree, modules) {
+    for module in at_work {
         for (n, call) in module.calls() {
             let Some(words) = words(modules, module, n, &call) else {
                 continue;
@@ -185,10 +183,13 @@ fn goes_on_without(module: &Module<'_>, line: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Tree;
 
     fn found(text: &str) -> Vec<String> {
         let tree = Tree::single("shop/__init__.py", text);
-        let all = programs(&tree, &Modules::of(&tree)).into_iter();
+        let modules = Modules::of(&tree);
+        let at_work: Vec<_> = modules.all.iter().collect();
+        let all = programs(&modules, &at_work).into_iter();
         all.map(|one| format!("{} {}", one.value.name, one.value.package))
             .collect()
     }

@@ -125,6 +125,14 @@ impl Dependencies {
             .map(|(_, one)| one.clone())
     }
 
+    /// Whether a package that is asked for, or that a lock has, is called as a module.
+    pub(crate) fn may_bring(&self, module: &str) -> bool {
+        let name = normal(module);
+        let is_it = |package: &str| package == name || package.strip_prefix("python-") == Some(&name);
+        let mut asked = self.packages.iter().map(|one| one.value.name.as_str());
+        asked.any(is_it) || self.locked.keys().any(|package| is_it(package))
+    }
+
     /// Whether a package may be installed although nothing here asks for it.
     pub fn may_have(&self, name: &str) -> bool {
         self.locked.is_empty() || self.locked.contains_key(name)

@@ -56,8 +56,9 @@ pub(crate) struct Folders {
     pub(crate) closed: Vec<Detected<String>>,
 }
 
-/// The folders that settings name, and those that a start script makes.
-pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
+/// The folders that settings name, and those that a start script makes, or one of the modules that
+/// run as the app works.
+pub(crate) fn find(tree: &Tree, modules: &Modules<'_>, at_work: &[&Module<'_>]) -> Folders {
     let mut found = Folders::default();
     for module in modules.all.iter().filter(|module| is_of_the_app(module.path)) {
         for (n, one) in module.lines.iter().enumerate().flat_map(|(n, line)| {
@@ -137,7 +138,7 @@ pub(crate) fn find(tree: &Tree, modules: &Modules<'_>) -> Folders {
             add(tree, &mut found.kept, made);
         }
     }
-    for made in at_start::made(tree, modules) {
+    for made in at_start::made(tree, modules, at_work) {
         add(tree, &mut found.kept, made);
     }
     found
@@ -391,9 +392,13 @@ fn kept(path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn folders(tree: &Tree) -> Folders {
+        find(tree, &Modules::of(tree), &[])
+    }
+
     fn found(path: &str, text: &str) -> Vec<String> {
         let tree = Tree::single(path, text);
-        let all = find(&tree, &Modules::of(&tree)).kept;
+        let all = folders(&tree).kept;
         all.into_iter().map(|one| one.value).collect()
     }
 
@@ -429,7 +434,7 @@ mod tests {
         let text = "import os\nMEDIA_ROOT = os.getenv(\"MEDIA\", \"/home/gym/media\")\n\
                     STATIC_ROOT = os.environ.get(\"STATIC\", default=\"/srv/mysite/\")\n";
         let tree = Tree::single("mysite/settings.py", text);
-        let folders = find(&tree, &Modules::of(&tree));
+        let folders = folders(&tree);
         let moved: Vec<_> = folders
             .moved
             .iter()
@@ -445,7 +450,7 @@ mod tests {
         let moved = |read: &str| {
             let text = format!("import environ\nenv = environ.Env()\nSTATIC_ROOT = {read}\n");
             let tree = Tree::single("mysite/settings.py", &text);
-            let moved = find(&tree, &Modules::of(&tree)).moved;
+            let moved = folders(&tree).moved;
             let moved = moved.into_iter().map(|one| (one.value.name, one.value.value));
             moved.collect::<Vec<_>>()
         };
@@ -459,12 +464,12 @@ mod tests {
     fn a_place_that_nothing_moves_and_nobody_may_write_is_told() {
         let told = |line: &str| {
             let tree = Tree::single("mysite/settings.py", line);
-            let closed = find(&tree, &Modules::of(&tree)).closed;
+            let closed = folders(&tree).closed;
             closed.into_iter().map(|one| one.value).collect::<Vec<_>>()
         };
         let of_build = |line: &str| {
             let tree = Tree::single("mysite/settings.py", line);
-            let of_build = find(&tree, &Modules::of(&tree)).of_build;
+            let of_build = folders(&tree).of_build;
             of_build.into_iter().map(|one| one.value).collect::<Vec<_>>()
         };
         assert_eq!(

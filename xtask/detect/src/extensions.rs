@@ -29,70 +29,77 @@ const TRUSTED: [&str; 22] = [
     "vector",
 ];
 
-/// Functions, types and operator classes of trusted extensions, as PostgreSQL names them where it
-/// has not got them.
-const BROUGHT: [(&str, &[&str]); 6] = [
-    (
-        "uuid-ossp",
-        &[
+/// A trusted extension by what it brings.
+struct Brought {
+    name: &'static str,
+    /// Its functions, types and operator classes, as PostgreSQL names them where it has not got
+    /// them.
+    missing: &'static [&'static str],
+    /// What in code or SQL is one of them, and cannot be a name of the project's own.
+    used: &'static [&'static str],
+    /// How Django's migrations make it, as far as they have an operation of its own.
+    operation: Option<&'static str>,
+}
+
+const BROUGHT: [Brought; 6] = [
+    Brought {
+        name: "uuid-ossp",
+        missing: &[
             "uuid_generate_v4(",
             "uuid_generate_v1(",
             "uuid_generate_v1mc(",
             "uuid_generate_v5(",
         ],
-    ),
-    ("pgcrypto", &["crypt(", "gen_salt(", "digest(", "hmac("]),
-    (
-        "pg_trgm",
-        &[
+        used: &["uuid_generate_v4(", "uuid_generate_v1", "uuid_generate_v5("],
+        operation: None,
+    },
+    Brought {
+        name: "pgcrypto",
+        missing: &["crypt(", "gen_salt(", "digest(", "hmac("],
+        used: &["gen_salt("],
+        operation: Some("CryptoExtension("),
+    },
+    Brought {
+        name: "pg_trgm",
+        missing: &[
             "similarity(",
             "word_similarity(",
             "\"gin_trgm_ops\"",
             "\"gist_trgm_ops\"",
         ],
-    ),
-    ("unaccent", &["unaccent("]),
-    ("citext", &["\"citext\""]),
-    ("hstore", &["\"hstore\""]),
-];
-
-/// The trusted extension that brings what PostgreSQL says it has not: `uuid_generate_v4()`.
-pub(crate) fn that_brings(missing: &str) -> Option<&'static str> {
-    let brings = |(_, names): &&(&str, &[&str])| names.iter().any(|name| missing.starts_with(name));
-    BROUGHT.iter().find(brings).map(|(extension, _)| *extension)
-}
-
-/// What in code or SQL is a trusted extension's and cannot be a name of the project's own, and how
-/// Django's migrations make that extension.
-const USED: [(&str, &[&str], &str); 6] = [
-    (
-        "uuid-ossp",
-        &["uuid_generate_v4(", "uuid_generate_v1", "uuid_generate_v5("],
-        "",
-    ),
-    ("pgcrypto", &["gen_salt("], "CryptoExtension("),
-    (
-        "pg_trgm",
-        &[
+        used: &[
             "gin_trgm_ops",
             "gist_trgm_ops",
             "func.similarity(",
             "func.word_similarity(",
         ],
-        "TrigramExtension(",
-    ),
-    ("unaccent", &["func.unaccent("], "UnaccentExtension("),
-    (
-        "citext",
-        &["postgresql.CITEXT", "import CITEXT", " CITEXT("],
-        "CITextExtension(",
-    ),
-    (
-        "hstore",
-        &["postgresql.HSTORE", "import HSTORE", " HSTORE("],
-        "HStoreExtension(",
-    ),
+        operation: Some("TrigramExtension("),
+    },
+    Brought {
+        name: "unaccent",
+        missing: &["unaccent("],
+        used: &["func.unaccent("],
+        operation: Some("UnaccentExtension("),
+    },
+    Brought {
+        name: "citext",
+        missing: &["\"citext\""],
+        used: &["postgresql.CITEXT", "import CITEXT", " CITEXT("],
+        operation: Some("CITextExtension("),
+    },
+    Brought {
+        name: "hstore",
+        missing: &["\"hstore\""],
+        used: &["postgresql.HSTORE", "import HSTORE", " HSTORE("],
+        operation: Some("HStoreExtension("),
+    },
 ];
+
+/// The trusted extension that brings what PostgreSQL says it has not: `uuid_generate_v4()`.
+pub(crate) fn that_brings(missing: &str) -> Option<&'static str> {
+    let brings = |one: &&Brought| one.missing.iter().any(|name| missing.starts_with(name));
+    BROUGHT.iter().find(brings).map(|one| one.name)
+}
 
 /// The engine of Django's for data of places, and what it makes.
 const OF_GEODJANGO: &str = "django.contrib.gis.db.backends.postgis";
@@ -219,11 +226,11 @@ pub(crate) fn find(tree: &Tree) -> Vec<Detected<String>> {
         let is_comment = |line: &str| line.trim_start().starts_with(['#', '-']);
         for (n, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
             let place = || Place::new(path, n + 1);
-            for (name, signs, operation) in USED {
-                if !operation.is_empty() && line.contains(operation) {
-                    add(&mut made, name.to_owned(), place());
-                } else if signs.iter().any(|sign| line.contains(sign)) {
-                    add(&mut used, name.to_owned(), place());
+            for one in &BROUGHT {
+                if one.operation.is_some_and(|operation| line.contains(operation)) {
+                    add(&mut made, one.name.to_owned(), place());
+                } else if one.used.iter().any(|sign| line.contains(sign)) {
+                    add(&mut used, one.name.to_owned(), place());
                 }
             }
             let Some(name) = made_in(line, path.ends_with(".sql")) else {

@@ -1,12 +1,14 @@
 //! All that is found of a project.
 
 mod project;
+mod wanted;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::at_work;
 use crate::beside::{self, Companion};
 use crate::build_steps::BuildFindings;
 use crate::called::{self, CalledProgram};
@@ -31,10 +33,8 @@ use crate::place::{Choice, Detected, Place};
 use crate::postgres::{self, PostgresImage};
 use crate::redis;
 use crate::routes;
-use crate::secrets;
 use crate::server::{self, ServerProgram};
 use crate::settings::{self, ReadVariable};
-use crate::stand_ins;
 use crate::tables::RefusedCommand;
 use crate::tree::{Template, Tree, is_of_the_app};
 use project::{description, is_package, package, projects, settings_module, version_from_git};
@@ -246,13 +246,15 @@ fn of_tree(
         .chosen
         .as_ref()
         .map_or("", |app| tree.member(&app.place.file));
-    let folders = directories::find(tree, modules);
+    let with_apps = entry::with_apps(tree, modules);
+    let at_work = at_work::modules(tree, modules, &with_apps);
+    let folders = directories::find(tree, modules, &at_work);
     let (before_start, not_before_start) =
         migrations::find(tree, modules, &dependencies, entry.app.value(), member);
     let settings_module = settings_module(tree, modules)
         .or_else(|| django::unnamed_settings(tree, modules, entry.app.chosen.as_ref()));
     let of_others = django::settings_of_others(modules, entry.app.chosen.as_ref(), settings_module.as_ref());
-    let mut variables = settings::variables(tree, modules, &of_others);
+    let mut variables = settings::variables(tree, modules, &of_others, &with_apps);
     hosts::mark(modules, &mut variables);
     let mut database = database::settings(modules, &dependencies, &variables);
     let encryption = encryption::asked(modules, &variables);
@@ -290,6 +292,7 @@ fn of_tree(
     // Where it is fixed in the code, that is told.
     let is_told = unled.is_some() || absent_settings.is_some() || notes.names_a_database;
     let extensions = extensions::find(tree);
+    let is_package = is_package(tree, member);
     let mut findings = Findings {
         geodjango: extensions::geodjango(tree, &extensions).map(|one| one.place.clone()),
         unread_database: unled::unread(modules, &dependencies, &database).filter(|_| !is_told),
@@ -316,8 +319,8 @@ fn of_tree(
         processes: beside::processes(tree, modules, entry.app.chosen.as_ref()),
         services: beside::services(&dependencies),
         admin: django::admin(modules),
-        called: called::programs(tree, modules),
-        of_its_image: its_image::packages(tree),
+        called: called::programs(modules, &at_work),
+        of_its_image: its_image::packages(tree, &with_apps),
         directories: folders.kept,
         moved_folders: folders.moved,
         hosts: hosts.given,
@@ -327,8 +330,8 @@ fn of_tree(
         template: tree.template(),
         projects: projects(tree, &entry.app),
         member_folders: member::folders(tree),
-        version_from_git: version_from_git(tree, member).filter(|_| is_package(tree, member)),
-        is_package: is_package(tree, member),
+        version_from_git: version_from_git(tree, member).filter(|_| is_package),
+        is_package,
         package: package(tree, member),
         sources: modules
             .all
@@ -506,24 +509,9 @@ impl Findings {
         let wanted = self
             .variables
             .iter()
-            .filter(|one| {
-                let one = &one.value;
-                let is_meant = is_to_be_made(one) || is_as_shown(one);
-                one.required || is_meant || is_of_first_user(one, &self.variables)
-            })
+            .filter(|one| wanted::is_wanted(&one.value, &self.variables))
             .filter(|one| !is_known(&one.value.name));
-        wanted
-            .filter(|one| !OF_THE_SYSTEM.contains(&one.value.name.as_str()))
-            .collect()
-    }
-}
-
-/// Whether a secret of the app's own is better made for each service than left to the
-/// code.
-fn is_to_be_made(variable: &ReadVariable) -> bool {
-    match variable.default.as_deref() {
-        None | Some("") => variable.is_session_key || secrets::signs_sessions(&variable.name),
-        Some(text) => secrets::is_known_to_all(&variable.name, text),
+        wanted.collect()
     }
 }
 
@@ -536,75 +524,3 @@ fn turned_off_as(one: SwitchedOn) -> Detected<GivenVariable> {
     };
     Detected::sure(given, one.place)
 }
-
-/// Whether a variable that is nothing where nobody sets it is meant to be what the project's
-/// example shows: the app's own secret, a switch of developers, which an image has off, one that
-/// is off there, too; and a switch or number without which the code raises an error that names
-/// it. Whatever else stands there
-/// may turn on what an app does without, such as a bucket of developers', or a login that is left
-/// out.
-fn is_as_shown(variable: &ReadVariable) -> bool {
-    const OFF: [&str; 3] = ["false", "no", "off"];
-    const ON: [&str; 3] = ["on", "true", "yes"];
-    let Some(example) = &variable.example else {
-        return false;
-    };
-    if variable.default.is_some() {
-        return false;
-    }
-    let (name, shown) = (variable.name.as_str(), example.value.trim());
-    let lower = shown.to_lowercase();
-    let is_off = OFF.contains(&lower.as_str());
-    let is_switch = is_off || ON.contains(&lower.as_str());
-    let is_number = !shown.is_empty() && shown.bytes().all(|b| b.is_ascii_digit());
-    let is_wanted = variable.is_of_an_error && (is_switch || is_number);
-    let is_meant =
-        is_off && !protects(name) || is_switch && stand_ins::is_for_developers(variable) || is_wanted;
-    let is_key = || secrets::may_be_session_key(name, &BTreeSet::new());
-    is_meant || !shown.is_empty() && is_key()
-}
-
-/// Whether a variable is a part of the user whom an app makes for itself and who is nobody where
-/// no one sets it: `FIRST_USER_EMAIL` beside `FIRST_USER_PASSWORD`, each as an example shows it.
-/// Without the password nobody is made: anyone could be that user.
-fn is_of_first_user(variable: &ReadVariable, all: &[Detected<ReadVariable>]) -> bool {
-    const PARTS: [&str; 4] = ["EMAIL", "LOGIN", "USER", "USERNAME"];
-    const PASSWORDS: [&str; 4] = ["PASS", "PASSWD", "PASSWORD", "PWD"];
-    let part = |one: &ReadVariable| {
-        let shown = one.example.as_ref()?.value.trim();
-        let upper = one.name.to_uppercase();
-        let (whose, part) = upper.rsplit_once('_')?;
-        let is_first = ["FIRST_ADMIN", "FIRST_SUPERUSER", "FIRST_USER", "SUPERUSER"]
-            .iter()
-            .any(|user| whose == *user || whose.ends_with(&format!("_{user}")));
-        let is_empty = one.default.as_deref() == Some("") && !shown.is_empty();
-        (is_first && is_empty).then(|| (whose.to_owned(), part.to_owned()))
-    };
-    let Some((whose, own)) = part(variable) else {
-        return false;
-    };
-    let mut others = all.iter().filter_map(|one| part(&one.value));
-    let has_password = others.any(|(of, part)| of == whose && PASSWORDS.contains(&part.as_str()));
-    has_password && PARTS.iter().chain(&PASSWORDS).any(|part| *part == own)
-}
-
-/// Whether a name is that of something that keeps others out, and is seldom meant to be off.
-fn protects(name: &str) -> bool {
-    const WORDS: [&str; 14] = [
-        "AUTH", "CHECK", "CSRF", "ENFORCE", "HTTPS", "PROTECT", "REQUIRE", "REQUIRED", "SAFE", "SECURE",
-        "SSL", "TLS", "VALIDATE", "VERIFY",
-    ];
-    name.to_uppercase().split('_').any(|word| WORDS.contains(&word))
-}
-
-/// Variables that each container has.
-const OF_THE_SYSTEM: [&str; 8] = [
-    "HOME",
-    "HOSTNAME",
-    "LANG",
-    "PATH",
-    "PWD",
-    "PYTHONPATH",
-    "TZ",
-    "USER",
-];

@@ -1,9 +1,7 @@
 //! Packages of the distribution that the project's own image has.
 
-use std::cell::LazyCell;
+use std::collections::BTreeSet;
 
-use crate::entry;
-use crate::modules::Modules;
 use crate::place::{Detected, Place};
 use crate::tree::{Tree, file_name, folder_of, reads_count};
 
@@ -59,10 +57,9 @@ const USED: [(&[&str], &str); 27] = [
 ];
 
 /// Those of a Dockerfile's last stage and of the stages that it is made from, each by its first
-/// line.
-pub(crate) fn packages(tree: &Tree) -> Vec<Detected<&'static str>> {
+/// line. `apps` are the files that have apps in them.
+pub(crate) fn packages(tree: &Tree, apps: &BTreeSet<String>) -> Vec<Detected<&'static str>> {
     let mut found: Vec<Detected<&'static str>> = Vec::new();
-    let apps = LazyCell::new(|| entry::with_apps(tree, &Modules::of(tree)));
     // The image of a service is the app's where no app lies elsewhere.
     let is_its = |path: &str| {
         let mut services = services(tree, path).into_iter();
@@ -187,6 +184,8 @@ fn of_last_stage(text: &str) -> Vec<(usize, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry;
+    use crate::modules::Modules;
 
     #[test]
     fn what_the_last_stage_installs_is_told_from_what_builds() {
@@ -209,7 +208,11 @@ mod tests {
             for path in files {
                 tree.add_copy(path, if path.ends_with(".py") { APP } else { "" });
             }
-            packages(&tree).iter().map(|one| one.value).collect::<Vec<_>>()
+            let apps = entry::with_apps(&tree, &Modules::of(&tree));
+            packages(&tree, &apps)
+                .iter()
+                .map(|one| one.value)
+                .collect::<Vec<_>>()
         };
         for (image, files) in [
             ("Dockerfile", &["main.py", "services/video/main.py"][..]),

@@ -7,13 +7,11 @@ mod dynaconf;
 mod forms;
 mod reads;
 
-use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::dependencies::{at, toml_at};
-use crate::entry;
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
@@ -74,6 +72,7 @@ pub(crate) fn variables(
     tree: &Tree,
     modules: &Modules<'_>,
     of_others: &BTreeSet<String>,
+    with_apps: &BTreeSet<String>,
 ) -> Vec<Detected<ReadVariable>> {
     let mut found: Vec<Detected<ReadVariable>> = Vec::new();
     let mut defaults = BTreeMap::new();
@@ -127,7 +126,6 @@ pub(crate) fn variables(
     let mut needed = BTreeMap::new();
     let guarded = guarded(modules);
     let own_words = own_words(tree, modules);
-    let with_apps = LazyCell::new(|| entry::with_apps(tree, modules));
     let of_the_app = |module: &&Module<'_>| {
         reads_count(module.path)
             && (!is_script_beside(tree, modules, module) || with_apps.contains(module.path))

@@ -258,7 +258,7 @@ mod tests {
     fn asked_by(text: &str) -> Encryption {
         let tree = Tree::single("shop/settings.py", text);
         let modules = Modules::of(&tree);
-        let variables = settings::variables(&tree, &modules, &BTreeSet::new());
+        let variables = settings::variables(&tree, &modules, &BTreeSet::new(), &BTreeSet::new());
         asked(&modules, &variables)
     }
 

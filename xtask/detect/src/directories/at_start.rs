@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{MADE_ANEW, kept, place};
-use crate::at_work;
 use crate::modules::{Meaning, Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::statement::{self, Call};
@@ -15,10 +14,10 @@ use crate::tree::{Tree, is_of_the_app};
 /// while a module is imported, or in a function that starts the app: what that server would do
 /// of its own is not done where another one runs the app. A kept folder is there before, as a link:
 /// one that is made without regard to that, or removed, would fail.
-pub(super) fn made(tree: &Tree, modules: &Modules<'_>) -> Vec<Detected<String>> {
+pub(super) fn made(tree: &Tree, modules: &Modules<'_>, at_work: &[&Module<'_>]) -> Vec<Detected<String>> {
     let mut found: Vec<Detected<String>> = Vec::new();
     let removed = removed(modules);
-    for module in at_work::modules(tree, modules) {
+    for module in at_work {
         for (n, call) in module.calls() {
             let folder = made_by(modules, module, n, &call)
                 .filter(|_| is_of_a_start(module, n))
@@ -224,7 +223,9 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let tree = Tree::single("shop/__init__.py", text);
-        let all = made(&tree, &Modules::of(&tree)).into_iter();
+        let modules = Modules::of(&tree);
+        let at_work: Vec<_> = modules.all.iter().collect();
+        let all = made(&tree, &modules, &at_work).into_iter();
         all.map(|one| one.value).collect()
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::AppObject;
-use crate::dependencies::{self, Dependencies};
+use crate::dependencies::Dependencies;
 use crate::modules::{Module, Modules};
 use crate::place::{Detected, Place};
 use crate::python::{library, statement};
@@ -25,7 +25,7 @@ pub(crate) fn imported_from(
             .iter()
             .filter_map(|module| module.path.strip_prefix(own));
         let mut names = inside.filter_map(|path| path.split(['/', '.']).next());
-        names.any(|name| library::has(name) || is_of_dependencies(dependencies, name))
+        names.any(|name| library::has(name) || dependencies.may_bring(name))
     };
     if own.is_empty() || !app.value.path.is_empty() || hides_another() {
         return None;
@@ -55,14 +55,6 @@ pub(crate) fn imported_from(
         }
     }
     None
-}
-
-/// Whether a module's name is that of something which is installed.
-fn is_of_dependencies(dependencies: &Dependencies, module: &str) -> bool {
-    let name = dependencies::normal(module);
-    let is_it = |package: &str| package == name || package.strip_prefix("python-") == Some(&name);
-    let mut asked = dependencies.packages.iter().map(|one| one.value.name.as_str());
-    asked.any(is_it) || dependencies.locked.keys().any(|package| is_it(package))
 }
 
 /// Whether a name is to be had from a module in this folder, and neither from one at the top nor,

@@ -50,8 +50,10 @@ pub(super) fn for_module(findings: &Findings, words: &str) -> Option<String> {
     let (_, rest) = words.split_once("No module named '")?;
     let name = rest.split('\'').next()?;
     let first = name.split('.').next()?;
-    let is_installed = findings.dependencies.has(first) || findings.dependencies.locked.contains_key(first);
-    if let Some(folder) = findings.folder_of_module(first).filter(|_| !is_installed) {
+    if let Some(folder) = findings
+        .folder_of_module(first)
+        .filter(|_| !findings.dependencies.may_bring(first))
+    {
         return Some(format!(
             "{first} lies in {folder}, which is not on Python's path: \
              `\"app\": {{\"environment\": {{\"PYTHONPATH\": \"/app/{folder}\"}}}}` in hive-app.json puts it there"
